@@ -1,0 +1,108 @@
+"""Where a server runs: started, watched, and always removed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.study.errors import Check
+from autotuner.study.failure import Failure
+from autotuner.study.launch import Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.trial import Phase
+
+ExplainEnd = Callable[[int | None, str, bool], Failure]
+"""(exit code, log tail, was ready) -> cause. Given by the trial runner, which knows the engine."""
+
+LeasePort = Callable[[range], AbstractAsyncContextManager[int]]
+"""Leases one port of a range for this trial, host-wide among all runs; raises ``TrialFailedError`` with
+``port_unavailable`` when the range is used up."""
+
+
+@dataclass(frozen=True)
+class DeployContext:
+    """What a trial hands to a deployer."""
+
+    labels: Labels
+    folder: Path
+    """The trial's own folder; the server's log goes to ``server.log`` in it."""
+    explain: ExplainEnd
+    on_phase: Callable[[Phase], None]
+    """Called with ``launching`` and ``loading``."""
+    lease_port: LeasePort
+    gpus: tuple[int, ...] = ()
+    """Indices of the GPUs leased to this trial."""
+
+
+class CommandRunner(ABC):
+    """Where the load comes from: a child process here, a Job in a cluster later. Same worker everywhere."""
+
+    @abstractmethod
+    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Runs ``python -m module`` near the endpoint with ``spec`` on stdin and yields its stdout line by line.
+
+        Leaving the block ends the worker on every path. The iterator raises ``TrialFailedError``
+        (``benchmark_failed``, stderr's tail as evidence) when the worker exits with another code than 0.
+        """
+
+
+class Endpoint(ABC):
+    """A server of ours that answers."""
+
+    url: str
+    """Base URL without a trailing slash and without ``/v1``."""
+    model: str
+    argv: tuple[str, ...]
+    """As the running process, container or pod really has it."""
+    client: CommandRunner
+
+    @abstractmethod
+    async def identity(self) -> Identity:
+        """Which server answers now. Raises ``TrialFailedError`` (``identity_changed``) when ``url`` is served by
+        something that we did not start."""
+
+    @abstractmethod
+    async def died(self) -> Failure:
+        """Waits until the server ends by itself and returns why; noticed in under 100 ms. Cancelled otherwise."""
+
+    @abstractmethod
+    async def log_tail(self, lines: int = 40) -> str:
+        """The log's last lines."""
+
+    @abstractmethod
+    def pids(self) -> frozenset[int]:
+        """Process ids of the server on this host, empty where they are unknown (to tell its CPU from others')."""
+
+
+class Deployer(ABC):
+    """Starts servers somewhere. Constructed with ``Deployer(settings)``."""
+
+    kind: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    launches: ClassVar[bool] = True
+    """False where the server already runs (``external``), so that nothing can be tuned."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
+        """Launches the plan; entering returns when the server is ready, or raises ``TrialFailedError``.
+
+        Leaving removes everything on every path, shielded from cancellation.
+        """
+
+    @abstractmethod
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """What must be well before the first trial; nothing is started."""
+
+    @abstractmethod
+    async def hardware(self) -> Hardware:
+        """What the target has."""
+
+    @abstractmethod
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Removes what owners left behind for whom ``is_dead(owner id)``; returns one line per removed thing."""

@@ -1,0 +1,74 @@
+"""What one inference server needs: knowledge only, pure functions, no I/O."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.study.configuration import Configuration
+from autotuner.study.errors import Problem
+from autotuner.study.failure import Failure
+from autotuner.study.launch import Hardware, LaunchPlan
+from autotuner.study.noun import Value
+from autotuner.study.parameter import CatalogEntry
+from autotuner.study.spec import EngineSpec, Model
+
+
+class Engine(ABC):
+    """An inference server's command line, catalog and failure causes.
+
+    Subclasses are constructed with ``Engine(settings)`` where ``settings`` is an instance of their ``Settings``.
+    """
+
+    kind: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    catalog: ClassVar[Mapping[str, CatalogEntry]]
+    """By canonical name (hyphenated, no leading dashes)."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    def canonical(self, name: str) -> str:
+        """The flag's canonical name: underscores, leading dashes and catalog aliases are resolved; unknown names are
+        only hyphenated, never rejected."""
+        bare = name.lstrip("-").replace("_", "-")
+        if bare in self.catalog:
+            return bare
+        for entry in self.catalog.values():
+            if bare in entry.aliases or name.lstrip("-") in entry.aliases:
+                return entry.name
+        return bare
+
+    @abstractmethod
+    def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
+        """The launch of one configuration. Tuned values override fixed arguments of the same canonical name."""
+
+    @abstractmethod
+    def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
+        """``argv`` with these flags replaced (every alias, ``--a=b`` and ``--a b``) or appended."""
+
+    @abstractmethod
+    def flag_value(self, argv: Sequence[str], name: str) -> Value:
+        """What ``argv`` says of a flag (aliases known): its text, True for a bare switch, False for an explicit off
+        flag, None where absent. Used to prove that a tuned value reached the process."""
+
+    @abstractmethod
+    def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
+        """What is knowably wrong with these values (fixed arguments and tuned values together) before any launch."""
+
+    @abstractmethod
+    def gpus(self, values: Mapping[str, Value]) -> int:
+        """GPUs that a server with these values uses."""
+
+    @abstractmethod
+    def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
+        """The cause of an end, from exit code and log; ``ready`` tells whether the server had answered before.
+        None where nothing is recognised."""
+
+    @abstractmethod
+    def resolved(self, server_info: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings the server decided for itself, from its own information endpoint (``info_path``)."""
+
+    info_path: ClassVar[str | None] = None
+    """Path of the endpoint whose JSON goes to :meth:`resolved`; None: there is none."""

@@ -1,0 +1,43 @@
+"""One point of the space: what is set, and nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from autotuner.study.noun import Noun, Value
+
+
+class Configuration(Noun):
+    """Tuned values by canonical parameter name. The empty configuration is the engine's default."""
+
+    values: Mapping[str, Value] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Stable identity: equal values, in any order, have an equal key; ``1``, ``1.0`` and ``True`` differ."""
+        parts = {k: [type(v).__name__, v] for k, v in self.values.items()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def text(self) -> str:
+        """``threads=2 parallel=8``, or ``(default)``."""
+        return " ".join(f"{k}={_text(v)}" for k, v in self.values.items()) or "(default)"
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configuration) and other.key == self.key
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+DEFAULT = Configuration()

@@ -1,0 +1,92 @@
+"""What can be wrong, said in one line each: where, which value, why, and what to do about it.
+
+Every exception that is meant for a person derives from :class:`AutotunerError` and knows its exit code.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from enum import IntEnum, StrEnum
+
+from autotuner.study.noun import Noun
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line; documented, and never reused for another meaning."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INFEASIBLE = 3
+    ENVIRONMENT = 4
+    INTERRUPTED = 130
+
+
+class Problem(Noun):
+    """One thing that is wrong in what the user gave."""
+
+    where: str
+    """Path in the file, e.g. ``study.yaml:12 parameters.threads[1]``."""
+    value: str = ""
+    """The offending value, as written; empty where something is missing. Never a secret."""
+    why: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        got = f" = {self.value}" if self.value else ""
+        cure = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.where}{got}: {self.why}{cure}"
+
+
+class CheckStatus(StrEnum):
+    """Outcome of a check of the environment."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(Noun):
+    """One line of a preflight: what was looked at, how it is, and the cure when it is not well."""
+
+    name: str
+    status: CheckStatus
+    detail: str = ""
+    remedy: str = ""
+
+
+class AutotunerError(Exception):
+    """Base of all errors that are shown to a person as lines, without a traceback."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class UsageError(AutotunerError):
+    """The input is wrong; nothing was launched. Carries one :class:`Problem` per fault."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
+        if isinstance(problems, str):
+            problems = Problem(where="input", why=problems)
+        if isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class MissingExtraError(AutotunerError):
+    """An optional dependency is not installed."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the \"{extra}\" extra: pip install 'autotuner[{extra}]'")
+
+
+def did_you_mean(wrong: str, known: Sequence[str]) -> str:
+    """A remedy for a misspelt name: the nearest known one, else all of them."""
+    near = get_close_matches(wrong.replace("_", "-"), [k.replace("_", "-") for k in known], n=1, cutoff=0.6)
+    if near:
+        original = next(k for k in known if k.replace("_", "-") == near[0])
+        return f'did you mean "{original}"?'
+    return f"known: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,83 @@
+"""Why a trial has no usable result. A failure is a result with a cause, never a number."""
+
+from enum import StrEnum
+
+from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.noun import Noun
+
+
+class Blame(StrEnum):
+    """Who has to change something."""
+
+    CONFIGURATION = "configuration"
+    """This configuration cannot work: a result, told to the search as infeasible."""
+    ENVIRONMENT = "environment"
+    """The machine is at fault: not a trial; tried again, and the study stops when it persists."""
+    MEASUREMENT = "measurement"
+    """The server ran, but what was measured may not be ranked."""
+    TUNER = "tuner"
+    """Our own defect, said loudly."""
+
+
+class FailureCause(StrEnum):
+    """Named causes. The value is what is stored and shown."""
+
+    INVALID_FLAG = "invalid_flag"
+    INVALID_VALUE = "invalid_value"
+    OUT_OF_MEMORY = "out_of_memory"
+    START_TIMEOUT = "start_timeout"
+    CRASH_LOADING = "crash_loading"
+    CRASH_UNDER_LOAD = "crash_under_load"
+    NOT_ANSWERING = "not_answering"
+    TRIAL_TIMEOUT = "trial_timeout"
+    CLIENT_LIMITED = "client_limited"
+    BENCHMARK_FAILED = "benchmark_failed"
+    IDENTITY_CHANGED = "identity_changed"
+    VALUE_NOT_APPLIED = "value_not_applied"
+    NO_BINARY = "no_binary"
+    MODEL_MISSING = "model_missing"
+    PORT_UNAVAILABLE = "port_unavailable"
+    DISK_FULL = "disk_full"
+    ENVIRONMENT = "environment"
+
+
+_BLAME = {
+    FailureCause.CLIENT_LIMITED: Blame.MEASUREMENT,
+    FailureCause.BENCHMARK_FAILED: Blame.ENVIRONMENT,
+    FailureCause.IDENTITY_CHANGED: Blame.ENVIRONMENT,
+    FailureCause.VALUE_NOT_APPLIED: Blame.TUNER,
+    FailureCause.NO_BINARY: Blame.ENVIRONMENT,
+    FailureCause.MODEL_MISSING: Blame.ENVIRONMENT,
+    FailureCause.PORT_UNAVAILABLE: Blame.ENVIRONMENT,
+    FailureCause.DISK_FULL: Blame.ENVIRONMENT,
+    FailureCause.ENVIRONMENT: Blame.ENVIRONMENT,
+}
+
+
+class Failure(Noun):
+    """One named failure with its evidence."""
+
+    cause: FailureCause
+    message: str
+    """One line: what happened."""
+    remedy: str = ""
+    """One line: what to change."""
+    exit_code: int | None = None
+    """The server's exit code; negative is the signal that ended it, as in :mod:`subprocess`."""
+    log_tail: str = ""
+    """The last lines of the server's log."""
+
+    @property
+    def blame(self) -> Blame:
+        """Who has to change something; follows from the cause."""
+        return _BLAME.get(self.cause, Blame.CONFIGURATION)
+
+
+class TrialFailedError(AutotunerError):
+    """Raised inside a trial by deployers and benchmarks; the trial runner turns it into the trial's failure."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(f"{failure.cause.value}: {failure.message}")

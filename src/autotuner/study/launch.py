@@ -1,0 +1,93 @@
+"""What a deployer needs to know to start a server: pure data between an engine and a deployer."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from autotuner.study.noun import Noun, Value
+
+
+class Hardware(Noun):
+    """What the target machine has; names usable in constraints."""
+
+    cpus: int = 1
+    memory_gb: float = 0.0
+    gpus: int = 0
+    gpu_memory_gb: float = 0.0
+
+
+class Flag(Noun):
+    """One command-line flag. ``value=None`` is a bare switch; a value is always exactly one argument."""
+
+    name: str
+    """With its dashes, e.g. ``--tp-size``."""
+    value: str | None = None
+
+    def argv(self) -> tuple[str, ...]:
+        """The flag as arguments."""
+        return (self.name,) if self.value is None else (self.name, self.value)
+
+
+class Readiness(Noun):
+    """When the server counts as ready: GET ``path`` answers with ``status``."""
+
+    path: str = "/health"
+    status: int = 200
+    timeout_s: float = 120.0
+    interval_s: float = 0.02
+
+
+class LaunchPlan(Noun):
+    """A server's start, with command and flags apart so that a deployer that has a base command can merge.
+
+    The address is filled in by the deployer, since it alone knows where the server may listen.
+    """
+
+    command: tuple[str, ...]
+    """Program and fixed leading arguments."""
+    flags: tuple[Flag, ...] = ()
+    """The model, the fixed arguments, then the tuned ones."""
+    host_flag: str = "--host"
+    port_flag: str = "--port"
+    env: Mapping[str, str] = Field(default_factory=dict)
+    readiness: Readiness = Readiness()
+    model: str
+    """Name to send in requests' ``model`` field."""
+    gpus: int = 0
+    image: str | None = None
+    """Container image, for deployers that need one."""
+    tuned: Mapping[str, Value] = Field(default_factory=dict)
+    """The tuned parameters this plan realises (canonical names)."""
+
+    def argv(self, *, host: str, port: int) -> tuple[str, ...]:
+        """The whole command line for a server that listens on ``host:port``."""
+        address = (Flag(name=self.host_flag, value=host), Flag(name=self.port_flag, value=str(port)))
+        return (*self.command, *(a for f in (*self.flags, *address) for a in f.argv()))
+
+
+class Labels(Noun):
+    """Carried by everything that is created outside of this process, so that it can be found and removed."""
+
+    study: str
+    trial: int
+    owner: str
+
+    def env(self) -> dict[str, str]:
+        """The labels as environment variables of a process or container."""
+        return {
+            "AUTOTUNER_STUDY": self.study,
+            "AUTOTUNER_TRIAL": str(self.trial),
+            "AUTOTUNER_OWNER": self.owner,
+        }
+
+
+class Identity(Noun):
+    """Which server this is. Equal before and after a measurement, or the measurement is void."""
+
+    kind: str
+    """``process``, ``container``, ``pod`` or ``external``."""
+    id: str
+    """Process id, container id or pod uid."""
+    started: float = 0.0
+    """Start time (seconds, the platform's own clock), so that a reused id is a different identity."""
+    restarts: int = 0

@@ -1,0 +1,77 @@
+"""The measured quantities: names as in genai-bench and vLLM, units, and which direction is better.
+
+Inside the program times are seconds and rates are per second; milliseconds appear only where a person reads.
+Definitions: ``docs/reference/metrics.md``.
+"""
+
+from enum import StrEnum
+
+from autotuner.study.noun import Noun
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    MIN = "min"
+    MAX = "max"
+
+
+class Unit(StrEnum):
+    """Unit of a metric inside the program."""
+
+    SECONDS = "s"
+    TOKENS_PER_SECOND = "tokens/s"
+    REQUESTS_PER_SECOND = "requests/s"
+    RATIO = "ratio"
+
+
+class Metric(Noun):
+    """One measured quantity."""
+
+    name: str
+    unit: Unit
+    better: Direction
+    distribution: bool
+    """True: one value a request, so a statistic is needed (``p99 ttft``). False: one value a window."""
+    meaning: str
+
+
+STATISTICS = ("mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p99.9", "max")
+
+
+def _times(name: str, meaning: str) -> Metric:
+    return Metric(name=name, unit=Unit.SECONDS, better=Direction.MIN, distribution=True, meaning=meaning)
+
+
+def _rate(name: str, unit: Unit, meaning: str) -> Metric:
+    return Metric(name=name, unit=unit, better=Direction.MAX, distribution=False, meaning=meaning)
+
+
+METRICS = {
+    m.name: m
+    for m in (
+        _times("ttft", "time from just before the request's bytes are written to the first chunk with content"),
+        _times("tpot", "(e2e_latency - ttft) / (output tokens - 1), per request"),
+        _times("itl", "gaps between chunks that carry tokens"),
+        _times(
+            "itl_token", "gaps between chunks, each counted once per token in the later chunk and divided among them"
+        ),
+        _times("e2e_latency", "time from just before the request's bytes are written to the last chunk with a token"),
+        _times("ttft_scheduled", "as ttft, but from the scheduled arrival (open loop): waiting is not hidden"),
+        _times("e2e_latency_scheduled", "as e2e_latency, but from the scheduled arrival (open loop)"),
+        _rate("output_throughput", Unit.TOKENS_PER_SECOND, "output tokens inside the window / window"),
+        _rate(
+            "input_throughput",
+            Unit.TOKENS_PER_SECOND,
+            "prompt tokens of requests whose first token fell inside the window / window",
+        ),
+        _rate("total_throughput", Unit.TOKENS_PER_SECOND, "input_throughput + output_throughput"),
+        _rate("request_throughput", Unit.REQUESTS_PER_SECOND, "requests that completed inside the window / window"),
+        _rate(
+            "goodput",
+            Unit.REQUESTS_PER_SECOND,
+            "requests that completed inside the window and met every per-request SLO / window",
+        ),
+        _rate("success_rate", Unit.RATIO, "requests that succeeded / requests that ended inside the window"),
+    )
+}

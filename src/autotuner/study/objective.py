@@ -1,0 +1,69 @@
+"""What is optimised, and which bounds must hold."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from autotuner.study.metric import METRICS, Direction
+from autotuner.study.noun import Noun
+
+
+class Objective(Noun):
+    """One optimised quantity, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
+
+    Without ``at``, all levels count: a latency statistic is taken at its worst scenario and level; a throughput is the
+    geometric mean over them; ``success_rate`` the lowest. Percentiles are never averaged.
+    """
+
+    metric: str
+    statistic: str | None = None
+    """One of ``STATISTICS``; None for metrics that have one value a window."""
+    direction: Direction
+    at: str | None = None
+    """A load level's text (``concurrency=8``), or None for all."""
+    scenario: str | None = None
+    """A scenario's text, or None for all."""
+
+    @property
+    def text(self) -> str:
+        """Canonical spelling."""
+        return f"{self.direction.value} {metric_text(self.metric, self.statistic)}" + (
+            f" at {self.at}" if self.at else ""
+        )
+
+
+class Comparison(StrEnum):
+    """Direction of a bound."""
+
+    LE = "<="
+    GE = ">="
+
+
+class SLO(Noun):
+    """A bound on a measured metric, e.g. ``p99 ttft <= 200ms``."""
+
+    metric: str
+    statistic: str | None = None
+    """None on a distribution metric: a bound on every request (counts in goodput, not in feasibility)."""
+    comparison: Comparison = Comparison.LE
+    threshold: float
+    """In the metric's own unit (seconds, not milliseconds)."""
+    at: str | None = None
+    scenario: str | None = None
+    hard: bool = True
+    """Hard: a violation makes the trial infeasible. Soft: it lowers the rank among feasible trials."""
+    weight: float = Field(default=1.0, ge=0)
+
+    @property
+    def text(self) -> str:
+        """Canonical spelling, milliseconds for times."""
+        metric = METRICS[self.metric]
+        bound = f"{self.threshold * 1000:g}ms" if metric.unit.value == "s" else f"{self.threshold:g}"
+        return f"{metric_text(self.metric, self.statistic)} {self.comparison.value} {bound}" + (
+            f" at {self.at}" if self.at else ""
+        )
+
+
+def metric_text(metric: str, statistic: str | None) -> str:
+    """``p99 ttft`` or ``output_throughput``."""
+    return f"{statistic} {metric}" if statistic else metric

@@ -1,0 +1,109 @@
+"""What is tuned: a parameter's name and the values it may take."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from autotuner.study.noun import Noun, Value
+
+
+class Choices(Noun):
+    """A list of values, in the order given. Distinct; ``True`` and ``1`` are distinct values."""
+
+    kind: Literal["choices"] = "choices"
+    values: tuple[Value, ...] = Field(min_length=1)
+
+    def grid(self) -> tuple[Value, ...]:
+        """All values."""
+        return self.values
+
+    def contains(self, value: Value) -> bool:
+        """Whether the value is one of these, type included."""
+        return any(type(v) is type(value) and v == value for v in self.values)
+
+
+class IntRange(Noun):
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    kind: Literal["int"] = "int"
+    low: int
+    high: int
+    step: int = Field(default=1, ge=1)
+    log: bool = False
+    """Grid by doubling from ``low``; ``high`` is always included. Samples uniformly in the exponent."""
+
+    def grid(self) -> tuple[Value, ...]:
+        """All values of the range (log: powers of two times ``low``, and ``high``)."""
+        if not self.log:
+            return tuple(range(self.low, self.high + 1, self.step))
+        values = [self.low]
+        while values[-1] * 2 < self.high:
+            values.append(values[-1] * 2)
+        return tuple(values if values[-1] == self.high else [*values, self.high])
+
+    def contains(self, value: Value) -> bool:
+        """Whether the value lies on the grid."""
+        return isinstance(value, int) and not isinstance(value, bool) and value in self.grid()
+
+
+class FloatRange(Noun):
+    """Real numbers from ``low`` to ``high``, both included."""
+
+    kind: Literal["float"] = "float"
+    low: float
+    high: float
+    step: float | None = Field(default=None, gt=0)
+    """Distance of grid points; None is a continuous range, which has no grid."""
+    log: bool = False
+
+    def grid(self) -> tuple[Value, ...] | None:
+        """All values, or None for a continuous range. Values are rounded to the step's digits (0.7, never 0.7000000001)."""
+        if self.step is None:
+            return None
+        digits = max(0, 2 - math.floor(math.log10(self.step)) + 6)
+        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return tuple(round(self.low + i * self.step, digits) for i in range(count))
+
+    def contains(self, value: Value) -> bool:
+        """Whether the value lies in the range, and on its grid if it has one."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        grid = self.grid()
+        return self.low <= value <= self.high if grid is None else float(value) in grid
+
+
+Domain = Annotated[Choices | IntRange | FloatRange, Field(discriminator="kind")]
+
+
+class Parameter(Noun):
+    """A tuned launch parameter, under the engine's own flag name without dashes in front (``tp-size``)."""
+
+    name: str
+    domain: Domain
+
+
+class ValueType(Noun):
+    """What a catalog says of a flag's values."""
+
+    kind: Literal["int", "float", "bool", "string", "choice"]
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+class CatalogEntry(Noun):
+    """What is known of one flag of an engine."""
+
+    name: str
+    """Canonical name without dashes, hyphenated: ``ubatch-size``."""
+    type: ValueType
+    default: Value = None
+    """The engine's own default; None where it is computed at start."""
+    meaning: str
+    aliases: tuple[str, ...] = ()
+    """Other spellings that people write: short flags, older names."""
+    off_flag: str | None = None
+    """For switches that are on by default: the flag that turns them off (``no-cont-batching``)."""
+    suggested: tuple[Value, ...] = ()
+    """Values worth trying; used by ``init``."""

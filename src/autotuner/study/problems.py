@@ -1,0 +1,66 @@
+"""Turns pydantic's validation errors into one clear line each, with "did you mean" for unknown keys."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from autotuner.study.errors import Problem, did_you_mean
+
+SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "credential")
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
+    """One problem per validation error; ``prefix`` is the path of the validated part in the file."""
+    return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
+
+
+def path_text(location: Sequence[str | int], prefix: str = "") -> str:
+    """``parameters.threads[1]``."""
+    text = prefix
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "(top level)"
+
+
+def shown(value: Any, where: str) -> str:
+    """A value for a message: short, and never a secret."""
+    if any(word in where.lower().rsplit(".", 1)[-1] for word in SECRET_WORDS):
+        return "(hidden)"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Problem:
+    location = details["loc"]
+    where = path_text(location, prefix)
+    if details["type"] == "extra_forbidden":
+        known = _keys_at(model, location[:-1])
+        return Problem(where=where, why="unknown key", remedy=did_you_mean(str(location[-1]), known))
+    if details["type"] == "missing":
+        return Problem(where=where, why="missing", remedy="this key is required")
+    why = details["msg"].removeprefix("Value error, ")
+    return Problem(where=where, value=shown(details["input"], where), why=why[0].lower() + why[1:])
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    current: type[BaseModel] | None = model
+    for part in location:
+        if current is None or not isinstance(part, str):
+            continue
+        field = current.model_fields.get(part)
+        found = _model_in(field.annotation) if field else None
+        current = found or current
+    return list(current.model_fields) if current else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found:
+            return found
+    return None

@@ -1,0 +1,70 @@
+"""The space of configurations: parameters, and constraints between them."""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from math import prod
+from random import Random
+
+from pydantic import Field
+
+from autotuner.study.configuration import Configuration
+from autotuner.study.constraint import Constraint
+from autotuner.study.noun import Noun, Value
+from autotuner.study.parameter import FloatRange, IntRange, Parameter
+
+
+class Space(Noun):
+    """What may be set together."""
+
+    parameters: tuple[Parameter, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    known: Mapping[str, Value] = Field(default_factory=dict)
+    """Values of names that are not tuned: fixed arguments, catalog defaults, ``gpus``, ``cpus``, ``memory_gb``."""
+
+    @property
+    def size(self) -> int | None:
+        """Number of grid points before constraints; None when a range is continuous."""
+        grids = [p.domain.grid() for p in self.parameters]
+        return None if any(g is None for g in grids) else prod(len(g) for g in grids if g is not None)
+
+    def allows(self, configuration: Configuration) -> bool:
+        """Whether all constraints hold; one that names an unknown value counts as held."""
+        names = {**self.known, **{k: v for k, v in configuration.values.items() if v is not None}}
+        return all(c.holds(names) is not False for c in self.constraints)
+
+    def contains(self, configuration: Configuration) -> bool:
+        """Whether every parameter has a value of its domain, and all constraints hold."""
+        return (
+            set(configuration.values) == {p.name for p in self.parameters}
+            and all(p.domain.contains(configuration.values[p.name]) for p in self.parameters)
+            and self.allows(configuration)
+        )
+
+    def grid(self) -> Iterator[Configuration]:
+        """All allowed configurations in the order of the parameters; raises ValueError on a continuous range."""
+        grids = []
+        for parameter in self.parameters:
+            values = parameter.domain.grid()
+            if values is None:
+                raise ValueError(f"{parameter.name} is continuous")
+            grids.append(values)
+        names = [p.name for p in self.parameters]
+        for values in product(*grids):
+            configuration = Configuration(values=dict(zip(names, values, strict=True)))
+            if self.allows(configuration):
+                yield configuration
+
+    def sample(self, random: Random) -> Configuration:
+        """One point at random, constraints not considered."""
+        return Configuration(values={p.name: _draw(p, random) for p in self.parameters})
+
+
+def _draw(parameter: Parameter, random: Random) -> Value:
+    domain = parameter.domain
+    grid = domain.grid()
+    if grid is not None:
+        return random.choice(grid)
+    assert isinstance(domain, FloatRange | IntRange)  # noqa: S101 - choices always have a grid
+    if domain.log:
+        return float(domain.low * (domain.high / domain.low) ** random.random())
+    return random.uniform(domain.low, domain.high)

@@ -1,0 +1,89 @@
+"""The study file's content, as one frozen noun."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from autotuner.study.noun import Noun, Value
+from autotuner.study.objective import SLO, Objective
+from autotuner.study.parameter import Parameter
+from autotuner.study.workload import Workload
+
+
+class Model(Noun):
+    """The served model."""
+
+    path: str
+    """File, folder or hub id, as the engine takes it."""
+    name: str | None = None
+    """Served name (``model`` in requests); None: the engine's choice."""
+
+
+class PluginSpec(Noun):
+    """A plugin by ``kind``, with its own settings beside it; these are checked by the plugin's settings model."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but ``kind``."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class EngineSpec(PluginSpec):
+    """The inference server; ``args`` and ``env`` apply to every trial, the default's included."""
+
+    args: Mapping[str, Value] = Field(default_factory=dict)
+    env: Mapping[str, str] = Field(default_factory=dict)
+
+
+class SearchSpec(PluginSpec):
+    """How the space is searched, and when to stop. Times in seconds."""
+
+    kind: str = "bayesian"
+    trials: int = Field(default=20, ge=1)
+    """Configurations to launch, the default's (trial 0) included; confirmations come on top."""
+    seed: int = 0
+    time_s: float | None = Field(default=None, gt=0)
+    gpu_hours: float | None = Field(default=None, gt=0)
+    parallel: int = Field(default=1, ge=1)
+    trial_timeout_s: float | None = Field(default=None, gt=0)
+    """Longest time for one trial, launch and measuring together."""
+    max_environment_faults: int = Field(default=3, ge=1)
+    """Consecutive environment faults after which the study stops."""
+
+
+class ConfirmSpec(Noun):
+    """The proof: winner and default measured again, interleaved."""
+
+    repeats: int = Field(default=3, ge=0)
+    """Of each; 0 leaves the proof out."""
+
+
+class StudySpec(Noun):
+    """One tuning job."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    model: Model
+    engine: EngineSpec
+    deploy: PluginSpec
+    benchmark: PluginSpec = PluginSpec(kind="native")
+    parameters: tuple[Parameter, ...] = ()
+    constraints: tuple[str, ...] = ()
+    workload: Workload
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+    slos: tuple[SLO, ...] = ()
+    min_success_rate: float = Field(default=0.99, ge=0, le=1)
+    search: SearchSpec = SearchSpec()
+    confirm: ConfirmSpec = ConfirmSpec()
+
+    @property
+    def digest(self) -> str:
+        """Identity of what is measured. Search budgets and confirmation are left out, so that raising them resumes."""
+        data = self.model_dump(mode="json", exclude={"search", "confirm"})
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,93 @@
+"""One configuration launched and measured once."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from autotuner.study.configuration import Configuration
+from autotuner.study.failure import Failure
+from autotuner.study.launch import Identity
+from autotuner.study.measurement import Measurement
+from autotuner.study.noun import Noun
+from autotuner.study.verdict import Verdict
+
+
+class TrialRole(StrEnum):
+    """Why a trial was made."""
+
+    DEFAULT = "default"
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    """An interleaved repeat of the default or the winner; never told to the search."""
+
+
+class TrialState(StrEnum):
+    """Where a trial is. ``done`` and ``failed`` are final and are results; ``void`` is final and is none."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    """The configuration cannot work; see ``failure``."""
+    VOID = "void"
+    """Environment fault, cancelled, or its owner died: made again under a new number."""
+
+    @property
+    def finished(self) -> bool:
+        """A result that counts."""
+        return self in {TrialState.DONE, TrialState.FAILED}
+
+
+class Phase(StrEnum):
+    """What a running trial does at the moment; events carry it."""
+
+    QUEUED = "queued"
+    LAUNCHING = "launching"
+    LOADING = "loading"
+    READY = "ready"
+    WARMING = "warming"
+    MEASURING = "measuring"
+    SCORING = "scoring"
+    RELEASING = "releasing"
+    DONE = "done"
+
+
+class Trial(Noun):
+    """One configuration launched and measured once. Times are seconds since the epoch."""
+
+    study: str
+    number: int
+    role: TrialRole
+    configuration: Configuration
+    state: TrialState = TrialState.QUEUED
+    repeat_of: int | None = None
+    """For confirmations: the number of the trial that is repeated."""
+    measurements: tuple[Measurement, ...] = ()
+    verdict: Verdict | None = None
+    failure: Failure | None = None
+    argv: tuple[str, ...] = ()
+    """The command line as the running process, container or pod really had it."""
+    identity: Identity | None = None
+    resolved: Mapping[str, object] = Field(default_factory=dict)
+    """What the server decided for itself at start."""
+    phases: Mapping[str, float] = Field(default_factory=dict)
+    """Seconds spent in each phase."""
+    created_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    gpus: int = 0
+
+
+class Event(Noun):
+    """One line of a study's history; every view (terminal, web, webhook) is a cursor over these."""
+
+    seq: int
+    """Grows by study store; gaps are possible, repeats are not."""
+    at: float
+    """Seconds since the epoch."""
+    study: str
+    trial: int | None = None
+    kind: str
+    """``study_started``, ``trial_proposed``, ``phase``, ``progress``, ``trial_finished``, ``notice``, ``study_finished``."""
+    data: Mapping[str, object] = Field(default_factory=dict)

@@ -1,0 +1,36 @@
+"""How a trial did: feasible or not, by how much, and its objective values."""
+
+from pydantic import Field
+
+from autotuner.study.noun import Noun
+
+
+class Violation(Noun):
+    """One bound that was missed, at one scenario and level."""
+
+    slo: str
+    """The bound's text, or ``success_rate``."""
+    where: str
+    """Scenario and level, e.g. ``D(128,48) concurrency=8``."""
+    value: float | None
+    """Measured, in the metric's unit; None where the metric was not measured."""
+    threshold: float
+    relative: float = Field(ge=0)
+    """(distance from the bound) / bound; 0 on the bound."""
+    hard: bool = True
+
+
+class Verdict(Noun):
+    """The score of one trial."""
+
+    feasible: bool
+    objectives: tuple[float | None, ...] = ()
+    """One per objective, in the metric's unit; None where it was not measured."""
+    penalty: float = Field(default=0.0, ge=0)
+    """Sum of the soft SLOs' weighted relative violations; 0 when all are met."""
+    total_violation: float = Field(default=0.0, ge=0)
+    """Sum of the hard SLOs' relative violations; orders infeasible trials."""
+    violations: tuple[Violation, ...] = ()
+    rankable: bool = True
+    """False where a measurement may not be used to rank (client limited)."""
+    reasons: tuple[str, ...] = ()
