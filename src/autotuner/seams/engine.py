@@ -53,6 +53,11 @@ class Engine(ABC):
         """What ``argv`` says of a flag (aliases known): its text, True for a bare switch, False for an explicit off
         flag, None where absent. Used to prove that a tuned value reached the process."""
 
+    def check_value(self, name: str, value: Value) -> list[Problem]:
+        """What is wrong with one value whatever else is set: unknown flag, wrong type, out of range. Relations between
+        flags belong to :meth:`check`."""
+        return []
+
     @abstractmethod
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
         """What is knowably wrong with these values (fixed arguments and tuned values together) before any launch."""

@@ -1,0 +1,1 @@
+"""The loop: one trial, one study, the winner's confirmation, leases, and the stream of events."""

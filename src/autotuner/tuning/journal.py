@@ -1,0 +1,55 @@
+"""The running study's own line into the event stream: phases, progress and notices, written in order, off the loop."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.to_thread import run_sync
+
+from autotuner.store import Store
+
+_Line = tuple[str, Mapping[str, object], int | None, float]
+
+
+class Journal:
+    """Accepts events from synchronous callbacks and writes them in order from one task.
+
+    Use as ``async with Journal(store, study) as journal``; leaving writes what is still waiting.
+    """
+
+    def __init__(self, store: Store, study: str) -> None:
+        self._store, self._study = store, study
+        self._send, self._receive = anyio.create_memory_object_stream[_Line](10_000)
+        self._tasks: TaskGroup | None = None
+
+    def note(self, kind: str, data: Mapping[str, object], *, trial: int | None = None) -> None:
+        """Takes one event; progress is dropped rather than kept waiting when the database cannot keep up."""
+        try:
+            self._send.send_nowait((kind, data, trial, time.time()))
+        except anyio.WouldBlock:
+            if kind != "progress":
+                raise
+
+    async def __aenter__(self) -> "Journal":
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._write)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._send.close()
+        if self._tasks is not None:
+            await self._tasks.__aexit__(None, None, None)
+
+    async def _write(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._receive:
+                async for kind, data, trial, at in self._receive:
+                    await run_sync(lambda k=kind, d=data, t=trial, a=at: self._append(k, d, t, a))
+
+    def _append(self, kind: str, data: Mapping[str, object], trial: int | None, at: float) -> None:
+        self._store.append(self._study, kind, data, trial=trial, at=at)

@@ -1,0 +1,155 @@
+"""From a study file's content to everything a study works with, checked before anything is launched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autotuner.seams import plugins
+from autotuner.seams.benchmark import Benchmark
+from autotuner.seams.deployer import Deployer
+from autotuner.seams.engine import Engine
+from autotuner.seams.search import Search, SearchContext
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.constraint import Constraint
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.launch import Hardware
+from autotuner.study.noun import Value
+from autotuner.study.space import Space
+from autotuner.study.spec import StudySpec
+
+CHECKED_POINTS = 100_000
+"""A space with at most this many points is looked through for one that can be launched."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study whose plugins are loaded and whose space is known to hold something to launch."""
+
+    spec: StudySpec
+    engine: Engine
+    deployer: Deployer
+    benchmark: Benchmark
+    hardware: Hardware
+    space: Space
+    default: Configuration | None
+    """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
+
+    def valid(self, configuration: Configuration) -> bool:
+        """Whether engine and hardware can run this, as far as that is known before a launch."""
+        values = self.values(configuration)
+        fits = self.deployer.kind == "external" or self.engine.gpus(values) <= self.hardware.gpus
+        return fits and not self.engine.check(values, self.hardware)
+
+    def values(self, configuration: Configuration) -> dict[str, Value]:
+        """Fixed arguments and tuned values together, by canonical name."""
+        fixed = {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
+        return {**fixed, **configuration.values}
+
+    def search(self) -> Search:
+        """A fresh search over the space, to be told the stored trials."""
+        context = SearchContext(
+            space=self.space,
+            directions=tuple(o.direction for o in self.spec.objectives),
+            seed=self.spec.search.seed,
+            trials=self.spec.search.trials,
+            valid=self.valid,
+            default=self.default,
+        )
+        return plugins.search(self.spec.search, context)
+
+    async def preflight(self) -> list[Check]:
+        """What must be well before the first trial; nothing is started."""
+        plans = [self.engine.plan(self.spec.model, self.spec.engine, DEFAULT)]
+        return [*await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
+
+
+async def prepare(spec: StudySpec) -> Prepared:
+    """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
+    engine, deployer = plugins.engine(spec.engine), plugins.deployer(spec.deploy)
+    benchmark, hardware = plugins.benchmark(spec.benchmark), await deployer.hardware()
+    if not deployer.launches and spec.parameters:
+        why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
+        raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
+    fixed = {engine.canonical(k): v for k, v in spec.engine.args.items()}
+    defaults = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
+    space = Space(
+        parameters=spec.parameters,
+        constraints=tuple(_constraint(text, i) for i, text in enumerate(spec.constraints)),
+        known={**_hardware_names(hardware), **defaults, **fixed},
+    )
+    _names_known(space)
+    prepared = Prepared(
+        spec=spec,
+        engine=engine,
+        deployer=deployer,
+        benchmark=benchmark,
+        hardware=hardware,
+        space=space,
+        default=_spelled_out(space, defaults),
+    )
+    _check_fixed(prepared, fixed)
+    _check_values(prepared)
+    _check_some_valid(prepared)
+    prepared.search()
+    return prepared
+
+
+def _hardware_names(hardware: Hardware) -> dict[str, Value]:
+    return {name.replace("_", "-"): value for name, value in hardware.model_dump().items()}
+
+
+def _constraint(text: str, index: int) -> Constraint:
+    try:
+        return Constraint.parse(text)
+    except ValueError as error:
+        raise UsageError(Problem(where=f"constraints[{index}]", value=text, why=str(error))) from None
+
+
+def _names_known(space: Space) -> None:
+    names = {p.name for p in space.parameters} | set(space.known)
+    problems = []
+    for index, constraint in enumerate(space.constraints):
+        for unknown in sorted(constraint.names - names):
+            why = f'"{unknown}" is no parameter, fixed argument, catalog default or hardware name'
+            problems.append(Problem(where=f"constraints[{index}]", value=constraint.text, why=why))
+    if problems:
+        raise UsageError(problems)
+
+
+def _check_fixed(prepared: Prepared, fixed: Mapping[str, Value]) -> None:
+    problems = prepared.engine.check(fixed, prepared.hardware) if prepared.deployer.launches else []
+    if problems:
+        raise UsageError([p.model_copy(update={"where": f"engine.args.{p.where}"}) for p in problems])
+
+
+def _check_values(prepared: Prepared) -> None:
+    """A value that is wrong whatever else is set is an error of the file, not a trial."""
+    problems = []
+    for parameter in prepared.spec.parameters:
+        grid = parameter.domain.grid()
+        for index, value in enumerate(grid[:1000] if grid else ()):
+            for problem in prepared.engine.check_value(parameter.name, value):
+                problems.append(problem.model_copy(update={"where": f"parameters.{parameter.name}[{index}]"}))
+    if problems:
+        raise UsageError(problems)
+
+
+def _check_some_valid(prepared: Prepared) -> None:
+    size = prepared.space.size
+    if not prepared.spec.parameters or size is None or size > CHECKED_POINTS:
+        return
+    if any(prepared.valid(c) for c in prepared.space.grid()):
+        return
+    why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
+    raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
+
+
+def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:
+    values = {p.name: defaults.get(p.name) for p in space.parameters}
+    spelled = Configuration(values=values)
+    return spelled if space.contains(spelled) else None
+
+
+def worst(checks: list[Check]) -> CheckStatus:
+    """The worst status among checks."""
+    order = [CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL]
+    return max((c.status for c in checks), key=order.index, default=CheckStatus.OK)

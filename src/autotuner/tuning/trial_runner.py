@@ -1,0 +1,270 @@
+"""One trial: lease -> deploy -> prove -> measure every scenario at every level -> score -> release.
+
+Whatever happens, a :class:`Trial` comes back: with a verdict, or with a named failure. Only a cancellation and our own
+defects pass through as exceptions.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from autotuner import scoring
+from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
+from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
+from autotuner.seams.engine import Engine
+from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.measurement import Measurement
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Phase, Trial, TrialState
+from autotuner.study.verdict import Verdict
+from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.tuning.http import get_json
+from autotuner.tuning.leases import Leases
+
+T = TypeVar("T")
+
+Note = Callable[[str, Mapping[str, object]], None]
+"""(event kind, data): one line into the study's event stream, for this trial."""
+
+FOREIGN_CPU_CORES = 0.25
+"""A window is measured again when other processes used more than this; a busy neighbour can cost a CPU engine 40 %."""
+QUIET_ATTEMPTS = 3
+DEATH_NEWS_S = 0.3
+"""How long failing requests wait for the news that the server has died, which is then their cause."""
+
+
+@dataclass(frozen=True)
+class TrialTools:
+    """What every trial of a study works with."""
+
+    spec: StudySpec
+    engine: Engine
+    deployer: Deployer
+    benchmark: Benchmark
+    owner_id: str
+    total_gpus: int = 0
+    headers: Mapping[str, str] | None = None
+
+
+class TrialRunner:
+    """Runs one trial to its end. ``folder`` is the trial's own, empty one."""
+
+    def __init__(self, tools: TrialTools, trial: Trial, leases: Leases, folder: Path, note: Note) -> None:
+        self._tools, self._leases, self._folder, self._note = tools, leases, folder, note
+        self._trial = trial.model_copy(update={"state": TrialState.RUNNING, "started_at": time.time()})
+        self._phase, self._since = Phase.QUEUED, time.monotonic()
+        self._spent: dict[str, float] = {}
+
+    async def run(self) -> Trial:
+        """The finished trial: ``done``, ``failed`` (the configuration's fault) or ``void`` (the environment's)."""
+        spec, changes = self._tools.spec, {}
+        try:
+            with anyio.fail_after(spec.search.trial_timeout_s):
+                changes = await self._measured()
+        except TrialFailedError as error:
+            changes = self._failed(error.failure)
+        except TimeoutError:
+            changes = self._failed(
+                Failure(
+                    cause=FailureCause.TRIAL_TIMEOUT,
+                    message=f"not finished after {spec.search.trial_timeout_s:g} s",
+                    remedy="raise search.trial_timeout or shorten the workload",
+                )
+            )
+        self._enter(Phase.DONE)
+        return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
+
+    async def _measured(self) -> dict[str, Any]:
+        tools, trial = self._tools, self._trial
+        plan = tools.engine.plan(tools.spec.model, tools.spec.engine, trial.configuration)
+        async with self._leases.gpus(plan.gpus, tools.total_gpus) as gpus:
+            self._trial = trial.model_copy(update={"gpus": len(gpus)})
+            context = DeployContext(
+                labels=Labels(study=trial.study, trial=trial.number, owner=tools.owner_id),
+                folder=self._folder,
+                explain=self._explain,
+                on_phase=self._enter,
+                lease_port=self._leases.port,
+                gpus=gpus,
+            )
+            self._enter(Phase.LAUNCHING)
+            async with tools.deployer.deploy(plan, context) as endpoint:
+                self._enter(Phase.READY)
+                try:
+                    return await self._on(endpoint, plan)
+                finally:
+                    self._enter(Phase.RELEASING)
+
+    async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
+        self._trial = self._trial.model_copy(update={"argv": endpoint.argv})
+        self._prove_applied(endpoint, plan)
+        before = await endpoint.identity()
+        self._trial = self._trial.model_copy(update={"identity": before, "resolved": await self._resolved(endpoint)})
+        windows = []
+        for number, scenario in enumerate(self._tools.spec.workload.scenarios):
+            policy, seen = FixedLevels(self._tools.spec.workload.levels), list[Measurement]()
+            while (level := policy.next(seen)) is not None:
+                seen.append(await self._window(endpoint, scenario, level, f"{number}-{len(seen)}"))
+                after = await endpoint.identity()
+                if after != before:
+                    raise TrialFailedError(
+                        Failure(
+                            cause=FailureCause.IDENTITY_CHANGED,
+                            message=f"another server answered after the measurement ({before.id} became {after.id})",
+                            remedy="end what else uses this address, or give this study ports of its own",
+                        )
+                    )
+            windows += seen
+        self._enter(Phase.SCORING)
+        return self._scored(tuple(windows))
+
+    def _prove_applied(self, endpoint: Endpoint, plan: LaunchPlan) -> None:
+        """Every tuned value must be in the argv of the process that runs, or the result would be another one's."""
+        if not endpoint.argv:
+            return
+        planned = plan.argv(host="", port=0)
+        for name, value in plan.tuned.items():
+            asked, seen = (self._tools.engine.flag_value(argv, name) for argv in (planned, endpoint.argv))
+            if asked != seen:
+                raise TrialFailedError(
+                    Failure(
+                        cause=FailureCause.VALUE_NOT_APPLIED,
+                        message=f"{name}={value} was asked for, the running server has {seen!r}",
+                        remedy="this is a defect of the tuner or its plugin: please report it",
+                    )
+                )
+
+    async def _resolved(self, endpoint: Endpoint) -> dict[str, Any]:
+        path = self._tools.engine.info_path
+        if path is None or not self._tools.deployer.launches:
+            return {}
+        info = await get_json(endpoint.url + path)
+        return self._tools.engine.resolved(info) if info is not None else {}
+
+    async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
+        """One window; measured again (at most twice) when other processes took CPU in it, and the quietest is kept."""
+        taken: list[Measurement] = []
+        for attempt in range(QUIET_ATTEMPTS):
+            measured = await self._attempt(endpoint, scenario, level, f"records-{name}-{attempt}.parquet")
+            taken.append(measured)
+            foreign = measured.self_check.foreign_cpu_cores
+            if foreign is None or foreign <= FOREIGN_CPU_CORES:
+                return measured
+            if attempt + 1 < QUIET_ATTEMPTS:
+                text = f"other processes used {foreign:.2f} CPU cores during the window: measuring it again"
+                self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
+        quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
+        busy = f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {QUIET_ATTEMPTS} times tried"
+        return quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
+
+    async def _attempt(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
+        where = {"scenario": scenario.text, "level": level.text}
+        self._enter(Phase.WARMING, where)
+
+        def on_progress(progress: Progress) -> None:
+            if self._phase is not Phase.MEASURING:
+                self._enter(Phase.MEASURING, where)
+            self._note("progress", {**where, **progress.__dict__})
+
+        spec = self._tools.spec
+        window = Window(
+            scenario=scenario,
+            level=level,
+            workload=spec.workload,
+            labels=Labels(study=self._trial.study, trial=self._trial.number, owner=self._tools.owner_id),
+            folder=self._folder,
+            records_name=records,
+            slos=spec.slos,
+            headers=self._tools.headers,
+            on_progress=on_progress,
+        )
+        measured = await or_died(lambda: self._tools.benchmark.measure(endpoint, window), endpoint)
+        if measured.failed:
+            with anyio.move_on_after(DEATH_NEWS_S):
+                raise TrialFailedError(await endpoint.died())
+        if measured.requests == measured.failed:
+            kinds = ", ".join(f"{kind} x{count}" for kind, count in measured.errors.items()) or "none came back"
+            raise TrialFailedError(
+                Failure(
+                    cause=FailureCause.NOT_ANSWERING,
+                    message=f"the server runs, but no request succeeded ({kinds})",
+                    remedy="read the server's log; check the workload's lengths against the context size",
+                    log_tail=await endpoint.log_tail(),
+                )
+            )
+        return measured
+
+    def _scored(self, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
+        spec = self._tools.spec
+        verdict: Verdict = scoring.score(
+            measurements,
+            spec.objectives,
+            spec.slos,
+            min_success_rate=spec.min_success_rate,
+            expected=[(s.text, level) for s in spec.workload.scenarios for level in spec.workload.levels],
+        )
+        failure = None
+        limited = [m for m in measurements if m.self_check.client_limited]
+        if limited:
+            failure = Failure(
+                cause=FailureCause.CLIENT_LIMITED,
+                message="the load generator could not keep up: " + "; ".join(limited[0].self_check.reasons),
+                remedy="lower the load, or measure from a machine with a free core",
+            )
+        return {"state": TrialState.DONE, "measurements": measurements, "verdict": verdict, "failure": failure}
+
+    def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:  # noqa: FBT001 - the seam's form
+        found = self._tools.engine.explain(exit_code, tail, ready=ready)
+        if found is not None:
+            return found.model_copy(update={"log_tail": found.log_tail or tail})
+        ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
+        return Failure(
+            cause=FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING,
+            message=f"the server {ended} {'under load' if ready else 'while loading'}",
+            remedy="read the last lines of its log",
+            exit_code=exit_code,
+            log_tail=tail,
+        )
+
+    def _failed(self, failure: Failure) -> dict[str, Any]:
+        void = failure.blame is not Blame.CONFIGURATION
+        return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
+
+    def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
+        now = time.monotonic()
+        self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        self._note("phase", {"phase": phase.value, **(where or {})})
+
+
+async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
+    """The work's result, unless the server ends first: then ``TrialFailedError`` with the server's cause.
+
+    A benchmark that fails because its server just died is the server's failure, so a failing one waits for that news.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+    deaths: list[Failure] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            deaths.append(await endpoint.died())
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        try:
+            results.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
+            errors.append(error)
+            await anyio.sleep(DEATH_NEWS_S)
+        tasks.cancel_scope.cancel()
+    if deaths:
+        raise TrialFailedError(deaths[0])
+    if errors:
+        raise errors[0]
+    return results[0]
