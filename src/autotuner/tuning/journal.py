@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from autotuner.store import Store
 
 _Line = tuple[str, Mapping[str, object], int | None, float]
+_WAITING = 10_000
 
 
 class Journal:
@@ -21,16 +22,20 @@ class Journal:
 
     def __init__(self, store: Store, study: str) -> None:
         self._store, self._study = store, study
-        self._send, self._receive = anyio.create_memory_object_stream[_Line](10_000)
+        self._send, self._receive = anyio.create_memory_object_stream[_Line | anyio.Event](_WAITING)
         self._tasks: TaskGroup | None = None
 
     def note(self, kind: str, data: Mapping[str, object], *, trial: int | None = None) -> None:
-        """Takes one event; progress is dropped rather than kept waiting when the database cannot keep up."""
-        try:
-            self._send.send_nowait((kind, data, trial, time.time()))
-        except anyio.WouldBlock:
-            if kind != "progress":
-                raise
+        """Takes one event. Progress is dropped while the database cannot keep up; nothing else is."""
+        if kind == "progress" and self._send.statistics().current_buffer_used > _WAITING // 2:
+            return
+        self._send.send_nowait((kind, data, trial, time.time()))
+
+    async def flush(self) -> None:
+        """Returns when everything noted so far is in the store."""
+        written = anyio.Event()
+        await self._send.send(written)
+        await written.wait()
 
     async def __aenter__(self) -> "Journal":
         self._tasks = anyio.create_task_group()
@@ -48,8 +53,12 @@ class Journal:
     async def _write(self) -> None:
         with anyio.CancelScope(shield=True):
             async with self._receive:
-                async for kind, data, trial, at in self._receive:
-                    await run_sync(lambda k=kind, d=data, t=trial, a=at: self._append(k, d, t, a))
+                async for item in self._receive:
+                    if isinstance(item, anyio.Event):
+                        item.set()
+                    else:
+                        await run_sync(self._append, item)
 
-    def _append(self, kind: str, data: Mapping[str, object], trial: int | None, at: float) -> None:
+    def _append(self, line: _Line) -> None:
+        kind, data, trial, at = line
         self._store.append(self._study, kind, data, trial=trial, at=at)

@@ -1,0 +1,215 @@
+"""A study under one owner: clean up after dead owners, take the study, check the environment, run, and always hand
+everything back."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.to_thread import run_sync
+
+from autotuner.store import Store, StudyRecord
+from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, Problem, UsageError
+from autotuner.study.owner import Owner
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial
+from autotuner.tuning.journal import Journal
+from autotuner.tuning.owners import HEARTBEAT_S, dead_owners, this_owner
+from autotuner.tuning.preparing import Prepared
+from autotuner.tuning.study_runner import StudyRunner
+
+STOP_POLL_S = 0.5
+
+
+class PreflightError(AutotunerError):
+    """The environment is not ready; nothing was launched."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, failed: list[Check]) -> None:
+        self.checks = tuple(failed)
+        super().__init__("\n".join(f"{c.name}: {c.detail}" + (f"; {c.remedy}" if c.remedy else "") for c in failed))
+
+
+class StudyBusyError(AutotunerError):
+    """Another living process runs this study."""
+
+    exit_code = ExitCode.FAILED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended."""
+
+    state: str
+    """``done``, ``stopped`` or ``interrupted``; a failed session raises."""
+    trials: tuple[Trial, ...]
+    why: str
+
+
+async def run_session(
+    prepared: Prepared,
+    store: Store,
+    *,
+    source: str,
+    handle_signals: bool = False,
+    on_start: Callable[[Owner], None] = lambda _: None,
+) -> Outcome:
+    """Runs or resumes the study. Raises ``UsageError``, :class:`PreflightError`, :class:`StudyBusyError`,
+    ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
+    spec, owner = prepared.spec, this_owner()
+    await run_sync(_register, store, spec, source, owner)
+    await run_sync(store.register_owner, owner, time.time())
+    try:
+        await run_sync(_take, store, spec.name, owner)
+        try:
+            await _clean_up(prepared, store, spec.name)
+            failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
+            if failed:
+                raise PreflightError(failed)
+            return await _run(prepared, store, owner, handle_signals=handle_signals, on_start=on_start)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(_hand_back, store, spec.name, owner)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_sync(store.end_owner, owner.id, time.time())
+
+
+def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
+    record = store.study(spec.name)
+    if record is None:
+        store.create_study(spec, source=source, digest=spec.digest, now=time.time())
+    elif record.digest != spec.digest:
+        raise UsageError(
+            Problem(
+                where="name",
+                value=spec.name,
+                why=f"a study of this name is stored, and it measures something else ({_changed(record, spec)} differs)",
+                remedy=f"give this file another name, or remove the stored one: autotuner delete {spec.name}",
+            )
+        )
+    else:
+        store.update_study_spec(spec.name, spec)
+
+
+def _changed(record: StudyRecord, spec: StudySpec) -> str:
+    old, new = (s.model_dump(mode="json", exclude={"search", "confirm"}) for s in (record.spec, spec))
+    return ", ".join(key for key in new if old.get(key) != new[key]) or "the environment"
+
+
+def _take(store: Store, name: str, owner: Owner) -> None:
+    owners = store.owners()
+    holder = store.lease_study(name, owner.id, time.time(), dead=dead_owners(owners))
+    if holder is not None:
+        found = next((r.owner for r in owners if r.owner.id == holder), None)
+        who = f"process {found.pid} on {found.host}" if found else f"owner {holder}"
+        raise StudyBusyError(f"study {name} is being run by {who}; follow it: autotuner watch {name}")
+    store.clear_stop(name)
+
+
+async def _clean_up(prepared: Prepared, store: Store, name: str) -> None:
+    """Removes what dead owners left running, then voids their unfinished trials."""
+    dead = dead_owners(await run_sync(store.owners))
+    removed = await prepared.deployer.reap(dead.__contains__)
+    voided = await run_sync(lambda: store.void_trials_of(dead, name, time.time()))
+    for line in removed:
+        await run_sync(lambda text=line: store.append(name, "notice", {"text": text}, trial=None, at=time.time()))
+    for trial in voided:
+        text = f"trial {trial.number} was cut off by the end of its run; it does not count"
+        await run_sync(lambda text=text: store.append(name, "notice", {"text": text}, trial=None, at=time.time()))
+
+
+def _hand_back(store: Store, name: str, owner: Owner) -> None:
+    store.void_trials_of({owner.id}, name, time.time())
+    store.release_all(owner.id)
+    store.release_study(name, owner.id)
+
+
+async def _run(
+    prepared: Prepared, store: Store, owner: Owner, *, handle_signals: bool, on_start: Callable[[Owner], None]
+) -> Outcome:
+    name = prepared.spec.name
+    await run_sync(lambda: store.set_study_state(name, "running", None, time.time()))
+    ended = "failed"
+    trials: list[Trial] = []
+    why = ""
+    try:
+        async with Journal(store, name) as journal:
+            journal.note("study_started", _announcement(prepared))
+            on_start(owner)
+            runner = StudyRunner(prepared, store, owner, journal)
+            ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
+            why = runner.stopped_because if ended == "done" else f"{ended} by request"
+    except BaseException as error:
+        ended = "failed" if isinstance(error, Exception) else "interrupted"
+        why = str(error)
+        raise
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_sync(lambda: store.set_study_state(name, ended, {"why": why}, time.time()))
+            data = {"state": ended, "why": why}
+            await run_sync(lambda: store.append(name, "study_finished", data, trial=None, at=time.time()))
+    return Outcome(state=ended, trials=tuple(trials), why=why)
+
+
+async def _watched(
+    runner: StudyRunner, trials: list[Trial], store: Store, name: str, owner: Owner, *, handle_signals: bool
+) -> str:
+    """Runs the study beside its heartbeat, its stop request and (on the command line) the signals."""
+    ended = "done"
+    error: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def beat() -> None:
+            nonlocal ended
+            last = 0.0
+            while True:
+                if time.monotonic() - last >= HEARTBEAT_S:
+                    last = time.monotonic()
+                    await run_sync(store.heartbeat, owner.id, time.time())
+                if await run_sync(store.stop_requested, name):
+                    ended = "stopped"
+                    tasks.cancel_scope.cancel()
+                await anyio.sleep(STOP_POLL_S)
+
+        async def listen() -> None:
+            nonlocal ended
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                async for _ in signals:
+                    ended = "interrupted"
+                    tasks.cancel_scope.cancel()
+
+        tasks.start_soon(beat)
+        if handle_signals:
+            tasks.start_soon(listen)
+        try:
+            trials += await runner.run()
+        except Exception as raised:  # noqa: BLE001 - raised again below, outside of the task group
+            error = raised
+        tasks.cancel_scope.cancel()
+    if error is not None:
+        raise _innermost(error)
+    if ended != "done":
+        trials[:] = await run_sync(store.trials, name)
+    return ended
+
+
+def _innermost(error: Exception) -> Exception:
+    """The single exception inside of task groups' wrappers."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _announcement(prepared: Prepared) -> dict[str, object]:
+    spec = prepared.spec
+    return {
+        "trials": spec.search.trials,
+        "space": prepared.space.size,
+        "parameters": [p.name for p in spec.parameters],
+        "objectives": [o.text for o in spec.objectives],
+        "slos": [s.text for s in spec.slos],
+        "repeats": spec.confirm.repeats,
+    }

@@ -1,0 +1,222 @@
+"""One study: the default first, then what the search proposes, then the proof; every finished trial is durable before
+the next one starts.
+
+A resumed study takes the same path as a new one: the search is told the stored trials again, in order.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.to_thread import run_sync
+
+from autotuner.seams.search import Search, Stop
+from autotuner.store import Store
+from autotuner.store.paths import trial_folder
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.failure import Blame, Failure, FailureCause
+from autotuner.study.owner import Owner
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning import confirmation
+from autotuner.tuning.budget import Budget
+from autotuner.tuning.journal import Journal
+from autotuner.tuning.leases import Leases
+from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.preparing import Prepared
+from autotuner.tuning.trial_runner import TrialRunner, TrialTools
+
+FATAL = {FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL}
+"""Environment faults that a second try does not cure."""
+
+
+class EnvironmentFaultError(AutotunerError):
+    """The machine, not a configuration, is at fault; the study stopped and can be resumed."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, failure: Failure, tries: int) -> None:
+        self.failure = failure
+        times = f" ({tries} times in a row)" if tries > 1 else ""
+        cure = f"; {failure.remedy}" if failure.remedy else ""
+        super().__init__(f"{failure.cause.value}: {failure.message}{times}{cure}")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A trial to make."""
+
+    role: TrialRole
+    configuration: Configuration
+    repeat_of: int | None = None
+
+
+class StudyRunner:
+    """Runs the trials of one prepared study under one owner, up to ``search.parallel`` at a time."""
+
+    def __init__(self, prepared: Prepared, store: Store, owner: Owner, journal: Journal) -> None:
+        self._prepared, self._spec = prepared, prepared.spec
+        self._store, self._owner, self._journal = store, owner, journal
+        self._tools = TrialTools(
+            spec=prepared.spec,
+            engine=prepared.engine,
+            deployer=prepared.deployer,
+            benchmark=prepared.benchmark,
+            owner_id=owner.id,
+            total_gpus=prepared.hardware.gpus,
+        )
+        self._trials: dict[int, Trial] = {}
+        self._retry: list[_Job] = []
+        self._faults = 0
+        self._fatal: EnvironmentFaultError | None = None
+        self._budget = Budget(prepared.spec.search)
+        self._changed = anyio.Event()
+        self.stopped_because = ""
+
+    async def run(self) -> list[Trial]:
+        """All trials of the study, stored ones included. Raises :class:`EnvironmentFaultError`."""
+        for trial in await run_sync(self._store.trials, self._spec.name):
+            self._trials[trial.number] = trial
+        search = self._prepared.search()
+        for trial in self._told():
+            if trial.state.finished:
+                search.tell(trial)
+        await self._drain(lambda: self._next_search(search), search.tell, self._spec.search.parallel)
+        if self._spec.confirm.repeats:
+            await self._drain(self._next_confirmation, lambda _: None, 1)
+        return list(self._trials.values())
+
+    def _told(self) -> list[Trial]:
+        """What the search knows of: everything but repeats and what never became a result."""
+        wanted = (t for t in self._trials.values() if t.role is not TrialRole.CONFIRM)
+        return sorted((t for t in wanted if t.state is not TrialState.VOID), key=lambda t: t.number)
+
+    async def _drain(self, next_job: Callable[[], _Job | None], tell: Callable[[Trial], None], slots: int) -> None:
+        """Runs jobs, at most ``slots`` at a time, until there are none and none is running."""
+        running = 0
+
+        async def work(trial: Trial) -> None:
+            nonlocal running
+            try:
+                finished = await self._run(trial)
+                if finished.state.finished:
+                    tell(finished)
+            finally:
+                running -= 1
+                self._changed.set()
+
+        async with anyio.create_task_group() as tasks:
+            while self._fatal is None:
+                job = next_job() if running < slots else None
+                if job is None and running == 0:
+                    break
+                if job is None:
+                    self._changed = anyio.Event()
+                    await self._changed.wait()
+                    continue
+                running += 1
+                tasks.start_soon(work, await self._added(job))
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _next_search(self, search: Search) -> _Job | None:
+        if self._retry:
+            return self._retry.pop(0)
+        told = self._told()
+        if not any(t.role is TrialRole.DEFAULT for t in told):
+            return _Job(TrialRole.DEFAULT, DEFAULT)
+        if any(t.role is TrialRole.DEFAULT and not t.state.finished for t in told):
+            return None
+        why = self._budget.used_up(self._trials.values()) or self._nothing_to_tune(len(told))
+        if why:
+            self.stopped_because = why
+            return None
+        asked = search.ask(told, self._spec.search.parallel)
+        if isinstance(asked, Stop):
+            self.stopped_because = asked.why
+            return None
+        return _Job(TrialRole.SEARCH, asked)
+
+    def _nothing_to_tune(self, made: int) -> str:
+        if not self._spec.parameters:
+            return "there is nothing to tune"
+        return f"all {made} trials of the budget are made" if made >= self._spec.search.trials else ""
+
+    def _next_confirmation(self) -> _Job | None:
+        if self._retry:
+            return self._retry.pop(0)
+        trials = sorted(self._trials.values(), key=lambda t: t.number)
+        found = confirmation.next_repeat(trials, self._spec.objectives, self._spec.confirm.repeats)
+        return _Job(TrialRole.CONFIRM, found.of.configuration, found.of.number) if found else None
+
+    async def _added(self, job: _Job) -> Trial:
+        wanted = Trial(
+            study=self._spec.name,
+            number=-1,
+            role=job.role,
+            configuration=job.configuration,
+            repeat_of=job.repeat_of,
+            created_at=time.time(),
+        )
+        trial = await run_sync(lambda: self._store.add_trial(wanted, owner_id=self._owner.id))
+        self._trials[trial.number] = trial
+        data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": trial.repeat_of}
+        self._journal.note("trial_proposed", data, trial=trial.number)
+        return trial
+
+    async def _run(self, trial: Trial) -> Trial:
+        leases = Leases(
+            self._store,
+            owner_id=self._owner.id,
+            study=self._spec.name,
+            trial=trial.number,
+            dead=lambda: dead_owners(self._store.owners()),
+        )
+        folder = trial_folder(self._spec.name, trial.number)
+        runner = TrialRunner(
+            self._tools, trial, leases, folder, lambda kind, data: self._journal.note(kind, data, trial=trial.number)
+        )
+        self._trials[trial.number] = trial.model_copy(update={"state": TrialState.RUNNING})
+        await run_sync(self._store.update_trial, self._trials[trial.number])
+        finished = await runner.run()
+        with anyio.CancelScope(shield=True):
+            await self._journal.flush()
+            await run_sync(self._store.finish_trial, finished, _summary(finished))
+        self._trials[trial.number] = finished
+        self._judge(finished)
+        return finished
+
+    def _judge(self, trial: Trial) -> None:
+        """Counts environment faults; a trial that met one is made again, until the machine proves hopeless."""
+        failure = trial.failure
+        if trial.state is not TrialState.VOID or failure is None:
+            self._faults = 0
+            return
+        self._faults += 1
+        hopeless = failure.cause in FATAL or failure.blame is Blame.TUNER
+        if hopeless or self._faults >= self._spec.search.max_environment_faults:
+            self._fatal = EnvironmentFaultError(failure, self._faults)
+            return
+        text = f"{failure.cause.value}: {failure.message}; not counted, trying again"
+        self._journal.note("notice", {"text": text}, trial=trial.number)
+        self._retry.append(_Job(trial.role, trial.configuration, trial.repeat_of))
+
+
+def _summary(trial: Trial) -> dict[str, object]:
+    """What the live views show of a finished trial."""
+    return {
+        "state": trial.state.value,
+        "role": trial.role.value,
+        "verdict": trial.verdict.model_dump(mode="json") if trial.verdict else None,
+        "failure": {"cause": trial.failure.cause.value, "message": trial.failure.message} if trial.failure else None,
+        "windows": [
+            {
+                "scenario": m.scenario,
+                "level": m.level.text,
+                "output_throughput": m.value("output_throughput", None),
+                "p99_ttft": m.value("ttft", "p99"),
+            }
+            for m in trial.measurements
+        ],
+    }

@@ -1,0 +1,142 @@
+"""What a running study looks like: a pure fold over its events, for the terminal now and any other view later."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autotuner.study.configuration import Configuration
+from autotuner.study.trial import Event, TrialRole
+
+
+@dataclass
+class Row:
+    """One trial as a viewer sees it. Times in seconds, rates per second."""
+
+    number: int
+    role: TrialRole
+    configuration: Configuration
+    repeat_of: int | None = None
+    phase: str = "queued"
+    where: str = ""
+    elapsed_s: float = 0.0
+    total_s: float = 0.0
+    output_throughput: float | None = None
+    """Of the running window, then the geometric mean over windows."""
+    p99_ttft: float | None = None
+    """Worst over the windows."""
+    state: str = "queued"
+    feasible: bool | None = None
+    objective: float | None = None
+    note: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass
+class StudyView:
+    """The study so far. Feed events in order with :meth:`apply`."""
+
+    study: str
+    seq: int = 0
+    state: str = "new"
+    why: str = ""
+    announced: Mapping[str, Any] = field(default_factory=dict)
+    started_at: float | None = None
+    rows: dict[int, Row] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Takes further events; ones already seen are ignored."""
+        for event in events:
+            if event.seq > self.seq:
+                self.seq = event.seq
+                handler = getattr(self, f"_on_{event.kind}", None)
+                if handler is not None:
+                    handler(event)
+
+    def planned(self) -> int:
+        """Trials this study will make at most, confirmations included."""
+        confirmations = 2 * int(self.announced.get("repeats", 0)) if self.announced.get("parameters") else 0
+        return int(self.announced.get("trials", 0)) + confirmations
+
+    def finished(self) -> list[Row]:
+        """Trials that ended with a result."""
+        return [r for r in self.rows.values() if r.state in {"done", "failed"}]
+
+    def eta_s(self, now: float) -> float | None:
+        """Seconds to go, from the mean duration of the finished trials; None before the first one is finished."""
+        times = [
+            r.finished_at - r.started_at for r in self.finished() if r.finished_at is not None and r.started_at is not None
+        ]
+        if not times or self.state != "running":
+            return None
+        mean = sum(times) / len(times)
+        running = [now - r.started_at for r in self.rows.values() if r.state == "running" and r.started_at]
+        left = max(0, self.planned() - len(times)) * mean - sum(min(t, mean) for t in running)
+        return max(0.0, left)
+
+    def _on_study_started(self, event: Event) -> None:
+        self.state, self.announced, self.started_at, self.why = "running", event.data, event.at, ""
+
+    def _on_study_finished(self, event: Event) -> None:
+        self.state, self.why = str(event.data.get("state")), str(event.data.get("why", ""))
+
+    def _on_notice(self, event: Event) -> None:
+        where = f"trial {event.trial}: " if event.trial is not None else ""
+        self.notices.append(where + str(event.data.get("text", "")))
+
+    def _on_trial_proposed(self, event: Event) -> None:
+        if event.trial is None:
+            return
+        data: Mapping[str, Any] = event.data
+        self.rows[event.trial] = Row(
+            number=event.trial,
+            role=TrialRole(data["role"]),
+            configuration=Configuration(values=data["values"]),
+            repeat_of=data.get("repeat_of"),
+            started_at=event.at,
+        )
+
+    def _on_phase(self, event: Event) -> None:
+        row = self._row(event)
+        if row is not None:
+            row.phase, row.state = str(event.data["phase"]), "running"
+            row.where = f"{event.data.get('scenario', '')} {event.data.get('level', '')}".strip()
+
+    def _on_progress(self, event: Event) -> None:
+        row = self._row(event)
+        if row is not None:
+            data: Mapping[str, Any] = event.data
+            row.elapsed_s, row.total_s = float(data["elapsed_s"]), float(data["total_s"])
+            row.output_throughput = float(data["output_throughput"])
+
+    def _on_trial_finished(self, event: Event) -> None:
+        row = self._row(event)
+        if row is None:
+            return
+        data: Mapping[str, Any] = event.data
+        row.state, row.phase, row.finished_at = str(data["state"]), "done", event.at
+        windows = data.get("windows") or []
+        rates = [w["output_throughput"] for w in windows if w["output_throughput"]]
+        waits = [w["p99_ttft"] for w in windows if w["p99_ttft"] is not None]
+        row.output_throughput = _geometric_mean(rates)
+        row.p99_ttft = max(waits, default=None)
+        verdict, failure = data.get("verdict"), data.get("failure")
+        if verdict:
+            row.feasible = bool(verdict["feasible"])
+            row.objective = next(iter(verdict["objectives"]), None)
+        if failure:
+            row.note = f"{failure['cause']}: {failure['message']}"
+            row.feasible = row.feasible if verdict else False
+
+    def _row(self, event: Event) -> Row | None:
+        return self.rows.get(event.trial) if event.trial is not None else None
+
+
+def _geometric_mean(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    product = 1.0
+    for value in values:
+        product *= value ** (1 / len(values))
+    return product
