@@ -56,6 +56,10 @@ class LaunchPlan(Noun):
     gpus: int = 0
     image: str | None = None
     """Container image, for deployers that need one."""
+    needs_modules: tuple[str, ...] = ()
+    """Python modules that the command imports, for a preflight that looks without importing."""
+    needs_files: tuple[str, ...] = ()
+    """Files or folders that must exist on the target (a local model), for the preflight."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
     """The tuned parameters this plan realises (canonical names)."""
 
