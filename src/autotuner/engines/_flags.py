@@ -1,0 +1,148 @@
+"""Reading and writing command lines, for every engine whose flags look like ``--name value``.
+
+A value is always exactly one argument and is never split, joined or quoted. Which arguments are values is decided from
+left to right by the catalog, so that a value which looks like a flag stays a value.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
+
+from autotuner.study.errors import Problem
+from autotuner.study.launch import Flag
+from autotuner.study.noun import Value
+from autotuner.study.parameter import CatalogEntry
+
+_PYTHON = re.compile(r"python[0-9.]*$")
+_SPELLING = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
+
+
+def text_of(value: Value) -> str:
+    """A value as its one argument."""
+    return str(value)
+
+
+def flags_of(name: str, value: Value, entry: CatalogEntry | None) -> tuple[Flag, ...]:
+    """The flags that say ``name = value``: none for None, a switch for True, the off flag (or none) for False."""
+    if value is None:
+        return ()
+    if value is True:
+        return (Flag(name=f"--{name}"),)
+    if value is False:
+        return (Flag(name=f"--{entry.off_flag}"),) if entry and entry.off_flag else ()
+    return (Flag(name=f"--{name}", value=text_of(value)),)
+
+
+class _Item(NamedTuple):
+    """One flag of a command line with its value, or one argument that is neither."""
+
+    name: str | None
+    """Canonical name; None for an argument that is no flag."""
+    value: Value
+    raw: tuple[str, ...]
+
+
+class CommandLine:
+    """Knows a catalog's flags in a command line.
+
+    ``off`` maps further spellings that switch a flag off to its canonical name; the catalog's own are known already.
+    """
+
+    def __init__(self, catalog: Mapping[str, CatalogEntry], off: Mapping[str, str] | None = None) -> None:
+        self._catalog = catalog
+        self._off = {e.off_flag: e.name for e in catalog.values() if e.off_flag} | dict(off or {})
+        self._names = {s: e.name for e in catalog.values() for s in (e.name, *e.aliases)}
+
+    def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
+        """``argv`` without these flags in any spelling, then the flags as given; names are canonical."""
+        kept = [a for item in self._items(argv) if item.name not in flags for a in item.raw]
+        new = [a for n, v in flags.items() for flag in flags_of(n, v, self._catalog.get(n)) for a in flag.argv()]
+        return (*kept, *new)
+
+    def value(self, argv: Sequence[str], name: str) -> Value:
+        """What the last occurrence of a flag says; None where it is absent."""
+        found: Value = None
+        for item in self._items(argv):
+            if item.name == name:
+                found = item.value
+        return found
+
+    def _items(self, argv: Sequence[str]) -> Iterator[_Item]:
+        index = _program_length(argv)
+        yield from (_Item(None, None, (a,)) for a in argv[:index])
+        while index < len(argv):
+            item = self._item(argv, index)
+            yield item
+            index += len(item.raw)
+
+    def _item(self, argv: Sequence[str], index: int) -> _Item:
+        written = argv[index]
+        spelling, equals, inline = written.partition("=")
+        if not _SPELLING.fullmatch(spelling):
+            return _Item(None, None, (written,))
+        bare = spelling.lstrip("-")
+        name = self._names.get(bare) or self._names.get(bare.replace("_", "-"))
+        if name is None and bare.replace("_", "-") in self._off:
+            return _Item(self._off[bare.replace("_", "-")], False, (written,))
+        if equals:
+            return _Item(name or bare.replace("_", "-"), inline, (written,))
+        following = argv[index + 1] if index + 1 < len(argv) else None
+        if name is None:
+            takes_value = following is not None and not _SPELLING.fullmatch(following.partition("=")[0])
+        else:
+            takes_value = following is not None and self._catalog[name].type.kind != "bool"
+        if following is not None and takes_value:
+            return _Item(name or bare.replace("_", "-"), following, (written, following))
+        return _Item(name or bare.replace("_", "-"), True, (written,))
+
+
+def _program_length(argv: Sequence[str]) -> int:
+    """Arguments that name the program: the ``-m`` of ``python -m module`` is not the server's."""
+    if not argv or not _PYTHON.search(PurePath(argv[0]).name):
+        return min(1, len(argv))
+    for index, argument in enumerate(argv[1:], start=1):
+        if argument == "-m":
+            return min(index + 2, len(argv))
+        if not argument.startswith("-"):
+            return index + 1
+    return len(argv)
+
+
+def type_problem(entry: CatalogEntry, value: Value) -> Problem | None:
+    """Why a value cannot be this flag's; None where it can."""
+    if value is None:
+        return None
+    kind = entry.type.kind
+    if kind == "bool":
+        wrong = None if isinstance(value, bool) else ("is a switch", "write true or false")
+    elif isinstance(value, bool):
+        wrong = ("takes a value and is no switch", _expected(entry))
+    elif kind == "string" or (isinstance(value, str) and value in entry.type.choices):
+        wrong = None
+    elif kind == "choice":
+        wrong = ("is not one of its values", _expected(entry))
+    else:
+        wrong = _number_problem(entry, value)
+    return Problem(where=entry.name, value=text_of(value), why=wrong[0], remedy=wrong[1]) if wrong else None
+
+
+def _number_problem(entry: CatalogEntry, value: Value) -> tuple[str, str] | None:
+    low, high, kind = entry.type.low, entry.type.high, entry.type.kind
+    try:
+        number = int(text_of(value)) if kind == "int" else float(text_of(value))
+    except ValueError:
+        return (f"is not a {'whole ' if kind == 'int' else ''}number", _expected(entry))
+    below, above = low is not None and not number >= low, high is not None and not number <= high
+    return ("is outside its range", _expected(entry)) if below or above else None
+
+
+def _expected(entry: CatalogEntry) -> str:
+    words = ", ".join(entry.type.choices)
+    if entry.type.kind == "choice":
+        return f"one of: {words}"
+    low, high = entry.type.low, entry.type.high
+    bounds = [f"at least {low:g}"] if low is not None else []
+    bounds += [f"at most {high:g}"] if high is not None else []
+    kind = "a whole number" if entry.type.kind == "int" else "a number"
+    return ", ".join([kind, *bounds]) + (f", or one of: {words}" if words else "")
