@@ -1,0 +1,53 @@
+# Two targets matter to a newcomer: quickstart and test. `make help` lists all.
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE ?= .cache
+export AUTOTUNER_VENV := $(VENV)
+
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+
+quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes)
+	@scripts/setup.sh llama-cpp
+	@$(BIN)/python -m autotuner.testing.tiny_gguf $(CACHE)/tiny.gguf
+	@$(BIN)/autotuner run examples/quickstart.yaml
+
+test: setup-test ## Everything: lint, types, import contracts, all tests with coverage
+	$(MAKE) lint types contracts pytest
+
+setup: ## An environment with everything for development
+	@scripts/setup.sh llama-cpp,postgresql,tokenizer dev
+
+setup-test: setup
+	@scripts/setup-test-tools.sh
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+contracts:
+	$(BIN)/lint-imports
+
+pytest:
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+format: ## Let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-loadgen: setup ## CPU per token and TTFT error of the load generator against a mock server's own clock
+	$(BIN)/python benchmarks/loadgen.py
+
+bench-overhead: setup ## What a trial costs beyond engine start and measuring
+	$(BIN)/python benchmarks/trial_overhead.py
+
+bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
+	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)
+
+clean: ## Remove environments and caches
+	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

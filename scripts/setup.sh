@@ -1,0 +1,54 @@
+#!/bin/sh
+# Makes .venv with the package and the extras given as the first argument, and dependency groups as the second.
+# On a bare Debian or Ubuntu it installs what Python itself lacks there (python3-venv), when it may.
+set -eu
+cd "$(dirname "$0")/.."
+extras=$1
+groups=${2:-}
+venv=${AUTOTUNER_VENV:-.venv}
+
+python=
+for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "setup: no Python 3.11 or newer found; install one (Debian: apt install python3) or set PYTHON=/path/to/python" >&2
+    exit 4
+fi
+
+if [ ! -x "$venv/bin/pip" ]; then
+    rm -rf "$venv"
+    if ! "$python" -m venv "$venv" >/dev/null 2>&1; then
+        rm -rf "$venv"
+        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+            echo "setup: installing python3-venv"
+            version=$("$python" -c 'import sys; print(f"{sys.version_info.major}.{sys.version_info.minor}")')
+            apt-get update -qq
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ||
+                DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv" >/dev/null
+            "$python" -m venv "$venv"
+        else
+            echo "setup: this Python cannot make environments; run: apt install python3-venv" >&2
+            exit 4
+        fi
+    fi
+fi
+
+# Installed already with the same inputs? Then there is nothing to do.
+stamp="$venv/.setup-$extras-${groups:-none}"
+inputs=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$inputs" ]; then
+    exit 0
+fi
+echo "setup: installing autotuner[$extras]${groups:+ and what tests need} into $venv"
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+"$venv/bin/pip" install -q -c constraints.txt 'pip>=25.1'
+if [ -n "$groups" ]; then
+    "$venv/bin/pip" install -q -c constraints.txt -e ".[$extras]" --group "$groups"
+else
+    "$venv/bin/pip" install -q -c constraints.txt -e ".[$extras]"
+fi
+echo "$inputs" > "$stamp"

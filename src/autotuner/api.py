@@ -1,0 +1,239 @@
+"""The Python API: ``tune`` a study and read results back. The command line is a thin layer over this module.
+
+    import autotuner
+    result = autotuner.tune("study.yaml")
+    print(result.winner.configuration.values, result.gain)
+
+Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from autotuner.report.html import html_report
+from autotuner.report.result import StudyResult, study_result
+from autotuner.seams import plugins
+from autotuner.store import Store, StudyRecord
+from autotuner.store.paths import study_folder, trial_folder
+from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.study.loader import Loaded, parse_study
+from autotuner.study.owner import Owner
+from autotuner.study.parameter import CatalogEntry
+from autotuner.study.schema import study_schema
+from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.plan import Plan, make_plan
+from autotuner.tuning.preparing import prepare
+from autotuner.tuning.session import run_session
+
+Study = StudySpec | Mapping[str, Any] | str | Path
+"""A study as a noun, as the content of a study file, or as a study file's path."""
+
+
+def read_study(path: str | Path, *, mode: str | None = None) -> Loaded:
+    """Reads a study file or an older task JSON. Raises ``UsageError`` with one problem per fault."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(Problem(where=str(path), why="no such file", remedy="autotuner init writes one")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(Problem(where=str(path), why=f"cannot be read ({error})")) from None
+    loaded = parse_study(
+        text, source=str(path), folder=path.resolve().parent, exists=Path.exists, canonical_of=_canonical_of
+    )
+    if mode is None:
+        return loaded
+    deploy = loaded.spec.deploy if loaded.spec.deploy.kind == mode else PluginSpec(kind=mode)
+    return Loaded(spec=loaded.spec.model_copy(update={"deploy": deploy}), notes=loaded.notes)
+
+
+def tune(
+    study: Study,
+    *,
+    store_url: str | None = None,
+    handle_signals: bool = False,
+    on_start: Callable[[Owner], None] = lambda _: None,
+) -> StudyResult:
+    """Runs a study to its end, or goes on with a stored one, and returns its result.
+
+    Blocks; inside a running event loop use :func:`tune_async`. ``result.winner`` is None when nothing met the SLOs.
+    """
+    return anyio.run(
+        lambda: tune_async(study, store_url=store_url, handle_signals=handle_signals, on_start=on_start)
+    )
+
+
+async def tune_async(
+    study: Study,
+    *,
+    store_url: str | None = None,
+    source: str = "python",
+    handle_signals: bool = False,
+    on_start: Callable[[Owner], None] = lambda _: None,
+) -> StudyResult:
+    """As :func:`tune`, on the running event loop (asyncio)."""
+    spec = spec_of(study)
+    prepared = await prepare(spec)
+    with Store.open(store_url) as store:
+        outcome = await run_session(
+            prepared, store, source=source, handle_signals=handle_signals, on_start=on_start
+        )
+        return study_result(spec, outcome.state, outcome.trials, why=outcome.why, engine=prepared.engine)
+
+
+def spec_of(study: Study) -> StudySpec:
+    """Any form of a study as the noun."""
+    if isinstance(study, StudySpec):
+        return study
+    if isinstance(study, str | Path):
+        return read_study(study).spec
+    return parse_study(
+        dict(study), source="study", folder=Path.cwd(), exists=Path.exists, canonical_of=_canonical_of
+    ).spec
+
+
+def plan(study: Study, *, preflight: bool = True) -> Plan:
+    """What a study would do; nothing is started."""
+
+    async def work() -> Plan:
+        return await make_plan(await prepare(spec_of(study)), preflight=preflight)
+
+    return anyio.run(work)
+
+
+def result(name: str, *, store_url: str | None = None) -> StudyResult:
+    """The stored result of a study, finished or not. ``name`` may be a study file's path."""
+    with Store.open(store_url) as store:
+        record = _record(store, name)
+        trials = store.trials(record.name)
+    return study_result(record.spec, record.state, trials, why=str((record.summary or {}).get("why", "")))
+
+
+def studies(*, store_url: str | None = None) -> list[StudyRecord]:
+    """All studies in the store, newest first."""
+    with Store.open(store_url) as store:
+        return sorted(store.studies(), key=lambda r: r.updated_at, reverse=True)
+
+
+def stop(name: str, *, store_url: str | None = None) -> bool:
+    """Asks the process that runs a study to end cleanly; False when none runs it."""
+    with Store.open(store_url) as store:
+        record = _record(store, name)
+        if record.owner_id is None or record.owner_id in dead_owners(store.owners()):
+            return False
+        store.request_stop(record.name)
+        return True
+
+
+def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]:
+    """Removes what dead owners left behind on every deployer that is installed; one line per removed thing."""
+
+    async def work(store: Store) -> list[str]:
+        dead, lines = dead_owners(store.owners()), list[str]()
+        for kind in plugins.kinds("deployers"):
+            cls = plugins.load("deployers", kind)
+            if not cls.launches:
+                continue
+            lines += await plugins.deployer(PluginSpec(kind=kind)).reap(dead.__contains__, study=study)
+        for record in store.studies():
+            if study is None or record.name == study:
+                for trial in store.void_trials_of(dead, record.name, time.time()):
+                    lines.append(f"{record.name} trial {trial.number}: marked void")
+        for owner in dead:
+            store.release_all(owner)
+        return lines
+
+    with Store.open(store_url) as store:
+        return anyio.run(work, store)
+
+
+def delete(name: str, *, store_url: str | None = None) -> None:
+    """Removes a study and its files. Raises when a living process runs it."""
+    with Store.open(store_url) as store:
+        record = _record(store, name)
+        if record.owner_id is not None and record.owner_id not in dead_owners(store.owners()):
+            raise AutotunerError(f"study {record.name} is being run; stop it first: autotuner stop {record.name}")
+        store.delete_study(record.name)
+    shutil.rmtree(study_folder(record.name), ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class ServerLog:
+    """The end of a trial's server log."""
+
+    trial: int
+    path: Path
+    lines: list[str]
+
+
+def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_url: str | None = None) -> ServerLog:
+    """The last lines of a trial's server log; the newest trial's by default."""
+    with Store.open(store_url) as store:
+        record = _record(store, name)
+        numbers = [t.number for t in store.trials(record.name)]
+    if not numbers or (trial is not None and trial not in numbers):
+        known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
+        raise UsageError(Problem(where=f"trial of {record.name}", value=str(trial), why="no such trial", remedy=known))
+    number = numbers[-1] if trial is None else trial
+    path = trial_folder(record.name, number) / "server.log"
+    if not path.exists():
+        raise AutotunerError(f"trial {number} of {record.name} has no server log at {path}")
+    with path.open(encoding="utf-8", errors="replace") as log:
+        return ServerLog(trial=number, path=path, lines=log.read().splitlines()[-lines:])
+
+
+def write_report(found: StudyResult, path: Path | None = None) -> Path:
+    """Writes the HTML report; by default beside the study's trials."""
+    path = path or study_folder(found.spec.name) / "report.html"
+    write_text(path, html_report(found))
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise AutotunerError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the study file, the installed plugins' settings included."""
+    return study_schema(
+        {
+            group: {kind: plugins.load(group, kind).Settings.model_json_schema() for kind in plugins.kinds(group)}
+            for group in ("engines", "deployers", "benchmarks", "searches")
+        }
+    )
+
+
+def params(kind: str) -> list[CatalogEntry]:
+    """The parameter catalog of an engine."""
+    return list(plugins.load("engines", kind).catalog.values())
+
+
+def _record(store: Store, name: str) -> StudyRecord:
+    if name.endswith((".yaml", ".yml", ".json")) and Path(name).exists():
+        name = read_study(name).spec.name
+    record = store.study(name)
+    if record is None:
+        known = [r.name for r in store.studies()]
+        raise UsageError(
+            Problem(where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run")
+        )
+    return record
+
+
+def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:
+    engine = plugins.engine(spec)
+    return engine.canonical

@@ -1,0 +1,154 @@
+"""Commands that look at results: list, show, logs, best, report, export, delete."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
+
+
+class BestAs(StrEnum):
+    """Forms of the best configuration."""
+
+    COMMAND = "command"
+    JSON = "json"
+
+
+class ExportAs(StrEnum):
+    """Forms of an export."""
+
+    JSON = "json"
+    CSV = "csv"
+    OLDER = "older"
+
+
+TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Trial number; default: the last one.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")]
+
+
+def list_(store: StoreUrl = None, json: Json = False) -> None:
+    """List the studies in the store."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.texts import studies_text
+
+        studies = api.studies(store_url=store)
+        if json:
+            out({"studies": studies})
+        else:
+            show(studies_text(studies))
+
+
+def show_(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Show a study's trials and its answer so far."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.report.terminal import study_text
+
+        result = api.result(name, store_url=store)
+        if json:
+            out(result)
+        else:
+            show(study_text(result))
+
+
+def logs(
+    name: Name,
+    trial: TrialNumber = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Last lines to show.")] = 100,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Show the server's log of a trial."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        found = api.server_log(name, trial, lines=lines, store_url=store)
+        if json:
+            out({"study": name, "trial": found.trial, "path": str(found.path), "lines": found.lines})
+        else:
+            say(f"{found.path}")
+            show("\n".join(found.lines))
+
+
+def best(
+    name: Name,
+    as_: Annotated[BestAs, typer.Option("--as", help="Form of the answer.")] = BestAs.COMMAND,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Print the best configuration, as the exact command that starts it."""
+    with answering(as_json=json or as_ is BestAs.JSON):
+        from autotuner import api
+        from autotuner.report.exports import best_json, command_line
+        from autotuner.report.terminal import summary_text
+        from autotuner.study.errors import ExitCode
+
+        result = api.result(name, store_url=store)
+        if result.winner is None:
+            say(summary_text(result))
+            if json or as_ is BestAs.JSON:
+                out({"study": result.spec.name, "winner": None})
+            raise typer.Exit(int(ExitCode.INFEASIBLE))
+        if json or as_ is BestAs.JSON:
+            out(best_json(result))
+        else:
+            say(summary_text(result))
+            show(command_line(result))
+
+
+def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json = False) -> None:
+    """Write the HTML report (one file, opens without a network)."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        path = api.write_report(api.result(name, store_url=store), out_file)
+        if json:
+            out({"study": name, "report": str(path)})
+        else:
+            show(str(path))
+
+
+def export(
+    name: Name,
+    as_: Annotated[ExportAs, typer.Option("--as", help="Form of the export.")] = ExportAs.JSON,
+    out_file: Out = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Export all results: json, csv, or the older results JSON."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.report.exports import export_text
+
+        text = export_text(api.result(name, store_url=store), as_.value)
+        if out_file is None:
+            show(text.rstrip("\n"))
+            return
+        api.write_text(out_file, text)
+        if json:
+            out({"study": name, "export": str(out_file)})
+        else:
+            show(str(out_file))
+
+
+def delete(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Remove a study with all its results; refused while it runs."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        api.delete(name, store_url=store)
+        if json:
+            out({"deleted": name})
+        else:
+            show(f"{name}: deleted")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command("list")(list_)
+    app.command("show")(show_)
+    for command in (logs, best, report, export, delete):
+        app.command()(command)

@@ -1,0 +1,101 @@
+"""Commands that run studies: run, plan, watch, stop, reap."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
+Mode = Annotated[
+    str | None,
+    typer.Option("--mode", help="Deploy this way instead of the file's (process, external; older files: docker, ome)."),
+]
+
+
+def run(file: File, mode: Mode = None, store: StoreUrl = None, json: Json = False) -> None:
+    """Run a study, or go on with it where it was cut off."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.live import run_live
+        from autotuner.report.terminal import result_text
+        from autotuner.study.errors import ExitCode
+
+        loaded = api.read_study(file, mode=mode)
+        for note in loaded.notes:
+            say(f"note: {note}")
+        result = run_live(loaded, source=str(file), store_url=store, quiet=json)
+        if json:
+            out(result)
+        else:
+            show(result_text(result, report=api.write_report(result)))
+        if result.state == "interrupted":
+            say(f"interrupted; go on with: autotuner run {file}")
+            raise typer.Exit(int(ExitCode.INTERRUPTED))
+        if result.winner is None:
+            raise typer.Exit(int(ExitCode.INFEASIBLE))
+
+
+def plan(file: File, mode: Mode = None, json: Json = False) -> None:
+    """Show what a study would launch and how long it takes; nothing is started."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.texts import plan_text
+        from autotuner.study.errors import CheckStatus, ExitCode
+
+        loaded = api.read_study(file, mode=mode)
+        for note in loaded.notes:
+            say(f"note: {note}")
+        planned = api.plan(loaded.spec)
+        if json:
+            out(planned)
+        else:
+            show(plan_text(planned))
+        if any(c.status is CheckStatus.FAIL for c in planned.checks):
+            raise typer.Exit(int(ExitCode.ENVIRONMENT))
+
+
+def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line."""
+    with answering(as_json=json):
+        from autotuner.cli.live import watch_live
+
+        watch_live(name, store_url=store, as_json=json)
+
+
+def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Ask a running study to end cleanly; what is finished is kept, and `run` goes on from there."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        running = api.stop(name, store_url=store)
+        text = f"{name}: asked to stop" if running else f"{name}: not running"
+        if json:
+            out({"study": name, "running": running})
+        else:
+            show(text)
+
+
+def reap(
+    study: Annotated[str | None, typer.Option("--study", help="Only what belongs to this study.")] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Remove what dead runs left behind: servers, load generators, leases."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        removed = api.reap(study=study, store_url=store)
+        if json:
+            out({"removed": removed})
+        else:
+            show("\n".join(removed) if removed else "nothing was left behind")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    for command in (run, plan, watch, stop, reap):
+        app.command()(command)
+
+

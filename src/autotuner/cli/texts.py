@@ -1,0 +1,139 @@
+"""Answers as text: pure functions from nouns to what a person reads."""
+
+import io
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from autotuner.store import StudyRecord
+from autotuner.study.errors import Check
+from autotuner.study.measurement import Measurement
+from autotuner.study.parameter import CatalogEntry
+from autotuner.tuning.plan import Plan
+
+PIPE_WIDTH = 200
+"""Width of tables where there is no terminal: nothing is cut."""
+
+
+def duration_text(seconds: float) -> str:
+    """``45 s``, ``3 min``, ``1 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def headline(plan: Plan, *, stored: int = 0) -> str:
+    """One line on what will run and about how long."""
+    space = f" of {plan.launchable:,}" if plan.launchable is not None else ""
+    tries = f"{plan.trials} configurations{space}" if plan.trials > 1 else "one configuration"
+    proof = f", then {plan.repeats} interleaved repeats of winner and default" if plan.repeats else ""
+    windows = f"{plan.windows} windows each, " if plan.windows > 1 else ""
+    left = f" ({stored} launches are stored already)" if stored else ""
+    how = f"{plan.engine} by {plan.deploy}"
+    about = duration_text(plan.estimated_s)
+    return f"{plan.study}: {how}: {tries}{proof}; {windows}about {about} at most{left}"
+
+
+def plan_text(plan: Plan) -> str:
+    """The answer of ``autotuner plan``."""
+    size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
+    runnable = f", {plan.launchable:,} of them can be launched" if plan.launchable is not None else ""
+    lines = [headline(plan), f"space: {size}{runnable}", "would launch, for example:"]
+    lines += [f"  {launch.configuration.text}\n    {shlex.join(launch.argv)}" for launch in plan.launches]
+    if not plan.launches:
+        lines[-1] = "launches nothing: measures the server that runs"
+    return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
+
+
+def checks_text(checks: Sequence[Check]) -> str:
+    """One line per check, with its remedy."""
+    lines = []
+    for check in checks:
+        cure = f"; {check.remedy}" if check.remedy and check.status.value != "ok" else ""
+        lines.append(f"  {check.status.value:4}  {check.name}: {check.detail}{cure}")
+    return "\n".join(lines)
+
+
+def studies_text(studies: Sequence[StudyRecord]) -> str:
+    """The answer of ``autotuner list``."""
+    if not studies:
+        return "no studies yet; autotuner init writes a study file to start from"
+    table = _table("study", "state", "engine", "objective", "file")
+    for record in studies:
+        spec = record.spec
+        objective = ", ".join(o.text for o in spec.objectives)
+        table.add_row(record.name, record.state, spec.engine.kind, objective, record.source)
+    return _text(table)
+
+
+def params_text(catalog: Sequence[CatalogEntry]) -> str:
+    """The answer of ``autotuner params``."""
+    table = _table("parameter", "values", "default", "meaning", "also written")
+    for entry in catalog:
+        values = entry.type.kind
+        if entry.type.choices:
+            values = " | ".join(entry.type.choices)
+        elif entry.type.low is not None or entry.type.high is not None:
+            low, high = (f"{b:g}" if b is not None else "" for b in (entry.type.low, entry.type.high))
+            values = f"{entry.type.kind} {low}..{high}"
+        default = "computed at start" if entry.default is None else str(entry.default)
+        table.add_row(entry.name, values, default, entry.meaning, " ".join(entry.aliases))
+    return _text(table)
+
+
+def bench_text(measurements: Sequence[Measurement]) -> str:
+    """The answer of ``autotuner bench``: one row per window."""
+    table = _table(
+        "scenario", "level", "requests", "success", "tokens/s", "requests/s", "TTFT p50/p99 ms", "TPOT p50/p99 ms",
+        "latency p50/p99 ms",
+    )  # fmt: skip
+    notes = []
+    for m in measurements:
+        table.add_row(
+            m.scenario, m.level.text, str(m.requests), _percent(m.value("success_rate", None)),
+            _rate(m.value("output_throughput", None)), _rate(m.value("request_throughput", None)),
+            _pair(m, "ttft"), _pair(m, "tpot"), _pair(m, "e2e_latency"),
+        )  # fmt: skip
+        where = f"{m.scenario} {m.level.text}"
+        if m.self_check.client_limited:
+            notes.append(f"! {where}: client limited: {'; '.join(m.self_check.reasons)}")
+        if not m.steady:
+            notes.append(f"! {where}: not steady; a longer window or warm-up helps")
+        notes += [f"! {where}: {count} x {kind}" for kind, count in m.errors.items()]
+        notes += [f"! {where}: {warning}" for warning in m.warnings]
+    return "\n".join([_text(table), *notes])
+
+
+def _pair(measurement: Measurement, metric: str) -> str:
+    p50, p99 = (measurement.value(metric, s) for s in ("p50", "p99"))
+    return f"{p50 * 1000:.1f} / {p99 * 1000:.1f}" if p50 is not None and p99 is not None else "-"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value * 100:.4g} %"
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _text(table: Table) -> str:
+    """A table as text; markup is off, since cells are data."""
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())

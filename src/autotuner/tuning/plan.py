@@ -1,0 +1,89 @@
+"""What a study would do, worked out without starting anything."""
+
+from itertools import islice
+
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import Check
+from autotuner.study.noun import Noun
+from autotuner.study.spec import StudySpec
+from autotuner.tuning.preparing import CHECKED_POINTS, Prepared
+
+START_S = 2.0
+"""Assumed time for a server's start and end, until a first trial tells better."""
+
+
+class PlannedLaunch(Noun):
+    """One command line that would be run; host and port are filled in at launch."""
+
+    configuration: Configuration
+    argv: tuple[str, ...]
+
+
+class Plan(Noun):
+    """What would run, and about how long."""
+
+    study: str
+    engine: str
+    deploy: str
+    space_size: int | None
+    """Grid points before constraints; None for a continuous space."""
+    launchable: int | None
+    """Grid points that satisfy constraints and engine; None where there are too many to count."""
+    trials: int
+    """Launches of the search, the default included."""
+    repeats: int
+    """Launches of the proof."""
+    windows: int
+    """Measured windows per launch."""
+    estimated_s: float
+    launches: tuple[PlannedLaunch, ...]
+    checks: tuple[Check, ...] = ()
+
+
+async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = True) -> Plan:
+    """The plan of a prepared study, with the default's and some further command lines as examples."""
+    spec = prepared.spec
+    size = prepared.space.size
+    countable = size is not None and size <= CHECKED_POINTS
+    launchable = sum(prepared.valid(c) for c in prepared.space.grid()) if countable and spec.parameters else None
+    trials, repeats = trial_counts(spec, launchable)
+    points = [DEFAULT]
+    if countable and spec.parameters:
+        points += islice((c for c in prepared.space.grid() if prepared.valid(c)), examples)
+    return Plan(
+        study=spec.name,
+        engine=spec.engine.kind,
+        deploy=spec.deploy.kind,
+        space_size=size if spec.parameters else 0,
+        launchable=launchable,
+        trials=trials,
+        repeats=repeats,
+        windows=len(spec.workload.scenarios) * len(spec.workload.levels),
+        estimated_s=estimate_s(spec, trials, repeats),
+        launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
+        checks=tuple(await prepared.preflight()) if preflight else (),
+    )
+
+
+def trial_counts(spec: StudySpec, launchable: int | None) -> tuple[int, int]:
+    """(launches of the search, launches of the proof), at most."""
+    if not spec.parameters:
+        return 1, 0
+    trials = spec.search.trials if launchable is None else min(spec.search.trials, launchable + 1)
+    return trials, 2 * spec.confirm.repeats
+
+
+def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
+    """Seconds the whole study takes at most, short of slow starts; a time budget caps the search."""
+    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
+    each = START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
+    search = trials * each / spec.search.parallel
+    if spec.search.time_s is not None:
+        search = min(search, spec.search.time_s + each)
+    return search + repeats * each
+
+
+def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
+    plan = prepared.engine.plan(prepared.spec.model, prepared.spec.engine, configuration)
+    argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
+    return PlannedLaunch(configuration=configuration, argv=argv)
