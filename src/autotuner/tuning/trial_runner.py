@@ -33,7 +33,7 @@ Note = Callable[[str, Mapping[str, object]], None]
 
 FOREIGN_CPU_CORES = 0.25
 """A window is measured again when other processes used more than this; a busy neighbour can cost a CPU engine 40 %."""
-QUIET_ATTEMPTS = 3
+QUIET_ATTEMPTS = 2
 DEATH_NEWS_S = 0.3
 """How long failing requests wait for the news that the server has died, which is then their cause."""
 
@@ -147,7 +147,7 @@ class TrialRunner:
         return self._tools.engine.resolved(info) if info is not None else {}
 
     async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
-        """One window; measured again (at most twice) when other processes took CPU in it, and the quietest is kept."""
+        """One window; measured again once when other processes took CPU in it, and the quietest is kept."""
         taken: list[Measurement] = []
         for attempt in range(QUIET_ATTEMPTS):
             measured = await self._attempt(endpoint, scenario, level, f"records-{name}-{attempt}.parquet")
