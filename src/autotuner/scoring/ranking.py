@@ -1,0 +1,116 @@
+"""Trials in order: feasible above infeasible, whatever the numbers.
+
+Groups, best first: feasible; feasible but not rankable (the load generator was the limit); infeasible; failed.
+Among infeasible trials what was not measured counts before what was missed by much, so that skipping a bad level never
+pays. Several objectives: by front (non-dominated first), then by the geometric mean of the objectives, which needs no
+other trial for its scale and agrees with dominance. Trial numbers settle the rest.
+"""
+
+import math
+from collections.abc import Sequence
+
+from autotuner.study.metric import Direction
+from autotuner.study.objective import Objective
+from autotuner.study.trial import Trial, TrialState
+from autotuner.study.verdict import Verdict
+
+FEASIBLE, UNRANKABLE, INFEASIBLE, FAILED, UNFINISHED = range(5)
+_TINY = 1e-300
+
+RankKey = tuple[int, float, float, int]
+"""Group, main figure, second figure, number; smaller is better."""
+
+
+def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
+    """A sorting key, smaller is better. With several objectives it leaves out the fronts; see :func:`rank`."""
+    group, verdict = _group(trial), trial.verdict
+    if verdict is None or group >= FAILED:
+        return (group, 0.0, 0.0, trial.number)
+    if group == INFEASIBLE:
+        unmeasured = sum(v.hard and v.value is None for v in verdict.violations)
+        return (group, float(unmeasured), verdict.total_violation, trial.number)
+    costs = _costs(verdict, objectives)
+    mean = math.inf if costs is None else math.fsum(math.log(max(c, _TINY)) for c in costs)
+    return (group, mean, verdict.penalty, trial.number)
+
+
+def rank(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """Best first; the result does not depend on the order given."""
+    if len(objectives) < 2:
+        return sorted(trials, key=lambda t: rank_key(t, objectives))
+    fronts = _fronts([t for t in trials if _group(t) == FEASIBLE], objectives)
+
+    def key(trial: Trial) -> tuple[int, int, RankKey]:
+        return (_group(trial), fronts.get(trial.number, 0), rank_key(trial, objectives))
+
+    return sorted(trials, key=key)
+
+
+def pareto(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """The feasible, rankable trials that no other one dominates, in rank order."""
+    feasible = [t for t in trials if _group(t) == FEASIBLE]
+    fronts = _fronts(feasible, objectives)
+    return rank([t for t in feasible if fronts[t.number] == 0], objectives)
+
+
+def ties(trials: Sequence[Trial], objectives: Sequence[Objective], noise: float) -> list[Trial]:
+    """The best trial and all feasible ones that differ from it by at most ``noise`` in every objective, in rank order.
+
+    ``noise`` is a relative difference, e.g. 0.03; :func:`autotuner.scoring.noise_of` estimates it from repeats.
+    """
+    ranked = [t for t in rank(trials, objectives) if _group(t) == FEASIBLE]
+    best = _costs(ranked[0].verdict, objectives) if ranked else None
+    if best is None:
+        return []
+    return [t for t in ranked if _within(_costs(t.verdict, objectives), best, noise)]
+
+
+def worsened(value: float, direction: Direction, penalty: float) -> float:
+    """An objective's value, made worse by the factor ``1 + penalty`` of missed soft SLOs."""
+    return value * (1 + penalty) if direction is Direction.MIN else value / (1 + penalty)
+
+
+def _within(costs: tuple[float, ...] | None, best: tuple[float, ...], noise: float) -> bool:
+    return costs is not None and all(c <= b * (1 + noise) for c, b in zip(costs, best, strict=True))
+
+
+def _group(trial: Trial) -> int:
+    if trial.state is TrialState.FAILED:
+        return FAILED
+    if trial.state is not TrialState.DONE:
+        return UNFINISHED
+    if trial.verdict is None:
+        return FAILED
+    if not trial.verdict.feasible:
+        return INFEASIBLE
+    return FEASIBLE if trial.verdict.rankable else UNRANKABLE
+
+
+def _costs(verdict: Verdict | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Objectives as numbers to be made small; a rate becomes its inverse. None where one was not measured."""
+    if verdict is None or len(verdict.objectives) != len(objectives):
+        return None
+    costs = []
+    for objective, value in zip(objectives, verdict.objectives, strict=True):
+        if value is None or not math.isfinite(value):
+            return None
+        worse = worsened(value, objective.direction, verdict.penalty)
+        costs.append(worse if objective.direction is Direction.MIN else 1 / max(worse, _TINY))
+    return tuple(costs)
+
+
+def _fronts(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, int]:
+    """The front of each trial by number; 0 is not dominated by any other one."""
+    left = {t.number: _costs(t.verdict, objectives) or (math.inf,) * len(objectives) for t in trials}
+    fronts: dict[int, int] = {}
+    while left:
+        first = [n for n, own in left.items() if not any(_dominates(other, own) for other in left.values())]
+        depth = 1 + max(fronts.values(), default=-1)
+        for number in first:
+            fronts[number] = depth
+            del left[number]
+    return fronts
+
+
+def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

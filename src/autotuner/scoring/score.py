@@ -1,0 +1,148 @@
+"""One trial's measurements to its verdict: which bounds are missed by how much, and the objectives' values.
+
+Every level counts. What was not measured (absent, or not a finite number) never passes a bound: it is a violation with
+``value`` None and ``relative`` 1.0, the size of a latency at twice its bound.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS, Direction
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.verdict import Verdict, Violation
+from autotuner.study.workload import LoadLevel
+
+UNMEASURED = 1.0
+"""Relative violation of a bound whose metric was not measured."""
+
+Place = tuple[str, str]
+"""Scenario text, level text."""
+
+
+def score(
+    measurements: Sequence[Measurement],
+    objectives: Sequence[Objective],
+    slos: Sequence[SLO],
+    *,
+    min_success_rate: float,
+    expected: Sequence[tuple[str, LoadLevel]],
+) -> Verdict:
+    """The verdict over all ``expected`` places (scenario text, level); a place that is missing is a hard violation.
+
+    SLOs without a statistic on a per-request metric define goodput only and are skipped here.
+    """
+    measured = _by_place(measurements)
+    places = list(dict.fromkeys([*((s, level.text) for s, level in expected), *measured]))
+    by_slo = [(slo, list(_slo_violations(slo, measured, places))) for slo in slos]
+    violations = [
+        *_success_violations(measured, places, min_success_rate),
+        *(v for _, found in by_slo for v in found),
+    ]
+    values = tuple(_objective_value(o, measured, places) for o in objectives)
+    reasons = _reasons(measurements, objectives, values)
+    return Verdict(
+        feasible=not any(v.hard for v in violations),
+        objectives=values,
+        penalty=math.fsum(slo.weight * v.relative for slo, found in by_slo if not slo.hard for v in found),
+        total_violation=math.fsum(v.relative for v in violations if v.hard),
+        violations=tuple(violations),
+        rankable=not reasons,
+        reasons=reasons,
+    )
+
+
+def _by_place(measurements: Sequence[Measurement]) -> dict[Place, list[Measurement]]:
+    found: dict[Place, list[Measurement]] = {}
+    for m in measurements:
+        found.setdefault((m.scenario, m.level.text), []).append(m)
+    return found
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _success_rate(m: Measurement) -> float:
+    """From the counts, or the stated rate where that is lower; 0 where no request ended."""
+    counted = (m.requests - m.failed) / m.requests if m.requests > 0 else 0.0
+    stated = _finite(m.scalars.get("success_rate"))
+    return counted if stated is None else min(counted, stated)
+
+
+def _value(m: Measurement, metric: str, statistic: str | None) -> float | None:
+    return _success_rate(m) if metric == "success_rate" else _finite(m.value(metric, statistic))
+
+
+def _success_violations(
+    measured: dict[Place, list[Measurement]], places: Sequence[Place], limit: float
+) -> Iterator[Violation]:
+    for place in places:
+        values = [_success_rate(m) for m in measured.get(place, [])]
+        if not values:
+            yield _violation("success_rate", place, None, limit, UNMEASURED, hard=True)
+        elif min(values) < limit:
+            yield _violation("success_rate", place, min(values), limit, (limit - min(values)) / limit, hard=True)
+
+
+def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: Sequence[Place]) -> Iterator[Violation]:
+    if METRICS[slo.metric].distribution and slo.statistic is None:
+        return
+    wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
+    for place in wanted:
+        values = [_value(m, slo.metric, slo.statistic) for m in measured.get(place, [])]
+        known = [v for v in values if v is not None]
+        if not known or len(known) < len(values):
+            yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
+            continue
+        value = max(known) if slo.comparison is Comparison.LE else min(known)
+        distance = value - slo.threshold if slo.comparison is Comparison.LE else slo.threshold - value
+        if distance > 0:
+            relative = distance / (abs(slo.threshold) or 1.0)
+            yield _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
+
+
+def _violation(
+    slo: str, place: Place, value: float | None, threshold: float, relative: float, *, hard: bool
+) -> Violation:
+    return Violation(slo=slo, where=" ".join(place), value=value, threshold=threshold, relative=relative, hard=hard)
+
+
+def _selected(places: Sequence[Place], scenario: str | None, at: str | None) -> list[Place]:
+    return [p for p in places if (scenario is None or p[0] == scenario) and (at is None or p[1] == at)]
+
+
+def _objective_value(
+    objective: Objective, measured: dict[Place, list[Measurement]], places: Sequence[Place]
+) -> float | None:
+    """One number over all selected places; None where one of them was not measured."""
+    values: list[float] = []
+    for place in _selected(places, objective.scenario, objective.at):
+        found = [_value(m, objective.metric, objective.statistic) for m in measured.get(place, [])]
+        known = [v for v in found if v is not None]
+        if not known or len(known) < len(found):
+            return None
+        values += known
+    if not values:
+        return None
+    if objective.metric == "success_rate":
+        return min(values)
+    if METRICS[objective.metric].better is Direction.MIN:
+        return max(values)
+    if min(values) <= 0:
+        return 0.0
+    return math.exp(math.fsum(sorted(math.log(v) for v in values)) / len(values))
+
+
+def _reasons(
+    measurements: Sequence[Measurement], objectives: Sequence[Objective], values: Sequence[float | None]
+) -> tuple[str, ...]:
+    """Why this trial may not be used to rank; empty where it may."""
+    limited = [
+        f"the load generator could not keep up at {m.scenario} {m.level.text}"
+        + (f": {'; '.join(m.self_check.reasons)}" if m.self_check.reasons else "")
+        for m in measurements
+        if m.self_check.client_limited
+    ]
+    unknown = [f"{o.text} was not measured" for o, v in zip(objectives, values, strict=True) if v is None]
+    return (*limited, *unknown)
