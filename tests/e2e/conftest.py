@@ -1,0 +1,51 @@
+"""A tiny model, a home of its own, and a study that takes seconds on the real llama.cpp server."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.testing.tiny_gguf import write_tiny_gguf
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF file with random weights, small enough to load in no time."""
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    write_tiny_gguf(path, layers=2, width=256)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data directory, in force for this test and the processes it starts."""
+    path = tmp_path / "home"
+    monkeypatch.setenv("AUTOTUNER_HOME", str(path))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    return path
+
+
+@pytest.fixture
+def quick_study(tiny_model: Path) -> Callable[..., dict[str, Any]]:
+    """A study file's content; keywords replace top-level keys."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        study: dict[str, Any] = {
+            "name": "quick",
+            "model": str(tiny_model),
+            "engine": {"kind": "llama_cpp", "args": {"ctx-size": 2048}},
+            "parameters": {"parallel": [1, 2], "ubatch-size": [64, 256]},
+            "workload": {
+                "scenarios": ["N(24,6)/(6,2)"],
+                "concurrency": [2],
+                "warmup": "200ms",
+                "duration": "800ms",
+            },
+            "objective": "max output_throughput",
+            "search": {"strategy": "grid", "trials": 3, "seed": 1},
+            "confirm": {"repeats": 1},
+        }
+        return {**study, **changes}
+
+    return make

@@ -1,0 +1,40 @@
+"""Runs a study file and kills itself with SIGKILL at a chosen point: ``dying_runner.py FILE POINT TRIAL``.
+
+POINT is a phase (entered by that trial), ``stored`` (right after that trial was committed) or ``storing`` (right before).
+"""
+
+import os
+import signal
+import sys
+
+from autotuner import api
+from autotuner.store import Store
+from autotuner.tuning.trial_runner import TrialRunner
+
+file, point, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+enter, finish = TrialRunner._enter, Store.finish_trial
+
+
+def entering(self, phase, where=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    enter(self, phase, where)
+    if phase.value == point and self._trial.number >= number:
+        die()
+
+
+def finishing(self, trial, *args, **kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201
+    if point == "storing" and trial.number >= number:
+        die()
+    finish(self, trial, *args, **kwargs)
+    if point == "stored" and trial.number >= number:
+        die()
+
+
+TrialRunner._enter = entering  # type: ignore[method-assign]
+Store.finish_trial = finishing  # type: ignore[method-assign]
+api.tune(file)

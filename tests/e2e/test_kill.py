@@ -1,0 +1,74 @@
+"""The runner is killed with -9 at every phase and started again with the same file: nothing is lost, nothing is done
+twice, nothing is left running."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from autotuner import api
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+pytestmark = pytest.mark.real
+
+SCRIPT = Path(__file__).with_name("dying_runner.py")
+POINTS = [
+    ("launching", 0), ("loading", 0), ("ready", 0), ("warming", 0), ("measuring", 0), ("scoring", 0), ("releasing", 0),
+    ("done", 0), ("storing", 0), ("stored", 0), ("measuring", 1), ("stored", 1),
+]  # fmt: skip
+
+
+def ours(home: Path) -> dict[int, str]:
+    """Labelled processes of this test by pid, with their owner."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            env = process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if env.get("AUTOTUNER_HOME") == str(home) and "AUTOTUNER_OWNER" in env:
+            found[process.pid] = env["AUTOTUNER_OWNER"]
+    return found
+
+
+def run_until(point: str, trial: int, file: Path) -> int:
+    return subprocess.run([sys.executable, str(SCRIPT), str(file), point, str(trial)], timeout=120).returncode
+
+
+def finished(trials: tuple[Trial, ...]) -> dict[int, Trial]:
+    return {t.number: t for t in trials if t.state.finished}
+
+
+def test_killed_at_every_phase_and_resumed(home: Path, quick_study: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "quick.json"
+    file.write_text(json.dumps(quick_study(search={"strategy": "bayesian", "trials": 4, "seed": 1})))
+    kept: dict[int, Trial] = {}
+    left_once = False
+    for point, more in POINTS:
+        number = max((t.number for t in _trials()), default=-1) + 1 + more
+        assert run_until(point, number, file) == -9, f"not killed at {point}"
+        left_once = left_once or bool(ours(home))
+        now = finished(_trials())
+        assert {n: now.get(n) for n in kept} == kept, f"a finished trial was lost or changed by the kill at {point}"
+        kept = now
+    assert left_once, "the kills left no server behind: the test does not test the clean-up"
+    result = api.tune(str(file))
+    assert ours(home) == {}
+    assert result.state == "done"
+    now = finished(result.trials)
+    assert {n: now.get(n) for n in kept} == kept
+    searched = [t.configuration.key for t in now.values() if t.role is not TrialRole.CONFIRM]
+    assert len(searched) == len(set(searched)) == 4, "every configuration exactly once"
+    assert all(t.state in {TrialState.DONE, TrialState.FAILED, TrialState.VOID} for t in result.trials)
+    assert [t.number for t in result.trials] == list(range(len(result.trials)))
+
+
+def _trials() -> tuple[Trial, ...]:
+    home = Path(os.environ["AUTOTUNER_HOME"])
+    return api.result("quick").trials if (home / "autotuner.db").exists() else ()

@@ -1,0 +1,138 @@
+"""A study file goes in, the real llama.cpp server is tuned, and the answer comes out."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from autotuner import api
+from autotuner.engines.llama_cpp import LlamaCpp
+from autotuner.study.trial import TrialRole, TrialState
+
+pytestmark = pytest.mark.real
+
+Make = Callable[..., dict[str, Any]]
+
+
+def leftovers(home: Path) -> list[str]:
+    """Processes that carry our labels and work in this test's data directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            env = process.environ()
+            if env.get("AUTOTUNER_HOME") == str(home) and "AUTOTUNER_OWNER" in env:
+                found.append(f"{process.pid} {process.cmdline()}")
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def cli(*args: str, check: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "autotuner.cli.main", *args], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == check, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def test_every_tuned_value_reaches_the_launched_process(home: Path, quick_study: Make) -> None:
+    result = api.tune(quick_study(search={"strategy": "grid", "trials": 5, "seed": 1}))
+    searched = [t for t in result.trials if t.role is TrialRole.SEARCH]
+    assert len(searched) == 4
+    assert all(t.state is TrialState.DONE for t in result.trials), [t.failure for t in result.trials]
+    engine = LlamaCpp(LlamaCpp.Settings())
+    for trial in searched:
+        for name, value in trial.configuration.values.items():
+            at = trial.argv.index(f"--{name}")
+            assert trial.argv[at + 1] == str(value)
+            assert engine.flag_value(trial.argv, name) == str(value)
+        assert trial.argv[trial.argv.index("--ctx-size") + 1] == "2048"
+    default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
+    assert default.number == 0
+    assert "--parallel" not in default.argv
+    assert leftovers(home) == []
+
+
+def test_the_command_line_from_file_to_answer(home: Path, quick_study: Make, tmp_path: Path) -> None:
+    file = tmp_path / "quick.json"
+    file.write_text(json.dumps(quick_study()))
+    ran = cli("run", str(file))
+    assert "trial 0" in ran.stderr
+    assert "report" in ran.stdout
+    answer = json.loads(cli("best", "quick", "--json").stdout)
+    command = cli("best", "quick").stdout.strip()
+    words = shlex.split(command)
+    for name, value in answer["parameters"].items():
+        assert words[words.index(f"--{name}") + 1] == str(value)
+    shown = json.loads(cli("show", "quick", "--json").stdout)
+    assert [t["number"] for t in shown["trials"]] == list(range(len(shown["trials"])))
+    report = Path(json.loads(cli("report", "quick", "--json").stdout)["report"])
+    assert "<title>" in report.read_text()
+    older = json.loads(cli("export", "quick", "--as", "older").stdout)
+    assert {"best_result", "all_results"} <= set(older)
+    assert cli("export", "quick", "--as", "csv").stdout.count("\n") >= len(shown["trials"])
+    assert json.loads(cli("list", "--json").stdout)["studies"][0]["name"] == "quick"
+    assert "listening" in cli("logs", "quick", "0").stdout.lower()
+    again = cli("run", str(file), "--json")
+    assert len(json.loads(again.stdout)["trials"]) == len(shown["trials"]), "a finished study is not run again"
+    assert leftovers(home) == []
+
+
+def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
+    home: Path, quick_study: Make, tmp_path: Path
+) -> None:
+    file = tmp_path / "quick.json"
+    file.write_text(json.dumps(quick_study()))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autotuner.cli.main", "run", str(file)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trial 1" in line and "measuring" in line:
+            break
+    process.send_signal(2)
+    process.stderr.read()
+    assert process.wait(60) == 130
+    process.stderr.close()
+    assert leftovers(home) == []
+    before = api.result("quick")
+    assert before.state == "interrupted"
+    assert [t.number for t in before.trials if t.state.finished] == [0]
+    cli("run", str(file))
+    after = api.result("quick")
+    assert next(t for t in after.trials if t.number == 0) == next(t for t in before.trials if t.number == 0)
+    finished = [t.configuration.key for t in after.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
+    assert len(finished) == len(set(finished)) == 3
+
+
+def test_failures_are_results_with_their_cause(home: Path, quick_study: Make) -> None:
+    study = quick_study(
+        parameters={"cache-type-v": ["f16", "q8_0"], "flash-attn": ["off"]},
+        search={"strategy": "grid", "trials": 5, "seed": 1},
+        confirm={"repeats": 0},
+    )
+    result = api.tune(study)
+    tried = [t.configuration.values for t in result.trials if t.role is TrialRole.SEARCH]
+    assert tried == [{"cache-type-v": "f16", "flash-attn": "off"}], "a knowably invalid configuration is never proposed"
+
+
+def test_nothing_is_launched_when_the_environment_is_not_ready(home: Path, quick_study: Make, tmp_path: Path) -> None:
+    file = tmp_path / "quick.json"
+    file.write_text(json.dumps(quick_study(model=str(tmp_path / "missing.gguf"))))
+    ran = cli("run", str(file), check=4)
+    assert "missing.gguf" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert json.loads(cli("show", "quick", "--json").stdout)["trials"] == []
+
+
+def test_no_feasible_configuration_has_its_own_exit_code(home: Path, quick_study: Make, tmp_path: Path) -> None:
+    file = tmp_path / "quick.json"
+    file.write_text(json.dumps(quick_study(slo=["p99 ttft <= 1us"])))
+    ran = cli("run", str(file), check=3)
+    assert "no configuration" in ran.stdout.lower() + ran.stderr.lower()
