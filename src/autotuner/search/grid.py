@@ -1,0 +1,62 @@
+"""Grid search: the whole space in the order of the parameters, or an unbiased part of it where it is too large."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.seams.search import Search, SearchContext, Stop
+from autotuner.search.points import Points
+from autotuner.search.proposals import Proposals, allowed, shuffled, used
+from autotuner.study.configuration import Configuration
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.noun import Noun
+from autotuner.study.trial import Trial
+
+_LOOK_AT = 50_000
+"""Points looked at to see whether the trials suffice for all allowed ones; beyond, they are taken not to."""
+
+
+class GridSettings(Noun):
+    """There are none."""
+
+
+class GridSearch(Search):
+    """Complete, in order; shuffled (seeded) when ``context.trials`` is too small, so that stopping early is fair."""
+
+    kind: ClassVar[str] = "grid"
+    Settings: ClassVar[type[BaseModel]] = GridSettings
+
+    def __init__(self, settings: BaseModel, context: SearchContext) -> None:
+        super().__init__(settings, context)
+        points = Points(context.space)
+        endless = [a.name for a in points.axes if a.values is None]
+        if endless:
+            raise UsageError([_continuous(name) for name in endless])
+        complete = _suffices(context, points)
+        self._proposals = Proposals(context, points.in_order()) if complete else shuffled(context)
+
+    def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
+        """The first grid point that the history has not used."""
+        return self._proposals.first_unused(used(self.context, history))
+
+    def tell(self, trial: Trial) -> None:
+        """Nothing is learnt."""
+
+
+def _suffices(context: SearchContext, points: Points) -> bool:
+    """Whether all allowed points can be tried; trial 0 is the default's."""
+    if points.size is None or points.size > _LOOK_AT:
+        return False
+    default = context.default.key if context.default else None
+    wanted = (c for c in points.in_order() if allowed(context, c) and c.key != default)
+    return len(list(islice(wanted, context.trials))) < context.trials
+
+
+def _continuous(name: str) -> Problem:
+    return Problem(
+        where=f"parameters.{name}",
+        why="a grid needs a finite number of values, and this range is continuous",
+        remedy="give it a step, or use search.kind: random or bayesian",
+    )

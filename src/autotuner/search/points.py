@@ -1,0 +1,148 @@
+"""The space as numbered points, never written out: a space of 10^12 points costs no more than one of ten.
+
+A point is a tuple of positions, one per parameter; a continuous range has no positions and is drawn.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from random import Random
+from typing import overload
+
+from autotuner.study.configuration import Configuration
+from autotuner.study.noun import Value
+from autotuner.study.parameter import Choices, FloatRange, IntRange, Parameter
+from autotuner.study.space import Space
+
+
+class Steps(Sequence[Value]):
+    """The grid of a stepped float range, computed one by one and rounded as :class:`FloatRange` does."""
+
+    def __init__(self, domain: FloatRange, step: float) -> None:
+        self._low, self._step = domain.low, step
+        self._digits = max(0, 2 - math.floor(math.log10(step)) + 6)
+        self._count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Value]: ...
+    def __getitem__(self, index: int | slice) -> Value | Sequence[Value]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self._count)[index]]
+        return round(self._low + range(self._count)[index] * self._step, self._digits)
+
+
+class Axis:
+    """One parameter's values by position; ``values`` is None for a continuous range."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.name = parameter.name
+        self.domain = parameter.domain
+        self.values = _values(parameter)
+
+    def draw(self, random: Random) -> Value:
+        """A value at random: uniform over positions, or over the range (its exponent if logarithmic)."""
+        if self.values is not None:
+            return self.values[random.randrange(len(self.values))]
+        domain = self.domain
+        assert isinstance(domain, FloatRange)  # noqa: S101 - only these have no positions
+        share = random.random()
+        value = (
+            domain.low * (domain.high / domain.low) ** share
+            if domain.log
+            else domain.low + share * (domain.high - domain.low)
+        )
+        return min(max(value, domain.low), domain.high)
+
+    def position(self, value: Value) -> int | None:
+        """Where the value stands, type included; None where it does not (or the range is continuous)."""
+        if self.values is None:
+            return None
+        if isinstance(self.domain, Choices):
+            return next((i for i, v in enumerate(self.values) if type(v) is type(value) and v == value), None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if isinstance(self.domain, FloatRange):
+            near = round((value - self.domain.low) / (self.domain.step or 1.0))
+            return near if 0 <= near < len(self.values) and self.values[near] == value else None
+        return self.values.index(value) if isinstance(value, int) and value in self.values else None
+
+    @property
+    def ordered(self) -> bool:
+        """Whether neighbouring positions are neighbouring amounts: ranges, and rising or falling lists of numbers."""
+        if not isinstance(self.domain, Choices):
+            return True
+        numbers = [v for v in self.domain.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(numbers) < len(self.domain.values):
+            return False
+        pairs = list(pairwise(numbers))
+        return all(a < b for a, b in pairs) or all(a > b for a, b in pairs)
+
+
+def _values(parameter: Parameter) -> Sequence[Value] | None:
+    domain = parameter.domain
+    if isinstance(domain, IntRange) and not domain.log:
+        return range(domain.low, domain.high + 1, domain.step)
+    if isinstance(domain, FloatRange):
+        return None if domain.step is None else Steps(domain, domain.step)
+    return domain.grid()
+
+
+class Points:
+    """All points of a space, by number, in the order of the parameters (the last one changes fastest)."""
+
+    def __init__(self, space: Space) -> None:
+        self.axes = tuple(Axis(p) for p in space.parameters)
+        sizes = [0 if a.values is None else len(a.values) for a in self.axes]
+        self.size = None if 0 in sizes else math.prod(sizes)
+        """Before constraints; None where a range is continuous."""
+
+    def at(self, number: int) -> Configuration:
+        """The point of that number; only where ``size`` is known."""
+        values: dict[str, Value] = {}
+        for axis in reversed(self.axes):
+            assert axis.values is not None  # noqa: S101 - size is known
+            number, position = divmod(number, len(axis.values))
+            values[axis.name] = axis.values[position]
+        return Configuration(values={a.name: values[a.name] for a in self.axes})
+
+    def in_order(self) -> Iterator[Configuration]:
+        """Every point once, in order."""
+        return (self.at(number) for number in range(self.size or 0))
+
+    def shuffled(self, seed: int) -> Iterator[Configuration]:
+        """Every point once, in an order that looks random and is fixed by the seed; endless on a continuous range."""
+        if self.size is not None:
+            return (self.at(number) for number in permutation(self.size, seed))
+        return self._drawn(Random(f"points {seed}"))  # noqa: S311 - not for secrets
+
+    def _drawn(self, random: Random) -> Iterator[Configuration]:
+        while True:
+            yield Configuration(values={a.name: a.draw(random) for a in self.axes})
+
+
+def permutation(size: int, seed: int) -> Iterator[int]:
+    """The numbers below ``size``, each once, in a seeded random order, in constant memory.
+
+    A Feistel network permutes the next power of four; numbers that fall outside are sent through again, which ends
+    because the network is a permutation.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    for number in range(size):
+        while (number := _feistel(number, half, seed)) >= size:
+            pass
+        yield number
+
+
+def _feistel(number: int, half: int, seed: int) -> int:
+    mask = (1 << half) - 1
+    left, right = number >> half, number & mask
+    for turn in range(4):
+        digest = blake2b(f"{seed} {turn} {right}".encode(), digest_size=16).digest()
+        left, right = right, left ^ (int.from_bytes(digest) & mask)
+    return (left << half) | right

@@ -1,0 +1,79 @@
+"""What all strategies share: which configurations may still be proposed.
+
+A stream of candidates is filtered once (constraints, the catalog's ``valid``) and remembered; asking means the first
+one that no trial of the history has used. So an answer depends on the seed and the history alone, a void trial's
+configuration is free again, and the stream's end is the end of the space.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from autotuner.seams.search import SearchContext, Stop
+from autotuner.search.points import Points
+from autotuner.study.configuration import Configuration
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+USED_UP = Stop("the space is used up: every allowed configuration was tried")
+MAX_REJECTED = 200_000
+"""Candidates in a row that may break a bound before a search gives up on the stream."""
+
+
+class Proposals:
+    """The allowed configurations of a stream, in its order, found as far as they are needed."""
+
+    def __init__(self, context: SearchContext, stream: Iterator[Configuration]) -> None:
+        self._context = context
+        self._stream = stream
+        self._found: list[Configuration] = []
+        self._end: Stop | None = None
+
+    def first_unused(self, used: frozenset[str]) -> Configuration | Stop:
+        """The first allowed configuration whose key is not in ``used``."""
+        return next(self.unused(used), None) or self._end or USED_UP
+
+    def unused(self, used: frozenset[str]) -> Iterator[Configuration]:
+        """All allowed configurations whose keys are not in ``used``, lazily."""
+        at = 0
+        while at < len(self._found) or self._more():
+            if self._found[at].key not in used:
+                yield self._found[at]
+            at += 1
+
+    def _more(self) -> bool:
+        """Finds one more allowed configuration."""
+        if self._end is not None:
+            return False
+        for rejected, candidate in enumerate(self._stream):
+            if allowed(self._context, candidate):
+                self._found.append(candidate)
+                return True
+            if rejected >= MAX_REJECTED:
+                why = f"no allowed configuration among {rejected} candidates in a row; loosen the constraints"
+                self._end = Stop(why)
+                return False
+        self._end = USED_UP
+        return False
+
+
+def shuffled(context: SearchContext) -> Proposals:
+    """The whole space in an order fixed by the context's seed."""
+    return Proposals(context, Points(context.space).shuffled(context.seed))
+
+
+def allowed(context: SearchContext, configuration: Configuration) -> bool:
+    """Whether the space's constraints and the engine's catalog let it through."""
+    return context.space.allows(configuration) and context.valid(configuration)
+
+
+def used(context: SearchContext, history: Sequence[Trial]) -> frozenset[str]:
+    """Keys of what must not be proposed: what the history ran or runs, and the default however it is spelled."""
+    keys = {t.configuration.key for t in history if t.state is not TrialState.VOID}
+    if context.default is not None:
+        keys.add(context.default.key)
+    return frozenset(keys)
+
+
+def spelled_out(context: SearchContext, trial: Trial) -> Configuration:
+    """What the trial ran, in the space's parameters where that is known (the default sets nothing itself)."""
+    if trial.role is TrialRole.DEFAULT and context.default is not None:
+        return context.default
+    return trial.configuration

@@ -1,0 +1,34 @@
+"""Random search without replacement: the baseline that every cleverer strategy has to beat."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.seams.search import Search, SearchContext, Stop
+from autotuner.search.proposals import shuffled, used
+from autotuner.study.configuration import Configuration
+from autotuner.study.noun import Noun
+from autotuner.study.trial import Trial
+
+
+class RandomSettings(Noun):
+    """There are none."""
+
+
+class RandomSearch(Search):
+    """Every allowed configuration once, in a random order fixed by the seed. Ends by itself on a space with a grid."""
+
+    kind: ClassVar[str] = "random"
+    Settings: ClassVar[type[BaseModel]] = RandomSettings
+
+    def __init__(self, settings: BaseModel, context: SearchContext) -> None:
+        super().__init__(settings, context)
+        self._proposals = shuffled(context)
+
+    def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
+        """The first configuration of the order that the history has not used."""
+        return self._proposals.first_unused(used(self.context, history))
+
+    def tell(self, trial: Trial) -> None:
+        """Nothing is learnt."""
