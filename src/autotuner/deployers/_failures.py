@@ -1,0 +1,55 @@
+"""The failures that a deployer on this machine can name by itself."""
+
+import errno
+
+from autotuner.study.failure import Failure, FailureCause
+
+_MESSAGES = {
+    errno.ENOENT: (FailureCause.NO_BINARY, "install it, or correct the engine's setting"),
+    errno.EACCES: (FailureCause.NO_BINARY, "make it executable for this user"),
+    errno.ENOEXEC: (FailureCause.NO_BINARY, "give a program built for this machine"),
+    errno.ENOSPC: (FailureCause.DISK_FULL, "make room on the disk"),
+    errno.EDQUOT: (FailureCause.DISK_FULL, "make room in the disk quota"),
+    errno.EMFILE: (FailureCause.ENVIRONMENT, "raise the limit of open files (ulimit -n)"),
+    errno.ENFILE: (FailureCause.ENVIRONMENT, "raise the machine's limit of open files (fs.file-max)"),
+    errno.ENOMEM: (FailureCause.ENVIRONMENT, "free memory on this machine"),
+    errno.EAGAIN: (FailureCause.ENVIRONMENT, "raise the limit of processes (ulimit -u)"),
+    errno.E2BIG: (FailureCause.INVALID_VALUE, "shorten the values"),
+}
+
+
+def not_started(program: str, error: OSError) -> Failure:
+    """Why a program could not be started, by the operating system's error."""
+    cause, remedy = _MESSAGES.get(error.errno or 0, (FailureCause.ENVIRONMENT, ""))
+    return Failure(cause=cause, message=f"{program} could not be started: {error.strerror or error}", remedy=remedy)
+
+
+def not_written(what: str, error: OSError) -> Failure:
+    """Why a file of the trial could not be written."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return Failure(
+        cause=FailureCause.DISK_FULL if full else FailureCause.ENVIRONMENT,
+        message=f"{what} could not be written: {error.strerror or error}",
+        remedy="make room on the disk" if full else "make the folder writable",
+    )
+
+
+def port_taken(host: str, port: int, *, exit_code: int | None = None, log_tail: str = "") -> Failure:
+    """Another program listens where our server was to listen."""
+    return Failure(
+        cause=FailureCause.PORT_UNAVAILABLE,
+        message=f"another process listens on {host}:{port}",
+        remedy="stop it, or give another range in deploy.ports",
+        exit_code=exit_code,
+        log_tail=log_tail,
+    )
+
+
+def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
+    """The server lived, and was not ready in time."""
+    return Failure(
+        cause=FailureCause.START_TIMEOUT,
+        message=f"not ready within {seconds:g} s; {path} said: {last}",
+        remedy="raise the start time-out, or lower what is allocated at start",
+        log_tail=log_tail,
+    )

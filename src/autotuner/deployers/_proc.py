@@ -1,0 +1,164 @@
+"""What Linux's ``/proc`` tells of processes and of who listens on a port.
+
+Everything here is a look at one moment: a process may be gone the next, and then it is simply absent.
+"""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LISTEN = "0A"
+_GONE = frozenset("ZXx")
+"""States of processes that have ended and only wait to be collected."""
+
+
+class Stat(NamedTuple):
+    """One process."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    state: str
+    started: float
+    """Seconds since boot."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        return self.state not in _GONE
+
+
+def stat(pid: int) -> Stat | None:
+    """The process, None when it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    return Stat(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0], int(fields[19]) / _TICKS)
+
+
+def processes() -> Iterator[Stat]:
+    """All processes that run now, zombies left out."""
+    for name in os.listdir(_PROC):  # noqa: PTH208 - names only, and often
+        if name.isdigit():
+            found = stat(int(name))
+            if found and found.alive:
+                yield found
+
+
+def environ(pid: int) -> dict[str, str]:
+    """The environment a process was started with; empty when it is gone or another user's."""
+    try:
+        data = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (entry.partition(b"=") for entry in data.split(b"\0") if b"=" in entry)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+def carries(pid: int, labels: Mapping[str, str]) -> bool:
+    """Whether a process was started with all of these environment variables."""
+    found = environ(pid)
+    return all(found.get(name) == value for name, value in labels.items())
+
+
+def cmdline(pid: int) -> tuple[str, ...]:
+    """The command line as the process has it; empty when it is gone."""
+    try:
+        data = (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(argument) for argument in data.split(b"\0")[:-1])
+
+
+def family(root: int) -> set[int]:
+    """A process, its session and all descendants, as far as they run."""
+    everyone = list(processes())
+    members = {p.pid for p in everyone if p.pid == root or p.session == root}
+    grew = True
+    while grew:
+        children = {p.pid for p in everyone if p.parent in members} - members
+        members |= children
+        grew = bool(children)
+    return members
+
+
+def send(target: Stat, number: signal.Signals) -> None:
+    """Signals exactly this process: a reused process id is never hit."""
+    with suppress(ProcessLookupError, PermissionError):
+        handle = os.pidfd_open(target.pid)
+        try:
+            now = stat(target.pid)
+            if now and now.started == target.started:
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
+
+
+def foreign_listener(host: str, port: int, ours: set[int]) -> bool:
+    """Whether a socket that we do not own could answer connections to ``host:port``."""
+    return bool(_listening(host, port) - _sockets(ours))
+
+
+def own_listener(host: str, port: int, ours: set[int]) -> bool:
+    """Whether one of ours answers connections to ``host:port``."""
+    return bool(_listening(host, port) & _sockets(ours))
+
+
+def listening_ports(host: str) -> set[int]:
+    """Ports where something listens for this address, directly or by wildcard."""
+    return {port for port, _ in _listeners(host)}
+
+
+def _listening(host: str, port: int) -> set[int]:
+    return {inode for number, inode in _listeners(host) if number == port}
+
+
+def _listeners(host: str) -> Iterator[tuple[int, int]]:
+    """(port, socket inode) of what listens for this address, directly or by wildcard."""
+    wanted = ip_address(host)
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (_PROC / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            address, _, number = fields[1].rpartition(":")
+            if fields[3] == _LISTEN and _serves(_address(address), wanted):
+                yield int(number, 16), int(fields[9])
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """The kernel writes addresses as words in the machine's byte order."""
+    raw = bytes.fromhex(text)
+    data = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+    address = ip_address(data)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _serves(bound: IPv4Address | IPv6Address, wanted: IPv4Address | IPv6Address) -> bool:
+    return bound == wanted or (bound.is_unspecified and (bound.version == wanted.version or bound.version == 6))
+
+
+def _sockets(pids: set[int]) -> set[int]:
+    """Inodes of the sockets that these processes hold."""
+    found = set()
+    for pid in pids:
+        folder = f"{_PROC}/{pid}/fd"
+        with suppress(OSError):
+            for name in os.listdir(folder):  # noqa: PTH208 - names only, and often
+                with suppress(OSError):
+                    target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - not a path
+                    if target.startswith("socket:["):
+                        found.add(int(target[8:-1]))
+    return found

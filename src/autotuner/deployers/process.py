@@ -1,0 +1,231 @@
+"""Servers as child processes of this machine.
+
+The promises: the server that answers is the one we started, by the socket it listens on; a dead server is noticed at
+once, not at a time-out; nothing is left on any path.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import ClassVar, Self
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from autotuner.deployers import _failures, _log, _proc
+from autotuner.deployers._machine import hardware, preflight, reap
+from autotuner.deployers._owned_process import OwnedProcess, spawn
+from autotuner.deployers._readiness import answer, http_client
+from autotuner.deployers.local_runner import LocalRunner
+from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.study.errors import Check
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Hardware, Identity, LaunchPlan
+from autotuner.study.trial import Phase
+
+_PROBE_TIMEOUT_S = 2.0
+_EVIDENCE_LINES = 40
+_FULL_BYTES = 1 << 20
+"""A disk with less room than this counts as full."""
+
+
+class ProcessSettings(BaseModel):
+    """Settings of the deployer in a study file. Times in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", pattern=r"^[0-9a-fA-F.:]+$")
+    """Address to listen on, as numbers."""
+    ports: tuple[int, int] = (24000, 24999)
+    """First and last port to use."""
+    stop_grace_s: float = Field(default=5.0, ge=0)
+    """Time between SIGTERM and SIGKILL."""
+    start_timeout_s: float | None = Field(default=None, gt=0)
+    """Longest time from launch to ready; unset: the engine's."""
+    cpus: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """CPUs that the server may use; unset: all that this process may use."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not 1 <= self.ports[0] <= self.ports[1] <= 65535:
+            raise ValueError("ports must be [first, last] with 1 <= first <= last <= 65535")
+        return self
+
+
+class ProcessEndpoint(Endpoint):
+    """A server that runs as a child process."""
+
+    def __init__(self, server: OwnedProcess, *, plan: LaunchPlan, context: DeployContext, host: str, port: int) -> None:
+        self._server, self._context, self._address = server, context, (host, port)
+        self._log = context.folder / "server.log"
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.model = plan.model
+        self.argv = _proc.cmdline(server.pid)
+        self.client: CommandRunner = LocalRunner()
+
+    async def identity(self) -> Identity:
+        """Process id and start time, after a look at whose socket it is that answers."""
+        if self._server.exit_code() is not None:
+            raise self._changed("the server has ended")
+        family = self._server.family()
+        if not _proc.own_listener(*self._address, family):
+            raise self._changed("the server no longer listens there")
+        if _proc.foreign_listener(*self._address, family):
+            raise self._changed("another process listens there too")
+        return Identity(kind="process", id=str(self._server.pid), started=self._server.started)
+
+    def _changed(self, why: str) -> TrialFailedError:
+        message = f"{self.url} is not only ours: {why}"
+        return TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=message))
+
+    async def died(self) -> Failure:
+        """Waits for the end of the server's process."""
+        code = await self._server.exited()
+        return ended(self._context, code, await self.log_tail(), was_ready=True)
+
+    async def log_tail(self, lines: int = 40) -> str:
+        """The log's last lines."""
+        return await anyio.to_thread.run_sync(_log.tail, self._log, lines)
+
+    def pids(self) -> frozenset[int]:
+        """The server's process and everything below it."""
+        return frozenset(self._server.family())
+
+
+def ended(context: DeployContext, code: int, log_tail: str, *, was_ready: bool) -> Failure:
+    """Why a server ended by itself: a full disk is seen here, the rest is the engine's to tell."""
+    try:
+        full = shutil.disk_usage(context.folder).free < _FULL_BYTES
+    except OSError:
+        full = False
+    if full:
+        message, remedy = "the disk is full, and the server ended", "make room on the disk"
+        return Failure(
+            cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
+        )  # fmt: skip
+    return context.explain(code, log_tail, was_ready)
+
+
+class ProcessDeployer(Deployer):
+    """Starts servers as child processes, each in its own session."""
+
+    kind: ClassVar[str] = "process"
+    Settings: ClassVar[type[BaseModel]] = ProcessSettings
+
+    settings: ProcessSettings
+
+    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
+        """A running server; see :meth:`autotuner.seams.deployer.Deployer.deploy`."""
+        return self._deploy(plan, context)
+
+    @asynccontextmanager
+    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        async with AsyncExitStack() as leases:
+            port = await self._lease(leases, context)
+            context.on_phase(Phase.LAUNCHING)
+            server = self._start(plan, context, port)
+            try:
+                context.on_phase(Phase.LOADING)
+                await _Start(server, plan, context, self.settings, port).ready()
+                yield ProcessEndpoint(server, plan=plan, context=context, host=self.settings.host, port=port)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await server.stop(self.settings.stop_grace_s)
+
+    async def _lease(self, leases: AsyncExitStack, context: DeployContext) -> int:
+        """A port where nobody listens; ports taken by others stay leased meanwhile, so that each is looked at once."""
+        ports = range(self.settings.ports[0], self.settings.ports[1] + 1)
+        while True:
+            port = await leases.enter_async_context(context.lease_port(ports))
+            if not _proc.foreign_listener(self.settings.host, port, set()):
+                return port
+
+    def _start(self, plan: LaunchPlan, context: DeployContext, port: int) -> OwnedProcess:
+        argv = plan.argv(host=self.settings.host, port=port)
+        try:
+            context.folder.mkdir(parents=True, exist_ok=True)
+            log = context.folder / "server.log"
+            log.unlink(missing_ok=True)
+            file = log.open("xb")
+        except OSError as error:
+            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+        with file:
+            try:
+                return spawn(
+                    argv, labels=context.labels, env=plan.env, stdout=file, stderr=file, cpus=self.settings.cpus
+                )  # fmt: skip
+            except (OSError, ValueError) as error:
+                fault = error if isinstance(error, OSError) else OSError(0, str(error))
+                raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
+
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """Programs, modules, files and ports; nothing is started."""
+        return await anyio.to_thread.run_sync(preflight, list(plans), self.settings.host, self.settings.ports)
+
+    async def hardware(self) -> Hardware:
+        """CPUs and memory that this process may use."""
+        return hardware(self.settings.cpus)
+
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Ends the families of processes that carry a dead owner's label."""
+        return await reap(is_dead, study=study, grace_s=self.settings.stop_grace_s)
+
+
+class _Start:
+    """One start, from spawn to ready."""
+
+    def __init__(
+        self, server: OwnedProcess, plan: LaunchPlan, context: DeployContext, settings: ProcessSettings, port: int
+    ) -> None:
+        self._server, self._plan, self._context = server, plan, context
+        self._host, self._port = settings.host, port
+        self._timeout_s = settings.start_timeout_s or plan.readiness.timeout_s
+        self._last = "nothing"
+
+    async def ready(self) -> None:
+        """Returns when the server is ready; raises ``TrialFailedError`` with the cause when it cannot be any more."""
+        failure: Failure | None = None
+        is_ready = False
+
+        async def watch() -> None:
+            nonlocal failure
+            failure = self._died(await self._server.exited())
+            race.cancel_scope.cancel()
+
+        with anyio.move_on_after(self._timeout_s):
+            async with anyio.create_task_group() as race:
+                race.start_soon(watch)
+                taken = await self._answers()
+                is_ready = taken is None
+                failure = taken
+                race.cancel_scope.cancel()
+        if failure is None and not is_ready:
+            path = self._plan.readiness.path
+            failure = _failures.not_ready(self._timeout_s, path, self._last, self._tail())
+        if failure:
+            raise TrialFailedError(failure)
+
+    async def _answers(self) -> Failure | None:
+        """None once our server answers as ready; a failure when someone else listens there."""
+        readiness = self._plan.readiness
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        async with http_client(f"http://{host}:{self._port}", timeout_s=_PROBE_TIMEOUT_S) as client:
+            while True:
+                status, self._last = await answer(client, readiness.path)
+                if status is not None:
+                    family = self._server.family()
+                    if _proc.foreign_listener(self._host, self._port, family):
+                        return _failures.port_taken(self._host, self._port, log_tail=self._tail())
+                    if status == readiness.status and _proc.own_listener(self._host, self._port, family):
+                        return None
+                await anyio.sleep(readiness.interval_s)
+
+    def _died(self, code: int) -> Failure:
+        failure = ended(self._context, code, self._tail(), was_ready=False)
+        taken = _proc.foreign_listener(self._host, self._port, set())
+        if taken and failure.cause is FailureCause.CRASH_LOADING:
+            return _failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)
+        return failure
+
+    def _tail(self) -> str:
+        return _log.tail(self._context.folder / "server.log", _EVIDENCE_LINES)
