@@ -58,7 +58,7 @@ class FloatRange(Noun):
     log: bool = False
 
     def grid(self) -> tuple[Value, ...] | None:
-        """All values, or None for a continuous range. Values are rounded to the step's digits (0.7, never 0.7000000001)."""
+        """All values, or None for a continuous range; rounded to the step's digits (0.7, never 0.7000000001)."""
         if self.step is None:
             return None
         digits = max(0, 2 - math.floor(math.log10(self.step)) + 6)
