@@ -31,6 +31,7 @@ from autotuner.tuning.owners import dead_owners
 from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.session import run_session
+from autotuner.tuning.starter import starter_text
 
 Study = StudySpec | Mapping[str, Any] | str | Path
 """A study as a noun, as the content of a study file, or as a study file's path."""
@@ -220,6 +221,15 @@ def schema() -> dict[str, Any]:
 def params(kind: str) -> list[CatalogEntry]:
     """The parameter catalog of an engine."""
     return list(plugins.load("engines", kind).catalog.values())
+
+
+def write_starter(path: Path, *, engine: str, model: str) -> Path:
+    """Writes a commented study file; never over an existing one."""
+    if path.exists():
+        raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
+    write_text(path, starter_text(name=name, engine=engine, model=model, catalog=params(engine)))
+    return path
 
 
 def _record(store: Store, name: str) -> StudyRecord:
