@@ -1,8 +1,8 @@
 """A scripted inference server, standard library only: what a deployer must survive, on demand.
 
 It speaks enough of the OpenAI API for a load generator: ``/v1/chat/completions`` and ``/v1/completions`` (streamed or
-not), ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel`` requests are served at a time, each token takes
-``--token-ms``; so throughput depends on its flags as a real server's does.
+not), ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel`` requests run at a time and each token takes
+``--token-ms``, so throughput depends on its flags as a real server's does.
 
 ``python -m autotuner.testing.fake_server --host 127.0.0.1 --port 8000 [OPTION]...``
 """

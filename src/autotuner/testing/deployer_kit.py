@@ -1,0 +1,248 @@
+"""What every deployer must keep: inherit :class:`DeployerConformance` and give a ``case`` fixture.
+
+Needs pytest and anyio's pytest plugin, which are no dependencies of the package.
+"""
+
+# ruff: noqa: S101
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
+from autotuner.study.errors import CheckStatus
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.trial import Phase
+
+LABELS = Labels(study="kit", trial=7, owner="owner-of-the-kit")
+PATIENCE_S = 30.0
+
+
+class MemoryPorts:
+    """Leases ports within one test; the real lease is host-wide."""
+
+    def __init__(self) -> None:
+        self.leased: set[int] = set()
+
+    @asynccontextmanager
+    async def __call__(self, ports: range) -> AsyncIterator[int]:
+        """The first port of the range that is not leased."""
+        port = next((p for p in ports if p not in self.leased), None)
+        if port is None:
+            message = f"all ports of {ports.start}-{ports.stop - 1} are leased"
+            raise TrialFailedError(Failure(cause=FailureCause.PORT_UNAVAILABLE, message=message))
+        self.leased.add(port)
+        try:
+            yield port
+        finally:
+            self.leased.remove(port)
+
+
+class Recorder:
+    """Stands for the trial runner: the context's callbacks, and what they were told."""
+
+    def __init__(self, folder: Path, *, ports: MemoryPorts | None = None, labels: Labels = LABELS) -> None:
+        self.ports = ports or MemoryPorts()
+        self.phases: list[Phase] = []
+        self.loading = anyio.Event()
+        self.ends: list[tuple[int | None, str, bool]] = []
+        self.context = DeployContext(
+            labels=labels, folder=folder, explain=self._explain, on_phase=self._on_phase, lease_port=self.ports
+        )
+
+    def _on_phase(self, phase: Phase) -> None:
+        self.phases.append(phase)
+        if phase is Phase.LOADING:
+            self.loading.set()
+
+    def _explain(self, exit_code: int | None, log_tail: str, ready: bool) -> Failure:
+        self.ends.append((exit_code, log_tail, ready))
+        cause = FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING
+        return Failure(cause=cause, message="explained", exit_code=exit_code, log_tail=log_tail)
+
+
+class DeployerCase(ABC):
+    """A deployer and plans for it that go one way each."""
+
+    deployer: Deployer
+
+    @abstractmethod
+    def good(self) -> LaunchPlan:
+        """Gets ready and lives. Its tuned values, if any, are in its flags."""
+
+    @abstractmethod
+    def dies_loading(self) -> LaunchPlan:
+        """Ends with exit code 3 before it is ready, and its log says ``broken``."""
+
+    @abstractmethod
+    def never_ready(self) -> LaunchPlan:
+        """Lives, and is not ready within its (short) start time-out."""
+
+    @abstractmethod
+    def dies_later(self) -> LaunchPlan:
+        """Gets ready, and soon ends by itself with exit code 3."""
+
+    @abstractmethod
+    async def kill(self, endpoint: Endpoint) -> None:
+        """Ends a ready server from outside, as SIGKILL does."""
+
+    @abstractmethod
+    async def answers(self, url: str) -> bool:
+        """Whether a server answers there now."""
+
+    @abstractmethod
+    def left(self) -> list[str]:
+        """What is still there of all deployments so far; empty when everything was removed."""
+
+
+class DeployerConformance:
+    """The contract of :class:`autotuner.seams.deployer.Deployer`, for one that launches."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def recorder(self, tmp_path: Path) -> Recorder:
+        """A trial's context in a folder of its own."""
+        return Recorder(tmp_path / "trial")
+
+    async def failure_of(self, case: DeployerCase, plan: LaunchPlan, recorder: Recorder) -> Failure:
+        """The failure with which entering ends; nothing is left of it."""
+        with anyio.fail_after(PATIENCE_S), pytest.raises(TrialFailedError) as caught:
+            async with case.deployer.deploy(plan, recorder.context):
+                pytest.fail("must not get ready")
+        assert case.left() == []
+        assert recorder.ports.leased == set()
+        return caught.value.failure
+
+    async def test_a_ready_endpoint_answers(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            assert not endpoint.url.endswith(("/", "/v1"))
+            assert await case.answers(endpoint.url)
+            assert endpoint.model == case.good().model
+            assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING]
+            assert len(recorder.ports.leased) == 1
+            assert case.left() != []
+        assert not await case.answers(endpoint.url)
+        assert case.left() == []
+        assert recorder.ports.leased == set()
+        assert recorder.ends == [], "a server that we stop has not died"
+
+    async def test_argv_is_the_plans(self, case: DeployerCase, recorder: Recorder) -> None:
+        plan = case.good()
+        async with case.deployer.deploy(plan, recorder.context) as endpoint:
+            (port,) = recorder.ports.leased
+            assert endpoint.argv == plan.argv(host="127.0.0.1", port=port)
+
+    async def test_identity_is_stable_and_its_own(self, case: DeployerCase, recorder: Recorder, tmp_path: Path) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            first = await endpoint.identity()
+            assert await endpoint.identity() == first
+        other = Recorder(tmp_path / "other")
+        async with case.deployer.deploy(case.good(), other.context) as endpoint:
+            assert await endpoint.identity() != first
+
+    async def test_died_waits_for_a_living_server(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            with anyio.move_on_after(0.2) as scope:
+                await endpoint.died()
+            assert scope.cancelled_caught
+        assert recorder.ends == []
+
+    async def test_died_tells_a_kill_from_outside(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            seen: list[Failure] = []
+
+            async def watch() -> None:
+                seen.append(await endpoint.died())
+
+            with anyio.fail_after(PATIENCE_S):
+                async with anyio.create_task_group() as watchers:
+                    watchers.start_soon(watch)
+                    watchers.start_soon(watch)
+                    await anyio.sleep(0.05)
+                    await case.kill(endpoint)
+            assert [f.cause for f in seen] == [FailureCause.CRASH_UNDER_LOAD] * 2
+            with pytest.raises(TrialFailedError) as caught:
+                await endpoint.identity()
+            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
+        assert case.left() == []
+
+    async def test_died_explains_an_end_by_itself(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.dies_later(), recorder.context) as endpoint:
+            with anyio.fail_after(PATIENCE_S):
+                failure = await endpoint.died()
+            assert failure.exit_code == 3
+            assert recorder.ends[0][0] == 3
+            assert recorder.ends[0][2] is True
+        assert case.left() == []
+
+    async def test_a_death_while_loading_is_explained(self, case: DeployerCase, recorder: Recorder) -> None:
+        failure = await self.failure_of(case, case.dies_loading(), recorder)
+        assert failure.exit_code == 3
+        assert "broken" in failure.log_tail
+
+    async def test_start_timeout(self, case: DeployerCase, recorder: Recorder) -> None:
+        failure = await self.failure_of(case, case.never_ready(), recorder)
+        assert failure.cause is FailureCause.START_TIMEOUT
+
+    async def test_nothing_is_left_after_an_exception(self, case: DeployerCase, recorder: Recorder) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with case.deployer.deploy(case.good(), recorder.context):
+                raise ZeroDivisionError
+        assert case.left() == []
+        assert recorder.ports.leased == set()
+
+    @pytest.mark.parametrize("plan_name", ["good", "never_ready"])
+    async def test_nothing_is_left_after_cancellation(
+        self, case: DeployerCase, recorder: Recorder, plan_name: str
+    ) -> None:
+        plan: Callable[[], LaunchPlan] = getattr(case, plan_name)
+        with anyio.move_on_after(PATIENCE_S):
+            async with anyio.create_task_group() as group:
+                started = anyio.Event()
+
+                async def trial() -> None:
+                    async with case.deployer.deploy(plan(), recorder.context):
+                        started.set()
+                        await anyio.sleep_forever()
+
+                group.start_soon(trial)
+                await (started if plan_name == "good" else recorder.loading).wait()
+                group.cancel_scope.cancel()
+        assert case.left() == []
+        assert recorder.ports.leased == set()
+
+    async def test_two_at_once_do_not_meet(self, case: DeployerCase, tmp_path: Path) -> None:
+        ports = MemoryPorts()
+        one, two = Recorder(tmp_path / "1", ports=ports), Recorder(tmp_path / "2", ports=ports)
+        async with (
+            case.deployer.deploy(case.good(), one.context) as first,
+            case.deployer.deploy(case.good(), two.context) as second,
+        ):
+            assert first.url != second.url
+            assert await first.identity() != await second.identity()
+        assert case.left() == []
+
+    async def test_log_tail_is_text(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            assert len((await endpoint.log_tail(1)).splitlines()) <= 1
+
+    async def test_preflight_of_a_good_plan_is_well(self, case: DeployerCase) -> None:
+        checks = await case.deployer.preflight([case.good()])
+        assert checks
+        assert [c for c in checks if c.status is CheckStatus.FAIL] == []
+        assert case.left() == []
+
+    async def test_hardware_is_usable(self, case: DeployerCase) -> None:
+        hardware = await case.deployer.hardware()
+        assert hardware.cpus >= 1
+        assert hardware.memory_gb > 0
+
+    async def test_reap_spares_the_living(self, case: DeployerCase, recorder: Recorder) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            assert await case.deployer.reap(lambda _: False) == []
+            assert await case.answers(endpoint.url)

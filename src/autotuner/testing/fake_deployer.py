@@ -1,0 +1,187 @@
+"""A deployer without processes: fails, gets ready and dies as a test says, and counts what is live.
+
+For tests of the loop. The endpoint answers nothing; a double of the benchmark measures it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import anyio
+from pydantic import BaseModel, ConfigDict
+
+from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.trial import Phase
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How one launch goes. Times in seconds."""
+
+    ready_after_s: float = 0.0
+    fails: Failure | None = None
+    """Instead of getting ready."""
+    dies_after_s: float | None = None
+    """Counted from ready; None: lives until it is released."""
+    exit_code: int = 1
+    log: str = "fake log"
+    argv: tuple[str, ...] | None = None
+    """Instead of the plan's (a value that did not reach the process)."""
+    changes_identity: bool = False
+    """Every call of identity() answers differently."""
+
+
+def behave_well(_: LaunchPlan) -> Behaviour:
+    """Ready at once, and alive for ever."""
+    return Behaviour()
+
+
+class NoRunner(CommandRunner):
+    """Runs nothing: with this double, the benchmark is a double too."""
+
+    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Raises RuntimeError."""
+        raise RuntimeError("the fake deployer runs no load generator")
+
+
+class FakeEndpoint(Endpoint):
+    """An endpoint that lives as its behaviour says."""
+
+    def __init__(self, plan: LaunchPlan, context: DeployContext, behaviour: Behaviour, number: int, port: int) -> None:
+        self._context, self._behaviour, self._number = context, behaviour, number
+        self._calls = 0
+        self.url = f"http://127.0.0.1:{port}"
+        self.model = plan.model
+        self.argv = plan.argv(host="127.0.0.1", port=port) if behaviour.argv is None else behaviour.argv
+        self.client: CommandRunner = NoRunner()
+        self.killed = anyio.Event()
+        self.dead = False
+
+    async def identity(self) -> Identity:
+        """The launch's number; raises once the server is dead."""
+        if self.dead:
+            raise TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=f"{self.url} has ended"))
+        self._calls += 1
+        return Identity(kind="process", id=str(self._number), restarts=self._calls * self._behaviour.changes_identity)
+
+    async def died(self) -> Failure:
+        """Waits for the behaviour's end, or for :meth:`kill`."""
+        wait = float("inf") if self._behaviour.dies_after_s is None else self._behaviour.dies_after_s
+        with anyio.move_on_after(wait):
+            await self.killed.wait()
+        self.dead = True
+        return self._context.explain(self._behaviour.exit_code, self._behaviour.log, True)
+
+    def kill(self) -> None:
+        """Ends the server as if from outside."""
+        self.dead = True
+        self.killed.set()
+
+    async def log_tail(self, lines: int = 40) -> str:
+        """The behaviour's log."""
+        return "\n".join(self._behaviour.log.splitlines()[-lines:])
+
+    def pids(self) -> frozenset[int]:
+        """None: there is no process."""
+        return frozenset()
+
+
+class FakeSettings(BaseModel):
+    """Settings of the double."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass
+class _Log:
+    deployed: list[tuple[Labels, LaunchPlan]] = field(default_factory=list)
+    released: list[Labels] = field(default_factory=list)
+    live: list[FakeEndpoint] = field(default_factory=list)
+    most_live: int = 0
+
+
+class FakeDeployer(Deployer):
+    """Deploys nothing, as ``behaviour`` says.
+
+    ``deployed``, ``released``, ``live`` and ``most_live`` tell what happened.
+    Raises AssertionError when more than ``max_live`` are live at once.
+    """
+
+    kind: ClassVar[str] = "fake"
+    Settings: ClassVar[type[BaseModel]] = FakeSettings
+
+    def __init__(
+        self,
+        settings: BaseModel | None = None,
+        *,
+        behaviour: Callable[[LaunchPlan], Behaviour] = behave_well,
+        max_live: int | None = None,
+        machine: Hardware | None = None,
+    ) -> None:
+        super().__init__(settings or FakeSettings())
+        self._behaviour, self._max_live = behaviour, max_live
+        self._machine = machine or Hardware(cpus=2, memory_gb=8.0)
+        self._log = _Log()
+        self.ports = range(24000, 25000)
+
+    @property
+    def deployed(self) -> list[tuple[Labels, LaunchPlan]]:
+        """Every launch so far, failed ones included."""
+        return self._log.deployed
+
+    @property
+    def released(self) -> list[Labels]:
+        """Every launch that was cleaned up."""
+        return self._log.released
+
+    @property
+    def live(self) -> list[FakeEndpoint]:
+        """Endpoints that are ready now."""
+        return self._log.live
+
+    @property
+    def most_live(self) -> int:
+        """The largest number of endpoints that were live at once."""
+        return self._log.most_live
+
+    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
+        """An endpoint that behaves as told."""
+        return self._deploy(plan, context)
+
+    @asynccontextmanager
+    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        async with context.lease_port(self.ports) as port:
+            context.on_phase(Phase.LAUNCHING)
+            self.deployed.append((context.labels, plan))
+            behaviour = self._behaviour(plan)
+            endpoint = FakeEndpoint(plan, context, behaviour, len(self.deployed), port)
+            try:
+                context.on_phase(Phase.LOADING)
+                await anyio.sleep(behaviour.ready_after_s)
+                if behaviour.fails:
+                    raise TrialFailedError(behaviour.fails)
+                self.live.append(endpoint)
+                self._log.most_live = max(self._log.most_live, len(self.live))
+                if self._max_live is not None and len(self.live) > self._max_live:
+                    raise AssertionError(f"{len(self.live)} servers are live, at most {self._max_live} may be")
+                yield endpoint
+            finally:
+                if endpoint in self.live:
+                    self.live.remove(endpoint)
+                self.released.append(context.labels)
+
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """All is well."""
+        return [Check(name="fake", status=CheckStatus.OK, detail=f"{len(list(plans))} plans")]
+
+    async def hardware(self) -> Hardware:
+        """As constructed."""
+        return self._machine
+
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """There is never anything left."""
+        return []

@@ -1,0 +1,150 @@
+"""An engine whose server is :mod:`autotuner.testing.fake_server`: the whole loop with real processes and no model.
+
+``parallel`` and ``token-ms`` decide how fast it is, ``note`` carries any text, ``turbo`` is a switch.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from autotuner.seams.engine import Engine
+from autotuner.study.configuration import Configuration
+from autotuner.study.errors import Problem
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
+from autotuner.study.noun import Value
+from autotuner.study.parameter import CatalogEntry, ValueType
+from autotuner.study.spec import EngineSpec, Model
+
+SERVER = "autotuner.testing.fake_server"
+
+
+class FakeEngineSettings(BaseModel):
+    """Settings of the engine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start_timeout_s: float = 20.0
+
+
+_CATALOG = (
+    CatalogEntry(
+        name="parallel", type=ValueType(kind="int", low=1, high=64), default=4, meaning="requests at a time",
+        aliases=("np", "n-parallel"), suggested=(1, 4, 8),
+    ),
+    CatalogEntry(
+        name="token-ms", type=ValueType(kind="float", low=0), default=1.0, meaning="milliseconds a token takes",
+        suggested=(0.5, 1.0, 2.0),
+    ),
+    CatalogEntry(name="turbo", type=ValueType(kind="bool"), default=False, meaning="halves token-ms"),
+    CatalogEntry(name="note", type=ValueType(kind="string"), default="", meaning="any text"),
+)  # fmt: skip
+
+
+class FakeEngine(Engine):
+    """The fake server's command line. Flags that are not in the catalog are passed on."""
+
+    kind: ClassVar[str] = "fake"
+    Settings: ClassVar[type[BaseModel]] = FakeEngineSettings
+    catalog: ClassVar[Mapping[str, CatalogEntry]] = {entry.name: entry for entry in _CATALOG}
+    info_path: ClassVar[str | None] = "/props"
+
+    settings: FakeEngineSettings
+
+    def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
+        """The launch of one configuration; values are joined to their flags, so that any text stays a value."""
+        tuned = {self.canonical(n): v for n, v in configuration.values.items()}
+        values = {self.canonical(n): v for n, v in spec.args.items()} | tuned
+        served = model.name or model.path
+        return LaunchPlan(
+            command=(sys.executable, "-m", SERVER),
+            flags=(Flag(name=f"--model={served}"), *(f for n, v in values.items() for f in _flags(n, v))),
+            env=dict(spec.env),
+            readiness=Readiness(timeout_s=self.settings.start_timeout_s),
+            model=served,
+            gpus=self.gpus(values),
+            needs_modules=(SERVER,),
+            tuned=tuned,
+        )
+
+    def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
+        """``argv`` with these flags replaced or appended."""
+        new = {self.canonical(n): v for n, v in flags.items()}
+        kept, index = list(argv[:1]), 1
+        while index < len(argv):
+            name, _, taken = self._read(argv, index)
+            if name not in new:
+                kept += argv[index : index + taken]
+            index += taken
+        return (*kept, *(f.name for n, v in new.items() for f in _flags(n, v)))
+
+    def flag_value(self, argv: Sequence[str], name: str) -> Value:
+        """What the last occurrence says."""
+        found: Value = None
+        index = 1
+        while index < len(argv):
+            read, value, taken = self._read(argv, index)
+            found = value if read == self.canonical(name) else found
+            index += taken
+        return found
+
+    def _read(self, argv: Sequence[str], index: int) -> tuple[str | None, Value, int]:
+        """(canonical name, value, arguments taken) of the flag at ``index``."""
+        spelling, equals, inline = argv[index].partition("=")
+        if not re.fullmatch(r"--?[A-Za-z][\w-]*", spelling):
+            return None, None, 1
+        name = self.canonical(spelling)
+        if equals:
+            return name, inline, 1
+        entry = self.catalog.get(name)
+        if entry and entry.type.kind != "bool" and index + 1 < len(argv):
+            return name, argv[index + 1], 2
+        return name, True, 1
+
+    def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
+        """Numbers of the two numeric parameters."""
+        problems = []
+        for name, value in values.items():
+            entry = self.catalog.get(self.canonical(name))
+            if entry is None or value is None or entry.type.kind == "string":
+                continue
+            if entry.type.kind == "bool":
+                wrong = not isinstance(value, bool)
+            else:
+                low, high = entry.type.low or 0.0, entry.type.high or float("inf")
+                wrong = isinstance(value, bool | str) or not low <= value <= high
+            if wrong:
+                problems.append(Problem(where=name, value=str(value), why="is no value of this parameter"))
+        return problems
+
+    def gpus(self, values: Mapping[str, Value]) -> int:
+        """None."""
+        return 0
+
+    def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
+        """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""
+        found = re.search(rf"fake_server: ({'|'.join(c.value for c in FailureCause)})$", log_tail, re.MULTILINE)
+        if found:
+            cause = FailureCause(found[1])
+        elif "unrecognized arguments" in log_tail:
+            cause = FailureCause.INVALID_FLAG
+        elif "invalid" in log_tail:
+            cause = FailureCause.INVALID_VALUE
+        elif "cannot bind" in log_tail:
+            cause = FailureCause.PORT_UNAVAILABLE
+        else:
+            return None
+        return Failure(cause=cause, message=cause.value, remedy="none", exit_code=exit_code, log_tail=log_tail)
+
+    def resolved(self, server_info: Mapping[str, Any]) -> dict[str, Any]:
+        """The slots."""
+        return {"parallel": server_info["total_slots"]} if "total_slots" in server_info else {}
+
+
+def _flags(name: str, value: Value) -> tuple[Flag, ...]:
+    if value is None or value is False:
+        return ()
+    return (Flag(name=f"--{name}" if value is True else f"--{name}={value}"),)

@@ -1,0 +1,12 @@
+"""The engine double keeps the contract of the real ones."""
+
+import pytest
+
+from autotuner.testing.engine_kit import EngineConformance
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+
+
+class TestFakeEngine(EngineConformance):
+    @pytest.fixture
+    def engine(self) -> FakeEngine:
+        return FakeEngine(FakeEngineSettings())
