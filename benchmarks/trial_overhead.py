@@ -1,7 +1,7 @@
 """What a trial costs beyond the engine's start and the measuring itself.
 
-Tunes a real llama.cpp server with short windows and prints, per trial, where the time went. Overhead is everything that is
-neither the server's way to readiness nor the configured warm-up and window: starting the load generator, calibrating
+Tunes a real llama.cpp server with short windows and prints, per trial, where the time went. Overhead is everything that
+is neither the server's way to readiness nor the configured warm-up and window: starting the load generator, calibrating
 prompts, waiting for the last requests, scoring, the database, ending the server, choosing the next configuration.
 
     python benchmarks/trial_overhead.py [--trials 8]
@@ -56,7 +56,9 @@ def main() -> None:
     for trial, row in zip(trials, rows, strict=True):
         print(f"{trial.number:5}", *(f"{v:10.3f}" for v in row))
     overheads = [row[-1] for row in rows[1:]]
-    print(f"overhead per trial: median {statistics.median(overheads):.3f} s, max {max(overheads):.3f} s (seconds above)")
+    print(
+        f"overhead per trial: median {statistics.median(overheads):.3f} s, max {max(overheads):.3f} s (seconds above)"
+    )
 
 
 def _row(trial: Trial, before: Trial | None, names: list[str]) -> list[float]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 
 from autotuner.testing.tiny_gguf import write_tiny_gguf
@@ -27,12 +29,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def quick_study(tiny_model: Path) -> Callable[..., dict[str, Any]]:
+def name() -> str:
+    """A study name that no other test uses, so that its processes can be told from others'."""
+    return f"quick-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def leftovers(name: str) -> Callable[[], list[str]]:
+    """The running processes that carry this test's study in their labels."""
+
+    def find() -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("AUTOTUNER_STUDY") == name:
+                    found.append(f"{process.pid} {process.cmdline()}")
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return found
+
+    return find
+
+
+@pytest.fixture
+def quick_study(tiny_model: Path, name: str) -> Callable[..., dict[str, Any]]:
     """A study file's content; keywords replace top-level keys."""
 
     def make(**changes: Any) -> dict[str, Any]:
         study: dict[str, Any] = {
-            "name": "quick",
+            "name": name,
             "model": str(tiny_model),
             "engine": {"kind": "llama_cpp", "args": {"ctx-size": 2048}},
             "parameters": {"parallel": [1, 2], "ubatch-size": [64, 256]},

@@ -1,6 +1,6 @@
 """Runs a study file and kills itself with SIGKILL at a chosen point: ``dying_runner.py FILE POINT TRIAL``.
 
-POINT is a phase (entered by that trial), ``stored`` (right after that trial was committed) or ``storing`` (right before).
+POINT is a phase (entered by that trial), ``storing`` (right before that trial is committed) or ``stored`` (right after).
 """
 
 import os

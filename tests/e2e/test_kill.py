@@ -2,14 +2,12 @@
 twice, nothing is left running."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from autotuner import api
@@ -24,19 +22,6 @@ POINTS = [
 ]  # fmt: skip
 
 
-def ours(home: Path) -> dict[int, str]:
-    """Labelled processes of this test by pid, with their owner."""
-    found = {}
-    for process in psutil.process_iter():
-        try:
-            env = process.environ()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if env.get("AUTOTUNER_HOME") == str(home) and "AUTOTUNER_OWNER" in env:
-            found[process.pid] = env["AUTOTUNER_OWNER"]
-    return found
-
-
 def run_until(point: str, trial: int, file: Path) -> int:
     return subprocess.run([sys.executable, str(SCRIPT), str(file), point, str(trial)], timeout=120).returncode
 
@@ -45,21 +30,27 @@ def finished(trials: tuple[Trial, ...]) -> dict[int, Trial]:
     return {t.number: t for t in trials if t.state.finished}
 
 
-def test_killed_at_every_phase_and_resumed(home: Path, quick_study: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_killed_at_every_phase_and_resumed(
+    home: Path,
+    name: str,
+    quick_study: Callable[..., dict[str, Any]],
+    leftovers: Callable[[], list[str]],
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study(search={"strategy": "bayesian", "trials": 4, "seed": 1})))
     kept: dict[int, Trial] = {}
     left_once = False
     for point, more in POINTS:
-        number = max((t.number for t in _trials()), default=-1) + 1 + more
+        number = max((t.number for t in _trials(home, name)), default=-1) + 1 + more
         assert run_until(point, number, file) == -9, f"not killed at {point}"
-        left_once = left_once or bool(ours(home))
-        now = finished(_trials())
+        left_once = left_once or bool(leftovers())
+        now = finished(_trials(home, name))
         assert {n: now.get(n) for n in kept} == kept, f"a finished trial was lost or changed by the kill at {point}"
         kept = now
     assert left_once, "the kills left no server behind: the test does not test the clean-up"
     result = api.tune(str(file))
-    assert ours(home) == {}
+    assert leftovers() == []
     assert result.state == "done"
     now = finished(result.trials)
     assert {n: now.get(n) for n in kept} == kept
@@ -69,6 +60,5 @@ def test_killed_at_every_phase_and_resumed(home: Path, quick_study: Callable[...
     assert [t.number for t in result.trials] == list(range(len(result.trials)))
 
 
-def _trials() -> tuple[Trial, ...]:
-    home = Path(os.environ["AUTOTUNER_HOME"])
-    return api.result("quick").trials if (home / "autotuner.db").exists() else ()
+def _trials(home: Path, name: str) -> tuple[Trial, ...]:
+    return api.result(name).trials if (home / "autotuner.db").exists() else ()

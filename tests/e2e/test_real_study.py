@@ -8,29 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from autotuner import api
 from autotuner.engines.llama_cpp import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("home")]
 
 Make = Callable[..., dict[str, Any]]
-
-
-def leftovers(home: Path) -> list[str]:
-    """Processes that carry our labels and work in this test's data directory."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            env = process.environ()
-            if env.get("AUTOTUNER_HOME") == str(home) and "AUTOTUNER_OWNER" in env:
-                found.append(f"{process.pid} {process.cmdline()}")
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return found
+Left = Callable[[], list[str]]
 
 
 def cli(*args: str, check: int = 0) -> subprocess.CompletedProcess[str]:
@@ -41,7 +28,7 @@ def cli(*args: str, check: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_every_tuned_value_reaches_the_launched_process(home: Path, quick_study: Make) -> None:
+def test_every_tuned_value_reaches_the_launched_process(quick_study: Make, leftovers: Left) -> None:
     result = api.tune(quick_study(search={"strategy": "grid", "trials": 5, "seed": 1}))
     searched = [t for t in result.trials if t.role is TrialRole.SEARCH]
     assert len(searched) == 4
@@ -56,36 +43,36 @@ def test_every_tuned_value_reaches_the_launched_process(home: Path, quick_study:
     default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
     assert default.number == 0
     assert "--parallel" not in default.argv
-    assert leftovers(home) == []
+    assert leftovers() == []
 
 
-def test_the_command_line_from_file_to_answer(home: Path, quick_study: Make, tmp_path: Path) -> None:
+def test_the_command_line_from_file_to_answer(name: str, quick_study: Make, leftovers: Left, tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study()))
     ran = cli("run", str(file))
     assert "trial 0" in ran.stderr
     assert "report" in ran.stdout
-    answer = json.loads(cli("best", "quick", "--json").stdout)
-    command = cli("best", "quick").stdout.strip()
+    answer = json.loads(cli("best", name, "--json").stdout)
+    command = cli("best", name).stdout.strip()
     words = shlex.split(command)
     for name, value in answer["parameters"].items():
         assert words[words.index(f"--{name}") + 1] == str(value)
-    shown = json.loads(cli("show", "quick", "--json").stdout)
+    shown = json.loads(cli("show", name, "--json").stdout)
     assert [t["number"] for t in shown["trials"]] == list(range(len(shown["trials"])))
-    report = Path(json.loads(cli("report", "quick", "--json").stdout)["report"])
+    report = Path(json.loads(cli("report", name, "--json").stdout)["report"])
     assert "<title>" in report.read_text()
-    older = json.loads(cli("export", "quick", "--as", "older").stdout)
+    older = json.loads(cli("export", name, "--as", "older").stdout)
     assert {"best_result", "all_results"} <= set(older)
-    assert cli("export", "quick", "--as", "csv").stdout.count("\n") >= len(shown["trials"])
-    assert json.loads(cli("list", "--json").stdout)["studies"][0]["name"] == "quick"
-    assert "listening" in cli("logs", "quick", "0").stdout.lower()
+    assert cli("export", name, "--as", "csv").stdout.count("\n") >= len(shown["trials"])
+    assert json.loads(cli("list", "--json").stdout)["studies"][0]["name"] == name
+    assert "listening" in cli("logs", name, "0").stdout.lower()
     again = cli("run", str(file), "--json")
     assert len(json.loads(again.stdout)["trials"]) == len(shown["trials"]), "a finished study is not run again"
-    assert leftovers(home) == []
+    assert leftovers() == []
 
 
 def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
-    home: Path, quick_study: Make, tmp_path: Path
+    name: str, quick_study: Make, leftovers: Left, tmp_path: Path
 ) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study()))
@@ -100,18 +87,18 @@ def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     process.stderr.read()
     assert process.wait(60) == 130
     process.stderr.close()
-    assert leftovers(home) == []
-    before = api.result("quick")
+    assert leftovers() == []
+    before = api.result(name)
     assert before.state == "interrupted"
     assert [t.number for t in before.trials if t.state.finished] == [0]
     cli("run", str(file))
-    after = api.result("quick")
+    after = api.result(name)
     assert next(t for t in after.trials if t.number == 0) == next(t for t in before.trials if t.number == 0)
     finished = [t.configuration.key for t in after.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
     assert len(finished) == len(set(finished)) == 3
 
 
-def test_failures_are_results_with_their_cause(home: Path, quick_study: Make) -> None:
+def test_failures_are_results_with_their_cause(quick_study: Make) -> None:
     study = quick_study(
         parameters={"cache-type-v": ["f16", "q8_0"], "flash-attn": ["off"]},
         search={"strategy": "grid", "trials": 5, "seed": 1},
@@ -122,16 +109,16 @@ def test_failures_are_results_with_their_cause(home: Path, quick_study: Make) ->
     assert tried == [{"cache-type-v": "f16", "flash-attn": "off"}], "a knowably invalid configuration is never proposed"
 
 
-def test_nothing_is_launched_when_the_environment_is_not_ready(home: Path, quick_study: Make, tmp_path: Path) -> None:
+def test_nothing_is_launched_when_the_environment_is_not_ready(name: str, quick_study: Make, tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study(model=str(tmp_path / "missing.gguf"))))
     ran = cli("run", str(file), check=4)
     assert "missing.gguf" in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert json.loads(cli("show", "quick", "--json").stdout)["trials"] == []
+    assert json.loads(cli("show", name, "--json").stdout)["trials"] == []
 
 
-def test_no_feasible_configuration_has_its_own_exit_code(home: Path, quick_study: Make, tmp_path: Path) -> None:
+def test_no_feasible_configuration_has_its_own_exit_code(name: str, quick_study: Make, tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study(slo=["p99 ttft <= 1us"])))
     ran = cli("run", str(file), check=3)

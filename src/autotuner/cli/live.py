@@ -12,7 +12,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autotuner import api
 from autotuner.cli.app import say
 from autotuner.cli.texts import duration_text, headline
 from autotuner.report.result import StudyResult, study_result
@@ -48,7 +47,7 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
                     tasks.start_soon(_show, store, spec, view)
                 try:
                     outcome = await run_session(prepared, store, source=source, handle_signals=True)
-                except Exception as error:  # noqa: BLE001 - raised again outside of the task group
+                except Exception as error:
                     failed, outcome = error, None
                 tasks.cancel_scope.cancel()
             if outcome is None:
@@ -101,8 +100,7 @@ async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bo
                 if until_end and not events and view.state not in {"new", "running"}:
                     return
         finally:
-            with anyio.CancelScope(shield=True):
-                view.apply(store.events(spec.name, after=view.seq, limit=100_000))
+            view.apply(store.events(spec.name, after=view.seq, limit=100_000))
             _redraw(screen, lines, view, spec, console)
 
 
@@ -164,7 +162,7 @@ def _status(view: StudyView, best: Row | None, now: float) -> Text:
     return text
 
 
-def _cells(row: Row, best: bool) -> list[Text]:  # noqa: FBT001 - a cell renderer
+def _cells(row: Row, best: bool) -> list[Text]:
     phase = row.phase
     if row.phase in {"warming", "measuring"} and row.total_s:
         phase = f"{row.phase} {min(row.elapsed_s, row.total_s):.0f}/{row.total_s:.0f} s"
@@ -181,7 +179,15 @@ def _cells(row: Row, best: bool) -> list[Text]:  # noqa: FBT001 - a cell rendere
     style = "bold green" if best else ""
     mark = "best" if best else ""
     note = Text(row.note or mark, style="red" if row.note else "green", overflow="ellipsis")
-    return [Text(str(row.number), style=style), Text(phase), Text(what, style=style), Text(rate, style=style), Text(wait), slo, note]
+    return [
+        Text(str(row.number), style=style),
+        Text(phase),
+        Text(what, style=style),
+        Text(rate, style=style),
+        Text(wait),
+        slo,
+        note,
+    ]
 
 
 class PlainLines:

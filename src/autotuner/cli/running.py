@@ -97,5 +97,3 @@ def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
     for command in (run, plan, watch, stop, reap):
         app.command()(command)
-
-

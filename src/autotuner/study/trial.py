@@ -89,5 +89,6 @@ class Event(Noun):
     study: str
     trial: int | None = None
     kind: str
-    """``study_started``, ``trial_proposed``, ``phase``, ``progress``, ``trial_finished``, ``notice``, ``study_finished``."""
+    """``study_started``, ``trial_proposed``, ``phase``, ``progress``, ``trial_finished``, ``notice`` or
+    ``study_finished``."""
     data: Mapping[str, object] = Field(default_factory=dict)

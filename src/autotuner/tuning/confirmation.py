@@ -23,14 +23,9 @@ class Repeat:
 
 def candidate(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
     """The best feasible trial that its repeats do not refute, None when nothing is feasible (or all are refuted)."""
-    tried = 0
-    for trial in scoring.rank([t for t in trials if t.role is not TrialRole.CONFIRM], objectives):
-        if not usable(trial) or tried == CANDIDATES:
-            return None
-        if not _refuted(repeats_of(trial, trials)):
-            return trial
-        tried += 1
-    return None
+    ranked = scoring.rank([t for t in trials if t.role is not TrialRole.CONFIRM], objectives)
+    promising = [t for t in ranked if usable(t)][:CANDIDATES]
+    return next((t for t in promising if not _refuted(repeats_of(t, trials))), None)
 
 
 def usable(trial: Trial) -> bool:
@@ -41,9 +36,7 @@ def usable(trial: Trial) -> bool:
 
 def repeats_of(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
     """The finished confirmations of a trial, in order."""
-    return [
-        t for t in trials if t.role is TrialRole.CONFIRM and t.repeat_of == trial.number and t.state.finished
-    ]
+    return [t for t in trials if t.role is TrialRole.CONFIRM and t.repeat_of == trial.number and t.state.finished]
 
 
 def _refuted(repeats: Sequence[Trial]) -> bool:

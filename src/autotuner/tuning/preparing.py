@@ -127,8 +127,9 @@ def _check_values(prepared: Prepared) -> None:
     for parameter in prepared.spec.parameters:
         grid = parameter.domain.grid()
         for index, value in enumerate(grid[:1000] if grid else ()):
-            for problem in prepared.engine.check_value(parameter.name, value):
-                problems.append(problem.model_copy(update={"where": f"parameters.{parameter.name}[{index}]"}))
+            where = f"parameters.{parameter.name}[{index}]"
+            found = prepared.engine.check_value(parameter.name, value)
+            problems += [problem.model_copy(update={"where": where}) for problem in found]
     if problems:
         raise UsageError(problems)
 

@@ -86,7 +86,7 @@ def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
             Problem(
                 where="name",
                 value=spec.name,
-                why=f"a study of this name is stored, and it measures something else ({_changed(record, spec)} differs)",
+                why=f"a stored study of this name measures something else ({_changed(record, spec)} differs)",
                 remedy=f"give this file another name, or remove the stored one: autotuner delete {spec.name}",
             )
         )
@@ -186,7 +186,7 @@ async def _watched(
             tasks.start_soon(listen)
         try:
             trials += await runner.run()
-        except Exception as raised:  # noqa: BLE001 - raised again below, outside of the task group
+        except Exception as raised:
             error = raised
         tasks.cancel_scope.cancel()
     if error is not None:

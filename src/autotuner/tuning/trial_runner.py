@@ -159,7 +159,9 @@ class TrialRunner:
                 text = f"other processes used {foreign:.2f} CPU cores during the window: measuring it again"
                 self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
         quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
-        busy = f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {QUIET_ATTEMPTS} times tried"
+        busy = (
+            f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {QUIET_ATTEMPTS} times tried"
+        )
         return quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
 
     async def _attempt(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
@@ -218,7 +220,7 @@ class TrialRunner:
             )
         return {"state": TrialState.DONE, "measurements": measurements, "verdict": verdict, "failure": failure}
 
-    def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:  # noqa: FBT001 - the seam's form
+    def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:
         found = self._tools.engine.explain(exit_code, tail, ready=ready)
         if found is not None:
             return found.model_copy(update={"log_tail": found.log_tail or tail})
@@ -259,7 +261,7 @@ async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
         tasks.start_soon(watch)
         try:
             results.append(await work())
-        except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
+        except Exception as error:
             errors.append(error)
             await anyio.sleep(DEATH_NEWS_S)
         tasks.cancel_scope.cancel()

@@ -66,7 +66,9 @@ class StudyView:
     def eta_s(self, now: float) -> float | None:
         """Seconds to go, from the mean duration of the finished trials; None before the first one is finished."""
         times = [
-            r.finished_at - r.started_at for r in self.finished() if r.finished_at is not None and r.started_at is not None
+            r.finished_at - r.started_at
+            for r in self.finished()
+            if r.finished_at is not None and r.started_at is not None
         ]
         if not times or self.state != "running":
             return None
