@@ -1,28 +1,26 @@
-"""Bayesian search on Optuna's tree-structured Parzen estimator: learns which regions are good, and which break bounds.
+"""Bayesian search: Optuna's estimator and a seeded shuffle propose, a Gaussian process on ranks chooses.
 
-No Optuna study outlives a question: each ``ask`` builds one from the trials told so far, in the order of their numbers,
-with a seed that follows from the study's seed and the length of the history. So a search that was killed and rebuilt
-gives the same answers as one that never stopped, and nothing is stored twice.
+Small spaces are considered whole. In large ones a seeded sample of what is allowed is joined by the proposals of
+Optuna's tree-structured Parzen estimator. Whatever is used, forbidden by a constraint or known to be invalid is left
+out before anything is chosen, so nothing is proposed twice and the end of the space is seen.
 
-Optuna sees positions, never values: ``1``, ``True`` and ``1.0`` are equal to it. An infeasible or failed trial is told
-as a *pruned* trial with its constraint violated; it has no objective value there, so no invented number can bend the
-model. Failed trials violate by more than any measured one.
+Every answer follows from seed, told trials (in the order of their numbers) and history alone: a search that was killed
+and rebuilt answers as one that never stopped. Why so: ``docs/adr/0003-search.md``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 from random import Random
 from typing import Any, ClassVar
-from warnings import catch_warnings, simplefilter
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, create_trial
+import numpy as np
 from pydantic import BaseModel, Field
 
 from autotuner.scoring import worsened
 from autotuner.seams.search import Search, SearchContext, Stop
+from autotuner.search import optuna_proposals, surrogate
+from autotuner.search.optuna_proposals import Position
 from autotuner.search.points import Axis, Points
 from autotuner.search.proposals import allowed, shuffled, spelled_out, used
 from autotuner.study.configuration import Configuration
@@ -31,20 +29,21 @@ from autotuner.study.noun import Noun, Value
 from autotuner.study.parameter import FloatRange
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
-_VIOLATION = "total_violation"
-_TRIES = 32
-"""Proposals of the model that may be used or forbidden before the next unused configuration at random is taken."""
+_LISTED = 1000
+"""Unused configurations considered in one question; a space with more is sampled."""
+_PROPOSED = 16
+"""Proposals of Optuna's estimator that join the sample."""
 
 
 class BayesianSettings(Noun):
     """How much is explored before the model is believed."""
 
-    startup: int = Field(default=6, ge=1)
+    startup: int = Field(default=4, ge=1)
     """Configurations tried at random first; the default's trial is not one of them."""
 
 
 class BayesianSearch(Search):
-    """Tree-structured Parzen estimator, multivariate, with constraints and running trials considered."""
+    """Learns from every trial: the good ones, those that break a bound, and those that fail."""
 
     kind: ClassVar[str] = "bayesian"
     Settings: ClassVar[type[BaseModel]] = BayesianSettings
@@ -62,110 +61,133 @@ class BayesianSearch(Search):
         self._told[trial.number] = trial
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
-        """At random until ``startup`` trials were made, then where the model expects the most."""
+        """At random until ``startup`` trials were made, then what the model expects the most of."""
         taken = used(self.context, history)
-        fallback = self._proposals.first_unused(taken)
-        searched = [t for t in history if t.state is not TrialState.VOID]
-        if isinstance(fallback, Stop) or sum(t.role is TrialRole.SEARCH for t in searched) < self._startup:
-            return fallback
-        proposed = self._model_choice(searched, taken)
-        return fallback if proposed is None else proposed
+        at_random = self._proposals.first_unused(taken)
+        made = [t for t in history if t.state is not TrialState.VOID]
+        if isinstance(at_random, Stop) or sum(t.role is TrialRole.SEARCH for t in made) < self._startup:
+            return at_random
+        learnt = sorted((t for t in self._told.values() if _says_something(t)), key=lambda t: t.number)
+        learnt = [t for t in learnt if self._position(spelled_out(self.context, t)) is not None]
+        if not learnt:
+            return at_random
+        waiting = [t for t in sorted(made, key=lambda t: t.number) if t.number not in self._told]
+        return self._best(learnt, waiting, taken, Random(f"ask {self.context.seed} {len(made)}"))  # noqa: S311
 
-    def _model_choice(self, history: Sequence[Trial], taken: frozenset[str]) -> Configuration | None:
-        distributions = {a.name: d for a in self._axes if (d := _distribution(a)) is not None}
-        observed = self._observed(history, distributions)
-        if not distributions or not any(t.state.is_finished() for t in observed):
-            return None
-        seeds = Random(f"ask {self.context.seed} {len(history)}")  # noqa: S311 - not for secrets
-        for _ in range(_TRIES):
-            study = _study(self.context.directions, observed, seeds.getrandbits(32))
-            candidate = self._configuration(study.ask(distributions).params)
-            if candidate.key not in taken and allowed(self.context, candidate):
-                return candidate
-        return None
+    def _best(
+        self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], random: Random
+    ) -> Configuration:
+        candidates = list(islice(self._proposals.unused(taken), _LISTED))
+        if len(candidates) == _LISTED:
+            candidates += self._proposed(learnt, waiting, taken, random.getrandbits(32))
+        order = surrogate.scores(_ranked(learnt, self.context.directions, random))
+        values = np.array([order[t.number] for t in learnt])
+        model = surrogate.fit(self._features(learnt), values)
+        running = [t for t in waiting if self._position(spelled_out(self.context, t)) is not None]
+        if running:
+            model = model.believing(self._features(running), values)
+        mean, deviation = model.predict(np.array([self._feature(c) for c in candidates]))
+        gain = surrogate.expected_improvement(mean, deviation, float(values.max()))
+        return candidates[int(np.argmax(gain))]
 
-    def _observed(self, history: Sequence[Trial], distributions: dict[str, BaseDistribution]) -> list[FrozenTrial]:
-        """All trials that say something, in the order of their numbers; what is not told yet counts as running."""
-        running = {t.number: t for t in history if t.number not in self._told}
-        trials = sorted({**running, **self._told}.values(), key=lambda t: t.number)
-        worst = max((t.verdict.total_violation for t in trials if t.verdict), default=0.0)
-        found = []
-        for trial in trials:
-            params = self._params(spelled_out(self.context, trial))
-            outcome = (
-                None if params is None else _outcome(trial, self.context.directions, worst, trial.number in running)
-            )
-            if params is not None and outcome is not None:
-                own = {k: v for k, v in params.items() if k in distributions}
-                found.append(create_trial(params=own, distributions=distributions, **outcome))
-        return found
-
-    def _params(self, configuration: Configuration) -> dict[str, int | float] | None:
-        """Positions by name, None where a value lies outside of the space."""
-        params: dict[str, int | float] = {}
-        for axis in self._axes:
-            if axis.name not in configuration.values:
-                return None
-            value = configuration.values[axis.name]
-            position = axis.position(value)
+    def _proposed(
+        self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
+    ) -> list[Configuration]:
+        """What Optuna would try, as far as it may be tried."""
+        space = optuna_proposals.distributions(self._axes)
+        worst = max((t.verdict.total_violation for t in learnt if t.verdict), default=0.0)
+        trials = []
+        for trial in learnt:
+            position = self._position(spelled_out(self.context, trial))
+            if position is None:
+                continue
+            if trial.state is TrialState.DONE and trial.verdict and trial.verdict.feasible:
+                trials.append(optuna_proposals.feasible(position, space, _values(trial, self.context.directions)))
+            else:
+                violation = trial.verdict.total_violation if trial.verdict else worst + 1.0
+                trials.append(optuna_proposals.infeasible(position, space, violation))
+        for trial in waiting:
+            position = self._position(spelled_out(self.context, trial))
             if position is not None:
-                params[axis.name] = position
-            elif axis.values is None and axis.domain.contains(value) and isinstance(value, int | float):
-                params[axis.name] = float(value)
+                trials.append(optuna_proposals.running(position, space))
+        found = optuna_proposals.propose(space, trials, self.context.directions, count=_PROPOSED, seed=seed)
+        configurations = {c.key: c for c in map(self._configuration, found)}
+        return [c for key, c in configurations.items() if key not in taken and allowed(self.context, c)]
+
+    def _position(self, configuration: Configuration) -> Position | None:
+        """Where it stands; None where a value lies outside of the space (a default that is no choice)."""
+        position: dict[str, int | float] = {}
+        for axis in self._axes:
+            value = configuration.values.get(axis.name)
+            at = axis.position(value) if axis.name in configuration.values else None
+            if at is not None:
+                position[axis.name] = at
+            elif axis.values is None and isinstance(value, int | float) and axis.domain.contains(value):
+                position[axis.name] = float(value)
             else:
                 return None
-        return params
+        return position
 
-    def _configuration(self, params: dict[str, Any]) -> Configuration:
+    def _configuration(self, position: dict[str, Any]) -> Configuration:
         values: dict[str, Value] = {}
         for axis in self._axes:
-            values[axis.name] = (
-                float(params[axis.name]) if axis.values is None else axis.values[int(params.get(axis.name, 0))]
-            )
+            if axis.values is None:
+                values[axis.name] = float(position[axis.name])
+            else:
+                values[axis.name] = axis.values[int(position.get(axis.name, 0))]
         return Configuration(values=values)
 
+    def _features(self, trials: Sequence[Trial]) -> surrogate.Array:
+        return np.array([self._feature(spelled_out(self.context, t)) for t in trials])
 
-def _distribution(axis: Axis) -> BaseDistribution | None:
-    """What Optuna knows of a parameter; None where there is no choice."""
+    def _feature(self, configuration: Configuration) -> list[float]:
+        position = self._position(configuration) or {}
+        return [number for axis in self._axes for number in _features_of(axis, position[axis.name])]
+
+
+def _features_of(axis: Axis, at: float) -> Iterator[float]:
+    """0 to 1 for amounts; unordered values are all at distance 1 of one another."""
     if axis.values is None:
         assert isinstance(axis.domain, FloatRange)  # noqa: S101 - only these have no positions
-        return FloatDistribution(axis.domain.low, axis.domain.high, log=axis.domain.log)
-    if len(axis.values) == 1:
-        return None
-    if axis.ordered:
-        return IntDistribution(0, len(axis.values) - 1)
-    return CategoricalDistribution(tuple(range(len(axis.values))))
+        low, high = axis.domain.low, axis.domain.high
+        if high > low:
+            yield math.log(at / low) / math.log(high / low) if axis.domain.log else (at - low) / (high - low)
+    elif axis.ordered:
+        yield at / max(1, len(axis.values) - 1)
+    else:
+        yield from (math.sqrt(0.5) * (i == at) for i in range(len(axis.values)))
 
 
-def _outcome(
-    trial: Trial,
-    directions: Sequence[Direction],
-    worst: float,
-    running: bool,
-) -> dict[str, Any] | None:
-    """State, values and constraint for Optuna; None where the trial says nothing about its configuration."""
-    if running:
-        return {"state": optuna.trial.TrialState.RUNNING}
+def _says_something(trial: Trial) -> bool:
+    """False where a finished trial tells nothing of its configuration (the load generator was the limit)."""
     verdict = trial.verdict
-    if trial.state is TrialState.FAILED or verdict is None:
-        return {"state": optuna.trial.TrialState.PRUNED, "constraints": {_VIOLATION: worst + 1.0}}
-    if not verdict.feasible:
-        violation = min(verdict.total_violation, worst + 1.0)
-        return {"state": optuna.trial.TrialState.PRUNED, "constraints": {_VIOLATION: violation}}
-    values = [v for v in verdict.objectives if v is not None and math.isfinite(v)]
-    if not verdict.rankable or len(values) < len(directions):
-        return None
-    worse = [worsened(v, d, verdict.penalty) for v, d in zip(values, directions, strict=True)]
-    return {"state": optuna.trial.TrialState.COMPLETE, "values": worse, "constraints": {_VIOLATION: 0.0}}
+    return trial.state is TrialState.FAILED or (verdict is not None and (verdict.rankable or not verdict.feasible))
 
 
-def _study(directions: Sequence[Direction], trials: Sequence[FrozenTrial], seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with catch_warnings():
-        simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
-        study = optuna.create_study(
-            directions=["minimize" if d is Direction.MIN else "maximize" for d in directions], sampler=sampler
-        )
-    study.add_trials(trials)
-    return study
+def _values(trial: Trial, directions: Sequence[Direction]) -> list[float]:
+    """Objective values, worsened by missed soft bounds; an unmeasured one has made the trial unrankable before."""
+    verdict = trial.verdict
+    found = zip(verdict.objectives, directions, strict=True) if verdict else ()
+    return [worsened(v, d, verdict.penalty) for v, d in found if v is not None and verdict is not None]
+
+
+def _ranked(trials: Sequence[Trial], directions: Sequence[Direction], random: Random) -> list[list[int]]:
+    """Numbers of the trials, best first, equals together.
+
+    Several objectives are weighed anew at every question (ParEGO, Knowles 2006), so that the whole front is searched.
+    """
+    shares = [random.expovariate(1.0) for _ in directions]
+
+    def key(trial: Trial) -> tuple[int, float]:
+        verdict = trial.verdict
+        if trial.state is TrialState.FAILED or verdict is None:
+            return (2, 0.0)
+        if not verdict.feasible:
+            return (1, verdict.total_violation)
+        costs = [
+            math.log(max(v, 1e-300)) * (1 if d is Direction.MIN else -1)
+            for v, d in zip(_values(trial, directions), directions, strict=True)
+        ]
+        return (0, math.fsum(s * c for s, c in zip(shares, costs, strict=True)))
+
+    return [[t.number for t in equal] for _, equal in groupby(sorted(trials, key=key), key=key)]
