@@ -1,0 +1,102 @@
+"""One request and what has come back of it. The rules of what counts as a token are here."""
+
+from typing import Any
+
+import orjson
+
+NO_LIST: tuple[()] = ()
+
+
+class Request:
+    """One request's life. Times are monotonic nanoseconds; 0 where it has not happened."""
+
+    __slots__ = (
+        "asked_input", "asked_output", "chunks", "connect_ns", "counted_tokens", "detail", "done", "end_ns",
+        "error", "finished", "index", "output_tokens", "payload", "prompt_tokens", "ramp", "retried", "scheduled_ns",
+        "sent_ns", "texts",
+    )  # fmt: skip
+
+    def __init__(self, index: int, payload: bytes, asked_input: int, asked_output: int, *, keep_text: bool) -> None:
+        self.index = index
+        self.payload = payload
+        self.asked_input = asked_input
+        self.asked_output = asked_output
+        self.scheduled_ns = 0
+        self.sent_ns = 0
+        self.end_ns = 0
+        self.connect_ns = 0
+        """Set-up time of the connection, when this request is the first on it; outside of every latency."""
+        self.chunks: list[int] = []
+        self.texts: list[str] | None = [] if keep_text else None
+        self.prompt_tokens: int | None = None
+        self.output_tokens: int | None = None
+        """By the server's usage."""
+        self.counted_tokens: int | None = None
+        """By a local tokenizer, where the server told nothing."""
+        self.finished = False
+        """A finish reason came."""
+        self.done = False
+        """``[DONE]`` came."""
+        self.ramp = False
+        self.retried = False
+        self.error: str | None = None
+        self.detail = ""
+
+    def event(self, kind: bytes, data: bytes, now: int) -> None:
+        """Takes in one event that arrived at ``now``."""
+        if data == b"[DONE]":
+            self.done = True
+            return
+        try:
+            event = orjson.loads(data)
+            error = event.get("error")
+            if error is not None or kind == b"error" or event.get("object") == "error":
+                self.fail("stream_error", _message(error if error is not None else event))
+                return
+            for choice in event.get("choices") or NO_LIST:
+                delta = choice.get("delta")
+                text = choice.get("text") if delta is None else delta.get("content") or _other(delta)
+                if text:
+                    self.chunks.append(now)
+                    if self.texts is not None:
+                        self.texts.append(text)
+                if choice.get("finish_reason"):
+                    self.finished = True
+            usage = event.get("usage")
+            if usage:
+                self.output_tokens = usage.get("completion_tokens", self.output_tokens)
+                self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
+        except (orjson.JSONDecodeError, AttributeError, TypeError):
+            self.fail("stream_error", "an event of the stream is not in the OpenAI form")
+
+    def fail(self, error: str, detail: str = "") -> None:
+        """Names the first thing that went wrong."""
+        if self.error is None:
+            self.error = error
+            self.detail = detail[:200]
+
+    def close(self, *, complete: bool) -> None:
+        """The answer has ended: by its own end (``complete``) or because the connection did."""
+        if self.error is None:
+            if not (self.done or self.finished):
+                if complete and not self.chunks:
+                    self.error = "empty"
+                else:
+                    self.error = "cut_stream"
+                    self.detail = f"after {len(self.chunks)} chunks"
+            elif not self.chunks and self.asked_output > 0:
+                self.error = "empty"
+
+
+def _other(delta: dict[str, Any]) -> str | None:
+    """Text of a delta that is not content but costs tokens all the same."""
+    text = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("refusal")
+    if text:
+        return str(text)
+    calls = delta.get("tool_calls") or ([delta["function_call"]] if delta.get("function_call") else None)
+    return str(orjson.dumps(calls), "utf-8") if calls else None
+
+
+def _message(error: Any) -> str:
+    found = error.get("message") if isinstance(error, dict) else error
+    return str(found)

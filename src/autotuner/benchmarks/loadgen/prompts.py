@@ -1,0 +1,168 @@
+"""Requests, serialised before the run: distinct prompts of a given token length, and an output length each.
+
+Every prompt of ``n`` words holds the same words in another order: the first ones shuffled, the rest rotated. Words are
+tokenized one by one by nearly every vocabulary, so all prompts of ``n`` words cost the same tokens, yet no two share
+more than a first word, and a prefix cache has nothing to answer from.
+"""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from autotuner.benchmarks.loadgen.answer import Request
+from autotuner.benchmarks.loadgen.calibrate import words_for
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.benchmarks.loadgen.words import WORDS
+
+_PROMPT, _SYSTEM = "@prompt@", "@system@"
+_SHUFFLED = 48
+DEFAULT_OUTPUT = 256
+"""Longest answer to a dataset row that names no length."""
+
+
+def draw(lengths: Lengths, rng: Random) -> int:
+    """One length, at least 1."""
+    if lengths.kind == "normal":
+        return max(1, round(rng.gauss(lengths.a, lengths.b)))
+    if lengths.kind == "uniform":
+        return rng.randint(max(1, lengths.a), max(1, lengths.b))
+    return max(1, lengths.a)
+
+
+def targets(lengths: Lengths | None) -> list[int]:
+    """Prompt lengths at which a calibration should be exact; growing."""
+    if lengths is None:
+        return []
+    if lengths.kind == "normal":
+        found = {max(1, lengths.a - 2 * lengths.b), lengths.a, lengths.a + 2 * lengths.b}
+    else:
+        found = {lengths.a, lengths.b} if lengths.kind == "uniform" else {lengths.a}
+    return sorted(max(1, n) for n in found)
+
+
+class PromptText:
+    """Texts of a given number of words; cheap enough to be made between two answers."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._base: list[str] = []
+        self._tails: dict[int, str] = {}
+
+    def make(self, words: int) -> str:
+        """A new text of so many words."""
+        while len(self._base) < words:
+            self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
+        head = self._base[:words][:_SHUFFLED]
+        self._rng.shuffle(head)
+        if words <= _SHUFFLED:
+            return " ".join(head)
+        tail = self._tails.get(words)
+        if tail is None:
+            tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
+        pivot = tail.find(" ", self._rng.randrange(len(tail)))
+        turned = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
+        return f"{' '.join(head)} {turned}"
+
+
+class Requests:
+    """Makes requests in a fixed order: lengths from the seed, prompts from the seed and the window's salt."""
+
+    def __init__(self, spec: WorkerSpec, calibration: Calibration, host: str) -> None:
+        self._spec = spec
+        self._calibration = calibration
+        self._lengths = Random(f"{spec.seed}:lengths")
+        self._text = PromptText(Random(f"{spec.seed}:prompts:{spec.salt}"))
+        self._probes = PromptText(Random(f"{spec.seed}:probes:{spec.salt}"))
+        self._prefix = PromptText(Random(f"{spec.seed}:prefix")).make(calibration.prefix_words)
+        self._head = _head(spec, host)
+        self._templates: dict[int, tuple[bytes, bytes]] = {}
+        self._rows = self._shuffled_rows()
+        self._index = 0
+        self.reused_rows = 0
+
+    def next(self, *, output_share: float = 1.0) -> Request:
+        """The next request; ``output_share`` asks for a part of the answer only (to spread a closed loop's start)."""
+        spec, index = self._spec, self._index
+        self._index += 1
+        if self._rows is not None:
+            row = next(self._rows)
+            asked = int(row.get("max_tokens") or DEFAULT_OUTPUT)
+            output = max(1, round(asked * output_share))
+            body = orjson.dumps(self._body(output, row.get("messages"), _row_prompt(row)))
+            return self._request(index, body, 0, output)
+        if spec.input is None or spec.output is None:
+            raise ValueError("the spec has neither lengths nor rows")
+        asked_input = draw(spec.input, self._lengths)
+        output = max(1, round(draw(spec.output, self._lengths) * output_share))
+        text = self._text.make(words_for(self._calibration.points, asked_input + spec.prefix_tokens))
+        first, last = self._template(output)
+        return self._request(index, first + text.encode() + last, asked_input + spec.prefix_tokens, output)
+
+    def probe(self, words: int, prefix_words: int) -> Request:
+        """A request for one token, with so many words."""
+        prefix = PromptText(Random(f"{self._spec.seed}:prefix")).make(prefix_words)
+        body = orjson.dumps(self._body(1, None, self._probes.make(words), prefix))
+        return self._request(-1, body, 0, 0)
+
+    def text(self, words: int, prefix_words: int) -> str:
+        """The text that a probe would send, for counting it here."""
+        prefix = PromptText(Random(f"{self._spec.seed}:prefix")).make(prefix_words)
+        return f"{prefix} {self._probes.make(words)}" if prefix else self._probes.make(words)
+
+    def _request(self, index: int, body: bytes, asked_input: int, asked_output: int) -> Request:
+        payload = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        return Request(
+            index, payload, asked_input, asked_output, keep_text=self._spec.tokenizer_json is not None and index >= 0
+        )
+
+    def _template(self, output: int) -> tuple[bytes, bytes]:
+        found = self._templates.get(output)
+        if found is None:
+            first, _, last = orjson.dumps(self._body(output, None, _PROMPT)).partition(_PROMPT.encode())
+            found = self._templates[output] = (first, last)
+        return found
+
+    def _body(self, output: int, messages: Any, prompt: str, prefix: str | None = None) -> dict[str, Any]:
+        spec = self._spec
+        prefix = self._prefix if prefix is None else prefix
+        body: dict[str, Any] = {"model": spec.model}
+        if spec.api == "chat":
+            system = [{"role": "system", "content": prefix}] if prefix else []
+            body["messages"] = system + (messages or [{"role": "user", "content": prompt}])
+        else:
+            body["prompt"] = f"{prefix} {prompt}" if prefix else prompt
+        body |= {"stream": True, "stream_options": {"include_usage": True}, spec.max_tokens_field: output}
+        if spec.ignore_eos:
+            body["ignore_eos"] = True
+        return body | dict(spec.extra_body)
+
+    def _shuffled_rows(self) -> Iterator[Any] | None:
+        if self._spec.rows is None:
+            return None
+        return self._cycle(list(self._spec.rows))
+
+    def _cycle(self, rows: list[Any]) -> Iterator[Any]:
+        rng = Random(f"{self._spec.seed}:rows")
+        while True:
+            rng.shuffle(rows)
+            yield from rows
+            self.reused_rows += len(rows)
+
+
+def _row_prompt(row: Any) -> str:
+    """A row's prompt; for the completions endpoint a conversation is joined to one text."""
+    return row.get("prompt") or "\n".join(str(message.get("content", "")) for message in row.get("messages", ()))
+
+
+def _head(spec: WorkerSpec, host: str) -> bytes:
+    path = urlsplit(spec.url).path.rstrip("/")
+    path += "/v1/chat/completions" if spec.api == "chat" else "/v1/completions"
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", "Accept: text/event-stream"]
+    for name, value in spec.headers.items():
+        if any(c in name + value for c in "\r\n\0"):
+            raise ValueError(f"the header {name!r} holds a line break")
+        lines.append(f"{name}: {value}")
+    return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")

@@ -1,0 +1,222 @@
+"""One window, from the first probe to the last record."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from random import Random
+from time import monotonic, monotonic_ns, process_time, time
+from typing import Any
+
+from autotuner.benchmarks.loadgen.answer import Request
+from autotuner.benchmarks.loadgen.load import Load
+from autotuner.benchmarks.loadgen.probing import calibrated
+from autotuner.benchmarks.loadgen.prompts import Requests
+from autotuner.benchmarks.loadgen.say import Say
+from autotuner.benchmarks.loadgen.schedule import arrivals
+from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
+from autotuner.benchmarks.loadgen.tokens import counter
+
+_PROGRESS_S = 0.5
+_LAG_TICK_S = 0.01
+_BATCH_CHUNKS = 100_000
+_PREBUILT_BYTES = 32_000_000
+_PREBUILT = 2_000
+_SPREAD_S = 1.0
+
+
+class _Window:
+    """The measured window: when it runs, and what a reader is told meanwhile."""
+
+    def __init__(self, spec: WorkerSpec, load: Load, say: Say) -> None:
+        self._spec, self._load, self._say = spec, load, say
+        self.begin_ns = self.end_ns = 0
+        self.begin_epoch = 0.0
+        self.lags: list[float] = []
+        self.cpu_s = 0.0
+        self._seen = self._failed = self._ended_chunks = 0
+        self._full = asyncio.Event()
+
+    def ended(self, request: Request) -> None:
+        """A request ended."""
+        self._ended_chunks += len(request.chunks)
+        if not self.begin_ns or self.end_ns:
+            return
+        self._seen += 1
+        self._failed += request.error is not None
+        if self._spec.requests is not None and self._seen >= self._spec.requests:
+            self.end_ns = monotonic_ns()
+            self._full.set()
+
+    async def run(self) -> None:
+        """Opens the window, waits for its end, closes it."""
+        self.begin_ns, self.begin_epoch = monotonic_ns(), time()
+        self._mark("begin", self.begin_ns)
+        cpu, chunks = process_time(), self._chunks()
+        lag = asyncio.create_task(self._lag())
+        progress = asyncio.create_task(self._progress(chunks))
+        try:
+            async with asyncio.timeout(self._spec.duration_s - (monotonic_ns() - self.begin_ns) / 1e9):
+                await self._full.wait()
+        except TimeoutError:
+            self.end_ns = monotonic_ns()
+        self.cpu_s = process_time() - cpu
+        for task in (lag, progress):
+            task.cancel()
+        await asyncio.gather(lag, progress, return_exceptions=True)
+        self._mark("end", self.end_ns)
+
+    def _chunks(self) -> int:
+        return self._ended_chunks + self._load.chunks
+
+    def _mark(self, state: str, now: int) -> None:
+        self._say({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
+
+    async def _lag(self) -> None:
+        while True:
+            due = monotonic() + _LAG_TICK_S
+            await asyncio.sleep(_LAG_TICK_S)
+            self.lags.append(monotonic() - due)
+
+    async def _progress(self, chunks: int) -> None:
+        while True:
+            elapsed = (monotonic_ns() - self.begin_ns) / 1e9
+            self._say({
+                "kind": "progress", "elapsed_s": elapsed, "total_s": self._spec.duration_s,
+                "completed": self._seen - self._failed, "failed": self._failed, "chunks": self._chunks() - chunks,
+            })  # fmt: skip
+            await asyncio.sleep(_PROGRESS_S)
+
+
+async def run(spec: WorkerSpec, say: Say) -> None:
+    """Runs the window and says everything. Raises ``ValueError`` for an unusable spec."""
+    count = counter(spec.tokenizer_json) if spec.tokenizer_json is not None else None
+    calibration = spec.calibration or await calibrated(spec)
+    ready: list[Request] = []
+
+    def make() -> Request:
+        return ready.pop() if ready else maker.next()
+
+    load = Load(spec.url, make, timeout_s=spec.request_timeout_s)
+    window = _Window(spec, load, say)
+    load.on_ended = window.ended
+    maker = Requests(spec, calibration, load.connections.host)
+    try:
+        if spec.concurrency is not None:
+            await _closed(spec, load, window, maker, ready)
+        else:
+            await _open(spec, load, window, maker, ready)
+        load.stop()
+        await load.drain(window.end_ns, spec.drain_s)
+    finally:
+        await load.close()
+    if count is not None:
+        for request in load.ended:
+            if request.output_tokens is None and request.texts:
+                request.counted_tokens = count("".join(request.texts))
+    for batch in _batches(load.ended):
+        say({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
+    say(_result(spec, window, calibration, maker, load))
+
+
+async def _closed(spec: WorkerSpec, load: Load, window: _Window, maker: Requests, ready: list[Request]) -> None:
+    """A fixed number in flight. The first request of each slot asks for a random share of its answer, so that equal
+    lengths do not run in step; the window opens after the warm-up and when all of those have ended."""
+    in_flight = spec.concurrency or 1
+    shares = Random(f"{spec.seed}:ramp")
+    firsts = [maker.next(output_share=shares.uniform(0.1, 1.0)) for _ in range(in_flight)]
+    for request in firsts:
+        request.ramp = True
+    _prebuild(ready, maker, spec.requests or _PREBUILT)
+    await load.connections.prepare(in_flight)
+    begun = monotonic()
+    load.start_closed(in_flight, min(_SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
+    await asyncio.sleep(spec.warmup_s)
+    while any(not r.end_ns for r in firsts) and monotonic() < begun + spec.warmup_s + spec.duration_s:  # noqa: ASYNC110 - rare
+        await asyncio.sleep(0.01)
+    await window.run()
+
+
+async def _open(spec: WorkerSpec, load: Load, window: _Window, maker: Requests, ready: list[Request]) -> None:
+    """Arrivals on a schedule drawn before the run; the window is the schedule's second part."""
+    rate, rng = spec.rate or 1.0, Random(f"{spec.seed}:arrivals")
+    warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
+    main = arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
+    _prebuild(ready, maker, len(warm) + len(main))
+    await load.connections.prepare(min(512, max(8, round(rate))))
+    begin = monotonic_ns() + 5_000_000
+    opens = begin + round(spec.warmup_s * 1e9)
+    schedule = [begin + round(at * 1e9) for at in warm] + [opens + round(at * 1e9) for at in main]
+    load.start_open(schedule)
+    await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
+    await window.run()
+
+
+def _prebuild(ready: list[Request], maker: Requests, wanted: int) -> None:
+    """Serialises requests ahead of the run, as many as memory allows; they leave in the order they were made."""
+    size = 0
+    while len(ready) < wanted and size < _PREBUILT_BYTES:
+        ready.append(maker.next())
+        size += len(ready[-1].payload)
+    ready.reverse()
+
+
+def _batches(requests: list[Request]) -> Iterator[list[Request]]:
+    batch: list[Request] = []
+    size = 0
+    for request in requests:
+        batch.append(request)
+        size += len(request.chunks) + 20
+        if size > _BATCH_CHUNKS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
+    chunks = request.chunks
+    tokens, source = len(chunks), "chunks"
+    if request.output_tokens is not None:
+        tokens, source = request.output_tokens, "usage"
+    elif request.counted_tokens is not None:
+        tokens, source = request.counted_tokens, "tokenizer"
+    detail = request.detail
+    for secret in spec.headers.values():
+        for part in secret.split():
+            if len(part) > 3:
+                detail = detail.replace(part, "(hidden)")
+    return {
+        "index": request.index,
+        "scheduled_ns": request.scheduled_ns - zero if spec.rate is not None else None,
+        "sent_ns": request.sent_ns - zero,
+        "lag_ns": request.sent_ns - request.scheduled_ns,
+        "end_ns": request.end_ns - zero,
+        "connect_ns": request.connect_ns,
+        "first_ns": chunks[0] - zero if chunks else None,
+        "gaps_ns": [b - a for a, b in pairwise(chunks)],
+        "asked_input": request.asked_input,
+        "asked_output": request.asked_output,
+        "input_tokens": request.prompt_tokens,
+        "output_tokens": tokens,
+        "token_source": source,
+        "complete": request.error is None and (request.done or request.finished),
+        "ramp": request.ramp,
+        "error": request.error,
+        "detail": detail,
+    }
+
+
+def _result(spec: WorkerSpec, window: _Window, calibration: Calibration, maker: Requests, load: Load) -> dict[str, Any]:
+    seconds = (window.end_ns - window.begin_ns) / 1e9
+    lags = sorted(window.lags)
+    return {
+        "kind": "result",
+        "begin_epoch_s": window.begin_epoch,
+        "window_ns": window.end_ns - window.begin_ns,
+        "loop_lag_p99_s": lags[int(len(lags) * 0.99)] if lags else 0.0,
+        "client_cpu_cores": window.cpu_s / seconds if seconds else 0.0,
+        "asked_rate": spec.rate,
+        "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
+        "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},
+        "reused_rows": maker.reused_rows,
+    }

@@ -1,0 +1,53 @@
+"""Server-sent events from bytes that may be cut anywhere, after the WHATWG description of the format.
+
+The connection reads the common case (one event, one ``data`` line, one read) by itself; this parser takes everything
+else: split and joined events, CR, LF and CRLF line ends, comments, several ``data`` lines.
+"""
+
+
+class SseParser:
+    """Feed bytes, get events. An event is its type (``b""`` when unnamed) and its data."""
+
+    __slots__ = ("_data", "_line", "_skip_lf", "_type", "idle")
+
+    def __init__(self) -> None:
+        self._line = b""
+        self._data: list[bytes] = []
+        self._type = b""
+        self._skip_lf = False
+        self.idle = True
+        """No half event is kept: a next event may start with the next byte."""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that these bytes complete."""
+        events: list[tuple[bytes, bytes]] = []
+        if self._skip_lf and data:
+            self._skip_lf = False
+            data = data.removeprefix(b"\n")
+        buffer = self._line + data
+        if buffer.endswith(b"\r"):
+            self._skip_lf = True
+        *lines, self._line = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            if line:
+                self._field(line, events)
+            else:
+                self._dispatch(events)
+        self.idle = not (self._line or self._data or self._type or self._skip_lf)
+        return events
+
+    def _field(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._type = value
+        elif name == b"error":  # llama.cpp's older form of an error event
+            events.append((b"error", value))
+
+    def _dispatch(self, events: list[tuple[bytes, bytes]]) -> None:
+        if self._data:
+            events.append((self._type, b"\n".join(self._data)))
+            self._data = []
+        self._type = b""

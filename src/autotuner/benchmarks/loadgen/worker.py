@@ -1,0 +1,42 @@
+"""The load generator's process: ``python -m autotuner.benchmarks.loadgen.worker``, spec on stdin, JSON lines on stdout.
+
+Lines, by ``kind``:
+
+- ``window``: ``state`` is ``begin`` or ``end``; ``monotonic_ns`` and ``epoch_s`` of that moment.
+- ``progress``: about twice a second inside the window.
+- ``records``: after the window, batches of request records (times in ns from the window's begin).
+- ``result``: the last line: the self-check's raw figures, the calibration that was used.
+- ``error``: in place of ``result``, when the spec is unusable; exit code 2.
+"""
+
+import asyncio
+import contextlib
+import resource
+import sys
+
+import uvloop
+
+from autotuner.benchmarks.loadgen.run import run
+from autotuner.benchmarks.loadgen.say import say
+from autotuner.benchmarks.loadgen.spec import WorkerSpec
+
+
+def main() -> int:
+    """Runs one window as told on stdin."""
+    with contextlib.suppress(OSError, ValueError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        spec = WorkerSpec.from_json(sys.stdin.buffer.read())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(spec, say))
+    except (ValueError, TypeError) as error:
+        say({"kind": "error", "message": str(error)})
+        return 2
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

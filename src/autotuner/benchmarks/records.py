@@ -1,0 +1,114 @@
+"""Request records as a Parquet file: one row a request, failed ones included.
+
+The file is written beside its place and renamed into it, so a reader finds a whole file or none.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from arro3.core import Array, DataType, Field, Schema, Table, list_array
+from arro3.io import read_parquet, write_parquet
+
+_INT, _TEXT, _FLAG = DataType.int64(), DataType.utf8(), DataType.bool()
+_GAPS = DataType.list(Field("item", _INT, nullable=False))
+COLUMNS: Mapping[str, tuple[DataType, bool]] = {
+    "index": (_INT, False),
+    "scheduled_ns": (_INT, True),
+    "sent_ns": (_INT, False),
+    "lag_ns": (_INT, False),
+    "end_ns": (_INT, False),
+    "connect_ns": (_INT, False),
+    "first_ns": (_INT, True),
+    "gaps_ns": (_GAPS, False),
+    "asked_input": (_INT, False),
+    "asked_output": (_INT, False),
+    "input_tokens": (_INT, True),
+    "output_tokens": (_INT, False),
+    "token_source": (_TEXT, False),
+    "complete": (_FLAG, False),
+    "ramp": (_FLAG, False),
+    "error": (_TEXT, True),
+    "detail": (_TEXT, False),
+}
+"""Column -> (type, may be null). All times are nanoseconds from the window's begin, negative before it.
+
+``scheduled_ns`` is null in a closed loop. ``first_ns`` is the first chunk with a token; ``gaps_ns`` the gaps between
+those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_ns``) included. ``complete``: the answer came to its proper end. ``ramp``: one of the closed loop's first
+requests, shortened, never counted in a latency. ``error`` is null for a success and for a request that was still being
+answered when the window was over."""
+
+_META = b"autotuner"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a measurement needs besides the records."""
+
+    window_ns: int
+    begin_epoch_s: float
+    loop_lag_p99_s: float = 0.0
+    client_cpu_cores: float = 0.0
+    asked_rate: float | None = None
+    scheduled_in_window: int = 0
+    foreign_cpu_cores: float | None = None
+    reused_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records of one window, by column."""
+
+    columns: Mapping[str, Sequence[Any]]
+    info: RunInfo
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Scenario, load level and SLOs, as needed to sum the records up again."""
+
+    def __len__(self) -> int:
+        return len(self.columns["index"])
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]], info: RunInfo, where: Mapping[str, Any]) -> Records:
+    """Records from the worker's rows. Raises ``KeyError`` when a row lacks a column."""
+    return Records({name: [row[name] for row in rows] for name in COLUMNS}, info, where)
+
+
+def write_records(path: Path, records: Records) -> None:
+    """Writes the file atomically. Raises ``OSError`` (e.g. disk full); nothing is left behind then."""
+    meta = orjson.dumps({"info": records.info.__dict__, "where": records.where})
+    schema = Schema(
+        [Field(name, kind, nullable=null) for name, (kind, null) in COLUMNS.items()], metadata={_META: meta}
+    )
+    arrays = [_array(records.columns[name], kind) for name, (kind, _) in COLUMNS.items()]
+    table = Table.from_arrays(arrays, schema=schema)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write_parquet(table, beside, compression="zstd(3)")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_records(path: Path) -> Records:
+    """Reads a file back. Raises ``OSError`` when there is none, ``ValueError`` when it is not one of ours."""
+    with path.open("rb") as file:
+        table = read_parquet(file).read_all()
+    meta = table.schema.metadata.get(_META)
+    if meta is None or set(COLUMNS) - set(table.schema.names):
+        raise ValueError(f"{path} holds no request records")
+    found = orjson.loads(meta)
+    columns = {name: list(table.column(name).to_pylist()) for name in COLUMNS}
+    return Records(columns, RunInfo(**found["info"]), found["where"])
+
+
+def _array(values: Sequence[Any], kind: DataType) -> Array:
+    if kind != _GAPS:
+        return Array(list(values), type=kind)
+    offsets = Array(np.cumsum([0, *map(len, values)], dtype=np.int32))
+    items = Array(np.fromiter(chain.from_iterable(values), dtype=np.int64))
+    return list_array(offsets, items, type=kind)

@@ -1,0 +1,268 @@
+"""Request records -> Measurement. Pure: the same records always give the same figures.
+
+What counts, and where a window begins and ends, is defined in ``docs/reference/metrics.md``; this module is that page
+in code. Percentiles are taken over pooled values, never averaged.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.benchmarks.records import Records
+from autotuner.benchmarks.steady import drifted
+from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.metric import METRICS
+from autotuner.study.noun import Noun
+from autotuner.study.objective import SLO, Comparison
+from autotuner.study.workload import LoadLevel
+
+Floats = NDArray[np.float64]
+
+_S = 1e-9
+_OFF_LENGTH = 0.1
+_SHORT_ANSWER = 0.98
+
+
+class Limits(Noun):
+    """How far the load generator may fall behind before its figures are not to be trusted."""
+
+    lag_s: float = 0.010
+    """p99 of loop lag and of send lag that is always allowed, in seconds."""
+    lag_share: float = 0.1
+    """... and as a share of the median ttft: what disturbs 1 ms need not disturb 1 s."""
+    rate_share: float = 0.95
+    """Least share of the scheduled arrivals that were really sent."""
+    cpu_cores: float = 0.9
+    """The worker has one thread: near one core it is the bottleneck."""
+
+
+class Asked(Noun):
+    """What the window was asked to be; kept with the records, so that they can be summed up again."""
+
+    scenario: str
+    level: LoadLevel
+    slos: tuple[SLO, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One record with its derived values, in seconds."""
+
+    row: Mapping[str, Any]
+    counted: bool
+    ok: bool
+    tokens_a_chunk: float
+    values: Mapping[str, float]
+    gaps: Floats
+
+
+def summarise(records: Records, *, name: str | None = None) -> Measurement:
+    """The window's figures. ``name`` is that of the records' file. ``records.where`` is a dumped :class:`Asked`."""
+    asked, info = Asked.model_validate(records.where), records.info
+    window_s = info.window_ns * _S
+    requests = _requests(records)
+    counted = [r for r in requests if r.counted]
+    good = [r for r in counted if r.ok]
+    distributions = _distributions(good)
+    output, scalars = _rates(requests, counted, good, asked, info.window_ns)
+    check = _self_check(records, asked.limits, distributions)
+    steady, drift = drifted(output, [(r.row["end_ns"] * _S, r.values["ttft"]) for r in good], window_s)
+    return Measurement(
+        scenario=asked.scenario,
+        level=asked.level,
+        window_s=window_s,
+        requests=len(counted),
+        failed=len(counted) - len(good),
+        distributions=distributions,
+        scalars=scalars,
+        errors=dict(Counter(r.row["error"] for r in counted if not r.ok)),
+        token_source=_token_source(good),
+        self_check=check,
+        steady=steady,
+        warnings=(*drift, *_warnings(records, good)),
+        records=name,
+        started_at=info.begin_epoch_s,
+    )
+
+
+def _requests(records: Records) -> list[_Request]:
+    columns = records.columns
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
+    whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
+    chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
+    usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
+    return [_derive(row, records.info.window_ns, usual) for row in rows]
+
+
+def _derive(row: Mapping[str, Any], window_ns: int, usual: float) -> _Request:
+    ended_inside = 0 <= row["end_ns"] < window_ns
+    outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and row["sent_ns"] < window_ns
+    failed, first = row["error"] is not None, row["first_ns"]
+    ok = row["complete"] and first is not None
+    counted = (ended_inside and (ok or failed) and (failed or not row["ramp"])) or outlived
+    gaps = np.asarray(row["gaps_ns"], dtype=np.float64) * _S
+    values: dict[str, float] = {}
+    per_chunk = usual
+    if ok:
+        tokens, span = row["output_tokens"], float(gaps.sum())
+        per_chunk = max(tokens / (len(gaps) + 1), 1e-9)
+        values["ttft"] = (first - row["sent_ns"]) * _S
+        values["e2e_latency"] = values["ttft"] + span
+        if len(gaps) and tokens > 1:
+            values["tpot"] = span / (tokens - 1)
+            values["itl"] = float(gaps.mean())
+            values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
+        if row["scheduled_ns"] is not None:
+            late = (row["sent_ns"] - row["scheduled_ns"]) * _S
+            values["ttft_scheduled"] = values["ttft"] + late
+            values["e2e_latency_scheduled"] = values["e2e_latency"] + late
+    return _Request(row, counted, ok, per_chunk, values, gaps)
+
+
+def _distributions(good: Sequence[_Request]) -> dict[str, Distribution]:
+    pooled: dict[str, Floats] = {
+        name: np.array([r.values[name] for r in good if name in r.values])
+        for name in ("ttft", "tpot", "e2e_latency", "ttft_scheduled", "e2e_latency_scheduled")
+    }
+    gapped = [r for r in good if len(r.gaps)]
+    if gapped:
+        pooled["itl"] = np.concatenate([r.gaps for r in gapped])
+        pooled["itl_token"] = np.concatenate([_token_gaps(r) for r in gapped])
+    return {name: _distribution(values) for name, values in pooled.items() if len(values)}
+
+
+def _token_gaps(request: _Request) -> Floats:
+    """Each gap once per token of the later chunk, divided among them."""
+    share = max(request.tokens_a_chunk, 1.0)
+    return np.repeat(request.gaps / share, round(share))
+
+
+def _distribution(values: Floats) -> Distribution:
+    p50, p75, p90, p95, p99, p99_9 = (float(v) for v in np.percentile(values, (50, 75, 90, 95, 99, 99.9)))
+    return Distribution(
+        count=len(values),
+        mean=float(values.mean()),
+        std=float(values.std()),
+        min=float(values.min()),
+        p50=p50,
+        p75=p75,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        p99_9=p99_9,
+        max=float(values.max()),
+    )
+
+
+def _rates(
+    requests: Sequence[_Request], counted: Sequence[_Request], good: Sequence[_Request], asked: Asked, window_ns: int
+) -> tuple[list[tuple[Floats, float]], dict[str, float]]:
+    """Per request its chunk times (s) and tokens a chunk inside the window; and the window's scalars."""
+    window_s = window_ns * _S
+    output: list[tuple[Floats, float]] = []
+    prompt_tokens = 0
+    for request in requests:
+        row = request.row
+        if row["error"] is not None or row["first_ns"] is None:
+            continue
+        times = row["first_ns"] * _S + np.concatenate(([0.0], np.cumsum(request.gaps)))
+        inside = times[(times >= 0) & (times < window_s)]
+        output.append((inside, request.tokens_a_chunk))
+        if 0 <= row["first_ns"] < window_ns:
+            prompt_tokens += row["asked_input"] if row["input_tokens"] is None else row["input_tokens"]
+    tokens = sum(len(times) * each for times, each in output)
+    scalars = {
+        "output_throughput": tokens / window_s,
+        "input_throughput": prompt_tokens / window_s,
+        "total_throughput": (tokens + prompt_tokens) / window_s,
+        "request_throughput": len(good) / window_s,
+        "goodput": sum(map(_meets(asked), good)) / window_s,
+    }
+    if counted:
+        scalars["success_rate"] = len(good) / len(counted)
+    return output, scalars
+
+
+def _meets(asked: Asked) -> Callable[[_Request], bool]:
+    """Whether a request meets every per-request SLO of this window; one whose metric does not exist for it (``tpot`` of
+    a one-token answer) meets that one."""
+    bounds = [
+        slo
+        for slo in asked.slos
+        if slo.statistic is None
+        and METRICS[slo.metric].distribution
+        and slo.at in (None, asked.level.text)
+        and slo.scenario in (None, asked.scenario)
+    ]
+
+    def meets(request: _Request) -> bool:
+        for slo in bounds:
+            value = request.values.get(slo.metric, request.values.get(slo.metric.removesuffix("_scheduled")))
+            if value is None:
+                continue
+            if value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold:
+                return False
+        return True
+
+    return meets
+
+
+def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Distribution]) -> SelfCheck:
+    info, columns = records.info, records.columns
+    window_s = info.window_ns * _S
+    sent = [i for i, at in enumerate(columns["sent_ns"]) if 0 <= at < info.window_ns]
+    lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * _S for i in sent]
+    send_lag = float(np.percentile(lags, 99)) if lags else 0.0
+    ttft = distributions.get("ttft")
+    allowed = max(limits.lag_s, limits.lag_share * ttft.p50 if ttft else 0.0)
+    reasons = []
+    for what, lag in (("event loop lag", info.loop_lag_p99_s), ("send lag", send_lag)):
+        if lag > allowed:
+            reasons.append(f"p99 {what} {lag * 1000:.1f} ms is over {allowed * 1000:.1f} ms")
+    if info.client_cpu_cores > limits.cpu_cores:
+        reasons.append(f"the load generator used {info.client_cpu_cores:.2f} of one core")
+    wanted = info.scheduled_in_window
+    if len(sent) < limits.rate_share * wanted and wanted - len(sent) > 1:
+        reasons.append(f"{len(sent)} of {wanted} scheduled requests were sent")
+    return SelfCheck(
+        loop_lag_p99_s=info.loop_lag_p99_s,
+        send_lag_p99_s=send_lag,
+        asked_rate=info.asked_rate,
+        achieved_rate=len(sent) / window_s if info.asked_rate is not None else None,
+        client_cpu_cores=info.client_cpu_cores,
+        foreign_cpu_cores=info.foreign_cpu_cores,
+        client_limited=bool(reasons),
+        reasons=tuple(reasons),
+    )
+
+
+def _token_source(good: Sequence[_Request]) -> str:
+    """The least trustworthy source among the counted requests."""
+    sources = {r.row["token_source"] for r in good}
+    return next((s for s in ("chunks", "tokenizer") if s in sources), "usage")
+
+
+def _warnings(records: Records, good: Sequence[_Request]) -> list[str]:
+    found: list[str] = []
+    asked = sum(r.row["asked_input"] for r in good if r.row["input_tokens"] is not None)
+    seen = sum(r.row["input_tokens"] for r in good if r.row["input_tokens"] is not None)
+    if asked and abs(seen / asked - 1) > _OFF_LENGTH:
+        found.append(f"prompts had {seen / len(good):.0f} tokens on average, {asked / len(good):.0f} were asked")
+    wanted, got = sum(r.row["asked_output"] for r in good), sum(r.row["output_tokens"] for r in good)
+    if wanted and got < _SHORT_ANSWER * wanted:
+        found.append(f"answers had {got / len(good):.0f} tokens on average, {wanted / len(good):.0f} were asked")
+    if _token_source(good) == "chunks":
+        found.append("the server reports no usage: each chunk was counted as one token")
+    if records.info.reused_rows:
+        found.append("the dataset has fewer rows than requests were sent: a prefix cache may flatter")
+    details = dict.fromkeys(
+        f"{kind}: {detail}"
+        for kind, detail in zip(records.columns["error"], records.columns["detail"], strict=True)
+        if kind and detail
+    )
+    return found + list(details)[:3]

@@ -1,0 +1,223 @@
+"""What every benchmark must do, as tests to inherit, and the doubles that the tests of other rooms need.
+
+Subclass :class:`BenchmarkConformance` in a test module and give it a fixture ``benchmark``.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from inspect import isawaitable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import BaseModel
+
+from autotuner.seams.benchmark import Benchmark, Progress, Window
+from autotuner.seams.deployer import CommandRunner, Endpoint
+from autotuner.study.errors import Check
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Identity, Labels
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.noun import Noun
+from autotuner.study.workload import Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, Workload
+from autotuner.testing.mock_openai import Behaviour, Fault, MockOpenAI, mock_openai
+
+_LINE_LIMIT = 256 * 1024 * 1024
+
+
+class ChildRunner(CommandRunner):
+    """Runs a worker as a plain child process; keeps what it was given and what it said, for tests to look at."""
+
+    def __init__(self) -> None:
+        self.specs: list[bytes] = []
+        self.said: list[bytes] = []
+        self.stderr = b""
+
+    @asynccontextmanager
+    async def _run(self, module: str, spec: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.specs.append(spec)
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE_LIMIT
+        )
+        if process.stdin is None or process.stderr is None:
+            raise RuntimeError("the child has no pipes")
+        errors = asyncio.create_task(process.stderr.read())
+        try:
+            process.stdin.write(spec)
+            with suppress(ConnectionError):
+                await process.stdin.drain()
+            process.stdin.close()
+            yield self._lines(process, errors)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            self.stderr = await errors
+            await process.wait()
+
+    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See :class:`CommandRunner`."""
+        return self._run(module, spec)
+
+    async def _lines(self, process: asyncio.subprocess.Process, errors: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
+        if process.stdout is None:
+            raise RuntimeError("the child has no stdout")
+        async for line in process.stdout:
+            self.said.append(line)
+            yield line
+        if await process.wait() != 0:
+            tail = (await errors).decode(errors="replace")[-2000:]
+            message = f"the worker ended with exit code {process.returncode}"
+            raise TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message=message, log_tail=tail))
+
+
+class UrlEndpoint(Endpoint):
+    """A server at a URL, of which nothing else is known."""
+
+    def __init__(self, url: str, model: str = "mock", client: CommandRunner | None = None) -> None:
+        self.url, self.model, self.argv = url, model, ()
+        self.client = client or ChildRunner()
+
+    async def identity(self) -> Identity:
+        """Always the same."""
+        return Identity(kind="external", id=self.url)
+
+    async def died(self) -> Failure:
+        """Never."""
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def log_tail(self, lines: int = 40) -> str:
+        """There is no log."""
+        return ""
+
+    def pids(self) -> frozenset[int]:
+        """Unknown."""
+        return frozenset()
+
+
+class ScriptedSettings(Noun):
+    """The scripted benchmark has none."""
+
+
+Script = Callable[[Endpoint, Window], "Measurement | Awaitable[Measurement]"]
+
+
+class ScriptedBenchmark(Benchmark):
+    """Answers with what a callable returns for (endpoint, window); keeps the windows it was asked for."""
+
+    kind: ClassVar[str] = "scripted"
+    Settings: ClassVar[type[BaseModel]] = ScriptedSettings
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(ScriptedSettings())
+        self.script = script
+        self.windows: deque[Window] = deque()
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        """The script's answer."""
+        self.windows.append(window)
+        window.on_progress(Progress(elapsed_s=0.0, total_s=1.0, completed=0, failed=0, output_throughput=0.0))
+        answer = self.script(endpoint, window)
+        return await answer if isawaitable(answer) else answer
+
+    async def preflight(self, workload: Workload) -> list[Check]:
+        """Nothing is needed."""
+        return []
+
+
+def fixed_scenario(tokens_in: int = 16, tokens_out: int = 8) -> Scenario:
+    """``D(in,out)``."""
+    return Scenario(
+        text=f"D({tokens_in},{tokens_out})",
+        input=TokenLengths(kind="fixed", a=tokens_in),
+        output=TokenLengths(kind="fixed", a=tokens_out),
+    )
+
+
+def make_window(
+    folder: Path,
+    level: LoadLevel,
+    *,
+    scenario: Scenario | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    headers: dict[str, str] | None = None,
+    **workload: object,
+) -> Window:
+    """A short window; ``workload`` overrides fields of the :class:`Workload`."""
+    scenario = scenario or fixed_scenario()
+    fields = {"warmup_s": 0.2, "duration_s": 1.0, "request_timeout_s": 5.0, **workload}
+    return Window(
+        scenario=scenario,
+        level=level,
+        workload=Workload.model_validate({"scenarios": [scenario], "levels": [level], **fields}),
+        labels=Labels(study="kit", trial=0, owner="kit"),
+        folder=folder,
+        records_name="records.parquet",
+        headers=headers,
+        on_progress=on_progress,
+    )
+
+
+class BenchmarkConformance:
+    """Inherit, and give a fixture ``benchmark`` (ready to measure an OpenAI-compatible URL)."""
+
+    pytestmark: ClassVar = [pytest.mark.anyio]
+
+    async def _measure(
+        self, benchmark: Benchmark, server: MockOpenAI, folder: Path, level: LoadLevel, **more: object
+    ) -> Measurement:
+        return await benchmark.measure(UrlEndpoint(server.url), make_window(folder, level, **more))  # type: ignore[arg-type]
+
+    async def test_says_what_it_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """Scenario and level come back as asked, and every figure has a known name and a possible value."""
+        level = Concurrency(in_flight=2)
+        async with mock_openai() as server:
+            measured = await self._measure(benchmark, server, tmp_path, level)
+        assert (measured.scenario, measured.level) == ("D(16,8)", level)
+        assert measured.requests > 0
+        assert measured.failed == 0
+        assert measured.window_s > 0
+        assert set(measured.distributions) | set(measured.scalars) <= set(METRICS)
+        assert measured.scalars["success_rate"] == 1.0
+        assert all(v >= 0 for v in measured.scalars.values())
+
+    async def test_an_open_loop_is_measured_too(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """A request rate is a load level like any other."""
+        level = RequestRate(rate=20.0)
+        async with mock_openai() as server:
+            measured = await self._measure(benchmark, server, tmp_path, level)
+        assert measured.level == level
+        assert measured.requests > 0
+
+    async def test_failing_requests_are_part_of_the_measurement(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """They lower the success rate; they do not raise, and they do not vanish."""
+        behaviour = Behaviour(fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
+        async with mock_openai(behaviour) as server:
+            measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
+        assert 0 < measured.failed < measured.requests
+        assert sum(measured.errors.values()) == measured.failed
+        assert measured.scalars["success_rate"] == pytest.approx(1 - measured.failed / measured.requests)
+
+    async def test_a_server_that_always_fails_is_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """Nothing succeeded: no latency is invented."""
+        async with mock_openai(Behaviour(fault=Fault.STATUS)) as server:
+            measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
+        assert measured.requests == measured.failed > 0
+        assert measured.value("ttft", "p50") is None
+
+    async def test_progress_is_reported(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """At least once a window."""
+        seen: list[Progress] = []
+        async with mock_openai() as server:
+            await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=1), on_progress=seen.append)
+        assert seen
+
+    async def test_preflight_answers(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """A list of checks, empty when nothing is needed."""
+        workload = make_window(tmp_path, Concurrency(in_flight=1)).workload
+        assert isinstance(await benchmark.preflight(workload), list)

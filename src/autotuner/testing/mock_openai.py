@@ -1,0 +1,265 @@
+"""A small OpenAI-compatible server for tests, in this process, that knows the truth and can misbehave on demand.
+
+Every answer's real times are logged, read from the same monotonic clock that a client on this machine reads, so a test
+compares what a load generator reports with what happened.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic_ns
+from typing import Any
+
+
+class Fault(StrEnum):
+    """What can go wrong with an answer."""
+
+    STATUS = "status"
+    """An HTTP error instead of an answer."""
+    ERROR_EVENT = "error_event"
+    """An error event inside a 200 stream, after half of the tokens."""
+    CUT = "cut"
+    """The connection ends after half of the tokens."""
+    TRUNCATED = "truncated"
+    """The HTTP answer ends properly after half of the tokens, without a finish reason or ``[DONE]``."""
+    EMPTY = "empty"
+    """A proper stream without any token."""
+    HANG = "hang"
+    """No byte is ever sent."""
+    STALL = "stall"
+    """Half of the tokens, then nothing."""
+    NO_ANSWER = "no_answer"
+    """The connection is closed without an answer."""
+    GARBAGE = "garbage"
+    """Bytes that are not HTTP."""
+    BAD_JSON = "bad_json"
+    """An event that is not JSON."""
+
+
+@dataclass
+class Behaviour:
+    """How the mock answers. Times in seconds; may be changed while it runs."""
+
+    ttft_s: float = 0.02
+    itl_s: float = 0.002
+    tokens_per_chunk: int = 1
+    tail_s: float = 0.0
+    """Pause between the last token and the usage chunk with ``[DONE]``."""
+    usage: bool = True
+    first: str = "content"
+    """Kind of the tokens before the last one: ``content``, ``reasoning``, ``reasoning_content`` or ``tool_calls``."""
+    content_after_s: float = 0.0
+    """With a ``first`` other than content: the pause before the content."""
+    fault: Fault | None = None
+    fault_status: int = 500
+    fault_when: Callable[[int], bool] = lambda _: True
+    """Given a request's number (from 0), whether the fault happens."""
+    slots: int = 1_000_000
+    """Requests answered at the same time; others wait, as in an engine's queue."""
+    keep_alive: bool = True
+    shorter_by: int = 0
+    """Tokens that an answer has less than asked."""
+    count_prompt: Callable[[str], int] = lambda text: len(text.split())
+    """Prompt tokens of a text."""
+    template_tokens: int = 5
+    """Added to a prompt's tokens, as a chat template does."""
+    echo_headers: bool = False
+    """Puts the request's headers into the message of an HTTP error, as careless servers do."""
+    newline: str = "\n"
+
+
+@dataclass
+class Truth:
+    """What really happened to one request; monotonic nanoseconds."""
+
+    number: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+    received_ns: int
+    sent_ns: list[int] = field(default_factory=list)
+    """Just before each chunk with tokens was written."""
+
+    @property
+    def ttft_s(self) -> float:
+        """From the request's arrival to its first token."""
+        return (self.sent_ns[0] - self.received_ns) / 1e9
+
+    @property
+    def text(self) -> str:
+        """All text of the prompt."""
+        if "prompt" in self.body:
+            return str(self.body["prompt"])
+        return " ".join(m["content"] for m in self.body["messages"])
+
+
+class MockOpenAI:
+    """The server; use :func:`mock_openai`."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.log: list[Truth] = []
+        self.connections = 0
+        self.url = ""
+        self._running = 0
+        self._freed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        self.connections += 1
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            if task is not None:
+                self._tasks.discard(task)
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        now = monotonic_ns()
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:] if line)
+        }
+        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+        if "/chat/completions" not in head.split()[1] and "/completions" not in head.split()[1]:
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
+        truth = Truth(len(self.log), body, headers, now)
+        self.log.append(truth)
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._running < self.behaviour.slots)
+            self._running += 1
+        try:
+            return await _Answer(self.behaviour, truth, writer).send()
+        finally:
+            self._running -= 1
+            async with self._freed:
+                self._freed.notify()
+
+
+class _Answer:
+    """One answer, faults included."""
+
+    def __init__(self, behaviour: Behaviour, truth: Truth, writer: asyncio.StreamWriter) -> None:
+        self.b, self.truth, self.writer = behaviour, truth, writer
+        self.fault = behaviour.fault if behaviour.fault_when(truth.number) else None
+        self.chat = "messages" in truth.body
+        self.asked = int(truth.body.get("max_tokens") or truth.body.get("max_completion_tokens") or 16)
+
+    async def send(self) -> bool:
+        """Sends it; False: the connection ends."""
+        b = self.b
+        if self.fault is Fault.HANG:
+            await asyncio.sleep(3600)
+        if self.fault is Fault.NO_ANSWER:
+            return False
+        if self.fault is Fault.GARBAGE:
+            self.writer.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+            return False
+        if self.fault is Fault.STATUS:
+            said = f"refused {self.truth.headers}" if b.echo_headers else "refused"
+            text = json.dumps({"error": {"message": said}}).encode()
+            self.writer.write(b"HTTP/1.1 %d Error\r\nContent-Length: %d\r\n\r\n%b" % (b.fault_status, len(text), text))
+            return True
+        close = b"" if b.keep_alive else b"Connection: close\r\n"
+        self.writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%bTransfer-Encoding: chunked\r\n\r\n" % close
+        )
+        if self.chat:
+            self._event({"role": "assistant", "content": ""})
+        if not await self._tokens():
+            return False
+        self.writer.write(b"0\r\n\r\n")
+        await self.writer.drain()
+        return b.keep_alive
+
+    async def _tokens(self) -> bool:
+        b = self.b
+        total = max(1, self.asked - b.shorter_by) if self.fault is not Fault.EMPTY else 0
+        sizes = [b.tokens_per_chunk] * (total // b.tokens_per_chunk)
+        if total % b.tokens_per_chunk:
+            sizes.append(total % b.tokens_per_chunk)
+        due = self.truth.received_ns / 1e9 + b.ttft_s
+        for number, size in enumerate(sizes):
+            if number and number == len(sizes) - 1 and b.first != "content":
+                due += b.content_after_s
+            await asyncio.sleep(max(0.0, due - monotonic_ns() / 1e9))
+            if number and number == (len(sizes) + 1) // 2 and self.fault is not None:
+                return await self._break()
+            self.truth.sent_ns.append(monotonic_ns())
+            self._token("x " * size, last=number == len(sizes) - 1)
+            due += b.itl_s
+        if b.tail_s:
+            await asyncio.sleep(b.tail_s)
+        self._event({} if self.chat else None, finish="length")
+        if b.usage:
+            prompt = b.count_prompt(self.truth.text) + b.template_tokens
+            self._data({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": total}})
+        self._raw("data: [DONE]")
+        return True
+
+    async def _break(self) -> bool:
+        if self.fault is Fault.STALL:
+            await asyncio.sleep(3600)
+        if self.fault is Fault.ERROR_EVENT:
+            self._data({"error": {"message": "out of memory", "code": 500}})
+            self._raw("data: [DONE]")
+        if self.fault is Fault.BAD_JSON:
+            self._raw("data: {nonsense")
+            self._raw("data: [DONE]")
+        await self.writer.drain()
+        return self.fault in (Fault.TRUNCATED, Fault.ERROR_EVENT, Fault.BAD_JSON)
+
+    def _token(self, text: str, *, last: bool) -> None:
+        if not self.chat:
+            self._data({"choices": [{"index": 0, "text": text}]})
+        elif last or self.b.first == "content":
+            self._event({"content": text})
+        elif self.b.first == "tool_calls":
+            self._event({"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
+        else:
+            self._event({self.b.first: text})
+
+    def _event(self, delta: dict[str, Any] | None, *, finish: str | None = None) -> None:
+        inner = {"text": ""} if delta is None else {"delta": delta}
+        self._data({"choices": [{"index": 0, **inner, "finish_reason": finish}]})
+
+    def _data(self, data: dict[str, Any]) -> None:
+        self._raw("data: " + json.dumps(data))
+
+    def _raw(self, line: str) -> None:
+        text = (line + self.b.newline * 2).encode()
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError
+        self.writer.write(b"%x\r\n%b\r\n" % (len(text), text))
+
+
+@asynccontextmanager
+async def mock_openai(behaviour: Behaviour | None = None) -> AsyncIterator[MockOpenAI]:
+    """Runs the mock on a free port of the loopback interface, in the running asyncio loop."""
+    mock = MockOpenAI(behaviour or Behaviour())
+    server = await asyncio.start_server(mock.serve, "127.0.0.1", 0, backlog=4096)
+    mock.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield mock
+    finally:
+        server.close()
+        await mock.close()
+        await server.wait_closed()
