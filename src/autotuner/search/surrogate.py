@@ -77,7 +77,7 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
 
 def _fitted(points: Array, values: Array, length: float, noise: float, amplitude: float | None = None) -> Surrogate:
     mean = float(values.mean())
-    root = np.linalg.cholesky(_kernel(points, points, length) + noise * np.eye(len(points)))
+    root: Array = np.linalg.cholesky(_kernel(points, points, length) + noise * np.eye(len(points))).astype(np.float64)
     weights: Array = np.linalg.solve(root.T, np.linalg.solve(root, values - mean)).astype(np.float64)
     likely = max(float((values - mean) @ weights) / len(values), 1e-9)
     return Surrogate(points, mean, weights, root, length, amplitude or likely, noise)
