@@ -1,4 +1,3 @@
-# ruff: noqa: S101 - assertions are what a conformance kit is made of
 """What every search strategy owes its caller, as tests to inherit, and a scripted double that owes the same.
 
 class TestMySearch(SearchConformance):

@@ -1,0 +1,173 @@
+"""A verdict rewards nothing that an operator would not want."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from autotuner.scoring import score
+from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.metric import Direction
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.verdict import Verdict
+from autotuner.study.workload import Concurrency
+
+ONE, EIGHT = Concurrency(in_flight=1), Concurrency(in_flight=8)
+EXPECTED = [("D(8,8)", ONE), ("D(8,8)", EIGHT)]
+THROUGHPUT = Objective(metric="output_throughput", direction=Direction.MAX)
+TTFT = Objective(metric="ttft", statistic="p99", direction=Direction.MIN)
+TTFT_SLO = SLO(metric="ttft", statistic="p99", threshold=0.2)
+
+
+def spread(p99: float) -> Distribution:
+    return Distribution(
+        count=100, mean=p99 / 2, std=0, min=0, p50=p99 / 2, p75=p99, p90=p99, p95=p99, p99=p99, p99_9=p99, max=p99
+    )
+
+
+def window(
+    level: Concurrency, *, ttft: float = 0.1, throughput: float = 100.0, failed: int = 0, limited: bool = False
+) -> Measurement:
+    return Measurement(
+        scenario="D(8,8)",
+        level=level,
+        window_s=10,
+        requests=100,
+        failed=failed,
+        distributions={"ttft": spread(ttft)},
+        scalars={"output_throughput": throughput, "success_rate": (100 - failed) / 100},
+        self_check=SelfCheck(client_limited=limited, reasons=("loop lag",) if limited else ()),
+    )
+
+
+def verdict(
+    measurements: Sequence[Measurement],
+    slos: Sequence[SLO] = (),
+    objectives: Sequence[Objective] = (THROUGHPUT, TTFT),
+    *,
+    min_success_rate: float = 0.99,
+) -> Verdict:
+    return score(measurements, objectives, slos, min_success_rate=min_success_rate, expected=EXPECTED)
+
+
+def test_a_rate_is_the_geometric_mean_and_a_latency_the_worst_over_all_levels() -> None:
+    found = verdict([window(ONE, throughput=100, ttft=0.1), window(EIGHT, throughput=400, ttft=0.3)])
+    assert found.feasible
+    assert found.rankable
+    assert found.objectives == (pytest.approx(200), 0.3)
+
+
+def test_an_objective_at_one_level_ignores_the_others() -> None:
+    at_one = THROUGHPUT.model_copy(update={"at": "concurrency=1"})
+    found = verdict([window(ONE, throughput=100), window(EIGHT, throughput=400)], objectives=[at_one])
+    assert found.objectives == (pytest.approx(100),)
+
+
+def test_the_success_rate_is_the_lowest() -> None:
+    objective = Objective(metric="success_rate", direction=Direction.MAX)
+    assert verdict([window(ONE, failed=1), window(EIGHT)], objectives=[objective]).objectives == (0.99,)
+
+
+def test_a_missing_level_is_infeasible_whatever_else_is_well() -> None:
+    found = verdict([window(ONE)])
+    assert not found.feasible
+    assert [(v.slo, v.where, v.value, v.relative) for v in found.violations] == [
+        ("success_rate", "D(8,8) concurrency=8", None, 1.0)
+    ]
+    assert found.objectives == (None, None)
+
+
+def test_errors_at_a_single_level_are_infeasible() -> None:
+    assert verdict([window(ONE), window(EIGHT, failed=1)]).feasible
+    found = verdict([window(ONE), window(EIGHT, failed=2)])
+    assert not found.feasible
+    assert found.total_violation == pytest.approx(0.01 / 0.99)
+
+
+def test_errors_count_even_where_the_stated_rate_hides_them() -> None:
+    lying = window(EIGHT, failed=50).model_copy(update={"scalars": {"output_throughput": 1.0, "success_rate": 1.0}})
+    assert not verdict([window(ONE), lying]).feasible
+
+
+def test_no_request_at_all_is_no_success() -> None:
+    silent = window(EIGHT).model_copy(update={"requests": 0, "scalars": {"output_throughput": 1.0}})
+    assert verdict([window(ONE), silent]).total_violation == 1.0
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_every_level_must_meet_an_slo(level: int) -> None:
+    both = [window(ONE), window(EIGHT)]
+    both[level] = window(EXPECTED[level][1], ttft=0.3)
+    found = verdict(both, [TTFT_SLO])
+    assert not found.feasible
+    assert found.total_violation == pytest.approx(0.5)
+    assert found.violations[0].where == f"D(8,8) {EXPECTED[level][1].text}"
+
+
+def test_the_violation_is_continuous_at_the_bound() -> None:
+    on = verdict([window(ONE, ttft=0.2), window(EIGHT)], [TTFT_SLO])
+    over = verdict([window(ONE, ttft=math.nextafter(0.2, 1)), window(EIGHT)], [TTFT_SLO])
+    assert on.feasible
+    assert on.total_violation == 0
+    assert not over.feasible
+    assert 0 < over.total_violation < 1e-12
+
+
+def test_a_lower_bound_on_a_rate() -> None:
+    slo = SLO(metric="output_throughput", comparison=Comparison.GE, threshold=200)
+    found = verdict([window(ONE, throughput=100), window(EIGHT, throughput=300)], [slo])
+    assert found.total_violation == pytest.approx(0.5)
+
+
+def test_a_soft_slo_is_a_weighted_penalty() -> None:
+    soft = TTFT_SLO.model_copy(update={"hard": False, "weight": 3.0})
+    found = verdict([window(ONE, ttft=0.3), window(EIGHT, ttft=0.22)], [soft])
+    assert found.feasible
+    assert found.total_violation == 0
+    assert found.penalty == pytest.approx(3 * (0.5 + 0.1))
+
+
+def test_two_soft_slos_with_one_text_keep_their_own_weights() -> None:
+    soft = [TTFT_SLO.model_copy(update={"hard": False, "weight": w}) for w in (1.0, 2.0)]
+    assert verdict([window(ONE, ttft=0.4), window(EIGHT)], soft).penalty == pytest.approx(3.0)
+
+
+def test_a_bound_on_every_request_concerns_goodput_only() -> None:
+    per_request = TTFT_SLO.model_copy(update={"statistic": None, "threshold": 0.001})
+    assert verdict([window(ONE), window(EIGHT)], [per_request]).feasible
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_number_that_is_none_never_passes_a_bound(bad: float) -> None:
+    broken = window(EIGHT, throughput=bad).model_copy(update={"distributions": {"ttft": spread(bad)}})
+    found = verdict([window(ONE), broken], [TTFT_SLO])
+    assert not found.feasible
+    assert found.total_violation == 1.0
+    assert found.objectives == (None, None)
+    assert not found.rankable
+
+
+def test_what_was_not_measured_violates_its_bound() -> None:
+    slo = SLO(metric="tpot", statistic="p99", threshold=0.1, at="concurrency=8")
+    found = verdict([window(ONE), window(EIGHT)], [slo])
+    assert [(v.value, v.relative) for v in found.violations] == [(None, 1.0)]
+
+
+def test_a_bound_at_a_level_that_nobody_measures_is_not_met() -> None:
+    slo = TTFT_SLO.model_copy(update={"at": "concurrency=64"})
+    assert not verdict([window(ONE), window(EIGHT)], [slo]).feasible
+
+
+def test_a_limited_client_is_not_rankable_and_says_why() -> None:
+    found = verdict([window(ONE), window(EIGHT, limited=True)])
+    assert not found.rankable
+    assert "could not keep up at D(8,8) concurrency=8: loop lag" in found.reasons[0]
+
+
+def test_a_throughput_of_zero_is_a_zero_mean() -> None:
+    assert verdict([window(ONE, throughput=0), window(EIGHT)]).objectives[0] == 0
+
+
+def test_a_bound_of_zero_is_measured_absolutely() -> None:
+    slo = SLO(metric="ttft", statistic="p99", threshold=0.0)
+    assert verdict([window(ONE), window(EIGHT)], [slo]).total_violation == pytest.approx(0.2)
