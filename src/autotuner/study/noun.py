@@ -3,6 +3,8 @@
 Nouns hold facts; they do no I/O. One pydantic model is the file format, the stored form and the documentation at once.
 """
 
+from decimal import Decimal
+
 from pydantic import BaseModel, ConfigDict
 
 Scalar = bool | int | float | str
@@ -16,3 +18,10 @@ class Noun(BaseModel):
     """A frozen pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
+
+
+def number_text(number: float, *, thousandfold: bool = False) -> str:
+    """A number in its shortest decimal spelling that reads back as the same number; optionally times 1000, exactly."""
+    decimal = Decimal(repr(number)).scaleb(3 if thousandfold else 0)
+    text = f"{decimal:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.noun import Noun
+from autotuner.study.noun import Noun, number_text
 
 
 class Objective(Noun):
@@ -27,8 +27,8 @@ class Objective(Noun):
     @property
     def text(self) -> str:
         """Canonical spelling."""
-        return f"{self.direction.value} {metric_text(self.metric, self.statistic)}" + (
-            f" at {self.at}" if self.at else ""
+        return f"{self.direction.value} {metric_text(self.metric, self.statistic)}" + _place_text(
+            self.at, self.scenario
         )
 
 
@@ -58,12 +58,16 @@ class SLO(Noun):
     def text(self) -> str:
         """Canonical spelling, milliseconds for times."""
         metric = METRICS[self.metric]
-        bound = f"{self.threshold * 1000:g}ms" if metric.unit.value == "s" else f"{self.threshold:g}"
-        return f"{metric_text(self.metric, self.statistic)} {self.comparison.value} {bound}" + (
-            f" at {self.at}" if self.at else ""
-        )
+        bound = number_text(self.threshold, thousandfold=metric.unit.value == "s")
+        unit = "ms" if metric.unit.value == "s" else ""
+        what = f"{metric_text(self.metric, self.statistic)} {self.comparison.value} {bound}{unit}"
+        return what + _place_text(self.at, self.scenario)
 
 
 def metric_text(metric: str, statistic: str | None) -> str:
     """``p99 ttft`` or ``output_throughput``."""
     return f"{statistic} {metric}" if statistic else metric
+
+
+def _place_text(at: str | None, scenario: str | None) -> str:
+    return (f" at {at}" if at else "") + (f" for {scenario}" if scenario else "")

@@ -1,7 +1,8 @@
 """Turns pydantic's validation errors into one clear line each, with "did you mean" for unknown keys."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -9,7 +10,8 @@ from pydantic_core import ErrorDetails
 
 from autotuner.study.errors import Problem, did_you_mean
 
-SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "credential")
+SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "credential", "credentials")
+_SECRET_ENDS = ("apikey", "secret", "password", "passwd")
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
@@ -27,9 +29,15 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
 
 def shown(value: Any, where: str) -> str:
     """A value for a message: short, and never a secret."""
-    if any(word in where.lower().rsplit(".", 1)[-1] for word in SECRET_WORDS):
+    words = re.split(r"[^a-z0-9]+", where.lower().rsplit(".", 1)[-1])
+    if ".env." in where or any(word in SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words):
         return "(hidden)"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(map(str, value)) + "}" if len(value) <= 8 else "(a mapping)"
+    if isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value):
+        return "(a list)"
     text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -41,8 +49,12 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
         return Problem(where=where, why="unknown key", remedy=did_you_mean(str(location[-1]), known))
     if details["type"] == "missing":
         return Problem(where=where, why="missing", remedy="this key is required")
-    why = details["msg"].removeprefix("Value error, ")
-    return Problem(where=where, value=shown(details["input"], where), why=why[0].lower() + why[1:])
+    why, _, remedy = details["msg"].removeprefix("Value error, ").partition("; ")
+    if why.startswith("Input should be"):
+        why = "must be" + why.removeprefix("Input should be")
+    if not why.startswith(("N ", "U ")):
+        why = why[0].lower() + why[1:]
+    return Problem(where=where, value=shown(details["input"], where), why=why, remedy=remedy)
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun
+from autotuner.study.noun import Noun, number_text
 
 
 class TokenLengths(Noun):
@@ -64,8 +64,8 @@ class RequestRate(Noun):
     @property
     def text(self) -> str:
         """``rate=4/s poisson``."""
-        shape = f" burstiness={self.burstiness:g}" if self.arrivals is Arrivals.GAMMA else ""
-        return f"rate={self.rate:g}/s {self.arrivals.value}{shape}"
+        shape = f" burstiness={number_text(self.burstiness)}" if self.arrivals is Arrivals.GAMMA else ""
+        return f"rate={number_text(self.rate)}/s {self.arrivals.value}{shape}"
 
 
 LoadLevel = Annotated[Concurrency | RequestRate, Field(discriminator="kind")]

@@ -1,0 +1,399 @@
+"""The study file's form: what a person may write for each key, as strict models that give the nouns.
+
+Short and long forms are brought to one by validators in front of the fields, so that each key is described once, here,
+for the reader, for editors (JSON Schema) and for the parser.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from autotuner.study.constraint import Constraint
+from autotuner.study.metric import METRICS, Direction, Unit
+from autotuner.study.noun import Value, number_text
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.parameter import Choices, FloatRange, IntRange
+from autotuner.study.text import (
+    check_comparison,
+    check_direction,
+    check_statistic,
+    known_metric,
+    parse_duration,
+    parse_objective,
+    parse_ratio,
+    parse_scenario,
+    parse_slo,
+    parse_threshold,
+    place,
+)
+from autotuner.study.workload import Api, RequestRate, Scenario
+
+MAX_PARAMETERS = 64
+MAX_GRID = 100_000
+"""Values of one parameter."""
+
+
+class FileForm(BaseModel):
+    """Strict: no unknown keys, no conversion between kinds of value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+def _short(key: str) -> BeforeValidator:
+    """A bare string stands for a mapping with this one key."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else _mapping(v), json_schema_input_type=Any)
+
+
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be text or a mapping")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | Mapping):
+        raise ValueError("must be a single value; JSON goes in quotes and reaches the engine as one argument")
+    return value
+
+
+def _env(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError("must be text; put it in quotes")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _from(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidator:
+    """A text form; other kinds of value are refused in the same words."""
+
+    def read(value: Any) -> Any:
+        return value if isinstance(value, kind) else parse(value)
+
+    return BeforeValidator(read, json_schema_input_type=schema)
+
+
+Duration = Annotated[float, _from(parse_duration, type(None), float | str)]
+Ratio = Annotated[float, _from(parse_ratio, type(None), float | str)]
+FileValue = Annotated[Value, BeforeValidator(_scalar, json_schema_input_type=Value)]
+
+
+class ModelForm(FileForm):
+    """The served model."""
+
+    path: str = Field(min_length=1, description="File, folder or hub id, as the engine takes it.")
+    name: str | None = Field(default=None, description="Name in requests; by default the engine's choice.")
+
+
+class EngineForm(FileForm):
+    """The inference server; further keys are settings of the engine."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(min_length=1, description="Which server, e.g. llama_cpp.")
+    args: dict[str, FileValue] = Field(
+        default_factory=dict, description="Flags of every launch, the default's included; true is a bare switch."
+    )
+    env: dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int)]] = Field(
+        default_factory=dict, description="Environment of the server."
+    )
+
+
+class PluginForm(FileForm):
+    """A plugin by kind; further keys are its settings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(min_length=1, description="Which plugin.")
+
+
+class ParameterForm(FileForm):
+    """What a parameter may be set to: a list of choices, or a range."""
+
+    choices: list[FileValue] | None = Field(default=None, description="The values to try; null leaves the flag out.")
+    low: int | float | None = Field(default=None, description="Smallest value; whole numbers make a whole range.")
+    high: int | float | None = Field(default=None, description="Largest value, included.")
+    step: int | float | None = Field(default=None, gt=0, description="Distance of values from low on.")
+    log: bool = Field(default=False, description="Whole range: low, doubled until high. Real range: even in exponent.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forms(cls, data: Any) -> Any:
+        if isinstance(data, list):
+            return {"choices": data}
+        if not isinstance(data, Mapping):
+            raise ValueError("must be a list or a range; write [a, b], or put a fixed value under engine.args")
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ParameterForm":
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.step is not None or self.log:
+                raise ValueError("has both choices and a range; keep one of them")
+            _check_choices(self.choices)
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("a range needs low and high; or write a list of values")
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}; swap them")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"step {self.step} is wider than the range; make it smaller")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs low above 0 and no step; leave one of them out")
+        if self.step is not None or self.whole:
+            count = 0 if self.log else (self.high - self.low) / (self.step or 1)
+            if count > MAX_GRID:
+                raise ValueError(f"more than {MAX_GRID} values; use a larger step")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """All bounds are whole numbers."""
+        return all(isinstance(n, int) for n in (self.low, self.high, self.step) if n is not None)
+
+    def domain(self) -> Choices | IntRange | FloatRange:
+        """The noun."""
+        if self.choices is not None:
+            return Choices(values=tuple(self.choices))
+        low, high = self.low or 0, self.high or 0
+        if self.whole:
+            return IntRange(low=int(low), high=int(high), step=int(self.step or 1), log=self.log)
+        return FloatRange(low=float(low), high=float(high), step=float(self.step) if self.step else None, log=self.log)
+
+
+def _check_choices(values: list[Value]) -> None:
+    if not values:
+        raise ValueError("the list is empty; give at least one value")
+    if len(values) > MAX_GRID:
+        raise ValueError(f"more than {MAX_GRID} values; use a range")
+    seen: set[tuple[type, Value]] = set()
+    for value in values:
+        if (type(value), value) in seen:
+            raise ValueError(f"{value!r} is in the list twice; remove one")
+        seen.add((type(value), value))
+
+
+def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise ValueError(f"must be text; {_EXAMPLES[kind]}")
+        return parse(value)
+
+    return BeforeValidator(read, json_schema_input_type=str)
+
+
+_EXAMPLES: dict[type, str] = {Scenario: "e.g. D(128,48)", Constraint: "e.g. tp-size * pp-size <= gpus"}
+
+
+def _constraint(text: str) -> Constraint:
+    found = Constraint.parse(text)
+    if not found.names:
+        raise ValueError("names no parameter; leave it out")
+    return found
+
+
+def _rate(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        arrivals = value.get("arrivals", "poisson")
+        if "burstiness" in value and arrivals != "gamma":
+            raise ValueError("burstiness is the shape of gamma arrivals; add arrivals: gamma")
+        return {k: v for k, v in value.items() if k != "kind"} | ({"kind": "?"} if "kind" in value else {})
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of requests per second, or {rate, arrivals, burstiness}")
+    return {"rate": value}
+
+
+class WorkloadForm(FileForm):
+    """The load."""
+
+    api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; streamed.")
+    scenarios: Annotated[
+        list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    ] = Field(
+        min_length=1, description="Kinds of request: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE."
+    )
+    concurrency: Annotated[
+        list[Annotated[int, Field(ge=1, le=100_000)]],
+        BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    ] = Field(default_factory=list, description="Closed loop: requests in flight; each is a load level.")
+    rates: Annotated[
+        list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
+        BeforeValidator(_listed, json_schema_input_type=Any),
+    ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
+    warmup: Duration = Field(default=2.0, ge=0, description="Load before the window, left out of it.")
+    duration: Duration = Field(default=30.0, gt=0, description="Longest measured window.")
+    requests: int | None = Field(default=None, ge=1, description="Ends a window early after this many requests.")
+    request_timeout: Duration = Field(default=120.0, gt=0, description="Longest wait for one answer.")
+    seed: int = Field(default=0, description="Of prompts and arrivals.")
+    prefix_tokens: int = Field(default=0, ge=0, description="Length of a system prompt that all requests share.")
+    ignore_eos: bool = Field(default=True, description="Ask for exactly the output length.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request's body.")
+    tokenizer: str | None = Field(default=None, description="Local tokenizer.json or folder; never fetched.")
+
+    @model_validator(mode="after")
+    def _levels(self) -> "WorkloadForm":
+        if not self.concurrency and not self.rates:
+            raise ValueError("has no load level; add concurrency, e.g. [1, 8], or rates")
+        if len(set(self.concurrency)) < len(self.concurrency) or len({r.text for r in self.rates}) < len(self.rates):
+            raise ValueError("has a load level twice; remove one")
+        if len({s.text for s in self.scenarios}) < len(self.scenarios):
+            raise ValueError("has a scenario twice; remove one")
+        return self
+
+
+class ObjectiveForm(FileForm):
+    """The long form of an objective."""
+
+    metric: str = Field(description="What is measured.")
+    statistic: str | None = Field(default=None, description="For metrics with one value a request, e.g. p99.")
+    direction: str | None = Field(default=None, description="min or max; by default what is better.")
+    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
+    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> "ObjectiveForm":
+        self.noun()
+        return self
+
+    def noun(self) -> Objective:
+        """The objective; raises ValueError."""
+        metric = known_metric(self.metric)
+        direction = self.direction or metric.better.value
+        check_direction(metric, direction)
+        check_statistic(metric, self.statistic, needed=direction)
+        at, scenario = place(self.at, self.scenario)
+        return Objective(
+            metric=metric.name, statistic=self.statistic, direction=Direction(direction), at=at, scenario=scenario
+        )
+
+
+class SloForm(FileForm):
+    """The long form of a bound."""
+
+    metric: str = Field(description="What is measured.")
+    statistic: str | None = Field(default=None, description="Left out: a bound on every request, for goodput.")
+    at_most: int | float | str | None = Field(default=None, description="Upper bound; times with their unit: 200ms.")
+    at_least: int | float | str | None = Field(default=None, description="Lower bound.")
+    threshold: int | float | str | None = Field(default=None, description="Bound on the side that is worse.")
+    weight: float = Field(default=1.0, ge=0, description="Of a soft bound's violation.")
+    hard: bool = Field(default=True, description="False: a violation only lowers the rank.")
+    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
+    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> "SloForm":
+        self.noun()
+        return self
+
+    def noun(self) -> SLO:
+        """The bound; raises ValueError."""
+        metric = known_metric(self.metric)
+        check_statistic(metric, self.statistic)
+        given = {k: v for k in ("at_most", "at_least", "threshold") if (v := getattr(self, k)) is not None}
+        if len(given) != 1:
+            raise ValueError("needs exactly one of at_most, at_least and threshold")
+        [(key, bound)] = given.items()
+        worse = Comparison.LE if metric.better is Direction.MIN else Comparison.GE
+        comparison = {"at_most": Comparison.LE, "at_least": Comparison.GE}.get(key, worse)
+        check_comparison(metric, comparison)
+        at, scenario = place(self.at, self.scenario)
+        return SLO(
+            metric=metric.name,
+            statistic=self.statistic,
+            comparison=comparison,
+            threshold=parse_threshold(bound, metric),
+            at=at,
+            scenario=scenario,
+            hard=self.hard,
+            weight=self.weight,
+        )
+
+
+class SearchForm(FileForm):
+    """How the space is searched, and when to stop; further keys are settings of the strategy."""
+
+    model_config = ConfigDict(extra="allow")
+
+    strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian or a plugin's.")
+    trials: int = Field(default=20, ge=1, description="Configurations to launch, the default's included.")
+    seed: int = Field(default=0, description="Equal seeds propose equal configurations.")
+    time: Duration | None = Field(default=None, gt=0, description="Budget, e.g. 10m.")
+    gpu_hours: float | None = Field(default=None, gt=0, description="Budget of GPU hours.")
+    parallel: int = Field(default=1, ge=1, description="Trials at the same time.")
+    trial_timeout: Duration | None = Field(default=None, gt=0, description="Longest time for one trial.")
+    max_environment_faults: int = Field(default=3, ge=1, description="In a row, after which the study stops.")
+
+
+class ConfirmForm(FileForm):
+    """The proof."""
+
+    repeats: int = Field(default=3, ge=0, description="Of winner and default each; 0 leaves the proof out.")
+
+
+def _objective(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _mapping(value)
+    found = parse_objective(value)
+    return {**found.model_dump(), "direction": found.direction.value}
+
+
+def _slo(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _mapping(value)
+    found = parse_slo(value)
+    bound = number_text(found.threshold) + ("s" if METRICS[found.metric].unit is Unit.SECONDS else "")
+    key = "at_most" if found.comparison is Comparison.LE else "at_least"
+    return {
+        "metric": found.metric,
+        "statistic": found.statistic,
+        key: bound,
+        "at": found.at,
+        "scenario": found.scenario,
+    }
+
+
+ListOf = BeforeValidator(_listed, json_schema_input_type=Any)
+
+
+class StudyFile(FileForm):
+    """The whole file."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="Identifies the study in the store; by default the file's name without its ending.",
+    )
+    model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or hub id, or {path, name}.")
+    engine: Annotated[EngineForm, _short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
+    deploy: Annotated[PluginForm, _short("kind")] = Field(
+        default=PluginForm(kind="process"), description="Where it runs: process, external or a plugin, with settings."
+    )
+    benchmark: Annotated[PluginForm, _short("kind")] = Field(
+        default=PluginForm(kind="native"), description="What loads it; native unless a plugin is named."
+    )
+    parameters: dict[str, ParameterForm] = Field(
+        default_factory=dict, max_length=MAX_PARAMETERS, description="What is tuned, by the engine's own flag names."
+    )
+    constraints: Annotated[list[Annotated[Constraint, _text_or(_constraint, Constraint)]], ListOf] = Field(
+        default_factory=list, max_length=100, description="Bounds between parameters, e.g. tp-size * pp-size <= gpus."
+    )
+    workload: WorkloadForm = Field(description="The load.")
+    objective: Annotated[
+        list[Annotated[ObjectiveForm, BeforeValidator(_objective, json_schema_input_type=str | ObjectiveForm)]], ListOf
+    ] = Field(min_length=1, description="What is optimised, e.g. max output_throughput; several give a Pareto front.")
+    slo: Annotated[list[Annotated[SloForm, BeforeValidator(_slo, json_schema_input_type=str | SloForm)]], ListOf] = (
+        Field(default_factory=list, description="Bounds that must hold, e.g. p99 ttft <= 200ms.")
+    )
+    min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Below it a configuration cannot win.")
+    search: Annotated[SearchForm, _short("strategy")] = Field(
+        default=SearchForm(), description="How to search and when to stop: a strategy, or {strategy, trials, ..}."
+    )
+    confirm: ConfirmForm = Field(default=ConfirmForm(), description="Winner and default are measured again, in turns.")

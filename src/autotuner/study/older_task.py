@@ -1,0 +1,297 @@
+"""The older task JSON as a dialect: rewritten into the native form, key by key, and then read like any study file.
+
+What the keys meant is taken from novitalabs/inference-autotuner (src/orchestrator.py, src/utils/optimizer.py and
+src/controllers/direct_benchmark_controller.py at commit c86a814): times in SLOs are seconds, ``timeout_per_iteration``
+is seconds and held once for the start and once for the benchmark, ``max_time_per_iteration`` goes to genai-bench's
+``--max-time-per-run`` and so is minutes. Nothing is dropped in silence: what has no meaning here is an error or a note.
+See ``docs/reference/older-task-json.md``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autotuner.study.document import Document
+from autotuner.study.errors import did_you_mean
+
+Path = tuple[str | int, ...]
+
+_STRATEGIES = {"grid_search": "grid", "random": "random", "bayesian": "bayesian"}
+_OBJECTIVES = {
+    "minimize_latency": "min mean e2e_latency",
+    "maximize_throughput": "max output_throughput",
+    "minimize_ttft": "min mean ttft",
+    "minimize_tpot": "min mean tpot",
+}
+_DEPLOYERS = {"docker": "docker", "local": "process", "process": "process", "ome": "ome", "external": "external"}
+_FLAGS = {
+    "tp": "tp-size",
+    "pp": "pp-size",
+    "dp": "dp-size",
+    "mem-frac": "mem-fraction-static",
+    "mem-fraction": "mem-fraction-static",
+    "schedule-conservativeness": "schedule-conservativeness",
+}
+"""Names that older SGLang tasks used for real flags; only there, since other engines name theirs differently."""
+
+_TOP = (
+    "task_name", "description", "model", "base_runtime", "parameters", "optimization", "benchmark", "slo",
+    "runtime_image_tag", "deployment_mode", "deployment",
+)  # fmt: skip
+_OME_ONLY = ("clusterbasemodel_config", "clusterservingruntime_config", "storage")
+_REFUSED = {
+    "quant_config": "write the engine's own flags under parameters, e.g. quantization",
+    "parallel_config": "write the engine's own flags under parameters, e.g. tp-size",
+}
+_BENCHMARK = (
+    "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
+    "max_requests_per_iteration", "additional_params",
+)  # fmt: skip
+_OPTIMIZATION = ("strategy", "objective", "max_iterations", "timeout_per_iteration")
+_BOUND = ("threshold", "weight", "hard_fail", "fail_ratio")
+
+
+def is_older(data: Mapping[str, Any]) -> bool:
+    """Whether this is a task rather than a study."""
+    return "task_name" in data or ("optimization" in data and "objective" not in data)
+
+
+def native_of(document: Document) -> tuple[Document, list[str]]:
+    """The task in the native form, with its lines and problems carried over, and the notes."""
+    task = _Task(document)
+    return task.native(), task.notes
+
+
+class _Task:
+    def __init__(self, document: Document) -> None:
+        self.old = document
+        self.new = Document(document.source, {}, {(): document.lines.get((), 1)} if document.lines else {})
+        self.new.problems = document.problems
+        self.notes: list[str] = []
+
+    def native(self) -> Document:
+        """All parts."""
+        data = self.old.data
+        known = (*_TOP, *_OME_ONLY)
+        for key in data:
+            if key in _REFUSED:
+                self.old.fault((key,), "not supported", remedy=_REFUSED[key])
+            elif key not in known:
+                self.old.fault((key,), "unknown key", remedy=did_you_mean(key, known))
+        self._put("name", data.get("task_name"), ("task_name",))
+        self._model()
+        self._engine()
+        self._parameters()
+        self._optimization()
+        self._benchmark()
+        self._slo()
+        return self.new
+
+    def _put(self, key: str, value: Any, origin: Path, *inner: str | int) -> None:
+        """Sets a native key and remembers which line of the task it came from."""
+        if value is None:
+            return
+        if not inner:
+            self.new.data[key] = value
+        else:
+            self.new.data.setdefault(key, {})[inner[0]] = value
+        self._line((key, *inner), origin)
+
+    def _line(self, path: Path, origin: Path) -> None:
+        for n in range(len(origin), 0, -1):
+            if origin[:n] in self.old.lines:
+                self.new.lines[path] = self.old.lines[origin[:n]]
+                self.new.lines.setdefault(path[:1], self.old.lines[origin[:1]])
+                break
+        for old, line in self.old.lines.items():
+            if old[: len(origin)] == origin and len(old) > len(origin):
+                self.new.lines[(*path, *old[len(origin) :])] = line
+
+    def _section(self, key: str, known: tuple[str, ...], *, required: bool = True) -> dict[str, Any]:
+        found = self.old.data.get(key)
+        if found is None:
+            if required:
+                self.old.fault((key,), "missing", remedy="this key is required")
+            return {}
+        if not isinstance(found, dict):
+            self.old.fault((key,), "must be a mapping", value=found)
+            return {}
+        for inner in found:
+            if inner not in known:
+                self.old.fault((key, inner), "unknown key", remedy=did_you_mean(inner, known))
+        return found
+
+    def _model(self) -> None:
+        model = self._section("model", ("id_or_path", "name", "namespace"))
+        path = model.get("id_or_path", model.get("name"))
+        if model and path is None:
+            self.old.fault(("model", "id_or_path"), "missing", remedy="this key is required")
+        self._put("model", path, ("model", "id_or_path"), "path")
+        benchmark = self.old.data.get("benchmark")
+        served = model.get("name") or (benchmark.get("model_name") if isinstance(benchmark, dict) else None)
+        self._put("model", served, ("model", "name"), "name")
+
+    def _engine(self) -> None:
+        data = self.old.data
+        mode, runtime = data.get("deployment_mode", "local"), data.get("base_runtime")
+        if mode not in _DEPLOYERS:
+            self.old.fault(
+                ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
+            )
+        deploy: dict[str, Any] = {"kind": _DEPLOYERS.get(str(mode), "process")}
+        if runtime is None:
+            self.old.fault(("base_runtime",), "missing", remedy="this key is required, e.g. sglang")
+        elif mode == "ome" and "-" in str(runtime):
+            deploy["runtime"] = runtime
+            runtime = str(runtime).partition("-")[0]
+        kind = {"llama-cpp": "llama_cpp", "llama.cpp": "llama_cpp", "llamacpp": "llama_cpp"}.get(str(runtime), runtime)
+        self._put("engine", kind, ("base_runtime",), "kind")
+        deployment = self._section("deployment", tuple(data.get("deployment") or ()), required=False)
+        deploy.update(deployment)
+        self._deploy_settings(deploy)
+        self._put("deploy", deploy, ("deployment_mode",))
+
+    def _deploy_settings(self, deploy: dict[str, Any]) -> None:
+        data, kind = self.old.data, deploy["kind"]
+        for key in _OME_ONLY:
+            if key in data and kind == "ome":
+                deploy[key] = data[key]
+            elif key in data:
+                self.notes.append(f"{key} is only for deployment_mode ome and is not used")
+        namespace = data["model"].get("namespace") if isinstance(data.get("model"), dict) else None
+        if namespace is not None and kind == "ome":
+            deploy["namespace"] = namespace
+        elif namespace is not None:
+            self.notes.append("model.namespace is only for deployment_mode ome and is not used")
+        tag = data.get("runtime_image_tag")
+        if tag is not None and kind in ("docker", "ome"):
+            deploy["image_tag"] = tag
+        elif tag is not None:
+            self.notes.append("runtime_image_tag is only for containers and is not used")
+
+    def _parameters(self) -> None:
+        sglang = str(self.old.data.get("base_runtime", "")).startswith("sglang")
+        found = self._section("parameters", tuple(self.old.data.get("parameters") or ()), required=False)
+        for name, written in found.items():
+            values = written
+            origin: Path = ("parameters", name)
+            if isinstance(values, dict):
+                for key in values:
+                    if key not in ("type", "values"):
+                        self.old.fault((*origin, key), "unknown key", remedy=did_you_mean(key, ("type", "values")))
+                if values.get("type", "choice") != "choice":
+                    self.old.fault((*origin, "type"), "unknown type", value=values["type"], remedy="write choice")
+                values, origin = values.get("values"), (*origin, "values")
+            if not isinstance(values, list):
+                self.old.fault(("parameters", name), "must be a list of values", value=values, remedy="write [a, b]")
+            elif not values:
+                self.notes.append(f"parameters.{name} has no values and is not tuned")
+            else:
+                hyphenated = name.lstrip("-").replace("_", "-")
+                proper = _FLAGS.get(hyphenated, name) if sglang else name
+                if proper in self.new.data.get("parameters", {}):
+                    self.old.fault(("parameters", name), f"the same parameter as another: {proper}",
+                                   remedy="remove one of the two")  # fmt: skip
+                self._put("parameters", values, origin, proper)
+
+    def _optimization(self) -> None:
+        found = self._section("optimization", _OPTIMIZATION)
+        for key, table, default in (
+            ("strategy", _STRATEGIES, "grid_search"),
+            ("objective", _OBJECTIVES, "minimize_latency"),
+        ):
+            value = found.get(key, default)
+            if value not in table:
+                self.old.fault(
+                    ("optimization", key), "unknown value", value=value, remedy=did_you_mean(str(value), list(table))
+                )
+        origin: Path = ("optimization", "strategy")
+        self._put("search", _STRATEGIES.get(found.get("strategy", "grid_search"), "grid"), origin, "strategy")
+        if (count := self._number(("optimization", "max_iterations"), found, 100)) is not None:
+            self._put("search", int(count) + 1, ("optimization", "max_iterations"), "trials")
+        if (seconds := self._number(("optimization", "timeout_per_iteration"), found, None)) is not None:
+            self._put("search", 2 * seconds, ("optimization", "timeout_per_iteration"), "trial_timeout")
+        objective = _OBJECTIVES.get(found.get("objective", "minimize_latency"), "max output_throughput")
+        self._put("objective", objective, ("optimization", "objective"))
+
+    def _number(self, path: Path, found: Mapping[str, Any], default: float | None) -> float | None:
+        value = found.get(str(path[-1]), default)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            self.old.fault(path, "must be a number above 0", value=value)
+            return None
+        return value
+
+    def _benchmark(self) -> None:
+        found = self._section("benchmark", _BENCHMARK)
+        if found.get("task", "text-to-text") != "text-to-text":
+            why, remedy = "only text generation is measured", "write text-to-text"
+            self.old.fault(("benchmark", "task"), why, value=found["task"], remedy=remedy)
+        put = self._put
+        put("workload", found.get("traffic_scenarios", ["D(100,100)"]), ("benchmark", "traffic_scenarios"), "scenarios")
+        put("workload", found.get("num_concurrency", [1]), ("benchmark", "num_concurrency"), "concurrency")
+        if (minutes := self._number(("benchmark", "max_time_per_iteration"), found, 10)) is not None:
+            put("workload", 60 * minutes, ("benchmark", "max_time_per_iteration"), "duration")
+        requests = found.get("max_requests_per_iteration", 50)
+        put("workload", requests, ("benchmark", "max_requests_per_iteration"), "requests")
+        put("workload", found.get("additional_params"), ("benchmark", "additional_params"), "extra_body")
+        tokenizer = found.get("model_tokenizer")
+        if isinstance(tokenizer, str) and tokenizer.startswith(("/", "./", "../", "~/")):
+            put("workload", tokenizer, ("benchmark", "model_tokenizer"), "tokenizer")
+        elif tokenizer is not None:
+            self.notes.append(
+                "benchmark.model_tokenizer is not a local path and is not used: nothing is fetched, no code is executed"
+            )
+
+    def _slo(self) -> None:
+        found = self._section("slo", ("ttft", "tpot", "latency", "steepness"), required=False)
+        steepness = self._number(("slo", "steepness"), found, 0.1) or 0.1
+        bounds: list[tuple[Path, str, str]] = [
+            (("slo", m), m, "mean") for m in ("ttft", "tpot") if found.get(m) is not None
+        ]
+        latency = found.get("latency") or {}
+        if not isinstance(latency, dict):
+            self.old.fault(("slo", "latency"), "must be a mapping", value=latency, remedy="write {p99: {threshold: 2}}")
+            latency = {}
+        for key in latency:
+            if key not in ("p50", "p90", "p99"):
+                self.old.fault(("slo", "latency", key), "unknown key", remedy="known: p50, p90, p99")
+            else:
+                bounds.append((("slo", "latency", key), "e2e_latency", key))
+        slos: list[dict[str, Any]] = []
+        for path, metric, statistic in bounds:
+            for bound in self._bound(path, metric, statistic, steepness):
+                self._line(("slo", len(slos)), path)
+                slos.append(bound)
+        if slos:
+            self.new.data["slo"] = slos
+
+    def _bound(self, path: Path, metric: str, statistic: str, steepness: float) -> list[dict[str, Any]]:
+        """The soft bound at the threshold, and the hard one at which the older tool failed an experiment."""
+        found: Any = self.old.data
+        for part in path:
+            found = found[part]
+        if not isinstance(found, dict):
+            self.old.fault(path, "must be a mapping", value=found, remedy="write {threshold: seconds}")
+            return []
+        for key in found:
+            if key not in _BOUND:
+                self.old.fault((*path, key), "unknown key", remedy=did_you_mean(key, _BOUND))
+        if found.get("threshold") is None:
+            self.old.fault((*path, "threshold"), "missing", remedy="this key is required, in seconds")
+            return []
+        threshold = self._number((*path, "threshold"), found, None)
+        weight, ratio = found.get("weight", 1.0), found.get("fail_ratio", 0.5)
+        for key, value in (("weight", weight), ("fail_ratio", ratio)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                self.old.fault((*path, key), "must be a number, 0 or above", value=value)
+                return []
+        if not isinstance(found.get("hard_fail", False), bool):
+            self.old.fault((*path, "hard_fail"), "must be true or false", value=found["hard_fail"])
+        if threshold is None:
+            return []
+        base = {"metric": metric, "statistic": statistic}
+        soft = {**base, "at_most": f"{threshold!r}s", "hard": False, "weight": round(weight * 0.1 / steepness, 12)}
+        if found.get("hard_fail") is True:
+            return [{**base, "at_most": f"{round(threshold * (1 + ratio), 12)!r}s"}, soft]
+        return [soft]

@@ -1,0 +1,110 @@
+"""JSON Schema of the study file, for editors: completion, descriptions and early errors while typing."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from autotuner.study.metric import METRICS, STATISTICS
+from autotuner.study.native_file import StudyFile
+
+_SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
+
+
+def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the native form.
+
+    ``plugins`` gives, by group (``engines``, ``deployers``, ``benchmarks``, ``searches``) and kind, the JSON Schema of
+    the plugin's settings; they appear beside ``kind`` (``strategy`` for searches).
+    """
+    schema: dict[str, Any] = copy.deepcopy(StudyFile.model_json_schema())
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "LLM Inference Autotuner study"
+    definitions = schema["$defs"]
+    for form in ("ObjectiveForm", "SloForm"):
+        properties = definitions[form]["properties"]
+        properties["metric"]["enum"] = sorted(METRICS)
+        properties["statistic"] = {"enum": [*STATISTICS, None], "description": properties["statistic"]["description"]}
+    definitions["ParameterForm"] = _parameter(definitions["ParameterForm"])
+    properties = schema["properties"]
+    properties["model"] |= _short_or_form("ModelForm", definitions)
+    for key, form in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
+        one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{form}"}]}
+        properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+    properties["constraints"] |= {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    definitions["RateForm"] = _RATE
+    rate = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"$ref": "#/$defs/RateForm"}]}
+    rates = definitions["WorkloadForm"]["properties"]["rates"]
+    rates |= {"anyOf": [*rate["anyOf"], {"type": "array", "items": rate}]}
+    for group, section in _SECTIONS.items():
+        base = _base(section)
+        properties[section] |= {"anyOf": _kinds(section, base, dict(plugins.get(group, {})), definitions)}
+    for used in ("ObjectiveForm", "SloForm"):
+        definitions[used]["additionalProperties"] = False
+    return schema
+
+
+_RATE: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["rate"],
+    "properties": {
+        "rate": {"type": "number", "exclusiveMinimum": 0, "description": "Requests per second."},
+        "arrivals": {"enum": ["constant", "poisson", "gamma"], "description": "How requests arrive."},
+        "burstiness": {"type": "number", "exclusiveMinimum": 0, "description": "Shape of gamma arrivals."},
+    },
+}
+
+
+def _base(section: str) -> dict[str, Any]:
+    """The form of a plugin's section, its short text included."""
+    model = StudyFile.model_fields[section].annotation
+    assert model is not None  # noqa: S101 - every field of the file is annotated
+    form: dict[str, Any] = copy.deepcopy(model.model_json_schema())
+    return form
+
+
+def _kinds(
+    section: str, base: dict[str, Any], plugins: dict[str, Mapping[str, Any]], definitions: dict[str, Any]
+) -> list[dict[str, Any]]:
+    key = "strategy" if section == "search" else "kind"
+    definitions.update(base.pop("$defs", {}))
+    if not plugins:
+        return [{"type": "string"}, base]
+    choices: list[dict[str, Any]] = [{"enum": sorted(plugins)}]
+    for kind, settings in sorted(plugins.items()):
+        name = f"{section}.{kind}"
+        inner = _renamed(copy.deepcopy(dict(settings)), name)
+        definitions.update({f"{name}.{k}": v for k, v in inner.pop("$defs", {}).items()})
+        merged = copy.deepcopy(base)
+        merged["title"] = name
+        merged["properties"] = {**inner.get("properties", {}), **merged["properties"]}
+        merged["properties"][key] = {"const": kind, "description": base["properties"][key]["description"]}
+        merged["required"] = sorted({*merged.get("required", ()), *inner.get("required", ())})
+        merged["additionalProperties"] = False
+        if section == "search" and kind != "bayesian":
+            merged["required"] = sorted({*merged["required"], key})
+        definitions[name] = merged
+        choices.append({"$ref": f"#/$defs/{name}"})
+    return choices
+
+
+def _renamed(schema: Any, prefix: str) -> Any:
+    """References of a plugin's own schema, made unique in the whole."""
+    if isinstance(schema, dict):
+        return {
+            k: v.replace("#/$defs/", f"#/$defs/{prefix}.")
+            if k == "$ref" and isinstance(v, str)
+            else _renamed(v, prefix)
+            for k, v in schema.items()
+        }
+    return [_renamed(item, prefix) for item in schema] if isinstance(schema, list) else schema
+
+
+def _short_or_form(form: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    definitions.setdefault(form, StudyFile.model_fields["model"].annotation.model_json_schema())  # type: ignore[union-attr]
+    return {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{form}"}]}
+
+
+def _parameter(form: dict[str, Any]) -> dict[str, Any]:
+    values = {"type": "array", "minItems": 1, "items": {"type": ["boolean", "number", "string", "null"]}}
+    return {"description": form.get("description", ""), "anyOf": [values, form]}

@@ -1,0 +1,241 @@
+"""The short text forms of a study file: durations, load scenarios, objectives and bounds.
+
+Each ``parse_x`` is the inverse of the noun's ``text`` and raises ValueError: what is wrong; what to write instead.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+from autotuner.study.errors import did_you_mean
+from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
+
+_UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}
+_NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
+_QUANTITY = re.compile(rf"({_NUMBER})\s*([A-Za-zµ%/]*)")
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds of ``500ms``, ``2s``, ``1.5 s``, ``5m``, ``1h`` or a plain number of seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match and (match[2] in _UNITS or not match[2]):
+        return _scaled(match[1], _UNITS.get(match[2], "1"))
+    raise ValueError("not a duration; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+
+
+def _scaled(number: str, factor: str) -> float:
+    """Exact in decimals, so that 12.3ms is 0.0123 and nothing beside it."""
+    try:
+        return float(Decimal(number) * Decimal(factor))
+    except (InvalidOperation, OverflowError):
+        raise ValueError(f"{number} is out of range") from None
+
+
+_PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
+_FIXED = re.compile(rf"D\s*{_PAIR}", re.IGNORECASE)
+_SPREAD = re.compile(rf"([NU])\s*{_PAIR}(?:\s*/\s*{_PAIR})?", re.IGNORECASE)
+_OTHER_TASKS = {"E": "embeddings", "R": "reranking", "I": "images", "P": "prefix-repetition"}
+_GRAMMAR = "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max) or dataset:FILE"
+
+
+def parse_scenario(text: str) -> Scenario:
+    """A scenario in genai-bench's grammar; lengths in tokens."""
+    bare = text.strip()
+    if bare.startswith("dataset:"):
+        file = bare.removeprefix("dataset:").strip()
+        if not file:
+            raise ValueError("names no file; write dataset:FILE")
+        return Scenario(text=f"dataset:{file}", dataset=file)
+    if match := _FIXED.fullmatch(bare):
+        lengths = [TokenLengths(kind="fixed", a=_size(n)) for n in match.groups()]
+        return _scenario(f"D({lengths[0].a},{lengths[1].a})", *lengths)
+    if match := _SPREAD.fullmatch(bare):
+        return _spread(match[1].upper(), [int(n) for n in match.groups()[1:] if n is not None])
+    other = re.match(r"([A-Z])\s*\(", bare)
+    if other and other[1] in _OTHER_TASKS:
+        raise ValueError(f"{_OTHER_TASKS[other[1]]} are not measured here, only text generation; {_GRAMMAR}")
+    raise ValueError(f"not a scenario; {_GRAMMAR}")
+
+
+def _spread(letter: str, n: list[int]) -> Scenario:
+    if letter == "N":
+        if len(n) != 4:
+            raise ValueError("N needs lengths of prompts and of answers; write N(mean,std)/(mean,std)")
+        for mean, deviation in (n[:2], n[2:]):
+            _size(mean)
+            if deviation < 0:
+                raise ValueError("a standard deviation cannot be negative; write 0 or more")
+        text = f"N({n[0]},{n[1]})/({n[2]},{n[3]})"
+        return _scenario(text, *(TokenLengths(kind="normal", a=n[i], b=n[i + 1]) for i in (0, 2)))
+    if len(n) == 2:
+        n = [1, n[0], 1, n[1]]
+    for low, high in (n[:2], n[2:]):
+        _size(low)
+        if low > high:
+            raise ValueError(f"the smallest length, {low}, is above the largest, {high}; swap them")
+    text = f"U({n[0]},{n[1]})/({n[2]},{n[3]})"
+    return _scenario(text, *(TokenLengths(kind="uniform", a=n[i], b=n[i + 1]) for i in (0, 2)))
+
+
+def _scenario(text: str, prompt: TokenLengths, answer: TokenLengths) -> Scenario:
+    if max(prompt.a, prompt.b, answer.a, answer.b) > 100_000_000:
+        raise ValueError("a length above 100000000 tokens; lengths are in tokens")
+    return Scenario(text=text, input=prompt, output=answer)
+
+
+def _size(text: str | int) -> int:
+    if int(text) < 1:
+        raise ValueError("a length must be at least 1 token; prompts and answers cannot be empty")
+    return int(text)
+
+
+_LEVEL = re.compile(
+    rf"concurrency\s*=\s*(?P<n>[0-9]+)"
+    rf"|rate\s*=\s*(?P<rate>{_NUMBER})(?:/s)?(?:\s+(?P<kind>[a-z]+))?(?:\s+burstiness\s*=\s*(?P<shape>{_NUMBER}))?"
+)
+
+
+def parse_level(text: str) -> LoadLevel:
+    """``concurrency=8`` or ``rate=4/s poisson``."""
+    match = _LEVEL.fullmatch(" ".join(text.split()))
+    if match is None:
+        raise ValueError("not a load level; write e.g. concurrency=8 or rate=4")
+    if match["n"]:
+        return Concurrency(in_flight=int(match["n"]))
+    kind = match["kind"] or Arrivals.POISSON.value
+    if kind not in list(Arrivals):
+        raise ValueError(f'unknown arrivals "{kind}"; {did_you_mean(kind, list(Arrivals))}')
+    return RequestRate(rate=float(match["rate"]), arrivals=Arrivals(kind), burstiness=float(match["shape"] or 1))
+
+
+def known_metric(name: str) -> Metric:
+    """The metric; ValueError names the nearest one."""
+    if name not in METRICS:
+        raise ValueError(f'unknown metric "{name}"; {did_you_mean(name, list(METRICS))}')
+    return METRICS[name]
+
+
+def check_statistic(metric: Metric, statistic: str | None, *, needed: str = "") -> None:
+    """Whether the statistic fits the metric; ``needed`` is the text in front of an objective's metric."""
+    if statistic is not None and not metric.distribution:
+        raise ValueError(f"{metric.name} has one value a window and takes no statistic; leave {statistic} out")
+    if statistic is not None and statistic not in STATISTICS:
+        raise ValueError(f'unknown statistic "{statistic}"; {did_you_mean(statistic, STATISTICS)}')
+    if statistic is None and metric.distribution and needed:
+        why = f"{metric.name} has one value a request, so it needs a statistic"
+        raise ValueError(f"{why}; write e.g. {needed} p50 {metric.name} or {needed} p99 {metric.name}")
+
+
+def check_direction(metric: Metric, direction: str) -> None:
+    """An objective must want what is better."""
+    if direction != metric.better.value:
+        better = "lower" if metric.better is Direction.MIN else "higher"
+        raise ValueError(f"{better} {metric.name} is better; write {metric.better.value}")
+
+
+_DIRECTIONS = {"min": "min", "minimize": "min", "minimise": "min", "max": "max", "maximize": "max", "maximise": "max"}
+_TAIL = r"(?:\s+at\s+(?P<at>.+?))?(?:\s+for\s+(?P<for>\S.*?))?"
+_OBJECTIVE = re.compile(rf"(?P<dir>\w+)\s+(?:(?P<stat>\S+)\s+)?(?P<metric>\w+){_TAIL}")
+_SLO = re.compile(rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)\s*(?P<op>[<>=]+)\s*(?P<bound>.+?){_TAIL}")
+
+
+def parse_objective(text: str) -> Objective:
+    """``max output_throughput``, ``min p99 ttft at concurrency=8``, ``min p50 tpot for D(128,48)``."""
+    match = _OBJECTIVE.fullmatch(text.strip())
+    if match is None or match["dir"] not in _DIRECTIONS:
+        raise ValueError('not an objective; write e.g. "max output_throughput" or "min p99 ttft at concurrency=8"')
+    metric, direction = known_metric(match["metric"]), _DIRECTIONS[match["dir"]]
+    check_statistic(metric, match["stat"], needed=direction)
+    check_direction(metric, direction)
+    at, scenario = place(match["at"], match["for"])
+    return Objective(
+        metric=metric.name, statistic=match["stat"], direction=Direction(direction), at=at, scenario=scenario
+    )
+
+
+def parse_slo(text: str) -> SLO:
+    """``p99 ttft <= 200ms``, ``success_rate >= 99%``, ``ttft <= 300ms`` (each request: goodput)."""
+    match = _SLO.fullmatch(text.strip())
+    if match is None:
+        raise ValueError('not a bound; write e.g. "p99 ttft <= 200ms"')
+    metric = known_metric(match["metric"])
+    check_statistic(metric, match["stat"])
+    if match["op"] not in list(Comparison):
+        raise ValueError(f'"{match["op"]}" is no bound; write <= or >=')
+    at, scenario = place(match["at"], match["for"])
+    comparison = Comparison(match["op"])
+    check_comparison(metric, comparison)
+    return SLO(
+        metric=metric.name,
+        statistic=match["stat"],
+        comparison=comparison,
+        threshold=parse_threshold(match["bound"], metric),
+        at=at,
+        scenario=scenario,
+    )
+
+
+def place(at: str | None, scenario: str | None) -> tuple[str | None, str | None]:
+    """Level and scenario in canonical spelling."""
+    return parse_level(at).text if at else None, parse_scenario(scenario).text if scenario else None
+
+
+def check_comparison(metric: Metric, comparison: Comparison) -> None:
+    """A bound must keep out what is worse."""
+    wanted: Literal["<=", ">="] = "<=" if metric.better is Direction.MIN else ">="
+    if comparison.value != wanted:
+        better = "lower" if metric.better is Direction.MIN else "higher"
+        raise ValueError(f"{better} {metric.name} is better, so this bound keeps good results out; write {wanted}")
+
+
+_RATES = {
+    Unit.TOKENS_PER_SECOND: ("", "tokens/s", "tok/s"),
+    Unit.REQUESTS_PER_SECOND: ("", "requests/s", "req/s"),
+}
+
+
+def parse_threshold(value: Any, metric: Metric) -> float:
+    """A bound in the metric's own unit; times must be written with theirs."""
+    text = value.strip() if isinstance(value, str) else str(value)
+    match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text} is no amount; write e.g. {_example(metric)}")
+    number, unit = match.groups()
+    if metric.unit is Unit.SECONDS:
+        if unit not in _UNITS:
+            why = f"{text} of what" if not unit else f'unknown unit "{unit}"'
+            raise ValueError(f"{why}; write the unit, e.g. {number}ms or {number}s")
+        found = _scaled(number, _UNITS[unit])
+    elif metric.unit is Unit.RATIO:
+        if unit not in ("", "%"):
+            raise ValueError(f'unknown unit "{unit}"; write 0.99 or 99%')
+        found = _scaled(number, "0.01" if unit else "1")
+        if found > 1:
+            raise ValueError(f"{text} is above 1; write 0.99 or 99%")
+    elif unit in _RATES[metric.unit]:
+        found = _scaled(number, "1")
+    else:
+        raise ValueError(f'unknown unit "{unit}"; {metric.name} is in {metric.unit.value}')
+    if found <= 0:
+        raise ValueError("a bound must be above 0; nothing could ever meet it, or everything would")
+    return found
+
+
+def _example(metric: Metric) -> str:
+    return {Unit.SECONDS: "200ms", Unit.RATIO: "99%"}.get(metric.unit, f"100 {metric.unit.value}")
+
+
+def parse_ratio(value: Any) -> float:
+    """``0.99`` or ``99%``."""
+    text = value.strip() if isinstance(value, str) else str(value)
+    match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in ("", "%"):
+        raise ValueError("not a ratio; write 0.99 or 99%")
+    found = _scaled(match[1], "0.01" if match[2] else "1")
+    if found > 1:
+        raise ValueError("above 1; write 0.99 or 99%")
+    return found
