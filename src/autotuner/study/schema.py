@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotuner.study.metric import METRICS, STATISTICS
-from autotuner.study.native_file import StudyFile
+from autotuner.study.native_file import ModelForm, ObjectiveForm, ParameterForm, SloForm, StudyFile, WorkloadForm
 
 _SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
 
@@ -19,14 +19,18 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     schema: dict[str, Any] = copy.deepcopy(StudyFile.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "LLM Inference Autotuner study"
-    definitions = schema["$defs"]
+    definitions = schema.setdefault("$defs", {})
+    for form in (ModelForm, ObjectiveForm, SloForm, ParameterForm, WorkloadForm):
+        own = form.model_json_schema()
+        definitions.update(own.pop("$defs", {}))
+        definitions[form.__name__] = own
     for form in ("ObjectiveForm", "SloForm"):
         properties = definitions[form]["properties"]
         properties["metric"]["enum"] = sorted(METRICS)
         properties["statistic"] = {"enum": [*STATISTICS, None], "description": properties["statistic"]["description"]}
     definitions["ParameterForm"] = _parameter(definitions["ParameterForm"])
     properties = schema["properties"]
-    properties["model"] |= _short_or_form("ModelForm", definitions)
+    properties["model"] |= {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelForm"}]}
     for key, form in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
         one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{form}"}]}
         properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
@@ -38,8 +42,6 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     for group, section in _SECTIONS.items():
         base = _base(section)
         properties[section] |= {"anyOf": _kinds(section, base, dict(plugins.get(group, {})), definitions)}
-    for used in ("ObjectiveForm", "SloForm"):
-        definitions[used]["additionalProperties"] = False
     return schema
 
 
@@ -98,11 +100,6 @@ def _renamed(schema: Any, prefix: str) -> Any:
             for k, v in schema.items()
         }
     return [_renamed(item, prefix) for item in schema] if isinstance(schema, list) else schema
-
-
-def _short_or_form(form: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    definitions.setdefault(form, StudyFile.model_fields["model"].annotation.model_json_schema())  # type: ignore[union-attr]
-    return {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{form}"}]}
 
 
 def _parameter(form: dict[str, Any]) -> dict[str, Any]:
