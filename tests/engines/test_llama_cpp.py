@@ -49,6 +49,8 @@ def test_is_found_as_a_plugin() -> None:
         ({"parallel": 2.5}, "parallel", "whole number"),
         ({"cache-reuse": 64, "cache-prompt": False}, "cache-reuse", "0"),
         ({"cache-idle-slots": True, "cache-ram": 0}, "cache-idle-slots", "false"),
+        ({"split-mode": "tensor"}, "split-mode", "layer"),
+        ({"ctx-size": 400_000_000}, "ctx-size", "at most"),
         ({"flash-attn": True}, "flash-attn", "one of: on, off, auto"),
         ({"flash-attn": "yes"}, "flash-attn", "one of: on, off, auto"),
         ({"cont-batching": "no"}, "cont-batching", "true or false"),

@@ -26,13 +26,14 @@ class Stat(NamedTuple):
     group: int
     session: int
     state: str
+    threads: int
     started: float
     """Seconds since boot."""
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
-        return self.state not in _GONE
+        """Whether it still runs; a zombie does not, unless only its first thread has ended."""
+        return self.state not in _GONE or self.threads > 1
 
 
 def stat(pid: int) -> Stat | None:
@@ -42,7 +43,9 @@ def stat(pid: int) -> Stat | None:
     except OSError:
         return None
     fields = text[text.rindex(")") + 2 :].split()
-    return Stat(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0], int(fields[19]) / _TICKS)
+    return Stat(
+        pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0], int(fields[17]), int(fields[19]) / _TICKS
+    )
 
 
 def processes() -> Iterator[Stat]:
@@ -152,13 +155,25 @@ def _serves(bound: IPv4Address | IPv6Address, wanted: IPv4Address | IPv6Address)
 
 def _sockets(pids: set[int]) -> set[int]:
     """Inodes of the sockets that these processes hold."""
-    found = set()
-    for pid in pids:
-        folder = f"{_PROC}/{pid}/fd"
+    return {inode for pid in pids for inode in _sockets_of(pid)}
+
+
+def _sockets_of(pid: int) -> set[int]:
+    """Inodes of one process's sockets. While a process ends, its first thread has let go of them before the others."""
+    found = _sockets_in(f"{_PROC}/{pid}/fd")
+    if not found:
         with suppress(OSError):
-            for name in os.listdir(folder):  # noqa: PTH208 - names only, and often
-                with suppress(OSError):
-                    target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - not a path
-                    if target.startswith("socket:["):
-                        found.add(int(target[8:-1]))
+            for thread in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 - names only, and often
+                found |= _sockets_in(f"{_PROC}/{pid}/task/{thread}/fd")
+    return found
+
+
+def _sockets_in(folder: str) -> set[int]:
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 - names only, and often
+            with suppress(OSError):
+                target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - not a path
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
     return found

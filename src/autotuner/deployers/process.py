@@ -24,6 +24,7 @@ from autotuner.study.launch import Hardware, Identity, LaunchPlan
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
+_SECOND_LOOK_S = 0.1
 _EVIDENCE_LINES = 40
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
@@ -214,15 +215,20 @@ class _Start:
                 status, self._last = await answer(client, readiness.path)
                 if status is not None:
                     family = self._server.family()
-                    if _proc.foreign_listener(self._host, self._port, family):
+                    if _proc.foreign_listener(self._host, self._port, family) and await self._stays_foreign():
                         return _failures.port_taken(self._host, self._port, log_tail=self._tail())
                     if status == readiness.status and _proc.own_listener(self._host, self._port, family):
                         return None
                 await anyio.sleep(readiness.interval_s)
 
+    async def _stays_foreign(self) -> bool:
+        """Looks again: the socket of a server that is just ending belongs to nobody for a moment."""
+        await anyio.sleep(_SECOND_LOOK_S)
+        return _proc.foreign_listener(self._host, self._port, self._server.family())
+
     def _died(self, code: int) -> Failure:
         failure = ended(self._context, code, self._tail(), was_ready=False)
-        taken = _proc.foreign_listener(self._host, self._port, set())
+        taken = _proc.foreign_listener(self._host, self._port, self._server.family())
         if taken and failure.cause is FailureCause.CRASH_LOADING:
             return _failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)
         return failure

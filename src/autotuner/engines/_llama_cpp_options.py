@@ -77,7 +77,7 @@ def _batching() -> tuple[Option, ...]:
 def _cache() -> tuple[Option, ...]:
     return (
         Option("ctx-size", "int", "n_ctx", "tokens of KV cache, shared by all slots; 0: the model's context length", 0,
-               aliases=("c", "n-ctx"), low=0, suggested=(4096, 8192)),
+               aliases=("c", "n-ctx"), low=0, high=2**24, suggested=(4096, 8192)),
         Option("flash-attn", "choice", "flash_attn_type", "fused attention; needed for a quantised V cache", "auto",
                aliases=("fa",), choices=SWITCH, suggested=("on", "off")),
         Option("cache-type-k", "choice", "cache_type_k", "data type of the K cache", "f16",

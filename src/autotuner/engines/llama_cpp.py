@@ -121,7 +121,7 @@ class LlamaCpp(Engine):
             if name in _RESERVED:
                 problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
             problems += [problem] if problem else []
-        return problems or list(self._relations(self._named(values)))
+        return problems or list(self._relations(self._named(values), hardware))
 
     def _unknown(self, name: str, value: Value) -> Problem | None:
         if name in _OFF:
@@ -132,7 +132,7 @@ class LlamaCpp(Engine):
         remedy = f"write {REPLACED[name]}" if name in REPLACED else did_you_mean(name, list(_KNOWN))
         return Problem(where=name, value=text_of(value), why="is no option of the server", remedy=remedy)
 
-    def _relations(self, values: Mapping[str, Value]) -> Iterator[Problem]:
+    def _relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
         def value(name: str) -> Value:
             given = values.get(name)
             return _KNOWN[name].default if given is None else given
@@ -148,6 +148,9 @@ class LlamaCpp(Engine):
         if int(str(value("cache-reuse"))) > 0 and value("cache-prompt") is False:
             why = "needs cache-prompt, which is off"
             yield Problem(where="cache-reuse", value=text_of(value("cache-reuse")), why=why, remedy="set it to 0")
+        if value("split-mode") == "tensor" and (self.settings.server == WHEEL or not hardware.gpus):
+            why = "needs a GPU, and the server has none"
+            yield Problem(where="split-mode", value="tensor", why=why, remedy="set it to layer")
         if values.get("cache-idle-slots") is True and str(value("cache-ram")) == "0":
             why = "needs cache-ram, which is 0"
             yield Problem(where="cache-idle-slots", value="True", why=why, remedy="set it to false")

@@ -1,0 +1,43 @@
+"""A scripted load generator: what a command runner must carry, on demand.
+
+Reads a JSON object on stdin. ``lines``: how many numbered lines to write; ``size``: bytes of each; ``exit_code``;
+``say``: a line for stderr; ``wait``: seconds to live on afterwards; ``echo``: write this text instead; ``pids``: a file for the
+process ids of this process and, with ``child``, of a child that ignores SIGTERM.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+def main() -> int:
+    """Does what it is told."""
+    order = json.loads(sys.stdin.buffer.read())
+    pids = [os.getpid()]
+    if order.get("child"):
+        pids.append(subprocess.Popen([sys.executable, "-c", _SLEEPER]).pid)
+    if "pids" in order:
+        partial = Path(order["pids"] + ".part")
+        partial.write_text(json.dumps(pids))
+        partial.replace(order["pids"])
+    out = sys.stdout.buffer
+    if "echo" in order:
+        out.write(order["echo"].encode())
+    for number in range(order.get("lines", 0)):
+        out.write(f"{number} ".encode().ljust(order.get("size", 1), b"x") + b"\n")
+        out.flush()
+    out.flush()
+    if "say" in order:
+        sys.stderr.write(order["say"] + "\n")
+        sys.stderr.flush()
+    time.sleep(order.get("wait", 0))
+    return int(order.get("exit_code", 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
