@@ -1,6 +1,7 @@
 """A cursor over a study's events: the one way any view learns what happens, in this process or another."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -18,7 +19,7 @@ async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[l
     Never ends by itself: the caller leaves when it has seen what it waited for.
     """
     while True:
-        events = await run_sync(lambda at=after: store.events(study, after=at, limit=PAGE))
+        events = await run_sync(partial(store.events, study, after=after, limit=PAGE))
         if events:
             after = events[-1].seq
         yield events

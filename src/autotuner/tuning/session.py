@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -114,11 +115,9 @@ async def _clean_up(prepared: Prepared, store: Store, name: str) -> None:
     dead = dead_owners(await run_sync(store.owners))
     removed = await prepared.deployer.reap(dead.__contains__)
     voided = await run_sync(lambda: store.void_trials_of(dead, name, time.time()))
-    for line in removed:
-        await run_sync(lambda text=line: store.append(name, "notice", {"text": text}, trial=None, at=time.time()))
-    for trial in voided:
-        text = f"trial {trial.number} was cut off by the end of its run; it does not count"
-        await run_sync(lambda text=text: store.append(name, "notice", {"text": text}, trial=None, at=time.time()))
+    cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
+    for text in (*removed, *cut_off):
+        await run_sync(partial(store.append, name, "notice", {"text": text}, at=time.time()))
 
 
 def _hand_back(store: Store, name: str, owner: Owner) -> None:

@@ -1,0 +1,114 @@
+"""The connection to the database: opened, set up for durability, and brought to the newest revision."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from autotuner.study.errors import AutotunerError, ExitCode
+
+HEAD = "0001"
+"""Newest revision; a test compares it with the migrations."""
+BUSY_TIMEOUT_S = 30
+_MIGRATION_LOCK = 7_381_020_551
+_WRITE = "autotuner_write"
+
+
+class StoreError(AutotunerError):
+    """The store cannot be used; one line, never with a password."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+def connect(url: str) -> Engine:
+    """An engine whose database is at the newest revision. Raises :class:`StoreError`."""
+    parsed = _parsed(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    try:
+        if sqlite and parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
+        engine = create_engine(parsed, **options)
+        if sqlite:
+            _set_up_sqlite(engine)
+        _to_head(engine)
+    except ModuleNotFoundError as error:
+        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+    except (SQLAlchemyError, OSError) as error:
+        raise unusable(parsed, error) from None
+    return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        shown = re.sub(r":[^:@/]*@", ":***@", url)
+        raise StoreError(f"not a database URL: {shown}; for example sqlite:////path/autotuner.db") from None
+    except ModuleNotFoundError as error:
+        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+    return parsed
+
+
+def unusable(url: URL, error: Exception) -> StoreError:
+    """A database error as one line."""
+    reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
+    line = " ".join(reason.split())[:300]
+    if url.password:
+        line = line.replace(str(url.password), "***")
+    return StoreError(f"the store {url.render_as_string(hide_password=True)} cannot be used: {line}")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes. On SQLite it takes the write lock at once, so that it never has to be repeated."""
+    with engine.connect() as connection, connection.execution_options(**{_WRITE: True}).begin():
+        yield connection
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    """WAL keeps readers and a writer out of each other's way. ``synchronous=FULL`` makes every commit reach the disk,
+    so that neither a killed process nor a power cut takes back a trial that was reported as finished."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(dbapi: Any, _: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_S}000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _to_head(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _revision(connection) == HEAD:
+            return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        found = _revision(connection)
+        if found is not None and found > HEAD:
+            raise StoreError(
+                f"the store {engine.url.render_as_string(hide_password=True)} was made by a newer autotuner "
+                f"(revision {found}, this one knows {HEAD}); update autotuner"
+            )
+        if found != HEAD:
+            import_module("autotuner.store.migrating").migrate(connection)

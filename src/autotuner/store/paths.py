@@ -1,0 +1,33 @@
+"""Where results live on this machine: the database, and per trial the server's log and the request records."""
+
+import os
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def data_home() -> Path:
+    """``AUTOTUNER_HOME``, else ``autotuner`` under the user's data directory (XDG)."""
+    own = os.environ.get("AUTOTUNER_HOME")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "autotuner"
+
+
+def default_url() -> str:
+    """``AUTOTUNER_STORE``, else a SQLite file in the data directory."""
+    return os.environ.get("AUTOTUNER_STORE") or f"sqlite:///{data_home() / 'autotuner.db'}"
+
+
+def study_folder(name: str) -> Path:
+    """The folder of one study. Raises ValueError for a name that could leave the data directory."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a study name: {name!r}")
+    return data_home() / "studies" / name
+
+
+def trial_folder(name: str, number: int) -> Path:
+    """The folder of one trial: ``server.log`` and the request records."""
+    return study_folder(name) / "trials" / f"{number:04d}"

@@ -1,0 +1,44 @@
+"""What the store hands out beside trials and events."""
+
+from collections.abc import Mapping
+
+from autotuner.study.noun import Noun
+from autotuner.study.owner import Owner
+from autotuner.study.spec import StudySpec
+
+
+class StudyRecord(Noun):
+    """One stored study. Times are seconds since the epoch."""
+
+    name: str
+    digest: str
+    """Of the spec as it was given, secrets included; see :attr:`StudySpec.digest`."""
+    spec: StudySpec
+    """For display: secrets are blotted out."""
+    source: str
+    """Where the spec came from, usually a file's path."""
+    state: str
+    """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
+    summary: Mapping[str, object] | None = None
+    owner_id: str | None = None
+    """Who holds the study; an owner that died may still stand here."""
+    created_at: float
+    updated_at: float
+
+
+class OwnerRecord(Noun):
+    """One process that ran or runs trials."""
+
+    owner: Owner
+    heartbeat_at: float
+    ended_at: float | None = None
+
+
+class LeaseRecord(Noun):
+    """One resource that a trial holds alone."""
+
+    resource: str
+    owner_id: str
+    study: str
+    trial: int
+    acquired_at: float

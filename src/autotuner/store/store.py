@@ -1,0 +1,333 @@
+"""The database as the rest of the program sees it: nouns in, nouns out, every call one transaction.
+
+Synchronous and thread-safe; the loop calls it in threads. When a call returns, its effect survives the death of the
+process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power cut too.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from autotuner.store import tables
+from autotuner.store.engine import StoreError, connect, unusable, writing
+from autotuner.store.paths import default_url
+from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
+from autotuner.store.secrets import secrets_in, without_secrets
+from autotuner.study.owner import Owner
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Event, Trial, TrialState
+
+_OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
+
+
+class Store:
+    """Studies, trials, events, owners and leases. Make one with :meth:`open`."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect(url)
+        self._secrets: frozenset[str] = frozenset()
+        self.url = self._engine.url.render_as_string(hide_password=True)
+        """For display; the password is masked."""
+
+    @classmethod
+    def open(cls, url: str | None = None) -> Self:
+        """Opens (and makes or migrates, where needed) the store at a SQLAlchemy URL; None: the default one.
+        Raises :class:`StoreError`."""
+        return cls(url or default_url())
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Owners
+
+    def register_owner(self, owner: Owner, now: float) -> None:
+        """Makes a running process known."""
+        with self._writing() as db:
+            db.execute(insert(tables.owners).values(**owner.model_dump(), heartbeat_at=now))
+
+    def heartbeat(self, owner_id: str, now: float) -> None:
+        """The owner lives."""
+        with self._writing() as db:
+            db.execute(update(tables.owners).where(tables.owners.c.id == owner_id).values(heartbeat_at=now))
+
+    def end_owner(self, owner_id: str, now: float) -> None:
+        """The owner has ended by itself and holds nothing any more."""
+        with self._writing() as db:
+            db.execute(update(tables.owners).where(tables.owners.c.id == owner_id).values(ended_at=now))
+
+    def owners(self) -> list[OwnerRecord]:
+        """All owners ever seen."""
+        with self._reading() as db:
+            rows = db.execute(select(tables.owners)).mappings().all()
+        return [
+            OwnerRecord(
+                owner=Owner(id=r["id"], host=r["host"], pid=r["pid"], started=r["started"]),
+                heartbeat_at=r["heartbeat_at"],
+                ended_at=r["ended_at"],
+            )
+            for r in rows
+        ]
+
+    # Studies
+
+    def create_study(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
+        """Stores a new study. Raises :class:`StoreError` when the name is taken."""
+        self._learn_secrets(spec)
+        values = {"name": spec.name, "digest": digest, "source": source, "state": "new", "stop_requested": 0}
+        with self._writing() as db:
+            if db.execute(select(tables.studies.c.name).where(tables.studies.c.name == spec.name)).first():
+                raise StoreError(f"a study named {spec.name} is stored already")
+            row = {**values, "spec": self._json(spec.model_dump(mode="json")), "created_at": now, "updated_at": now}
+            db.execute(insert(tables.studies).values(**row))
+        return self._study(spec.name)
+
+    def update_study_spec(self, name: str, spec: StudySpec) -> None:
+        """Takes over changed budgets."""
+        self._learn_secrets(spec)
+        text = self._json(spec.model_dump(mode="json"))
+        with self._writing() as db:
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(spec=text))
+
+    def study(self, name: str) -> StudyRecord | None:
+        """One study, None when it is not stored."""
+        with self._reading() as db:
+            row = db.execute(select(tables.studies).where(tables.studies.c.name == name)).mappings().first()
+        return _record(dict(row)) if row else None
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies by name."""
+        with self._reading() as db:
+            rows = db.execute(select(tables.studies).order_by(tables.studies.c.name)).mappings().all()
+        return [_record(dict(row)) for row in rows]
+
+    def set_study_state(self, name: str, state: str, summary: Mapping[str, object] | None, now: float) -> None:
+        """How the study stands."""
+        text = None if summary is None else self._json(summary)
+        values = {"state": state, "summary": text, "updated_at": now}
+        with self._writing() as db:
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(**values))
+
+    def delete_study(self, name: str) -> None:
+        """Removes a study with its trials and events."""
+        with self._writing() as db:
+            db.execute(delete(tables.studies).where(tables.studies.c.name == name))
+
+    def lease_study(self, name: str, owner_id: str, now: float, *, dead: Collection[str]) -> str | None:
+        """Takes the study for one owner. None when got, else the id of the living owner that holds it."""
+        with self._writing() as db:
+            holder = self._locked(db, name).owner_id
+            if holder is not None and holder != owner_id and holder not in dead:
+                return str(holder)
+            values = {"owner_id": owner_id, "updated_at": now}
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(**values))
+        return None
+
+    def release_study(self, name: str, owner_id: str) -> None:
+        """Gives the study back, if this owner holds it."""
+        mine = (tables.studies.c.name == name) & (tables.studies.c.owner_id == owner_id)
+        with self._writing() as db:
+            db.execute(update(tables.studies).where(mine).values(owner_id=None))
+
+    def request_stop(self, name: str) -> None:
+        """Asks whoever runs the study to end."""
+        self._set_stop(name, 1)
+
+    def clear_stop(self, name: str) -> None:
+        """Forgets a request to end."""
+        self._set_stop(name, 0)
+
+    def stop_requested(self, name: str) -> bool:
+        """Whether somebody asked the study to end."""
+        with self._reading() as db:
+            query = select(tables.studies.c.stop_requested).where(tables.studies.c.name == name)
+            return bool(db.execute(query).scalar())
+
+    # Trials
+
+    def add_trial(self, trial: Trial, *, owner_id: str) -> Trial:
+        """Stores a new trial under the study's next number (0 first) and returns it with that number."""
+        with self._writing() as db:
+            self._locked(db, trial.study)
+            query = select(func.max(tables.trials.c.number)).where(tables.trials.c.study == trial.study)
+            last = db.execute(query).scalar()
+            numbered = trial.model_copy(update={"number": 0 if last is None else int(last) + 1})
+            db.execute(insert(tables.trials).values(owner_id=owner_id, **self._trial_row(numbered)))
+        return numbered
+
+    def update_trial(self, trial: Trial) -> None:
+        """Keeps a running trial's progress. Raises :class:`StoreError` when it has ended already."""
+        with self._writing() as db:
+            self._change(db, trial)
+
+    def finish_trial(self, trial: Trial, event_data: Mapping[str, object]) -> None:
+        """Stores a trial's end together with its ``trial_finished`` event; both or neither.
+        Raises :class:`StoreError` when it has ended already (its owner was taken for dead, say)."""
+        with self._writing() as db:
+            self._locked(db, trial.study)
+            self._change(db, trial)
+            at = trial.finished_at or 0.0
+            self._append(db, trial.study, "trial_finished", event_data, trial=trial.number, at=at)
+
+    def trials(self, study: str) -> list[Trial]:
+        """A study's trials by number."""
+        query = select(tables.trials.c.trial).where(tables.trials.c.study == study).order_by(tables.trials.c.number)
+        with self._reading() as db:
+            return [Trial.model_validate_json(text) for text in db.execute(query).scalars()]
+
+    def trial(self, study: str, number: int) -> Trial | None:
+        """One trial, None when there is none of this number."""
+        where = (tables.trials.c.study == study) & (tables.trials.c.number == number)
+        with self._reading() as db:
+            text = db.execute(select(tables.trials.c.trial).where(where)).scalar()
+        return Trial.model_validate_json(text) if text is not None else None
+
+    def void_trials_of(self, dead: Collection[str], study: str, now: float) -> list[Trial]:
+        """Ends the unfinished trials of dead owners as ``void``; returns them."""
+        ended = []
+        open_ones = tables.trials.c.state.in_(_OPEN) & tables.trials.c.owner_id.in_(list(dead))
+        with self._writing() as db:
+            self._locked(db, study)
+            query = select(tables.trials.c.trial).where(open_ones & (tables.trials.c.study == study))
+            for text in list(db.execute(query).scalars()):
+                found = Trial.model_validate_json(text)
+                ended.append(found.model_copy(update={"state": TrialState.VOID, "finished_at": now}))
+                self._change(db, ended[-1])
+                data: dict[str, object] = {"state": TrialState.VOID.value, "role": found.role.value, "windows": []}
+                self._append(db, study, "trial_finished", data, trial=found.number, at=now)
+        return ended
+
+    # Events
+
+    def append(
+        self, study: str, kind: str, data: Mapping[str, object], *, trial: int | None = None, at: float
+    ) -> Event:
+        """Adds one event at the end of the stream."""
+        with self._writing() as db:
+            self._locked(db, study)
+            seq = self._append(db, study, kind, data, trial=trial, at=at)
+        return Event(seq=seq, at=at, study=study, trial=trial, kind=kind, data=data)
+
+    def events(self, study: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """A study's events with a ``seq`` above ``after``, in order."""
+        where = (tables.events.c.study == study) & (tables.events.c.seq > after)
+        with self._reading() as db:
+            rows = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq).limit(limit)).mappings()
+            return [Event.model_validate({**row, "data": json.loads(row["data"])}) for row in rows]
+
+    def last_seq(self, study: str) -> int:
+        """``seq`` of the study's last event, 0 when there is none."""
+        with self._reading() as db:
+            query = select(func.max(tables.events.c.seq)).where(tables.events.c.study == study)
+            return int(db.execute(query).scalar() or 0)
+
+    # Leases
+
+    def acquire(
+        self, resource: str, *, owner_id: str, study: str, trial: int, now: float, dead: Collection[str]
+    ) -> bool:
+        """Takes a resource that only one trial may hold; one that a dead owner holds is taken over."""
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        row = {"owner_id": owner_id, "study": study, "trial": trial, "acquired_at": now}
+        with self._writing() as db:
+            stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
+            if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
+                return True
+            adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
+            return bool(db.execute(adding).rowcount)
+
+    def release(self, resource: str, owner_id: str) -> None:
+        """Gives a resource back, if this owner holds it."""
+        mine = (tables.leases.c.resource == resource) & (tables.leases.c.owner_id == owner_id)
+        with self._writing() as db:
+            db.execute(delete(tables.leases).where(mine))
+
+    def release_all(self, owner_id: str) -> None:
+        """Gives everything back that this owner holds."""
+        with self._writing() as db:
+            db.execute(delete(tables.leases).where(tables.leases.c.owner_id == owner_id))
+
+    def leases(self) -> list[LeaseRecord]:
+        """All resources that are held."""
+        with self._reading() as db:
+            rows = db.execute(select(tables.leases).order_by(tables.leases.c.resource)).mappings()
+            return [LeaseRecord.model_validate(dict(row)) for row in rows]
+
+    # Inside
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unusable(self._engine.url, error) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unusable(self._engine.url, error) from None
+
+    def _study(self, name: str) -> StudyRecord:
+        found = self.study(name)
+        if found is None:
+            raise StoreError(f"no study named {name} is stored")
+        return found
+
+    def _locked(self, db: Connection, name: str) -> Any:
+        """The study's row, locked for the rest of the transaction: numbers and ``seq`` grow in commit order."""
+        row = db.execute(select(tables.studies).where(tables.studies.c.name == name).with_for_update()).first()
+        if row is None:
+            raise StoreError(f"no study named {name} is stored")
+        return row
+
+    def _set_stop(self, name: str, value: int) -> None:
+        with self._writing() as db:
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(stop_requested=value))
+
+    def _change(self, db: Connection, trial: Trial) -> None:
+        where = (tables.trials.c.study == trial.study) & (tables.trials.c.number == trial.number)
+        is_open = tables.trials.c.state.in_(_OPEN)
+        changed = db.execute(update(tables.trials).where(where & is_open).values(**self._trial_row(trial))).rowcount
+        if not changed:
+            raise StoreError(f"trial {trial.number} of {trial.study} has ended already")
+
+    def _trial_row(self, trial: Trial) -> dict[str, object]:
+        text = self._json(trial.model_dump(mode="json"))
+        return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}
+
+    def _append(
+        self, db: Connection, study: str, kind: str, data: Mapping[str, object], *, trial: int | None, at: float
+    ) -> int:
+        row = {"study": study, "trial": trial, "at": at, "kind": kind, "data": self._json(data)}
+        return int(db.execute(insert(tables.events).values(**row).returning(tables.events.c.seq)).scalar_one())
+
+    def _learn_secrets(self, spec: StudySpec) -> None:
+        self._secrets |= frozenset(secrets_in(spec.model_dump(mode="json")))
+
+    def _json(self, data: object) -> str:
+        return json.dumps(without_secrets(data, self._secrets), ensure_ascii=False).replace("\\u0000", "\\ufffd")
+
+
+def _record(row: Mapping[str, Any]) -> StudyRecord:
+    values = {k: v for k, v in row.items() if k != "stop_requested"}
+    values["spec"] = StudySpec.model_validate_json(values["spec"])
+    values["summary"] = json.loads(values["summary"]) if values["summary"] else None
+    return StudyRecord.model_validate(values)

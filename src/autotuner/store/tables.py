@@ -1,0 +1,81 @@
+"""The database's tables. Nouns are stored as JSON text beside the columns that queries need.
+
+A change here needs a migration under ``migrations/versions``; a test compares the two.
+"""
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only for INTEGER primary keys."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("ended_at", Float),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("summary", Text),
+    Column("owner_id", String(64)),
+    Column("stop_requested", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("study", String(63), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("trial", Text, nullable=False),
+    ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
+    Index("ix_trials_state", "state"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("study", String(63), nullable=False),
+    Column("trial", Integer),
+    Column("at", Float, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("data", Text, nullable=False),
+    ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
+    Index("ix_events_study", "study", "seq"),
+    sqlite_autoincrement=True,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("resource", String(255), primary_key=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("study", String(63), nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("acquired_at", Float, nullable=False),
+    Index("ix_leases_owner_id", "owner_id"),
+)
