@@ -1,4 +1,8 @@
-"""Bayesian search: Optuna's estimator and a seeded shuffle propose, a Gaussian process on ranks chooses.
+"""Bayesian search: Optuna's estimator and a seeded shuffle propose, two Gaussian processes on ranks choose.
+
+One process learns the objective from every trial that has one, feasible or not; the other learns from all trials which
+bounds hold, from violations alone. Chosen is the candidate with the largest expected improvement times the probability
+that it is feasible.
 
 Small spaces are considered whole. In large ones a seeded sample of what is allowed is joined by the proposals of
 Optuna's tree-structured Parzen estimator. Whatever is used, forbidden by a constraint or known to be invalid is left
@@ -9,7 +13,7 @@ and rebuilt answers as one that never stopped. Why so: ``docs/adr/0003-search.md
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from random import Random
 from typing import Any, ClassVar
@@ -33,6 +37,8 @@ _LISTED = 1000
 """Unused configurations considered in one question; a space with more is sampled."""
 _PROPOSED = 16
 """Proposals of Optuna's estimator that join the sample."""
+_TINY = 1e-300
+_NONE = (0.0, 0.0)
 
 
 class BayesianSettings(Noun):
@@ -80,15 +86,47 @@ class BayesianSearch(Search):
         candidates = list(islice(self._proposals.unused(taken), _LISTED))
         if len(candidates) == _LISTED:
             candidates += self._proposed(learnt, waiting, taken, random.getrandbits(32))
-        order = surrogate.scores(_ranked(learnt, self.context.directions, random))
-        values = np.array([order[t.number] for t in learnt])
-        model = surrogate.fit(self._features(learnt), values)
+        shares = [random.expovariate(1.0) for _ in self.context.directions]
+        features = np.array([self._feature(c) for c in candidates])
+        worth = self._log_chance(learnt, features)
+        if any(_violation(t) == _NONE for t in learnt):
+            worth = worth + self._log_improvement(learnt, waiting, features, shares)
+        return candidates[int(np.argmax(worth))]
+
+    def _log_chance(self, learnt: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
+        """The logarithm of the probability that a candidate meets every bound."""
+        groups = _grouped(learnt, _violation)
+        if len(groups) == 1 and _violation(learnt[0]) == _NONE:
+            return np.zeros(len(features))
+        order = surrogate.scores(groups)
+        levels = sorted({order[g[0]] for g in groups}, reverse=True)
+        any_feasible = any(_violation(t) == _NONE for t in learnt)
+        bound = (levels[0] + levels[1]) / 2 if any_feasible else levels[0] + 0.5
+        model = self._fit(learnt, np.array([order[t.number] for t in learnt]))
+        return np.log(surrogate.chance_above(*model.predict(features), bound) + _TINY)
+
+    def _log_improvement(
+        self,
+        learnt: Sequence[Trial],
+        waiting: Sequence[Trial],
+        features: surrogate.Array,
+        shares: Sequence[float],
+    ) -> surrogate.Array:
+        """The logarithm of how much better than the best feasible trial a candidate is expected to be, in scores."""
+        directions = self.context.directions
+        valued = [t for t in learnt if len(_values(t, directions)) == len(directions)]
+        order = surrogate.scores(_grouped(valued, lambda t: (_cost(t, directions, shares),)))
+        values = np.array([order[t.number] for t in valued])
+        model = self._fit(valued, values)
         running = [t for t in waiting if self._position(spelled_out(self.context, t)) is not None]
         if running:
             model = model.believing(self._features(running), values)
-        mean, deviation = model.predict(np.array([self._feature(c) for c in candidates]))
-        gain = surrogate.expected_improvement(mean, deviation, float(values.max()))
-        return candidates[int(np.argmax(gain))]
+        best = max(order[t.number] for t in valued if t.verdict and t.verdict.feasible)
+        return np.log(surrogate.expected_improvement(*model.predict(features), best) + _TINY)
+
+    def _fit(self, trials: Sequence[Trial], values: surrogate.Array) -> surrogate.Surrogate:
+        columns = [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))]
+        return surrogate.fit(self._features(trials), values, columns)
 
     def _proposed(
         self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
@@ -150,7 +188,9 @@ def _features_of(axis: Axis, at: float) -> Iterator[float]:
     if axis.values is None:
         assert isinstance(axis.domain, FloatRange)  # noqa: S101 - only these have no positions
         low, high = axis.domain.low, axis.domain.high
-        if high > low:
+        if high == low:
+            yield 0.0
+        else:
             yield math.log(at / low) / math.log(high / low) if axis.domain.log else (at - low) / (high - low)
     elif axis.ordered:
         yield at / max(1, len(axis.values) - 1)
@@ -158,36 +198,48 @@ def _features_of(axis: Axis, at: float) -> Iterator[float]:
         yield from (math.sqrt(0.5) * (i == at) for i in range(len(axis.values)))
 
 
+def _width(axis: Axis) -> int:
+    """Number of feature columns."""
+    return 1 if axis.values is None or axis.ordered else len(axis.values)
+
+
 def _says_something(trial: Trial) -> bool:
     """False where a finished trial tells nothing of its configuration (the load generator was the limit)."""
     verdict = trial.verdict
-    return trial.state is TrialState.FAILED or (verdict is not None and (verdict.rankable or not verdict.feasible))
+    if trial.state is TrialState.FAILED or verdict is None:
+        return trial.state is TrialState.FAILED
+    return not verdict.feasible or (verdict.rankable and None not in verdict.objectives)
+
+
+def _violation(trial: Trial) -> tuple[float, ...]:
+    """How far from feasible, as an order only: nothing missed, bounds missed by this much, failed."""
+    verdict = trial.verdict
+    if trial.state is TrialState.FAILED or verdict is None:
+        return (2.0, 0.0)
+    return _NONE if verdict.feasible else (1.0, verdict.total_violation)
 
 
 def _values(trial: Trial, directions: Sequence[Direction]) -> list[float]:
-    """Objective values, worsened by missed soft bounds; an unmeasured one has made the trial unrankable before."""
+    """The measured objective values, worsened by missed soft bounds."""
     verdict = trial.verdict
-    found = zip(verdict.objectives, directions, strict=True) if verdict else ()
-    return [worsened(v, d, verdict.penalty) for v, d in found if v is not None and verdict is not None]
+    if verdict is None or not verdict.objectives:
+        return []
+    found = zip(verdict.objectives, directions, strict=True)
+    return [worsened(v, d, verdict.penalty) for v, d in found if v is not None and math.isfinite(v)]
 
 
-def _ranked(trials: Sequence[Trial], directions: Sequence[Direction], random: Random) -> list[list[int]]:
-    """Numbers of the trials, best first, equals together.
+def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]) -> float:
+    """One number to be made small.
 
     Several objectives are weighed anew at every question (ParEGO, Knowles 2006), so that the whole front is searched.
     """
-    shares = [random.expovariate(1.0) for _ in directions]
+    costs = (
+        math.log(max(v, _TINY)) * (1 if d is Direction.MIN else -1)
+        for v, d in zip(_values(trial, directions), directions, strict=True)
+    )
+    return math.fsum(s * c for s, c in zip(shares, costs, strict=True))
 
-    def key(trial: Trial) -> tuple[int, float]:
-        verdict = trial.verdict
-        if trial.state is TrialState.FAILED or verdict is None:
-            return (2, 0.0)
-        if not verdict.feasible:
-            return (1, verdict.total_violation)
-        costs = [
-            math.log(max(v, 1e-300)) * (1 if d is Direction.MIN else -1)
-            for v, d in zip(_values(trial, directions), directions, strict=True)
-        ]
-        return (0, math.fsum(s * c for s, c in zip(shares, costs, strict=True)))
 
+def _grouped(trials: Sequence[Trial], key: Callable[[Trial], tuple[float, ...]]) -> list[list[int]]:
+    """Numbers of the trials, best first, equals together."""
     return [[t.number for t in equal] for _, equal in groupby(sorted(trials, key=key), key=key)]

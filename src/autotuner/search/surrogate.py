@@ -1,9 +1,8 @@
-"""A small Gaussian process on ranks: which of these candidates is most likely to become the new best?
+"""A small Gaussian process on ranks: what may be expected of a candidate, and how surely.
 
 It is told an *order* of trials, not their figures: ranks become normal scores. So a failed or infeasible trial needs no
-number, an outlier bends nothing, and units do not matter. Kernel: Matern 5/2, one length scale, noise; all chosen by
-marginal likelihood on a small grid, so that the same data always give the same answer. Acquisition: expected
-improvement.
+number, an outlier bends nothing, and units do not matter. Kernel: Matern 5/2 with one length scale a parameter, and
+noise, all chosen by marginal likelihood on a small grid, so that the same data always give the same answer.
 Optuna's own GP sampler needs PyTorch, which is a hundred times the size of everything else here.
 """
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4)
+_LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4, 5.0)
 _USUAL_LENGTH = 0.6
 """Parameters span 0 to 1; the likelihood of few data is flat, and a log-normal prior keeps it from the extremes."""
 _NOISES = (1e-3, 1e-2, 1e-1)
+_SWEEPS = 2
 
 
 def scores(groups: Sequence[Sequence[int]]) -> dict[int, float]:
@@ -42,13 +42,14 @@ class Surrogate:
     weights: Array
     root: Array
     """Cholesky factor of the kernel matrix."""
-    length: float
+    lengths: Array
+    """One a column."""
     amplitude: float
     noise: float
 
     def predict(self, candidates: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at each candidate."""
-        cross = _kernel(candidates, self.points, self.length)
+        cross = _kernel(candidates, self.points, self.lengths)
         spread = np.linalg.solve(self.root, cross.T)
         variance = self.amplitude * np.maximum(1 - (spread**2).sum(axis=0), 1e-12)
         return self.mean + cross @ self.weights, np.sqrt(variance)
@@ -57,40 +58,63 @@ class Surrogate:
         """The process as if running points had come out as expected: their surroundings are no news any more."""
         expected, _ = self.predict(running)
         points = np.vstack([self.points, running])
-        return _fitted(points, np.concatenate([values, expected]), self.length, self.noise, self.amplitude)
+        return _fitted(points, np.concatenate([values, expected]), self.lengths, self.noise, self.amplitude)
 
 
-def fit(points: Array, values: Array) -> Surrogate:
-    """The most likely process; at least one point."""
-    options = [_fitted(points, values, length, noise) for length in _LENGTHS for noise in _NOISES]
-    return max(options, key=_log_likelihood)
+def fit(points: Array, values: Array, columns: Sequence[int]) -> Surrogate:
+    """The most likely process for at least one point; ``columns`` gives each column's parameter, from 0.
+
+    First the best common length scale and noise, then each parameter's own length scale in turn.
+    """
+    owner = np.array(columns, dtype=int)
+    shared = [_fitted(points, values, np.full(len(owner), length), noise) for length in _LENGTHS for noise in _NOISES]
+    best = max(shared, key=lambda model: _log_likelihood(model, owner))
+    for _ in range(_SWEEPS):
+        for parameter in sorted(set(columns)):
+            own = [
+                _fitted(points, values, np.where(owner == parameter, length, best.lengths), best.noise)
+                for length in _LENGTHS
+            ]
+            best = max([best, *own], key=lambda model: _log_likelihood(model, owner))
+    return best
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
     """By how much each candidate is expected to exceed ``best``."""
     z = (mean - best) / deviation
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    below = np.array([NormalDist().cdf(v) for v in z])
-    improvement: Array = deviation * (z * below + density)
-    return improvement
+    improvement: Array = deviation * (z * _below(z) + density)
+    return np.maximum(improvement, 0.0)
 
 
-def _fitted(points: Array, values: Array, length: float, noise: float, amplitude: float | None = None) -> Surrogate:
+def chance_above(mean: Array, deviation: Array, bound: float) -> Array:
+    """The probability that each candidate exceeds ``bound``."""
+    return _below((mean - bound) / deviation)
+
+
+def _below(z: Array) -> Array:
+    return np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in z])
+
+
+def _fitted(points: Array, values: Array, lengths: Array, noise: float, amplitude: float | None = None) -> Surrogate:
     mean = float(values.mean())
-    root: Array = np.linalg.cholesky(_kernel(points, points, length) + noise * np.eye(len(points))).astype(np.float64)
+    kernel = _kernel(points, points, lengths) + noise * np.eye(len(points))
+    root: Array = np.linalg.cholesky(kernel).astype(np.float64)
     weights: Array = np.linalg.solve(root.T, np.linalg.solve(root, values - mean)).astype(np.float64)
     likely = max(float((values - mean) @ weights) / len(values), 1e-9)
-    return Surrogate(points, mean, weights, root, length, amplitude or likely, noise)
+    return Surrogate(points, mean, weights, root, lengths, amplitude or likely, noise)
 
 
-def _log_likelihood(model: Surrogate) -> float:
+def _log_likelihood(model: Surrogate, owner: NDArray[np.int_]) -> float:
     n = len(model.points)
-    prior = math.log(model.length / _USUAL_LENGTH) ** 2 / 2
+    own = np.array([model.lengths[owner == parameter][0] for parameter in np.unique(owner)])
+    prior = float((np.log(own / _USUAL_LENGTH) ** 2).sum()) / 2
     return -n / 2 * math.log(model.amplitude) - float(np.log(np.diag(model.root)).sum()) - prior
 
 
-def _kernel(a: Array, b: Array, length: float) -> Array:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    scaled = np.sqrt(5 * np.maximum(squares, 0)) / length
+def _kernel(a: Array, b: Array, lengths: Array) -> Array:
+    one, other = a / lengths, b / lengths
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
+    scaled = np.sqrt(5 * np.maximum(squares, 0))
     matern: Array = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
     return matern
