@@ -66,9 +66,7 @@ def tune(
 
     Blocks; inside a running event loop use :func:`tune_async`. ``result.winner`` is None when nothing met the SLOs.
     """
-    return anyio.run(
-        lambda: tune_async(study, store_url=store_url, handle_signals=handle_signals, on_start=on_start)
-    )
+    return anyio.run(lambda: tune_async(study, store_url=store_url, handle_signals=handle_signals, on_start=on_start))
 
 
 async def tune_async(
@@ -83,10 +81,8 @@ async def tune_async(
     spec = spec_of(study)
     prepared = await prepare(spec)
     with Store.open(store_url) as store:
-        outcome = await run_session(
-            prepared, store, source=source, handle_signals=handle_signals, on_start=on_start
-        )
-        return study_result(spec, outcome.state, outcome.trials, why=outcome.why, engine=prepared.engine)
+        outcome = await run_session(prepared, store, source=source, handle_signals=handle_signals, on_start=on_start)
+        return study_result(spec, outcome.state, outcome.trials, why=outcome.why)
 
 
 def spec_of(study: Study) -> StudySpec:
@@ -239,7 +235,9 @@ def _record(store: Store, name: str) -> StudyRecord:
     if record is None:
         known = [r.name for r in store.studies()]
         raise UsageError(
-            Problem(where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run")
+            Problem(
+                where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run"
+            )
         )
     return record
 

@@ -52,7 +52,7 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
                 tasks.cancel_scope.cancel()
             if outcome is None:
                 raise failed
-            return study_result(spec, outcome.state, outcome.trials, why=outcome.why, engine=prepared.engine)
+            return study_result(spec, outcome.state, outcome.trials, why=outcome.why)
 
     return anyio.run(work)
 

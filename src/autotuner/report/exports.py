@@ -1,0 +1,166 @@
+"""Results in forms for other programs: JSON, CSV, the older results JSON, and the winner as a shell command."""
+
+import csv
+import io
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.store.secrets import looks_secret
+from autotuner.study.measurement import Distribution
+from autotuner.study.metric import METRICS
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+OLDER_STATISTICS = ("mean", "p50", "p90", "p99")
+
+
+def strict_json(data: Any) -> str:
+    """JSON that every parser takes: inf and nan become null."""
+    return json.dumps(plain_data(data), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def plain_data(data: Any) -> Any:
+    """Nouns, dataclasses and containers as JSON's own types."""
+    if isinstance(data, BaseModel):
+        return plain_data(data.model_dump(mode="python"))
+    if is_dataclass(data) and not isinstance(data, type):
+        return plain_data(asdict(data))
+    if isinstance(data, Mapping):
+        return {str(k): plain_data(v) for k, v in data.items()}
+    if isinstance(data, list | tuple | set | frozenset):
+        return [plain_data(v) for v in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if data is None or isinstance(data, bool | int | str):
+        return data.value if hasattr(data, "value") else data
+    return str(data)
+
+
+def export_text(result: StudyResult, form: str) -> str:
+    """``json``, ``csv`` or ``older``. Raises ValueError for another form."""
+    if form == "json":
+        return strict_json(result) + "\n"
+    if form == "csv":
+        return csv_text(result)
+    if form == "older":
+        return strict_json(older_results(result)) + "\n"
+    raise ValueError(f"unknown form of export: {form}")
+
+
+def command_line(result: StudyResult) -> str:
+    """The winner as one shell line. Study environment is set in front; secrets stand as references to variables."""
+    env = [
+        f'{key}="${key}"' if looks_secret(key) else f"{key}={shlex.quote(value)}"
+        for key, value in result.spec.engine.env.items()
+    ]
+    return " ".join([*env, shlex.join(result.command)])
+
+
+def best_json(result: StudyResult) -> dict[str, Any]:
+    """The winner for programs."""
+    winner = result.winner
+    if winner is None:
+        return {"study": result.spec.name, "winner": None}
+    return {
+        "study": result.spec.name,
+        "winner": winner.number,
+        "parameters": dict(winner.configuration.values),
+        "argv": list(result.command),
+        "command": command_line(result),
+        "default_is_as_good": result.as_good,
+        "gain": plain_data(result.gain),
+        "objectives": {o.text: objective_value(winner, i) for i, o in enumerate(result.spec.objectives)},
+    }
+
+
+def csv_text(result: StudyResult) -> str:
+    """One row per trial, scenario and level; trials without a measurement have one row. Times in seconds."""
+    names = [p.name for p in result.spec.parameters]
+    head = ["trial", "role", "repeat_of", "state", "failure", "feasible", "scenario", "level"]
+    figures = [(m.name, s) for m in METRICS.values() for s in (_CSV_STATISTICS if m.distribution else (None,))]
+    titles = [*head, *(f"parameter:{n}" for n in names), *(f"{m}:{s}" if s else m for m, s in figures)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*titles, "requests", "failed", "client_limited", "steady", "records"])
+    for trial in result.trials:
+        values = [trial.configuration.values.get(n) for n in names]
+        for m in trial.measurements or (None,):
+            measured = [m.value(*f) if m else None for f in figures]
+            rest = [m.requests, m.failed, m.self_check.client_limited, m.steady, m.records] if m else [None] * 5
+            where = [m.scenario, m.level.text] if m else [None, None]
+            writer.writerow([_cell(v) for v in (*_head(trial), *where, *values, *measured, *rest)])
+    return out.getvalue()
+
+
+_CSV_STATISTICS = ("mean", "p50", "p90", "p99")
+
+
+def _head(trial: Trial) -> Sequence[object]:
+    feasible = trial.verdict.feasible if trial.verdict else None
+    cause = trial.failure.cause.value if trial.failure else None
+    return [trial.number, trial.role.value, trial.repeat_of, trial.state.value, cause, feasible]
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return "" if value is None else value
+
+
+def older_results(result: StudyResult) -> dict[str, Any]:
+    """The results file of the first system of this kind: ``best_result`` and ``all_results``, one entry a trial.
+
+    Scores follow its convention that smaller is better; a trial without a usable result has none (null), never an
+    infinite one.
+    """
+    trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state is not TrialState.VOID]
+    entries = [_older_entry(result, t) for t in trials]
+    winner = result.winner.number + 1 if result.winner else None
+    started = [t.started_at for t in result.trials if t.started_at is not None]
+    ended = [t.finished_at for t in result.trials if t.finished_at is not None]
+    return {
+        "task_name": result.spec.name,
+        "total_experiments": len(entries),
+        "successful_experiments": sum(e["status"] == "success" for e in entries),
+        "elapsed_time": max(ended) - min(started) if started and ended else 0.0,
+        "best_result": next((e for e in entries if e["experiment_id"] == winner), None),
+        "all_results": entries,
+    }
+
+
+def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
+    value = objective_value(trial)
+    maximised = result.spec.objectives[0].direction.value == "max"
+    usable = trial.state is TrialState.DONE and trial.verdict is not None and trial.verdict.rankable
+    score = None if value is None or not usable else -value if maximised else value
+    return {
+        "experiment_id": trial.number + 1,
+        "parameters": dict(trial.configuration.values),
+        "status": "success" if usable else "failed",
+        "metrics": _older_metrics(trial) if trial.measurements else None,
+        "objective_score": score,
+        "slo_violated": None if trial.verdict is None else not trial.verdict.feasible,
+        "error_message": trial.failure.message if trial.failure else None,
+        "container_logs": trial.failure.log_tail if trial.failure else None,
+    }
+
+
+def _older_metrics(trial: Trial) -> dict[str, Any]:
+    """By window: the older tool averaged over concurrencies, which hides the level that matters."""
+    windows = []
+    for m in trial.measurements:
+        stats = {name: _older_stats(d) for name, d in m.distributions.items()}
+        windows.append({"scenario": m.scenario, "level": m.level.text, **m.scalars, **stats})
+    return {"windows": windows}
+
+
+def _older_stats(distribution: Distribution) -> dict[str, float]:
+    return {s: distribution.value(s) for s in OLDER_STATISTICS}

@@ -1,0 +1,36 @@
+"""Numbers for people: milliseconds, percent, no false precision."""
+
+from autotuner.study.metric import METRICS, Unit
+
+_UNITS = {
+    Unit.SECONDS: "ms",
+    Unit.TOKENS_PER_SECOND: "tokens/s",
+    Unit.REQUESTS_PER_SECOND: "requests/s",
+    Unit.RATIO: "",
+}
+
+
+def plain(value: float) -> str:
+    """Three significant digits, thousands grouped."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def with_unit(metric: str, value: float | None) -> str:
+    """``1,234 tokens/s``, ``56.7 ms``; a dash where nothing was measured."""
+    if value is None:
+        return "-"
+    unit = METRICS[metric].unit
+    if unit is Unit.RATIO:
+        return f"{value * 100:.4g} %"
+    shown = value * 1000 if unit is Unit.SECONDS else value
+    return f"{plain(shown)} {_UNITS[unit]}"
+
+
+def percent(ratio: float, *, sign: bool = True) -> str:
+    """``+12 %``; one decimal below ten."""
+    digits = 0 if abs(ratio) >= 0.0995 else 1
+    return f"{ratio * 100:{'+' if sign else ''}.{digits}f} %"

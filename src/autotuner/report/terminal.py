@@ -1,0 +1,126 @@
+"""The answer as plain text: first the sentence that matters, then the command, then what to type next."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotuner.report.exports import command_line
+from autotuner.report.numbers import percent, with_unit
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.study.configuration import Configuration
+from autotuner.study.objective import Objective, metric_text
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+
+def summary_text(result: StudyResult) -> str:
+    """The answer in a sentence or two; honest about what is not proven."""
+    if result.winner is None:
+        return _nothing_feasible(result)
+    objective = result.spec.objectives[0]
+    lines = [_headline(result, objective)]
+    if result.front:
+        numbers = ", ".join(map(str, result.front))
+        lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
+    others = [n for n in result.tied if result.best is None or n != result.best.number]
+    if others and not result.as_good:
+        many = ", ".join(map(str, others[:8])) + (" and more" if len(others) > 8 else "")
+        lines.append(f"Within the noise ({percent(result.noise, sign=False)}) of the best: trials {many}.")
+    return "\n".join(lines)
+
+
+def result_text(result: StudyResult, *, report: Path | None = None) -> str:
+    """What ``run`` ends with."""
+    name = result.spec.name
+    lines = ["", summary_text(result)]
+    if result.winner is not None:
+        lines += ["", "start it with:", f"  {command_line(result)}"]
+    lines += failures_text(result.trials)
+    if result.state != "done":
+        lines += ["", f"The study is {result.state}: {result.why}" if result.why else f"The study is {result.state}."]
+    next_steps = [f"report: {report}"] if report else []
+    next_steps.append(f"next: autotuner show {name} · autotuner best {name} · autotuner export {name} --as csv")
+    return "\n".join([*lines, "", *next_steps])
+
+
+def study_text(result: StudyResult) -> str:
+    """What ``show`` prints: every trial in a line, then the answer."""
+    spec = result.spec
+    head = f"{spec.name}: {result.state}" + (f" ({result.why})" if result.why else "")
+    goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
+    rows = [_row(t, spec.objectives) for t in result.trials]
+    return "\n".join([head, goals, "", *_aligned([_titles(spec.objectives), *rows]), "", summary_text(result)])
+
+
+def failures_text(trials: Sequence[Trial]) -> list[str]:
+    """Failed configurations by cause, with the remedy."""
+    failed = [t for t in trials if t.state is TrialState.FAILED and t.failure]
+    if not failed:
+        return []
+    lines = ["", "failed configurations:"]
+    for trial in failed:
+        failure = trial.failure
+        if failure is not None:
+            cure = f"; {failure.remedy}" if failure.remedy else ""
+            lines.append(f"  trial {trial.number} {trial.configuration.text}: {failure.message}{cure}")
+    return lines
+
+
+def _headline(result: StudyResult, objective: Objective) -> str:
+    best, gain = result.best, result.gain
+    what = metric_text(objective.metric, objective.statistic).replace("_", " ")
+    if best is None or result.winner is None:
+        return ""
+    if best.role is TrialRole.DEFAULT:
+        tried = sum(t.role is TrialRole.SEARCH and t.state.finished for t in result.trials)
+        return f"the default is as good: none of {tried} other configurations was better"
+    if gain is None or gain.repeats < 2:
+        value = with_unit(objective.metric, objective_value(best))
+        return f"best: trial {best.number}, {best.configuration.text}: {value} {what}; {_unproven(result)}"
+    interval = f"95 % interval {percent(gain.low)} to {percent(gain.high)}, {gain.repeats} interleaved repeats"
+    change = f"{percent(gain.relative)} {what}"
+    if objective.direction.value == "min":
+        change = f"{percent(-gain.relative)} {what}"
+        interval = f"95 % interval {percent(-gain.high)} to {percent(-gain.low)}, {gain.repeats} interleaved repeats"
+    if result.as_good:
+        return f"the default is as good: trial {best.number} ({best.configuration.text}) gives {change} ({interval})"
+    return f"winner: {change} over the default ({interval}): trial {best.number}, {best.configuration.text}"
+
+
+def _unproven(result: StudyResult) -> str:
+    if result.default is None:
+        return "the default was not measured"
+    if result.default.state is TrialState.FAILED:
+        return "the default could not run, so there is nothing to compare with"
+    return "not proven: winner and default were not measured again"
+
+
+def _nothing_feasible(result: StudyResult) -> str:
+    nearest = result.nearest
+    if nearest is None or nearest.verdict is None:
+        return "no configuration could be measured"
+    missed = [v for v in nearest.verdict.violations if v.hard]
+    how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
+    what = f"trial {nearest.number}, {nearest.configuration.text}"
+    return f"no configuration met the SLOs; nearest: {what}: {how or 'not measured at every level'}"
+
+
+def _titles(objectives: Sequence[Objective]) -> list[str]:
+    return ["trial", "state", "what is set", *(metric_text(o.metric, o.statistic) for o in objectives), "SLO", ""]
+
+
+def _row(trial: Trial, objectives: Sequence[Objective]) -> list[str]:
+    what = _what(trial.configuration, trial)
+    values = [with_unit(o.metric, objective_value(trial, i)) for i, o in enumerate(objectives)]
+    met = "" if trial.verdict is None else "met" if trial.verdict.feasible else "not met"
+    note = f"{trial.failure.cause.value}: {trial.failure.message}" if trial.failure else ""
+    if trial.verdict and not trial.verdict.feasible and not note:
+        note = ", ".join(sorted({v.slo for v in trial.verdict.violations if v.hard}))
+    return [str(trial.number), trial.state.value, what, *values, met, note]
+
+
+def _what(configuration: Configuration, trial: Trial) -> str:
+    return configuration.text if trial.repeat_of is None else f"repeat of {trial.repeat_of}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    return ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]
