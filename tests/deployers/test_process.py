@@ -196,6 +196,7 @@ async def test_the_environment_is_the_users_with_our_labels(
     monkeypatch.setenv("SOME_SECRET", "s3cret")
     monkeypatch.setenv("AUTOTUNER_OWNER", "an outer run")
     monkeypatch.setenv("AUTOTUNER_PROCESS", "of an outer run")
+    monkeypatch.setenv("AUTOTUNER_STORE", "postgresql://user:password@host/db")
     mine = ProcessDeployer(ProcessSettings(ports=free_range(1), cpus=(0,)))
     plan = fake_plan().model_copy(update={"env": {"EXTRA": "with space"}})
     async with mine.deploy(plan, recorder.context) as endpoint:
@@ -205,6 +206,7 @@ async def test_the_environment_is_the_users_with_our_labels(
         assert env["EXTRA"] == "with space"
         assert env["AUTOTUNER_OWNER"] == recorder.context.labels.owner
         assert env["AUTOTUNER_TRIAL"] == "7"
+        assert "AUTOTUNER_STORE" not in env, "our own settings are not the server's business"
         assert env["AUTOTUNER_PROCESS"] != "of an outer run"
         assert not any("s3cret" in argument for argument in endpoint.argv)
         assert os.sched_getaffinity(pid) == {0}
@@ -267,6 +269,28 @@ async def test_preflight_names_what_is_missing(deployer: ProcessDeployer, tmp_pa
     assert all(c.remedy for c in failed)
 
 
+DEAF = """
+import signal, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler)
+signal.signal(signal.SIGUSR1, lambda *_: threading.Thread(target=close).start())
+
+def close():
+    server.shutdown()
+    server.server_close()
+
+server.serve_forever(poll_interval=0.01)
+threading.Event().wait()
+"""
+
+
 class TestPorts:
     """The server that is measured is the one that was started."""
 
@@ -326,6 +350,35 @@ class TestPorts:
                     await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
             await endpoint.identity()
+
+    async def test_an_answer_is_not_enough(
+        self, port: int, foreign: subprocess.Popen[bytes], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Someone answers whose socket we cannot see (another network namespace): it is still not our server."""
+        monkeypatch.setattr(ProcessDeployer, "_lease", _lease_unseen)
+        monkeypatch.setattr(_proc, "foreign_listener", lambda *_: False)
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace_s=0.5))
+        with pytest.raises(TrialFailedError) as caught:
+            async with mine.deploy(fake_plan(1.0, never_listen=True), recorder.context):
+                pytest.fail("this is not our server")
+        assert caught.value.failure.cause is FailureCause.START_TIMEOUT
+        assert "HTTP 200" in caught.value.failure.message
+
+    async def test_a_server_that_no_longer_listens(self, port: int, recorder: Recorder) -> None:
+        """It lives, and something else may answer in its place at any time."""
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace_s=5))
+        async with mine.deploy(
+            LaunchPlan(command=(sys.executable, "-c", DEAF), model="m"), recorder.context
+        ) as endpoint:
+            pid = int((await endpoint.identity()).id)
+            os.kill(pid, signal.SIGUSR1)
+            with anyio.fail_after(20):
+                while port in _proc.listening_ports("127.0.0.1"):  # noqa: ASYNC110 - another process's
+                    await anyio.sleep(0.01)
+            with pytest.raises(TrialFailedError) as caught:
+                await endpoint.identity()
+            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
+            assert alive([pid]) == [pid]
 
     async def test_two_deployments_on_one_port(self, port: int, tmp_path: Path) -> None:
         mine = ProcessDeployer(ProcessSettings(ports=(port, port)))

@@ -101,6 +101,22 @@ def test_the_interpreters_m_is_not_the_models(engine: LlamaCpp) -> None:
     assert "a.gguf" not in changed
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["llama-server"],
+        ["/usr/bin/python3.12", "-m", "module"],
+        ["python", "-u", "-X", "dev", "-m", "module"],
+        ["python", "server.py"],
+    ],
+)
+def test_the_program_is_no_flag(engine: LlamaCpp, program: list[str]) -> None:
+    argv = [*program, "-m", "a.gguf", "-t", "2"]
+    assert engine.flag_value(argv, "model") == "a.gguf"
+    assert engine.override(argv, {"model": "b", "threads": 3}) == (*program, "--model", "b", "--threads", "3")
+    assert engine.override(program, {"threads": 3}) == (*program, "--threads", "3")
+
+
 LOADING_ERROR = "0.00.066.694 E srv          init: exiting due to model loading error\n"
 
 

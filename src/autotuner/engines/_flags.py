@@ -101,12 +101,10 @@ def _program_length(argv: Sequence[str]) -> int:
     """Arguments that name the program: the ``-m`` of ``python -m module`` is not the server's."""
     if not argv or not _PYTHON.search(PurePath(argv[0]).name):
         return min(1, len(argv))
-    for index, argument in enumerate(argv[1:], start=1):
-        if argument == "-m":
-            return min(index + 2, len(argv))
-        if not argument.startswith("-"):
-            return index + 1
-    return len(argv)
+    index = 1
+    while index < len(argv) and argv[index].startswith("-"):
+        index += 2 if argv[index] in {"-X", "-W"} else 1
+    return min(index + 1, len(argv))
 
 
 def type_problem(entry: CatalogEntry, value: Value) -> Problem | None:

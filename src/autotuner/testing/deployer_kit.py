@@ -3,7 +3,6 @@
 Needs pytest and anyio's pytest plugin, which are no dependencies of the package.
 """
 
-# ruff: noqa: S101
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

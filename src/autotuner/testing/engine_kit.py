@@ -3,7 +3,6 @@
 Needs pytest and hypothesis, which are no dependencies of the package.
 """
 
-# ruff: noqa: S101
 from collections.abc import Iterator
 
 import pytest

@@ -1,8 +1,8 @@
 """A scripted load generator: what a command runner must carry, on demand.
 
-Reads a JSON object on stdin. ``lines``: how many numbered lines to write; ``size``: bytes of each; ``exit_code``;
-``say``: a line for stderr; ``wait``: seconds to live on afterwards; ``echo``: write this text instead; ``pids``: a file for the
-process ids of this process and, with ``child``, of a child that ignores SIGTERM.
+Reads a JSON object on stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each; ``echo``: a text to
+write as it is; ``say``: a line for stderr; ``wait``: seconds to live on afterwards; ``exit_code``; ``pids``: a file for
+the process ids of this process and, with ``child``, of a child that ignores SIGTERM.
 """
 
 import json
