@@ -1,8 +1,8 @@
-"""Bayesian search: Optuna's estimator and a seeded shuffle propose, two Gaussian processes on ranks choose.
+"""Bayesian search: Optuna's estimator and a seeded shuffle propose, two Gaussian processes choose.
 
-One process learns the objective from every trial that has one, feasible or not; the other learns from all trials which
-bounds hold, from violations alone. Chosen is the candidate with the largest expected improvement times the probability
-that it is feasible.
+One process learns the objective's logarithm from every trial that has one, feasible or not; the other learns from all
+trials which bounds hold, from the order of their violations alone. Chosen is the candidate with the largest expected
+improvement times the probability that it is feasible.
 
 Small spaces are considered whole. In large ones a seeded sample of what is allowed is joined by the proposals of
 Optuna's tree-structured Parzen estimator. Whatever is used, forbidden by a constraint or known to be invalid is left
@@ -38,6 +38,8 @@ _LISTED = 1000
 _PROPOSED = 16
 """Proposals of Optuna's estimator that join the sample."""
 _TINY = 1e-300
+_SPAN = math.log(1000)
+"""Objectives beyond a thousandth or a thousandfold of the best feasible one are taken to be there."""
 _NONE = (0.0, 0.0)
 
 
@@ -86,7 +88,8 @@ class BayesianSearch(Search):
         candidates = list(islice(self._proposals.unused(taken), _LISTED))
         if len(candidates) == _LISTED:
             candidates += self._proposed(learnt, waiting, taken, random.getrandbits(32))
-        shares = [random.expovariate(1.0) for _ in self.context.directions]
+        drawn = [random.expovariate(1.0) for _ in self.context.directions]
+        shares = [share / math.fsum(drawn) for share in drawn]
         features = np.array([self._feature(c) for c in candidates])
         worth = self._log_chance(learnt, features)
         if any(_violation(t) == _NONE for t in learnt):
@@ -112,16 +115,16 @@ class BayesianSearch(Search):
         features: surrogate.Array,
         shares: Sequence[float],
     ) -> surrogate.Array:
-        """The logarithm of how much better than the best feasible trial a candidate is expected to be, in scores."""
+        """The logarithm of how much better than the best feasible trial a candidate is expected to be."""
         directions = self.context.directions
         valued = [t for t in learnt if len(_values(t, directions)) == len(directions)]
-        order = surrogate.scores(_grouped(valued, lambda t: (_cost(t, directions, shares),)))
-        values = np.array([order[t.number] for t in valued])
+        figures = np.array([-_cost(t, directions, shares) for t in valued])
+        best = max(v for t, v in zip(valued, figures, strict=True) if t.verdict and t.verdict.feasible)
+        values = np.clip(figures, best - _SPAN, best + _SPAN)
         model = self._fit(valued, values)
         running = [t for t in waiting if self._position(spelled_out(self.context, t)) is not None]
         if running:
             model = model.believing(self._features(running), values)
-        best = max(order[t.number] for t in valued if t.verdict and t.verdict.feasible)
         return np.log(surrogate.expected_improvement(*model.predict(features), best) + _TINY)
 
     def _fit(self, trials: Sequence[Trial], values: surrogate.Array) -> surrogate.Surrogate:
@@ -229,7 +232,7 @@ def _values(trial: Trial, directions: Sequence[Direction]) -> list[float]:
 
 
 def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]) -> float:
-    """One number to be made small.
+    """One number to be made small: the logarithm of the objective.
 
     Several objectives are weighed anew at every question (ParEGO, Knowles 2006), so that the whole front is searched.
     """

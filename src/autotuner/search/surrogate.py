@@ -1,8 +1,8 @@
-"""A small Gaussian process on ranks: what may be expected of a candidate, and how surely.
+"""A small Gaussian process: what may be expected of a candidate, and how surely.
 
-It is told an *order* of trials, not their figures: ranks become normal scores. So a failed or infeasible trial needs no
-number, an outlier bends nothing, and units do not matter. Kernel: Matern 5/2 with one length scale a parameter, and
-noise, all chosen by marginal likelihood on a small grid, so that the same data always give the same answer.
+Violations are told as an *order*, not as figures: ranks become normal scores, so that a failed trial needs no number.
+Kernel: Matern 5/2 with one length scale a parameter, and noise, all chosen by marginal likelihood on a small grid, so
+that the same data always give the same answer; units do not matter, because the amplitude is estimated.
 Optuna's own GP sampler needs PyTorch, which is a hundred times the size of everything else here.
 """
 
