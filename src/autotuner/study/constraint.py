@@ -218,7 +218,7 @@ def _arithmetic(function: Callable[..., Any], node: Node, names: Mapping[str, Va
         result: int | float = function(*values)
     except (ArithmeticError, ValueError):
         return _Odd.FAULT
-    return _Odd.FAULT if math.isnan(result) else result
+    return _Odd.FAULT if isinstance(result, float) and math.isnan(result) else result
 
 
 _ARITHMETIC: Mapping[tuple[str, int], Callable[..., Any]] = {

@@ -159,6 +159,8 @@ class _Study:
             if inside or (isinstance(current, list) and isinstance(part, int) and part < len(current)):
                 path.append(part)
                 current = current[part]
+            elif isinstance(part, int) and not isinstance(current, list):
+                continue  # one value where a list may stand
             elif index == len(location) - 1 and isinstance(current, dict):
                 path.append(part)
             else:

@@ -24,7 +24,12 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
     text = prefix
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "(top level)"
+    return one_line(text) or "(top level)"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and other characters that a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shown(value: Any, where: str) -> str:
@@ -33,11 +38,12 @@ def shown(value: Any, where: str) -> str:
     if ".env." in where or any(word in SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words):
         return "(hidden)"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(map(str, value)) + "}" if len(value) <= 8 else "(a mapping)"
-    if isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value):
-        return "(a list)"
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    text = " ".join(text.split())
+        text = "{" + ", ".join(map(str, value)) + "}" if len(value) <= 8 else "(a mapping)"
+    elif isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value):
+        text = "(a list)"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = one_line(text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -49,7 +55,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
         return Problem(where=where, why="unknown key", remedy=did_you_mean(str(location[-1]), known))
     if details["type"] == "missing":
         return Problem(where=where, why="missing", remedy="this key is required")
-    why, _, remedy = details["msg"].removeprefix("Value error, ").partition("; ")
+    why, _, remedy = one_line(details["msg"].removeprefix("Value error, ")).partition("; ")
     if why.startswith("Input should be"):
         why = "must be" + why.removeprefix("Input should be")
     if not why.startswith(("N ", "U ")):

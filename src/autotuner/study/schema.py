@@ -24,15 +24,15 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
         own = form.model_json_schema()
         definitions.update(own.pop("$defs", {}))
         definitions[form.__name__] = own
-    for form in ("ObjectiveForm", "SloForm"):
-        properties = definitions[form]["properties"]
+    for bound in ("ObjectiveForm", "SloForm"):
+        properties = definitions[bound]["properties"]
         properties["metric"]["enum"] = sorted(METRICS)
         properties["statistic"] = {"enum": [*STATISTICS, None], "description": properties["statistic"]["description"]}
     definitions["ParameterForm"] = _parameter(definitions["ParameterForm"])
     properties = schema["properties"]
     properties["model"] |= {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelForm"}]}
-    for key, form in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
-        one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{form}"}]}
+    for key, long in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
+        one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{long}"}]}
         properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
     properties["constraints"] |= {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     definitions["RateForm"] = _RATE
