@@ -39,9 +39,9 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
 """Column -> (type, may be null). All times are nanoseconds from the window's begin, negative before it.
 
 ``scheduled_ns`` is null in a closed loop. ``first_ns`` is the first chunk with a token; ``gaps_ns`` the gaps between
-those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_ns``) included. ``complete``: the answer came to its proper end. ``ramp``: one of the closed loop's first
-requests, shortened, never counted in a latency. ``error`` is null for a success and for a request that was still being
-answered when the window was over."""
+those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_ns``) included. ``complete``: the answer
+came to its proper end. ``ramp``: one of the closed loop's first requests, shortened, never counted in a latency.
+``error`` is null for a success and for a request that was still being answered when the window was over."""
 
 _META = b"autotuner"
 

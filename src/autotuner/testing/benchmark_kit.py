@@ -6,7 +6,7 @@ Subclass :class:`BenchmarkConformance` in a test module and give it a fixture ``
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from inspect import isawaitable
 from pathlib import Path
@@ -32,7 +32,9 @@ _LINE_LIMIT = 256 * 1024 * 1024
 class ChildRunner(CommandRunner):
     """Runs a worker as a plain child process; keeps what it was given and what it said, for tests to look at."""
 
-    def __init__(self) -> None:
+    def __init__(self, argv: Sequence[str] | None = None) -> None:
+        self._argv = argv
+        """Run in place of ``python -m module``."""
         self.specs: list[bytes] = []
         self.said: list[bytes] = []
         self.stderr = b""
@@ -42,7 +44,7 @@ class ChildRunner(CommandRunner):
         self.specs.append(spec)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE_LIMIT
+            *(self._argv or (sys.executable, "-m", module)), stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE_LIMIT
         )
         if process.stdin is None or process.stderr is None:
             raise RuntimeError("the child has no pipes")
@@ -150,7 +152,7 @@ def make_window(
 ) -> Window:
     """A short window; ``workload`` overrides fields of the :class:`Workload`."""
     scenario = scenario or fixed_scenario()
-    fields = {"warmup_s": 0.2, "duration_s": 1.0, "request_timeout_s": 5.0, **workload}
+    fields = {"warmup_s": 0.1, "duration_s": 0.6, "request_timeout_s": 5.0, **workload}
     return Window(
         scenario=scenario,
         level=level,

@@ -196,7 +196,7 @@ class _Answer:
         sizes = [b.tokens_per_chunk] * (total // b.tokens_per_chunk)
         if total % b.tokens_per_chunk:
             sizes.append(total % b.tokens_per_chunk)
-        due = self.truth.received_ns / 1e9 + b.ttft_s
+        due = monotonic_ns() / 1e9 + b.ttft_s
         for number, size in enumerate(sizes):
             if number and number == len(sizes) - 1 and b.first != "content":
                 due += b.content_after_s

@@ -13,6 +13,9 @@ import asyncio
 import contextlib
 import resource
 import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
 
 import uvloop
 
@@ -29,13 +32,25 @@ def main() -> int:
     try:
         spec = WorkerSpec.from_json(sys.stdin.buffer.read())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            defects: list[str] = []
+            runner.get_loop().set_exception_handler(lambda _, context: defects.append(_described(context)))
             runner.run(run(spec, say))
+        if defects:
+            sys.stderr.write("\n".join(defects))
+            return 1
     except (ValueError, TypeError) as error:
         say({"kind": "error", "message": str(error)})
         return 2
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _described(context: Mapping[str, Any]) -> str:
+    """An error that asyncio had nobody to raise to: the figures of such a run are not to be trusted."""
+    error = context.get("exception")
+    trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+    return f"{context.get('message')}\n{trace}"
 
 
 if __name__ == "__main__":

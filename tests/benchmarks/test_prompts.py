@@ -1,0 +1,130 @@
+"""Prompts: of the asked length, all different, and calibrated by what a server or a tokenizer counts."""
+
+from random import Random
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotuner.benchmarks.loadgen.calibrate import calibrate, growing, words_for
+from autotuner.benchmarks.loadgen.prompts import PromptText, Requests, draw, targets
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.benchmarks.loadgen.words import WORDS
+
+pytestmark = pytest.mark.anyio
+
+
+def spec(**more: object) -> WorkerSpec:
+    fields: dict[str, object] = {"url": "http://h:1", "model": "m", "concurrency": 1, "input": Lengths("fixed", 64)}
+    return WorkerSpec(**{**fields, "output": Lengths("fixed", 10), **more})  # type: ignore[arg-type]
+
+
+def body(request: object) -> dict[str, object]:
+    found: dict[str, object] = orjson.loads(request.payload.partition(b"\r\n\r\n")[2])  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("words", [1, 20, 48, 49, 50, 300])
+def test_texts_of_a_length_hold_the_same_words_in_another_order(words: int) -> None:
+    text = PromptText(Random(1))
+    made = [text.make(words).split() for _ in range(20)]
+    assert all(sorted(m) == sorted(made[0]) and len(m) == words for m in made)
+    if words >= 20:
+        assert len({tuple(m) for m in made}) == 20
+        assert len({tuple(m[:16]) for m in made}) == 20, "a prefix cache would have a first block to answer from"
+
+
+def test_words_are_unique_and_plain() -> None:
+    assert len(set(WORDS)) == len(WORDS) > 100
+    assert all(word.isascii() and word.isalpha() for word in WORDS)
+
+
+async def chat_like(words: int, prefix_words: int) -> int:
+    """A tokenizer in which words cost unlike amounts and a template adds some."""
+    return 11 + int(words * 1.7) + (4 + 2 * prefix_words if prefix_words else 0)
+
+
+@pytest.mark.parametrize("lengths", [Lengths("fixed", 64), Lengths("uniform", 20, 900), Lengths("normal", 300, 50)])
+@pytest.mark.parametrize("prefix", [0, 200])
+async def test_calibration_meets_lengths(lengths: Lengths, prefix: int) -> None:
+    asked = 0
+
+    async def count(words: int, prefix_words: int) -> int:
+        nonlocal asked
+        asked += 1
+        return await chat_like(words, prefix_words)
+
+    found = await calibrate(count, targets(lengths), prefix)
+    for target in [*targets(lengths), (targets(lengths)[0] + targets(lengths)[-1]) // 2]:
+        words = words_for(found.points, target + prefix)
+        assert await chat_like(words, found.prefix_words) == pytest.approx(target + prefix, abs=2)
+    if prefix:
+        added = await chat_like(8, found.prefix_words) - await chat_like(8, 0)
+        assert added == pytest.approx(prefix, abs=2)
+    assert asked <= 14, "probing costs the server time"
+
+
+async def test_a_server_that_tells_nothing_leaves_a_guess() -> None:
+    async def nothing(words: int, prefix_words: int) -> None:
+        return None
+
+    found = await calibrate(nothing, [64], 0)
+    assert found.points == ()
+    assert 30 <= words_for(found.points, 64) <= 64
+
+
+@given(st.lists(st.tuples(st.integers(1, 999), st.integers(1, 9999)), max_size=6), st.integers(1, 20_000))
+def test_words_are_always_at_least_one(points: list[tuple[int, int]], tokens: int) -> None:
+    assert words_for(growing(points), tokens) >= 1
+
+
+def test_lengths_are_drawn_as_asked() -> None:
+    rng = Random(1)
+    assert {draw(Lengths("fixed", 7), rng) for _ in range(9)} == {7}
+    assert {draw(Lengths("uniform", 3, 5), rng) for _ in range(200)} == {3, 4, 5}
+    normal = [draw(Lengths("normal", 100, 10), rng) for _ in range(2000)]
+    assert sum(normal) / 2000 == pytest.approx(100, abs=1)
+    assert min(draw(Lengths("normal", 1, 50), rng) for _ in range(200)) == 1
+
+
+def test_requests_say_what_was_asked() -> None:
+    maker = Requests(spec(extra_body={"temperature": 0}), Calibration(((8, 8), (64, 64))), "h:1")
+    request = maker.next()
+    assert request.payload.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: h:1\r\n")
+    found = body(request)
+    assert (found["max_tokens"], found["stream"], found["ignore_eos"], found["temperature"]) == (10, True, True, 0)
+    assert found["stream_options"] == {"include_usage": True}
+    assert len(found["messages"][0]["content"].split()) == 64  # type: ignore[index]
+    head, _, sent = request.payload.partition(b"\r\n\r\n")
+    assert int(head.rpartition(b": ")[2]) == len(sent)
+
+
+def test_lengths_are_the_same_for_every_window_but_prompts_are_not() -> None:
+    lengths = {"input": Lengths("uniform", 5, 90), "output": Lengths("uniform", 5, 90)}
+    one, two = (Requests(spec(salt=salt, **lengths), Calibration(), "h") for salt in ("a", "b"))
+    pairs = [(one.next(), two.next()) for _ in range(20)]
+    assert [(a.asked_input, a.asked_output) for a, _ in pairs] == [(b.asked_input, b.asked_output) for _, b in pairs]
+    assert all(a.payload != b.payload for a, b in pairs)
+
+
+def test_the_prefix_is_shared_and_first() -> None:
+    maker = Requests(spec(prefix_tokens=30), Calibration(((8, 8), (100, 100)), prefix_words=25), "h")
+    systems = {str(body(maker.next())["messages"][0]) for _ in range(5)}  # type: ignore[index]
+    assert len(systems) == 1
+    assert "system" in systems.pop()
+
+
+@pytest.mark.parametrize(("api", "key"), [("chat", "messages"), ("completions", "prompt")])
+def test_dataset_rows_are_sent_as_they_are(api: str, key: str) -> None:
+    rows = ({"prompt": 'say "hé"\n', "max_tokens": 3}, {"messages": [{"role": "user", "content": "yes"}]})
+    maker = Requests(spec(api=api, rows=rows, input=None, output=None), Calibration(), "h")
+    made = [body(maker.next()) for _ in range(3)]
+    assert {m["max_tokens"] for m in made} == {3, 256}
+    assert any('say "hé"\n' in str(orjson.loads(orjson.dumps(m[key]))) or "hé" in str(m[key]) for m in made)
+    assert maker.reused_rows == 2
+
+
+def test_a_header_cannot_smuggle_another() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        Requests(spec(headers={"A": "b\r\nC: d"}), Calibration(), "h")
