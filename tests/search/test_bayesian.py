@@ -51,13 +51,13 @@ def hill(number: int, configuration: Configuration) -> Trial:
 
 
 def tried_until_best(search: Search) -> int:
-    trials = explore(search, hill, 60)
+    trials = explore(search, hill, 40)
     best = (i for i, t in enumerate(trials, 1) if t.verdict and t.verdict.feasible and t.verdict.objectives == (306.0,))
-    return next(best, 60)
+    return next(best, 40)
 
 
 def test_it_needs_at_most_half_of_what_random_search_needs() -> None:
-    contexts = [context_of(grid(), seed=seed, trials=60) for seed in range(6)]
+    contexts = [context_of(grid(), seed=seed, trials=40) for seed in range(5)]
     learnt = sum(tried_until_best(bayesian(c)) for c in contexts)
     blind = sum(tried_until_best(RandomSearch(RandomSettings(), c)) for c in contexts)
     assert learnt * 2 <= blind, (learnt, blind)
