@@ -28,8 +28,10 @@ class Space(Noun):
         return None if any(g is None for g in grids) else prod(len(g) for g in grids if g is not None)
 
     def allows(self, configuration: Configuration) -> bool:
-        """Whether all constraints hold; one that names an unknown value counts as held."""
-        names = {**self.known, **{k: v for k, v in configuration.values.items() if v is not None}}
+        """Whether all constraints hold; one that names an unknown value counts as held. A parameter that is left to
+        the engine has the known default, or else is ``null``."""
+        set_or_unknown = {k: v for k, v in configuration.values.items() if v is not None or k not in self.known}
+        names = {**self.known, **set_or_unknown}
         return all(c.holds(names) is not False for c in self.constraints)
 
     def contains(self, configuration: Configuration) -> bool:

@@ -1,0 +1,134 @@
+"""The older task JSON becomes the same StudySpec, and nothing of it is dropped in silence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.loader import Loaded, parse_study
+from autotuner.study.render import render_study
+from autotuner.study.spec import EngineSpec
+
+TASK: dict[str, Any] = {
+    "task_name": "old",
+    "description": "words",
+    "deployment_mode": "docker",
+    "runtime_image_tag": "v1",
+    "model": {"id_or_path": "org/model", "namespace": "autotuner"},
+    "base_runtime": "sglang",
+    "parameters": {"tp_size": [1, 2], "mem_frac": {"type": "choice", "values": [0.7, 0.8]}, "none": []},
+    "optimization": {
+        "strategy": "grid_search", "objective": "minimize_ttft", "max_iterations": 4, "timeout_per_iteration": 600
+    },
+    "benchmark": {
+        "task": "text-to-text", "model_name": "served", "model_tokenizer": "org/model",
+        "traffic_scenarios": ["D(100,100)"], "num_concurrency": [1, 4],
+        "max_time_per_iteration": 10, "max_requests_per_iteration": 50, "additional_params": {"temperature": 0.0},
+    },
+    "slo": {
+        "ttft": {"threshold": 1.0, "weight": 2.0},
+        "latency": {"p90": {"threshold": 5.0, "weight": 2.0, "hard_fail": True, "fail_ratio": 0.2}},
+        "steepness": 0.2,
+    },
+}  # fmt: skip
+
+
+def load(**changes: Any) -> Loaded:
+    task = {k: v for k, v in {**TASK, **changes}.items() if v is not ...}
+    return parse_study(json.dumps(task, indent=1), source="t.json", folder=Path("/here"))
+
+
+def problem(**changes: Any) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load(**changes)
+    return str(caught.value).splitlines()
+
+
+def test_every_part_has_its_place() -> None:
+    loaded = load()
+    spec = loaded.spec
+    assert (spec.name, spec.model.path, spec.model.name) == ("old", "org/model", "served")
+    assert (spec.engine.kind, spec.deploy.kind, spec.deploy.settings) == ("sglang", "docker", {"image_tag": "v1"})
+    assert {p.name: p.domain.grid() for p in spec.parameters} == {"tp-size": (1, 2), "mem-fraction-static": (0.7, 0.8)}
+    assert [o.text for o in spec.objectives] == ["min mean ttft"]
+    assert (spec.search.kind, spec.search.trials, spec.search.trial_timeout_s) == ("grid", 5, 1200)
+    assert [level.text for level in spec.workload.levels] == ["concurrency=1", "concurrency=4"]
+    assert (spec.workload.duration_s, spec.workload.requests) == (600, 50), "genai-bench's time is minutes"
+    assert spec.workload.extra_body == {"temperature": 0.0}
+    assert spec.workload.tokenizer is None
+    assert [(s.text, s.hard, s.weight) for s in spec.slos] == [
+        ("mean ttft <= 1000ms", False, 1.0),
+        ("p90 e2e_latency <= 6000ms", True, 1.0),
+        ("p90 e2e_latency <= 5000ms", False, 1.0),
+    ]
+    assert [note.split(" ")[0] for note in loaded.notes] == [
+        "model.namespace", "parameters.none", "benchmark.model_tokenizer",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("minimize_latency", "min mean e2e_latency"),
+        ("maximize_throughput", "max output_throughput"),
+        ("minimize_tpot", "min mean tpot"),
+    ],
+)
+def test_objectives(name: str, text: str) -> None:
+    assert [o.text for o in load(optimization={"objective": name}).spec.objectives] == [text]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"optimisation": {}}, 'optimisation: unknown key; did you mean "optimization"?'),
+        ({"quant_config": {}},
+         "quant_config: not supported; write the engine's own flags under parameters, e.g. quantization"),
+        ({"deployment_mode": "dokcer"},
+         'deployment_mode = dokcer: unknown mode; did you mean "docker"?'),
+        ({"parameters": {"a": 4}}, "parameters.a = 4: must be a list of values; write [a, b]"),
+        ({"parameters": {"tp_size": [1], "tp-size": [2]}},
+         'parameters.tp-size: the same parameter as "tp_size"; remove one of the two'),
+        ({"optimization": {"strategy": "grid"}},
+         'optimization.strategy = grid: unknown value; known: bayesian, grid_search, random'),
+        ({"optimization": {"max_iterations": 0}},
+         "optimization.max_iterations = 0: must be a number above 0"),
+        ({"slo": {"latency": {"p95": {}}}}, "slo.latency.p95: unknown key; known: p50, p90, p99"),
+        ({"slo": {"ttft": {"treshold": 1}}}, 'slo.ttft.treshold: unknown key; did you mean "threshold"?'),
+        ({"base_runtime": ...}, "base_runtime: missing; this key is required, e.g. sglang"),
+    ],
+)  # fmt: skip
+def test_mistakes(changes: dict[str, Any], line: str) -> None:
+    found = problem(**changes)
+    assert any(f.split(" ", 1)[1] == line and f.startswith("t.json:") for f in found), found
+
+
+def test_lines_point_into_the_task() -> None:
+    [line] = problem(benchmark={**TASK["benchmark"], "num_concurrency": [1, 0]})
+    number = json.dumps({**TASK, "benchmark": {**TASK["benchmark"], "num_concurrency": [1, 0]}}, indent=1)
+    row = 1 + next(i for i, text in enumerate(number.splitlines()) if text.strip() == "0")
+    assert line == f"t.json:{row} workload.concurrency[1] = 0: must be greater than or equal to 1"
+
+
+def test_an_engine_that_is_not_installed_is_kept_for_the_registry_to_refuse() -> None:
+    def canonical_of(spec: EngineSpec) -> Any:
+        raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind"))
+
+    loaded = parse_study(TASK, source="t", folder=Path("/here"), canonical_of=canonical_of)
+    assert loaded.spec.engine.kind == "sglang"
+
+
+def test_an_ome_runtime_names_engine_and_settings() -> None:
+    spec = load(deployment_mode="ome", base_runtime="sglang-llama-small", clusterbasemodel_config={"preset": "p"}).spec
+    assert (spec.engine.kind, spec.deploy.kind) == ("sglang", "ome")
+    assert spec.deploy.settings == {
+        "runtime": "sglang-llama-small", "namespace": "autotuner", "image_tag": "v1",
+        "clusterbasemodel_config": {"preset": "p"},
+    }  # fmt: skip
+
+
+def test_a_task_can_be_rendered_as_a_study() -> None:
+    spec = load().spec
+    assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec
