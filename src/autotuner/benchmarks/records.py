@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -97,13 +97,24 @@ def write_records(path: Path, records: Records) -> None:
 def read_records(path: Path) -> Records:
     """Reads a file back. Raises ``OSError`` when there is none, ``ValueError`` when it is not one of ours."""
     with path.open("rb") as file:
-        table = read_parquet(file).read_all()
+        table = _table(file, path)
     meta = table.schema.metadata.get(_META)
     if meta is None or set(COLUMNS) - set(table.schema.names):
         raise ValueError(f"{path} holds no request records")
     found = orjson.loads(meta)
     columns = {name: list(table.column(name).to_pylist()) for name in COLUMNS}
     return Records(columns, RunInfo(**found["info"]), found["where"])
+
+
+def _table(file: BinaryIO, path: Path) -> Table:
+    try:
+        return read_parquet(file).read_all()
+    except Exception as error:  # the library's own kinds
+        raise ValueError(f"{path} holds no request records: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what the library does on a corrupt footer
+            raise
+        raise ValueError(f"{path} holds no request records: it is no whole Parquet file") from None
 
 
 def _array(values: Sequence[Any], kind: DataType) -> Array:

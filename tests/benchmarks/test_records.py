@@ -1,0 +1,58 @@
+"""Request records as a file: whole or absent, and read back as written."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotuner.benchmarks import records as module
+from autotuner.benchmarks.records import COLUMNS, Records, RunInfo, from_rows, read_records, write_records
+
+NS = st.integers(-(2**62), 2**62)
+ROW = st.fixed_dictionaries({
+    **dict.fromkeys(COLUMNS, NS),
+    "scheduled_ns": st.none() | NS,
+    "first_ns": st.none() | NS,
+    "gaps_ns": st.lists(NS, max_size=4),
+    "input_tokens": st.none() | NS,
+    "token_source": st.sampled_from(["usage", "chunks"]),
+    "complete": st.booleans(),
+    "ramp": st.booleans(),
+    "error": st.none() | st.sampled_from(["timeout"]),
+    "detail": st.text(st.characters(blacklist_categories=("Cs",)), max_size=5),
+})  # fmt: skip
+INFO = RunInfo(window_ns=5, begin_epoch_s=2.5, asked_rate=3.0, foreign_cpu_cores=0.1)
+
+
+@given(st.lists(ROW, max_size=4))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]) -> None:
+    path = tmp_path_factory.mktemp("records") / "r.parquet"
+    written = from_rows(rows, INFO, {"scenario": "D(1,1)"})
+    write_records(path, written)
+    assert read_records(path) == written
+    assert len(read_records(path)) == len(rows)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.parquet"
+    old = from_rows([], INFO, {"n": 1})
+    write_records(path, old)
+
+    def full(_: object, file: Path, **__: object) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_parquet", full)
+    with pytest.raises(OSError, match="No space"):
+        write_records(path, Records(old.columns, INFO, {"n": 2}))
+    assert read_records(path).where == {"n": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["r.parquet"]
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_records(tmp_path / "none.parquet")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(ValueError, match="records"):
+        read_records(tmp_path / "x.parquet")
