@@ -4,10 +4,11 @@ Short and long forms are brought to one by validators in front of the fields, so
 for the reader, for editors (JSON Schema) and for the parser.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from autotuner.study.constraint import Constraint
 from autotuner.study.metric import METRICS, Direction, Unit
@@ -363,12 +364,21 @@ def _slo(value: Any) -> Any:
 ListOf = BeforeValidator(_listed, json_schema_input_type=Any)
 
 
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("not a name; use letters, digits, dots, underscores and hyphens, at most 63")
+    return text
+
+
 class StudyFile(FileForm):
     """The whole file."""
 
-    name: str | None = Field(
+    name: Annotated[str, AfterValidator(_name)] | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        json_schema_extra={"pattern": _NAME.pattern},
         description="Identifies the study in the store; by default the file's name without its ending.",
     )
     model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or hub id, or {path, name}.")
