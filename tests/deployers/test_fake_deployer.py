@@ -42,6 +42,9 @@ class FakeCase(DeployerCase):
     def dies_later(self) -> LaunchPlan:
         return plan("dies_later")
 
+    async def provoke(self, endpoint: Endpoint) -> None:
+        """It dies by its behaviour."""
+
     async def kill(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint, FakeEndpoint)
         endpoint.kill()

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import httpx
 import psutil
 import pytest
 
@@ -71,7 +73,12 @@ class ProcessCase(DeployerCase):
         return fake_plan(0.5, never_ready=True, ignore_sigterm=True, child=True, daemon=True)
 
     def dies_later(self) -> LaunchPlan:
-        return fake_plan(exit_after=0.6, exit_code=3)
+        return fake_plan(exit_requests=1, exit_code=3)
+
+    async def provoke(self, endpoint: Endpoint) -> None:
+        async with httpx.AsyncClient(base_url=endpoint.url, trust_env=False) as client:
+            with suppress(httpx.HTTPError):
+                await client.post("/v1/completions", json={"max_tokens": 1})
 
     async def kill(self, endpoint: Endpoint) -> None:
         os.kill(int((await endpoint.identity()).id), signal.SIGKILL)

@@ -83,7 +83,11 @@ class DeployerCase(ABC):
 
     @abstractmethod
     def dies_later(self) -> LaunchPlan:
-        """Gets ready, and soon ends by itself with exit code 3."""
+        """Gets ready, and ends with exit code 3 once it is provoked."""
+
+    @abstractmethod
+    async def provoke(self, endpoint: Endpoint) -> None:
+        """Makes the server of :meth:`dies_later` end."""
 
     @abstractmethod
     async def kill(self, endpoint: Endpoint) -> None:
@@ -172,6 +176,7 @@ class DeployerConformance:
 
     async def test_died_explains_an_end_by_itself(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.dies_later(), recorder.context) as endpoint:
+            await case.provoke(endpoint)
             with anyio.fail_after(PATIENCE_S):
                 failure = await endpoint.died()
             assert failure.exit_code == 3
