@@ -7,30 +7,39 @@
 Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
 
+from autotuner.benchmarks.bench import bench as run_bench
+from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
+from autotuner.deployers.local_runner import LocalRunner
 from autotuner.report.html import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.seams import plugins
+from autotuner.seams.benchmark import Progress
 from autotuner.store import Store, StudyRecord
 from autotuner.store.paths import study_folder, trial_folder
-from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.study.errors import AutotunerError, CheckStatus, Problem, UsageError, did_you_mean
 from autotuner.study.loader import Loaded, parse_study
+from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.tuning.http import get_json
 from autotuner.tuning.owners import dead_owners
 from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
-from autotuner.tuning.session import run_session
+from autotuner.tuning.session import PreflightError, run_session
 from autotuner.tuning.starter import starter_text
 
 Study = StudySpec | Mapping[str, Any] | str | Path
@@ -202,6 +211,65 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise AutotunerError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def bench(
+    url: str,
+    *,
+    workload: Mapping[str, Any],
+    model: str | None = None,
+    api_key_env: str | None = None,
+    folder: Path | None = None,
+    on_window: Callable[[str], None] | None = None,
+) -> list[Measurement]:
+    """Measures a server that runs already; ``workload`` is that section of a study file.
+
+    ``model`` None asks the server for its first one. Request records go to ``folder``, or nowhere. The API key is
+    taken from the environment variable that ``api_key_env`` names.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(Problem(where="URL", value=url, why="must begin with http:// or https://"))
+    study = {"name": "bench", "model": "any", "engine": "llama_cpp", "workload": workload}
+    read = parse_study(
+        {**study, "objective": "max output_throughput"}, source="bench", folder=Path.cwd(), exists=Path.exists
+    ).spec.workload
+
+    async def work(records: Path) -> list[Measurement]:
+        settings = NativeSettings(api_key_env=api_key_env)
+        failed = [c for c in await NativeBenchmark(settings).preflight(read) if c.status is CheckStatus.FAIL]
+        if failed:
+            raise PreflightError(failed)
+        served = model or await _first_model(url, api_key_env)
+        said: set[str] = set()
+
+        def tell(scenario: Scenario, level: LoadLevel, _: Progress) -> None:
+            text = f"measuring {scenario.text} {level.text} ..."
+            if on_window is not None and text not in said:
+                said.add(text)
+                on_window(text)
+
+        return await run_bench(
+            url, served, read, client=LocalRunner(), folder=records, settings=settings, on_progress=tell
+        )
+
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return anyio.run(work, folder)
+    with TemporaryDirectory() as nowhere:
+        return [m.model_copy(update={"records": None}) for m in anyio.run(work, Path(nowhere))]
+
+
+async def _first_model(url: str, api_key_env: str | None) -> str:
+    headers = {"Authorization": f"Bearer {os.environ.get(api_key_env, '')}"} if api_key_env else {}
+    found = await get_json(url.rstrip("/").removesuffix("/v1") + "/v1/models", headers=headers)
+    models = found.get("data") if found else None
+    if not models:
+        raise UsageError(
+            Problem(
+                where="URL", value=url, why="no OpenAI-compatible server answers there", remedy="check it, or --model"
+            )
+        )
+    return str(models[0].get("id"))
 
 
 def schema() -> dict[str, Any]:

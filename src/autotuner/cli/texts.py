@@ -36,7 +36,7 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     left = f" ({stored} launches are stored already)" if stored else ""
     how = f"{plan.engine} by {plan.deploy}"
     about = duration_text(plan.estimated_s)
-    return f"{plan.study}: {how}: {tries}{proof}; {windows}about {about} at most{left}"
+    return f"{plan.study}: {how}: {tries}{proof}; {windows}about {about}{left}"
 
 
 def plan_text(plan: Plan) -> str:
@@ -75,7 +75,7 @@ def params_text(catalog: Sequence[CatalogEntry]) -> str:
     """The answer of ``autotuner params``."""
     table = _table("parameter", "values", "default", "meaning", "also written")
     for entry in catalog:
-        values = entry.type.kind
+        values: str = entry.type.kind
         if entry.type.choices:
             values = " | ".join(entry.type.choices)
         elif entry.type.low is not None or entry.type.high is not None:

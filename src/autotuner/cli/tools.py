@@ -42,18 +42,21 @@ def bench(
         from autotuner.cli.texts import bench_text
         from autotuner.study.errors import ExitCode
 
+        workload = {
+            "api": api.value,
+            "scenarios": scenario or ["D(128,64)"],
+            "concurrency": concurrency or ([] if rate else [1]),
+            "rates": rate or [],
+            "duration": duration,
+            "warmup": warmup,
+            "seed": seed,
+            **({"requests": requests} if requests else {}),
+            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
+        }
         measurements = autotuner_api.bench(
             url,
-            scenarios=scenario or ["D(128,64)"],
-            concurrency=concurrency or ([] if rate else [1]),
-            rates=rate or [],
-            duration=duration,
-            warmup=warmup,
-            requests=requests,
+            workload=workload,
             model=model,
-            api=api.value,
-            tokenizer=tokenizer,
-            seed=seed,
             api_key_env=api_key_env,
             folder=out_dir,
             on_window=None if json else say,

@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,8 +38,10 @@ def plain_data(data: Any) -> Any:
         return [plain_data(v) for v in data]
     if isinstance(data, float):
         return data if math.isfinite(data) else None
+    if isinstance(data, Enum):
+        return data.value
     if data is None or isinstance(data, bool | int | str):
-        return data.value if hasattr(data, "value") else data
+        return data
     return str(data)
 
 

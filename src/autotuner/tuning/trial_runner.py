@@ -154,7 +154,7 @@ class TrialRunner:
             taken.append(measured)
             foreign = measured.self_check.foreign_cpu_cores
             if foreign is None or foreign <= FOREIGN_CPU_CORES:
-                return measured
+                return await self._answered(endpoint, measured)
             if attempt + 1 < QUIET_ATTEMPTS:
                 text = f"other processes used {foreign:.2f} CPU cores during the window: measuring it again"
                 self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
@@ -162,7 +162,8 @@ class TrialRunner:
         busy = (
             f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {QUIET_ATTEMPTS} times tried"
         )
-        return quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
+        found = quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
+        return await self._answered(endpoint, found)
 
     async def _attempt(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
         where = {"scenario": scenario.text, "level": level.text}
@@ -189,17 +190,24 @@ class TrialRunner:
         if measured.failed:
             with anyio.move_on_after(DEATH_NEWS_S):
                 raise TrialFailedError(await endpoint.died())
-        if measured.requests == measured.failed:
-            kinds = ", ".join(f"{kind} x{count}" for kind, count in measured.errors.items()) or "none came back"
-            raise TrialFailedError(
-                Failure(
-                    cause=FailureCause.NOT_ANSWERING,
-                    message=f"the server runs, but no request succeeded ({kinds})",
-                    remedy="read the server's log; check the workload's lengths against the context size",
-                    log_tail=await endpoint.log_tail(),
-                )
-            )
         return measured
+
+    async def _answered(self, endpoint: Endpoint, measured: Measurement) -> Measurement:
+        """The measurement, unless no request succeeded in it: that is a failure, and on a busy machine the machine's."""
+        if measured.requests > measured.failed:
+            return measured
+        foreign = measured.self_check.foreign_cpu_cores or 0.0
+        kinds = ", ".join(f"{kind} x{count}" for kind, count in measured.errors.items())
+        what = f"no request succeeded ({kinds})" if kinds else f"no request ended within {measured.window_s:g} s"
+        remedy = "read the server's log; check the workload's lengths against the context size"
+        if foreign > FOREIGN_CPU_CORES and not kinds:
+            cause, message = FailureCause.ENVIRONMENT, f"{what}, while other processes used {foreign:.2f} CPU cores"
+            remedy = "end what else runs on this machine"
+        else:
+            cause, message = FailureCause.NOT_ANSWERING, f"the server runs, but {what}"
+            remedy = remedy if kinds else "raise workload.duration, or lower the load"
+        tail = await endpoint.log_tail()
+        raise TrialFailedError(Failure(cause=cause, message=message, remedy=remedy, log_tail=tail))
 
     def _scored(self, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
         spec = self._tools.spec
