@@ -115,6 +115,8 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 def test_is_found_as_a_plugin() -> None:
     made = plugins.deployer(PluginSpec.model_validate({"kind": "process", "ports": [30000, 30001]}))
     assert isinstance(made, ProcessDeployer)
+    with pytest.raises(UsageError, match="must be an IP address"):
+        plugins.deployer(PluginSpec.model_validate({"kind": "process", "host": "localhost"}))
     with pytest.raises(UsageError, match="ports must be"):
         plugins.deployer(PluginSpec.model_validate({"kind": "process", "ports": [2, 1]}))
 
@@ -267,12 +269,18 @@ async def test_an_exception_right_after_the_spawn(
             pytest.fail("there is no watch")
 
 
-async def test_preflight_names_what_is_missing(deployer: ProcessDeployer, tmp_path: Path) -> None:
+async def test_preflight_names_what_is_missing(tmp_path: Path) -> None:
     plan = fake_plan().model_copy(
         update={"needs_modules": ("no_such_module",), "needs_files": (str(tmp_path / "no.gguf"),)}
     )
-    failed = [c for c in await deployer.preflight([plan, plan]) if c.status is CheckStatus.FAIL]
-    assert [c.name for c in failed] == ["module", "model"]
+    first, last = free_range(1)
+    mine = ProcessDeployer(ProcessSettings(ports=(first, last), cpus=(0, 9999)))
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", first))
+        listener.listen()
+        failed = [c for c in await mine.preflight([plan, plan]) if c.status is CheckStatus.FAIL]
+    assert [c.name for c in failed] == ["module", "model", "cpus", "ports"]
     assert all(c.remedy for c in failed)
 
 

@@ -88,7 +88,7 @@ def test_the_default_is_llama_servers() -> None:
     assert params.n_parallel == -1, "the wheel's own default is one slot"
     assert params.reuse_port is False, "two servers must never share a port"
     for option in OPTIONS:
-        if option.default is not None and option.kind in {"int", "float", "bool"} and option.name != "perf":
+        if option.default is not None and option.kind in {"int", "float", "bool"}:
             value = read(params, option.target)
             expected = not option.default if option.target.startswith("!") else option.default
             assert value == pytest.approx(expected), option.name

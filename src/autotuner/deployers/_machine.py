@@ -39,11 +39,14 @@ def _cgroup(name: str) -> str:
         return ""
 
 
-def preflight(plans: Sequence[LaunchPlan], host: str, ports: tuple[int, int]) -> list[Check]:
+def preflight(
+    plans: Sequence[LaunchPlan], host: str, ports: tuple[int, int], cpus: Sequence[int] | None
+) -> list[Check]:
     """One check a program, module and file that the plans need, and one for the ports. Nothing is started."""
     checks = [_program(name) for name in dict.fromkeys(plan.command[0] for plan in plans)]
     checks += [_module(name) for name in dict.fromkeys(m for plan in plans for m in plan.needs_modules)]
     checks += [_file(name) for name in dict.fromkeys(f for plan in plans for f in plan.needs_files)]
+    checks += [_cpus(cpus)] if cpus else []
     return [*checks, _ports(host, ports)]
 
 
@@ -79,6 +82,15 @@ def _file(name: str) -> Check:
         remedy = f"make it readable: chmod +r {name}"
         return Check(name="model", status=CheckStatus.FAIL, detail=f"{name} is not readable", remedy=remedy)
     return Check(name="model", status=CheckStatus.OK, detail=name)
+
+
+def _cpus(cpus: Sequence[int]) -> Check:
+    allowed = os.sched_getaffinity(0)
+    missing = sorted(set(cpus) - allowed)
+    if not missing:
+        return Check(name="cpus", status=CheckStatus.OK, detail=f"{len(set(cpus))} of {len(allowed)}")
+    remedy = f"choose from {', '.join(map(str, sorted(allowed)))} in deploy.cpus"
+    return Check(name="cpus", status=CheckStatus.FAIL, detail=f"this process may not use {missing}", remedy=remedy)
 
 
 def _ports(host: str, ports: tuple[int, int]) -> Check:

@@ -7,10 +7,11 @@ once, not at a time-out; nothing is left on any path.
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from ipaddress import ip_address
 from typing import ClassVar, Self
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from autotuner.deployers import _failures, _log, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
@@ -35,7 +36,7 @@ class ProcessSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field(default="127.0.0.1", pattern=r"^[0-9a-fA-F.:]+$")
+    host: str = "127.0.0.1"
     """Address to listen on, as numbers."""
     ports: tuple[int, int] = (24000, 24999)
     """First and last port to use."""
@@ -45,6 +46,14 @@ class ProcessSettings(BaseModel):
     """Longest time from launch to ready; unset: the engine's."""
     cpus: tuple[int, ...] | None = Field(default=None, min_length=1)
     """CPUs that the server may use; unset: all that this process may use."""
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            return str(ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address, such as 127.0.0.1") from None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -160,8 +169,9 @@ class ProcessDeployer(Deployer):
                 raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """Programs, modules, files and ports; nothing is started."""
-        return await anyio.to_thread.run_sync(preflight, list(plans), self.settings.host, self.settings.ports)
+        """Programs, modules, files, CPUs and ports; nothing is started."""
+        settings = self.settings
+        return await anyio.to_thread.run_sync(preflight, list(plans), settings.host, settings.ports, settings.cpus)
 
     async def hardware(self) -> Hardware:
         """CPUs and memory that this process may use."""

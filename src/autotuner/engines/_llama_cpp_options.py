@@ -130,7 +130,7 @@ def _placement() -> tuple[Option, ...]:
         Option("fit", "choice", "fit_params", "adjust unset arguments to the memory", "on", choices=("on", "off")),
         Option("fit-ctx", "int", "fit_params_min_ctx", "smallest context that fit may choose", 4096,
                aliases=("fitc",), low=0),
-        Option("perf", "bool", "!no_perf", "internal timings of the library", False, off=("no-perf",)),
+        Option("perf", "bool", "!no_perf", "internal timings of the library", off=("no-perf",)),
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _service() -> tuple[Option, ...]:
         ("check-tensors", "check_tensors", "look for invalid weights while loading", ()),
         ("offline", "offline", "never use the network", ()),
         ("ignore-eos", "sampling.ignore_eos", "go on past the end token", ()),
-        ("special", "special", "write control tokens out", ("no-special",)),
+        ("special", "special", "write control tokens out", ()),
     )
     return (
         *(Option(n, k, t, m, aliases=a, tunable=False) for n, k, t, m, a in rows),  # type: ignore[arg-type]
