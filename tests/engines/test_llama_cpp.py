@@ -85,6 +85,13 @@ def test_what_works_is_let_through(engine: LlamaCpp, values: dict[str, Value]) -
     assert engine.check(values, HARDWARE) == []
 
 
+@pytest.mark.parametrize("server", ["xllamacpp", "llama-server"])
+def test_secrets_stay_off_the_command_line(server: str) -> None:
+    (problem,) = LlamaCpp(LlamaCppSettings(server=server)).check({"api_key": "s3cret"}, HARDWARE)
+    assert "s3cret" not in str(problem)
+    assert "LLAMA_API_KEY" in problem.remedy
+
+
 def test_a_real_binary_may_know_more_options() -> None:
     engine = LlamaCpp(LlamaCppSettings(server="llama-server"))
     assert engine.check({"some-new-option": 1}, HARDWARE) == []

@@ -30,6 +30,11 @@ _RESERVED = {
     "host": "it is given by the deployer",
     "port": "it is given by the deployer",
 }
+_SECRET = {
+    "api-key": "export LLAMA_API_KEY before the run",
+    "hf-token": "export HF_TOKEN before the run",
+}
+"""Everyone on the machine can read a command line."""
 
 
 class LlamaCppSettings(BaseModel):
@@ -118,6 +123,8 @@ class LlamaCpp(Engine):
         for name, value in self._named(values).items():
             entry = _KNOWN.get(name)
             problem = self._unknown(name, value) if entry is None else type_problem(entry, value)
+            if name in _SECRET:
+                problem = Problem(where=name, why="is a secret, and no place for it is here", remedy=_SECRET[name])
             if name in _RESERVED:
                 problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
             problems += [problem] if problem else []
