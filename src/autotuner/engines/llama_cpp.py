@@ -124,7 +124,8 @@ class LlamaCpp(Engine):
             entry = _KNOWN.get(name)
             problem = self._unknown(name, value) if entry is None else type_problem(entry, value)
             if name in _SECRET:
-                problem = Problem(where=name, why="is a secret, and no place for it is here", remedy=_SECRET[name])
+                remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server needs none"
+                problem = Problem(where=name, why="is a secret, and a command line is public", remedy=remedy)
             if name in _RESERVED:
                 problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
             problems += [problem] if problem else []
