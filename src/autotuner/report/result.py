@@ -38,7 +38,9 @@ class StudyResult(Noun):
     nearest: Trial | None = None
     """Where nothing is feasible: the trial that missed the bounds by the least."""
     gain: Gain | None = None
-    """Of ``best`` over the default, from the interleaved repeats; None without these."""
+    """Of ``best`` over the default in the first objective, from the interleaved repeats; None without these."""
+    gains: tuple[Gain | None, ...] = ()
+    """The same for each objective, in order."""
     as_good: bool = False
     """The default is as good: it won, or the repeats do not show that ``best`` is better."""
     front: tuple[int, ...] = ()
@@ -68,8 +70,8 @@ def study_result(
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]
     default = next((t for t in first_class if t.role is TrialRole.DEFAULT), None)
     best = confirmation.candidate(ordered, spec.objectives)
-    gain = _gain(spec.objectives[0], default, best, ordered)
-    as_good = best is not None and default is not None and _as_good(best, default, gain)
+    gains = tuple(_gain(o, i, default, best, ordered) for i, o in enumerate(spec.objectives))
+    as_good = best is not None and default is not None and _as_good(best, default, gains)
     winner = default if as_good else best
     noise = _noise(spec.objectives[0], ordered)
     several = len(spec.objectives) > 1
@@ -82,7 +84,8 @@ def study_result(
         best=best,
         winner=winner,
         nearest=_nearest(first_class, spec.objectives) if best is None else None,
-        gain=gain,
+        gain=gains[0],
+        gains=gains,
         as_good=as_good,
         front=tuple(t.number for t in scoring.pareto(first_class, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(first_class, spec.objectives, noise)) if best else (),
@@ -104,18 +107,21 @@ def repeat_values(trial: Trial, trials: Sequence[Trial], index: int = 0) -> list
     return [v for v in found if v is not None and math.isfinite(v) and v > 0]
 
 
-def _gain(objective: Objective, default: Trial | None, best: Trial | None, trials: Sequence[Trial]) -> Gain | None:
+def _gain(
+    objective: Objective, index: int, default: Trial | None, best: Trial | None, trials: Sequence[Trial]
+) -> Gain | None:
     if default is None or best is None or best.number == default.number:
         return None
-    ours, theirs = repeat_values(best, trials), repeat_values(default, trials)
+    ours, theirs = repeat_values(best, trials, index), repeat_values(default, trials, index)
     return scoring.gain(theirs, ours, objective.direction, seed=0) if ours and theirs else None
 
 
-def _as_good(best: Trial, default: Trial, gain: Gain | None) -> bool:
+def _as_good(best: Trial, default: Trial, gains: Sequence[Gain | None]) -> bool:
+    """With several objectives one that is shown to be better is enough: the winner is a choice on the front."""
     if best.number == default.number:
         return True
     feasible = default.verdict is not None and default.verdict.feasible
-    return feasible and gain is not None and gain.repeats > 1 and gain.as_good
+    return feasible and all(gain is not None and gain.repeats > 1 and gain.as_good for gain in gains)
 
 
 def _noise(objective: Objective, trials: Sequence[Trial]) -> float:

@@ -6,7 +6,9 @@ from pathlib import Path
 from autotuner.report.exports import command_line
 from autotuner.report.numbers import percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.scoring import Gain
 from autotuner.study.configuration import Configuration
+from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective, metric_text
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
@@ -66,7 +68,6 @@ def failures_text(trials: Sequence[Trial]) -> list[str]:
 
 def _headline(result: StudyResult, objective: Objective) -> str:
     best, gain = result.best, result.gain
-    what = metric_text(objective.metric, objective.statistic).replace("_", " ")
     if best is None or result.winner is None:
         return ""
     if best.role is TrialRole.DEFAULT:
@@ -74,15 +75,35 @@ def _headline(result: StudyResult, objective: Objective) -> str:
         return f"the default is as good: none of {tried} other configurations was better"
     if gain is None or gain.repeats < 2:
         value = with_unit(objective.metric, objective_value(best))
+        what = _metric(objective)
         return f"best: trial {best.number}, {best.configuration.text}: {value} {what}; {_unproven(result)}"
-    interval = f"95 % interval {percent(gain.low)} to {percent(gain.high)}, {gain.repeats} interleaved repeats"
-    change = f"{percent(gain.relative)} {what}"
-    if objective.direction.value == "min":
-        change = f"{percent(-gain.relative)} {what}"
-        interval = f"95 % interval {percent(-gain.high)} to {percent(-gain.low)}, {gain.repeats} interleaved repeats"
+    change, interval = gains_text(result)
     if result.as_good:
         return f"the default is as good: trial {best.number} ({best.configuration.text}) gives {change} ({interval})"
     return f"winner: {change} over the default ({interval}): trial {best.number}, {best.configuration.text}"
+
+
+def gains_text(result: StudyResult) -> tuple[str, str]:
+    """Change of every objective over the default, and the intervals with the repeats; signs as the metric moves."""
+    changes, intervals = [], []
+    for objective, gain in zip(result.spec.objectives, result.gains, strict=False):
+        if gain is not None and gain.repeats > 1:
+            change, low, high = signed(objective, gain)
+            changes.append(f"{percent(change)} {_metric(objective)}")
+            intervals.append(f"{percent(low)} to {percent(high)}")
+    intervals_text = f"95 % interval{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
+    return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
+
+
+def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
+    """Change, low and high as the metric itself moved: a gain of 10 % less latency is -0.1."""
+    if objective.direction is Direction.MIN:
+        return -gain.relative, -gain.high, -gain.low
+    return gain.relative, gain.low, gain.high
+
+
+def _metric(objective: Objective) -> str:
+    return metric_text(objective.metric, objective.statistic).replace("_", " ")
 
 
 def _unproven(result: StudyResult) -> str:
@@ -96,10 +117,14 @@ def _unproven(result: StudyResult) -> str:
 def _nothing_feasible(result: StudyResult) -> str:
     nearest = result.nearest
     if nearest is None or nearest.verdict is None:
-        return "no configuration could be measured"
+        pending = result.state in ("new", "running") or not result.trials
+        return "nothing has been measured yet" if pending else "no configuration could be measured"
     missed = [v for v in nearest.verdict.violations if v.hard]
     how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
     what = f"trial {nearest.number}, {nearest.configuration.text}"
+    if nearest.verdict.feasible:
+        why = "met the SLOs once, but its repeats did not" if nearest.verdict.rankable else nearest.verdict.reasons[0]
+        return f"no configuration is proven to meet the SLOs; nearest: {what}: {why}"
     return f"no configuration met the SLOs; nearest: {what}: {how or 'not measured at every level'}"
 
 
