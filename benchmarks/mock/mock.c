@@ -87,8 +87,7 @@ static void close_conn(int fd) {
 
 static int say(int fd, const char *text, size_t n) { return send(fd, text, n, MSG_NOSIGNAL) == (ssize_t)n; }
 
-static int event(int fd, char *out, const char *json) {
-    (void)fd;
+static int event(char *out, const char *json) {
     size_t n = strlen(json) + 8;
     return sprintf(out, "%zx\r\ndata: %s\n\n\r\n", n, json);
 }
@@ -97,20 +96,25 @@ static const char *ID = "\"id\":\"chatcmpl-0123456789abcdef\",\"created\":179000
 
 static void token(int fd) {
     Conn *c = &conns[fd];
-    char json[512], out[2048];
+    char json[512], out[2560];
     int n = 0, is_last = c->sent + 1 == c->tokens;
+    if (c->chat && !c->sent) { /* a chunk with the role alone goes just before the first token, as vLLM's does */
+        sprintf(json, "{%s,\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+                "\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]}", ID);
+        n = event(out, json);
+    }
     if (c->chat)
         sprintf(json, "{%s,\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},"
                 "\"logprobs\":null,\"finish_reason\":%s}]}", ID, is_last ? "\"length\"" : "null");
     else
         sprintf(json, "{%s,\"object\":\"text_completion\",\"choices\":[{\"index\":0,\"text\":\" word\",\"logprobs\":null,"
                 "\"finish_reason\":%s}]}", ID, is_last ? "\"length\"" : "null");
-    n = event(fd, out, json);
+    n += event(out + n, json);
     if (is_last) {
         sprintf(json, "{%s,\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":%ld,"
                 "\"completion_tokens\":%d,\"total_tokens\":%ld}}", ID, c->prompt, c->tokens, c->prompt + c->tokens);
-        n += event(fd, out + n, json);
-        n += event(fd, out + n, "[DONE]");
+        n += event(out + n, json);
+        n += event(out + n, "[DONE]");
         n += sprintf(out + n, "0\r\n\r\n");
     }
     int64_t at = now_ns();
@@ -167,12 +171,6 @@ static void request(int fd, const char *head, const char *body) {
     c->received = at;
     c->due = at + ttft_ns;
     int n = sprintf(out, "%s", START);
-    if (c->chat) {
-        char json[512];
-        sprintf(json, "{%s,\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
-                "\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]}", ID);
-        n += event(fd, out + n, json);
-    }
     if (!say(fd, out, n)) { close_conn(fd); return; }
     push(fd);
 }

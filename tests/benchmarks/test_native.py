@@ -19,7 +19,7 @@ from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.benchmarks.records import read_records
 from autotuner.benchmarks.summary import summarise
 from autotuner.seams.benchmark import Benchmark
-from autotuner.study.errors import CheckStatus
+from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO
@@ -301,7 +301,7 @@ async def test_a_secret_header_reaches_the_server_and_nothing_else(
     behaviour = Behaviour(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
     async with mock_openai(behaviour) as server:
         benchmark = NativeBenchmark(NativeSettings(api_key_env="MY_KEY"))
-        window = make_window(tmp_path, FOUR, headers={"X-Other": "another-secret"})
+        window = make_window(tmp_path, FOUR, headers={"X-Long": "y" * 110, "X-Other": "another-secret"})
         seen = await benchmark.measure(UrlEndpoint(server.url, client=runner), window)
         assert server.log[0].headers["authorization"] == "Bearer sk-very-secret-1234"
         assert server.log[0].headers["x-other"] == "another-secret"
@@ -316,9 +316,12 @@ async def test_a_secret_header_reaches_the_server_and_nothing_else(
 
 async def test_a_missing_key_is_found_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
-    checks = await NativeBenchmark(NativeSettings(api_key_env="MY_KEY")).preflight(make_window(tmp_path, FOUR).workload)
+    benchmark, window = NativeBenchmark(NativeSettings(api_key_env="MY_KEY")), make_window(tmp_path, FOUR)
+    checks = await benchmark.preflight(window.workload)
     assert [c.status for c in checks] == [CheckStatus.FAIL]
     assert "MY_KEY" in checks[0].remedy
+    with pytest.raises(UsageError, match="MY_KEY"):
+        await benchmark.measure(UrlEndpoint("http://127.0.0.1:1"), window)
 
 
 async def test_a_worker_that_dies_is_a_failed_benchmark(tmp_path: Path) -> None:

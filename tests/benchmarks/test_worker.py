@@ -1,6 +1,8 @@
 """The worker as a process: quick to start, strict about its spec, and silent about secrets."""
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.testing.mock_openai import mock_openai
 
 MODULE = "autotuner.benchmarks.loadgen.worker"
 
@@ -60,3 +63,34 @@ def test_a_spec_survives_the_pipe(spec: WorkerSpec) -> None:
 
 def test_a_spec_does_not_print_its_headers() -> None:
     assert "sk-secret" not in repr(WorkerSpec(url="u", model="m", headers={"Authorization": "sk-secret"}))
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_nobody_listens_to_ends() -> None:
+    lengths = Lengths("fixed", 4)
+    async with mock_openai() as server:
+        spec = WorkerSpec(
+            url=server.url, model="m", concurrency=1, warmup_s=0.0, duration_s=600.0, input=lengths, output=lengths
+        )
+        read, write = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=write
+        )
+        os.close(write)
+        try:
+            await _give(process, spec.to_json())
+            said = await asyncio.to_thread(os.read, read, 65536)
+            assert json.loads(said.splitlines()[0])["state"] == "begin"
+            os.close(read)
+            assert await asyncio.wait_for(process.wait(), 60) == 1
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _give(process: asyncio.subprocess.Process, spec: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(spec)
+    await process.stdin.drain()
+    process.stdin.close()

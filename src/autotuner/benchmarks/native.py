@@ -16,7 +16,7 @@ from autotuner.benchmarks.records import RunInfo, from_rows, write_records
 from autotuner.benchmarks.summary import Asked, Limits, summarise
 from autotuner.seams.benchmark import Benchmark, Progress, Window
 from autotuner.seams.deployer import CommandRunner, Endpoint
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Noun
@@ -53,10 +53,7 @@ class NativeBenchmark(Benchmark):
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
-        headers = dict(window.headers or {})
-        if self._settings.api_key_env:
-            headers.setdefault("Authorization", f"Bearer {os.environ.get(self._settings.api_key_env, '')}")
-        spec = await run_sync(self._spec, endpoint.url, endpoint.model, window, headers)
+        spec = await run_sync(self._spec, endpoint.url, endpoint.model, window, self._headers(window))
         known = self._calibration_key(endpoint.model, window)
         heard = await _listen(endpoint.client, spec, window, endpoint.pids)
         found = heard.result["calibration"]
@@ -73,6 +70,16 @@ class NativeBenchmark(Benchmark):
             detail = f"the environment variable {name} is not set"
             checks.append(Check(name="API key", status=CheckStatus.FAIL, detail=detail, remedy=remedy))
         return checks
+
+    def _headers(self, window: Window) -> dict[str, str]:
+        headers, name = dict(window.headers or {}), self._settings.api_key_env
+        if name:
+            key = os.environ.get(name)
+            if not key:
+                why = f"the environment variable {name} is not set"
+                raise UsageError(Problem(where="benchmark.api_key_env", value=name, why=why))
+            headers.setdefault("Authorization", f"Bearer {key}")
+        return headers
 
     def _spec(self, url: str, model: str, window: Window, headers: Mapping[str, str]) -> WorkerSpec:
         workload, scenario, level = window.workload, window.scenario, window.level
@@ -150,17 +157,16 @@ class _Heard:
 async def _listen(client: CommandRunner, spec: WorkerSpec, window: Window, pids: Pids) -> _Heard:
     """Runs the worker to its end."""
     heard, begin = _Heard(), _NOTHING
-    tokens_a_chunk = 1.0
     async with client.run(WORKER, spec.to_json(), labels=window.labels) as lines:
         async for line in lines:
-            said = orjson.loads(line)
+            said = orjson.loads(line) if line.strip() else {}
             match said.get("kind"):
                 case "window" if said["state"] == "begin":
                     begin = await run_sync(_sampled, pids())
                 case "window":
                     heard.foreign_cpu_cores = foreign_cores(begin, await run_sync(_sampled, pids()))
                 case "progress":
-                    window.on_progress(_progress(said, tokens_a_chunk))
+                    window.on_progress(_progress(said))
                 case "records":
                     heard.rows.extend(said["records"])
                 case "result":
@@ -179,14 +185,14 @@ def _sampled(pids: frozenset[int]) -> CpuSample | None:
     return sample(pids) if pids else None
 
 
-def _progress(said: Mapping[str, Any], tokens_a_chunk: float) -> Progress:
+def _progress(said: Mapping[str, Any]) -> Progress:
     elapsed = float(said["elapsed_s"])
     return Progress(
         elapsed_s=elapsed,
         total_s=float(said["total_s"]),
         completed=int(said["completed"]),
         failed=int(said["failed"]),
-        output_throughput=said["chunks"] * tokens_a_chunk / elapsed if elapsed > 0 else 0.0,
+        output_throughput=said["chunks"] / elapsed if elapsed > 0 else 0.0,
     )
 
 

@@ -73,7 +73,7 @@ class Request:
         """Names the first thing that went wrong."""
         if self.error is None:
             self.error = error
-            self.detail = detail[:200]
+            self.detail = detail
 
     def close(self, *, complete: bool) -> None:
         """The answer has ended: by its own end (``complete``) or because the connection did."""

@@ -103,6 +103,8 @@ class Connections:
         try:
             connection = await self.open()
         except (OSError, TimeoutError) as error:
+            if request.error is not None:
+                return  # timed out meanwhile
             request.end_ns = monotonic_ns()
             request.sent_ns = request.sent_ns or request.end_ns
             request.fail("connect", str(error) or type(error).__name__)
@@ -180,11 +182,11 @@ class Load:
         limit = monotonic_ns() + round(drain_s * 1e9)
         while monotonic_ns() < limit and any(not r.chunks or r.chunks[-1] < end_ns for r in self.flying):  # noqa: ASYNC110 - an event would cost in the innermost loop
             await asyncio.sleep(0.01)
-        now = monotonic_ns()
+        now, carriers = monotonic_ns(), self.connections.carrying()
         for request in list(self.flying):
             if not request.chunks or request.chunks[-1] < end_ns:
                 request.fail("timeout", "no sign of life after the window")
-            self._take_off(request, now)
+            self._take_off(request, now, carriers)
 
     async def close(self) -> None:
         """Ends everything."""
@@ -242,19 +244,21 @@ class Load:
         self._sweeping = True
         now = monotonic_ns()
         late = [r for r in self.flying if now - r.scheduled_ns > self._timeout_ns and _out(r, now, self._timeout_ns)]
+        carriers = self.connections.carrying() if late else {}
         for request in late:
             request.fail("timeout", f"no complete answer in {self._timeout_ns / 1e9:g} s")
-            self._take_off(request, now)
+            self._take_off(request, now, carriers)
             if self._closed_loop and not self._stopped:
                 self._launch(self._make())
         self._later(_SWEEP_S, self._sweep)
 
-    def _take_off(self, request: Request, now: int) -> None:
-        carrier = self.connections.carrying().get(request)
+    def _take_off(self, request: Request, now: int, carriers: dict[Request, Connection]) -> None:
+        carrier = carriers.get(request)
         if carrier is not None:
             carrier.take()
             self.connections.drop(carrier)
         request.end_ns = now
+        request.sent_ns = request.sent_ns or request.scheduled_ns
         self._count(request)
 
     def _later(self, delay_s: float, work: Callable[[], None]) -> None:

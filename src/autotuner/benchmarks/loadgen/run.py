@@ -22,6 +22,7 @@ _BATCH_CHUNKS = 100_000
 _PREBUILT_BYTES = 32_000_000
 _PREBUILT = 2_000
 _SPREAD_S = 1.0
+_DETAIL = 200
 
 
 class _Window:
@@ -58,7 +59,8 @@ class _Window:
             async with asyncio.timeout(self._spec.duration_s - (monotonic_ns() - self.begin_ns) / 1e9):
                 await self._full.wait()
         except TimeoutError:
-            self.end_ns = monotonic_ns()
+            pass
+        self.end_ns = self.end_ns or monotonic_ns()
         self.cpu_s = process_time() - cpu
         for task in (lag, progress):
             task.cancel()
@@ -71,6 +73,12 @@ class _Window:
     def _mark(self, state: str, now: int) -> None:
         self._say({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
 
+    def _tell(self, line: dict[str, Any]) -> None:
+        try:
+            self._say(line)
+        except BrokenPipeError:  # nobody listens any more: the window's end will say so again
+            self._full.set()
+
     async def _lag(self) -> None:
         while True:
             due = monotonic() + _LAG_TICK_S
@@ -78,9 +86,9 @@ class _Window:
             self.lags.append(monotonic() - due)
 
     async def _progress(self, chunks: int) -> None:
-        while True:
+        while not self._full.is_set():
             elapsed = (monotonic_ns() - self.begin_ns) / 1e9
-            self._say({
+            self._tell({
                 "kind": "progress", "elapsed_s": elapsed, "total_s": self._spec.duration_s,
                 "completed": self._seen - self._failed, "failed": self._failed, "chunks": self._chunks() - chunks,
             })  # fmt: skip
@@ -202,7 +210,7 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "complete": request.error is None and (request.done or request.finished),
         "ramp": request.ramp,
         "error": request.error,
-        "detail": detail,
+        "detail": detail[:_DETAIL],
     }
 
 

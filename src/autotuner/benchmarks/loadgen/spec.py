@@ -5,7 +5,7 @@ environment variable or a log line. ``repr`` leaves the headers out.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -64,7 +64,7 @@ class WorkerSpec:
 
     def to_json(self) -> bytes:
         """One line of JSON."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self)
 
     @classmethod
     def from_json(cls, text: bytes) -> "WorkerSpec":
