@@ -1,0 +1,300 @@
+"""What the trials say beyond the winner: what mattered, what failed, how winner and default differ, what to doubt.
+
+Pure functions of a :class:`StudyResult`. Each figure is simple enough to be checked by hand, and says when it rests on
+too little.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean, median
+
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.study.failure import Blame
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS, Direction
+from autotuner.study.noun import Value
+from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning import confirmation
+from autotuner.tuning.trial_runner import FOREIGN_CPU_CORES
+
+FEW_TRIALS = 12
+"""Below this many usable trials a share of variance is mostly luck."""
+MAX_GROUPS = 6
+"""A numeric parameter with more distinct values is put into this many groups of about equal size."""
+FIGURES: tuple[tuple[str, str | None], ...] = (
+    ("output_throughput", None),
+    ("request_throughput", None),
+    *((m, s) for m in ("ttft", "tpot", "e2e_latency") for s in ("p50", "p90", "p99")),
+    ("success_rate", None),
+)
+"""Metrics of the comparison, with their statistic."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much one parameter explains of the objective's spread."""
+
+    parameter: str
+    share: float | None
+    """Of the variance of the objective's logarithm, 0 to 1, adjusted for chance; None where it cannot be told."""
+    groups: int
+    trials: int
+    best: Value = None
+    """The value with the best geometric mean of the objective; meaningless where ``share`` is None or small."""
+    best_mean: float | None = None
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failed trials of one cause and message."""
+
+    cause: str
+    message: str
+    remedy: str
+    blame: Blame
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of default and candidate at one place; several values where there are repeats."""
+
+    metric: str
+    statistic: str | None
+    default: tuple[float, ...]
+    candidate: tuple[float, ...]
+
+    @property
+    def change(self) -> float | None:
+        """Relative change of the median run; None where one side is missing or the default's is 0."""
+        if not self.default or not self.candidate or median(self.default) == 0:
+            return None
+        return median(self.candidate) / median(self.default) - 1
+
+    @property
+    def effect(self) -> str:
+        """``better``, ``worse``, or ``""`` where the runs of both sides overlap or are too few to tell."""
+        if min(len(self.default), len(self.candidate)) < 3:
+            return ""
+        if min(self.candidate) > max(self.default):
+            rises = True
+        elif max(self.candidate) < min(self.default):
+            rises = False
+        else:
+            return ""
+        return "better" if rises is (METRICS[self.metric].better is Direction.MAX) else "worse"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Default against candidate at one scenario and load level."""
+
+    scenario: str
+    level: str
+    figures: tuple[Figure, ...]
+
+
+def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
+    """Finished feasible trials of the search with their objective (positive), in order."""
+    found = []
+    for trial in result.trials:
+        value = objective_value(trial)
+        if trial.role is TrialRole.SEARCH and confirmation.usable(trial) and value is not None and value > 0:
+            found.append((trial, value))
+    return found
+
+
+def importance(result: StudyResult) -> tuple[Importance, ...]:
+    """Every parameter, the one that explains most first; those that cannot be told last."""
+    points = usable_trials(result)
+    found = [_importance(result, p.name, points) for p in result.spec.parameters]
+    return tuple(sorted(found, key=lambda i: -1.0 if i.share is None else i.share, reverse=True))
+
+
+def failure_groups(trials: Sequence[Trial]) -> tuple[FailureGroup, ...]:
+    """Failures by cause and message, the most frequent first; voided trials too, since they cost time."""
+    failed = [(t.failure, t) for t in trials if t.failure is not None]
+    failed.sort(key=lambda pair: (pair[0].cause.value, pair[0].message, pair[1].number))
+    groups = []
+    for _, members in groupby(failed, key=lambda pair: (pair[0].cause, pair[0].message)):
+        pairs = list(members)
+        first = pairs[0][0]
+        trials_of = tuple(t for _, t in pairs)
+        groups.append(FailureGroup(first.cause.value, first.message, first.remedy, first.blame, trials_of))
+    return tuple(sorted(groups, key=lambda g: (-len(g.trials), g.trials[0].number)))
+
+
+def compared(result: StudyResult) -> Trial | None:
+    """The trial that stands against the default: the best, or the nearest where nothing is feasible."""
+    other = result.best or result.nearest
+    if other is None or (result.default is not None and other.number == result.default.number):
+        return None
+    return other
+
+
+def comparison(result: StudyResult) -> tuple[Comparison, ...]:
+    """Default and :func:`compared` at every scenario and level, from their repeats where there are any."""
+    ours, theirs = _runs(compared(result), result), _runs(result.default, result)
+    places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*theirs, *ours) for m in t.measurements))
+    found = []
+    for place in places:
+        default, candidate = _at(theirs, place), _at(ours, place)
+        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s)) for m, s in FIGURES]
+        found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
+    return tuple(found)
+
+
+def caveats(result: StudyResult) -> tuple[str, ...]:
+    """What a careful reader should doubt, worst first; a sentence each."""
+    return (*_about_the_proof(result), *_about_the_figures(result))
+
+
+def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, float]]) -> Importance:
+    pairs = [(t.configuration.values.get(name), math.log(v)) for t, v in points]
+    groups = value_groups([v for v, _ in pairs])
+    members = [[y for i, (_, y) in enumerate(pairs) if groups[i] == g] for g in dict.fromkeys(groups)]
+    sign = 1 if result.spec.objectives[0].direction is Direction.MAX else -1
+    by_value: dict[tuple[str, Value], list[float]] = {}
+    for value, y in pairs:
+        by_value.setdefault((type(value).__name__, value), []).append(y)
+    best = max(by_value.items(), key=lambda item: sign * fmean(item[1]), default=None)
+    return Importance(
+        parameter=name,
+        share=explained(members),
+        groups=len(members),
+        trials=len(pairs),
+        best=best[0][1] if best else None,
+        best_mean=math.exp(fmean(best[1])) if best else None,
+    )
+
+
+def explained(groups: Sequence[Sequence[float]]) -> float | None:
+    """Share of the variance that the groups' means explain, adjusted for the number of groups (epsilon squared).
+
+    Without the adjustment, as many groups as values explain everything. 0 is the most that chance would give; None
+    where it cannot be told: one group, no spread, or not a single group with two values.
+    """
+    values = [v for g in groups for v in g]
+    spare = len(values) - len(groups)
+    if len(groups) < 2 or spare < 1:
+        return None
+    total = _squares(values)
+    if total <= 0:
+        return None
+    within = math.fsum(_squares(g) for g in groups)
+    between = total - within
+    return min(1.0, max(0.0, (between - (len(groups) - 1) * within / spare) / total))
+
+
+def value_groups(values: Sequence[Value]) -> list[object]:
+    """For each value the group it belongs to: itself, or its quantile among many distinct numbers."""
+    numbers = sorted({v for v in values if isinstance(v, int | float) and not isinstance(v, bool)})
+    if len(numbers) <= MAX_GROUPS:
+        return [(type(v).__name__, v) for v in values]
+    ranked = sorted(v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
+    edges = [ranked[len(ranked) * i // MAX_GROUPS] for i in range(1, MAX_GROUPS)]
+    return [
+        sum(v >= e for e in edges) if isinstance(v, int | float) and not isinstance(v, bool) else (type(v).__name__, v)
+        for v in values
+    ]
+
+
+def _squares(values: Sequence[float]) -> float:
+    mean = fmean(values)
+    return math.fsum((v - mean) ** 2 for v in values)
+
+
+def _runs(trial: Trial | None, result: StudyResult) -> list[Trial]:
+    if trial is None:
+        return []
+    return [t for t in confirmation.repeats_of(trial, result.trials) if t.measurements] or [trial]
+
+
+def _at(trials: Sequence[Trial], place: tuple[str, str]) -> list[Measurement]:
+    return [m for t in trials for m in t.measurements if (m.scenario, m.level.text) == place]
+
+
+def _values(measurements: Sequence[Measurement], metric: str, statistic: str | None) -> tuple[float, ...]:
+    found = (m.value(metric, statistic) for m in measurements)
+    return tuple(v for v in found if v is not None and math.isfinite(v))
+
+
+def _about_the_proof(result: StudyResult) -> Iterator[str]:
+    if result.state in ("running", "new"):
+        yield "The study is not finished: everything here may still change."
+    if result.best is None:
+        return
+    if result.default is None:
+        yield "The default was not measured, so no gain can be given."
+    elif result.default.verdict is not None and not result.default.verdict.feasible:
+        yield "The default itself misses an SLO: the gain compares with a configuration that may not be used."
+    if result.best.role is not TrialRole.DEFAULT:
+        if result.repeats == 0:
+            yield (
+                "The winner was not measured again: its value was picked as the best of many and is biased upwards."
+                if result.spec.objectives[0].direction is Direction.MAX
+                else "The winner was not measured again: its value was picked as the best of many and is biased."
+            )
+        elif result.repeats < 3:
+            many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
+            yield f"Only {many} of winner and default: the interval rests on very little."
+    others = [n for n in result.tied if n != result.best.number]
+    if others and not result.as_good:
+        yield f"The best and {trials_text(others)} differ by no more than the noise of one measurement."
+
+
+def _about_the_figures(result: StudyResult) -> Iterator[str]:
+    measured = [(t, m) for t in result.trials for m in t.measurements]
+    checks: tuple[tuple[str, list[int]], ...] = (
+        (
+            "the load generator could not keep up, so the server may be faster than shown (these are not ranked)",
+            _numbers(t for t, m in measured if m.self_check.client_limited),
+        ),
+        (
+            f"other processes used more than {FOREIGN_CPU_CORES:g} CPU cores during a window",
+            _numbers(t for t, m in measured if (m.self_check.foreign_cpu_cores or 0) > FOREIGN_CPU_CORES),
+        ),
+        ("the load was not steady during a window", _numbers(t for t, m in measured if not m.steady)),
+        (
+            "the server reported no usage, so tokens were counted by a tokenizer",
+            _numbers(t for t, m in measured if m.token_source == "tokenizer"),  # noqa: S105 - not a secret
+        ),
+        (
+            "the server reported no usage, so chunks were counted as tokens: throughput and tpot may be off",
+            _numbers(t for t, m in measured if m.token_source == "chunks"),  # noqa: S105 - not a secret
+        ),
+        ("some requests failed", _numbers(t for t, m in measured if m.failed)),
+    )
+    for what, numbers in checks:
+        if numbers:
+            yield f"In {trials_text(numbers)} {what}."
+    for text, numbers in _warnings(measured):
+        yield f"In {trials_text(numbers)}: {text}."
+    count = len(usable_trials(result))
+    if 0 < count < FEW_TRIALS and result.spec.parameters:
+        yield f"Importance rests on only {count} trial{'s' if count > 1 else ''}: take it as a hint."
+
+
+def _warnings(measured: Sequence[tuple[Trial, Measurement]]) -> list[tuple[str, list[int]]]:
+    """The measurements' own warnings, at most five kinds."""
+    found: dict[str, list[Trial]] = {}
+    for trial, measurement in measured:
+        for text in measurement.warnings:
+            found.setdefault(text.rstrip("."), []).append(trial)
+    return [(text, _numbers(trials)) for text, trials in list(found.items())[:5]]
+
+
+def _numbers(trials: Iterator[Trial] | Sequence[Trial]) -> list[int]:
+    return list(dict.fromkeys(t.number for t in trials))
+
+
+def trials_text(numbers: Sequence[int]) -> str:
+    """``trial 3``, ``trials 3, 4 and 7``, ``trials 1, 2, 3, 4, 5, 6 and 9 more``."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    shown = numbers if len(numbers) <= 7 else numbers[:6]
+    last = f"{shown[-1]}" if len(shown) == len(numbers) else f"{len(numbers) - len(shown)} more"
+    before = shown[:-1] if len(shown) == len(numbers) else shown
+    return f"trials {', '.join(map(str, before))} and {last}"
