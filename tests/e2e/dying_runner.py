@@ -1,6 +1,6 @@
 """Runs a study file and kills itself with SIGKILL at a chosen point: ``dying_runner.py FILE POINT TRIAL``.
 
-POINT is a phase (entered by that trial), ``storing`` (right before that trial is committed) or ``stored`` (right after).
+POINT is a phase (entered by that trial), ``storing`` (right before it is committed) or ``stored`` (right after).
 """
 
 import os

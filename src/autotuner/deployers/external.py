@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar
 
@@ -54,12 +54,16 @@ class ExternalEndpoint(Endpoint):
         self.argv: tuple[str, ...] = ()
         self.client: CommandRunner = LocalRunner()
 
-    def http(self) -> httpx.AsyncClient:
-        """A client with the credentials."""
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The API key, from its environment variable."""
         name = self._settings.api_key_env
         key = os.environ.get(name) if name else None
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return http_client(self.url, timeout_s=_TIMEOUT_S, headers=headers)
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def http(self) -> httpx.AsyncClient:
+        """A client with the credentials."""
+        return http_client(self.url, timeout_s=_TIMEOUT_S, headers=self.headers)
 
     async def identity(self) -> Identity:
         """What the server tells of itself: the models it serves and when it says they were made; a digest of that."""

@@ -119,17 +119,21 @@ class LlamaCpp(Engine):
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
         """Types, ranges and choices of the options; then what the server would refuse together."""
-        problems: list[Problem] = []
-        for name, value in self._named(values).items():
-            entry = _KNOWN.get(name)
-            problem = self._unknown(name, value) if entry is None else type_problem(entry, value)
-            if name in _SECRET:
-                remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server needs none"
-                problem = Problem(where=name, why="is a secret, and a command line is public", remedy=remedy)
-            if name in _RESERVED:
-                problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
-            problems += [problem] if problem else []
-        return problems or list(self._relations(self._named(values), hardware))
+        named = self._named(values)
+        problems = [problem for name, value in named.items() for problem in self.check_value(name, value)]
+        return problems or list(self._relations(named, hardware))
+
+    def check_value(self, name: str, value: Value) -> list[Problem]:
+        """An option that the server has and the user may set, with a value of its type and range."""
+        name = self.canonical(name)
+        entry = _KNOWN.get(name)
+        problem = self._unknown(name, value) if entry is None else type_problem(entry, value)
+        if name in _SECRET:
+            remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server needs none"
+            problem = Problem(where=name, why="is a secret, and a command line is public", remedy=remedy)
+        if name in _RESERVED:
+            problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
+        return [problem] if problem else []
 
     def _unknown(self, name: str, value: Value) -> Problem | None:
         if name in _OFF:

@@ -1,7 +1,7 @@
 """Where a server runs: started, watched, and always removed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,11 @@ class Endpoint(ABC):
     argv: tuple[str, ...]
     """As the running process, container or pod really has it."""
     client: CommandRunner
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Credentials that requests need; read when needed, never kept, logged or stored."""
+        return {}
 
     @abstractmethod
     async def identity(self) -> Identity:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from os.path import normpath
 from pathlib import Path
 from typing import Any, cast
 
@@ -280,7 +281,7 @@ class _Study:
 
     def _file(self, path: str) -> str:
         """A path relative to the study file where there is such a file, else as written (a hub id)."""
-        there = self.folder / path
+        there = Path(normpath(self.folder / path))
         return str(there) if self.exists(there) else path
 
 

@@ -1,6 +1,7 @@
 """What is tuned: a parameter's name and the values it may take."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,7 +15,7 @@ class Choices(Noun):
     kind: Literal["choices"] = "choices"
     values: tuple[Value, ...] = Field(min_length=1)
 
-    def grid(self) -> tuple[Value, ...]:
+    def grid(self) -> Sequence[Value]:
         """All values."""
         return self.values
 
@@ -33,10 +34,10 @@ class IntRange(Noun):
     log: bool = False
     """Grid by doubling from ``low``; ``high`` is always included. Samples uniformly in the exponent."""
 
-    def grid(self) -> tuple[Value, ...]:
-        """All values of the range (log: powers of two times ``low``, and ``high``)."""
+    def grid(self) -> Sequence[Value]:
+        """All values of the range, not materialised (log: powers of two times ``low``, and ``high``)."""
         if not self.log:
-            return tuple(range(self.low, self.high + 1, self.step))
+            return range(self.low, self.high + 1, self.step)
         values = [self.low]
         while values[-1] * 2 < self.high:
             values.append(values[-1] * 2)
@@ -57,7 +58,7 @@ class FloatRange(Noun):
     """Distance of grid points; None is a continuous range, which has no grid."""
     log: bool = False
 
-    def grid(self) -> tuple[Value, ...] | None:
+    def grid(self) -> Sequence[Value] | None:
         """All values, or None for a continuous range; rounded to the step's digits (0.7, never 0.7000000001)."""
         if self.step is None:
             return None

@@ -1,13 +1,18 @@
 """From a study file's content to everything a study works with, checked before anything is launched."""
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from anyio.to_thread import run_sync
 
 from autotuner.seams import plugins
 from autotuner.seams.benchmark import Benchmark
 from autotuner.seams.deployer import Deployer
 from autotuner.seams.engine import Engine
 from autotuner.seams.search import Search, SearchContext
+from autotuner.store.paths import data_home
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.constraint import Constraint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
@@ -16,6 +21,7 @@ from autotuner.study.noun import Value
 from autotuner.study.space import Space
 from autotuner.study.spec import StudySpec
 
+LEAST_FREE_BYTES = 100_000_000
 CHECKED_POINTS = 100_000
 """A space with at most this many points is looked through for one that can be launched."""
 
@@ -59,7 +65,8 @@ class Prepared:
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
         plans = [self.engine.plan(self.spec.model, self.spec.engine, DEFAULT)]
-        return [*await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
+        own = await run_sync(_data_folder)
+        return [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
 
 
 async def prepare(spec: StudySpec) -> Prepared:
@@ -148,6 +155,19 @@ def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration |
     values = {p.name: defaults.get(p.name) for p in space.parameters}
     spelled = Configuration(values=values)
     return spelled if space.contains(spelled) else None
+
+
+def _data_folder() -> Check:
+    """Room and permission for logs and request records."""
+    folder = data_home()
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    detail, remedy = (
+        f"{folder} ({free / 1e9:.1f} GB free)",
+        "set AUTOTUNER_HOME to a folder with room that you may write",
+    )
+    bad = not os.access(existing, os.W_OK | os.X_OK) or free < LEAST_FREE_BYTES
+    return Check(name="data folder", status=CheckStatus.FAIL if bad else CheckStatus.OK, detail=detail, remedy=remedy)
 
 
 def worst(checks: list[Check]) -> CheckStatus:

@@ -17,7 +17,7 @@ from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.launch import Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
@@ -48,7 +48,6 @@ class TrialTools:
     benchmark: Benchmark
     owner_id: str
     total_gpus: int = 0
-    headers: Mapping[str, str] | None = None
 
 
 class TrialRunner:
@@ -110,15 +109,7 @@ class TrialRunner:
             policy, seen = FixedLevels(self._tools.spec.workload.levels), list[Measurement]()
             while (level := policy.next(seen)) is not None:
                 seen.append(await self._window(endpoint, scenario, level, f"{number}-{len(seen)}"))
-                after = await endpoint.identity()
-                if after != before:
-                    raise TrialFailedError(
-                        Failure(
-                            cause=FailureCause.IDENTITY_CHANGED,
-                            message=f"another server answered after the measurement ({before.id} became {after.id})",
-                            remedy="end what else uses this address, or give this study ports of its own",
-                        )
-                    )
+                await _same_server(endpoint, before)
             windows += seen
         self._enter(Phase.SCORING)
         return self._scored(tuple(windows))
@@ -183,7 +174,7 @@ class TrialRunner:
             folder=self._folder,
             records_name=records,
             slos=spec.slos,
-            headers=self._tools.headers,
+            headers=endpoint.headers,
             on_progress=on_progress,
         )
         measured = await or_died(lambda: self._tools.benchmark.measure(endpoint, window), endpoint)
@@ -193,7 +184,7 @@ class TrialRunner:
         return measured
 
     async def _answered(self, endpoint: Endpoint, measured: Measurement) -> Measurement:
-        """The measurement, unless no request succeeded in it: that is a failure, and on a busy machine the machine's."""
+        """The measurement, unless no request succeeded: that is a failure, and on a busy machine the machine's."""
         if measured.requests > measured.failed:
             return measured
         foreign = measured.self_check.foreign_cpu_cores or 0.0
@@ -250,6 +241,25 @@ class TrialRunner:
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
         self._phase, self._since = phase, now
         self._note("phase", {"phase": phase.value, **(where or {})})
+
+
+async def _same_server(endpoint: Endpoint, before: Identity) -> None:
+    """Raises ``TrialFailedError`` unless the server that was measured still answers. One that just died is told by its
+    own cause, not as a changed identity."""
+    try:
+        after = await endpoint.identity()
+    except TrialFailedError as error:
+        with anyio.move_on_after(DEATH_NEWS_S):
+            raise TrialFailedError(await endpoint.died()) from error
+        raise
+    if after != before:
+        raise TrialFailedError(
+            Failure(
+                cause=FailureCause.IDENTITY_CHANGED,
+                message=f"another server answered after the measurement ({before.id} became {after.id})",
+                remedy="end what else uses this address, or give this study ports of its own",
+            )
+        )
 
 
 async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
