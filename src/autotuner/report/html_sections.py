@@ -39,9 +39,8 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
         rows = [_figure_row(figure, other is not None) for figure in place.figures]
         heads = ["figure", "default"]
         if other is not None:
-            heads += [_name(result, other), "change", ""]
-        parts.append(element("h3", title))
-        parts.append(_table(f"Default and best at {title}", heads, rows, numbers=range(1, 4)))
+            heads += [_name(result, other), "change", "effect"]
+        parts.append(_table(title, heads, rows, numbers=range(1, 4)))
     return parts
 
 
@@ -211,10 +210,7 @@ def _cell(content: Child, *, number: bool = False) -> Html:
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Html], *, numbers: Sequence[int] = ()) -> Html:
     """A table in a box of its own that scrolls, by keyboard too."""
     titles = [
-        element("th", head, scope="col", class_="number" if i in numbers else None)
-        if head
-        else element("td", class_=None)
-        for i, head in enumerate(heads)
+        element("th", head, scope="col", class_="number" if i in numbers else None) for i, head in enumerate(heads)
     ]
     table = element(
         "table",

@@ -32,5 +32,7 @@ def with_unit(metric: str, value: float | None) -> str:
 
 def percent(ratio: float, *, sign: bool = True) -> str:
     """``+12 %``; one decimal below ten."""
+    if ratio == 0:
+        return "0 %"
     digits = 0 if abs(ratio) >= 0.0995 else 1
     return f"{ratio * 100:{'+' if sign else ''}.{digits}f} %"

@@ -41,7 +41,7 @@ nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;padding:0;m
 .caveats li{margin:.3rem 0}
 .scroll{overflow:auto;max-height:38rem;border:1px solid var(--rule);border-radius:4px;margin:.5rem 0}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:.5rem .7rem;color:var(--soft)}
+caption{text-align:left;padding:.5rem .7rem;font-weight:600}
 th,td{padding:.35rem .7rem;text-align:left;vertical-align:top;border-top:1px solid var(--rule)}
 thead th{position:sticky;top:0;background:var(--panel);border-top:0;white-space:nowrap}
 tbody th{font-weight:600;white-space:nowrap}
@@ -49,7 +49,7 @@ tbody th{font-weight:600;white-space:nowrap}
 .set{min-width:13rem}
 tr.best>*,tr.winner>*{background:var(--panel)}
 .better{color:var(--good)}.worse{color:var(--bad)}
-figure{margin:1.25rem 0}
+figure{margin:1.25rem 0;max-width:48rem}
 figcaption{font-size:.9rem;color:var(--soft)}
 figure svg[role=img]{display:block;width:100%;height:auto;min-width:30rem}
 .plot{overflow-x:auto}

@@ -4,37 +4,15 @@ A point is a tuple of positions, one per parameter; a continuous range has no po
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import pairwise
 from random import Random
-from typing import overload
 
 from autotuner.study.configuration import Configuration
 from autotuner.study.noun import Value
-from autotuner.study.parameter import Choices, FloatRange, IntRange, Parameter
+from autotuner.study.parameter import Choices, FloatRange, Parameter, Steps
 from autotuner.study.space import Space
-
-
-class Steps(Sequence[Value]):
-    """The grid of a stepped float range, computed one by one and rounded as :class:`FloatRange` does."""
-
-    def __init__(self, domain: FloatRange, step: float) -> None:
-        self._low, self._step = domain.low, step
-        self._digits = max(0, 2 - math.floor(math.log10(step)) + 6)
-        self._count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Value: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Value]: ...
-    def __getitem__(self, index: int | slice) -> Value | Sequence[Value]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(self._count)[index]]
-        return round(self._low + range(self._count)[index] * self._step, self._digits)
 
 
 class Axis:
@@ -43,7 +21,7 @@ class Axis:
     def __init__(self, parameter: Parameter) -> None:
         self.name = parameter.name
         self.domain = parameter.domain
-        self.values = _values(parameter)
+        self.values = parameter.domain.grid()
 
     def draw(self, random: Random) -> Value:
         """A value at random: uniform over positions, or over the range (its exponent if logarithmic)."""
@@ -67,9 +45,8 @@ class Axis:
             return next((i for i, v in enumerate(self.values) if type(v) is type(value) and v == value), None)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        if isinstance(self.domain, FloatRange):
-            near = round((value - self.domain.low) / (self.domain.step or 1.0))
-            return near if 0 <= near < len(self.values) and self.values[near] == value else None
+        if isinstance(self.values, Steps):
+            return self.values.position(value)
         return self.values.index(value) if isinstance(value, int) and value in self.values else None
 
     @property
@@ -82,15 +59,6 @@ class Axis:
             return False
         pairs = list(pairwise(numbers))
         return all(a < b for a, b in pairs) or all(a > b for a, b in pairs)
-
-
-def _values(parameter: Parameter) -> Sequence[Value] | None:
-    domain = parameter.domain
-    if isinstance(domain, IntRange) and not domain.log:
-        return range(domain.low, domain.high + 1, domain.step)
-    if isinstance(domain, FloatRange):
-        return None if domain.step is None else Steps(domain, domain.step)
-    return domain.grid()
 
 
 class Points:

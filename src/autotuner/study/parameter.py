@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
 from pydantic import Field
 
@@ -48,6 +48,34 @@ class IntRange(Noun):
         return isinstance(value, int) and not isinstance(value, bool) and value in self.grid()
 
 
+class Steps(Sequence[Value]):
+    """The grid of a stepped float range, computed one by one: a million steps cost no more than one."""
+
+    def __init__(self, low: float, high: float, step: float) -> None:
+        self._low, self._step = low, step
+        self._digits = max(0, 2 - math.floor(math.log10(step)) + 6)
+        self._count = math.floor((high - low) / step + 1e-9) + 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Value]: ...
+    def __getitem__(self, index: int | slice) -> Value | Sequence[Value]:
+        positions = range(self._count)[index]
+        return self._at(positions) if isinstance(positions, int) else [self._at(i) for i in positions]
+
+    def _at(self, position: int) -> float:
+        return round(self._low + position * self._step, self._digits)
+
+    def position(self, value: float) -> int | None:
+        """Where a value stands; None where it is not on the grid."""
+        near = round((value - self._low) / self._step)
+        return near if 0 <= near < self._count and self._at(near) == value else None
+
+
 class FloatRange(Noun):
     """Real numbers from ``low`` to ``high``, both included."""
 
@@ -58,20 +86,16 @@ class FloatRange(Noun):
     """Distance of grid points; None is a continuous range, which has no grid."""
     log: bool = False
 
-    def grid(self) -> Sequence[Value] | None:
+    def grid(self) -> Steps | None:
         """All values, or None for a continuous range; rounded to the step's digits (0.7, never 0.7000000001)."""
-        if self.step is None:
-            return None
-        digits = max(0, 2 - math.floor(math.log10(self.step)) + 6)
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(round(self.low + i * self.step, digits) for i in range(count))
+        return None if self.step is None else Steps(self.low, self.high, self.step)
 
     def contains(self, value: Value) -> bool:
         """Whether the value lies in the range, and on its grid if it has one."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         grid = self.grid()
-        return self.low <= value <= self.high if grid is None else float(value) in grid
+        return self.low <= value <= self.high if grid is None else grid.position(value) is not None
 
 
 Domain = Annotated[Choices | IntRange | FloatRange, Field(discriminator="kind")]
