@@ -55,8 +55,8 @@ def test_the_command_line_from_file_to_answer(name: str, quick_study: Make, left
     answer = json.loads(cli("best", name, "--json").stdout)
     command = cli("best", name).stdout.strip()
     words = shlex.split(command)
-    for name, value in answer["parameters"].items():
-        assert words[words.index(f"--{name}") + 1] == str(value)
+    for flag, value in answer["parameters"].items():
+        assert words[words.index(f"--{flag}") + 1] == str(value)
     shown = json.loads(cli("show", name, "--json").stdout)
     assert [t["number"] for t in shown["trials"]] == list(range(len(shown["trials"])))
     report = Path(json.loads(cli("report", name, "--json").stdout)["report"])
