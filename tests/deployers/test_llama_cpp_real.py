@@ -122,7 +122,7 @@ async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, m
         "ubatch-size": 64, "flash-attn": "on", "cache-type-k": "q8_0", "cache-type-v": "q4_0", "load-mode": "none",
     }  # fmt: skip
     async with served(engine, deployer, tmp_path, plan(engine, model, values, log_verbosity=5)) as (_, client):
-        resolved = engine.resolved((await client.get("/props")).json())
+        resolved = engine.resolved((await client.get("/props")).json(), "", "")
         assert resolved.pop("build")
         assert resolved == {"parallel": 3, "ctx-per-slot": 1536, "model-type": "Q8_0"}
         assert len((await client.get("/slots")).json()) == 3

@@ -175,4 +175,4 @@ def test_what_a_request_logs_is_no_cause_of_a_death_under_load(engine: LlamaCpp)
 
 def test_what_the_server_decided(engine: LlamaCpp) -> None:
     info = {"total_slots": 4, "default_generation_settings": {"n_ctx": 8192}, "model_ftype": "Q8_0", "other": 1}
-    assert engine.resolved(info) == {"parallel": 4, "ctx-per-slot": 8192, "model-type": "Q8_0"}
+    assert engine.resolved(info, "", "") == {"parallel": 4, "ctx-per-slot": 8192, "model-type": "Q8_0"}

@@ -176,7 +176,7 @@ class LlamaCpp(Engine):
         """The cause of an end, from exit code and log."""
         return explain(exit_code, log_tail, ready=ready)
 
-    def resolved(self, server_info: Mapping[str, Any]) -> dict[str, Any]:
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
         """Slots, context of a slot, weights' type and build, from ``/props``."""
         generation = server_info.get("default_generation_settings")
         context = generation.get("n_ctx") if isinstance(generation, Mapping) else None

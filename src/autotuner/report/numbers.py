@@ -7,6 +7,7 @@ _UNITS = {
     Unit.TOKENS_PER_SECOND: "tokens/s",
     Unit.REQUESTS_PER_SECOND: "requests/s",
     Unit.RATIO: "",
+    Unit.JOULES_PER_TOKEN: "J/token",
 }
 
 

@@ -1,7 +1,7 @@
 """Where a server runs: started, watched, and always removed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure
-from autotuner.study.launch import Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
 ExplainEnd = Callable[[int | None, str, bool], Failure]
@@ -33,8 +34,8 @@ class DeployContext:
     on_phase: Callable[[Phase], None]
     """Called with ``launching`` and ``loading``."""
     lease_port: LeasePort
-    gpus: tuple[int, ...] = ()
-    """Indices of the GPUs leased to this trial."""
+    gpus: tuple[Gpu, ...] = ()
+    """The GPUs leased to this trial."""
 
 
 class CommandRunner(ABC):
@@ -58,6 +59,8 @@ class Endpoint(ABC):
     argv: tuple[str, ...]
     """As the running process, container or pod really has it."""
     client: CommandRunner
+    command: tuple[str, ...] = ()
+    """What a person types to start this server in the same way; empty where ``argv`` is that already."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -107,6 +110,19 @@ class Deployer(ABC):
     @abstractmethod
     async def hardware(self) -> Hardware:
         """What the target has."""
+
+    async def locate(self, model: Model) -> Model:
+        """The model as servers on this target find it; a deployer that keeps models under roots of its own turns a
+        bare name into a path. Raises ``UsageError`` where it may not be used."""
+        return model
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """The target's GPUs as they are now, foreign users included; as many as :meth:`hardware` counts."""
+        return ()
+
+    async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
+        """The sensors of these GPUs; empty where they cannot be read."""
+        return ()
 
     @abstractmethod
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:

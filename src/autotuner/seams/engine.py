@@ -58,6 +58,15 @@ class Engine(ABC):
         flags belong to :meth:`check`."""
         return []
 
+    def expand(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """``values`` with the portable names (``parallelism.tp``, ``quantization.kv_cache``) replaced by this engine's
+        real flags; own flags win. Raises ``UsageError`` for what the engine does not have or cannot run."""
+        return dict(values)
+
+    def notes(self, values: Mapping[str, Value]) -> list[Problem]:
+        """What a person should know of these values though they are allowed, e.g. flags that the catalog lacks."""
+        return []
+
     @abstractmethod
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
         """What is knowably wrong with these values (fixed arguments and tuned values together) before any launch."""
@@ -72,8 +81,12 @@ class Engine(ABC):
         None where nothing is recognised."""
 
     @abstractmethod
-    def resolved(self, server_info: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings the server decided for itself, from its own information endpoint (``info_path``)."""
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
+        """The settings the server decided for itself, from its own information endpoint (``info_path``), its
+        Prometheus text (``metrics_path``) and its log so far. Each may be empty. ``simulated: True`` where the server
+        says that its numbers are not real."""
 
     info_path: ClassVar[str | None] = None
     """Path of the endpoint whose JSON goes to :meth:`resolved`; None: there is none."""
+    metrics_path: ClassVar[str | None] = None
+    """Path of the Prometheus text that goes to :meth:`resolved`; None: it is not needed."""

@@ -25,6 +25,19 @@ class FailureCause(StrEnum):
     INVALID_FLAG = "invalid_flag"
     INVALID_VALUE = "invalid_value"
     OUT_OF_MEMORY = "out_of_memory"
+    """Of the host or the CPU engine; a GPU's has two causes of its own, since their cures are opposite."""
+    GPU_OUT_OF_MEMORY_LOADING = "gpu_out_of_memory_loading"
+    """Weights and cache did not fit: raise the static fraction, or use more GPUs."""
+    GPU_OUT_OF_MEMORY_RUNNING = "gpu_out_of_memory_running"
+    """Nothing was left for activations: lower the static fraction."""
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    """The kernel or the container's limit killed it."""
+    KV_CACHE_TOO_SMALL = "kv_cache_too_small"
+    UNSUPPORTED_GPU = "unsupported_gpu"
+    """This GPU cannot run what was asked (a dtype, a kernel)."""
+    UNSUPPORTED_COMBINATION = "unsupported_combination"
+    """The engine refuses these values together, or for this model."""
+    NCCL = "nccl"
     START_TIMEOUT = "start_timeout"
     CRASH_LOADING = "crash_loading"
     CRASH_UNDER_LOAD = "crash_under_load"
@@ -36,6 +49,13 @@ class FailureCause(StrEnum):
     VALUE_NOT_APPLIED = "value_not_applied"
     NO_BINARY = "no_binary"
     MODEL_MISSING = "model_missing"
+    MODEL_GATED = "model_gated"
+    """The hub wants a token or a licence that was accepted."""
+    IMAGE_MISSING = "image_missing"
+    GPU_UNAVAILABLE = "gpu_unavailable"
+    """No GPU could be had: driver, runtime hook, or others use them."""
+    DEPLOYER_LOST = "deployer_lost"
+    """The engine that runs containers, or the cluster, went away."""
     PORT_UNAVAILABLE = "port_unavailable"
     DISK_FULL = "disk_full"
     ENVIRONMENT = "environment"
@@ -46,12 +66,28 @@ _BLAME = {
     FailureCause.BENCHMARK_FAILED: Blame.ENVIRONMENT,
     FailureCause.IDENTITY_CHANGED: Blame.ENVIRONMENT,
     FailureCause.VALUE_NOT_APPLIED: Blame.TUNER,
+    FailureCause.NCCL: Blame.ENVIRONMENT,
+    FailureCause.MODEL_GATED: Blame.ENVIRONMENT,
+    FailureCause.IMAGE_MISSING: Blame.ENVIRONMENT,
+    FailureCause.GPU_UNAVAILABLE: Blame.ENVIRONMENT,
+    FailureCause.DEPLOYER_LOST: Blame.ENVIRONMENT,
     FailureCause.NO_BINARY: Blame.ENVIRONMENT,
     FailureCause.MODEL_MISSING: Blame.ENVIRONMENT,
     FailureCause.PORT_UNAVAILABLE: Blame.ENVIRONMENT,
     FailureCause.DISK_FULL: Blame.ENVIRONMENT,
     FailureCause.ENVIRONMENT: Blame.ENVIRONMENT,
 }
+
+FATAL = frozenset(
+    {
+        FailureCause.NO_BINARY,
+        FailureCause.MODEL_MISSING,
+        FailureCause.MODEL_GATED,
+        FailureCause.IMAGE_MISSING,
+        FailureCause.DISK_FULL,
+    }
+)
+"""Environment faults that a second try does not cure."""
 
 
 class Failure(Noun):

@@ -14,6 +14,37 @@ class Hardware(Noun):
     memory_gb: float = 0.0
     gpus: int = 0
     gpu_memory_gb: float = 0.0
+    """Of the smallest GPU."""
+    gpu_name: str = ""
+    """``NVIDIA H100 80GB HBM3``; empty where there is none, or several kinds."""
+
+
+class Gpu(Noun):
+    """One GPU of the target as it is at the moment. Memory in GiB."""
+
+    index: int
+    uuid: str
+    name: str = ""
+    memory_gb: float = 0.0
+    used_gb: float = 0.0
+    users: tuple[str, ...] = ()
+    """Processes on it that no run of ours started, each as a person reads it (``python3 (pid 123), 4.1 GiB``)."""
+
+
+class GpuSample(Noun):
+    """One GPU's sensors at a moment; None where the GPU does not tell."""
+
+    at: float
+    """Seconds since the epoch."""
+    index: int
+    utilisation: float | None = None
+    """0 to 1: share of the last sampling period in which a kernel ran."""
+    memory_gb: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+    energy_j: float | None = None
+    """Since the driver was loaded; only differences mean something."""
 
 
 class Flag(Noun):
@@ -55,11 +86,15 @@ class LaunchPlan(Noun):
     """Name to send in requests' ``model`` field."""
     gpus: int = 0
     image: str | None = None
-    """Container image, for deployers that need one."""
+    """Container image (with its tag), for deployers that need one."""
+    help: tuple[str, ...] = ()
+    """Command line that prints the server's options and ends, for a preflight that checks flags against an image."""
     needs_modules: tuple[str, ...] = ()
     """Python modules that the command imports, for a preflight that looks without importing."""
     needs_files: tuple[str, ...] = ()
-    """Files or folders that must exist on the target (a local model), for the preflight."""
+    """Files or folders that must exist on the target (a local model); a container sees them under the same path."""
+    hub_models: tuple[str, ...] = ()
+    """Models that the server fetches from a hub by itself; a container gets the hub's cache."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
     """The tuned parameters this plan realises (canonical names)."""
 

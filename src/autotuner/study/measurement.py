@@ -43,6 +43,25 @@ class SelfCheck(Noun):
     reasons: tuple[str, ...] = ()
 
 
+class GpuUse(Noun):
+    """The trial's GPUs during one window; None where they do not tell."""
+
+    samples: int
+    """Of each GPU."""
+    utilisation: float | None = None
+    """0 to 1, mean over GPUs and time."""
+    memory_gb: float | None = None
+    """GiB on the fullest GPU, at most."""
+    power_w: float | None = None
+    """All GPUs together, mean over time."""
+    temperature_c: float | None = None
+    """Of the hottest GPU, at most."""
+    clock_mhz: float | None = None
+    """Mean over GPUs and time."""
+    energy_j: float | None = None
+    """All GPUs together, inside the window."""
+
+
 class Measurement(Noun):
     """One window of load, summed up from its request records."""
 
@@ -60,6 +79,7 @@ class Measurement(Noun):
     token_source: str = "usage"  # noqa: S105 - not a secret: where the token counts come from
     """``usage`` (the server's), ``tokenizer`` (counted by us) or ``chunks`` (neither was available)."""
     self_check: SelfCheck = SelfCheck()
+    gpu_use: GpuUse | None = None
     steady: bool = True
     warnings: tuple[str, ...] = ()
     records: str | None = None

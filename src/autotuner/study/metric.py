@@ -23,6 +23,7 @@ class Unit(StrEnum):
     TOKENS_PER_SECOND = "tokens/s"
     REQUESTS_PER_SECOND = "requests/s"
     RATIO = "ratio"
+    JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
 
 
 class Metric(Noun):
@@ -73,5 +74,12 @@ METRICS = {
             "requests that completed inside the window and met every per-request SLO / window",
         ),
         _rate("success_rate", Unit.RATIO, "requests that succeeded / requests that ended inside the window"),
+        Metric(
+            name="energy_per_token",
+            unit=Unit.JOULES_PER_TOKEN,
+            better=Direction.MIN,
+            distribution=False,
+            meaning="energy of the trial's GPUs inside the window / output tokens inside the window",
+        ),
     )
 }

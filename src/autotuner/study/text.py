@@ -195,6 +195,7 @@ def check_comparison(metric: Metric, comparison: Comparison) -> None:
 _RATES = {
     Unit.TOKENS_PER_SECOND: ("", "tokens/s", "tok/s"),
     Unit.REQUESTS_PER_SECOND: ("", "requests/s", "req/s"),
+    Unit.JOULES_PER_TOKEN: ("", "J/token", "J"),
 }
 
 

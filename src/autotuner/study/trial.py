@@ -68,6 +68,8 @@ class Trial(Noun):
     failure: Failure | None = None
     argv: tuple[str, ...] = ()
     """The command line as the running process, container or pod really had it."""
+    command: tuple[str, ...] = ()
+    """What a person types to start this server, where that is not ``argv`` (a container)."""
     identity: Identity | None = None
     resolved: Mapping[str, object] = Field(default_factory=dict)
     """What the server decided for itself at start."""
@@ -77,6 +79,11 @@ class Trial(Noun):
     started_at: float | None = None
     finished_at: float | None = None
     gpus: int = 0
+
+    @property
+    def simulated(self) -> bool:
+        """The server said that its numbers are not real; they must be called simulated wherever they appear."""
+        return self.resolved.get("simulated") is True
 
 
 class Event(Noun):

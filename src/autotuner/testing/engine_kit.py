@@ -206,4 +206,4 @@ class EngineConformance:
 
     def test_gpus_and_resolved_accept_nothing(self, engine: Engine) -> None:
         assert engine.gpus({}) >= 0
-        assert engine.resolved({}) == {}
+        assert engine.resolved({}, "", "") == {}

@@ -139,7 +139,7 @@ class FakeEngine(Engine):
             return None
         return Failure(cause=cause, message=cause.value, remedy="none", exit_code=exit_code, log_tail=log_tail)
 
-    def resolved(self, server_info: Mapping[str, Any]) -> dict[str, Any]:
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
         """The slots."""
         return {"parallel": server_info["total_slots"]} if "total_slots" in server_info else {}
 

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -10,8 +10,13 @@ from anyio.to_thread import run_sync
 
 from autotuner.store import Store
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu
 
 POLL_S = 0.5
+GPU_WAIT_S = 600.0
+"""How long a trial waits for GPUs that strangers use."""
+
+LookAtGpus = Callable[[], Awaitable[Sequence[Gpu]]]
 
 
 class Leases:
@@ -48,28 +53,61 @@ class Leases:
         )
 
     @asynccontextmanager
-    async def gpus(self, count: int, total: int) -> AsyncIterator[tuple[int, ...]]:
-        """``count`` of the host's ``total`` GPUs, all or none; waits until they are free."""
-        held: list[int] = []
+    async def gpus(
+        self, count: int, look: LookAtGpus, *, wait_s: float = GPU_WAIT_S, note: Callable[[str], None] = lambda _: None
+    ) -> AsyncIterator[tuple[Gpu, ...]]:
+        """``count`` of the target's GPUs that nobody uses, all or none.
+
+        Waits while our own trials hold them, and up to ``wait_s`` seconds while strangers do; ``note`` is told once.
+        Raises ``TrialFailedError`` (``gpu_unavailable``) when there are too few, or strangers stay.
+        """
+        held: list[Gpu] = []
         try:
-            while len(held) < count:
-                held = await self._try_gpus(count, total)
-                if len(held) < count:
-                    await anyio.sleep(POLL_S)
+            if count:
+                with anyio.CancelScope(shield=True):
+                    held = await self._try_gpus(count, await look())
+                held = held or await self._waited(count, look, wait_s, note)
             yield tuple(held)
         finally:
-            for index in held:
-                await self._release(f"gpu:{self._host}:{index}")
+            for gpu in held:
+                await self._release(_gpu(gpu))
 
-    async def _try_gpus(self, count: int, total: int) -> list[int]:
-        got: list[int] = []
-        for index in range(total):
-            if len(got) < count and await self._acquire(f"gpu:{self._host}:{index}"):
-                got.append(index)
+    async def _waited(self, count: int, look: LookAtGpus, wait_s: float, note: Callable[[str], None]) -> list[Gpu]:
+        strangers_since: float | None = None
+        told = False
+        while True:
+            seen = await look()
+            if count > len(seen):
+                raise _no_gpus(f"{count} GPUs are needed, and the target has {len(seen)}")
+            with anyio.CancelScope(shield=True):
+                held = await self._try_gpus(count, seen)
+            if held:
+                return held
+            used = [f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in seen if gpu.users]
+            if count <= len(seen) - len(used):
+                strangers_since = None  # our own trials hold them, and will end
+            else:
+                strangers_since = strangers_since or time.monotonic()
+                if time.monotonic() - strangers_since > wait_s:
+                    raise _no_gpus(f"{count} GPUs are needed, and others use them ({'; '.join(used)})")
+            if not told:
+                told = True
+                note(
+                    f"waiting for {count} free GPU{'s' if count > 1 else ''}"
+                    + (f" ({'; '.join(used)})" if used else "")
+                )
+            await anyio.sleep(POLL_S)
+
+    async def _try_gpus(self, count: int, seen: Sequence[Gpu]) -> list[Gpu]:
+        """All or none; runs shielded, so that a cancellation leaves nothing half taken."""
+        got: list[Gpu] = []
+        for gpu in seen:
+            if len(got) < count and not gpu.users and await self._acquire(_gpu(gpu)):
+                got.append(gpu)
         if len(got) == count:
             return got
-        for index in got:
-            await self._release(f"gpu:{self._host}:{index}")
+        for gpu in got:
+            await self._release(_gpu(gpu))
         return []
 
     async def _acquire(self, resource: str) -> bool:
@@ -87,6 +125,16 @@ class Leases:
     async def _release(self, resource: str) -> None:
         with anyio.CancelScope(shield=True):
             await run_sync(self._store.release, resource, self._owner)
+
+
+def _gpu(gpu: Gpu) -> str:
+    """A GPU's name as a resource: the same from every run, container and index order."""
+    return f"gpu:{gpu.uuid}"
+
+
+def _no_gpus(message: str) -> TrialFailedError:
+    remedy = "end what uses them, lower the parallelism, or name other GPUs in deploy"
+    return TrialFailedError(Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy))
 
 
 def _rotated(candidates: range, by: int) -> list[int]:

@@ -19,7 +19,7 @@ from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware
 from autotuner.study.noun import Value
 from autotuner.study.space import Space
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import Model, StudySpec
 
 LEAST_FREE_BYTES = 100_000_000
 CHECKED_POINTS = 100_000
@@ -35,20 +35,26 @@ class Prepared:
     deployer: Deployer
     benchmark: Benchmark
     hardware: Hardware
+    model: Model
+    """As the target finds it."""
     space: Space
     default: Configuration | None
     """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
 
     def valid(self, configuration: Configuration) -> bool:
         """Whether engine and hardware can run this, as far as that is known before a launch."""
-        values = self.values(configuration)
-        fits = self.deployer.kind == "external" or self.engine.gpus(values) <= self.hardware.gpus
+        try:
+            values = self.values(configuration)
+        except UsageError:
+            return False
+        fits = not self.deployer.launches or self.engine.gpus(values) <= self.hardware.gpus
         return fits and not self.engine.check(values, self.hardware)
 
     def values(self, configuration: Configuration) -> dict[str, Value]:
-        """Fixed arguments and tuned values together, by canonical name."""
+        """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
+        where the engine has no such flags."""
         fixed = {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
-        return {**fixed, **configuration.values}
+        return self.engine.expand({**fixed, **configuration.values})
 
     def search(self) -> Search:
         """A fresh search over the space, to be told the stored trials."""
@@ -64,9 +70,16 @@ class Prepared:
 
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
-        plans = [self.engine.plan(self.spec.model, self.spec.engine, DEFAULT)]
+        plans = [self.engine.plan(self.model, self.spec.engine, DEFAULT)]
         own = await run_sync(_data_folder)
-        return [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
+        checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
+        return [*checks, *self._notes()]
+
+    def _notes(self) -> list[Check]:
+        """What the engine says of flags that it lets through."""
+        first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
+        found = self.engine.notes(self.values(Configuration(values=first)))
+        return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
 
 
 async def prepare(spec: StudySpec) -> Prepared:
@@ -90,6 +103,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         deployer=deployer,
         benchmark=benchmark,
         hardware=hardware,
+        model=await deployer.locate(spec.model),
         space=space,
         default=_spelled_out(space, defaults),
     )

@@ -16,7 +16,7 @@ from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import AutotunerError, ExitCode
-from autotuner.study.failure import Blame, Failure, FailureCause
+from autotuner.study.failure import FATAL, Blame, Failure
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
@@ -26,9 +26,6 @@ from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import dead_owners
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
-
-FATAL = {FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL}
-"""Environment faults that a second try does not cure."""
 
 
 class EnvironmentFaultError(AutotunerError):
@@ -64,7 +61,7 @@ class StudyRunner:
             deployer=prepared.deployer,
             benchmark=prepared.benchmark,
             owner_id=owner.id,
-            total_gpus=prepared.hardware.gpus,
+            model=prepared.model,
         )
         self._trials: dict[int, Trial] = {}
         self._retry: list[_Job] = []

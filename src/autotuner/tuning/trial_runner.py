@@ -19,12 +19,13 @@ from autotuner.seams.engine import Engine
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import Model, StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
-from autotuner.tuning.http import get_json
+from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
+from autotuner.tuning.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -34,6 +35,8 @@ Note = Callable[[str, Mapping[str, object]], None]
 FOREIGN_CPU_CORES = 0.25
 """A window is measured again when other processes used more than this; a busy neighbour can cost a CPU engine 40 %."""
 QUIET_ATTEMPTS = 2
+LOG_LINES = 2000
+"""Of the server's log, looked through for what it decided at start."""
 DEATH_NEWS_S = 0.3
 """How long failing requests wait for the news that the server has died, which is then their cause."""
 
@@ -47,7 +50,8 @@ class TrialTools:
     deployer: Deployer
     benchmark: Benchmark
     owner_id: str
-    total_gpus: int = 0
+    model: Model
+    """As the target finds it."""
 
 
 class TrialRunner:
@@ -80,8 +84,14 @@ class TrialRunner:
 
     async def _measured(self) -> dict[str, Any]:
         tools, trial = self._tools, self._trial
-        plan = tools.engine.plan(tools.spec.model, tools.spec.engine, trial.configuration)
-        async with self._leases.gpus(plan.gpus, tools.total_gpus) as gpus:
+        plan = tools.engine.plan(tools.model, tools.spec.engine, trial.configuration)
+        count = plan.gpus if tools.deployer.launches else 0
+        async with (
+            self._leases.gpus(
+                count, tools.deployer.gpus, note=lambda text: self._note("notice", {"text": text})
+            ) as gpus,
+            Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
+        ):
             self._trial = trial.model_copy(update={"gpus": len(gpus)})
             context = DeployContext(
                 labels=Labels(study=trial.study, trial=trial.number, owner=tools.owner_id),
@@ -100,7 +110,7 @@ class TrialRunner:
                     self._enter(Phase.RELEASING)
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
-        self._trial = self._trial.model_copy(update={"argv": endpoint.argv})
+        self._trial = self._trial.model_copy(update={"argv": endpoint.argv, "command": endpoint.command})
         self._prove_applied(endpoint, plan)
         before = await endpoint.identity()
         self._trial = self._trial.model_copy(update={"identity": before, "resolved": await self._resolved(endpoint)})
@@ -131,11 +141,12 @@ class TrialRunner:
                 )
 
     async def _resolved(self, endpoint: Endpoint) -> dict[str, Any]:
-        path = self._tools.engine.info_path
-        if path is None or not self._tools.deployer.launches:
+        engine = self._tools.engine
+        if not self._tools.deployer.launches:
             return {}
-        info = await get_json(endpoint.url + path)
-        return self._tools.engine.resolved(info) if info is not None else {}
+        info = await get_json(endpoint.url + engine.info_path) if engine.info_path else None
+        metrics = await get_text(endpoint.url + engine.metrics_path) if engine.metrics_path else ""
+        return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
     async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
         """One window; measured again once when other processes took CPU in it, and the quietest is kept."""
@@ -178,6 +189,7 @@ class TrialRunner:
             on_progress=on_progress,
         )
         measured = await or_died(lambda: self._tools.benchmark.measure(endpoint, window), endpoint)
+        measured = self._telemetry.added_to(measured)
         if measured.failed:
             with anyio.move_on_after(DEATH_NEWS_S):
                 raise TrialFailedError(await endpoint.died())
