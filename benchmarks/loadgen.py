@@ -4,9 +4,9 @@
 
 The server (C, ``benchmarks/mock/mock.c``) has one core, the client another; TTFT 50 ms, ITL 5 ms, 64 tokens in, 100
 out. CPU is that of the client's whole process tree between the server's first request and its last token, so that no
-client pays for its imports ("load"), and from there to its end ("after": records, summary, plots). TTFT error is each
-client's own figure less the server's truth: just before the first token is sent, less the request's arrival. Machines
-are noisy: take the ratios before the absolutes, or give ``--nice -15`` (as root) to keep neighbours away.
+client pays for its imports ("under load"), and from there to its end ("after it": records, summary, plots). TTFT error
+is each client's own figure less the server's truth: just before the first token is sent, less the request's arrival.
+Machines are noisy: take the ratios before the absolutes, or give ``--nice -15`` (as root) to keep neighbours away.
 """
 
 import argparse
@@ -52,6 +52,11 @@ class Run:
     truth_ms: Any
     ttft_ms: Any
     """Each client's own TTFT values, milliseconds; None where it keeps none."""
+
+    @property
+    def total_us(self) -> float:
+        """CPU per token of a whole measurement, imports left out."""
+        return self.load_us + self.after_us
 
 
 @dataclass
@@ -228,12 +233,12 @@ def make_tokenizer(folder: Path) -> Path:
 
 
 def show(label: str, run: Run, base: float | None) -> None:
-    ratio = f"{run.load_us / base:8.2f}x" if base else " " * 9
+    ratio = f"{run.total_us / base:8.2f}x" if base else " " * 9
     errors = ""
     if len(run.ttft_ms):
         p50, p99 = (np.percentile(run.ttft_ms, q) - np.percentile(run.truth_ms, q) for q in (50, 99))
         errors = f"{p50:12.3f} {p99:12.3f}"
-    print(f"{label:34} {run.load_us:11.1f} {ratio} {run.after_us:12.1f} {errors}", flush=True)
+    print(f"{label:34} {run.total_us:10.1f} {ratio} {run.load_us:11.1f} {run.after_us:12.1f} {errors}", flush=True)
 
 
 def main() -> None:
@@ -255,13 +260,13 @@ def main() -> None:
         plan += [(genai_bench(args.genai_bench, tokenizer), 64)] if args.genai_bench else []
         plan += [(vllm_bench(args.vllm, tokenizer), 64)] if args.vllm else []
         plan += [(native(), 256)]
-        heads = ("load us/tok", 11), ("ratio", 9), ("after us/tok", 12), ("TTFT p50 err", 12), ("p99 err ms", 12)
-        print(f"{'client @ in flight':34} " + " ".join(f"{head:>{width}}" for head, width in heads))
+        print(f"{'client @ in flight':34} {'CPU us/tok':>10} {'ratio':>9}", end=" ")
+        print(f"{'under load':>11} {'after it':>12} {'TTFT p50 err':>12} {'p99 err ms':>12}")
         base: float | None = None
         for client, in_flight in plan:
             run = measured(client, binary, in_flight, args.requests, args.nice)
             show(f"{client.name} @ {in_flight}", run, base)
-            base = base or run.load_us
+            base = base or run.total_us
 
 
 if __name__ == "__main__":
