@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 
@@ -143,8 +143,7 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
 
     async def work(store: Store) -> list[str]:
         dead, lines = dead_owners(store.owners()), list[str]()
-        for kind in plugins.kinds("deployers"):
-            cls = plugins.load("deployers", kind)
+        for kind, cls in plugins.available("deployers").items():
             if not cls.launches:
                 continue
             lines += await plugins.deployer(PluginSpec(kind=kind)).reap(dead.__contains__, study=study)
@@ -276,8 +275,8 @@ def schema() -> dict[str, Any]:
     """JSON Schema of the study file, the installed plugins' settings included."""
     return study_schema(
         {
-            group: {kind: plugins.load(group, kind).Settings.model_json_schema() for kind in plugins.kinds(group)}
-            for group in ("engines", "deployers", "benchmarks", "searches")
+            group: {kind: cls.Settings.model_json_schema() for kind, cls in plugins.available(group).items()}
+            for group in get_args(plugins.Group)
         }
     )
 
