@@ -90,7 +90,7 @@ def study_result(
         front=tuple(t.number for t in scoring.pareto(first_class, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(first_class, spec.objectives, noise)) if best else (),
         noise=noise,
-        command=_without(winner.argv, address) if winner else (),
+        command=(winner.command or _without(winner.argv, address)) if winner else (),
     )
 
 
