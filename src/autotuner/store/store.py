@@ -5,6 +5,7 @@ process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power 
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -23,6 +24,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event, Trial, TrialState
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
 
 
@@ -88,7 +90,7 @@ class Store:
     def create_study(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
         """Stores a new study. Raises :class:`StoreError` when the name is taken."""
         self._learn_secrets(spec)
-        values = {"name": spec.name, "digest": digest, "source": source, "state": "new", "stop_requested": 0}
+        values = {"name": spec.name, "digest": digest, "source": _storable(source), "state": "new", "stop_requested": 0}
         with self._writing() as db:
             if db.execute(select(tables.studies.c.name).where(tables.studies.c.name == spec.name)).first():
                 raise StoreError(f"a study named {spec.name} is stored already")
@@ -323,7 +325,18 @@ class Store:
         self._secrets |= frozenset(secrets_in(spec.model_dump(mode="json")))
 
     def _json(self, data: object) -> str:
-        return json.dumps(without_secrets(data, self._secrets), ensure_ascii=False).replace("\\u0000", "\\ufffd")
+        return json.dumps(_storable(without_secrets(data, self._secrets)), ensure_ascii=False)
+
+
+def _storable(data: Any) -> Any:
+    """Text of logs and command lines without what databases refuse: NUL and lone surrogates."""
+    if isinstance(data, str):
+        return data.replace("\0", "\ufffd").encode(errors="replace").decode() if _UNSTORABLE.search(data) else data
+    if isinstance(data, Mapping):
+        return {_storable(key): _storable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_storable(item) for item in data]
+    return data
 
 
 def _record(row: Mapping[str, Any]) -> StudyRecord:
