@@ -13,10 +13,10 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
-from autotuner.store.engine import StoreError, connect, unusable, writing
+from autotuner.store.engine import StoreError, connect, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.secrets import secrets_in, without_secrets
@@ -34,7 +34,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
         self._secrets: frozenset[str] = frozenset()
-        self.url = self._engine.url.render_as_string(hide_password=True)
+        self.url = url_text(self._engine.url)
         """For display; the password is masked."""
 
     @classmethod
@@ -276,7 +276,7 @@ class Store:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             raise unusable(self._engine.url, error) from None
 
     @contextmanager
@@ -284,7 +284,7 @@ class Store:
         try:
             with writing(self._engine) as connection:
                 yield connection
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             raise unusable(self._engine.url, error) from None
 
     def _study(self, name: str) -> StudyRecord:
