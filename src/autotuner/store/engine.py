@@ -58,7 +58,7 @@ def _parsed(url: str) -> URL:
             raise ArgumentError("neither SQLite nor PostgreSQL")
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
-        shown = re.sub(r"(?<=//).*@", "***@", url).partition("?")[0]
+        shown = re.sub(r"^(\w[\w+]*://)?.*@", r"\1***@", url).partition("?")[0]
         raise StoreError(f"not a SQLite or PostgreSQL URL: {shown}; for example sqlite:////path/autotuner.db") from None
     except ModuleNotFoundError as error:
         raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
