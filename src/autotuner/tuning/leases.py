@@ -31,7 +31,7 @@ class Leases:
         """
         for port in _rotated(candidates, self._trial):
             resource = f"port:{self._host}:{port}"
-            if not await self._acquire(resource):
+            if not await self._acquire([resource]):
                 continue
             try:
                 if await run_sync(_is_free, port):
@@ -49,33 +49,30 @@ class Leases:
 
     @asynccontextmanager
     async def gpus(self, count: int, total: int) -> AsyncIterator[tuple[int, ...]]:
-        """``count`` of the host's ``total`` GPUs, all or none; waits until they are free."""
-        held: list[int] = []
+        """``count`` of the host's ``total`` GPUs, all or none; waits until they are free. Raises ``TrialFailedError``
+        where the host has fewer."""
+        if count > total:
+            message = f"{count} GPUs are needed, this machine has {total}"
+            remedy = "lower what sets the number of GPUs (tensor, pipeline or data parallelism)"
+            raise TrialFailedError(Failure(cause=FailureCause.INVALID_VALUE, message=message, remedy=remedy))
+        names = {f"gpu:{self._host}:{index}": index for index in range(total)}
+        held: list[str] = []
         try:
             while len(held) < count:
-                held = await self._try_gpus(count, total)
+                held = await self._acquire(list(names), count)
                 if len(held) < count:
                     await anyio.sleep(POLL_S)
-            yield tuple(held)
+            yield tuple(names[name] for name in held)
         finally:
-            for index in held:
-                await self._release(f"gpu:{self._host}:{index}")
+            for name in held:
+                await self._release(name)
 
-    async def _try_gpus(self, count: int, total: int) -> list[int]:
-        got: list[int] = []
-        for index in range(total):
-            if len(got) < count and await self._acquire(f"gpu:{self._host}:{index}"):
-                got.append(index)
-        if len(got) == count:
-            return got
-        for index in got:
-            await self._release(f"gpu:{self._host}:{index}")
-        return []
-
-    async def _acquire(self, resource: str) -> bool:
+    async def _acquire(self, resources: list[str], count: int = 1) -> list[str]:
+        """All of them in one transaction, so that a cancellation cannot leave some behind."""
         return await run_sync(
-            lambda: self._store.acquire(
-                resource,
+            lambda: self._store.acquire_some(
+                resources,
+                count,
                 owner_id=self._owner,
                 study=self._study,
                 trial=self._trial,

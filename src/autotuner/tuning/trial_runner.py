@@ -61,43 +61,40 @@ class TrialRunner:
 
     async def run(self) -> Trial:
         """The finished trial: ``done``, ``failed`` (the configuration's fault) or ``void`` (the environment's)."""
-        spec, changes = self._tools.spec, {}
         try:
-            with anyio.fail_after(spec.search.trial_timeout_s):
-                changes = await self._measured()
+            changes = await self._leased()
         except TrialFailedError as error:
             changes = self._failed(error.failure)
-        except TimeoutError:
-            changes = self._failed(
-                Failure(
-                    cause=FailureCause.TRIAL_TIMEOUT,
-                    message=f"not finished after {spec.search.trial_timeout_s:g} s",
-                    remedy="raise search.trial_timeout or shorten the workload",
-                )
-            )
         self._enter(Phase.DONE)
         return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
 
-    async def _measured(self) -> dict[str, Any]:
-        tools, trial = self._tools, self._trial
-        plan = tools.engine.plan(tools.spec.model, tools.spec.engine, trial.configuration)
+    async def _leased(self) -> dict[str, Any]:
+        """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
+        tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
+        plan = tools.engine.plan(tools.spec.model, tools.spec.engine, self._trial.configuration)
         async with self._leases.gpus(plan.gpus, tools.total_gpus) as gpus:
-            self._trial = trial.model_copy(update={"gpus": len(gpus)})
-            context = DeployContext(
-                labels=Labels(study=trial.study, trial=trial.number, owner=tools.owner_id),
-                folder=self._folder,
-                explain=self._explain,
-                on_phase=self._enter,
-                lease_port=self._leases.port,
-                gpus=gpus,
-            )
-            self._enter(Phase.LAUNCHING)
-            async with tools.deployer.deploy(plan, context) as endpoint:
-                self._enter(Phase.READY)
-                try:
-                    return await self._on(endpoint, plan)
-                finally:
-                    self._enter(Phase.RELEASING)
+            self._trial = self._trial.model_copy(update={"gpus": len(gpus), "started_at": time.time()})
+            with anyio.move_on_after(limit_s):
+                return await self._deployed(plan, gpus)
+        message, remedy = f"not finished after {limit_s:g} s", "raise search.trial_timeout or shorten the workload"
+        raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
+
+    async def _deployed(self, plan: LaunchPlan, gpus: tuple[int, ...]) -> dict[str, Any]:
+        context = DeployContext(
+            labels=Labels(study=self._trial.study, trial=self._trial.number, owner=self._tools.owner_id),
+            folder=self._folder,
+            explain=self._explain,
+            on_phase=self._enter,
+            lease_port=self._leases.port,
+            gpus=gpus,
+        )
+        self._enter(Phase.LAUNCHING)
+        async with self._tools.deployer.deploy(plan, context) as endpoint:
+            self._enter(Phase.READY)
+            try:
+                return await self._on(endpoint, plan)
+            finally:
+                self._enter(Phase.RELEASING)
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
         self._trial = self._trial.model_copy(update={"argv": endpoint.argv})
