@@ -181,8 +181,10 @@ class StudyRunner:
         await run_sync(self._store.update_trial, self._trials[trial.number])
         finished = await runner.run()
         with anyio.CancelScope(shield=True):
-            await self._journal.flush()
-            await run_sync(self._store.finish_trial, finished, _summary(finished))
+            try:
+                await self._journal.flush()
+            finally:
+                await run_sync(self._store.finish_trial, finished, _summary(finished))
         self._trials[trial.number] = finished
         self._judge(finished)
         return finished
