@@ -158,47 +158,46 @@ async def _watched(
 ) -> str:
     """Runs the study beside its heartbeat, its stop request and (on the command line) the signals."""
     ended = "done"
-    error: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    try:
+        async with anyio.create_task_group() as tasks:
 
-        async def beat() -> None:
-            nonlocal ended
-            last = 0.0
-            while True:
-                if time.monotonic() - last >= HEARTBEAT_S:
-                    last = time.monotonic()
-                    await run_sync(store.heartbeat, owner.id, time.time())
-                if await run_sync(store.stop_requested, name):
-                    ended = "stopped"
-                    tasks.cancel_scope.cancel()
-                await anyio.sleep(STOP_POLL_S)
+            async def beat() -> None:
+                nonlocal ended
+                last = 0.0
+                while True:
+                    if time.monotonic() - last >= HEARTBEAT_S:
+                        last = time.monotonic()
+                        await run_sync(store.heartbeat, owner.id, time.time())
+                    if await run_sync(store.stop_requested, name):
+                        ended = "stopped"
+                        tasks.cancel_scope.cancel()
+                    await anyio.sleep(STOP_POLL_S)
 
-        async def listen() -> None:
-            nonlocal ended
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                async for _ in signals:
-                    ended = "interrupted"
-                    tasks.cancel_scope.cancel()
+            async def listen() -> None:
+                nonlocal ended
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                    async for _ in signals:
+                        ended = "interrupted"
+                        tasks.cancel_scope.cancel()
 
-        tasks.start_soon(beat)
-        if handle_signals:
-            tasks.start_soon(listen)
-        try:
+            tasks.start_soon(beat)
+            if handle_signals:
+                tasks.start_soon(listen)
             trials += await runner.run()
-        except Exception as raised:
-            error = raised
-        tasks.cancel_scope.cancel()
-    if error is not None:
-        raise _innermost(error)
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        raise _cause(group) from group
     if ended != "done":
         trials[:] = await run_sync(store.trials, name)
     return ended
 
 
-def _innermost(error: Exception) -> Exception:
-    """The single exception inside of task groups' wrappers."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+def _cause(error: Exception) -> Exception:
+    """What to tell of task groups' wrappers: the first exception inside of them, our own defects before faults that a
+    person can mend."""
+    while isinstance(error, ExceptionGroup):
+        unexpected = error.split(AutotunerError)[1]
+        error = (unexpected or error).exceptions[0]
     return error
 
 
