@@ -18,8 +18,8 @@ def starter_text(*, name: str, engine: str, model: str, catalog: Iterable[Catalo
     return "\n".join(
         [
             f"# What to tune, under which load, and what counts. Look first: autotuner plan {name}.yaml",
-            f"name: {name}",
-            f"model: {json.dumps(model)}",
+            f"name: {_yaml(name)}",
+            f"model: {_yaml(model)}",
             "engine:",
             f"  kind: {engine}",
             "  args: {}   # fixed flags, applied to every launch, the default's included",
@@ -46,4 +46,4 @@ def _values(entry: CatalogEntry) -> str:
 
 
 def _yaml(value: Value) -> str:
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
