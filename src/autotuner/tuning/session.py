@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.store import Store, StudyRecord
+from autotuner.store import Store, StoreError, StudyRecord
 from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, Problem, UsageError
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
@@ -60,7 +60,7 @@ async def run_session(
     """Runs or resumes the study. Raises ``UsageError``, :class:`PreflightError`, :class:`StudyBusyError`,
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
     spec, owner = prepared.spec, this_owner()
-    await run_sync(_register, store, spec, source, owner)
+    await run_sync(_register, store, spec, source)
     await run_sync(store.register_owner, owner, time.time())
     try:
         await run_sync(_take, store, spec.name, owner)
@@ -78,11 +78,9 @@ async def run_session(
             await run_sync(store.end_owner, owner.id, time.time())
 
 
-def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
-    record = store.study(spec.name)
-    if record is None:
-        store.create_study(spec, source=source, digest=spec.digest, now=time.time())
-    elif record.digest != spec.digest:
+def _register(store: Store, spec: StudySpec, source: str) -> None:
+    record = store.study(spec.name) or _created(store, spec, source)
+    if record.digest != spec.digest:
         raise UsageError(
             Problem(
                 where="name",
@@ -91,8 +89,18 @@ def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
                 remedy=f"give this file another name, or remove the stored one: autotuner delete {spec.name}",
             )
         )
-    else:
-        store.update_study_spec(spec.name, spec)
+    store.update_study_spec(spec.name, spec)
+
+
+def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
+    """The new study, or the one that another process stored a moment earlier."""
+    try:
+        return store.create_study(spec, source=source, digest=spec.digest, now=time.time())
+    except StoreError:
+        found = store.study(spec.name)
+        if found is None:
+            raise
+        return found
 
 
 def _changed(record: StudyRecord, spec: StudySpec) -> str:
