@@ -192,6 +192,8 @@ class StudyRunner:
     def _judge(self, trial: Trial) -> None:
         """Counts environment faults; a trial that met one is made again, until the machine proves hopeless."""
         failure = trial.failure
+        if self._fatal is not None:
+            return
         if trial.state is not TrialState.VOID or failure is None:
             self._faults = 0
             return
