@@ -10,8 +10,8 @@ from autotuner.seams.benchmark import Benchmark
 from autotuner.seams.deployer import Deployer
 from autotuner.seams.engine import Engine
 from autotuner.seams.search import Search, SearchContext
-from autotuner.study.errors import MissingExtraError, Problem, UsageError, did_you_mean
-from autotuner.study.problems import problems_of
+from autotuner.study.errors import AutotunerError, ExitCode, MissingExtraError, Problem, UsageError, did_you_mean
+from autotuner.study.problems import one_line, problems_of
 from autotuner.study.spec import PluginSpec
 
 Group = Literal["engines", "deployers", "benchmarks", "searches"]
@@ -21,6 +21,19 @@ _SECTION: dict[Group, str] = {
 }  # fmt: skip
 
 
+_OURS = "autotuner"
+
+
+class PluginError(AutotunerError):
+    """A plugin of another distribution is installed, but broken."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, kind: str, dist: str, error: Exception) -> None:
+        why = one_line(str(error)) or type(error).__name__
+        super().__init__(f"the plugin {kind} of {dist} cannot be loaded: {why}; update, mend or remove {dist}")
+
+
 def kinds(group: Group) -> dict[str, EntryPoint]:
     """Installed plugins of a group by kind."""
     return {point.name: point for point in entry_points(group=f"autotuner.{group}")}
@@ -28,15 +41,19 @@ def kinds(group: Group) -> dict[str, EntryPoint]:
 
 def load(group: Group, kind: str) -> Any:
     """The plugin class. Raises :class:`UsageError` for an unknown kind, :class:`MissingExtraError` for a missing
-    optional dependency."""
+    optional dependency of ours, :class:`PluginError` for another one's plugin that cannot be imported."""
     known = kinds(group)
     if kind not in known:
         where = f"{_SECTION[group]}.kind"
         raise UsageError(Problem(where=where, value=kind, why="unknown kind", remedy=did_you_mean(kind, list(known))))
+    point = known[kind]
     try:
-        return known[kind].load()
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("autotuner"):
+        return point.load()
+    except Exception as error:
+        dist = point.dist
+        if dist is not None and dist.name != _OURS:
+            raise PluginError(kind, f"{dist.name} {dist.version}", error) from error
+        if not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_OURS):
             raise
         raise MissingExtraError(kind, kind.replace("_", "-")) from error
 

@@ -31,16 +31,20 @@ def connect(url: str) -> Engine:
     parsed = _parsed(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     try:
-        if sqlite and parsed.database and parsed.database != ":memory:":
+        if sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
         engine = create_engine(parsed, **options)
         if sqlite:
             _set_up_sqlite(engine)
-        _to_head(engine)
+        try:
+            _to_head(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     except ModuleNotFoundError as error:
         raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, ValueError) as error:
         raise unusable(parsed, error) from None
     return engine
 
@@ -48,22 +52,35 @@ def connect(url: str) -> Engine:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise ArgumentError("neither SQLite nor PostgreSQL")
         parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError):
-        shown = re.sub(r":[^:@/]*@", ":***@", url)
-        raise StoreError(f"not a database URL: {shown}; for example sqlite:////path/autotuner.db") from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        shown = re.sub(r"^(\w[\w+]*://)?.*@", r"\1***@", url).partition("?")[0]
+        raise StoreError(f"not a SQLite or PostgreSQL URL: {shown}; for example sqlite:////path/autotuner.db") from None
     except ModuleNotFoundError as error:
         raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise StoreError("a store in memory would lose every result; name a file: sqlite:////path/autotuner.db")
     return parsed
+
+
+def url_text(url: URL) -> str:
+    """The URL for display, without any password."""
+    hidden = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
+    return url.set(query=hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def unusable(url: URL, error: Exception) -> StoreError:
     """A database error as one line."""
     reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
-    line = " ".join(reason.split())[:300]
-    if url.password:
-        line = line.replace(str(url.password), "***")
-    return StoreError(f"the store {url.render_as_string(hide_password=True)} cannot be used: {line}")
+    line = " ".join(reason.split())
+    for password in (url.password, *(v for k, v in url.query.items() if "password" in k.lower())):
+        if password:
+            line = line.replace(str(password), "***")
+    return StoreError(f"the store {url_text(url)} cannot be used: {line[:300]}")
 
 
 @contextmanager
@@ -105,9 +122,14 @@ def _to_head(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         found = _revision(connection)
+        if found is not None and not re.fullmatch(r"\d{4}", found):
+            raise StoreError(
+                f"the store {url_text(engine.url)} holds another program's tables (revision {found}); "
+                "give autotuner a database of its own"
+            )
         if found is not None and found > HEAD:
             raise StoreError(
-                f"the store {engine.url.render_as_string(hide_password=True)} was made by a newer autotuner "
+                f"the store {url_text(engine.url)} was made by a newer autotuner "
                 f"(revision {found}, this one knows {HEAD}); update autotuner"
             )
         if found != HEAD:

@@ -5,17 +5,18 @@ process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power 
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
-from autotuner.store.engine import StoreError, connect, unusable, writing
+from autotuner.store.engine import StoreError, connect, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.secrets import secrets_in, without_secrets
@@ -23,6 +24,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event, Trial, TrialState
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
 
 
@@ -32,7 +34,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
         self._secrets: frozenset[str] = frozenset()
-        self.url = self._engine.url.render_as_string(hide_password=True)
+        self.url = url_text(self._engine.url)
         """For display; the password is masked."""
 
     @classmethod
@@ -88,7 +90,7 @@ class Store:
     def create_study(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
         """Stores a new study. Raises :class:`StoreError` when the name is taken."""
         self._learn_secrets(spec)
-        values = {"name": spec.name, "digest": digest, "source": source, "state": "new", "stop_requested": 0}
+        values = {"name": spec.name, "digest": digest, "source": _storable(source), "state": "new", "stop_requested": 0}
         with self._writing() as db:
             if db.execute(select(tables.studies.c.name).where(tables.studies.c.name == spec.name)).first():
                 raise StoreError(f"a study named {spec.name} is stored already")
@@ -241,14 +243,38 @@ class Store:
         self, resource: str, *, owner_id: str, study: str, trial: int, now: float, dead: Collection[str]
     ) -> bool:
         """Takes a resource that only one trial may hold; one that a dead owner holds is taken over."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        return bool(self.acquire_some([resource], 1, owner_id=owner_id, study=study, trial=trial, now=now, dead=dead))
+
+    def acquire_some(
+        self,
+        resources: Sequence[str],
+        count: int,
+        *,
+        owner_id: str,
+        study: str,
+        trial: int,
+        now: float,
+        dead: Collection[str],
+    ) -> list[str]:
+        """Takes the first ``count`` of the resources that are to be had; all of them or, returning none, none."""
         row = {"owner_id": owner_id, "study": study, "trial": trial, "acquired_at": now}
+        got: list[str] = []
         with self._writing() as db:
-            stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
-            if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
-                return True
-            adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
-            return bool(db.execute(adding).rowcount)
+            for resource in resources:
+                if len(got) < count and self._take(db, resource, row, dead):
+                    got.append(resource)
+            if len(got) < count:
+                db.rollback()
+                got = []
+        return got
+
+    def _take(self, db: Connection, resource: str, row: Mapping[str, object], dead: Collection[str]) -> bool:
+        stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
+        if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
+            return True
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
+        return db.execute(adding.returning(tables.leases.c.resource)).first() is not None
 
     def release(self, resource: str, owner_id: str) -> None:
         """Gives a resource back, if this owner holds it."""
@@ -274,7 +300,7 @@ class Store:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             raise unusable(self._engine.url, error) from None
 
     @contextmanager
@@ -282,7 +308,7 @@ class Store:
         try:
             with writing(self._engine) as connection:
                 yield connection
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             raise unusable(self._engine.url, error) from None
 
     def _study(self, name: str) -> StudyRecord:
@@ -323,7 +349,18 @@ class Store:
         self._secrets |= frozenset(secrets_in(spec.model_dump(mode="json")))
 
     def _json(self, data: object) -> str:
-        return json.dumps(without_secrets(data, self._secrets), ensure_ascii=False).replace("\\u0000", "\\ufffd")
+        return json.dumps(_storable(without_secrets(data, self._secrets)), ensure_ascii=False)
+
+
+def _storable(data: Any) -> Any:
+    """Text of logs and command lines without what databases refuse: NUL and lone surrogates."""
+    if isinstance(data, str):
+        return data.replace("\0", "\ufffd").encode(errors="replace").decode() if _UNSTORABLE.search(data) else data
+    if isinstance(data, Mapping):
+        return {_storable(key): _storable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_storable(item) for item in data]
+    return data
 
 
 def _record(row: Mapping[str, Any]) -> StudyRecord:

@@ -20,7 +20,7 @@ from autotuner.seams.deployer import CommandRunner, Endpoint
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, Labels
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
 from autotuner.study.noun import Noun
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, Workload
@@ -130,6 +130,28 @@ class ScriptedBenchmark(Benchmark):
     async def preflight(self, workload: Workload) -> list[Check]:
         """Nothing is needed."""
         return []
+
+
+def scripted_measurement(
+    window: Window, *, rate: float = 100.0, requests: int = 50, failed: int = 0, foreign: float = 0.0, **changes: object
+) -> Measurement:
+    """What a script may answer: ``rate`` tokens/s and a TTFT of 0.1 s, where at least one request succeeded."""
+    good = requests - failed
+    times = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), 0.1)
+    ttft = Distribution(count=good, std=0.0, **times)
+    measured = Measurement(
+        scenario=window.scenario.text,
+        level=window.level,
+        window_s=1.0,
+        requests=requests,
+        failed=failed,
+        distributions={"ttft": ttft} if good else {},
+        scalars={"output_throughput": rate, "success_rate": good / requests if requests else 0.0},
+        errors={"http_500": failed} if failed else {},
+        self_check=SelfCheck(foreign_cpu_cores=foreign),
+        records=window.records_name,
+    )
+    return measured.model_copy(update=changes)
 
 
 def fixed_scenario(tokens_in: int = 16, tokens_out: int = 8) -> Scenario:

@@ -17,25 +17,29 @@ _WAITING = 10_000
 class Journal:
     """Accepts events from synchronous callbacks and writes them in order from one task.
 
-    Use as ``async with Journal(store, study) as journal``; leaving writes what is still waiting.
+    Use as ``async with Journal(store, study) as journal``; leaving writes what is still waiting. When the store cannot
+    be written, :meth:`flush` and leaving raise its ``StoreError``; what is noted after that is lost.
     """
 
     def __init__(self, store: Store, study: str) -> None:
         self._store, self._study = store, study
-        self._send, self._receive = anyio.create_memory_object_stream[_Line | anyio.Event](_WAITING)
+        self._send, self._receive = anyio.create_memory_object_stream[_Line | anyio.Event](float("inf"))
         self._tasks: TaskGroup | None = None
+        self._error: Exception | None = None
 
     def note(self, kind: str, data: Mapping[str, object], *, trial: int | None = None) -> None:
         """Takes one event. Progress is dropped while the database cannot keep up; nothing else is."""
-        if kind == "progress" and self._send.statistics().current_buffer_used > _WAITING // 2:
+        if kind == "progress" and self._send.statistics().current_buffer_used > _WAITING:
             return
         self._send.send_nowait((kind, data, trial, time.time()))
 
     async def flush(self) -> None:
-        """Returns when everything noted so far is in the store."""
+        """Returns when everything noted so far is in the store; raises when it could not be written."""
         written = anyio.Event()
         await self._send.send(written)
         await written.wait()
+        if self._error is not None:
+            raise self._error
 
     async def __aenter__(self) -> "Journal":
         self._tasks = anyio.create_task_group()
@@ -49,16 +53,22 @@ class Journal:
         self._send.close()
         if self._tasks is not None:
             await self._tasks.__aexit__(None, None, None)
+        if self._error is not None and error is None:
+            raise self._error
 
     async def _write(self) -> None:
+        """Goes on to the end whatever happens, so that nobody waits for ever on a full disk."""
         with anyio.CancelScope(shield=True):
             async with self._receive:
                 async for item in self._receive:
                     if isinstance(item, anyio.Event):
                         item.set()
-                    else:
-                        await run_sync(self._append, item)
+                    elif self._error is None:
+                        await self._append(item)
 
-    def _append(self, line: _Line) -> None:
+    async def _append(self, line: _Line) -> None:
         kind, data, trial, at = line
-        self._store.append(self._study, kind, data, trial=trial, at=at)
+        try:
+            await run_sync(lambda: self._store.append(self._study, kind, data, trial=trial, at=at))
+        except Exception as error:
+            self._error = error

@@ -36,7 +36,7 @@ class Leases:
         """
         for port in _rotated(candidates, self._trial):
             resource = f"port:{self._host}:{port}"
-            if not await self._acquire(resource):
+            if not await self._acquire([resource]):
                 continue
             try:
                 if await run_sync(_is_free, port):
@@ -64,13 +64,11 @@ class Leases:
         held: list[Gpu] = []
         try:
             if count:
-                with anyio.CancelScope(shield=True):
-                    held = await self._try_gpus(count, await look())
-                held = held or await self._waited(count, look, wait_s, note)
+                held = await self._waited(count, look, wait_s, note)
             yield tuple(held)
         finally:
             for gpu in held:
-                await self._release(_gpu(gpu))
+                await self._release(f"gpu:{gpu.uuid}")
 
     async def _waited(self, count: int, look: LookAtGpus, wait_s: float, note: Callable[[str], None]) -> list[Gpu]:
         strangers_since: float | None = None
@@ -79,10 +77,10 @@ class Leases:
             seen = await look()
             if count > len(seen):
                 raise _no_gpus(f"{count} GPUs are needed, and the target has {len(seen)}")
-            with anyio.CancelScope(shield=True):
-                held = await self._try_gpus(count, seen)
+            free = {f"gpu:{gpu.uuid}": gpu for gpu in seen if not gpu.users}
+            held = await self._acquire(list(free), count)
             if held:
-                return held
+                return [free[name] for name in held]
             used = [f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in seen if gpu.users]
             if count <= len(seen) - len(used):
                 strangers_since = None  # our own trials hold them, and will end
@@ -98,22 +96,12 @@ class Leases:
                 )
             await anyio.sleep(POLL_S)
 
-    async def _try_gpus(self, count: int, seen: Sequence[Gpu]) -> list[Gpu]:
-        """All or none; runs shielded, so that a cancellation leaves nothing half taken."""
-        got: list[Gpu] = []
-        for gpu in seen:
-            if len(got) < count and not gpu.users and await self._acquire(_gpu(gpu)):
-                got.append(gpu)
-        if len(got) == count:
-            return got
-        for gpu in got:
-            await self._release(_gpu(gpu))
-        return []
-
-    async def _acquire(self, resource: str) -> bool:
+    async def _acquire(self, resources: list[str], count: int = 1) -> list[str]:
+        """All of them in one transaction, so that a cancellation cannot leave some behind."""
         return await run_sync(
-            lambda: self._store.acquire(
-                resource,
+            lambda: self._store.acquire_some(
+                resources,
+                count,
                 owner_id=self._owner,
                 study=self._study,
                 trial=self._trial,
@@ -125,11 +113,6 @@ class Leases:
     async def _release(self, resource: str) -> None:
         with anyio.CancelScope(shield=True):
             await run_sync(self._store.release, resource, self._owner)
-
-
-def _gpu(gpu: Gpu) -> str:
-    """A GPU's name as a resource: the same from every run, container and index order."""
-    return f"gpu:{gpu.uuid}"
 
 
 def _no_gpus(message: str) -> TrialFailedError:

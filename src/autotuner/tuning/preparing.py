@@ -140,6 +140,10 @@ def _check_fixed(prepared: Prepared, fixed: Mapping[str, Value]) -> None:
     problems = prepared.engine.check(fixed, prepared.hardware) if prepared.deployer.launches else []
     if problems:
         raise UsageError([p.model_copy(update={"where": f"engine.args.{p.where}"}) for p in problems])
+    needed, there = prepared.engine.gpus(fixed), prepared.hardware.gpus
+    if prepared.deployer.launches and needed > there:
+        why = f"the default needs {needed} GPUs, and there are {there}"
+        raise UsageError(Problem(where="engine.args", why=why, remedy="set arguments that the machine can run"))
 
 
 def _check_values(prepared: Prepared) -> None:

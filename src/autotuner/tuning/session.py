@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.store import Store, StudyRecord
+from autotuner.store import Store, StoreError, StudyRecord
 from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, Problem, UsageError
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
@@ -60,7 +60,7 @@ async def run_session(
     """Runs or resumes the study. Raises ``UsageError``, :class:`PreflightError`, :class:`StudyBusyError`,
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
     spec, owner = prepared.spec, this_owner()
-    await run_sync(_register, store, spec, source, owner)
+    await run_sync(_register, store, spec, source)
     await run_sync(store.register_owner, owner, time.time())
     try:
         await run_sync(_take, store, spec.name, owner)
@@ -78,11 +78,9 @@ async def run_session(
             await run_sync(store.end_owner, owner.id, time.time())
 
 
-def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
-    record = store.study(spec.name)
-    if record is None:
-        store.create_study(spec, source=source, digest=spec.digest, now=time.time())
-    elif record.digest != spec.digest:
+def _register(store: Store, spec: StudySpec, source: str) -> None:
+    record = store.study(spec.name) or _created(store, spec, source)
+    if record.digest != spec.digest:
         raise UsageError(
             Problem(
                 where="name",
@@ -91,8 +89,18 @@ def _register(store: Store, spec: StudySpec, source: str, owner: Owner) -> None:
                 remedy=f"give this file another name, or remove the stored one: autotuner delete {spec.name}",
             )
         )
-    else:
-        store.update_study_spec(spec.name, spec)
+    store.update_study_spec(spec.name, spec)
+
+
+def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
+    """The new study, or the one that another process stored a moment earlier."""
+    try:
+        return store.create_study(spec, source=source, digest=spec.digest, now=time.time())
+    except StoreError:
+        found = store.study(spec.name)
+        if found is None:
+            raise
+        return found
 
 
 def _changed(record: StudyRecord, spec: StudySpec) -> str:
@@ -158,47 +166,46 @@ async def _watched(
 ) -> str:
     """Runs the study beside its heartbeat, its stop request and (on the command line) the signals."""
     ended = "done"
-    error: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    try:
+        async with anyio.create_task_group() as tasks:
 
-        async def beat() -> None:
-            nonlocal ended
-            last = 0.0
-            while True:
-                if time.monotonic() - last >= HEARTBEAT_S:
-                    last = time.monotonic()
-                    await run_sync(store.heartbeat, owner.id, time.time())
-                if await run_sync(store.stop_requested, name):
-                    ended = "stopped"
-                    tasks.cancel_scope.cancel()
-                await anyio.sleep(STOP_POLL_S)
+            async def beat() -> None:
+                nonlocal ended
+                last = 0.0
+                while True:
+                    if time.monotonic() - last >= HEARTBEAT_S:
+                        last = time.monotonic()
+                        await run_sync(store.heartbeat, owner.id, time.time())
+                    if await run_sync(store.stop_requested, name):
+                        ended = "stopped"
+                        tasks.cancel_scope.cancel()
+                    await anyio.sleep(STOP_POLL_S)
 
-        async def listen() -> None:
-            nonlocal ended
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                async for _ in signals:
-                    ended = "interrupted"
-                    tasks.cancel_scope.cancel()
+            async def listen() -> None:
+                nonlocal ended
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                    async for _ in signals:
+                        ended = "interrupted"
+                        tasks.cancel_scope.cancel()
 
-        tasks.start_soon(beat)
-        if handle_signals:
-            tasks.start_soon(listen)
-        try:
+            tasks.start_soon(beat)
+            if handle_signals:
+                tasks.start_soon(listen)
             trials += await runner.run()
-        except Exception as raised:
-            error = raised
-        tasks.cancel_scope.cancel()
-    if error is not None:
-        raise _innermost(error)
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:
+        raise _cause(group) from group
     if ended != "done":
         trials[:] = await run_sync(store.trials, name)
     return ended
 
 
-def _innermost(error: Exception) -> Exception:
-    """The single exception inside of task groups' wrappers."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+def _cause(error: Exception) -> Exception:
+    """What to tell of task groups' wrappers: the first exception inside of them, our own defects before faults that a
+    person can mend."""
+    while isinstance(error, ExceptionGroup):
+        unexpected = error.split(AutotunerError)[1]
+        error = (unexpected or error).exceptions[0]
     return error
 
 

@@ -10,6 +10,9 @@ LISTED = 4
 """Parameters that are switched on in the file; the others stand there as comments."""
 
 
+_FORMS = "lists, {low: 1, high: 8}, {low: 32, high: 2048, log: true} or {choices: [...]}"
+
+
 def starter_text(*, name: str, engine: str, model: str, catalog: Iterable[CatalogEntry]) -> str:
     """A valid YAML study file."""
     worth = [entry for entry in catalog if entry.suggested]
@@ -18,12 +21,12 @@ def starter_text(*, name: str, engine: str, model: str, catalog: Iterable[Catalo
     return "\n".join(
         [
             f"# What to tune, under which load, and what counts. Look first: autotuner plan {name}.yaml",
-            f"name: {name}",
-            f"model: {json.dumps(model)}",
+            f"name: {_yaml(name)}",
+            f"model: {_yaml(model)}",
             "engine:",
             f"  kind: {engine}",
             "  args: {}   # fixed flags, applied to every launch, the default's included",
-            "parameters:  # lists, {low: 1, high: 8}, {low: 32, high: 2048, log: true} or {choices: [...]}",
+            f"parameters:{' ' if tuned else ' {} '} # {_FORMS}",
             *tuned,
             *more,
             "# constraints: ['threads * parallel <= 16']",
@@ -46,4 +49,4 @@ def _values(entry: CatalogEntry) -> str:
 
 
 def _yaml(value: Value) -> str:
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -178,8 +178,10 @@ class StudyRunner:
         await run_sync(self._store.update_trial, self._trials[trial.number])
         finished = await runner.run()
         with anyio.CancelScope(shield=True):
-            await self._journal.flush()
-            await run_sync(self._store.finish_trial, finished, _summary(finished))
+            try:
+                await self._journal.flush()
+            finally:
+                await run_sync(self._store.finish_trial, finished, _summary(finished))
         self._trials[trial.number] = finished
         self._judge(finished)
         return finished
@@ -187,6 +189,8 @@ class StudyRunner:
     def _judge(self, trial: Trial) -> None:
         """Counts environment faults; a trial that met one is made again, until the machine proves hopeless."""
         failure = trial.failure
+        if self._fatal is not None:
+            return
         if trial.state is not TrialState.VOID or failure is None:
             self._faults = 0
             return

@@ -66,7 +66,6 @@ class TrialRunner:
 
     async def run(self) -> Trial:
         """The finished trial: ``done``, ``failed`` (the configuration's fault) or ``void`` (the environment's)."""
-        changes: dict[str, Any] = {}
         try:
             changes = await self._leased()
         except TrialFailedError as error:

@@ -1,0 +1,133 @@
+"""Two databases for every test of the store: a SQLite file, and a real PostgreSQL server of our own.
+
+The server listens on a socket in its own folder only, so no port is needed; it dies with the test run.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from autotuner.store import Store
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.testing.samples import sample_spec
+
+ROOT, PASSWORD = "autotuner", "hunter2-of-the-tests"
+NUMBERS = count()
+
+
+def programs() -> Path | None:
+    """Where ``initdb`` and ``postgres`` are: the newest installed version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+def unprivileged() -> list[str]:
+    """A prefix that runs a command as a user whom PostgreSQL accepts, and ends it when the test run dies."""
+    bound = ["setpriv", "--pdeathsig", "INT"]
+    if os.getuid() != 0:
+        return bound
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return [*bound, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    pytest.skip("PostgreSQL does not run as root, and there is no other user here")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The folder of a running server's socket; skips where PostgreSQL is not installed."""
+    bins = programs()
+    if bins is None or not shutil.which("setpriv"):
+        pytest.skip("no PostgreSQL here (apt install postgresql)")
+    prefix = unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="autotuner-pg-"))
+    secret, log = folder / "password", folder / "log"
+    try:
+        secret.write_text(PASSWORD)
+        owner = next((int(p.partition("=")[2]) for p in prefix if p.startswith("--reuid")), os.getuid())
+        for path in (folder, secret):
+            os.chown(path, owner, -1)
+        making = [str(bins / "initdb"), "-D", str(folder / "data"), "-U", ROOT, "--no-sync", "-E", "UTF8"]
+        how = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}"]
+        subprocess.run([*prefix, *making, *how], check=True, capture_output=True, cwd=folder)
+        fast = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
+        with log.open("wb") as out:
+            server = subprocess.Popen(
+                [*prefix, str(bins / "postgres"), "-D", str(folder / "data"), *fast], stdout=out, stderr=out, cwd=folder
+            )
+        try:
+            _until_ready(server, folder, log)
+            yield str(folder)
+        finally:
+            server.send_signal(2)  # the fast shutdown
+            server.wait(60)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_ready(server: subprocess.Popen[bytes], folder: Path, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(host=str(folder), user=ROOT, password=PASSWORD, dbname="postgres").close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"PostgreSQL did not start:\n{log.read_text()[-2000:]}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'autotuner.db'}"
+    folder, name = request.getfixturevalue("postgresql"), f"test_{next(NUMBERS)}"
+    with psycopg.connect(host=folder, user=ROOT, password=PASSWORD, dbname="postgres", autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+    return f"postgresql://{ROOT}:{PASSWORD}@/{name}?host={folder}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """An open store without studies."""
+    with Store.open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def add_study(store: Store) -> Callable[..., StudySpec]:
+    """Stores a study under a name."""
+
+    def add(name: str = "s", **changes: object) -> StudySpec:
+        spec = sample_spec(name).model_copy(update=changes)
+        store.create_study(spec, source="test", digest=spec.digest, now=1.0)
+        return spec
+
+    return add
+
+
+@pytest.fixture
+def new_trial() -> Callable[..., Trial]:
+    """A trial that is not stored yet."""
+
+    def make(study: str = "s", **changes: object) -> Trial:
+        trial = Trial(study=study, number=-1, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.RUNNING)
+        return trial.model_copy(update=changes)
+
+    return make

@@ -1,0 +1,43 @@
+"""A process of its own that uses a store: ``hammer.py URL DEED [COUNT]``. Says a line for each deed that returned."""
+
+import os
+import signal
+import sys
+
+from autotuner.store import Store
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+
+def say(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    url, deed = sys.argv[1], sys.argv[2]
+    times = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    owner = f"owner-{os.getpid()}"
+    trial = Trial(study="s", number=-1, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.RUNNING)
+    with Store.open(url) as store:
+        for i in range(times):
+            match deed:
+                case "open":
+                    say("opened")
+                case "add":
+                    say(store.add_trial(trial, owner_id=owner).number)
+                case "append":
+                    say(store.append("s", "notice", {"by": owner, "i": i}, at=1.0).seq)
+                case "acquire":
+                    mine = {"owner_id": owner, "study": "s", "trial": 0, "now": 1.0}
+                    say(store.acquire(f"gpu:{i}", **mine, dead={"dead"}))
+                case "finish and die":
+                    added = store.add_trial(trial, owner_id=owner)
+                    done = added.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
+                    store.finish_trial(done, {"state": "done"})
+                    store.append("s", "notice", {"text": "after"}, at=3.0)
+                    store.acquire("gpu:0", owner_id=owner, study="s", trial=added.number, now=3.0, dead=())
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+main()

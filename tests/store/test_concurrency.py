@@ -1,0 +1,163 @@
+"""Many writers at once, as threads and as processes of their own: who wins, and what a reader sees."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from autotuner.store import Store
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Event, Trial, TrialState
+
+AddStudy = Callable[..., StudySpec]
+NewTrial = Callable[..., Trial]
+HAMMER = Path(__file__).with_name("hammer.py")
+WRITERS = 8
+
+
+def at_once(work: Callable[[int], object]) -> list[object]:
+    """The work's results from as many threads as there are writers, all let go together."""
+    gate = threading.Barrier(WRITERS)
+
+    def run(i: int) -> object:
+        gate.wait(30)
+        return work(i)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        return list(pool.map(run, range(WRITERS)))
+
+
+def processes(url: str, deed: str, count: int, *, writers: int = 3) -> list[list[str]]:
+    """What each of several processes said."""
+    argv = [sys.executable, str(HAMMER), url, deed, str(count)]
+    started = [
+        subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(writers)
+    ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [p.returncode for p in started] == [0] * writers, said
+    return [out.splitlines() for out, _ in said]
+
+
+def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+    add_study()
+    numbers = [n for some in at_once(lambda i: [store.add_trial(new_trial(), owner_id=f"{i}").number for _ in range(5)])
+               for n in some]  # type: ignore[attr-defined]  # fmt: skip
+    assert sorted(numbers) == list(range(5 * WRITERS))
+    assert [t.number for t in store.trials("s")] == list(range(5 * WRITERS))
+
+
+def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy) -> None:
+    add_study()
+    said = processes(url, "add", 6)
+    assert sorted(int(n) for some in said for n in some) == list(range(18))
+
+
+def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
+    """A later ``seq`` must not be seen before an earlier one: the second writer has to wait for the first."""
+    add_study()
+    seen: list[Event] = []
+
+    def read() -> None:
+        seen.extend(store.events("s", after=seen[-1].seq if seen else 0))
+
+    with ThreadPoolExecutor(1) as other, store._writing() as first:
+        store._locked(first, "s")
+        store._append(first, "s", "notice", {"i": "first"}, trial=None, at=1.0)
+        second = other.submit(store.append, "s", "notice", {"i": "second"}, at=1.0)
+        threading.Event().wait(0.3)
+        read()
+        first.commit()
+        second.result(30)
+    read()
+    assert [e.data["i"] for e in seen] == ["first", "second"]
+
+
+def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStudy) -> None:
+    add_study()
+    seen: list[Event] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        last_look = False
+        while not last_look:
+            last_look = ended.is_set()
+            seen.extend(store.events("s", after=seen[-1].seq if seen else 0, limit=7))
+            last_look = last_look and store.last_seq("s") == seen[-1].seq
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        said = processes(url, "append", 20, writers=2)
+        written = at_once(lambda i: [store.append("s", "notice", {"i": i}, at=1.0).seq for _ in range(5)])
+    finally:
+        ended.set()
+        reader.join(60)
+    made = {int(seq) for some in said for seq in some} | {seq for some in written for seq in some}  # type: ignore[attr-defined]
+    assert [e.seq for e in seen] == sorted(made)
+
+
+def test_one_of_many_gets_the_resource(store: Store) -> None:
+    for round_ in range(5):
+        mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ()}
+        got = at_once(lambda i, r=round_, m=mine: store.acquire(f"port:{r}", owner_id=f"{i}", **m))  # type: ignore[misc]
+        assert sorted(map(bool, got)) == [False] * (WRITERS - 1) + [True]
+
+
+def test_one_of_many_takes_over_from_the_dead(store: Store) -> None:
+    for round_ in range(5):
+        mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ("dead",)}
+        assert store.acquire(f"gpu:{round_}", owner_id="dead", study="s", trial=0, now=0.0, dead=())
+        got = at_once(lambda i, r=round_, m=mine: store.acquire(f"gpu:{r}", owner_id=f"{i}", **m))  # type: ignore[misc]
+        assert sum(map(bool, got)) == 1
+    assert len(store.leases()) == 5
+
+
+def test_one_of_many_processes_gets_the_resource(url: str, store: Store) -> None:
+    said = processes(url, "acquire", 12)
+    for answers in zip(*said, strict=True):
+        assert sorted(answers) == ["False", "False", "True"]
+
+
+def test_gpus_for_two_runs_never_overlap_and_one_of_them_always_gets_its_share(store: Store) -> None:
+    names = [f"gpu:{i}" for i in range(WRITERS)]
+
+    def take(i: int) -> list[str]:
+        return store.acquire_some(names, 5, owner_id=f"{i}", study="s", trial=0, now=1.0, dead=())
+
+    assert sorted(len(got) for got in at_once(take)) == [0] * (WRITERS - 1) + [5]  # type: ignore[arg-type]
+    assert len(store.leases()) == 5
+
+
+def test_one_of_many_gets_the_study(store: Store, add_study: AddStudy) -> None:
+    add_study()
+    holders = at_once(lambda i: store.lease_study("s", f"{i}", 1.0, dead=()))
+    winners = [str(i) for i, holder in enumerate(holders) if holder is None]
+    assert len(winners) == 1
+    assert {h for h in holders if h is not None} == set(winners)
+
+
+def test_a_trial_ends_once(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+    """Its owner, and somebody who takes the owner for dead, at the same time."""
+    add_study()
+    for _ in range(5):
+        trial = store.add_trial(new_trial(), owner_id="o")
+        done = trial.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
+
+        def end(i: int, done: Trial = done) -> str:
+            try:
+                if i % 2:
+                    return "void" if store.void_trials_of({"o"}, "s", 3.0) else "late"
+                store.finish_trial(done, {"state": "done"})
+            except Exception as error:
+                return f"late: {error}"
+            return "done"
+
+        ends = [str(e) for e in at_once(end)]
+        winners = [e for e in ends if not e.startswith("late")]
+        assert len(winners) == 1, ends
+        kept = store.trial("s", trial.number)
+        assert kept is not None
+        assert kept.state == winners[0]
+        assert len([e for e in store.events("s") if e.trial == trial.number]) == 1

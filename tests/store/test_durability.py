@@ -1,0 +1,52 @@
+"""A process that is killed right after a call returned has lost nothing, and its locks hold nobody up."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from autotuner.store import Store
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialState
+
+HAMMER = Path(__file__).with_name("hammer.py")
+
+
+def test_killed_right_after_a_call_returned(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
+    add_study()
+    for run in range(2):
+        ran = subprocess.run([sys.executable, str(HAMMER), url, "finish and die"], capture_output=True, timeout=120)
+        assert ran.returncode == -9, ran.stderr
+        assert [t.state for t in store.trials("s")] == [TrialState.DONE] * (run + 1)
+        assert [e.kind for e in store.events("s")] == ["trial_finished", "notice"] * (run + 1)
+        assert len(store.leases()) == 1
+
+
+def test_killed_within_a_transaction(
+    url: str, store: Store, add_study: Callable[..., StudySpec], new_trial: Callable[..., Trial]
+) -> None:
+    """Half a change is none, and whoever comes next is not held up by its lock."""
+    add_study()
+    script = f"""
+import os
+from autotuner.store import Store
+store = Store.open({url!r})
+with store._writing() as db:
+    store._locked(db, "s")
+    store._append(db, "s", "notice", {{}}, trial=None, at=1.0)
+    os.kill(os.getpid(), 9)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    assert ran.returncode == -9, ran.stderr
+    assert store.events("s") == []
+    assert store.add_trial(new_trial(), owner_id="o").number == 0
+
+
+def test_sqlite_writes_through_to_the_disk(tmp_path: Path) -> None:
+    """A power cut cannot be had in a test; the setting that survives it can be looked at on every connection."""
+    with Store.open(f"sqlite:///{tmp_path / 'autotuner.db'}") as store:
+        for open_ in (store._reading, store._writing):
+            with open_() as connection:
+                pragmas = [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous")]
+                assert pragmas == ["wal", 2]
+                assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

@@ -1,0 +1,110 @@
+"""Secrets of a study are in no byte of the database, however they were given; what only looks alike is kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from autotuner.store import Store
+from autotuner.store.secrets import HIDDEN, looks_secret, secrets_in, without_secrets
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.spec import EngineSpec, PluginSpec
+from autotuner.study.trial import Trial, TrialState
+from autotuner.testing.samples import sample_spec
+
+SECRETS = {
+    "env": "hf_abcdefSECRET1", "args": "sk-SECRET2-quote\"-\\-ü", "number": "8315512907",
+    "bearer": "eySECRET3", "setting": "SECRET4/with+signs=", "camel": "SECRET5-camel",
+}  # fmt: skip
+
+
+def dump(url: str, folder: Path) -> bytes:
+    """Every byte that the database keeps."""
+    if url.startswith("sqlite"):
+        return b"".join(file.read_bytes() for file in folder.glob("autotuner.db*"))
+    found = make_url(url)
+    query = {**found.query, "user": found.username, "password": found.password, "dbname": found.database}
+    with psycopg.connect(**query) as server:  # type: ignore[arg-type]
+        names = [r[0] for r in server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        assert "trials" in names
+        rows = [server.execute(f"SELECT t::text FROM {name} t".encode()).fetchall() for name in names]  # noqa: S608
+    return "\n".join(r[0] for some in rows for r in some).encode()
+
+
+def test_secrets_are_nowhere_in_the_database(
+    url: str, store: Store, new_trial: Callable[..., Trial], tmp_path: Path
+) -> None:
+    spec = sample_spec("s").model_copy(
+        update={
+            "engine": EngineSpec(
+                kind="llama_cpp",
+                args={"api-key": SECRETS["args"], "ssl-key-password": int(SECRETS["number"]), "alias": "kept-alias"},
+                env={"HF_TOKEN": SECRETS["env"], "PLAIN": "kept-plain", "AWS_SECRET_ACCESS_KEY": "abc"},
+            ),
+            "deploy": PluginSpec.model_validate(
+                {"kind": "x", "auth": {"password": SECRETS["setting"]}, "hfToken": SECRETS["camel"]}
+            ),
+            "workload": sample_spec("s").workload.model_copy(
+                update={"extra_body": {"headers": [{"Authorization": f"Bearer {SECRETS['bearer']}"}]}}
+            ),
+        }
+    )
+    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+    store.update_study_spec("s", spec)
+    said = " ".join(SECRETS.values()) + " kept-log"
+    trial = store.add_trial(new_trial(argv=("server", f"--api-key={SECRETS['args']}", said)), owner_id="o")
+    store.update_trial(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": said}]}}))
+    failure = Failure(cause=FailureCause.CRASH_LOADING, message=said, log_tail=said)
+    ended = {"state": TrialState.FAILED, "finished_at": 2.0, "failure": failure}
+    store.finish_trial(trial.model_copy(update=ended), {"failure": {"message": said}})
+    store.append("s", "notice", {"text": said, "token": "short"}, at=1.0)
+    store.set_study_state("s", "failed", {"why": said}, 2.0)
+    kept = dump(url, tmp_path)
+    assert b"kept-log" in kept
+    assert b"kept-plain" in kept
+    assert b"kept-alias" in kept
+    for name, secret in SECRETS.items():
+        for spelling in (secret, secret.replace("\\", "\\\\").replace('"', '\\"')):
+            assert spelling.encode() not in kept, name
+    assert b"short" not in kept
+    record = store.study("s")
+    assert record is not None
+    assert record.spec.engine.env["HF_TOKEN"] == HIDDEN
+    assert record.digest == spec.digest
+
+
+@pytest.mark.parametrize(
+    "key", ["HF_TOKEN", "api-key", "apiKey", "hfToken", "OPENAI_APIKEY", "AWS_SECRET_ACCESS_KEY", "Authorization",
+            "db_password", "HF_TOKEN_2", "key"],
+)  # fmt: skip
+def test_names_of_secrets(key: str) -> None:
+    assert looks_secret(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["token_source", "token-ms", "tokenizer", "max-tokens", "prefix_tokens", "api_key_env", "api-key-file",
+            "keyboard", "monkey", "", "-", "cache-type-k"],
+)  # fmt: skip
+def test_names_of_other_things(key: str) -> None:
+    assert not looks_secret(key)
+
+
+def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
+    known = frozenset(secrets_in([{"token": "abcd"}, {"token": "abcdef"}, {"key": "ab"}]))
+    assert without_secrets("abcdef abcd ab", known) == f"{HIDDEN} {HIDDEN} ab"
+
+
+def test_switches_and_gaps_are_no_secrets() -> None:
+    data = {"token": True, "key": None, "password": {"x": 1}}
+    assert list(secrets_in(data)) == []
+    assert without_secrets(data, frozenset()) == data
+
+
+def test_what_was_blotted_out_is_found_by_nobody_with_tools(url: str, tmp_path: Path) -> None:
+    """The tools of this test see what is there: a secret that is stored under a plain name is found."""
+    with Store.open(url) as store:
+        spec = sample_spec("s")
+        store.create_study(spec, source="FINDME-source", digest=spec.digest, now=1.0)
+    assert b"FINDME-source" in dump(url, tmp_path)

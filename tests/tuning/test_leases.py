@@ -1,0 +1,144 @@
+"""Ports and GPUs that all runs on a host share through the store."""
+
+import socket
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from autotuner.store import Store
+from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.tuning.leases import Leases
+
+pytestmark = pytest.mark.anyio
+MakeLeases = Callable[..., Leases]
+
+
+@pytest.fixture
+def leases(store: Store) -> MakeLeases:
+    def make(owner: str = "me", trial: int = 0, dead: tuple[str, ...] = ()) -> Leases:
+        return Leases(store, owner_id=owner, study="s", trial=trial, dead=lambda: dead)
+
+    return make
+
+
+@pytest.fixture
+def ports() -> range:
+    """Three neighbours that nobody listens on."""
+    for first in range(23000, 23900, 3):
+        try:
+            for port in range(first, first + 3):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return range(first, first + 3)
+    pytest.skip("no three free ports")
+
+
+async def test_ports_of_runs_at_once_are_different(leases: MakeLeases, ports: range, store: Store) -> None:
+    async with leases("a").port(ports) as one, leases("b").port(ports) as two, leases("a").port(ports) as three:
+        assert sorted((one, two, three)) == list(ports)
+        with pytest.raises(TrialFailedError) as caught:
+            async with leases("c").port(ports):
+                pytest.fail("there are no more")
+    assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
+    assert f"all ports from {ports[0]} to {ports[-1]} are in use" in caught.value.failure.message
+    assert store.leases() == []
+
+
+async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, ports: range, store: Store) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("0.0.0.0", ports[0]))
+        stranger.listen()
+        async with leases().port(ports) as port:
+            assert port == ports[1]
+            assert len(store.leases()) == 1
+
+
+async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: range) -> None:
+    seen = []
+    for trial in range(3):
+        async with leases(trial=trial).port(ports) as port:
+            seen.append(port)
+    assert seen == list(ports)
+
+
+async def test_no_port_at_all(leases: MakeLeases) -> None:
+    with pytest.raises(TrialFailedError):
+        async with leases().port(range(24000, 24000)):
+            pytest.fail("there is none")
+
+
+async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
+    holder = leases("dead").port(ports)
+    port = await holder.__aenter__()
+    async with leases("b", dead=("dead",)).port(ports) as taken:
+        assert taken == port
+        await holder.__aexit__(None, None, None)
+        assert [r.owner_id for r in store.leases()] == ["b"], "the dead one gives back nothing of the living one's"
+
+
+async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:
+    with pytest.raises(ValueError, match="within"):  # noqa: PT012 - the block is what is tested
+        async with leases().gpus(2, 4), leases().port(ports):
+            assert len(store.leases()) == 3
+            raise ValueError("within")
+    assert store.leases() == []
+
+
+async def test_gpus_come_all_or_none(leases: MakeLeases, store: Store) -> None:
+    async with leases("a").gpus(3, 4) as first:
+        assert first == (0, 1, 2)
+        with anyio.move_on_after(0.2) as waiting:
+            async with leases("b").gpus(2, 4):
+                pytest.fail("one is free, two are needed")
+        assert waiting.cancelled_caught
+        assert {r.owner_id for r in store.leases()} == {"a"}, "nothing is held while waiting, nor after giving up"
+        async with leases("b").gpus(1, 4) as second:
+            assert second == (3,)
+    assert store.leases() == []
+
+
+async def test_no_gpu_needs_no_lease(leases: MakeLeases, store: Store) -> None:
+    async with leases().gpus(0, 0) as none:
+        assert none == ()
+        assert store.leases() == []
+
+
+async def test_who_waits_gets_them_in_the_end(leases: MakeLeases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that all want the whole machine take turns, and never overlap."""
+    monkeypatch.setattr("autotuner.tuning.leases.POLL_S", 0.01)
+    held: set[int] = set()
+    turns = []
+
+    async def use(owner: str) -> None:
+        for _ in range(3):
+            async with leases(owner).gpus(4, 4) as got:
+                assert not held & set(got)
+                held.update(got)
+                await anyio.sleep(0.01)
+                turns.append(owner)
+                held.difference_update(got)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for owner in ("a", "b", "c"):
+                tasks.start_soon(use, owner)
+    assert sorted(turns) == sorted("aaabbbccc")
+
+
+async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
+    """Also between the taking and the having."""
+
+    async def hold() -> None:
+        async with leases().gpus(4, 4), leases().port(ports):
+            await anyio.sleep_forever()
+
+    for i in range(25):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await anyio.sleep(0.001 * i)
+            tasks.cancel_scope.cancel()
+        assert store.leases() == [], f"cancelled after {i} ms"
