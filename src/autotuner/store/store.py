@@ -5,7 +5,7 @@ process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power 
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -241,14 +241,38 @@ class Store:
         self, resource: str, *, owner_id: str, study: str, trial: int, now: float, dead: Collection[str]
     ) -> bool:
         """Takes a resource that only one trial may hold; one that a dead owner holds is taken over."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        return bool(self.acquire_some([resource], 1, owner_id=owner_id, study=study, trial=trial, now=now, dead=dead))
+
+    def acquire_some(
+        self,
+        resources: Sequence[str],
+        count: int,
+        *,
+        owner_id: str,
+        study: str,
+        trial: int,
+        now: float,
+        dead: Collection[str],
+    ) -> list[str]:
+        """Takes the first ``count`` of the resources that are to be had; all of them or, returning none, none."""
         row = {"owner_id": owner_id, "study": study, "trial": trial, "acquired_at": now}
+        got: list[str] = []
         with self._writing() as db:
-            stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
-            if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
-                return True
-            adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
-            return bool(db.execute(adding).rowcount)
+            for resource in resources:
+                if len(got) < count and self._take(db, resource, row, dead):
+                    got.append(resource)
+            if len(got) < count:
+                db.rollback()
+                got = []
+        return got
+
+    def _take(self, db: Connection, resource: str, row: Mapping[str, object], dead: Collection[str]) -> bool:
+        stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
+        if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
+            return True
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
+        return db.execute(adding.returning(tables.leases.c.resource)).first() is not None
 
     def release(self, resource: str, owner_id: str) -> None:
         """Gives a resource back, if this owner holds it."""

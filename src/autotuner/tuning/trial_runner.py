@@ -17,7 +17,7 @@ from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Identity, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import Model, StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
@@ -65,49 +65,48 @@ class TrialRunner:
 
     async def run(self) -> Trial:
         """The finished trial: ``done``, ``failed`` (the configuration's fault) or ``void`` (the environment's)."""
-        spec, changes = self._tools.spec, {}
         try:
-            with anyio.fail_after(spec.search.trial_timeout_s):
-                changes = await self._measured()
+            changes = await self._leased()
         except TrialFailedError as error:
             changes = self._failed(error.failure)
-        except TimeoutError:
-            changes = self._failed(
-                Failure(
-                    cause=FailureCause.TRIAL_TIMEOUT,
-                    message=f"not finished after {spec.search.trial_timeout_s:g} s",
-                    remedy="raise search.trial_timeout or shorten the workload",
-                )
-            )
         self._enter(Phase.DONE)
         return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
 
-    async def _measured(self) -> dict[str, Any]:
-        tools, trial = self._tools, self._trial
-        plan = tools.engine.plan(tools.model, tools.spec.engine, trial.configuration)
+    async def _leased(self) -> dict[str, Any]:
+        """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
+        tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
+        plan = tools.engine.plan(tools.model, tools.spec.engine, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
+
+        def tell(text: str) -> None:
+            self._note("notice", {"text": text})
+
         async with (
-            self._leases.gpus(
-                count, tools.deployer.gpus, note=lambda text: self._note("notice", {"text": text})
-            ) as gpus,
+            self._leases.gpus(count, tools.deployer.gpus, reap=tools.deployer.reap, note=tell) as gpus,
             Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
         ):
-            self._trial = trial.model_copy(update={"gpus": len(gpus)})
-            context = DeployContext(
-                labels=Labels(study=trial.study, trial=trial.number, owner=tools.owner_id),
-                folder=self._folder,
-                explain=self._explain,
-                on_phase=self._enter,
-                lease_port=self._leases.port,
-                gpus=gpus,
-            )
-            self._enter(Phase.LAUNCHING)
-            async with tools.deployer.deploy(plan, context) as endpoint:
-                self._enter(Phase.READY)
-                try:
-                    return await self._on(endpoint, plan)
-                finally:
-                    self._enter(Phase.RELEASING)
+            self._trial = self._trial.model_copy(update={"gpus": len(gpus), "started_at": time.time()})
+            with anyio.move_on_after(limit_s):
+                return await self._deployed(plan, gpus)
+        message, remedy = f"not finished after {limit_s:g} s", "raise search.trial_timeout or shorten the workload"
+        raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
+
+    async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...]) -> dict[str, Any]:
+        context = DeployContext(
+            labels=Labels(study=self._trial.study, trial=self._trial.number, owner=self._tools.owner_id),
+            folder=self._folder,
+            explain=self._explain,
+            on_phase=self._enter,
+            lease_port=self._leases.port,
+            gpus=gpus,
+        )
+        self._enter(Phase.LAUNCHING)
+        async with self._tools.deployer.deploy(plan, context) as endpoint:
+            self._enter(Phase.READY)
+            try:
+                return await self._on(endpoint, plan)
+            finally:
+                self._enter(Phase.RELEASING)
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
         self._trial = self._trial.model_copy(update={"argv": endpoint.argv, "command": endpoint.command})
@@ -189,7 +188,7 @@ class TrialRunner:
             on_progress=on_progress,
         )
         measured = await or_died(lambda: self._tools.benchmark.measure(endpoint, window), endpoint)
-        measured = self._telemetry.added_to(measured)
+        measured = self._telemetry.added_to(_per_gpu(measured, self._trial.gpus))
         if measured.failed:
             with anyio.move_on_after(DEATH_NEWS_S):
                 raise TrialFailedError(await endpoint.died())
@@ -253,6 +252,14 @@ class TrialRunner:
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
         self._phase, self._since = phase, now
         self._note("phase", {"phase": phase.value, **(where or {})})
+
+
+def _per_gpu(measured: Measurement, gpus: int) -> Measurement:
+    """With the throughput of each leased GPU, which compares configurations of different sizes."""
+    rate = measured.value("output_throughput", None)
+    if rate is None or not gpus:
+        return measured
+    return measured.model_copy(update={"scalars": {**measured.scalars, "output_throughput_per_gpu": rate / gpus}})
 
 
 async def _same_server(endpoint: Endpoint, before: Identity) -> None:
