@@ -16,7 +16,7 @@ from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, Sea
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.study.workload import Concurrency, Workload
 from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_scenario, scripted_measurement
-from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
 from autotuner.tuning.leases import Leases
@@ -58,12 +58,15 @@ class Loop:
     ) -> Prepared:
         """The study with doubles in place of plugins."""
         spec = spec or self.spec()
+        if isinstance(deployer, FakeDeployer) and not deployer.machine_gpus:
+            deployer.machine_gpus = fake_gpus(gpus)
         return Prepared(
             spec=spec,
             engine=engine or FakeEngine(FakeEngineSettings()),
-            deployer=deployer or FakeDeployer(),
+            deployer=deployer or FakeDeployer(gpus=fake_gpus(gpus)),
             benchmark=ScriptedBenchmark(script),
             hardware=Hardware(cpus=2, memory_gb=8.0, gpus=gpus),
+            model=spec.model,
             space=Space(parameters=spec.parameters),
             default=None,
         )
@@ -74,7 +77,7 @@ class Loop:
         """One trial, run to its end."""
         spec = prepared.spec
         tools = TrialTools(
-            spec, prepared.engine, prepared.deployer, prepared.benchmark, owner, prepared.hardware.gpus
+            spec, prepared.engine, prepared.deployer, prepared.benchmark, owner, prepared.model
         )  # fmt: skip
         trial = Trial(study=spec.name, number=number, role=TrialRole.SEARCH, configuration=configuration)
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())

@@ -8,6 +8,7 @@ import pytest
 
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.tuning.leases import Leases
 
 pytestmark = pytest.mark.anyio
@@ -82,58 +83,17 @@ async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range
 
 async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:
     with pytest.raises(ValueError, match="within"):  # noqa: PT012 - the block is what is tested
-        async with leases().gpus(2, 4), leases().port(ports):
+        async with leases().gpus(2, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
             assert len(store.leases()) == 3
             raise ValueError("within")
     assert store.leases() == []
-
-
-async def test_gpus_come_all_or_none(leases: MakeLeases, store: Store) -> None:
-    async with leases("a").gpus(3, 4) as first:
-        assert first == (0, 1, 2)
-        with anyio.move_on_after(0.2) as waiting:
-            async with leases("b").gpus(2, 4):
-                pytest.fail("one is free, two are needed")
-        assert waiting.cancelled_caught
-        assert {r.owner_id for r in store.leases()} == {"a"}, "nothing is held while waiting, nor after giving up"
-        async with leases("b").gpus(1, 4) as second:
-            assert second == (3,)
-    assert store.leases() == []
-
-
-async def test_no_gpu_needs_no_lease(leases: MakeLeases, store: Store) -> None:
-    async with leases().gpus(0, 0) as none:
-        assert none == ()
-        assert store.leases() == []
-
-
-async def test_who_waits_gets_them_in_the_end(leases: MakeLeases, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that all want the whole machine take turns, and never overlap."""
-    monkeypatch.setattr("autotuner.tuning.leases.POLL_S", 0.01)
-    held: set[int] = set()
-    turns = []
-
-    async def use(owner: str) -> None:
-        for _ in range(3):
-            async with leases(owner).gpus(4, 4) as got:
-                assert not held & set(got)
-                held.update(got)
-                await anyio.sleep(0.01)
-                turns.append(owner)
-                held.difference_update(got)
-
-    with anyio.fail_after(60):
-        async with anyio.create_task_group() as tasks:
-            for owner in ("a", "b", "c"):
-                tasks.start_soon(use, owner)
-    assert sorted(turns) == sorted("aaabbbccc")
 
 
 async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
     """Also between the taking and the having."""
 
     async def hold() -> None:
-        async with leases().gpus(4, 4), leases().port(ports):
+        async with leases().gpus(4, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
             await anyio.sleep_forever()
 
     for i in range(25):

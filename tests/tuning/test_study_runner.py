@@ -306,10 +306,11 @@ async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, sto
 
 async def test_the_time_budget_ends_the_search_and_not_the_proof(loop: Any, store: Store) -> None:
     async def script(endpoint: Endpoint, window: Window) -> Measurement:
-        await anyio.sleep(0.1)
+        if window.labels.trial == 1:
+            await anyio.sleep(3.1)
         return by_slots({"default": 1.0, "1": 2.0})(endpoint, window)
 
-    outcome = await run(loop.prepared(loop.spec(time_s=0.15, repeats=1), script=script), store)
+    outcome = await run(loop.prepared(loop.spec(time_s=3.0, repeats=1), script=script), store)
     assert [t.role for t in outcome.trials] == ["default", "search", "confirm", "confirm"]
     assert "time budget" in outcome.why
 

@@ -1,6 +1,5 @@
 """One trial, on every path: a verdict or a named cause comes back, whatever happens, and nothing is left."""
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -290,12 +289,11 @@ async def test_waiting_for_gpus_is_not_charged_to_the_configuration(loop: Any) -
             loop.spec(trial_timeout_s=0.4), engine=GpuEngine(FakeEngineSettings()), gpus=1
         )  # fmt: skip
         await loop.trial(prepared)
-        host = socket.gethostname()
-        assert loop.store.acquire(f"gpu:{host}:0", **other)
+        assert loop.store.acquire("gpu:GPU-fake-0", **other)
 
         async def give_back() -> None:
             await anyio.sleep(0.8)
-            loop.store.release(f"gpu:{host}:0", "other")
+            loop.store.release("gpu:GPU-fake-0", "other")
 
         tasks.start_soon(give_back)
         trial = await loop.trial(prepared, number=1)
@@ -308,8 +306,8 @@ async def test_waiting_for_gpus_is_not_charged_to_the_configuration(loop: Any) -
 async def test_more_gpus_than_there_are_fail_at_once(loop: Any) -> None:
     trial = await loop.trial(loop.prepared(engine=GpuEngine(FakeEngineSettings()), gpus=4), EIGHT)
     assert trial.failure is not None
-    assert (trial.state, trial.failure.cause) == (TrialState.FAILED, FailureCause.INVALID_VALUE)
-    assert "8 GPUs are needed, this machine has 4" in trial.failure.message
+    assert (trial.state, trial.failure.cause) == (TrialState.VOID, FailureCause.GPU_UNAVAILABLE)
+    assert "8 GPUs are needed, and the target has 4" in trial.failure.message
 
 
 async def test_an_engine_without_words_for_an_end_leaves_a_general_one(loop: Any) -> None:

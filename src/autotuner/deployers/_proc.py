@@ -82,6 +82,14 @@ def cmdline(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(argument) for argument in data.split(b"\0")[:-1])
 
 
+def name(pid: int) -> str:
+    """The program's short name, at most 15 characters; empty when it is gone."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def family(root: int) -> set[int]:
     """A process, its session and all descendants, as far as they run."""
     everyone = list(processes())

@@ -4,24 +4,26 @@ The promises: the server that answers is the one we started, by the socket it li
 once, not at a time-out; nothing is left on any path.
 """
 
+import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from anyio.to_thread import run_sync
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from autotuner.deployers import _failures, _log, _proc
+from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
 from autotuner.deployers._owned_process import OwnedProcess, spawn
 from autotuner.deployers._readiness import answer, http_client
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
-from autotuner.study.errors import Check
+from autotuner.study.errors import Check, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Hardware, Identity, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
@@ -29,6 +31,10 @@ _SECOND_LOOK_S = 0.1
 _EVIDENCE_LINES = 40
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
+
+
+GpuIndex = Annotated[int, Field(ge=0, strict=True)]
+GpuUuid = Annotated[str, StringConstraints(pattern=r"^GPU-")]
 
 
 class ProcessSettings(BaseModel):
@@ -46,6 +52,9 @@ class ProcessSettings(BaseModel):
     """Longest time from launch to ready; unset: the engine's."""
     cpus: tuple[int, ...] | None = Field(default=None, min_length=1)
     """CPUs that the server may use; unset: all that this process may use."""
+    gpu_ids: tuple[GpuIndex | GpuUuid, ...] | None = None
+    """GPUs that trials may lease, by NVML's index or uuid; unset: all that ``CUDA_VISIBLE_DEVICES`` leaves to this
+    process."""
 
     @field_validator("host")
     @classmethod
@@ -133,7 +142,8 @@ class ProcessDeployer(Deployer):
         async with AsyncExitStack() as leases:
             port = await self._lease(leases, context)
             context.on_phase(Phase.LAUNCHING)
-            server = self._start(plan, context, port)
+            env = await _with_gpus(plan, context)
+            server = self._start(plan, context, port, env)
             try:
                 context.on_phase(Phase.LOADING)
                 await _Start(server, plan, context, self.settings, port).ready()
@@ -150,7 +160,7 @@ class ProcessDeployer(Deployer):
             if not _proc.foreign_listener(self.settings.host, port, set()):
                 return port
 
-    def _start(self, plan: LaunchPlan, context: DeployContext, port: int) -> OwnedProcess:
+    def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
         argv = plan.argv(host=self.settings.host, port=port)
         try:
             context.folder.mkdir(parents=True, exist_ok=True)
@@ -162,24 +172,45 @@ class ProcessDeployer(Deployer):
         with file:
             try:
                 return spawn(
-                    argv, labels=context.labels, env=plan.env, stdout=file, stderr=file, cpus=self.settings.cpus
+                    argv, labels=context.labels, env=env, stdout=file, stderr=file, cpus=self.settings.cpus
                 )  # fmt: skip
             except (OSError, ValueError) as error:
                 fault = error if isinstance(error, OSError) else OSError(0, str(error))
                 raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """Programs, modules, files, CPUs and ports; nothing is started."""
-        settings = self.settings
-        return await anyio.to_thread.run_sync(preflight, list(plans), settings.host, settings.ports, settings.cpus)
+        """Programs, modules, files, CPUs, GPUs and ports; nothing is started."""
+        settings, launches = self.settings, list(plans)
+        usable, described = await self.gpus(), await run_sync(_gpus.describe)
+        found = await run_sync(preflight, launches, settings.host, settings.ports, settings.cpus)
+        return [*found, *_gpu_choice.checks(described, usable, launches)]
 
     async def hardware(self) -> Hardware:
-        """CPUs and memory that this process may use."""
-        return hardware(self.settings.cpus)
+        """CPUs and memory that this process may use, and the GPUs. Raises ``UsageError`` for unknown ``gpu_ids``."""
+        problems = _gpu_choice.unknown(await run_sync(_gpus.look), self.settings.gpu_ids or ())
+        if problems:
+            raise UsageError(problems)
+        return _gpu_choice.with_gpus(hardware(self.settings.cpus), await self.gpus())
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """The GPUs that trials may lease, with their foreign users."""
+        return _gpu_choice.chosen(await _gpus.gpus(), self.settings.gpu_ids, os.environ)
+
+    async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
+        """Their sensors by NVML."""
+        return await _gpus.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Ends the families of processes that carry a dead owner's label."""
         return await reap(is_dead, study=study, grace_s=self.settings.stop_grace_s)
+
+
+async def _with_gpus(plan: LaunchPlan, context: DeployContext) -> Mapping[str, str]:
+    """The plan's environment; a server that uses GPUs sees the leased ones and no other."""
+    if not plan.gpus:
+        return plan.env
+    seen = await run_sync(_gpus.look)
+    return {**plan.env, **seen.cuda_environment(context.gpus)}
 
 
 class _Start:

@@ -48,6 +48,8 @@ def _rate(name: str, unit: Unit, meaning: str) -> Metric:
     return Metric(name=name, unit=unit, better=Direction.MAX, distribution=False, meaning=meaning)
 
 
+GPU_METRICS = frozenset({"output_throughput_per_gpu", "energy_per_token"})
+"""Measured only where the trial's GPUs are known."""
 METRICS = {
     m.name: m
     for m in (
@@ -72,6 +74,11 @@ METRICS = {
             "goodput",
             Unit.REQUESTS_PER_SECOND,
             "requests that completed inside the window and met every per-request SLO / window",
+        ),
+        _rate(
+            "output_throughput_per_gpu",
+            Unit.TOKENS_PER_SECOND,
+            "output_throughput / GPUs of the trial; not measured without GPUs",
         ),
         _rate("success_rate", Unit.RATIO, "requests that succeeded / requests that ended inside the window"),
         Metric(

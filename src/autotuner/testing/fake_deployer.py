@@ -1,9 +1,10 @@
-"""A deployer without processes: fails, gets ready and dies as a test says, and counts what is live.
+"""A deployer without processes: fails, gets ready and dies as a test says, and counts what is live. It may have GPUs.
 
 For tests of the loop. The endpoint answers nothing; a double of the benchmark measures it.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
 from autotuner.study.trial import Phase
 
 
@@ -38,6 +39,11 @@ class Behaviour:
 def behave_well(_: LaunchPlan) -> Behaviour:
     """Ready at once, and alive for ever."""
     return Behaviour()
+
+
+def fake_gpus(count: int, *, memory_gb: float = 80.0) -> list[Gpu]:
+    """Idle GPUs of one kind."""
+    return [Gpu(index=i, uuid=f"GPU-fake-{i}", name="Fake H100", memory_gb=memory_gb) for i in range(count)]
 
 
 class NoRunner(CommandRunner):
@@ -102,13 +108,16 @@ class _Log:
     released: list[Labels] = field(default_factory=list)
     live: list[FakeEndpoint] = field(default_factory=list)
     most_live: int = 0
+    leased: list[tuple[Labels, tuple[Gpu, ...]]] = field(default_factory=list)
+    busy: set[str] = field(default_factory=set)
 
 
 class FakeDeployer(Deployer):
     """Deploys nothing, as ``behaviour`` says.
 
-    ``deployed``, ``released``, ``live`` and ``most_live`` tell what happened.
-    Raises AssertionError when more than ``max_live`` are live at once.
+    ``deployed``, ``leased``, ``released``, ``live`` and ``most_live`` tell what happened.
+    ``machine_gpus`` are the GPUs at the moment, and may be changed; ``sensors`` reads one, None: they have no sensors.
+    Raises AssertionError when more than ``max_live`` are live at once, or two have the same GPU.
     """
 
     kind: ClassVar[str] = "fake"
@@ -121,10 +130,15 @@ class FakeDeployer(Deployer):
         behaviour: Callable[[LaunchPlan], Behaviour] = behave_well,
         max_live: int | None = None,
         machine: Hardware | None = None,
+        gpus: Sequence[Gpu] = (),
+        sensors: Callable[[Gpu], GpuSample] | None = None,
     ) -> None:
         super().__init__(settings or FakeSettings())
         self._behaviour, self._max_live = behaviour, max_live
-        self._machine = machine or Hardware(cpus=2, memory_gb=8.0)
+        smallest = min((gpu.memory_gb for gpu in gpus), default=0.0)
+        self._machine = machine or Hardware(cpus=2, memory_gb=8.0, gpus=len(gpus), gpu_memory_gb=smallest)
+        self.machine_gpus = list(gpus)
+        self._sensors = sensors
         self._log = _Log()
         self.ports = range(24000, 25000)
 
@@ -132,6 +146,11 @@ class FakeDeployer(Deployer):
     def deployed(self) -> list[tuple[Labels, LaunchPlan]]:
         """Every launch so far, failed ones included."""
         return self._log.deployed
+
+    @property
+    def leased(self) -> list[tuple[Labels, tuple[Gpu, ...]]]:
+        """The GPUs of every launch so far."""
+        return self._log.leased
 
     @property
     def released(self) -> list[Labels]:
@@ -157,6 +176,7 @@ class FakeDeployer(Deployer):
         async with context.lease_port(self.ports) as port:
             context.on_phase(Phase.LAUNCHING)
             self.deployed.append((context.labels, plan))
+            ours = self._occupied(context)
             behaviour = self._behaviour(plan)
             endpoint = FakeEndpoint(plan, context, behaviour, len(self.deployed), port)
             try:
@@ -172,7 +192,16 @@ class FakeDeployer(Deployer):
             finally:
                 if endpoint in self.live:
                     self.live.remove(endpoint)
+                self._log.busy -= ours
                 self.released.append(context.labels)
+
+    def _occupied(self, context: DeployContext) -> set[str]:
+        self.leased.append((context.labels, context.gpus))
+        ours = {gpu.uuid for gpu in context.gpus}
+        if shared := ours & self._log.busy:
+            raise AssertionError(f"{sorted(shared)} belong to two launches at once")
+        self._log.busy |= ours
+        return ours
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """All is well."""
@@ -181,6 +210,16 @@ class FakeDeployer(Deployer):
     async def hardware(self) -> Hardware:
         """As constructed."""
         return self._machine
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """As they are at the moment."""
+        return list(self.machine_gpus)
+
+    async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
+        """What ``sensors`` reads, at the time of reading."""
+        if self._sensors is None:
+            return ()
+        return [self._sensors(gpu).model_copy(update={"at": time.time(), "index": gpu.index}) for gpu in gpus]
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """There is never anything left."""

@@ -1,6 +1,7 @@
 """An engine whose server is :mod:`autotuner.testing.fake_server`: the whole loop with real processes and no model.
 
-``parallel`` and ``token-ms`` decide how fast it is, ``note`` carries any text, ``turbo`` is a switch.
+``parallel`` and ``token-ms`` decide how fast it is, ``note`` carries any text, ``turbo`` is a switch; ``tp`` asks for
+GPUs and leaves them idle.
 """
 
 import re
@@ -40,6 +41,7 @@ _CATALOG = (
         suggested=(0.5, 1.0, 2.0),
     ),
     CatalogEntry(name="turbo", type=ValueType(kind="bool"), default=False, meaning="halves token-ms"),
+    CatalogEntry(name="tp", type=ValueType(kind="int", low=0), default=0, meaning="GPUs to ask for"),
     CatalogEntry(name="note", type=ValueType(kind="string"), default="", meaning="any text"),
 )  # fmt: skip
 
@@ -121,8 +123,8 @@ class FakeEngine(Engine):
         return problems
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """None."""
-        return 0
+        """``tp``."""
+        return int(values.get("tp") or 0)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""

@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--note", default="", help="any text, passed through")
     parser.add_argument("--parallel", type=int, default=4, help="requests served at a time")
     parser.add_argument("--token-ms", type=float, default=1.0, help="milliseconds a token takes")
+    parser.add_argument("--tp", type=int, default=0, help="nothing: the GPUs that a trial asks for")
     parser.add_argument("--turbo", action="store_true", help="halves --token-ms")
     parser.add_argument("--ready-after", type=float, default=0.0, help="seconds until /health says 200")
     parser.add_argument("--never-ready", action="store_true", help="/health says 503 for ever")

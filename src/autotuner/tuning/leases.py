@@ -1,14 +1,19 @@
-"""What only one trial on a host may use at a time: ports and GPUs, leased in the store that all runs share."""
+"""What only one trial on a host may use at a time: ports and GPUs, leased in the store that all runs share.
+
+GPUs are handed out first come, first served: a trial that waits leaves a claim on every GPU it could use, and none that
+came later takes one of these. Otherwise a trial of four GPUs would wait for ever beside trials of one.
+"""
 
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.store import Store
+from autotuner.store import LeaseRecord, Store
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu
 
@@ -16,7 +21,15 @@ POLL_S = 0.5
 GPU_WAIT_S = 600.0
 """How long a trial waits for GPUs that strangers use."""
 
+_CLAIM = "gpu-claim:"
+
 LookAtGpus = Callable[[], Awaitable[Sequence[Gpu]]]
+Reap = Callable[[Callable[[str], bool]], Awaitable[Sequence[str]]]
+"""Ends what owners left running for whom the argument is true; one line for each."""
+
+
+async def _nothing_to_reap(_: Callable[[str], bool]) -> Sequence[str]:
+    return ()
 
 
 class Leases:
@@ -54,49 +67,100 @@ class Leases:
 
     @asynccontextmanager
     async def gpus(
-        self, count: int, look: LookAtGpus, *, wait_s: float = GPU_WAIT_S, note: Callable[[str], None] = lambda _: None
+        self,
+        count: int,
+        look: LookAtGpus,
+        *,
+        reap: Reap = _nothing_to_reap,
+        wait_s: float = GPU_WAIT_S,
+        note: Callable[[str], None] = lambda _: None,
     ) -> AsyncIterator[tuple[Gpu, ...]]:
-        """``count`` of the target's GPUs that nobody uses, all or none.
+        """``count`` of the target's GPUs that nobody uses, all or none, in the order of asking.
 
-        Waits while our own trials hold them, and up to ``wait_s`` seconds while strangers do; ``note`` is told once.
+        Waits while our own trials hold them, and up to ``wait_s`` seconds while strangers do; ``note`` is told once
+        that it waits for somebody outside of this study. ``reap`` ends what a dead owner runs on GPUs that it held.
         Raises ``TrialFailedError`` (``gpu_unavailable``) when there are too few, or strangers stay.
         """
+        turn = _Turn(count, since=time.time(), claim=f"{self._owner}:{self._study}:{self._trial}")
         held: list[Gpu] = []
         try:
             if count:
-                held = await self._waited(count, look, wait_s, note)
+                held = await self._waited(turn, lambda: self._view(turn, look, reap, note), wait_s, note)
             yield tuple(held)
         finally:
-            for gpu in held:
-                await self._release(f"gpu:{gpu.uuid}")
+            for resource in (*turn.claims, *map(_gpu, held)):
+                await self._release(resource)
 
-    async def _waited(self, count: int, look: LookAtGpus, wait_s: float, note: Callable[[str], None]) -> list[Gpu]:
+    async def _waited(
+        self, turn: "_Turn", look: Callable[[], Awaitable["_View"]], wait_s: float, note: Callable[[str], None]
+    ) -> list[Gpu]:
         strangers_since: float | None = None
         told = False
         while True:
-            seen = await look()
-            if count > len(seen):
-                raise _no_gpus(f"{count} GPUs are needed, and the target has {len(seen)}")
-            free = {f"gpu:{gpu.uuid}": gpu for gpu in seen if not gpu.users}
-            held = await self._acquire(list(free), count)
+            view = await look()
+            if turn.count > len(view.seen):
+                raise _no_gpus(f"{turn.count} GPUs are needed, and the target has {len(view.seen)}")
+            with anyio.CancelScope(shield=True):
+                held = await self._take(turn, view)
             if held:
-                return [free[name] for name in held]
-            used = [f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in seen if gpu.users]
-            if count <= len(seen) - len(used):
+                return held
+            if view.suffices(turn.count):
                 strangers_since = None  # our own trials hold them, and will end
             else:
                 strangers_since = strangers_since or time.monotonic()
-                if time.monotonic() - strangers_since > wait_s:
-                    raise _no_gpus(f"{count} GPUs are needed, and others use them ({'; '.join(used)})")
-            if not told:
+                if time.monotonic() - strangers_since >= wait_s:
+                    raise _no_gpus(f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.strangers)})")
+            others = [*view.strangers, *view.studies]
+            if others and not told:
                 told = True
-                note(
-                    f"waiting for {count} free GPU{'s' if count > 1 else ''}"
-                    + (f" ({'; '.join(used)})" if used else "")
-                )
+                note(f"waiting for {turn.count} free GPU{'s' if turn.count > 1 else ''} ({'; '.join(others)})")
             await anyio.sleep(POLL_S)
 
-    async def _acquire(self, resources: list[str], count: int = 1) -> list[str]:
+    async def _view(self, turn: "_Turn", look: LookAtGpus, reap: Reap, note: Callable[[str], None]) -> "_View":
+        """What is free for us, and who has the rest. A GPU that a living trial of ours holds has no strangers: what is
+        seen on it from inside of a container is that trial's server."""
+        seen = await look()
+        dead, leases = await run_sync(lambda: (self._dead(), self._store.leases()))
+        holders = {lease.resource: lease for lease in leases}
+        held = {gpu.uuid: holders[_gpu(gpu)] for gpu in seen if _gpu(gpu) in holders}
+        left = {lease.owner_id for lease in held.values() if lease.owner_id in dead}
+        for line in await reap(left.__contains__) if left else ():
+            note(line)
+        held = {uuid: lease for uuid, lease in held.items() if lease.owner_id not in dead}
+        first = {_claimed(lease.resource) for lease in leases if lease.owner_id not in dead and turn.comes_after(lease)}
+        used = [gpu for gpu in seen if gpu.users and gpu.uuid not in held]
+        taken = {*held, *first, *(gpu.uuid for gpu in used)}
+        return _View(
+            seen=tuple(seen),
+            free=tuple(gpu for gpu in seen if gpu.uuid not in taken),
+            strangers=tuple(f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in used),
+            studies=tuple(
+                f"study {held[gpu.uuid].study} holds GPU {gpu.index}"
+                for gpu in seen
+                if gpu.uuid in held and held[gpu.uuid].study != self._study
+            ),
+        )
+
+    async def _take(self, turn: "_Turn", view: "_View") -> list[Gpu]:
+        """All or none; none leaves a claim, unless strangers are in the way: then nobody has to wait for us."""
+        by_name = {_gpu(gpu): gpu for gpu in view.free}
+        if len(by_name) >= turn.count and (got := await self._acquire(list(by_name), turn.count)):
+            await self._withdraw(turn, turn.claims)
+            return [by_name[name] for name in got]
+        wanted = turn.names(view.seen) if view.suffices(turn.count) else []
+        await self._withdraw(turn, [name for name in turn.claims if name not in wanted])
+        missing = [name for name in wanted if name not in turn.claims]
+        if missing:
+            turn.claims += missing
+            await self._acquire(missing, len(missing), since=turn.since)
+        return []
+
+    async def _withdraw(self, turn: "_Turn", claims: Sequence[str]) -> None:
+        for name in list(claims):
+            await self._release(name)
+            turn.claims.remove(name)
+
+    async def _acquire(self, resources: Sequence[str], count: int = 1, *, since: float | None = None) -> list[str]:
         """All of them in one transaction, so that a cancellation cannot leave some behind."""
         return await run_sync(
             lambda: self._store.acquire_some(
@@ -105,7 +169,7 @@ class Leases:
                 owner_id=self._owner,
                 study=self._study,
                 trial=self._trial,
-                now=time.time(),
+                now=since or time.time(),
                 dead=self._dead(),
             )
         )
@@ -113,6 +177,54 @@ class Leases:
     async def _release(self, resource: str) -> None:
         with anyio.CancelScope(shield=True):
             await run_sync(self._store.release, resource, self._owner)
+
+
+@dataclass
+class _Turn:
+    """One trial's place in the order of asking."""
+
+    count: int
+    since: float
+    claim: str
+    claims: list[str] = field(default_factory=list)
+    """What stands in the store."""
+
+    def names(self, gpus: Sequence[Gpu]) -> list[str]:
+        """Our claims on these GPUs as resources."""
+        return [f"{_CLAIM}{gpu.uuid}:{self.claim}" for gpu in gpus]
+
+    def comes_after(self, lease: LeaseRecord) -> bool:
+        """Whether this is another trial's earlier claim."""
+        if not lease.resource.startswith(_CLAIM):
+            return False
+        claim = lease.resource.removeprefix(_CLAIM).partition(":")[2]
+        return (lease.acquired_at, claim) < (self.since, self.claim)
+
+
+@dataclass(frozen=True)
+class _View:
+    """The GPUs at one moment, as one trial sees them."""
+
+    seen: tuple[Gpu, ...]
+    free: tuple[Gpu, ...]
+    strangers: tuple[str, ...]
+    """GPUs that are used by what no trial of ours started, as text."""
+    studies: tuple[str, ...]
+    """GPUs that other studies hold, as text."""
+
+    def suffices(self, count: int) -> bool:
+        """Whether there are this many without strangers, held or not."""
+        return count <= len(self.seen) - len(self.strangers)
+
+
+def _claimed(resource: str) -> str:
+    """The GPU that a claim is for."""
+    return resource.removeprefix(_CLAIM).partition(":")[0]
+
+
+def _gpu(gpu: Gpu) -> str:
+    """A GPU's name as a resource: the same from every run, container and index order."""
+    return f"gpu:{gpu.uuid}"
 
 
 def _no_gpus(message: str) -> TrialFailedError:

@@ -17,6 +17,7 @@ from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.constraint import Constraint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware
+from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
 from autotuner.study.space import Space
 from autotuner.study.spec import Model, StudySpec
@@ -107,6 +108,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         space=space,
         default=_spelled_out(space, defaults),
     )
+    _check_metrics(prepared)
     _check_fixed(prepared, fixed)
     _check_values(prepared)
     _check_some_valid(prepared)
@@ -132,6 +134,18 @@ def _names_known(space: Space) -> None:
         for unknown in sorted(constraint.names - names):
             why = f'"{unknown}" is no parameter, fixed argument, catalog default or hardware name'
             problems.append(Problem(where=f"constraints[{index}]", value=constraint.text, why=why))
+    if problems:
+        raise UsageError(problems)
+
+
+def _check_metrics(prepared: Prepared) -> None:
+    """A figure of GPUs that nobody leases would be missing in every trial."""
+    if prepared.deployer.launches and prepared.hardware.gpus:
+        return
+    goals = [*(("objective", o.metric, o.text) for o in prepared.spec.objectives)]
+    goals += [("slo", s.metric, s.text) for s in prepared.spec.slos]
+    why = "measured only on GPUs that trials lease, and there are none"
+    problems = [Problem(where=w, value=text, why=why) for w, metric, text in goals if metric in GPU_METRICS]
     if problems:
         raise UsageError(problems)
 

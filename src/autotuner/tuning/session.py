@@ -119,9 +119,11 @@ def _take(store: Store, name: str, owner: Owner) -> None:
 
 
 async def _clean_up(prepared: Prepared, store: Store, name: str) -> None:
-    """Removes what dead owners left running, then voids their unfinished trials."""
+    """Removes what dead owners left running, then their leases, and voids their unfinished trials."""
     dead = dead_owners(await run_sync(store.owners))
     removed = await prepared.deployer.reap(dead.__contains__)
+    for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases)}:
+        await run_sync(store.release_all, owner_id)
     voided = await run_sync(lambda: store.void_trials_of(dead, name, time.time()))
     cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
     for text in (*removed, *cut_off):

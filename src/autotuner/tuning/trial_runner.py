@@ -7,7 +7,6 @@ defects pass through as exceptions.
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,18 +73,23 @@ class TrialRunner:
         return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
 
     async def _leased(self) -> dict[str, Any]:
-        """Waiting for GPUs is neither the configuration's time nor charged to a budget: the trial starts after it."""
-        tools = self._tools
+        """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
+        tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
         plan = tools.engine.plan(tools.model, tools.spec.engine, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
-        tell = partial(self._note, "notice")
-        async with self._leases.gpus(count, tools.deployer.gpus, note=lambda text: tell({"text": text})) as gpus:
+
+        def tell(text: str) -> None:
+            self._note("notice", {"text": text})
+
+        async with (
+            self._leases.gpus(count, tools.deployer.gpus, reap=tools.deployer.reap, note=tell) as gpus,
+            Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
+        ):
             self._trial = self._trial.model_copy(update={"gpus": len(gpus), "started_at": time.time()})
-            limit = tools.spec.search.trial_timeout_s
-            with anyio.move_on_after(limit):
-                async with Telemetry(tools.deployer, gpus, self._folder) as self._telemetry:
-                    return await self._deployed(plan, gpus)
-        return self._failed(_timed_out(limit or 0.0))
+            with anyio.move_on_after(limit_s):
+                return await self._deployed(plan, gpus)
+        message, remedy = f"not finished after {limit_s:g} s", "raise search.trial_timeout or shorten the workload"
+        raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
 
     async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...]) -> dict[str, Any]:
         context = DeployContext(
@@ -184,7 +188,7 @@ class TrialRunner:
             on_progress=on_progress,
         )
         measured = await or_died(lambda: self._tools.benchmark.measure(endpoint, window), endpoint)
-        measured = self._telemetry.added_to(measured)
+        measured = self._telemetry.added_to(_per_gpu(measured, self._trial.gpus))
         if measured.failed:
             with anyio.move_on_after(DEATH_NEWS_S):
                 raise TrialFailedError(await endpoint.died())
@@ -250,12 +254,12 @@ class TrialRunner:
         self._note("phase", {"phase": phase.value, **(where or {})})
 
 
-def _timed_out(seconds: float) -> Failure:
-    return Failure(
-        cause=FailureCause.TRIAL_TIMEOUT,
-        message=f"not finished after {seconds:g} s",
-        remedy="raise search.trial_timeout or shorten the workload",
-    )
+def _per_gpu(measured: Measurement, gpus: int) -> Measurement:
+    """With the throughput of each leased GPU, which compares configurations of different sizes."""
+    rate = measured.value("output_throughput", None)
+    if rate is None or not gpus:
+        return measured
+    return measured.model_copy(update={"scalars": {**measured.scalars, "output_throughput_per_gpu": rate / gpus}})
 
 
 async def _same_server(endpoint: Endpoint, before: Identity) -> None:
