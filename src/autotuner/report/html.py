@@ -60,7 +60,7 @@ def _heading(result: StudyResult) -> Html:
 
 
 def _answer(result: StudyResult) -> list[Child]:
-    first, *more = summary_text(result).split("\n")
+    first, *more = summary_text(result).replace(" %", "\u00a0%").split("\n")
     parts: list[Child] = [element("p", first[:1].upper() + first[1:], class_="answer")]
     parts += [element("p", line, class_="more") for line in more]
     parts.append(_gains(result))

@@ -19,7 +19,7 @@ def summary_text(result: StudyResult) -> str:
         return _nothing_feasible(result)
     lines = [_headline(result, result.spec.objectives[0])]
     if result.front:
-        numbers = ", ".join(map(str, result.front))
+        numbers = ", ".join(map(str, sorted(result.front)))
         lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
     others = [n for n in result.tied if result.best is None or n != result.best.number]
     if others and not result.as_good:
