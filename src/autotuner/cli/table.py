@@ -34,9 +34,10 @@ def live_table(view: StudyView, objective: Objective, *, now: float, width: int,
     if height < 8:
         head = head[:1]
     room = height - len(head) - 1 - len(notices)
-    rows, what_width = _fitting(view, best, room, width)
-    grid = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", width=width)
-    for title, column in zip(TITLES, _widths(rows, best, what_width), strict=True):
+    widths = _widths(list(view.rows.values()), best, width)
+    rows = _fitting(view, best, room, widths[2])
+    grid = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for title, column in zip(TITLES, widths, strict=True):
         justify = "right" if title in {"trial", "tokens/s", "p99 TTFT"} else "left"
         grid.add_column(title, justify=justify, width=column, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     hidden = len(view.rows) - len(rows)
@@ -45,7 +46,7 @@ def live_table(view: StudyView, objective: Objective, *, now: float, width: int,
             grid.add_row("…", "", Text(f"{hidden} more", style="dim"))
             hidden = 0
         cells = _cells(row, best is row)
-        cells[2] = Text("\n").join(_lines(cells[2], what_width))
+        cells[2] = Text("\n").join(_lines(cells[2], widths[2]))
         grid.add_row(*cells)
     warned = [Text(f"! {one_line(text)}", style="yellow") for text in notices]
     return Group(*(_cut(line, width) for line in head), grid, *(_cut(line, width) for line in warned))
@@ -59,16 +60,15 @@ def best_row(view: StudyView, objective: Objective) -> Row | None:
     return pick(found, key=lambda r: r.objective or 0.0) if found else None
 
 
-def _fitting(view: StudyView, best: Row | None, room: int, width: int) -> tuple[list[Row], int]:
-    """The rows that fit into ``room`` lines, in order, and the width that is left for what is set."""
+def _fitting(view: StudyView, best: Row | None, room: int, width: int) -> list[Row]:
+    """The rows that fit into ``room`` lines, in order, where what is set has ``width`` columns."""
     rows = list(view.rows.values())
     default = next((r for r in reversed(rows) if r.role is TrialRole.DEFAULT), None)
     running = [r for r in rows if r.state == "running"]
     wanted = [*running[::-1], *(r for r in (default, best) if r), *rows[::-1]]
-    what_width = max(_LEAST_WHAT, width - sum(_widths(rows, best, 0)) - _GAP * (len(TITLES) - 1))
-    height = {row.number: len(_lines(_cells(row, best is row)[2], what_width)) for row in rows}
+    height = {row.number: len(_lines(_cells(row, best is row)[2], width)) for row in rows}
     if sum(height.values()) <= room:
-        return rows, what_width
+        return rows
     chosen: set[int] = set()
     left = room - 1
     for row in wanted:
@@ -77,16 +77,16 @@ def _fitting(view: StudyView, best: Row | None, room: int, width: int) -> tuple[
                 break
             left -= height[row.number]
             chosen.add(row.number)
-    return [r for r in rows if r.number in chosen], what_width
+    return [r for r in rows if r.number in chosen]
 
 
-def _widths(rows: Sequence[Row], best: Row | None, what: int) -> list[int]:
-    """Column widths: what the content needs, but for what is set."""
+def _widths(rows: Sequence[Row], best: Row | None, width: int) -> list[int]:
+    """Column widths: what the content needs; what is set gets the rest."""
     cells = [_cells(row, best is row) for row in rows]
     found = [max(len(title), *(c[i].cell_len for c in cells), 0) for i, title in enumerate(TITLES)]
     found[1] = max(found[1], len("measuring"))
     found[5] = min(max(found[5], len("met, best")), _SLO_WIDTH)
-    found[2] = what
+    found[2] = max(_LEAST_WHAT, width - sum(found[:2]) - sum(found[3:]) - _GAP * (len(TITLES) - 1))
     return found
 
 
