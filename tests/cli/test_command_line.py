@@ -61,6 +61,7 @@ def test_version(cli: Cli) -> None:
     [
         ({"parametrs": {}}, "parametrs", 'did you mean "parameters"'),
         ({"parameters": {"thread": [1]}}, "parameters.thread", 'did you mean "threads"'),
+        ({"parameters": {"thread": [1, 2, 3, 4, 5]}}, "parameters.thread", "1, 2, 3, 4, ...: is no option"),
         ({"parameters": {"threads": [1, "two"]}}, "parameters.threads[1]", "two"),
         ({"engine": "lama_cpp"}, "engine.kind", 'did you mean "llama_cpp"'),
         ({"engine": {"kind": "llama_cpp", "args": {"parallel": 4}}}, "parallel", ""),
