@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+from anyio.to_thread import run_sync
 
 from autotuner import scoring
 from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
@@ -81,6 +82,7 @@ class TrialRunner:
     async def _measured(self) -> dict[str, Any]:
         tools, trial = self._tools, self._trial
         plan = tools.engine.plan(tools.spec.model, tools.spec.engine, trial.configuration)
+        await run_sync(self._make_folder)
         async with self._leases.gpus(plan.gpus, tools.total_gpus) as gpus:
             self._trial = trial.model_copy(update={"gpus": len(gpus)})
             context = DeployContext(
@@ -98,6 +100,15 @@ class TrialRunner:
                     return await self._on(endpoint, plan)
                 finally:
                     self._enter(Phase.RELEASING)
+
+    def _make_folder(self) -> None:
+        """Request records go there, whatever the deployer."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{self._folder} cannot be made: {error.strerror or error}"
+            remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
+            raise TrialFailedError(Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy)) from error
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
         self._trial = self._trial.model_copy(update={"argv": endpoint.argv})
