@@ -73,6 +73,19 @@ def test_one_repeat_proves_nothing(made: Made) -> None:
     assert result.gain.as_good, "one repeat on each side has no interval"
 
 
+def test_a_repeat_that_the_load_generator_limited_proves_nothing(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    speeds(maker, 1.0)
+    maker.measured()
+    winner = maker.measured(configuration(parallel=8))
+    for _ in range(2):
+        maker.speed = lambda c: 420.0 if c.values else 100.0
+        maker.measured(repeat_of=0, self_check=SelfCheck(client_limited=True))
+        maker.measured(winner.configuration, repeat_of=winner.number)
+    result = made(maker.sample())
+    assert result.gain is None, "the default was not slow, the load generator was"
+
+
 def test_nothing_feasible_has_a_nearest_and_no_winner(sampled: Sampled) -> None:
     result = sampled("infeasible")
     assert (result.winner, result.best, result.command, result.tied) == (None, None, (), ())
