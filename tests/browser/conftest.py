@@ -14,9 +14,10 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One headless browser for all tests; skipped where none is installed."""
+    """One headless browser for a module's tests, skipped where none is installed. It holds this thread's event loop, so
+    it must be gone before other tests run theirs."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("no Chromium here (apt install chromium)")

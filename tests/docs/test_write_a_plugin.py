@@ -51,8 +51,6 @@ def test_it_passes_the_conformance_kit(installed: Path) -> None:
 def test_the_program_finds_it_and_tunes_its_server(installed: Path, fenced: Fenced) -> None:
     catalog = json.loads(python(installed, "-m", "autotuner", "params", "pretend", "--json"))["parameters"]
     assert [entry["name"] for entry in catalog] == ["parallel", "token-ms"]
-    schema = python(installed, "-m", "autotuner", "schema")
-    assert "start_timeout_s" in schema
     (study,) = fenced(PAGE, "yaml")
     (installed / "study.yaml").write_text(study + "confirm: {repeats: 0}\n")
     result = json.loads(python(installed, "-m", "autotuner", "run", "study.yaml", "--json"))
