@@ -1,22 +1,27 @@
 #!/bin/sh
-# What tests use beside Python packages: a real PostgreSQL, and a C compiler for a stand-in of NVIDIA's library.
-# Installed where that is allowed, said plainly where not.
+# What tests use beside Python packages: a real PostgreSQL, a real browser, a C compiler for a stand-in of NVIDIA's
+# library. Installed where that is allowed, said plainly where not.
 set -eu
 missing=
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-if [ -z "$missing" ]; then
-    exit 0
-fi
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    missing="$missing chromium"
+[ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "setup: installing for the tests: $missing"
     apt-get update -qq
     # No cluster is wanted: the tests make and end their own.
     mkdir -p /etc/postgresql-common
     [ -f /etc/postgresql-common/createcluster.conf ] ||
         echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
-    # shellcheck disable=SC2086 # several packages
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    for package in $missing; do
+        echo "setup: installing $package for the tests"
+        # Ubuntu's chromium is a snap and may not install in a container: the tests that need it are skipped then.
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
+            echo "setup: $package could not be installed; the tests that need it will be skipped" >&2
+    done
 else
-    echo "setup: not here: $missing; the tests that need it will be skipped (apt install $missing)" >&2
+    for package in $missing; do
+        echo "setup: no $package here; the tests that need it will be skipped (apt install $package)" >&2
+    done
 fi

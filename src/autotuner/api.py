@@ -151,8 +151,9 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
             if study is None or record.name == study:
                 for trial in store.void_trials_of(dead, record.name, time.time()):
                     lines.append(f"{record.name} trial {trial.number}: marked void")
-        for owner in dead:
-            store.release_all(owner)
+        if study is None:  # servers of other studies may still hold what their dead owners leased
+            for owner in dead:
+                store.release_all(owner)
         return lines
 
     with Store.open(store_url) as store:

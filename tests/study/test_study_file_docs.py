@@ -40,7 +40,8 @@ def test_the_reference_names_every_key(form: type[BaseModel]) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples_are_studies(path: Path) -> None:
-    assert parse_study(path.read_text(), source=path.name, folder=path.parent).spec.parameters
+    spec = parse_study(path.read_text(), source=path.name, folder=path.parent).spec
+    assert bool(spec.parameters) == (spec.deploy.kind != "external")
 
 
 def _accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
@@ -76,7 +77,11 @@ def _object(schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any])
 
 SETTINGS = {"properties": {"binary": {"$ref": "#/$defs/File"}}, "$defs": {"File": {"type": "string"}}}
 SCHEMA = study_schema(
-    {"engines": {"llama_cpp": SETTINGS}, "searches": {"grid": {}, "bayesian": {}}, "deployers": {"process": {}}}
+    {
+        "engines": {"llama_cpp": SETTINGS, "pretend": {"properties": {"start_timeout_s": {"type": "number"}}}},
+        "searches": {"grid": {}, "bayesian": {}},
+        "deployers": {"process": {}, "external": {"properties": {"url": {"type": "string"}}}},
+    }
 )
 
 

@@ -4,9 +4,11 @@ Only light modules are imported here; each command imports what it needs when it
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,9 +49,28 @@ def show(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def program() -> str:
+    """How this command was typed, for advice on what to type next."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m autotuner"
+    found = shutil.which(called.name)
+    if found is not None and Path(found).resolve() == called.resolve():
+        return called.name
+    inside = called.is_absolute() and called.is_relative_to(Path.cwd())
+    return str(called.relative_to(Path.cwd()) if inside else called)
+
+
+def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
+    """An error for programs, on standard output, in one line."""
+    body = {"kind": kind, "message": message, "problems": list(problems)}
+    sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False) + "\n")
+
+
 @contextmanager
 def answering(*, as_json: bool) -> Iterator[None]:
-    """Turns the program's own errors into one line each and the documented exit code; never a traceback."""
+    """Turns the program's own errors into one line each and the documented exit code. A traceback is a defect of ours,
+    and with ``--json`` even that comes with an error for programs."""
     from autotuner.study.errors import AutotunerError, ExitCode, UsageError
 
     try:
@@ -57,14 +78,19 @@ def answering(*, as_json: bool) -> Iterator[None]:
     except AutotunerError as error:
         if as_json:
             problems = [p.model_dump() for p in error.problems] if isinstance(error, UsageError) else []
-            body = {"kind": error.exit_code.name.lower(), "message": str(error), "problems": problems}
-            sys.stdout.write(json.dumps({"error": body}) + "\n")
+            out_error(error.exit_code.name.lower(), str(error), problems)
         for line in str(error).splitlines():
             say(f"autotuner: {line}")
         raise typer.Exit(int(error.exit_code)) from None
     except KeyboardInterrupt:
+        if as_json:
+            out_error("interrupted", "interrupted")
         say("autotuner: interrupted")
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(int(ExitCode.OK)) from None
+    except Exception as error:
+        if as_json and not isinstance(error, typer.Exit):
+            out_error("defect", f"{type(error).__name__}: {error}")
+        raise

@@ -96,7 +96,10 @@ def best(
             out(best_json(result))
         else:
             say(summary_text(result))
-            show(command_line(result))
+            if result.command:
+                show(command_line(result))
+            else:
+                say("there is no command: the server was not started by this program")
 
 
 def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json = False) -> None:
@@ -125,7 +128,10 @@ def export(
 
         text = export_text(api.result(name, store_url=store), as_.value)
         if out_file is None:
-            show(text.rstrip("\n"))
+            if json and as_ is ExportAs.CSV:
+                out({"study": name, "csv": text})
+            else:
+                show(text.rstrip("\n"))
             return
         api.write_text(out_file, text)
         if json:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, program, say, show
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -29,9 +29,9 @@ def run(file: File, mode: Mode = None, store: StoreUrl = None, json: Json = Fals
         if json:
             out(result)
         else:
-            show(result_text(result, report=api.write_report(result)))
+            show(result_text(result, report=api.write_report(result), program=program()))
         if result.state == "interrupted":
-            say(f"interrupted; go on with: autotuner run {file}")
+            say(f"interrupted; go on with: {program()} run {file}")
             raise typer.Exit(int(ExitCode.INTERRUPTED))
         if result.winner is None:
             raise typer.Exit(int(ExitCode.INFEASIBLE))
@@ -57,11 +57,13 @@ def plan(file: File, mode: Mode = None, json: Json = False) -> None:
 
 
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
-    """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line."""
+    """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line, as JSON."""
     with answering(as_json=json):
         from autotuner.cli.live import watch_live
 
-        watch_live(name, store_url=store, as_json=json)
+        state = watch_live(name, store_url=store, as_json=json)
+        if not json:
+            say(f"{name}: {state}; its answer: {program()} show {name}")
 
 
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:

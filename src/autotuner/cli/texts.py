@@ -36,10 +36,14 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     tries = f"the default and {space} {others}{total} configurations" if others else "one configuration"
     proof = f", then {plan.repeats} interleaved repeats of winner and default" if plan.repeats else ""
     windows = f"{plan.windows} windows each, " if plan.windows > 1 else ""
-    left = f" ({stored} launches are stored already)" if stored else ""
     how = f"{plan.engine} by {plan.deploy}"
-    about = duration_text(plan.estimated_s)
-    return f"{plan.study}: {how}: {tries}{proof}; {windows}about {about}{left}"
+    most = plan.trials + plan.repeats
+    about = f"about {duration_text(plan.estimated_s * max(0.0, 1 - stored / most))}"
+    if stored:
+        about += f" for what is left: {stored} of {most} launches are stored"
+    if stored >= most:
+        about = f"all {most} launches are stored, nothing is left to measure"
+    return f"{plan.study}: {how}: {tries}{proof}; {windows}{about}"
 
 
 def plan_text(plan: Plan) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, answering, out, say, show
+from autotuner.cli.app import Json, answering, out, program, say, show
 
 
 class ApiKind(StrEnum):
@@ -69,9 +69,9 @@ def bench(
             raise typer.Exit(int(ExitCode.FAILED))
 
 
-def schema() -> None:
-    """Print the study file's JSON Schema (for editors)."""
-    with answering(as_json=True):
+def schema(json: Json = False) -> None:
+    """Print the study file's JSON Schema (for editors); it is JSON with and without --json."""
+    with answering(as_json=json):
         from autotuner import api
 
         out(api.schema())
@@ -107,7 +107,7 @@ def init(
         if json:
             out({"file": str(path)})
         else:
-            show(f"{path}\nnext: autotuner plan {path}")
+            show(f"{path}\nnext: {program()} plan {path}")
 
 
 def version(json: Json = False) -> None:

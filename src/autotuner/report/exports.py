@@ -119,12 +119,13 @@ def _cell(value: object) -> object:
 
 
 def older_results(result: StudyResult) -> dict[str, Any]:
-    """The results file of the first system of this kind: ``best_result`` and ``all_results``, one entry a trial.
+    """The results file of the first system of this kind: ``best_result`` and ``all_results``, one entry for each
+    finished trial.
 
     Scores follow its convention that smaller is better; a trial without a usable result has none (null), never an
     infinite one.
     """
-    trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state is not TrialState.VOID]
+    trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
     entries = [_older_entry(result, t) for t in trials]
     winner = result.winner.number + 1 if result.winner else None
     started = [t.started_at for t in result.trials if t.started_at is not None]
@@ -143,7 +144,8 @@ def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
     value = objective_value(trial)
     maximised = result.spec.objectives[0].direction.value == "max"
     usable = trial.state is TrialState.DONE and trial.verdict is not None and trial.verdict.rankable
-    score = None if value is None or not usable else -value if maximised else value
+    known = usable and value is not None and math.isfinite(value)
+    score = None if value is None or not known else -value if maximised else value
     return {
         "experiment_id": trial.number + 1,
         "parameters": dict(trial.configuration.values),

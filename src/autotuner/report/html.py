@@ -20,7 +20,7 @@ from autotuner.report.numbers import percent
 from autotuner.report.page_style import POLICY, SCRIPT, STYLE
 from autotuner.report.result import StudyResult
 from autotuner.report.result_charts import progress_figure, repeats_figure, tradeoff_figure
-from autotuner.report.terminal import signed, summary_text
+from autotuner.report.terminal import effect, signed, summary_text
 from autotuner.study.objective import metric_text
 from autotuner.study.trial import TrialRole, TrialState
 
@@ -60,11 +60,11 @@ def _heading(result: StudyResult) -> Html:
 
 
 def _answer(result: StudyResult) -> list[Child]:
-    first, *more = summary_text(result).split("\n")
+    first, *more = summary_text(result).replace(" %", "\u00a0%").split("\n")
     parts: list[Child] = [element("p", first[:1].upper() + first[1:], class_="answer")]
     parts += [element("p", line, class_="more") for line in more]
     parts.append(_gains(result))
-    if result.winner is not None:
+    if result.winner is not None and result.command:
         parts.append(
             element(
                 "div",
@@ -84,18 +84,18 @@ def _gains(result: StudyResult) -> Html | None:
         if gain is None or gain.repeats < 2:
             continue
         change, low, high = signed(objective, gain)
-        effect = "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference shown"
+        shown = effect(gain)
         items.append(
             element(
                 "li",
                 element("strong", percent(change)),
-                element("span", f"{metric_text(objective.metric, objective.statistic).replace('_', ' ')}: {effect}"),
+                element("span", f"{metric_text(objective.metric, objective.statistic).replace('_', ' ')}: {shown}"),
                 element(
                     "span",
                     f"{gain.confidence:.0%} interval {percent(low)} to {percent(high)}, {gain.repeats} repeats",
                     class_="small",
                 ),
-                class_=effect if effect in ("better", "worse") else None,
+                class_=shown if shown in ("better", "worse") else None,
             )
         )
     return element("ul", items, class_="gains") if items else None

@@ -36,10 +36,11 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
     parts: list[Child] = [repeats, element("p", f"{source}. {_meaning(several)}" if other else f"{source}.")]
     for place in places:
         title = f"{place.scenario}, {place.level}"
-        rows = [_figure_row(figure, other is not None) for figure in place.figures]
+        effects = any(figure.effect for figure in place.figures)
+        rows = [_figure_row(figure, compare=other is not None, effects=effects) for figure in place.figures]
         heads = ["figure", "default"]
         if other is not None:
-            heads += [_name(result, other), "change", "effect"]
+            heads += [_name(result, other), "change", *(["effect"] if effects else [])]
         parts.append(_table(title, heads, rows, numbers=range(1, 4)))
     return parts
 
@@ -59,13 +60,14 @@ def _name(result: StudyResult, other: Trial) -> str:
     return f"{'best' if result.as_good else 'winner'} (trial {other.number})"
 
 
-def _figure_row(figure: Figure, compare: bool) -> Html:
+def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
     name = metric_text(figure.metric, figure.statistic).replace("_", " ")
     cells = [element("th", name, scope="row"), _cell(_range(figure.metric, figure.default), number=True)]
     if compare:
         change = figure.change
         cells.append(_cell(_range(figure.metric, figure.candidate), number=True))
         cells.append(_cell("-" if change is None else percent(change), number=True))
+    if compare and effects:
         cells.append(element("td", figure.effect, class_=figure.effect or None))
     return element("tr", cells)
 
@@ -148,7 +150,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
         element("td", ", ".join(marks)),
         element("td", trial.configuration.text, class_="set"),
         values,
-        element("td", met, class_="worse" if met == "not met" else None),
+        element("td", met, class_="slo worse" if met == "not met" else "slo"),
         element("td", _note(trial)),
         class_="best" if best else None,
     )

@@ -46,7 +46,7 @@ th,td{padding:.35rem .7rem;text-align:left;vertical-align:top;border-top:1px sol
 thead th{position:sticky;top:0;background:var(--panel);border-top:0;white-space:nowrap}
 tbody th{font-weight:600;white-space:nowrap}
 .number{text-align:right;white-space:nowrap}
-.set{min-width:13rem}
+.set{min-width:13rem}.slo{white-space:nowrap}
 tr.best>*,tr.winner>*{background:var(--panel)}
 .better{color:var(--good)}.worse{color:var(--bad)}
 figure{margin:1.25rem 0;max-width:48rem}

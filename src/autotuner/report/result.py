@@ -102,8 +102,9 @@ def objective_value(trial: Trial, index: int = 0) -> float | None:
 
 def repeat_values(trial: Trial, trials: Sequence[Trial], index: int = 0) -> list[float]:
     """The objective in a trial's finished repeats, in order; the trial itself is not one of them: it was chosen for its
-    value, so its value is biased."""
-    found = (objective_value(t, index) for t in confirmation.repeats_of(trial, trials))
+    value, so its value is biased. Where the load generator was the limit, the server's value is not known."""
+    repeats = [t for t in confirmation.repeats_of(trial, trials) if t.verdict is not None and t.verdict.rankable]
+    found = (objective_value(t, index) for t in repeats)
     return [v for v in found if v is not None and math.isfinite(v) and v > 0]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotuner.report.exports import command_line
-from autotuner.report.numbers import percent, with_unit
+from autotuner.report.numbers import one_line, percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import Gain
 from autotuner.study.configuration import Configuration
@@ -17,10 +17,9 @@ def summary_text(result: StudyResult) -> str:
     """The answer in a sentence or two; honest about what is not proven."""
     if result.winner is None:
         return _nothing_feasible(result)
-    objective = result.spec.objectives[0]
-    lines = [_headline(result, objective)]
+    lines = [_headline(result, result.spec.objectives[0])]
     if result.front:
-        numbers = ", ".join(map(str, result.front))
+        numbers = ", ".join(map(str, sorted(result.front)))
         lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
     others = [n for n in result.tied if result.best is None or n != result.best.number]
     if others and not result.as_good:
@@ -29,24 +28,25 @@ def summary_text(result: StudyResult) -> str:
     return "\n".join(lines)
 
 
-def result_text(result: StudyResult, *, report: Path | None = None) -> str:
-    """What ``run`` ends with."""
+def result_text(result: StudyResult, *, report: Path | None = None, program: str = "autotuner") -> str:
+    """What ``run`` ends with; ``program`` is how the reader can type the command."""
     name = result.spec.name
     lines = ["", summary_text(result)]
-    if result.winner is not None:
-        lines += ["", "start it with:", f"  {command_line(result)}"]
+    if result.winner is not None and result.command:
+        what = "the default" if result.as_good else "it"
+        lines += ["", f"start {what} with (add --host and --port for the address):", f"  {command_line(result)}"]
     lines += failures_text(result.trials)
     if result.state != "done":
         lines += ["", f"The study is {result.state}: {result.why}" if result.why else f"The study is {result.state}."]
-    next_steps = [f"report: {report}"] if report else []
-    next_steps.append(f"next: autotuner show {name} · autotuner best {name} · autotuner export {name} --as csv")
+    next_steps = [f"report: {report}   (open it in a browser)"] if report else []
+    next_steps.append(f"next:   {program} show {name}  ·  {program} best {name}  ·  {program} export {name} --as csv")
     return "\n".join([*lines, "", *next_steps])
 
 
 def study_text(result: StudyResult) -> str:
     """What ``show`` prints: every trial in a line, then the answer."""
     spec = result.spec
-    head = f"{spec.name}: {result.state}" + (f" ({result.why})" if result.why else "")
+    head = f"{spec.name}: {result.state}" + (f" ({one_line(result.why)})" if result.why else "")
     goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
     rows = [_row(t, spec.objectives) for t in result.trials]
     return "\n".join([head, goals, "", *_aligned([_titles(spec.objectives), *rows]), "", summary_text(result)])
@@ -62,7 +62,8 @@ def failures_text(trials: Sequence[Trial]) -> list[str]:
         failure = trial.failure
         if failure is not None:
             cure = f"; {failure.remedy}" if failure.remedy else ""
-            lines.append(f"  trial {trial.number} {trial.configuration.text}: {failure.message}{cure}")
+            what = one_line(trial.configuration.text)
+            lines.append(f"  trial {trial.number}, {what}: {one_line(failure.message)}{cure}")
     return lines
 
 
@@ -70,29 +71,39 @@ def _headline(result: StudyResult, objective: Objective) -> str:
     best, gain = result.best, result.gain
     if best is None or result.winner is None:
         return ""
+    what = one_line(best.configuration.text)
     if best.role is TrialRole.DEFAULT:
         tried = sum(t.role is TrialRole.SEARCH and t.state.finished for t in result.trials)
         return f"the default is as good: none of {tried} other configurations was better"
     if gain is None or gain.repeats < 2:
         value = with_unit(objective.metric, objective_value(best))
-        what = _metric(objective)
-        return f"best: trial {best.number}, {best.configuration.text}: {value} {what}; {_unproven(result)}"
+        return f"best: trial {best.number}, {what}: {value} {_metric(objective)}; {_unproven(result)}"
     change, interval = gains_text(result)
     if result.as_good:
-        return f"the default is as good: trial {best.number} ({best.configuration.text}) gives {change} ({interval})"
-    return f"winner: {change} over the default ({interval}): trial {best.number}, {best.configuration.text}"
+        return f"the default is as good: trial {best.number} ({what}) gives {change} ({interval})"
+    if result.default is not None and result.default.verdict is not None and not result.default.verdict.feasible:
+        return f"winner: trial {best.number}, {what}; {change} over the default ({interval}), which misses the SLOs"
+    winner = "winner of the trade-off" if len(result.spec.objectives) > 1 else "winner"
+    return f"{winner}: {change} over the default ({interval}): trial {best.number}, {what}"
 
 
 def gains_text(result: StudyResult) -> tuple[str, str]:
-    """Change of every objective over the default, and the intervals with the repeats; signs as the metric moves."""
+    """Change of every objective over the default, and the intervals with the repeats; signs as the metric moves. Of
+    several objectives each says whether it is better, and what was gained stands first."""
+    several = len(result.spec.objectives) > 1
+    proven = [(o, g) for o, g in zip(result.spec.objectives, result.gains, strict=False) if g and g.repeats > 1]
     changes, intervals = [], []
-    for objective, gain in zip(result.spec.objectives, result.gains, strict=False):
-        if gain is not None and gain.repeats > 1:
-            change, low, high = signed(objective, gain)
-            changes.append(f"{percent(change)} {_metric(objective)}")
-            intervals.append(f"{percent(low)} to {percent(high)}")
+    for objective, gain in sorted(proven, key=lambda pair: pair[1].relative, reverse=True):
+        change, low, high = signed(objective, gain)
+        changes.append(f"{percent(change)} {_metric(objective)}" + (f" ({effect(gain)})" if several else ""))
+        intervals.append(f"{percent(low)} to {percent(high)}")
     intervals_text = f"95 % interval{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
     return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
+
+
+def effect(gain: Gain) -> str:
+    """What the interval of a gain shows."""
+    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference shown"
 
 
 def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
@@ -111,6 +122,8 @@ def _unproven(result: StudyResult) -> str:
         return "the default was not measured"
     if result.default.state is TrialState.FAILED:
         return "the default could not run, so there is nothing to compare with"
+    if result.repeats == 1:
+        return "not proven: winner and default were measured again only once"
     return "not proven: winner and default were not measured again"
 
 
@@ -121,7 +134,7 @@ def _nothing_feasible(result: StudyResult) -> str:
         return "nothing has been measured yet" if pending else "no configuration could be measured"
     missed = [v for v in nearest.verdict.violations if v.hard]
     how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
-    what = f"trial {nearest.number}, {nearest.configuration.text}"
+    what = f"trial {nearest.number}, {one_line(nearest.configuration.text)}"
     if nearest.verdict.feasible:
         why = "met the SLOs once, but its repeats did not" if nearest.verdict.rankable else nearest.verdict.reasons[0]
         return f"no configuration is proven to meet the SLOs; nearest: {what}: {why}"
@@ -133,13 +146,13 @@ def _titles(objectives: Sequence[Objective]) -> list[str]:
 
 
 def _row(trial: Trial, objectives: Sequence[Objective]) -> list[str]:
-    what = _what(trial.configuration, trial)
+    what = one_line(_what(trial.configuration, trial))
     values = [with_unit(o.metric, objective_value(trial, i)) for i, o in enumerate(objectives)]
     met = "" if trial.verdict is None else "met" if trial.verdict.feasible else "not met"
     note = f"{trial.failure.cause.value}: {trial.failure.message}" if trial.failure else ""
     if trial.verdict and not trial.verdict.feasible and not note:
         note = ", ".join(sorted({v.slo for v in trial.verdict.violations if v.hard}))
-    return [str(trial.number), trial.state.value, what, *values, met, note]
+    return [str(trial.number), trial.state.value, what, *values, met, one_line(note)]
 
 
 def _what(configuration: Configuration, trial: Trial) -> str:

@@ -266,7 +266,7 @@ def main() -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write(f"{path}: {path.stat().st_size / 1e6:.1f} MB\n")
+    sys.stdout.write(f"{path}: a model with random weights, {path.stat().st_size / 1e6:.1f} MB\n")
     return 0
 
 

@@ -161,14 +161,19 @@ def _check_fixed(prepared: Prepared, fixed: Mapping[str, Value]) -> None:
 
 
 def _check_values(prepared: Prepared) -> None:
-    """A value that is wrong whatever else is set is an error of the file, not a trial."""
+    """A value that is wrong whatever else is set is an error of the file, not a trial. Where all values of a parameter
+    are wrong in one way (its name is, say), that is one problem."""
     problems = []
     for parameter in prepared.spec.parameters:
         grid = parameter.domain.grid()
-        for index, value in enumerate(grid[:1000] if grid else ()):
-            where = f"parameters.{parameter.name}[{index}]"
-            found = prepared.engine.check_value(parameter.name, value)
-            problems += [problem.model_copy(update={"where": where}) for problem in found]
+        values = list(grid[:1000]) if grid else []
+        wrong = [(i, p) for i, v in enumerate(values) for p in prepared.engine.check_value(parameter.name, v)]
+        where = f"parameters.{parameter.name}"
+        if len(wrong) == len(values) > 1 and len({(p.why, p.remedy) for _, p in wrong}) == 1:
+            some = ", ".join(str(v) for v in values[:4]) + (", ..." if len(values) > 4 else "")
+            problems.append(wrong[0][1].model_copy(update={"where": where, "value": some}))
+        else:
+            problems += [p.model_copy(update={"where": f"{where}[{i}]"}) for i, p in wrong]
     if problems:
         raise UsageError(problems)
 

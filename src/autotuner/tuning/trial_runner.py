@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+from anyio.to_thread import run_sync
 
 from autotuner import scoring
 from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
@@ -77,6 +78,7 @@ class TrialRunner:
         tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
         plan = tools.engine.plan(tools.model, tools.spec.engine, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
+        await run_sync(self._make_folder)
 
         def tell(text: str) -> None:
             self._note("notice", {"text": text})
@@ -107,6 +109,15 @@ class TrialRunner:
                 return await self._on(endpoint, plan)
             finally:
                 self._enter(Phase.RELEASING)
+
+    def _make_folder(self) -> None:
+        """Request records go there, whatever the deployer."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{self._folder} cannot be made: {error.strerror or error}"
+            remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
+            raise TrialFailedError(Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy)) from error
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
         self._trial = self._trial.model_copy(update={"argv": endpoint.argv, "command": endpoint.command})

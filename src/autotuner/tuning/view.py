@@ -26,6 +26,8 @@ class Row:
     """Worst over the windows."""
     state: str = "queued"
     feasible: bool | None = None
+    rankable: bool = True
+    """False where the load generator was the limit: the figures may not be compared."""
     objective: float | None = None
     note: str = ""
     started_at: float | None = None
@@ -126,6 +128,7 @@ class StudyView:
         verdict, failure = data.get("verdict"), data.get("failure")
         if verdict:
             row.feasible = bool(verdict["feasible"])
+            row.rankable = bool(verdict.get("rankable", True))
             row.objective = next(iter(verdict["objectives"]), None)
         if failure:
             row.note = f"{failure['cause']}: {failure['message']}"

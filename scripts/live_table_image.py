@@ -1,0 +1,49 @@
+"""The README's picture of the live table, from the stored events of a real run: ``make quickstart``, then
+``.venv/bin/python scripts/live_table_image.py``.
+
+It shows the run at a moment in the proof, as a terminal of 100 columns does.
+"""
+
+import argparse
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import DIMMED_MONOKAI
+
+from autotuner.cli.table import live_table
+from autotuner.store import Store
+from autotuner.tuning.view import StudyView
+
+COLUMNS, LINES = 100, 30
+
+
+def main() -> None:
+    """Writes the picture."""
+    parser = argparse.ArgumentParser(description="Draws a stored run as its live table showed it.")
+    parser.add_argument("study", nargs="?", default="quickstart")
+    parser.add_argument("--out", type=Path, default=Path("docs/images/live-table.svg"))
+    parser.add_argument("--at", type=float, default=0.88, help="share of the run's events that have happened")
+    options = parser.parse_args()
+    with Store.open() as store:
+        record = store.study(options.study)
+        events = store.events(options.study, limit=1_000_000)
+    if record is None or not events:
+        parser.error(f"no run of {options.study} is stored; make quickstart makes one")
+    events = events[: max(1, round(options.at * len(events)))]
+    view = StudyView(options.study)
+    view.apply(events)
+    console = Console(record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True)
+    console.print(f"$ autotuner run {record.source}", style="dim")
+    objective = record.spec.objectives[0]
+    console.print(live_table(view, objective, now=events[-1].at, width=COLUMNS, height=LINES - 2))
+    svg = console.export_svg(title="autotuner", theme=DIMMED_MONOKAI, unique_id="live-table")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font is fetched: any monospace one does
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(svg, encoding="utf-8")
+    print(f"{options.out}: {options.study} after {events[-1].at - events[0].at:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The reference of the command line as Markdown, made from the commands: ``python -m autotuner.cli.reference``.
+
+A test compares ``docs/reference/cli.md`` with it, so that the page cannot fall behind.
+"""
+
+import sys
+from typing import Any
+
+import typer
+
+from autotuner.cli.main import app
+
+WIDTH = 110
+
+HEAD = """# Command line
+
+<!-- Made by `python -m autotuner.cli.reference > docs/reference/cli.md`; do not edit. -->
+
+Answers go to standard output, words about them to standard error. With `--json` standard output holds data only: one
+JSON document (with `watch` one event a line), also when a command fails:
+
+```json
+{"error": {"kind": "usage", "message": "...", "problems": [{"where": "", "value": "", "why": "", "remedy": ""}]}}
+```
+
+| exit code | `kind` of the error | meaning |
+|---|---|---|
+| 0 | | ok |
+| 1 | `failed`, `defect` | it did not work; `defect` is a mistake of this program, please report it |
+| 2 | `usage` | the command line or a file is wrong; nothing was launched |
+| 3 | | no configuration met the SLOs; the answer is printed all the same |
+| 4 | `environment` | the machine is not ready: a file, a program, a port or room is missing |
+| 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` goes on |
+
+Results are kept under `~/.local/share/autotuner`, or in `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` names
+another database.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    group: Any = typer.main.get_command(app)
+    root = group.make_context("autotuner", [], resilient_parsing=True, terminal_width=WIDTH)
+    commands = [group.get_command(root, name) for name in group.list_commands(root)]
+    index = [f"| [`{c.name}`](#autotuner-{c.name}) | {' '.join((c.help or '').split())} |" for c in commands]
+    return "\n".join([HEAD, "| command | |", "|---|---|", *index, "", *(_command(c, root) for c in commands)])
+
+
+def _command(command: Any, root: Any) -> str:
+    context = command.make_context(command.name, [], parent=root, resilient_parsing=True, terminal_width=WIDTH)
+    lines = [line.rstrip() for line in command.get_help(context).splitlines()]
+    return "\n".join([f"## autotuner {command.name}", "", "```text", *lines, "```", ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

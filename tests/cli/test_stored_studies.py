@@ -1,0 +1,265 @@
+"""Commands over studies that are in the store: what they print where, and with which exit code."""
+
+import json
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.cli.main import main
+from autotuner.store import Store
+from autotuner.store.paths import study_folder, trial_folder
+from autotuner.study.owner import Owner
+from autotuner.study.trial import TrialState
+from autotuner.testing.samples import Sample, SampleKind, sample_study
+from autotuner.tuning.owners import this_owner
+
+Call = Callable[..., Any]
+Keep = Callable[..., Sample]
+
+
+@pytest.fixture
+def keep() -> Keep:
+    """Stores the sample of a kind, as its run would have."""
+
+    def store_it(kind: str, *, owner: Owner | None = None) -> Sample:
+        sample = sample_study(kind)
+        spec, owned_by = sample.spec, owner or this_owner()
+        with Store.open() as store:
+            store.create_study(spec, source="study.yaml", digest=spec.digest, now=1.0)
+            store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "repeats": 3}, at=1.0)
+            for trial in sample.trials:
+                store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
+                data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
+                store.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
+                if trial.state.finished:
+                    store.finish_trial(trial, {"state": trial.state.value, "windows": []})
+            store.set_study_state(spec.name, sample.state, {"why": sample.why}, 3.0)
+            if sample.state != "running":
+                store.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
+            if owner is not None:
+                store.register_owner(owner, time.time())
+                assert store.lease_study(spec.name, owner.id, time.time(), dead=()) is None
+        return sample
+
+    return store_it
+
+
+def dead_owner() -> Owner:
+    """An owner whose process is gone: the pid is ours, its start is not."""
+    return this_owner().model_copy(update={"started": 1.0})
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_show_prints_every_trial(call: Call, keep: Keep, kind: SampleKind) -> None:
+    sample = keep(kind.value)
+    said = call("show", sample.spec.name)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"{sample.spec.name}: {sample.state}")
+    read = call("show", sample.spec.name, "--json").data
+    assert [t["number"] for t in read["trials"]] == [t.number for t in sample.trials]
+
+
+def test_best_prints_the_command_alone_on_standard_output(call: Call, keep: Keep) -> None:
+    keep("winner")
+    said = call("best", "chat-8b")
+    assert said.code == 0
+    assert said.out.count("\n") == 1
+    assert shlex.split(said.out)[0] == "llama-server"
+    assert said.err.startswith("winner: +21 %")
+    assert call("best", "chat-8b", "--json").data["command"] == said.out.strip()
+    assert call("best", "chat-8b", "--as", "json").data["winner"] == 12
+
+
+def test_best_of_nothing_feasible_has_its_own_exit_code(call: Call, keep: Keep) -> None:
+    keep("infeasible")
+    said = call("best", "chat-strict")
+    assert (said.code, said.out) == (3, "")
+    assert "no configuration met the SLOs" in said.err
+    as_json = call("best", "chat-strict", "--json")
+    assert (as_json.code, as_json.data) == (3, {"study": "chat-strict", "winner": None})
+
+
+def test_list(call: Call, keep: Keep) -> None:
+    assert "no studies yet" in call("list").out
+    assert call("list", "--json").data == {"studies": []}
+    keep("winner")
+    keep("infeasible")
+    assert {s["name"] for s in call("list", "--json").data["studies"]} == {"chat-8b", "chat-strict"}
+    assert "chat-strict" in call("list").out
+
+
+def test_logs(call: Call, keep: Keep) -> None:
+    keep("winner")
+    log = trial_folder("chat-8b", 3) / "server.log"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"one\ntwo\nthr\xffee\n")
+    said = call("logs", "chat-8b", "3", "-n", "2")
+    assert (said.code, said.out) == (0, "two\nthr\ufffdee\n")
+    assert said.err.strip() == str(log)
+    assert call("logs", "chat-8b", "3", "--json").data == {
+        "study": "chat-8b", "trial": 3, "path": str(log), "lines": ["one", "two", "thr\ufffdee"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [(("99",), 2, "trials 0 to 19"), (("4",), 1, "no server log")])
+def test_logs_that_are_not_there(call: Call, keep: Keep, words: tuple[str, ...], code: int, says: str) -> None:
+    keep("winner")
+    said = call("logs", "chat-8b", *words)
+    assert (said.code, said.out) == (code, "")
+    assert says in said.err
+    failed = call("logs", "chat-8b", *words, "--json")
+    assert says in failed.data["error"]["message"]
+
+
+def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:
+    keep("winner")
+    assert call("stop", "chat-8b").out == "chat-8b: not running\n"
+    keep("empty", owner=this_owner())
+    assert call("stop", "chat-new", "--json").data == {"study": "chat-new", "running": True}
+    with Store.open() as store:
+        assert store.stop_requested("chat-new")
+        assert not store.stop_requested("chat-8b")
+
+
+def test_delete_is_refused_while_the_study_runs(call: Call, keep: Keep) -> None:
+    keep("empty", owner=this_owner())
+    said = call("delete", "chat-new", "--json")
+    assert (said.code, said.data["error"]["kind"]) == (1, "failed")
+    assert "autotuner stop chat-new" in said.err
+    assert call("show", "chat-new").code == 0
+
+
+def test_delete_removes_study_and_files(call: Call, keep: Keep) -> None:
+    keep("winner")
+    folder = trial_folder("chat-8b", 0)
+    folder.mkdir(parents=True)
+    assert call("delete", "chat-8b", "--json").data == {"deleted": "chat-8b"}
+    assert not study_folder("chat-8b").exists()
+    assert call("show", "chat-8b").code == 2
+
+
+def test_reap_ends_what_dead_runs_left(call: Call, keep: Keep) -> None:
+    owner = dead_owner()
+    keep("empty", owner=owner)
+    with Store.open() as store:
+        assert store.acquire("port:1", owner_id=owner.id, study="chat-new", trial=0, now=1.0, dead=())
+    assert call("reap", "--study", "another", "--json").data == {"removed": []}
+    with Store.open() as store:
+        assert len(store.leases()) == 1, "another study's server may still hold it"
+    assert call("reap").out == "chat-new trial 0: marked void\n"
+    with Store.open() as store:
+        assert store.leases() == []
+        assert [t.state for t in store.trials("chat-new")] == [TrialState.VOID]
+    assert call("reap").out == "nothing was left behind\n"
+
+
+def test_reap_leaves_the_living_alone(call: Call, keep: Keep) -> None:
+    keep("empty", owner=this_owner())
+    assert call("reap", "--json").data == {"removed": []}
+    with Store.open() as store:
+        assert [t.state for t in store.trials("chat-new")] == [TrialState.RUNNING]
+
+
+def test_watch_of_an_ended_study_prints_its_events_and_ends(call: Call, keep: Keep) -> None:
+    sample = keep("winner")
+    said = call("watch", "chat-8b", "--json")
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert (said.code, said.err) == (0, "")
+    assert [e["seq"] for e in events] == sorted({e["seq"] for e in events})
+    assert [e["kind"] for e in events].count("trial_finished") == len(sample.trials)
+    assert (events[0]["kind"], events[-1]["kind"]) == ("study_started", "study_finished")
+    words = call("watch", "chat-8b")
+    assert words.out == ""
+    assert "trial 3  done" in words.err
+    assert "chat-8b: done; its answer: " in words.err
+
+
+def test_watch_of_a_run_that_was_killed_ends(call: Call, keep: Keep) -> None:
+    keep("empty", owner=dead_owner())
+    assert call("watch", "chat-new", "--json").code == 0
+    assert "chat-new: running" in call("watch", "chat-new").err
+
+
+def test_watch_follows_a_run_until_it_ends(call: Call, keep: Keep) -> None:
+    owner = this_owner()
+    keep("empty", owner=owner)
+
+    def go_on() -> None:
+        with Store.open() as store:
+            for number in range(3):
+                time.sleep(0.3)
+                store.append("chat-new", "notice", {"text": f"still here {number}"}, at=9.0)
+            store.release_study("chat-new", owner.id)
+
+    runner = threading.Thread(target=go_on)
+    runner.start()
+    said = call("watch", "chat-new", "--json")
+    runner.join()
+    texts = [json.loads(line)["data"].get("text") for line in said.out.splitlines()]
+    assert texts[-3:] == ["still here 0", "still here 1", "still here 2"]
+
+
+def test_report_and_exports(call: Call, keep: Keep, tmp_path: Path) -> None:
+    keep("winner")
+    path = Path(call("report", "chat-8b", "--json").data["report"])
+    assert path.read_text().startswith("<!doctype html>")
+    out = tmp_path / "r" / "x.html"
+    assert call("report", "chat-8b", "-o", str(out)).out == f"{out}\n"
+    assert call("export", "chat-8b").data["spec"]["name"] == "chat-8b"
+    assert call("export", "chat-8b", "--as", "csv").out.startswith("trial,role,")
+    assert call("export", "chat-8b", "--as", "csv", "--json").data["csv"].startswith("trial,role,")
+    assert call("export", "chat-8b", "--as", "older", "--json").data["best_result"]["experiment_id"] == 13
+    file = tmp_path / "all.csv"
+    assert call("export", "chat-8b", "--as", "csv", "-o", str(file), "--json").data["export"] == str(file)
+    assert file.read_text().startswith("trial,role,")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(call: Call, keep: Keep, tmp_path: Path) -> None:
+    keep("winner")
+    (tmp_path / "file").write_text("")
+    said = call("report", "chat-8b", "-o", str(tmp_path / "file" / "x.html"), "--json")
+    assert said.code == 1
+    assert said.data["error"]["message"].startswith("cannot write ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "none"), ("best", "none"), ("logs", "none"), ("watch", "none"), ("stop", "none"), ("delete", "none"),
+        ("report", "none"), ("export", "none"), ("run", "none.yaml"), ("plan", "none.yaml"), ("params", "none"),
+        ("bench", "ftp://x"), ("show",), ("show", "x", "--colour"), ("logs", "x", "three"), ("frobnicate",),
+        ("export", "x", "--as", "x"), ("bench", "http://127.0.0.1:9", "-c", "0"),
+    ],
+)  # fmt: skip
+def test_errors_are_json_on_standard_output_and_a_line_on_standard_error(call: Call, words: tuple[str, ...]) -> None:
+    said = call(*words, "--json")
+    assert said.code == 2
+    assert said.data["error"]["kind"] == "usage"
+    assert said.data["error"]["message"]
+    assert said.err.startswith("autotuner: ")
+    plain = call(*words)
+    assert (plain.code, plain.out) == (2, "")
+
+
+def test_a_defect_is_json_too(call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("autotuner.api.studies", lambda **_: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["autotuner", "list", "--json"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "defect"
+
+
+def test_a_misspelt_study_is_found(call: Call, keep: Keep) -> None:
+    keep("winner")
+    assert 'did you mean "chat-8b"?' in call("show", "chat8b").err
+
+
+def test_advice_can_be_typed_as_it_stands(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "next: autotuner plan s.yaml" in call("init", "s.yaml").out

@@ -1,0 +1,138 @@
+"""The pages are true: what they link to exists, what they tell to type can be typed, what they show is what is said."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+import autotuner
+from autotuner.cli.main import app
+from autotuner.cli.reference import reference
+from autotuner.study.errors import CheckStatus, UsageError
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+FILES = [*PAGES, *sorted(ROOT.glob("examples/*.yaml"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+class Typed(NamedTuple):
+    """A command that a page tells to type."""
+
+    page: str
+    words: tuple[str, ...]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands() -> list[Typed]:
+    """Commands in indented and shell blocks, inline ones in backquotes, and the first lines of the examples."""
+    found = []
+    for page in FILES:
+        text = page.read_text()
+        if page.name != "cli.md":
+            shell = "".join(re.findall(r"^```(?:sh|bash|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+            rest = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+            indented = re.findall(r"^    ([a-z.][\w./-]* .*|make)$", rest, re.MULTILINE)
+            lines = [*(line for line in indented if "─▶" not in line), *shell.splitlines()]
+            lines += re.findall(r"^# ((?:autotuner|make) .*)$", text, re.MULTILINE)
+            lines += re.findall(r"`((?:autotuner|make|pip install) [^`]+)`", text.replace("\n", " "))
+            split = [tuple(shlex.split(line, comments=True)) for line in lines if not line.startswith("autotuner:")]
+            found += [Typed(name_of(page), words) for words in split if words]
+    return found
+
+
+def links() -> list[tuple[str, str]]:
+    """(page, target) of every link and image that does not lead elsewhere."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        targets = re.findall(r"\]\(([^)\s]+)\)", text)
+        found += [(name_of(page), t) for t in targets if not re.match(r"[a-z]+:", t)]
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """The ids that the headings of a page get."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize(("page", "target"), sorted(set(links())))
+def test_links_lead_somewhere(page: str, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    there = (ROOT / page).parent / path if path else ROOT / page
+    assert there.exists()
+    assert not anchor or anchor in anchors(there)
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen, todo = set[Path](), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page not in seen and page.suffix == ".md":
+            seen.add(page)
+            todo += [((ROOT / p).parent / t.partition("#")[0]).resolve() for p, t in links() if ROOT / p == page]
+    assert set(PAGES) - seen - {*ROOT.glob("docs/adr/*.md"), ROOT / "CHANGELOG.md"} == set()
+
+
+@pytest.mark.parametrize("typed", sorted(set(commands())), ids=lambda t: f"{t.page}: {' '.join(t.words)}"[:80])
+def test_commands_can_be_typed(typed: Typed) -> None:
+    program, *words = typed.words
+    if program.endswith("autotuner"):
+        group: Any = typer.main.get_command(app)
+        root = group.make_context("autotuner", [], resilient_parsing=True)
+        command = group.get_command(root, words[0])
+        assert command is not None
+        if len(words) > 1:
+            command.make_context(words[0], words[1:], parent=root)
+    elif program == "make":
+        assert set(words) <= TARGETS
+    elif program == "pip":
+        extras = re.findall(r"\[(.*)\]", " ".join(words))
+        assert all(extra in PROJECT["optional-dependencies"] for extra in extras)
+    else:
+        assert program in {"export", ".venv/bin/pytest"}, "teach this test to check it"
+
+
+def test_there_are_commands_to_check() -> None:
+    pages = {typed.page for typed in commands()}
+    assert {"README.md", "docs/tutorial.md", "docs/how-to/clean-up.md", "examples/llama_cpp.yaml"} <= pages
+    assert len(commands()) > 30
+
+
+def test_the_reference_of_the_command_line_is_the_commands_own_help() -> None:
+    assert (ROOT / "docs/reference/cli.md").read_text() == reference(), "python -m autotuner.cli.reference > that page"
+
+
+def test_the_readme_study_is_ten_lines_and_can_be_planned(workplace: Path, fenced: Callable[..., list[str]]) -> None:
+    (study,) = fenced("README.md", "yaml")
+    lines = [line for line in study.splitlines() if not line.startswith("#")]
+    assert len(lines) <= 10
+    (workplace / "study.yaml").write_text(study)
+    planned = autotuner.plan("study.yaml")
+    assert planned.launchable == 18
+    assert [c for c in planned.checks if c.status is CheckStatus.FAIL] == []
+
+
+def test_the_readme_program_is_the_api(fenced: Callable[..., list[str]]) -> None:
+    (program,) = fenced("README.md", "python")
+    assert set(re.findall(r"autotuner\.(\w+)", program)) <= set(autotuner.__all__)
+
+
+def test_the_tutorial_shows_the_error_that_its_mistake_gives(workplace: Path, fenced: Callable[..., list[str]]) -> None:
+    study = fenced("docs/tutorial.md", "yaml")[0].replace("threads:", "thread:")
+    (workplace / "study.yaml").write_text(study)
+    with pytest.raises(UsageError) as wrong:
+        autotuner.plan("study.yaml")
+    shown = re.findall(r"^    autotuner: (.*)$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
+    assert str(wrong.value) in shown

@@ -1,0 +1,53 @@
+"""The page of the Python API runs, block by block, on a real server; and it names everything that is there."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autotuner
+from autotuner.report.result import StudyResult, study_result
+from autotuner.testing.samples import sample_study
+
+PAGE = "docs/reference/python-api.md"
+STUDY = """
+model: models/my-model.gguf
+engine: {kind: llama_cpp, args: {ctx-size: 2048}}
+parameters: {parallel: [1, 4]}
+workload: {scenarios: "D(24,6)", concurrency: 2, warmup: 200ms, duration: 700ms}
+objective: max output_throughput
+search: {trials: 2}
+confirm: {repeats: 0}
+"""
+
+
+@pytest.mark.real
+def test_every_block_runs(workplace: Path, fenced: Callable[[str, str], list[str]], capsys: Any) -> None:
+    (workplace / "study.yaml").write_text(STUDY)
+    blocks = fenced(PAGE, "python")
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, PAGE, "exec"), names)  # noqa: S102 - that is the test
+    said = capsys.readouterr().out
+    assert isinstance(names["result"], StudyResult)
+    assert names["result"].state == "done"
+    assert "study done llama_cpp python" in said
+    assert "from-python done llama_cpp my program" in said
+    sample = sample_study("winner")
+    names["result"] = study_result(sample.spec, sample.state, sample.trials)
+    for block in blocks[-2:]:
+        exec(compile(block, PAGE, "exec"), names)  # noqa: S102 - the blocks about a result, on one with a proven gain
+    assert "+21.4%, 95% interval +18.3% to +24.7%\nD(128,48) concurrency=4 " in capsys.readouterr().out
+
+
+def test_the_page_names_every_attribute_and_function(fenced: Callable[[str, str], list[str]]) -> None:
+    page = (Path(__file__).parents[2] / PAGE).read_text()
+    named = set(re.findall(r"`([a-z_]+)`", page)) | {"why"}
+    assert set(StudyResult.model_fields) | {"repeats"} <= named
+    for name in autotuner.__all__:
+        assert f"`{name}`" in page
+        assert getattr(autotuner, name)
+    with pytest.raises(AttributeError, match="no attribute 'tunes'"):
+        _ = autotuner.tunes

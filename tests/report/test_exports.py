@@ -1,0 +1,184 @@
+"""Forms for other programs: the command that a shell reads back, strict JSON, CSV, the older results JSON."""
+
+import csv
+import io
+import json
+import math
+import shlex
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
+
+from autotuner.report.exports import best_json, command_line, csv_text, export_text, older_results, strict_json
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
+
+Sampled = Callable[[str], StudyResult]
+Made = Callable[[Sample], StudyResult]
+
+NASTY = (
+    "two words",
+    '{"a": [1, "x y"]}',
+    "it's",
+    'say "hi"',
+    "$HOME `id` $(id)",
+    "a\nb",
+    "-x",
+    "",
+    "\\",
+    "*",
+    "ünï",
+    "!",
+)
+ARGUMENT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+def strict(text: str) -> Any:
+    """Parses JSON and refuses what only Python reads."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"not JSON: {constant}")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@given(st.lists(ARGUMENT, min_size=1))
+def test_the_command_reads_back_word_by_word(words: list[str]) -> None:
+    result = StudyResult(spec=sample_spec(), state="done", command=tuple(words))
+    assert shlex.split(command_line(result)) == words
+
+
+def test_a_real_shell_reads_the_same_words_and_environment() -> None:
+    spec = sample_spec()
+    env = {"PLAIN": "1", "TRICKY": "a b$HOME'\"\n", "HF_TOKEN": "***"}
+    spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"env": env})})
+    script = "import os, sys, json; print(json.dumps([sys.argv[1:], os.environ['TRICKY'], os.environ['HF_TOKEN']]))"
+    result = StudyResult(spec=spec, state="done", command=("python3", "-c", script, *NASTY))
+    line = command_line(result)
+    assert "***" not in line
+    ran = subprocess.run(
+        ["sh", "-c", line],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "HF_TOKEN": "real"},
+    )
+    assert json.loads(ran.stdout) == [list(NASTY), env["TRICKY"], "real"]
+
+
+def test_the_commands(sampled: Sampled, snapshot: SnapshotAssertion) -> None:
+    assert {kind.value: command_line(sampled(kind.value)) for kind in SampleKind} == snapshot
+
+
+def test_best_for_programs(sampled: Sampled) -> None:
+    best = best_json(sampled("winner"))
+    assert best["parameters"] == {"parallel": 8, "ubatch-size": 128, "flash-attn": True}
+    assert shlex.split(best["command"]) == best["argv"]
+    assert best["gain"]["low"] > 0
+    assert best["default_is_as_good"] is False
+    assert best_json(sampled("infeasible")) == {"study": "chat-strict", "winner": None}
+
+
+def test_json_of_numbers_that_are_none() -> None:
+    assert strict(strict_json({"a": math.inf, "b": [math.nan, 1.5], 3: (-math.inf,)})) == {
+        "a": None, "b": [None, 1.5], "3": [None],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_json_is_strict_and_whole(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    read = strict(export_text(result, "json"))
+    assert [t["number"] for t in read["trials"]] == [t.number for t in result.trials]
+    assert read["spec"]["name"] == result.spec.name
+
+
+def test_an_unknown_form_is_refused(sampled: Sampled) -> None:
+    with pytest.raises(ValueError, match="xml"):
+        export_text(sampled("winner"), "xml")
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_csv_has_a_row_a_trial_and_window(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    rows = list(csv.DictReader(io.StringIO(csv_text(result))))
+    assert len(rows) == sum(max(1, len(t.measurements)) for t in result.trials)
+    for row in rows:
+        trial = result.trials[int(row["trial"])]
+        assert row["state"] == trial.state.value
+        if not trial.measurements:
+            assert row["output_throughput"] == "", "no made-up number"
+    assert not {"inf", "nan", "None"} & {cell for row in rows for cell in row.values()}
+
+
+def test_csv_figures_are_the_measured_ones(sampled: Sampled) -> None:
+    result = sampled("winner")
+    row = list(csv.DictReader(io.StringIO(csv_text(result))))[3]
+    trial = result.trials[1]
+    assert (row["trial"], row["level"], row["parameter:parallel"]) == ("1", "concurrency=16", "16")
+    assert float(row["ttft:p99"]) == trial.measurements[1].value("ttft", "p99")
+    assert row["parameter:flash-attn"] == "false"
+
+
+@given(st.sampled_from(NASTY))
+def test_csv_keeps_any_value(text: str) -> None:
+    maker = StudyMaker(sample_spec(space={"note": ("x", text or "y")}))
+    maker.measured(configuration(note=text))
+    result = StudyResult(spec=maker.spec, state="done", trials=tuple(maker.trials))
+    assert next(csv.DictReader(io.StringIO(csv_text(result), newline="")))["parameter:note"] == text
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_the_older_results_have_an_entry_a_trial_and_no_made_up_number(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    older = strict(export_text(result, "older"))
+    counted = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
+    assert [e["experiment_id"] for e in older["all_results"]] == [t.number + 1 for t in counted]
+    assert older["total_experiments"] == len(counted)
+    for entry, trial in zip(older["all_results"], counted, strict=True):
+        if trial.state is not TrialState.DONE:
+            assert (entry["status"], entry["objective_score"], entry["metrics"]) == ("failed", None, None)
+    won = older["best_result"]
+    assert (won is None) == (result.winner is None)
+    if result.winner is not None:
+        assert won["parameters"] == dict(result.winner.configuration.values)
+
+
+def test_older_scores_are_smaller_for_better(sampled: Sampled) -> None:
+    for kind in ("winner", "latency"):
+        older = older_results(sampled(kind))
+        met = [e for e in older["all_results"] if e["objective_score"] is not None and not e["slo_violated"]]
+        assert older["best_result"]["objective_score"] == min(e["objective_score"] for e in met)
+
+
+def test_a_limited_or_unmeasured_trial_has_no_older_score(sampled: Sampled, made: Made) -> None:
+    limited = older_results(sampled("failures"))["all_results"][6]
+    assert (limited["status"], limited["objective_score"]) == ("failed", None)
+    maker = StudyMaker(sample_spec())
+    trial = maker.measured()
+    assert trial.verdict is not None
+    endless = trial.verdict.model_copy(update={"objectives": (math.inf,)})
+    maker.trials[0] = trial.model_copy(update={"verdict": endless})
+    assert older_results(made(maker.sample()))["all_results"][0]["objective_score"] is None
+
+
+def test_a_running_trial_is_no_result_yet(sampled: Sampled) -> None:
+    older = older_results(sampled("empty"))
+    assert (older["successful_experiments"], older["all_results"], older["best_result"]) == (0, [], None)
+
+
+def test_failures_carry_their_message_and_log(sampled: Sampled) -> None:
+    entry = older_results(sampled("failures"))["all_results"][1]
+    assert entry["error_message"] == "the KV cache does not fit into memory"
+    assert "failed to allocate buffer" in entry["container_logs"]
+
+
+def test_samples_are_equal_at_every_call() -> None:
+    assert sample_study("several") == sample_study("several")
+    assert objective_value(sample_study("empty").trials[0]) is None

@@ -1,0 +1,201 @@
+"""Who wins, what is proven, what is tied: by sample kind and by small studies made for one question."""
+
+from collections.abc import Callable
+from statistics import fmean
+
+import pytest
+
+from autotuner.report.result import DEFAULT_NOISE, StudyResult, objective_value, study_result
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.measurement import SelfCheck
+from autotuner.study.metric import Direction
+from autotuner.study.objective import SLO
+from autotuner.testing.samples import LATENCY, THROUGHPUT, Sample, StudyMaker, configuration, sample_spec
+
+Sampled = Callable[[str], StudyResult]
+Made = Callable[[Sample], StudyResult]
+FAILED = Failure(cause=FailureCause.CRASH_LOADING, message="it ended")
+
+
+def speeds(maker: StudyMaker, fast: float) -> None:
+    """Makes every configuration but the default ``fast`` times as fast, without noise."""
+    maker.speed, maker.latency = (lambda c: 420.0 * (fast if c.values else 1.0)), lambda _: 0.13
+
+
+def test_a_proven_winner(sampled: Sampled) -> None:
+    result = sampled("winner")
+    assert result.winner is not None
+    assert result.winner == result.best
+    assert not result.as_good
+    assert result.gain is not None
+    assert 0 < result.gain.low < result.gain.relative < result.gain.high
+    assert result.repeats == 3
+    assert result.command[0] == "llama-server"
+    assert "--parallel" in result.command
+    assert not {"--host", "127.0.0.1", "--port", "41234"} & set(result.command), "the address was only the trial's"
+
+
+def test_the_gain_is_that_of_the_repeats_alone(sampled: Sampled) -> None:
+    result = sampled("winner")
+    assert result.best is not None
+    assert result.gain is not None
+    sides = {
+        number: fmean(objective_value(t) or 0 for t in result.trials if t.repeat_of == number)
+        for number in (0, result.best.number)
+    }
+    assert result.gain.relative == pytest.approx(sides[result.best.number] / sides[0] - 1)
+
+
+@pytest.mark.parametrize("kind", ["as_good", "default_best"])
+def test_the_default_wins_where_nothing_is_shown_to_be_better(sampled: Sampled, kind: str) -> None:
+    result = sampled(kind)
+    assert result.as_good
+    assert result.winner == result.default
+    assert "--parallel" not in result.command
+
+
+def test_without_the_proof_there_is_no_gain(sampled: Sampled) -> None:
+    result = sampled("unproven")
+    assert result.winner == result.best
+    assert result.best is not None
+    assert result.best.number != 0
+    assert (result.gain, result.repeats, result.as_good) == (None, 0, False)
+
+
+def test_one_repeat_proves_nothing(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    speeds(maker, 2.0)
+    maker.measured()
+    maker.proof(maker.measured(configuration(parallel=8)), repeats=1)
+    result = made(maker.sample())
+    assert not result.as_good
+    assert result.gain is not None
+    assert result.gain.as_good, "one repeat on each side has no interval"
+
+
+def test_a_repeat_that_the_load_generator_limited_proves_nothing(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    speeds(maker, 1.0)
+    maker.measured()
+    winner = maker.measured(configuration(parallel=8))
+    for _ in range(2):
+        maker.speed = lambda c: 420.0 if c.values else 100.0
+        maker.measured(repeat_of=0, self_check=SelfCheck(client_limited=True))
+        maker.measured(winner.configuration, repeat_of=winner.number)
+    result = made(maker.sample())
+    assert result.gain is None, "the default was not slow, the load generator was"
+
+
+def test_nothing_feasible_has_a_nearest_and_no_winner(sampled: Sampled) -> None:
+    result = sampled("infeasible")
+    assert (result.winner, result.best, result.command, result.tied) == (None, None, (), ())
+    assert result.nearest is not None
+    missed = {t.number: t.verdict.total_violation for t in result.trials if t.verdict}
+    assert missed[result.nearest.number] == min(missed.values())
+
+
+def test_a_winner_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -> None:
+    maker = StudyMaker(sample_spec(slos=(SLO(metric="ttft", statistic="p99", threshold=0.4),)))
+    speeds(maker, 2.0)
+    maker.measured()
+    lucky = maker.measured(configuration(parallel=8))
+    maker.latency = lambda c: 0.9 if c.values else 0.13
+    maker.proof(lucky)
+    result = made(maker.sample())
+    assert result.best is not None
+    assert result.best.number == 0
+    assert result.as_good
+
+
+def test_a_trial_that_the_load_generator_limited_never_wins(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    speeds(maker, 2.0)
+    maker.measured()
+    maker.failed(configuration(parallel=16), FAILED)
+    maker.measured(configuration(parallel=8), self_check=SelfCheck(client_limited=True))
+    assert (objective_value(maker.trials[2]) or 0) > 1.5 * (objective_value(maker.trials[0]) or 0)
+    result = made(maker.sample())
+    assert result.winner == result.default
+    assert result.tied == (0,)
+
+
+def test_less_latency_is_a_positive_gain(sampled: Sampled) -> None:
+    result = sampled("latency")
+    assert result.spec.objectives[0].direction is Direction.MIN
+    assert result.gain is not None
+    assert result.best is not None
+    assert result.default is not None
+    assert result.gain.low > 0
+    assert (objective_value(result.best) or 9) < (objective_value(result.default) or 0)
+
+
+def test_several_objectives_have_a_gain_each_and_a_front(sampled: Sampled) -> None:
+    result = sampled("several")
+    assert result.best is not None
+    assert len(result.gains) == 2
+    assert result.best.number in result.front
+    values = {t.number: [objective_value(t, i) or 0 for i in (0, 1)] for t in result.trials if t.number in result.front}
+    for mine in values.values():
+        beaten = [v for v in values.values() if v[0] > mine[0] and v[1] < mine[1]]
+        assert not beaten, "no point of the front is beaten in both"
+    gains = [g for g in result.gains if g]
+    assert {g.low > 0 for g in gains} == {True, False}, "a trade-off: one is better, the other is not"
+
+
+def test_a_trade_off_without_any_proven_gain_leaves_the_default(made: Made) -> None:
+    maker = StudyMaker(sample_spec(objectives=(THROUGHPUT, LATENCY), slos=()), noise=0.03)
+    speeds(maker, 1.0)
+    maker.measured()
+    maker.proof(maker.measured(configuration(parallel=8)))
+    result = made(maker.sample())
+    assert result.winner == result.default
+
+
+def test_a_default_that_misses_the_slos_is_no_answer(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.speed = lambda c: 420.0 if c.values else 800.0
+    maker.latency = lambda c: 0.1 if c.values else 0.9
+    maker.measured()
+    maker.proof(maker.measured(configuration(parallel=8)))
+    result = made(maker.sample())
+    assert result.winner is not None
+    assert result.winner.number == 1
+    assert not result.as_good, "the default is faster and may not be used"
+
+
+def test_a_default_that_cannot_run(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.failed(configuration(), FAILED)
+    maker.measured(configuration(parallel=8))
+    result = made(maker.sample())
+    assert result.winner is not None
+    assert (result.winner.number, result.gain) == (1, None)
+
+
+def test_ties_are_within_the_noise_of_the_repeats(sampled: Sampled) -> None:
+    result = sampled("as_good")
+    assert result.best is not None
+    assert result.noise != DEFAULT_NOISE
+    best = objective_value(result.best) or 0
+    for number in result.tied:
+        value = objective_value(result.trials[number]) or 0
+        assert best / value <= 1 + result.noise + 1e-9
+    assert sampled("unproven").noise == DEFAULT_NOISE
+
+
+def test_nothing_measured_yet(sampled: Sampled) -> None:
+    result = sampled("empty")
+    assert (result.winner, result.best, result.nearest, result.default) == (None, None, None, None)
+
+
+def test_the_order_of_the_trials_does_not_matter(sampled: Sampled) -> None:
+    result = sampled("several")
+    assert study_result(result.spec, result.state, result.trials[::-1], why=result.why) == result
+
+
+def test_only_the_address_is_left_out_of_the_command(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    trial = maker.measured()
+    argv = ("serve", "--port-range", "5", "--host", "--port", "--port", "9", "x", "--port=7")
+    maker.trials[0] = trial.model_copy(update={"argv": argv})
+    assert made(maker.sample()).command == ("serve", "--port-range", "5", "x", "--port=7")

@@ -1,0 +1,143 @@
+"""The sentence that matters, by sample kind: it claims a gain only where one is proven."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autotuner.report.exports import command_line
+from autotuner.report.result import StudyResult
+from autotuner.report.terminal import failures_text, result_text, signed, study_text, summary_text
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec
+
+Sampled = Callable[[str], StudyResult]
+Made = Callable[[Sample], StudyResult]
+
+SENTENCES = {
+    "winner": r"winner: \+21 % output throughput over the default \(95 % interval \+18 % to \+25 %, 3 interleaved "
+    r"repeats\): trial 12, parallel=8 ubatch-size=128 flash-attn=on",
+    "as_good": r"the default is as good: trial \d+ \(.*\) gives [+-].* % output throughput \(95 % interval -.* to \+",
+    "default_best": r"the default is as good: none of 5 other configurations was better$",
+    "unproven": r"best: trial \d+, .*: \d+ tokens/s output throughput; not proven: winner and default were not",
+    "infeasible": r"no configuration met the SLOs; nearest: trial 7, .*: p99 ttft <= 50ms missed by \d+ % at D\(128",
+    "failures": r"winner: \+.* % output throughput over the default \(95 % interval .*, 2 interleaved repeats\): trial",
+    "latency": r"winner: -\d+ % p99 ttft over the default \(95 % interval -\d+ % to -\d+ %, 3 interleaved repeats\)",
+    "several": r"winner of the trade-off: -.* % p99 ttft \(better\), -.* % output throughput \(worse\) over the",
+    "huge": r"winner: \+.* % output throughput over the default",
+    "empty": r"nothing has been measured yet$",
+}
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_the_sentence(sampled: Sampled, kind: SampleKind) -> None:
+    assert re.match(SENTENCES[kind.value], summary_text(sampled(kind.value)))
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_no_gain_is_claimed_that_is_not_proven(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    first = summary_text(result).split("\n")[0]
+    proven = any(g is not None and g.repeats > 1 and g.low > 0 for g in result.gains)
+    assert first.startswith("winner") == (proven and not result.as_good)
+
+
+def test_one_repeat_is_called_too_few(made: Made) -> None:
+    maker = StudyMaker(sample_spec(), speed=lambda c: 840.0 if c.values else 420.0, latency=lambda _: 0.1)
+    maker.measured()
+    maker.proof(maker.measured(configuration(parallel=8)), repeats=1)
+    assert summary_text(made(maker.sample())).startswith("best: trial 1, parallel=8: ")
+    assert "measured again only once" in summary_text(made(maker.sample()))
+
+
+def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
+    maker = StudyMaker(sample_spec(), speed=lambda c: 400.0 if c.values else 800.0)
+    maker.latency = lambda c: 0.1 if c.values else 0.9
+    maker.measured()
+    maker.proof(maker.measured(configuration(parallel=8)))
+    text = summary_text(made(maker.sample()))
+    assert text.startswith("winner: trial 1, parallel=8; -5")
+    assert "which misses the SLOs" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("failed", "the default could not run"), ("none", "the default was not measured")],
+)
+def test_why_there_is_nothing_to_compare_with(made: Made, state: str, words: str) -> None:
+    maker = StudyMaker(sample_spec())
+    if state == "failed":
+        maker.failed(DEFAULT, Failure(cause=FailureCause.CRASH_LOADING, message="it ended"))
+    else:
+        maker.running()
+    maker.measured(configuration(parallel=8))
+    assert words in summary_text(made(maker.sample()))
+
+
+def test_all_failed_is_not_the_same_as_not_begun(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.failed(DEFAULT, Failure(cause=FailureCause.CRASH_LOADING, message="it ended"))
+    assert summary_text(made(maker.sample())) == "no configuration could be measured"
+
+
+def test_signs_follow_the_metric(sampled: Sampled) -> None:
+    for kind, sign in (("winner", 1), ("latency", -1)):
+        result = sampled(kind)
+        assert result.gain is not None
+        change, low, high = signed(result.spec.objectives[0], result.gain)
+        assert low < change < high
+        assert change * sign > 0
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_a_run_ends_with_command_report_and_what_to_type_next(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    text = result_text(result, report=Path("/x/report.html"), program=".venv/bin/autotuner")
+    lines = text.splitlines()
+    assert "report: /x/report.html" in text
+    assert f".venv/bin/autotuner show {result.spec.name}" in lines[-1]
+    if result.winner is None:
+        assert "start " not in text
+    else:
+        start = next(i for i, line in enumerate(lines) if line.startswith("start "))
+        assert shlex.split(lines[start + 1]) == list(result.command)
+        assert lines[start].startswith("start the default") == result.as_good
+
+
+def test_a_run_that_was_cut_short_says_so(sampled: Sampled) -> None:
+    assert "The study is interrupted: Ctrl-C" in result_text(sampled("failures"))
+    assert "The study is" not in result_text(sampled("winner"))
+
+
+def test_a_server_of_others_has_no_command(sampled: Sampled) -> None:
+    result = sampled("default_best").model_copy(update={"command": ()})
+    assert command_line(result) == ""
+    assert "start " not in result_text(result)
+
+
+def test_failed_configurations_are_listed_with_their_remedy(sampled: Sampled) -> None:
+    lines = failures_text(sampled("failures").trials)
+    assert len([line for line in lines if line.startswith("  trial")]) == 5
+    assert "the KV cache does not fit into memory; lower ctx-size or parallel" in lines[2]
+
+
+@pytest.mark.parametrize("kind", SampleKind)
+def test_every_trial_has_its_line(sampled: Sampled, kind: SampleKind) -> None:
+    result = sampled(kind.value)
+    lines = study_text(result).splitlines()
+    numbers = [line.split()[0] for line in lines if re.match(r"\d+ +(done|failed|void|running|queued) ", line)]
+    assert numbers == [str(t.number) for t in result.trials]
+
+
+def test_what_others_wrote_cannot_move_the_cursor(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.measured()
+    words = "evil\x1b[2J\nsecond\rline\x07"
+    maker.failed(configuration(note=words), Failure(cause=FailureCause.CRASH_LOADING, message=words))
+    result = made(maker.sample(why=words, state="stopped"))
+    for text in (study_text(result), "\n".join(failures_text(result.trials))):
+        assert not set("\x1b\r\x07") & set(text)
+        assert not [line for line in text.splitlines() if line.startswith("second")]
