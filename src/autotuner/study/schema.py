@@ -4,8 +4,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from autotuner.study.file_parts import ParameterForm
 from autotuner.study.metric import METRICS, STATISTICS
-from autotuner.study.native_file import ModelForm, ObjectiveForm, ParameterForm, SloForm, StudyFile, WorkloadForm
+from autotuner.study.native_file import ModelForm, ObjectiveForm, SloForm, StudyFile, WorkloadForm
 
 _SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
 
