@@ -84,7 +84,7 @@ class TrialRunner:
 
     async def _measured(self) -> dict[str, Any]:
         tools, trial = self._tools, self._trial
-        plan = tools.engine.plan(tools.model, tools.spec.engine, trial.configuration)
+        plan = tools.engine.launch(tools.model, tools.spec.engine, trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
         async with (
             self._leases.gpus(
