@@ -67,8 +67,8 @@ async def launchable(**changes: Any) -> list[dict[str, Value]]:
 
 
 NONE = (
-    "parameters: none of the 2 configurations satisfies the constraints and the engine's own limits; widen the values or "
-    "relax a constraint"
+    "parameters: none of the 2 configurations satisfies the constraints and the engine's own limits; widen the values "
+    "or relax a constraint"
 )
 
 
