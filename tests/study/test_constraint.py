@@ -208,7 +208,16 @@ def test_meaning(text: str, expected: bool | None) -> None:
         ("", "column 1: ends too early; e.g. tp-size * pp-size <= gpus"),
         ("a = 1", 'column 3: unexpected "="; write == for equality'),
         ("a == 1 && b", 'column 8: unexpected "&"; write and'),
-        ("a.b == 1", 'column 2: unexpected "."; a value has no parts here; write a parameter\'s name alone'),
+        (
+            "a. b == 1",
+            'column 2: unexpected "."; a value has no parts; a dot only belongs inside a parameter\'s name: '
+            "parallelism.tp",
+        ),
+        (
+            "a.__class__ == 1",
+            'column 2: unexpected "."; a value has no parts; a dot only belongs inside a parameter\'s '
+            "name: parallelism.tp",
+        ),
         ("eval('1') == 1", 'column 1: unknown function "eval"; known: abs, ceil, floor, max, min'),
         ("__import__('os')", 'column 1: unknown function "--import--"; known: abs, ceil, floor, max, min'),
         ("(a == 1)(b)", 'column 9: unexpected "("; expected an operator or the end'),

@@ -58,6 +58,8 @@ def _accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if wanted and not any(isinstance(value, kinds[k]) and (k == "boolean" or value is not True) for k in wanted):
         return False
+    if isinstance(value, list) and len(value) < schema.get("minItems", 0):
+        return False
     if isinstance(value, list):
         return all(_accepts(schema.get("items", {}), item, root) for item in value)
     return _object(schema, value, root) if isinstance(value, dict) else True
@@ -97,12 +99,28 @@ def test_editors_accept_what_the_loader_accepts(text: str) -> None:
         {"engin": 1}, {"engine": "lama"}, {"engine": {"kind": "llama_cpp", "binary": 3}}, {"parameters": {"a": 4}},
         {"engine": {"kind": "llama_cpp", "unknown": 3}}, {"slo": [{"metric": "tttf", "at_most": "1s"}]},
         {"workload": {"scenarios": "D(1,1)", "warmpu": 1}}, {"search": {"trails": 1}},
+        {"quantization": "fp8"}, {"quantization": {"kv": "fp8"}}, {"quantization": {"kv_cache": ["auto", "fp9"]}},
+        {"parallelism": {"tp": "2"}}, {"parallelism": {"preset": ["balanced", "large"]}}, {"parallelism": {"tp": []}},
     ],
 )  # fmt: skip
 def test_editors_refuse_mistakes(change: dict[str, Any]) -> None:
     data = read_text(SHOWN[0][1], "x.yaml").data
     assert _accepts(SCHEMA, data, SCHEMA)
     assert not _accepts(SCHEMA, {**data, **change}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantization": "dynamic-fp8"}, {"quantization": {"kv_cache": ["auto", "fp8_e5m2", None], "gemm": "bf16"}},
+        {"parallelism": {"tp": [1, 2, 4], "dp": 1, "pp": None}}, {"parallelism": {"preset": ["single-gpu"]}},
+        {"parallelism": {"tp": {"low": 1, "high": 8, "log": True}}},
+    ],
+)  # fmt: skip
+def test_editors_accept_portable_settings(change: dict[str, Any]) -> None:
+    data = {**read_text(SHOWN[0][1], "x.yaml").data, **change}
+    assert _accepts(SCHEMA, data, SCHEMA)
+    assert parse_study(data, source="x.yaml", folder=ROOT).spec
 
 
 def test_the_schema_is_whole() -> None:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem
+from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry
+from autotuner.study.portable import file_path, is_portable
 from autotuner.study.spec import EngineSpec, Model
 
 
@@ -30,8 +31,8 @@ class Engine(ABC):
         self.settings = settings
 
     def canonical(self, name: str) -> str:
-        """The flag's canonical name: underscores, leading dashes and catalog aliases are resolved; unknown names are
-        only hyphenated, never rejected."""
+        """The flag's canonical name: underscores, leading dashes and catalog aliases are resolved; unknown names and
+        portable ones are only hyphenated, never rejected."""
         bare = name.lstrip("-").replace("_", "-")
         if bare in self.catalog:
             return bare
@@ -59,9 +60,38 @@ class Engine(ABC):
         return []
 
     def expand(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """``values`` with the portable names (``parallelism.tp``, ``quantization.kv_cache``) replaced by this engine's
-        real flags; own flags win. Raises ``UsageError`` for what the engine does not have or cannot run."""
+        """``values`` with the portable names (``parallelism.tp``, ``quantization.kv-cache``) replaced by this engine's
+        real flags; own flags win, and what is left to the engine is left out. Raises ``UsageError`` for what the engine
+        does not have; here for every portable name."""
+        names = [name for name in values if is_portable(name)]
+        if names:
+            why, remedy = f"{self.kind} has no portable settings", "write the engine's own flags"
+            raise UsageError([Problem(where=file_path(name), why=why, remedy=remedy) for name in names])
         return dict(values)
+
+    def check_portable(self, name: str, value: Value) -> list[Problem]:
+        """What is wrong with one portable setting whatever else is set. What the engine only lacks together with others
+        belongs to :meth:`expand`."""
+        try:
+            self.expand({name: value})
+        except UsageError as error:
+            return list(error.problems)
+        return []
+
+    def portable_flags(self, name: str) -> frozenset[str]:
+        """The engine's flags that a portable name may set, in every spelling that could be met."""
+        return frozenset()
+
+    def launch(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
+        """:meth:`plan` with portable names replaced. Flags that stand for portable names count as tuned, so that each
+        of them is looked for in the running process. Raises ``UsageError`` as :meth:`expand` does."""
+        if not any(is_portable(name) for name in (*spec.args, *configuration.values)):
+            return self.plan(model, spec, configuration)
+        own = {self.canonical(n): v for n, v in spec.args.items() if not is_portable(n)}
+        fixed = {n: v for n, v in spec.args.items() if is_portable(n)}
+        values = self.expand({**own, **fixed, **configuration.values})
+        tuned = {self.canonical(n): v for n, v in values.items() if n not in own or n in configuration.values}
+        return self.plan(model, spec.model_copy(update={"args": own}), Configuration(values=tuned))
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
         """What a person should know of these values though they are allowed, e.g. flags that the catalog lacks."""

@@ -10,8 +10,9 @@ Grammar, loosest first::
     unary minus
     numbers, 'strings', true, false, null, names, (..), min(..) max(..) abs(.) ceil(.) floor(.)
 
-A hyphen between name characters belongs to the name, so a subtraction needs spaces; underscores and hyphens in names
-are equal. ``null`` is the value of a parameter that is left to the engine, and may only be compared for equality.
+A hyphen or a dot between name characters belongs to the name (``parallelism.tp``), so a subtraction needs spaces;
+underscores and hyphens in names are equal. ``null`` is the value of a parameter that is left to the engine, and may
+only be compared for equality.
 
 What cannot be known is ``None``, by three-valued logic: ``a == 1 or b > 2`` holds for ``a = 1`` whatever ``b`` is. What
 has no answer (a division by zero, an order between a string and a number) counts as violated, under ``not`` as well,

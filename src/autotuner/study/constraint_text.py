@@ -23,7 +23,7 @@ FUNCTIONS = {"min": None, "max": None, "abs": 1, "ceil": 1, "floor": 1}
 _WORDS = ("and", "or", "not", "in", "implies", "true", "false", "null")
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*(?:\.[A-Za-z][A-Za-z0-9_]*(?:-+[A-Za-z0-9_]+)*)*)"
     r"|(?P<string>'[^'\n]*'|\"[^\"\n]*\")"
     r"|(?P<symbol>==|!=|<=|>=|//|[<>+\-*/%()\[\],])"
 )
@@ -33,7 +33,7 @@ _MISTAKES = {
     "|": "write or",
     "!": "write not",
     "^": "write the product out",
-    ".": "a value has no parts here; write a parameter's name alone",
+    ".": "a value has no parts; a dot only belongs inside a parameter's name: parallelism.tp",
     "'": "close the string with the same quote",
     '"': "close the string with the same quote",
 }

@@ -17,10 +17,13 @@ from pydantic import BaseModel, ValidationError, create_model
 from autotuner.study.constraint import Constraint
 from autotuner.study.document import Document, read_data, read_text
 from autotuner.study.errors import UsageError, did_you_mean
-from autotuner.study.native_file import EngineForm, FileForm, ParameterForm, SearchForm, StudyFile, WorkloadForm
+from autotuner.study.file_parts import FileForm, ParameterForm
+from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.older_task import is_older, native_of
 from autotuner.study.parameter import Parameter
+from autotuner.study.portable import SECTIONS
+from autotuner.study.portable_sections import misplaced, read_sections
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
@@ -95,7 +98,8 @@ class _Study:
         self._sections()
         engine = self._engine()
         canonical = self._canonical(engine) if engine else hyphenated
-        parameters = self._parameters(canonical, engine)
+        fixed, portable = read_sections({s: self.sections.get(s, {}) for s in SECTIONS}, self.document)
+        parameters = [*self._parameters(canonical, engine), *portable]
         workload = self._workload()
         if workload:
             self._places(workload)
@@ -108,7 +112,7 @@ class _Study:
             return StudySpec(
                 name=name,
                 model=Model(path=self._file(model.path), name=model.name),
-                engine=engine,
+                engine=engine.model_copy(update={"args": {**engine.args, **fixed}}),
                 deploy=PluginSpec.model_validate(sections["deploy"].model_dump()),
                 benchmark=PluginSpec.model_validate(sections["benchmark"].model_dump()),
                 parameters=tuple(parameters),
@@ -195,6 +199,8 @@ class _Study:
         return hyphenated
 
     def _parameters(self, canonical: Canonical, engine: EngineSpec | None) -> list[Parameter]:
+        misplaced(engine.args if engine else {}, ("engine", "args"), self.document)
+        misplaced(self.sections.get("parameters") or {}, ("parameters",), self.document)
         fixed = {canonical(name): name for name in engine.args} if engine else {}
         if engine and len(fixed) < len(engine.args):
             self._twice("engine.args", list(engine.args), canonical)

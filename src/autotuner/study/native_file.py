@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from autotuner.study.constraint import Constraint
+from autotuner.study.file_parts import FileForm, FileValue, ParameterForm, Setting
 from autotuner.study.metric import METRICS, Direction, Unit
-from autotuner.study.noun import Value, number_text
+from autotuner.study.noun import number_text
 from autotuner.study.objective import SLO, Comparison, Objective
-from autotuner.study.parameter import Choices, FloatRange, IntRange
 from autotuner.study.text import (
     check_comparison,
     check_direction,
@@ -31,14 +31,6 @@ from autotuner.study.text import (
 from autotuner.study.workload import Api, RequestRate, Scenario
 
 MAX_PARAMETERS = 64
-MAX_GRID = 100_000
-"""Values of one parameter."""
-
-
-class FileForm(BaseModel):
-    """Strict: no unknown keys, no conversion between kinds of value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 def _short(key: str) -> BeforeValidator:
@@ -49,12 +41,6 @@ def _short(key: str) -> BeforeValidator:
 def _mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError("must be text or a mapping")
-    return value
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, list | Mapping):
-        raise ValueError("must be a single value; JSON goes in quotes and reaches the engine as one argument")
     return value
 
 
@@ -81,7 +67,6 @@ def _from(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidat
 
 Duration = Annotated[float, _from(parse_duration, type(None), float | str)]
 Ratio = Annotated[float, _from(parse_ratio, type(None), float | str)]
-FileValue = Annotated[Value, BeforeValidator(_scalar, json_schema_input_type=Value)]
 
 
 class ModelForm(FileForm):
@@ -111,72 +96,6 @@ class PluginForm(FileForm):
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(min_length=1, description="Which plugin.")
-
-
-class ParameterForm(FileForm):
-    """What a parameter may be set to: a list of choices, or a range."""
-
-    choices: list[FileValue] | None = Field(default=None, description="The values to try; null leaves the flag out.")
-    low: int | float | None = Field(default=None, description="Smallest value; whole numbers make a whole range.")
-    high: int | float | None = Field(default=None, description="Largest value, included.")
-    step: int | float | None = Field(default=None, gt=0, description="Distance of values from low on.")
-    log: bool = Field(default=False, description="Whole range: low, doubled until high. Real range: even in exponent.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _forms(cls, data: Any) -> Any:
-        if isinstance(data, list):
-            return {"choices": data}
-        if not isinstance(data, Mapping):
-            raise ValueError("must be a list or a range; write [a, b], or put a fixed value under engine.args")
-        return data
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ParameterForm":
-        if self.choices is not None:
-            if self.low is not None or self.high is not None or self.step is not None or self.log:
-                raise ValueError("has both choices and a range; keep one of them")
-            _check_choices(self.choices)
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("a range needs low and high; or write a list of values")
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}; swap them")
-        if self.step is not None and self.step > self.high - self.low:
-            raise ValueError(f"step {self.step} is wider than the range; make it smaller")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log needs low above 0 and no step; leave one of them out")
-        if self.step is not None or self.whole:
-            count = 0 if self.log else (self.high - self.low) / (self.step or 1)
-            if count > MAX_GRID:
-                raise ValueError(f"more than {MAX_GRID} values; use a larger step")
-        return self
-
-    @property
-    def whole(self) -> bool:
-        """All bounds are whole numbers."""
-        return all(isinstance(n, int) for n in (self.low, self.high, self.step) if n is not None)
-
-    def domain(self) -> Choices | IntRange | FloatRange:
-        """The noun."""
-        if self.choices is not None:
-            return Choices(values=tuple(self.choices))
-        low, high = self.low or 0, self.high or 0
-        if self.whole:
-            return IntRange(low=int(low), high=int(high), step=int(self.step or 1), log=self.log)
-        return FloatRange(low=float(low), high=float(high), step=float(self.step) if self.step else None, log=self.log)
-
-
-def _check_choices(values: list[Value]) -> None:
-    if not values:
-        raise ValueError("the list is empty; give at least one value")
-    if len(values) > MAX_GRID:
-        raise ValueError(f"more than {MAX_GRID} values; use a range")
-    seen: set[tuple[type, Value]] = set()
-    for value in values:
-        if (type(value), value) in seen:
-            raise ValueError(f"{value!r} is in the list twice; remove one")
-        seen.add((type(value), value))
 
 
 def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
@@ -391,6 +310,12 @@ class StudyFile(FileForm):
     )
     parameters: dict[str, ParameterForm] = Field(
         default_factory=dict, max_length=MAX_PARAMETERS, description="What is tuned, by the engine's own flag names."
+    )
+    quantization: Annotated[dict[str, Setting], _short("preset")] = Field(
+        default_factory=dict, description="Number formats, alike for several engines; a list is tuned. Or a preset."
+    )
+    parallelism: Annotated[dict[str, Setting], _short("preset")] = Field(
+        default_factory=dict, description="How many GPUs work together, alike for several engines; or a preset."
     )
     constraints: Annotated[list[Annotated[Constraint, _text_or(_constraint, Constraint)]], ListOf] = Field(
         default_factory=list, max_length=100, description="Bounds between parameters, e.g. tp-size * pp-size <= gpus."

@@ -12,6 +12,7 @@ from typing import Any
 
 from autotuner.study.document import Document
 from autotuner.study.errors import did_you_mean
+from autotuner.study.older_portable import OlderPortable
 
 Path = tuple[str | int, ...]
 
@@ -38,9 +39,10 @@ _TOP = (
     "runtime_image_tag", "deployment_mode", "deployment",
 )  # fmt: skip
 _OME_ONLY = ("clusterbasemodel_config", "clusterservingruntime_config", "storage")
-_REFUSED = {
-    "quant_config": "write the engine's own flags under parameters, e.g. quantization",
-    "parallel_config": "write the engine's own flags under parameters, e.g. tp-size",
+_PORTABLE = ("quant_config", "parallel_config")
+_KINDS = {
+    **dict.fromkeys(("llama-cpp", "llama.cpp", "llamacpp"), "llama_cpp"),
+    **dict.fromkeys(("tensorrt-llm", "tensorrtllm", "trtllm"), "tensorrt_llm"),
 }
 _BENCHMARK = (
     "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
@@ -71,16 +73,15 @@ class _Task:
     def native(self) -> Document:
         """All parts."""
         data = self.old.data
-        known = (*_TOP, *_OME_ONLY)
+        known = (*_TOP, *_OME_ONLY, *_PORTABLE)
         for key in data:
-            if key in _REFUSED:
-                self.old.fault((key,), "not supported", remedy=_REFUSED[key])
-            elif key not in known:
+            if key not in known:
                 self.old.fault((key,), "unknown key", remedy=did_you_mean(key, known))
         self._put("name", data.get("task_name"), ("task_name",))
         self._model()
         self._engine()
         self._parameters()
+        self._portable()
         self._optimization()
         self._benchmark()
         self._slo()
@@ -132,7 +133,8 @@ class _Task:
 
     def _engine(self) -> None:
         data = self.old.data
-        mode, runtime = data.get("deployment_mode", "local"), data.get("base_runtime")
+        default = "ome" if any(key in data for key in _OME_ONLY) else "local"
+        mode, runtime = data.get("deployment_mode", default), data.get("base_runtime")
         if mode not in _DEPLOYERS:
             self.old.fault(
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
@@ -143,7 +145,7 @@ class _Task:
         elif mode == "ome" and "-" in str(runtime):
             deploy["runtime"] = runtime
             runtime = str(runtime).partition("-")[0]
-        kind = {"llama-cpp": "llama_cpp", "llama.cpp": "llama_cpp", "llamacpp": "llama_cpp"}.get(str(runtime), runtime)
+        kind = _KINDS.get(str(runtime), runtime)
         self._put("engine", kind, ("base_runtime",), "kind")
         deployment = self._section("deployment", tuple(data.get("deployment") or ()), required=False)
         deploy.update(deployment)
@@ -192,6 +194,22 @@ class _Task:
                     self.old.fault(("parameters", name), f"the same parameter as another: {proper}",
                                    remedy="remove one of the two")  # fmt: skip
                 self._put("parameters", values, origin, proper)
+
+    def _portable(self) -> None:
+        kind = str(self.new.data.get("engine", {}).get("kind", ""))
+        read = OlderPortable(kind, lambda path, why, remedy: self.old.fault(path, why, remedy=remedy))
+        read.quantization(self.old.data.get("quant_config"))
+        read.parallelism(self.old.data.get("parallel_config"))
+        self.notes += read.notes
+        for moved in read.found:
+            if moved.section == "args":
+                args = self.new.data.setdefault("engine", {}).setdefault("args", {})
+                args[moved.key] = moved.value
+                self._line(("engine", "args", moved.key), moved.origin)
+            elif moved.key in self.new.data.get(moved.section, {}):
+                self.old.fault(moved.origin, f"the same as parameters.{moved.key}", remedy="remove one of the two")
+            else:
+                self._put(moved.section, moved.value, moved.origin, moved.key)
 
     def _optimization(self) -> None:
         found = self._section("optimization", _OPTIMIZATION)

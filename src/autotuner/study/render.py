@@ -13,6 +13,8 @@ from autotuner.study.metric import METRICS, Unit
 from autotuner.study.noun import number_text
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameter import Choices, Domain
+from autotuner.study.portable import is_portable
+from autotuner.study.portable_sections import written_sections
 from autotuner.study.spec import SearchSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Workload
 
@@ -27,7 +29,8 @@ def render_study(spec: StudySpec) -> str:
         "engine": _plugin({**spec.engine.settings, "kind": spec.engine.kind, **_engine(spec)}),
         "deploy": _plugin({"kind": spec.deploy.kind, **spec.deploy.settings}),
         "benchmark": _plugin({"kind": spec.benchmark.kind, **spec.benchmark.settings}),
-        "parameters": {p.name: _domain(p.domain) for p in spec.parameters},
+        "parameters": {p.name: _domain(p.domain) for p in spec.parameters if not is_portable(p.name)},
+        **written_sections(spec.engine.args, spec.parameters, _domain),
         "constraints": list(spec.constraints),
         "workload": _workload(spec.workload),
         "objective": _one_or_list([_objective(o) for o in spec.objectives]),
@@ -40,7 +43,8 @@ def render_study(spec: StudySpec) -> str:
 
 
 def _engine(spec: StudySpec) -> dict[str, Any]:
-    parts = {"args": dict(spec.engine.args), "env": dict(spec.engine.env)}
+    own = {name: value for name, value in spec.engine.args.items() if not is_portable(name)}
+    parts = {"args": own, "env": dict(spec.engine.env)}
     return {k: v for k, v in parts.items() if v}
 
 

@@ -4,8 +4,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from autotuner.study.file_parts import ParameterForm
 from autotuner.study.metric import METRICS, STATISTICS
-from autotuner.study.native_file import ModelForm, ObjectiveForm, ParameterForm, SloForm, StudyFile, WorkloadForm
+from autotuner.study.native_file import ModelForm, ObjectiveForm, SloForm, StudyFile, WorkloadForm
+from autotuner.study.portable import PRESET, SECTIONS, SPELLINGS, Section
 
 _SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
 
@@ -35,6 +37,8 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
         one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{long}"}]}
         properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
     properties["constraints"] |= {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    for name, portable in SECTIONS.items():
+        properties[name] |= _portable(portable)
     definitions["RateForm"] = _RATE
     rate = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"$ref": "#/$defs/RateForm"}]}
     rates = definitions["WorkloadForm"]["properties"]["rates"]
@@ -55,6 +59,35 @@ _RATE: dict[str, Any] = {
         "burstiness": {"type": "number", "exclusiveMinimum": 0, "description": "Shape of gamma arrivals."},
     },
 }
+
+
+_KEYS = {
+    "gemm": "Weights and activations of linear layers.",
+    "kv-cache": "Keys and values of past tokens.",
+    "attention": "Arithmetic of attention.",
+    "moe": "Weights of experts.",
+    "tp": "Tensor parallelism: each layer is split over so many GPUs.",
+    "pp": "Pipeline parallelism: so many groups of layers, one after another.",
+    "dp": "Data parallelism: so many copies of the model.",
+    "ep": "Expert parallelism: experts are spread over so many GPUs.",
+    "cp": "Context parallelism: so many GPUs share a prompt.",
+}
+
+
+def _portable(section: Section) -> dict[str, Any]:
+    """A preset's name, or a mapping of keys whose values are fixed, or tuned as a list."""
+
+    def setting(value: dict[str, Any], description: str, *, ranges: bool = False) -> dict[str, Any]:
+        tuned = [{"type": "array", "minItems": 1, "items": value}, {"$ref": "#/$defs/ParameterForm"}]
+        return {"description": description, "anyOf": [value, *(tuned if ranges else tuned[:1])]}
+
+    preset = {"enum": list(section.presets)}
+    keys = {PRESET: setting(preset, "Values by name; keys beside it win over it.")}
+    for key, values in section.keys.items():
+        whole: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1}
+        word: dict[str, Any] = {"enum": [*(values or ()), *SPELLINGS, None]}
+        keys[key.replace("-", "_")] = setting(word if values else whole, _KEYS[key], ranges=values is None)
+    return {"anyOf": [preset, {"type": "object", "additionalProperties": False, "properties": keys}]}
 
 
 def _base(section: str) -> dict[str, Any]:

@@ -123,8 +123,9 @@ class FakeEngine(Engine):
         return problems
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """``tp``."""
-        return int(values.get("tp") or 0)
+        """``tp``, where it is a number."""
+        count = str(values.get("tp"))
+        return int(count) if count.isdecimal() else 0
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""

@@ -19,8 +19,17 @@ from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware
 from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
+from autotuner.study.portable import is_portable
 from autotuner.study.space import Space
 from autotuner.study.spec import Model, StudySpec
+from autotuner.tuning.portable_checks import (
+    expanded,
+    in_file,
+    never_launched,
+    portable_defaults,
+    portable_problems,
+    too_large,
+)
 
 LEAST_FREE_BYTES = 100_000_000
 CHECKED_POINTS = 100_000
@@ -51,11 +60,15 @@ class Prepared:
         fits = not self.deployer.launches or self.engine.gpus(values) <= self.hardware.gpus
         return fits and not self.engine.check(values, self.hardware)
 
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """The arguments of every launch by canonical name."""
+        return {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
+
     def values(self, configuration: Configuration) -> dict[str, Value]:
         """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
         where the engine has no such flags."""
-        fixed = {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
-        return self.engine.expand({**fixed, **configuration.values})
+        return expanded(self.engine, {**self.fixed, **configuration.values})
 
     def search(self) -> Search:
         """A fresh search over the space, to be told the stored trials."""
@@ -71,15 +84,20 @@ class Prepared:
 
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
-        plans = [self.engine.plan(self.model, self.spec.engine, DEFAULT)]
+        plans = [self.engine.launch(self.model, self.spec.engine, DEFAULT)]
         own = await run_sync(_data_folder)
         checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes()]
 
     def _notes(self) -> list[Check]:
-        """What the engine says of flags that it lets through."""
+        """What the engine says of flags that it lets through, and portable values that the target is too small for."""
         first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
-        found = self.engine.notes(self.values(Configuration(values=first)))
+        try:
+            found = list(self.engine.notes(self.values(Configuration(values=first))))
+        except UsageError:  # these values do not go together; others do
+            found = []
+        if self.deployer.launches:
+            found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
         return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
 
 
@@ -91,10 +109,14 @@ async def prepare(spec: StudySpec) -> Prepared:
         why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
         raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
     fixed = {engine.canonical(k): v for k, v in spec.engine.args.items()}
+    constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
+    if problems := portable_problems(engine, spec.parameters, fixed, constraints):
+        raise UsageError(problems)
     defaults = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
+    defaults |= portable_defaults(engine, spec.parameters, fixed)
     space = Space(
         parameters=spec.parameters,
-        constraints=tuple(_constraint(text, i) for i, text in enumerate(spec.constraints)),
+        constraints=constraints,
         known={**_hardware_names(hardware), **defaults, **fixed},
     )
     _names_known(space)
@@ -109,7 +131,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         default=_spelled_out(space, defaults),
     )
     _check_metrics(prepared)
-    _check_fixed(prepared, fixed)
+    _check_fixed(prepared)
     _check_values(prepared)
     _check_some_valid(prepared)
     prepared.search()
@@ -150,12 +172,17 @@ def _check_metrics(prepared: Prepared) -> None:
         raise UsageError(problems)
 
 
-def _check_fixed(prepared: Prepared, fixed: Mapping[str, Value]) -> None:
-    problems = prepared.engine.check(fixed, prepared.hardware) if prepared.deployer.launches else []
-    if problems:
-        raise UsageError([p.model_copy(update={"where": f"engine.args.{p.where}"}) for p in problems])
-    needed, there = prepared.engine.gpus(fixed), prepared.hardware.gpus
-    if prepared.deployer.launches and needed > there:
+def _check_fixed(prepared: Prepared) -> None:
+    """What every launch has, the default's included, must work without the parameters."""
+    engine, fixed = prepared.engine, prepared.fixed
+    values = expanded(engine, fixed)
+    if not prepared.deployer.launches:
+        return
+    problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
+    if problems := problems or too_large(engine, fixed, prepared.hardware.gpus):
+        raise UsageError(problems)
+    needed, there = engine.gpus(values), prepared.hardware.gpus
+    if needed > there:
         why = f"the default needs {needed} GPUs, and there are {there}"
         raise UsageError(Problem(where="engine.args", why=why, remedy="set arguments that the machine can run"))
 
@@ -164,7 +191,7 @@ def _check_values(prepared: Prepared) -> None:
     """A value that is wrong whatever else is set is an error of the file, not a trial. Where all values of a parameter
     are wrong in one way (its name is, say), that is one problem."""
     problems = []
-    for parameter in prepared.spec.parameters:
+    for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name)):
         grid = parameter.domain.grid()
         values = list(grid[:1000]) if grid else []
         wrong = [(i, p) for i, v in enumerate(values) for p in prepared.engine.check_value(parameter.name, v)]

@@ -76,7 +76,7 @@ class TrialRunner:
     async def _leased(self) -> dict[str, Any]:
         """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
         tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
-        plan = tools.engine.plan(tools.model, tools.spec.engine, self._trial.configuration)
+        plan = tools.engine.launch(tools.model, tools.spec.engine, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
         await run_sync(self._make_folder)
 
