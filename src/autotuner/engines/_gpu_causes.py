@@ -13,7 +13,9 @@ _GPU_OOM = r"CUDA out of memory|OutOfMemoryError|cudaErrorMemoryAllocation|CUDA 
 _CHILD_KILLED = r"exit ?code:? -9\b|\{[^}\n]*: -9\b"
 _CHILD_BUS = r"exit ?code:? -7\b|\{[^}\n]*: -7\b|Bus error|SIGBUS"
 _ERROR = re.compile(r"(?:^|[\]):] )((?:\w+\.)*\w*(?:Error|Exception)): (\S.*)$", re.MULTILINE)
-_EXPLANATION = re.compile(r"^(?:\([^)]*\) )?(?:ERROR \S+ \S+ \[[^\]]*\] )? +Value error, (.+?)(?: \[type=.*)?$", re.MULTILINE)
+_EXPLANATION = re.compile(
+    r"^(?:\([^)]*\) )?(?:ERROR \S+ \S+ \[[^\]]*\] )? +Value error, (.+?)(?: \[type=.*)?$", re.MULTILINE
+)
 _WRAPPERS = re.compile(r"Engine core initialization failed|died during initialization|Subprocess .* crashed|exit code")
 
 
@@ -41,16 +43,20 @@ def _argument_lines(kind: str) -> tuple[Line, ...]:
              "the server refuses {1}: {2}", f"give it one of its values: {listing}"),
         line(r"No such option:? '?(--?[\w-]+)", FailureCause.INVALID_FLAG,
              "the server does not know {1}", f"remove it, or check its spelling with: {listing}"),
-        line(r"Error: Invalid value for '([^'\n]+)': (.+)", FailureCause.INVALID_VALUE,
+        line(r"Error: Invalid value for '([^'\n]+)'(?: / '[^'\n]+')*: (.+)", FailureCause.INVALID_VALUE,
              "the server refuses {1}: {2}", f"give it one of its values: {listing}"),
+        line(r"Error: Option '([^'\n]+)' requires an argument", FailureCause.INVALID_VALUE,
+             "the server wants a value for {1}", f"give it one of its values: {listing}"),
     )  # fmt: skip
 
 
 _MODEL_LINES = (
-    line(r"GatedRepoError|gated repo|is gated|Access to model \S+ is restricted|awaiting a review", FailureCause.MODEL_GATED,
+    line(r"GatedRepoError|gated repo|is gated|Access to model \S+ is restricted|awaiting a review",
+         FailureCause.MODEL_GATED,
          "the hub does not hand out this model without a licence that was accepted",
          "accept the licence on the model's page, then export HF_TOKEN of that account"),
-    line(r"RepositoryNotFoundError|Repository Not Found for url|is not a valid model identifier", FailureCause.MODEL_MISSING,
+    line(r"RepositoryNotFoundError|Repository Not Found for url|is not a valid model identifier",
+         FailureCause.MODEL_MISSING,
          "the hub has no such model, or it is private",
          "correct model.path; for a private model export HF_TOKEN"),
     line(r"\b(401|403) Client Error", FailureCause.MODEL_GATED,
@@ -59,15 +65,17 @@ _MODEL_LINES = (
          r"couldn't connect to 'https://huggingface\.co'|We couldn't connect to", FailureCause.MODEL_MISSING,
          "the model is not in the hub's cache, and the hub cannot be reached",
          "download the model before the run, or give the machine a way to the hub"),
-    line(r"requires you to execute the \w+ file|(?:option|setting) `trust_remote_code=True`", FailureCause.MODEL_MISSING,
+    line(r"requires you to execute the \w+ file|(?:option|setting) `trust_remote_code=True`",
+         FailureCause.MODEL_MISSING,
          "the model brings code of its own, which is not executed unasked",
          "if you trust it: allow_remote_code: true in the engine's section and trust-remote-code: true in its args"),
     line(r"does not appear to have a file named ([\w./-]+)|Could not detect config format|"
-         r"Invalid repository ID or local directory", FailureCause.MODEL_MISSING,
+         r"Invalid repository ID or local directory|Repo id must be in the form", FailureCause.MODEL_MISSING,
          "the model's folder lacks what the server needs: {1}", "give a folder in the Hugging Face form as model.path"),
     line(r"Cannot find any model weights|Error while deserializing header|SafetensorError", FailureCause.MODEL_MISSING,
          "the model's weights are missing or damaged", "download the model again"),
-    line(r"Model architectures (\[.*?\]).*(?:not supported|failed to be inspected)", FailureCause.UNSUPPORTED_COMBINATION,
+    line(r"Model architectures (\[.*?\]).*(?:not supported|failed to be inspected)",
+         FailureCause.UNSUPPORTED_COMBINATION,
          "the server does not know the model's architecture {1}", "use an image of a newer version, or another engine"),
     line(r"(?:Can't load|Failed to load the|Error loading) tokenizer(.*)|Couldn't instantiate the backend tokenizer",
          FailureCause.MODEL_MISSING, "the model's tokenizer cannot be loaded",
@@ -112,12 +120,13 @@ _GPU_LINES = (
     line(r"(Bfloat16 is only supported on GPUs with compute capability of at least [\d.]+)",
          FailureCause.UNSUPPORTED_GPU, "{1}", "set dtype to half"),
     line(r"([^\n]{0,80}requires (?:SM\W?\d|compute capability)[^\n]{0,60})",
-         FailureCause.UNSUPPORTED_GPU, "the GPU cannot run this: {1}", "choose another backend, or leave the choice to it"),
+         FailureCause.UNSUPPORTED_GPU, "the GPU cannot run this: {1}",
+         "choose another backend, or leave the choice to it"),
     line(r"fp8e4nv not supported", FailureCause.UNSUPPORTED_GPU,
          "the GPU has no FP8 arithmetic", "choose another kv-cache-dtype or quantization"),
-    line(r"(NCCL error[^\n]*|ncclUnhandledCudaError|ncclSystemError|ncclInternalError|ncclRemoteError|DistBackendError)",
-         FailureCause.NCCL, "the GPUs could not talk to one another: {1}",
-         "set NCCL_DEBUG=INFO in engine.env and read the log; check /dev/shm and the links between the GPUs", late=True),
+    line(r"NCCL error[^\n]*|DistBackendError[^\n]*|nccl(?:UnhandledCuda|System|Internal|Remote)Error",
+         FailureCause.NCCL, "the GPUs could not talk to one another: {0}",
+         "set NCCL_DEBUG=INFO in engine.env and read the log; check /dev/shm and the GPUs' links", late=True),
 )  # fmt: skip
 
 
@@ -154,10 +163,11 @@ def _out_of_host_memory(exit_code: int | None, log_tail: str, ready: bool) -> Fa
     child = re.search(_CHILD_KILLED, log_tail)
     if not child and not (killed(exit_code) and not _first_error(log_tail) and "SIGQUIT" not in log_tail):
         return None
+    when = "under load" if ready else "while loading"
     who = "a process of the server was" if child else "the server was"
     return Failure(
         cause=FailureCause.HOST_OUT_OF_MEMORY,
-        message=f"{who} killed {'under load' if ready else 'while loading'}, as happens when the host's memory runs out",
+        message=f"{who} killed {when}, as happens when the host's memory runs out",
         remedy="give the machine or container more memory, or load on fewer processes",
         exit_code=exit_code,
         log_tail=log_tail,

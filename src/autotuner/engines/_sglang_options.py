@@ -112,7 +112,7 @@ _SCHEDULING: Rows = (
     switch("disable-overlap-schedule", "do not prepare the next batch while the GPU computes"),
     switch("enable-two-batch-overlap", "overlap communication and computation of two half batches"),
     switch("enable-single-batch-overlap", "overlap communication and computation inside a batch"),
-    choice("retraction-policy", "length", ("length", "priority"), "which request gives its KV cache back when it is full"),
+    choice("retraction-policy", "length", ("length", "priority"), "which request gives way when the KV cache is full"),
     switch("enable-priority-scheduling", "requests carry a priority"),
     integer("tokenizer-worker-num", 1, "processes that tokenise", suggested=(1, 4)),
     integer("detokenizer-worker-num", 1, "processes that turn tokens into text", suggested=(1, 4)),

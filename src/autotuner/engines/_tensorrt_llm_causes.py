@@ -17,7 +17,7 @@ CURES = Cures(
 _NOT_CREATED = r"due to insufficient GPU memory\.\s+The following component could not be created: "
 
 LINES: tuple[Line, ...] = (
-    line(_NOT_CREATED + r"((?:Draft )?model\b[^\n]*)$", FailureCause.GPU_OUT_OF_MEMORY_LOADING,
+    line(_NOT_CREATED + r"(Model|Draft model[^\n]*)$", FailureCause.GPU_OUT_OF_MEMORY_LOADING,
          "GPU memory ran out while the weights were loaded ({1})", CURES.loading),
     line(_NOT_CREATED + r"([^\n]+)", FailureCause.GPU_OUT_OF_MEMORY_RUNNING,
          "GPU memory ran out after the weights were loaded ({1})", CURES.running),

@@ -95,7 +95,7 @@ _KERNELS: Rows = (
     text("attention-config", None, "choices of attention, as JSON", aliases=("ac",)),
     choice("linear-backend", "auto", LINEAR_BACKENDS, "kernels of linear layers"),
     choice("moe-backend", "auto", MOE_BACKENDS, "kernels of experts"),
-    text("mamba-backend", None, "kernels of Mamba layers"),
+    text("mamba-backend", "TRITON", "kernels of Mamba layers"),
     pair("enable-flashinfer-autotune", None, "let FlashInfer choose its kernels by trying them at start"),
     pair("enforce-eager", False, "compute without CUDA graphs and torch.compile"),
     text("compilation-config", None, "torch.compile and CUDA graphs, as JSON", aliases=("cc",),

@@ -144,10 +144,10 @@ class TensorrtLlm(GpuEngine):
             yield problem("ep-size", experts, f"does not divide tp-size ({tp})", "choose a divisor")
         tokens, batch = self.whole(values.get("max-num-tokens")), self.whole(values.get("max-batch-size"))
         if tokens and batch and tokens < batch:
-            yield problem("max-num-tokens", tokens, f"is smaller than max-batch-size ({batch}), which then has no effect",
+            yield problem("max-num-tokens", tokens, f"is smaller than max-batch-size ({batch}), so that has no effect",
                           f"set it to {batch} at least")  # fmt: skip
         longest = self.whole(values.get("max-seq-len"))
-        if self.value(values, "backend") in {"tensorrt", "trt"} and any(by_path(n) for n in values):
+        if self.value(values, "backend") == "tensorrt" and any(by_path(n) for n in values):
             yield problem("backend", values["backend"], "knows only flags", "set it to pytorch")
         if tokens and longest and tokens < longest and not values.get("enable-chunked-prefill"):
             why = f"is smaller than max-seq-len ({longest}), so long prompts are refused without chunked prefill"

@@ -201,7 +201,7 @@ class Vllm(GpuEngine):
         return explain(LINES, CURES, exit_code, log_tail, ready=ready)
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """Size of the KV cache and batches from the log, cache settings from ``/metrics``, version from ``/version``."""
+        """KV cache and batches from the log, cache settings from ``/metrics``, the version from ``/version``."""
         found: dict[str, Any] = {"version": server_info.get("version")}
         if info := _CACHE_INFO.search(metrics):
             labels = dict(_LABEL.findall(info[1]))
