@@ -179,8 +179,8 @@ def core(error: str, exit_code: int = 1) -> str:
 
 KV = (
     "ValueError: To serve at least one request with the model's max seq len (1024), (0.5 GiB KV cache is needed, which "
-    "is larger than the available KV cache memory (0.0 GiB). Based on the available memory, the estimated maximum model "
-    "length is 128. Try increasing `gpu_memory_utilization`"
+    "is larger than the available KV cache memory (0.0 GiB). Based on the available memory, the estimated maximum "
+    "model length is 128. Try increasing `gpu_memory_utilization`"
 )
 ARGPARSE = "                     [model_tag]\napi_server.py: error: "
 
@@ -195,15 +195,16 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
          FailureCause.INVALID_VALUE, "invalid choice"),
         (1, pydantic("SchedulerConfig", "max_num_batched_tokens (512) is smaller than max_model_len (1024). This"),
          False, FailureCause.UNSUPPORTED_COMBINATION, "(512) is smaller than max-model-len (1024)"),
-        (1, pydantic("SchedulerConfig", "max_num_batched_tokens (4) must be greater than or equal to max_num_seqs (8)."),
+        (1, pydantic("SchedulerConfig",
+                 "max_num_batched_tokens (4) must be greater than or equal to max_num_seqs (8)"),
          False, FailureCause.UNSUPPORTED_COMBINATION, "(4) is smaller than max-num-seqs (8)"),
         (1, pydantic("ModelConfig", "User-specified max_model_len (9999) is greater than the derived max_model_len "
                      "(max_position_embeddings=4096.0 or model_max_length=None in model's config.json)."),
          False, FailureCause.INVALID_VALUE, "9999"),
         (1, pydantic("ModelConfig", "Unknown quantization method: nothing. Must be one of ['awq', 'fp8']"), False,
          FailureCause.UNSUPPORTED_COMBINATION, "Unknown quantization method: nothing"),
-        (1, "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name':"
-            " '/tmp/nothing'. Use `repo_type` argument if needed.\n", False, FailureCause.MODEL_MISSING, "folder"),
+        (1, "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or "
+            "'namespace/repo_name': '/tmp/nothing'. Use `repo_type` argument if needed.\n", False, FailureCause.MODEL_MISSING, "folder"),
         (1, "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find an appropriate cached snapshot folder for the "
             "specified revision\n", False, FailureCause.MODEL_MISSING, "cache"),
         (1, core(KV), False, FailureCause.KV_CACHE_TOO_SMALL, "1024 tokens needs 0.5 GiB"),
@@ -211,19 +212,20 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
          FailureCause.KV_CACHE_TOO_SMALL, "no memory"),
         (1, core("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB."), False,
          FailureCause.GPU_OUT_OF_MEMORY_LOADING, "weights were loaded"),
-        (1, "Model loading took 14.9 GiB memory and 3.1 seconds\n" + core("torch.OutOfMemoryError: CUDA out of memory."),
+        (1, "Model loading took 14 GiB memory and 3 seconds\n" + core("torch.OutOfMemoryError: CUDA out of memory."),
          False, FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "after the weights"),
         (1, core("RuntimeError: CUDA out of memory occurred when warming up sampler with 1024 dummy requests. Please"),
          False, FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "1024 requests"),
         (1, core("ValueError: Free memory on device cuda:0 (3.1/79.1 GiB) on startup is less than desired GPU memory"),
          False, FailureCause.GPU_UNAVAILABLE, "3.1 of 79.1 GiB"),
-        (1, core("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. Your Tesla T4"),
+        (1, core("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0."),
          False, FailureCause.UNSUPPORTED_GPU, "at least 8.0"),
         (1, core("ValueError: FP8 KV cache is not supported by the Triton attention backend on NVIDIA A100 (compute"),
          False, FailureCause.UNSUPPORTED_GPU, "FP8"),
         (1, pydantic("VllmConfig", "World size (8) is larger than the number of available GPUs (4) in this node."),
          False, FailureCause.GPU_UNAVAILABLE, "needs 8 GPUs and sees 4"),
-        (1, pydantic("VllmConfig", "Total number of attention heads (8) must be divisible by tensor parallel size (3)."),
+        (1, pydantic("VllmConfig",
+                 "Total number of attention heads (8) must be divisible by tensor parallel size (3)"),
          False, FailureCause.UNSUPPORTED_COMBINATION, "8 attention heads"),
         (1, core("RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)"), False,
          FailureCause.NCCL, "unhandled system error"),
@@ -232,7 +234,7 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
         (1, "OSError: [Errno 98] Address already in use\n", False, FailureCause.PORT_UNAVAILABLE, "in use"),
         (1, core("TypeError: something new"), False, FailureCause.CRASH_LOADING, "TypeError: something new"),
         (-9, "", True, FailureCause.HOST_OUT_OF_MEMORY, "under load"),
-        (1, "(EngineCore pid=1) ERROR 11-25 01:50:46 [core.py:1510] torch.OutOfMemoryError: CUDA out of memory.\n", True,
+        (1, "(EngineCore pid=1) ERROR 11-25 01:50:46 [core.py:9] torch.OutOfMemoryError: CUDA out of memory.\n", True,
          FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "under load"),
     ],
 )  # fmt: skip
