@@ -204,7 +204,8 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
         (1, pydantic("ModelConfig", "Unknown quantization method: nothing. Must be one of ['awq', 'fp8']"), False,
          FailureCause.UNSUPPORTED_COMBINATION, "Unknown quantization method: nothing"),
         (1, "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or "
-            "'namespace/repo_name': '/tmp/nothing'. Use `repo_type` argument if needed.\n", False, FailureCause.MODEL_MISSING, "folder"),
+            "'namespace/repo_name': '/srv/nothing'. Use `repo_type` argument if needed.\n", False,
+         FailureCause.MODEL_MISSING, "folder"),
         (1, "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find an appropriate cached snapshot folder for the "
             "specified revision\n", False, FailureCause.MODEL_MISSING, "cache"),
         (1, core(KV), False, FailureCause.KV_CACHE_TOO_SMALL, "1024 tokens needs 0.5 GiB"),
