@@ -28,7 +28,8 @@ from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
 _SECOND_LOOK_S = 0.1
-_EVIDENCE_LINES = 40
+_EVIDENCE_LINES = 400
+"""The cause may stand far above the end: a traceback through several processes follows it."""
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
 
@@ -100,7 +101,7 @@ class ProcessEndpoint(Endpoint):
     async def died(self) -> Failure:
         """Waits for the end of the server's process."""
         code = await self._server.exited()
-        return ended(self._context, code, await self.log_tail(), was_ready=True)
+        return ended(self._context, code, await self.log_tail(_EVIDENCE_LINES), was_ready=True)
 
     async def log_tail(self, lines: int = 40) -> str:
         """The log's last lines."""

@@ -15,7 +15,7 @@ from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry
 
 _PYTHON = re.compile(r"python[0-9.]*$")
-_SPELLING = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
+_SPELLING = re.compile(r"--?[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def text_of(value: Value) -> str:
@@ -23,18 +23,22 @@ def text_of(value: Value) -> str:
     return str(value)
 
 
-def flags_of(name: str, value: Value, entry: CatalogEntry | None) -> tuple[Flag, ...]:
-    """The flags that say ``name = value``: none for None, a switch for True, the off flag (or none) for False."""
+def flags_of(name: str, value: Value, entry: CatalogEntry | None, *, underscores: bool = False) -> tuple[Flag, ...]:
+    """The flags that say ``name = value``: none for None, a switch for True, the off flag (or none) for False.
+
+    ``underscores``: the server writes its flags ``--max_batch_size``.
+    """
+    written = f"--{name.replace('-', '_') if underscores else name}"
     if value is None:
         return ()
     if value is True:
-        return (Flag(name=f"--{name}"),)
+        return (Flag(name=written),)
     if value is False:
         return (Flag(name=f"--{entry.off_flag}"),) if entry and entry.off_flag else ()
-    return (Flag(name=f"--{name}", value=text_of(value)),)
+    return (Flag(name=written, value=text_of(value)),)
 
 
-class _Item(NamedTuple):
+class Item(NamedTuple):
     """One flag of a command line with its value, or one argument that is neither."""
 
     name: str | None
@@ -47,18 +51,25 @@ class CommandLine:
     """Knows a catalog's flags in a command line.
 
     ``off`` maps further spellings that switch a flag off to its canonical name; the catalog's own are known already.
+    ``underscores``: flags are written with underscores.
     """
 
-    def __init__(self, catalog: Mapping[str, CatalogEntry], off: Mapping[str, str] | None = None) -> None:
-        self._catalog = catalog
+    def __init__(
+        self, catalog: Mapping[str, CatalogEntry], off: Mapping[str, str] | None = None, *, underscores: bool = False
+    ) -> None:
+        self._catalog, self._underscores = catalog, underscores
         self._off = {e.off_flag: e.name for e in catalog.values() if e.off_flag} | dict(off or {})
         self._names = {s: e.name for e in catalog.values() for s in (e.name, *e.aliases)}
 
     def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
         """``argv`` without these flags in any spelling, then the flags as given; names are canonical."""
         kept = [a for item in self._items(argv) if item.name not in flags for a in item.raw]
-        new = [a for n, v in flags.items() for flag in flags_of(n, v, self._catalog.get(n)) for a in flag.argv()]
+        new = [a for n, v in flags.items() for flag in self.flags(n, v) for a in flag.argv()]
         return (*kept, *new)
+
+    def flags(self, name: str, value: Value) -> tuple[Flag, ...]:
+        """The flags that say ``name = value``."""
+        return flags_of(name, value, self._catalog.get(name), underscores=self._underscores)
 
     def value(self, argv: Sequence[str], name: str) -> Value:
         """What the last occurrence of a flag says; None where it is absent."""
@@ -68,33 +79,34 @@ class CommandLine:
                 found = item.value
         return found
 
-    def _items(self, argv: Sequence[str]) -> Iterator[_Item]:
+    def _items(self, argv: Sequence[str]) -> Iterator[Item]:
         index = _program_length(argv)
-        yield from (_Item(None, None, (a,)) for a in argv[:index])
+        yield from (Item(None, None, (a,)) for a in argv[:index])
         while index < len(argv):
-            item = self._item(argv, index)
+            item = self.item(argv, index)
             yield item
             index += len(item.raw)
 
-    def _item(self, argv: Sequence[str], index: int) -> _Item:
+    def item(self, argv: Sequence[str], index: int) -> Item:
+        """What stands at ``index``."""
         written = argv[index]
         spelling, equals, inline = written.partition("=")
         if not _SPELLING.fullmatch(spelling):
-            return _Item(None, None, (written,))
+            return Item(None, None, (written,))
         bare = spelling.lstrip("-")
         name = self._names.get(bare) or self._names.get(bare.replace("_", "-"))
         if name is None and bare.replace("_", "-") in self._off:
-            return _Item(self._off[bare.replace("_", "-")], False, (written,))
+            return Item(self._off[bare.replace("_", "-")], False, (written,))
         if equals:
-            return _Item(name or bare.replace("_", "-"), inline, (written,))
+            return Item(name or bare.replace("_", "-"), inline, (written,))
         following = argv[index + 1] if index + 1 < len(argv) else None
         if name is None:
             takes_value = following is not None and not _SPELLING.fullmatch(following.partition("=")[0])
         else:
             takes_value = following is not None and self._catalog[name].type.kind != "bool"
         if following is not None and takes_value:
-            return _Item(name or bare.replace("_", "-"), following, (written, following))
-        return _Item(name or bare.replace("_", "-"), True, (written,))
+            return Item(name or bare.replace("_", "-"), following, (written, following))
+        return Item(name or bare.replace("_", "-"), True, (written,))
 
 
 def _program_length(argv: Sequence[str]) -> int:

@@ -16,7 +16,8 @@ from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
 ExplainEnd = Callable[[int | None, str, bool], Failure]
-"""(exit code, log tail, was ready) -> cause. Given by the trial runner, which knows the engine."""
+"""(exit code, log tail, was ready) -> cause. Given by the trial runner, which knows the engine. Some hundred lines of
+the log are wanted: the cause may stand far above its end."""
 
 LeasePort = Callable[[range], AbstractAsyncContextManager[int]]
 """Leases one port of a range for this trial, host-wide among all runs; raises ``TrialFailedError`` with

@@ -21,6 +21,16 @@ class Model(Noun):
     name: str | None = None
     """Served name (``model`` in requests); None: the engine's choice."""
 
+    @property
+    def local(self) -> bool:
+        """Whether ``path`` is a file or folder of the target; else it is a hub's id."""
+        return is_local(self.path)
+
+
+def is_local(path: str) -> bool:
+    """Whether a model's path is a file or folder: it starts with ``/``, ``~`` or a dot."""
+    return path.startswith(("/", "~", "./", "../")) or path in {".", ".."}
+
 
 class PluginSpec(Noun):
     """A plugin by ``kind``, with its own settings beside it; these are checked by the plugin's settings model."""

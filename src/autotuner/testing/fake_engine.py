@@ -107,20 +107,20 @@ class FakeEngine(Engine):
         return name, True, 1
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """Numbers of the two numeric parameters."""
-        problems = []
-        for name, value in values.items():
-            entry = self.catalog.get(self.canonical(name))
-            if entry is None or value is None or entry.type.kind == "string":
-                continue
-            if entry.type.kind == "bool":
-                wrong = not isinstance(value, bool)
-            else:
-                low, high = entry.type.low or 0.0, entry.type.high or float("inf")
-                wrong = isinstance(value, bool | str) or not low <= value <= high
-            if wrong:
-                problems.append(Problem(where=name, value=str(value), why="is no value of this parameter"))
-        return problems
+        """The values one by one."""
+        return [problem for name, value in values.items() for problem in self.check_value(name, value)]
+
+    def check_value(self, name: str, value: Value) -> list[Problem]:
+        """Numbers of the two numeric parameters, and the switch."""
+        entry = self.catalog.get(self.canonical(name))
+        if entry is None or value is None or entry.type.kind == "string":
+            return []
+        if entry.type.kind == "bool":
+            wrong = not isinstance(value, bool)
+        else:
+            low, high = entry.type.low or 0.0, entry.type.high or float("inf")
+            wrong = isinstance(value, bool | str) or not low <= value <= high
+        return [Problem(where=name, value=str(value), why="is no value of this parameter")] if wrong else []
 
     def gpus(self, values: Mapping[str, Value]) -> int:
         """``tp``, where it is a number."""

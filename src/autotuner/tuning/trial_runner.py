@@ -37,6 +37,8 @@ FOREIGN_CPU_CORES = 0.25
 """A window is measured again when other processes used more than this; a busy neighbour can cost a CPU engine 40 %."""
 QUIET_ATTEMPTS = 2
 LOG_LINES = 2000
+EVIDENCE_LINES = 40
+"""Lines of the log that are kept with a failure; its cause is looked for in more."""
 """Of the server's log, looked through for what it decided at start."""
 DEATH_NEWS_S = 0.3
 """How long failing requests wait for the news that the server has died, which is then their cause."""
@@ -256,6 +258,8 @@ class TrialRunner:
 
     def _failed(self, failure: Failure) -> dict[str, Any]:
         void = failure.blame is not Blame.CONFIGURATION
+        last = "\n".join(failure.log_tail.splitlines()[-EVIDENCE_LINES:])
+        failure = failure.model_copy(update={"log_tail": last})
         return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
 
     def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:

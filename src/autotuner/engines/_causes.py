@@ -1,0 +1,61 @@
+"""Tables of log lines that tell why a server ended: what every engine's causes are made of."""
+
+import re
+from collections.abc import Iterable
+from signal import Signals
+from typing import NamedTuple
+
+from autotuner.study.failure import Failure, FailureCause
+
+
+class Line(NamedTuple):
+    """A log line that tells the cause; groups of the pattern go into message and remedy by number (``{1}``)."""
+
+    pattern: re.Pattern[str]
+    cause: FailureCause
+    message: str
+    remedy: str
+    late: bool = False
+    """Also believed once the server had answered. Earlier lines are not: a request that is echoed in the log must not
+    decide."""
+
+
+def line(pattern: str, cause: FailureCause, message: str, remedy: str, *, late: bool = False) -> Line:
+    """A row of a table; the pattern ignores case, and ``^`` and ``$`` are ends of lines."""
+    return Line(re.compile(pattern, re.IGNORECASE | re.MULTILINE), cause, message, remedy, late)
+
+
+def first_match(lines: Iterable[Line], exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
+    """The failure of the first row that the log holds; rows at the front are the more specific ones."""
+    for row in lines:
+        match = row.pattern.search(log_tail) if row.late or not ready else None
+        if match:
+            groups = [_one_line(text) for text in (match[0], *match.groups(""))]
+            message, remedy = _filled(row.message, groups), _filled(row.remedy, groups)
+            return Failure(cause=row.cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)
+    return None
+
+
+def _filled(text: str, groups: list[str]) -> str:
+    return re.sub(r"\{(\d)\}", lambda m: groups[int(m[1])], text)
+
+
+def _one_line(text: str) -> str:
+    joined = " ".join(text.split())
+    return joined if len(joined) <= 300 else joined[:299] + "…"
+
+
+def killed(exit_code: int | None) -> bool:
+    """Whether SIGKILL ended it, as the kernel does when memory runs out."""
+    return exit_code in {-Signals.SIGKILL, 128 + Signals.SIGKILL}
+
+
+def ended_by(exit_code: int | None) -> str | None:
+    """Name of the signal that ended a process, from its own code or a shell's; None where no signal did."""
+    if exit_code is None or not (exit_code < 0 or 128 < exit_code <= 128 + 64):
+        return None
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
