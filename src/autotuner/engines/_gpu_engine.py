@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.engines._flags import CommandLine, text_of, type_problem
-from autotuner.seams.engine import Engine
+from autotuner.engines._portable import PortableEngine
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
@@ -42,7 +42,7 @@ class GpuEngineSettings(BaseModel):
     """Lets ``trust-remote-code`` be set, which executes code that comes with the model."""
 
 
-class GpuEngine(Engine):
+class GpuEngine(PortableEngine):
     """An engine's command line, catalog and relations, from tables."""
 
     Settings: ClassVar[type[BaseModel]] = GpuEngineSettings
