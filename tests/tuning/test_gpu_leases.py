@@ -289,7 +289,7 @@ def test_runs_of_several_processes_never_share_a_gpu(store: Store, tmp_path: Pat
     taker = str(Path(__file__).with_name("gpu_taker.py"))
     url = f"sqlite:///{tmp_path / 'store.db'}"
     runs = [
-        subprocess.Popen([sys.executable, taker, url, str(folder), "4", str(count), "12"], stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, taker, url, str(folder), "4", str(count), "8"], stderr=subprocess.PIPE)
         for count in (1, 2, 3, 4)
     ]
     told = [run.communicate(timeout=100)[1].decode() for run in runs]

@@ -124,7 +124,8 @@ class FakeEngine(Engine):
 
     def gpus(self, values: Mapping[str, Value]) -> int:
         """``tp``."""
-        return int(values.get("tp") or 0)
+        asked = values.get("tp")
+        return asked if isinstance(asked, int) else 0
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""
