@@ -19,6 +19,7 @@ from autotuner.store import Store
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.loader import Loaded
 from autotuner.study.objective import Objective
+from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import TrialRole
 from autotuner.tuning.follow import follow
@@ -123,7 +124,9 @@ def table(view: StudyView, objective: Objective, *, now: float, height: int) -> 
     rows = _shown_rows(view, best, max(4, height - 8))
     for row in rows:
         grid.add_row(*_cells(row, best is row))
-    parts: list[Text | Table] = [_status(view, best, now), grid]
+    warning = view.simulated()
+    warned = [Text(f"! {warning}", style="bold yellow")] if warning else []
+    parts: list[Text | Table] = [_status(view, best, now), *warned, grid]
     hidden = len(view.rows) - len(rows)
     if hidden:
         parts.append(Text(f"… and {hidden} more rows", style="dim"))
@@ -169,6 +172,10 @@ def _cells(row: Row, best: bool) -> list[Text]:
     what = row.configuration.text
     if row.role is TrialRole.CONFIRM:
         what = f"repeat of {row.repeat_of}: {what}"
+    if row.gpus:
+        what = f"{what}, {row.gpus} GPU{'s' if row.gpus > 1 else ''}"
+    if row.simulated:
+        what = f"{what} ({MARK})"
     slo = {True: Text("met", style="green"), False: Text("not met", style="red"), None: Text("")}[row.feasible]
     if row.state == "failed":
         slo = Text("failed", style="red")
@@ -196,12 +203,17 @@ class PlainLines:
     def __init__(self, spec: StudySpec) -> None:
         self._said: dict[int, str] = {}
         self._notices = 0
+        self._warned = ""
 
     def update(self, view: StudyView) -> None:
         """Prints what is new."""
         for notice in view.notices[self._notices :]:
             say(f"! {notice}")
         self._notices = len(view.notices)
+        warning = view.simulated()
+        if warning.partition(":")[0] != self._warned:
+            self._warned = warning.partition(":")[0]
+            say(f"! {warning}")
         for row in view.rows.values():
             now = row.state if row.phase == "done" else row.phase
             if self._said.get(row.number) != now and now in {"launching", "measuring", "done", "failed", "void"}:
