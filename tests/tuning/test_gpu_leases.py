@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -451,4 +452,23 @@ async def test_without_gpus_their_figures_are_absent_and_cannot_be_asked_for(sto
     goal = Objective(metric="output_throughput_per_gpu", direction=THROUGHPUT.direction)
     asked = study.spec.model_copy(update={"objectives": (goal,)})
     with pytest.raises(UsageError, match="objective = max output_throughput_per_gpu: measured only on GPUs"):
-        _check_metrics(Prepared(**{**study.__dict__, "spec": asked}))
+        _check_metrics(replace(study, spec=asked))
+
+
+class SimulatedEngine(FakeEngine):
+    """Its server says that it is a simulator."""
+
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
+        return {"simulated": True}
+
+
+async def test_live_views_learn_of_gpus_and_simulators_before_the_first_number(store: Store) -> None:
+    study = prepared(FakeDeployer(gpus=fake_gpus(2)), lambda _, window: measured(window), (2,))
+    study = replace(study, engine=SimulatedEngine(FakeEngineSettings()))
+    noted: list[tuple[str, Mapping[str, Any]]] = []
+    trial = await one_trial(study, store, 2, lambda kind, data: noted.append((kind, data)))
+    assert trial.simulated
+    phases = {data["phase"]: data for kind, data in noted if kind == "phase"}
+    assert [(phases[p].get("gpus"), phases[p].get("simulated")) for p in ("launching", "ready")] == [(2, None)] * 2
+    assert (phases["warming"]["gpus"], phases["warming"]["simulated"]) == (2, True)
+    assert [kind for kind, _ in noted].index("progress") > noted.index(("phase", phases["warming"]))
