@@ -82,7 +82,7 @@ def test_best_of_nothing_feasible_has_its_own_exit_code(call: Call, keep: Keep) 
     assert (said.code, said.out) == (3, "")
     assert "no configuration met the SLOs" in said.err
     as_json = call("best", "chat-strict", "--json")
-    assert (as_json.code, as_json.data) == (3, {"study": "chat-strict", "winner": None})
+    assert (as_json.code, as_json.data) == (3, {"study": "chat-strict", "winner": None, "simulated": None})
 
 
 def test_list(call: Call, keep: Keep) -> None:

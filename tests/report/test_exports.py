@@ -82,7 +82,7 @@ def test_best_for_programs(sampled: Sampled) -> None:
     assert shlex.split(best["command"]) == best["argv"]
     assert best["gain"]["low"] > 0
     assert best["default_is_as_good"] is False
-    assert best_json(sampled("infeasible")) == {"study": "chat-strict", "winner": None}
+    assert best_json(sampled("infeasible")) == {"study": "chat-strict", "winner": None, "simulated": None}
 
 
 def test_json_of_numbers_that_are_none() -> None:

@@ -28,6 +28,8 @@ SENTENCES = {
     "latency": r"winner: -\d+ % p99 ttft over the default \(95 % interval -\d+ % to -\d+ %, 3 interleaved repeats\)",
     "several": r"winner of the trade-off: -.* % p99 ttft \(better\), -.* % output throughput \(worse\) over the",
     "huge": r"winner: \+.* % output throughput over the default",
+    "gpus": r"winner: \+191 % output throughput over the default",
+    "simulated": r"winner: \+191 % output throughput over the default",
     "empty": r"nothing has been measured yet$",
 }
 

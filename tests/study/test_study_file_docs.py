@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from autotuner.study.document import read_text
 from autotuner.study.loader import parse_study
+from autotuner.study.measurement import GpuUse
 from autotuner.study.metric import METRICS
 from autotuner.study.native_file import ObjectiveForm, SearchForm, SloForm, StudyFile, WorkloadForm
 from autotuner.study.older_task import is_older
@@ -128,3 +129,9 @@ def test_the_schema_is_whole() -> None:
     assert references <= set(SCHEMA["$defs"])
     assert SCHEMA["$schema"].endswith("2020-12/schema")
     assert set(SCHEMA["$defs"]["SloForm"]["properties"]["metric"]["enum"]) == set(METRICS)
+
+
+def test_the_reference_of_metrics_names_every_metric_and_figure() -> None:
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    assert not [name for name in METRICS if f"`{name}`" not in page]
+    assert not [name for name in GpuUse.model_fields if f"`gpu_{name}`" not in page]

@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,9 @@ async def test_patience_is_not_spent_on_our_own_trials(machine: Machine) -> None
         two = Waiting(machine, "b", 2, wait_s=0)
         tasks.start_soon(two)
         await machine.looked(10)
+        assert two.got == []
         two.back.set()
-    assert two.got == [0, 1]
+    assert len(two.got) == 2, "whichever of the three are given back first"
 
 
 async def test_what_is_seen_on_a_leased_gpu_is_no_stranger(machine: Machine) -> None:
@@ -227,7 +229,7 @@ async def test_small_trials_do_not_overtake_a_big_one(machine: Machine) -> None:
         await machine.until(lambda: len(machine.order) == 4)
         for later in (small, other):
             later.back.set()
-    assert machine.order[2:] == ["a2", "b0"]
+    assert sorted(machine.order[2:]) == ["a2", "b0"], "both, once the big one has gone"
     assert machine.held() == set()
 
 
@@ -289,7 +291,7 @@ def test_runs_of_several_processes_never_share_a_gpu(store: Store, tmp_path: Pat
     taker = str(Path(__file__).with_name("gpu_taker.py"))
     url = f"sqlite:///{tmp_path / 'store.db'}"
     runs = [
-        subprocess.Popen([sys.executable, taker, url, str(folder), "4", str(count), "12"], stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, taker, url, str(folder), "4", str(count), "8"], stderr=subprocess.PIPE)
         for count in (1, 2, 3, 4)
     ]
     told = [run.communicate(timeout=100)[1].decode() for run in runs]
@@ -451,4 +453,23 @@ async def test_without_gpus_their_figures_are_absent_and_cannot_be_asked_for(sto
     goal = Objective(metric="output_throughput_per_gpu", direction=THROUGHPUT.direction)
     asked = study.spec.model_copy(update={"objectives": (goal,)})
     with pytest.raises(UsageError, match="objective = max output_throughput_per_gpu: measured only on GPUs"):
-        _check_metrics(Prepared(**{**study.__dict__, "spec": asked}))
+        _check_metrics(replace(study, spec=asked))
+
+
+class SimulatedEngine(FakeEngine):
+    """Its server says that it is a simulator."""
+
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
+        return {"simulated": True}
+
+
+async def test_live_views_learn_of_gpus_and_simulators_before_the_first_number(store: Store) -> None:
+    study = prepared(FakeDeployer(gpus=fake_gpus(2)), lambda _, window: measured(window), (2,))
+    study = replace(study, engine=SimulatedEngine(FakeEngineSettings()))
+    noted: list[tuple[str, Mapping[str, Any]]] = []
+    trial = await one_trial(study, store, 2, lambda kind, data: noted.append((kind, data)))
+    assert trial.simulated
+    phases = {data["phase"]: data for kind, data in noted if kind == "phase"}
+    assert [(phases[p].get("gpus"), phases[p].get("simulated")) for p in ("launching", "ready")] == [(2, None)] * 2
+    assert (phases["warming"]["gpus"], phases["warming"]["simulated"]) == (2, True)
+    assert [kind for kind, _ in noted].index("progress") > noted.index(("phase", phases["warming"]))

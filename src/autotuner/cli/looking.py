@@ -83,19 +83,19 @@ def best(
     with answering(as_json=json or as_ is BestAs.JSON):
         from autotuner import api
         from autotuner.report.exports import best_json, command_line
-        from autotuner.report.terminal import summary_text
+        from autotuner.report.terminal import marked_summary
         from autotuner.study.errors import ExitCode
 
         result = api.result(name, store_url=store)
         if result.winner is None:
-            say(summary_text(result))
+            say(marked_summary(result))
             if json or as_ is BestAs.JSON:
-                out({"study": result.spec.name, "winner": None})
+                out(best_json(result))
             raise typer.Exit(int(ExitCode.INFEASIBLE))
         if json or as_ is BestAs.JSON:
             out(best_json(result))
         else:
-            say(summary_text(result))
+            say(marked_summary(result))
             if result.command:
                 show(command_line(result))
             else:

@@ -15,6 +15,7 @@ from autotuner.cli.texts import duration_text
 from autotuner.report.numbers import one_line
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective
+from autotuner.study.simulated import MARK
 from autotuner.study.trial import TrialRole
 from autotuner.tuning.view import Row, StudyView
 
@@ -30,9 +31,10 @@ def live_table(view: StudyView, objective: Objective, *, now: float, width: int,
     """The study at the time ``now`` (seconds since the epoch) in at most ``height`` lines of ``width`` columns."""
     best = best_row(view, objective)
     notices = view.notices[-_NOTICES:] if height >= 12 else []
-    head = [_status(view, now), _best(view, best, objective), *_running(view)]
+    warning = [Text(f"! {text}", style="bold yellow")] if (text := view.simulated()) else []
+    head = [_status(view, now), *warning, _best(view, best, objective), *_running(view)]
     if height < 8:
-        head = head[:1]
+        head = head[: 1 + len(warning)]
     room = height - len(head) - 1 - len(notices)
     widths = _widths(list(view.rows.values()), best, width)
     rows = _fitting(view, best, room, widths[2])
@@ -144,7 +146,11 @@ def _running(view: StudyView) -> list[Text]:
 
 def _what(row: Row) -> str:
     text = one_line(row.configuration.text)
-    return f"repeat of {row.repeat_of}" if row.role is TrialRole.CONFIRM else text
+    if row.role is TrialRole.CONFIRM:
+        text = f"repeat of {row.repeat_of}"
+    if row.gpus:
+        text = f"{text}, {row.gpus} GPU{'s' if row.gpus > 1 else ''}"
+    return f"{text} ({MARK})" if row.simulated else text
 
 
 def _cells(row: Row, best: bool) -> list[Text]:
@@ -178,12 +184,17 @@ class PlainLines:
         self._say = say
         self._said: dict[int, str] = {}
         self._notices = 0
+        self._warned = ""
 
     def update(self, view: StudyView) -> None:
         """Says what is new."""
         for notice in view.notices[self._notices :]:
             self._say(f"! {one_line(notice)}")
         self._notices = len(view.notices)
+        warning = view.simulated()
+        if warning.partition(":")[0] != self._warned:
+            self._warned = warning.partition(":")[0]
+            self._say(f"! {warning}")
         for row in view.rows.values():
             now = row.state if row.phase == "done" else row.phase
             if self._said.get(row.number) != now and now in {"launching", "measuring", "done", "failed", "void"}:

@@ -15,6 +15,7 @@ from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
 from autotuner.study.noun import Value
+from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning import confirmation
 from autotuner.tuning.trial_runner import FOREIGN_CPU_CORES
@@ -25,8 +26,10 @@ MAX_GROUPS = 6
 """A numeric parameter with more distinct values is put into this many groups of about equal size."""
 FIGURES: tuple[tuple[str, str | None], ...] = (
     ("output_throughput", None),
+    ("output_throughput_per_gpu", None),
     ("request_throughput", None),
     *((m, s) for m in ("ttft", "tpot", "e2e_latency") for s in ("p50", "p90", "p99")),
+    ("energy_per_token", None),
     ("success_rate", None),
 )
 """Metrics of the comparison, with their statistic."""
@@ -148,7 +151,9 @@ def comparison(result: StudyResult) -> tuple[Comparison, ...]:
 
 def caveats(result: StudyResult) -> tuple[str, ...]:
     """What a careful reader should doubt, worst first; a sentence each."""
-    return (*_about_the_proof(result), *_about_the_figures(result))
+    mixed = result.simulated
+    warned = (f"{mixed}.",) if mixed and mixed != ALL else ()
+    return (*warned, *_about_the_proof(result), *_about_the_figures(result))
 
 
 def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, float]]) -> Importance:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.store.secrets import looks_secret
-from autotuner.study.measurement import Distribution
+from autotuner.study.measurement import Distribution, GpuUse
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
@@ -28,6 +28,8 @@ def strict_json(data: Any) -> str:
 
 def plain_data(data: Any) -> Any:
     """Nouns, dataclasses and containers as JSON's own types."""
+    if isinstance(data, StudyResult):
+        return _marked_result(data)
     if isinstance(data, BaseModel):
         return plain_data(data.model_dump(mode="python"))
     if is_dataclass(data) and not isinstance(data, type):
@@ -43,6 +45,17 @@ def plain_data(data: Any) -> Any:
     if data is None or isinstance(data, bool | int | str):
         return data
     return str(data)
+
+
+def _marked_result(result: StudyResult) -> dict[str, Any]:
+    """A result, and what is simulated in it: the sentence, and a mark for each trial."""
+    data: dict[str, Any] = plain_data(result.model_dump(mode="python"))
+    for entry, trial in zip(data["trials"], result.trials, strict=True):
+        entry["simulated"] = trial.simulated
+    for name in ("default", "best", "winner", "nearest"):
+        if (found := getattr(result, name)) is not None:
+            data[name]["simulated"] = found.simulated
+    return {**data, "simulated": result.simulated or None}
 
 
 def export_text(result: StudyResult, form: str) -> str:
@@ -69,10 +82,12 @@ def best_json(result: StudyResult) -> dict[str, Any]:
     """The winner for programs."""
     winner = result.winner
     if winner is None:
-        return {"study": result.spec.name, "winner": None}
+        return {"study": result.spec.name, "winner": None, "simulated": result.simulated or None}
     return {
         "study": result.spec.name,
+        "simulated": result.simulated or None,
         "winner": winner.number,
+        "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
         "argv": list(result.command),
         "command": command_line(result),
@@ -90,14 +105,18 @@ def csv_text(result: StudyResult) -> str:
     titles = [*head, *(f"parameter:{n}" for n in names), *(f"{m}:{s}" if s else m for m, s in figures)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*titles, "requests", "failed", "client_limited", "steady", "records"])
+    gpu_titles = [f"gpu_{name}" for name in GpuUse.model_fields]
+    rest_titles = ["requests", "failed", "client_limited", "steady", "records"]
+    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated"])
     for trial in result.trials:
         values = [trial.configuration.values.get(n) for n in names]
         for m in trial.measurements or (None,):
             measured = [m.value(*f) if m else None for f in figures]
             rest = [m.requests, m.failed, m.self_check.client_limited, m.steady, m.records] if m else [None] * 5
             where = [m.scenario, m.level.text] if m else [None, None]
-            writer.writerow([_cell(v) for v in (*_head(trial), *where, *values, *measured, *rest)])
+            use = [getattr(m.gpu_use, name) if m and m.gpu_use else None for name in GpuUse.model_fields]
+            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, trial.simulated)
+            writer.writerow([_cell(v) for v in row])
     return out.getvalue()
 
 
@@ -132,6 +151,7 @@ def older_results(result: StudyResult) -> dict[str, Any]:
     ended = [t.finished_at for t in result.trials if t.finished_at is not None]
     return {
         "task_name": result.spec.name,
+        "simulated": result.simulated or None,
         "total_experiments": len(entries),
         "successful_experiments": sum(e["status"] == "success" for e in entries),
         "elapsed_time": max(ended) - min(started) if started and ended else 0.0,
@@ -148,6 +168,7 @@ def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
     score = None if value is None or not known else -value if maximised else value
     return {
         "experiment_id": trial.number + 1,
+        "simulated": trial.simulated,
         "parameters": dict(trial.configuration.values),
         "status": "success" if usable else "failed",
         "metrics": _older_metrics(trial) if trial.measurements else None,

@@ -11,6 +11,7 @@ from autotuner.report.exports import command_line
 from autotuner.report.html_sections import (
     comparison_section,
     failures_section,
+    gpus_section,
     parameters_section,
     study_section,
     trials_section,
@@ -60,8 +61,10 @@ def _heading(result: StudyResult) -> Html:
 
 
 def _answer(result: StudyResult) -> list[Child]:
+    warning = result.simulated
     first, *more = summary_text(result).replace(" %", "\u00a0%").split("\n")
-    parts: list[Child] = [element("p", first[:1].upper() + first[1:], class_="answer")]
+    parts: list[Child] = [element("p", f"{warning}.", class_="simulated", role="note")] if warning else []
+    parts.append(element("p", first[:1].upper() + first[1:], class_="answer"))
     parts += [element("p", line, class_="more") for line in more]
     parts.append(_gains(result))
     if result.winner is not None and result.command:
@@ -111,6 +114,7 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
         ("progress", "The search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
         ("parameters", "What mattered", parameters_section(result)),
         ("trials", "All trials", trials_section(result)),
+        ("gpus", "GPUs and energy", gpus_section(result)),
         ("failures", "Failures", failures_section(failures)),
         ("study", "The study", study_section(result)),
     ]

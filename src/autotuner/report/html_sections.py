@@ -14,12 +14,14 @@ from autotuner.report.analysis import (
     usable_trials,
 )
 from autotuner.report.charts import bar
+from autotuner.report.gpu_figures import TITLES, gpu_cells, have_gpus, known_columns
 from autotuner.report.markup import Child, Html, element
 from autotuner.report.numbers import percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.result_charts import SHOWN_PARAMETERS, parameter_figures, value_text
 from autotuner.study.objective import metric_text
 from autotuner.study.render import render_study
+from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 LOGS_SHOWN = 3
@@ -139,6 +141,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
     best = result.best is not None and trial.number == result.best.number
     role = trial.role.value if trial.role is not TrialRole.CONFIRM else f"repeat of {trial.repeat_of}"
     marks = [role, *(["best"] if best else []), *(["Pareto front"] if trial.number in result.front else [])]
+    marks += [MARK] if trial.simulated else []
     verdict = trial.verdict
     met = "" if verdict is None else "met" if verdict.feasible else "not met"
     values = [
@@ -165,6 +168,33 @@ def _note(trial: Trial) -> str:
         return ""
     missed = dict.fromkeys(v.slo for v in trial.verdict.violations if v.hard)
     return "; ".join([*missed, *trial.verdict.reasons])
+
+
+def gpus_section(result: StudyResult) -> list[Child]:
+    """What the GPUs of each trial did while it was measured."""
+    shown = [trial for trial in result.trials if trial.measurements]
+    if not have_gpus(shown):
+        return []
+    columns = known_columns(shown)
+    rows = [_gpu_row(trial, columns) for trial in shown]
+    note = (
+        "Over all windows of a trial: throughput as geometric mean, energy over all tokens; memory and temperature at "
+        "most, of the fullest and hottest GPU; power of all GPUs together."
+    )
+    heads = ["trial", "what is set", *(TITLES[i] for i in columns)]
+    table = _table("GPUs of every measured trial", heads, rows, numbers=range(2, len(heads)))
+    return [element("p", note), table]
+
+
+def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
+    what = trial.configuration.text + (f" ({MARK})" if trial.simulated else "")
+    cells = gpu_cells(trial)
+    return element(
+        "tr",
+        element("th", trial.number, scope="row"),
+        element("td", what, class_="set"),
+        [_cell(cells[i], number=True) for i in columns],
+    )
 
 
 def failures_section(groups: Sequence[FailureGroup]) -> list[Child]:

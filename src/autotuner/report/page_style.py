@@ -20,6 +20,7 @@ h2{font-size:1.3rem;margin:2.5rem 0 .5rem}
 h3{font-size:1.05rem;margin:1.5rem 0 .4rem;overflow-wrap:anywhere}
 p{margin:.4rem 0;overflow-wrap:anywhere}
 a{color:var(--accent)}
+.simulated{border:2px solid var(--bad);border-radius:4px;padding:.5rem .9rem;margin:.8rem 0;font-weight:600}
 .answer{font-size:1.3rem;line-height:1.35;font-weight:600;margin:.5rem 0 1rem;overflow-wrap:anywhere}
 .more{color:var(--soft)}
 .gains{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0;padding:0;list-style:none}

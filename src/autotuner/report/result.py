@@ -11,6 +11,7 @@ from autotuner import scoring
 from autotuner.scoring import Gain
 from autotuner.study.noun import Noun
 from autotuner.study.objective import Objective
+from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
@@ -50,6 +51,11 @@ class StudyResult(Noun):
     noise: float = DEFAULT_NOISE
     command: tuple[str, ...] = ()
     """Arguments that start the winner, without the address that was only the trial's."""
+
+    @property
+    def simulated(self) -> str:
+        """The sentence on simulated numbers; empty where there are none."""
+        return simulated_trials(self.trials)
 
     @property
     def repeats(self) -> int:

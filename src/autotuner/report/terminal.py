@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotuner.report.exports import command_line
+from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.numbers import one_line, percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import Gain
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective, metric_text
+from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 
@@ -28,10 +30,16 @@ def summary_text(result: StudyResult) -> str:
     return "\n".join(lines)
 
 
+def marked_summary(result: StudyResult) -> str:
+    """The answer, and before it the word that numbers are simulated."""
+    warning = result.simulated
+    return f"{warning}.\n{summary_text(result)}" if warning else summary_text(result)
+
+
 def result_text(result: StudyResult, *, report: Path | None = None, program: str = "autotuner") -> str:
     """What ``run`` ends with; ``program`` is how the reader can type the command."""
     name = result.spec.name
-    lines = ["", summary_text(result)]
+    lines = ["", marked_summary(result)]
     if result.winner is not None and result.command:
         what = "the default" if result.as_good else "it"
         lines += ["", f"start {what} with (add --host and --port for the address):", f"  {command_line(result)}"]
@@ -48,8 +56,10 @@ def study_text(result: StudyResult) -> str:
     spec = result.spec
     head = f"{spec.name}: {result.state}" + (f" ({one_line(result.why)})" if result.why else "")
     goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
-    rows = [_row(t, spec.objectives) for t in result.trials]
-    return "\n".join([head, goals, "", *_aligned([_titles(spec.objectives), *rows]), "", summary_text(result)])
+    columns = known_columns(result.trials)
+    rows = [_row(t, spec.objectives, columns) for t in result.trials]
+    table = _aligned([_titles(spec.objectives, columns), *rows])
+    return "\n".join([head, goals, "", *table, "", marked_summary(result)])
 
 
 def failures_text(trials: Sequence[Trial]) -> list[str]:
@@ -141,18 +151,22 @@ def _nothing_feasible(result: StudyResult) -> str:
     return f"no configuration met the SLOs; nearest: {what}: {how or 'not measured at every level'}"
 
 
-def _titles(objectives: Sequence[Objective]) -> list[str]:
-    return ["trial", "state", "what is set", *(metric_text(o.metric, o.statistic) for o in objectives), "SLO", ""]
+def _titles(objectives: Sequence[Objective], columns: Sequence[int]) -> list[str]:
+    goals = [metric_text(o.metric, o.statistic) for o in objectives]
+    return ["trial", "state", "what is set", *goals, *(TITLES[i] for i in columns), "SLO", ""]
 
 
-def _row(trial: Trial, objectives: Sequence[Objective]) -> list[str]:
+def _row(trial: Trial, objectives: Sequence[Objective], columns: Sequence[int]) -> list[str]:
     what = one_line(_what(trial.configuration, trial))
     values = [with_unit(o.metric, objective_value(trial, i)) for i, o in enumerate(objectives)]
     met = "" if trial.verdict is None else "met" if trial.verdict.feasible else "not met"
     note = f"{trial.failure.cause.value}: {trial.failure.message}" if trial.failure else ""
     if trial.verdict and not trial.verdict.feasible and not note:
         note = ", ".join(sorted({v.slo for v in trial.verdict.violations if v.hard}))
-    return [str(trial.number), trial.state.value, what, *values, met, one_line(note)]
+    if trial.simulated:
+        note = f"{MARK}; {note}" if note else MARK
+    gpus = gpu_cells(trial)
+    return [str(trial.number), trial.state.value, what, *values, *(gpus[i] for i in columns), met, one_line(note)]
 
 
 def _what(configuration: Configuration, trial: Trial) -> str:

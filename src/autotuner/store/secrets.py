@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
+from autotuner.study.metric import METRICS
+
 HIDDEN = "***"
 SHORTEST = 4
 """Shorter values are blotted out where they stand, but not searched for in other text."""
@@ -19,7 +21,9 @@ _SCHEME = re.compile(r"(?:Bearer|Basic|Token)\s+(\S+)", re.IGNORECASE)
 
 def looks_secret(key: str) -> bool:
     """Whether a key's value is a secret by its name: ``HF_TOKEN``, ``api-key``, ``hfToken``; not ``tokenizer``,
-    ``api_key_env``, ``token_source``."""
+    ``api_key_env``, ``token_source``, nor a metric's name."""
+    if key in METRICS:
+        return False
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key)
     words = re.findall(r"[a-z0-9]+", spaced.lower())
     return bool(_WORDS & set(words)) and words[-1] not in _ABOUT

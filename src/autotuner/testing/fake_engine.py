@@ -123,9 +123,9 @@ class FakeEngine(Engine):
         return [Problem(where=name, value=str(value), why="is no value of this parameter")] if wrong else []
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """``tp``, where it is a number."""
-        count = str(values.get("tp"))
-        return int(count) if count.isdecimal() else 0
+        """``tp``."""
+        asked = values.get("tp")
+        return asked if isinstance(asked, int) else 0
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""

@@ -1,27 +1,40 @@
 """Studies that look like real ones, for tests and documentation: no server is started, every number is made.
 
-A sample holds what a store would hold; its verdicts are scored by the real scoring, so a sample cannot contradict it.
-Numbers follow a simple queueing-like model with seeded noise, so a sample is the same each time.
+A sample holds what a store would hold, and is the same each time; see :mod:`autotuner.testing.study_maker`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 from random import Random
 
 from autotuner import scoring
-from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
-from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.measurement import SelfCheck
 from autotuner.study.metric import Direction
-from autotuner.study.noun import Noun, Value
+from autotuner.study.noun import Value
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
-from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.trial import Trial
 from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload
+from autotuner.testing.study_maker import Sample, StudyMaker, sample_latency, sample_speed, spread
+
+__all__ = [
+    "LATENCY",
+    "THROUGHPUT",
+    "Sample",
+    "SampleKind",
+    "StudyMaker",
+    "configuration",
+    "sample_latency",
+    "sample_spec",
+    "sample_speed",
+    "sample_study",
+    "spread",
+]
 
 
 class SampleKind(StrEnum):
@@ -45,23 +58,17 @@ class SampleKind(StrEnum):
     """Two objectives."""
     HUGE = "huge"
     """300 trials."""
+    GPUS = "gpus"
+    """A GPU server whose configurations use one, two or four GPUs, with their sensors."""
+    SIMULATED = "simulated"
+    """The same from a simulator: no number is real."""
     EMPTY = "empty"
     """Nothing has finished yet."""
-
-
-class Sample(Noun):
-    """What the store holds of one study."""
-
-    spec: StudySpec
-    state: str
-    why: str = ""
-    trials: tuple[Trial, ...] = ()
 
 
 THROUGHPUT = Objective(metric="output_throughput", direction=Direction.MAX)
 LATENCY = Objective(metric="ttft", statistic="p99", direction=Direction.MIN)
 _SLO = SLO(metric="ttft", statistic="p99", threshold=0.4)
-_START = 1_780_000_000.0
 
 
 def sample_study(kind: SampleKind | str = SampleKind.WINNER) -> Sample:
@@ -101,155 +108,9 @@ _SPACE: dict[str, tuple[Value, ...]] = {
 }
 
 
-def sample_speed(c: Configuration) -> float:
-    """Tokens/s at full load."""
-    parallel = float(c.values.get("parallel", 4) or 4)
-    batch = float(c.values.get("ubatch-size", 512) or 512)
-    flash = 1.06 if c.values.get("flash-attn") else 1.0
-    return 420 * math.pow(parallel / 4, 0.32) * math.pow(batch / 512, 0.05) * flash
-
-
-def sample_latency(c: Configuration) -> float:
-    """Median TTFT at full load, seconds."""
-    parallel = float(c.values.get("parallel", 4) or 4)
-    batch = float(c.values.get("ubatch-size", 512) or 512)
-    return 0.13 * math.pow(parallel / 4, 0.45) * math.pow(512 / batch, 0.12)
-
-
-@dataclass
-class StudyMaker:
-    """Adds trials one by one, as a run would."""
-
-    spec: StudySpec
-    seed: int = 1
-    noise: float = 0.012
-    """Relative standard deviation between two measurements of one configuration."""
-    speed: Callable[[Configuration], float] = sample_speed
-    latency: Callable[[Configuration], float] = sample_latency
-    trials: list[Trial] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._random = Random(self.seed)  # noqa: S311 - seeded, not secret
-
-    def measured(
-        self, configuration: Configuration = DEFAULT, *, repeat_of: int | None = None, **check: object
-    ) -> Trial:
-        """A trial that ran; ``check`` replaces fields of its measurements."""
-        measurements = tuple(
-            self._measure(configuration, s.text, level).model_copy(update=check)
-            for s in self.spec.workload.scenarios
-            for level in self.spec.workload.levels
-            if isinstance(level, Concurrency)
-        )
-        expected = [(s.text, level) for s in self.spec.workload.scenarios for level in self.spec.workload.levels]
-        verdict = scoring.score(
-            measurements,
-            self.spec.objectives,
-            self.spec.slos,
-            min_success_rate=self.spec.min_success_rate,
-            expected=expected,
-        )
-        return self._add(
-            configuration, TrialState.DONE, repeat_of=repeat_of, measurements=measurements, verdict=verdict
-        )
-
-    def failed(self, configuration: Configuration, failure: Failure) -> Trial:
-        """A trial that could not run."""
-        return self._add(configuration, TrialState.FAILED, failure=failure)
-
-    def running(self, configuration: Configuration = DEFAULT) -> Trial:
-        """A trial that has not finished."""
-        return self._add(configuration, TrialState.RUNNING, finished_at=None)
-
-    def proof(self, winner: Trial, repeats: int = 3) -> None:
-        """Interleaved repeats of default and winner: D W W D D W."""
-        default = self.trials[0]
-        for i in range(repeats):
-            for trial in (default, winner) if i % 2 == 0 else (winner, default):
-                self.measured(trial.configuration, repeat_of=trial.number)
-
-    def sample(self, state: str = "done", why: str = "") -> Sample:
-        """The study so far."""
-        return Sample(spec=self.spec, state=state, why=why, trials=tuple(self.trials))
-
-    def _add(
-        self, configuration: Configuration, state: TrialState, *, repeat_of: int | None = None, **facts: object
-    ) -> Trial:
-        number = len(self.trials)
-        role = TrialRole.SEARCH if number else TrialRole.DEFAULT
-        began = _START + 20.0 * number
-        trial = Trial(
-            study=self.spec.name,
-            number=number,
-            role=role if repeat_of is None else TrialRole.CONFIRM,
-            configuration=configuration,
-            state=state,
-            repeat_of=repeat_of,
-            argv=_argv(self.spec, configuration),
-            phases={"loading": 1.2, "measuring": 16.0},
-            created_at=began,
-            started_at=began,
-            finished_at=began + 19.0,
-        ).model_copy(update=facts)
-        self.trials.append(trial)
-        return trial
-
-    def _measure(self, configuration: Configuration, scenario: str, level: Concurrency) -> Measurement:
-        load = level.in_flight / 16
-        rate = self.speed(configuration) * (0.55 + 0.45 * load) * self._random.gauss(1, self.noise)
-        ttft = self.latency(configuration) * (0.3 + 0.7 * load) * self._random.gauss(1, 2 * self.noise)
-        tpot = level.in_flight / rate
-        window = 8.0
-        requests = max(1, round(rate * window / 48))
-        return Measurement(
-            scenario=scenario,
-            level=level,
-            window_s=window,
-            requests=requests,
-            failed=0,
-            distributions={
-                "ttft": spread(ttft, requests),
-                "tpot": spread(tpot, requests, 1.15),
-                "e2e_latency": spread(ttft + 47 * tpot, requests, 1.2),
-            },
-            scalars={
-                "output_throughput": rate,
-                "input_throughput": rate * 128 / 48,
-                "total_throughput": rate * 176 / 48,
-                "request_throughput": rate / 48,
-                "goodput": rate / 48,
-                "success_rate": 1.0,
-            },
-            self_check=SelfCheck(
-                loop_lag_p99_s=0.0008, send_lag_p99_s=0.0004, client_cpu_cores=0.04, foreign_cpu_cores=0.02
-            ),
-            records=f"{scenario}-{level.in_flight}.parquet",
-            started_at=_START,
-        )
-
-
-def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
-    """A distribution around a median whose p99 is ``tail`` times as large."""
-    steps = {"p50": 0.0, "p75": 0.3, "p90": 0.55, "p95": 0.75, "p99": 1.0, "p99_9": 1.15, "max": 1.2}
-    values = {k: median * math.pow(tail, share) for k, share in steps.items()}
-    return Distribution(
-        count=count, mean=median * math.pow(tail, 0.1), std=median * (tail - 1) / 3, min=median * 0.7, **values
-    )
-
-
 def configuration(**values: Value) -> Configuration:
     """A configuration; underscores in names stand for hyphens."""
     return Configuration(values={k.replace("_", "-"): v for k, v in values.items()})
-
-
-def _argv(spec: StudySpec, configuration: Configuration) -> tuple[str, ...]:
-    words = ["llama-server", "--model", spec.model.path]
-    for name, value in (*spec.engine.args.items(), *configuration.values.items()):
-        if value is True or value is None:
-            words += [f"--{name}"] if value else []
-        elif value is not False:
-            words += [f"--{name}", str(value)]
-    return (*words, "--host", "127.0.0.1", "--port", "41234")
 
 
 def _points(count: int, seed: int) -> list[Configuration]:
@@ -333,6 +194,30 @@ def _huge() -> Sample:
     return maker.sample(why="300 trials")
 
 
+def _on_one_machine(name: str, *, simulated: bool = False) -> Sample:
+    """Throughput grows with the GPUs, but by less than these: one GPU is the cheapest a token."""
+    space: dict[str, tuple[Value, ...]] = {"tp-size": (1, 2, 4), "mem-fraction-static": (0.8, 0.85, 0.9)}
+    spec = sample_spec(name, slos=(), trials=10, space=space)
+    engine = EngineSpec(kind="sglang")
+    maker = StudyMaker(
+        spec.model_copy(update={"engine": engine, "model": Model(path="/models/chat-8b")}),
+        seed=11,
+        speed=lambda c: 1500 * math.pow(_tp(c), 0.7) * float(c.values.get("mem-fraction-static", 0.82) or 0.82),
+        latency=lambda c: 0.2 / _tp(c),
+        gpus=_tp,
+        simulated=simulated,
+    )
+    maker.measured()
+    for values in product(*space.values()):
+        maker.measured(Configuration(values=dict(zip(space, values, strict=True))))
+    maker.proof(scoring.rank(maker.trials[1:], maker.spec.objectives)[0])
+    return maker.sample(why="all 10 trials of the budget are made")
+
+
+def _tp(c: Configuration) -> int:
+    return int(c.values.get("tp-size", 1) or 1)
+
+
 def _empty() -> Sample:
     maker = StudyMaker(sample_spec("chat-new"))
     maker.running()
@@ -387,5 +272,7 @@ _MAKERS: dict[SampleKind, Callable[[], Sample]] = {
     SampleKind.LATENCY: _latency_study,
     SampleKind.SEVERAL: _several,
     SampleKind.HUGE: _huge,
+    SampleKind.GPUS: lambda: _on_one_machine("chat-gpus"),
+    SampleKind.SIMULATED: lambda: _on_one_machine("chat-simulated", simulated=True),
     SampleKind.EMPTY: _empty,
 }

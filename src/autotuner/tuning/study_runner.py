@@ -209,6 +209,8 @@ def _summary(trial: Trial) -> dict[str, object]:
     return {
         "state": trial.state.value,
         "role": trial.role.value,
+        "gpus": trial.gpus,
+        "simulated": trial.simulated,
         "verdict": trial.verdict.model_dump(mode="json") if trial.verdict else None,
         "failure": {"cause": trial.failure.cause.value, "message": trial.failure.message} if trial.failure else None,
         "windows": [

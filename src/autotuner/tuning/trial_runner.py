@@ -266,7 +266,8 @@ class TrialRunner:
         now = time.monotonic()
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
         self._phase, self._since = phase, now
-        self._note("phase", {"phase": phase.value, **(where or {})})
+        facts = {"gpus": self._trial.gpus, "simulated": self._trial.simulated}
+        self._note("phase", {"phase": phase.value, **(where or {}), **{k: v for k, v in facts.items() if v}})
 
 
 def _per_gpu(measured: Measurement, gpus: int) -> Measurement:

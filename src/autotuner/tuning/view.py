@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autotuner.study.configuration import Configuration
+from autotuner.study.simulated import simulated_text
 from autotuner.study.trial import Event, TrialRole
 
 
@@ -30,6 +31,9 @@ class Row:
     """False where the load generator was the limit: the figures may not be compared."""
     objective: float | None = None
     note: str = ""
+    gpus: int = 0
+    simulated: bool = False
+    """Its numbers are not real."""
     started_at: float | None = None
     finished_at: float | None = None
 
@@ -64,6 +68,10 @@ class StudyView:
     def finished(self) -> list[Row]:
         """Trials that ended with a result."""
         return [r for r in self.rows.values() if r.state in {"done", "failed"}]
+
+    def simulated(self) -> str:
+        """The sentence on simulated numbers; empty where there are none."""
+        return simulated_text({r.number: r.simulated for r in self.rows.values() if r.output_throughput is not None})
 
     def eta_s(self, now: float) -> float | None:
         """Seconds to go, from the mean duration of the finished trials; None before the first one is finished."""
@@ -105,6 +113,7 @@ class StudyView:
         row = self._row(event)
         if row is not None:
             row.phase, row.state = str(event.data["phase"]), "running"
+            self._facts(row, event.data)
             row.where = f"{event.data.get('scenario', '')} {event.data.get('level', '')}".strip()
 
     def _on_progress(self, event: Event) -> None:
@@ -120,6 +129,7 @@ class StudyView:
             return
         data: Mapping[str, Any] = event.data
         row.state, row.phase, row.finished_at = str(data["state"]), "done", event.at
+        self._facts(row, data)
         windows = data.get("windows") or []
         rates = [w["output_throughput"] for w in windows if w["output_throughput"]]
         waits = [w["p99_ttft"] for w in windows if w["p99_ttft"] is not None]
@@ -133,6 +143,11 @@ class StudyView:
         if failure:
             row.note = f"{failure['cause']}: {failure['message']}"
             row.feasible = row.feasible if verdict else False
+
+    @staticmethod
+    def _facts(row: Row, data: Mapping[str, Any]) -> None:
+        row.gpus = int(data.get("gpus") or row.gpus)
+        row.simulated = bool(data.get("simulated")) or row.simulated
 
     def _row(self, event: Event) -> Row | None:
         return self.rows.get(event.trial) if event.trial is not None else None
