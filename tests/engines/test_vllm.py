@@ -50,12 +50,14 @@ def test_the_launch(engine: Vllm) -> None:
     values: dict[str, Value] = {
         "tp": 2, "enable_prefix_caching": False, "enforce-eager": True, "async-scheduling": None,
         "compilation-config": '{"mode": 3, "cudagraph_mode": "FULL"}', "compilation-config.max_cudagraph_size": 8,
+        "some_new_switch": False, "compilation-config.pass_config.fuse_x": True,
     }  # fmt: skip
     plan = engine.plan(HUB, SPEC, Configuration(values=values))
     assert plan.argv(host="0.0.0.0", port=8000) == (
         "vllm", "serve", "org/model-8b", "--served-model-name", "org/model-8b", "--tensor-parallel-size", "2",
         "--no-enable-prefix-caching", "--enforce-eager", "--compilation-config",
-        '{"mode": 3, "cudagraph_mode": "FULL"}', "--compilation-config.max-cudagraph-size", "8",
+        '{"mode": 3, "cudagraph_mode": "FULL"}', "--compilation-config.max_cudagraph_size", "8", "--no-some-new-switch",
+        "--compilation-config.pass_config.fuse_x", "true",
         "--host", "0.0.0.0", "--port", "8000",
     )  # fmt: skip
     argv = plan.argv(host="h", port=1)
@@ -113,6 +115,9 @@ def test_gpus(engine: Vllm, values: dict[str, Value], count: int) -> None:
         ({"ssl_certfile": "x"}, "ssl-certfile", "not yours"),
         ({"trust_remote_code": True}, "trust-remote-code", "executes code"),
         ({"hf_token": "x"}, "hf-token", "secret"),
+        ({"trust-remote": True}, "trust-remote", "short for trust-remote-code"),
+        ({"hf-tok": "x"}, "hf-tok", "short for hf-token"),
+        ({"reasoning-parser": "--trust-remote-code"}, "reasoning-parser", "looks like a flag"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_known_before_launch(engine: Vllm, values: dict[str, Value], where: str, says: str) -> None:
