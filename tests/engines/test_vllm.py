@@ -50,12 +50,14 @@ def test_the_launch(engine: Vllm) -> None:
     values: dict[str, Value] = {
         "tp": 2, "enable_prefix_caching": False, "enforce-eager": True, "async-scheduling": None,
         "compilation-config": '{"mode": 3, "cudagraph_mode": "FULL"}', "compilation-config.max_cudagraph_size": 8,
+        "some_new_switch": False, "compilation-config.pass_config.fuse_x": True,
     }  # fmt: skip
     plan = engine.plan(HUB, SPEC, Configuration(values=values))
     assert plan.argv(host="0.0.0.0", port=8000) == (
         "vllm", "serve", "org/model-8b", "--served-model-name", "org/model-8b", "--tensor-parallel-size", "2",
         "--no-enable-prefix-caching", "--enforce-eager", "--compilation-config",
-        '{"mode": 3, "cudagraph_mode": "FULL"}', "--compilation-config.max-cudagraph-size", "8",
+        '{"mode": 3, "cudagraph_mode": "FULL"}', "--compilation-config.max_cudagraph_size", "8", "--no-some-new-switch",
+        "--compilation-config.pass_config.fuse_x", "true",
         "--host", "0.0.0.0", "--port", "8000",
     )  # fmt: skip
     argv = plan.argv(host="h", port=1)
@@ -113,6 +115,9 @@ def test_gpus(engine: Vllm, values: dict[str, Value], count: int) -> None:
         ({"ssl_certfile": "x"}, "ssl-certfile", "not yours"),
         ({"trust_remote_code": True}, "trust-remote-code", "executes code"),
         ({"hf_token": "x"}, "hf-token", "secret"),
+        ({"trust-remote": True}, "trust-remote", "short for trust-remote-code"),
+        ({"hf-tok": "x"}, "hf-tok", "short for hf-token"),
+        ({"reasoning-parser": "--trust-remote-code"}, "reasoning-parser", "looks like a flag"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_known_before_launch(engine: Vllm, values: dict[str, Value], where: str, says: str) -> None:
@@ -235,6 +240,13 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
         (1, "OSError: [Errno 98] Address already in use\n", False, FailureCause.PORT_UNAVAILABLE, "in use"),
         (1, core("TypeError: something new"), False, FailureCause.CRASH_LOADING, "TypeError: something new"),
         (-9, "", True, FailureCause.HOST_OUT_OF_MEMORY, "under load"),
+        (0, "(EngineCore pid=2) ERROR 11-25 02:07:13 [multiproc_executor.py:315] Worker proc VllmWorker-0 died "
+            "unexpectedly (exit code: None), shutting down executor.\n"
+            "(EngineCore pid=2) ERROR 11-25 02:07:13 [core.py:1512] RuntimeError: Executor failed.\n", True,
+         FailureCause.CRASH_UNDER_LOAD, "Worker proc VllmWorker-0 died"),
+        (1, "(EngineCore pid=2) ERROR 11-25 02:07:13 [multiproc_executor.py:315] Worker proc VllmWorker-0 died "
+            "unexpectedly (exit code: -9), shutting down executor.\n", True,
+         FailureCause.HOST_OUT_OF_MEMORY, "process of the server"),
         (1, "(EngineCore pid=1) ERROR 11-25 01:50:46 [core.py:9] torch.OutOfMemoryError: CUDA out of memory.\n", True,
          FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "under load"),
     ],

@@ -16,7 +16,11 @@ _ERROR = re.compile(r"(?:^|[\]):] )((?:\w+\.)*\w*(?:Error|Exception)): (\S.*)$",
 _EXPLANATION = re.compile(
     r"^(?:\([^)]*\) )?(?:ERROR \S+ \S+ \[[^\]]*\] )? +Value error, (.+?)(?: \[type=.*)?$", re.MULTILINE
 )
-_WRAPPERS = re.compile(r"Engine core initialization failed|died during initialization|Subprocess .* crashed|exit code")
+_WRAPPERS = re.compile(
+    r"Engine core initialization failed|died during initialization|Subprocess .* crashed|exit code|Executor failed|"
+    r"EngineCore encountered an issue"
+)
+_DIED = re.compile(r"(?:Worker proc|Subprocess) \S+ (?:died unexpectedly|\(pid=\d+\) crashed)")
 
 
 class Cures(NamedTuple):
@@ -176,14 +180,15 @@ def _out_of_host_memory(exit_code: int | None, log_tail: str, ready: bool) -> Fa
 
 def _crash(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
     cause = FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING
-    said, signal = _first_error(log_tail), ended_by(exit_code)
-    if said and not ready and exit_code != 0 and re.match(r"(ValueError|AssertionError|NotImplementedError)", said):
+    said, signal, died = _first_error(log_tail), ended_by(exit_code), _DIED.search(log_tail)
+    if said and not ready and re.match(r"(ValueError|AssertionError|NotImplementedError)", said):
         cause = FailureCause.UNSUPPORTED_COMBINATION
         message, remedy = f"the server refuses this configuration: {said}", "leave this combination out"
-    elif said and exit_code != 0:
+    elif said:
         message, remedy = f"ended {'under load' if ready else 'while loading'}: {said}", "read the log's last lines"
-    elif signal:
-        message, remedy = f"ended by {signal}", "read the log's last lines"
+    elif signal or died:
+        message = f"ended by {signal}" if signal else f"a process of the server ended: {died[0] if died else ''}"
+        remedy = "read the log's last lines; the kernel's (dmesg) tells of memory that ran out"
     else:
         return None
     return Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)

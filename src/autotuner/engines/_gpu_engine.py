@@ -24,6 +24,7 @@ from autotuner.study.spec import EngineSpec, Model, is_local
 REMOTE_CODE = "trust-remote-code"
 _SIMULATED = re.compile(r"^autotuner_simulated 1(?:\.0)?\s*$", re.MULTILINE)
 _SUFFIXED = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]{1,2})")
+_FLAG_LIKE = re.compile(r"--?[A-Za-z]")
 _FILE_ENDINGS = (".yaml", ".yml", ".json", ".jinja")
 
 
@@ -152,6 +153,7 @@ class GpuEngine(PortableEngine):
         name = self.canonical(name)
         entry = self.known.get(name)
         problem = self._misspelt_off(name, value) if entry is None else self._type_problem(entry, value)
+        problem = problem or self._hidden(name, value)
         if name == REMOTE_CODE and value and not self.settings.allow_remote_code:
             why = "executes code that comes with the model"
             remedy = "if you trust the model's author, write allow_remote_code: true in the engine's section"
@@ -161,6 +163,16 @@ class GpuEngine(PortableEngine):
         if name in self.reserved:
             problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=self.reserved[name])
         return [problem] if problem else []
+
+    def _hidden(self, name: str, value: Value) -> Problem | None:
+        """A flag that would be set by its beginning, or as the value of another: argparse takes both for the flag."""
+        guarded = {REMOTE_CODE, *self.reserved, *self.secret}
+        full = None if name in self.known else next((g for g in guarded if name and g.startswith(name)), None)
+        if full and full != name:
+            return Problem(where=name, why=f"is short for {full}", remedy="write flags in full")
+        if isinstance(value, str) and _FLAG_LIKE.match(value):
+            return Problem(where=name, value=value, why="looks like a flag, and is read as one", remedy="correct it")
+        return None
 
     def _type_problem(self, entry: CatalogEntry, value: Value) -> Problem | None:
         if entry.name in self.human and isinstance(value, str) and self.whole(value) is not None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from autotuner.engines._flags import CommandLine, text_of
 from autotuner.engines._gpu_causes import explain
 from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines._gpus import capability
@@ -47,6 +48,20 @@ _CACHE_LABELS = {
     "enable_prefix_caching": "enable-prefix-caching", "cache_dtype": "kv-cache-dtype",
     "kv_cache_size_tokens": "kv-cache-tokens", "kv_cache_max_concurrency": "max-concurrency",
 }  # fmt: skip
+
+
+class PairLine(CommandLine):
+    """A command line where every switch is a pair, and where JSON is also written key by key (``--config.key``)."""
+
+    def flags(self, name: str, value: Value) -> tuple[Flag, ...]:
+        """``--no-x`` for any switch that is off; keys of JSON keep their underscores."""
+        config, dot, key = name.partition(".")
+        if dot and value is not None:
+            said = str(value).lower() if isinstance(value, bool) else text_of(value)
+            return (Flag(name=f"--{config}.{key.replace('-', '_')}", value=said),)
+        if value is False and name not in KNOWN:
+            return (Flag(name=f"--no-{name}"),)
+        return super().flags(name, value)
 
 
 class VllmSettings(GpuEngineSettings):
@@ -93,6 +108,10 @@ class Vllm(GpuEngine):
     }
 
     settings: VllmSettings
+
+    def command_line(self) -> CommandLine:
+        """Switches in pairs, JSON key by key."""
+        return PairLine(self.known)
 
     @property
     def program(self) -> tuple[str, ...]:
