@@ -67,6 +67,11 @@ class Request:
         return self.prompt_tokens + self.generated
 
     @property
+    def holds(self) -> bool:
+        """It has a place in the KV cache."""
+        return self.private > 0 or self.node is not None
+
+    @property
     def left(self) -> int:
         """Tokens to generate."""
         return self.max_new - self.generated

@@ -66,11 +66,12 @@ class Scheduler(ABC):
         self.waiting.append(request)
 
     def abort(self, request: Request) -> None:
-        """Forgets a request, wherever it is."""
+        """Forgets a request, wherever it is: waiting, running, or in the step that is being computed."""
         if request in self.waiting:
             self.waiting.remove(request)
         elif request in self.running:
             self.running.remove(request)
+        if request.holds:
             self.pool.end(request, keep=False)
 
     @property

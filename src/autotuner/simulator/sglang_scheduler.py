@@ -42,7 +42,6 @@ class SGLangScheduler(Scheduler):
         """Forgets a request, wherever it is."""
         if request is self._chunked:
             self._chunked = None
-            self.pool.end(request, keep=False)
         super().abort(request)
         self._full = False
 
@@ -63,6 +62,7 @@ class SGLangScheduler(Scheduler):
 
     def _prefill(self) -> Step | None:
         config = self.config
+        self._full = self._full and bool(self.running)
         if self._chunked is None and (self._full or not self.waiting):
             return None
         mixed = len(self.running) if config.mixed else 0
@@ -190,14 +190,16 @@ class SGLangScheduler(Scheduler):
         """Books a step; returns the requests that got a token."""
         self.counters.steps += 1
         self.counters.decode_steps += not step.prefill
+        if not step.running:
+            self._full = False  # the new batch becomes the running one, and is asked anew
         got = []
         for request in step.decode:
-            if request.node is None and not request.private:
+            if not request.holds:
                 continue  # aborted meanwhile
             request.kv += 1
             got.append(request)
         for request, take in step.prefill:
-            if request.node is None and not request.private:
+            if not request.holds:
                 continue
             request.kv += take
             self.pool.share(request)

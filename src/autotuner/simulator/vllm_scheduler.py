@@ -77,7 +77,7 @@ class VllmScheduler(Scheduler):
         self.counters.decode_steps += not step.prefill
         got = []
         for request, take in (*step.prefill, *((r, 1) for r in step.decode)):
-            if request.node is None and not request.private:
+            if not request.holds:
                 continue  # aborted meanwhile
             request.kv += take
             if take > 1:
