@@ -50,8 +50,8 @@ def test_gpus_are_leased_only_when_asked(flavour: str, size: str) -> None:
     for lease, expected in ((False, 0), (True, 4)):
         made = engine(flavour=flavour, gpu_count=4, lease_gpus=lease)
         plan = made.plan(MODEL, EngineSpec(kind="simulated"), Configuration(values={size: 4}))
-        assert made.gpus(plan.tuned) == 4
-        assert plan.gpus == expected
+        assert made.simulated_gpus(plan.tuned) == 4
+        assert made.gpus(plan.tuned) == plan.gpus == expected
 
 
 @pytest.mark.parametrize(

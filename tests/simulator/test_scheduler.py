@@ -202,7 +202,7 @@ def test_low_conservativeness_admits_more_and_is_sent_back_more_often() -> None:
 
     bold, careful = measured(0.1), measured(1.4)
     assert bold[0] > careful[0]
-    assert bold[1] > careful[1] == 0
+    assert bold[1] > careful[1]
 
 
 def test_a_full_cache_is_said_and_every_answer_is_still_whole() -> None:

@@ -76,7 +76,11 @@ def _object(schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any])
 
 SETTINGS = {"properties": {"binary": {"$ref": "#/$defs/File"}}, "$defs": {"File": {"type": "string"}}}
 SCHEMA = study_schema(
-    {"engines": {"llama_cpp": SETTINGS}, "searches": {"grid": {}, "bayesian": {}}, "deployers": {"process": {}}}
+    {
+        "engines": {"llama_cpp": SETTINGS, "simulated": {}},
+        "searches": {"grid": {}, "bayesian": {}},
+        "deployers": {"process": {}},
+    }
 )
 
 

@@ -114,7 +114,7 @@ class Simulated(Engine):
             env=dict(spec.env),
             readiness=Readiness(path="/health", timeout_s=self.settings.start_s + 30.0),
             model=served,
-            gpus=self.gpus(values) if self.settings.lease_gpus else 0,
+            gpus=self.gpus(values),
             needs_modules=(SERVER, "uvloop"),
             tuned=tuned,
         )
@@ -152,8 +152,8 @@ class Simulated(Engine):
         """Types and ranges; then whether the simulated machine has the GPUs. What fits is left to the server to say."""
         named = self._named(values)
         problems = [problem for name, value in named.items() for problem in self.check_value(name, value)]
-        if not problems and self.gpus(named) > self.settings.gpu_count:
-            why = f"needs {self.gpus(named)} GPUs, the simulated machine has {self.settings.gpu_count}"
+        if not problems and self.simulated_gpus(named) > self.settings.gpu_count:
+            why = f"needs {self.simulated_gpus(named)} GPUs, the simulated machine has {self.settings.gpu_count}"
             first = next((n for n in self.parallel if n in named), self.parallel[0])
             remedy = "lower the parallel sizes, or raise engine.gpu_count"
             problems.append(Problem(where=first, value=text_of(named.get(first)), why=why, remedy=remedy))
@@ -169,6 +169,10 @@ class Simulated(Engine):
         ]
 
     def gpus(self, values: Mapping[str, Value]) -> int:
+        """None of the target's, unless the settings ask for as many as are simulated."""
+        return self.simulated_gpus(values) if self.settings.lease_gpus else 0
+
+    def simulated_gpus(self, values: Mapping[str, Value]) -> int:
         """What the parallel sizes multiply to."""
         named, count = self._named(values), 1
         for name in self.parallel:

@@ -128,9 +128,9 @@ def _add(parser: argparse.ArgumentParser, row: FlagRow) -> None:
     elif row.kind == "onoff":
         given["action"] = argparse.BooleanOptionalAction
     else:
-        given["type"] = _TYPES.get(row.kind, str)
+        given["type"] = kind = _TYPES.get(row.kind, str)
         if row.choices:
-            given["choices"] = row.choices
+            given["choices"] = tuple(kind(choice) for choice in row.choices)
         if row.kind in {"list", "optional"}:
             given["nargs"] = "*" if row.kind == "list" else "?"
     parser.add_argument(*row.spellings, **given)
