@@ -17,16 +17,21 @@ EXAMPLE = Path(__file__).parents[2] / "examples/simulated_sglang.yaml"
 
 @pytest.fixture
 def study(name: str) -> dict[str, Any]:
+    """On this GPU the engine's own fraction leaves room for about 17 of 40 requests.
+
+    A busy machine may delay the client: the two configurations differ by more than that.
+    """
     return {
         "name": name,
-        "model": "meta-llama/Llama-3.1-8B-Instruct",
-        "engine": {"kind": "simulated", "speed": 0.5, "args": {"max-running-requests": 2}},
-        "parameters": {"max-running-requests": [2, 32], "mem-fraction-static": [0.15, 0.828]},
+        "model": "Qwen/Qwen3-8B",
+        "engine": {"kind": "simulated", "gpu": "RTX-4090", "speed": 3, "args": {"context-length": 4096}},
+        "parameters": {"mem-fraction-static": [0.5, 0.92, 0.99]},
         "workload": {
-            "scenarios": ["D(64,16)"], "concurrency": [16], "warmup": "200ms", "duration": "700ms",
+            "scenarios": ["D(300,64)"], "concurrency": [40], "warmup": "700ms", "duration": "1s",
         },
+        "benchmark": {"kind": "native", "limits": {"lag_s": 1.0}},
         "objective": "max output_throughput",
-        "search": {"strategy": "grid", "trials": 5, "seed": 1},
+        "search": {"strategy": "grid", "trials": 4, "seed": 1},
         "confirm": {"repeats": 1},
     }  # fmt: skip
 
@@ -34,16 +39,14 @@ def study(name: str) -> dict[str, Any]:
 def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:
     result = api.tune(study)
     assert result.winner is not None
-    assert result.winner.configuration.values["max-running-requests"] == 32
-    assert result.winner.configuration.values["mem-fraction-static"] == 0.828
+    assert result.winner.configuration.values == {"mem-fraction-static": 0.92}
     default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
-    assert default.resolved["max-running-requests"] == 2
+    assert default.resolved["mem-fraction-static"] == 0.699
     done = [t for t in result.trials if t.state is TrialState.DONE]
     assert all(t.simulated and t.gpus == 0 for t in done)
-    failed = [t for t in result.trials if t.state is TrialState.FAILED]
-    assert {t.configuration.values["mem-fraction-static"] for t in failed} == {0.15}
-    causes = {t.failure.cause for t in failed if t.failure}
-    assert causes == {FailureCause.GPU_OUT_OF_MEMORY_LOADING}
+    causes = {t.configuration.values.get("mem-fraction-static"): t.failure.cause for t in result.trials if t.failure}
+    assert causes[0.5] is FailureCause.GPU_OUT_OF_MEMORY_LOADING
+    assert causes[0.99] is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
     assert leftovers() == []
 
 

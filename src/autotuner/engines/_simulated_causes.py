@@ -58,8 +58,7 @@ def explain(exit_code: int | None, log_tail: str, *, ready: bool, fraction: str)
     for pattern, cause, message, remedy in () if ready else _STARTING:
         match = re.search(pattern, log_tail, re.MULTILINE)
         if match:
-            groups = ("", *match.groups())
-            return failure(cause, re.sub(r"\{(\d)\}", lambda m, g=groups: g[int(m[1])].strip(), message), remedy)
+            return failure(cause, message.format("", *map(str.strip, match.groups())), remedy)
     if exit_code is not None and exit_code < 0 and -exit_code in set(Signals):
         cause = FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING
         return failure(cause, f"ended by {Signals(-exit_code).name}", "see the log's last lines")
