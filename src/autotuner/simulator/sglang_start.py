@@ -11,7 +11,14 @@ from typing import Any
 from autotuner.predict.roofline import GIB, Replica
 from autotuner.simulator.config import EngineConfig, EngineExitError, Log, cuda_out_of_memory
 from autotuner.simulator.options import Simulation
-from autotuner.simulator.starting import RefusedError, gpu_of, make_replica, model_shape, without_secrets
+from autotuner.simulator.starting import (
+    SECRETS,
+    RefusedError,
+    gpu_of,
+    make_replica,
+    model_shape,
+    without_secrets,
+)
 
 VERSION = "0.5.23"
 _NAMES = (
@@ -28,6 +35,7 @@ REFUSED = {
     "enable_dp_attention": "data parallel attention",
     "disaggregation_mode": "disaggregated prefill",
 }
+_DEFAULTS = {"tp_size": 1, "pp_size": 1, "dp_size": 1, "schedule_policy": "fcfs", "schedule_conservativeness": 1.0}
 _ATTENTION_GB = 0.5
 """Workspace and metadata of the attention backend (the engine reserves 512 MB for it)."""
 _GRAPH_MB, _PREFILL_GRAPH_MB = 2.0, 8.0
@@ -101,8 +109,7 @@ class SGLangStart:
             f"max_total_num_tokens={tokens}, chunked_prefill_size={chunk}, max_prefill_tokens={max_prefill}, "
             f"max_running_requests={running}, context_len={context}, available_gpu_mem={free / GIB:.2f} GB"
         )
-        resolved = {
-            **given,
+        decided = {
             "mem_fraction_static": fraction,
             "chunked_prefill_size": chunk,
             "max_total_num_tokens": tokens,
@@ -111,15 +118,9 @@ class SGLangStart:
             "context_length": context,
             "page_size": page,
             "cuda_graph_max_bs_decode": decode_graphs,
-            "schedule_policy": given.get("schedule_policy", "fcfs"),
-            "schedule_conservativeness": given.get("schedule_conservativeness", 1.0),
         }
-        resolved.pop("api_key", None)
         return EngineConfig(
-            model_path=given["model_path"],
-            served_name=str(given.get("served_model_name") or given["model_path"]),
-            host=str(given.get("host", "127.0.0.1")),
-            port=int(given.get("port", 30000)),
+            **self._asked(),
             replica=replica,
             replicas=self._dp,
             context=context,
@@ -128,20 +129,30 @@ class SGLangStart:
             max_running=running,
             max_prefill=max(max_prefill, context) if chunk <= 0 else max_prefill,
             chunk=chunk if chunk > 0 else None,
-            prefix_cache=not given.get("disable_radix_cache", False),
             decode_graph_max=decode_graphs,
             prefill_graph_max=prefill_graphs,
-            overlap=not given.get("disable_overlap_schedule", False),
-            policy=self._policy(),
-            mixed=bool(given.get("enable_mixed_chunk", False)),
-            conservativeness=float(given.get("schedule_conservativeness", 1.0)),
-            decode_interval=int(given.get("prefill_decode_interval") or 0),
             room_bytes=free - _ATTENTION_GB * GIB,
-            api_key=given.get("api_key"),
-            metrics=bool(given.get("enable_metrics", False)),
-            decode_log_interval=int(given.get("decode_log_interval", 40)),
-            resolved=resolved,
+            resolved={**_DEFAULTS, **{k: v for k, v in given.items() if k not in SECRETS}, **decided},
         )
+
+    def _asked(self) -> dict[str, Any]:
+        """What is as it was asked for, by name of :class:`EngineConfig`."""
+        given = self._given
+        return {
+            "model_path": given["model_path"],
+            "served_name": str(given.get("served_model_name") or given["model_path"]),
+            "host": str(given.get("host", "127.0.0.1")),
+            "port": int(given.get("port", 30000)),
+            "prefix_cache": not given.get("disable_radix_cache", False),
+            "overlap": not given.get("disable_overlap_schedule", False),
+            "policy": self._policy(),
+            "mixed": bool(given.get("enable_mixed_chunk", False)),
+            "conservativeness": float(given.get("schedule_conservativeness", 1.0)),
+            "decode_interval": int(given.get("prefill_decode_interval") or 0),
+            "api_key": given.get("api_key"),
+            "metrics": bool(given.get("enable_metrics", False)),
+            "decode_log_interval": int(given.get("decode_log_interval", 40)),
+        }
 
     def _log_unmodelled(self) -> None:
         for name in sorted(set(self._given) - MODELLED):
