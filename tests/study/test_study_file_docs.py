@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from autotuner.engines.simulated import SimulatedSettings
 from autotuner.study.document import read_text
 from autotuner.study.loader import parse_study
 from autotuner.study.measurement import GpuUse
@@ -81,7 +82,11 @@ def _object(schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any])
 SETTINGS = {"properties": {"binary": {"$ref": "#/$defs/File"}}, "$defs": {"File": {"type": "string"}}}
 SCHEMA = study_schema(
     {
-        "engines": {"llama_cpp": SETTINGS, "pretend": {"properties": {"start_timeout_s": {"type": "number"}}}},
+        "engines": {
+            "llama_cpp": SETTINGS,
+            "simulated": SimulatedSettings.model_json_schema(),
+            "pretend": {"properties": {"start_timeout_s": {"type": "number"}}},
+        },
         "searches": {"grid": {}, "bayesian": {}},
         "deployers": {"process": {}, "external": {"properties": {"url": {"type": "string"}}}},
     }

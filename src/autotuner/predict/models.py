@@ -1,0 +1,221 @@
+"""Shapes of language models: enough to count parameters, bytes and operations. Shapes are those of the published
+``config.json`` files; counts that follow from them are checked against the published ones by the tests."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from autotuner.study.errors import Problem, UsageError, did_you_mean
+from autotuner.study.noun import Noun
+
+
+class ModelShape(Noun):
+    """A decoder-only transformer."""
+
+    name: str
+    architecture: str
+    """Class name in ``config.json``."""
+    layers: int = Field(ge=1)
+    hidden: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    head_dim: int = Field(ge=1)
+    ffn: int = Field(ge=0)
+    """Width of a dense feed-forward layer."""
+    vocab: int = Field(ge=1)
+    tied: bool = False
+    """One matrix for embedding and output."""
+    context: int = Field(ge=1)
+    experts: int = 0
+    """Of a mixture-of-experts layer; 0: dense model."""
+    experts_per_token: int = 0
+    shared_experts: int = 0
+    expert_ffn: int = 0
+    dense_layers: int = 0
+    """Leading layers of a mixture that are dense."""
+    q_rank: int = 0
+    kv_rank: int = 0
+    """Latent attention (MLA): width of the compressed KV; 0: ordinary attention."""
+    rope_dim: int = 0
+    value_dim: int = 0
+    native_bytes: float = 2.0
+    """Bytes of a weight as published: 1 for a checkpoint in fp8."""
+
+    @property
+    def moe_layers(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers if self.experts else 0
+
+    @property
+    def attention_parameters(self) -> int:
+        """Of one layer."""
+        if self.kv_rank:
+            queries = self.q_rank * (self.hidden + self.heads * (self.head_dim + self.rope_dim))
+            if not self.q_rank:
+                queries = self.hidden * self.heads * (self.head_dim + self.rope_dim)
+            latent = self.hidden * (self.kv_rank + self.rope_dim)
+            values = self.kv_rank * self.heads * (self.head_dim + self.value_dim)
+            return queries + latent + values + self.heads * self.value_dim * self.hidden
+        return self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+
+    @property
+    def expert_parameters(self) -> int:
+        """Of one expert."""
+        return 3 * self.hidden * self.expert_ffn
+
+    @property
+    def always_read(self) -> int:
+        """Parameters of the layers that every token uses: attention, dense layers, shared experts, routers."""
+        dense = (self.layers - self.moe_layers) * 3 * self.hidden * self.ffn
+        shared = self.moe_layers * (self.shared_experts * self.expert_parameters + self.experts * self.hidden)
+        return self.layers * (self.attention_parameters + 2 * self.hidden) + dense + shared
+
+    @property
+    def routed(self) -> int:
+        """Parameters of all routed experts."""
+        return self.moe_layers * self.experts * self.expert_parameters
+
+    @property
+    def vocabulary(self) -> int:
+        """Parameters of the output matrix, or of the embedding."""
+        return self.vocab * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        return self.always_read + self.routed + self.vocabulary * (1 if self.tied else 2)
+
+    @property
+    def active_parameters(self) -> int:
+        """Used for one token, embedding and output included."""
+        chosen = self.moe_layers * self.experts_per_token * self.expert_parameters
+        return self.always_read + chosen + self.vocabulary * (1 if self.tied else 2)
+
+    def touched(self, tokens: float) -> float:
+        """Expected parameters of routed experts that a batch of tokens reads, with even routing."""
+        if not self.routed:
+            return 0.0
+        missed = math.pow(1 - self.experts_per_token / self.experts, tokens)
+        return self.routed * (1 - missed)
+
+    def kv_width(self, tp: int = 1) -> int:
+        """Elements of KV cache by token and layer on each of ``tp`` GPUs."""
+        if self.kv_rank:
+            return self.kv_rank + self.rope_dim
+        return 2 * max(1, self.kv_heads // tp) * self.head_dim
+
+
+def _dense(
+    name: str, family: str, layers: int, hidden: int, heads: int, kv: int, dim: int, ffn: int, vocab: int,
+    context: int, *, tied: bool = False,
+) -> ModelShape:  # fmt: skip
+    return ModelShape(
+        name=name,
+        architecture=f"{family}ForCausalLM",
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv,
+        head_dim=dim,
+        ffn=ffn,
+        vocab=vocab,
+        context=context,
+        tied=tied,
+    )
+
+
+_QWEN_MOE = {"experts": 128, "experts_per_token": 8, "architecture": "Qwen3MoeForCausalLM"}
+_DEEPSEEK = {
+    "experts": 256, "experts_per_token": 8, "shared_experts": 1, "expert_ffn": 2048, "dense_layers": 3,
+    "q_rank": 1536, "kv_rank": 512, "rope_dim": 64, "value_dim": 128, "native_bytes": 1.0,
+}  # fmt: skip
+
+MODELS: Mapping[str, ModelShape] = {
+    m.name: m
+    for m in (
+        _dense("Llama-3.2-1B", "Llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, tied=True),
+        _dense("Llama-3.2-3B", "Llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, tied=True),
+        _dense("Llama-3.1-8B", "Llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072),
+        _dense("Llama-3.1-70B", "Llama", 80, 8192, 64, 8, 128, 28672, 128256, 131072),
+        _dense("Llama-3.3-70B", "Llama", 80, 8192, 64, 8, 128, 28672, 128256, 131072),
+        _dense("Llama-3.1-405B", "Llama", 126, 16384, 128, 8, 128, 53248, 128256, 131072),
+        _dense("Mistral-7B", "Mistral", 32, 4096, 32, 8, 128, 14336, 32768, 32768),
+        _dense("Qwen3-0.6B", "Qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960, tied=True),
+        _dense("Qwen3-8B", "Qwen3", 36, 4096, 32, 8, 128, 12288, 151936, 40960),
+        _dense("Qwen3-32B", "Qwen3", 64, 5120, 64, 8, 128, 25600, 151936, 40960),
+        _dense("Qwen3-30B-A3B", "Qwen3Moe", 48, 2048, 32, 4, 128, 6144, 151936, 40960).model_copy(
+            update={**_QWEN_MOE, "expert_ffn": 768}
+        ),
+        _dense("Qwen3-235B-A22B", "Qwen3Moe", 94, 4096, 64, 4, 128, 12288, 151936, 40960).model_copy(
+            update={**_QWEN_MOE, "expert_ffn": 1536}
+        ),
+        _dense("Mixtral-8x7B", "Mixtral", 32, 4096, 32, 8, 128, 14336, 32000, 32768).model_copy(
+            update={"experts": 8, "experts_per_token": 2, "expert_ffn": 14336}
+        ),
+        _dense("DeepSeek-V3", "DeepseekV3", 61, 7168, 128, 128, 128, 18432, 129280, 163840).model_copy(
+            update=_DEEPSEEK
+        ),
+        _dense("DeepSeek-R1", "DeepseekV3", 61, 7168, 128, 128, 128, 18432, 129280, 163840).model_copy(
+            update=_DEEPSEEK
+        ),
+    )
+}
+
+
+def shape_named(name: str) -> ModelShape:
+    """The shape of a model name or hub id (``meta-llama/Llama-3.1-8B-Instruct``). Raises ``UsageError``."""
+    bare = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    for known in sorted(MODELS, key=len, reverse=True):
+        if known.lower() in bare.replace("meta-", ""):
+            return MODELS[known]
+    raise UsageError(
+        Problem(where="model", value=name, why="is no known model shape", remedy=did_you_mean(name, list(MODELS)))
+    )
+
+
+def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:
+    """The shape that a ``config.json`` of the ``transformers`` library describes. Raises ``UsageError``."""
+    config = config.get("text_config") or config
+    try:
+        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        latent = int(config.get("kv_lora_rank") or 0)
+        experts = int(
+            config.get("n_routed_experts") or config.get("num_experts") or config.get("num_local_experts") or 0
+        )
+        return ModelShape(
+            name=name,
+            architecture=(config.get("architectures") or ["unknown"])[0],
+            layers=int(config["num_hidden_layers"]),
+            hidden=hidden,
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int((config.get("qk_nope_head_dim") if latent else config.get("head_dim")) or hidden // heads),
+            ffn=int(config.get("intermediate_size") or 0),
+            vocab=int(config["vocab_size"]),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            context=int(config.get("max_position_embeddings") or 2048),
+            experts=experts,
+            experts_per_token=int(config.get("num_experts_per_tok") or 0) if experts else 0,
+            shared_experts=int(config.get("n_shared_experts") or 0),
+            expert_ffn=int(config.get("moe_intermediate_size") or config.get("intermediate_size") or 0)
+            if experts
+            else 0,
+            dense_layers=int(config.get("first_k_dense_replace") or 0) if experts else 0,
+            q_rank=int(config.get("q_lora_rank") or 0),
+            kv_rank=latent,
+            rope_dim=int(config.get("qk_rope_head_dim") or 0),
+            value_dim=int(config.get("v_head_dim") or 0),
+            native_bytes=_native_bytes(config),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"config.json does not describe a decoder-only transformer ({error})"
+        raise UsageError(Problem(where="model", value=name, why=why, remedy="name a known shape instead")) from None
+
+
+def _native_bytes(config: Mapping[str, Any]) -> float:
+    method = str((config.get("quantization_config") or {}).get("quant_method", ""))
+    if method == "fp8":
+        return 1.0
+    return 4.0 if str(config.get("torch_dtype") or config.get("dtype")) == "float32" else 2.0

@@ -1,0 +1,92 @@
+"""The KV cache's tokens: who holds how many, in whole pages, together with the prefixes that are kept for reuse."""
+
+from autotuner.simulator.prefix_cache import Node, PrefixCache
+from autotuner.simulator.request import Request
+
+
+class KvPool:
+    """``total`` tokens, shared by running requests and cached prefixes."""
+
+    def __init__(self, total: int, page: int, *, reuse: bool) -> None:
+        self.page = page
+        self.total = total - total % page
+        self.free = self.total
+        self.tree = PrefixCache(page) if reuse else None
+
+    @property
+    def available(self) -> int:
+        """Free now, or by forgetting prefixes that nobody uses."""
+        return self.free + (self.tree.evictable if self.tree else 0)
+
+    @property
+    def used(self) -> int:
+        """Held by running requests."""
+        return self.total - self.available
+
+    def paged(self, tokens: int) -> int:
+        """Tokens rounded up to whole pages."""
+        return -(-tokens // self.page) * self.page
+
+    def missing(self, request: Request, length: int) -> int:
+        """Tokens to take before the request can hold ``length``."""
+        return max(0, self.paged(length) - request.shared - request.private)
+
+    def begin(self, request: Request) -> int:
+        """Gives the request the cached beginning of its text, but never all of it; returns that beginning's tokens."""
+        request.shared = request.private = 0
+        if self.tree is None:
+            request.node, request.kv = None, 0
+            return 0
+        node, matched = self.tree.match(request.reusable())
+        self.tree.lock(node)
+        request.node, request.shared, request.kv = node, matched, matched
+        return matched
+
+    def matched(self, request: Request) -> int:
+        """How many leading tokens are cached; nothing is held."""
+        return 0 if self.tree is None else self.tree.match(request.reusable())[1]
+
+    def grow(self, request: Request, length: int) -> bool:
+        """Room for ``length`` tokens of this request, evicting prefixes as needed; False: there is none."""
+        need = self.missing(request, length)
+        if need > self.available:
+            return False
+        if need > self.free and self.tree is not None:
+            self.free += self.tree.evict(need - self.free)
+        self.free -= need
+        request.private += need
+        return True
+
+    def share(self, request: Request) -> None:
+        """Makes what the request has computed reusable by others."""
+        if self.tree is None:
+            return
+        node, count, new = self.tree.insert(request.computed())
+        moved = count - request.shared
+        if moved <= 0:
+            return
+        self._relock(request, node)
+        request.private -= moved
+        request.shared = count
+        self.free += moved - new
+
+    def end(self, request: Request, *, keep: bool) -> None:
+        """Takes everything back; ``keep``: what was computed stays as a prefix while there is room."""
+        if keep:
+            self.share(request)
+        if self.tree is not None and request.node is not None:
+            self.tree.unlock(request.node)
+        self.free += request.private
+        request.node, request.shared, request.private, request.kv = None, 0, 0, 0
+
+    def flush(self) -> None:
+        """Forgets all prefixes that nobody uses."""
+        if self.tree is not None:
+            self.free += self.tree.clear()
+
+    def _relock(self, request: Request, node: Node) -> None:
+        assert self.tree is not None  # noqa: S101 - only called with a tree
+        self.tree.lock(node)
+        if request.node is not None:
+            self.tree.unlock(request.node)
+        request.node = node

@@ -1,0 +1,121 @@
+"""Continuous batching without a clock: which requests compute what in the next step, and how long that takes.
+
+``next_step`` decides and ``finish_step`` books it; whoever holds the clock waits in between. Same arrivals, same steps.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field
+
+from autotuner.predict.roofline import Work, prefill
+from autotuner.simulator.config import EngineConfig, EngineExitError, Log
+from autotuner.simulator.pool import KvPool
+from autotuner.simulator.request import Request
+
+HOST_STEP_S = 300e-6
+HOST_REQUEST_S = 6e-6
+"""Python's work for one step and for each of its requests; hidden where the schedule overlaps. Assumed."""
+
+
+@dataclass
+class Step:
+    """One forward pass."""
+
+    prefill: list[tuple[Request, int]] = field(default_factory=list)
+    """(request, prompt tokens computed now)."""
+    decode: list[Request] = field(default_factory=list)
+    seconds: float = 0.0
+    graph: bool = False
+    cached: int = 0
+    """Prompt tokens that the cache saved, of requests that begin in this step."""
+    running: int = 0
+    """Requests that were decoding when the step was decided."""
+
+    @property
+    def new_tokens(self) -> int:
+        """Prompt tokens computed."""
+        return sum(n for _, n in self.prefill)
+
+
+@dataclass
+class Counters:
+    """Totals since the start."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    requests: int = 0
+    retractions: int = 0
+    steps: int = 0
+    decode_steps: int = 0
+
+
+class Scheduler(ABC):
+    """The queue, the running batch and the KV cache of one replica."""
+
+    def __init__(self, config: EngineConfig, log: Log = lambda _: None) -> None:
+        self.config, self.log = config, log
+        self.pool = KvPool(config.kv_tokens, config.page, reuse=config.prefix_cache)
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        self.counters = Counters()
+
+    def add(self, request: Request) -> None:
+        """Queues a request."""
+        self.counters.requests += 1
+        self.waiting.append(request)
+
+    def abort(self, request: Request) -> None:
+        """Forgets a request, wherever it is: waiting, running, or in the step that is being computed."""
+        if request in self.waiting:
+            self.waiting.remove(request)
+        elif request in self.running:
+            self.running.remove(request)
+        if request.holds:
+            self.pool.end(request, keep=False)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to do."""
+        return not self.waiting and not self.running
+
+    @abstractmethod
+    def next_step(self) -> Step | None:
+        """What is computed next; None: nothing. Raises :class:`EngineExitError` where the engine would die."""
+
+    @abstractmethod
+    def finish_step(self, step: Step) -> list[Request]:
+        """Books a step; returns the requests that got a token, the finished ones included."""
+
+    def timed(self, step: Step) -> Step:
+        """Fills in a step's seconds."""
+        config, replica = self.config, self.config.replica
+        work = Work(0, 0)
+        for request, new in step.prefill:
+            work += prefill(new, request.kv)
+        kv = sum(r.kv for r in step.decode) + len(step.decode)
+        work += Work(len(step.decode), len(step.decode), kv, kv)
+        limit = config.prefill_graph_max if step.prefill else config.decode_graph_max
+        step.graph, step.running = work.tokens <= limit, len(self.running)
+        step.seconds = replica.step_s(work, graph=step.graph)
+        if not config.overlap:
+            step.seconds += HOST_STEP_S + HOST_REQUEST_S * work.sequences
+        self._fits(work)
+        return step
+
+    def _fits(self, work: Work) -> None:
+        room = self.config.room_bytes
+        if room is None:
+            return
+        need = self.config.replica.activation_bytes(work.tokens, work.sequences)
+        if need > room:
+            raise EngineExitError(self.out_of_memory(need, room), -9)
+
+    def out_of_memory(self, need_bytes: float, room_bytes: float) -> str:
+        """What the log says when temporary memory runs out."""
+        raise NotImplementedError
+
+    def emitted(self, request: Request) -> None:
+        """Books one generated token."""
+        request.generated += 1
+        self.counters.generated_tokens += 1

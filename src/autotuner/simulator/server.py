@@ -1,0 +1,164 @@
+"""The server: starts the simulated engine, answers HTTP, and ends as the engine would."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from autotuner.simulator.config import EngineConfig, EngineExitError
+from autotuner.simulator.engine_loop import EngineLoop
+from autotuner.simulator.flavour import Flavour
+from autotuner.simulator.http_server import Answer, HttpRequest, HttpServer
+from autotuner.simulator.openai_api import BadRequestError, Reply, parse
+from autotuner.simulator.options import Simulation
+from autotuner.simulator.request import Request
+from autotuner.simulator.sglang_flavour import SGLangFlavour
+from autotuner.simulator.vllm_flavour import VllmFlavour
+
+_GENERATING = {"/v1/chat/completions", "/v1/completions"}
+
+
+class Logger:
+    """Writes lines to stderr, each with the engine's prefix."""
+
+    def __init__(self, flavour: str) -> None:
+        self._sglang = flavour == "sglang"
+
+    def __call__(self, text: str) -> None:
+        if self._sglang:
+            prefix = time.strftime("[%Y-%m-%d %H:%M:%S] ")
+        else:
+            prefix = f"(APIServer pid={os.getpid()}) INFO {time.strftime('%m-%d %H:%M:%S')} [simulator] "
+        lines = text.rstrip("\n").split("\n") if not self._sglang else [text.rstrip("\n")]
+        sys.stderr.write("".join(f"{prefix}{line}\n" for line in lines))
+
+
+class SimulatedServer:
+    """One server process."""
+
+    def __init__(self, simulation: Simulation, given: Mapping[str, Any]) -> None:
+        self._simulation, self._given = simulation, given
+        self._log = Logger(simulation.flavour)
+        made = SGLangFlavour if simulation.flavour == "sglang" else VllmFlavour
+        self._flavour: Flavour = made(simulation, self._log)
+        self._config: EngineConfig | None = None
+        self._loops: list[EngineLoop] = []
+        self._next = 0
+        self._healthy = False
+
+    async def run(self) -> int:
+        """Serves until SIGTERM or SIGINT (0), or until the engine dies (raises :class:`EngineExitError`)."""
+        flavour, simulation = self._flavour, self._simulation
+        self._log(
+            f"SIMULATED {flavour.name} {flavour.version}: no GPU and no model is used; times are predicted for "
+            f"{simulation.gpu_count} x {simulation.gpu} at speed {simulation.speed:g}"
+        )
+        config = self._config = flavour.start(self._given)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        self._loops = [
+            EngineLoop(
+                flavour.scheduler(config),
+                speed=simulation.speed,
+                noise=simulation.noise,
+                on_step=flavour.on_step,
+                log=self._log,
+                seed=index,
+            )
+            for index in range(config.replicas)
+        ]
+        http = HttpServer(self._handle)
+        try:
+            await http.start(config.host, config.port)
+        except OSError as error:
+            text = f"[Errno {error.errno}] error while attempting to bind on address ('{config.host}', {config.port})"
+            raise EngineExitError(f"ERROR:    {text}: address already in use", 1) from None
+        try:
+            await self._serve(stop)
+        finally:
+            await http.close()
+        return 0
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        assert self._config is not None  # noqa: S101 - set before serving
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._simulation.start_s)
+        if stop.is_set():
+            return
+        self._healthy = True
+        self._flavour.ready(self._config)
+        running = [asyncio.create_task(loop.run()) for loop in self._loops]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in running:
+                if task.done():
+                    task.result()
+        finally:
+            stopping.cancel()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, stopping, return_exceptions=True)
+
+    def _handle(self, request: HttpRequest, answer: Answer) -> None:
+        try:
+            self._route(request, answer)
+        except BadRequestError as error:
+            answer.send_json(self._flavour.error(error), error.status)
+
+    def _route(self, request: HttpRequest, answer: Answer) -> None:
+        config, flavour, path = self._config, self._flavour, request.path
+        assert config is not None  # noqa: S101 - nothing listens before
+        sglang = flavour.name == "sglang"
+        if path == "/health" or (path == "/health_generate" and sglang):
+            answer.send(200 if self._healthy else 503, b"", "text/plain")
+            return
+        if config.api_key and request.headers.get("authorization") != f"Bearer {config.api_key}":
+            raise BadRequestError("Unauthorized", status=401)
+        if path in _GENERATING or (path == "/generate" and sglang):
+            self._generate(request, answer)
+        elif path == "/v1/models":
+            answer.send_json(flavour.models(config))
+        elif path == "/metrics" and (text := flavour.metrics(config, self._loops)) is not None:
+            answer.send(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        elif path == "/flush_cache" and sglang:
+            self._flush(answer)
+        elif (info := flavour.info(path, config, self._loops)) is not None:
+            answer.send_json(info)
+        else:
+            answer.send_json({"detail": "Not Found"}, 404)
+
+    def _flush(self, answer: Answer) -> None:
+        busy = [loop for loop in self._loops if not loop.scheduler.idle]
+        for loop in self._loops if not busy else ():
+            loop.scheduler.pool.flush()
+        said = b"Cache flushed.\n" if not busy else b"Flush cache failed.\n"
+        answer.send(400 if busy else 200, said, "text/plain")
+
+    def _generate(self, request: HttpRequest, answer: Answer) -> None:
+        config = self._config
+        assert config is not None  # noqa: S101 - nothing listens before
+        if request.method != "POST":
+            answer.send_json({"detail": "Method Not Allowed"}, 405)
+            return
+        if not self._healthy:
+            raise BadRequestError("the server is starting", status=503)
+        asked = parse(request.path, request.body)
+        allowed = self._flavour.limited(asked, config)
+        began = time.monotonic()
+
+        def done(made: Request) -> None:
+            now = time.monotonic()
+            self._flavour.latencies.observe((made.first_s or now) - began, now - began)
+
+        reply = Reply(asked, answer, config.served_name, done)
+        made = Request(asked.prompt, allowed, ignore_eos=asked.ignore_eos, on_token=reply.on_token, arrived_s=began)
+        engine = self._loops[self._next % len(self._loops)]
+        self._next += 1
+        answer.on_closed = lambda: engine.scheduler.abort(made)
+        engine.add(made)

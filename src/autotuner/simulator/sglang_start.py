@@ -1,0 +1,290 @@
+"""How SGLang starts: flags to decisions, with its log lines and its ways to fail.
+
+Defaults and formulas follow ``srt/arg_groups/memory_hook.py``, ``srt/mem_cache/kv_cache_configurator.py`` and the
+graph runners of SGLang 0.5.23.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from autotuner.predict.roofline import GIB, Replica
+from autotuner.simulator.config import EngineConfig, EngineExitError, Log, cuda_out_of_memory
+from autotuner.simulator.options import Simulation
+from autotuner.simulator.starting import (
+    SECRETS,
+    RefusedError,
+    gpu_of,
+    make_replica,
+    model_shape,
+    without_secrets,
+)
+
+VERSION = "0.5.23"
+_NAMES = (
+    "model_path served_model_name host port tp_size pp_size dp_size mem_fraction_static max_running_requests "
+    "max_total_tokens chunked_prefill_size max_prefill_tokens schedule_policy schedule_conservativeness page_size "
+    "context_length quantization kv_cache_dtype dtype disable_radix_cache disable_cuda_graph disable_decode_cuda_graph "
+    "disable_prefill_cuda_graph cuda_graph_max_bs_decode cuda_graph_max_bs_prefill cuda_graph_bs_decode "
+    "cuda_graph_backend_decode cuda_graph_backend_prefill enable_mixed_chunk disable_overlap_schedule "
+    "prefill_decode_interval enable_metrics api_key decode_log_interval log_level"
+)
+MODELLED = frozenset(_NAMES.split())
+REFUSED = {
+    "speculative_algorithm": "speculative decoding",
+    "enable_dp_attention": "data parallel attention",
+    "disaggregation_mode": "disaggregated prefill",
+}
+_DEFAULTS = {"tp_size": 1, "pp_size": 1, "dp_size": 1, "schedule_policy": "fcfs", "schedule_conservativeness": 1.0}
+_ATTENTION_GB = 0.5
+"""Workspace and metadata of the attention backend (the engine reserves 512 MB for it)."""
+_GRAPH_MB, _PREFILL_GRAPH_MB = 2.0, 8.0
+"""Of one captured batch size step and of one captured prompt length, as the engine reserves."""
+_CAPTURE_HELP = (
+    "Possible solutions:\n"
+    "1. set --mem-fraction-static to a smaller value (e.g., 0.8 or 0.7)\n"
+    "2. set --cuda-graph-max-bs-decode to a smaller value (e.g., 16)\n"
+    "3. disable decode CUDA graph by --cuda-graph-backend-decode=disabled. (Not recommended. Huge performance loss)\n"
+    "Open an issue on GitHub https://github.com/sgl-project/sglang/issues/new/choose \n"
+)
+
+
+def _died(error: str) -> EngineExitError:
+    """A scheduler process that fails takes the server with it, by SIGKILL."""
+    return EngineExitError(
+        "Scheduler hit an exception: Traceback (most recent call last):\n"
+        '  File "/sgl-workspace/sglang/python/sglang/srt/managers/scheduler.py", line 6290, in run_scheduler_process\n'
+        f"    scheduler = Scheduler(\n{error}\n\n"
+        "Received sigquit from a child process. It usually means the child failed.",
+        -9,
+    )
+
+
+class SGLangStart:
+    """One start. ``run`` writes the log and returns what was decided."""
+
+    def __init__(self, given: Mapping[str, Any], simulation: Simulation, log: Log) -> None:
+        self._given, self._simulation, self._log = given, simulation, log
+        self._tp, self._pp = int(given.get("tp_size", 1)), int(given.get("pp_size", 1))
+        self._dp = int(given.get("dp_size", 1))
+
+    def run(self) -> EngineConfig:
+        """Raises :class:`EngineExitError` as the engine would end."""
+        given = self._given
+        for name, what in REFUSED.items():
+            if given.get(name) not in (None, False, "null", "NONE"):
+                raise EngineExitError(f"simulated: {what} (--{name.replace('_', '-')}) is not simulated", 1)
+        try:
+            return self._decided()
+        except RefusedError as error:
+            raise _died(str(error)) from None
+
+    def _decided(self) -> EngineConfig:
+        given, gpu = self._given, gpu_of(self._simulation)
+        shape = model_shape(given["model_path"], self._simulation)
+        context = self._context(shape.context)
+        chunk = given.get("chunked_prefill_size") or self._chunk_default(gpu.memory_gb)
+        page = int(given.get("page_size") or 1)
+        if chunk > 0 and chunk % page:
+            raise RefusedError("AssertionError: chunked_prefill_size must be divisible by page_size")
+        decode_graphs, prefill_graphs = self._graphs(gpu.memory_gb, chunk)
+        fraction = given.get("mem_fraction_static")
+        if fraction is None:
+            fraction = self._fraction(gpu.memory_gb, chunk, decode_graphs, prefill_graphs, latent=bool(shape.kv_rank))
+        shown = without_secrets({**given, "mem_fraction_static": fraction})
+        self._log(f"server_args=ServerArgs({', '.join(f'{k}={v!r}' for k, v in shown.items())})")
+        self._log_unmodelled()
+        if self._tp * self._pp * self._dp > self._simulation.gpu_count:
+            raise RefusedError("torch.AcceleratorError: CUDA error: invalid device ordinal")
+        if shape.heads % self._tp:
+            raise RefusedError("AssertionError: assert self.total_num_heads % tp_size == 0")
+        kv_dtype, quantization = str(given.get("kv_cache_dtype", "auto")), given.get("quantization")
+        replica = make_replica(shape, gpu, self._tp, self._pp, quantization, kv_dtype)
+        free = self._load(replica)
+        tokens, free = self._cache(replica, float(fraction), free, page, kv_dtype)
+        free = self._capture(replica, free, decode_graphs, prefill_graphs)
+        running = self._running(tokens, context)
+        max_prefill = int(given.get("max_prefill_tokens", 16384))
+        self._log(
+            f"max_total_num_tokens={tokens}, chunked_prefill_size={chunk}, max_prefill_tokens={max_prefill}, "
+            f"max_running_requests={running}, context_len={context}, available_gpu_mem={free / GIB:.2f} GB"
+        )
+        decided = {
+            "mem_fraction_static": fraction,
+            "chunked_prefill_size": chunk,
+            "max_total_num_tokens": tokens,
+            "max_running_requests": running,
+            "max_prefill_tokens": max_prefill,
+            "context_length": context,
+            "page_size": page,
+            "cuda_graph_max_bs_decode": decode_graphs,
+        }
+        return EngineConfig(
+            **self._asked(),
+            replica=replica,
+            replicas=self._dp,
+            context=context,
+            kv_tokens=tokens,
+            page=page,
+            max_running=running,
+            max_prefill=max(max_prefill, context) if chunk <= 0 else max_prefill,
+            chunk=chunk if chunk > 0 else None,
+            decode_graph_max=decode_graphs,
+            prefill_graph_max=prefill_graphs,
+            room_bytes=free - _ATTENTION_GB * GIB,
+            resolved={**_DEFAULTS, **{k: v for k, v in given.items() if k not in SECRETS}, **decided},
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        """What is as it was asked for, by name of :class:`EngineConfig`."""
+        given = self._given
+        return {
+            "model_path": given["model_path"],
+            "served_name": str(given.get("served_model_name") or given["model_path"]),
+            "host": str(given.get("host", "127.0.0.1")),
+            "port": int(given.get("port", 30000)),
+            "prefix_cache": not given.get("disable_radix_cache", False),
+            "overlap": not given.get("disable_overlap_schedule", False),
+            "policy": self._policy(),
+            "mixed": bool(given.get("enable_mixed_chunk", False)),
+            "conservativeness": float(given.get("schedule_conservativeness", 1.0)),
+            "decode_interval": int(given.get("prefill_decode_interval") or 0),
+            "api_key": given.get("api_key"),
+            "metrics": bool(given.get("enable_metrics", False)),
+            "decode_log_interval": int(given.get("decode_log_interval", 40)),
+        }
+
+    def _log_unmodelled(self) -> None:
+        for name in sorted(set(self._given) - MODELLED):
+            self._log(f"simulated: --{name.replace('_', '-')} is accepted and has no effect")
+
+    def _policy(self) -> str:
+        policy = str(self._given.get("schedule_policy", "fcfs"))
+        return "fcfs" if self._given.get("disable_radix_cache") and policy == "lpm" else policy
+
+    def _context(self, derived: int) -> int:
+        asked = self._given.get("context_length")
+        if asked is not None and asked > derived:
+            raise RefusedError(
+                f"ValueError: Warning: User-specified context_length ({asked}) is greater than the derived "
+                f"context_length ({derived}). This may lead to incorrect model outputs or CUDA errors."
+            )
+        return int(asked or derived)
+
+    def _chunk_default(self, memory_gb: float) -> int:
+        return 2048 if memory_gb < 20 else 4096 if memory_gb < 60 else 8192 if memory_gb < 160 else 16384
+
+    def _graphs(self, memory_gb: float, chunk: int) -> tuple[int, int]:
+        """Largest captured batch of decoding requests, most captured prompt tokens; 0: none."""
+        given = self._given
+        few = self._tp < 4
+        steps = ((20, 8), (35, 48 if few else 160), (60, 32 if few else 160), (160, 256 if few else 512))
+        decode = next((size for below, size in steps if memory_gb < below), 512)
+        if given.get("max_running_requests"):
+            decode = min(decode, given["max_running_requests"])
+        sizes = [int(size) for size in given.get("cuda_graph_bs_decode") or ()]
+        decode = max(sizes) if sizes else given.get("cuda_graph_max_bs_decode") or decode
+        prefill = given.get("cuda_graph_max_bs_prefill") or (chunk if chunk > 0 else 8192)
+        off = given.get("disable_cuda_graph", False)
+        if off or given.get("disable_decode_cuda_graph") or given.get("cuda_graph_backend_decode") == "disabled":
+            decode = 0
+        if off or given.get("disable_prefill_cuda_graph") or given.get("cuda_graph_backend_prefill") == "disabled":
+            prefill = 0
+        return decode, prefill
+
+    def _fraction(self, memory_gb: float, chunk: int, decode: int, prefill: int, *, latent: bool) -> float:
+        total = memory_gb * 1024
+        tokens = max(chunk if chunk > 0 else int(self._given.get("max_prefill_tokens", 16384)), 2048)
+        reserve = 512 + tokens * 1.5 + self._tp * self._pp / 8 * 1024 + decode * _GRAPH_MB
+        if prefill:
+            reserve += 1536 if latent else _prefill_sizes(prefill) * _PREFILL_GRAPH_MB
+        if memory_gb > 60:
+            reserve = max(reserve, 10 * 1024)
+        return round((total - reserve) / total, 3)
+
+    def _load(self, replica: Replica) -> float:
+        """Loads the weights; free bytes after."""
+        before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
+        self._log(f"Load weight begin. avail mem={before / GIB:.2f} GB")
+        need = replica.weight_bytes
+        if need > before:
+            asked = replica.linear_bytes(replica.model.hidden * max(replica.model.ffn, 1) * 2) / self._tp
+            raise RefusedError(cuda_out_of_memory(asked, replica.gpu.memory_gb, 0.3 * asked))
+        free = before - need
+        kind = replica.model.architecture
+        self._log(
+            f"Load weight end. elapsed={self._simulation.start_s:.2f} s, type={kind}, avail mem={free / GIB:.2f} GB, "
+            f"mem usage={need / GIB:.2f} GB."
+        )
+        return free
+
+    def _cache(self, replica: Replica, fraction: float, free: float, page: int, dtype: str) -> tuple[int, float]:
+        """Allocates the KV cache: its tokens, and the free bytes after."""
+        before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
+        rest = free - before * (1 - fraction)
+        if rest <= 0:
+            least = 1 - free / before
+            raise RefusedError(
+                "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static="
+                f"{fraction}. Raise --mem-fraction-static above {ceil(least * 1000) / 1000:.3f} (minimum viable = 1 - "
+                f"available/pre = {least:.4f}). If using speculative decoding, draft weights are now counted."
+            )
+        tokens = int(rest // replica.kv_bytes_per_token)
+        limit = self._given.get("max_total_tokens")
+        if limit is not None and limit > tokens:
+            self._log(
+                f"max_total_tokens={limit} is larger than the profiled value {tokens}. Use the profiled value instead."
+            )
+        tokens = min(tokens, limit or tokens) // page * page
+        if tokens <= 0:
+            raise RefusedError(
+                "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. "
+                f"Current value: mem_fraction_static={fraction}"
+            )
+        size = tokens * replica.kv_bytes_per_token
+        free -= size
+        kind = {"auto": "torch.bfloat16", "bf16": "torch.bfloat16", "fp8_e5m2": "torch.float8_e5m2"}
+        both = f"K size: {size / 2 / GIB:.2f} GB, V size: {size / 2 / GIB:.2f} GB"
+        self._log(
+            f"KV Cache is allocated. dtype: {kind.get(dtype, 'torch.float8_e4m3fn')}, #tokens: {tokens}, "
+            + (f"KV size: {size / GIB:.2f} GB" if replica.model.kv_rank else both)
+        )
+        self._log(f"Memory pool end. avail mem={free / GIB:.2f} GB")
+        return tokens, free
+
+    def _capture(self, replica: Replica, free: float, decode: int, prefill: int) -> float:
+        """Captures CUDA graphs; free bytes after."""
+        for name, size, need in (
+            ("prefill", prefill, _prefill_sizes(prefill) * _PREFILL_GRAPH_MB * (1 << 20)),
+            ("decode", decode, decode * _GRAPH_MB * (1 << 20)),
+        ):
+            if not size:
+                continue
+            self._log(f"Capture {name} CUDA graph begin. backend=full, avail mem={free / GIB:.2f} GB")
+            if need + _ATTENTION_GB * GIB > free:
+                said = cuda_out_of_memory(need, replica.gpu.memory_gb, free)
+                raise RefusedError(f"Exception: Capture cuda graph failed: {said}\n{_CAPTURE_HELP}")
+            free -= need
+            self._log(
+                f"Capture {name} CUDA graph end. elapsed=0.00 s, mem usage={need / GIB:.2f} GB, "
+                f"avail mem={free / GIB:.2f} GB."
+            )
+        return free
+
+    def _running(self, tokens: int, context: int) -> int:
+        asked = self._given.get("max_running_requests")
+        if asked is None:
+            return min(max(min(int(tokens / context * 512), 4096), 2048), max(1, tokens // 2))
+        got = min(max(1, int(asked)), max(1, tokens // 2))
+        if got < asked:
+            self._log(
+                f"max_running_requests was reduced from the requested {asked} to {got} (per dp worker) due to the "
+                "available KV cache capacity."
+            )
+        return got
+
+
+def _prefill_sizes(limit: int) -> int:
+    """How many prompt lengths are captured up to a limit."""
+    ranges = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256), (4608, limit + 1, 512))
+    return sum(1 for r in ranges for size in range(*r) if size <= limit)

@@ -1,0 +1,104 @@
+"""What both engines decide in the same way at start: the model's shape, how weights and KV cache are stored, what a GPU
+refuses. The words of each refusal are the engine's own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autotuner.predict.gpus import GpuModel, gpu_named
+from autotuner.predict.models import ModelShape, shape_from_config, shape_named
+from autotuner.predict.roofline import BF16, FP4, FP8, INT4, INT8, Replica, WeightFormat
+from autotuner.simulator.options import Simulation
+from autotuner.study.errors import UsageError
+
+QUANTIZATIONS: Mapping[str, tuple[WeightFormat, int]] = {
+    "fp8": (FP8, 75),
+    "w8a8_fp8": (FP8, 89),
+    "modelopt_fp8": (FP8, 89),
+    "fbgemm_fp8": (FP8, 80),
+    "fp8_per_tensor": (FP8, 75),
+    "w8a8_int8": (INT8, 75),
+    "experts_int8": (INT8, 80),
+    "awq": (INT4, 75),
+    "awq_marlin": (INT4, 80),
+    "gptq": (INT4, 60),
+    "gptq_marlin": (INT4, 80),
+    "moe_wna16": (INT4, 70),
+    "mxfp4": (FP4, 80),
+    "modelopt_fp4": (FP4, 100),
+}
+"""Format and least compute capability of the modelled methods (``get_min_capability`` in the engines' sources)."""
+FP8_KV_E5M2 = {"fp8_e5m2"}
+
+
+SECRETS = frozenset({"api_key", "admin_api_key", "hf_token", "watermark_config", "ssl_keyfile_password"})
+
+
+class RefusedError(Exception):
+    """The engine refuses this start, in these words of its exception."""
+
+
+def model_shape(path: str, simulation: Simulation) -> ModelShape:
+    """The simulated model: named by the setting, else read from ``config.json``, else known by its name."""
+    try:
+        if simulation.shape:
+            return shape_named(simulation.shape)
+        config = Path(path) / "config.json"
+        if config.is_file():
+            return shape_from_config(path, json.loads(config.read_text(encoding="utf-8")))
+        return shape_named(path)
+    except (UsageError, ValueError) as error:
+        raise RefusedError(f"simulated: {error}") from None
+
+
+def gpu_of(simulation: Simulation) -> GpuModel:
+    """The simulated GPU."""
+    try:
+        return gpu_named(simulation.gpu)
+    except UsageError as error:
+        raise RefusedError(f"simulated: {error}") from None
+
+
+def weight_format(method: str | None, shape: ModelShape, gpu: GpuModel) -> WeightFormat:
+    """How weights are stored. Raises what the engines raise for a GPU that is too old."""
+    if not method or method not in QUANTIZATIONS:
+        return FP8 if shape.native_bytes == 1.0 else BF16
+    weights, least = QUANTIZATIONS[method]
+    if gpu.capability < least:
+        raise RefusedError(
+            f"ValueError: The quantization method {method} is not supported for the current GPU. Minimum capability: "
+            f"{least}. Current capability: {gpu.capability}."
+        )
+    return weights
+
+
+def kv_element_bytes(dtype: str, gpu: GpuModel) -> float:
+    """Bytes of one element of the KV cache. Raises what the kernels' compiler says on a GPU without fp8."""
+    if not dtype.startswith("fp8"):
+        return 2.0
+    if not gpu.fp8 and dtype not in FP8_KV_E5M2:
+        raise RefusedError(
+            "ValueError: type fp8e4nv not supported in this architecture. The supported fp8 dtypes are "
+            "('fp8e4b15', 'fp8e5')"
+        )
+    return 1.0
+
+
+def make_replica(
+    shape: ModelShape, gpu: GpuModel, tp: int, pp: int, quantization: str | None, kv_dtype: str
+) -> Replica:
+    """The replica of these flags."""
+    return Replica(
+        model=shape,
+        gpu=gpu,
+        tp=tp,
+        pp=pp,
+        weights=weight_format(quantization, shape, gpu),
+        kv_bytes=kv_element_bytes(kv_dtype, gpu),
+    )
+
+
+def without_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags as they may be logged."""
+    return {k: "***" if k in SECRETS else v for k, v in given.items()}

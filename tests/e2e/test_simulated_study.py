@@ -1,0 +1,55 @@
+"""A whole study on the process deployer with the simulated engine: failures, a winner that is not the default."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner import api
+from autotuner.study.failure import FailureCause
+from autotuner.study.trial import TrialRole, TrialState
+
+pytestmark = pytest.mark.usefixtures("home")
+EXAMPLE = Path(__file__).parents[2] / "examples/simulated_sglang.yaml"
+
+
+@pytest.fixture
+def study(name: str) -> dict[str, Any]:
+    """On this GPU the engine's own fraction leaves room for about 17 of 40 requests.
+
+    A busy machine may delay the client: the two configurations differ by more than that.
+    """
+    return {
+        "name": name,
+        "model": "Qwen/Qwen3-8B",
+        "engine": {"kind": "simulated", "gpu": "RTX-4090", "speed": 3, "args": {"context-length": 4096}},
+        "parameters": {"mem-fraction-static": [0.5, 0.92, 0.99]},
+        "workload": {
+            "scenarios": ["D(300,64)"], "concurrency": [40], "warmup": "700ms", "duration": "1s",
+        },
+        "benchmark": {"kind": "native", "limits": {"lag_s": 1.0}},
+        "objective": "max output_throughput",
+        "search": {"strategy": "grid", "trials": 4, "seed": 1},
+        "confirm": {"repeats": 1},
+    }  # fmt: skip
+
+
+def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:
+    result = api.tune(study)
+    assert result.winner is not None
+    assert result.winner.configuration.values == {"mem-fraction-static": 0.92}
+    default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
+    assert default.resolved["mem-fraction-static"] == 0.699
+    done = [t for t in result.trials if t.state is TrialState.DONE]
+    assert all(t.simulated and t.gpus == 0 for t in done)
+    causes = {t.configuration.values.get("mem-fraction-static"): t.failure.cause for t in result.trials if t.failure}
+    assert causes[0.5] is FailureCause.GPU_OUT_OF_MEMORY_LOADING
+    assert causes[0.99] is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    assert leftovers() == []
+
+
+def test_the_example_is_a_study_that_can_run() -> None:
+    plan = api.plan(EXAMPLE)
+    assert "--chunked-prefill-size" in json.dumps(plan.__dict__, default=str)
