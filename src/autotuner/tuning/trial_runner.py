@@ -87,9 +87,7 @@ class TrialRunner:
         plan = tools.engine.plan(tools.model, tools.spec.engine, trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
         async with (
-            self._leases.gpus(
-                count, tools.deployer.gpus, note=lambda text: self._note("notice", {"text": text})
-            ) as gpus,
+            self._leases.gpus(count, tools.deployer.gpus, note=self._notice) as gpus,
             Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
         ):
             self._trial = trial.model_copy(update={"gpus": len(gpus)})
@@ -100,6 +98,7 @@ class TrialRunner:
                 on_phase=self._enter,
                 lease_port=self._leases.port,
                 gpus=gpus,
+                note=self._notice,
             )
             self._enter(Phase.LAUNCHING)
             async with tools.deployer.deploy(plan, context) as endpoint:
@@ -247,6 +246,9 @@ class TrialRunner:
     def _failed(self, failure: Failure) -> dict[str, Any]:
         void = failure.blame is not Blame.CONFIGURATION
         return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
+
+    def _notice(self, text: str) -> None:
+        self._note("notice", {"text": text})
 
     def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
         now = time.monotonic()
