@@ -14,6 +14,8 @@ from autotuner.study.problems import SECRET_WORDS
 LOOPBACK = "127.0.0.1"
 _CACHE, _CACHE_OF_USER = "/root/.cache/huggingface", "/hub-cache"
 _TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
+_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
+"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
 _LOG = {"Type": "json-file", "Config": {"max-size": "256m", "max-file": "2"}}
 
 
@@ -51,7 +53,7 @@ class Launch:
         """The container's environment; credentials come from the tuner's own and go nowhere else."""
         values = {name: os.environ[name] for name in self._passed()}
         hub = {"HF_HOME": self._cache} if self.plan.hub_models else {}
-        no_gpus = {} if self.gpus else {"NVIDIA_VISIBLE_DEVICES": "void"}
+        no_gpus = {} if self.gpus else {_NO_GPUS: "void"}
         return {**values, **hub, **no_gpus, **self.plan.env, **self.labels.env()}
 
     def _passed(self) -> list[str]:
@@ -113,11 +115,11 @@ class Launch:
         words += ["--init"] if settings.init else []
         words += self._gpu_words()
         words += ["--ipc", settings.ipc] if settings.ipc else []
-        words += ["--shm-size", str(settings.shm_size)] if settings.ipc != "host" else []
+        words += ["--shm-size", _size(settings.shm_size)] if settings.ipc != "host" else []
         words += ["--runtime", settings.runtime] if settings.runtime else []
         words += ["--cpus", f"{settings.cpus:g}"] if settings.cpus else []
         if settings.memory:
-            words += ["--memory", str(settings.memory), "--memory-swap", str(settings.memory)]
+            words += ["--memory", _size(settings.memory), "--memory-swap", _size(settings.memory)]
         words += ["--user", settings.user] if settings.user else []
         words += [w for name, limit in settings.ulimits.items() for w in ("--ulimit", f"{name}={limit}")]
         words += [w for device in settings.devices for w in ("--device", device)]
@@ -135,7 +137,7 @@ class Launch:
     def _shown_env(self) -> dict[str, str | None]:
         """Without what only this run needs; None stands for a value that comes from the shell's environment."""
         names = set(self._passed())
-        unseen = set(self.labels.env())
+        unseen = {*self.labels.env(), *(() if self.gpus else (_NO_GPUS,))}
         return {
             name: None if name in names and name not in self.plan.env else value
             for name, value in self.env().items()
@@ -146,6 +148,14 @@ class Launch:
 def _variable(name: str, value: str | None) -> str:
     words = re.split(r"[^a-z0-9]+", name.lower())
     return name if value is None or any(w in SECRET_WORDS for w in words) else f"{name}={value}"
+
+
+def _size(size: int) -> str:
+    """Bytes in Docker's largest unit that is exact."""
+    for unit, power in (("g", 3), ("m", 2), ("k", 1)):
+        if size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)
 
 
 def _ulimit(name: str, limit: int | str) -> dict[str, Any]:

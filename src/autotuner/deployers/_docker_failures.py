@@ -30,6 +30,7 @@ _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
      "correct deploy.volumes, or make the folder"),
     (r"port is already allocated|address already in use", FailureCause.PORT_UNAVAILABLE, "end what listens there"),
     (r"argument list too long", FailureCause.INVALID_VALUE, "shorten the values"),
+    (r"docker-init", FailureCause.ENVIRONMENT, "install the engine's init (docker-init, tini), or set deploy.init: false"),
     (r"exec: .*(executable file not found|no such file or directory|permission denied|is a directory)",
      FailureCause.NO_BINARY, "choose an image that has the server, or correct the engine's command"),
     (r"error setting rlimit|rlimits", FailureCause.ENVIRONMENT, "lower deploy.ulimits, or set them to {}"),

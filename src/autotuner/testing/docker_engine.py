@@ -1,0 +1,225 @@
+"""A Docker engine of a test run's own: no daemon of the machine is used, nothing of the machine's network is changed,
+and everything is taken down again. It needs root and ``dockerd``.
+
+Images hold nothing: programs and libraries of the machine are mounted into containers by the ``volumes`` setting, so that
+no registry is needed.
+"""
+
+import fcntl
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+import autotuner
+
+IMAGE = "autotuner-test:1"
+_PATIENCE_S = 60.0
+_LOCK = Path(tempfile.gettempdir()) / "autotuner-docker-subnets.lock"
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ssl")
+_HOOK = "nvidia-container-runtime-hook"
+_HOOK_SCRIPT = "#!/bin/sh\nexec cat >/dev/null\n"
+
+
+def why_not() -> str:
+    """Why no engine can be started here; empty where one can."""
+    if os.geteuid() != 0:
+        return "only root can start a Docker engine"
+    missing = [name for name in ("dockerd", "containerd", "runc", "docker-proxy", "ip") if shutil.which(name) is None]
+    return f"{missing[0]} is not installed (apt install docker.io)" if missing else ""
+
+
+class OwnEngine:
+    """One engine in a temporary folder; a context manager. ``gpu_hook`` makes it take requests for GPUs."""
+
+    def __init__(self, *, gpu_hook: bool = True, data: Path | None = None) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="atd-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+        self._data = data or self._folder / "data"
+        self._path = os.environ["PATH"]
+        if gpu_hook:
+            hook = self._folder / "bin" / _HOOK
+            hook.parent.mkdir()
+            hook.write_text(_HOOK_SCRIPT)
+            hook.chmod(0o755)
+            self._path = f"{hook.parent}:{self._path}"
+        self._bridge = f"atd{random.getrandbits(32):08x}"  # noqa: S311 - a name
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.socket = self._folder / "sock"
+        self.url = f"unix://{self.socket}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+            self._make_image()
+            self._make_network()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """Settings of the deployer for this engine. Limits that need rights which a container host may lack are off."""
+        usual: dict[str, Any] = {
+            "docker_host": self.url,
+            "image": IMAGE,
+            "network": self._bridge,
+            "volumes": host_volumes(),
+            "ulimits": {},
+            "shm_size": "64m",
+            "stop_grace": "2s",
+            "pull": "never",
+        }
+        return {**usual, **changes}
+
+    def start(self) -> None:
+        """Starts the daemon and returns when it answers."""
+        folder = self._folder
+        argv = ["dockerd", "-H", self.url, "--data-root", self._data, "--exec-root", folder / "exec", "-p", folder / "pid"]
+        argv += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        if shutil.which("setpriv"):
+            argv = ["setpriv", "--pdeathsig", "TERM", *argv]
+        with (folder / "log").open("ab") as log:
+            self._daemon = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "PATH": self._path})
+        until = time.monotonic() + _PATIENCE_S
+        while not self.answers():
+            if self._daemon.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"dockerd did not start: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether the daemon takes calls now."""
+        with suppress(httpx.HTTPError):
+            return self.api("GET", "/_ping").status_code == httpx.codes.OK
+        return False
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One call of the engine's API."""
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        with httpx.Client(transport=transport, base_url="http://docker", timeout=_PATIENCE_S, trust_env=False) as client:
+            return client.request(method, path, **options)
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All containers, in whatever state they are."""
+        found: list[dict[str, Any]] = self.api("GET", "/containers/json", params={"all": "true"}).json()
+        return found
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """One container."""
+        found: dict[str, Any] = self.api("GET", f"/containers/{name}/json").json()
+        return found
+
+    def kill(self) -> None:
+        """Ends the daemon as SIGKILL does; containers run on."""
+        assert self._daemon is not None
+        self._daemon.kill()
+        self._daemon.wait()
+
+    def terminate(self) -> None:
+        """Ends the daemon as a service manager does; it ends its containers first."""
+        assert self._daemon is not None
+        self._daemon.terminate()
+        try:
+            self._daemon.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def stop(self) -> None:
+        """Takes everything down: containers, network, daemon, mounts and folders. May be called again."""
+        if self._daemon is not None and self._daemon.poll() is None:
+            with suppress(httpx.HTTPError, ValueError):
+                for container in self.containers():
+                    self.api("DELETE", f"/containers/{container['Id']}", params={"force": "true"})
+                self.api("DELETE", f"/networks/{self._bridge}")
+            self.terminate()
+        for pid in _mentioning(str(self._folder)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
+        for place in _mounts_below(self._folder):
+            subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make_image(self) -> None:
+        empty = io.BytesIO()
+        tarfile.open(fileobj=empty, mode="w").close()
+        name, _, tag = IMAGE.partition(":")
+        params = {"fromSrc": "-", "repo": name, "tag": tag, "changes": "ENV PATH=/usr/local/bin:/usr/bin:/bin"}
+        self.api("POST", "/images/create", params=params, content=empty.getvalue()).raise_for_status()
+
+    def _make_network(self) -> None:
+        with _free_subnet() as subnet:
+            body = {
+                "Name": self._bridge,
+                "Driver": "bridge",
+                "IPAM": {"Config": [{"Subnet": str(subnet)}]},
+                "Options": {"com.docker.network.bridge.name": self._bridge},
+            }
+            self.api("POST", "/networks/create", json=body).raise_for_status()
+
+
+def host_volumes() -> list[str]:
+    """What this Python needs in an empty container, read-only."""
+    source = Path(autotuner.__file__).resolve().parents[1]
+    wanted = [*_SYSTEM, sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), str(source)]
+    chosen: list[str] = []
+    for folder in sorted({name for name in wanted if Path(name).exists()}):
+        if not any(Path(folder).is_relative_to(other) for other in chosen):
+            chosen.append(folder)
+    return [f"{folder}:{folder}:ro" for folder in chosen]
+
+
+@contextmanager
+def _free_subnet() -> Iterator[IPv4Network]:
+    """A small subnet that no interface of this machine has; held until the block ends, for runs side by side."""
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        taken = [_network(*line.split()[1:8:6]) for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+        candidates = list(IPv4Network("10.201.0.0/16").subnets(new_prefix=26))
+        random.shuffle(candidates)
+        yield next(c for c in candidates if not any(c.overlaps(other) for other in taken if other.prefixlen))
+
+
+def _network(destination: str, mask: str) -> IPv4Network:
+    """Of two words of the kernel's routing table, which are hexadecimal in this machine's byte order."""
+    address, bits = (int.from_bytes(bytes.fromhex(word), sys.byteorder) for word in (destination, mask))
+    return IPv4Network((address, bits.bit_count()), strict=False)
+
+
+def _mentioning(text: str) -> list[int]:
+    """Processes with a text in their command line: what an engine leaves when it is killed."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    """Mount points below a folder, the innermost first."""
+    places = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    return sorted((p for p in places if Path(p).is_relative_to(folder)), reverse=True)
