@@ -1,48 +1,23 @@
 """Servers in real containers of a real engine, with a scripted server."""
 
-import json
 import os
-import re
-import shlex
-import signal
-import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import anyio
 import httpx
 import pytest
 
-from autotuner.deployers import _docker_engine, _proc
 from autotuner.deployers.docker import DockerDeployer, DockerSettings
 from autotuner.seams.deployer import Endpoint
-from autotuner.study.configuration import Configuration
-from autotuner.study.errors import CheckStatus
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, Labels, LaunchPlan
-from autotuner.study.noun import Value
-from autotuner.study.spec import EngineSpec, Model
-from autotuner.study.trial import Phase
-from autotuner.testing.deployer_kit import LABELS, DeployerCase, DeployerConformance, Recorder
-from autotuner.testing.docker_engine import IMAGE, OwnEngine
-from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.study.launch import LaunchPlan
+from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance
+from autotuner.testing.docker_engine import OwnEngine
+from autotuner.testing.fake_plans import fake_plan
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
 Make = Callable[..., DockerDeployer]
-
-
-def fake_plan(timeout_s: float = 20.0, **args: Value) -> LaunchPlan:
-    engine = FakeEngine(FakeEngineSettings(start_timeout_s=timeout_s))
-    values = {k.replace("_", "-"): v for k, v in args.items()}
-    return engine.plan(Model(path="fake"), EngineSpec(kind="fake", args=values), Configuration())
-
-
-def script(code: str, **changes: Any) -> LaunchPlan:
-    """A Python script as the server; it gets the address as its last arguments."""
-    return LaunchPlan(command=(sys.executable, "-c", code), model="m", **changes)
 
 
 class DockerCase(DeployerCase):

@@ -21,7 +21,9 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 _EVIDENCE_LINES = 40
 _DRAIN_S = 1.0
 """How long the log's end is waited for after the container's."""
-_OOM_NEWS_S = 0.2
+_SECOND_LOOK_S = 0.2
+"""After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
+_REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
 LOG_NAME = "server.log"
 
@@ -118,15 +120,18 @@ class Container:
                 await self._api.wait()
             state = (await self.state()).get("State", {})
             if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
-                await asyncio.sleep(_OOM_NEWS_S)
-                state = (await self.state()).get("State", {}) or state
+                await asyncio.sleep(_SECOND_LOOK_S)
+                state = (await self.state()).get("State", {})
             await self.engine.takes_calls()
         except TrialFailedError as error:
             return error.failure.model_copy(update={"log_tail": self.log.tail()})
-        except DockerError as error:
-            message = f"the container was removed by somebody else ({error.message})"
-            return Failure(cause=FailureCause.ENVIRONMENT, message=message, log_tail=self.log.tail())
+        except DockerError:
+            state = {}
         await self.drained()
+        if state.get("Status", "removing") in _REMOVED:
+            message, remedy = "the container was removed by somebody else", "leave containers named autotuner-... alone"
+            tail = self.log.tail()
+            return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
         return _docker_failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)
 
     async def _log_fails(self) -> Failure:

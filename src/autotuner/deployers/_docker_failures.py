@@ -21,7 +21,9 @@ _TOOLKIT = "install the NVIDIA Container Toolkit, then restart Docker (nvidia-ct
 
 _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
     (r"no space left on device|disk quota exceeded", FailureCause.DISK_FULL, "make room where Docker keeps its data"),
-    (r"could not select device driver|unknown or invalid runtime name: nvidia", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
+    (r"could not select device driver", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
+    (r"[Uu]nknown (or invalid )?runtime (specified|name:) nvidia", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
+    (r"[Uu]nknown (or invalid )?runtime", FailureCause.ENVIRONMENT, "correct deploy.runtime"),
     (r"\bCDI\b|cdi device", FailureCause.GPU_UNAVAILABLE, "generate the CDI specification (nvidia-ctk cdi generate)"),
     (r"nvidia-container-(cli|runtime)|unknown device|libnvidia|libcuda", FailureCause.GPU_UNAVAILABLE,
      "see that nvidia-smi works, and that deploy.gpu_ids names GPUs that it lists"),
@@ -30,7 +32,7 @@ _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
      "correct deploy.volumes, or make the folder"),
     (r"port is already allocated|address already in use", FailureCause.PORT_UNAVAILABLE, "end what listens there"),
     (r"argument list too long", FailureCause.INVALID_VALUE, "shorten the values"),
-    (r"docker-init", FailureCause.ENVIRONMENT, "install the engine's init (docker-init, tini), or set deploy.init: false"),
+    (r"docker-init", FailureCause.ENVIRONMENT, "install docker-init (tini), or set deploy.init: false"),
     (r"exec: .*(executable file not found|no such file or directory|permission denied|is a directory)",
      FailureCause.NO_BINARY, "choose an image that has the server, or correct the engine's command"),
     (r"error setting rlimit|rlimits", FailureCause.ENVIRONMENT, "lower deploy.ulimits, or set them to {}"),

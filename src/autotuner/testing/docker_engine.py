@@ -1,16 +1,18 @@
 """A Docker engine of a test run's own: no daemon of the machine is used, nothing of the machine's network is changed,
 and everything is taken down again. It needs root and ``dockerd``.
 
-Images hold nothing: programs and libraries of the machine are mounted into containers by the ``volumes`` setting, so that
-no registry is needed.
+Images hold nothing: programs and libraries of the machine are mounted into containers by the ``volumes`` setting, so
+that no registry is needed.
 """
 
 import fcntl
 import io
 import os
 import random
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -47,7 +49,8 @@ class OwnEngine:
     """One engine in a temporary folder; a context manager. ``gpu_hook`` makes it take requests for GPUs."""
 
     def __init__(self, *, gpu_hook: bool = True, data: Path | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="atd-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+        # A socket's path must be short.
+        self._folder = Path(tempfile.mkdtemp(prefix="atd-", dir="/tmp"))
         self._data = data or self._folder / "data"
         self._path = os.environ["PATH"]
         if gpu_hook:
@@ -56,7 +59,7 @@ class OwnEngine:
             hook.write_text(_HOOK_SCRIPT)
             hook.chmod(0o755)
             self._path = f"{hook.parent}:{self._path}"
-        self._bridge = f"atd{random.getrandbits(32):08x}"  # noqa: S311 - a name
+        self._bridge = f"atd{secrets.token_hex(4)}"
         self._daemon: subprocess.Popen[bytes] | None = None
         self.socket = self._folder / "sock"
         self.url = f"unix://{self.socket}"
@@ -97,7 +100,8 @@ class OwnEngine:
     def start(self) -> None:
         """Starts the daemon and returns when it answers."""
         folder = self._folder
-        argv = ["dockerd", "-H", self.url, "--data-root", self._data, "--exec-root", folder / "exec", "-p", folder / "pid"]
+        argv = ["dockerd", "-H", self.url, "-p", str(folder / "pid")]
+        argv += ["--data-root", str(self._data), "--exec-root", str(folder / "exec")]
         argv += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
         if shutil.which("setpriv"):
             argv = ["setpriv", "--pdeathsig", "TERM", *argv]
@@ -111,14 +115,16 @@ class OwnEngine:
 
     def answers(self) -> bool:
         """Whether the daemon takes calls now."""
-        with suppress(httpx.HTTPError):
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError, httpx.HTTPError):
+            probe.connect(str(self.socket))
             return self.api("GET", "/_ping").status_code == httpx.codes.OK
         return False
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One call of the engine's API."""
-        transport = httpx.HTTPTransport(uds=str(self.socket))
-        with httpx.Client(transport=transport, base_url="http://docker", timeout=_PATIENCE_S, trust_env=False) as client:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://docker", timeout=_PATIENCE_S
+        ) as client:
             return client.request(method, path, **options)
 
     def containers(self) -> list[dict[str, Any]]:
@@ -136,6 +142,8 @@ class OwnEngine:
         assert self._daemon is not None
         self._daemon.kill()
         self._daemon.wait()
+        # Where process 1 does not collect its children, a killed containerd would be waited for in vain.
+        (self._folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def terminate(self) -> None:
         """Ends the daemon as a service manager does; it ends its containers first."""
@@ -154,12 +162,13 @@ class OwnEngine:
                     self.api("DELETE", f"/containers/{container['Id']}", params={"force": "true"})
                 self.api("DELETE", f"/networks/{self._bridge}")
             self.terminate()
-        for pid in _mentioning(str(self._folder)):
+        containers = [folder.name for folder in self._data.glob("containers/*")]
+        for pid in _left_of([str(self._folder), *containers]):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
+        _run("ip", "link", "delete", self._bridge)
         for place in _mounts_below(self._folder):
-            subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+            _run("umount", "-l", place)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make_image(self) -> None:
@@ -180,6 +189,11 @@ class OwnEngine:
             self.api("POST", "/networks/create", json=body).raise_for_status()
 
 
+def _run(*argv: str) -> None:
+    """Whatever it says: what is gone already need not be taken away."""
+    subprocess.run(argv, capture_output=True, check=False)
+
+
 def host_volumes() -> list[str]:
     """What this Python needs in an empty container, read-only."""
     source = Path(autotuner.__file__).resolve().parents[1]
@@ -198,7 +212,7 @@ def _free_subnet() -> Iterator[IPv4Network]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         taken = [_network(*line.split()[1:8:6]) for line in Path("/proc/net/route").read_text().splitlines()[1:]]
         candidates = list(IPv4Network("10.201.0.0/16").subnets(new_prefix=26))
-        random.shuffle(candidates)
+        random.SystemRandom().shuffle(candidates)
         yield next(c for c in candidates if not any(c.overlaps(other) for other in taken if other.prefixlen))
 
 
@@ -208,13 +222,14 @@ def _network(destination: str, mask: str) -> IPv4Network:
     return IPv4Network((address, bits.bit_count()), strict=False)
 
 
-def _mentioning(text: str) -> list[int]:
-    """Processes with a text in their command line: what an engine leaves when it is killed."""
+def _left_of(names: list[str]) -> list[int]:
+    """Processes with one of these names in their command line or control group: what a killed engine leaves."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
-                if text.encode() in (entry / "cmdline").read_bytes():
+                told = (entry / "cmdline").read_bytes() + (entry / "cgroup").read_bytes()
+                if any(name.encode() in told for name in names):
                     found.append(int(entry.name))
     return found
 
