@@ -106,9 +106,7 @@ async def test_limits_reach_the_container(make: Make, engine: OwnEngine, recorde
         "user": "65534",
         "devices": ["/dev/null:/dev/no:r"],
     }
-    code = (
-        "shm = os.statvfs('/dev/shm'); told = {'shm': shm.f_blocks * shm.f_frsize, 'no': os.path.exists('/dev/no')}"
-    )
+    code = "shm = os.statvfs('/dev/shm'); told = {'shm': shm.f_blocks * shm.f_frsize, 'no': os.path.exists('/dev/no')}"
     async with make(**settings).deploy(telling_plan(code), recorder.context) as endpoint:
         seen = await tells(endpoint.url)
         assert (seen["shm"], seen["uid"], seen["no"]) == (33 << 20, 65534, True)

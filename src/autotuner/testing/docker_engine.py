@@ -166,6 +166,9 @@ class OwnEngine:
         for pid in _left_of([str(self._folder), *containers]):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for group in (g for name in containers for g in Path("/sys/fs/cgroup").glob(f"**/docker/{name}")):
+            with suppress(OSError):
+                group.rmdir()
         _run("ip", "link", "delete", self._bridge)
         for place in _mounts_below(self._folder):
             _run("umount", "-l", place)
