@@ -1,6 +1,7 @@
 """Servers in real containers of a real engine, with a scripted server."""
 
 import os
+import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import ClassVar
@@ -10,8 +11,9 @@ import pytest
 
 from autotuner.deployers.docker import DockerDeployer, DockerSettings
 from autotuner.seams.deployer import Endpoint
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
-from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance
+from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, Recorder
 from autotuner.testing.docker_engine import OwnEngine
 from autotuner.testing.fake_plans import fake_plan
 
@@ -67,22 +69,40 @@ class TestDocker(DeployerConformance):
         return DockerCase(engine)
 
 
-class OnHostCase(DockerCase):
-    """The container shares this machine's network."""
+class TestOnHostNetwork:
+    """The container shares this machine's network: a leased port, and a look at whose socket it is."""
 
-    leases: ClassVar[int] = 1
-
-    def __init__(self, engine: OwnEngine) -> None:
-        super().__init__(engine)
+    @pytest.fixture
+    def deployer(self, engine: OwnEngine) -> DockerDeployer:
         first = 26000 + os.getpid() % 2000
         changes = {"network": "host", "ports": (first, first + 40), "stop_grace": "1s"}
-        self.deployer = DockerDeployer(DockerSettings.model_validate(engine.settings(**changes)))
+        return DockerDeployer(DockerSettings.model_validate(engine.settings(**changes)))
 
-    def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
-        return DeployerCase.argv(self, plan, leased)
+    async def test_it_is_ours(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+        async with deployer.deploy(fake_plan(), recorder.context) as endpoint:
+            (port,) = recorder.ports.leased
+            assert endpoint.url == f"http://127.0.0.1:{port}"
+            assert endpoint.argv == fake_plan().argv(host="127.0.0.1", port=port)
+            assert await endpoint.identity() == await endpoint.identity()
+            assert "-p" not in endpoint.command
+        assert recorder.ports.leased == set()
 
+    async def test_another_listener_is_never_measured(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+        async with deployer.deploy(fake_plan(reuse_port=True), recorder.context) as endpoint:
+            (port,) = recorder.ports.leased
+            with socket.socket() as intruder:
+                intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                intruder.bind(("127.0.0.1", port))
+                intruder.listen()
+                with pytest.raises(TrialFailedError) as caught:
+                    await endpoint.identity()
+            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
+            await endpoint.identity()
 
-class TestDockerOnHostNetwork(DeployerConformance):
-    @pytest.fixture
-    def case(self, engine: OwnEngine) -> OnHostCase:
-        return OnHostCase(engine)
+    async def test_a_taken_port_is_passed_over(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+        first = deployer.settings.ports[0]
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", first))
+            other.listen()
+            async with deployer.deploy(fake_plan(), recorder.context) as endpoint:
+                assert endpoint.url.endswith(f":{first + 1}")

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from autotuner.deployers.docker import DockerDeployer, DockerSettings, NoEngineError
+from autotuner.deployers.docker import DockerDeployer, DockerSettings, UnusableTargetError
 from autotuner.seams.deployer import DeployContext, Endpoint
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
@@ -171,7 +171,7 @@ class TestLostEngine:
         deployer = DockerDeployer(DockerSettings(docker_host=host, image="x", engine_patience=0.0))
         (check,) = await deployer.preflight([fake_plan()])
         assert (check.status, bool(check.remedy)) == (CheckStatus.FAIL, True)
-        with pytest.raises(NoEngineError) as told:
+        with pytest.raises(UnusableTargetError) as told:
             await deployer.hardware()
         assert "\n" not in str(told.value)
         assert await deployer.reap(lambda _: True) == []

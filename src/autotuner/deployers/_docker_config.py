@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autotuner.deployers._docker_engine import labels_of
 from autotuner.deployers._docker_settings import DockerSettings, Volume, parse_volume
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.problems import SECRET_WORDS
 
@@ -181,10 +182,17 @@ def _gpu_request(settings: DockerSettings, gpus: Sequence[Gpu]) -> dict[str, Any
 
 def chosen_gpus(found: Sequence[Gpu], ids: Sequence[str] | None) -> list[Gpu]:
     """The GPUs to use: those found whose index or uuid is named; where none could be found, the named ones as they
-    are, so that an engine on a machine whose driver we cannot ask still gets its device requests."""
+    are, so that an engine on a machine whose driver we cannot ask still gets its device requests. Raises
+    ``TrialFailedError`` (``gpu_unavailable``) for one that is not there."""
     if ids is None:
         return list(found)
     if not found:
-        return [Gpu(index=index, uuid=name) for index, name in enumerate(ids)]
-    by_name: Mapping[str, Gpu] = {**{str(g.index): g for g in found}, **{g.uuid: g for g in found}}
-    return [by_name[name] for name in dict.fromkeys(ids) if name in by_name]
+        return [Gpu(index=index, uuid=name) for index, name in enumerate(dict.fromkeys(ids))]
+    by_name = {**{str(g.index): g for g in found}, **{g.uuid: g for g in found}}
+    absent = [name for name in ids if name not in by_name]
+    if absent:
+        message = f"deploy.gpu_ids names {absent[0]}, and this machine has {', '.join(str(g.index) for g in found)}"
+        remedy = "correct deploy.gpu_ids (nvidia-smi -L lists indices and uuids)"
+        raise TrialFailedError(Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy))
+    chosen = {by_name[name].uuid: by_name[name] for name in ids}
+    return list(chosen.values())

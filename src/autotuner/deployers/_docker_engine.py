@@ -178,6 +178,9 @@ class _Progress:
         if status == "Downloading" and detail.get("total"):
             self._bytes[layer] = (int(detail["current"]), int(detail["total"]))
             self._total()
+        elif status == "Download complete" and layer in self._bytes:
+            self._bytes[layer] = (self._bytes[layer][1],) * 2
+            self._total()
 
     def _total(self) -> None:
         done, total = (sum(pair[i] for pair in self._bytes.values()) for i in (0, 1))

@@ -16,7 +16,7 @@ from autotuner.deployers._docker_config import Launch
 from autotuner.deployers._docker_engine import Engine
 from autotuner.deployers._docker_settings import DockerSettings
 from autotuner.study.errors import Check, CheckStatus
-from autotuner.study.failure import Failure, TrialFailedError
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 
 _LEAST_API = (1, 40)
@@ -41,8 +41,9 @@ def _fail(name: str, detail: str, remedy: str) -> Check:
 
 
 def unreachable(failure: Failure) -> Check:
-    """The one check that is left without an engine."""
-    return _fail("docker", failure.message, failure.remedy)
+    """The one check that is left without an engine, or without the GPUs that the settings name."""
+    name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
+    return _fail(name, failure.message, failure.remedy)
 
 
 async def checks(

@@ -164,7 +164,7 @@ class DockerSettings(BaseModel):
     @classmethod
     def _no_gpu_variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if hidden := sorted(_HIDES_GPUS & set(value)):
-            raise ValueError(f"{hidden[0]} would hide leased GPUs; list the GPUs to use in gpu_ids")
+            raise ValueError(f"variable {hidden[0]} would hide leased GPUs; list the GPUs to use in gpu_ids")
         return value
 
     @field_validator("network")

@@ -33,8 +33,8 @@ _ACTIVE: set[str] = set()
 """Names of the containers that deployments of this process hold now; an owner lives in one process."""
 
 
-class NoEngineError(AutotunerError):
-    """The Docker engine cannot be asked; nothing was launched."""
+class UnusableTargetError(AutotunerError):
+    """The Docker engine cannot be asked, or lacks what the settings name; nothing was launched."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -151,22 +151,21 @@ class DockerDeployer(Deployer):
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """Engine, image, GPUs, model files, shared memory and room; only ``check_flags`` runs anything."""
-        gpus = await self.gpus()
         try:
             async with connected(self.settings) as engine:
-                return await _docker_preflight.checks(engine, list(plans), self.settings, gpus)
+                return await _docker_preflight.checks(engine, list(plans), self.settings, await self.gpus())
         except TrialFailedError as error:
             return [_docker_preflight.unreachable(error.failure)]
 
     async def hardware(self) -> Hardware:
         """The engine's CPUs and memory within the container's limits, and the GPUs to use. Raises
-        :class:`NoEngineError`."""
+        :class:`UnusableTargetError`."""
         try:
             async with connected(self.settings) as engine:
                 info = await engine.info()
+            gpus = await self.gpus()
         except TrialFailedError as error:
-            raise NoEngineError(error.failure) from error
-        gpus = await self.gpus()
+            raise UnusableTargetError(error.failure) from error
         names = {gpu.name for gpu in gpus}
         memory = min(int(info["MemTotal"]), self.settings.memory or int(info["MemTotal"]))
         return Hardware(
