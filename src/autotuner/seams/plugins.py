@@ -1,5 +1,6 @@
 """The one place that loads plugins: engines, deployers, benchmarks and searches, all through entry points."""
 
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -38,6 +39,15 @@ def load(group: Group, kind: str) -> Any:
         if (error.name or "").startswith("autotuner"):
             raise
         raise MissingExtraError(kind, kind.replace("_", "-")) from error
+
+
+def usable(group: Group) -> dict[str, Any]:
+    """The plugin classes of a group by kind, those left out whose optional dependency is missing."""
+    found = {}
+    for kind in kinds(group):
+        with suppress(MissingExtraError):
+            found[kind] = load(group, kind)
+    return found
 
 
 def _settings(group: Group, cls: Any, spec: PluginSpec) -> BaseModel:
