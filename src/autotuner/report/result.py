@@ -49,7 +49,8 @@ class StudyResult(Noun):
     """Numbers of the trials that differ from the best by no more than the noise."""
     noise: float = DEFAULT_NOISE
     command: tuple[str, ...] = ()
-    """Arguments that start the winner, without the address that was only the trial's."""
+    """What starts the winner: its own command where it has one (a container), else its arguments without the address
+    that was only the trial's."""
 
     @property
     def repeats(self) -> int:
@@ -90,7 +91,7 @@ def study_result(
         front=tuple(t.number for t in scoring.pareto(first_class, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(first_class, spec.objectives, noise)) if best else (),
         noise=noise,
-        command=_without(winner.argv, address) if winner else (),
+        command=(winner.command or _without(winner.argv, address)) if winner else (),
     )
 
 
