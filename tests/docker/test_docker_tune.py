@@ -1,5 +1,6 @@
 """Whole studies in containers: the winner as a command, an engine that is killed in the middle, tuners side by side."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from autotuner import api
+from autotuner.report.exports import command_line
 from autotuner.report.result import StudyResult
 from autotuner.seams import plugins
 from autotuner.store import Store
@@ -63,7 +65,7 @@ def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> di
         "engine": {"kind": engine},
         "deploy": {"kind": "docker", **own.settings(stop_grace="1s", **changes.pop("deploy", {}))},
         "parameters": {"parallel": [1, 2], "note": ['a  b {"c": 1}']},
-        "workload": {"scenarios": ["D(16,8)"], "concurrency": [2], "warmup": "100ms", "duration": "700ms"},
+        "workload": {"scenarios": ["D(16,8)"], "concurrency": [2], "warmup": "100ms", "duration": "400ms"},
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 3, "seed": 1},
         "confirm": {"repeats": 0},
@@ -89,6 +91,7 @@ def test_a_study_in_containers(engine: OwnEngine, monkeypatch: pytest.MonkeyPatc
         assert trial.command[-len(trial.argv) :] == (IMAGE, *trial.argv[1:])
         assert trial.identity is not None
         assert trial.identity.kind == "container"
+    assert shlex.split(command_line(result)) == list(result.winner.command if result.winner else ())
     assert engine.containers() == []
     kept = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
     assert b"A_TOKEN" in kept

@@ -192,11 +192,18 @@ class DockerDeployer(Deployer):
                 for left in await engine.labelled(OWNER):
                     owner, of_study = left.labels[OWNER], left.labels.get(STUDY, "?")
                     if study in {None, of_study} and is_dead(owner):
-                        with anyio.CancelScope(shield=True):
-                            await engine.remove(left.name, self.settings.stop_grace)
                         trial = left.labels.get(TRIAL, "?")
-                        lines.append(f"removed container {left.name} of study {of_study} trial {trial} (owner {owner})")
+                        what = f"container {left.name} of study {of_study} trial {trial} (owner {owner})"
+                        lines.append(await self._reaped(engine, left.name, what))
         return lines
+
+    async def _reaped(self, engine: Engine, name: str, what: str) -> str:
+        try:
+            with anyio.CancelScope(shield=True):
+                await engine.remove(name, self.settings.stop_grace)
+        except TrialFailedError as error:
+            return f"{what} could not be removed: {error.failure.message}"
+        return f"removed {what}"
 
 
 class _Start:
