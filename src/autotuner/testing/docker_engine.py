@@ -33,6 +33,8 @@ IMAGE = "autotuner-test:1"
 _PATIENCE_S = 60.0
 _LOCK = Path(tempfile.gettempdir()) / "autotuner-docker-subnets.lock"
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ssl")
+_BRIDGE = "bridge"
+_PLACE = Path("/tmp")  # noqa: S108 - a socket's path must be short
 _HOOK = "nvidia-container-runtime-hook"
 _HOOK_SCRIPT = "#!/bin/sh\nexec cat >/dev/null\n"
 
@@ -49,8 +51,8 @@ class OwnEngine:
     """One engine in a temporary folder; a context manager. ``gpu_hook`` makes it take requests for GPUs."""
 
     def __init__(self, *, gpu_hook: bool = True, data: Path | None = None) -> None:
-        # A socket's path must be short.
-        self._folder = Path(tempfile.mkdtemp(prefix="atd-", dir="/tmp"))
+        _take_down_dead()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"atd-{os.getpid()}-", dir=_PLACE))
         self._data = data or self._folder / "data"
         self._path = os.environ["PATH"]
         if gpu_hook:
@@ -60,6 +62,7 @@ class OwnEngine:
             hook.chmod(0o755)
             self._path = f"{hook.parent}:{self._path}"
         self._bridge = f"atd{secrets.token_hex(4)}"
+        (self._folder / _BRIDGE).write_text(self._bridge)
         self._daemon: subprocess.Popen[bytes] | None = None
         self.socket = self._folder / "sock"
         self.url = f"unix://{self.socket}"
@@ -155,24 +158,14 @@ class OwnEngine:
             self.kill()
 
     def stop(self) -> None:
-        """Takes everything down: containers, network, daemon, mounts and folders. May be called again."""
+        """Takes everything down: containers, network, daemon, mounts and folders."""
         if self._daemon is not None and self._daemon.poll() is None:
             with suppress(httpx.HTTPError, ValueError):
                 for container in self.containers():
                     self.api("DELETE", f"/containers/{container['Id']}", params={"force": "true"})
                 self.api("DELETE", f"/networks/{self._bridge}")
             self.terminate()
-        containers = [folder.name for folder in self._data.glob("containers/*")]
-        for pid in _left_of([str(self._folder), *containers]):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for group in (g for name in containers for g in Path("/sys/fs/cgroup").glob(f"**/docker/{name}")):
-            with suppress(OSError):
-                group.rmdir()
-        _run("ip", "link", "delete", self._bridge)
-        for place in _mounts_below(self._folder):
-            _run("umount", "-l", place)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _take_down(self._folder, self._data)
 
     def _make_image(self) -> None:
         empty = io.BytesIO()
@@ -190,6 +183,29 @@ class OwnEngine:
                 "Options": {"com.docker.network.bridge.name": self._bridge},
             }
             self.api("POST", "/networks/create", json=body).raise_for_status()
+
+
+def _take_down(folder: Path, data: Path) -> None:
+    """What an engine that is gone has left: processes, control groups, its bridge, mounts and files."""
+    containers = [entry.name for entry in data.glob("containers/*")]
+    for pid in _left_of([str(folder), *containers]):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for group in (g for name in containers for g in Path("/sys/fs/cgroup").glob(f"**/docker/{name}")):
+        with suppress(OSError):
+            group.rmdir()
+    _run("ip", "link", "delete", (folder / _BRIDGE).read_text())
+    for place in _mounts_below(folder):
+        _run("umount", "-l", place)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_down_dead() -> None:
+    """What test runs that were killed have left."""
+    for folder in _PLACE.glob("atd-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and (folder / _BRIDGE).exists():
+            _take_down(folder, folder / "data")
 
 
 def _run(*argv: str) -> None:
