@@ -1,12 +1,15 @@
 #!/bin/sh
-# What tests use beside Python packages: a real PostgreSQL, a real browser, a C compiler for a stand-in of NVIDIA's
-# library. Installed where that is allowed, said plainly where not.
+# What tests use beside Python packages: a real PostgreSQL, a real browser, a real Docker engine, a C compiler for a
+# stand-in of NVIDIA's library. Installed where that is allowed, said plainly where not; tests start and stop what they
+# need themselves.
 set -eu
 missing=
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
     missing="$missing chromium"
+command -v dockerd >/dev/null || missing="$missing docker.io"
+[ "$(id -u)" = 0 ] || echo "setup: only root can start a Docker engine; the tests in containers will be skipped" >&2
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq

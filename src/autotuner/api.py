@@ -10,7 +10,8 @@ Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subcl
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -139,14 +140,17 @@ def stop(name: str, *, store_url: str | None = None) -> bool:
 
 
 def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]:
-    """Removes what dead owners left behind on every deployer that is installed; one line per removed thing."""
+    """Removes what dead owners left behind on every deployer that is installed, also where stored studies deployed
+    with settings of their own; one line per removed thing."""
 
     async def work(store: Store) -> list[str]:
         dead, lines = dead_owners(store.owners()), list[str]()
-        for kind, cls in plugins.available("deployers").items():
-            if not cls.launches:
-                continue
-            lines += await plugins.deployer(PluginSpec(kind=kind)).reap(dead.__contains__, study=study)
+        launching = {kind for kind, cls in plugins.available("deployers").items() if cls.launches}
+        used = [record.spec.deploy for record in store.studies()]
+        for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
+            if spec.kind in launching:
+                with suppress(UsageError):  # of a stored study whose settings are not known any more
+                    lines += await plugins.deployer(spec).reap(dead.__contains__, study=study)
         for record in store.studies():
             if study is None or record.name == study:
                 for trial in store.void_trials_of(dead, record.name, time.time()):
@@ -158,6 +162,11 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
 
     with Store.open(store_url) as store:
         return anyio.run(work, store)
+
+
+def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
+    """Each once; they hold lists, and cannot be hashed."""
+    return list({spec.model_dump_json(): spec for spec in specs}.values())
 
 
 def delete(name: str, *, store_url: str | None = None) -> None:

@@ -1,7 +1,9 @@
 """The failures that a deployer on this machine can name by itself."""
 
 import errno
+import shutil
 
+from autotuner.seams.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause
 
 _MESSAGES = {
@@ -16,6 +18,9 @@ _MESSAGES = {
     errno.EAGAIN: (FailureCause.ENVIRONMENT, "raise the limit of processes (ulimit -u)"),
     errno.E2BIG: (FailureCause.INVALID_VALUE, "shorten the values"),
 }
+
+_FULL_BYTES = 1 << 20
+"""A disk with less room than this counts as full."""
 
 
 def not_started(program: str, error: OSError) -> Failure:
@@ -53,3 +58,17 @@ def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
         remedy="raise the start time-out, or lower what is allocated at start",
         log_tail=log_tail,
     )
+
+
+def ended(context: DeployContext, code: int | None, log_tail: str, *, was_ready: bool) -> Failure:
+    """Why a server ended by itself: a full disk is seen here, the rest is the engine's to tell."""
+    try:
+        full = shutil.disk_usage(context.folder).free < _FULL_BYTES
+    except OSError:
+        full = False
+    if full:
+        message, remedy = "the disk is full, and the server ended", "make room on the disk"
+        return Failure(
+            cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
+        )  # fmt: skip
+    return context.explain(code, log_tail, was_ready)

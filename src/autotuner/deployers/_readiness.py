@@ -1,9 +1,15 @@
-"""Asks a server whether it is ready, without proxies, redirects or TLS contexts that cost start-up time."""
+"""Asks a server whether it is ready, and races that against its end.
+
+Without proxies, redirects or TLS contexts that cost start-up time.
+"""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
 import httpx
+
+from autotuner.study.failure import Failure
 
 
 def http_client(base_url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
@@ -23,3 +29,20 @@ async def answer(client: httpx.AsyncClient, path: str) -> tuple[int | None, str]
     except httpx.HTTPError as error:
         return None, str(error) or type(error).__name__
     return response.status_code, f"HTTP {response.status_code}"
+
+
+async def until_ready(
+    answers: Callable[[], Awaitable[Failure | None]], ends: Callable[[], Awaitable[Failure]], timeout_s: float
+) -> Failure | None:
+    """None once ``answers`` says so; the failure that either of the two comes back with first. Raises TimeoutError."""
+    found: list[Failure | None] = []
+    with anyio.fail_after(timeout_s):
+        async with anyio.create_task_group() as race:
+
+            async def first(look: Callable[[], Awaitable[Failure | None]]) -> None:
+                found.append(await look())
+                race.cancel_scope.cancel()
+
+            race.start_soon(first, ends)
+            race.start_soon(first, answers)
+    return found[0]

@@ -5,7 +5,6 @@ once, not at a time-out; nothing is left on any path.
 """
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
 from autotuner.deployers._owned_process import OwnedProcess, spawn
-from autotuner.deployers._readiness import answer, http_client
+from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check, UsageError
@@ -30,8 +29,6 @@ _PROBE_TIMEOUT_S = 2.0
 _SECOND_LOOK_S = 0.1
 _EVIDENCE_LINES = 400
 """The cause may stand far above the end: a traceback through several processes follows it."""
-_FULL_BYTES = 1 << 20
-"""A disk with less room than this counts as full."""
 
 
 GpuIndex = Annotated[int, Field(ge=0, strict=True)]
@@ -101,7 +98,7 @@ class ProcessEndpoint(Endpoint):
     async def died(self) -> Failure:
         """Waits for the end of the server's process."""
         code = await self._server.exited()
-        return ended(self._context, code, await self.log_tail(_EVIDENCE_LINES), was_ready=True)
+        return _failures.ended(self._context, code, await self.log_tail(_EVIDENCE_LINES), was_ready=True)
 
     async def log_tail(self, lines: int = 40) -> str:
         """The log's last lines."""
@@ -110,20 +107,6 @@ class ProcessEndpoint(Endpoint):
     def pids(self) -> frozenset[int]:
         """The server's process and everything below it."""
         return frozenset(self._server.family())
-
-
-def ended(context: DeployContext, code: int, log_tail: str, *, was_ready: bool) -> Failure:
-    """Why a server ended by itself: a full disk is seen here, the rest is the engine's to tell."""
-    try:
-        full = shutil.disk_usage(context.folder).free < _FULL_BYTES
-    except OSError:
-        full = False
-    if full:
-        message, remedy = "the disk is full, and the server ended", "make room on the disk"
-        return Failure(
-            cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
-        )  # fmt: skip
-    return context.explain(code, log_tail, was_ready)
 
 
 class ProcessDeployer(Deployer):
@@ -227,26 +210,15 @@ class _Start:
 
     async def ready(self) -> None:
         """Returns when the server is ready; raises ``TrialFailedError`` with the cause when it cannot be any more."""
-        failure: Failure | None = None
-        is_ready = False
-
-        async def watch() -> None:
-            nonlocal failure
-            failure = self._died(await self._server.exited())
-            race.cancel_scope.cancel()
-
-        with anyio.move_on_after(self._timeout_s):
-            async with anyio.create_task_group() as race:
-                race.start_soon(watch)
-                taken = await self._answers()
-                is_ready = taken is None
-                failure = taken
-                race.cancel_scope.cancel()
-        if failure is None and not is_ready:
-            path = self._plan.readiness.path
-            failure = _failures.not_ready(self._timeout_s, path, self._last, self._tail())
+        try:
+            failure = await until_ready(self._answers, self._ends, self._timeout_s)
+        except TimeoutError:
+            failure = _failures.not_ready(self._timeout_s, self._plan.readiness.path, self._last, self._tail())
         if failure:
             raise TrialFailedError(failure)
+
+    async def _ends(self) -> Failure:
+        return self._died(await self._server.exited())
 
     async def _answers(self) -> Failure | None:
         """None once our server answers as ready; a failure when someone else listens there."""
@@ -269,7 +241,7 @@ class _Start:
         return _proc.foreign_listener(self._host, self._port, self._server.family())
 
     def _died(self, code: int) -> Failure:
-        failure = ended(self._context, code, self._tail(), was_ready=False)
+        failure = _failures.ended(self._context, code, self._tail(), was_ready=False)
         taken = _proc.foreign_listener(self._host, self._port, self._server.family())
         if taken and failure.cause is FailureCause.CRASH_LOADING:
             return _failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)

@@ -70,7 +70,10 @@ def export_text(result: StudyResult, form: str) -> str:
 
 
 def command_line(result: StudyResult) -> str:
-    """The winner as one shell line. Study environment is set in front; secrets stand as references to variables."""
+    """The winner as one shell line. Study environment is set in front, where the command does not hold it already;
+    secrets stand as references to variables."""
+    if result.winner is not None and result.winner.command:
+        return shlex.join(result.command)
     env = [
         f'{key}="${key}"' if looks_secret(key) else f"{key}={shlex.quote(value)}"
         for key, value in result.spec.engine.env.items()

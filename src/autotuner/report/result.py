@@ -50,7 +50,8 @@ class StudyResult(Noun):
     """Numbers of the trials that differ from the best by no more than the noise."""
     noise: float = DEFAULT_NOISE
     command: tuple[str, ...] = ()
-    """Arguments that start the winner, without the address that was only the trial's."""
+    """What starts the winner: its own command where it has one (a container), else its arguments without the address
+    that was only the trial's."""
 
     @property
     def simulated(self) -> str:

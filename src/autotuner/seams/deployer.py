@@ -33,10 +33,12 @@ class DeployContext:
     """The trial's own folder; the server's log goes to ``server.log`` in it."""
     explain: ExplainEnd
     on_phase: Callable[[Phase], None]
-    """Called with ``launching`` and ``loading``."""
+    """Called with ``launching`` and ``loading``, before these with ``pulling`` where an image is fetched."""
     lease_port: LeasePort
     gpus: tuple[Gpu, ...] = ()
     """The GPUs leased to this trial."""
+    note: Callable[[str], None] = lambda _: None
+    """One line for whoever watches the study."""
 
 
 class CommandRunner(ABC):

@@ -43,6 +43,8 @@ class Phase(StrEnum):
     """What a running trial does at the moment; events carry it."""
 
     QUEUED = "queued"
+    PULLING = "pulling"
+    """A container's image is fetched."""
     LAUNCHING = "launching"
     LOADING = "loading"
     READY = "ready"

@@ -81,12 +81,8 @@ class TrialRunner:
         plan = tools.engine.launch(tools.model, tools.spec.engine, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
         await run_sync(self._make_folder)
-
-        def tell(text: str) -> None:
-            self._note("notice", {"text": text})
-
         async with (
-            self._leases.gpus(count, tools.deployer.gpus, reap=tools.deployer.reap, note=tell) as gpus,
+            self._leases.gpus(count, tools.deployer.gpus, reap=tools.deployer.reap, note=self._notice) as gpus,
             Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
         ):
             self._trial = self._trial.model_copy(update={"gpus": len(gpus), "started_at": time.time()})
@@ -103,6 +99,7 @@ class TrialRunner:
             on_phase=self._enter,
             lease_port=self._leases.port,
             gpus=gpus,
+            note=self._notice,
         )
         self._enter(Phase.LAUNCHING)
         async with self._tools.deployer.deploy(plan, context) as endpoint:
@@ -261,6 +258,9 @@ class TrialRunner:
         last = "\n".join(failure.log_tail.splitlines()[-EVIDENCE_LINES:])
         failure = failure.model_copy(update={"log_tail": last})
         return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
+
+    def _notice(self, text: str) -> None:
+        self._note("notice", {"text": text})
 
     def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
         now = time.monotonic()

@@ -1,0 +1,171 @@
+"""One container of ours: made, started, followed, and removed.
+
+Its name is known before it exists, so that it can be removed whatever the engine did meanwhile.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+from aiodocker.exceptions import DockerError
+
+from autotuner.deployers import _docker_failures, _failures, _log
+from autotuner.deployers._docker_config import LOOPBACK, Launch
+from autotuner.deployers._docker_engine import Engine
+from autotuner.seams.deployer import DeployContext
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_EVIDENCE_LINES = 400
+"""The cause may stand far above the end: a traceback through several processes follows it."""
+_DRAIN_S = 1.0
+"""How long the log's end is waited for after the container's."""
+_SECOND_LOOK_S = 0.2
+"""After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
+_REMOVED = frozenset({"removing", "dead"})
+_KILLED = 137
+LOG_NAME = "server.log"
+
+
+class Log:
+    """The trial's ``server.log``: lines of ours while the container is prepared, then what the container writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_NAME
+        self.failed = asyncio.Event()
+        self.failure: Failure | None = None
+        """Why nothing more can be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)
+            self._file: BinaryIO = self.path.open("xb", buffering=0)
+        except OSError as error:
+            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+
+    def say(self, text: str) -> None:
+        """One line of ours."""
+        self.write(f"autotuner: {text}\n".encode())
+
+    def write(self, data: bytes) -> None:
+        """Appends; a disk that is full is remembered, and ends the trial."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.failure = self.failure or _failures.not_written("the server's log", error)
+            self.failed.set()
+
+    def tail(self, lines: int = _EVIDENCE_LINES) -> str:
+        """The last lines."""
+        return _log.tail(self.path, lines)
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self._file.close()
+
+
+class Container:
+    """A container under its name. Whoever makes one must call :meth:`remove` on every path."""
+
+    def __init__(self, engine: Engine, launch: Launch, log: Log, context: DeployContext) -> None:
+        self.engine, self.launch, self.name, self.log, self._context = engine, launch, launch.name, log, context
+        self._api = engine.client.containers.container(launch.name)
+        self._following: asyncio.Task[None] | None = None
+        self.id = ""
+
+    async def start(self) -> dict[str, Any]:
+        """Makes and starts it, and returns what ``inspect`` tells then. Raises ``TrialFailedError``.
+
+        Shielded: a call that is cut off would leave the engine making a container that nobody removes.
+        """
+        what = f"a container of {self.launch.image}"
+        try:
+            with anyio.CancelScope(shield=True), _docker_failures.told():
+                made = await self.engine.client.containers.create(self.launch.config(), name=self.name)
+                self.id = made.id
+                await self._api.start()
+        except DockerError as error:
+            failure = _docker_failures.not_started(error, what)
+            raise TrialFailedError(failure.model_copy(update={"log_tail": self.log.tail()})) from error
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+        return await self.state()
+
+    async def _follow(self) -> None:
+        """Copies what the container writes, from its first line on, until it ends or the engine goes away."""
+        lines = self._api.log(stdout=True, stderr=True, follow=True)
+        with suppress(TrialFailedError, DockerError), _docker_failures.told():
+            async for text in lines:
+                self.log.write(text.encode())
+
+    async def state(self) -> dict[str, Any]:
+        """What ``inspect`` tells; empty when the container is gone."""
+        return await self.engine.inspect(self.name) or {}
+
+    async def ends(self, *, was_ready: bool) -> Failure:
+        """Waits until the container ends, the engine goes away, or the log cannot be written; returns why."""
+        loop = asyncio.get_running_loop()
+        waits = [loop.create_task(self._ended(was_ready)), loop.create_task(self._log_fails())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return next(task for task in waits if task in done).result()
+        finally:
+            for task in waits:
+                task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _ended(self, was_ready: bool) -> Failure:
+        try:
+            with _docker_failures.told():
+                await self._api.wait()
+            state = (await self.state()).get("State", {})
+            if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
+                await asyncio.sleep(_SECOND_LOOK_S)
+                state = (await self.state()).get("State", {})
+            await self.engine.takes_calls()
+        except TrialFailedError as error:
+            return error.failure.model_copy(update={"log_tail": self.log.tail()})
+        except DockerError:
+            state = {}
+        await self.drained()
+        if state.get("Status", "removing") in _REMOVED:
+            message, remedy = "the container was removed by somebody else", "leave containers named autotuner-... alone"
+            tail = self.log.tail()
+            return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
+        return _docker_failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)
+
+    async def _log_fails(self) -> Failure:
+        await self.log.failed.wait()
+        assert self.log.failure is not None  # noqa: S101 - set together with the event
+        return self.log.failure
+
+    async def drained(self) -> None:
+        """Waits until the log has what an ended container wrote last."""
+        if self._following:
+            await asyncio.wait([self._following], timeout=_DRAIN_S)
+
+    async def remove(self, grace_s: float) -> None:
+        """Stops and removes it, and returns when it is gone; to be called shielded. Raises ``TrialFailedError``."""
+        try:
+            await self.engine.remove(self.name, grace_s)
+            await self.drained()
+        finally:
+            if self._following:
+                self._following.cancel()
+                await asyncio.wait([self._following])
+
+
+def started_at(state: dict[str, Any]) -> float:
+    """Seconds since the epoch of the container's last start; 0 where it never started."""
+    text = str(state.get("StartedAt", ""))
+    return datetime.fromisoformat(text).timestamp() if text and not text.startswith("0001") else 0.0
+
+
+def published_port(inspected: dict[str, Any], inside: int) -> int | None:
+    """The port of loopback that the engine gave to a port inside; None when it is not published now."""
+    ports = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
+    for binding in ports.get(f"{inside}/tcp") or ():
+        if binding.get("HostIp") == LOOPBACK:
+            return int(binding["HostPort"])
+    return None

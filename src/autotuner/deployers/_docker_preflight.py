@@ -1,0 +1,215 @@
+"""What must be well before the first container: each check with its remedy."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from aiodocker.exceptions import DockerError
+
+from autotuner.deployers import _docker_failures, _docker_models
+from autotuner.deployers._docker_config import Launch
+from autotuner.deployers._docker_engine import Engine
+from autotuner.deployers._docker_settings import DockerSettings
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Labels, LaunchPlan
+
+_LEAST_API = (1, 40)
+"""Device requests came with it (Docker 19.03)."""
+_CDI_API = (1, 44)
+_LITTLE_BYTES, _LEAST_BYTES = 30e9, 1e9
+"""Images of inference servers take 10 to 30 GB."""
+_HELP_S = 120.0
+_HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
+
+
+def _ok(name: str, detail: str) -> Check:
+    return Check(name=name, status=CheckStatus.OK, detail=detail)
+
+
+def _warn(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
+
+
+def _fail(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+
+
+def unreachable(failure: Failure) -> Check:
+    """The one check that is left without an engine, or without the GPUs that the settings name."""
+    name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
+    return _fail(name, failure.message, failure.remedy)
+
+
+async def checks(
+    engine: Engine, plans: Sequence[LaunchPlan], settings: DockerSettings, gpus: Sequence[Gpu]
+) -> list[Check]:
+    """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the engine does not answer."""
+    version, info = await engine.version(), await engine.info()
+    found = [_engine(version)]
+    names = list(dict.fromkeys(settings.image_name(plan.image) for plan in plans))
+    present = {name: await engine.image(name) is not None for name in names if name}
+    found += [_image(name, settings, here=bool(name and present[name])) for name in names]
+    found += [_room(info, missing=not all(present.values())), _shm(info, settings)]
+    found += _gpus(version, info, plans, settings, gpus)
+    found += [c for plan in plans for c in await anyio.to_thread.run_sync(_plan, plan, settings)]
+    if settings.check_flags:
+        found += [await _flags(engine, plan, settings) for plan in plans if plan.help]
+    return list(dict.fromkeys(found))
+
+
+def _api(version: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(version.get("ApiVersion", "0")))[:2])
+
+
+def _engine(version: Mapping[str, Any]) -> Check:
+    detail = f"engine {version.get('Version')}, API {version.get('ApiVersion')}"
+    if _api(version) >= _LEAST_API:
+        return _ok("docker", detail)
+    return _fail("docker", detail, f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed")
+
+
+def _image(name: str | None, settings: DockerSettings, *, here: bool) -> Check:
+    if name is None:
+        return _fail("image", "the engine names no image", "set deploy.image")
+    if here and settings.pull != "always":
+        return _ok("image", f"{name} is present")
+    if settings.pull == "never":
+        return _fail("image", f"{name} is not present", f"docker pull {name}, or set deploy.pull: missing")
+    return _ok("image", f"{name} will be pulled at the first trial")
+
+
+def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
+    folder, driver = str(info.get("DockerRootDir", "")), info.get("Driver")
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return _ok("disk", f"{driver}; {folder} is not visible from here")
+    detail, remedy = (
+        f"{driver}, {free / 1e9:.0f} GB free in {folder}",
+        "make room: docker system df, docker image prune",
+    )
+    if free < _LEAST_BYTES:
+        return _fail("disk", detail, remedy)
+    return _warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else _ok("disk", detail)
+
+
+def _shm(info: Mapping[str, Any], settings: DockerSettings) -> Check:
+    if settings.ipc == "host":
+        return _ok("shared memory", "this machine's (ipc: host)")
+    detail = f"{settings.shm_size / 2**30:g} GiB"
+    if settings.shm_size > int(info.get("MemTotal", 0)):
+        return _warn("shared memory", f"{detail} is more than this machine's memory", "lower deploy.shm_size")
+    return _ok("shared memory", detail)
+
+
+def _gpus(
+    version: Mapping[str, Any],
+    info: Mapping[str, Any],
+    plans: Sequence[LaunchPlan],
+    settings: DockerSettings,
+    gpus: Sequence[Gpu],
+) -> list[Check]:
+    needed = max((plan.gpus for plan in plans), default=0)
+    if not needed:
+        return []
+    have = f"{needed} needed, {len(gpus)} to use"
+    if len(gpus) < needed:
+        return [_fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
+    if settings.runtime and settings.runtime not in info.get("Runtimes", {}):
+        remedy = f"correct deploy.runtime; the engine has: {', '.join(sorted(info.get('Runtimes', {})))}"
+        return [_fail("gpus", f"the engine has no runtime {settings.runtime}", remedy)]
+    if settings.gpu_driver == "cdi":
+        return [_cdi(version, info, have)]
+    known = "nvidia" in info.get("Runtimes", {}) or any(shutil.which(hook) for hook in _HOOKS)
+    remedy = "install the NVIDIA Container Toolkit if launches end with gpu_unavailable"
+    return [_ok("gpus", have) if known else _warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy)]
+
+
+def _cdi(version: Mapping[str, Any], info: Mapping[str, Any], have: str) -> Check:
+    if _api(version) < _CDI_API:
+        return _fail(
+            "gpus", f"engine {version.get('Version')} knows no CDI", "update Docker, or set gpu_driver: nvidia"
+        )
+    if not info.get("CDISpecDirs"):
+        return _fail("gpus", "CDI is switched off in the engine", "switch the feature cdi on in daemon.json")
+    return _ok("gpus", f"{have}, by CDI")
+
+
+def _plan(plan: LaunchPlan, settings: DockerSettings) -> list[Check]:
+    found = []
+    try:
+        mounted = _docker_models.mounts(plan.needs_files, settings)
+        found += [_ok("model", name) for name in plan.needs_files]
+        found += [_ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
+    except _docker_models.ModelFilesError as error:
+        found.append(_fail("model", str(error), error.remedy))
+    if plan.hub_models:
+        found.append(_cache(settings))
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        if name in plan.env:
+            why = f"{name} in engine.env would hide the GPUs that a trial leases"
+            found.append(_fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
+    return found
+
+
+def _cache(settings: DockerSettings) -> Check:
+    folder = settings.cache
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if os.access(existing, os.W_OK | os.X_OK):
+        return _ok("hub cache", str(folder))
+    return _fail("hub cache", f"{folder} cannot be written", "set deploy.hub_cache to a folder that you may write")
+
+
+async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> Check:
+    """The plan's flags that the image's own help does not name. The container is removed by the engine when it ends,
+    so that nothing stays even when this process is killed."""
+    name = settings.image_name(plan.image) or ""
+    if await engine.image(name) is None:
+        return _ok("flags", f"not compared: {name} is not present yet")
+    labels = Labels(study="preflight", trial=0, owner="preflight")
+    bare = plan.model_copy(update={"gpus": 0, "hub_models": (), "needs_files": ()})
+    launch = Launch(
+        plan=bare,
+        settings=settings,
+        image=name,
+        argv=plan.help,
+        name=f"autotuner-help-{uuid4().hex[:8]}",
+        labels=labels,
+    )
+    config = launch.config()
+    config["HostConfig"] |= {"AutoRemove": True, "NetworkMode": "none", "PortBindings": {}}
+    try:
+        text = await _output(engine, config, launch.name)
+    except (DockerError, TrialFailedError, TimeoutError) as error:
+        return _warn("flags", f"{' '.join(plan.help)} could not be run: {error}", "compare the flags by hand")
+    unknown = [flag.name for flag in plan.flags if not re.search(rf"{re.escape(_bare(flag.name))}(?![\w-])", text)]
+    if not unknown:
+        return _ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
+    return _warn(
+        "flags", f"the help of {name} does not name {', '.join(unknown)}", "correct the flag, or the image's tag"
+    )
+
+
+def _bare(flag: str) -> str:
+    return flag.partition("=")[0]
+
+
+async def _output(engine: Engine, config: dict[str, Any], name: str) -> str:
+    text: list[bytes] = []
+    try:
+        with _docker_failures.told(), anyio.fail_after(_HELP_S):
+            container = await engine.client.containers.create(config, name=name)
+            async with container.attach(stdout=True, stderr=True, logs=True) as stream:
+                await container.start()
+                while message := await stream.read_out():
+                    text.append(message.data)
+    finally:
+        with anyio.CancelScope(shield=True), suppress(TrialFailedError):
+            await engine.remove(name, 0.0)
+    return b"".join(text).decode(errors="replace")

@@ -1,0 +1,55 @@
+"""A container's processes as this machine sees them, found by their control groups; empty where they cannot be seen
+(an engine in a virtual machine)."""
+
+import os
+from pathlib import Path
+
+from autotuner.deployers import _proc
+from autotuner.deployers._docker_config import LOOPBACK
+
+_PROC = Path("/proc")
+
+
+def pids(container_id: str) -> frozenset[int]:
+    """Process ids of a container."""
+    return frozenset(p.pid for p in _proc.processes() if _belongs(p.pid, container_id))
+
+
+def _belongs(pid: int, container_id: str) -> bool:
+    try:
+        return bool(container_id) and container_id in (_PROC / str(pid) / "cgroup").read_text()
+    except OSError:
+        return False
+
+
+def server_argv(container_id: str, first: int, planned: tuple[str, ...], *, behind_init: bool) -> tuple[str, ...]:
+    """The command line of the server as its process has it; ``planned`` where the process does not tell.
+
+    ``first`` is the container's process 1 as this machine counts. Behind an init the server is its oldest child. A
+    server that put a title in place of its arguments does not tell them.
+    """
+    if not _belongs(first, container_id):
+        return planned
+    server = first
+    if behind_init:
+        children = [p for p in _proc.processes() if p.parent == first and _belongs(p.pid, container_id)]
+        if not children:
+            return planned
+        server = min(children, key=lambda p: p.started).pid
+    seen = _proc.cmdline(server)
+    told = [word for word in seen if word]
+    return seen if len(told) > 1 or (len(planned) == 1 and seen) else planned
+
+
+def foreign(container_id: str, port: int) -> str:
+    """Why a port of loopback is not the container's alone; empty when it is.
+
+    Another user's processes do not show their sockets; then it must do that somebody listens, on a port that was free
+    and leased when the container started.
+    """
+    family = set(pids(container_id))
+    if not any(os.access(_PROC / str(pid) / "fd", os.R_OK) for pid in family):
+        return "" if port in _proc.listening_ports(LOOPBACK) else "the server no longer listens there"
+    if not _proc.own_listener(LOOPBACK, port, family):
+        return "the server no longer listens there"
+    return "another process listens there too" if _proc.foreign_listener(LOOPBACK, port, family) else ""

@@ -1,0 +1,37 @@
+"""A plugin whose optional dependency is missing says so when it is asked for, and is in nobody's way otherwise."""
+
+import pytest
+
+from autotuner import api
+from autotuner.seams import plugins
+from autotuner.study.errors import MissingExtraError
+
+
+class Absent:
+    """An entry point whose module needs what is not installed."""
+
+    def load(self) -> type:
+        raise ModuleNotFoundError("No module named 'aiodocker'", name="aiodocker")
+
+
+@pytest.fixture(autouse=True)
+def _without_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = plugins.kinds
+    monkeypatch.setattr(plugins, "kinds", lambda group: {**installed(group), **_absent(group)})
+
+
+def _absent(group: str) -> dict[str, Absent]:
+    return {"docker": Absent()} if group == "deployers" else {}
+
+
+def test_asked_for() -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install 'autotuner\[docker\]'"):
+        plugins.load("deployers", "docker")
+
+
+def test_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    assert set(plugins.usable("deployers")) == {"process", "external"}
+    assert "deploy.docker" not in api.schema()["$defs"]
+    assert api.reap() == []
