@@ -243,10 +243,11 @@ class SGLangStart:
             )
         size = tokens * replica.kv_bytes_per_token
         free -= size
-        kind = {"auto": "torch.bfloat16", "bf16": "torch.bfloat16", "fp8_e5m2": "torch.float8_e5m2"}
+        kind = {"fp8_e5m2": "torch.float8_e5m2"}.get(dtype, "torch.float8_e4m3fn")
+        kind = kind if dtype.startswith("fp8") else "torch.bfloat16"
         both = f"K size: {size / 2 / GIB:.2f} GB, V size: {size / 2 / GIB:.2f} GB"
         self._log(
-            f"KV Cache is allocated. dtype: {kind.get(dtype, 'torch.float8_e4m3fn')}, #tokens: {tokens}, "
+            f"KV Cache is allocated. dtype: {kind}, #tokens: {tokens}, "
             + (f"KV size: {size / GIB:.2f} GB" if replica.model.kv_rank else both)
         )
         self._log(f"Memory pool end. avail mem={free / GIB:.2f} GB")
