@@ -58,6 +58,10 @@ class RunInfo:
     scheduled_in_window: int = 0
     foreign_cpu_cores: float | None = None
     reused_rows: int = 0
+    ends_only: bool = False
+    """The load generator saw only an answer's first and last token: ``gaps_ns`` holds the one gap between them."""
+    notes: tuple[str, ...] = ()
+    """What else a reader must know; becomes warnings."""
 
 
 @dataclass(frozen=True)
