@@ -18,9 +18,12 @@ _ANSWER = re.compile(
 _ANSWER_LINES = 6
 _ANSWER_END = b"End Time: "
 _TEXT = b"Generated text: "
-_REFUSED = re.compile(r"Received error response from server\. Error code: (-?\d+), message: (.*)\.", re.DOTALL)
+_REFUSED = re.compile(r"Received error response from server\. Error code: (-?\d+), message: (.*)", re.DOTALL)
 _RESPONSE = re.compile(rb'"POST \S+ HTTP/[\d.]+" (\d+) ')
 _TAIL_LINES = 25
+_TAIL_LINE = 1000
+_HIDE_FROM = 4
+"""Shorter keys hide nothing: they are words like ``none``."""
 _MESSAGE_LINES = 40
 _DETAIL = 200
 
@@ -62,11 +65,13 @@ Event = Started | Answer | Failed
 
 
 class LogReader:
-    """Puts lines together to messages, and messages to events."""
+    """Puts lines together to messages, and messages to events. ``secret`` is hidden before anything is cut short, since
+    genai-bench logs it, and servers echo it."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: str | None = None) -> None:
+        self._secret = secret.encode() if secret and len(secret) >= _HIDE_FROM else None
         self._rest = b""
-        self._message: deque[bytes] = deque(maxlen=_MESSAGE_LINES)
+        self._message: list[bytes] = []
         self._from = ("", "")
         self._at_ns = 0
         self._answer: list[bytes] = []
@@ -77,7 +82,8 @@ class LogReader:
     @property
     def tail(self) -> str:
         """The last lines, whatever they were."""
-        return b"\n".join([*self._tail, self._rest]).decode(errors="replace").strip()
+        rest = self._rest.replace(self._secret, b"(hidden)") if self._secret is not None else self._rest
+        return b"\n".join([*self._tail, rest[:_TAIL_LINE]]).decode(errors="replace").strip()
 
     def feed(self, data: bytes, now_ns: int) -> list[Event]:
         """Takes in what was read at ``now_ns``; returns what it completes."""
@@ -85,13 +91,16 @@ class LogReader:
         return [event for line in lines for event in self._line(line, now_ns)]
 
     def _line(self, line: bytes, now_ns: int) -> list[Event]:
-        self._tail.append(line[:1000])
+        if self._secret is not None:
+            line = line.replace(self._secret, b"(hidden)")
+        self._tail.append(line[:_TAIL_LINE])
         if self._answer:  # whatever a model writes is no message of genai-bench
             self._answer.append(line)
             return self._answered() if line.startswith(_ANSWER_END) else []
         header = _HEADER.fullmatch(line)
         if header is None:
-            self._message.append(line)
+            if len(self._message) < _MESSAGE_LINES:
+                self._message.append(line)
             return []
         events = self._finished()
         origin, text = (header[1].decode(), header[2].decode()), header[3]
@@ -126,7 +135,7 @@ class LogReader:
         origin, self._from = self._from, ("", "")
         if origin == ("genai_bench.user.base_user", "collect_metrics"):
             refused = _REFUSED.match(text)
-            return [self._refused(int(refused[1]), refused[2])] if refused else []
+            return [self._refused(int(refused[1]), refused[2].removesuffix("."))] if refused else []
         if origin == ("locust.user.task", "run"):
             return [Failed(self._at_ns, _exception_kind(text), text.split("\n", 1)[0][:_DETAIL])]
         return []

@@ -40,7 +40,6 @@ _POLL_S = 0.05
 _CHUNK = 1 << 16
 _BATCH = 2_000
 _TICKS = os.sysconf("SC_CLK_TCK")
-_HIDE_FROM = 4
 
 
 @dataclass(frozen=True)
@@ -81,22 +80,21 @@ class EndedError(Exception):
 def main() -> int:
     """Runs one window as told on stdin."""
     signal.signal(signal.SIGTERM, _leave)
-    reader = LogReader()
     try:
         spec = GenaiSpec.from_json(sys.stdin.buffer.read())
     except ValueError as error:
         say({"kind": "error", "message": str(error)})
         return 2
-    hide = _hider(spec.api_key)
+    reader = LogReader(spec.api_key)
     try:
         folder = Path(tempfile.mkdtemp(prefix="autotuner-genai-"))
         try:
-            _measure(spec, folder, reader, hide)
+            _measure(spec, folder, reader)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except EndedError as error:
         remedy = "read the lines of genai-bench's log; run its command by hand"
-        say({"kind": "error", "message": hide(str(error)), "remedy": remedy, "log_tail": hide(reader.tail)})
+        say({"kind": "error", "message": str(error), "remedy": remedy, "log_tail": reader.tail})
         return 2
     except BrokenPipeError:
         return 1
@@ -108,11 +106,7 @@ def _leave(*_: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
 
 
-def _hider(key: str | None) -> Callable[[str], str]:
-    return lambda text: text.replace(key, "(hidden)") if key and len(key) >= _HIDE_FROM else text
-
-
-def _measure(spec: GenaiSpec, folder: Path, reader: LogReader, hide: Callable[[str], str]) -> None:
+def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
     try:
         process = subprocess.Popen(
             _argv(spec, folder), env=_env(spec, folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -125,7 +119,7 @@ def _measure(spec: GenaiSpec, folder: Path, reader: LogReader, hide: Callable[[s
     finally:
         _end(process)
     timeline, cpu_cores, epoch_s = result
-    rows = [{**row, "detail": hide(row["detail"])} for row in timeline.rows()]
+    rows = timeline.rows()
     for at in range(0, len(rows), _BATCH):
         say({"kind": "records", "records": rows[at : at + _BATCH]})
     say({
