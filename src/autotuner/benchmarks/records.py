@@ -107,7 +107,8 @@ def read_records(path: Path) -> Records:
         raise ValueError(f"{path} holds no request records")
     found = orjson.loads(meta)
     columns = {name: list(table.column(name).to_pylist()) for name in COLUMNS}
-    return Records(columns, RunInfo(**found["info"]), found["where"])
+    info = {**found["info"], "notes": tuple(found["info"].get("notes", ()))}
+    return Records(columns, RunInfo(**info), found["where"])
 
 
 def _table(file: BinaryIO, path: Path) -> Table:
