@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -33,8 +33,12 @@ types:
 contracts:
 	$(BIN)/lint-imports
 
+test-genai: setup ## Measure with a real genai-bench, in an environment of its own (1.3 GB; needs Python 3.10 to 3.12)
+	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \
+		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai tests/benchmarks/test_genai_bench.py
+
 pytest:
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not genai" --cov --cov-report=term:skip-covered
 
 format: ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

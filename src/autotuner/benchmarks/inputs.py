@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 
-from autotuner.benchmarks.loadgen.tokens import counter
+from autotuner.benchmarks.loadgen.tokens import available, counter
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.workload import Workload
 
 
-def tokenizer_text(path: str) -> str:
-    """The text of a local tokenizer.json, given as the file or its folder. Raises :class:`UsageError`."""
-    where = "workload.tokenizer"
+def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: bool = True) -> str:
+    """The text of a local tokenizer.json, given as the file or its folder. ``counted``: we count tokens with it, which
+    needs the ``tokenizer`` extra. Raises :class:`UsageError`."""
     file = Path(path).expanduser()
     file = file / "tokenizer.json" if file.is_dir() else file
     if not file.is_file():
@@ -21,7 +21,8 @@ def tokenizer_text(path: str) -> str:
         raise UsageError(Problem(where=where, value=path, why=why, remedy="give the path of a local tokenizer.json"))
     try:
         text = file.read_text(encoding="utf-8")
-        counter(text)
+        if counted or available:
+            counter(text)
     except (OSError, ValueError) as error:
         raise UsageError(Problem(where=where, value=path, why=str(error))) from None
     return text

@@ -58,6 +58,10 @@ class RunInfo:
     scheduled_in_window: int = 0
     foreign_cpu_cores: float | None = None
     reused_rows: int = 0
+    ends_only: bool = False
+    """The load generator saw only an answer's first and last token: ``gaps_ns`` holds the one gap between them."""
+    notes: tuple[str, ...] = ()
+    """What else a reader must know; becomes warnings."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ def read_records(path: Path) -> Records:
         raise ValueError(f"{path} holds no request records")
     found = orjson.loads(meta)
     columns = {name: list(table.column(name).to_pylist()) for name in COLUMNS}
-    return Records(columns, RunInfo(**found["info"]), found["where"])
+    info = {**found["info"], "notes": tuple(found["info"].get("notes", ()))}
+    return Records(columns, RunInfo(**info), found["where"])
 
 
 def _table(file: BinaryIO, path: Path) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.benchmarks.records import Records
+from autotuner.benchmarks.records import Records, RunInfo
 from autotuner.benchmarks.steady import drifted
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
@@ -68,7 +68,7 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
     requests = _requests(records)
     counted = [r for r in requests if r.counted]
     good = [r for r in counted if r.ok]
-    distributions = _distributions(good)
+    distributions = _distributions(good, gaps=not info.ends_only)
     output, scalars = _rates(requests, counted, good, asked, info.window_ns)
     check = _self_check(records, asked.limits, distributions)
     steady, drift = drifted(output, [(r.row["end_ns"] * _S, r.values["ttft"]) for r in good], window_s)
@@ -84,7 +84,7 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
         token_source=_token_source(good),
         self_check=check,
         steady=steady,
-        warnings=(*drift, *_warnings(records, good)),
+        warnings=(*drift, *_warnings(records, good), *info.notes),
         records=name,
         started_at=info.begin_epoch_s,
     )
@@ -96,10 +96,20 @@ def _requests(records: Records) -> list[_Request]:
     whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
     chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
     usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
-    return [_derive(row, records.info.window_ns, usual) for row in rows]
+    if records.info.ends_only:
+        rows, usual = [_evenly(row) for row in rows], 1.0
+    return [_derive(row, records.info, usual) for row in rows]
 
 
-def _derive(row: Mapping[str, Any], window_ns: int, usual: float) -> _Request:
+def _evenly(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with one chunk a token at an even pace, so that throughput counts what lies inside the window."""
+    tokens, span = row["output_tokens"], sum(row["gaps_ns"])
+    even = [span / (tokens - 1)] * (tokens - 1) if row["gaps_ns"] and tokens > 1 else []
+    return {**row, "gaps_ns": even}
+
+
+def _derive(row: Mapping[str, Any], info: RunInfo, usual: float) -> _Request:
+    window_ns = info.window_ns
     ended_inside = 0 <= row["end_ns"] < window_ns
     outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and row["sent_ns"] < window_ns
     failed, first = row["error"] is not None, row["first_ns"]
@@ -115,6 +125,7 @@ def _derive(row: Mapping[str, Any], window_ns: int, usual: float) -> _Request:
         values["e2e_latency"] = values["ttft"] + span
         if len(gaps) and tokens > 1:
             values["tpot"] = span / (tokens - 1)
+        if len(gaps) and tokens > 1 and not info.ends_only:
             values["itl"] = float(gaps.mean())
             values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
         if row["scheduled_ns"] is not None:
@@ -124,13 +135,13 @@ def _derive(row: Mapping[str, Any], window_ns: int, usual: float) -> _Request:
     return _Request(row, counted, ok, per_chunk, values, gaps)
 
 
-def _distributions(good: Sequence[_Request]) -> dict[str, Distribution]:
+def _distributions(good: Sequence[_Request], *, gaps: bool) -> dict[str, Distribution]:
     pooled: dict[str, Floats] = {
         name: np.array([r.values[name] for r in good if name in r.values])
         for name in ("ttft", "tpot", "e2e_latency", "ttft_scheduled", "e2e_latency_scheduled")
     }
     gapped = [r for r in good if len(r.gaps)]
-    if gapped:
+    if gapped and gaps:
         pooled["itl"] = np.concatenate([r.gaps for r in gapped])
         pooled["itl_token"] = np.concatenate([_token_gaps(r) for r in gapped])
     return {name: _distribution(values) for name, values in pooled.items() if len(values)}

@@ -13,6 +13,7 @@ from autotuner.study.errors import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO
+from autotuner.study.spec import Model, StudySpec
 from autotuner.study.workload import LoadLevel, Scenario, Workload
 
 
@@ -59,6 +60,11 @@ class Benchmark(ABC):
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """Runs one window; the server stays up between windows. Raises ``TrialFailedError`` when nothing usable came
         back (``benchmark_failed``). Failing requests are part of the Measurement, never an exception."""
+
+    def for_study(self, spec: StudySpec, model: Model) -> "Benchmark":
+        """This benchmark as the study needs it; ``model`` is as the target finds it. Called once, before the preflight.
+        Raises ``UsageError`` where it cannot measure what the study asks for."""
+        return self
 
     @abstractmethod
     async def preflight(self, workload: Workload) -> list[Check]:

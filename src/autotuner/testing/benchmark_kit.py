@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from autotuner.seams.benchmark import Benchmark, Progress, Window
 from autotuner.seams.deployer import CommandRunner, Endpoint
-from autotuner.study.errors import Check
+from autotuner.study.errors import Check, CheckStatus, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
@@ -191,6 +191,8 @@ class BenchmarkConformance:
     """Inherit, and give a fixture ``benchmark`` (ready to measure an OpenAI-compatible URL)."""
 
     pytestmark: ClassVar = [pytest.mark.anyio]
+    open_loop: ClassVar[bool] = True
+    """Whether it can offer requests at a rate; one that cannot must say so before the first trial."""
 
     async def _measure(
         self, benchmark: Benchmark, server: MockOpenAI, folder: Path, level: LoadLevel, **more: object
@@ -210,10 +212,17 @@ class BenchmarkConformance:
         assert measured.scalars["success_rate"] == 1.0
         assert all(v >= 0 for v in measured.scalars.values())
 
-    async def test_an_open_loop_is_measured_too(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """A request rate is a load level like any other."""
+    async def test_an_open_loop_is_measured_or_refused(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """A request rate is a load level like any other; a benchmark that cannot offer it sends nothing at all."""
         level = RequestRate(rate=20.0)
         async with mock_openai() as server:
+            if not self.open_loop:
+                checks = await benchmark.preflight(make_window(tmp_path, level).workload)
+                assert [c.remedy for c in checks if c.status is CheckStatus.FAIL and level.text in c.detail]
+                with pytest.raises(UsageError, match="rate"):
+                    await self._measure(benchmark, server, tmp_path, level)
+                assert not server.log
+                return
             measured = await self._measure(benchmark, server, tmp_path, level)
         assert measured.level == level
         assert measured.requests > 0

@@ -120,13 +120,14 @@ async def prepare(spec: StudySpec) -> Prepared:
         known={**_hardware_names(hardware), **defaults, **fixed},
     )
     _names_known(space)
+    model = await deployer.locate(spec.model)
     prepared = Prepared(
         spec=spec,
         engine=engine,
         deployer=deployer,
-        benchmark=benchmark,
+        benchmark=benchmark.for_study(spec, model),
         hardware=hardware,
-        model=await deployer.locate(spec.model),
+        model=model,
         space=space,
         default=_spelled_out(space, defaults),
     )

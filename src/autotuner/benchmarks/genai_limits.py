@@ -1,0 +1,72 @@
+"""What genai-bench cannot measure, said before the first trial instead of being ignored in it."""
+
+from collections.abc import Iterator, Sequence
+
+from autotuner.study.errors import Problem
+from autotuner.study.workload import Api, Concurrency, Workload
+
+_NATIVE = "or take benchmark: native"
+_OWN_FIELDS = ("ignore_eos", "messages", "model", "stream", "stream_options", "system_message")
+"""Fields of a request that it sets itself, drops or reads in another meaning."""
+_OWN_OPTIONS = (
+    "--api-backend", "--api-base", "--api-key", "--api-model-name", "--model", "--model-tokenizer", "--task",
+    "--traffic-scenario", "--num-concurrency", "--batch-size", "--iteration-type", "--max-time-per-run",
+    "--max-requests-per-run", "--experiment-base-dir", "--experiment-folder-name", "--log-dir",
+    "--additional-request-params", "--model-api-key", "--warmup-ratio", "--cooldown-ratio", "--metrics-time-unit",
+    "--num-workers", "--master-port", "--spawn-rate", "--upload-results", "--dataset-path", "--dataset-config",
+    "--dataset-prompt-column", "--dataset-image-column", "--prefix-len", "--prefix-ratio",
+)  # fmt: skip
+UNSEEN = ("itl", "itl_token", "ttft_scheduled", "e2e_latency_scheduled")
+"""Metrics that need more moments than the first and the last of an answer, or a schedule."""
+
+
+def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> list[Problem]:
+    """One problem for each thing that is asked and cannot be done."""
+    return [*_of_load(workload), *_of_requests(workload, backend), *_of_options(extra_args)]
+
+
+def _of_load(workload: Workload) -> Iterator[Problem]:
+    for level in workload.levels:
+        if not isinstance(level, Concurrency):
+            why = "genai-bench keeps a number of requests in flight and knows no arrival rates"
+            yield Problem(
+                where="workload.rates", value=level.text, why=why, remedy=f"use workload.concurrency, {_NATIVE}"
+            )
+    for scenario in workload.scenarios:
+        if scenario.dataset is not None:
+            why = "genai-bench sends a dataset's prompts without bounding the answers"
+            remedy = f"use D(in,out), N(..) or U(..), {_NATIVE}"
+            yield Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy)
+    if workload.prefix_tokens:
+        why = "genai-bench sends no system prompt of a given length"
+        value = str(workload.prefix_tokens)
+        yield Problem(where="workload.prefix_tokens", value=value, why=why, remedy=f"leave it out, {_NATIVE}")
+    if workload.seed:
+        why, value = "genai-bench draws its prompts without a seed", str(workload.seed)
+        yield Problem(where="workload.seed", value=value, why=why, remedy=f"leave it out, {_NATIVE}")
+
+
+def _of_requests(workload: Workload, backend: str) -> Iterator[Problem]:
+    if workload.api is not Api.CHAT:
+        why, value = "genai-bench measures text through the chat API only", workload.api.value
+        yield Problem(where="workload.api", value=value, why=why, remedy=f"use chat, {_NATIVE}")
+    if workload.ignore_eos and backend == "openai":
+        why = "this backend drops ignore_eos, so that answers end where the model wants"
+        remedy = "use backend vllm or sglang, or set workload.ignore_eos: false"
+        yield Problem(where="benchmark.backend", value=backend, why=why, remedy=remedy)
+    if not workload.ignore_eos and backend != "openai":
+        why = "this backend always sends ignore_eos"
+        remedy = "use backend openai, or leave workload.ignore_eos out"
+        yield Problem(where="benchmark.backend", value=backend, why=why, remedy=remedy)
+    for name in _OWN_FIELDS:
+        if name in workload.extra_body:
+            why = "genai-bench sets this field itself, or does not send it as it is"
+            yield Problem(where=f"workload.extra_body.{name}", why=why, remedy=f"leave it out, {_NATIVE}")
+
+
+def _of_options(extra_args: Sequence[str]) -> Iterator[Problem]:
+    for argument in extra_args:
+        option = argument.partition("=")[0]
+        if option in _OWN_OPTIONS:
+            why = "this option follows from the study, or changes what is measured"
+            yield Problem(where="benchmark.extra_args", value=option, why=why, remedy="leave it out")

@@ -1,0 +1,141 @@
+"""A scripted genai-bench: its options, files and log lines in the form of version 0.0.5, and faults on demand.
+
+``genai_double.py [behaviour=VALUE ...] --version | benchmark OPTIONS``. It really sends requests, one thread a user.
+
+- ``note=FILE``: writes there what it was given, its environment and the process ids of itself and its child.
+- ``crash=CODE``: ends while starting. ``mute=1``: never sends a request.
+- ``after=N``: after N requests ends with exit code ``code`` (0 when not given).
+- ``usage=0``: reports as if the server had told no usage. ``version=TEXT``: is another version.
+- ``child=1``: has a child that ignores SIGTERM.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+_LOCK = threading.Lock()
+
+
+def log(origin: str, text: str, level: str = "DEBUG") -> None:
+    with _LOCK:
+        sys.stdout.write(f"{level:<8} 2026-01-05 01:36:04.%f - {origin} - {text}\n")
+        sys.stdout.flush()
+
+
+class Double:
+    def __init__(self, behaviour: dict[str, str], options: dict[str, str]) -> None:
+        self.behaviour, self.options = behaviour, options
+        self.url = urlsplit(options["--api-base"])
+        self.key = os.environ.get("MODEL_API_KEY") or options["--api-key"]
+        self.left = int(behaviour.get("after", 10**9))
+
+    def start(self) -> None:
+        """What it does before the first request: options and secrets go into log and metadata."""
+        shown = {**self.options, "model_api_key": os.environ.get("MODEL_API_KEY")}
+        for name, value in shown.items():
+            log("genai_bench.benchmark:benchmark", f"{name}: {value}", "INFO")
+        folder = Path(self.options["--experiment-base-dir"]) / self.options["--experiment-folder-name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "experiment_metadata.json").write_text(json.dumps(shown))
+        with (Path(self.options["--log-dir"]) / "genai_bench.log").open("a") as file:
+            file.write(json.dumps(shown))
+        if "crash" in self.behaviour:
+            sys.stderr.write(f"Error: cannot start with {self.key}\n")
+            sys.exit(int(self.behaviour["crash"]))
+        pids = [os.getpid()]
+        if "child" in self.behaviour:
+            pids.append(subprocess.Popen([sys.executable, "-c", _SLEEPER]).pid)
+        if "note" in self.behaviour:
+            note = {"argv": sys.argv, "env": dict(os.environ), "pids": pids, "cwd": str(Path.cwd())}
+            part = Path(self.behaviour["note"] + ".part")
+            part.write_text(json.dumps(note))
+            part.rename(self.behaviour["note"])
+        log("genai_bench.benchmark:benchmark", "Starting benchmark with concurrency=1, spawn_rate=1", "INFO")
+
+    def user(self) -> None:
+        while True:
+            with _LOCK:
+                self.left -= 1
+                if self.left < 0:
+                    os._exit(int(self.behaviour.get("code", "0")))
+            self.request()
+
+    def request(self) -> None:
+        _, tokens = self.options["--traffic-scenario"].strip("D()").split(",")
+        body = {
+            "model": self.options["--api-model-name"], "max_tokens": int(tokens), "stream": True,
+            "messages": [{"role": "user", "content": " ".join(["x"] * 16)}],
+            **json.loads(self.options.get("--additional-request-params", "{}")),
+            **({"ignore_eos": True} if self.options["--api-backend"] != "openai" else {}),
+        }  # fmt: skip
+        started = time.monotonic()
+        log("urllib3.connectionpool:_new_conn", f"Starting new HTTP connection (1): {self.url.netloc}")
+        connection = HTTPConnection(self.url.hostname or "", self.url.port, timeout=30)
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        origin = f"http://{self.url.netloc}"
+        log(
+            "urllib3.connectionpool:_make_request",
+            f'{origin} "POST /v1/chat/completions HTTP/1.1" {response.status} None',
+        )
+        if response.status == 200:
+            self.answer(started, (json.loads(d) for d in events(response)))
+        else:
+            said = f"Error code: {response.status}, message: {response.read().decode()}."
+            log("genai_bench.user.base_user:collect_metrics", f"Received error response from server. {said}", "WARNING")
+        log("locust.runners:send_message", "Running locally: sending request_metrics message to self")
+        connection.close()
+
+    def answer(self, started: float, chunks: Iterator[dict]) -> None:  # type: ignore[type-arg]
+        text, first, finish, usage = "", None, None, {}
+        for chunk in chunks:
+            usage = chunk.get("usage") or usage
+            for choice in chunk["choices"]:
+                content, finish = choice["delta"].get("content"), choice.get("finish_reason") or finish
+                if content:
+                    first, text = first or time.monotonic(), text + content
+        told = self.behaviour.get("usage") != "0"
+        lines = [
+            f"Generated text: {text} ", f"Time at first token: {first} ", f"Finish reason: {finish}",
+            f"Prompt Tokens: {usage['prompt_tokens'] if told else None} ",
+            f"Completion Tokens: {usage['completion_tokens'] if told else 0}",
+            f"Start Time: {started}", f"End Time: {time.monotonic()}",
+        ]  # fmt: skip
+        log("genai_bench.user.openai_user:parse_chat_response", "\n".join(lines))
+
+
+def events(lines: Iterator[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        data = line.strip().removeprefix(b"data: ")
+        if data == b"[DONE]":
+            return
+        if data:
+            yield data
+
+
+def main() -> None:
+    at = next(i for i, argument in enumerate(sys.argv) if argument in ("--version", "benchmark"))
+    behaviour = dict(argument.split("=", 1) for argument in sys.argv[1:at])
+    if sys.argv[at] == "--version":
+        sys.stdout.write(behaviour.get("version", "genai-bench version 0.0.5") + "\n")
+        return
+    rest = sys.argv[at + 1 :]
+    double = Double(behaviour, dict(zip(rest[::2], rest[1::2], strict=True)))
+    double.start()
+    if "mute" in behaviour:
+        time.sleep(600)
+    for _ in range(int(double.options["--num-concurrency"])):
+        threading.Thread(target=double.user).start()
+
+
+if __name__ == "__main__":
+    main()
