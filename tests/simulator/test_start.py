@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from autotuner import simulator
-from autotuner.engines._simulated_flags import SGLANG, VLLM
-from autotuner.engines.simulated import Simulated, SimulatedSettings
+from autotuner.engines.simulated import MODELLED, Simulated, SimulatedSettings
 from autotuner.simulator import sglang_start, vllm_start
 from autotuner.simulator.__main__ import main
 from autotuner.simulator.options import (
@@ -52,11 +51,11 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         ("vllm", (), ("--bogus", "1"), FailureCause.INVALID_FLAG),
         ("sglang", (), ("--tp-size", "two"), FailureCause.INVALID_VALUE),
         ("sglang", (), ("--schedule-policy", "best"), FailureCause.INVALID_VALUE),
-        ("sglang", ("--gpu", "L4"), ("--context-length", "200000"), FailureCause.INVALID_VALUE),
+        ("sglang", ("--gpu", "L4"), ("--context-length", "200000"), FailureCause.UNSUPPORTED_COMBINATION),
         ("sglang", ("--shape", "Llama-3.1-70B"), (), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
         ("vllm", ("--shape", "Llama-3.1-70B"), (), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
-        ("sglang", (), ("--mem-fraction-static", "0.15"), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
-        ("vllm", (), ("--gpu-memory-utilization", "0.2"), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
+        ("sglang", (), ("--mem-fraction-static", "0.15"), FailureCause.KV_CACHE_TOO_SMALL),
+        ("vllm", (), ("--gpu-memory-utilization", "0.2"), FailureCause.KV_CACHE_TOO_SMALL),
         ("sglang", (), ("--mem-fraction-static", "0.992"), FailureCause.GPU_OUT_OF_MEMORY_RUNNING),
         ("vllm", (), ("--gpu-memory-utilization", "0.999"), FailureCause.GPU_OUT_OF_MEMORY_RUNNING),
         ("vllm", ("--gpu", "L4"), (), FailureCause.KV_CACHE_TOO_SMALL),
@@ -65,8 +64,8 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         ("sglang", ("--gpu", "A100"), ("--kv-cache-dtype", "fp8_e4m3"), FailureCause.UNSUPPORTED_GPU),
         ("vllm", ("--gpu", "A100"), ("--kv-cache-dtype", "fp8"), FailureCause.UNSUPPORTED_GPU),
         ("sglang", ("--gpu", "A100"), ("--quantization", "w8a8_fp8"), FailureCause.UNSUPPORTED_GPU),
-        ("sglang", (), ("--tp-size", "2"), FailureCause.UNSUPPORTED_COMBINATION),
-        ("vllm", (), ("-tp", "2"), FailureCause.UNSUPPORTED_COMBINATION),
+        ("sglang", (), ("--tp-size", "2"), FailureCause.GPU_UNAVAILABLE),
+        ("vllm", (), ("-tp", "2"), FailureCause.GPU_UNAVAILABLE),
         ("vllm", ("--gpu-count", "3"), ("-tp", "3"), FailureCause.UNSUPPORTED_COMBINATION),
         ("vllm", (), ("--max-num-batched-tokens", "64", "--max-num-seqs", "128"),
          FailureCause.UNSUPPORTED_COMBINATION),
@@ -113,15 +112,13 @@ def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavour: Flavour) -
 
 
 @pytest.mark.parametrize(
-    ("flavour", "modelled", "catalog"),
-    [("sglang", sglang_start.MODELLED, SGLANG), ("vllm", vllm_start.MODELLED, VLLM)],
+    ("flavour", "modelled"),
+    [("sglang", sglang_start.MODELLED), ("vllm", vllm_start.MODELLED)],
 )
-def test_what_is_modelled_is_a_flag_of_the_engine(
-    flavour: Flavour, modelled: frozenset[str], catalog: dict[str, object]
-) -> None:
+def test_what_is_modelled_is_a_flag_of_the_engine(flavour: Flavour, modelled: frozenset[str]) -> None:
     known = {row.dest for row in flag_table(flavour)} | {"model_tag"}
     assert modelled <= known
-    assert {name.replace("-", "_") for name in catalog} <= modelled
+    assert {name.replace("-", "_") for name in MODELLED[flavour]} <= modelled
 
 
 def test_an_ambiguous_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,12 @@
 Source of the texts: vLLM 0.32.0, mostly ``vllm/config``, ``vllm/v1/core/kv_cache_utils.py`` and ``vllm/v1/worker``.
 """
 
+import re
+
+from autotuner.engines import _gpu_causes
 from autotuner.engines._causes import Line, line
 from autotuner.engines._gpu_causes import Cures
-from autotuner.study.failure import FailureCause
+from autotuner.study.failure import Failure, FailureCause
 
 CURES = Cures(
     kind="vllm",
@@ -13,6 +16,26 @@ CURES = Cures(
     running="lower gpu-memory-utilization, max-num-batched-tokens, max-num-seqs or max-cudagraph-capture-size",
     loaded=r"Model loading took",
 )
+
+_IDLE_SHARE = 0.9
+"""Of its memory an idle GPU has at least this share free; the driver holds the rest."""
+_FREE = re.compile(r"Free memory on device \S+ \(([\d.]+)/([\d.]+) GiB\) on startup is less than", re.IGNORECASE)
+
+
+def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
+    """The cause of an end. A GPU that lacks memory though nobody uses it was asked for more than it has."""
+    found = _gpu_causes.explain(LINES, CURES, exit_code, log_tail, ready=ready)
+    free = _FREE.search(log_tail)
+    if found and free and found.cause is FailureCause.GPU_UNAVAILABLE:
+        share = float(free[1]) / max(float(free[2]), 1e-9)
+        if share >= _IDLE_SHARE:
+            message = f"gpu-memory-utilization asks for more than an idle GPU has free ({share:.0%} of its memory)"
+            remedy = "lower gpu-memory-utilization"
+            return found.model_copy(
+                update={"cause": FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "message": message, "remedy": remedy}
+            )
+    return found
+
 
 LINES: tuple[Line, ...] = (
     line(r"max seq len \((\d+)\), \(([\d.]+) GiB KV cache is needed, which is larger than the available KV cache "

@@ -1,41 +1,60 @@
 """A simulated SGLang or vLLM: the engine's own flags on predicted times, for tests, demos and planning without GPUs.
 
-Knowledge only, as of any engine; the server itself is ``python -m autotuner.simulator``. Its numbers are simulated, and
-trials say so.
+Everything but the server is the real engine's: flags, catalog, relations, causes. The server is
+``python -m autotuner.simulator``. Its numbers are simulated, and trials say so.
 """
 
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autotuner.engines import _simulated_causes
-from autotuner.engines._flags import CommandLine, flags_of, text_of, type_problem
-from autotuner.engines._simulated_flags import SGLANG, VLLM
+from autotuner.engines._flags import text_of
+from autotuner.engines._gpu_engine import GpuEngine
+from autotuner.engines.sglang import Sglang, SglangSettings
+from autotuner.engines.vllm import Vllm, VllmSettings
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
 from autotuner.seams.engine import Engine
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError
-from autotuner.study.failure import Failure
-from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.launch import Hardware, LaunchPlan, Readiness
 from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
-_RESERVED = {
-    "model-path": "write model.path",
-    "model": "write model.path",
-    "served-model-name": "write model.name",
-    "host": "it is given by the deployer",
-    "port": "it is given by the deployer",
-    "api-key": "leave it out: the server needs none, and a command line is public",
-}
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+MODELLED: Mapping[str, frozenset[str]] = {
+    "sglang": frozenset(
+        {
+            "tp-size", "pp-size", "dp-size", "mem-fraction-static", "max-running-requests", "max-total-tokens",
+            "chunked-prefill-size", "max-prefill-tokens", "schedule-policy", "schedule-conservativeness", "page-size",
+            "context-length", "quantization", "kv-cache-dtype", "disable-radix-cache", "disable-cuda-graph",
+            "cuda-graph-max-bs-decode", "enable-mixed-chunk", "disable-overlap-schedule", "prefill-decode-interval",
+            "enable-metrics",
+        }
+    ),
+    "vllm": frozenset(
+        {
+            "tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "gpu-memory-utilization",
+            "max-num-seqs", "max-num-batched-tokens", "max-model-len", "block-size", "enable-prefix-caching",
+            "enable-chunked-prefill", "long-prefill-token-threshold", "quantization", "kv-cache-dtype",
+            "enforce-eager", "max-cudagraph-capture-size", "async-scheduling",
+        }
+    ),
+}  # fmt: skip
+"""The flags that change what the simulator does."""
+
+_OWN_CAUSES = (
+    (r"^simulator: (.*)", FailureCause.INVALID_VALUE, "correct the engine's settings"),
+    (r"simulated: (.* is not simulated)", FailureCause.UNSUPPORTED_COMBINATION, "leave it out"),
+    (r"simulated: (.*is no known model shape.*)", FailureCause.MODEL_MISSING, "set engine.model to a known one"),
+)
+"""What only the simulator says."""
 
 
 class SimulatedSettings(BaseModel):
@@ -84,12 +103,9 @@ class Simulated(Engine):
 
     kind: ClassVar[str] = "simulated"
     Settings: ClassVar[type[BaseModel]] = SimulatedSettings
-    catalog: ClassVar[Mapping[str, CatalogEntry]] = SGLANG
-    info_path: ClassVar[str | None] = "/get_server_info"
+    catalog: ClassVar[Mapping[str, CatalogEntry]] = Sglang.catalog
+    info_path: ClassVar[str | None] = Sglang.info_path
     metrics_path: ClassVar[str | None] = "/metrics"
-    model_flag: ClassVar[str] = "--model-path"
-    fraction: ClassVar[str] = "mem-fraction-static"
-    parallel: ClassVar[tuple[str, ...]] = ("tp-size", "pp-size", "dp-size")
 
     settings: SimulatedSettings
 
@@ -100,24 +116,11 @@ class Simulated(Engine):
 
     def __init__(self, settings: BaseModel) -> None:
         super().__init__(settings)
-        self._line = CommandLine(self.catalog)
+        self._real = self.real(shlex.join((sys.executable, "-m", SERVER, *self._simulation())))
 
-    def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The launch of one configuration; the simulated hardware stands in front of the engine's own flags."""
-        tuned = self._named(configuration.values)
-        values = {**self._named(spec.args), **tuned}
-        served = model.name or PurePath(model.path).name
-        leading = (Flag(name=self.model_flag, value=model.path), Flag(name="--served-model-name", value=served))
-        return LaunchPlan(
-            command=(sys.executable, "-m", SERVER, *self._simulation()),
-            flags=(*leading, *(f for n, v in values.items() for f in flags_of(n, v, self.catalog.get(n)))),
-            env=dict(spec.env),
-            readiness=Readiness(path="/health", timeout_s=self.settings.start_s + 30.0),
-            model=served,
-            gpus=self.gpus(values),
-            needs_modules=(SERVER, "uvloop"),
-            tuned=tuned,
-        )
+    def real(self, server: str) -> GpuEngine:
+        """The engine whose flags are taken, with this program as its server."""
+        return Sglang(SglangSettings(server=server))
 
     def _simulation(self) -> tuple[str, ...]:
         s = self.settings
@@ -127,45 +130,70 @@ class Simulated(Engine):
         given |= {name: value for name, (value, usual) in optional.items() if value != usual}
         return tuple(word for name, value in given.items() for word in (f"--{name}", str(value)))
 
-    def _named(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        return {self.canonical(name): value for name, value in values.items()}
+    def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
+        """The real engine's launch, with the simulator for its server; the model is a name only."""
+        planned = self._real.plan(model, spec, configuration)
+        return planned.model_copy(
+            update={
+                "readiness": Readiness(path="/health", timeout_s=self.settings.start_s + 30.0),
+                "gpus": planned.gpus if self.settings.lease_gpus else 0,
+                "image": None,
+                "needs_modules": (SERVER, "uvloop"),
+                "needs_files": (),
+                "hub_models": (),
+            }
+        )
+
+    def canonical(self, name: str) -> str:
+        """As the real engine."""
+        return self._real.canonical(name)
+
+    def expand(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """As the real engine."""
+        return self._real.expand(values)
+
+    def check_portable(self, name: str, value: Value) -> list[Problem]:
+        """As the real engine."""
+        return self._real.check_portable(name, value)
+
+    def portable_flags(self, name: str) -> frozenset[str]:
+        """As the real engine."""
+        return self._real.portable_flags(name)
 
     def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
-        """``argv`` with these flags replaced in every spelling, or appended."""
-        return self._line.override(argv, self._named(flags))
+        """As the real engine."""
+        return self._real.override(argv, flags)
 
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
-        """What ``argv`` says of a flag; the last one counts, as for the server."""
-        return self._line.value(argv, self.canonical(name))
+        """As the real engine."""
+        return self._real.flag_value(argv, name)
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """A value of the flag's type and range, and a flag that is the user's to set."""
-        name = self.canonical(name)
-        if name in _RESERVED:
-            shown = "" if name == "api-key" else text_of(value)
-            return [Problem(where=name, value=shown, why="is not yours to set", remedy=_RESERVED[name])]
-        entry = self.catalog.get(name)
-        problem = type_problem(entry, value) if entry else None
-        return [problem] if problem else []
+        """As the real engine."""
+        return self._real.check_value(name, value)
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """Types and ranges; then whether the simulated machine has the GPUs. What fits is left to the server to say."""
-        named = self._named(values)
-        problems = [problem for name, value in named.items() for problem in self.check_value(name, value)]
-        if not problems and self.simulated_gpus(named) > self.settings.gpu_count:
-            why = f"needs {self.simulated_gpus(named)} GPUs, the simulated machine has {self.settings.gpu_count}"
-            first = next((n for n in self.parallel if n in named), self.parallel[0])
+        """As the real engine on the simulated machine. What fits into its memory is left to the server to say."""
+        s = self.settings
+        name = gpu_named(s.gpu).name
+        machine = hardware.model_copy(update={"gpus": s.gpu_count, "gpu_name": f"NVIDIA {name}"})
+        problems = self._real.check(values, machine)
+        needed = 0 if problems else self.simulated_gpus(values)
+        if needed > s.gpu_count:
+            why = f"needs {needed} GPUs, the simulated machine has {s.gpu_count}"
             remedy = "lower the parallel sizes, or raise engine.gpu_count"
-            problems.append(Problem(where=first, value=text_of(named.get(first)), why=why, remedy=remedy))
+            where = next((n for n in map(self.canonical, values) if n.endswith(("tp-size", "parallel-size"))), "engine")
+            problems.append(Problem(where=where, value=text_of(values.get(where)), why=why, remedy=remedy))
         return problems
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """Flags that the simulator takes and does not model."""
+        """The real engine's, and flags that the simulator takes and does not model."""
         why, remedy = "is not modelled by the simulator: it has no effect", "tune it on the real engine"
+        known = MODELLED[self.settings.flavour]
+        unmodelled = [name for name in self._real.named(values) if name not in known]
         return [
-            Problem(where=name, value=text_of(value), why=why, remedy=remedy)
-            for name, value in self._named(values).items()
-            if name not in self.catalog
+            *(n for n in self._real.notes(values) if n.where not in unmodelled),
+            *(Problem(where=n, value=text_of(self._real.named(values)[n]), why=why, remedy=remedy) for n in unmodelled),
         ]
 
     def gpus(self, values: Mapping[str, Value]) -> int:
@@ -173,47 +201,32 @@ class Simulated(Engine):
         return self.simulated_gpus(values) if self.settings.lease_gpus else 0
 
     def simulated_gpus(self, values: Mapping[str, Value]) -> int:
-        """What the parallel sizes multiply to."""
-        named, count = self._named(values), 1
-        for name in self.parallel:
-            text = str(named.get(name))
-            count *= int(text) if text.isascii() and text.isdigit() else 1
-        return count
+        """What a real server with these values would use."""
+        return self._real.gpus(values)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log."""
-        return _simulated_causes.explain(exit_code, log_tail, ready=ready, fraction=self.fraction)
+        """The simulator's own words, else as the real engine."""
+        for pattern, cause, remedy in () if ready else _OWN_CAUSES:
+            said = re.search(pattern, log_tail, re.MULTILINE)
+            if said:
+                return Failure(cause=cause, message=said[1], remedy=remedy, exit_code=exit_code, log_tail=log_tail)
+        return self._real.explain(exit_code, log_tail, ready=ready)
+
+    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
+        """As the real engine."""
+        return self._real.resolved(server_info, metrics, log)
 
 
 class SimulatedSGLang(Simulated):
     """The simulator as SGLang."""
 
-    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """What was decided at start, from the server's information."""
-        wanted = (
-            "mem_fraction_static", "max_total_num_tokens", "max_running_requests", "chunked_prefill_size",
-            "max_prefill_tokens", "context_length", "page_size", "cuda_graph_max_bs_decode", "version", "simulated",
-        )  # fmt: skip
-        return {name.replace("_", "-"): server_info[name] for name in wanted if name in server_info}
-
 
 class SimulatedVllm(Simulated):
     """The simulator as vLLM."""
 
-    catalog: ClassVar[Mapping[str, CatalogEntry]] = VLLM
-    info_path: ClassVar[str | None] = "/version"
-    model_flag: ClassVar[str] = "--model"
-    fraction: ClassVar[str] = "gpu-memory-utilization"
-    parallel: ClassVar[tuple[str, ...]] = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+    catalog: ClassVar[Mapping[str, CatalogEntry]] = Vllm.catalog
+    info_path: ClassVar[str | None] = Vllm.info_path
 
-    def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """What was decided at start, from the metrics and the log."""
-        line = re.search(r"^vllm:cache_config_info\{(.*)\}", metrics, re.MULTILINE)
-        found: dict[str, Any] = {n.replace("_", "-"): v for n, v in _LABEL.findall(line[1])} if line else {}
-        found.pop("engine", None)
-        tokens = re.search(r"GPU KV cache size: ([\d,]+) tokens", log)
-        if tokens:
-            found["kv-cache-tokens"] = int(tokens[1].replace(",", ""))
-        if re.search(r"^autotuner_simulated 1", metrics, re.MULTILINE):
-            found["simulated"] = True
-        return found | ({"version": server_info["version"]} if "version" in server_info else {})
+    def real(self, server: str) -> GpuEngine:
+        """vLLM with this program as its server."""
+        return Vllm(VllmSettings(server=server))

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from autotuner.engines._flags import CommandLine, text_of
-from autotuner.engines._gpu_causes import explain
 from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines._gpus import capability
-from autotuner.engines._vllm_causes import CURES, LINES
+from autotuner.engines._vllm_causes import explain
 from autotuner.engines._vllm_options import CATALOG, KNOWN
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
@@ -217,7 +216,7 @@ class Vllm(GpuEngine):
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """The cause of an end, from exit code and log."""
-        return explain(LINES, CURES, exit_code, log_tail, ready=ready)
+        return explain(exit_code, log_tail, ready=ready)
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
         """KV cache and batches from the log, cache settings from ``/metrics``, the version from ``/version``."""
