@@ -6,11 +6,11 @@ The server listens on a socket in its own folder only, so no port is needed; it 
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -23,7 +23,6 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.samples import sample_spec
 
 ROOT, PASSWORD = "autotuner", "hunter2-of-the-tests"
-NUMBERS = count()
 
 
 def programs() -> Path | None:
@@ -35,7 +34,7 @@ def programs() -> Path | None:
 
 def unprivileged() -> list[str]:
     """A prefix that runs a command as a user whom PostgreSQL accepts, and ends it when the test run dies."""
-    bound = ["setpriv", "--pdeathsig", "INT"]
+    bound = ["setpriv", "--pdeathsig", "QUIT"]
     if os.getuid() != 0:
         return bound
     for name in ("postgres", "nobody"):
@@ -73,7 +72,7 @@ def postgresql() -> Iterator[str]:
             _until_ready(server, folder, log)
             yield str(folder)
         finally:
-            server.send_signal(2)  # the fast shutdown
+            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is wanted any more
             server.wait(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,10 +96,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'autotuner.db'}"
-    folder, name = request.getfixturevalue("postgresql"), f"test_{next(NUMBERS)}"
+    folder = request.getfixturevalue("postgresql")
     with psycopg.connect(host=folder, user=ROOT, password=PASSWORD, dbname="postgres", autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}".encode())
-    return f"postgresql://{ROOT}:{PASSWORD}@/{name}?host={folder}"
+        server.execute("DROP SCHEMA public CASCADE")
+        server.execute("CREATE SCHEMA public")
+    return f"postgresql://{ROOT}:{PASSWORD}@/postgres?host={folder}"
 
 
 @pytest.fixture

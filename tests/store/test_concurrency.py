@@ -29,7 +29,7 @@ def at_once(work: Callable[[int], object]) -> list[object]:
         return list(pool.map(run, range(WRITERS)))
 
 
-def processes(url: str, deed: str, count: int, *, writers: int = 3) -> list[list[str]]:
+def processes(url: str, deed: str, count: int, *, writers: int = 2) -> list[list[str]]:
     """What each of several processes said."""
     argv = [sys.executable, str(HAMMER), url, deed, str(count)]
     started = [
@@ -51,7 +51,7 @@ def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddS
 def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy) -> None:
     add_study()
     said = processes(url, "add", 6)
-    assert sorted(int(n) for some in said for n in some) == list(range(18))
+    assert sorted(int(n) for some in said for n in some) == list(range(12))
 
 
 def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
@@ -89,7 +89,7 @@ def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStud
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        said = processes(url, "append", 20, writers=2)
+        said = processes(url, "append", 20)
         written = at_once(lambda i: [store.append("s", "notice", {"i": i}, at=1.0).seq for _ in range(5)])
     finally:
         ended.set()
@@ -117,7 +117,7 @@ def test_one_of_many_takes_over_from_the_dead(store: Store) -> None:
 def test_one_of_many_processes_gets_the_resource(url: str, store: Store) -> None:
     said = processes(url, "acquire", 12)
     for answers in zip(*said, strict=True):
-        assert sorted(answers) == ["False", "False", "True"]
+        assert sorted(answers) == ["False", "True"]
 
 
 def test_gpus_for_two_runs_never_overlap_and_one_of_them_always_gets_its_share(store: Store) -> None:

@@ -28,9 +28,6 @@ class GpuEngine(FakeEngine):
     def gpus(self, values: Any) -> int:
         return int(values.get("parallel", 1)) - 1
 
-    def check_value(self, name: str, value: Any) -> list[Any]:
-        return self.check({name: value}, Hardware())
-
 
 @pytest.fixture(autouse=True)
 def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -79,12 +79,21 @@ async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: S
 
 async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
     deployer, errors, done = FakeDeployer(max_live=1), list[Exception](), list[str]()
+    others_refused = anyio.Event()
+
+    async def script(_: Endpoint, window: Window) -> Measurement:
+        with anyio.fail_after(60):
+            await others_refused.wait()
+        return scripted_measurement(window)
 
     async def one(made: Any) -> None:
+        prepared = made.prepared(deployer=deployer, script=script)
         try:
-            done.append((await run_session(made.prepared(deployer=deployer), store, source="t")).state)
+            done.append((await run_session(prepared, store, source="t")).state)
         except StudyBusyError as error:
             errors.append(error)
+            if len(errors) == 2:
+                others_refused.set()
 
     async with anyio.create_task_group() as tasks:
         for made in (loop, another_loop("a"), another_loop("b")):
