@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import httpx
@@ -24,6 +25,7 @@ from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedErr
 from autotuner.study.launch import Hardware, Labels, LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.spec import EngineSpec, Model
+from autotuner.testing.deployer_kit import LABELS as KIT
 from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, MemoryPorts, Recorder
 from autotuner.testing.engine_kit import reads_as, sample
 from autotuner.testing.tiny_gguf import write_tiny_gguf
@@ -31,7 +33,7 @@ from autotuner.testing.tiny_gguf import write_tiny_gguf
 pytest.importorskip("xllamacpp")
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
-LABELS = Labels(study="real", trial=1, owner="owner")
+LABELS = Labels(study=f"real-{uuid4().hex[:8]}", trial=1, owner="owner")
 
 
 @pytest.fixture(scope="session")
@@ -344,7 +346,7 @@ class RealCase(DeployerCase):
             return False
 
     def left(self) -> list[str]:
-        labels = {"AUTOTUNER_STUDY": "kit"}
+        labels = {"AUTOTUNER_STUDY": KIT.study}
         return [json.dumps(_proc.cmdline(p.pid)) for p in _proc.processes() if _proc.carries(p.pid, labels)]
 
 

@@ -25,7 +25,7 @@ from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
-from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, MemoryPorts, Recorder
+from autotuner.testing.deployer_kit import LABELS, DeployerCase, DeployerConformance, MemoryPorts, Recorder
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ class ProcessCase(DeployerCase):
         return True
 
     def left(self) -> list[str]:
-        return labelled("kit")
+        return labelled(LABELS.study)
 
 
 class TestProcess(DeployerConformance):
@@ -109,7 +109,7 @@ def deployer() -> ProcessDeployer:
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     yield Recorder(tmp_path / "trial")
-    assert labelled("kit") == []
+    assert labelled(LABELS.study) == []
 
 
 def test_is_found_as_a_plugin() -> None:

@@ -45,7 +45,7 @@ async def test_every_argument_arrives_as_it_is(
         inspected = engine.inspect((await endpoint.identity()).id)
         assert (inspected["Path"], *inspected["Args"]) == planned
         assert inspected["Config"]["Labels"] == {
-            "autotuner.study": "kit", "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
+            "autotuner.study": LABELS.study, "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
         }  # fmt: skip
         assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
         assert inspected["Name"].startswith("/autotuner-kit-7-")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import httpx
@@ -36,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(not PYTHON, reason="AUTOTUNER_TEST_VLLM names no Python with vLLM"),
 ]
 
-LABELS = Labels(study="vllm", trial=1, owner="owner")
+LABELS = Labels(study=f"vllm-{uuid4().hex[:8]}", trial=1, owner="owner")
 ENV = {"HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"}
 WIDTH, LAYERS, HEADS, KV_HEADS, FFN = 256, 2, 8, 2, 512
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -18,7 +19,8 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.trial import Phase
 
-LABELS = Labels(study="kit", trial=7, owner="owner-of-the-kit")
+LABELS = Labels(study=f"kit-{uuid4().hex[:8]}", trial=7, owner="owner-of-the-kit")
+"""Differ from run to run: what is left of one must not be taken for another's."""
 PATIENCE_S = 30.0
 
 
