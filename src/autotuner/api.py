@@ -27,13 +27,14 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.seams import plugins
 from autotuner.seams.benchmark import Progress
 from autotuner.store import Store, StudyRecord
-from autotuner.store.paths import study_folder, trial_folder
+from autotuner.store.paths import site_file, study_folder, trial_folder
 from autotuner.study.errors import AutotunerError, CheckStatus, Problem, UsageError, did_you_mean
 from autotuner.study.loader import Loaded, parse_study
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
+from autotuner.study.site import parse_site, with_site
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json
@@ -50,19 +51,33 @@ Study = StudySpec | Mapping[str, Any] | str | Path
 def read_study(path: str | Path, *, mode: str | None = None) -> Loaded:
     """Reads a study file or an older task JSON. Raises ``UsageError`` with one problem per fault."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(Problem(where=str(path), why="no such file", remedy="autotuner init writes one")) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(Problem(where=str(path), why=f"cannot be read ({error})")) from None
+    text = _text_of(path, "autotuner init writes one")
     loaded = parse_study(
         text, source=str(path), folder=path.resolve().parent, exists=Path.exists, canonical_of=_canonical_of
     )
-    if mode is None:
+    if mode is not None and loaded.spec.deploy.kind != mode:
+        spec = loaded.spec.model_copy(update={"deploy": PluginSpec(kind=mode)})
+        loaded = Loaded(spec=spec, notes=loaded.notes)
+    return _on_this_site(loaded)
+
+
+def _text_of(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(Problem(where=str(path), why="no such file", remedy=remedy)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(Problem(where=str(path), why=f"cannot be read ({error})")) from None
+
+
+def _on_this_site(loaded: Loaded) -> Loaded:
+    """With the settings that every study on this machine gets."""
+    path = site_file()
+    if path is None:
         return loaded
-    deploy = loaded.spec.deploy if loaded.spec.deploy.kind == mode else PluginSpec(kind=mode)
-    return Loaded(spec=loaded.spec.model_copy(update={"deploy": deploy}), notes=loaded.notes)
+    site = parse_site(_text_of(path, "unset AUTOTUNER_SITE, or write the file"), str(path))
+    spec, notes = with_site(loaded.spec, site, str(path))
+    return Loaded(spec=spec, notes=(*loaded.notes, *notes))
 
 
 def tune(
@@ -101,9 +116,8 @@ def spec_of(study: Study) -> StudySpec:
         return study
     if isinstance(study, str | Path):
         return read_study(study).spec
-    return parse_study(
-        dict(study), source="study", folder=Path.cwd(), exists=Path.exists, canonical_of=_canonical_of
-    ).spec
+    loaded = parse_study(dict(study), source="study", folder=Path.cwd(), exists=Path.exists, canonical_of=_canonical_of)
+    return _on_this_site(loaded).spec
 
 
 def plan(study: Study, *, preflight: bool = True) -> Plan:

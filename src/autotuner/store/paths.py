@@ -16,6 +16,17 @@ def data_home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "autotuner"
 
 
+def site_file() -> Path | None:
+    """``AUTOTUNER_SITE``, else ``autotuner/site.yaml`` under the user's configuration (XDG), else
+    ``/etc/autotuner/site.yaml``; None where none is there. One that the variable names must be there."""
+    own = os.environ.get("AUTOTUNER_SITE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME")
+    user = (Path(base) if base else Path.home() / ".config") / "autotuner" / "site.yaml"
+    return next((path for path in (user, Path("/etc/autotuner/site.yaml")) if path.is_file()), None)
+
+
 def default_url() -> str:
     """``AUTOTUNER_STORE``, else a SQLite file in the data directory."""
     return os.environ.get("AUTOTUNER_STORE") or f"sqlite:///{data_home() / 'autotuner.db'}"
