@@ -53,7 +53,7 @@ def own_options(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
 
     Raises ``ValueError`` in one line.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"gpu_count": _visible_gpus(environ)}
     for name, kind in _OWN.values():
         text = environ.get(ENVIRONMENT + name.upper())
         if text:
@@ -73,6 +73,12 @@ def own_options(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
     if not (simulation.speed > 0 and simulation.gpu_count > 0 and simulation.start_s >= 0 and simulation.noise >= 0):
         raise ValueError("--speed and --gpu-count must be above 0, --start-s and --noise not below it")
     return simulation, rest
+
+
+def _visible_gpus(environ: Mapping[str, str]) -> int:
+    """As many as a container was given; 1 where that is not told."""
+    given = environ.get("NVIDIA_VISIBLE_DEVICES", "")
+    return 1 if given in {"", "all", "none", "void"} else len(given.split(","))
 
 
 def _value(where: str, text: str, kind: type) -> Any:
