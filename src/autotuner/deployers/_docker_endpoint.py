@@ -73,7 +73,7 @@ class DockerEndpoint(Endpoint):
             why = _docker_processes.foreign(self._container.id, self._address.port)
         else:
             now = published_port(inspected, launch.settings.container_port)
-            why = "" if now == self._address.port else f"its container is now published on port {now}"
+            why = "" if now == self._address.port else f"its container is now published on port {now or 'none'}"
         if why:
             raise self._changed(why)
         return Identity(
