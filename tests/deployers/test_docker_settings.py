@@ -1,5 +1,6 @@
 """What the docker deployer decides without an engine: settings, models, commands, and the meaning of errors."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiodocker.exceptions import DockerError
+from ruamel.yaml import YAML
 
 from autotuner.deployers import _docker_failures, _docker_models
 from autotuner.deployers._docker_config import Launch, chosen_gpus
@@ -235,3 +237,17 @@ def test_a_process_that_cannot_be_seen_has_the_planned_arguments() -> None:
 
 def test_volumes_expand_the_home() -> None:
     assert parse_volume("~/x:/y").source == str(Path.home() / "x")
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_reference_names_every_setting_in_order() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "docker-settings.md").read_text(), re.MULTILINE)
+    assert rows == list(DockerSettings.model_fields)
+
+
+def test_the_how_to_can_be_followed() -> None:
+    (block,) = re.findall(r"```yaml\ndeploy:\n(.*?)```", (DOCS / "how-to" / "run-in-docker.md").read_text(), re.DOTALL)
+    written = YAML(typ="safe").load(block)
+    assert made(**{k: v for k, v in written.items() if k != "kind"}).settings.image_tag == "v0.11.0"
