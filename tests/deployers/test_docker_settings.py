@@ -10,7 +10,7 @@ import pytest
 from aiodocker.exceptions import DockerError
 from ruamel.yaml import YAML
 
-from autotuner.deployers import _docker_failures, _docker_models
+from autotuner.deployers import _docker_failures, _docker_models, _docker_processes, _proc
 from autotuner.deployers._docker_config import Launch, chosen_gpus
 from autotuner.deployers._docker_processes import server_argv
 from autotuner.deployers._docker_settings import DockerSettings, parse_size, parse_volume
@@ -233,6 +233,23 @@ def test_out_of_memory_comes_before_what_the_log_says(tmp_path: Path) -> None:
 
 def test_a_process_that_cannot_be_seen_has_the_planned_arguments() -> None:
     assert server_argv("0" * 64, 1, ("a", "b"), behind_init=True) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (("python", "serve", "--x", "1"), ("python", "serve", "--x", "1")),
+        (("python", "serve", "--x", "2"), ("python", "serve", "--x", "2")),
+        (("VLLM::APIServer", "", "", ""), ("serve", "--x", "1")),
+        ((), ("serve", "--x", "1")),
+    ],
+)
+def test_a_process_tells_its_arguments_unless_it_has_a_title_instead(
+    monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(_docker_processes, "_belongs", lambda *_: True)
+    monkeypatch.setattr(_proc, "cmdline", lambda _: seen)
+    assert server_argv("id", 1, ("serve", "--x", "1"), behind_init=False) == told
 
 
 def test_volumes_expand_the_home() -> None:

@@ -22,7 +22,7 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 _EVIDENCE_LINES = 40
 _DRAIN_S = 1.0
 """How long the log's end is waited for after the container's."""
-_SECOND_LOOK_S = 0.2
+_SECOND_LOOK_S = 0.1
 """After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
 _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
