@@ -38,8 +38,8 @@ QUIET_ATTEMPTS = 2
 LOG_LINES = 2000
 """Of the server's log, looked through for what it decided at start."""
 DEATH_NEWS_S = 1.0
-"""How long failing requests wait for the news that the server has died, which is then their cause. A child process tells
-at once; a container's engine on a busy machine takes some tenths of a second."""
+"""How long failing requests wait for the news that the server has died, which is then their cause. A child process
+tells at once; a container's engine on a busy machine takes some tenths of a second."""
 
 
 @dataclass(frozen=True)
