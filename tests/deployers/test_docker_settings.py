@@ -1,5 +1,6 @@
 """What the docker deployer decides without an engine: settings, models, commands, and the meaning of errors."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiodocker.exceptions import DockerError
+from ruamel.yaml import YAML
 
-from autotuner.deployers import _docker_failures, _docker_models
+from autotuner.deployers import _docker_failures, _docker_models, _docker_processes, _proc
 from autotuner.deployers._docker_config import Launch, chosen_gpus
 from autotuner.deployers._docker_processes import server_argv
 from autotuner.deployers._docker_settings import DockerSettings, parse_size, parse_volume
@@ -233,5 +235,36 @@ def test_a_process_that_cannot_be_seen_has_the_planned_arguments() -> None:
     assert server_argv("0" * 64, 1, ("a", "b"), behind_init=True) == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (("python", "serve", "--x", "1"), ("python", "serve", "--x", "1")),
+        (("python", "serve", "--x", "2"), ("python", "serve", "--x", "2")),
+        (("VLLM::APIServer", "", "", ""), ("serve", "--x", "1")),
+        ((), ("serve", "--x", "1")),
+    ],
+)
+def test_a_process_tells_its_arguments_unless_it_has_a_title_instead(
+    monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(_docker_processes, "_belongs", lambda *_: True)
+    monkeypatch.setattr(_proc, "cmdline", lambda _: seen)
+    assert server_argv("id", 1, ("serve", "--x", "1"), behind_init=False) == told
+
+
 def test_volumes_expand_the_home() -> None:
     assert parse_volume("~/x:/y").source == str(Path.home() / "x")
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_reference_names_every_setting_in_order() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "docker-settings.md").read_text(), re.MULTILINE)
+    assert rows == list(DockerSettings.model_fields)
+
+
+def test_the_how_to_can_be_followed() -> None:
+    (block,) = re.findall(r"```yaml\ndeploy:\n(.*?)```", (DOCS / "how-to" / "run-in-docker.md").read_text(), re.DOTALL)
+    written = YAML(typ="safe").load(block)
+    assert made(**{k: v for k, v in written.items() if k != "kind"}).settings.image_tag == "v0.11.0"

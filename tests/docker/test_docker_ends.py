@@ -64,6 +64,17 @@ class TestOthers:
                 await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
 
+    async def test_unplugged(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
+        """It lives, and its port is no longer published: something else may answer there."""
+        async with make().deploy(fake_plan(), recorder.context) as endpoint:
+            name = (await endpoint.identity()).id
+            network = engine.settings()["network"]
+            engine.api("POST", f"/networks/{network}/disconnect", json={"Container": name, "Force": True})
+            with pytest.raises(TrialFailedError) as caught:
+                await endpoint.identity()
+            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
+            assert "port" in caught.value.failure.message
+
     async def test_removed(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
         async with make().deploy(fake_plan(), recorder.context) as endpoint:
             name = (await endpoint.identity()).id

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from autotuner.deployers import _proc
 from autotuner.deployers.docker import DockerDeployer
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -51,7 +52,8 @@ async def test_every_argument_arrives_as_it_is(
         assert inspected["Name"].startswith("/autotuner-kit-7-")
         binding = inspected["NetworkSettings"]["Ports"]["8000/tcp"]
         assert binding == [{"HostIp": "127.0.0.1", "HostPort": endpoint.url.rpartition(":")[2]}]
-        assert len(endpoint.pids()) == (2 if init else 1)
+        programs = sorted(Path(_proc.cmdline(pid)[0]).name for pid in endpoint.pids())
+        assert programs == [*(["docker-init"] if init else []), "docker-proxy", Path(planned[0]).name]
         shown = endpoint.command
         assert shown[: len(("docker", "run"))] == ("docker", "run")
         assert shown[shown.index("--entrypoint") + 1 :] == (planned[0], IMAGE, *planned[1:])

@@ -1,6 +1,7 @@
 """Whole studies in containers: the winner as a command, an engine that is killed in the middle, tuners side by side."""
 
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -111,6 +112,20 @@ def test_an_engine_killed_in_the_middle_of_a_study(mortal: OwnEngine) -> None:
     assert states.count((TrialState.DONE, None)) == 3, states
     assert {t.configuration.values.get("parallel") for t in result.trials if t.state is TrialState.DONE} == {None, 1, 2}
     assert mortal.containers() == []
+
+
+def test_a_container_killed_under_load_is_its_configurations_failure(engine: OwnEngine) -> None:
+    with running(study(engine, "killed")) as (tuner,):
+        until(lambda: phase_of("killed", 1) is Phase.MEASURING)
+        (container,) = engine.containers()
+        engine.api("POST", f"/containers/{container['Id']}/kill")
+        result = tuner.result(60)
+    told = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
+    crashed = (TrialState.FAILED, FailureCause.CRASH_UNDER_LOAD)
+    assert told == [(TrialState.DONE, None), crashed, (TrialState.DONE, None)]
+    assert result.trials[1].failure is not None
+    assert result.trials[1].failure.exit_code == -signal.SIGKILL
+    assert engine.containers() == []
 
 
 def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:

@@ -65,7 +65,8 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
     if "url" in (data.get("deploy") or {}):
         data["deploy"]["url"] = url
         return dict(data)
-    data["model"] = str(model)
+    if (data["engine"] if isinstance(data["engine"], str) else data["engine"]["kind"]) != "simulated":
+        data["model"] = str(model)
     data["workload"]["scenarios"] = "D(16,8)"
     data["search"] = {**data["search"], "trials": TRIALS}
     return dict(data)
@@ -84,7 +85,9 @@ def test_the_example_runs(
     result = api.tune(spec)
     assert result.state == "done"
     trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
-    assert [t.state for t in trials] == [TrialState.DONE] * len(trials), [t.failure for t in trials]
+    states = {TrialState.DONE} | ({TrialState.FAILED} if spec.engine.kind == "simulated" else set())
+    assert trials[0].state is TrialState.DONE
+    assert {t.state for t in trials} <= states, [t.failure for t in trials]
     assert len(trials) == (TRIALS if result.spec.parameters else 1)
     names = [p.name for p in result.spec.parameters]
     assert all(list(t.configuration.values) == names for t in trials[1:])
@@ -94,7 +97,7 @@ def test_the_example_runs(
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_the_example_says_how_it_is_used(path: Path) -> None:
     text = path.read_text()
-    assert re.search(r"^# .*\b(autotuner (run|plan)|make) ", text) or '"description"' in text
+    assert re.search(r"^# .*\b(autotuner (run|plan)|make) ", text, re.MULTILINE) or '"description"' in text
     assert parse_study(text, source=path.name, folder=path.parent).spec.objectives
 
 

@@ -8,7 +8,9 @@ from autotuner.study.errors import MissingExtraError
 
 
 class Absent:
-    """An entry point whose module needs what is not installed."""
+    """An entry point of ours whose module needs what is not installed."""
+
+    dist = None
 
     def load(self) -> type:
         raise ModuleNotFoundError("No module named 'aiodocker'", name="aiodocker")
@@ -32,6 +34,6 @@ def test_asked_for() -> None:
 def test_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
-    assert set(plugins.usable("deployers")) == {"process", "external"}
+    assert set(plugins.available("deployers")) == {"process", "external"}
     assert "deploy.docker" not in api.schema()["$defs"]
     assert api.reap() == []

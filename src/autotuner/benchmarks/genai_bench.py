@@ -1,6 +1,6 @@
 """The benchmark kind ``genai_bench``: measures with genai-bench, an installation of its own, in our definitions.
 
-For comparing with figures that others measured with it; decisions are in ``docs/adr/0004-genai-bench.md``.
+For comparing with figures that others measured with it; decisions are in ``docs/adr/0005-genai-bench.md``.
 """
 
 import os

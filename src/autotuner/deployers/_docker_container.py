@@ -4,6 +4,7 @@ Its name is known before it exists, so that it can be removed whatever the engin
 """
 
 import asyncio
+import struct
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +23,12 @@ _EVIDENCE_LINES = 400
 """The cause may stand far above the end: a traceback through several processes follows it."""
 _DRAIN_S = 1.0
 """How long the log's end is waited for after the container's."""
-_SECOND_LOOK_S = 0.2
+_SECOND_LOOK_S = 0.1
 """After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
 _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
+_FRAME = struct.Struct(">4xI")
+"""Before each piece of stdout or stderr: which of them it is, and its size in bytes."""
 LOG_NAME = "server.log"
 
 
@@ -93,10 +96,12 @@ class Container:
 
     async def _follow(self) -> None:
         """Copies what the container writes, from its first line on, until it ends or the engine goes away."""
-        lines = self._api.log(stdout=True, stderr=True, follow=True)
-        with suppress(TrialFailedError, DockerError), _docker_failures.told():
-            async for text in lines:
-                self.log.write(text.encode())
+        path = f"containers/{self.name}/logs"
+        with suppress(TrialFailedError, DockerError, asyncio.IncompleteReadError):
+            async with self.engine.stream("GET", path, stdout="1", stderr="1", follow="1") as response:
+                while True:  # https://docs.docker.com/reference/api/engine/ "Stream format" of ContainerAttach
+                    header = await response.content.readexactly(_FRAME.size)
+                    self.log.write(await response.content.readexactly(*_FRAME.unpack(header)))
 
     async def state(self) -> dict[str, Any]:
         """What ``inspect`` tells; empty when the container is gone."""
@@ -117,8 +122,8 @@ class Container:
 
     async def _ended(self, was_ready: bool) -> Failure:
         try:
-            with _docker_failures.told():
-                await self._api.wait()
+            async with self.engine.stream("POST", f"containers/{self.name}/wait") as response:
+                await response.read()
             state = (await self.state()).get("State", {})
             if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
                 await asyncio.sleep(_SECOND_LOOK_S)

@@ -51,6 +51,7 @@ class DockerEndpoint(Endpoint):
         self.argv = argv
         self.command = container.launch.command()
         self.client: CommandRunner = LocalRunner()
+        self._proxies = _docker_processes.proxies(address.port)
 
     @classmethod
     async def of(cls, container: Container, address: Address, log: Log, inspected: dict[str, Any]) -> Self:
@@ -73,7 +74,7 @@ class DockerEndpoint(Endpoint):
             why = _docker_processes.foreign(self._container.id, self._address.port)
         else:
             now = published_port(inspected, launch.settings.container_port)
-            why = "" if now == self._address.port else f"its container is now published on port {now}"
+            why = "" if now == self._address.port else f"its container is now published on port {now or 'none'}"
         if why:
             raise self._changed(why)
         return Identity(
@@ -96,5 +97,5 @@ class DockerEndpoint(Endpoint):
         return await anyio.to_thread.run_sync(self._log.tail, lines)
 
     def pids(self) -> frozenset[int]:
-        """The container's processes."""
-        return _docker_processes.pids(self._container.id)
+        """The container's processes, and those that copy to and from its port."""
+        return _docker_processes.pids(self._container.id) | self._proxies

@@ -23,6 +23,7 @@ _QUICK_S = 30.0
 _CALL_S = 180.0
 """Longest wait for a start: GPUs, volumes and a busy disk take their time."""
 _POLL_S = 0.2
+_CONNECT_S = 5.0
 _NO_SUCH, _CONFLICT = 404, 409
 _STEPS = 10
 """A pull is told to whoever watches in so many steps."""
@@ -128,6 +129,18 @@ class Engine:
             if error.status not in {_NO_SUCH, _CONFLICT}:
                 raise
 
+    @asynccontextmanager
+    async def stream(self, method: str, path: str, **params: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call that takes as long as it takes. The response is closed on every path; the library's own streams are
+        not when the engine goes away, or when one is cancelled."""
+        url = f"{self.client.docker_host}/{self.client.api_version}/{path}"
+        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
+        with _docker_failures.told():
+            async with self.client.session.request(method, url, params=params, timeout=timeout) as response:
+                if not response.ok:
+                    raise DockerError(response.status, await response.text())
+                yield response
+
     async def image(self, name: str) -> dict[str, Any] | None:
         """What is known of an image that is present; None when it is not."""
         with _docker_failures.told(), anyio.fail_after(_QUICK_S):
@@ -143,9 +156,9 @@ class Engine:
         ``TrialFailedError`` (``image_missing``, ``disk_full``)."""
         progress = _Progress(name, say, note)
         try:
-            with _docker_failures.told():
-                async for step in self.client.images.pull(name, stream=True):
-                    progress.step(step)
+            async with self.stream("POST", "images/create", fromImage=name) as response:
+                async for line in response.content:
+                    progress.step(json.loads(line))
         except DockerError as error:
             raise TrialFailedError(_not_pulled(name, error)) from error
 
@@ -169,7 +182,9 @@ class _Progress:
         self._told = 0
 
     def step(self, message: Mapping[str, Any]) -> None:
-        """One message of the engine."""
+        """One message of the engine; raises ``DockerError`` where it tells one."""
+        if "error" in message:
+            raise DockerError(0, str(message["error"]))
         layer, status = str(message.get("id", "")), str(message.get("status", ""))
         if self._status.get(layer) != status:
             self._status[layer] = status
@@ -196,7 +211,7 @@ class _Progress:
 async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
     """A connection for the time of the block. Nothing is asked yet. Raises ``TrialFailedError`` where no address of an
     engine is known, or it is another machine's: servers listen on loopback, and the load comes from here."""
-    timeout = aiohttp.ClientTimeout(total=_CALL_S, sock_connect=5)
+    timeout = aiohttp.ClientTimeout(total=_CALL_S, sock_connect=_CONNECT_S)
     try:
         client = aiodocker.Docker(url=settings.docker_host, timeout=timeout)
     except (AssertionError, ValueError, DockerError) as error:  # the library asserts that it found an address

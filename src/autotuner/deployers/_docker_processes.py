@@ -2,17 +2,26 @@
 (an engine in a virtual machine)."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from autotuner.deployers import _proc
 from autotuner.deployers._docker_config import LOOPBACK
 
 _PROC = Path("/proc")
+_PROXY = "docker-proxy"
 
 
 def pids(container_id: str) -> frozenset[int]:
     """Process ids of a container."""
     return frozenset(p.pid for p in _proc.processes() if _belongs(p.pid, container_id))
+
+
+def proxies(port: int) -> frozenset[int]:
+    """The engine's processes that copy between a published port and its container; their work is the trial's own."""
+    wanted = ("-host-port", str(port))
+    found = ((p.pid, _proc.cmdline(p.pid)) for p in _proc.processes())
+    return frozenset(pid for pid, argv in found if argv and argv[0].endswith(_PROXY) and wanted in pairwise(argv))
 
 
 def _belongs(pid: int, container_id: str) -> bool:

@@ -303,7 +303,8 @@ class StudyFile(FileForm):
     model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or hub id, or {path, name}.")
     engine: Annotated[EngineForm, _short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
     deploy: Annotated[PluginForm, _short("kind")] = Field(
-        default=PluginForm(kind="process"), description="Where it runs: process, external or a plugin, with settings."
+        default=PluginForm(kind="process"),
+        description="Where it runs: process, docker, external or a plugin.",
     )
     benchmark: Annotated[PluginForm, _short("kind")] = Field(
         default=PluginForm(kind="native"), description="What loads it; native unless a plugin is named."

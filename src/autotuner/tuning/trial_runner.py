@@ -40,8 +40,9 @@ LOG_LINES = 2000
 EVIDENCE_LINES = 40
 """Lines of the log that are kept with a failure; its cause is looked for in more."""
 """Of the server's log, looked through for what it decided at start."""
-DEATH_NEWS_S = 0.3
-"""How long failing requests wait for the news that the server has died, which is then their cause."""
+DEATH_NEWS_S = 1.0
+"""How long failing requests wait for the news that the server has died, which is then their cause. A child process
+tells at once; a container's engine on a busy machine takes some tenths of a second."""
 
 
 @dataclass(frozen=True)
