@@ -35,7 +35,7 @@ contracts:
 
 test-genai: setup ## Measure with a real genai-bench, in an environment of its own (1.3 GB; needs Python 3.10 to 3.12)
 	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \
-		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai tests/benchmarks/test_genai_bench.py
+		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai
 
 pytest:
 	$(BIN)/pytest -m "not genai" --cov --cov-report=term:skip-covered

@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from autotuner import api
 from autotuner.engines.sglang import Sglang, SglangSettings
@@ -135,6 +138,39 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
     assert "imulated" in said
     assert "sglang.launch_server" in words
     assert engine.containers() == []
+
+
+@pytest.mark.genai
+def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> None:
+    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    words.save(str(tmp_path / "models" / MODEL / "tokenizer.json"))
+    settings = '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}'
+    (tmp_path / "models" / MODEL / "tokenizer_config.json").write_text(settings)
+    file = tmp_path / "genai.json"
+    file.write_text(
+        json.dumps(
+            {
+                "name": "genai", "model": MODEL, "engine": "sglang", "deploy": "docker",
+                "benchmark": {"kind": "genai_bench", "command": os.environ["AUTOTUNER_GENAI_BENCH"]},
+                "parameters": {"mem-fraction-static": [0.7]},
+                "workload": {"scenarios": "D(64,32)", "concurrency": [1, 2], "warmup": "1s", "duration": "4s"},
+                "objective": "max output_throughput", "search": {"strategy": "grid", "trials": 2},
+                "confirm": {"repeats": 0},
+            }
+        )
+    )  # fmt: skip
+    code, out, said = ended(cli("run", str(file), "--json"))
+    assert code == 0, said
+    trials = api.result("genai").trials
+    assert [t.state for t in trials] == [TrialState.DONE] * 2, [t.failure for t in trials]
+    for trial in trials:
+        for measured in trial.measurements:
+            assert measured.requests > 3
+            assert measured.failed == 0
+            assert measured.value("ttft", "p50")
+            assert measured.value("output_throughput", None)
+    assert json.loads(out)["winner"] is not None
 
 
 class Watcher:
