@@ -102,6 +102,7 @@ class TestOnHostNetwork:
     async def test_a_taken_port_is_passed_over(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         first = deployer.settings.ports[0]
         with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", first))
             other.listen()
             async with deployer.deploy(fake_plan(), recorder.context) as endpoint:

@@ -45,7 +45,7 @@ def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: 
     done = [t for t in result.trials if t.state is TrialState.DONE]
     assert all(t.simulated and t.gpus == 0 for t in done)
     causes = {t.configuration.values.get("mem-fraction-static"): t.failure.cause for t in result.trials if t.failure}
-    assert causes[0.5] is FailureCause.GPU_OUT_OF_MEMORY_LOADING
+    assert causes[0.5] is FailureCause.KV_CACHE_TOO_SMALL
     assert causes[0.99] is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
     assert leftovers() == []
 
