@@ -256,6 +256,34 @@ async def test_a_disturbed_window_is_measured_again_and_the_quietest_kept(
     assert len(loop.notices()) == windows - 1
 
 
+async def test_a_neighbour_that_stays_is_not_waited_for_in_every_window(loop: Any) -> None:
+    busy = [2.0] * 20
+    made: list[float] = []
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        made.append(busy[len(made)])
+        return scripted_measurement(window, foreign=made[-1])
+
+    spec = loop.spec(levels=6)
+    trial = await loop.trial(loop.prepared(spec, script=script))
+    assert len(made) == 3 * 2 + 3, "three second tries in vain, then one try each"
+    assert len(trial.measurements) == 6
+    assert all(any("times tried" in w for w in m.warnings) for m in trial.measurements)
+    assert sum("no longer measured twice" in n for n in loop.notices()) == 1
+
+
+async def test_a_quiet_window_gives_hope_again(loop: Any) -> None:
+    script = iter([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0, 2.0, 0.1])
+    taken: list[float] = []
+
+    def measure(_: Endpoint, window: Window) -> Measurement:
+        taken.append(next(script))
+        return scripted_measurement(window, foreign=taken[-1])
+
+    await loop.trial(loop.prepared(loop.spec(levels=6), script=measure))
+    assert taken == [2.0] * 6 + [2.0, 0.0, 2.0, 0.1], "after the quiet one, a disturbed one is measured again"
+
+
 async def test_unknown_disturbance_is_none(loop: Any) -> None:
     quiet = SelfCheck(foreign_cpu_cores=None)
     prepared = loop.prepared(script=lambda _, window: scripted_measurement(window, self_check=quiet))

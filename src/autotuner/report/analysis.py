@@ -18,7 +18,7 @@ from autotuner.study.noun import Value
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning import confirmation
-from autotuner.tuning.trial_runner import FOREIGN_CPU_CORES
+from autotuner.tuning.neighbours import FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
 """Below this many usable trials a share of variance is mostly luck."""

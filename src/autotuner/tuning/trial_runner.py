@@ -6,7 +6,7 @@ defects pass through as exceptions.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
+from autotuner.tuning.neighbours import FOREIGN_CPU_CORES, Neighbours
 from autotuner.tuning.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -33,9 +34,6 @@ T = TypeVar("T")
 Note = Callable[[str, Mapping[str, object]], None]
 """(event kind, data): one line into the study's event stream, for this trial."""
 
-FOREIGN_CPU_CORES = 0.25
-"""A window is measured again when other processes used more than this; a busy neighbour can cost a CPU engine 40 %."""
-QUIET_ATTEMPTS = 2
 LOG_LINES = 2000
 EVIDENCE_LINES = 40
 """Lines of the log that are kept with a failure; its cause is looked for in more."""
@@ -56,6 +54,7 @@ class TrialTools:
     owner_id: str
     model: Model
     """As the target finds it."""
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
 
 class TrialRunner:
@@ -159,21 +158,22 @@ class TrialRunner:
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
     async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
-        """One window; measured again once when other processes took CPU in it, and the quietest is kept."""
-        taken: list[Measurement] = []
-        for attempt in range(QUIET_ATTEMPTS):
-            measured = await self._attempt(endpoint, scenario, level, f"records-{name}-{attempt}.parquet")
-            taken.append(measured)
-            foreign = measured.self_check.foreign_cpu_cores
-            if foreign is None or foreign <= FOREIGN_CPU_CORES:
-                return await self._answered(endpoint, measured)
-            if attempt + 1 < QUIET_ATTEMPTS:
-                text = f"other processes used {foreign:.2f} CPU cores during the window: measuring it again"
-                self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
+        """One window; measured again once when other processes took CPU in it, and the quieter one is kept."""
+        neighbours = self._tools.neighbours
+        first = await self._attempt(endpoint, scenario, level, f"records-{name}-0.parquet")
+        if not neighbours.seen(first.self_check.foreign_cpu_cores, again=False):
+            return await self._answered(endpoint, first)
+        taken, used = [first], f"other processes used {first.self_check.foreign_cpu_cores:.2f} CPU cores"
+        if neighbours.again():
+            text = f"{used} during the window: measuring it again"
+            self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
+            taken.append(await self._attempt(endpoint, scenario, level, f"records-{name}-1.parquet"))
+            if not neighbours.seen(taken[1].self_check.foreign_cpu_cores, again=True):
+                return await self._answered(endpoint, taken[1])
+            if not neighbours.again():
+                self._note("notice", {"text": "the machine stays busy: disturbed windows are no longer measured twice"})
         quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
-        busy = (
-            f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {QUIET_ATTEMPTS} times tried"
-        )
+        busy = f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {len(taken)} times tried"
         found = quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
         return await self._answered(endpoint, found)
 
