@@ -18,7 +18,7 @@ from autotuner.study.noun import Value
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning import confirmation
-from autotuner.tuning.neighbours import FOREIGN_CPU_CORES
+from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
 """Below this many usable trials a share of variance is mostly luck."""
@@ -283,10 +283,10 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
 
 
 def _warnings(measured: Sequence[tuple[Trial, Measurement]]) -> list[tuple[str, list[int]]]:
-    """The measurements' own warnings, at most five kinds."""
+    """The measurements' own warnings, at most five kinds; disturbed windows are told by their figures already."""
     found: dict[str, list[Trial]] = {}
     for trial, measurement in measured:
-        for text in measurement.warnings:
+        for text in (w for w in measurement.warnings if not w.startswith(DISTURBED)):
             found.setdefault(text.rstrip("."), []).append(trial)
     return [(text, _numbers(trials)) for text, trials in list(found.items())[:5]]
 

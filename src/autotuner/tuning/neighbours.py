@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 FOREIGN_CPU_CORES = 0.25
 """A window in which other processes used more than this is disturbed; a busy neighbour can cost a CPU engine 40 %."""
+DISTURBED = "other processes used"
+"""How every text on a disturbed window begins."""
 GIVE_UP_AFTER = 3
 """Second tries in a row that were disturbed as well, after which none is made until a window was quiet."""
 

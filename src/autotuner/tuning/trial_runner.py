@@ -26,7 +26,7 @@ from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
-from autotuner.tuning.neighbours import FOREIGN_CPU_CORES, Neighbours
+from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES, Neighbours
 from autotuner.tuning.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ class TrialRunner:
         first = await self._attempt(endpoint, scenario, level, f"records-{name}-0.parquet")
         if not neighbours.seen(first.self_check.foreign_cpu_cores, again=False):
             return await self._answered(endpoint, first)
-        taken, used = [first], f"other processes used {first.self_check.foreign_cpu_cores:.2f} CPU cores"
+        taken, used = [first], f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
         if neighbours.again():
             text = f"{used} during the window: measuring it again"
             self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
@@ -173,7 +173,8 @@ class TrialRunner:
             if not neighbours.again():
                 self._note("notice", {"text": "the machine stays busy: disturbed windows are no longer measured twice"})
         quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
-        busy = f"other processes used {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {len(taken)} times tried"
+        tries = "2 times tried" if len(taken) > 1 else "tried once"
+        busy = f"{DISTURBED} {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {tries}"
         found = quietest.model_copy(update={"warnings": (*quietest.warnings, busy)})
         return await self._answered(endpoint, found)
 
