@@ -315,7 +315,7 @@ def write_starter(path: Path, *, engine: str, model: str) -> Path:
     if path.exists():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
-    write_text(path, starter_text(name=name, engine=engine, model=model, catalog=params(engine)))
+    write_text(path, starter_text(name=name, model=model, engine=plugins.load("engines", engine)))
     return path
 
 

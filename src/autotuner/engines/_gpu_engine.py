@@ -61,6 +61,7 @@ class GpuEngine(PortableEngine):
     """Flags whose value is another model: a folder, or a hub's id."""
     files: ClassVar[tuple[str, ...]] = ()
     """Flags whose value is a file of the target."""
+    starter_deployer: ClassVar[str] = "docker"
     image: ClassVar[str]
     """Default container image with its tag."""
     version: ClassVar[str]

@@ -72,6 +72,8 @@ class LlamaCpp(Engine):
     Settings: ClassVar[type[BaseModel]] = LlamaCppSettings
     catalog: ClassVar[Mapping[str, CatalogEntry]] = {o.name: _KNOWN[o.name] for o in OPTIONS if o.tunable}
     info_path: ClassVar[str | None] = "/props"
+    starters: ClassVar[tuple[str, ...]] = ("threads", "parallel", "ubatch-size", "flash-attn")
+    starter_constraint: ClassVar[str] = "threads * parallel <= 16"
 
     settings: LlamaCppSettings
 

@@ -59,6 +59,10 @@ class Sglang(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/get_server_info"
     metrics_path: ClassVar[str | None] = "/metrics"
+    starters: ClassVar[tuple[str, ...]] = (
+        "mem-fraction-static", "chunked-prefill-size", "max-running-requests", "schedule-policy",
+    )  # fmt: skip
+    starter_constraint: ClassVar[str] = "tp-size * pp-size <= gpus"
     image: ClassVar[str] = "lmsysorg/sglang:v0.5.23"
     version: ClassVar[str] = "0.5.23"
     always: ClassVar[Mapping[str, Value]] = {"enable-metrics": True}

@@ -104,6 +104,7 @@ class Simulated(Engine):
     kind: ClassVar[str] = "simulated"
     Settings: ClassVar[type[BaseModel]] = SimulatedSettings
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Sglang.catalog
+    starters: ClassVar[tuple[str, ...]] = Sglang.starters
     info_path: ClassVar[str | None] = Sglang.info_path
     metrics_path: ClassVar[str | None] = "/metrics"
 
@@ -225,6 +226,7 @@ class SimulatedVllm(Simulated):
     """The simulator as vLLM."""
 
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Vllm.catalog
+    starters: ClassVar[tuple[str, ...]] = Vllm.starters
     info_path: ClassVar[str | None] = Vllm.info_path
 
     def real(self, server: str) -> GpuEngine:

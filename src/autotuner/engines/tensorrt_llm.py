@@ -76,6 +76,7 @@ class TensorrtLlm(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/prometheus/metrics"
+    starter_constraint: ClassVar[str] = "tp-size * pp-size <= gpus"
     image: ClassVar[str] = "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
     version: ClassVar[str] = "1.2.1"
     models: ClassVar[tuple[str, ...]] = ("tokenizer",)

@@ -79,6 +79,10 @@ class Vllm(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/metrics"
+    starters: ClassVar[tuple[str, ...]] = (
+        "gpu-memory-utilization", "max-num-batched-tokens", "max-num-seqs", "kv-cache-dtype",
+    )  # fmt: skip
+    starter_constraint: ClassVar[str] = "tensor-parallel-size * pipeline-parallel-size <= gpus"
     image: ClassVar[str] = "vllm/vllm-openai:v0.32.0"
     version: ClassVar[str] = "0.32.0"
     help_flag: ClassVar[str] = "--help=all"

@@ -26,6 +26,12 @@ class Engine(ABC):
     Settings: ClassVar[type[BaseModel]]
     catalog: ClassVar[Mapping[str, CatalogEntry]]
     """By canonical name (hyphenated, no leading dashes)."""
+    starters: ClassVar[tuple[str, ...]] = ()
+    """What to tune first where a study is begun from nothing: the flags with the largest effect on most models."""
+    starter_deployer: ClassVar[str] = "process"
+    """Where most people run this server."""
+    starter_constraint: ClassVar[str] = ""
+    """An example of a bound between its parameters; empty: none comes to mind."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
