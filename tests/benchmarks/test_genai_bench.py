@@ -375,7 +375,7 @@ async def test_a_client_that_ends_too_early_is_a_failed_benchmark(
     tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    benchmark = scripted(tokenizer, *behaviour, start_timeout_s=1.0, api_key_env="MY_KEY")
+    benchmark = scripted(tokenizer, *behaviour, start_timeout=1.0, api_key_env="MY_KEY")
     with pytest.raises(TrialFailedError, match=said) as raised:
         await measured(benchmark, tmp_path, duration_s=5.0)
     failure = raised.value.failure

@@ -59,7 +59,7 @@ def tokenizer_file(tmp_path: Path) -> Path:
 async def measured(
     folder: Path, behaviour: Behaviour, level: LoadLevel = FOUR, **more: object
 ) -> tuple[Measurement, MockOpenAI]:
-    settings = NativeSettings(drain_s=more.pop("drain_s", 3.0))  # type: ignore[arg-type]
+    settings = NativeSettings(drain=more.pop("drain_s", 3.0))  # type: ignore[arg-type]
     async with mock_openai(behaviour) as server:
         window = make_window(folder, level, **more)  # type: ignore[arg-type]
         return await NativeBenchmark(settings).measure(UrlEndpoint(server.url), window), server

@@ -101,7 +101,7 @@ async def test_another_model_is_another_identity(server: Server, url: str, tmp_p
 
 
 async def test_died_waits_for_several_missed_checks(server: Server, url: str, tmp_path: Path) -> None:
-    settings = ExternalSettings(url=url, health_interval_s=0.05)
+    settings = ExternalSettings(url=url, health_interval=0.05)
     async with ExternalDeployer(settings).deploy(PLAN, Recorder(tmp_path).context) as endpoint:
         with anyio.move_on_after(0.3) as scope:
             await endpoint.died()

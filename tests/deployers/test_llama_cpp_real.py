@@ -43,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine() -> LlamaCpp:
-    return LlamaCpp(LlamaCppSettings(start_timeout_s=60))
+    return LlamaCpp(LlamaCppSettings(start_timeout=60))
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ async def test_a_port_in_use(
 
 
 async def test_a_start_that_hangs(deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
-    engine = LlamaCpp(LlamaCppSettings(start_timeout_s=1.0))
+    engine = LlamaCpp(LlamaCppSettings(start_timeout=1.0))
     failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {"ctx-size": 400_000_000}))
     assert failure.cause is FailureCause.START_TIMEOUT
     assert "loading model" in failure.log_tail
@@ -273,7 +273,7 @@ async def test_a_crash_under_load(engine: LlamaCpp, deployer: ProcessDeployer, m
 
 async def test_a_busy_server_stops_by_sigterm(engine: LlamaCpp, model: Path, tmp_path: Path) -> None:
     """Its requests do not hold it: with a grace of a minute, it is gone long before."""
-    patient = ProcessDeployer(ProcessSettings(ports=(25980, 25999), stop_grace_s=60))
+    patient = ProcessDeployer(ProcessSettings(ports=(25980, 25999), stop_grace=60))
     with anyio.fail_after(30):
         async with served(engine, patient, tmp_path, plan(engine, model, {"ctx-size": 100_000})) as (_, client):
             body = {"prompt": "x", "max_tokens": 90_000, "stream": True}
@@ -311,7 +311,7 @@ class RealCase(DeployerCase):
         self.deployer, self._model = deployer, model
 
     def _plan(self, timeout_s: float, command: tuple[str, ...] = (), **args: Value) -> LaunchPlan:
-        made = plan(LlamaCpp(LlamaCppSettings(start_timeout_s=timeout_s)), self._model, {"parallel": 2}, **args)
+        made = plan(LlamaCpp(LlamaCppSettings(start_timeout=timeout_s)), self._model, {"parallel": 2}, **args)
         return made.model_copy(update={"command": (*command, *made.command)})
 
     def good(self) -> LaunchPlan:

@@ -60,7 +60,7 @@ def labelled(study: str) -> list[str]:
 
 class ProcessCase(DeployerCase):
     def __init__(self, pids: Path) -> None:
-        self.deployer = ProcessDeployer(ProcessSettings(ports=free_range(), stop_grace_s=0.5))
+        self.deployer = ProcessDeployer(ProcessSettings(ports=free_range(), stop_grace=0.5))
         self._pids = str(pids)
 
     def good(self) -> LaunchPlan:
@@ -103,7 +103,7 @@ class TestProcess(DeployerConformance):
 
 @pytest.fixture
 def deployer() -> ProcessDeployer:
-    return ProcessDeployer(ProcessSettings(ports=free_range(1), stop_grace_s=0.5))
+    return ProcessDeployer(ProcessSettings(ports=free_range(1), stop_grace=0.5))
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ async def test_a_polite_server_is_not_killed(recorder: Recorder, tmp_path: Path)
         "    def log_message(self, *a): pass\n"
         "h.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[-1])), H).serve_forever()\n"
     )
-    polite = ProcessDeployer(ProcessSettings(ports=free_range(1), stop_grace_s=25))
+    polite = ProcessDeployer(ProcessSettings(ports=free_range(1), stop_grace=25))
     with anyio.fail_after(20):
         async with polite.deploy(LaunchPlan(command=(sys.executable, "-c", code), model="m"), recorder.context):
             pass
@@ -346,7 +346,7 @@ class TestPorts:
     ) -> None:
         """The port is taken between our look and our server's bind; with SO_REUSEPORT both would listen."""
         monkeypatch.setattr(ProcessDeployer, "_lease", _lease_unseen)
-        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace_s=0.5))
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace=0.5))
         with anyio.fail_after(20), pytest.raises(TrialFailedError) as caught:
             async with mine.deploy(fake_plan(reuse_port=share), recorder.context):
                 pytest.fail("this is not our server")
@@ -372,7 +372,7 @@ class TestPorts:
         """Someone answers whose socket we cannot see (another network namespace): it is still not our server."""
         monkeypatch.setattr(ProcessDeployer, "_lease", _lease_unseen)
         monkeypatch.setattr(_proc, "foreign_listener", lambda *_: False)
-        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace_s=0.5))
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace=0.5))
         with pytest.raises(TrialFailedError) as caught:
             async with mine.deploy(fake_plan(1.0, never_listen=True), recorder.context):
                 pytest.fail("this is not our server")
@@ -381,7 +381,7 @@ class TestPorts:
 
     async def test_a_server_that_no_longer_listens(self, port: int, recorder: Recorder) -> None:
         """It lives, and something else may answer in its place at any time."""
-        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace_s=5))
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace=5))
         async with mine.deploy(
             LaunchPlan(command=(sys.executable, "-c", DEAF), model="m"), recorder.context
         ) as endpoint:

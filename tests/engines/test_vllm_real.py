@@ -92,7 +92,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def engine() -> Vllm:
     server = f"{PYTHON} -m vllm.entrypoints.openai.api_server"
-    return Vllm(VllmSettings(server=server, device="cpu", start_timeout_s=600))
+    return Vllm(VllmSettings(server=server, device="cpu", start_timeout=600))
 
 
 @pytest.fixture

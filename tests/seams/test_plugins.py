@@ -98,10 +98,10 @@ def test_an_unknown_kind(group: plugins.Group, kind: str, said: str) -> None:
 
 def test_broken_settings_are_all_named() -> None:
     with pytest.raises(UsageError) as caught:
-        plugins.deployer(spec("process", prots=[1, 2], stop_grace_s=-1, host="localhost"))
+        plugins.deployer(spec("process", prots=[1, 2], stop_grace=-1, host="localhost"))
     said = str(caught.value).splitlines()
     assert 'deploy.prots: unknown key; did you mean "ports"?' in said
-    assert any(line.startswith("deploy.stop_grace_s = -1: must be") for line in said)
+    assert any(line.startswith("deploy.stop_grace = -1.0: must be") for line in said)
     assert any(line.startswith("deploy.host = localhost: must be an IP address") for line in said)
     assert len(said) == 3
 

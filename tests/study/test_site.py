@@ -10,7 +10,7 @@ from autotuner.study.errors import UsageError
 from autotuner.study.loader import parse_study
 from autotuner.study.site import parse_site, with_site
 
-SITE = "deploy:\n  docker: {model_roots: [/data/models], shm_size: 1g}\n  process: {stop_grace_s: 1}\n"
+SITE = "deploy:\n  docker: {model_roots: [/data/models], shm_size: 1g}\n  process: {stop_grace: 1}\n"
 
 
 def study(**deploy: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_every_way_to_read_a_study_knows_the_site(tmp_path: Path, monkeypatch: p
     )
     assert api.read_study(older).spec.deploy.settings["model_roots"] == ["/data/models"]
     assert api.read_study(older).notes == (f"deploy: model_roots, shm_size from {site}",)
-    assert api.read_study(older, mode="process").spec.deploy.settings == {"stop_grace_s": 1}
+    assert api.read_study(older, mode="process").spec.deploy.settings == {"stop_grace": 1}
     assert api.spec_of(study()).deploy.settings["shm_size"] == "1g"
     monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "none.yaml"))
     with pytest.raises(UsageError, match="no such file"):

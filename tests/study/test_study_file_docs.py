@@ -85,7 +85,7 @@ SCHEMA = study_schema(
         "engines": {
             "llama_cpp": SETTINGS,
             "simulated": SimulatedSettings.model_json_schema(),
-            "pretend": {"properties": {"start_timeout_s": {"type": "number"}}},
+            "pretend": {"properties": {"start_timeout": {"type": "number"}}},
         },
         "searches": {"grid": {}, "bayesian": {}},
         "deployers": {"process": {}, "external": {"properties": {"url": {"type": "string"}}}},

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 def process_deployer() -> ProcessDeployer:
-    return ProcessDeployer(ProcessSettings(ports=(23900, 23999), stop_grace_s=2.0))
+    return ProcessDeployer(ProcessSettings(ports=(23900, 23999), stop_grace=2.0))
 
 
 def servers(study: str) -> list[int]:

@@ -28,6 +28,7 @@ from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Noun
 from autotuner.study.spec import Model, StudySpec
+from autotuner.study.text import Duration
 from autotuner.study.workload import Concurrency, LoadLevel, TokenLengths, Workload
 
 WORKER = "autotuner.benchmarks.genai_worker"
@@ -60,7 +61,7 @@ class GenaiBenchSettings(Noun):
     """More options for ``genai-bench benchmark``."""
     api_key_env: str | None = None
     """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
-    start_timeout_s: float = Field(default=120.0, gt=0)
+    start_timeout: Duration = Field(default=120.0, gt=0)
     """Longest wait for its first request; it loads for some seconds."""
     limits: Limits = Limits()
     """When genai-bench itself is called the bottleneck."""
@@ -206,7 +207,7 @@ class GenaiBench(Benchmark):
             extra_body=workload.extra_body,
             extra_args=self._settings.extra_args,
             api_key=self._api_key(window.headers or {}),
-            start_timeout_s=self._settings.start_timeout_s,
+            start_timeout_s=self._settings.start_timeout,
         )
 
 

@@ -17,6 +17,7 @@ from autotuner.seams.deployer import Endpoint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Noun
+from autotuner.study.text import Duration
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
@@ -29,7 +30,7 @@ class NativeSettings(Noun):
     """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
     max_tokens_field: str = Field(default="max_tokens", pattern=r"^[a-z_]+$")
     """Field of the request that bounds the answer: ``max_tokens`` or ``max_completion_tokens``."""
-    drain_s: float = Field(default=15.0, ge=0)
+    drain: Duration = Field(default=15.0, ge=0)
     """How long a request without any sign of life may outlive its window before it counts as timed out."""
     limits: Limits = Limits()
     """When the load generator itself is called the bottleneck."""
@@ -102,7 +103,7 @@ class NativeBenchmark(Benchmark):
             duration_s=workload.duration_s,
             requests=workload.requests,
             request_timeout_s=workload.request_timeout_s,
-            drain_s=self._settings.drain_s,
+            drain_s=self._settings.drain,
             seed=workload.seed,
             salt=f"{scenario.text} {level.text} {window.records_name}",
             prefix_tokens=workload.prefix_tokens,

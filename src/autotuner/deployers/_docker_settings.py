@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autotuner.study.text import parse_duration
+from autotuner.study.text import Duration
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -35,7 +35,6 @@ def _texts(value: Any) -> Any:
 
 
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(gt=0)]
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
 Variable = Annotated[str, Field(pattern=_VARIABLE)]
 
 

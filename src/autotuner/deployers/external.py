@@ -18,6 +18,7 @@ from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, End
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
+from autotuner.study.text import Duration
 from autotuner.study.trial import Phase
 
 _TIMEOUT_S = 10.0
@@ -36,7 +37,7 @@ class ExternalSettings(BaseModel):
     """Name of the environment variable that holds the API key."""
     health_path: str = Field(default="/v1/models", pattern=r"^/")
     """GET of this path answers with 200 while the server is well."""
-    health_interval_s: float = Field(default=5.0, gt=0)
+    health_interval: Duration = Field(default=5.0, gt=0)
 
     @field_validator("url")
     @classmethod
@@ -83,9 +84,7 @@ class ExternalEndpoint(Endpoint):
             while missed < _MISSED_CHECKS:
                 status, last = await answer(client, self._settings.health_path)
                 missed = 0 if status == httpx.codes.OK else missed + 1
-                await anyio.sleep(
-                    self._settings.health_interval_s if not missed else self._settings.health_interval_s / 5
-                )
+                await anyio.sleep(self._settings.health_interval if not missed else self._settings.health_interval / 5)
         message = f"{self.url}{self._settings.health_path} no longer answers: {last}"
         return Failure(cause=FailureCause.NOT_ANSWERING, message=message, remedy="look at the server's own log")
 

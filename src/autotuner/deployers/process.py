@@ -23,6 +23,7 @@ from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, End
 from autotuner.study.errors import Check, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
+from autotuner.study.text import Duration
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
@@ -44,9 +45,9 @@ class ProcessSettings(BaseModel):
     """Address to listen on, as numbers."""
     ports: tuple[int, int] = (24000, 24999)
     """First and last port to use."""
-    stop_grace_s: float = Field(default=5.0, ge=0)
+    stop_grace: Duration = Field(default=5.0, ge=0)
     """Time between SIGTERM and SIGKILL."""
-    start_timeout_s: float | None = Field(default=None, gt=0)
+    start_timeout: Duration | None = Field(default=None, gt=0)
     """Longest time from launch to ready; unset: the engine's."""
     cpus: tuple[int, ...] | None = Field(default=None, min_length=1)
     """CPUs that the server may use; unset: all that this process may use."""
@@ -134,7 +135,7 @@ class ProcessDeployer(Deployer):
                 yield ProcessEndpoint(server, plan=plan, context=context, host=self.settings.host, port=port)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await server.stop(self.settings.stop_grace_s)
+                    await server.stop(self.settings.stop_grace)
 
     async def _lease(self, leases: AsyncExitStack, context: DeployContext) -> int:
         """A port where nobody listens; ports taken by others stay leased meanwhile, so that each is looked at once."""
@@ -186,7 +187,7 @@ class ProcessDeployer(Deployer):
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Ends the families of processes that carry a dead owner's label."""
-        return await reap(is_dead, study=study, grace_s=self.settings.stop_grace_s)
+        return await reap(is_dead, study=study, grace_s=self.settings.stop_grace)
 
 
 async def _with_gpus(plan: LaunchPlan, context: DeployContext) -> Mapping[str, str]:
@@ -205,7 +206,7 @@ class _Start:
     ) -> None:
         self._server, self._plan, self._context = server, plan, context
         self._host, self._port = settings.host, port
-        self._timeout_s = settings.start_timeout_s or plan.readiness.timeout_s
+        self._timeout_s = settings.start_timeout or plan.readiness.timeout_s
         self._last = "nothing"
 
     async def ready(self) -> None:

@@ -20,6 +20,7 @@ from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model, is_local
+from autotuner.study.text import Duration
 
 REMOTE_CODE = "trust-remote-code"
 _SIMULATED = re.compile(r"^autotuner_simulated 1(?:\.0)?\s*$", re.MULTILINE)
@@ -35,7 +36,7 @@ class GpuEngineSettings(BaseModel):
 
     server: str = ""
     """Program with its leading arguments, as a shell splits it."""
-    start_timeout_s: float = Field(default=1200.0, gt=0)
+    start_timeout: Duration = Field(default=1200.0, gt=0)
     """Longest time from launch to ready, in seconds: the model's download and the graphs' capture are part of it."""
     device: Literal["gpu", "cpu"] = "gpu"
     """``cpu``: a build of the server that uses no GPU."""
@@ -124,7 +125,7 @@ class GpuEngine(PortableEngine):
             command=command,
             flags=(*leading, *(flag for n, v in values.items() for flag in self._line.flags(n, v))),
             env=dict(spec.env),
-            readiness=Readiness(path="/health", timeout_s=self.settings.start_timeout_s, interval_s=0.1),
+            readiness=Readiness(path="/health", timeout_s=self.settings.start_timeout, interval_s=0.1),
             model=self.served_name(model),
             gpus=self._gpus(values),
             image=self.image,

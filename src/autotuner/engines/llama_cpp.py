@@ -21,6 +21,7 @@ from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry, ValueType
 from autotuner.study.spec import EngineSpec, Model
+from autotuner.study.text import Duration
 
 WHEEL = "xllamacpp"
 LAUNCHER = "autotuner.engines.llama_cpp_server"
@@ -44,7 +45,7 @@ class LlamaCppSettings(BaseModel):
 
     server: str = WHEEL
     """``xllamacpp``: the wheel's server; else a ``llama-server`` program, as a path or a name on PATH."""
-    start_timeout_s: float = Field(default=120.0, gt=0)
+    start_timeout: Duration = Field(default=120.0, gt=0)
     """Longest time from launch to ready, in seconds."""
 
 
@@ -100,7 +101,7 @@ class LlamaCpp(Engine):
             command=(sys.executable, "-m", LAUNCHER) if wheel else (self.settings.server,),
             flags=(*leading, *(f for n, v in values.items() for f in flags_of(n, v, _KNOWN.get(n)))),
             env=dict(spec.env),
-            readiness=Readiness(path="/health", timeout_s=self.settings.start_timeout_s),
+            readiness=Readiness(path="/health", timeout_s=self.settings.start_timeout),
             model=served,
             gpus=self.gpus(values),
             needs_modules=(LAUNCHER, WHEEL) if wheel else (),

@@ -5,7 +5,9 @@ Each ``parse_x`` is the inverse of the noun's ``text`` and raises ValueError: wh
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from autotuner.study.errors import did_you_mean
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
@@ -25,6 +27,10 @@ def parse_duration(value: Any) -> float:
     if match and (match[2] in _UNITS or not match[2]):
         return _scaled(match[1], _UNITS.get(match[2], "1"))
     raise ValueError("not a duration; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
+"""Seconds, written as :func:`parse_duration` reads them; the type of every duration in a plugin's settings."""
 
 
 def _scaled(number: str, factor: str) -> float:
