@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 module=tests/cluster/k8s
 version=$(sed -n 's|.*k8s\.io/kubernetes \(v[0-9.]*\).*|\1|p' "$module/go.mod" | head -n 1)
-place=${1:-${AUTOTUNER_KUBERNETES_BIN:-${CACHE:-.cache}/kubernetes/$version}}
+place=${1:-${AUTOTUNER_KUBERNETES_BIN:-.cache/kubernetes/$version}}
 programs="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet"
 
 complete() { for name in etcd $programs; do [ -x "$place/$name" ] || return 1; done; }
@@ -38,13 +38,13 @@ trap 'exit 130' INT TERM HUP
 stamp=k8s.io/component-base/version
 short=${version#v}
 flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${short%%.*} -X $stamp.gitMinor=$(echo "$short" | cut -d. -f2)"
-into=$made
-case $into in /*) ;; *) into=$PWD/$into ;; esac
-cd "$module"
-# shellcheck disable=SC2086 # the names are words
-"$go" build -trimpath -o "$into/etcd" -ldflags '-s -w' go.etcd.io/etcd/server/v3
-for name in $programs; do
-    "$go" build -trimpath -o "$into/$name" -ldflags "$flags" "k8s.io/kubernetes/cmd/$name"
-done
-cd - >/dev/null
+case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac
+
+# What it fetches is of interest only where it fails.
+compile() {
+    (cd "$module" && "$go" build -trimpath "$@") 2>"$made/log" || { grep -v '^go: downloading' "$made/log" >&2; return 1; }
+}
+compile -o "$into/etcd" -ldflags '-s -w' go.etcd.io/etcd/server/v3
+# shellcheck disable=SC2046 # the names are words
+compile -o "$into/" -ldflags "$flags" $(printf 'k8s.io/kubernetes/cmd/%s ' $programs)
 for name in etcd $programs; do mv "$made/$name" "$place/$name"; done

@@ -11,6 +11,7 @@ containernetworking-plugins busybox-static iproute2``, and the programs that ``m
 """
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -28,7 +29,7 @@ import httpx
 
 import autotuner
 from autotuner.testing import namespaces
-from autotuner.testing.cluster_images import BUSYBOX, write_busybox
+from autotuner.testing.cluster_images import BUSYBOX, image_names, write_busybox
 from autotuner.testing.cluster_parts import (
     API_SERVICE,
     CNI,
@@ -41,11 +42,12 @@ from autotuner.testing.cluster_parts import (
     write_files,
     write_kubeconfigs,
 )
-from autotuner.testing.host import PLACE
+from autotuner.testing.host import PLACE, control_groups
 
 GPU = "nvidia.com/gpu"
 VERSION = "v1.34.4"
 _PATIENCE_S = 60.0
+_PODS = "/api/v1/namespaces/default/pods"
 _PREFIX = "atk-"
 _OWNED = "owner"
 _SUBNETS = "10.202.0.0/16"
@@ -152,7 +154,8 @@ class OwnCluster:
         if self._inside is not None:
             self._inside.close()
             self._inside = None
-        self._running.clear()
+        while self._running:
+            self._running.popitem()[1].wait()
         _take_down(self.folder)
         self._owned.close()
 
@@ -180,9 +183,39 @@ class OwnCluster:
 
     def load_image(self, archive: Path) -> None:
         """Gives the node the images of a file as ``docker save`` writes it; pods must not ask to ``Always`` pull."""
-        before = self._ctr("images", "import", "--no-unpack", str(archive)).split()
-        names = [word for word in before if "/" in word and ":" in word]
+        names = image_names(archive)
+        self._ctr("images", "import", f"--snapshotter={self._site.snapshotter}", str(archive))
         self._wait(Part.CONTAINERD, lambda: self._known(names))
+
+    def create_pod(self, pod: dict[str, Any]) -> None:
+        """Makes a pod in the default namespace."""
+        self.api("POST", _PODS, json=pod).raise_for_status()
+
+    def run_pod(self, pod: dict[str, Any], *, until: str = "Ready") -> dict[str, Any]:
+        """Makes a pod and gives it back when it is ``Ready`` or in the phase ``until``. Raises ``RuntimeError`` with
+        its status where it does not come to that."""
+        self.create_pod(pod)
+        name, end = pod["metadata"]["name"], time.monotonic() + _PATIENCE_S
+        while True:
+            found = self.get_pod(name)
+            status = found["status"]
+            reached = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"} | {status["phase"]}
+            if until in reached:
+                return found
+            if time.monotonic() > end or reached & {"Failed", "Succeeded"}:
+                raise RuntimeError(f"pod {name} does not become {until}: {json.dumps(status)}")
+            time.sleep(0.1)
+
+    def get_pod(self, name: str) -> dict[str, Any]:
+        """A pod of the default namespace."""
+        found: dict[str, Any] = self.api("GET", f"{_PODS}/{name}").raise_for_status().json()
+        return found
+
+    def delete_pod(self, name: str) -> None:
+        """Ends a pod and returns when it is gone."""
+        self.api("DELETE", f"{_PODS}/{name}").raise_for_status()
+        gone = httpx.codes.NOT_FOUND
+        self._wait(Part.KUBELET, lambda: self.api("GET", f"{_PODS}/{name}").status_code == gone)
 
     def set_gpus(self, count: int) -> None:
         """How many GPUs the node offers from now on."""
@@ -270,8 +303,9 @@ class OwnCluster:
             with suppress(httpx.TransportError):
                 if done():
                     return
-            if self._running[part].ended():
-                raise RuntimeError(f"{part} has ended: {self.log(part)[-2000:]}")
+            for other, program in self._running.items():
+                if program.ended():
+                    raise RuntimeError(f"{other} has ended: {self.log(other)[-2000:]}")
             if time.monotonic() > until:
                 raise RuntimeError(f"{part} does not do its work: {self.log(part)[-2000:]}")
             time.sleep(0.05)
@@ -298,10 +332,9 @@ class OwnCluster:
 def _take_down(folder: Path) -> None:
     """What is left of a cluster whose processes are gone: control groups and files."""
     containers = {path.name for path in folder.glob("containerd/state/io.containerd.runtime.v2.task/k8s.io/*")}
-    for group in Path("/sys/fs/cgroup").glob("**/k8s.io/*"):
-        if group.name in containers:
-            with suppress(OSError):
-                group.rmdir()
+    for group in control_groups(containers):
+        with suppress(OSError):
+            group.rmdir()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -74,5 +74,21 @@ def write_archive(path: Path, layer: Path, names: Sequence[str], config: Mapping
     layer.unlink()
 
 
+def image_names(path: Path) -> list[str]:
+    """The images of such a file, under their full names (``docker.io/library/x:1`` for ``x:1``)."""
+    with tarfile.open(path) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        told = [name for image in json.load(manifest) for name in image["RepoTags"]]
+    return [_full(name) for name in told]
+
+
+def _full(name: str) -> str:
+    first, slash, _ = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
+
+
 def _listed(variables: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in variables.items()]

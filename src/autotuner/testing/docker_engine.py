@@ -24,7 +24,7 @@ from typing import Any, Self
 import httpx
 
 import autotuner
-from autotuner.testing.host import PLACE, free_subnet, mounts_below, processes_naming, run
+from autotuner.testing.host import PLACE, control_groups, free_subnet, mounts_below, processes_naming, run
 
 IMAGE = "autotuner-test:1"
 _PATIENCE_S = 60.0
@@ -186,7 +186,7 @@ def _take_down(folder: Path, data: Path) -> None:
     for pid in processes_naming([str(folder), *containers]):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for group in (g for name in containers for g in Path("/sys/fs/cgroup").glob(f"**/docker/{name}")):
+    for group in control_groups(containers):
         with suppress(OSError):
             group.rmdir()
     run("ip", "link", "delete", (folder / _BRIDGE).read_text())

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -41,6 +41,12 @@ def processes_naming(names: list[str]) -> list[int]:
                 if any(name.encode() in told for name in names):
                     found.append(int(entry.name))
     return found
+
+
+def control_groups(names: Collection[str]) -> list[Path]:
+    """Control groups of these names in all hierarchies; others may come and go meanwhile."""
+    walked = os.walk("/sys/fs/cgroup")
+    return [Path(place) / name for place, folders, _ in walked for name in folders if name in names]
 
 
 def mounts_below(folder: Path) -> list[str]:

@@ -148,6 +148,10 @@ class Inmate:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def wait(self) -> None:
+        """Returns when it has ended."""
+        self._entered.wait()
+
     def kill(self) -> None:
         """Ends it as SIGKILL does; it is gone on return."""
         self.signal(signal.SIGKILL)

@@ -22,6 +22,8 @@ import importlib, json, sys
 importlib.import_module(sys.argv[1])
 print(json.dumps(sorted({m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)})))
 """
+_ENV = "/usr/bin/env"
+"""What the first line of an installed command names."""
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
 
@@ -31,6 +33,7 @@ def write_root(path: Path, module: str, folders: Iterable[Path] = ()) -> None:
     with tarfile.open(path, "w") as tar:
         for file in sorted(set(_files(module, folders))):
             tar.add(file, arcname=str(file).lstrip("/"), recursive=False)
+        tar.add(os.path.realpath(_ENV), arcname=_ENV.lstrip("/"))
         _link(tar, "/usr/local/bin/python3", os.path.realpath(sys.executable))
         for name in ("tmp", "root", "etc"):
             folder = tarfile.TarInfo(name)
@@ -57,7 +60,7 @@ def _files(module: str, folders: Iterable[Path]) -> Iterator[Path]:
     for folder in (Path(sysconfig.get_path("stdlib")), *folders):
         found += _below(folder)
     found += [Path(autotuner.__file__).parent / "py.typed"]
-    binaries = [file for file in found if file.suffix == ".so" or file.name.startswith("python")]
+    binaries = [Path(_ENV), *(file for file in found if file.suffix == ".so" or file.name.startswith("python"))]
     yield from found
     yield from _libraries(binaries)
 
