@@ -49,7 +49,7 @@ async def test_every_argument_arrives_as_it_is(
             "autotuner.study": LABELS.study, "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
         }  # fmt: skip
         assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
-        assert inspected["Name"].startswith("/autotuner-kit-7-")
+        assert inspected["Name"].startswith(f"/autotuner-{LABELS.study}-7-")
         binding = inspected["NetworkSettings"]["Ports"]["8000/tcp"]
         assert binding == [{"HostIp": "127.0.0.1", "HostPort": endpoint.url.rpartition(":")[2]}]
         programs = sorted(Path(_proc.cmdline(pid)[0]).name for pid in endpoint.pids())
