@@ -42,7 +42,7 @@ from autotuner.testing.cluster_parts import (
     write_files,
     write_kubeconfigs,
 )
-from autotuner.testing.host import PLACE, control_groups
+from autotuner.testing.host import PLACE, control_groups, processes_naming
 
 GPU = "nvidia.com/gpu"
 VERSION = "v1.34.4"
@@ -50,7 +50,8 @@ _PATIENCE_S = 60.0
 _PODS = "/api/v1/namespaces/default/pods"
 _PREFIX = "atk-"
 _OWNED = "owner"
-_SUBNETS = "10.202.0.0/16"
+_SUBNETS = "198.18.0.0/15"
+"""Set apart for tests of networks (RFC 2544): where nothing real answers once a cluster is gone."""
 _DEBIAN = {"containerd": "containerd", "ctr": "containerd", "runc": "runc", BUSYBOX: "busybox-static"}
 _BUILT = (*(part for part in Part if part is not Part.CONTAINERD), "kubectl")
 
@@ -343,4 +344,8 @@ def _take_down_dead() -> None:
     for folder in PLACE.glob(f"{_PREFIX}*"):
         with suppress(OSError), (folder / _OWNED).open() as owned:
             fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One that was killed in the moment of its birth was not yet bound to its owner's life.
+            for pid in processes_naming([str(folder)]):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             _take_down(folder)

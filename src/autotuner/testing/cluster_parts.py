@@ -141,7 +141,7 @@ def _controller_manager(site: Site) -> list[str]:
         f"--kubeconfig={site.kubeconfig(User.ADMIN)}", "--leader-elect=false", "--bind-address=127.0.0.1",
         f"--service-account-private-key-file={site.certificates / 'apiserver.key'}",
         f"--root-ca-file={site.certificates / 'apiserver.crt'}", f"--cert-dir={site.folder / 'own-certificates'}",
-        f"--controllers={_CONTROLLERS}", "--node-monitor-period=1s", "--node-monitor-grace-period=15s",
+        f"--controllers={_CONTROLLERS}", "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
         "--profiling=false",
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def _kubelet(site: Site) -> dict[str, Any]:
         "registryPullQPS": 0,
         "eventRecordQPS": 0,
         "nodeStatusUpdateFrequency": "2s",
-        "nodeLeaseDurationSeconds": 12,
+        "nodeLeaseDurationSeconds": 8,
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%",
                          "nodefs.inodesFree": "1%", "imagefs.inodesFree": "1%"},
