@@ -30,10 +30,11 @@ if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
         echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' > $policy
-        chmod +x $policy
         trap 'rm -f $policy' EXIT
         trap 'exit 130' INT TERM HUP
+        printf '#!/bin/sh\nexit 101\n' > $policy
+        chmod +x $policy
+        ours=yes
     fi
     for package in $missing; do
         echo "setup: installing $package for the tests"
@@ -41,6 +42,7 @@ if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
             echo "setup: $package could not be installed; the tests that need it will be skipped" >&2
     done
+    [ "${ours:-no}" = no ] || rm -f $policy
 elif [ -n "$missing" ]; then
     for package in $missing; do
         echo "setup: no $package here; the tests that need it will be skipped (apt install $package)" >&2
