@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -36,6 +36,15 @@ contracts:
 test-genai: setup ## Measure with a real genai-bench, in an environment of its own (1.3 GB; needs Python 3.10 to 3.12)
 	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \
 		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai
+
+cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
+	@scripts/build-kubernetes.sh
+
+cluster-up: setup cluster-build ## A Kubernetes node with four simulated GPUs, until cluster-down; prints its KUBECONFIG
+	@$(BIN)/python scripts/cluster.py up "$(CACHE)/cluster"
+
+cluster-down: ## End that node
+	@$(BIN)/python scripts/cluster.py down "$(CACHE)/cluster"
 
 pytest:
 	$(BIN)/pytest -m "not genai" --cov --cov-report=term:skip-covered

@@ -5,10 +5,8 @@ Images hold nothing: programs and libraries of the machine are mounted into cont
 that no registry is needed.
 """
 
-import fcntl
 import io
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -19,22 +17,19 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from ipaddress import IPv4Network
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 import autotuner
+from autotuner.testing.host import PLACE, control_groups, free_subnet, mounts_below, processes_naming, run
 
 IMAGE = "autotuner-test:1"
 _PATIENCE_S = 60.0
-_LOCK = Path(tempfile.gettempdir()) / "autotuner-docker-subnets.lock"
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ssl")
 _BRIDGE = "bridge"
-_PLACE = Path("/tmp")  # noqa: S108 - a socket's path must be short
 _HOOK = "nvidia-container-runtime-hook"
 _HOOK_SCRIPT = "#!/bin/sh\nexec cat >/dev/null\n"
 
@@ -52,7 +47,7 @@ class OwnEngine:
 
     def __init__(self, *, gpu_hook: bool = True, data: Path | None = None) -> None:
         _take_down_dead()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"atd-{os.getpid()}-", dir=_PLACE))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"atd-{os.getpid()}-", dir=PLACE))
         self._data = data or self._folder / "data"
         self._path = os.environ["PATH"]
         if gpu_hook:
@@ -175,7 +170,7 @@ class OwnEngine:
         self.api("POST", "/images/create", params=params, content=empty.getvalue()).raise_for_status()
 
     def _make_network(self) -> None:
-        with _free_subnet() as subnet:
+        with free_subnet("10.201.0.0/16", 26) as subnet:
             body = {
                 "Name": self._bridge,
                 "Driver": "bridge",
@@ -188,29 +183,24 @@ class OwnEngine:
 def _take_down(folder: Path, data: Path) -> None:
     """What an engine that is gone has left: processes, control groups, its bridge, mounts and files."""
     containers = [entry.name for entry in data.glob("containers/*")]
-    for pid in _left_of([str(folder), *containers]):
+    for pid in processes_naming([str(folder), *containers]):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for group in (g for name in containers for g in Path("/sys/fs/cgroup").glob(f"**/docker/{name}")):
+    for group in control_groups(containers):
         with suppress(OSError):
             group.rmdir()
-    _run("ip", "link", "delete", (folder / _BRIDGE).read_text())
-    for place in _mounts_below(folder):
-        _run("umount", "-l", place)
+    run("ip", "link", "delete", (folder / _BRIDGE).read_text())
+    for place in mounts_below(folder):
+        run("umount", "-l", place)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take_down_dead() -> None:
     """What test runs that were killed have left."""
-    for folder in _PLACE.glob("atd-*-*"):
+    for folder in PLACE.glob("atd-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and (folder / _BRIDGE).exists():
             _take_down(folder, folder / "data")
-
-
-def _run(*argv: str) -> None:
-    """Whatever it says: what is gone already need not be taken away."""
-    subprocess.run(argv, capture_output=True, check=False)
 
 
 def host_volumes() -> list[str]:
@@ -222,38 +212,3 @@ def host_volumes() -> list[str]:
         if not any(Path(folder).is_relative_to(other) for other in chosen):
             chosen.append(folder)
     return [f"{folder}:{folder}:ro" for folder in chosen]
-
-
-@contextmanager
-def _free_subnet() -> Iterator[IPv4Network]:
-    """A small subnet that no interface of this machine has; held until the block ends, for runs side by side."""
-    with _LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        taken = [_network(*line.split()[1:8:6]) for line in Path("/proc/net/route").read_text().splitlines()[1:]]
-        candidates = list(IPv4Network("10.201.0.0/16").subnets(new_prefix=26))
-        random.SystemRandom().shuffle(candidates)
-        yield next(c for c in candidates if not any(c.overlaps(other) for other in taken if other.prefixlen))
-
-
-def _network(destination: str, mask: str) -> IPv4Network:
-    """Of two words of the kernel's routing table, which are hexadecimal in this machine's byte order."""
-    address, bits = (int.from_bytes(bytes.fromhex(word), sys.byteorder) for word in (destination, mask))
-    return IPv4Network((address, bits.bit_count()), strict=False)
-
-
-def _left_of(names: list[str]) -> list[int]:
-    """Processes with one of these names in their command line or control group: what a killed engine leaves."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                told = (entry / "cmdline").read_bytes() + (entry / "cgroup").read_bytes()
-                if any(name.encode() in told for name in names):
-                    found.append(int(entry.name))
-    return found
-
-
-def _mounts_below(folder: Path) -> list[str]:
-    """Mount points below a folder, the innermost first."""
-    places = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
-    return sorted((p for p in places if Path(p).is_relative_to(folder)), reverse=True)

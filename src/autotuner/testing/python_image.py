@@ -1,0 +1,89 @@
+"""A container image's root file system with this Python and what a module needs: made of what is installed here, so
+that no registry is needed.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import autotuner
+
+_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip",
+             "lib2to3", "pydoc_data", "__pycache__"}  # fmt: skip
+_LISTED = """
+import importlib, json, sys
+importlib.import_module(sys.argv[1])
+print(json.dumps(sorted({m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)})))
+"""
+_ENV = "/usr/bin/env"
+"""What the first line of an installed command names."""
+_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+
+
+def write_root(path: Path, module: str, folders: Iterable[Path] = ()) -> None:
+    """Writes a tar file with everything that ``module`` loads and all that is in ``folders``. Raises
+    ``CalledProcessError`` where the module does not load."""
+    with tarfile.open(path, "w") as tar:
+        for file in sorted(set(_files(module, folders))):
+            tar.add(file, arcname=str(file).lstrip("/"), recursive=False)
+        tar.add(os.path.realpath(_ENV), arcname=_ENV.lstrip("/"))
+        _link(tar, "/usr/local/bin/python3", os.path.realpath(sys.executable))
+        for name in ("tmp", "root", "etc"):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(folder)
+
+
+def environment() -> dict[str, str]:
+    """What such a Python must be told to find its modules."""
+    own = Path(autotuner.__file__).resolve().parents[1]
+    search = dict.fromkeys([str(own), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": ":".join(search),
+        "PYTHONHOME": sys.base_prefix,
+    }
+
+
+def _files(module: str, folders: Iterable[Path]) -> Iterator[Path]:
+    """Everything that the module loads, the standard library, and the shared libraries of both."""
+    argv = [sys.executable, "-c", _LISTED, module]
+    loaded = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
+    found = [Path(os.path.realpath(sys.executable)), *(Path(name) for name in loaded)]
+    for folder in (Path(sysconfig.get_path("stdlib")), *folders):
+        found += _below(folder)
+    found += [Path(autotuner.__file__).parent / "py.typed"]
+    binaries = [Path(_ENV), *(file for file in found if file.suffix == ".so" or file.name.startswith("python"))]
+    yield from found
+    yield from _libraries(binaries)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT and not name.startswith("config-")]
+        yield from (Path(place) / name for name in files)
+
+
+def _libraries(binaries: list[Path]) -> Iterator[Path]:
+    """Shared libraries as the loader finds them, and the loader; links and what they lead to."""
+    ldd = shutil.which("ldd") or "ldd"
+    told = subprocess.run([ldd, *map(str, binaries)], capture_output=True, text=True, check=False).stdout
+    for name in set(_LIBRARY.findall(told)):
+        path = Path(name)
+        while path.is_symlink():
+            yield path
+            path = path.parent / path.readlink()
+        yield path
+
+
+def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    link = tarfile.TarInfo(name.lstrip("/"))
+    link.type, link.linkname, link.mode = tarfile.SYMTYPE, target, 0o777
+    tar.addfile(link)

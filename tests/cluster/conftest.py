@@ -1,0 +1,42 @@
+"""A Kubernetes cluster of this test run's own, with the images that pods of tests are made of."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autotuner.engines.sglang import Sglang
+from autotuner.engines.vllm import Vllm
+from autotuner.testing.cluster import OwnCluster, why_not
+from autotuner.testing.cluster_images import write_busybox, write_loadgen, write_simulated
+
+BUSYBOX = "autotuner/busybox:test"
+SIMULATED = {"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"}
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Callable[..., OwnCluster]:
+    """Makes clusters that a test starts and stops by hand."""
+    if why := why_not():
+        pytest.skip(f"no Kubernetes node can be started: {why}")
+    return OwnCluster
+
+
+@pytest.fixture(scope="session")
+def cluster(clusters: Callable[..., OwnCluster], images: list[Path]) -> Iterator[OwnCluster]:
+    """One cluster for all tests; who kills a part of it starts it again."""
+    with clusters() as own:
+        for archive in images:
+            own.load_image(archive)
+        yield own
+
+
+@pytest.fixture(scope="session")
+def images(clusters: Callable[..., OwnCluster], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The engines' default images, played by the simulator; the load generator's; a shell's."""
+    folder = tmp_path_factory.mktemp("images")
+    simulated, loadgen, busybox = (folder / f"{name}.tar" for name in ("simulated", "loadgen", "busybox"))
+    write_simulated(simulated, [Sglang.image, Vllm.image], SIMULATED)
+    write_loadgen(loadgen)
+    write_busybox(busybox, [BUSYBOX])
+    return [simulated, loadgen, busybox]
