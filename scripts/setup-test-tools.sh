@@ -50,6 +50,7 @@ elif [ -n "$missing" ]; then
 fi
 
 if [ $root = yes ]; then
-    scripts/build-kubernetes.sh ||
+    # Bounded: where modules come too slowly, the other tests are not to wait for it.
+    timeout 720 scripts/build-kubernetes.sh ||
         echo "setup: Kubernetes could not be built; the tests that need it will be skipped" >&2
 fi
