@@ -111,9 +111,13 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
     file = tmp_path / "docker_task.json"
     file.write_text(json.dumps(TASK))
     code, out, said = ended(cli("run", str(file), "--mode", "docker", "--json"))
-    assert code == 0, said
-    assert "model_roots" in said, "what came from the site is said"
     result = json.loads(out)
+    causes = {t["failure"]["cause"] for t in result["trials"] if t["failure"]}
+    assert causes <= {"client_limited"}, "a neighbour may take the cores; then figures are kept and not ranked"
+    ranked = result["winner"] is not None
+    assert code == (0 if ranked else 3), said
+    assert ranked or causes
+    assert "model_roots" in said, "what came from the site is said"
     assert result["state"] == "done"
     assert result["simulated"]
     trials = api.result("docker-simple-tune").trials
@@ -132,12 +136,13 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
         assert trial.resolved["simulated"] is True
     fractions = {t.resolved["mem-fraction-static"] for t in searched}
     assert fractions == {0.7, 0.8}, "the server itself says what it took"
-    code, out, said = ended(cli("best", "docker-simple-tune"))
-    words = shlex.split(out)
-    assert (code, words[:2]) == (0, ["docker", "run"])
-    assert "imulated" in said
-    assert "sglang.launch_server" in words
     assert engine.containers() == []
+    if ranked:
+        code, out, said = ended(cli("best", "docker-simple-tune"))
+        words = shlex.split(out)
+        assert (code, words[:2]) == (0, ["docker", "run"])
+        assert "imulated" in said
+        assert "sglang.launch_server" in words
 
 
 @pytest.mark.genai
