@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from autotuner import scoring
+from autotuner.seams import plugins
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.measurement import Distribution, GpuUse, Measurement, SelfCheck
@@ -173,12 +174,6 @@ def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
     )
 
 
-_PROGRAMS = {
-    "llama_cpp": ("llama-server", "--model"),
-    "sglang": ("python3", "-m", "sglang.launch_server", "--model-path"),
-}
-
-
 def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
     """With what so many GPUs of 700 W would tell: fuller and hotter the more they do."""
     rate = measured.value("output_throughput", None)
@@ -195,10 +190,6 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
 
 
 def _argv(spec: StudySpec, configuration: Configuration) -> tuple[str, ...]:
-    words = [*_PROGRAMS[spec.engine.kind], spec.model.path]
-    for name, value in (*spec.engine.args.items(), *configuration.values.items()):
-        if value is True or value is None:
-            words += [f"--{name}"] if value else []
-        elif value is not False:
-            words += [f"--{name}", str(value)]
-    return (*words, "--host", "127.0.0.1", "--port", "41234")
+    """What the study's engine would launch."""
+    plan = plugins.engine(spec.engine).launch(spec.model, spec.engine, configuration)
+    return plan.argv(host="127.0.0.1", port=41234)
