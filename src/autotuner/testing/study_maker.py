@@ -5,7 +5,7 @@ model with seeded noise, so a study is the same each time.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,7 +14,7 @@ from autotuner.seams import plugins
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.measurement import Distribution, GpuUse, Measurement, SelfCheck
-from autotuner.study.noun import Noun
+from autotuner.study.noun import Noun, Value
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
@@ -163,6 +163,17 @@ class StudyMaker:
             records=f"{scenario}-{level.in_flight}.parquet",
             started_at=_START,
         )
+
+
+def winning_sample(
+    spec: StudySpec, tuned: Mapping[str, Value], *, gpus: int = 0, simulated: bool = False, **trial: object
+) -> Sample:
+    """A study of which one configuration was tried beside the default, and won; ``trial`` replaces fields of it."""
+    maker = StudyMaker(spec, speed=lambda c: 900.0 if c.values else 400.0, gpus=lambda _: gpus, simulated=simulated)
+    maker.measured()
+    won = maker.measured(Configuration(values=tuned))
+    maker.trials[-1] = won.model_copy(update=trial)
+    return maker.sample()
 
 
 def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
