@@ -158,11 +158,10 @@ def test_a_deployment_starts_what_was_measured(cluster: Any, tmp_path: Path, eng
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
     try:
         pod = ready(cluster, f"app.kubernetes.io/name={name}")
-        asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
-        said = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python3", "-c", asked)
+        words = words_of(cluster, pod)
     finally:
         cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=found.text)
-    plan, words = found.winner.plan, said.removesuffix("\0").split("\0")
+    plan = found.winner.plan
     measured = [*found.winner.words, plan.host_flag, "0.0.0.0", plan.port_flag, "8000"]
     program = 1 if engine == "sglang" else 2  # vllm is a script, which its interpreter is put before
     assert words[program:] == measured[1:]
@@ -172,11 +171,19 @@ def test_a_deployment_starts_what_was_measured(cluster: Any, tmp_path: Path, eng
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
 
 
-def ready(cluster: Any, selector: str) -> dict[str, Any]:
+def words_of(cluster: Any, pod: dict[str, Any]) -> list[str]:
+    """The command line of the pod's first process, as it has it."""
+    asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    said: str = cluster.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", asked)
+    return said.removesuffix("\0").split("\0")
+
+
+def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[str, Any]:
     """The one pod that is found so, once it is ready."""
     end = time.monotonic() + PATIENCE_S
     while True:
-        pods = json.loads(cluster.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+        pods = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]
         conditions = {c["type"]: c["status"] for pod in pods for c in pod["status"].get("conditions", ())}
         if len(pods) == 1 and conditions.get("Ready") == "True":
             return dict(pods[0])
@@ -184,3 +191,26 @@ def ready(cluster: Any, selector: str) -> dict[str, Any]:
         assert not any(restarts), f"not ready: {[pod['status'] for pod in pods]}"
         assert time.monotonic() < end, f"not ready: {[pod['status'] for pod in pods]}"
         time.sleep(0.2)
+
+
+def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
+    ome = pytest.importorskip("ome.install", reason="OME's stand-in is not there")
+    lab, cluster = request.getfixturevalue("lab"), request.getfixturevalue("ome_cluster")
+    stand_in = request.getfixturevalue("ome")
+    args = {"json-model-override-args": '{"a": [1, "x  y"],\n "b": "$(HOME) $$"}'}
+    kept = cluster.kubectl("get", "clusterservingruntime", ome.RUNTIME, "-o", "yaml")
+    runtime = exported(Form.SERVING_RUNTIME, args=args, start_from=kept)
+    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=runtime.text)
+    names = {"runtime": runtime.objects[0]["metadata"]["name"], "model": ome.MODEL, "namespace": lab.namespace}
+    found = exported(Form.INFERENCE_SERVICE, args=args, name="won", **names)
+    try:
+        cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
+        pod = ready(cluster, "ome.io/inferenceservice=won", namespace=lab.namespace)
+        words = words_of(cluster, pod)
+    finally:
+        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=found.text)
+        cluster.kubectl("delete", "-f", "-", stdin=runtime.text)
+    model = found.winner.model
+    measured = [stand_in.settings.model_path if word == model else word for word in found.winner.words]
+    assert words == [*measured, "--host", "0.0.0.0", "--port", "8080"]
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
