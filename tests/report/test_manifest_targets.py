@@ -68,6 +68,23 @@ def test_a_claim_stands_where_the_model_was(won: Won, manifest: Make, model: str
     assert "hostPath" not in str(volumes)
 
 
+def test_a_study_on_kubernetes_says_where_its_models_and_credentials_are(won: Won, manifest: Make) -> None:
+    deploy = {
+        "kind": "kubernetes", "namespace": "tuning", "pvc": {"claim": "models", "sub_path": "llama"},
+        "hub_token_secret": {"name": "hf"}, "cache_pvc": "hub",
+    }  # fmt: skip
+    args = {"tokenizer": "/models/tokenizer"}
+    local = manifest(won(deploy=deploy, args=args), Form.KUBERNETES)
+    assert local.objects[0]["metadata"]["namespace"] == "tuning"
+    assert volumes_of(local).keys() == {"shm", "model"}
+    assert volumes_of(local)["model"][1] == {"mountPath": "/models", "readOnly": True, "subPath": "llama"}
+    hub = manifest(won(deploy=deploy, model="Qwen/Qwen3-8B"), Form.KUBERNETES, namespace="serving")
+    assert hub.objects[0]["metadata"]["namespace"] == "serving"
+    assert volumes_of(hub)["hub-cache"][0] == {"persistentVolumeClaim": {"claimName": "hub"}}
+    token = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}
+    assert token in pod_of(hub)["containers"][0]["env"]
+
+
 def test_other_files_are_shown_beside_the_model(won: Won, manifest: Make) -> None:
     args = {"chat-template": "/models/chat.jinja", "tokenizer": "/models/tokenizer"}
     found = manifest(won(args=args), Form.KUBERNETES, pvc="models")

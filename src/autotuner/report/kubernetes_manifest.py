@@ -1,10 +1,11 @@
 """The winner as a Deployment and a Service of plain Kubernetes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
-from autotuner.report.manifest_options import Claim, Form, ManifestOptions, name_of
+from autotuner.report.manifest_options import Claim, Form, ManifestOptions, SecretKey, name_of
 from autotuner.report.pod_parts import (
     SHM_SIZE,
     TOKEN,
@@ -23,6 +24,10 @@ from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import is_local
 
 PORT = 8000
+_KIND = "kubernetes"
+"""The deployer whose settings say where models and credentials are."""
+_MODELS = "/models"
+"""Where that deployer shows a claim unless it is told."""
 _CONTAINER = "server"
 _HUB = "/hub-cache"
 _GRACE_S = 30
@@ -32,6 +37,7 @@ _PULL_S = 1800
 
 def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
     """The objects, and what the reader should know. Raises ``UsageError`` for what a pod cannot have."""
+    options = _with_study(winner, options)
     name = options.name or name_of(winner.result.spec.name, Form.KUBERNETES)
     port = options.port or PORT
     labels = {"app.kubernetes.io/name": name, **labels_of(winner)}
@@ -56,6 +62,23 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         "spec": {"selector": selector, "ports": [{"name": "http", "port": port, "targetPort": "http"}]},
     }
     return [deployment, service], notes
+
+
+def _with_study(winner: Winner, options: ManifestOptions) -> ManifestOptions:
+    """Where the study itself ran on Kubernetes: its namespace, claims and Secret, unless others were typed."""
+    deploy = winner.result.spec.deploy
+    settings, found = deploy.settings, dict[str, Any]()
+    if deploy.kind != _KIND:
+        return options
+    if isinstance(claim := settings.get("pvc"), Mapping) and winner.plan.needs_files:
+        place = claim.get("mount_path", _MODELS)
+        found["pvc"] = Claim(name=claim["claim"], sub_path=claim.get("sub_path"), mount_path=place)
+    if isinstance(secret := settings.get("hub_token_secret"), Mapping) and winner.plan.hub_models:
+        found["hub_token_secret"] = SecretKey(name=secret["name"], key=secret.get("key", "token"))
+    if winner.plan.hub_models:
+        found["cache_pvc"] = settings.get("cache_pvc")
+    found["namespace"] = settings.get("namespace")
+    return options.model_copy(update={key: value for key, value in found.items() if getattr(options, key) is None})
 
 
 def _metadata(name: str, options: ManifestOptions, labels: dict[str, str]) -> Json:
@@ -107,8 +130,9 @@ def _volumes(winner: Winner, options: ManifestOptions) -> Iterator[tuple[Json, J
     yield {"name": "shm", "emptyDir": shm}, {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - of the container
     local = [path for path in winner.plan.needs_files if path.startswith("/")]
     if options.pvc:
-        yield _claimed(winner, options.pvc)
-        local = [path for path in local if path != winner.model]
+        yield (claimed := _claimed(winner, options.pvc))
+        inside = PurePosixPath(claimed[1]["mountPath"])
+        local = [path for path in local if path != winner.model and not PurePosixPath(path).is_relative_to(inside)]
     elif is_local(winner.model) and not winner.model.startswith("/"):
         raise _unreachable(winner.model, "is no absolute path, so a node cannot show it", "--pvc CLAIM[:folder]")
     for number, path in enumerate(dict.fromkeys(map(folder_of_files, local))):
@@ -130,7 +154,7 @@ def _claimed(winner: Winner, pvc: Claim) -> tuple[Json, Json]:
         raise _unreachable(path, "is a hub's id, which the server fetches", "--cache-pvc CLAIM keeps what it fetches")
     if not path.startswith("/"):
         raise _unreachable(path, "is no absolute path", "write the model's whole path in the study")
-    folder = str(PurePosixPath(path).parent) if is_file(path) else path
+    folder = pvc.mount_path or (str(PurePosixPath(path).parent) if is_file(path) else path)
     mount: Json = {"name": "model", "mountPath": folder, "readOnly": True}
     if pvc.sub_path:
         mount["subPath"] = pvc.sub_path

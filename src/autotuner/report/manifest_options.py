@@ -39,6 +39,8 @@ class Claim(Noun):
 
     name: str
     sub_path: str | None = None
+    mount_path: str | None = None
+    """Where servers see it; None: in the model's place."""
 
 
 class SecretKey(Noun):
