@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "plan", "read_study", "result", "studies", "tune", "tune_async"]
+__all__ = ["__version__", "manifest", "plan", "read_study", "result", "studies", "tune", "tune_async"]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,10 @@ from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.report.html import html_report
+from autotuner.report.manifest_options import Form, parse_options
+from autotuner.report.manifests import Manifest, manifest_of
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.winner import winner_of
 from autotuner.seams import plugins
 from autotuner.seams.benchmark import Progress
 from autotuner.store import Store, StudyRecord
@@ -216,6 +219,21 @@ def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_u
         raise AutotunerError(f"trial {number} of {record.name} has no server log at {path}")
     with path.open(encoding="utf-8", errors="replace") as log:
         return ServerLog(trial=number, path=path, lines=log.read().splitlines()[-lines:])
+
+
+def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
+    """The winner as ``kubernetes``, ``serving-runtime``, ``inference-service`` or ``compose``; its ``text`` is
+    the file. ``options`` are those of ``autotuner best`` with underscores, as text; ``start_from`` is a file's path.
+
+    Raises ``UsageError`` for an option that is wrong or means nothing for the form, and an error of its own where the
+    engine would start something else now than what was measured.
+    """
+    if options.get("start_from") is not None:
+        options["start_from"] = _text_of(Path(options["start_from"]), "name a file with a runtime of OME")
+    read = parse_options(form, options)
+    deployer = plugins.deployer(found.spec.deploy)
+    model = anyio.run(deployer.locate, found.spec.model)
+    return manifest_of(winner_of(found, model, image_of=deployer.image, server=read.server), Form(form), read)
 
 
 def write_report(found: StudyResult, path: Path | None = None) -> Path:

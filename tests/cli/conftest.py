@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from autotuner.cli.main import main
+from autotuner.store import Store
+from autotuner.study.owner import Owner
+from autotuner.study.trial import TrialState
+from autotuner.testing.samples import Sample, sample_study
+from autotuner.tuning.owners import this_owner
 
 
 class Said(NamedTuple):
@@ -44,3 +50,30 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return Said(int(ended.value.code or 0), said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def keep() -> Callable[..., Sample]:
+    """Stores the sample of a kind, as its run would have."""
+
+    def store_it(kind: str, *, owner: Owner | None = None) -> Sample:
+        sample = sample_study(kind)
+        spec, owned_by = sample.spec, owner or this_owner()
+        with Store.open() as store:
+            store.create_study(spec, source="study.yaml", digest=spec.digest, now=1.0)
+            store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "repeats": 3}, at=1.0)
+            for trial in sample.trials:
+                store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
+                data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
+                store.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
+                if trial.state.finished:
+                    store.finish_trial(trial, {"state": trial.state.value, "windows": []})
+            store.set_study_state(spec.name, sample.state, {"why": sample.why}, 3.0)
+            if sample.state != "running":
+                store.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
+            if owner is not None:
+                store.register_owner(owner, time.time())
+                assert store.lease_study(spec.name, owner.id, time.time(), dead=()) is None
+        return sample
+
+    return store_it

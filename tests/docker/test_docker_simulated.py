@@ -23,6 +23,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from autotuner import api
 from autotuner.engines.sglang import Sglang, SglangSettings
+from autotuner.report.result import without_flags
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.docker_engine import OwnEngine
@@ -143,6 +144,14 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
         assert (code, words[:2]) == (0, ["docker", "run"])
         assert "imulated" in said
         assert "sglang.launch_server" in words
+        code, out, said = ended(cli("best", "docker-simple-tune", "--as", "compose", "--json"))
+        assert code == 0, said
+        (service,) = json.loads(out)["manifests"][0]["services"].values()
+        won = next(t for t in trials if t.number == json.loads(out)["winner"])
+        measured = without_flags(won.argv, ("--host", "--port"))
+        assert (*service["entrypoint"], *service["command"][:-4]) == measured
+        assert service["image"] == words[words.index("--entrypoint") + 2]
+        assert [v["target"] for v in service["volumes"]] == [str(tmp_path / "models" / MODEL)]
 
 
 @pytest.mark.genai

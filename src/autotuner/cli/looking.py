@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autotuner.cli import manifest
 from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
 
 
@@ -14,6 +15,10 @@ class BestAs(StrEnum):
 
     COMMAND = "command"
     JSON = "json"
+    KUBERNETES = "kubernetes"
+    SERVING_RUNTIME = "serving-runtime"
+    INFERENCE_SERVICE = "inference-service"
+    COMPOSE = "compose"
 
 
 class ExportAs(StrEnum):
@@ -76,30 +81,66 @@ def logs(
 def best(
     name: Name,
     as_: Annotated[BestAs, typer.Option("--as", help="Form of the answer.")] = BestAs.COMMAND,
+    out_file: Out = None,
     store: StoreUrl = None,
     json: Json = False,
+    object_name: manifest.ObjectName = None,
+    namespace: manifest.Namespace = None,
+    image: manifest.Image = None,
+    server: manifest.Server = None,
+    port: manifest.Port = None,
+    pvc: manifest.Pvc = None,
+    cache_pvc: manifest.CachePvc = None,
+    hub_token_secret: manifest.HubTokenSecret = None,
+    env_secret: manifest.EnvSecret = None,
+    runtime: manifest.Runtime = None,
+    model: manifest.Model = None,
+    start_from: manifest.From = None,
+    model_format: manifest.ModelFormat = None,
+    model_framework: manifest.ModelFramework = None,
+    architecture: manifest.Architecture = None,
+    quantization: manifest.Quantization = None,
+    size_range: manifest.SizeRange = None,
 ) -> None:
-    """Print the best configuration, as the exact command that starts it."""
-    with answering(as_json=json or as_ is BestAs.JSON):
+    """Print the best configuration: the exact command that starts it, or a manifest that other systems take."""
+    options = {
+        "name": object_name, "namespace": namespace, "image": image, "server": server, "port": port, "pvc": pvc,
+        "cache_pvc": cache_pvc, "hub_token_secret": hub_token_secret, "env_secret": env_secret, "runtime": runtime,
+        "model": model, "start_from": start_from, "model_format": model_format, "model_framework": model_framework,
+        "architecture": architecture, "quantization": quantization, "size_range": size_range,
+    }  # fmt: skip
+    as_json = json or as_ is BestAs.JSON
+    with answering(as_json=as_json):
         from autotuner import api
-        from autotuner.report.exports import best_json, command_line
+        from autotuner.report.exports import best_json, strict_json
+        from autotuner.report.manifest_options import parse_options
         from autotuner.report.terminal import marked_summary
         from autotuner.study.errors import ExitCode
 
+        parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})
         result = api.result(name, store_url=store)
+        data = best_json(result)
         if result.winner is None:
             say(marked_summary(result))
-            if json or as_ is BestAs.JSON:
-                out(best_json(result))
+            if as_json:
+                out(data)
             raise typer.Exit(int(ExitCode.INFEASIBLE))
-        if json or as_ is BestAs.JSON:
-            out(best_json(result))
+        if as_ in {BestAs.COMMAND, BestAs.JSON}:
+            text = strict_json(data) if as_ is BestAs.JSON else data["command"]
         else:
-            say(marked_summary(result))
-            if result.command:
-                show(command_line(result))
-            else:
-                say("there is no command: the server was not started by this program")
+            made = api.manifest(result, as_.value, **options)
+            text, data = made.text.rstrip("\n"), made.data()
+        if out_file is not None and text:
+            api.write_text(out_file, text + "\n")
+            text, data = str(out_file), {"study": name, "written": str(out_file)}
+        if as_json:
+            out(data)
+            return
+        say(marked_summary(result))
+        if text:
+            show(text)
+        else:
+            say("there is no command: the server was not started by this program")
 
 
 def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json = False) -> None:

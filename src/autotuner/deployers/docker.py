@@ -109,7 +109,7 @@ class DockerDeployer(Deployer):
 
     async def _image(self, engine: Engine, plan: LaunchPlan, context: DeployContext, log: Log) -> str:
         """The image's name, once it is present. Trials that run side by side fetch it once."""
-        name = self.settings.image_name(plan.image)
+        name = self.image(plan)
         if name is None:
             raise _fault(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
         async with self._pulling:
@@ -182,6 +182,10 @@ class DockerDeployer(Deployer):
     async def locate(self, model: Model) -> Model:
         """A bare name that is a folder under ``model_roots`` becomes that folder; a path must lie under one."""
         return await anyio.to_thread.run_sync(_docker_models.locate, model, self.settings)
+
+    def image(self, plan: LaunchPlan) -> str | None:
+        """The settings' image, else the engine's, with its tag."""
+        return self.settings.image_name(plan.image)
 
     async def gpus(self) -> Sequence[Gpu]:
         """The machine's GPUs that the settings name, else those that were given to this process."""

@@ -97,7 +97,7 @@ def study_result(
         front=tuple(t.number for t in scoring.pareto(first_class, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(first_class, spec.objectives, noise)) if best else (),
         noise=noise,
-        command=(winner.command or _without(winner.argv, address)) if winner else (),
+        command=(winner.command or without_flags(winner.argv, address)) if winner else (),
     )
 
 
@@ -147,7 +147,8 @@ def _nearest(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial 
     return next(iter(scoring.rank(measured, objectives)), None)
 
 
-def _without(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """``argv`` without these flags, each with the one argument behind it."""
     kept: list[str] = []
     skip = False
     for word in argv:

@@ -119,6 +119,10 @@ class Deployer(ABC):
         bare name into a path. Raises ``UsageError`` where it may not be used."""
         return model
 
+    def image(self, plan: LaunchPlan) -> str | None:
+        """The container image that a plan runs in; None where no image is needed."""
+        return None
+
     async def gpus(self) -> Sequence[Gpu]:
         """The target's GPUs as they are now, foreign users included; as many as :meth:`hardware` counts."""
         return ()

@@ -91,7 +91,7 @@ def sample_spec(
     spec = StudySpec(
         name=name,
         model=Model(path="/models/tiny-8b-q4.gguf"),
-        engine=EngineSpec(kind="llama_cpp", args={"ctx-size": 16384}),
+        engine=EngineSpec.model_validate({"kind": "llama_cpp", "server": "llama-server", "args": {"ctx-size": 16384}}),
         deploy=PluginSpec(kind="process"),
         parameters=tuple(Parameter(name=n, domain=Choices(values=v)) for n, v in (space or _SPACE).items()),
         workload=Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=4), Concurrency(in_flight=16))),

@@ -5,15 +5,16 @@ model with seeded noise, so a study is the same each time.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from autotuner import scoring
+from autotuner.seams import plugins
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.measurement import Distribution, GpuUse, Measurement, SelfCheck
-from autotuner.study.noun import Noun
+from autotuner.study.noun import Noun, Value
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
@@ -164,6 +165,17 @@ class StudyMaker:
         )
 
 
+def winning_sample(
+    spec: StudySpec, tuned: Mapping[str, Value], *, gpus: int = 0, simulated: bool = False, **trial: object
+) -> Sample:
+    """A study of which one configuration was tried beside the default, and won; ``trial`` replaces fields of it."""
+    maker = StudyMaker(spec, speed=lambda c: 900.0 if c.values else 400.0, gpus=lambda _: gpus, simulated=simulated)
+    maker.measured()
+    won = maker.measured(Configuration(values=tuned))
+    maker.trials[-1] = won.model_copy(update=trial)
+    return maker.sample()
+
+
 def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
     """A distribution around a median whose p99 is ``tail`` times as large."""
     steps = {"p50": 0.0, "p75": 0.3, "p90": 0.55, "p95": 0.75, "p99": 1.0, "p99_9": 1.15, "max": 1.2}
@@ -171,12 +183,6 @@ def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
     return Distribution(
         count=count, mean=median * math.pow(tail, 0.1), std=median * (tail - 1) / 3, min=median * 0.7, **values
     )
-
-
-_PROGRAMS = {
-    "llama_cpp": ("llama-server", "--model"),
-    "sglang": ("python3", "-m", "sglang.launch_server", "--model-path"),
-}
 
 
 def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
@@ -195,10 +201,6 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
 
 
 def _argv(spec: StudySpec, configuration: Configuration) -> tuple[str, ...]:
-    words = [*_PROGRAMS[spec.engine.kind], spec.model.path]
-    for name, value in (*spec.engine.args.items(), *configuration.values.items()):
-        if value is True or value is None:
-            words += [f"--{name}"] if value else []
-        elif value is not False:
-            words += [f"--{name}", str(value)]
-    return (*words, "--host", "127.0.0.1", "--port", "41234")
+    """What the study's engine would launch."""
+    plan = plugins.engine(spec.engine).launch(spec.model, spec.engine, configuration)
+    return plan.argv(host="127.0.0.1", port=41234)

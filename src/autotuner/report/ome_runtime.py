@@ -1,0 +1,241 @@
+"""The winner as a (Cluster)ServingRuntime of OME: an existing one with the tuned command, or one made anew.
+
+A runtime made anew has its whole command line in ``command``, as OME's own have, so that the ``args`` of an
+InferenceService come after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from autotuner.report.manifest_options import Form, ManifestOptions, check_name, flag, name_of
+from autotuner.report.ome_service import API, CONTAINER, port_of, refuse_templates, runner_of
+from autotuner.report.pod_parts import Json, env_of, labels_of, literal, no_gpus, probe, resources_of
+from autotuner.report.winner import Winner
+from autotuner.report.yaml_text import yaml_objects
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.noun import Value
+
+_KINDS = ("ServingRuntime", "ClusterServingRuntime")
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+_KEPT = ("name", "namespace", "labels", "annotations")
+"""Of an existing object's metadata; the rest is the API server's."""
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_PROGRAM = "program"
+_NEEDED = (
+    "--image REPOSITORY:TAG",
+    "--model-format NAME:VERSION",
+    "--model-framework NAME:VERSION",
+    "--architecture NAME",
+    "--size-range LOW-HIGH",
+)
+"""Of a runtime made anew: OME takes a fact that one side has and the other lacks for a mismatch."""
+_PROBE_S = 10
+
+
+def serving_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
+    """The object, and what the reader should know. Raises ``UsageError``."""
+    if options.start_from is None:
+        return _made_anew(winner, options)
+    facts = ("model_format", "model_framework", "architecture", "quantization", "size_range")
+    if given := next((name for name in facts if getattr(options, name) is not None), None):
+        why, remedy = "is said by the runtime already that --from gives", "leave it out, or edit the file"
+        raise UsageError(Problem(where=flag(given), why=why, remedy=remedy))
+    return _tuned(winner, options, _runtime_in(options.start_from))
+
+
+def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
+    image, kind, framework = options.image or winner.image, options.model_format, options.model_framework
+    architecture, sizes = options.architecture, options.size_range
+    if image is None or kind is None or framework is None or architecture is None or sizes is None:
+        given = (image, kind, framework, architecture, sizes)
+        raise UsageError([_missing(o) for o, value in zip(_NEEDED, given, strict=True) if value is None])
+    port = port_of(winner, options)
+    runner, notes = runner_of(winner, options, port)
+    spec: Json = {
+        "disabled": False,
+        "supportedModelFormats": [
+            {
+                "modelFramework": framework.fields,
+                "modelFormat": kind.fields,
+                "modelArchitecture": architecture,
+                **({"quantization": options.quantization} if options.quantization else {}),
+                "autoSelect": False,
+                "priority": 1,
+            }
+        ],
+        "protocolVersions": ["openAI"],
+        "modelSizeRange": {"min": sizes[0], "max": sizes[1]},
+        "engineConfig": _engine_config(winner, {"image": image, **runner}, port),
+    }
+    namespaced = {"namespace": options.namespace} if options.namespace else {}
+    runtime = {
+        "apiVersion": API,
+        "kind": _KINDS[0] if namespaced else _KINDS[1],
+        "metadata": {
+            "name": options.name or name_of(winner.result.spec.name, Form.SERVING_RUNTIME),
+            **namespaced,
+            "labels": labels_of(winner),
+        },
+        "spec": spec,
+    }
+    return [runtime], [*notes, "autoSelect is false: name the runtime in an InferenceService"]
+
+
+def _engine_config(winner: Winner, runner: Mapping[str, Any], port: int) -> Json:
+    """The runner with port, shared memory and probes of its own."""
+    start_s = winner.plan.readiness.timeout_s
+    env = [{"name": n, "value": v} for n, v in no_gpus(winner).items()]
+    whole = {
+        "name": CONTAINER,
+        "image": runner["image"],
+        "ports": [{"name": "http1", "containerPort": port, "protocol": "TCP"}],
+        "command": [*runner["command"], *runner["args"]],
+        **({"env": found} if (found := [*env, *runner.get("env", [])]) else {}),
+        "volumeMounts": [{"name": "dshm", "mountPath": "/dev/shm"}],  # noqa: S108 - of the container
+        **({"resources": runner["resources"]} if "resources" in runner else {}),
+        "startupProbe": probe(winner, port, periodSeconds=_PROBE_S, failureThreshold=max(1, round(start_s / _PROBE_S))),
+        "readinessProbe": probe(winner, port, periodSeconds=5, failureThreshold=3),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    return {
+        **({"tolerations": tolerations} if winner.gpus else {}),
+        "volumes": [{"name": "dshm", "emptyDir": {"medium": "Memory"}}],
+        "runner": whole,
+    }
+
+
+def _missing(option: str) -> Problem:
+    return Problem(
+        where=option.split()[0], why="is missing", remedy=f"{option}, or --from FILE of a runtime to start from"
+    )
+
+
+def _runtime_in(text: str) -> Json:
+    """The only runtime in a file."""
+    try:
+        found = [thing for thing in yaml_objects(text) if isinstance(thing, dict) and thing.get("kind") in _KINDS]
+    except ValueError as error:
+        raise _wrong(f"is no YAML: {error}") from None
+    if len(found) != 1:
+        why = f"holds {len(found)} of them" if found else "holds no ServingRuntime or ClusterServingRuntime"
+        raise _wrong(why, "kubectl get clusterservingruntime NAME -o yaml > FILE")
+    return found[0]
+
+
+def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[list[Json], list[str]]:
+    """The runtime with the winner's flags in its command line, under another name."""
+    spec = runtime.get("spec") if isinstance(runtime.get("spec"), dict) else {}
+    config = (spec or {}).get("engineConfig") or {}
+    runner = config.get("runner") if isinstance(config, dict) else None
+    if not isinstance(spec, dict) or not isinstance(runner, dict):
+        raise _wrong("has no spec.engineConfig.runner", "give one whose server is a single machine")
+    if "leader" in config or "worker" in config:
+        raise _wrong("runs on several machines (leader, worker)", "the study's server is one machine")
+    flags = winner.flags()
+    _not_overruled(winner, spec, flags)
+    command, args = _command_line(winner, runner, flags)
+    env, notes = env_of(winner, options.env_secret)
+    refuse_templates([], [], env)
+    ours = {v["name"] for v in env}
+    kept = [v for v in runner.get("env") or [] if v.get("name") not in ours]
+    changed = {**runner, **({"command": command} if command else {}), **({"args": args} if args else {})}
+    changed |= {"env": [*kept, *env]} if kept or env else {}
+    changed |= {"image": options.image} if options.image else {}
+    if winner.gpus:
+        changed["resources"] = _with_gpus(winner, runner.get("resources") or {})
+    elif options.image is None and winner.image and winner.image != runner.get("image"):
+        notes.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
+    formats = [{**f, "autoSelect": False} for f in spec.get("supportedModelFormats") or []]
+    made = {
+        "apiVersion": API,
+        "kind": runtime["kind"],
+        "metadata": _metadata(winner, options, runtime),
+        "spec": {**spec, "supportedModelFormats": formats, "engineConfig": {**config, "runner": changed}},
+    }
+    return [made], [*notes, "autoSelect is false: name the runtime in an InferenceService"]
+
+
+def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
+    metadata = {key: value for key, value in (runtime.get("metadata") or {}).items() if key in _KEPT and value}
+    old = str(metadata.get("name", "runtime"))
+    name = options.name or f"{old}-tuned"
+    try:
+        check_name(name, Form.SERVING_RUNTIME)
+    except ValueError as error:
+        raise UsageError(Problem(where="--name", value=name, why=str(error), remedy="--name NAME")) from None
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != _APPLIED}
+    namespace = options.namespace or metadata.get("namespace")
+    if namespace and runtime["kind"] == _KINDS[1]:
+        why, remedy = "means nothing for a ClusterServingRuntime", "leave it out"
+        raise UsageError(Problem(where="--namespace", value=str(namespace), why=why, remedy=remedy))
+    return {
+        "name": name,
+        **({"namespace": namespace} if namespace else {}),
+        "labels": {**(metadata.get("labels") or {}), **labels_of(winner)},
+        **({"annotations": annotations} if annotations else {}),
+    }
+
+
+def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> tuple[list[str], list[str]]:
+    """``command`` and ``args`` with the winner's flags in place of the runtime's, in the part where its flags are."""
+    command, args = (_texts(runner, part) for part in ("command", "args"))
+    if not command and not args:
+        raise _wrong("has neither command nor args: what its image starts is not known", "write its command out")
+    if any(PurePath(word).name in _SHELLS for word in command[:1]):
+        raise _wrong(f"starts its server through a shell ({command[0]})", "write the server's command line out")
+    _same_engine(winner, runner, [*command, *args])
+    engine = winner.engine
+    said = {name: literal(value) if isinstance(value, str) else value for name, value in flags.items()}
+    if not args:
+        command = list(engine.override(command, said))
+    else:
+        command = list(engine.override(command, dict.fromkeys(said))) if command else []
+        args = list(engine.override((_PROGRAM, *args), said))[1:]
+    refuse_templates(command, args, [])
+    whole = (*(command or (_PROGRAM,)), *args)
+    planned = engine.override((_PROGRAM,), said)
+    for name in said:
+        if engine.flag_value(whole, name) != engine.flag_value(planned, name):
+            raise _wrong(
+                f"has a command line in which {name} cannot be set", "write each flag with its value in one part"
+            )
+    return command, args
+
+
+def _texts(runner: Json, part: str) -> list[str]:
+    words = runner.get(part) or []
+    wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, list) else words
+    if wrong is not None:
+        raise _wrong(f"has {wrong!r} in {part}, which is no text", f'quote it: "{wrong}"')
+    return list(words)
+
+
+def _same_engine(winner: Winner, runner: Json, words: Sequence[str]) -> None:
+    """A runtime of another engine has other flags, and would take ours for nonsense."""
+    spec = winner.spec
+    program = next((w for w in winner.plan.command if not w.startswith("-") and "python" not in w), spec.kind)
+    names = {spec.kind, str(spec.settings.get("flavour") or spec.kind), PurePath(program).name.split(".")[0]}
+    text = " ".join([str(runner.get("image", "")), *words]).replace("-", "_").lower()
+    if not any(name.replace("-", "_").lower() in text for name in names):
+        raise _wrong(f"is no runtime of {spec.kind}", "give one of the study's engine")
+
+
+def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> None:
+    """OME applies what a runtime says of an accelerator after everything else."""
+    for supported in spec.get("supportedModelFormats") or []:
+        for accelerator, said in (supported.get("acceleratorConfig") or {}).items():
+            words = [str(word) for word in said.get("runtimeArgsOverride") or []]
+            named = [n for n in flags if winner.engine.flag_value((_PROGRAM, *words), n) is not None]
+            if named or said.get("tensorParallelismOverride"):
+                what = named[0] if named else "tensorParallelismOverride"
+                raise _wrong(f"overrules the tuned flags for accelerator {accelerator} ({what})", "remove that")
+
+
+def _with_gpus(winner: Winner, resources: Mapping[str, Any]) -> Json:
+    return {part: {**(resources.get(part) or {}), **count} for part, count in resources_of(winner).items()}
+
+
+def _wrong(why: str, remedy: str = "") -> UsageError:
+    return UsageError(Problem(where="--from", why=why, remedy=remedy))

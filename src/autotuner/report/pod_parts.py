@@ -1,0 +1,89 @@
+"""What manifests whose servers run in pods have in common: labels, environment, resources, probes."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from autotuner.report.manifest_options import SecretKey
+from autotuner.report.winner import Winner
+
+Json = dict[str, Any]
+
+GPU = "nvidia.com/gpu"
+SHM_SIZE = "16Gi"
+"""As deployers give by default; it counts as memory. Tensor parallelism needs much of it."""
+TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
+_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
+"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
+_DIGEST, _LABEL = 8, 63
+
+
+def label_value(text: str) -> str:
+    """Any text as a label's value: itself where Kubernetes allows it, else its beginning and a digest."""
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
+        return text
+    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LABEL - 1 - _DIGEST].strip("._-") or "x"
+    return f"{bare}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]}"
+
+
+def labels_of(winner: Winner) -> dict[str, str]:
+    """By which an object is found and traced back to its study."""
+    return {
+        "app.kubernetes.io/managed-by": "autotuner",
+        "autotuner/study": label_value(winner.result.spec.name),
+        "autotuner/trial": str(winner.trial.number),
+    }
+
+
+def literal(text: str) -> str:
+    """A text that arrives as it is: Kubernetes puts variables in place of ``$(NAME)`` in arguments and values."""
+    return text.replace("$", "$$")
+
+
+def env_of(
+    winner: Winner, secrets: Mapping[str, SecretKey], *, first: Mapping[str, str] | None = None
+) -> tuple[list[Json], list[str]]:
+    """The variables, and one line for each that had to be left out. ``first`` are ours, which the study's own win over;
+    ``secrets`` come by reference, over both."""
+    shown, hidden = winner.env()
+    values = {**(first or {}), **shown}
+    env: list[Json] = [{"name": n, "value": literal(v)} for n, v in values.items() if n not in secrets]
+    env += [{"name": n, "valueFrom": key.reference} for n, key in secrets.items()]
+    left_out = [n for n in hidden if n not in secrets]
+    remedy = "give it by reference: --env-secret"
+    return env, [
+        f"{n} is left out, since its value is a secret that is not stored; {remedy} {n}=NAME/KEY" for n in left_out
+    ]
+
+
+def no_gpus(winner: Winner) -> dict[str, str]:
+    """What keeps GPUs from a server that does not use any."""
+    return {} if winner.gpus else {_NO_GPUS: "void"}
+
+
+def resources_of(winner: Winner) -> Json:
+    """GPUs as request and as limit; the two must be equal."""
+    count = {GPU: str(winner.gpus)} if winner.gpus else {}
+    return {"requests": dict(count), "limits": dict(count)} if count else {}
+
+
+def probe(winner: Winner, port: int, **more: int) -> Json:
+    """Asks what the engine calls ready."""
+    return {"httpGet": {"path": winner.plan.readiness.path, "port": port}, **more}
+
+
+def folder_of_files(path: str) -> str:
+    """What must be seen for a path to be usable: a hub's snapshot is links to files beside it, so all of the model's
+    cache folder; else the path."""
+    parts = PurePosixPath(path).parts
+    for index, part in enumerate(parts[:-1]):
+        if part.startswith("models--") and parts[index + 1] == "snapshots":
+            return str(PurePosixPath(*parts[: index + 1]))
+    return path
+
+
+def is_file(path: str) -> bool:
+    """Whether a path looks like a file, and not like a folder with a version in its name."""
+    return bool(re.search(r"\.(gguf|safetensors|bin|json|jinja|ya?ml|jsonl|txt)$", path))

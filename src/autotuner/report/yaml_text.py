@@ -1,0 +1,73 @@
+"""Objects as YAML that every reader takes for the same values.
+
+YAML 1.1, which Kubernetes' and Compose's parsers lean on, reads ``on``, ``1e3`` and ``12:30`` as no strings, and 1.2
+reads some of them otherwise. So a string stands bare only where it is a word or a path in both; everything else is in
+double quotes. Order is kept, lines are never folded, and no anchors are made.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+
+_BARE = re.compile(r"(?:--?)?[A-Za-z/](?:[A-Za-z0-9_./@:-]*[A-Za-z0-9_/-])?")
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "nan", "infinity"})
+_NO_FOLDING = 1 << 30
+
+
+class _Representer(SafeRepresenter):
+    """Strings as described above; the same object twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _string(representer: SafeRepresenter, text: str) -> ScalarNode:
+    bare = _BARE.fullmatch(text) and text.lstrip("-").lower() not in _WORDS
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=None if bare else '"')
+
+
+_Representer.add_representer(str, _string)
+
+
+def yaml_text(objects: Sequence[Mapping[str, Any]], comments: Sequence[str] = ()) -> str:
+    """One document an object, below comment lines; line breaks within a comment begin further comment lines."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = _NO_FOLDING
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    out = io.StringIO()
+    for line in (line for comment in comments for line in comment.splitlines()):
+        out.write(f"# {line}".rstrip() + "\n")
+    for number, thing in enumerate(objects):
+        if number:
+            out.write("---\n")
+        yaml.dump(plain(thing), out)
+    return out.getvalue()
+
+
+def yaml_objects(text: str) -> list[Any]:
+    """The documents of a YAML (or JSON) text. Raises ValueError where it is none."""
+    try:
+        return [plain(thing) for thing in YAML(typ="safe", pure=True).load_all(text) if thing is not None]
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'no YAML'}") from None
+
+
+def plain(data: Any) -> Any:
+    """Mappings and lists of their own, and a date as the text that was written."""
+    if isinstance(data, Mapping):
+        return {str(key): plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(value) for value in data]
+    return data.isoformat() if isinstance(data, date) else data
