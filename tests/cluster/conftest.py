@@ -29,6 +29,10 @@ def ome(ome_cluster: OwnCluster) -> Iterator[OmeStandIn]:
     """OME on it; faults are a test's own."""
     with OmeStandIn(ome_cluster.kubeconfig, listen=ome_cluster.host_address, benchmark_pause_s=0.5) as stand_in:
         yield stand_in
+    assert "ome.io" not in ome_cluster.kubectl("get", "customresourcedefinitions", "--output=name")
+    assert ome_cluster.api("GET", "/api/v1/namespaces/ome").status_code == 404
+    node = ome_cluster.api("GET", f"/api/v1/nodes/{ome_cluster.node}").json()
+    assert [label for label in node["metadata"]["labels"] if "ome.io" in label] == []
 
 
 @pytest.fixture

@@ -78,7 +78,11 @@ async def _obey(parts: Parts) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async for line in reader:
         asked = json.loads(line)
-        parts.faults.set(asked)
+        try:
+            parts.faults.set(asked)
+        except ValueError as error:
+            say({"error": str(error)})
+            continue
         if "webhook" in asked:
             await parts.webhooks.obey(parts.faults.webhook)
         if "agent" in asked:

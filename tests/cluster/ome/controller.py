@@ -108,6 +108,8 @@ class Controller:
         deployments = {part: await self._part(one, part, one.merged(part) or {}) for part in parts}
         runner = runner_of(one, engine)
         with_ingress = await self._ingress_enabled()
+        if with_ingress:
+            await self._kube.delete("Service", one.name, one.namespace)  # whoever's it is
         await self._put(ingress(one) if with_ingress else outer_service(one, runner))
         await self._greet(found)
         await self._say(one, deployments, ingress=with_ingress)

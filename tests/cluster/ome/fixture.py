@@ -60,7 +60,10 @@ class OmeStandIn:
         """Returns when everything is installed and webhooks answer. Raises ``RuntimeError`` with the log."""
         with self._log.open("ab") as log:
             pipe = subprocess.PIPE
-            self._process = subprocess.Popen(self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=_environment())
+            # in a session of its own: an interrupt from the keyboard is for the parent, which ends it in order
+            self._process = subprocess.Popen(
+                self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=_environment(), start_new_session=True
+            )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         try:
             self._answer()
@@ -94,12 +97,16 @@ class OmeStandIn:
         self._process.wait()
 
     def set(self, **faults: Any) -> dict[str, Any]:
-        """Sets faults (see :class:`ome.faults.Faults`) and returns all, when they are in force."""
+        """Sets faults (see :class:`ome.faults.Faults`) and returns all, when they are in force. Raises ``ValueError``
+        for an unknown one."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(faults).encode() + b"\n")
         self._process.stdin.flush()
-        return self._answer()
+        told = self._answer()
+        if "error" in told:
+            raise ValueError(told["error"])
+        return told
 
     @contextmanager
     def fault(self, **faults: Any) -> Iterator[None]:

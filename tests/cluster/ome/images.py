@@ -17,9 +17,9 @@ _PROGRAM = Path(__file__).with_name("fake_genai_bench.py")
 def write_images(folder: Path, simulated: dict[str, str] | None = None) -> list[Path]:
     """Files with the engine (``simulated``: the simulator's settings), the manager and the benchmark."""
     files = [folder / f"{name}.tar" for name in ("engine", "manager", "genai-bench")]
-    write_simulated(files[0], [f"docker.io/{ENGINE}"], simulated or SIMULATED)
-    write_busybox(files[1], [f"docker.io/{MANAGER}"])
-    write_genai_bench(files[2], [f"docker.io/library/{GENAI_BENCH}"])
+    write_simulated(files[0], [ENGINE], simulated or SIMULATED)
+    write_busybox(files[1], [MANAGER])
+    write_genai_bench(files[2], [GENAI_BENCH])
     return files
 
 
