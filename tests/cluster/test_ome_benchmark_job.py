@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +19,43 @@ SMALL = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "m
 OVERRIDE = {"image": GENAI_BENCH, "resources": SMALL}
 
 
-@pytest.fixture
-def results(lab: Lab, tmp_path: Path) -> Iterator[Path]:
-    """A folder of this machine behind the claim ``results``."""
-    size = {"storage": "1Gi"}
-    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-    volume = {
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"results-{lab.namespace}"},
-        "spec": {**common, "capacity": size, "hostPath": {"path": str(tmp_path)},
-                 "claimRef": {"namespace": lab.namespace, "name": "results"}},
-    }  # fmt: skip
-    claim = {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "results", "namespace": lab.namespace},
-        "spec": {**common, "resources": {"requests": size}, "volumeName": f"results-{lab.namespace}"},
-    }  # fmt: skip
-    lab.created(volume)
-    lab.created(claim)
-    yield tmp_path
-    lab.delete("PersistentVolume", f"results-{lab.namespace}")
+COMMON = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+SIZE = {"storage": "1Gi"}
 
 
 @pytest.fixture
-def service(lab: Lab) -> str:
+def volume(lab: Lab, tmp_path: Path) -> Iterator[str]:
+    """A folder of this machine."""
+    name = f"results-{lab.namespace}"
+    spec = {**COMMON, "capacity": SIZE, "hostPath": {"path": str(tmp_path)}}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
+    yield name
+    lab.delete("PersistentVolume", name)
+
+
+@pytest.fixture
+def service(lab: Lab, volume: str) -> str:
     """A service that is ready."""
     lab.created(lab.service("good", args=ARGS))
     eventually(lambda: lab.ready("good"))
     return "good"
+
+
+@pytest.fixture
+def results(lab: Lab, volume: str, service: str, tmp_path: Path) -> Path:
+    """The folder, behind the claim ``results``."""
+    spec = {**COMMON, "resources": {"requests": SIZE}, "volumeName": volume}
+    meta = {"name": "results", "namespace": lab.namespace}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+    number = count()
+
+    def bound() -> bool:
+        """Any news of the claim makes its controller look again; by itself it does so every 15 s."""
+        news = {"metadata": {"annotations": {"looked": str(next(number))}}}
+        return bool(lab.patch("PersistentVolumeClaim", "results", news).json()["status"]["phase"] == "Bound")
+
+    eventually(bound)
+    return tmp_path
 
 
 def state(lab: Lab, name: str) -> str:

@@ -89,9 +89,9 @@ def test_a_crashing_agent_and_a_model_in_transit(lab: Lab, ome: OmeStandIn, ome_
         eventually(lambda: lab.ready("served"))
         assert status(lab, name) == {"state": "In_Transit", "nodesReady": [], "nodesFailed": []}
         pods = f"/api/v1/namespaces/ome/pods?labelSelector=app.kubernetes.io/component={DAEMON_SET}"
-        eventually(lambda: "CrashLoopBackOff" in ome_cluster.api("GET", pods).text, "the agent's pod in its back-off")
-        [pod] = ome_cluster.api("GET", pods).json()["items"]
-        log = f"/api/v1/namespaces/ome/pods/{pod['metadata']['name']}/log?previous=true"
+        eventually(lambda: '"exitCode":1,' in ome_cluster.api("GET", pods).text, "the agent's pod has ended")
+        ended = [p for p in ome_cluster.api("GET", pods).json()["items"] if "deletionTimestamp" not in p["metadata"]]
+        log = f"/api/v1/namespaces/ome/pods/{ended[0]['metadata']['name']}/log"
         assert "couldn't find shape" in ome_cluster.api("GET", log).text
         lab.delete("InferenceService", "served")
         eventually(lambda: not lab.get("InferenceService", "served"))
