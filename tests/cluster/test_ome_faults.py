@@ -5,8 +5,8 @@ import json
 import pytest
 from ome import OmeStandIn
 from ome.agent import DAEMON_SET
+from ome.furniture import MODEL, model
 from ome.images import MANAGER
-from ome.install import MODEL, model
 from ome.lab import LABEL, Lab, eventually
 
 from autotuner.testing.cluster import OwnCluster
@@ -139,3 +139,17 @@ def test_with_ingress_enabled(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster
     assert lab.get("InferenceService", "shown")["status"]["address"] == {"url": host}
     assert lab.get("Ingress", "shown")
     assert not lab.get("Service", "shown")
+
+
+def test_one_that_was_killed_is_removed_and_started_again(lab: Lab, ome: OmeStandIn) -> None:
+    """The service, with its finalizer, is gone with the rest."""
+    lab.created(lab.service("orphan"))
+    eventually(lambda: lab.get("InferenceService", "orphan")["metadata"].get("finalizers"))
+    ome.kill()
+    assert "failed calling webhook" in lab.post(lab.service("late")).text
+    ome.stop()
+    assert lab.post(lab.service("late")).status_code == 404
+    ome.start()
+    assert lab.get("InferenceService", "orphan") == {}
+    lab.created(lab.service("late"))
+    eventually(lambda: lab.ready("late"))

@@ -13,7 +13,7 @@ from ome import fake_genai_bench
 from ome.admission import Catalogue, DeniedError, check_benchmark, check_runtime, check_service, default_service
 from ome.agent import outcome, state_of
 from ome.benchmark import arguments
-from ome.install import model, runtime
+from ome.furniture import model, runtime
 from ome.kube import Object
 from ome.matching import UnsuitableError, require, select, size_of, size_text
 from ome.merging import TemplateError, accelerated, component, inject_model, model_label, rendered

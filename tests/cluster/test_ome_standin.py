@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from ome import OmeStandIn
-from ome.install import MODEL, RUNTIME, model, runtime
+from ome.furniture import MODEL, RUNTIME, model, runtime
 from ome.lab import ARGS, LABEL, SERVER, Lab, eventually
 
 from autotuner.testing.cluster import OwnCluster

@@ -16,7 +16,8 @@ from ome.agent import Agent
 from ome.benchmark import BenchmarkController
 from ome.controller import Controller
 from ome.faults import Faults
-from ome.install import Settings, furnish, install, remove
+from ome.furniture import Settings
+from ome.install import furnish, install, remove
 from ome.kube import Kube
 from ome.webhooks import Webhooks
 from ome.world import World

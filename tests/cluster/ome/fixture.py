@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, Self
 
+from ome.furniture import Settings, ready_folder
 from ome.images import ENGINE, MANAGER
-from ome.install import Settings, ready_folder
 
 _FOLDER = Path(__file__).resolve().parents[1]
 _PATIENCE_S = 60.0
@@ -50,6 +50,7 @@ class OmeStandIn:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._folder.cleanup()
 
     @property
     def log(self) -> str:
@@ -64,15 +65,16 @@ class OmeStandIn:
             self._process = subprocess.Popen(
                 self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=_environment(), start_new_session=True
             )
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._answers = Queue()
+        threading.Thread(target=self._listen, args=(self._process, self._answers), daemon=True).start()
         try:
             self._answer()
         except RuntimeError:
-            self.stop()
+            self.__exit__()
             raise
 
     def stop(self) -> None:
-        """Ends the process, which removes everything; where it was killed, another does."""
+        """Ends the process, which removes everything; where it was killed, another does. It may be started again."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -83,12 +85,9 @@ class OmeStandIn:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
         if process.returncode != 0:
             with self._log.open("ab") as log:
                 subprocess.run([*self._argv(), "remove"], stderr=log, env=_environment(), check=True)
-        self._folder.cleanup()
 
     def kill(self) -> None:
         """Ends the process as SIGKILL does: webhooks stay registered and nobody answers."""
@@ -121,11 +120,13 @@ class OmeStandIn:
     def _argv(self) -> list[str]:
         return [sys.executable, "-m", "ome", json.dumps(asdict(self.settings))]
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+    @staticmethod
+    def _listen(process: subprocess.Popen[bytes], answers: Queue[dict[str, Any] | None]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self._answers.put(json.loads(line))
-        self._answers.put(None)
+        with process.stdout as lines:
+            for line in lines:
+                answers.put(json.loads(line))
+        answers.put(None)
 
     def _answer(self) -> dict[str, Any]:
         try:

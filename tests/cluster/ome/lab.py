@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from ome.install import MODEL, RUNTIME
+from ome.furniture import MODEL, RUNTIME
 from ome.kube import KINDS, Object
 
 Api = Callable[..., httpx.Response]

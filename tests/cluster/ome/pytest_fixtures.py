@@ -1,14 +1,14 @@
-"""One cluster with OME's stand-in for all tests here, and a namespace for each."""
+"""A pytest plugin: one cluster with the stand-in for a whole test run, and a namespace for each test."""
 
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from ome import OmeStandIn
-from ome.images import write_images
-from ome.lab import Lab
 
 from autotuner.testing.cluster import OwnCluster, why_not
+from ome.fixture import OmeStandIn
+from ome.images import write_images
+from ome.lab import Lab
 
 
 @pytest.fixture(scope="session")
