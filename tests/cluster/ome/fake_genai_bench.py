@@ -133,7 +133,8 @@ class Run:
 
 
 def _read(lines: Any, began: float) -> dict[str, Any] | str:
-    first, last, usage = 0.0, 0.0, {}
+    first, last = 0.0, 0.0
+    usage: dict[str, Any] = {}
     for line in lines:
         data = line.strip().removeprefix(b"data: ")
         if not data or data == b"[DONE]":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
+from ruamel.yaml import YAML
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -74,7 +74,7 @@ class Kube:
     """The API of one cluster, with the credentials of a kubeconfig file's current context."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(Path(kubeconfig).read_text())
+        config = YAML(typ="safe", pure=True).load(kubeconfig)
         context = _named(config["contexts"], config["current-context"])["context"]
         cluster = _named(config["clusters"], context["cluster"])["cluster"]
         user = _named(config["users"], context["user"])["user"]

@@ -49,7 +49,7 @@ def compute(
 
 def same(one: Object, other: Object) -> bool:
     """Whether two statuses differ in nothing but times."""
-    return _timeless(one) == _timeless(other)
+    return bool(_timeless(one) == _timeless(other))
 
 
 def is_ready(status: Object) -> bool:
@@ -57,7 +57,7 @@ def is_ready(status: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
-def _timeless(status: Object) -> Any:
+def _timeless(status: Any) -> Any:
     if isinstance(status, dict):
         return {k: _timeless(v) for k, v in status.items() if k not in ("lastTransitionTime", "time")}
     return [_timeless(item) for item in status] if isinstance(status, list) else status

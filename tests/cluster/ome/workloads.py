@@ -169,8 +169,8 @@ def _service(meta: Object, selector: dict[str, str], found: list[Object]) -> Obj
 def budget(one: Resolved, part: str, merged: Object) -> Object:
     """PodDisruptionBudget X-engine."""
     labels = labels_of(one, part, merged)
-    given = {name: merged[name] for name in ("minAvailable", "maxUnavailable") if name in merged}
-    spec = {**(given or {"maxUnavailable": 1}), "selector": {"matchLabels": {"app": labels["app"]}}}
+    given: Object = {name: merged[name] for name in ("minAvailable", "maxUnavailable") if name in merged}
+    spec: Object = {**(given or {"maxUnavailable": 1}), "selector": {"matchLabels": {"app": labels["app"]}}}
     meta = _meta(one, f"{one.name}-{part}", labels)
     return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec}
 
