@@ -64,6 +64,10 @@ def test_words_are_replaced_and_the_rest_is_merged() -> None:
     assert runner["readinessProbe"] == {**base["readinessProbe"], "periodSeconds": 5}
     again = (component(RUNTIME, service(engine={"runner": {**own, "command": ["serve"]}}), "engine") or {})["runner"]
     assert again["command"] == ["serve"]
+    theirs = runtime("e:1")
+    theirs["spec"]["engineConfig"]["runner"]["args"] = ["--model-path", "/m"]
+    lost = (component(theirs, service(engine={"runner": own}), "engine") or {})["runner"]
+    assert lost["args"] == ["--tp", "2"], "never appended"
     nameless = component(RUNTIME, service(engine={"runner": {"args": []}}), "engine") or {}
     assert nameless["runner"]["name"] == ""
     assert component(RUNTIME, service(), "decoder") is None, "the runtime alone makes no component"
@@ -296,6 +300,8 @@ async def test_the_benchmark_measures(tmp_path: Path) -> None:
     told = json.loads(file.read_text())
     assert len(server.log) == 8
     assert told["aggregated_metrics"]["num_requests"] == 8
+    seconds = told["aggregated_metrics"]["run_duration"]
+    assert told["aggregated_metrics"]["mean_output_throughput_tokens_per_s"] == pytest.approx(20 / seconds)
     assert told["aggregated_metrics"]["error_codes_frequency"] == {"500": 4}
     figures = [(one["num_output_tokens"], one["ttft"] >= 0.02) for one in told["individual_request_metrics"]]
     assert figures == [(5, True)] * 4
