@@ -152,4 +152,4 @@ def test_one_that_was_killed_is_removed_and_started_again(lab: Lab, ome: OmeStan
     ome.start()
     assert lab.get("InferenceService", "orphan") == {}
     lab.created(lab.service("late"))
-    eventually(lambda: lab.ready("late"))
+    eventually(lambda: lab.get("Deployment", "late-engine"))

@@ -195,7 +195,7 @@ def test_when_a_deleted_service_is_gone(lab: Lab) -> None:
     ways = {"fore": "Foreground", "back": "Background"}
     for name in ways:
         service = lab.service(name, runner={**STUBBORN, "args": [], "readinessProbe": None, "startupProbe": None})
-        service["spec"]["engine"]["terminationGracePeriodSeconds"] = 3
+        service["spec"]["engine"]["terminationGracePeriodSeconds"] = 2
         lab.created(service)
     for name in ways:
         eventually(lambda name=name: lab.state(name).get("state", {}).get("running"))  # type: ignore[misc]

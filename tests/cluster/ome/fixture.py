@@ -63,7 +63,7 @@ class OmeStandIn:
             pipe = subprocess.PIPE
             # in a session of its own: an interrupt from the keyboard is for the parent, which ends it in order
             self._process = subprocess.Popen(
-                self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=_environment(), start_new_session=True
+                self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=self._environment(), start_new_session=True
             )
         self._answers = Queue()
         threading.Thread(target=self._listen, args=(self._process, self._answers), daemon=True).start()
@@ -87,7 +87,7 @@ class OmeStandIn:
             process.wait()
         if process.returncode != 0:
             with self._log.open("ab") as log:
-                subprocess.run([*self._argv(), "remove"], stderr=log, env=_environment(), check=True)
+                subprocess.run([*self._argv(), "remove"], stderr=log, env=self._environment(), check=True)
 
     def kill(self) -> None:
         """Ends the process as SIGKILL does: webhooks stay registered and nobody answers."""
@@ -137,6 +137,5 @@ class OmeStandIn:
             raise RuntimeError(f"the stand-in does not answer: {self.log[-2000:]}")
         return told
 
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(_FOLDER)}
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(_FOLDER), "TMPDIR": self._folder.name}
