@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["ome.pytest_fixtures"]
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

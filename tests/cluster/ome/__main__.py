@@ -1,0 +1,103 @@
+"""The stand-in's process: ``python -m ome SETTINGS`` installs, serves until its standard input ends, and removes.
+
+Each line of standard input is a JSON object of faults to set; each is answered by a line with all faults as they are.
+The first line of output says that everything is there. ``python -m ome SETTINGS remove`` only removes.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ome.agent import Agent
+from ome.benchmark import BenchmarkController
+from ome.controller import Controller
+from ome.faults import Faults
+from ome.furniture import Settings
+from ome.install import furnish, install, remove
+from ome.kube import Kube
+from ome.webhooks import Webhooks
+from ome.world import World
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What runs, and obeys."""
+
+    faults: Faults
+    webhooks: Webhooks
+    agent: Agent
+
+
+def say(told: object) -> None:
+    """One line to the parent."""
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+async def serve(settings: Settings) -> None:
+    """Until standard input ends."""
+    kube, faults = Kube(Path(settings.kubeconfig)), Faults()
+    try:
+        await install(kube, settings)
+        with tempfile.TemporaryDirectory(prefix="ome-") as folder:
+            await _serve(kube, faults, settings, Path(folder))
+    finally:
+        await remove(kube)
+        await kube.close()
+
+
+async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -> None:
+    world = World(kube, faults)
+    webhooks = Webhooks(world, folder, settings.listen)
+    parts = Parts(faults, webhooks, Agent(world, settings.manager_image, settings.engine_image))
+    controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
+    runs = [*(informer.run() for informer in world.informers.values()), controller.worker.run()]
+    tasks = [asyncio.create_task(run) for run in (*runs, benchmarks.worker.run(), parts.agent.run())]
+    try:
+        await world.synced()
+        await webhooks.start()
+        await webhooks.install()
+        await furnish(kube, settings)
+        say({"ready": True})
+        obeying = asyncio.create_task(_obey(parts))
+        done, _ = await asyncio.wait({obeying, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await webhooks.stop()
+
+
+async def _obey(parts: Parts) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async for line in reader:
+        asked = json.loads(line)
+        try:
+            parts.faults.set(asked)
+        except ValueError as error:
+            say({"error": str(error)})
+            continue
+        if "webhook" in asked:
+            await parts.webhooks.obey(parts.faults.webhook)
+        if "agent" in asked:
+            await parts.agent.obey(parts.faults.agent)
+        say(parts.faults.told())
+
+
+async def _remove(settings: Settings) -> None:
+    kube = Kube(Path(settings.kubeconfig))
+    await remove(kube)
+    await kube.close()
+
+
+if __name__ == "__main__":
+    given = Settings(**json.loads(sys.argv[1]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_remove(given) if sys.argv[2:] == ["remove"] else serve(given))
