@@ -21,7 +21,7 @@ from autotuner.deployers._kube_run import Limits, PodRun, refusal
 from autotuner.deployers._kube_settings import PodSettings
 from autotuner.deployers._kube_worker import END, ERRORS, FRAME, LINE, PART, decode, pack
 from autotuner.seams.deployer import CommandRunner
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
 _PART_BYTES = 700_000
@@ -177,7 +177,10 @@ class _Frames:
 
 async def _lines(pod: PodRun, job: _LoadJob) -> AsyncGenerator[bytes]:
     """The worker's lines, to its end. Raises ``TrialFailedError`` as its exit code, its pod or its node want it."""
-    await pod.started()
+    try:
+        await pod.started()
+    except TrialFailedError as error:
+        raise TrialFailedError(_of_the_load(error.failure)) from error
     frames = _Frames()
     queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_QUEUE)
     loop = asyncio.get_running_loop()
@@ -189,7 +192,9 @@ async def _lines(pod: PodRun, job: _LoadJob) -> AsyncGenerator[bytes]:
                 raise said
             if said is None:
                 tail = "\n".join(frames.other)
-                message = f"the load generator's words did not all arrive: {frames.missing()}"
+                seen = pod.look()
+                how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
+                message = f"the load generator's words did not all arrive ({how}): {frames.missing()}"
                 raise TrialFailedError(_failed(message, log_tail=tail))
             for line in frames.take(said):
                 yield line
@@ -225,7 +230,15 @@ async def _watch(pod: PodRun, queue: "asyncio.Queue[bytes | Exception | None]") 
         await queue.put(error)
         return
     if seen.failure:
-        await queue.put(TrialFailedError(seen.failure))
+        await queue.put(TrialFailedError(_of_the_load(seen.failure)))
+
+
+def _of_the_load(failure: Failure) -> Failure:
+    """The load generator's own faults are nobody's configuration."""
+    if failure.blame is not Blame.CONFIGURATION:
+        return failure.model_copy(update={"message": f"the load generator: {failure.message}"})
+    remedy = "raise deploy.loadgen_memory"
+    return _failed(f"the load generator: {failure.message}", remedy, exit_code=failure.exit_code)
 
 
 def _check(frames: _Frames) -> None:
