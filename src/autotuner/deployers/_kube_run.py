@@ -142,6 +142,8 @@ class PodRun:
                 raise TrialFailedError(_no_room(f"no room within {self._limits.schedule_s:g} s: {told}"))
             return
         if clock.lasts("pull", None) > self._limits.pull_s:
+            if fault:
+                raise TrialFailedError(fault)
             raise TrialFailedError(await self._late(f"not started within {self._limits.pull_s:g} s: {why or stage}"))
 
     def _stage(self, seen: Seen | None) -> tuple[Stage | None, str]:
