@@ -128,7 +128,6 @@ class _Frames:
         self._next = 1
         self._texts: list[str] = []
         self._digest = hashlib.sha256()
-        self.seen = 0
         self.end: dict[str, Any] | None = None
         """What the worker says at its end, once everything before it is here."""
         self.errors = ""
@@ -169,6 +168,11 @@ class _Frames:
             self.errors = whole.decode(errors="replace")
         return [whole] if mark == LINE else []
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was a frame, and so a worker that has read what it was told."""
+        return self._next > 1 or bool(self._waiting)
+
     def missing(self) -> str:
         """What is not here."""
         got = f"{self._next - 1} of its frames came in order"
@@ -196,9 +200,11 @@ async def _lines(pod: PodRun, job: _LoadJob) -> AsyncGenerator[bytes]:
                 how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
                 message = f"the load generator's words did not all arrive ({how}): {frames.missing()}"
                 raise TrialFailedError(_failed(message, log_tail=tail))
-            for line in frames.take(said):
+            lines = frames.take(said)
+            if frames.begun:
+                await job.forget_spec()
+            for line in lines:
                 yield line
-            await job.forget_spec()
         job.told_all = True
     finally:
         for task in tasks:
