@@ -212,6 +212,7 @@ class _Credentials(httpx.Auth):
         answer = yield request
         if answer.status_code == _UNAUTHORIZED:
             await _read_credentials(self._api)
+            _forget_key_files(self._api)
             self._put(request)
             yield request
 
