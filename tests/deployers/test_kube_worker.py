@@ -75,6 +75,7 @@ def test_doubles_and_disorder_do_not_matter(tmp_path: Path) -> None:
     lines, frames = heard(mixed)
     assert [int(line) for line in lines] == list(range(30))
     assert frames.end is not None
+    assert "gap" not in frames.missing()
 
 
 @pytest.mark.parametrize("change", [(b"A", b"B"), (b"a", b"!")])
@@ -86,6 +87,15 @@ def test_damage_is_noticed(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
     with pytest.raises(TrialFailedError) as caught:
         heard([head + b" " + damaged.replace(*change), *log[1:]])
     assert caught.value.failure.cause is FailureCause.BENCHMARK_FAILED
+
+
+def test_words_that_were_exchanged_are_noticed(tmp_path: Path) -> None:
+    """Each frame is whole, and still they are not what was said."""
+    log = spoken(tmp_path, lines=3)
+    texts = [said.rsplit(b" ", 1) for said in log]
+    log[0], log[1] = texts[0][0] + b" " + texts[1][1], texts[1][0] + b" " + texts[0][1]
+    with pytest.raises(TrialFailedError, match="digest differs"):
+        heard(log)
 
 
 def test_exit_code_and_signal(tmp_path: Path) -> None:

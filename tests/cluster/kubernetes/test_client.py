@@ -1,4 +1,4 @@
-"""The connection: credentials of several kinds, watches that are too old, and who uses the cluster's GPUs."""
+"""The connection: credentials of several kinds, strict bodies, and who uses the cluster's GPUs."""
 
 import json
 import sys
@@ -8,10 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.to_thread import run_sync
 
 from autotuner.deployers._kube_client import RefusedError, connected
-from autotuner.deployers._kube_watch import Watched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
@@ -70,23 +68,6 @@ async def test_unknown_fields_are_refused(kube: Any) -> None:
     async with connected(kube.deployer().settings) as cluster:
         with pytest.raises(RefusedError, match="unknown field"):
             await cluster.create(PATH, {"metadata": {"name": "x"}, "no_such_field": 1}, dry_run=True)
-
-
-async def test_a_watch_that_is_too_old_begins_again(kube: Any) -> None:
-    made = {"metadata": {"name": "seen", "labels": {"for": "a-watch"}}}
-    async with connected(kube.deployer().settings) as cluster:
-        try:
-            async with Watched(cluster, cluster.path("configmaps"), labels="for=a-watch") as watched:
-                watched._version = "1"
-                await run_sync(lambda: kube.cluster.api("POST", PATH, json=made).raise_for_status())
-                with anyio.fail_after(30):
-                    await watched.until(lambda: True if watched.objects else None)
-                assert watched._version != "1"
-                await run_sync(lambda: kube.cluster.api("DELETE", f"{PATH}/seen").raise_for_status())
-                with anyio.fail_after(30):
-                    await watched.until(lambda: None if watched.objects else True)
-        finally:
-            kube.cluster.api("DELETE", f"{PATH}/seen")
 
 
 async def test_gpus_that_others_use(kube: Any) -> None:
