@@ -18,7 +18,7 @@ test: setup-test ## Everything: lint, types, import contracts, all tests with co
 	$(MAKE) lint types contracts pytest
 
 setup: ## An environment with everything for development
-	@scripts/setup.sh docker,llama-cpp,postgresql,tokenizer dev
+	@scripts/setup.sh docker,kubernetes,llama-cpp,postgresql,tokenizer dev
 
 setup-test: setup
 	@scripts/setup-test-tools.sh

@@ -8,6 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from ome.crds import crds
+from ome.furniture import MODEL, RUNTIME
 
 from autotuner.engines.sglang import Sglang
 from autotuner.engines.vllm import Vllm
@@ -19,7 +21,6 @@ from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
 
-pytest.importorskip("autotuner.testing.cluster", reason="there is no cluster for tests")
 pytestmark = pytest.mark.cluster
 
 Make = Callable[..., Manifest]
@@ -74,9 +75,9 @@ def answered(cluster: Any, text: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def kinds_of_ome(cluster: Any) -> Iterator[None]:
     """OME's kinds, without OME."""
-    crds = pytest.importorskip("ome.crds", reason="OME's kinds are not there").crds()
-    names = [crd["metadata"]["name"] for crd in crds]
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(map(json.dumps, crds)))
+    kinds = crds()
+    names = [kind["metadata"]["name"] for kind in kinds]
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(map(json.dumps, kinds)))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in names))
     yield
     cluster.kubectl("delete", "crd", *names)
@@ -194,14 +195,13 @@ def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[st
 
 
 def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
-    ome = pytest.importorskip("ome.install", reason="OME's stand-in is not there")
     lab, cluster = request.getfixturevalue("lab"), request.getfixturevalue("ome_cluster")
     stand_in = request.getfixturevalue("ome")
     args = {"json-model-override-args": '{"a": [1, "x  y"],\n "b": "$(HOME) $$"}'}
-    kept = cluster.kubectl("get", "clusterservingruntime", ome.RUNTIME, "-o", "yaml")
+    kept = cluster.kubectl("get", "clusterservingruntime", RUNTIME, "-o", "yaml")
     runtime = exported(Form.SERVING_RUNTIME, args=args, start_from=kept)
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=runtime.text)
-    names = {"runtime": runtime.objects[0]["metadata"]["name"], "model": ome.MODEL, "namespace": lab.namespace}
+    names = {"runtime": runtime.objects[0]["metadata"]["name"], "model": MODEL, "namespace": lab.namespace}
     found = exported(Form.INFERENCE_SERVICE, args=args, name="won", **names)
     try:
         cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)

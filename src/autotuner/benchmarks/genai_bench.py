@@ -100,7 +100,7 @@ class GenaiBench(Benchmark):
             client_cpu_cores=heard.result["client_cpu_cores"],
             foreign_cpu_cores=heard.foreign_cpu_cores,
             ends_only=True,
-            notes=_notes(window.level, heard),
+            notes=(*endpoint.client.caveats, *_notes(window.level, heard)),
         )
         return await run_sync(measurement, heard, window, self._settings.limits, info)
 

@@ -65,6 +65,7 @@ class NativeBenchmark(Benchmark):
             scheduled_in_window=result["scheduled_in_window"],
             foreign_cpu_cores=heard.foreign_cpu_cores,
             reused_rows=result["reused_rows"],
+            notes=endpoint.client.caveats,
         )
         return await run_sync(measurement, heard, window, self._settings.limits, info)
 

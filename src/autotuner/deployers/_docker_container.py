@@ -7,20 +7,18 @@ import asyncio
 import struct
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import anyio
 from aiodocker.exceptions import DockerError
 
-from autotuner.deployers import _docker_failures, _failures, _log
+from autotuner.deployers import _docker_failures
 from autotuner.deployers._docker_config import LOOPBACK, Launch
 from autotuner.deployers._docker_engine import Engine
+from autotuner.deployers._server_log import Log
 from autotuner.seams.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
-_EVIDENCE_LINES = 400
-"""The cause may stand far above the end: a traceback through several processes follows it."""
 _DRAIN_S = 1.0
 """How long the log's end is waited for after the container's."""
 _SECOND_LOOK_S = 0.1
@@ -29,43 +27,6 @@ _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
 _FRAME = struct.Struct(">4xI")
 """Before each piece of stdout or stderr: which of them it is, and its size in bytes."""
-LOG_NAME = "server.log"
-
-
-class Log:
-    """The trial's ``server.log``: lines of ours while the container is prepared, then what the container writes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG_NAME
-        self.failed = asyncio.Event()
-        self.failure: Failure | None = None
-        """Why nothing more can be written."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.path.unlink(missing_ok=True)
-            self._file: BinaryIO = self.path.open("xb", buffering=0)
-        except OSError as error:
-            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
-
-    def say(self, text: str) -> None:
-        """One line of ours."""
-        self.write(f"autotuner: {text}\n".encode())
-
-    def write(self, data: bytes) -> None:
-        """Appends; a disk that is full is remembered, and ends the trial."""
-        try:
-            self._file.write(data)
-        except OSError as error:
-            self.failure = self.failure or _failures.not_written("the server's log", error)
-            self.failed.set()
-
-    def tail(self, lines: int = _EVIDENCE_LINES) -> str:
-        """The last lines."""
-        return _log.tail(self.path, lines)
-
-    def close(self) -> None:
-        """Nothing is written any more."""
-        self._file.close()
 
 
 class Container:

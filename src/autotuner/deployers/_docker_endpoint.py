@@ -7,7 +7,8 @@ import anyio
 
 from autotuner.deployers import _docker_processes
 from autotuner.deployers._docker_config import LOOPBACK, Launch
-from autotuner.deployers._docker_container import Container, Log, published_port, started_at
+from autotuner.deployers._docker_container import Container, published_port, started_at
+from autotuner.deployers._server_log import Log
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, Endpoint
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError

@@ -24,11 +24,12 @@ from autotuner.deployers import (
     _proc,
 )
 from autotuner.deployers._docker_config import LOOPBACK, Launch, chosen_gpus
-from autotuner.deployers._docker_container import Container, Log
+from autotuner.deployers._docker_container import Container
 from autotuner.deployers._docker_endpoint import Address, DockerEndpoint
 from autotuner.deployers._docker_engine import OWNER, STUDY, TRIAL, Engine, connected
 from autotuner.deployers._docker_settings import DockerSettings
 from autotuner.deployers._readiness import answer, http_client, until_ready
+from autotuner.deployers._server_log import Log
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.errors import AutotunerError, Check, ExitCode
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError

@@ -42,7 +42,10 @@ class DeployContext:
 
 
 class CommandRunner(ABC):
-    """Where the load comes from: a child process here, a Job in a cluster later. Same worker everywhere."""
+    """Where the load comes from: a child process here, a Job in a cluster. Same worker everywhere."""
+
+    caveats: tuple[str, ...] = ()
+    """What this way to the server does to the figures, one line each; kept as warnings of each measurement."""
 
     @abstractmethod
     def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -64,6 +67,9 @@ class Endpoint(ABC):
     client: CommandRunner
     command: tuple[str, ...] = ()
     """What a person types to start this server in the same way; empty where ``argv`` is that already."""
+
+    info_url: str = ""
+    """Base URL for the server's own information, where that is read by another way than the load takes."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -124,7 +130,8 @@ class Deployer(ABC):
         return None
 
     async def gpus(self) -> Sequence[Gpu]:
-        """The target's GPUs as they are now, foreign users included; as many as :meth:`hardware` counts."""
+        """The target's GPUs as they are now, foreign users included; at least as many as :meth:`hardware` counts, which
+        is what one server can have."""
         return ()
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:

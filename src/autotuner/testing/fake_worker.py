@@ -1,8 +1,9 @@
 """A scripted load generator: what a command runner must carry, on demand.
 
-Reads a JSON object on stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each; ``echo``: a text to
-write as it is; ``say``: a line for stderr; ``wait``: seconds to live on afterwards; ``exit_code``; ``pids``: a file for
-the process ids of this process and, with ``child``, of a child that ignores SIGTERM.
+Reads a JSON object on stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each, with a pause of
+``every`` seconds; ``echo``: a text to write as it is; ``say``: a line for stderr; ``wait``: seconds to live on
+afterwards; ``exit_code``; ``pids``: a file for the process ids of this process and, with ``child``, of a child that
+ignores SIGTERM.
 """
 
 import json
@@ -31,6 +32,7 @@ def main() -> int:
     for number in range(order.get("lines", 0)):
         out.write(f"{number} ".encode().ljust(order.get("size", 1), b"x") + b"\n")
         out.flush()
+        time.sleep(order.get("every", 0))
     out.flush()
     if "say" in order:
         sys.stderr.write(order["say"] + "\n")

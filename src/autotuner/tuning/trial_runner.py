@@ -153,8 +153,9 @@ class TrialRunner:
         engine = self._tools.engine
         if not self._tools.deployer.launches:
             return {}
-        info = await get_json(endpoint.url + engine.info_path) if engine.info_path else None
-        metrics = await get_text(endpoint.url + engine.metrics_path) if engine.metrics_path else ""
+        url = endpoint.info_url or endpoint.url
+        info = await get_json(url + engine.info_path) if engine.info_path else None
+        metrics = await get_text(url + engine.metrics_path) if engine.metrics_path else ""
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
     async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:

@@ -1,0 +1,178 @@
+"""What a cluster's nodes have: for one server (the largest node), and for all trials together (every node).
+
+The GPUs that trials lease are places on nodes, not devices: Kubernetes gives out the devices. Their names are the same
+for every run on a cluster, so that runs that share a store never start more servers than it can hold.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from autotuner.deployers._kube_client import Cluster, Json, RefusedError
+from autotuner.deployers._kube_manifests import MANAGED_BY, Launch
+from autotuner.deployers._kube_run import is_ready
+from autotuner.deployers._kube_settings import KubernetesSettings, amount
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Hardware
+
+_GIB = 2**30
+_PRODUCT, _MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
+"""Labels that NVIDIA's feature discovery puts on nodes; memory in MiB."""
+_KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes that a server may run on, and what others run on them."""
+
+    usable: tuple[Json, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Nodes that are not used, each with its reason."""
+    foreign: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """By node, (pod, GPUs) of pods that no run of ours made."""
+    cluster: str = ""
+
+
+async def look(cluster: Cluster, settings: KubernetesSettings, *, gpus: bool) -> Nodes:
+    """The nodes now. Other users' pods are looked at where that is allowed. Raises ``TrialFailedError``."""
+    try:
+        found = (await cluster.get("/api/v1/nodes"))["items"]
+    except RefusedError as error:
+        message = f"the nodes may not be listed: {error.message}"
+        remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+    why = {node["metadata"]["name"]: why_not(node, settings) for node in found}
+    usable = sorted((n for n in found if not why[n["metadata"]["name"]]), key=lambda n: str(n["metadata"]["name"]))
+    left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
+    foreign = await _foreign(cluster, settings) if gpus else {}
+    return Nodes(tuple(usable), left_out, foreign, await _cluster_uid(cluster) if gpus else "")
+
+
+async def _foreign(cluster: Cluster, settings: KubernetesSettings) -> dict[str, list[tuple[str, int]]]:
+    fields = "status.phase!=Succeeded,status.phase!=Failed"
+    try:
+        pods = (await cluster.get("/api/v1/pods", fieldSelector=fields))["items"]
+    except RefusedError:
+        return {}
+    found: dict[str, list[tuple[str, int]]] = {}
+    for pod in pods:
+        node, metadata = pod["spec"].get("nodeName"), pod["metadata"]
+        used = sum(int(amount(_limits(c).get(settings.gpu_resource, 0))) for c in pod["spec"]["containers"])
+        if node and used and (metadata.get("labels") or {}).get(MANAGED_BY) != "autotuner":
+            found.setdefault(node, []).append((f"pod {metadata['namespace']}/{metadata['name']}", used))
+    return found
+
+
+def _limits(container: Json) -> Json:
+    limits: Json = (container.get("resources") or {}).get("limits") or {}
+    return limits
+
+
+async def _cluster_uid(cluster: Cluster) -> str:
+    """The uid of the namespace kube-system, which lives as long as the cluster; else a digest of nothing better than
+    our own namespace's uid."""
+    for namespace in ("kube-system", cluster.namespace):
+        try:
+            return str((await cluster.get(f"/api/v1/namespaces/{namespace}"))["metadata"]["uid"])
+        except RefusedError as error:
+            if error.code != httpx.codes.FORBIDDEN:
+                raise
+    return hashlib.sha256(cluster.namespace.encode()).hexdigest()[:16]
+
+
+def why_not(node: Json, settings: KubernetesSettings) -> str:
+    """Why a server cannot run on a node at all, whatever its size; empty where it can."""
+    spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
+    if spec.get("unschedulable"):
+        return "cordoned"
+    if not is_ready(node):
+        return "not ready"
+    missing = [f"{k}={v}" for k, v in settings.node_selector.items() if labels.get(k) != v]
+    if missing:
+        return f"no label {missing[0]}"
+    tolerations = all_tolerations(settings)
+    for taint in spec.get("taints") or ():
+        if taint.get("effect") in _KEEPS_AWAY and not any(_tolerates(t, taint) for t in tolerations):
+            return f"taint {taint['key']}:{taint['effect']} is not tolerated"
+    return ""
+
+
+def all_tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
+    """The study's, and the one that lets a server onto nodes kept for GPUs."""
+    return [*map(dict, settings.tolerations), {"key": settings.gpu_resource, "operator": "Exists"}]
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    if toleration.get("effect") not in {None, "", taint.get("effect")}:
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in {None, "", taint["key"]}
+    return toleration.get("key") == taint["key"] and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def allocatable(node: Json, resource: str) -> float:
+    """How much of a resource pods can have on a node."""
+    return amount(((node.get("status") or {}).get("allocatable") or {}).get(resource, 0))
+
+
+def hardware(nodes: Nodes, settings: KubernetesSettings) -> Hardware:
+    """What one server can have: the largest of each over the nodes, at most what the settings ask for."""
+    usable = nodes.usable
+    memory = max((allocatable(n, "memory") for n in usable), default=0.0)
+    memory = min(memory, amount(settings.memory)) if settings.memory and memory else memory
+    counted = [int(allocatable(n, settings.gpu_resource)) for n in usable]
+    with_gpus = [n["metadata"].get("labels") or {} for n, count in zip(usable, counted, strict=True) if count]
+    names = {label.get(_PRODUCT, "").replace("-", " ") for label in with_gpus}
+    return Hardware(
+        cpus=max(1, int(max((allocatable(n, "cpu") for n in usable), default=1.0))),
+        memory_gb=round(memory / _GIB, 2),
+        gpus=settings.gpus or max(counted, default=0),
+        gpu_memory_gb=min((_memory_gb(label) for label in with_gpus), default=0.0),
+        gpu_name=names.pop() if len(names) == 1 else "",
+    )
+
+
+def _memory_gb(labels: Mapping[str, str]) -> float:
+    text = labels.get(_MEMORY, "")
+    return round(int(text) / 1024, 2) if text.isdigit() else 0.0
+
+
+def places(nodes: Nodes, settings: KubernetesSettings) -> list[Gpu]:
+    """One place for each GPU of each node; those that others' pods hold name these as their users."""
+    if settings.gpus:
+        return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
+    found: list[Gpu] = []
+    for node in nodes.usable:
+        name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+        users = [pod for pod, count in nodes.foreign.get(name, ()) for _ in range(count)]
+        for number in range(int(allocatable(node, settings.gpu_resource))):
+            found.append(
+                Gpu(
+                    index=len(found),
+                    uuid=f"kube:{nodes.cluster}:{name}:{number}",
+                    name=labels.get(_PRODUCT, "").replace("-", " "),
+                    memory_gb=_memory_gb(labels),
+                    users=tuple(users[number : number + 1]),
+                )
+            )
+    return found
+
+
+def never_fits(nodes: Nodes, launch: Launch) -> str:
+    """Why no node could ever hold the server, however empty; empty where one could."""
+    requests = launch.resources()["requests"]
+    if not nodes.usable:
+        return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
+    if any(all(allocatable(n, name) >= amount(text) for name, text in requests.items()) for n in nodes.usable):
+        return ""
+    most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}
+    lacking = [f"{name} {text} is asked for, the largest node has {_short(most[name])}"
+               for name, text in requests.items() if most[name] < amount(text)]  # fmt: skip
+    return "no node is large enough: " + ("; ".join(lacking) or "none has all of what is asked for together")
+
+
+def _short(number: float) -> str:
+    return f"{number / _GIB:.1f}Gi" if number >= _GIB else f"{number:g}"

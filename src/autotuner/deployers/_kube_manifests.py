@@ -1,0 +1,297 @@
+"""From a launch plan to the objects that the API server is asked for.
+
+A server is a Job of one pod that is never made again: its first end is kept with exit code and log, a lost node brings
+no second server, and queues (Kueue) and policies that want no bare pods take it as it is. What a window of load needs
+(a Job, a Secret) belongs to the server's Job, so that the garbage collector removes it with that even when we cannot.
+"""
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from autotuner.deployers._kube_settings import OWN, KubernetesSettings, PodSettings
+from autotuner.study.launch import Labels, LaunchPlan
+
+Json = dict[str, Any]
+
+BATCH = "batch/v1"
+SERVER, LOADGEN = "server", "loadgen"
+"""Names of the containers."""
+STUDY, TRIAL, OWNER, ROLE = f"{OWN}study", f"{OWN}trial", f"{OWN}owner", f"{OWN}role"
+GROUP = f"{OWN}server"
+"""On the pods of a server and of all load on it: the server's name."""
+INSTANCE, MANAGED_BY = "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"
+QUEUE = "kueue.x-k8s.io/queue-name"
+SPEC_FOLDER = "/autotuner/spec"
+_CACHE = "/hub-cache"
+_SLUG, _LABEL = 24, 63
+_KEPT_S = 3600
+"""How long the cluster keeps a server's Job that ended, where its tuner did not remove it."""
+_KEPT_LOAD_S = 300
+_LONGEST_LOAD_S = 24 * 3600
+_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
+"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
+
+
+def unique_name(study: str, trial: int) -> str:
+    """A name that was never used: a DNS label of at most 48 characters, so that a pod's fits behind it."""
+    slug = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")[:_SLUG].strip("-") or "study"
+    return f"at-{slug}-{trial}-{uuid4().hex[:8]}"
+
+
+def label_value(text: str) -> str:
+    """Any text as a label's value: itself where Kubernetes allows it, else its beginning and a digest."""
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
+        return text
+    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LABEL - 9].strip("._-") or "x"
+    return f"{bare}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def labels_of(labels: Labels, name: str, role: str) -> dict[str, str]:
+    """By which an object is found; the exact texts are in its annotations."""
+    return {
+        MANAGED_BY: "autotuner",
+        INSTANCE: name,
+        STUDY: label_value(labels.study),
+        TRIAL: str(labels.trial),
+        OWNER: label_value(labels.owner),
+        ROLE: role,
+    }
+
+
+def annotations_of(labels: Labels) -> dict[str, str]:
+    """Study and owner as they are."""
+    return {STUDY: labels.study, OWNER: labels.owner}
+
+
+def literal(text: str) -> str:
+    """A text that arrives as it is: Kubernetes puts variables in place of ``$(NAME)`` in arguments and values."""
+    return text.replace("$", "$$")
+
+
+def plain(text: str) -> str:
+    """The inverse of :func:`literal`."""
+    return text.replace("$$", "$")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that decides a server's Job."""
+
+    plan: LaunchPlan
+    settings: KubernetesSettings
+    image: str
+    name: str
+    labels: Labels
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The server's command line."""
+        return self.plan.argv(host="0.0.0.0", port=self.settings.container_port)  # noqa: S104 - a pod's own network
+
+    def job(self) -> Json:
+        """The whole Job."""
+        settings = self.settings
+        labels = {**settings.labels, **labels_of(self.labels, self.name, SERVER), GROUP: self.name}
+        annotations = {**settings.annotations, **annotations_of(self.labels)}
+        spec: Json = {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": _KEPT_S,
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": self._pod()},
+        }
+        own_labels = dict(labels)
+        if settings.kueue_queue:
+            own_labels[QUEUE] = settings.kueue_queue
+            spec["suspend"] = True
+        return _object(BATCH, "Job", self.name, own_labels, annotations) | {"spec": spec}
+
+    def _pod(self) -> Json:
+        settings = self.settings
+        pod: Json = {
+            "restartPolicy": "Never",
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": settings.service_account is not None,
+            "terminationGracePeriodSeconds": math.ceil(settings.stop_grace),
+            "containers": [self._container()],
+            "volumes": [volume for volume, _ in self._volumes()],
+        }
+        optional = {
+            "nodeSelector": dict(settings.node_selector),
+            "tolerations": [*map(dict, settings.tolerations), *self._gpu_toleration()],
+            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
+            "serviceAccountName": settings.service_account,
+            "priorityClassName": settings.priority_class,
+            "runtimeClassName": settings.runtime_class,
+        }
+        return pod | {name: value for name, value in optional.items() if value}
+
+    def _container(self) -> Json:
+        settings, plan = self.settings, self.plan
+        container: Json = {
+            "name": SERVER,
+            "image": self.image,
+            "command": [literal(self.argv[0])],
+            "args": [literal(word) for word in self.argv[1:]],
+            "env": self._env(),
+            "ports": [{"containerPort": settings.container_port, "name": "http"}],
+            "resources": self.resources(),
+            "readinessProbe": {
+                "httpGet": {"path": plan.readiness.path, "port": settings.container_port},
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+                "failureThreshold": 3,
+            },
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [mount for _, mount in self._volumes()],
+        }
+        if settings.image_pull_policy:
+            container["imagePullPolicy"] = settings.image_pull_policy
+        if settings.env_from:
+            container["envFrom"] = [
+                {"secretRef": {"name": e.secret}} if e.secret else {"configMapRef": {"name": e.config_map}}
+                for e in settings.env_from
+            ]
+        return container
+
+    def _gpu_toleration(self) -> list[Json]:
+        """Nodes with GPUs are often kept for pods that ask for some."""
+        return [{"key": self.settings.gpu_resource, "operator": "Exists"}] if self.plan.gpus else []
+
+    def resources(self) -> Json:
+        """Requests and limits. GPUs are both; CPUs are only asked for, since a limit would throttle."""
+        settings, requests, limits = self.settings, dict[str, str](), dict[str, str]()
+        if settings.cpu:
+            requests["cpu"] = settings.cpu
+        if settings.memory:
+            requests["memory"] = limits["memory"] = settings.memory
+        if self.plan.gpus:
+            requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(self.plan.gpus)
+        return {"requests": requests, "limits": limits}
+
+    def _env(self) -> list[Json]:
+        values = dict(self.plan.env)
+        if self.plan.hub_models:
+            values = {"HF_HOME": _CACHE, **values}
+        if not self.plan.gpus:
+            values = {_NO_GPUS: "void", **values}
+        env: list[Json] = [{"name": n, "value": literal(v)} for n, v in {**values, **self.labels.env()}.items()]
+        token = self.settings.hub_token_secret
+        if token and self.plan.hub_models and "HF_TOKEN" not in values:
+            env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+        return env
+
+    def _volumes(self) -> list[tuple[Json, Json]]:
+        """(volume, mount) of each."""
+        settings = self.settings
+        shm = {"medium": "Memory", "sizeLimit": settings.shm_size}
+        found: list[tuple[Json, Json]] = [({"name": "shm", "emptyDir": shm}, {"name": "shm", "mountPath": "/dev/shm"})]  # noqa: S108
+        if self.plan.hub_models:
+            cache: Json = (
+                {"persistentVolumeClaim": {"claimName": settings.cache_pvc}} if settings.cache_pvc else {"emptyDir": {}}
+            )
+            found.append(({"name": "hub-cache", **cache}, {"name": "hub-cache", "mountPath": _CACHE}))
+        if settings.pvc and self.plan.needs_files:
+            mount: Json = {"name": "models", "mountPath": settings.pvc.mount_path, "readOnly": True}
+            if settings.pvc.sub_path:
+                mount["subPath"] = settings.pvc.sub_path
+            claim = {"claimName": settings.pvc.claim, "readOnly": True}
+            found.append(({"name": "models", "persistentVolumeClaim": claim}, mount))
+        elif not settings.pvc:
+            for number, root in enumerate(needed_roots(self.plan.needs_files, settings.model_roots)):
+                name = f"models-{number}"
+                volume = {"name": name, "hostPath": {"path": root, "type": "Directory"}}
+                found.append((volume, {"name": name, "mountPath": root, "readOnly": True}))
+        return found
+
+
+def needed_roots(files: Sequence[str], roots: Sequence[str]) -> list[str]:
+    """The roots that these files lie under, each once."""
+    return list(dict.fromkeys(root for file in files if (root := root_of(file, roots))))
+
+
+def root_of(file: str, roots: Sequence[str]) -> str | None:
+    """The root that a path lies under."""
+    path = PurePosixPath(file)
+    return next((root for root in roots if ".." not in path.parts and path.is_relative_to(root)), None)
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run of a load generator."""
+
+    module: str
+    settings: PodSettings
+    name: str
+    labels: Labels
+    owner: Mapping[str, Any] | None
+    """Reference to the server's object, which all this belongs to."""
+
+    def secrets(self, parts: Sequence[bytes]) -> list[Json]:
+        """The packed spec, which may hold credentials."""
+        return [
+            self._owned("v1", "Secret", f"{self.name}-{number}")
+            | {"immutable": True, "data": {f"{number:03d}": base64.b64encode(part).decode()}}
+            for number, part in enumerate(parts)
+        ]
+
+    def job(self, secrets: Sequence[str], image: str) -> Json:
+        """The Job."""
+        settings = self.settings
+        resources = {"cpu": settings.loadgen_cpu, "memory": settings.loadgen_memory}
+        command = [settings.loadgen_python, "-m", "autotuner.deployers._kube_worker", self.module, SPEC_FOLDER]
+        container: Json = {
+            "name": LOADGEN,
+            "image": image,
+            "command": command,
+            "env": [{"name": n, "value": literal(v)} for n, v in self.labels.env().items()],
+            "resources": {"requests": resources, "limits": {"memory": settings.loadgen_memory}},
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [{"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True}],
+        }
+        if settings.image_pull_policy:
+            container["imagePullPolicy"] = settings.image_pull_policy
+        pod: Json = {
+            "restartPolicy": "Never",
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "nodeSelector": dict(settings.loadgen_node_selector),
+            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
+            "containers": [container],
+            "volumes": [{"name": "spec", "projected": {"sources": [{"secret": {"name": n}} for n in secrets]}}],
+        }
+        made = self._owned(BATCH, "Job", self.name)
+        metadata = {key: made["metadata"][key] for key in ("labels", "annotations")}
+        spec = {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": _LONGEST_LOAD_S,
+            "ttlSecondsAfterFinished": _KEPT_LOAD_S,
+            "template": {"metadata": metadata, "spec": pod},
+        }
+        return made | {"spec": spec}
+
+    def _owned(self, version: str, kind: str, name: str) -> Json:
+        labels = labels_of(self.labels, self.name, LOADGEN)
+        if self.owner:
+            labels[GROUP] = self.owner["name"]
+        made = _object(version, kind, name, labels, annotations_of(self.labels))
+        if self.owner:
+            made["metadata"]["ownerReferences"] = [dict(self.owner)]
+        return made
+
+
+def owner_of(made: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference to an object that was made, for what is to go with it."""
+    metadata = made["metadata"]
+    return {"apiVersion": made["apiVersion"], "kind": made["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def _object(version: str, kind: str, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
+    metadata = {"name": name, "labels": dict(labels), "annotations": dict(annotations)}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}

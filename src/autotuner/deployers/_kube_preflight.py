@@ -1,0 +1,298 @@
+"""What must be well before the first pod: each check with its remedy; nothing is made."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+
+from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models
+from autotuner.deployers._kube_client import Cluster, Json, RefusedError
+from autotuner.deployers._kube_manifests import BATCH, QUEUE, Launch, Load
+from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, amount
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import Failure, TrialFailedError
+from autotuner.study.launch import Labels, LaunchPlan
+
+_LEAST = (1, 27)
+"""Strict validation of fields is there from this version on."""
+_LABELS = Labels(study="preflight", trial=0, owner="preflight")
+_KUEUE = "kueue.x-k8s.io/v1beta1"
+
+
+@dataclass(frozen=True)
+class Right:
+    """A verb on a resource, and what it is for; ``needed`` or only better to have."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    needed: bool = True
+    cluster_wide: bool = False
+
+    @property
+    def text(self) -> str:
+        """As a person writes it in a role."""
+        return f"{self.verb} {self.resource}" + (f" ({self.group})" if self.group else "")
+
+
+def pod_rights(settings: PodSettings) -> list[Right]:
+    """What every deployer needs whose servers run in pods."""
+    rights = [Right(verb, "pods") for verb in ("get", "list", "watch")]
+    rights += [Right("get", "pods/log"), Right("list", "events"), Right("watch", "events")]
+    if settings.load == "job":
+        rights += [Right(verb, "jobs", "batch") for verb in ("create", "get", "delete")]
+        rights += [Right("create", "secrets"), Right("delete", "secrets")]
+    tunnel = settings.load == "port-forward"
+    rights += [Right(verb, "pods/portforward", needed=tunnel) for verb in ("get", "create")]
+    rights += [Right(verb, "pods/exec", needed=False) for verb in ("get", "create")]
+    return rights
+
+
+def _rights(settings: KubernetesSettings) -> list[Right]:
+    own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
+    nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
+             Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    return list(dict.fromkeys([*own, *pod_rights(settings), *nodes]))
+
+
+def unreachable(failure: Failure) -> Check:
+    """The one check that is left without a cluster."""
+    return _fail("kubernetes", failure.message, failure.remedy)
+
+
+async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the API server does not answer."""
+    found = [await version(cluster), await namespace(cluster)]
+    allowed = await rights(cluster, _rights(settings))
+    found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
+    found += await _nodes(cluster, plans, settings)
+    for name in dict.fromkeys(_claims(plans, settings)):
+        found.append(await claim(cluster, name))
+    found += await _quotas(cluster, plans, settings)
+    if settings.kueue_queue:
+        found.append(await _queue(cluster, settings.kueue_queue))
+    if not any(check.status is CheckStatus.FAIL for check in found):
+        found += await _admission(cluster, plans[:1], settings)
+    return list(dict.fromkeys(found))
+
+
+async def version(cluster: Cluster) -> Check:
+    """The API server's."""
+    try:
+        told = await cluster.get("/version")
+    except RefusedError as error:
+        remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
+        return _fail("kubernetes", f"the API server refuses us: {error.message}", remedy)
+    numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
+    detail = f"API server {told.get('gitVersion')}"
+    if numbers >= _LEAST:
+        return _ok("kubernetes", detail)
+    return _fail("kubernetes", detail, f"Kubernetes {_LEAST[0]}.{_LEAST[1]} or newer is needed")
+
+
+async def namespace(cluster: Cluster) -> Check:
+    """Whether the namespace is there and stays."""
+    remedy = f"kubectl create namespace {cluster.namespace}, or correct deploy.namespace"
+    try:
+        found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
+    except RefusedError:
+        return _ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
+    if found is None:
+        return _fail("namespace", f"{cluster.namespace} does not exist", remedy)
+    if (found.get("status") or {}).get("phase") == "Terminating":
+        return _fail("namespace", f"{cluster.namespace} is being deleted", remedy)
+    return _ok("namespace", cluster.namespace)
+
+
+async def rights(cluster: Cluster, wanted: Sequence[Right]) -> list[Check]:
+    """One check for what is needed, one for what is better to have; each names the verbs that are missing."""
+    answers: dict[Right, bool] = {}
+
+    async def ask(right: Right) -> None:
+        answers[right] = await _allowed(cluster, right)
+
+    async with anyio.create_task_group() as tasks:
+        for right in wanted:
+            tasks.start_soon(ask, right)
+    lacking = {need: [r.text for r in wanted if r.needed is need and not answers[r]] for need in (True, False)}
+    found = []
+    if lacking[True]:
+        remedy = f"give the tuner's account a role with these verbs in namespace {cluster.namespace}"
+        found.append(_fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy))
+    else:
+        found.append(_ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
+    if lacking[False]:
+        remedy = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
+        found.append(_warn("rights", f"better to have: {', '.join(lacking[False])}", remedy))
+    return found
+
+
+async def _allowed(cluster: Cluster, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": subresource}
+    if not right.cluster_wide:
+        attributes["namespace"] = cluster.namespace
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    try:
+        answer = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+    except RefusedError:
+        return False
+    return bool(answer["status"].get("allowed"))
+
+
+def _images(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    names = dict.fromkeys(settings.image_name(plan.image) for plan in plans)
+    no_name = _fail("image", "the engine names no image", "set deploy.image")
+    found = [_ok("image", name) if name else no_name for name in names]
+    if settings.load == "job":
+        remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
+        image = settings.loadgen_image
+        found.append(_ok("load generator", image) if image else _fail("load generator", "no image is named", remedy))
+    elif settings.load == "port-forward":
+        remedy = "set deploy.load: job for figures to be compared with others"
+        found.append(
+            _warn("load generator", "its load goes through the API server, which shows in the figures", remedy)
+        )
+    return found
+
+
+def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    found = []
+    for file in dict.fromkeys(file for plan in plans for file in plan.needs_files):
+        why = _kube_models.missing(file, settings)
+        remedy = "list a folder above it in deploy.model_roots, or give deploy.pvc"
+        found.append(
+            _fail("model", f"{file} {why}", remedy) if why else _ok("model", f"{file} (on nodes: not looked at)")
+        )
+    if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
+        remedy = "name a claim in deploy.cache_pvc"
+        found.append(_warn("model", "every trial fetches the model from the hub again", remedy))
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        if any(name in plan.env for plan in plans):
+            why = f"{name} in engine.env would hide the GPUs that the cluster gives out"
+            found.append(_fail("environment", why, "remove it"))
+    return found
+
+
+async def _nodes(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    try:
+        nodes = await _kube_gpus.look(cluster, settings, gpus=False)
+    except TrialFailedError as error:
+        make = _warn if settings.gpus else _fail
+        return [make("nodes", error.failure.message, error.failure.remedy)]
+    remedy = "lower deploy.cpu, deploy.memory or the parallelism; correct deploy.node_selector and deploy.tolerations"
+    for plan in sorted(plans, key=lambda p: p.gpus, reverse=True):
+        launch = Launch(plan, settings, "none", "preflight", _LABELS)
+        if why := _kube_gpus.never_fits(nodes, launch):
+            make = _warn if settings.gpus else _fail
+            return [make("nodes", why, remedy)]
+    gpus = sum(int(_kube_gpus.allocatable(n, settings.gpu_resource)) for n in nodes.usable)
+    left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
+    return [_ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")]
+
+
+def _claims(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[str]:
+    names = [settings.pvc.claim] if settings.pvc else []
+    return [*names, *([settings.cache_pvc] if settings.cache_pvc and any(p.hub_models for p in plans) else [])]
+
+
+async def claim(cluster: Cluster, name: str) -> Check:
+    """Whether a PersistentVolumeClaim can be used."""
+    try:
+        found = await cluster.find(cluster.path("persistentvolumeclaims", name))
+    except RefusedError as error:
+        return _warn("volume", f"{name} may not be looked at: {error.message}", "allow get persistentvolumeclaims")
+    if found is None:
+        return _fail("volume", f"claim {name} does not exist in {cluster.namespace}", "correct its name, or make it")
+    phase = str((found.get("status") or {}).get("phase"))
+    if phase == "Bound":
+        return _ok("volume", f"claim {name}")
+    remedy = "some storage binds with the first pod; else see kubectl describe pvc"
+    make = _fail if phase == "Lost" else _warn
+    return make("volume", f"claim {name} is {phase}", remedy)
+
+
+async def _quotas(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    try:
+        quotas = (await cluster.get(cluster.path("resourcequotas")))["items"]
+    except RefusedError:
+        return []
+    needed: dict[str, float] = {}
+    for plan in plans:
+        resources = Launch(plan, settings, "none", "preflight", _LABELS).resources()
+        for kind in ("requests", "limits"):
+            for name, text in resources[kind].items():
+                key = f"{kind}.{name}"
+                needed[key] = max(needed.get(key, 0.0), amount(text))
+    return [check for quota in quotas for check in _quota(quota, needed)]
+
+
+def _quota(quota: Json, needed: dict[str, float]) -> list[Check]:
+    status, name = quota.get("status") or {}, quota["metadata"]["name"]
+    found = []
+    for key, hard in (status.get("hard") or {}).items():
+        asked = needed.get(key, needed.get(f"requests.{key}", 0.0))
+        used = amount((status.get("used") or {}).get(key, 0))
+        remedy = "raise the quota, or lower what a server asks for"
+        if asked > amount(hard):
+            found.append(_fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
+        elif asked and asked > amount(hard) - used:
+            found.append(_warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
+    return found
+
+
+async def _queue(cluster: Cluster, name: str) -> Check:
+    try:
+        found = await cluster.find(cluster.path("localqueues", name, group=_KUEUE))
+    except RefusedError as error:
+        if error.code == httpx.codes.FORBIDDEN:
+            return _warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
+        raise
+    if found is None:
+        remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
+        return _fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
+    return _ok("queue", name)
+
+
+async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    """What the API server and its admission say to the first trial's objects, by a dry run."""
+    found = []
+    jobs = cluster.path("jobs", group=BATCH)
+    for plan in plans:
+        name = _kube_manifests.unique_name("preflight", 0)
+        launch = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS)
+        found.append(await _dry_run(cluster, jobs, launch.job(), "server"))
+    if settings.load == "job" and settings.loadgen_image:
+        load = Load("none", settings, _kube_manifests.unique_name("preflight", 0), _LABELS, None)
+        secret = load.secrets([b"{}"])[0]
+        found.append(await _dry_run(cluster, cluster.path("secrets"), secret, "load generator's Secret"))
+        job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
+        found.append(await _dry_run(cluster, jobs, job, "load generator"))
+    return found
+
+
+async def _dry_run(cluster: Cluster, path: str, body: dict[str, Any], what: str) -> Check:
+    try:
+        await cluster.create(path, body, dry_run=True)
+    except RefusedError as error:
+        return _fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
+    return _ok("admission", f"{what}: taken by a dry run")
+
+
+def _ok(name: str, detail: str) -> Check:
+    return Check(name=name, status=CheckStatus.OK, detail=detail)
+
+
+def _warn(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
+
+
+def _fail(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)

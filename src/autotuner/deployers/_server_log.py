@@ -1,0 +1,48 @@
+"""The trial's ``server.log``, where the server runs elsewhere and its words are copied here."""
+
+import asyncio
+from pathlib import Path
+from typing import BinaryIO
+
+from autotuner.deployers import _failures, _log
+from autotuner.study.failure import Failure, TrialFailedError
+
+LOG_NAME = "server.log"
+EVIDENCE_LINES = 400
+"""The cause may stand far above the end: a traceback through several processes follows it."""
+
+
+class Log:
+    """Lines of ours while the server is prepared, then what it writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_NAME
+        self.failed = asyncio.Event()
+        self.failure: Failure | None = None
+        """Why nothing more can be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)
+            self._file: BinaryIO = self.path.open("xb", buffering=0)
+        except OSError as error:
+            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+
+    def say(self, text: str) -> None:
+        """One line of ours."""
+        self.write(f"autotuner: {text}\n".encode())
+
+    def write(self, data: bytes) -> None:
+        """Appends; a disk that is full is remembered, and ends the trial."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.failure = self.failure or _failures.not_written("the server's log", error)
+            self.failed.set()
+
+    def tail(self, lines: int = EVIDENCE_LINES) -> str:
+        """The last lines."""
+        return _log.tail(self.path, lines)
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self._file.close()

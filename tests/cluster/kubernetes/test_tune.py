@@ -1,0 +1,123 @@
+"""Whole studies in a cluster: SGLang's own command line in pods (played by the simulator), load from a Job."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner import api
+from autotuner.seams import plugins
+from autotuner.store import Store
+from autotuner.study.failure import FailureCause
+from autotuner.study.trial import TrialState
+from autotuner.testing.fake_engine import FakeEngine
+
+pytestmark = pytest.mark.cluster
+
+MODEL = "llama-3-2-1b-instruct"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store."""
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder of the node with the model."""
+    folder = tmp_path / "models"
+    (folder / MODEL).mkdir(parents=True)
+    (folder / MODEL / "config.json").write_text("{}")
+    return folder
+
+
+def test_a_study_of_sglang_in_pods(kube: Any, models: Path, home: Path) -> None:
+    """Two configurations on one GPU each; the third asks for more memory than there is, which its log tells."""
+    deploy = kube.settings(model_roots=[str(models)], image=None)
+    result = api.tune(
+        {
+            "name": "in-pods",
+            "model": MODEL,
+            "engine": "sglang",
+            "deploy": {"kind": "kubernetes", **deploy},
+            "parameters": {"mem-fraction-static": [0.8, 0.999]},
+            "workload": {"scenarios": ["D(100,20)"], "concurrency": [2], "warmup": "200ms", "duration": "1s"},
+            "objective": "max output_throughput",
+            "search": {"strategy": "grid", "trials": 3},
+            "confirm": {"repeats": 0},
+        }
+    )
+    states = [t.state for t in result.trials]
+    assert states == [TrialState.DONE, TrialState.DONE, TrialState.FAILED], [t.failure for t in result.trials]
+    assert result.trials[2].failure is not None
+    assert result.trials[2].failure.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    for trial in result.trials[:2]:
+        assert trial.gpus == 1
+        assert trial.simulated
+        assert trial.identity is not None
+        assert trial.identity.kind == "pod"
+        assert trial.measurements[0].requests > 0
+        assert trial.measurements[0].failed == 0
+    argv = result.trials[1].argv
+    assert argv[argv.index("--mem-fraction-static") + 1] == "0.8"
+    assert argv[argv.index("--model-path") + 1] == str(models / MODEL)
+    log = (home / "studies").rglob("server.log")
+    assert any("mem_fraction_static" in file.read_text() for file in log)
+
+
+class Known:
+    """An entry point of a class that is at hand."""
+
+    def load(self) -> type:
+        return FakeEngine
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The scripted server as an engine."""
+    installed = plugins.kinds
+
+    def kinds(group: plugins.Group) -> dict[str, Any]:
+        return {**installed(group), **({FakeEngine.kind: Known()} if group == "engines" else {})}
+
+    monkeypatch.setattr(plugins, "kinds", kinds)
+    return FakeEngine.kind
+
+
+def test_a_pod_killed_under_load_is_its_configurations_failure(kube: Any, fake_engine: str) -> None:
+    content = {
+        "name": "killed",
+        "model": "fake",
+        "engine": {"kind": fake_engine},
+        "deploy": {"kind": "kubernetes", **kube.settings()},
+        "parameters": {"parallel": [1]},
+        "workload": {"scenarios": ["D(16,8)"], "concurrency": [2], "warmup": "100ms", "duration": "4s"},
+        "objective": "max output_throughput",
+        "search": {"strategy": "grid", "trials": 1},
+        "confirm": {"repeats": 0},
+    }
+    with ThreadPoolExecutor(1) as pool:
+        tuner = pool.submit(api.tune, content)
+        until_measuring("killed")
+        kube.kill()
+        result = tuner.result(120)
+    (trial,) = result.trials
+    assert trial.failure is not None
+    assert (trial.state, trial.failure.cause) == (TrialState.FAILED, FailureCause.CRASH_UNDER_LOAD)
+    assert trial.failure.exit_code == -9
+
+
+def until_measuring(study: str) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        with Store.open() as store:
+            phases = [e.data["phase"] for e in store.events(study) if e.kind == "phase"]
+        if "measuring" in phases:
+            return
+        time.sleep(0.05)
+    pytest.fail("nothing was measured")
