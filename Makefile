@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai test-cluster cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -37,6 +37,9 @@ test-genai: setup ## Measure with a real genai-bench, in an environment of its o
 	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \
 		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai
 
+test-cluster: setup-test ## All tests on a Kubernetes node, with the long ones that break it
+	$(BIN)/pytest tests/cluster
+
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
 	@scripts/build-kubernetes.sh
 
@@ -47,7 +50,7 @@ cluster-down: ## End that node
 	@$(BIN)/python scripts/cluster.py down "$(CACHE)/cluster"
 
 pytest:
-	$(BIN)/pytest -m "not genai" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not genai and not campaign" --cov --cov-report=term:skip-covered
 
 format: ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

@@ -194,6 +194,7 @@ def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[st
         time.sleep(0.2)
 
 
+@pytest.mark.campaign
 def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
     lab, cluster = request.getfixturevalue("lab"), request.getfixturevalue("ome_cluster")
     stand_in = request.getfixturevalue("ome")

@@ -13,7 +13,7 @@ from ome.lab import ARGS, Lab, eventually
 
 from autotuner.testing.cluster import OwnCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.campaign]
 
 SMALL = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}}
 OVERRIDE = {"image": GENAI_BENCH, "resources": SMALL}

@@ -11,7 +11,7 @@ from ome.lab import LABEL, Lab, eventually
 
 from autotuner.testing.cluster import OwnCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.campaign]
 
 READY_LABEL = f"models.ome.io/clusterbasemodel.{MODEL}"
 

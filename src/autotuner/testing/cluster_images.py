@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import autotuner
 from autotuner.testing.python_image import environment, write_root
 from autotuner.testing.simulated_image import ENTRYPOINT, image_environment, write_image
 
@@ -29,9 +30,11 @@ def write_simulated(path: Path, names: Sequence[str], simulated: Mapping[str, st
 
 
 def write_loadgen(path: Path, names: Sequence[str] = (LOADGEN,)) -> None:
-    """An image for load from inside: ``python3 -m autotuner.benchmarks.loadgen.worker`` runs in it."""
+    """An image for load from inside: ``python3 -m autotuner.benchmarks.loadgen.worker`` runs in it, and what runs that in
+    a pod of a study."""
     layer = path.with_suffix(".layer")
-    write_root(layer, _WORKER)
+    deployers = Path(autotuner.__file__).parent / "deployers"
+    write_root(layer, _WORKER, [deployers / "__init__.py", deployers / "_kube_worker.py"])
     write_archive(path, layer, names, {"Env": _listed(environment()), "Cmd": ["python3", "-m", _WORKER]})
 
 

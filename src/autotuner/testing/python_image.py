@@ -27,11 +27,11 @@ _ENV = "/usr/bin/env"
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
 
-def write_root(path: Path, module: str, folders: Iterable[Path] = ()) -> None:
-    """Writes a tar file with everything that ``module`` loads and all that is in ``folders``. Raises
+def write_root(path: Path, module: str, more: Iterable[Path] = ()) -> None:
+    """Writes a tar file with everything that ``module`` loads, and ``more`` files and all that is in folders. Raises
     ``CalledProcessError`` where the module does not load."""
     with tarfile.open(path, "w") as tar:
-        for file in sorted(set(_files(module, folders))):
+        for file in sorted(set(_files(module, more))):
             tar.add(file, arcname=str(file).lstrip("/"), recursive=False)
         tar.add(os.path.realpath(_ENV), arcname=_ENV.lstrip("/"))
         _link(tar, "/usr/local/bin/python3", os.path.realpath(sys.executable))
@@ -52,13 +52,13 @@ def environment() -> dict[str, str]:
     }
 
 
-def _files(module: str, folders: Iterable[Path]) -> Iterator[Path]:
+def _files(module: str, more: Iterable[Path]) -> Iterator[Path]:
     """Everything that the module loads, the standard library, and the shared libraries of both."""
     argv = [sys.executable, "-c", _LISTED, module]
     loaded = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
     found = [Path(os.path.realpath(sys.executable)), *(Path(name) for name in loaded)]
-    for folder in (Path(sysconfig.get_path("stdlib")), *folders):
-        found += _below(folder)
+    for place in (Path(sysconfig.get_path("stdlib")), *more):
+        found += [place] if place.is_file() else _below(place)
     found += [Path(autotuner.__file__).parent / "py.typed"]
     binaries = [Path(_ENV), *(file for file in found if file.suffix == ".so" or file.name.startswith("python"))]
     yield from found
