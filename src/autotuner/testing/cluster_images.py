@@ -30,8 +30,8 @@ def write_simulated(path: Path, names: Sequence[str], simulated: Mapping[str, st
 
 
 def write_loadgen(path: Path, names: Sequence[str] = (LOADGEN,)) -> None:
-    """An image for load from inside: ``python3 -m autotuner.benchmarks.loadgen.worker`` runs in it, and what runs that in
-    a pod of a study."""
+    """An image for load from inside: ``python3 -m autotuner.benchmarks.loadgen.worker`` runs in it, and what runs that
+    in a pod of a study."""
     layer = path.with_suffix(".layer")
     deployers = Path(autotuner.__file__).parent / "deployers"
     write_root(layer, _WORKER, [deployers / "__init__.py", deployers / "_kube_worker.py"])

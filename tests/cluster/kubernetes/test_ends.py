@@ -22,7 +22,7 @@ from autotuner.testing.cluster_parts import Part, User
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.campaign]
+pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 
 TUNER = """
 import anyio, json, sys
