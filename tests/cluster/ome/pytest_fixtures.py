@@ -1,5 +1,6 @@
 """A pytest plugin: one cluster with the stand-in for a whole test run, and a namespace for each test."""
 
+import shutil
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ def ome_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster
     """A node with four GPUs and the images that OME's pods need."""
     if why := why_not():
         pytest.skip(f"no cluster can be started: {why}")
+    if shutil.which("openssl") is None:
+        pytest.skip("OME's webhooks need certificates (apt install openssl)")
     with OwnCluster(gpus=4) as own:
         folder = tmp_path_factory.mktemp("images")
         for file in write_images(folder):
