@@ -1,6 +1,5 @@
 """Fixtures for all tests."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +20,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the machine's owner has set for their own studies is not part of a test, nor of the processes it starts."""
+    """What the machine's owner has set for their own studies, and their cluster, are no part of a test, nor of the
+    processes it starts."""
     path = tmp_path_factory.mktemp("site") / "site.yaml"
     path.write_text("deploy: {}\n")
-    before = os.environ.get("AUTOTUNER_SITE")
-    os.environ["AUTOTUNER_SITE"] = str(path)
-    yield path
-    if before is None:
-        del os.environ["AUTOTUNER_SITE"]
-    else:
-        os.environ["AUTOTUNER_SITE"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNER_SITE", str(path))
+        patch.setenv("KUBECONFIG", str(path.with_name("no-cluster")))
+        yield path
