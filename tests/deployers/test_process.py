@@ -494,5 +494,16 @@ class TestReap:
 
 
 def test_family_is_complete() -> None:
-    assert os.getpid() in _proc.family(os.getpid())
-    assert {c.pid for c in psutil.Process().children(recursive=True)} <= _proc.family(os.getpid())
+    # The tests' own process has children that come and go, so a small family is made.
+    words = ["sh", "-c", "sleep 60 & setsid sleep 60 & echo; wait"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as head:
+        try:
+            assert head.stdout is not None
+            head.stdout.readline()
+            children = {child.pid for child in psutil.Process(head.pid).children(recursive=True)}
+            assert len(children) == 2
+            assert _proc.family(head.pid) == {head.pid, *children}
+            assert {head.pid, *children} < _proc.family(os.getpid())
+        finally:
+            for pid in _proc.family(head.pid):
+                os.kill(pid, signal.SIGKILL)
