@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autotuner.deployers._image_name import check_tags, image_name
 from autotuner.study.text import Duration
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _HIDES_GPUS = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
-_LAST_PART = re.compile(r"[:@]")
 
 
 def parse_size(value: Any) -> int:
@@ -64,11 +64,6 @@ def parse_volume(text: str) -> Volume:
         if not path.startswith("/") or ".." in Path(path).parts:
             raise ValueError(f"{path} is no absolute path; write both sides of a volume as absolute paths")
     return Volume(source=source, target=target, read_only=mode == "ro")
-
-
-def has_tag(image: str) -> bool:
-    """Whether an image's name has a tag or a digest; a registry's port is none."""
-    return bool(_LAST_PART.search(image.rpartition("/")[2]))
 
 
 class DockerSettings(BaseModel):
@@ -175,21 +170,14 @@ class DockerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if self.image and self.image_tag and has_tag(self.image):
-            raise ValueError(f"{self.image} has a tag already, and image_tag gives another; leave one of them out")
+        check_tags(self.image, self.image_tag)
         if not 1 <= self.ports[0] <= self.ports[1] <= 65535:
             raise ValueError("ports must be [first, last] with 1 <= first <= last <= 65535")
         return self
 
     def image_name(self, engines: str | None) -> str | None:
         """The image to run, with its tag; ``engines`` is what the engine proposes. None where nobody names one."""
-        name = self.image or engines
-        if name is None:
-            return None
-        if self.image_tag:
-            head, slash, last = name.rpartition("/")
-            return f"{head}{slash}{_LAST_PART.split(last)[0]}:{self.image_tag}"
-        return name if has_tag(name) else f"{name}:latest"
+        return image_name(self.image, self.image_tag, engines)
 
     @property
     def cache(self) -> Path:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autotuner.study.text import parse_duration
+from autotuner.deployers._image_name import check_tags, image_name
+from autotuner.study.text import Duration
 
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -17,7 +18,6 @@ _FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 
             "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}  # fmt: skip
 OWN = "autotuner/"
 """Prefix of the labels and annotations that say whose an object is."""
-_LAST_PART = re.compile(r"[:@]")
 
 
 def amount(text: str | int | float) -> float:
@@ -37,7 +37,6 @@ def _quantity(value: Any) -> Any:
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Quantity = Annotated[str, BeforeValidator(_quantity, json_schema_input_type=str | int | float)]
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
 
 
 class _Part(BaseModel):
@@ -184,23 +183,11 @@ class KubernetesSettings(PodSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if self.image and self.image_tag and has_tag(self.image):
-            raise ValueError(f"{self.image} has a tag already, and image_tag gives another; leave one of them out")
+        check_tags(self.image, self.image_tag)
         if self.pvc and self.model_roots:
             raise ValueError("models come from pvc or from model_roots, not from both")
         return self
 
     def image_name(self, engines: str | None) -> str | None:
         """The image to run, with its tag; ``engines`` is what the engine proposes. None where nobody names one."""
-        name = self.image or engines
-        if name is None:
-            return None
-        if self.image_tag:
-            head, slash, last = name.rpartition("/")
-            return f"{head}{slash}{_LAST_PART.split(last)[0]}:{self.image_tag}"
-        return name if has_tag(name) else f"{name}:latest"
-
-
-def has_tag(image: str) -> bool:
-    """Whether an image's name has a tag or a digest; a registry's port is none."""
-    return bool(_LAST_PART.search(image.rpartition("/")[2]))
+        return image_name(self.image, self.image_tag, engines)
