@@ -14,7 +14,8 @@ from typing import Any
 import anyio
 import pytest
 
-from autotuner.deployers.docker import DockerDeployer, DockerSettings, UnusableTargetError
+from autotuner.deployers._failures import UnusableTargetError
+from autotuner.deployers.docker import DockerDeployer, DockerSettings
 from autotuner.seams.deployer import DeployContext, Endpoint
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError

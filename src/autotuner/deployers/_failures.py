@@ -1,10 +1,11 @@
-"""The failures that a deployer on this machine can name by itself."""
+"""The failures that a deployer can name by itself."""
 
 import errno
 import shutil
 
 from autotuner.seams.deployer import DeployContext
-from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _MESSAGES = {
     errno.ENOENT: (FailureCause.NO_BINARY, "install it, or correct the engine's setting"),
@@ -18,6 +19,21 @@ _MESSAGES = {
     errno.EAGAIN: (FailureCause.ENVIRONMENT, "raise the limit of processes (ulimit -u)"),
     errno.E2BIG: (FailureCause.INVALID_VALUE, "shorten the values"),
 }
+
+
+class UnusableTargetError(AutotunerError):
+    """Docker engine or cluster cannot be asked, or lacks what the settings name; nothing was launched."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"deploy: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
+
+
+def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
+    """The trial's end, to be raised."""
+    return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))
+
 
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""

@@ -28,10 +28,11 @@ from autotuner.deployers._docker_container import Container
 from autotuner.deployers._docker_endpoint import Address, DockerEndpoint
 from autotuner.deployers._docker_engine import OWNER, STUDY, TRIAL, Engine, connected
 from autotuner.deployers._docker_settings import DockerSettings
+from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers._server_log import Log
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
-from autotuner.study.errors import AutotunerError, Check, ExitCode
+from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, LaunchPlan
 from autotuner.study.spec import Model
@@ -41,15 +42,6 @@ _PROBE_TIMEOUT_S = 2.0
 _GIB = 2**30
 _ACTIVE: set[str] = set()
 """Names of the containers that deployments of this process hold now; an owner lives in one process."""
-
-
-class UnusableTargetError(AutotunerError):
-    """The Docker engine cannot be asked, or lacks what the settings name; nothing was launched."""
-
-    exit_code = ExitCode.ENVIRONMENT
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(f"deploy: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
 
 
 class DockerDeployer(Deployer):
@@ -112,14 +104,14 @@ class DockerDeployer(Deployer):
         """The image's name, once it is present. Trials that run side by side fetch it once."""
         name = self.image(plan)
         if name is None:
-            raise _fault(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
+            raise failed(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
         async with self._pulling:
             wanted = self.settings.pull == "always" and name not in self._pulled
             if not wanted and await engine.image(name) is not None:
                 return name
             if self.settings.pull == "never":
                 remedy = f"docker pull {name}, or set deploy.pull: missing"
-                raise _fault(
+                raise failed(
                     FailureCause.IMAGE_MISSING, f"image {name} is not present, and deploy.pull is never", remedy
                 )
             context.on_phase(Phase.PULLING)
@@ -144,7 +136,7 @@ class DockerDeployer(Deployer):
         try:
             model_files = _docker_models.mounts(plan.needs_files, self.settings)
         except _docker_models.ModelFilesError as error:
-            raise _fault(FailureCause.MODEL_MISSING, str(error), error.remedy) from error
+            raise failed(FailureCause.MODEL_MISSING, str(error), error.remedy) from error
         if plan.hub_models:
             _make_cache(self.settings.cache)
         labels = context.labels
@@ -267,7 +259,3 @@ def _make_cache(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrialFailedError(_failures.not_written(f"the hub's cache {folder}", error)) from error
-
-
-def _fault(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
-    return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))

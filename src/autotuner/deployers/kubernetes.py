@@ -13,6 +13,7 @@ import anyio
 from pydantic import BaseModel
 
 from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models, _kube_preflight
+from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError, connected
 from autotuner.deployers._kube_jobs import JobRunner
 from autotuner.deployers._kube_manifests import (
@@ -33,8 +34,8 @@ from autotuner.deployers._kube_settings import KubernetesSettings
 from autotuner.deployers._kube_watch import Watched
 from autotuner.deployers._server_log import Log
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
-from autotuner.study.errors import AutotunerError, Check, ExitCode
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.errors import Check
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
@@ -46,15 +47,6 @@ _FRESH_S = 5.0
 """How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
 _ACTIVE: set[str] = set()
 """Names of the Jobs that deployments of this process hold now; an owner lives in one process."""
-
-
-class UnusableClusterError(AutotunerError):
-    """The cluster cannot be asked; nothing was launched."""
-
-    exit_code = ExitCode.ENVIRONMENT
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(f"deploy: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
 
 
 class KubernetesDeployer(Deployer):
@@ -111,10 +103,10 @@ class KubernetesDeployer(Deployer):
     def _launch(self, plan: LaunchPlan, context: DeployContext) -> Launch:
         image = self.image(plan)
         if image is None:
-            raise _fault(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
+            raise failed(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
         for file in plan.needs_files:
             if why := _kube_models.missing(file, self.settings):
-                raise _fault(
+                raise failed(
                     FailureCause.MODEL_MISSING, f"{file} {why}", "list a folder above it in deploy.model_roots"
                 )
         name = _kube_manifests.unique_name(context.labels.study, context.labels.trial)
@@ -133,7 +125,7 @@ class KubernetesDeployer(Deployer):
         return self.settings.model_copy(update={"api_patience": patience})
 
     async def hardware(self) -> Hardware:
-        """The largest node's. Raises :class:`UnusableClusterError`."""
+        """The largest node's. Raises :class:`UnusableTargetError`."""
         try:
             async with connected(self._impatient()) as cluster:
                 try:
@@ -143,7 +135,7 @@ class KubernetesDeployer(Deployer):
                         raise
                     nodes = _kube_gpus.Nodes()
         except TrialFailedError as error:
-            raise UnusableClusterError(error.failure) from error
+            raise UnusableTargetError(error.failure) from error
         return _kube_gpus.hardware(nodes, self.settings)
 
     async def locate(self, model: Model) -> Model:
@@ -286,7 +278,3 @@ async def _reaped(cluster: Cluster, job: Json, what: str, grace_s: float) -> str
     except TrialFailedError as error:
         return f"{what} could not be removed: {error.failure.message}"
     return f"removed {what}"
-
-
-def _fault(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
-    return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))

@@ -14,7 +14,8 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings, UnusableClusterError
+from autotuner.deployers._failures import UnusableTargetError
+from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
 from autotuner.testing.cluster import OwnCluster
@@ -181,7 +182,7 @@ async def test_without_rights(kube: Any, recorder: Recorder) -> None:
     for verb in ("create jobs (batch)", "delete jobs (batch)", "watch pods", "get pods/log", "create secrets"):
         assert verb in told
     assert "list nodes" in told
-    with pytest.raises(UnusableClusterError, match="nodes may not be listed"):
+    with pytest.raises(UnusableTargetError, match="nodes may not be listed"):
         await deployer.hardware()
     with pytest.raises(TrialFailedError) as caught:
         async with deployer.deploy(fake_plan(), recorder.context):
@@ -224,7 +225,7 @@ async def test_an_api_server_that_is_not_there(tmp_path: Path, recorder: Recorde
     deployer = KubernetesDeployer(KubernetesSettings(kubeconfig=str(file), image="x", api_patience=0.2))
     (check,) = await deployer.preflight([fake_plan()])
     assert (check.status, bool(check.remedy)) == (CheckStatus.FAIL, True)
-    with pytest.raises(UnusableClusterError) as told:
+    with pytest.raises(UnusableTargetError) as told:
         await deployer.hardware()
     assert "\n" not in str(told.value)
     assert await deployer.reap(lambda _: True) == []
