@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.seams.deployer import Endpoint
+from autotuner.seams.deployer import Deployer, Endpoint
 from autotuner.study.errors import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
@@ -64,6 +64,10 @@ class Benchmark(ABC):
     def for_study(self, spec: StudySpec, model: Model) -> "Benchmark":
         """This benchmark as the study needs it; ``model`` is as the target finds it. Called once, before the preflight.
         Raises ``UsageError`` where it cannot measure what the study asks for."""
+        return self
+
+    def for_deployer(self, deployer: Deployer) -> "Benchmark":
+        """This benchmark for the servers of one deployer. Raises ``UsageError`` where it cannot measure them."""
         return self
 
     @abstractmethod

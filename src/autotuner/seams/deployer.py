@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from autotuner.seams.engine import Engine
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.noun import Value
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
@@ -53,6 +55,36 @@ class CommandRunner(ABC):
 
         Leaving the block ends the worker on every path. The iterator raises ``TrialFailedError``
         (``benchmark_failed``, stderr's tail as evidence) when the worker exits with another code than 0.
+        """
+
+
+@dataclass(frozen=True)
+class PlatformRun:
+    """One run of the benchmark that a platform brings along: one scenario at one number of users."""
+
+    scenario: str
+    """As in a study file, e.g. ``D(100,100)``."""
+    in_flight: int
+    minutes: int
+    """Longest time; these benchmarks know whole minutes only."""
+    requests: int
+    labels: Labels
+    settings: Mapping[str, Any]
+    """The benchmark's section of the study file, whose keys are the platform's."""
+
+
+class PlatformBenchmark(ABC):
+    """A benchmark that the platform runs by its own operator, near the server."""
+
+    @abstractmethod
+    async def preflight(self, settings: Mapping[str, Any]) -> list[Check]:
+        """What must be well before the first run."""
+
+    @abstractmethod
+    async def run(self, endpoint: "Endpoint", run: PlatformRun) -> Mapping[str, bytes]:
+        """The result files of one run by name, all of them whole. Leaves nothing but these on the platform's storage.
+
+        Raises ``TrialFailedError`` (``benchmark_failed``) when it did not end well, with the end of its log.
         """
 
 
@@ -101,9 +133,21 @@ class Deployer(ABC):
     Settings: ClassVar[type[BaseModel]]
     launches: ClassVar[bool] = True
     """False where the server already runs (``external``), so that nothing can be tuned."""
+    platform_benchmark: PlatformBenchmark | None = None
+    """The benchmark that the target brings along; None: there is none."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
+
+    def for_study(self, engine: Engine, model: Model) -> "Deployer":
+        """This deployer for one engine's servers of one model, as the study file names it. Asked for before anything
+        else: a target that has command lines of its own needs the engine's flags to change them."""
+        return self
+
+    async def base_args(self) -> Mapping[str, Value]:
+        """The engine's flags that the target's own command line has, by canonical name; the study's go before them.
+        Raises :class:`AutotunerError` where it cannot be read."""
+        return {}
 
     @abstractmethod
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:

@@ -125,7 +125,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         spec=spec,
         engine=engine,
         deployer=deployer,
-        benchmark=benchmark.for_study(spec, model),
+        benchmark=benchmark.for_deployer(deployer).for_study(spec, model),
         hardware=hardware,
         model=model,
         space=space,
