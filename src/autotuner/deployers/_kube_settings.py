@@ -120,22 +120,13 @@ class PodSettings(_Part):
         return self
 
 
-class KubernetesSettings(PodSettings):
-    """Settings of the deployer in a study file."""
+class ServerSettings(PodSettings):
+    """Settings that every deployer has whose pods are servers."""
 
     image: str | None = Field(default=None, min_length=1)
-    """Repository or full name; unset: the engine's own."""
+    """Repository or full name; unset: the engine's own, or that of the cluster's runtime."""
     image_tag: str | None = Field(default=None, pattern=r"^[\w][\w.-]{0,127}$")
-    """Tag of the image, in place of the engine's."""
-    model_roots: tuple[str, ...] = ()
-    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
-    pvc: Claim | None = None
-    """Volume that holds models, in place of folders of the nodes."""
-    cache_pvc: Name | None = None
-    """Claim that keeps what a hub was asked for; unset: fetched again by every trial."""
-    hub_token_secret: SecretKey | None = None
-    shm_size: Quantity = "16Gi"
-    """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
+    """Tag of the image, in place of its own."""
     cpu: Quantity | None = None
     """Requested CPUs."""
     memory: Quantity | None = None
@@ -154,16 +145,6 @@ class KubernetesSettings(PodSettings):
     env_from: tuple[EnvFrom, ...] = ()
     kueue_queue: Name | None = None
     """Kueue's local queue that servers wait in."""
-    container_port: int = Field(default=8000, ge=1, le=65535)
-
-    @field_validator("model_roots")
-    @classmethod
-    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for root in value:
-            path = PurePosixPath(root)
-            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
-                raise ValueError(f"{root} is no root for models; write an absolute folder other than /")
-        return value
 
     @field_validator("labels")
     @classmethod
@@ -182,12 +163,51 @@ class KubernetesSettings(PodSettings):
         return value
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _tags(self) -> Self:
         check_tags(self.image, self.image_tag)
+        return self
+
+    def image_name(self, others: str | None) -> str | None:
+        """The image to run, with its tag; ``others`` is what engine or runtime propose. None where nobody names one."""
+        return image_name(self.image, self.image_tag, others)
+
+
+class KubernetesSettings(ServerSettings):
+    """Settings of the deployer ``kubernetes`` in a study file."""
+
+    model_roots: tuple[str, ...] = ()
+    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
+    pvc: Claim | None = None
+    """Volume that holds models, in place of folders of the nodes."""
+    cache_pvc: Name | None = None
+    """Claim that keeps what a hub was asked for; unset: fetched again by every trial."""
+    hub_token_secret: SecretKey | None = None
+    shm_size: Quantity = "16Gi"
+    """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
+    container_port: int = Field(default=8000, ge=1, le=65535)
+
+    @field_validator("model_roots")
+    @classmethod
+    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for root in value:
+            path = PurePosixPath(root)
+            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
+                raise ValueError(f"{root} is no root for models; write an absolute folder other than /")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
         if self.pvc and self.model_roots:
             raise ValueError("models come from pvc or from model_roots, not from both")
         return self
 
-    def image_name(self, engines: str | None) -> str | None:
-        """The image to run, with its tag; ``engines`` is what the engine proposes. None where nobody names one."""
-        return image_name(self.image, self.image_tag, engines)
+
+class OmeSettings(ServerSettings):
+    """Settings of the deployer ``ome`` in a study file. What is unset is the runtime's."""
+
+    runtime: Name | None = None
+    """ServingRuntime of the namespace, else ClusterServingRuntime. A study needs it; a diagnosis does not."""
+    accept_timeout: Duration = Field(default=60.0, gt=0)
+    """Longest wait for OME to make a Deployment of an InferenceService."""
+    ome_namespace: Name = "ome"
+    """Where OME itself runs."""

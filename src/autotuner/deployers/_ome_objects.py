@@ -1,0 +1,116 @@
+"""Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autotuner.deployers._kube_client import Cluster, Json
+
+OME = "ome.io/v1beta1"
+SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
+PORT = 8080
+"""Where OME's Services lead when a runtime names no port."""
+CONTAINER = "ome-container"
+"""OME's own parts look for the server under this name."""
+SERVICE_LABEL = "ome.io/inferenceservice"
+"""On everything that OME makes of a service."""
+_KEY_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model or a runtime."""
+
+    thing: Json
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.thing["metadata"]["name"])
+
+    @property
+    def kind(self) -> str:
+        """As a service must name it."""
+        return str(self.thing["kind"])
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether it belongs to the namespace, not to the cluster."""
+        return bool(self.thing["metadata"].get("namespace"))
+
+    @property
+    def spec(self) -> Json:
+        """Its specification."""
+        found: Json = self.thing.get("spec") or {}
+        return found
+
+    @property
+    def status(self) -> Json:
+        """What is said of it."""
+        found: Json = self.thing.get("status") or {}
+        return found
+
+    @property
+    def version(self) -> tuple[str, int]:
+        """Equal only while nobody has changed it."""
+        metadata = self.thing["metadata"]
+        return str(metadata["uid"]), int(metadata.get("generation", 0))
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As a service refers to it. The kind is always said: OME looks a model up without it, and then obeys it."""
+        return {"name": self.name, "kind": self.kind}
+
+
+async def find_model(cluster: Cluster, name: str) -> Found | None:
+    """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` where they may not be looked at."""
+    return await _find(cluster, "basemodels", "BaseModel", name)
+
+
+async def find_runtime(cluster: Cluster, name: str) -> Found | None:
+    """ServingRuntime of the namespace, else ClusterServingRuntime. Raises ``RefusedError`` as :func:`find_model`."""
+    return await _find(cluster, "servingruntimes", "ServingRuntime", name)
+
+
+async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> Found | None:
+    if own := await cluster.find(cluster.path(plural, name, group=OME)):
+        return Found({"kind": kind, **own})
+    if shared := await cluster.find(f"/apis/{OME}/cluster{plural}/{name}"):
+        return Found({"kind": f"Cluster{kind}", **shared})
+    return None
+
+
+def model_path(model: Found) -> str | None:
+    """Where servers find the model: in MODEL_PATH too."""
+    path = (model.spec.get("storage") or {}).get("path")
+    return str(path) if path else None
+
+
+def node_label(model: Found) -> str:
+    """The label that a node which has the model carries, with the value ``Ready``. Empty for a long name, of which
+    OME's label holds a digest: its status still tells the nodes."""
+    name, namespace = model.name, model.thing["metadata"].get("namespace")
+    if len(name) > _KEY_LENGTH:
+        return ""
+    return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"
+
+
+def runner(runtime: Found) -> Json:
+    """The server's container in a runtime; empty where it has none."""
+    found: Json = engine_config(runtime).get("runner") or {}
+    return found
+
+
+def engine_config(runtime: Found) -> Json:
+    """The runtime's part that becomes the server's pod."""
+    found: Json = runtime.spec.get("engineConfig") or {}
+    return found
+
+
+def texts(runner: Mapping[str, Any], part: str) -> list[str]:
+    """``command`` or ``args`` of a container. Raises ``ValueError`` for anything but texts."""
+    words = runner.get(part) or []
+    wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, list) else words
+    if wrong is not None:
+        raise ValueError(f"has {wrong!r} in {part}, which is no text")
+    return list(words)
