@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from autotuner.seams.engine import CommandFlags
 from autotuner.study.errors import Problem
 from autotuner.study.launch import Flag
 from autotuner.study.noun import Value
@@ -79,6 +80,21 @@ class CommandLine:
                 found = item.value
         return found
 
+    def read(self, argv: Sequence[str]) -> CommandFlags:
+        """The flags in a command line."""
+        single: dict[str, Value] = {}
+        several: set[str] = set()
+        last: str | None = None
+        for item in self._items(argv):
+            if item.name is None:
+                several |= {last} if last else set()
+                continue
+            last = item.name
+            if last in single:
+                several.add(last)
+            single[last] = _typed(item.value, self._catalog.get(last))
+        return CommandFlags({n: v for n, v in single.items() if n not in several}, frozenset(several))
+
     def _items(self, argv: Sequence[str]) -> Iterator[Item]:
         index = _program_length(argv)
         yield from (Item(None, None, (a,)) for a in argv[:index])
@@ -107,6 +123,17 @@ class CommandLine:
         if following is not None and takes_value:
             return Item(name or bare.replace("_", "-"), following, (written, following))
         return Item(name or bare.replace("_", "-"), True, (written,))
+
+
+def _typed(value: Value, entry: CatalogEntry | None) -> Value:
+    """A text as the catalog's type has it; itself where it is none of that."""
+    if entry is None or not isinstance(value, str) or entry.type.kind not in {"int", "float"}:
+        return value
+    try:
+        number = int(value) if entry.type.kind == "int" else float(value)
+    except ValueError:
+        return value
+    return number
 
 
 def _program_length(argv: Sequence[str]) -> int:

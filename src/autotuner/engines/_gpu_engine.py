@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.engines._flags import CommandLine, text_of, type_problem
 from autotuner.engines._portable import PortableEngine
+from autotuner.seams.engine import CommandFlags
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
@@ -142,6 +143,10 @@ class GpuEngine(PortableEngine):
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
         """What ``argv`` says of a flag; the last one counts, as for the server."""
         return self._line.value(argv, self.canonical(name))
+
+    def read(self, argv: Sequence[str]) -> CommandFlags:
+        """The flags of a command line that was written by hand."""
+        return self._line.read(argv)
 
     def gpus(self, values: Mapping[str, Value]) -> int:
         """GPUs of one server: the product of the sizes that split or repeat the model."""

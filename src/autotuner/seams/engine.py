@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -14,6 +15,16 @@ from autotuner.study.noun import Value
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.portable import file_path, is_portable
 from autotuner.study.spec import EngineSpec, Model
+
+
+@dataclass(frozen=True)
+class CommandFlags:
+    """Flags found in a command line, by canonical name."""
+
+    single: Mapping[str, Value] = field(default_factory=dict)
+    """Those that say one thing: their value by its type, True for a bare switch, False for an off flag."""
+    several: frozenset[str] = frozenset()
+    """Those that occur more than once, or have arguments behind their value."""
 
 
 class Engine(ABC):
@@ -59,6 +70,10 @@ class Engine(ABC):
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
         """What ``argv`` says of a flag (aliases known): its text, True for a bare switch, False for an explicit off
         flag, None where absent. Used to prove that a tuned value reached the process."""
+
+    def read(self, argv: Sequence[str]) -> CommandFlags:
+        """The flags of a command line that this engine did not make, e.g. that of a cluster's runtime. Here: none."""
+        return CommandFlags()
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
         """What is wrong with one value whatever else is set: unknown flag, wrong type, out of range. Relations between

@@ -84,6 +84,6 @@ def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
 
 
 def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
-    plan = prepared.engine.launch(prepared.model, prepared.spec.engine, configuration)
+    plan = prepared.engine.launch(prepared.model, prepared.engine_spec, configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
     return PlannedLaunch(configuration=configuration, argv=argv)

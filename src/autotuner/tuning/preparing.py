@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anyio.to_thread import run_sync
 
@@ -21,7 +21,7 @@ from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
 from autotuner.study.portable import is_portable
 from autotuner.study.space import Space
-from autotuner.study.spec import Model, StudySpec
+from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.tuning.portable_checks import (
     expanded,
     in_file,
@@ -50,6 +50,14 @@ class Prepared:
     space: Space
     default: Configuration | None
     """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
+    base: Mapping[str, Value] = field(default_factory=dict)
+    """Flags of the target's own command line, below the study's fixed arguments."""
+
+    @property
+    def engine_spec(self) -> EngineSpec:
+        """The study's engine, over what the target's own command line says."""
+        engine = self.spec.engine
+        return engine.model_copy(update={"args": {**self.base, **engine.args}}) if self.base else engine
 
     def valid(self, configuration: Configuration) -> bool:
         """Whether engine and hardware can run this, as far as that is known before a launch."""
@@ -63,7 +71,7 @@ class Prepared:
     @property
     def fixed(self) -> dict[str, Value]:
         """The arguments of every launch by canonical name."""
-        return {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
+        return {self.engine.canonical(k): v for k, v in self.engine_spec.args.items()}
 
     def values(self, configuration: Configuration) -> dict[str, Value]:
         """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
@@ -84,7 +92,7 @@ class Prepared:
 
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
-        plans = [self.engine.launch(self.model, self.spec.engine, DEFAULT)]
+        plans = [self.engine.launch(self.model, self.engine_spec, DEFAULT)]
         own = await run_sync(_data_folder)
         checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes()]
@@ -103,7 +111,8 @@ class Prepared:
 
 async def prepare(spec: StudySpec) -> Prepared:
     """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
-    engine, deployer = plugins.engine(spec.engine), plugins.deployer(spec.deploy)
+    engine = plugins.engine(spec.engine)
+    deployer = plugins.deployer(spec.deploy).for_study(engine, spec.model)
     benchmark, hardware = plugins.benchmark(spec.benchmark), await deployer.hardware()
     if not deployer.launches and spec.parameters:
         why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
@@ -112,6 +121,8 @@ async def prepare(spec: StudySpec) -> Prepared:
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
     if problems := portable_problems(engine, spec.parameters, fixed, constraints):
         raise UsageError(problems)
+    base = _below(engine, spec, await deployer.base_args())
+    fixed = {**base, **fixed}
     defaults = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
     defaults |= portable_defaults(engine, spec.parameters, fixed)
     space = Space(
@@ -129,7 +140,8 @@ async def prepare(spec: StudySpec) -> Prepared:
         hardware=hardware,
         model=model,
         space=space,
-        default=_spelled_out(space, defaults),
+        default=_spelled_out(space, {**defaults, **base}),
+        base=base,
     )
     _check_metrics(prepared)
     _check_fixed(prepared)
@@ -137,6 +149,14 @@ async def prepare(spec: StudySpec) -> Prepared:
     _check_some_valid(prepared)
     prepared.search()
     return prepared
+
+
+def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:
+    """Flags of the target's own command line that the study says nothing of, neither by name nor by a portable one."""
+    said = [*spec.engine.args, *(p.name for p in spec.parameters)]
+    portable = {engine.canonical(flag) for name in said if is_portable(name) for flag in engine.portable_flags(name)}
+    own = {engine.canonical(name) for name in spec.engine.args if not is_portable(name)}
+    return {name: value for name, value in base.items() if name not in portable | own}
 
 
 def _hardware_names(hardware: Hardware) -> dict[str, Value]:

@@ -62,6 +62,7 @@ class StudyRunner:
             benchmark=prepared.benchmark,
             owner_id=owner.id,
             model=prepared.model,
+            engine_spec=prepared.engine_spec,
         )
         self._trials: dict[int, Trial] = {}
         self._retry: list[_Job] = []

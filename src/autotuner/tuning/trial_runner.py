@@ -20,7 +20,7 @@ from autotuner.seams.engine import Engine
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
-from autotuner.study.spec import Model, StudySpec
+from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
@@ -55,6 +55,8 @@ class TrialTools:
     model: Model
     """As the target finds it."""
     neighbours: Neighbours = field(default_factory=Neighbours)
+    engine_spec: EngineSpec | None = None
+    """What every launch has; None: the study's engine alone."""
 
 
 class TrialRunner:
@@ -78,7 +80,8 @@ class TrialRunner:
     async def _leased(self) -> dict[str, Any]:
         """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
         tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
-        plan = tools.engine.launch(tools.model, tools.spec.engine, self._trial.configuration)
+        engine_spec = tools.engine_spec or tools.spec.engine
+        plan = tools.engine.launch(tools.model, engine_spec, self._trial.configuration)
         count = plan.gpus if tools.deployer.launches else 0
         await run_sync(self._make_folder)
         async with (
