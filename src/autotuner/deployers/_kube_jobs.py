@@ -17,7 +17,7 @@ from autotuner.deployers import _kube_logs, _kube_manifests
 from autotuner.deployers._kube_client import Cluster, RefusedError
 from autotuner.deployers._kube_manifests import BATCH, INSTANCE, LOADGEN, Load
 from autotuner.deployers._kube_pods import Stage
-from autotuner.deployers._kube_run import Limits, PodRun, refusal
+from autotuner.deployers._kube_run import Limits, Maker, PodRun, refusal
 from autotuner.deployers._kube_settings import PodSettings
 from autotuner.deployers._kube_worker import END, ERRORS, FRAME, LINE, PART, decode, pack
 from autotuner.seams.deployer import CommandRunner
@@ -51,7 +51,11 @@ class JobRunner(CommandRunner):
             limits = Limits(self._settings.schedule_timeout, self._settings.pull_timeout)
             async with (
                 PodRun(
-                    self._cluster, selector=f"{INSTANCE}={name}", container=LOADGEN, made_by=uid, limits=limits
+                    self._cluster,
+                    selector=f"{INSTANCE}={name}",
+                    container=LOADGEN,
+                    maker=lambda news: Maker(self._cluster, uid, news),
+                    limits=limits,
                 ) as pod,
                 aclosing(_lines(pod, job)) as lines,
             ):

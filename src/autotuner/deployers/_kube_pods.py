@@ -217,18 +217,22 @@ def _init_trouble(found: Json) -> Seen | None:
     return None
 
 
+def not_made(why: str) -> Failure:
+    """Why what should make a pod could not."""
+    if _QUOTA.search(why):
+        remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
+        cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
+        return Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
+    remedy = "correct the settings under deploy, or ask who administers the cluster"
+    return Failure(cause=FailureCause.ENVIRONMENT, message=f"no pod could be made: {why}", remedy=remedy)
+
+
 def events_trouble(events: Iterable[Json]) -> tuple[Failure, bool] | None:
     """(failure, may pass) out of the warnings about a pod, or about what should make it; None where there is none."""
     for event in events:
         reason, why = str(event.get("reason")), _one_line(event.get("message"))
         if reason == "FailedCreate":
-            if _QUOTA.search(why):
-                remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
-                cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
-                return Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy), True
-            remedy = "correct the settings under deploy, or ask who administers the cluster"
-            message = f"no pod could be made: {why}"
-            return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy), True
+            return not_made(why), True
         if reason == "FailedMount" and "hostPath type check failed" in why:
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
             return Failure(cause=FailureCause.MODEL_MISSING, message=f"the node lacks it: {why}", remedy=remedy), False

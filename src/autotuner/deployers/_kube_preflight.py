@@ -190,7 +190,7 @@ async def _nodes(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Kubern
     remedy = "lower deploy.cpu, deploy.memory or the parallelism; correct deploy.node_selector and deploy.tolerations"
     for plan in sorted(plans, key=lambda p: p.gpus, reverse=True):
         launch = Launch(plan, settings, "none", "preflight", _LABELS)
-        if why := _kube_gpus.never_fits(nodes, launch):
+        if why := _kube_gpus.never_fits(nodes, launch.resources()["requests"]):
             make = _warn if settings.gpus else _fail
             return [make("nodes", why, remedy)]
     gpus = sum(int(_kube_gpus.allocatable(n, settings.gpu_resource)) for n in nodes.usable)

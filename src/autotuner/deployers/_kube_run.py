@@ -40,8 +40,29 @@ async def _unknown(_: str) -> str:
     return ""
 
 
+class Maker:
+    """News of what should make the pod, while there is none: here its events. ``uid`` is that of the object."""
+
+    def __init__(self, cluster: Cluster, uid: str, news: News) -> None:
+        self._events = about(cluster, uid, news)
+
+    @property
+    def watches(self) -> tuple[Watched, ...]:
+        """To be entered with the pod's own."""
+        return (self._events,)
+
+    def trouble(self) -> tuple[Failure, bool] | None:
+        """(why there is no pod, whether that may pass); None where nothing is known."""
+        return _kube_pods.events_trouble(self._events.objects.values())
+
+
+def about(cluster: Cluster, uid: str, news: News) -> Watched:
+    """The events about one object."""
+    return Watched(cluster, cluster.path("events"), fields=f"involvedObject.uid={uid}", news=news)
+
+
 class PodRun:
-    """Watches the pod for the time of the block. ``made_by`` is the uid of the object that makes it."""
+    """Watches the pod for the time of the block. ``maker`` gives news of what makes it, from its constructor's news."""
 
     def __init__(
         self,
@@ -49,7 +70,7 @@ class PodRun:
         *,
         selector: str,
         container: str,
-        made_by: str,
+        maker: Callable[[News], Maker],
         limits: Limits,
         on_stage: Callable[[Stage, str], None] = lambda stage, why: None,
         hopeless: Callable[[str], Awaitable[str]] = _unknown,
@@ -57,7 +78,7 @@ class PodRun:
         self.cluster, self._container, self._limits = cluster, container, limits
         self._news = News()
         self._pods = Watched(cluster, cluster.path("pods"), labels=selector, news=self._news)
-        self._about_maker = self._events(made_by)
+        self._maker = maker(self._news)
         self._about_pod: Watched | None = None
         self._stack = AsyncExitStack()
         self._on_stage, self._hopeless = on_stage, hopeless
@@ -67,17 +88,14 @@ class PodRun:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._pods)
-        await self._stack.enter_async_context(self._about_maker)
+        for watched in self._maker.watches:
+            await self._stack.enter_async_context(watched)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-    def _events(self, uid: str) -> Watched:
-        fields = f"involvedObject.uid={uid}"
-        return Watched(self.cluster, self.cluster.path("events"), fields=fields, news=self._news)
 
     @property
     def name(self) -> str:
@@ -113,7 +131,7 @@ class PodRun:
                     raise TrialFailedError(seen.failure)
                 return seen
             if seen and self._about_pod is None:
-                self._about_pod = await self._stack.enter_async_context(self._events(str(self._uid)))
+                self._about_pod = await self._stack.enter_async_context(about(self.cluster, str(self._uid), self._news))
                 continue
             self._raise_lost()
             await self._check(seen, clock)
@@ -157,7 +175,7 @@ class PodRun:
         if seen and seen.failure:
             return seen.failure, seen.patient
         if seen is None:
-            found = _kube_pods.events_trouble(self._about_maker.objects.values())
+            found = self._maker.trouble()
         elif seen.stage is Stage.ON_NODE and self._about_pod:
             found = _kube_pods.events_trouble(self._about_pod.objects.values())
         else:
@@ -212,7 +230,7 @@ class PodRun:
         return lost or Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)
 
     def _raise_lost(self) -> None:
-        for watched in (self._pods, self._about_maker, self._about_pod):
+        for watched in (self._pods, *self._maker.watches, self._about_pod):
             if watched and watched.lost:
                 raise TrialFailedError(watched.lost)
 

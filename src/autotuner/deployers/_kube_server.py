@@ -10,8 +10,9 @@ from autotuner.deployers import _failures, _kube_logs, _kube_pods, _kube_tunnel
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import plain
 from autotuner.deployers._kube_pods import Seen, Stage
-from autotuner.deployers._kube_run import Limits, PodRun
+from autotuner.deployers._kube_run import Limits, Maker, PodRun
 from autotuner.deployers._kube_settings import PodSettings
+from autotuner.deployers._kube_watch import News
 from autotuner.deployers._readiness import answer, http_client
 from autotuner.deployers._server_log import Log
 from autotuner.deployers.local_runner import LocalRunner
@@ -40,7 +41,7 @@ class PodServer:
         *,
         selector: str,
         container: str,
-        made_by: str,
+        maker: Callable[[News], Maker],
         limits: Limits,
         hopeless: Callable[[str], Awaitable[str]],
     ) -> None:
@@ -50,7 +51,7 @@ class PodServer:
             cluster,
             selector=selector,
             container=container,
-            made_by=made_by,
+            maker=maker,
             limits=limits,
             on_stage=self._on_stage,
             hopeless=hopeless,

@@ -4,10 +4,10 @@ A runtime made anew has its whole command line in ``command``, as OME's own have
 InferenceService come after it.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import Any
 
+from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine
 from autotuner.report.manifest_options import Form, ManifestOptions, check_name, flag, name_of
 from autotuner.report.ome_service import API, CONTAINER, port_of, refuse_templates, runner_of
 from autotuner.report.pod_parts import Json, env_of, labels_of, literal, no_gpus, probe, resources_of
@@ -17,11 +17,9 @@ from autotuner.study.errors import Problem, UsageError
 from autotuner.study.noun import Value
 
 _KINDS = ("ServingRuntime", "ClusterServingRuntime")
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 _KEPT = ("name", "namespace", "labels", "annotations")
 """Of an existing object's metadata; the rest is the API server's."""
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_PROGRAM = "program"
 _NEEDED = (
     "--image REPOSITORY:TAG",
     "--model-format NAME:VERSION",
@@ -180,46 +178,17 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
 
 def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> tuple[list[str], list[str]]:
     """``command`` and ``args`` with the winner's flags in place of the runtime's, in the part where its flags are."""
-    command, args = (_texts(runner, part) for part in ("command", "args"))
-    if not command and not args:
-        raise _wrong("has neither command nor args: what its image starts is not known", "write its command out")
-    if any(PurePath(word).name in _SHELLS for word in command[:1]):
-        raise _wrong(f"starts its server through a shell ({command[0]})", "write the server's command line out")
-    _same_engine(winner, runner, [*command, *args])
-    engine = winner.engine
-    said = {name: literal(value) if isinstance(value, str) else value for name, value in flags.items()}
-    if not args:
-        command = list(engine.override(command, said))
-    else:
-        command = list(engine.override(command, dict.fromkeys(said))) if command else []
-        args = list(engine.override((_PROGRAM, *args), said))[1:]
-    refuse_templates(command, args, [])
-    whole = (*(command or (_PROGRAM,)), *args)
-    planned = engine.override((_PROGRAM,), said)
-    for name in said:
-        if engine.flag_value(whole, name) != engine.flag_value(planned, name):
-            raise _wrong(
-                f"has a command line in which {name} cannot be set", "write each flag with its value in one part"
-            )
-    return command, args
-
-
-def _texts(runner: Json, part: str) -> list[str]:
-    words = runner.get(part) or []
-    wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, list) else words
-    if wrong is not None:
-        raise _wrong(f"has {wrong!r} in {part}, which is no text", f'quote it: "{wrong}"')
-    return list(words)
-
-
-def _same_engine(winner: Winner, runner: Json, words: Sequence[str]) -> None:
-    """A runtime of another engine has other flags, and would take ours for nonsense."""
     spec = winner.spec
-    program = next((w for w in winner.plan.command if not w.startswith("-") and "python" not in w), spec.kind)
-    names = {spec.kind, str(spec.settings.get("flavour") or spec.kind), PurePath(program).name.split(".")[0]}
-    text = " ".join([str(runner.get("image", "")), *words]).replace("-", "_").lower()
-    if not any(name.replace("-", "_").lower() in text for name in names):
-        raise _wrong(f"is no runtime of {spec.kind}", "give one of the study's engine")
+    said = {name: literal(value) if isinstance(value, str) else value for name, value in flags.items()}
+    try:
+        line = RuntimeLine.of(runner)
+        if not same_engine(line, spec.kind, spec.settings, winner.plan):
+            raise _wrong(f"is no runtime of {spec.kind}", "give one of the study's engine")
+        made = line.with_flags(winner.engine, said)
+    except RuntimeLineError as error:
+        raise _wrong(error.why, error.remedy) from None
+    refuse_templates(list(made.command), list(made.args), [])
+    return list(made.command), list(made.args)
 
 
 def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> None:
@@ -227,7 +196,7 @@ def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> No
     for supported in spec.get("supportedModelFormats") or []:
         for accelerator, said in (supported.get("acceleratorConfig") or {}).items():
             words = [str(word) for word in said.get("runtimeArgsOverride") or []]
-            named = [n for n in flags if winner.engine.flag_value((_PROGRAM, *words), n) is not None]
+            named = [n for n in flags if winner.engine.flag_value((PROGRAM, *words), n) is not None]
             if named or said.get("tensorParallelismOverride"):
                 what = named[0] if named else "tensorParallelismOverride"
                 raise _wrong(f"overrules the tuned flags for accelerator {accelerator} ({what})", "remove that")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from autotuner.deployers.ome_command import template_problem
 from autotuner.report.manifest_options import Form, ManifestOptions, Named, name_of, parse_options
 from autotuner.report.pod_parts import Json, env_of, labels_of, literal, probe, resources_of
 from autotuner.report.winner import OME, Winner
@@ -96,7 +97,7 @@ def refuse_templates(command: list[str], args: list[str], env: list[Json]) -> No
     """OME reads a container as a template of its own: it stops at any other ``{{``, and tells nobody."""
     texts = {**{f"argument {i}": w for i, w in enumerate((*command, *args))}}
     texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in env}
-    wrong = next((where for where, text in texts.items() if "{{" in text), None)
+    wrong = template_problem(texts)
     if wrong is not None:
         why = "holds {{, which OME reads as a template of its own and then builds nothing"
         remedy = "put the text into a file of the image or the model, and name the file"

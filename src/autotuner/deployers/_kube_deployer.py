@@ -1,0 +1,289 @@
+"""What every deployer does whose servers run in pods of a cluster, whatever makes the pods.
+
+The promises: the pod that answers is the one we made; its end, that of its node and of the API server are noticed as
+news; nothing is left on any path, and what an API server that went away kept is removed before the next launch.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import ClassVar
+
+import anyio
+
+from autotuner.deployers import _kube_gpus, _kube_manifests
+from autotuner.deployers._failures import UnusableTargetError
+from autotuner.deployers._kube_client import Cluster, Json, RefusedError, connected
+from autotuner.deployers._kube_jobs import JobRunner
+from autotuner.deployers._kube_manifests import GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
+from autotuner.deployers._kube_run import Limits, Maker, refusal, remove
+from autotuner.deployers._kube_server import PodEndpoint, PodServer
+from autotuner.deployers._kube_settings import ServerSettings
+from autotuner.deployers._kube_watch import News, Watched
+from autotuner.deployers._server_log import Log
+from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
+from autotuner.study.failure import Failure, TrialFailedError
+from autotuner.study.launch import Gpu, Hardware, LaunchPlan
+from autotuner.study.trial import Phase
+
+_QUICK_S = 5.0
+"""Patience before a study has begun: a person waits."""
+_REMOVAL_S = 120.0
+_FRESH_S = 5.0
+"""How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
+_ACTIVE: set[str] = set()
+"""Names of what deployments of this process hold now; an owner lives in one process."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One server as a cluster is asked for it."""
+
+    plan: LaunchPlan
+    name: str
+    """Of the object, never used before."""
+    body: Json
+    selector: str
+    """Labels of the server's pod, and of no other."""
+    container: str
+    port: int
+    requests: Mapping[str, str]
+    """What the pod asks of a node."""
+
+
+class PodDeployer(Deployer):
+    """Makes one object a trial, which makes one pod."""
+
+    plural: ClassVar[str]
+    group: ClassVar[str]
+    """Of the object, as in a path: ``jobs`` and ``batch/v1``."""
+
+    settings: ServerSettings
+
+    def __init__(self, settings: ServerSettings) -> None:
+        super().__init__(settings)
+        self._places: tuple[float, Sequence[Gpu]] | None = None
+
+    @abstractmethod
+    async def request(self, cluster: Cluster, plan: LaunchPlan, context: DeployContext) -> Request:
+        """What to ask for. Raises ``TrialFailedError`` where that is known to be of no use."""
+
+    def trial(self, cluster: Cluster, request: Request, context: DeployContext, log: Log) -> "PodTrial":
+        """The trial that asks for it."""
+        return PodTrial(self, cluster, request, context, log)
+
+    async def placing(self, cluster: Cluster) -> ServerSettings:
+        """The settings as they choose nodes, with what the cluster itself adds to them."""
+        return self.settings
+
+    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
+        """A ready pod; see :meth:`autotuner.seams.deployer.Deployer.deploy`."""
+        return self._deploy(plan, context)
+
+    @asynccontextmanager
+    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        log = Log(context.folder)
+        async with AsyncExitStack() as stack:
+            stack.callback(log.close)
+            cluster = await stack.enter_async_context(connected(self.settings))
+            await self._sweep(cluster, context.labels.owner)
+            request = await self.request(cluster, plan, context)
+            context.on_phase(Phase.LAUNCHING)
+            trial = self.trial(cluster, request, context, log)
+            _ACTIVE.add(request.name)
+            try:
+                yield await trial.started()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._release(trial, context)
+
+    async def _release(self, trial: "PodTrial", context: DeployContext) -> None:
+        """Removes everything. Where that fails, it is removed before the next launch."""
+        try:
+            await trial.remove()
+        except TrialFailedError as error:
+            context.note(f"{error.failure.message}; it is removed before the next launch")
+        finally:
+            _ACTIVE.discard(trial.request.name)
+
+    async def _sweep(self, cluster: Cluster, owner: str) -> None:
+        """Removes what this run left with an API server that went away. Raises when it cannot be asked."""
+        try:
+            for left in await self._labelled(cluster, f"{OWNER}={_kube_manifests.label_value(owner)}"):
+                if left["metadata"]["name"] not in _ACTIVE:
+                    await cluster.delete(self.path(cluster, left), uid=left["metadata"]["uid"])
+        except RefusedError as error:
+            raise TrialFailedError(refusal(error, f"a look at our own {self.plural}")) from error
+
+    def path(self, cluster: Cluster, made: Json) -> str:
+        """Of an object."""
+        return cluster.path(self.plural, made["metadata"]["name"], group=self.group)
+
+    async def _labelled(self, cluster: Cluster, selector: str) -> list[Json]:
+        """The servers' objects that are ours and fit the selector."""
+        labels = f"{MANAGED_BY}=autotuner,{ROLE}={SERVER},{selector}"
+        found: list[Json] = (await cluster.get(cluster.path(self.plural, group=self.group), labelSelector=labels))[
+            "items"
+        ]
+        return found
+
+    def impatient(self) -> ServerSettings:
+        """The settings for a call that a person waits for."""
+        patience = min(self.settings.api_patience, _QUICK_S)
+        return self.settings.model_copy(update={"api_patience": patience})
+
+    async def hardware(self) -> Hardware:
+        """The largest node's. Raises :class:`UnusableTargetError`."""
+        try:
+            async with connected(self.impatient()) as cluster:
+                settings = await self.placing(cluster)
+                try:
+                    nodes = await _kube_gpus.look(cluster, settings, gpus=False)
+                except TrialFailedError:
+                    if settings.gpus is None:
+                        raise
+                    nodes = _kube_gpus.Nodes()
+        except TrialFailedError as error:
+            raise UnusableTargetError(error.failure) from error
+        return _kube_gpus.hardware(nodes, settings)
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """A place for each GPU of the usable nodes; see ``_kube_gpus``."""
+        now = time.monotonic()
+        if self._places is None or now - self._places[0] > _FRESH_S:
+            async with connected(self.settings) as cluster:
+                settings = await self.placing(cluster)
+                nodes = await _kube_gpus.look(cluster, settings, gpus=True)
+            self._places = now, _kube_gpus.places(nodes, settings)
+        return self._places[1]
+
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Removes the objects of dead owners, and what belongs to them. Without a cluster there is nothing to be
+        found."""
+        lines: list[str] = []
+        with suppress(TrialFailedError, RefusedError):
+            async with connected(self.impatient()) as cluster:
+                for left in await self._labelled(cluster, OWNER):
+                    metadata = left["metadata"]
+                    told = metadata.get("annotations") or {}
+                    owner, of_study = told.get(OWNER, metadata["labels"][OWNER]), told.get(STUDY, "?")
+                    if study in {None, of_study} and is_dead(owner):
+                        trial = metadata["labels"].get(TRIAL, "?")
+                        kind = self.plural.removesuffix("s")
+                        what = f"{kind} {metadata['name']} of study {of_study} trial {trial} (owner {owner})"
+                        lines.append(await self._reaped(cluster, left, what))
+        return lines
+
+    async def _reaped(self, cluster: Cluster, left: Json, what: str) -> str:
+        try:
+            with anyio.CancelScope(shield=True):
+                path, uid = self.path(cluster, left), left["metadata"]["uid"]
+                await removed(cluster, path, uid, self.settings.stop_grace)
+        except TrialFailedError as error:
+            return f"{what} could not be removed: {error.failure.message}"
+        return f"removed {what}"
+
+
+class PodTrial:
+    """One trial's objects in the cluster."""
+
+    def __init__(
+        self, deployer: PodDeployer, cluster: Cluster, request: Request, context: DeployContext, log: Log
+    ) -> None:
+        self.cluster, self.request, self.settings = cluster, request, deployer.settings
+        self._deployer, self._context, self._log = deployer, context, log
+        self._made: Json | None = None
+        self._asked = False
+        self._server: PodServer | None = None
+        self._stack = AsyncExitStack()
+
+    async def started(self) -> Endpoint:
+        """Makes the object and returns when its server is ready. Raises ``TrialFailedError``."""
+        made = await self._make()
+        settings, request = self.settings, self.request
+        server = PodServer(
+            self.cluster,
+            settings,
+            request.plan,
+            self._context,
+            self._log,
+            selector=request.selector,
+            container=request.container,
+            maker=lambda news: self.maker(made, news),
+            limits=Limits(settings.schedule_timeout, settings.pull_timeout, held=settings.kueue_queue is not None),
+            hopeless=self._hopeless,
+        )
+        await self._stack.enter_async_context(server.run)
+        self._server = server
+        await server.ready()
+        await self.accepted()
+        owner = _kube_manifests.owner_of(made)
+        return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, settings, owner))
+
+    def maker(self, made: Json, news: News) -> Maker:
+        """News of the object that was made, while there is no pod."""
+        return Maker(self.cluster, str(made["metadata"]["uid"]), news)
+
+    async def accepted(self) -> None:
+        """Returns when whatever made the pod takes it for ready too. Raises ``TrialFailedError``."""
+
+    async def endpoint(self, server: PodServer, stack: AsyncExitStack, job: Callable[[], JobRunner]) -> PodEndpoint:
+        """The ready server."""
+        return await PodEndpoint.of(server, stack, self.request.port, job)
+
+    async def _make(self) -> Json:
+        """Shielded: what a call that was cut off makes, nobody would remove."""
+        deployer = self._deployer
+        with anyio.CancelScope(shield=True):
+            self._asked = True
+            try:
+                path = self.cluster.path(deployer.plural, group=deployer.group)
+                made = self._made = await self.cluster.create(path, self.request.body)
+            except RefusedError as error:
+                self._asked = False
+                raise TrialFailedError(self.refused(error)) from error
+        return made
+
+    def refused(self, error: RefusedError) -> Failure:
+        """Why the object was not taken."""
+        return refusal(error, f"{self.request.body['kind']} {self.request.name}")
+
+    async def _hopeless(self, why: str) -> str:
+        """Why waiting for a node is of no use."""
+        if "persistentvolumeclaim" in why and "not found" in why:
+            return why
+        if self.settings.gpus:
+            return ""
+        try:
+            settings = await self._deployer.placing(self.cluster)
+            nodes = await _kube_gpus.look(self.cluster, settings, gpus=False)
+        except TrialFailedError:
+            return ""
+        return _kube_gpus.never_fits(nodes, self.request.requests)
+
+    async def remove(self) -> None:
+        """Removes everything; to be called shielded. Raises ``TrialFailedError`` with what stays."""
+        path = self.cluster.path(self._deployer.plural, self.request.name, group=self._deployer.group)
+        uid = self._made["metadata"]["uid"] if self._made else None
+        try:
+            if self._asked:
+                await self.removed(path, uid)
+            if self._server:
+                await self._server.drained()
+        finally:
+            if self._server:
+                await self._server.unfollowed()
+            await self._stack.aclose()
+
+    async def removed(self, path: str, uid: str | None) -> None:
+        """Removes the object with all that belongs to it. Raises ``TrialFailedError``."""
+        await removed(self.cluster, path, uid, self.settings.stop_grace)
+
+
+async def removed(cluster: Cluster, path: str, uid: str | None, grace_s: float) -> None:
+    """Deletes what makes a server, and returns when it and all pods of server and load are gone."""
+    selector = f"{GROUP}={path.rpartition('/')[2]}"
+    async with Watched(cluster, cluster.path("pods"), labels=selector) as pods:
+        await remove(cluster, path, uid, pods, grace_s + _REMOVAL_S)
