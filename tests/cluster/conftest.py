@@ -8,7 +8,7 @@ import pytest
 from autotuner.engines.sglang import Sglang
 from autotuner.engines.vllm import Vllm
 from autotuner.testing.cluster import OwnCluster, why_not
-from autotuner.testing.cluster_images import write_busybox, write_loadgen, write_simulated
+from autotuner.testing.cluster_images import write_busybox, write_loadgen, write_python, write_simulated
 
 BUSYBOX = "autotuner/busybox:test"
 SIMULATED = {"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"}
@@ -40,3 +40,11 @@ def images(clusters: Callable[..., OwnCluster], tmp_path_factory: pytest.TempPat
     write_loadgen(loadgen)
     write_busybox(busybox, [BUSYBOX])
     return [simulated, loadgen, busybox]
+
+
+@pytest.fixture(scope="session")
+def python_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This Python with the package's scripted servers and load generators."""
+    path = tmp_path_factory.mktemp("image") / "python.tar"
+    write_python(path)
+    return path

@@ -153,10 +153,7 @@ class Launch:
         if settings.image_pull_policy:
             container["imagePullPolicy"] = settings.image_pull_policy
         if settings.env_from:
-            container["envFrom"] = [
-                {"secretRef": {"name": e.secret}} if e.secret else {"configMapRef": {"name": e.config_map}}
-                for e in settings.env_from
-            ]
+            container["envFrom"] = [e.source for e in settings.env_from]
         return container
 
     def _gpu_toleration(self) -> list[Json]:

@@ -4,7 +4,7 @@ The same for servers and load generators, and for whatever makes the pod: it is 
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -47,13 +47,18 @@ class Maker:
         self._events = about(cluster, uid, news)
 
     @property
+    def events(self) -> Iterable[Json]:
+        """About the object, as they are now."""
+        return self._events.objects.values()
+
+    @property
     def watches(self) -> tuple[Watched, ...]:
         """To be entered with the pod's own."""
         return (self._events,)
 
     def trouble(self) -> tuple[Failure, bool] | None:
         """(why there is no pod, whether that may pass); None where nothing is known."""
-        return _kube_pods.events_trouble(self._events.objects.values())
+        return _kube_pods.events_trouble(self.events)
 
 
 def about(cluster: Cluster, uid: str, news: News) -> Watched:

@@ -72,6 +72,11 @@ class EnvFrom(_Part):
             raise ValueError("give either secret or config_map")
         return self
 
+    @property
+    def source(self) -> dict[str, Any]:
+        """As in a container's ``envFrom``."""
+        return {"secretRef": {"name": self.secret}} if self.secret else {"configMapRef": {"name": self.config_map}}
+
 
 class PodSettings(_Part):
     """Settings that every deployer has whose servers run in pods."""

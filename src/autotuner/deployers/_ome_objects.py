@@ -1,5 +1,6 @@
 """Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
 
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,15 @@ CONTAINER = "ome-container"
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32
+
+
+class ServiceEndpoint(ABC):
+    """A server of an InferenceService, for what measures it by OME's own means."""
+
+    cluster: Cluster
+    service: str
+    """The InferenceService's name."""
+    service_uid: str
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ OME replaces a container's ``command`` and ``args`` whole, so both are always ma
 a runtime's line stays where it is.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,6 +16,8 @@ from autotuner.study.noun import Value
 
 PROGRAM = "program"
 """Stands for the image's own program, where a runtime has only ``args``."""
+_TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.\w+|Annotations\.\w+)\s*\}\}")
+"""What OME fills in from a service's metadata."""
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 
 
@@ -92,8 +95,9 @@ def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan:
 
 
 def template_problem(texts: Mapping[str, str]) -> str | None:
-    """Which of these texts, by name, OME would take for a template of its own: it stops there, and tells nobody."""
-    return next((where for where, text in texts.items() if "{{" in text), None)
+    """Which of these texts, by name, OME would take for a template that it does not know: it stops there, and tells
+    nobody."""
+    return next((where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)), None)
 
 
 def _texts(runner: Mapping[str, Any], part: str) -> tuple[str, ...]:

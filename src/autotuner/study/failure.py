@@ -54,6 +54,8 @@ class FailureCause(StrEnum):
     IMAGE_MISSING = "image_missing"
     GPU_UNAVAILABLE = "gpu_unavailable"
     """No GPU could be had: driver, runtime hook, or others use them."""
+    NOT_ACCEPTED = "not_accepted"
+    """The platform makes no server of what it is asked for, whatever is tuned."""
     DEPLOYER_LOST = "deployer_lost"
     """The engine that runs containers, or the cluster, went away."""
     PORT_UNAVAILABLE = "port_unavailable"
@@ -70,6 +72,7 @@ _BLAME = {
     FailureCause.MODEL_GATED: Blame.ENVIRONMENT,
     FailureCause.IMAGE_MISSING: Blame.ENVIRONMENT,
     FailureCause.GPU_UNAVAILABLE: Blame.ENVIRONMENT,
+    FailureCause.NOT_ACCEPTED: Blame.ENVIRONMENT,
     FailureCause.DEPLOYER_LOST: Blame.ENVIRONMENT,
     FailureCause.NO_BINARY: Blame.ENVIRONMENT,
     FailureCause.MODEL_MISSING: Blame.ENVIRONMENT,
@@ -84,6 +87,7 @@ FATAL = frozenset(
         FailureCause.MODEL_MISSING,
         FailureCause.MODEL_GATED,
         FailureCause.IMAGE_MISSING,
+        FailureCause.NOT_ACCEPTED,
         FailureCause.DISK_FULL,
     }
 )

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import os
 import platform
 import shutil
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from autotuner.testing.simulated_image import ENTRYPOINT, image_environment, wri
 
 BUSYBOX = "busybox"
 LOADGEN = "autotuner/loadgen:test"
+PYTHON_IMAGE = "autotuner/python:test"
 _WORKER = "autotuner.benchmarks.loadgen.worker"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -36,6 +39,17 @@ def write_loadgen(path: Path, names: Sequence[str] = (LOADGEN,)) -> None:
     deployers = Path(autotuner.__file__).parent / "deployers"
     write_root(layer, _WORKER, [deployers / "__init__.py", deployers / "_kube_worker.py"])
     write_archive(path, layer, names, {"Env": _listed(environment()), "Cmd": ["python3", "-m", _WORKER]})
+
+
+def write_python(path: Path, names: Sequence[str] = (PYTHON_IMAGE,)) -> None:
+    """This Python, also under the path that it has here, with the package's scripted servers and load generators."""
+    layer, package = path.with_suffix(".layer"), Path(autotuner.__file__).parent
+    write_root(layer, _WORKER, [package / "testing", package / "deployers"])
+    with tarfile.open(layer, "a") as tar:
+        link = tarfile.TarInfo(sys.executable.lstrip("/"))
+        link.type, link.linkname, link.mode = tarfile.SYMTYPE, os.path.realpath(sys.executable), 0o777
+        tar.addfile(link)
+    write_archive(path, layer, names, {"Env": _listed(environment())})
 
 
 def write_busybox(path: Path, names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.seams.engine import Engine
+from autotuner.seams.engine import CommandFlags, Engine
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure, FailureCause
@@ -93,6 +93,19 @@ class FakeEngine(Engine):
             index += taken
         return found
 
+    def read(self, argv: Sequence[str]) -> CommandFlags:
+        """All flags; what a Python is given before them is none."""
+        several: set[str] = set()
+        single: dict[str, Value] = {}
+        index = 1
+        while index < len(argv):
+            name, value, taken = self._read(argv, index)
+            if name is not None and (argv[index].startswith("--") or name in self.catalog):
+                several |= {name} & single.keys()
+                single[name] = _typed(value, self.catalog.get(name))
+            index += taken
+        return CommandFlags({n: v for n, v in single.items() if n not in several}, frozenset(several))
+
     def _read(self, argv: Sequence[str], index: int) -> tuple[str | None, Value, int]:
         """(canonical name, value, arguments taken) of the flag at ``index``."""
         spelling, equals, inline = argv[index].partition("=")
@@ -145,6 +158,12 @@ class FakeEngine(Engine):
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
         """The slots."""
         return {"parallel": server_info["total_slots"]} if "total_slots" in server_info else {}
+
+
+def _typed(value: Value, entry: CatalogEntry | None) -> Value:
+    numbers = {"int": int, "float": float}
+    number = numbers.get(entry.type.kind) if entry else None
+    return number(value) if number and isinstance(value, str) else value
 
 
 def _flags(name: str, value: Value) -> tuple[Flag, ...]:

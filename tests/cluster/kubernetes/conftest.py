@@ -3,24 +3,19 @@
 import os
 import signal
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import autotuner
 from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings
 from autotuner.study.launch import LaunchPlan
 from autotuner.testing.cluster import OwnCluster
-from autotuner.testing.cluster_images import write_archive
+from autotuner.testing.cluster_images import PYTHON_IMAGE
 from autotuner.testing.cluster_parts import User
 from autotuner.testing.deployer_kit import Recorder
-from autotuner.testing.python_image import environment, write_root
 
-IMAGE = "autotuner/python:test"
-_WORKER = "autotuner.benchmarks.loadgen.worker"
 _LEFT = ("jobs", "pods", "secrets")
 _POLITE = """
 import os, runpy, signal
@@ -42,7 +37,7 @@ threading.Thread(target=tick, daemon=True).start()
 class Kube:
     """A cluster as a deployer's tests use it."""
 
-    image = IMAGE
+    image = PYTHON_IMAGE
 
     def __init__(self, cluster: OwnCluster) -> None:
         self.cluster = cluster
@@ -51,9 +46,9 @@ class Kube:
         """Of a deployer for this cluster; keywords change them."""
         return {
             "kubeconfig": str(self.cluster.kubeconfig_for(user)),
-            "image": IMAGE,
+            "image": PYTHON_IMAGE,
             "image_pull_policy": "Never",
-            "loadgen_image": IMAGE,
+            "loadgen_image": PYTHON_IMAGE,
             "loadgen_cpu": "50m",
             "loadgen_memory": "128Mi",
             "shm_size": "64Mi",
@@ -100,20 +95,6 @@ def _in_container(process: Path, container: str) -> bool:
         return container in (process / "cgroup").read_text()
     except OSError:
         return False
-
-
-@pytest.fixture(scope="session")
-def python_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This Python with the package's scripted servers and load generators, under the path that it has here too."""
-    path, package = tmp_path_factory.mktemp("image") / "python.tar", Path(autotuner.__file__).parent
-    layer = path.with_suffix(".layer")
-    write_root(layer, _WORKER, [package / "testing", package / "deployers"])
-    with tarfile.open(layer, "a") as tar:
-        link = tarfile.TarInfo(sys.executable.lstrip("/"))
-        link.type, link.linkname, link.mode = tarfile.SYMTYPE, os.path.realpath(sys.executable), 0o777
-        tar.addfile(link)
-    write_archive(path, layer, [IMAGE], {"Env": [f"{name}={value}" for name, value in environment().items()]})
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ class Kind:
 
 
 def _kinds() -> Iterator[Kind]:
-    for kind in ("Pod", "Service", "ConfigMap", "Event", "ServiceAccount", "PersistentVolumeClaim"):
+    for kind in ("Pod", "Service", "ConfigMap", "Secret", "Event", "ServiceAccount", "PersistentVolumeClaim"):
         yield Kind(kind, "v1", f"{kind.lower()}s")
     for kind in ("Namespace", "Node", "PersistentVolume"):
         yield Kind(kind, "v1", f"{kind.lower()}s", namespaced=False)

@@ -1,0 +1,247 @@
+"""From a launch plan to the InferenceService that OME is asked for, and what it would swallow without a word. Pure."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from autotuner.deployers import _kube_manifests
+from autotuner.deployers._failures import failed
+from autotuner.deployers._kube_client import Json
+from autotuner.deployers._kube_manifests import GROUP, QUEUE, SERVER, literal
+from autotuner.deployers._kube_settings import OmeSettings, amount
+from autotuner.deployers._ome_objects import CONTAINER, OME, PORT, Found, engine_config, model_path, runner
+from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine, template_problem
+from autotuner.seams.engine import Engine
+from autotuner.study.failure import FailureCause
+from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.noun import Value
+
+MODEL_PATH = "$(MODEL_PATH)"
+"""Set by OME in every server's container."""
+_DISAGGREGATED = "disaggregation-mode"
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_PERIOD_S = 1
+_TIMEOUT_S = 5
+_LONGEST_NAME = 20
+"""OME names a ConfigMap by the last 20 characters of a service's name."""
+
+
+def unique_name(trial: int) -> str:
+    """A name that was never used, short enough that nothing OME makes of it is cut."""
+    number = f"-{trial}"[-7:]
+    return f"at-{uuid4().hex[: _LONGEST_NAME - 3 - len(number)][:10]}{number}"
+
+
+@dataclass(frozen=True)
+class ServiceLaunch:
+    """All that decides a trial's InferenceService. Methods raise ``TrialFailedError`` for what would not work."""
+
+    plan: LaunchPlan
+    settings: OmeSettings
+    engine: Engine
+    runtime: Found
+    model: Found
+    name: str
+    labels: Labels
+    replaced: frozenset[str] = frozenset()
+    """Flags of the runtime that the plan has anew, or has left out."""
+
+    @property
+    def port(self) -> int:
+        """Where the server listens: its own flag, the container's first port, else OME's usual one."""
+        told = self.engine.flag_value(self._given().words, self.plan.port_flag)
+        if isinstance(told, str) and told.isdigit():
+            return int(told)
+        ports = runner(self.runtime).get("ports") or [{}]
+        return int(ports[0].get("containerPort", PORT))
+
+    def _given(self) -> RuntimeLine:
+        try:
+            return RuntimeLine.of(runner(self.runtime))
+        except RuntimeLineError as error:
+            raise self._unusable(error) from error
+
+    def line(self) -> RuntimeLine:
+        """The runtime's command line with everything of the plan in it; its own program, model and address stay."""
+        given, engine, plan = self._given(), self.engine, self.plan
+        planned = engine.read((PROGRAM, *(word for flag in plan.flags for word in flag.argv()))).single
+        path = model_path(self.model)
+        wanted: dict[str, Value] = dict.fromkeys([*sorted(self.replaced), *plan.tuned])
+        for name, value in planned.items():
+            if value == path:
+                if engine.flag_value(given.words, name) is None and path not in given.words:
+                    wanted[name] = MODEL_PATH
+            else:
+                wanted[name] = literal(value) if isinstance(value, str) else value
+        address = ((plan.host_flag, "0.0.0.0"), (plan.port_flag, str(self.port)))  # noqa: S104 - a pod's own network
+        for flag, text in address:
+            if engine.flag_value(given.words, flag) is None:
+                wanted[flag.lstrip("-")] = text
+        try:
+            return given.with_flags(engine, wanted)
+        except RuntimeLineError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: RuntimeLineError) -> Exception:
+        return failed(FailureCause.NOT_ACCEPTED, f"runtime {self.runtime.name} {error.why}", error.remedy)
+
+    def argv(self) -> tuple[str, ...]:
+        """The command line as the server's process will have it, where nothing but the model's path is a variable."""
+        path = model_path(self.model) or ""
+        line = self.line()
+        return tuple(_kube_manifests.plain(word.replace(MODEL_PATH, path)) for word in (*line.command, *line.args))
+
+    def resources(self) -> dict[str, dict[str, str]]:
+        """Requests and limits, merged as OME merges them, so that the Deployment is one that Kubernetes takes."""
+        settings = self.settings
+        own = runner(self.runtime).get("resources") or {}
+        asked = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
+        requests, limits = asked["requests"], asked["limits"]
+        if settings.cpu:
+            requests["cpu"] = settings.cpu
+        if settings.memory:
+            requests["memory"] = limits["memory"] = settings.memory
+        if self.plan.gpus:
+            requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(self.plan.gpus)
+        for name, text in requests.items():
+            if name in limits and amount(text) > amount(limits[name]):
+                limits[name] = text
+        return asked
+
+    def body(self) -> Json:
+        """The whole InferenceService."""
+        settings = self.settings
+        labels = {**settings.labels, **_kube_manifests.labels_of(self.labels, self.name, SERVER), GROUP: self.name}
+        if settings.kueue_queue:
+            labels[QUEUE] = settings.kueue_queue
+        annotations = {
+            **settings.annotations,
+            **_kube_manifests.annotations_of(self.labels),
+            "ome.io/autoscalerClass": "external",
+        }
+        engine = {
+            "minReplicas": 1,
+            "maxReplicas": 1,
+            "deploymentStrategy": {"type": "Recreate"},
+            "terminationGracePeriodSeconds": max(1, math.ceil(settings.stop_grace)),
+            **self._pod(),
+            "runner": self._runner(),
+        }
+        body: Json = {
+            "apiVersion": OME,
+            "kind": "InferenceService",
+            "metadata": {"name": self.name, "labels": labels, "annotations": annotations},
+            "spec": {"model": self.model.reference, "runtime": self.runtime.reference, "engine": engine},
+        }
+        self._refuse_what_is_swallowed(body)
+        return body
+
+    def _pod(self) -> Json:
+        settings = self.settings
+        fields = {
+            "nodeSelector": dict(settings.node_selector),
+            "tolerations": [*_own_tolerations(self.runtime), *map(dict, settings.tolerations)]
+            if settings.tolerations
+            else [],
+            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
+            "serviceAccountName": settings.service_account,
+            "priorityClassName": settings.priority_class,
+            "runtimeClassName": settings.runtime_class,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def _runner(self) -> Json:
+        settings, own, line = self.settings, runner(self.runtime), self.line()
+        found: Json = {
+            "name": own.get("name") or CONTAINER,
+            "command": list(line.command),
+            "args": list(line.args),
+            "env": [{"name": n, "value": literal(v)} for n, v in {**self.plan.env, **self.labels.env()}.items()],
+            "resources": self.resources(),
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "readinessProbe": self._probe("readinessProbe", failures=3),
+        }
+        if own.get("startupProbe"):
+            start_s = settings.start_timeout or self.plan.readiness.timeout_s
+            found["startupProbe"] = self._probe("startupProbe", failures=math.ceil(start_s / _PERIOD_S) + 60)
+        if settings.image or settings.image_tag:
+            found["image"] = settings.image_name(own.get("image"))
+        if settings.image_pull_policy:
+            found["imagePullPolicy"] = settings.image_pull_policy
+        if settings.env_from:
+            found["envFrom"] = [e.source for e in settings.env_from]
+        return found
+
+    def _probe(self, kind: str, *, failures: int) -> Json:
+        """A quick one. A runtime's may look once a minute, or make the server generate under the load's feet; where
+        it is no HTTP call, what it asks stays, since OME would merge two ways of asking into one probe."""
+        own = runner(self.runtime).get(kind) or {}
+        asks = {"httpGet", "exec", "tcpSocket", "grpc"} & own.keys()
+        quick: Json = {
+            "initialDelaySeconds": 1,
+            "periodSeconds": _PERIOD_S,
+            "timeoutSeconds": _TIMEOUT_S,
+            "failureThreshold": failures,
+        }
+        if asks <= {"httpGet"}:
+            quick["httpGet"] = {"path": self.plan.readiness.path, "port": self.port}
+        return quick
+
+    def _refuse_what_is_swallowed(self, body: Json) -> None:
+        """OME takes these, makes nothing of them, and tells nobody."""
+        if problem := runtime_problem(self.runtime, self.engine.kind, self.engine_settings, self.plan):
+            raise failed(FailureCause.NOT_ACCEPTED, problem[0], problem[1])
+        made = body["spec"]["engine"]["runner"]
+        texts = {f"argument {i}": word for i, word in enumerate((*made["command"], *made["args"]))}
+        texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in made["env"]}
+        if wrong := template_problem(texts):
+            raise failed(
+                FailureCause.INVALID_VALUE,
+                f"{wrong} holds {{{{, which OME reads as a template of its own and then builds nothing",
+                "put the text into a file of the image or the model, and name the file",
+            )
+        for key, text in body["metadata"]["labels"].items():
+            if not _LABEL_VALUE.fullmatch(text):
+                raise failed(FailureCause.NOT_ACCEPTED, f"{key}={text} is no label", "correct deploy.labels")
+
+    @property
+    def engine_settings(self) -> Mapping[str, Any]:
+        """As the study file has them."""
+        return self.engine.settings.model_dump()
+
+
+def runtime_problem(
+    runtime: Found, kind: str, settings: Mapping[str, Any], plan: LaunchPlan | None = None
+) -> tuple[str, str] | None:
+    """(why, remedy) where a runtime cannot be tuned by one server a trial; None where it can. Whether it serves the
+    model is another question."""
+    name, config, own = runtime.name, engine_config(runtime), runner(runtime)
+    if "leader" in config or "worker" in config:
+        why = f"runtime {name} runs on several nodes (leader, worker)"
+        return f"{why}, which is not supported", "choose a runtime whose server is one pod"
+    if runtime.spec.get("decoderConfig") is not None:
+        why = f"runtime {name} splits prefill from decode (decoderConfig)"
+        return f"{why}, which is not supported", "choose a runtime whose server is one pod"
+    if not own:
+        return f"runtime {name} has no engineConfig.runner", "choose a runtime whose server is one pod"
+    if own.get("name") != CONTAINER:
+        why = f"runtime {name} calls its server {own.get('name') or 'nothing'}, and OME looks for {CONTAINER}"
+        return why, f"name engineConfig.runner {CONTAINER}"
+    try:
+        line = RuntimeLine.of(own)
+    except RuntimeLineError as error:
+        return f"runtime {name} {error.why}", error.remedy
+    if any(word.lstrip("-").startswith(_DISAGGREGATED) for word in line.words):
+        why = f"runtime {name} splits prefill from decode (--{_DISAGGREGATED})"
+        return f"{why}, which is not supported", "choose a runtime whose server does both"
+    if not same_engine(line, kind, settings, plan):
+        return f"runtime {name} starts {' '.join(line.words[:3])}", f"choose a runtime of {kind}, or another engine"
+    return None
+
+
+def _own_tolerations(runtime: Found) -> list[Json]:
+    """A list replaces the runtime's, so that these are said again."""
+    return list(engine_config(runtime).get("tolerations") or [])

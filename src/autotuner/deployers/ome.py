@@ -1,0 +1,190 @@
+"""Servers as InferenceServices of OME (Open Model Engine): one a trial, each with a runtime's command line, tuned.
+
+OME keeps models on nodes and knows which runtime serves them. A trial takes both as they are, and sends the whole
+command line with the study's flags in it; see ``_ome_service`` for what it looks like and ``_ome_run`` for its course.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.deployers import _kube_preflight
+from autotuner.deployers._failures import UnusableTargetError, failed
+from autotuner.deployers._kube_client import Cluster, RefusedError, connected
+from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
+from autotuner.deployers._kube_run import refusal
+from autotuner.deployers._kube_settings import OmeSettings, ServerSettings
+from autotuner.deployers._ome_objects import (
+    CONTAINER,
+    OME,
+    SERVICE_LABEL,
+    SERVICES,
+    Found,
+    engine_config,
+    find_model,
+    find_runtime,
+    model_path,
+    node_label,
+    runner,
+)
+from autotuner.deployers._ome_run import OmeTrial, ServiceRequest
+from autotuner.deployers._ome_service import ServiceLaunch, runtime_problem, unique_name
+from autotuner.deployers._server_log import Log
+from autotuner.deployers.ome_command import RuntimeLine
+from autotuner.seams.deployer import DeployContext
+from autotuner.seams.engine import Engine
+from autotuner.study.errors import Check
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.noun import Value
+from autotuner.study.spec import Model
+
+_SERVED_NAME = "served-model-name"
+_LIST = ", "
+
+
+class OmeDeployer(PodDeployer):
+    """Starts each server as an InferenceService."""
+
+    kind: ClassVar[str] = "ome"
+    Settings: ClassVar[type[BaseModel]] = OmeSettings
+    plural: ClassVar[str] = SERVICES
+    group: ClassVar[str] = OME
+
+    settings: OmeSettings
+
+    def __init__(self, settings: OmeSettings, engine: Engine | None = None, model: str | None = None) -> None:
+        super().__init__(settings)
+        self._engine, self._model_name = engine, model
+        self._first: tuple[str, int] | None = None
+        self._handed_out: frozenset[str] = frozenset()
+
+    def for_study(self, engine: Engine, model: Model) -> "OmeDeployer":
+        """With the engine's flags, and the name of OME's model."""
+        return OmeDeployer(self.settings, engine, model.path)
+
+    @property
+    def engine(self) -> Engine:
+        """The study's."""
+        assert self._engine is not None  # noqa: S101 - a study's deployer has one
+        return self._engine
+
+    async def _found(self, cluster: Cluster) -> tuple[Found, Found]:
+        """Runtime and model now. Raises ``TrialFailedError`` where one is not there, or may not be looked at."""
+        name, model_name = self.settings.runtime, self._model_name
+        if name is None or model_name is None:
+            remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"
+            raise failed(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy)
+        try:
+            runtime, model = await find_runtime(cluster, name), await find_model(cluster, model_name)
+            if runtime is None:
+                why = f"runtime {name} is neither in namespace {cluster.namespace} nor in the cluster"
+                raise failed(
+                    FailureCause.NOT_ACCEPTED, why, await _others(cluster, "servingruntimes", "deploy.runtime")
+                )
+            if model is None:
+                why = f"model {model_name} is neither in namespace {cluster.namespace} nor in the cluster"
+                raise failed(FailureCause.MODEL_MISSING, why, await _others(cluster, "basemodels", "model"))
+        except RefusedError as error:
+            raise TrialFailedError(refusal(error, "a look at model and runtime")) from error
+        if model_path(model) is None:
+            why = f"model {model_name} has no storage.path, so that its servers would not find it"
+            raise failed(FailureCause.MODEL_MISSING, why, "set spec.storage.path to its folder on the nodes")
+        return runtime, model
+
+    async def _usable(self) -> tuple[Found, Found]:
+        """Runtime and model before the study. Raises :class:`UnusableTargetError`."""
+        try:
+            async with connected(self.impatient()) as cluster:
+                runtime, model = await self._found(cluster)
+        except TrialFailedError as error:
+            raise UnusableTargetError(error.failure) from error
+        if problem := runtime_problem(runtime, self.engine.kind, self.engine.settings.model_dump()):
+            raise UnusableTargetError(Failure(cause=FailureCause.NOT_ACCEPTED, message=problem[0], remedy=problem[1]))
+        return runtime, model
+
+    async def base_args(self) -> Mapping[str, Value]:
+        """The runtime's own flags. From now on plans have them, so that one which a plan lacks was left out."""
+        runtime, _ = await self._usable()
+        found = RuntimeLine.of(runner(runtime)).base_args(self.engine)
+        self._handed_out = frozenset(found)
+        return found
+
+    async def locate(self, model: Model) -> Model:
+        """Where the model is on its nodes, under the name that the runtime serves it by."""
+        runtime, found = await self._usable()
+        served = self.engine.flag_value(RuntimeLine.of(runner(runtime)).words, _SERVED_NAME)
+        name = model.name or (served if isinstance(served, str) and "$" not in served else None)
+        return Model(path=str(model_path(found)), name=name)
+
+    async def request(self, cluster: Cluster, plan: LaunchPlan, context: DeployContext) -> Request:
+        """The service. A runtime that was changed since the study's first trial would be another study's."""
+        runtime, model = await self._found(cluster)
+        self._first = self._first or runtime.version
+        if runtime.version != self._first:
+            why = f"runtime {runtime.name} was changed while the study runs"
+            raise failed(FailureCause.NOT_ACCEPTED, why, "run the study under another name, with the new runtime")
+        launch = self._launch(plan, context, runtime, model)
+        return ServiceRequest(
+            plan=plan,
+            name=launch.name,
+            body=launch.body(),
+            selector=f"{SERVICE_LABEL}={launch.name},component=engine",
+            container=CONTAINER,
+            port=launch.port,
+            requests=launch.resources()["requests"],
+            runtime=runtime,
+            model=model,
+        )
+
+    def _launch(self, plan: LaunchPlan, context: DeployContext, runtime: Found, model: Found) -> ServiceLaunch:
+        name = unique_name(context.labels.trial)
+        return ServiceLaunch(
+            plan, self.settings, self.engine, runtime, model, name, context.labels, replaced=self._handed_out
+        )
+
+    def trial(self, cluster: Cluster, request: Request, context: DeployContext, log: Log) -> PodTrial:
+        """The trial of a service."""
+        assert isinstance(request, ServiceRequest)  # noqa: S101 - made above
+        return OmeTrial(self, cluster, request, context, log)
+
+    async def placing(self, cluster: Cluster) -> ServerSettings:
+        """With the runtime's and the model's choice of nodes."""
+        if self.settings.runtime is None or self._model_name is None:
+            return self.settings
+        runtime, model = await self._found(cluster)
+        config = engine_config(runtime)
+        label = node_label(model)
+        selector = {
+            **(runtime.spec.get("nodeSelector") or {}),
+            **(config.get("nodeSelector") or {}),
+            **self.settings.node_selector,
+            **({label: "Ready"} if label else {}),
+        }
+        tolerations = (*(config.get("tolerations") or ()), *self.settings.tolerations)
+        return self.settings.model_copy(update={"node_selector": selector, "tolerations": tolerations})
+
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """The cluster, OME, model, runtime, nodes, and what admission says; nothing is made."""
+        try:
+            async with connected(self.impatient()) as cluster:
+                return [await _kube_preflight.version(cluster)]
+        except TrialFailedError as error:
+            return [_kube_preflight.unreachable(error.failure)]
+
+    def image(self, plan: LaunchPlan) -> str | None:
+        """The settings' image; None: the runtime's, whatever it is."""
+        return self.settings.image_name(None) if self.settings.image else None
+
+
+async def _others(cluster: Cluster, plural: str, where: str) -> str:
+    """A remedy with the names that there are."""
+    names: list[str] = []
+    for path in (cluster.path(plural, group=OME), f"/apis/{OME}/cluster{plural}"):
+        try:
+            names += [item["metadata"]["name"] for item in (await cluster.get(path))["items"]]
+        except RefusedError:
+            continue
+    known = _LIST.join(sorted(dict.fromkeys(names))[:20])
+    return f"correct {where}; there are: {known}" if known else f"make it, or correct {where} or deploy.namespace"

@@ -1,0 +1,120 @@
+"""What tests of servers as InferenceServices share: runtimes that start scripted servers, a deployer, what is left.
+
+Nothing here assumes the stand-in: with ``AUTOTUNER_TEST_KUBECONFIG`` the same tests run against any OME.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ome import OmeStandIn
+from ome.furniture import MODEL, RUNTIME, runtime
+from ome.lab import Lab
+
+from autotuner.deployers.ome import OmeDeployer, OmeSettings
+from autotuner.seams.engine import Engine
+from autotuner.study.spec import Model
+from autotuner.testing.cluster import OwnCluster
+from autotuner.testing.cluster_images import PYTHON_IMAGE
+from autotuner.testing.deployer_kit import Recorder
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+
+FAKE = "fake-runtime"
+OURS = "app.kubernetes.io/managed-by=autotuner"
+_LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
+POLITE = """
+import os, runpy, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys=True)
+"""
+
+
+class OmeLab:
+    """A namespace of a cluster with OME as a deployer's tests use it."""
+
+    def __init__(self, cluster: OwnCluster, ome: OmeStandIn, lab: Lab) -> None:
+        self.cluster, self.ome, self.lab = cluster, ome, lab
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """Of a deployer for this namespace; keywords change them."""
+        return {
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "namespace": self.lab.namespace,
+            "runtime": RUNTIME,
+            "loadgen_image": PYTHON_IMAGE,
+            "loadgen_cpu": "50m",
+            "loadgen_memory": "128Mi",
+            "image_pull_policy": "Never",
+            "stop_grace": "1s",
+            **changes,
+        }
+
+    def deployer(self, engine: Engine | None = None, model: str = MODEL, **changes: Any) -> OmeDeployer:
+        """A deployer of scripted servers, or of another engine's."""
+        settings = self.settings(**({} if engine else {"runtime": FAKE}), **changes)
+        made = OmeDeployer(OmeSettings.model_validate(settings))
+        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model))
+
+    def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
+        """A runtime of the namespace that starts the scripted server."""
+        made = runtime(PYTHON_IMAGE, name=name)
+        made["kind"], made["metadata"]["namespace"] = "ServingRuntime", self.lab.namespace
+        container = made["spec"]["engineConfig"]["runner"]
+        container["command"] = [sys.executable, "-c", POLITE]
+        container["args"] = ["--host=0.0.0.0", "--port=8080", "--model=fake"]
+        container["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+        container |= runner
+        return made
+
+    def left(self) -> list[str]:
+        """What is there of ours."""
+        return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, OURS)]
+
+    def pod(self, role: str = "server") -> dict[str, Any]:
+        """The only pod of that role."""
+        (found,) = self.lab.all("Pod", f"{OURS},autotuner/role={role}")
+        return found
+
+    def service(self) -> dict[str, Any]:
+        """The only service of ours."""
+        (found,) = self.lab.all("InferenceService", OURS)
+        return found
+
+    def kill(self, role: str = "server") -> None:
+        """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        container = self.pod(role)["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _in_container(p, container)]
+        os.kill(min(pids), signal.SIGKILL)
+
+
+def _in_container(process: Path, container: str) -> bool:
+    try:
+        return container in (process / "cgroup").read_text()
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def ome_with_python(ome_cluster: OwnCluster, python_image: Path) -> OwnCluster:
+    """The cluster, with the scripted servers' image."""
+    ome_cluster.load_image(python_image)
+    return ome_cluster
+
+
+@pytest.fixture
+def at(ome_with_python: OwnCluster, ome: OmeStandIn, lab: Lab) -> Iterator[OmeLab]:
+    """A namespace with a runtime of scripted servers; nothing of ours is in it after the test."""
+    made = OmeLab(ome_with_python, ome, lab)
+    lab.created(made.fake_runtime())
+    yield made
+    assert made.left() == []
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    """A trial's context in a folder of its own."""
+    return Recorder(tmp_path / "trial")
