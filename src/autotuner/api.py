@@ -56,7 +56,12 @@ def read_study(path: str | Path, *, mode: str | None = None) -> Loaded:
     path = Path(path)
     text = _text_of(path, "autotuner init writes one")
     loaded = parse_study(
-        text, source=str(path), folder=path.resolve().parent, exists=Path.exists, canonical_of=_canonical_of
+        text,
+        source=str(path),
+        folder=path.resolve().parent,
+        exists=Path.exists,
+        canonical_of=_canonical_of,
+        mode=mode,
     )
     if mode is not None and loaded.spec.deploy.kind != mode:
         spec = loaded.spec.model_copy(update={"deploy": PluginSpec(kind=mode)})

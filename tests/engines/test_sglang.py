@@ -319,3 +319,13 @@ def test_the_log_tells_when_the_endpoint_does_not(engine: Sglang) -> None:
         2048,
         8192,
     )
+
+
+def test_the_beginning_of_a_flag_is_the_flag(engine: Sglang) -> None:
+    """As argparse reads it, and as OME's own runtimes write it; a whole word may be another flag."""
+    line = ("python3", "-m", "sglang.launch_server", "--mem-frac", "0.9", "--log-level", "info")
+    assert engine.read(line).single["mem-fraction-static"] == 0.9
+    assert engine.override(line, {"mem-fraction-static": 0.8})[-4:] == (
+        "--log-level", "info", "--mem-fraction-static", "0.8",
+    )  # fmt: skip
+    assert "mem-fraction-static" not in engine.read((*line[:3], "--mem", "0.9")).single

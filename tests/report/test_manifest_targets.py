@@ -207,7 +207,7 @@ OME_STUDY = {
 
 def test_a_study_on_ome_says_runtime_model_and_namespace_itself(won: Won, manifest: Make) -> None:
     result = won(**OME_STUDY)
-    model = result.spec.model.model_copy(update={"name": "llama-8b"})
+    model = result.spec.model.model_copy(update={"path": "llama-8b"})
     result = result.model_copy(update={"spec": result.spec.model_copy(update={"model": model})})
     thing = manifest(result, Form.INFERENCE_SERVICE, runtime=None, model=None).objects[0]
     assert thing["metadata"]["namespace"] == "serving"
@@ -218,6 +218,14 @@ def test_a_study_on_ome_says_runtime_model_and_namespace_itself(won: Won, manife
         "python3", "-m", "sglang.launch_server", "--model-path", "$(MODEL_PATH)", "--log-requests", "--enable-metrics",
         "--mem-fraction-static", "0.8", "--host", "0.0.0.0", "--port", "8081",
     ]  # fmt: skip
+
+
+def test_the_image_of_a_runtime_with_another_tag_is_not_guessed(won: Won, manifest: Make) -> None:
+    result = won(**{**OME_STUDY, "deploy": {**OME_STUDY["deploy"], "image_tag": "v9"}})
+    with pytest.raises(UsageError, match=r"--image: is missing: .* tag v9"):
+        manifest(result, Form.INFERENCE_SERVICE, model="llama-8b")
+    thing = manifest(result, Form.INFERENCE_SERVICE, model="llama-8b", image="registry/sglang:v9").objects[0]
+    assert thing["spec"]["engine"]["runner"]["image"] == "registry/sglang:v9"
 
 
 def test_a_study_on_ome_must_have_had_its_flags(won: Won, manifest: Make) -> None:

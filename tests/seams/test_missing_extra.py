@@ -35,6 +35,6 @@ def test_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Non
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path))  # nobody's cluster is part of a test
-    assert set(plugins.available("deployers")) == {"process", "external", "kubernetes"}
+    assert set(plugins.available("deployers")) == {"process", "external", "kubernetes", "ome"}
     assert "deploy.docker" not in api.schema()["$defs"]
     assert api.reap() == []

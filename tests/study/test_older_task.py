@@ -138,12 +138,29 @@ def test_an_engine_that_is_not_installed_is_kept_for_the_registry_to_refuse() ->
 
 
 def test_an_ome_runtime_names_engine_and_settings() -> None:
-    spec = load(deployment_mode="ome", base_runtime="sglang-llama-small", clusterbasemodel_config={"preset": "p"}).spec
+    loaded = load(deployment_mode="ome", base_runtime="sglang-llama-small", clusterbasemodel_config={"preset": "p"})
+    spec = loaded.spec
     assert (spec.engine.kind, spec.deploy.kind) == ("sglang", "ome")
-    assert spec.deploy.settings == {
-        "runtime": "sglang-llama-small", "namespace": "autotuner", "image_tag": "v1",
-        "clusterbasemodel_config": {"preset": "p"},
-    }  # fmt: skip
+    assert spec.deploy.settings == {"runtime": "sglang-llama-small", "namespace": "autotuner", "image_tag": "v1"}
+    assert any("clusterbasemodel_config: model objects are the cluster's" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize(
+    ("base", "runtime", "engine"),
+    [
+        ("llama-3-2-1b-instruct-rt", "llama-3-2-1b-instruct-rt", "sglang"),
+        ("srt-qwen3-0-6b", "srt-qwen3-0-6b", "sglang"),
+        ("vllm-deepseek", "vllm-deepseek", "vllm"),
+        ("sglang", "small", "sglang"),
+    ],
+)
+def test_what_a_base_runtime_of_ome_means(base: str, runtime: str, engine: str) -> None:
+    """``mode`` on the command line makes it one of OME, whatever the task says."""
+    task = {**TASK, "base_runtime": base, "clusterservingruntime_config": {"preset": "small"}}
+    spec = parse_study(task, source="t", folder=Path("/here"), mode="ome").spec
+    assert (spec.deploy.kind, spec.deploy.settings["runtime"], spec.engine.kind) == ("ome", runtime, engine)
+    assert spec.deploy.settings["namespace"] == "autotuner"
+    assert spec.model.name is None, "the runtime's own name for it"
 
 
 def test_a_task_can_be_rendered_as_a_study() -> None:

@@ -112,7 +112,10 @@ class OmeDeployer(PodDeployer):
         return found
 
     async def locate(self, model: Model) -> Model:
-        """Where the model is on its nodes, under the name that the runtime serves it by."""
+        """Where the model is on its nodes, under the name that the runtime serves it by; as it is, where no study is
+        to be run."""
+        if self._engine is None:
+            return model
         runtime, found = await self._usable()
         served = self.engine.flag_value(RuntimeLine.of(runner(runtime)).words, _SERVED_NAME)
         name = model.name or (served if isinstance(served, str) and "$" not in served else None)

@@ -52,13 +52,19 @@ class CommandLine:
     """Knows a catalog's flags in a command line.
 
     ``off`` maps further spellings that switch a flag off to its canonical name; the catalog's own are known already.
-    ``underscores``: flags are written with underscores.
+    ``underscores``: flags are written with underscores. ``abbreviates``: the server takes the beginning of a flag for
+    the flag, as argparse does.
     """
 
     def __init__(
-        self, catalog: Mapping[str, CatalogEntry], off: Mapping[str, str] | None = None, *, underscores: bool = False
+        self,
+        catalog: Mapping[str, CatalogEntry],
+        off: Mapping[str, str] | None = None,
+        *,
+        underscores: bool = False,
+        abbreviates: bool = True,
     ) -> None:
-        self._catalog, self._underscores = catalog, underscores
+        self._catalog, self._underscores, self._abbreviates = catalog, underscores, abbreviates
         self._off = {e.off_flag: e.name for e in catalog.values() if e.off_flag} | dict(off or {})
         self._names = {s: e.name for e in catalog.values() for s in (e.name, *e.aliases)}
 
@@ -110,7 +116,7 @@ class CommandLine:
         if not _SPELLING.fullmatch(spelling):
             return Item(None, None, (written,))
         bare = spelling.lstrip("-")
-        name = self._names.get(bare) or self._names.get(bare.replace("_", "-"))
+        name = self._names.get(bare) or self._names.get(bare.replace("_", "-")) or self._short_for(bare)
         if name is None and bare.replace("_", "-") in self._off:
             return Item(self._off[bare.replace("_", "-")], False, (written,))
         if equals:
@@ -123,6 +129,15 @@ class CommandLine:
         if following is not None and takes_value:
             return Item(name or bare.replace("_", "-"), following, (written, following))
         return Item(name or bare.replace("_", "-"), True, (written,))
+
+    def _short_for(self, bare: str) -> str | None:
+        """The flag that a spelling is the beginning of, as argparse takes it (``--mem-frac``). One that ends with a
+        whole word may be a flag of its own that the catalog lacks."""
+        if not self._abbreviates or "-" not in bare:
+            return None
+        begun = bare.replace("_", "-")
+        full = {self._names[s] for s in self._names if s.startswith(begun) and s[len(begun) :][:1] not in {"", "-"}}
+        return full.pop() if len(full) == 1 else None
 
 
 def _typed(value: Value, entry: CatalogEntry | None) -> Value:

@@ -80,7 +80,7 @@ class LlamaCpp(Engine):
 
     def __init__(self, settings: BaseModel) -> None:
         super().__init__(settings)
-        self._line = CommandLine(_KNOWN, _OFF)
+        self._line = CommandLine(_KNOWN, _OFF, abbreviates=False)
 
     def canonical(self, name: str) -> str:
         """As in every engine, with the options that are set and not tuned."""

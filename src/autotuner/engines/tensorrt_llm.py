@@ -96,7 +96,7 @@ class TensorrtLlm(GpuEngine):
 
     def command_line(self) -> CommandLine:
         """Flags with underscores, and ``--set``."""
-        return SetLine(self.known, underscores=True)
+        return SetLine(self.known, underscores=True, abbreviates=False)
 
     @property
     def program(self) -> tuple[str, ...]:

@@ -128,7 +128,10 @@ def _with_study(winner: Winner, options: ManifestOptions) -> ManifestOptions:
     if spec.deploy.kind != OME:
         return options
     settings: Mapping[str, Any] = spec.deploy.settings
-    told = {"runtime": settings.get("runtime"), "namespace": settings.get("namespace"), "model": spec.model.name}
+    if (tag := settings.get("image_tag")) and not settings.get("image") and options.image is None:
+        why = f"is missing: it was measured with the runtime's image under tag {tag}"
+        raise UsageError(Problem(where="--image", why=why, remedy="--image REPOSITORY:TAG"))
+    told = {"runtime": settings.get("runtime"), "namespace": settings.get("namespace"), "model": spec.model.path}
     texts = {key: str(text) for key, text in told.items() if text and getattr(options, key) is None}
     of_study = parse_options(Form.INFERENCE_SERVICE, texts)
     return options.model_copy(update={key: getattr(of_study, key) for key in texts})

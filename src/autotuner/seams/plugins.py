@@ -22,6 +22,8 @@ _SECTION: dict[Group, str] = {
 
 
 _OURS = "autotuner"
+_EXTRAS = {"ome": "kubernetes"}
+"""Optional dependencies by kind, where they are not called like it."""
 
 
 class PluginError(AutotunerError):
@@ -55,7 +57,7 @@ def load(group: Group, kind: str) -> Any:
             raise PluginError(kind, f"{dist.name} {dist.version}", error) from error
         if not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_OURS):
             raise
-        raise MissingExtraError(kind, kind.replace("_", "-")) from error
+        raise MissingExtraError(kind, _EXTRAS.get(kind, kind.replace("_", "-"))) from error
 
 
 def available(group: Group) -> dict[str, Any]:

@@ -47,12 +47,13 @@ def parse_study(
     folder: Path,
     exists: Callable[[Path], bool] = lambda _: False,
     canonical_of: CanonicalOf | None = None,
+    mode: str | None = None,
 ) -> Loaded:
     """The study in a file's text (YAML or JSON, native or the older task form) or in its content as a mapping.
 
     ``source`` names the file in problems and gives the study its name; ``folder`` is what relative paths in the file
-    are relative to, where ``exists`` says that they are there; ``canonical_of`` gives an engine's flag names.
-    Raises UsageError with one problem per fault.
+    are relative to, where ``exists`` says that they are there; ``canonical_of`` gives an engine's flag names; ``mode``
+    goes before an older task's ``deployment_mode``. Raises UsageError with one problem per fault.
     """
     document = read_text(text, source) if isinstance(text, str) else read_data(text, source)
     if not isinstance(document.data, dict):
@@ -61,7 +62,7 @@ def parse_study(
     notes: list[str] = []
     older = is_older(document.data)
     if older:
-        document, notes = native_of(document)
+        document, notes = native_of(document, mode)
     spec = _Study(document, folder, exists, canonical_of, older=older).read()
     return Loaded(spec, tuple(notes))
 

@@ -23,7 +23,10 @@ _OBJECTIVES = {
     "minimize_ttft": "min mean ttft",
     "minimize_tpot": "min mean tpot",
 }
-_DEPLOYERS = {"docker": "docker", "local": "process", "process": "process", "ome": "ome", "external": "external"}
+_DEPLOYERS = {
+    **{kind: kind for kind in ("docker", "process", "ome", "kubernetes", "external")},
+    "local": "process",
+}
 _FLAGS = {
     "tp": "tp-size",
     "pp": "pp-size",
@@ -38,7 +41,20 @@ _TOP = (
     "task_name", "description", "model", "base_runtime", "parameters", "optimization", "benchmark", "slo",
     "runtime_image_tag", "deployment_mode", "deployment",
 )  # fmt: skip
+_OF_RUNTIMES = {
+    "sglang": "sglang",
+    "srt": "sglang",
+    "vllm": "vllm",
+    "tensorrt": "tensorrt_llm",
+    "trtllm": "tensorrt_llm",
+}
+"""Engines by a word in the name of a runtime of OME."""
 _OME_ONLY = ("clusterbasemodel_config", "clusterservingruntime_config", "storage")
+_NOT_MADE = {
+    "clusterbasemodel_config": "model objects are the cluster's: none is made, model.id_or_path names one",
+    "clusterservingruntime_config": "runtimes are the cluster's: none is made, base_runtime names one",
+    "storage": "OME serves no model from a claim: the model object says where it lies on the nodes",
+}
 _PORTABLE = ("quant_config", "parallel_config")
 _KINDS = {
     **dict.fromkeys(("llama-cpp", "llama.cpp", "llamacpp"), "llama_cpp"),
@@ -57,15 +73,16 @@ def is_older(data: Mapping[str, Any]) -> bool:
     return "task_name" in data or ("optimization" in data and "objective" not in data)
 
 
-def native_of(document: Document) -> tuple[Document, list[str]]:
-    """The task in the native form, with its lines and problems carried over, and the notes."""
-    task = _Task(document)
+def native_of(document: Document, mode: str | None = None) -> tuple[Document, list[str]]:
+    """The task in the native form, with its lines and problems carried over, and the notes. ``mode`` goes before the
+    task's own ``deployment_mode``."""
+    task = _Task(document, mode)
     return task.native(), task.notes
 
 
 class _Task:
-    def __init__(self, document: Document) -> None:
-        self.old = document
+    def __init__(self, document: Document, mode: str | None) -> None:
+        self.old, self._given_mode = document, mode
         self.new = Document(document.source, {}, {(): document.lines.get((), 1)} if document.lines else {})
         self.new.problems = document.problems
         self.notes: list[str] = []
@@ -129,12 +146,18 @@ class _Task:
         self._put("model", path, ("model", "id_or_path"), "path")
         benchmark = self.old.data.get("benchmark")
         served = model.get("name") or (benchmark.get("model_name") if isinstance(benchmark, dict) else None)
-        self._put("model", served, ("model", "name"), "name")
+        if self._mode() != "ome":
+            self._put("model", served, ("model", "name"), "name")
+        elif served not in {None, path}:
+            self.notes.append(f"requests name the model as the runtime serves it, whatever {served} means")
+
+    def _mode(self) -> str:
+        default = "ome" if any(key in self.old.data for key in _OME_ONLY) else "local"
+        return str(self._given_mode or self.old.data.get("deployment_mode", default))
 
     def _engine(self) -> None:
         data = self.old.data
-        default = "ome" if any(key in data for key in _OME_ONLY) else "local"
-        mode, runtime = data.get("deployment_mode", default), data.get("base_runtime")
+        mode, runtime = self._mode(), data.get("base_runtime")
         if mode not in _DEPLOYERS:
             self.old.fault(
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
@@ -142,9 +165,8 @@ class _Task:
         deploy: dict[str, Any] = {"kind": _DEPLOYERS.get(str(mode), "process")}
         if runtime is None:
             self.old.fault(("base_runtime",), "missing", remedy="this key is required, e.g. sglang")
-        elif mode == "ome" and "-" in str(runtime):
-            deploy["runtime"] = runtime
-            runtime = str(runtime).partition("-")[0]
+        elif mode == "ome":
+            deploy["runtime"], runtime = self._of_ome(str(runtime))
         kind = _KINDS.get(str(runtime), runtime)
         self._put("engine", kind, ("base_runtime",), "kind")
         deployment = self._section("deployment", tuple(data.get("deployment") or ()), required=False)
@@ -152,11 +174,24 @@ class _Task:
         self._deploy_settings(deploy)
         self._put("deploy", deploy, ("deployment_mode",))
 
+    def _of_ome(self, base: str) -> tuple[str | None, str]:
+        """(runtime of the cluster, kind of engine). A bare engine's name stands for the runtime that is configured."""
+        words = base.lower().split("-")
+        engine = next((kind for word, kind in _OF_RUNTIMES.items() if word in words), None)
+        if base in {*_OF_RUNTIMES.values(), *_KINDS}:
+            configured = self.old.data.get("clusterservingruntime_config")
+            found = configured if isinstance(configured, dict) else {}
+            return found.get("name") or found.get("preset"), base
+        if engine is None:
+            engine = "sglang"
+            self.notes.append(f"base_runtime {base} is a runtime of OME, taken for one of sglang as in the older tool")
+        return base, engine
+
     def _deploy_settings(self, deploy: dict[str, Any]) -> None:
         data, kind = self.old.data, deploy["kind"]
         for key in _OME_ONLY:
             if key in data and kind == "ome":
-                deploy[key] = data[key]
+                self.notes.append(f"{key}: {_NOT_MADE[key]}")
             elif key in data:
                 self.notes.append(f"{key} is only for deployment_mode ome and is not used")
         namespace = data["model"].get("namespace") if isinstance(data.get("model"), dict) else None
@@ -171,7 +206,7 @@ class _Task:
             self.notes.append("runtime_image_tag is only for containers and is not used")
 
     def _parameters(self) -> None:
-        sglang = str(self.old.data.get("base_runtime", "")).startswith("sglang")
+        sglang = str(self.new.data.get("engine", {}).get("kind", "")).startswith("sglang")
         found = self._section("parameters", tuple(self.old.data.get("parameters") or ()), required=False)
         for name, written in found.items():
             values = written
