@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
-from autotuner.deployers._kube_manifests import MANAGED_BY, Launch
+from autotuner.deployers._kube_manifests import MANAGED_BY
 from autotuner.deployers._kube_run import is_ready
-from autotuner.deployers._kube_settings import KubernetesSettings, amount
+from autotuner.deployers._kube_settings import ServerSettings, amount
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware
 
@@ -36,7 +36,7 @@ class Nodes:
     cluster: str = ""
 
 
-async def look(cluster: Cluster, settings: KubernetesSettings, *, gpus: bool) -> Nodes:
+async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
     """The nodes now. Other users' pods are looked at where that is allowed. Raises ``TrialFailedError``."""
     try:
         found = (await cluster.get("/api/v1/nodes"))["items"]
@@ -51,7 +51,7 @@ async def look(cluster: Cluster, settings: KubernetesSettings, *, gpus: bool) ->
     return Nodes(tuple(usable), left_out, foreign, await _cluster_uid(cluster) if gpus else "")
 
 
-async def _foreign(cluster: Cluster, settings: KubernetesSettings) -> dict[str, list[tuple[str, int]]]:
+async def _foreign(cluster: Cluster, settings: ServerSettings) -> dict[str, list[tuple[str, int]]]:
     fields = "status.phase!=Succeeded,status.phase!=Failed"
     try:
         pods = (await cluster.get("/api/v1/pods", fieldSelector=fields))["items"]
@@ -83,7 +83,7 @@ async def _cluster_uid(cluster: Cluster) -> str:
     return hashlib.sha256(cluster.namespace.encode()).hexdigest()[:16]
 
 
-def why_not(node: Json, settings: KubernetesSettings) -> str:
+def why_not(node: Json, settings: ServerSettings) -> str:
     """Why a server cannot run on a node at all, whatever its size; empty where it can."""
     spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
@@ -100,7 +100,7 @@ def why_not(node: Json, settings: KubernetesSettings) -> str:
     return ""
 
 
-def all_tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
+def all_tolerations(settings: ServerSettings) -> list[dict[str, Any]]:
     """The study's, and the one that lets a server onto nodes kept for GPUs."""
     return [*map(dict, settings.tolerations), {"key": settings.gpu_resource, "operator": "Exists"}]
 
@@ -118,7 +118,7 @@ def allocatable(node: Json, resource: str) -> float:
     return amount(((node.get("status") or {}).get("allocatable") or {}).get(resource, 0))
 
 
-def hardware(nodes: Nodes, settings: KubernetesSettings) -> Hardware:
+def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
     """What one server can have: the largest of each over the nodes, at most what the settings ask for."""
     usable = nodes.usable
     memory = max((allocatable(n, "memory") for n in usable), default=0.0)
@@ -140,7 +140,7 @@ def _memory_gb(labels: Mapping[str, str]) -> float:
     return round(int(text) / 1024, 2) if text.isdigit() else 0.0
 
 
-def places(nodes: Nodes, settings: KubernetesSettings) -> list[Gpu]:
+def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
     """One place for each GPU of each node; those that others' pods hold name these as their users."""
     if settings.gpus:
         return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
@@ -161,9 +161,8 @@ def places(nodes: Nodes, settings: KubernetesSettings) -> list[Gpu]:
     return found
 
 
-def never_fits(nodes: Nodes, launch: Launch) -> str:
-    """Why no node could ever hold the server, however empty; empty where one could."""
-    requests = launch.resources()["requests"]
+def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
+    """Why no node could ever hold a server that requests this, however empty; empty where one could."""
     if not nodes.usable:
         return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
     if any(all(allocatable(n, name) >= amount(text) for name, text in requests.items()) for n in nodes.usable):

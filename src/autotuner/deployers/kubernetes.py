@@ -236,7 +236,7 @@ class _Trial:
             nodes = await _kube_gpus.look(self._cluster, self._settings, gpus=False)
         except TrialFailedError:
             return ""
-        return _kube_gpus.never_fits(nodes, self.launch)
+        return _kube_gpus.never_fits(nodes, self.launch.resources()["requests"])
 
     async def remove(self) -> None:
         """Removes everything; to be called shielded. Raises ``TrialFailedError`` with what stays."""
