@@ -63,7 +63,8 @@ def pod_rights(settings: PodSettings) -> list[Right]:
     return rights
 
 
-def _rights(settings: KubernetesSettings) -> list[Right]:
+def needed_rights(settings: KubernetesSettings) -> list[Right]:
+    """What the deployer of Jobs needs, and what is better to have."""
     own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
     nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
              Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
@@ -78,7 +79,7 @@ def unreachable(failure: Failure) -> Check:
 async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the API server does not answer."""
     found = [await version(cluster), await namespace(cluster)]
-    allowed = await rights(cluster, _rights(settings))
+    allowed = await rights(cluster, needed_rights(settings))
     found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
     asked = [Launch(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
     found += await nodes(cluster, [one["requests"] for one in asked], settings)
