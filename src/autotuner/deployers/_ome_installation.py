@@ -119,9 +119,9 @@ def benchmark_image(config: Json | None) -> Check:
     told = _section(config, "benchmarkjob") or {}
     image = told.get("podConfig", told).get("image")
     if not image:
-        remedy = "name one in benchmark.podOverride.image for benchmark.kind ome_job"
+        remedy = "name one in benchmark.image for benchmark.kind ome_job"
         return warn("ome benchmark image", "benchmarkjob-config names none", remedy)
-    return ok("ome benchmark image", f"{image}, unless benchmark.podOverride.image names another")
+    return ok("ome benchmark image", f"{image}, unless benchmark.image names another")
 
 
 def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
@@ -219,6 +219,6 @@ def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
             waiting = (one.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in _PULL:
                 why = f"{pod['metadata']['name']} cannot have {one.get('image')} ({waiting['reason']})"
-                remedy = "name an image that the nodes can pull in benchmark.podOverride.image"
+                remedy = "name an image that the nodes can pull in benchmark.image"
                 found.append(warn("ome benchmark image", why, remedy))
     return found
