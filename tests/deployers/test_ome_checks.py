@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 from ome.furniture import model as a_model
 from ome.furniture import runtime as a_runtime
@@ -13,12 +14,14 @@ from autotuner.deployers import (
     _ome_checks_model,
     _ome_checks_runtime,
     _ome_installation,
+    _ome_preflight,
     _ome_room,
 )
-from autotuner.deployers._kube_client import RefusedError
+from autotuner.deployers._kube_client import Cluster, RefusedError
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_objects import Found
 from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
 
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
@@ -424,3 +427,23 @@ def test_what_may_not_be_looked_at() -> None:
     assert (found.status, found.detail) == (WARN, "not looked at: get deployments (apps) is not allowed")
     other = _kube_preflight.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
     assert (other.status, other.detail) == (FAIL, "cannot be looked at: no")
+
+
+@pytest.mark.anyio
+async def test_an_api_server_that_goes_away_in_between() -> None:
+    """What was found before is told."""
+    there = True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if there and request.url.path == "/version":
+            return httpx.Response(200, json={"major": "1", "minor": "27+", "gitVersion": "v1.27.0"})
+        raise httpx.ConnectError("refused", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://x") as http:
+        found = await _ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())
+        assert [(c.status, c.name) for c in found] == [(FAIL, "kubernetes")] * 2
+        assert found[0].remedy == "Kubernetes 1.28 or newer is needed"
+        assert "refused" in found[1].detail
+        there = False
+        with pytest.raises(TrialFailedError):
+            await _ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())

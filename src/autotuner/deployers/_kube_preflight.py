@@ -93,8 +93,8 @@ async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Kubern
     return list(dict.fromkeys(found))
 
 
-async def version(cluster: Cluster) -> Check:
-    """The API server's."""
+async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
+    """The API server's, and whether it is new enough."""
     try:
         told = await cluster.get("/version")
     except RefusedError as error:
@@ -102,9 +102,9 @@ async def version(cluster: Cluster) -> Check:
         return fail("kubernetes", f"the API server refuses us: {error.message}", remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
     detail = f"API server {told.get('gitVersion')}"
-    if numbers >= _LEAST:
+    if numbers >= least:
         return ok("kubernetes", detail)
-    return fail("kubernetes", detail, f"Kubernetes {_LEAST[0]}.{_LEAST[1]} or newer is needed")
+    return fail("kubernetes", detail, f"Kubernetes {least[0]}.{least[1]} or newer is needed")
 
 
 async def namespace(cluster: Cluster) -> Check:

@@ -27,6 +27,8 @@ from autotuner.study.launch import LaunchPlan
 
 Problems = Callable[[Found], tuple[str, str] | None]
 """(why, remedy) where an engine's flags cannot be put into a runtime's command line."""
+_LEAST = (1, 28)
+"""What OME v0.1.5 asks for."""
 _GROUP = "ome.io"
 _CERTIFICATES = "cert-manager"
 _BENCHMARK_LABEL = "benchmark"
@@ -96,7 +98,8 @@ async def _collect(
     problems: Problems,
 ) -> None:
     """Puts them into ``found`` as they come, so that those before an API server's end are not lost."""
-    found += [await _kube_preflight.version(cluster), await _kube_preflight.namespace(cluster)]
+    found.append(await _kube_preflight.version(cluster, _LEAST))
+    found.append(await _kube_preflight.namespace(cluster))
     found += await _kube_preflight.rights(cluster, needed_rights(settings), _ALLOW)
     found += _kube_preflight.load_generator(settings, needed=bool(plans))
     group = await cluster.find(f"/apis/{OME}")

@@ -25,9 +25,10 @@ def look(ome_cluster: OwnCluster, lab: Lab) -> Callable[..., Awaitable[list[Chec
     async def asked(
         *plans: LaunchPlan, model: str | None = MODEL, kubeconfig: Path = ome_cluster.kubeconfig, **changes: Any
     ) -> list[Check]:
+        more = {key: changes.pop(key) for key in ("problems", "dry_run") if key in changes}
         told = {"namespace": lab.namespace, "runtime": RUNTIME, "loadgen_image": "x", "api_patience": 5, **changes}
         settings = OmeSettings.model_validate({"kubeconfig": str(kubeconfig), **told})
         async with connected(settings) as cluster:
-            return await _ome_preflight.checks(cluster, plans or (PLAN,), settings, model=model)
+            return await _ome_preflight.checks(cluster, plans or (PLAN,), settings, model=model, **more)
 
     return asked

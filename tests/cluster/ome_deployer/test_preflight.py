@@ -1,8 +1,10 @@
 """What is looked at before OME's first service: each fault made on a real API server, and named with its remedy."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from ome import OmeStandIn
 from ome.furniture import MODEL, RUNTIME, model, runtime
 from ome.images import MANAGER
 from ome.lab import Lab, eventually
+from ruamel.yaml import YAML
 
 from autotuner.deployers import _ome_preflight
 from autotuner.deployers._kube_client import connected
@@ -47,6 +50,29 @@ async def test_a_cluster_that_is_well(look: Look) -> None:
     assert told["ome manager"] == "v0.1.5, 1 of 1 ready"
     assert told["ome benchmark image"].startswith("genai-bench:0.1.113")
     assert told["ome ingress"].startswith("not made")
+
+
+async def test_what_the_page_shows_is_taken(lab: Lab) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "run-in-ome.md").read_text()
+    blocks = re.findall(r"^```yaml\n(apiVersion: .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for thing in map(YAML(typ="safe").load, blocks):
+        assert lab.post(thing, dryRun="All").status_code == 201
+    assert len(blocks) == 2
+
+
+async def test_what_the_engine_says_of_a_runtime_and_a_dry_run(look: Look) -> None:
+    """The first counts where the runtime is well by itself, the second where nothing else fails."""
+    asked: list[LaunchPlan] = []
+
+    async def dry_run(plan: LaunchPlan) -> Check:
+        asked.append(plan)
+        return Check(name="admission", status=CheckStatus.OK)
+
+    checks = await look(problems=lambda r: (f"{r.name} is another engine's", "choose one"), dry_run=dry_run)
+    assert failing(checks, "runtime") == [f"{RUNTIME} is another engine's"]
+    assert asked == []
+    assert (await look(dry_run=dry_run))[-1].name == "admission"
+    assert asked == [PLAN]
 
 
 async def test_a_cluster_without_a_study(look: Look) -> None:
