@@ -140,11 +140,13 @@ def test_settings_are_read_as_in_a_study_file() -> None:
         parse_settings(["a={x"])
 
 
-def test_no_cluster_is_one_line(call: Call) -> None:
-    found = call("doctor", "--mode", "kubernetes", "--json")
-    assert found.code == 4
-    assert checks(found)["kubernetes"][0] == "fail"
-    assert "deploy.kubeconfig" in checks(found)["kubernetes"][2]
+def test_no_cluster_is_one_line(call: Call, tmp_path: Path) -> None:
+    """Also for a study, which cannot be prepared without one."""
+    for words in (["--mode", "kubernetes"], [study_file(tmp_path, deploy="kubernetes")]):
+        found = call("doctor", *words, "--json")
+        assert found.code == 4
+        assert [name for name, check in checks(found).items() if check[0] == "fail"] == ["kubernetes"]
+        assert "deploy.kubeconfig" in checks(found)["kubernetes"][2]
 
 
 class Absent:

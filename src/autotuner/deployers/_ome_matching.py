@@ -89,10 +89,9 @@ def _shown(value: Any) -> str:
 
 
 def _named(field: str, model: Part | None, runtime: Part | None) -> str:
-    """Of a name with a version. A format that the runtime leaves out fits no model; a framework may be left out on
-    both sides."""
+    """Of a name with a version. A model has a format, so that only a framework may be left out on both sides."""
     if model is None or runtime is None:
-        if model is runtime and field == "modelFramework":
+        if model is runtime:
             return ""
         return f"{field} is {_label(model)} in the model and {_label(runtime)} in the runtime"
     if model.get("name") != runtime.get("name"):
