@@ -216,5 +216,7 @@ def test_one_server_is_on_one_node() -> None:
     ]  # fmt: skip
     for gpus, why in ((4, ""), (6, "nvidia.com/gpu 6 is asked for, the largest node has 4")):
         plan = LaunchPlan(command=("serve",), model="m", gpus=gpus)
-        assert why in _kube_gpus.never_fits(nodes, launch(plan))
-    assert "64Gi is asked for, the largest node has 32.0Gi" in _kube_gpus.never_fits(nodes, launch(memory="64Gi"))
+        assert why in _kube_gpus.never_fits(nodes, launch(plan).resources()["requests"])
+    assert "64Gi is asked for, the largest node has 32.0Gi" in _kube_gpus.never_fits(
+        nodes, launch(memory="64Gi").resources()["requests"]
+    )
