@@ -22,6 +22,7 @@ import anyio
 from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local_runner import LocalRunner
+from autotuner.doctor import Diagnosis, of_study, of_target
 from autotuner.report.html import html_report
 from autotuner.report.manifest_options import Form, parse_options
 from autotuner.report.manifests import Manifest, manifest_of
@@ -37,7 +38,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
-from autotuner.study.site import parse_site, with_site
+from autotuner.study.site import Site, parse_site, with_site
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json
@@ -80,12 +81,14 @@ def _text_of(path: Path, remedy: str) -> str:
 
 def _on_this_site(loaded: Loaded) -> Loaded:
     """With the settings that every study on this machine gets."""
-    path = site_file()
-    if path is None:
-        return loaded
-    site = parse_site(_text_of(path, "unset AUTOTUNER_SITE, or write the file"), str(path))
-    spec, notes = with_site(loaded.spec, site, str(path))
+    spec, notes = with_site(loaded.spec, _site(), str(site_file()))
     return Loaded(spec=spec, notes=(*loaded.notes, *notes))
+
+
+def _site() -> Site:
+    """What is set for every study on this machine."""
+    path = site_file()
+    return parse_site(_text_of(path, "unset AUTOTUNER_SITE, or write the file"), str(path)) if path else {}
 
 
 def tune(
@@ -135,6 +138,25 @@ def plan(study: Study, *, preflight: bool = True) -> Plan:
         return await make_plan(await prepare(spec_of(study)), preflight=preflight)
 
     return anyio.run(work)
+
+
+def doctor(
+    study: Study | None = None,
+    *,
+    deploy: str = "process",
+    settings: Mapping[str, Any] | None = None,
+    store_url: str | None = None,
+) -> Diagnosis:
+    """Looks at this machine and at where servers run; nothing is started. With a study: at all that it needs; without
+    one: at the target of the deployer ``deploy`` with this machine's settings. ``settings`` go before all others."""
+    if study is not None:
+        spec = spec_of(study)
+        told = PluginSpec.model_validate({**spec.deploy.settings, **(settings or {}), "kind": spec.deploy.kind})
+        changed = spec.model_copy(update={"deploy": told})
+        return anyio.run(lambda: of_study(changed, store_url=store_url))
+    site = _site()
+    target = PluginSpec.model_validate({**site.get(deploy, {}), **(settings or {}), "kind": deploy})
+    return anyio.run(lambda: of_target(target, store_url=store_url))
 
 
 def result(name: str, *, store_url: str | None = None) -> StudyResult:

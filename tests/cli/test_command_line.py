@@ -21,8 +21,8 @@ GOOD = {
     "objective": "max output_throughput",
 }
 COMMANDS = (
-    "run", "plan", "show", "list", "watch", "logs", "best", "report", "export", "bench", "schema", "params", "init",
-    "stop", "reap", "version",
+    "run", "plan", "doctor", "show", "list", "watch", "logs", "best", "report", "export", "bench", "schema", "params",
+    "init", "stop", "reap", "version",
 )  # fmt: skip
 
 

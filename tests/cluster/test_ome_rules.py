@@ -26,6 +26,7 @@ META = {"name": "x", "namespace": "ns", "uid": "u", "labels": {"trial": "7"}}
 MODEL = model("/models/sim")
 SHM = "/dev/shm"  # noqa: S108 - of the container
 RUNTIME = runtime("engine:1")
+SUPPORTED = RUNTIME["spec"]["supportedModelFormats"][0]
 
 
 def service(**spec: Any) -> Object:
@@ -125,6 +126,10 @@ def test_matching() -> None:
         "invalid model specification: modelFormat.name: model format name is required": ({}, {"modelFormat": {}}),
         "quantization mismatch (model=fp8, runtime=)": ({}, {"quantization": "fp8"}),
         "model framework mismatch": ({}, {"modelFramework": {"name": "transformers", "version": "4.52.0"}}),
+        "model framework mismatch (model=transformers:x, runtime=transformers:x)": (
+            {"supportedModelFormats": [{**SUPPORTED, "modelFramework": {"name": "transformers", "version": "x"}}]},
+            {"modelFramework": {"name": "transformers", "version": "x"}},
+        ),
     }  # fmt: skip
     for words, (of_runtime, of_model) in cases.items():
         with pytest.raises(UnsuitableError) as caught:
@@ -148,9 +153,9 @@ def test_automatic_selection() -> None:
     assert (
         select([supporting("b"), supporting("a", priority=9), supporting("c", "ns")], MODEL)["metadata"]["name"] == "c"
     )
-    newer = {"modelFramework": {"name": "transformers", "version": "4.40.0", "operator": "GreaterThanOrEqual"}}
-    assert select([supporting("a", **newer)], MODEL)
-    newer["modelFramework"]["version"] = "4.51.0.dev0"
+    newer = {"modelFramework": {"name": "transformers", "version": "4.60.0", "operator": "GreaterThanOrEqual"}}
+    assert select([supporting("a", **newer)], MODEL), "the runtime's version is the greater one"
+    newer["modelFramework"]["version"] = "4.60.0.dev0"
     with pytest.raises(UnsuitableError, match="model framework mismatch"):
         select([supporting("a", **newer)], MODEL)
 

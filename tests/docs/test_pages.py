@@ -106,6 +106,7 @@ def test_commands_can_be_typed(typed: Typed) -> None:
             "export",
             ".venv/bin/pytest",
             "docker",
+            "helm",
             "kubectl",
             "python3.12",
             "~/genai-bench/bin/pip",

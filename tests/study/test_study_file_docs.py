@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from autotuner.deployers._kube_settings import OmeSettings
+from autotuner.engines.sglang import Sglang
 from autotuner.engines.simulated import SimulatedSettings
 from autotuner.study.document import read_text
 from autotuner.study.loader import parse_study
@@ -85,10 +87,15 @@ SCHEMA = study_schema(
         "engines": {
             "llama_cpp": SETTINGS,
             "simulated": SimulatedSettings.model_json_schema(),
+            "sglang": Sglang.Settings.model_json_schema(),
             "pretend": {"properties": {"start_timeout": {"type": "number"}}},
         },
         "searches": {"grid": {}, "bayesian": {}},
-        "deployers": {"process": {}, "external": {"properties": {"url": {"type": "string"}}}},
+        "deployers": {
+            "process": {},
+            "external": {"properties": {"url": {"type": "string"}}},
+            "ome": OmeSettings.model_json_schema(),
+        },
     }
 )
 

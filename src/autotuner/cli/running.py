@@ -56,6 +56,41 @@ def plan(file: File, mode: Mode = None, json: Json = False) -> None:
             raise typer.Exit(int(ExitCode.ENVIRONMENT))
 
 
+def doctor(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Study file; default: none.")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="Kind of deployer; default: the file's, else process.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting of the deployer, as under deploy in a study file."),
+    ] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Look at this machine and at where servers run, with a study or without: what is wrong, and what to do."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.texts import doctor_text
+        from autotuner.study.errors import CheckStatus, ExitCode
+        from autotuner.study.site import parse_settings
+
+        told = parse_settings(settings or [])
+        if file is None:
+            found = api.doctor(deploy=mode or "process", settings=told, store_url=store)
+        else:
+            loaded = api.read_study(file, mode=mode)
+            for note in loaded.notes:
+                say(f"note: {note}")
+            found = api.doctor(loaded.spec, settings=told, store_url=store)
+        if json:
+            out(found)
+        else:
+            show(doctor_text(found))
+        if found.status is CheckStatus.FAIL:
+            raise typer.Exit(int(ExitCode.ENVIRONMENT))
+
+
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line, as JSON."""
     with answering(as_json=json):
@@ -97,5 +132,5 @@ def reap(
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (run, plan, watch, stop, reap):
+    for command in (run, plan, doctor, watch, stop, reap):
         app.command()(command)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from autotuner.doctor import Diagnosis
 from autotuner.store import StudyRecord
-from autotuner.study.errors import Check
+from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameter import CatalogEntry
 from autotuner.tuning.plan import Plan
@@ -64,6 +65,19 @@ def checks_text(checks: Sequence[Check]) -> str:
         cure = f"; {check.remedy}" if check.remedy and check.status.value != "ok" else ""
         lines.append(f"  {check.status.value:4}  {check.name}: {check.detail}{cure}")
     return "\n".join(lines)
+
+
+def doctor_text(found: Diagnosis) -> str:
+    """The answer of ``autotuner doctor``: one row per check."""
+    table = _table("", "check", "found", "remedy")
+    for check in found.checks:
+        remedy = check.remedy if check.status is not CheckStatus.OK else ""
+        table.add_row(check.status.value, check.name, check.detail, remedy)
+    counts = {status: sum(c.status is status for c in found.checks) for status in CheckStatus}
+    failed, warned = counts[CheckStatus.FAIL], counts[CheckStatus.WARN]
+    what = f"study {found.study} by {found.deploy}" if found.study else f"servers by {found.deploy}"
+    summary = f"{failed} of {len(found.checks)} checks fail" if failed else f"{what}: nothing fails"
+    return "\n".join([_text(table), summary + (f", {warned} should be known" if warned else "")])
 
 
 def studies_text(studies: Sequence[StudyRecord]) -> str:

@@ -12,10 +12,11 @@ import anyio
 from aiodocker.exceptions import DockerError
 
 from autotuner.deployers import _docker_failures, _docker_models
+from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._docker_config import Launch
 from autotuner.deployers._docker_engine import Engine
 from autotuner.deployers._docker_settings import DockerSettings
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 
@@ -28,22 +29,10 @@ _HELP_S = 120.0
 _HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
 
 
-def _ok(name: str, detail: str) -> Check:
-    return Check(name=name, status=CheckStatus.OK, detail=detail)
-
-
-def _warn(name: str, detail: str, remedy: str) -> Check:
-    return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
-
-
-def _fail(name: str, detail: str, remedy: str) -> Check:
-    return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
-
-
 def unreachable(failure: Failure) -> Check:
     """The one check that is left without an engine, or without the GPUs that the settings name."""
     name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
-    return _fail(name, failure.message, failure.remedy)
+    return fail(name, failure.message, failure.remedy)
 
 
 async def checks(
@@ -70,18 +59,18 @@ def _api(version: Mapping[str, Any]) -> tuple[int, ...]:
 def _engine(version: Mapping[str, Any]) -> Check:
     detail = f"engine {version.get('Version')}, API {version.get('ApiVersion')}"
     if _api(version) >= _LEAST_API:
-        return _ok("docker", detail)
-    return _fail("docker", detail, f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed")
+        return ok("docker", detail)
+    return fail("docker", detail, f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed")
 
 
 def _image(name: str | None, settings: DockerSettings, *, here: bool) -> Check:
     if name is None:
-        return _fail("image", "the engine names no image", "set deploy.image")
+        return fail("image", "the engine names no image", "set deploy.image")
     if here and settings.pull != "always":
-        return _ok("image", f"{name} is present")
+        return ok("image", f"{name} is present")
     if settings.pull == "never":
-        return _fail("image", f"{name} is not present", f"docker pull {name}, or set deploy.pull: missing")
-    return _ok("image", f"{name} will be pulled at the first trial")
+        return fail("image", f"{name} is not present", f"docker pull {name}, or set deploy.pull: missing")
+    return ok("image", f"{name} will be pulled at the first trial")
 
 
 def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
@@ -89,23 +78,23 @@ def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
-        return _ok("disk", f"{driver}; {folder} is not visible from here")
+        return ok("disk", f"{driver}; {folder} is not visible from here")
     detail, remedy = (
         f"{driver}, {free / 1e9:.0f} GB free in {folder}",
         "make room: docker system df, docker image prune",
     )
     if free < _LEAST_BYTES:
-        return _fail("disk", detail, remedy)
-    return _warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else _ok("disk", detail)
+        return fail("disk", detail, remedy)
+    return warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else ok("disk", detail)
 
 
 def _shm(info: Mapping[str, Any], settings: DockerSettings) -> Check:
     if settings.ipc == "host":
-        return _ok("shared memory", "this machine's (ipc: host)")
+        return ok("shared memory", "this machine's (ipc: host)")
     detail = f"{settings.shm_size / 2**30:g} GiB"
     if settings.shm_size > int(info.get("MemTotal", 0)):
-        return _warn("shared memory", f"{detail} is more than this machine's memory", "lower deploy.shm_size")
-    return _ok("shared memory", detail)
+        return warn("shared memory", f"{detail} is more than this machine's memory", "lower deploy.shm_size")
+    return ok("shared memory", detail)
 
 
 def _gpus(
@@ -120,41 +109,39 @@ def _gpus(
         return []
     have = f"{needed} needed, {len(gpus)} to use"
     if len(gpus) < needed:
-        return [_fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
+        return [fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
     if settings.runtime and settings.runtime not in info.get("Runtimes", {}):
         remedy = f"correct deploy.runtime; the engine has: {', '.join(sorted(info.get('Runtimes', {})))}"
-        return [_fail("gpus", f"the engine has no runtime {settings.runtime}", remedy)]
+        return [fail("gpus", f"the engine has no runtime {settings.runtime}", remedy)]
     if settings.gpu_driver == "cdi":
         return [_cdi(version, info, have)]
     known = "nvidia" in info.get("Runtimes", {}) or any(shutil.which(hook) for hook in _HOOKS)
     remedy = "install the NVIDIA Container Toolkit if launches end with gpu_unavailable"
-    return [_ok("gpus", have) if known else _warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy)]
+    return [ok("gpus", have) if known else warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy)]
 
 
 def _cdi(version: Mapping[str, Any], info: Mapping[str, Any], have: str) -> Check:
     if _api(version) < _CDI_API:
-        return _fail(
-            "gpus", f"engine {version.get('Version')} knows no CDI", "update Docker, or set gpu_driver: nvidia"
-        )
+        return fail("gpus", f"engine {version.get('Version')} knows no CDI", "update Docker, or set gpu_driver: nvidia")
     if not info.get("CDISpecDirs"):
-        return _fail("gpus", "CDI is switched off in the engine", "switch the feature cdi on in daemon.json")
-    return _ok("gpus", f"{have}, by CDI")
+        return fail("gpus", "CDI is switched off in the engine", "switch the feature cdi on in daemon.json")
+    return ok("gpus", f"{have}, by CDI")
 
 
 def _plan(plan: LaunchPlan, settings: DockerSettings) -> list[Check]:
     found = []
     try:
         mounted = _docker_models.mounts(plan.needs_files, settings)
-        found += [_ok("model", name) for name in plan.needs_files]
-        found += [_ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
+        found += [ok("model", name) for name in plan.needs_files]
+        found += [ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
     except _docker_models.ModelFilesError as error:
-        found.append(_fail("model", str(error), error.remedy))
+        found.append(fail("model", str(error), error.remedy))
     if plan.hub_models:
         found.append(_cache(settings))
     for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
         if name in plan.env:
             why = f"{name} in engine.env would hide the GPUs that a trial leases"
-            found.append(_fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
+            found.append(fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
     return found
 
 
@@ -162,8 +149,8 @@ def _cache(settings: DockerSettings) -> Check:
     folder = settings.cache
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if os.access(existing, os.W_OK | os.X_OK):
-        return _ok("hub cache", str(folder))
-    return _fail("hub cache", f"{folder} cannot be written", "set deploy.hub_cache to a folder that you may write")
+        return ok("hub cache", str(folder))
+    return fail("hub cache", f"{folder} cannot be written", "set deploy.hub_cache to a folder that you may write")
 
 
 async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> Check:
@@ -171,7 +158,7 @@ async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> 
     so that nothing stays even when this process is killed."""
     name = settings.image_name(plan.image) or ""
     if await engine.image(name) is None:
-        return _ok("flags", f"not compared: {name} is not present yet")
+        return ok("flags", f"not compared: {name} is not present yet")
     labels = Labels(study="preflight", trial=0, owner="preflight")
     bare = plan.model_copy(update={"gpus": 0, "hub_models": (), "needs_files": ()})
     launch = Launch(
@@ -187,11 +174,11 @@ async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> 
     try:
         text = await _output(engine, config, launch.name)
     except (DockerError, TrialFailedError, TimeoutError) as error:
-        return _warn("flags", f"{' '.join(plan.help)} could not be run: {error}", "compare the flags by hand")
+        return warn("flags", f"{' '.join(plan.help)} could not be run: {error}", "compare the flags by hand")
     unknown = [flag.name for flag in plan.flags if not re.search(rf"{re.escape(_bare(flag.name))}(?![\w-])", text)]
     if not unknown:
-        return _ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
-    return _warn(
+        return ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
+    return warn(
         "flags", f"the help of {name} does not name {', '.join(unknown)}", "correct the flag, or the image's tag"
     )
 

@@ -1,17 +1,18 @@
 """What must be well before the first pod: each check with its remedy; nothing is made."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 import httpx
 
 from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models
+from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import BATCH, QUEUE, Launch, Load
-from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, amount
+from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, ServerSettings, amount
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
@@ -20,6 +21,14 @@ _LEAST = (1, 27)
 """Strict validation of fields is there from this version on."""
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
 _KUEUE = "kueue.x-k8s.io/v1beta1"
+_CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
+_ALLOW = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
+_NO_GPUS = (
+    "install the device plugin of the GPUs' maker (on Minikube, its Docker driver shows none without --gpus), "
+    "or correct deploy.gpu_resource"
+)
+Needed = Mapping[str, float]
+"""The most that one server asks for, by a quota's key (``requests.cpu``)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,14 @@ class Right:
     group: str = ""
     needed: bool = True
     cluster_wide: bool = False
+    namespace: str = ""
+    """Another one than the servers'."""
 
     @property
     def text(self) -> str:
         """As a person writes it in a role."""
-        return f"{self.verb} {self.resource}" + (f" ({self.group})" if self.group else "")
+        group = f" ({self.group})" if self.group else ""
+        return f"{self.verb} {self.resource}{group}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 def pod_rights(settings: PodSettings) -> list[Right]:
@@ -51,7 +63,8 @@ def pod_rights(settings: PodSettings) -> list[Right]:
     return rights
 
 
-def _rights(settings: KubernetesSettings) -> list[Right]:
+def needed_rights(settings: KubernetesSettings) -> list[Right]:
+    """What the deployer of Jobs needs, and what is better to have."""
     own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
     nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
              Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
@@ -60,37 +73,38 @@ def _rights(settings: KubernetesSettings) -> list[Right]:
 
 def unreachable(failure: Failure) -> Check:
     """The one check that is left without a cluster."""
-    return _fail("kubernetes", failure.message, failure.remedy)
+    return fail("kubernetes", failure.message, failure.remedy)
 
 
 async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the API server does not answer."""
     found = [await version(cluster), await namespace(cluster)]
-    allowed = await rights(cluster, _rights(settings))
+    allowed = await rights(cluster, needed_rights(settings))
     found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
-    found += await _nodes(cluster, plans, settings)
+    asked = [Launch(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
+    found += await nodes(cluster, [one["requests"] for one in asked], settings)
     for name in dict.fromkeys(_claims(plans, settings)):
         found.append(await claim(cluster, name))
-    found += await _quotas(cluster, plans, settings)
+    found += await quotas(cluster, most(asked))
     if settings.kueue_queue:
-        found.append(await _queue(cluster, settings.kueue_queue))
+        found.append(await queue(cluster, settings.kueue_queue))
     if not any(check.status is CheckStatus.FAIL for check in found):
         found += await _admission(cluster, plans[:1], settings)
     return list(dict.fromkeys(found))
 
 
-async def version(cluster: Cluster) -> Check:
-    """The API server's."""
+async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
+    """The API server's, and whether it is new enough."""
     try:
         told = await cluster.get("/version")
     except RefusedError as error:
         remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
-        return _fail("kubernetes", f"the API server refuses us: {error.message}", remedy)
+        return fail("kubernetes", f"the API server refuses us: {error.message}", remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
     detail = f"API server {told.get('gitVersion')}"
-    if numbers >= _LEAST:
-        return _ok("kubernetes", detail)
-    return _fail("kubernetes", detail, f"Kubernetes {_LEAST[0]}.{_LEAST[1]} or newer is needed")
+    if numbers >= least:
+        return ok("kubernetes", detail)
+    return fail("kubernetes", detail, f"Kubernetes {least[0]}.{least[1]} or newer is needed")
 
 
 async def namespace(cluster: Cluster) -> Check:
@@ -99,16 +113,17 @@ async def namespace(cluster: Cluster) -> Check:
     try:
         found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
     except RefusedError:
-        return _ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
+        return ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
     if found is None:
-        return _fail("namespace", f"{cluster.namespace} does not exist", remedy)
+        return fail("namespace", f"{cluster.namespace} does not exist", remedy)
     if (found.get("status") or {}).get("phase") == "Terminating":
-        return _fail("namespace", f"{cluster.namespace} is being deleted", remedy)
-    return _ok("namespace", cluster.namespace)
+        return fail("namespace", f"{cluster.namespace} is being deleted", remedy)
+    return ok("namespace", cluster.namespace)
 
 
-async def rights(cluster: Cluster, wanted: Sequence[Right]) -> list[Check]:
-    """One check for what is needed, one for what is better to have; each names the verbs that are missing."""
+async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _ALLOW) -> list[Check]:
+    """One check for what is needed, one for what is better to have; each names the verbs that are missing.
+    ``why_allow`` is the remedy for the latter."""
     answers: dict[Right, bool] = {}
 
     async def ask(right: Right) -> None:
@@ -121,12 +136,11 @@ async def rights(cluster: Cluster, wanted: Sequence[Right]) -> list[Check]:
     found = []
     if lacking[True]:
         remedy = f"give the tuner's account a role with these verbs in namespace {cluster.namespace}"
-        found.append(_fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy))
+        found.append(fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy))
     else:
-        found.append(_ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
+        found.append(ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
     if lacking[False]:
-        remedy = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
-        found.append(_warn("rights", f"better to have: {', '.join(lacking[False])}", remedy))
+        found.append(warn("rights", f"better to have: {', '.join(lacking[False])}", why_allow))
     return found
 
 
@@ -134,7 +148,7 @@ async def _allowed(cluster: Cluster, right: Right) -> bool:
     resource, _, subresource = right.resource.partition("/")
     attributes = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": subresource}
     if not right.cluster_wide:
-        attributes["namespace"] = cluster.namespace
+        attributes["namespace"] = right.namespace or cluster.namespace
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -147,20 +161,33 @@ async def _allowed(cluster: Cluster, right: Right) -> bool:
     return bool(answer["status"].get("allowed"))
 
 
+def unseen(name: str, error: RefusedError) -> Check:
+    """Of what could not be looked at: a right that is missing says nothing about the thing itself."""
+    match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
+    if match is None:
+        return fail(name, f"cannot be looked at: {error.message}", "see that the cluster is well")
+    group = f" ({match[3]})" if match[3] else ""
+    return warn(name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", "allow it, to have it checked")
+
+
 def _images(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     names = dict.fromkeys(settings.image_name(plan.image) for plan in plans)
-    no_name = _fail("image", "the engine names no image", "set deploy.image")
-    found = [_ok("image", name) if name else no_name for name in names]
+    no_name = fail("image", "the engine names no image", "set deploy.image")
+    found = [ok("image", name) if name else no_name for name in names]
+    return [*found, *load_generator(settings, needed=bool(plans))]
+
+
+def load_generator(settings: PodSettings, *, needed: bool) -> list[Check]:
+    """Where the load comes from. ``needed``: for a study, not only to see how the cluster is."""
     if settings.load == "job":
         remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
-        image = settings.loadgen_image
-        found.append(_ok("load generator", image) if image else _fail("load generator", "no image is named", remedy))
-    elif settings.load == "port-forward":
+        if settings.loadgen_image:
+            return [ok("load generator", settings.loadgen_image)]
+        return [(fail if needed else warn)("load generator", "no image is named", remedy)]
+    if settings.load == "port-forward":
         remedy = "set deploy.load: job for figures to be compared with others"
-        found.append(
-            _warn("load generator", "its load goes through the API server, which shows in the figures", remedy)
-        )
-    return found
+        return [warn("load generator", "its load goes through the API server, which shows in the figures", remedy)]
+    return []
 
 
 def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
@@ -169,33 +196,51 @@ def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
         why = _kube_models.missing(file, settings)
         remedy = "list a folder above it in deploy.model_roots, or give deploy.pvc"
         found.append(
-            _fail("model", f"{file} {why}", remedy) if why else _ok("model", f"{file} (on nodes: not looked at)")
+            fail("model", f"{file} {why}", remedy) if why else ok("model", f"{file} (on nodes: not looked at)")
         )
     if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
         remedy = "name a claim in deploy.cache_pvc"
-        found.append(_warn("model", "every trial fetches the model from the hub again", remedy))
+        found.append(warn("model", "every trial fetches the model from the hub again", remedy))
     for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
         if any(name in plan.env for plan in plans):
             why = f"{name} in engine.env would hide the GPUs that the cluster gives out"
-            found.append(_fail("environment", why, "remove it"))
+            found.append(fail("environment", why, "remove it"))
     return found
 
 
-async def _nodes(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+async def nodes(
+    cluster: Cluster,
+    demands: Sequence[Mapping[str, str]],
+    settings: ServerSettings,
+    unfit: Callable[[Json], str] = lambda _: "",
+) -> list[Check]:
+    """Whether some node could ever hold each of the servers that request this; without any, what the nodes have.
+    ``unfit`` says why a node is none for them, beside what the settings ask of nodes."""
     try:
-        nodes = await _kube_gpus.look(cluster, settings, gpus=False)
+        found = await _kube_gpus.look(cluster, settings, gpus=False)
     except TrialFailedError as error:
-        make = _warn if settings.gpus else _fail
+        make = warn if settings.gpus else fail
         return [make("nodes", error.failure.message, error.failure.remedy)]
-    remedy = "lower deploy.cpu, deploy.memory or the parallelism; correct deploy.node_selector and deploy.tolerations"
-    for plan in sorted(plans, key=lambda p: p.gpus, reverse=True):
-        launch = Launch(plan, settings, "none", "preflight", _LABELS)
-        if why := _kube_gpus.never_fits(nodes, launch.resources()["requests"]):
-            make = _warn if settings.gpus else _fail
-            return [make("nodes", why, remedy)]
-    gpus = sum(int(_kube_gpus.allocatable(n, settings.gpu_resource)) for n in nodes.usable)
+    why = {str(node["metadata"]["name"]): unfit(node) for node in found.usable}
+    left_out = (*found.left_out, *(f"{name}: {text}" for name, text in why.items() if text))
+    usable = tuple(node for node in found.usable if not why[str(node["metadata"]["name"])])
+    return [room(replace(found, usable=usable, left_out=left_out), demands, settings)]
+
+
+def room(nodes: _kube_gpus.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
+    """:func:`nodes`, of nodes that were looked at."""
+    resource, make = settings.gpu_resource, warn if settings.gpus else fail
+    gpus = sum(int(_kube_gpus.allocatable(n, resource)) for n in nodes.usable)
+    for demand in sorted(demands or [{}], key=lambda d: amount(d.get(resource, 0)), reverse=True):
+        if why := _kube_gpus.never_fits(nodes, demand):
+            if nodes.usable and not gpus and resource in demand:
+                return make("nodes", f"no node offers any {resource}: {why}", _NO_GPUS)
+            remedy = "lower deploy.cpu, deploy.memory or the parallelism; correct deploy.node_selector and "
+            return make("nodes", why, f"{remedy}deploy.tolerations")
     left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
-    return [_ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")]
+    if not gpus and not demands:
+        return warn("nodes", f"{len(nodes.usable)} usable, none offers any {resource}{left_out}", _NO_GPUS)
+    return ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")
 
 
 def _claims(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[str]:
@@ -208,33 +253,38 @@ async def claim(cluster: Cluster, name: str) -> Check:
     try:
         found = await cluster.find(cluster.path("persistentvolumeclaims", name))
     except RefusedError as error:
-        return _warn("volume", f"{name} may not be looked at: {error.message}", "allow get persistentvolumeclaims")
+        return warn("volume", f"{name} may not be looked at: {error.message}", "allow get persistentvolumeclaims")
     if found is None:
-        return _fail("volume", f"claim {name} does not exist in {cluster.namespace}", "correct its name, or make it")
+        return fail("volume", f"claim {name} does not exist in {cluster.namespace}", "correct its name, or make it")
     phase = str((found.get("status") or {}).get("phase"))
     if phase == "Bound":
-        return _ok("volume", f"claim {name}")
+        return ok("volume", f"claim {name}")
     remedy = "some storage binds with the first pod; else see kubectl describe pvc"
-    make = _fail if phase == "Lost" else _warn
+    make = fail if phase == "Lost" else warn
     return make("volume", f"claim {name} is {phase}", remedy)
 
 
-async def _quotas(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
-    try:
-        quotas = (await cluster.get(cluster.path("resourcequotas")))["items"]
-    except RefusedError:
-        return []
+def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
+    """The largest of each request and limit."""
     needed: dict[str, float] = {}
-    for plan in plans:
-        resources = Launch(plan, settings, "none", "preflight", _LABELS).resources()
+    for one in resources:
         for kind in ("requests", "limits"):
-            for name, text in resources[kind].items():
+            for name, text in one[kind].items():
                 key = f"{kind}.{name}"
                 needed[key] = max(needed.get(key, 0.0), amount(text))
-    return [check for quota in quotas for check in _quota(quota, needed)]
+    return needed
 
 
-def _quota(quota: Json, needed: dict[str, float]) -> list[Check]:
+async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
+    """Quotas of the namespace that are too small, or used up now."""
+    try:
+        found = (await cluster.get(cluster.path("resourcequotas")))["items"]
+    except RefusedError:
+        return []
+    return [check for quota in found for check in _quota(quota, needed)]
+
+
+def _quota(quota: Json, needed: Needed) -> list[Check]:
     status, name = quota.get("status") or {}, quota["metadata"]["name"]
     found = []
     for key, hard in (status.get("hard") or {}).items():
@@ -242,23 +292,24 @@ def _quota(quota: Json, needed: dict[str, float]) -> list[Check]:
         used = amount((status.get("used") or {}).get(key, 0))
         remedy = "raise the quota, or lower what a server asks for"
         if asked > amount(hard):
-            found.append(_fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
+            found.append(fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
         elif asked and asked > amount(hard) - used:
-            found.append(_warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
+            found.append(warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
     return found
 
 
-async def _queue(cluster: Cluster, name: str) -> Check:
+async def queue(cluster: Cluster, name: str) -> Check:
+    """Whether Kueue has the local queue."""
     try:
         found = await cluster.find(cluster.path("localqueues", name, group=_KUEUE))
     except RefusedError as error:
         if error.code == httpx.codes.FORBIDDEN:
-            return _warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
+            return warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
         raise
     if found is None:
         remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
-        return _fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
-    return _ok("queue", name)
+        return fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
+    return ok("queue", name)
 
 
 async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
@@ -282,17 +333,5 @@ async def _dry_run(cluster: Cluster, path: str, body: dict[str, Any], what: str)
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        return _fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
-    return _ok("admission", f"{what}: taken by a dry run")
-
-
-def _ok(name: str, detail: str) -> Check:
-    return Check(name=name, status=CheckStatus.OK, detail=detail)
-
-
-def _warn(name: str, detail: str, remedy: str) -> Check:
-    return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
-
-
-def _fail(name: str, detail: str, remedy: str) -> Check:
-    return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+        return fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
+    return ok("admission", f"{what}: taken by a dry run")

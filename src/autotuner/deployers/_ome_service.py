@@ -2,16 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers import _kube_manifests
+from autotuner.deployers import _kube_manifests, _ome_room
 from autotuner.deployers._failures import failed
 from autotuner.deployers._kube_client import Json
 from autotuner.deployers._kube_manifests import GROUP, QUEUE, SERVER, literal
-from autotuner.deployers._kube_settings import OmeSettings, amount
+from autotuner.deployers._kube_settings import OmeSettings
+from autotuner.deployers._ome_checks_runtime import faults
 from autotuner.deployers._ome_objects import CONTAINER, OME, PORT, Found, engine_config, model_path, runner
 from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine, template_problem
 from autotuner.seams.engine import Engine
@@ -21,7 +20,6 @@ from autotuner.study.noun import Value
 
 MODEL_PATH = "$(MODEL_PATH)"
 """Set by OME in every server's container."""
-_DISAGGREGATED = "disaggregation-mode"
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _PERIOD_S = 1
 _TIMEOUT_S = 5
@@ -95,21 +93,8 @@ class ServiceLaunch:
         return tuple(_kube_manifests.plain(word.replace(MODEL_PATH, path)) for word in (*line.command, *line.args))
 
     def resources(self) -> dict[str, dict[str, str]]:
-        """Requests and limits, merged as OME merges them, so that the Deployment is one that Kubernetes takes."""
-        settings = self.settings
-        own = runner(self.runtime).get("resources") or {}
-        asked = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
-        requests, limits = asked["requests"], asked["limits"]
-        if settings.cpu:
-            requests["cpu"] = settings.cpu
-        if settings.memory:
-            requests["memory"] = limits["memory"] = settings.memory
-        if self.plan.gpus:
-            requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(self.plan.gpus)
-        for name, text in requests.items():
-            if name in limits and amount(text) > amount(limits[name]):
-                limits[name] = text
-        return asked
+        """Requests and limits of the server."""
+        return _ome_room.resources(self.runtime, self.plan, self.settings)
 
     def body(self) -> Json:
         """The whole InferenceService."""
@@ -192,7 +177,7 @@ class ServiceLaunch:
 
     def _refuse_what_is_swallowed(self, body: Json) -> None:
         """OME takes these, makes nothing of them, and tells nobody."""
-        if problem := runtime_problem(self.runtime, self.engine.kind, self.engine_settings, self.plan):
+        if problem := runtime_problem(self.runtime, self.engine, self.settings.gpu_resource, self.plan):
             raise failed(FailureCause.NOT_ACCEPTED, problem[0], problem[1])
         made = body["spec"]["engine"]["runner"]
         texts = {f"argument {i}": word for i, word in enumerate((*made["command"], *made["args"]))}
@@ -207,38 +192,18 @@ class ServiceLaunch:
             if not _LABEL_VALUE.fullmatch(text):
                 raise failed(FailureCause.NOT_ACCEPTED, f"{key}={text} is no label", "correct deploy.labels")
 
-    @property
-    def engine_settings(self) -> Mapping[str, Any]:
-        """As the study file has them."""
-        return self.engine.settings.model_dump()
-
 
 def runtime_problem(
-    runtime: Found, kind: str, settings: Mapping[str, Any], plan: LaunchPlan | None = None
+    runtime: Found, engine: Engine, gpu_resource: str, plan: LaunchPlan | None = None
 ) -> tuple[str, str] | None:
     """(why, remedy) where a runtime cannot be tuned by one server a trial; None where it can. Whether it serves the
     model is another question."""
-    name, config, own = runtime.name, engine_config(runtime), runner(runtime)
-    if "leader" in config or "worker" in config:
-        why = f"runtime {name} runs on several nodes (leader, worker)"
-        return f"{why}, which is not supported", "choose a runtime whose server is one pod"
-    if runtime.spec.get("decoderConfig") is not None:
-        why = f"runtime {name} splits prefill from decode (decoderConfig)"
-        return f"{why}, which is not supported", "choose a runtime whose server is one pod"
-    if not own:
-        return f"runtime {name} has no engineConfig.runner", "choose a runtime whose server is one pod"
-    if own.get("name") != CONTAINER:
-        why = f"runtime {name} calls its server {own.get('name') or 'nothing'}, and OME looks for {CONTAINER}"
-        return why, f"name engineConfig.runner {CONTAINER}"
-    try:
-        line = RuntimeLine.of(own)
-    except RuntimeLineError as error:
-        return f"runtime {name} {error.why}", error.remedy
-    if any(word.lstrip("-").startswith(_DISAGGREGATED) for word in line.words):
-        why = f"runtime {name} splits prefill from decode (--{_DISAGGREGATED})"
-        return f"{why}, which is not supported", "choose a runtime whose server does both"
-    if not same_engine(line, kind, settings, plan):
-        return f"runtime {name} starts {' '.join(line.words[:3])}", f"choose a runtime of {kind}, or another engine"
+    for why, remedy in faults(runtime, gpu_resource):
+        return f"runtime {runtime.name} {why}", remedy
+    line = RuntimeLine.of(runner(runtime))
+    if not same_engine(line, engine.kind, engine.settings.model_dump(), plan):
+        why = f"runtime {runtime.name} starts {' '.join(line.words[:3])}"
+        return why, f"choose a runtime of {engine.kind}, or another engine"
     return None
 
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.deployers import _kube_preflight
+from autotuner.deployers import _kube_preflight, _ome_preflight, _ome_room
+from autotuner.deployers._checks import fail, ok
 from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._kube_client import Cluster, RefusedError, connected
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
@@ -21,11 +22,9 @@ from autotuner.deployers._ome_objects import (
     SERVICE_LABEL,
     SERVICES,
     Found,
-    engine_config,
     find_model,
     find_runtime,
     model_path,
-    node_label,
     runner,
 )
 from autotuner.deployers._ome_run import OmeTrial, ServiceRequest
@@ -36,12 +35,13 @@ from autotuner.seams.deployer import DeployContext
 from autotuner.seams.engine import Engine
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import LaunchPlan
+from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.spec import Model
 
 _SERVED_NAME = "served-model-name"
 _LIST = ", "
+_LABELS = Labels(study="preflight", trial=0, owner="preflight")
 
 
 class OmeDeployer(PodDeployer):
@@ -100,7 +100,7 @@ class OmeDeployer(PodDeployer):
                 runtime, model = await self._found(cluster)
         except TrialFailedError as error:
             raise UnusableTargetError(error.failure) from error
-        if problem := runtime_problem(runtime, self.engine.kind, self.engine.settings.model_dump()):
+        if problem := self._problem(runtime):
             raise UnusableTargetError(Failure(cause=FailureCause.NOT_ACCEPTED, message=problem[0], remedy=problem[1]))
         return runtime, model
 
@@ -128,7 +128,7 @@ class OmeDeployer(PodDeployer):
         if runtime.version != self._first:
             why = f"runtime {runtime.name} was changed while the study runs"
             raise failed(FailureCause.NOT_ACCEPTED, why, "run the study under another name, with the new runtime")
-        launch = self._launch(plan, context, runtime, model)
+        launch = self._launch(plan, context.labels, runtime, model)
         return ServiceRequest(
             plan=plan,
             name=launch.name,
@@ -141,11 +141,9 @@ class OmeDeployer(PodDeployer):
             model=model,
         )
 
-    def _launch(self, plan: LaunchPlan, context: DeployContext, runtime: Found, model: Found) -> ServiceLaunch:
-        name = unique_name(context.labels.trial)
-        return ServiceLaunch(
-            plan, self.settings, self.engine, runtime, model, name, context.labels, replaced=self._handed_out
-        )
+    def _launch(self, plan: LaunchPlan, labels: Labels, runtime: Found, model: Found) -> ServiceLaunch:
+        name = unique_name(labels.trial)
+        return ServiceLaunch(plan, self.settings, self.engine, runtime, model, name, labels, replaced=self._handed_out)
 
     def trial(self, cluster: Cluster, request: Request, context: DeployContext, log: Log) -> PodTrial:
         """The trial of a service."""
@@ -157,24 +155,39 @@ class OmeDeployer(PodDeployer):
         if self.settings.runtime is None or self._model_name is None:
             return self.settings
         runtime, model = await self._found(cluster)
-        config = engine_config(runtime)
-        label = node_label(model)
-        selector = {
-            **(runtime.spec.get("nodeSelector") or {}),
-            **(config.get("nodeSelector") or {}),
-            **self.settings.node_selector,
-            **({label: "Ready"} if label else {}),
-        }
-        tolerations = (*(config.get("tolerations") or ()), *self.settings.tolerations)
-        return self.settings.model_copy(update={"node_selector": selector, "tolerations": tolerations})
+        return _ome_room.placing(self.settings, runtime, model)
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """The cluster, OME, model, runtime, nodes, and what admission says; nothing is made."""
         try:
             async with connected(self.impatient()) as cluster:
-                return [await _kube_preflight.version(cluster)]
+                return await _ome_preflight.checks(
+                    cluster,
+                    list(plans),
+                    self.settings,
+                    model=self._model_name,
+                    problems=self._problem,
+                    dry_run=lambda plan: self._dry_run(cluster, plan),
+                )
         except TrialFailedError as error:
             return [_kube_preflight.unreachable(error.failure)]
+
+    def _problem(self, runtime: Found) -> tuple[str, str] | None:
+        """Why the study's engine cannot tune a runtime."""
+        return runtime_problem(runtime, self._engine, self.settings.gpu_resource) if self._engine else None
+
+    async def _dry_run(self, cluster: Cluster, plan: LaunchPlan) -> Check:
+        """What OME's webhook and the schema say to the first trial's service."""
+        try:
+            runtime, model = await self._found(cluster)
+            body = self._launch(plan, _LABELS, runtime, model).body()
+            await cluster.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
+        except TrialFailedError as error:
+            return fail("admission", f"InferenceService: {error.failure.message}", error.failure.remedy)
+        except RefusedError as error:
+            remedy = "correct model, deploy.runtime or what it names"
+            return fail("admission", f"InferenceService: {error.message}", remedy)
+        return ok("admission", "InferenceService: taken by a dry run")
 
     def image(self, plan: LaunchPlan) -> str | None:
         """The settings' image; None: the runtime's, whatever it is."""

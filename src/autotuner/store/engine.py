@@ -49,6 +49,13 @@ def connect(url: str) -> Engine:
     return engine
 
 
+def not_made_yet(url: str) -> str:
+    """The URL for display where it names a file that is not there yet; else empty. Raises :class:`StoreError`."""
+    parsed = _parsed(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return url_text(parsed) if is_file and not Path(str(parsed.database)).exists() else ""
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
-from autotuner.store.engine import StoreError, connect, unusable, url_text, writing
+from autotuner.store.engine import StoreError, connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.secrets import secrets_in, without_secrets
@@ -42,6 +42,14 @@ class Store:
         """Opens (and makes or migrates, where needed) the store at a SQLAlchemy URL; None: the default one.
         Raises :class:`StoreError`."""
         return cls(url or default_url())
+
+    @classmethod
+    def look(cls, url: str | None = None) -> str:
+        """One line on the store at a URL; a file that is not there yet is not made. Raises :class:`StoreError`."""
+        if waiting := not_made_yet(url or default_url()):
+            return f"{waiting}, made by the first run"
+        with cls.open(url) as store:
+            return f"{store.url}, {len(store.studies())} studies"
 
     def close(self) -> None:
         """Closes all connections."""

@@ -4,11 +4,11 @@ Model folders, a Docker engine's address or limits that a host refuses do not be
 task JSON has no place for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotuner.study.document import Document, read_text
-from autotuner.study.errors import UsageError, did_you_mean
+from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.spec import PluginSpec, StudySpec
 
 Site = Mapping[str, Mapping[str, Any]]
@@ -42,6 +42,17 @@ def _check(document: Document, found: Any) -> None:
             document.fault(("deploy", kind), "must be a mapping of settings", value=settings)
         elif "kind" in settings:
             document.fault(("deploy", kind, "kind"), "is the key above it", remedy="remove it")
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, Any]:
+    """``namespace=tuning`` and the like, as typed: values as in a study file. Raises UsageError."""
+    found = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator or not name or name == "kind":
+            raise UsageError(Problem(where="--set", value=word, why="is no setting", remedy="write KEY=VALUE"))
+        found[name] = read_text(text, f"--set {name}").data if text.strip() else text
+    return found
 
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:

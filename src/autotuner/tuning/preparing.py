@@ -93,7 +93,7 @@ class Prepared:
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
         plans = [self.engine.launch(self.model, self.engine_spec, DEFAULT)]
-        own = await run_sync(_data_folder)
+        own = await run_sync(data_folder)
         checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes()]
 
@@ -242,7 +242,7 @@ def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration |
     return spelled if space.contains(spelled) else None
 
 
-def _data_folder() -> Check:
+def data_folder() -> Check:
     """Room and permission for logs and request records."""
     folder = data_home()
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ome.kube import Object
 
 _SUFFIX = {"T": 10**12, "B": 10**9, "M": 10**6}
-_RELEASE = re.compile(r"v?\d+(\.\d+)*$")
+_RELEASE = re.compile(r"v?\d+(\.\d+){0,2}$")
 
 
 class UnsuitableError(Exception):
@@ -14,8 +14,11 @@ class UnsuitableError(Exception):
 
 
 def size_of(text: str) -> float:
-    """Parameters of ``7B``; raises ``ValueError``."""
-    return float(text[:-1]) * _SUFFIX[text[-1]] if text[-1:] in _SUFFIX else float(text)
+    """Parameters of ``7B``; none for what cannot be read."""
+    try:
+        return float(text[:-1]) * _SUFFIX[text[-1]] if text[-1:] in _SUFFIX else float(text)
+    except ValueError:
+        return 0.0
 
 
 def size_text(parameters: float) -> str:
@@ -78,12 +81,27 @@ def _same(model: Object | None, runtime: Object | None) -> bool:
     mine, theirs = model.get("version"), runtime.get("version")
     if not mine or not theirs:
         return not mine and not theirs
+    mine, theirs = str(mine), str(theirs)
     operator = runtime.get("operator", "Equal")
-    if operator == "Equal" or not (_RELEASE.match(mine) and _RELEASE.match(theirs)):
-        return str(mine) == str(theirs)
-    return _numbers(mine) > _numbers(theirs) or (
+    released = _RELEASE.match(mine) and _RELEASE.match(theirs)
+    if operator == "Equal" or not released:
+        return None is not _comparable(mine) == _comparable(theirs)
+    if mine.count(".") != theirs.count(".") or mine.startswith("v") != theirs.startswith("v"):
+        return False
+    # the operator stands between the runtime's version and the model's, in this order
+    return _numbers(theirs) > _numbers(mine) or (
         operator == "GreaterThanOrEqual" and _numbers(mine) == _numbers(theirs)
     )
+
+
+def _comparable(version: str) -> tuple[tuple[int, ...], str] | None:
+    """Numbers, with noughts for those that are not written, and what follows them; None for what is no version."""
+    bare = version.removeprefix("v")
+    numbers = re.match(r"\d+(\.\d+){0,2}", bare)
+    if numbers is None or any(part != str(int(part)) for part in numbers[0].split(".")):
+        return None
+    found = _numbers(numbers[0])
+    return (*found, *(0,) * (3 - len(found))), bare[numbers.end() :]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

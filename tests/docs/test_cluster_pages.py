@@ -1,0 +1,41 @@
+"""What the pages on clusters show is understood: settings, models and runtimes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from autotuner.deployers import _ome_checks_model, _ome_checks_runtime
+from autotuner.deployers._kube_settings import KubernetesSettings, OmeSettings
+from autotuner.deployers._ome_matching import why_not
+from autotuner.deployers._ome_objects import Found
+from autotuner.study.errors import CheckStatus
+from autotuner.study.loader import parse_study
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("page", "settings"), [("kubernetes", KubernetesSettings), ("ome", OmeSettings)])
+def test_every_setting_is_told(page: str, settings: type[BaseModel]) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}-settings.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(settings.model_fields)
+
+
+def test_the_study_of_ome(fenced: Callable[[str, str], list[str]], tmp_path: Path) -> None:
+    study, values, *_ = fenced("docs/how-to/run-in-ome.md", "yaml")
+    spec = parse_study(study, source="study.yaml", folder=tmp_path, exists=Path.exists).spec
+    settings = OmeSettings.model_validate(spec.deploy.settings)
+    assert (settings.runtime, spec.model.path) == ("srt-qwen3-0-6b", "qwen3-0-6b")
+    assert set(YAML(typ="safe").load(values)) == {"ome", "modelAgent"}
+
+
+def test_the_runtime_of_ome_serves_the_model(fenced: Callable[[str, str], list[str]]) -> None:
+    model, runtime = [Found(YAML(typ="safe").load(text)) for text in fenced("docs/how-to/run-in-ome.md", "yaml")[2:]]
+    assert why_not(runtime, model) == []
+    assert [c.status for c in _ome_checks_runtime.checks(runtime, model, "nvidia.com/gpu")] == [CheckStatus.OK]
+    model.thing["status"] = {"state": "Ready", "nodesReady": ["node-1"]}
+    assert [c.status for c in _ome_checks_model.checks(model, None, {})] == [CheckStatus.OK]
