@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.deployers._kube_client import Cluster, Json
+from autotuner.seams.deployer import Endpoint
 
 OME = "ome.io/v1beta1"
 SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
@@ -15,6 +16,16 @@ CONTAINER = "ome-container"
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32
+
+
+class ServiceEndpoint(Endpoint):
+    """A server that OME runs for an InferenceService of ours."""
+
+    service: str
+    """The InferenceService's name."""
+    service_uid: str
+    cluster: Cluster
+    """A connection for as long as the endpoint lasts."""
 
 
 @dataclass(frozen=True)
