@@ -1,6 +1,6 @@
 """What genai-bench cannot measure, said before the first trial instead of being ignored in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autotuner.study.errors import Problem
 from autotuner.study.spec import StudySpec
@@ -83,6 +83,39 @@ def _of_requests(workload: Workload, backend: str) -> Iterator[Problem]:
         if name in workload.extra_body:
             why = "genai-bench sets this field itself, or does not send it as it is"
             yield Problem(where=f"workload.extra_body.{name}", why=why, remedy=f"leave it out, {_NATIVE}")
+
+
+def of_benchmark_jobs(workload: Workload) -> list[Problem]:
+    """What OME's BenchmarkJob cannot have genai-bench do: it takes parameters of requests, and passes none on."""
+    problems = list(of_load(workload))
+    if workload.ignore_eos:
+        why, remedy = "a BenchmarkJob cannot have ignore_eos sent", f"set workload.ignore_eos: false, {_NATIVE}"
+        problems.append(Problem(where="workload.ignore_eos", value="true", why=why, remedy=remedy))
+    problems += _of_body(workload.extra_body)
+    for scenario in workload.scenarios:
+        if scenario.output and scenario.output.kind == "fixed" and scenario.output.a == 1:
+            why = "genai-bench leaves answers of one token out of its results"
+            remedy = f"ask for 2 tokens or more, {_NATIVE}"
+            problems.append(Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy))
+    return problems
+
+
+def _of_body(body: Mapping[str, object]) -> Iterator[Problem]:
+    """What it sends anyway may be asked for, as a number or, as older tasks have it, a text."""
+    for name, value in body.items():
+        if name == "temperature" and _is_zero(value):
+            continue
+        why = "a BenchmarkJob takes parameters of requests, and passes none on to genai-bench"
+        remedy = "write 0, which is what it sends" if name == "temperature" else "leave it out"
+        where = f"workload.extra_body.{name}"
+        yield Problem(where=where, value=str(value)[:60], why=why, remedy=f"{remedy}, {_NATIVE}")
+
+
+def _is_zero(value: object) -> bool:
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float | str) and float(value) == 0
+    except ValueError:
+        return False
 
 
 def _of_options(extra_args: Sequence[str]) -> Iterator[Problem]:
