@@ -1,8 +1,8 @@
 """From the files that a run of genai-bench wrote to request records; a run that measured nothing is not taken for one.
 
 Such a run ends well all the same, so what its files say is held against what was asked and against itself. The files
-tell how long each request took, but neither when it was sent nor, for failed ones, anything but a code. Its own averages,
-percentiles and error rate are not used: the first two are of other definitions, the last is always 0.
+tell how long each request took, but not when it was sent, and of failed ones a code alone. Its own averages, its
+percentiles and its error rate are not used: the first two are of other definitions, the last is always 0.
 """
 
 from collections.abc import Mapping
