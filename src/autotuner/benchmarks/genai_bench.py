@@ -15,7 +15,7 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.genai_limits import UNSEEN, refusals
+from autotuner.benchmarks.genai_limits import ENDS_ONLY, own_work, refusals, unseen
 from autotuner.benchmarks.genai_timeline import Plan
 from autotuner.benchmarks.genai_worker import GenaiSpec, kept_environment
 from autotuner.benchmarks.inputs import tokenizer_text
@@ -34,17 +34,11 @@ from autotuner.study.workload import Concurrency, LoadLevel, TokenLengths, Workl
 WORKER = "autotuner.benchmarks.genai_worker"
 COMMAND_VARIABLE = "AUTOTUNER_GENAI_BENCH"
 VERSION = "0.0.5"
-OWN_WORK_ABOVE = 4
-"""Requests in flight above which genai-bench's own work shows in its ttft."""
 _INSTALL = (
     "python3.12 -m venv ~/genai-bench && ~/genai-bench/bin/pip install genai-bench==0.0.5 (Python 3.10 to 3.12), then "
     f"set benchmark.command or {COMMAND_VARIABLE} to ~/genai-bench/bin/genai-bench"
 )
 _VERSION_TIMEOUT_S = 60.0
-_ENDS_ONLY = "genai-bench tells no gaps between tokens: itl is not measured, an answer's tokens count at an even pace"
-_OWN_WORK = (
-    "above {} requests in flight genai-bench's own work is in its ttft: at 16 it reported 65 ms where 50 ms were true"
-)
 _UNANSWERED = "{} requests never ended: genai-bench has no request timeout, so as many of its users stood still"
 
 
@@ -80,11 +74,7 @@ class GenaiBench(Benchmark):
 
     def for_study(self, spec: StudySpec, model: Model) -> "GenaiBench":
         """With the model's own tokenizer where it has one here."""
-        unseen = [(f"objective {o.text}", o.metric) for o in spec.objectives] + [
-            (f"slo {s.text}", s.metric) for s in spec.slos
-        ]
-        why = "genai-bench tells only when an answer began and ended"
-        problems = [Problem(where=where, why=why, remedy="bound tpot") for where, name in unseen if name in UNSEEN]
+        problems = unseen(spec)
         if problems:
             raise UsageError(problems)
         has_one = (Path(model.path).expanduser() / "tokenizer.json").is_file()
@@ -216,9 +206,7 @@ def _fixed(lengths: TokenLengths | None) -> int | None:
 
 
 def _notes(level: LoadLevel, heard: Heard) -> tuple[str, ...]:
-    notes = [_ENDS_ONLY]
-    if isinstance(level, Concurrency) and level.in_flight > OWN_WORK_ABOVE:
-        notes.append(_OWN_WORK.format(OWN_WORK_ABOVE))
+    notes = [ENDS_ONLY, *(own_work(level.in_flight) if isinstance(level, Concurrency) else ())]
     if heard.result["unanswered"]:
         notes.append(_UNANSWERED.format(heard.result["unanswered"]))
     return tuple(notes)

@@ -1,8 +1,9 @@
 """What genai-bench cannot measure, said before the first trial instead of being ignored in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autotuner.study.errors import Problem
+from autotuner.study.spec import StudySpec
 from autotuner.study.workload import Api, Concurrency, Workload
 
 _NATIVE = "or take benchmark: native"
@@ -16,16 +17,39 @@ _OWN_OPTIONS = (
     "--num-workers", "--master-port", "--spawn-rate", "--upload-results", "--dataset-path", "--dataset-config",
     "--dataset-prompt-column", "--dataset-image-column", "--prefix-len", "--prefix-ratio",
 )  # fmt: skip
-UNSEEN = ("itl", "itl_token", "ttft_scheduled", "e2e_latency_scheduled")
+_UNSEEN = ("itl", "itl_token", "ttft_scheduled", "e2e_latency_scheduled")
 """Metrics that need more moments than the first and the last of an answer, or a schedule."""
+OWN_WORK_ABOVE = 4
+"""Requests in flight above which genai-bench's own work shows in its ttft."""
+ENDS_ONLY = "genai-bench tells no gaps between tokens: itl is not measured, an answer's tokens count at an even pace"
+_OWN_WORK = (
+    "above {} requests in flight genai-bench's own work is in its ttft: at 16 it reported 65 ms where 50 ms were true"
+)
+
+
+def own_work(in_flight: int) -> list[str]:
+    """What a reader must know of genai-bench's own work at this load."""
+    return [_OWN_WORK.format(OWN_WORK_ABOVE)] if in_flight > OWN_WORK_ABOVE else []
+
+
+def unseen(spec: StudySpec) -> list[Problem]:
+    """One problem for each objective and SLO on a metric that genai-bench does not tell."""
+    goals = [(f"objective {o.text}", o.metric) for o in spec.objectives]
+    goals += [(f"slo {s.text}", s.metric) for s in spec.slos]
+    why = "genai-bench tells only when an answer began and ended"
+    return [Problem(where=where, why=why, remedy="bound tpot") for where, name in goals if name in _UNSEEN]
 
 
 def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> list[Problem]:
     """One problem for each thing that is asked and cannot be done."""
-    return [*_of_load(workload), *_of_requests(workload, backend), *_of_options(extra_args)]
+    return [*of_load(workload), *_of_requests(workload, backend), *_of_options(extra_args)]
 
 
-def _of_load(workload: Workload) -> Iterator[Problem]:
+def of_load(workload: Workload) -> Iterator[Problem]:
+    """What no genai-bench can send, whatever its options."""
+    if workload.api is not Api.CHAT:
+        why, value = "genai-bench measures text through the chat API only", workload.api.value
+        yield Problem(where="workload.api", value=value, why=why, remedy=f"use chat, {_NATIVE}")
     for level in workload.levels:
         if not isinstance(level, Concurrency):
             why = "genai-bench keeps a number of requests in flight and knows no arrival rates"
@@ -47,9 +71,6 @@ def _of_load(workload: Workload) -> Iterator[Problem]:
 
 
 def _of_requests(workload: Workload, backend: str) -> Iterator[Problem]:
-    if workload.api is not Api.CHAT:
-        why, value = "genai-bench measures text through the chat API only", workload.api.value
-        yield Problem(where="workload.api", value=value, why=why, remedy=f"use chat, {_NATIVE}")
     if workload.ignore_eos and backend == "openai":
         why = "this backend drops ignore_eos, so that answers end where the model wants"
         remedy = "use backend vllm or sglang, or set workload.ignore_eos: false"
@@ -62,6 +83,39 @@ def _of_requests(workload: Workload, backend: str) -> Iterator[Problem]:
         if name in workload.extra_body:
             why = "genai-bench sets this field itself, or does not send it as it is"
             yield Problem(where=f"workload.extra_body.{name}", why=why, remedy=f"leave it out, {_NATIVE}")
+
+
+def of_benchmark_jobs(workload: Workload) -> list[Problem]:
+    """What OME's BenchmarkJob cannot have genai-bench do: it takes parameters of requests, and passes none on."""
+    problems = list(of_load(workload))
+    if workload.ignore_eos:
+        why, remedy = "a BenchmarkJob cannot have ignore_eos sent", f"set workload.ignore_eos: false, {_NATIVE}"
+        problems.append(Problem(where="workload.ignore_eos", value="true", why=why, remedy=remedy))
+    problems += _of_body(workload.extra_body)
+    for scenario in workload.scenarios:
+        if scenario.output and scenario.output.kind == "fixed" and scenario.output.a == 1:
+            why = "genai-bench leaves answers of one token out of its results"
+            remedy = f"ask for 2 tokens or more, {_NATIVE}"
+            problems.append(Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy))
+    return problems
+
+
+def _of_body(body: Mapping[str, object]) -> Iterator[Problem]:
+    """What it sends anyway may be asked for, as a number or, as older tasks have it, a text."""
+    for name, value in body.items():
+        if name == "temperature" and _is_zero(value):
+            continue
+        why = "a BenchmarkJob takes parameters of requests, and passes none on to genai-bench"
+        remedy = "write 0, which is what it sends" if name == "temperature" else "leave it out"
+        where = f"workload.extra_body.{name}"
+        yield Problem(where=where, value=str(value)[:60], why=why, remedy=f"{remedy}, {_NATIVE}")
+
+
+def _is_zero(value: object) -> bool:
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float | str) and float(value) == 0
+    except ValueError:
+        return False
 
 
 def _of_options(extra_args: Sequence[str]) -> Iterator[Problem]:

@@ -60,6 +60,8 @@ class RunInfo:
     reused_rows: int = 0
     ends_only: bool = False
     """The load generator saw only an answer's first and last token: ``gaps_ns`` holds the one gap between them."""
+    untimed: bool = False
+    """The load generator told how long requests took, but not when they were sent: ``sent_ns`` is 0 for all of them."""
     notes: tuple[str, ...] = ()
     """What else a reader must know; becomes warnings."""
 

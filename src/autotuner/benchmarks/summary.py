@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 _S = 1e-9
 _OFF_LENGTH = 0.1
 _SHORT_ANSWER = 0.98
+_UNTIMED = "the load generator does not tell when requests were sent: whether the window was steady is not known"
 
 
 class Limits(Noun):
@@ -71,7 +72,9 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
     distributions = _distributions(good, gaps=not info.ends_only)
     output, scalars = _rates(requests, counted, good, asked, info.window_ns)
     check = _self_check(records, asked.limits, distributions)
-    steady, drift = drifted(output, [(r.row["end_ns"] * _S, r.values["ttft"]) for r in good], window_s)
+    steady, drift = True, [_UNTIMED]
+    if not info.untimed:
+        steady, drift = drifted(output, [(r.row["end_ns"] * _S, r.values["ttft"]) for r in good], window_s)
     return Measurement(
         scenario=asked.scenario,
         level=asked.level,

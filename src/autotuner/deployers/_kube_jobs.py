@@ -15,7 +15,7 @@ import anyio
 
 from autotuner.deployers import _kube_logs, _kube_manifests
 from autotuner.deployers._kube_client import Cluster, RefusedError
-from autotuner.deployers._kube_manifests import BATCH, INSTANCE, LOADGEN, Load
+from autotuner.deployers._kube_manifests import BATCH, INSTANCE, LOADGEN, Disk, Load
 from autotuner.deployers._kube_pods import Stage
 from autotuner.deployers._kube_run import Limits, Maker, PodRun, refusal
 from autotuner.deployers._kube_settings import PodSettings
@@ -33,10 +33,13 @@ _QUEUE = 1000
 
 
 class JobRunner(CommandRunner):
-    """Runs ``python -m module`` in a pod. ``owner`` is a reference to what the Job is to be removed with."""
+    """Runs ``python -m module`` in a pod. ``owner`` is a reference to what the Job is to be removed with; ``disk`` what
+    the pod sees of a volume."""
 
-    def __init__(self, cluster: Cluster, settings: PodSettings, owner: Mapping[str, Any] | None) -> None:
-        self._cluster, self._settings, self._owner = cluster, settings, owner
+    def __init__(
+        self, cluster: Cluster, settings: PodSettings, owner: Mapping[str, Any] | None, disk: Disk | None = None
+    ) -> None:
+        self._cluster, self._settings, self._owner, self._disk = cluster, settings, owner, disk
 
     def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See :meth:`autotuner.seams.deployer.CommandRunner.run`."""
@@ -45,7 +48,8 @@ class JobRunner(CommandRunner):
     @asynccontextmanager
     async def _run(self, module: str, spec: bytes, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
         name = _kube_manifests.unique_name(labels.study, labels.trial)
-        job = _LoadJob(self._cluster, self._settings, Load(module, self._settings, name, labels, self._owner))
+        load = Load(module, self._settings, name, labels, self._owner, self._disk)
+        job = _LoadJob(self._cluster, self._settings, load)
         try:
             uid = await job.make(spec)
             limits = Limits(self._settings.schedule_timeout, self._settings.pull_timeout)

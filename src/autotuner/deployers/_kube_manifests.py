@@ -219,8 +219,22 @@ def root_of(file: str, roots: Sequence[str]) -> str | None:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A folder of a PersistentVolumeClaim, writable, for a pod beside the one that had it before."""
+
+    claim: str
+    folder: str
+    path: str
+    """Where the pod sees it."""
+    node: str = ""
+    """The only node that has the volume; empty: any has it."""
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    """Of the pod that had it."""
+
+
+@dataclass(frozen=True)
 class Load:
-    """One run of a load generator."""
+    """One run of a load generator, or of another worker of ours."""
 
     module: str
     settings: PodSettings
@@ -228,6 +242,7 @@ class Load:
     labels: Labels
     owner: Mapping[str, Any] | None
     """Reference to the server's object, which all this belongs to."""
+    disk: Disk | None = None
 
     def secrets(self, parts: Sequence[bytes]) -> list[Json]:
         """The packed spec, which may hold credentials."""
@@ -263,6 +278,8 @@ class Load:
             "containers": [container],
             "volumes": [{"name": "spec", "projected": {"sources": [{"secret": {"name": n}} for n in secrets]}}],
         }
+        if self.disk:
+            _put_disk(pod, container, self.disk)
         made = self._owned(BATCH, "Job", self.name)
         metadata = {key: made["metadata"][key] for key in ("labels", "annotations")}
         spec = {
@@ -281,6 +298,17 @@ class Load:
         if self.owner:
             made["metadata"]["ownerReferences"] = [dict(self.owner)]
         return made
+
+
+def _put_disk(pod: Json, container: Json, disk: Disk) -> None:
+    pod["volumes"].append({"name": "disk", "persistentVolumeClaim": {"claimName": disk.claim}})
+    container["volumeMounts"].append({"name": "disk", "mountPath": disk.path, "subPath": disk.folder})
+    pod["tolerations"] = [*map(dict, disk.tolerations)]
+    if disk.node:
+        term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [disk.node]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+        pod["affinity"] = {"nodeAffinity": required}
+        pod["nodeSelector"] = {}
 
 
 def owner_of(made: Mapping[str, Any]) -> dict[str, Any]:

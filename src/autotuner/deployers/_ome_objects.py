@@ -1,11 +1,11 @@
 """Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
 
-from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autotuner.deployers._kube_client import Cluster, Json
+from autotuner.seams.deployer import Endpoint
 
 OME = "ome.io/v1beta1"
 SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
@@ -18,13 +18,14 @@ SERVICE_LABEL = "ome.io/inferenceservice"
 _KEY_LENGTH = 32
 
 
-class ServiceEndpoint(ABC):
-    """A server of an InferenceService, for what measures it by OME's own means."""
+class ServiceEndpoint(Endpoint):
+    """A server that OME runs for an InferenceService of ours."""
 
-    cluster: Cluster
     service: str
     """The InferenceService's name."""
     service_uid: str
+    cluster: Cluster
+    """A connection for as long as the endpoint lasts."""
 
 
 @dataclass(frozen=True)

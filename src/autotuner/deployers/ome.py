@@ -16,6 +16,7 @@ from autotuner.deployers._kube_client import Cluster, RefusedError, connected
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers._kube_run import refusal
 from autotuner.deployers._kube_settings import OmeSettings, ServerSettings
+from autotuner.deployers._ome_benchmark import BenchmarkJobs
 from autotuner.deployers._ome_objects import (
     CONTAINER,
     OME,
@@ -57,6 +58,7 @@ class OmeDeployer(PodDeployer):
     def __init__(self, settings: OmeSettings, engine: Engine | None = None, model: str | None = None) -> None:
         super().__init__(settings)
         self._engine, self._model_name = engine, model
+        self.platform_benchmark = BenchmarkJobs(settings)
         self._first: tuple[str, int] | None = None
         self._handed_out: frozenset[str] = frozenset()
 

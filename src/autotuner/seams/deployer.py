@@ -71,6 +71,8 @@ class PlatformRun:
     labels: Labels
     settings: Mapping[str, Any]
     """The benchmark's section of the study file, whose keys are the platform's."""
+    on_running: Callable[[], None] = lambda: None
+    """Called when its program has started."""
 
 
 class PlatformBenchmark(ABC):
@@ -82,7 +84,7 @@ class PlatformBenchmark(ABC):
 
     @abstractmethod
     async def run(self, endpoint: "Endpoint", run: PlatformRun) -> Mapping[str, bytes]:
-        """The result files of one run by name, all of them whole. Leaves nothing but these on the platform's storage.
+        """The result files of one run by name, all of them whole. Leaves nothing on the platform, on every path.
 
         Raises ``TrialFailedError`` (``benchmark_failed``) when it did not end well, with the end of its log.
         """

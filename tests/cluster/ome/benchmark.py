@@ -19,7 +19,13 @@ FINALIZER = "benchmarkjob.finalizers"
 FAULT_LABEL = "ome-stand-in/benchmark-fault"
 """On a BenchmarkJob: its program does this of :mod:`ome.fake_genai_bench`'s faults."""
 FAULT_ENV = "FAKE_GENAI_BENCH_FAULT"
-CONFIG = {"image": "genai-bench:0.1.113", "cpu": "2", "memory": "2Gi"}
+CONFIG = {
+    "podConfig": {
+        "image": "genai-bench:0.1.113", "cpuRequest": "2", "cpuLimit": "2",
+        "memoryRequest": "2Gi", "memoryLimit": "2Gi",
+    }
+}  # fmt: skip
+"""Of ConfigMap ``benchmarkjob-config``, under ``benchmarkjob``."""
 _MODEL_NAME = "vllm-model"
 _KEY = "HUGGINGFACE_API_KEY"
 _OVERRIDDEN = ("tolerations", "nodeSelector", "affinity", "volumes")
@@ -70,11 +76,11 @@ def pvc_of(job: Object) -> tuple[str, str] | None:
 def job_of(job: Object, args: list[str], model: Object | None, config: Object, aliases: list[Object]) -> Object:
     """The batch Job: no second try, no deadline, never cleaned up."""
     meta, override = job["metadata"], job["spec"].get("podOverride") or {}
-    sizes = {"cpu": config["cpu"], "memory": config["memory"]}
+    sizes = {of: {s: config[f"{s}{of.title()}"] for s in ("cpu", "memory")} for of in ("request", "limit")}
     container: Object = {
         "name": "genai-bench" if override else meta["name"], "image": config["image"], "command": args[:1],
         "args": args[1:], "env": [], "volumeMounts": [],
-        "resources": {"requests": dict(sizes), "limits": dict(sizes)},
+        "resources": {"requests": sizes["request"], "limits": sizes["limit"]},
     }  # fmt: skip
     pod: Object = {"restartPolicy": "Never", "volumes": [], "hostAliases": aliases}
     if model is not None:
@@ -194,7 +200,8 @@ class BenchmarkController:
 
     async def _config(self) -> Object:
         found = await self._kube.get("ConfigMap", "benchmarkjob-config", "ome")
-        return {**CONFIG, **json.loads(((found or {}).get("data") or {}).get("benchmarkjob", "{}"))}
+        told = {**CONFIG, **json.loads(((found or {}).get("data") or {}).get("benchmarkjob", "{}"))}
+        return dict(told["podConfig"])
 
     async def _say(self, found: Object, told: Object) -> None:
         before, meta = found.get("status") or {}, found["metadata"]

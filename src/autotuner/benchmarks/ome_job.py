@@ -1,0 +1,166 @@
+"""The benchmark kind ``ome_job``: measures with the BenchmarkJob of OME, in our definitions.
+
+For comparing with figures that others took with OME. The deployer's platform runs genai-bench near the server and hands
+back its files; what these can tell and what not is in :mod:`autotuner.benchmarks.genai_results`.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from anyio.to_thread import run_sync
+from pydantic import BeforeValidator, Field
+
+from autotuner.benchmarks import genai_results
+from autotuner.benchmarks.genai_limits import ENDS_ONLY, of_benchmark_jobs, own_work, unseen
+from autotuner.benchmarks.genai_results import Run
+from autotuner.benchmarks.listening import Heard, measurement
+from autotuner.benchmarks.records import RunInfo
+from autotuner.benchmarks.summary import Limits
+from autotuner.seams.benchmark import Benchmark, Progress, Window
+from autotuner.seams.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.measurement import Measurement
+from autotuner.study.noun import Noun, number_text
+from autotuner.study.spec import Model, StudySpec
+from autotuner.study.text import Duration
+from autotuner.study.workload import Concurrency, Workload
+
+MODEL = "vllm-model"
+"""What OME has genai-bench ask for, whatever the server calls its model."""
+UNBOUNDED = 1_000_000
+"""Requests of a run whose study bounds them by time alone; a BenchmarkJob must have a number."""
+_NOT_CHECKED = frozenset({"sglang"})
+"""Engines whose servers answer whatever the name that is asked for."""
+_WHOLE_RUN = (
+    "the window is genai-bench's whole run: its warm-up, the start of its users and its last requests are in it, and "
+    "what was cut off at its end is not told"
+)
+_NO_SELF_CHECK = "genai-bench tells nothing of itself: whether it kept up with the server is not known"
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_Quantity = Annotated[
+    str,
+    BeforeValidator(_text, json_schema_input_type=str | int | float),
+    Field(pattern=r"^[0-9]*\.?[0-9]+(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"),
+]
+
+
+class OmeJobSettings(Noun):
+    """Settings of ``ome_job``, under ``benchmark:`` in a study file."""
+
+    claim: str = Field(min_length=1)
+    """PersistentVolumeClaim of the namespace; results lie there until they are read."""
+    sub_path: str = Field(default="autotuner", min_length=1)
+    """Folder in it. OME mounts it as ``/SUB_PATH``, so it may not begin like a folder of the system."""
+    image: str | None = Field(default=None, min_length=1)
+    """Image with genai-bench. None: OME's own (ConfigMap ``benchmarkjob-config``)."""
+    cpu: _Quantity | None = None
+    """CPUs of genai-bench, requested and at most. None: OME's own, 2."""
+    memory: _Quantity | None = None
+    """None: OME's own, 2Gi."""
+    node_selector: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of nodes, besides the one that says that a node has the model."""
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """As in a pod's specification, besides OME's own of ``nvidia.com/gpu``."""
+    start_timeout: Duration = Field(default=600.0, gt=0)
+    """Longest wait for OME to make a Job, for a node, and for the image, each."""
+    extra_time: Duration = Field(default=300.0, gt=0)
+    """How much longer than its window a run may take: genai-bench loads, draws tables and plots."""
+
+
+class OmeJob(Benchmark):
+    """Measures with OME's BenchmarkJob."""
+
+    kind: ClassVar[str] = "ome_job"
+    Settings = OmeJobSettings
+
+    def __init__(self, settings: OmeJobSettings, platform: PlatformBenchmark | None = None) -> None:
+        super().__init__(settings)
+        self._settings, self._platform = settings, platform
+
+    def for_deployer(self, deployer: Deployer) -> "OmeJob":
+        """With the platform that runs the servers. Raises ``UsageError`` where that has no such benchmark."""
+        if deployer.platform_benchmark is None:
+            why = f"the deployer {deployer.kind} has no BenchmarkJob"
+            remedy = "use deploy: ome, or benchmark: native or genai_bench"
+            raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy=remedy))
+        return OmeJob(self._settings, deployer.platform_benchmark)
+
+    def for_study(self, spec: StudySpec, model: Model) -> "OmeJob":
+        """Itself. Raises ``UsageError`` for each thing that a BenchmarkJob cannot do."""
+        problems = [*of_benchmark_jobs(spec.workload), *unseen(spec)]
+        if spec.engine.kind not in _NOT_CHECKED and model.name != MODEL:
+            why = f"a BenchmarkJob asks for the model {MODEL}, and {spec.engine.kind} refuses any name but its own"
+            problems.append(Problem(where="model.name", value=model.name or "", why=why, remedy=f"set it to {MODEL}"))
+        if problems:
+            raise UsageError(problems)
+        return self
+
+    async def preflight(self, workload: Workload) -> list[Check]:
+        """Whether it can measure this workload at all, and what the platform says."""
+        refused = [
+            Check(name=p.where, status=CheckStatus.FAIL, detail=str(p), remedy=p.remedy)
+            for p in of_benchmark_jobs(workload)
+        ]
+        return [*refused, *await self._there().preflight(self._settings.model_dump())]
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        """One run of a BenchmarkJob; the records go to ``window.folder / window.records_name``."""
+        workload, level, began = window.workload, window.level, [time.time()]
+        only = workload.model_copy(update={"scenarios": (window.scenario,), "levels": (level,)})
+        problems = of_benchmark_jobs(only)
+        if window.headers:
+            why = f"a BenchmarkJob sends no request headers ({', '.join(window.headers)})"
+            problems.append(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
+        if problems or not isinstance(level, Concurrency):
+            raise UsageError(problems)
+        minutes = math.ceil(workload.duration_s / 60)
+
+        def on_running() -> None:
+            began[0] = time.time()
+            window.on_progress(Progress(elapsed_s=0, total_s=60 * minutes, completed=0, failed=0, output_throughput=0))
+
+        run = PlatformRun(
+            scenario=window.scenario.text,
+            in_flight=level.in_flight,
+            minutes=minutes,
+            requests=workload.requests or UNBOUNDED,
+            labels=window.labels,
+            settings=self._settings.model_dump(),
+            on_running=on_running,
+        )
+        files = await self._there().run(endpoint, run)
+        found = await run_sync(genai_results.read, files, window.scenario, level.in_flight)
+        info = RunInfo(
+            window_ns=found.window_ns,
+            begin_epoch_s=began[0],
+            ends_only=True,
+            untimed=True,
+            notes=(*_notes(found, workload, minutes, endpoint.model), *own_work(level.in_flight)),
+        )
+        return await run_sync(measurement, Heard(rows=list(found.rows)), window, Limits(), info)
+
+    def _there(self) -> PlatformBenchmark:
+        if self._platform is None:
+            why, remedy = "no deployer runs its jobs", "use deploy: ome"
+            raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy=remedy))
+        return self._platform
+
+
+def _notes(run: Run, workload: Workload, minutes: int, model: str) -> list[str]:
+    """What a reader must know of any such measurement, and of this one."""
+    notes = [f"measured by genai-bench {run.version or 'of an unknown version'} in a BenchmarkJob of OME"]
+    notes += [_WHOLE_RUN, _NO_SELF_CHECK, ENDS_ONLY]
+    if minutes * 60 != workload.duration_s:
+        unit = "minute" if minutes == 1 else "minutes"
+        asked = number_text(workload.duration_s)
+        notes.append(f"workload.duration {asked} s became {minutes} {unit}: BenchmarkJobs know whole minutes only")
+    if model != MODEL:
+        notes.append(f"requests asked for the model {MODEL}, and the server calls it {model}")
+    return notes
