@@ -29,6 +29,7 @@ _TOO_MANY = 429
 _UNAUTHORIZED = 401
 _OF_THE_SERVER = 500
 _GONE = 410
+_WEBHOOK = "failed calling webhook"
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MESSAGE_BYTES = 1 << 20
@@ -64,7 +65,13 @@ class RefusedError(Exception):
 
 
 def lost(why: str) -> Failure:
-    """The API server does not answer, or stopped answering."""
+    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not."""
+    if _WEBHOOK in why:
+        return Failure(
+            cause=FailureCause.DEPLOYER_LOST,
+            message=f"an admission webhook of the cluster does not answer: {why}",
+            remedy="see that the Deployment behind it runs, and that its certificate is valid",
+        )
     return Failure(
         cause=FailureCause.DEPLOYER_LOST,
         message=f"no answer from the Kubernetes API server: {why}",
