@@ -55,7 +55,7 @@ class OmeLab:
 
     def deployer(self, engine: Engine | None = None, model: str = MODEL, **changes: Any) -> OmeDeployer:
         """A deployer of scripted servers, or of another engine's."""
-        settings = self.settings(**({} if engine else {"runtime": FAKE}), **changes)
+        settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
         made = OmeDeployer(OmeSettings.model_validate(settings))
         return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model))
 

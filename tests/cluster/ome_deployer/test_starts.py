@@ -6,6 +6,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 from ome.furniture import MODEL, model
+from ome.lab import eventually
 
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
@@ -178,6 +179,8 @@ async def test_a_model_of_the_namespace_goes_before_the_clusters(at: Any, record
     own = model(at.ome.settings.model_path)
     own["kind"], own["metadata"]["namespace"] = "BaseModel", at.lab.namespace
     at.lab.created(own)
+    eventually(lambda: at.lab.get("BaseModel", MODEL).get("status", {}).get("state") == "Ready")
+    eventually(lambda: f"{at.lab.namespace}.basemodel" in str(at.lab.get("Node", at.cluster.node)["metadata"]["labels"]))
     async with at.deployer().deploy(fake_plan(), recorder.context):
         assert at.service()["spec"]["model"]["kind"] == "BaseModel"
         assert at.pod()["spec"]["nodeSelector"] == {f"models.ome.io/{at.lab.namespace}.basemodel.{MODEL}": "Ready"}
