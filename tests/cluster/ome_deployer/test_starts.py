@@ -180,10 +180,11 @@ async def test_a_model_of_the_namespace_goes_before_the_clusters(at: Any, record
     own["kind"], own["metadata"]["namespace"] = "BaseModel", at.lab.namespace
     at.lab.created(own)
     eventually(lambda: at.lab.get("BaseModel", MODEL).get("status", {}).get("state") == "Ready")
-    eventually(lambda: f"{at.lab.namespace}.basemodel" in str(at.lab.get("Node", at.cluster.node)["metadata"]["labels"]))
+    label = f"models.ome.io/{at.lab.namespace}.basemodel.{MODEL}"
+    eventually(lambda: label in at.lab.get("Node", at.cluster.node)["metadata"]["labels"])
     async with at.deployer().deploy(fake_plan(), recorder.context):
         assert at.service()["spec"]["model"]["kind"] == "BaseModel"
-        assert at.pod()["spec"]["nodeSelector"] == {f"models.ome.io/{at.lab.namespace}.basemodel.{MODEL}": "Ready"}
+        assert at.pod()["spec"]["nodeSelector"] == {label: "Ready"}
 
 
 @campaign
