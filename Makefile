@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-search test-genai test-cluster cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search test-genai test-cluster cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -61,6 +61,9 @@ bench-loadgen: setup ## CPU per token and TTFT error of the load generator again
 
 bench-overhead: setup ## What a trial costs beyond engine start and measuring
 	$(BIN)/python benchmarks/trial_overhead.py
+
+bench-cluster: setup cluster-build ## What a trial costs in a cluster, beyond pods that start and end
+	$(BIN)/python benchmarks/cluster_overhead.py
 
 bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
 	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)

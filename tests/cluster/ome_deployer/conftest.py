@@ -1,20 +1,32 @@
 """What tests of servers as InferenceServices share: runtimes that start scripted servers, a deployer, what is left.
 
-Nothing here assumes the stand-in: with ``AUTOTUNER_TEST_KUBECONFIG`` the same tests run against any OME.
+``test_conformance.py`` assumes nothing of the stand-in, and runs against any OME:
+
+    export AUTOTUNER_TEST_KUBECONFIG=~/.kube/config AUTOTUNER_TEST_NAMESPACE=tuning
+    export AUTOTUNER_TEST_MODEL=llama-3-2-1b-instruct AUTOTUNER_TEST_IMAGE=registry.example/autotuner-tests:1
+    pytest tests/cluster/ome_deployer/test_conformance.py
+
+The namespace must be there and empty of ours; the model must be ready; the image is what
+``autotuner.testing.cluster_images.write_python`` writes, where nodes can pull it.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 from ome import OmeStandIn
 from ome.furniture import MODEL, RUNTIME, runtime
 from ome.lab import Lab
 
+from autotuner.deployers._kube_client import connected
+from autotuner.deployers._kube_settings import PodSettings
 from autotuner.deployers.ome import OmeDeployer, OmeSettings
 from autotuner.seams.engine import Engine
 from autotuner.study.spec import Model
@@ -33,11 +45,34 @@ runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys
 """
 
 
+KUBECONFIG = os.environ.get("AUTOTUNER_TEST_KUBECONFIG")
+NAMESPACE = os.environ.get("AUTOTUNER_TEST_NAMESPACE", "default")
+THEIR_MODEL = os.environ.get("AUTOTUNER_TEST_MODEL", MODEL)
+IMAGE = os.environ.get("AUTOTUNER_TEST_IMAGE", PYTHON_IMAGE)
+
+
+class AnyCluster:
+    """Somebody's cluster, by a kubeconfig: what tests need that assume nothing of it."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self.kubeconfig = Path(kubeconfig).expanduser()
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One call, from wherever."""
+
+        async def call() -> httpx.Response:
+            async with connected(PodSettings(kubeconfig=str(self.kubeconfig))) as cluster:
+                return await cluster._http.request(method, path, **options)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, call).result()
+
+
 class OmeLab:
     """A namespace of a cluster with OME as a deployer's tests use it."""
 
-    def __init__(self, cluster: OwnCluster, ome: OmeStandIn, lab: Lab) -> None:
-        self.cluster, self.ome, self.lab = cluster, ome, lab
+    def __init__(self, cluster: Any, ome: OmeStandIn | None, lab: Lab, model: str = MODEL) -> None:
+        self.cluster, self.ome, self.lab, self.model = cluster, ome, lab, model
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Of a deployer for this namespace; keywords change them."""
@@ -45,24 +80,31 @@ class OmeLab:
             "kubeconfig": str(self.cluster.kubeconfig),
             "namespace": self.lab.namespace,
             "runtime": RUNTIME,
-            "loadgen_image": PYTHON_IMAGE,
+            "loadgen_image": IMAGE,
             "loadgen_cpu": "50m",
             "loadgen_memory": "128Mi",
-            "image_pull_policy": "Never",
+            **({} if KUBECONFIG else {"image_pull_policy": "Never"}),
             "stop_grace": "1s",
             **changes,
         }
 
-    def deployer(self, engine: Engine | None = None, model: str = MODEL, **changes: Any) -> OmeDeployer:
+    def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> OmeDeployer:
         """A deployer of scripted servers, or of another engine's."""
         settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
         made = OmeDeployer(OmeSettings.model_validate(settings))
-        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model))
+        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
 
     def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
         """A runtime of the namespace that starts the scripted server."""
-        made = runtime(PYTHON_IMAGE, name=name)
+        made = runtime(IMAGE, name=name)
         made["kind"], made["metadata"]["namespace"] = "ServingRuntime", self.lab.namespace
+        if KUBECONFIG:
+            spec = self.lab.get("BaseModel", self.model) or self.lab.get("ClusterBaseModel", self.model)
+            [supported] = made["spec"]["supportedModelFormats"]
+            facts = ("modelFramework", "modelFormat", "modelArchitecture", "quantization")
+            told = {key: spec["spec"][key] for key in facts if spec["spec"].get(key)}
+            made["spec"]["supportedModelFormats"] = [{**told, "autoSelect": supported["autoSelect"], "priority": 1}]
+            del made["spec"]["modelSizeRange"]
         container = made["spec"]["engineConfig"]["runner"]
         container["command"] = [sys.executable, "-c", POLITE]
         container["args"] = ["--host=0.0.0.0", "--port=8080", "--model=fake"]
@@ -86,6 +128,8 @@ class OmeLab:
 
     def kill(self, role: str = "server") -> None:
         """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        if KUBECONFIG:
+            pytest.skip("a container's first process is killed from its node alone")
         container = self.pod(role)["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
         pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _in_container(p, container)]
         os.kill(min(pids), signal.SIGKILL)
@@ -106,12 +150,18 @@ def ome_with_python(ome_cluster: OwnCluster, python_image: Path) -> OwnCluster:
 
 
 @pytest.fixture
-def at(ome_with_python: OwnCluster, ome: OmeStandIn, lab: Lab) -> Iterator[OmeLab]:
+def at(request: pytest.FixtureRequest) -> Iterator[OmeLab]:
     """A namespace with a runtime of scripted servers; nothing of ours is in it after the test."""
-    made = OmeLab(ome_with_python, ome, lab)
-    lab.created(made.fake_runtime())
+    if KUBECONFIG:
+        theirs = AnyCluster(KUBECONFIG)
+        made = OmeLab(theirs, None, Lab(theirs.api, NAMESPACE), THEIR_MODEL)
+    else:
+        own, ome = request.getfixturevalue("ome_with_python"), request.getfixturevalue("ome")
+        made = OmeLab(own, ome, request.getfixturevalue("lab"))
+    made.lab.created(made.fake_runtime())
     yield made
     assert made.left() == []
+    made.lab.delete("ServingRuntime", FAKE)
 
 
 @pytest.fixture
