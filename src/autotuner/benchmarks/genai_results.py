@@ -69,8 +69,8 @@ def read(files: Mapping[str, bytes], scenario: Scenario, in_flight: int) -> Run:
     """The run of one scenario at one concurrency. Raises ``TrialFailedError`` (``benchmark_failed``)."""
     name, result = _the_result(files)
     told = result.aggregated_metrics
-    asked = f"{scenario.text} at {in_flight}"
-    if (found := f"{told.scenario.replace(' ', '')} at {told.num_concurrency}") != asked.replace(" ", ""):
+    found, asked = f"{told.scenario} at {told.num_concurrency}", f"{scenario.text} at {in_flight}"
+    if found.replace(" ", "") != asked.replace(" ", ""):
         raise _failed(f"{name} is of another run: {found} in flight, and {asked} was asked", "use a folder of its own")
     if result.time_unit != "s":
         raise _failed(f"{name} counts time in {result.time_unit}", "leave --metrics-time-unit out of the image")

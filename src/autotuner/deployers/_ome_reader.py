@@ -20,7 +20,7 @@ def main() -> int:
     order = json.loads(sys.stdin.buffer.read())
     root = Path(order["root"])
     folder = root / order["folder"]
-    if folder.parent != root or folder.is_symlink():
+    if folder.parent != root or folder.name == ".." or folder.is_symlink():
         sys.stderr.write(f"{folder} is no folder of a run\n")
         return 1
     try:

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import httpx
 import pytest
 from ome import OmeStandIn
 from ome.furniture import MODEL, RUNTIME, runtime
-from ome.lab import Lab
+from ome.lab import Lab, eventually
 
 from autotuner.deployers._kube_client import connected
 from autotuner.deployers._kube_settings import PodSettings
@@ -168,3 +169,27 @@ def at(request: pytest.FixtureRequest) -> Iterator[OmeLab]:
 def recorder(tmp_path: Path) -> Recorder:
     """A trial's context in a folder of its own."""
     return Recorder(tmp_path / "trial")
+
+
+@pytest.fixture
+def results(lab: Lab, tmp_path: Path) -> Iterator[Path]:
+    """A folder of this machine, behind the bound claim ``results``."""
+    folder, volume = tmp_path / "volume", f"results-{lab.namespace}"
+    folder.mkdir()
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    size = {"storage": "1Gi"}
+    spec = {**common, "capacity": size, "hostPath": {"path": str(folder)}}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": spec})
+    meta = {"name": "results", "namespace": lab.namespace}
+    wanted = {**common, "resources": {"requests": size}, "volumeName": volume}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": wanted})
+    number = count()
+
+    def bound() -> bool:
+        """Any news of the claim makes its controller look again; by itself it does so every 15 s."""
+        news = {"metadata": {"annotations": {"looked": str(next(number))}}}
+        return bool(lab.patch("PersistentVolumeClaim", "results", news).json()["status"]["phase"] == "Bound")
+
+    eventually(bound)
+    yield folder
+    lab.delete("PersistentVolume", volume)
