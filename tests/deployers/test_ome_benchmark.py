@@ -71,7 +71,7 @@ def test_no_two_runs_share_a_name_or_a_folder() -> None:
     assert len({one.name for one in made}) == len({one.folder for one in made}) == 20
     for one in made:
         assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", one.name)
-        assert re.fullmatch(r"[-a-z0-9]+", one.folder)
+        assert re.search(r"-[0-9a-f]{32}$", one.folder), "never used, however many runs there were"
 
 
 @pytest.mark.parametrize("path", ["autotuner", "autotuner/results", "out", "usrs", "data/tmp"])
