@@ -164,6 +164,15 @@ async def test_what_a_reader_must_know_is_in_the_warnings(tmp_path: Path) -> Non
     assert any("the server calls it sim-model" in warning for warning in other.warnings)
 
 
+async def test_its_own_work_is_told_where_it_shows(tmp_path: Path) -> None:
+    platform = Platform(files(told(num_concurrency=16)))
+    many = await OmeJob(SETTINGS, platform).measure(
+        UrlEndpoint("http://server", MODEL), window(tmp_path, Concurrency(in_flight=16))
+    )
+    few = await measured(tmp_path, Platform())
+    assert [any("own work" in warning for warning in found.warnings) for found in (many, few)] == [True, False]
+
+
 @pytest.mark.parametrize(("duration", "minutes"), [(0.5, 1), (60, 1), (60.5, 2), (120, 2), (3601, 61)])
 async def test_minutes_are_rounded_up(tmp_path: Path, duration: float, minutes: int) -> None:
     platform = Platform()

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from autotuner.benchmarks.ome_job import OmeJobSettings
 from autotuner.deployers._kube_manifests import GROUP, OWNER, ROLE, STUDY, TRIAL, Load, label_value
 from autotuner.deployers._kube_settings import OmeSettings
+from autotuner.deployers._ome_benchmark import BenchmarkJobs, another_run
 from autotuner.deployers._ome_benchmark_manifest import RESULTS, BenchmarkSettings, Job
 from autotuner.seams.deployer import PlatformRun
+from autotuner.study.errors import CheckStatus
 from autotuner.study.launch import Labels
 
 LABELS = Labels(study="A.study-", trial=12, owner="o" * 32)
@@ -71,7 +73,7 @@ def test_no_two_runs_share_a_name_or_a_folder() -> None:
     assert len({one.name for one in made}) == len({one.folder for one in made}) == 20
     for one in made:
         assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", one.name)
-        assert re.fullmatch(r"[-a-z0-9]+", one.folder)
+        assert re.search(r"-[0-9a-f]{32}$", one.folder), "never used, however many runs there were"
 
 
 @pytest.mark.parametrize("path", ["autotuner", "autotuner/results", "out", "usrs", "data/tmp"])
@@ -96,6 +98,38 @@ def test_folders_of_the_volume(path: str) -> None:
 def test_folders_that_would_hide_the_system_or_leave_the_volume(path: str, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         settings(sub_path=path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "other"),
+    [
+        (b'{"experiment_folder_name": "mine"}', ""),
+        (b'{"experiment_folder_name": "/autotuner/mine"}', ""),
+        (b'{"experiment_folder_name": "/autotuner/theirs"}', "/autotuner/theirs"),
+        (b'{"experiment_folder_name": null}', ""),
+        (b"{}", ""),
+        (b"", ""),
+        (b"[1]", ""),
+        (b'{"experiment_fol', ""),
+        (b"\xff\xfe", ""),
+    ],
+)
+def test_results_ofanother_run_are_known_by_what_they_say(metadata: bytes, other: str) -> None:
+    """Metadata that say nothing are no reason to lose what was measured."""
+    assert another_run({"experiment_metadata.json": metadata}, "mine") == other
+    assert another_run({}, "mine") == ""
+
+
+@pytest.mark.anyio
+async def test_settings_are_looked_at_before_the_cluster_is() -> None:
+    given = {**settings().model_dump(), "sub_path": "usr", "claim": "No Claim"}
+    nowhere = OmeSettings(kubeconfig="/nowhere")
+    checks = await BenchmarkJobs(nowhere).preflight(given)
+    assert {(c.name, c.status) for c in checks} == {
+        ("benchmark.sub_path", CheckStatus.FAIL),
+        ("benchmark.claim", CheckStatus.FAIL),
+    }
+    assert any("OME mounts it as /usr" in c.detail for c in checks)
 
 
 def reader(disk: Any) -> dict[str, Any]:

@@ -240,9 +240,8 @@ class _Run:
             claim, sub = self.job.settings.claim, self.job.settings.sub_path
             message = f"genai-bench ended well, and there is no {self.job.folder} in claim {claim}, {sub}"
             raise _failed(message, "see that the image writes to its --experiment-base-dir")
-        told = json.loads(found.get(_METADATA) or b"{}").get("experiment_folder_name") or self.job.folder
-        if str(told).rpartition("/")[2] != self.job.folder:
-            raise _failed(f"the results are of another run: {told}", "let nothing else write into benchmark.sub_path")
+        if other := another_run(found, self.job.folder):
+            raise _failed(f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path")
         return found
 
     async def _again(self, first: Failure) -> Mapping[str, bytes]:
@@ -276,6 +275,16 @@ class _Run:
                 found = said.get("found", found)
         self._pod = {}
         return files if found else None
+
+
+def another_run(files: Mapping[str, bytes], folder: str) -> str:
+    """The folder of another run that wrote these; empty where they are this one's, or do not say."""
+    try:
+        told = json.loads(files.get(_METADATA) or b"{}")
+    except ValueError:
+        return ""
+    said = str(told.get("experiment_folder_name") or "") if isinstance(told, dict) else ""
+    return said if said.rpartition("/")[2] not in {"", folder} else ""
 
 
 async def _hopeless(why: str) -> str:
