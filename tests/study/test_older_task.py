@@ -163,6 +163,16 @@ def test_what_a_base_runtime_of_ome_means(base: str, runtime: str, engine: str) 
     assert spec.model.name is None, "the runtime's own name for it"
 
 
+def test_a_task_of_ome_in_plain_pods() -> None:
+    """The same file without OME: the runtime's name tells the engine, and the namespace stays."""
+    spec = parse_study(
+        {**TASK, "base_runtime": "llama-3-2-1b-instruct-rt"}, source="t", folder=Path("/here"), mode="kubernetes"
+    ).spec
+    assert (spec.deploy.kind, spec.engine.kind) == ("kubernetes", "sglang")
+    assert spec.deploy.settings["namespace"] == "autotuner"
+    assert "runtime" not in spec.deploy.settings
+
+
 def test_a_task_can_be_rendered_as_a_study() -> None:
     spec = load().spec
     assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec

@@ -167,6 +167,8 @@ class _Task:
             self.old.fault(("base_runtime",), "missing", remedy="this key is required, e.g. sglang")
         elif mode == "ome":
             deploy["runtime"], runtime = self._of_ome(str(runtime))
+        elif mode == "kubernetes":
+            runtime = self._of_ome(str(runtime))[1]
         kind = _KINDS.get(str(runtime), runtime)
         self._put("engine", kind, ("base_runtime",), "kind")
         deployment = self._section("deployment", tuple(data.get("deployment") or ()), required=False)
@@ -195,12 +197,12 @@ class _Task:
             elif key in data:
                 self.notes.append(f"{key} is only for deployment_mode ome and is not used")
         namespace = data["model"].get("namespace") if isinstance(data.get("model"), dict) else None
-        if namespace is not None and kind == "ome":
+        if (namespace is not None and kind == "ome") or (namespace is not None and kind == "kubernetes"):
             deploy["namespace"] = namespace
         elif namespace is not None:
             self.notes.append("model.namespace is only for deployment_mode ome and is not used")
         tag = data.get("runtime_image_tag")
-        if tag is not None and kind in ("docker", "ome"):
+        if tag is not None and kind in ("docker", "ome", "kubernetes"):
             deploy["image_tag"] = tag
         elif tag is not None:
             self.notes.append("runtime_image_tag is only for containers and is not used")

@@ -1,6 +1,11 @@
 """Whole studies on OME: the older tool's task file as it is, two trials at a time on four GPUs."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,8 @@ import pytest
 from ome.furniture import MODEL, RUNTIME
 
 from autotuner import api
+from autotuner.store import Store
+from autotuner.study.errors import AutotunerError
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialState
 
@@ -86,3 +93,36 @@ def test_the_older_task_file_as_it_is(at: Any, site: Path, tmp_path: Path) -> No
     text = api.manifest(result, "inference-service").text
     assert f"name: {RUNTIME}" in text
     assert at.left() == []
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("phase", ["launching", "loading", "measuring"])
+def test_a_run_that_is_killed_goes_on(at: Any, site: Path, tmp_path: Path, phase: str) -> None:
+    """SIGKILL in every state; the same command removes what was left and comes to the end."""
+    task = json.loads(json.dumps(TASK))
+    task["model"]["namespace"] = at.lab.namespace
+    task["parameters"] = {"mem_frac": [0.8]}
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps(task))
+    argv = [sys.executable, "-m", "autotuner", "run", str(file), "--mode", "ome", "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ)) as run:
+        until_phase(phase)
+        run.kill()
+    done = subprocess.run(argv, capture_output=True, text=True, env=dict(os.environ), check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = api.result("simple-tune")
+    cut_off = [t for t in found.trials if t.state is TrialState.VOID]
+    assert [t.failure for t in cut_off] == [None], "the one in which the run ended"
+    assert {t.state for t in found.trials if t not in cut_off} == {TrialState.DONE}
+    assert found.winner is not None
+    assert at.left() == []
+
+
+def until_phase(phase: str) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        with suppress(AutotunerError), Store.open() as store:  # there is none at first
+            if phase in [e.data["phase"] for e in store.events("simple-tune") if e.kind == "phase"]:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"never {phase}")
