@@ -84,8 +84,10 @@ def _same(model: Object | None, runtime: Object | None) -> bool:
     mine, theirs = str(mine), str(theirs)
     operator = runtime.get("operator", "Equal")
     released = _RELEASE.match(mine) and _RELEASE.match(theirs)
+    if _comparable(mine) is None or _comparable(theirs) is None:
+        return False
     if operator == "Equal" or not released:
-        return None is not _comparable(mine) == _comparable(theirs)
+        return _comparable(mine) == _comparable(theirs)
     if mine.count(".") != theirs.count(".") or mine.startswith("v") != theirs.startswith("v"):
         return False
     # the operator stands between the runtime's version and the model's, in this order

@@ -155,9 +155,10 @@ async def test_a_model_in_transit_that_a_node_has(
     with ome.fault(downloads="in_transit"):
         own_model(lab, "travels", storage={"storageUri": "hf://org/m", "path": "/x"})
         eventually(lambda: state_of(lab, "travels") == "In_Transit")
-        lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: "Ready"}}}).raise_for_status()
-        checks = await look(model="travels")
-        lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: None}}}).raise_for_status()
+        with ome.fault(agent="stopped"):  # it would write what it thinks of the node
+            lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: "Ready"}}}).raise_for_status()
+            checks = await look(model="travels")
+            lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: None}}}).raise_for_status()
     assert failing(checks) == []
     assert "is In_Transit, but node-1 may serve it" in failing(checks, "model", CheckStatus.WARN)[0]
 
