@@ -1,5 +1,6 @@
 """Whole studies in a cluster: SGLang's own command line in pods (played by the simulator), load from a Job."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,3 +122,39 @@ def until_measuring(study: str) -> None:
             return
         time.sleep(0.05)
     pytest.fail("nothing was measured")
+
+
+@pytest.mark.campaign
+def test_the_older_tools_task_of_ome_in_plain_pods(
+    kube: Any, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file as for OME, on a cluster without it; what it has no place for is the site's."""
+    site = {**kube.settings(model_roots=[str(models)]), "image": None}
+    (tmp_path / "site.yaml").write_text(json.dumps({"deploy": {"kubernetes": site}}))
+    monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "site.yaml"))
+    task = {
+        "task_name": "plain-pods",
+        "model": {"id_or_path": MODEL, "namespace": "default"},
+        "base_runtime": "llama-3-2-1b-instruct-rt",
+        "parameters": {"tp_size": {"type": "choice", "values": [1]}, "mem_frac": [0.8, 0.85, 0.99]},
+        "optimization": {"strategy": "grid_search", "objective": "minimize_latency", "max_iterations": 3},
+        "benchmark": {
+            "traffic_scenarios": ["D(100,100)"],
+            "num_concurrency": [1, 4],
+            "max_requests_per_iteration": 50,
+            "additional_params": {"temperature": "0.0"},
+        },
+    }
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    spec = api.read_study(tmp_path / "task.json", mode="kubernetes").spec
+    search = spec.search.model_copy(update={"parallel": 2})
+    confirm = spec.confirm.model_copy(update={"repeats": 0})
+    result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
+    states = [t.state for t in result.trials]
+    assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
+    told = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]
+    assert told == ["0.8", "0.85"]
+    failure = result.trials[3].failure
+    assert failure is not None
+    assert failure.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    assert kube.left() == []
