@@ -73,6 +73,24 @@ def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
     assert written(results) == []
 
 
+@pytest.mark.campaign
+def test_two_at_a_time_with_one_that_runs_out_of_memory(at: Any, results: Path, home: Path) -> None:
+    """Runs beside one another never read each other's results; a server's end is told by its own cause."""
+    content = study(at)
+    content["parameters"] = {"tp-size": [1], "mem-fraction-static": [0.8, 0.85, 0.99]}
+    content["search"] = {"strategy": "grid", "trials": 4, "parallel": 2}
+    result = api.tune(content)
+    assert [t.state for t in result.trials] == [TrialState.DONE] * 3 + [TrialState.FAILED]
+    failure = result.trials[3].failure
+    assert failure is not None
+    assert failure.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    assert all(t.measurements[0].requests == 10 for t in result.trials[:3])
+    told = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]
+    assert told == ["0.8", "0.85"]
+    assert at.left() == []
+    assert written(results) == []
+
+
 # what goes wrong
 
 

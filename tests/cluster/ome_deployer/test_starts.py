@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from anyio.to_thread import run_sync
 from ome.furniture import MODEL, model
@@ -208,3 +209,14 @@ async def test_cancelled_at_any_time_leaves_nothing(at: Any, recorder: Recorder,
                 await (ready if until == "ready" else recorder.loading).wait()
             tasks.cancel_scope.cancel()
     assert at.left() == []
+
+
+@campaign
+@pytest.mark.parametrize("load", ["port-forward", "direct"])
+async def test_load_from_here(at: Any, recorder: Recorder, load: str) -> None:
+    """A look through the API server is marked as such; a machine in the cluster's network goes straight."""
+    async with at.deployer(load=load).deploy(fake_plan(), recorder.context) as endpoint:
+        async with httpx.AsyncClient(base_url=endpoint.url, trust_env=False) as client:
+            assert (await client.get("/health")).status_code == 200
+        assert bool(endpoint.client.caveats) is (load == "port-forward")
+        assert ("127.0.0.1" in endpoint.url) is (load == "port-forward")
