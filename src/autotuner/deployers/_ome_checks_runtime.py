@@ -3,21 +3,18 @@
 Almost all of this OME takes without a word, and then makes no server.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._kube_settings import amount
 from autotuner.deployers._ome_matching import why_not
-from autotuner.deployers._ome_objects import CONTAINER, Found, engine_config, runner, texts
+from autotuner.deployers._ome_objects import CONTAINER, Found, engine_config, runner
+from autotuner.deployers.ome_command import RuntimeLine, RuntimeLineError, template_problems
 from autotuner.study.errors import Check, did_you_mean
 
 NAME = "runtime"
 _ONE_POD = "choose a runtime whose server is one pod"
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
-_KNOWN_TEMPLATE = re.compile(r"\{\{-?\s*\.(Name|Namespace|(Labels|Annotations)\.\w+)\s*-?\}\}")
 _LONGEST_NAME = 63
 _DISAGGREGATED = "disaggregation-mode"
 
@@ -82,15 +79,9 @@ def faults(runtime: Found, gpu_resource: str) -> list[tuple[str, str]]:
 
 def _line(own: Mapping[str, Any]) -> list[tuple[str, str]]:
     try:
-        command, args = texts(own, "command"), texts(own, "args")
-    except ValueError as error:
-        return [(str(error), "quote it: every word is a text")]
-    if not command and not args:
-        return [("has neither command nor args: what its image starts is not known", "write its command out")]
-    if command and PurePath(command[0]).name in _SHELLS:
-        why = f"starts its server through a shell ({command[0]}), whose words cannot be told apart"
-        return [(why, "write the server's command line out")]
-    words = (*command, *args)
+        words = RuntimeLine.of(own).words
+    except RuntimeLineError as error:
+        return [(error.why, error.remedy)]
     if any(w.lstrip("-").replace("_", "-").startswith(_DISAGGREGATED) and w.startswith("-") for w in words):
         return [(f"splits prefill from decode (--{_DISAGGREGATED}), which is not supported", _ONE_POD)]
     return []
@@ -100,7 +91,7 @@ def _templates(own: Mapping[str, Any]) -> list[tuple[str, str]]:
     """OME fills in the service's metadata; anything else between ``{{`` ends its work without a word."""
     words = {f"{part}[{i}]": word for part in ("command", "args") for i, word in enumerate(own.get(part) or ())}
     words |= {f"env {one.get('name')}": one.get("value") for one in own.get("env") or ()}
-    wrong = [where for where, word in words.items() if "{{" in _KNOWN_TEMPLATE.sub("", str(word or ""))]
+    wrong = template_problems({where: str(word or "") for where, word in words.items()})
     remedy = "put the text into a file of the image or the model, and name the file"
     return [(f"has {{{{ in {where}, which OME takes for a template of its own", remedy) for where in wrong]
 

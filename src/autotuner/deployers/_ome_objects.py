@@ -1,8 +1,6 @@
 """Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from autotuner.deployers._kube_client import Cluster, Json
 from autotuner.seams.deployer import Endpoint
@@ -116,12 +114,3 @@ def engine_config(runtime: Found) -> Json:
     """The runtime's part that becomes the server's pod."""
     found: Json = runtime.spec.get("engineConfig") or {}
     return found
-
-
-def texts(runner: Mapping[str, Any], part: str) -> list[str]:
-    """``command`` or ``args`` of a container. Raises ``ValueError`` for anything but texts."""
-    words = runner.get(part) or []
-    wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, list) else words
-    if wrong is not None:
-        raise ValueError(f"has {wrong!r} in {part}, which is no text")
-    return list(words)

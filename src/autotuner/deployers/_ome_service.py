@@ -12,7 +12,7 @@ from autotuner.deployers._kube_manifests import GROUP, QUEUE, SERVER, literal
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_checks_runtime import faults
 from autotuner.deployers._ome_objects import CONTAINER, OME, PORT, Found, engine_config, model_path, runner
-from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine, template_problem
+from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine, template_problems
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
@@ -182,10 +182,10 @@ class ServiceLaunch:
         made = body["spec"]["engine"]["runner"]
         texts = {f"argument {i}": word for i, word in enumerate((*made["command"], *made["args"]))}
         texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in made["env"]}
-        if wrong := template_problem(texts):
+        if wrong := template_problems(texts):
             raise failed(
                 FailureCause.INVALID_VALUE,
-                f"{wrong} holds {{{{, which OME reads as a template of its own and then builds nothing",
+                f"{wrong[0]} holds {{{{, which OME reads as a template of its own and then builds nothing",
                 "put the text into a file of the image or the model, and name the file",
             )
         for key, text in body["metadata"]["labels"].items():

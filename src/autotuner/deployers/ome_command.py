@@ -46,7 +46,7 @@ class RuntimeLine:
                 "has neither command nor args: what its image starts is not known", "write its command out"
             )
         if any(PurePath(word).name in _SHELLS for word in command[:1]):
-            why = f"starts its server through a shell ({command[0]})"
+            why = f"starts its server through a shell ({command[0]}), whose words cannot be told apart"
             raise RuntimeLineError(why, "write the server's command line out")
         return cls(command, args, str(runner.get("image", "")))
 
@@ -94,10 +94,10 @@ def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan:
     return any(name.replace("-", "_").lower() in text for name in names)
 
 
-def template_problem(texts: Mapping[str, str]) -> str | None:
+def template_problems(texts: Mapping[str, str]) -> list[str]:
     """Which of these texts, by name, OME would take for a template that it does not know: it stops there, and tells
     nobody."""
-    return next((where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)), None)
+    return [where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)]
 
 
 def _texts(runner: Mapping[str, Any], part: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from autotuner.deployers.ome_command import template_problem
+from autotuner.deployers.ome_command import template_problems
 from autotuner.report.manifest_options import Form, ManifestOptions, Named, name_of, parse_options
 from autotuner.report.pod_parts import Json, env_of, labels_of, literal, probe, resources_of
 from autotuner.report.winner import OME, Winner
@@ -97,11 +97,10 @@ def refuse_templates(command: list[str], args: list[str], env: list[Json]) -> No
     """OME reads a container as a template of its own: it stops at any other ``{{``, and tells nobody."""
     texts = {**{f"argument {i}": w for i, w in enumerate((*command, *args))}}
     texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in env}
-    wrong = template_problem(texts)
-    if wrong is not None:
+    if wrong := template_problems(texts):
         why = "holds {{, which OME reads as a template of its own and then builds nothing"
         remedy = "put the text into a file of the image or the model, and name the file"
-        raise UsageError(Problem(where=wrong, value=texts[wrong][:80], why=why, remedy=remedy))
+        raise UsageError(Problem(where=wrong[0], value=texts[wrong[0]][:80], why=why, remedy=remedy))
 
 
 def _kind(named: Named, kind: str) -> str:
