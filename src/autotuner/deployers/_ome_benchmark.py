@@ -24,7 +24,8 @@ from autotuner.deployers._kube_run import Limits, Maker, PodRun, refusal, remove
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._kube_watch import Watched
 from autotuner.deployers._ome_benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
-from autotuner.deployers._ome_objects import BENCHMARKS, OME, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.deployers._ome_objects import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.deployers.ome_command import OME
 from autotuner.seams.deployer import Endpoint, PlatformBenchmark, PlatformRun
 from autotuner.study.errors import Check
 from autotuner.study.failure import FATAL, Blame, Failure, FailureCause, TrialFailedError

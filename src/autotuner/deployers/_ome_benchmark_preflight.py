@@ -12,7 +12,8 @@ from autotuner.deployers._kube_client import Cluster, RefusedError, connected
 from autotuner.deployers._kube_preflight import Right
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_benchmark_manifest import BenchmarkSettings, Job
-from autotuner.deployers._ome_objects import BENCHMARKS, OME, SERVICES
+from autotuner.deployers._ome_objects import BENCHMARKS, SERVICES
+from autotuner.deployers.ome_command import OME
 from autotuner.seams.deployer import PlatformRun
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError

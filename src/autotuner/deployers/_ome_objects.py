@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 from autotuner.deployers._kube_client import Cluster, Json
+from autotuner.deployers.ome_command import OME
 from autotuner.seams.deployer import Endpoint
 
-OME = "ome.io/v1beta1"
 SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
-PORT = 8080
-"""Where OME's Services lead when a runtime names no port."""
-CONTAINER = "ome-container"
-"""OME's own parts look for the server under this name."""
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32

@@ -20,7 +20,8 @@ from autotuner.deployers._kube_manifests import MANAGED_BY
 from autotuner.deployers._kube_preflight import Right, unseen
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_matching import why_not
-from autotuner.deployers._ome_objects import BENCHMARKS, OME, SERVICES, Found, find_model, find_runtime
+from autotuner.deployers._ome_objects import BENCHMARKS, SERVICES, Found, find_model, find_runtime
+from autotuner.deployers.ome_command import OME
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan

@@ -22,16 +22,9 @@ from autotuner.deployers._kube_run import Maker
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._kube_watch import News, Watched
-from autotuner.deployers._ome_objects import (
-    OME,
-    SERVICE_LABEL,
-    SERVICES,
-    Found,
-    ServiceEndpoint,
-    find_model,
-    find_runtime,
-)
+from autotuner.deployers._ome_objects import SERVICE_LABEL, SERVICES, Found, ServiceEndpoint, find_model, find_runtime
 from autotuner.deployers._server_log import Log
+from autotuner.deployers.ome_command import OME
 from autotuner.seams.deployer import CommandRunner, DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity

@@ -11,15 +11,23 @@ from autotuner.deployers._kube_client import Json
 from autotuner.deployers._kube_manifests import GROUP, QUEUE, SERVER, literal
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_checks_runtime import faults
-from autotuner.deployers._ome_objects import CONTAINER, OME, PORT, Found, engine_config, model_path, runner
-from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine, template_problems
+from autotuner.deployers._ome_objects import Found, engine_config, model_path, runner
+from autotuner.deployers.ome_command import (
+    CONTAINER,
+    MODEL_PATH,
+    OME,
+    PORT,
+    PROGRAM,
+    RuntimeLine,
+    RuntimeLineError,
+    same_engine,
+    template_problems,
+)
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.noun import Value
 
-MODEL_PATH = "$(MODEL_PATH)"
-"""Set by OME in every server's container."""
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _PERIOD_S = 1
 _TIMEOUT_S = 5
@@ -85,12 +93,6 @@ class ServiceLaunch:
 
     def _unusable(self, error: RuntimeLineError) -> Exception:
         return failed(FailureCause.NOT_ACCEPTED, f"runtime {self.runtime.name} {error.why}", error.remedy)
-
-    def argv(self) -> tuple[str, ...]:
-        """The command line as the server's process will have it, where nothing but the model's path is a variable."""
-        path = model_path(self.model) or ""
-        line = self.line()
-        return tuple(_kube_manifests.plain(word.replace(MODEL_PATH, path)) for word in (*line.command, *line.args))
 
     def resources(self) -> dict[str, dict[str, str]]:
         """Requests and limits of the server."""

@@ -18,8 +18,6 @@ from autotuner.deployers._kube_run import refusal
 from autotuner.deployers._kube_settings import OmeSettings, ServerSettings
 from autotuner.deployers._ome_benchmark import BenchmarkJobs
 from autotuner.deployers._ome_objects import (
-    CONTAINER,
-    OME,
     SERVICE_LABEL,
     SERVICES,
     Found,
@@ -31,7 +29,7 @@ from autotuner.deployers._ome_objects import (
 from autotuner.deployers._ome_run import OmeTrial, ServiceRequest
 from autotuner.deployers._ome_service import ServiceLaunch, runtime_problem, unique_name
 from autotuner.deployers._server_log import Log
-from autotuner.deployers.ome_command import RuntimeLine
+from autotuner.deployers.ome_command import CONTAINER, OME, RuntimeLine
 from autotuner.seams.deployer import DeployContext
 from autotuner.seams.engine import Engine
 from autotuner.study.errors import Check

@@ -1,4 +1,5 @@
-"""An engine's flags in the command line of a cluster's runtime: read from it, and put into it. Pure.
+"""The server's container as OME has it, and an engine's flags in the command line of a cluster's runtime: read from it,
+and put into it. Pure.
 
 OME replaces a container's ``command`` and ``args`` whole, so both are always made complete. What is not understood of
 a runtime's line stays where it is.
@@ -14,6 +15,13 @@ from autotuner.seams.engine import Engine
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.noun import Value
 
+OME = "ome.io/v1beta1"
+CONTAINER = "ome-container"
+"""OME's own parts look for the server under this name."""
+PORT = 8080
+"""Where OME's Services lead when a runtime names no port."""
+MODEL_PATH = "$(MODEL_PATH)"
+"""Set by OME in every server's container."""
 PROGRAM = "program"
 """Stands for the image's own program, where a runtime has only ``args``."""
 _TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.\w+|Annotations\.\w+)\s*\}\}")

@@ -7,9 +7,10 @@ InferenceService come after it.
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.deployers.ome_command import PROGRAM, RuntimeLine, RuntimeLineError, same_engine
+from autotuner.deployers.ome_command import CONTAINER, PROGRAM, RuntimeLine, RuntimeLineError, same_engine
+from autotuner.deployers.ome_command import OME as API
 from autotuner.report.manifest_options import Form, ManifestOptions, check_name, flag, name_of
-from autotuner.report.ome_service import API, CONTAINER, port_of, refuse_templates, runner_of
+from autotuner.report.ome_service import port_of, refuse_templates, runner_of
 from autotuner.report.pod_parts import Json, env_of, labels_of, literal, no_gpus, probe, resources_of
 from autotuner.report.winner import Winner
 from autotuner.report.yaml_text import yaml_objects

@@ -8,19 +8,13 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from autotuner.deployers.ome_command import template_problems
+from autotuner.deployers.ome_command import CONTAINER, MODEL_PATH, PORT, template_problems
+from autotuner.deployers.ome_command import OME as API
 from autotuner.report.manifest_options import Form, ManifestOptions, Named, name_of, parse_options
 from autotuner.report.pod_parts import Json, env_of, labels_of, literal, probe, resources_of
 from autotuner.report.winner import OME, Winner
 from autotuner.study.errors import Problem, UsageError
 
-API = "ome.io/v1beta1"
-CONTAINER = "ome-container"
-"""OME's own parts look for the server under this name."""
-MODEL_PATH = "$(MODEL_PATH)"
-"""Set by OME in every server's container."""
-PORT = 8080
-"""OME's Service leads there where a runtime names no port."""
 _HERE = "/autotuner-model-path"
 """Stands for the model's path until everything else is made literal."""
 _GRACE_S = 10
