@@ -28,8 +28,6 @@ from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 from autotuner.study.trial import Phase
 
-_QUICK_S = 5.0
-"""Patience before a study has begun: a person waits."""
 _REMOVAL_S = 120.0
 _FRESH_S = 5.0
 """How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
@@ -129,15 +127,10 @@ class PodDeployer(Deployer):
         ]
         return found
 
-    def impatient(self) -> ServerSettings:
-        """The settings for a call that a person waits for."""
-        patience = min(self.settings.api_patience, _QUICK_S)
-        return self.settings.model_copy(update={"api_patience": patience})
-
     async def hardware(self) -> Hardware:
         """The largest node's. Raises :class:`UnusableTargetError`."""
         try:
-            async with connected(self.impatient()) as cluster:
+            async with connected(self.settings.impatient()) as cluster:
                 settings = await self.placing(cluster)
                 try:
                     nodes = await _kube_gpus.look(cluster, settings, gpus=False)
@@ -164,7 +157,7 @@ class PodDeployer(Deployer):
         found."""
         lines: list[str] = []
         with suppress(TrialFailedError, RefusedError):
-            async with connected(self.impatient()) as cluster:
+            async with connected(self.settings.impatient()) as cluster:
                 for left in await self._labelled(cluster, OWNER):
                     metadata = left["metadata"]
                     told = metadata.get("annotations") or {}

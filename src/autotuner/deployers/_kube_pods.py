@@ -92,7 +92,7 @@ def look(pod: Json, container: str) -> Seen:
         return ended
     running = (found.get("state") or {}).get("running")
     if running:
-        stage = Stage.READY if _condition(status, "Ready").get("status") == "True" else Stage.RUNNING
+        stage = Stage.READY if condition(status, "Ready").get("status") == "True" else Stage.RUNNING
         return Seen(stage, started=_time(running.get("startedAt")), restarts=int(found.get("restartCount", 0)))
     if status.get("phase") in {"Failed", "Succeeded"}:
         why = str(status.get("message") or status.get("reason") or "it ended")
@@ -102,14 +102,14 @@ def look(pod: Json, container: str) -> Seen:
 
 def _waiting(status: Json, found: Json) -> Seen:
     waiting = (found.get("state") or {}).get("waiting") or {}
-    reason, why = str(waiting.get("reason", "")), _one_line(waiting.get("message"))
+    reason, why = str(waiting.get("reason", "")), one_line(waiting.get("message"))
     if trouble := _start_trouble(reason, why):
         failure, patient = trouble
         return Seen(Stage.ON_NODE, why or reason, failure, patient)
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "True" or waiting:
         return Seen(Stage.ON_NODE, why or reason)
-    said = _one_line(scheduled.get("message"))
+    said = one_line(scheduled.get("message"))
     if scheduled.get("reason") == "SchedulingGated":
         return Seen(Stage.HELD, said or "scheduling gated")
     return Seen(Stage.UNSCHEDULED, said)
@@ -150,7 +150,7 @@ def _ended(found: Json) -> Seen | None:
     end = end or ((found.get("lastState") or {}).get("terminated") if restarts else None)
     if not end:
         return None
-    reason, why = str(end.get("reason", "")), _one_line(end.get("message"))
+    reason, why = str(end.get("reason", "")), one_line(end.get("message"))
     code, started = exit_code(end.get("exitCode")), _time(end.get("startedAt"))
     failure = None
     if reason == "OOMKilled":
@@ -177,15 +177,15 @@ def exit_code(code: Any) -> int | None:
 def _taken_away(pod: Json) -> Failure | None:
     """Why the pod itself is at its end, where that is not its container's doing."""
     status = pod.get("status") or {}
-    reason, why = str(status.get("reason", "")), _one_line(status.get("message"))
+    reason, why = str(status.get("reason", "")), one_line(status.get("message"))
     if reason.startswith("OutOf"):
         cause = FailureCause.GPU_UNAVAILABLE if "gpu" in reason else FailureCause.ENVIRONMENT
         message = f"its node had no room after all ({reason}): {why}"
         return Failure(cause=cause, message=message, remedy="it is tried again")
-    disrupted = _condition(status, "DisruptionTarget")
+    disrupted = condition(status, "DisruptionTarget")
     if disrupted.get("status") == "True":
         told = _DISRUPTED.get(str(disrupted.get("reason")), str(disrupted.get("reason")))
-        return _environment(f"the pod was ended: {told}", _one_line(disrupted.get("message")))
+        return _environment(f"the pod was ended: {told}", one_line(disrupted.get("message")))
     if reason in _REASONS_OF_THE_NODE:
         return _environment(f"the pod was ended: {_REASONS_OF_THE_NODE[reason]}", why)
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
@@ -206,12 +206,12 @@ def _init_names(pod: Json) -> list[str]:
 def _init_trouble(found: Json) -> Seen | None:
     state = found.get("state") or {}
     waiting, end = state.get("waiting") or {}, state.get("terminated") or {}
-    if trouble := _start_trouble(str(waiting.get("reason", "")), _one_line(waiting.get("message"))):
+    if trouble := _start_trouble(str(waiting.get("reason", "")), one_line(waiting.get("message"))):
         failure, patient = trouble
         return Seen(Stage.ON_NODE, failure.message, failure, patient)
     if end.get("exitCode"):
         failure = _environment(
-            f"init container {found.get('name')} ended with {end['exitCode']}", _one_line(end.get("message"))
+            f"init container {found.get('name')} ended with {end['exitCode']}", one_line(end.get("message"))
         )
         return Seen(Stage.ENDED, failure.message, failure)
     return None
@@ -230,7 +230,7 @@ def not_made(why: str) -> Failure:
 def events_trouble(events: Iterable[Json]) -> tuple[Failure, bool] | None:
     """(failure, may pass) out of the warnings about a pod, or about what should make it; None where there is none."""
     for event in events:
-        reason, why = str(event.get("reason")), _one_line(event.get("message"))
+        reason, why = str(event.get("reason")), one_line(event.get("message"))
         if reason == "FailedCreate":
             return not_made(why), True
         if reason == "FailedMount" and "hostPath type check failed" in why:
@@ -242,7 +242,8 @@ def events_trouble(events: Iterable[Json]) -> tuple[Failure, bool] | None:
     return None
 
 
-def _condition(status: Json, kind: str) -> Json:
+def condition(status: Json, kind: str) -> Json:
+    """One of a status's conditions; empty where it has none of that kind."""
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
 
 
@@ -250,7 +251,8 @@ def _container(status: Json, group: str, name: str) -> Json:
     return next((c for c in status.get(group) or () if c.get("name") == name), {})
 
 
-def _one_line(text: Any) -> str:
+def one_line(text: Any) -> str:
+    """A text of the API server's without its line breaks."""
     return " ".join(str(text or "").split())
 
 

@@ -201,11 +201,15 @@ def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
     if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
         remedy = "name a claim in deploy.cache_pvc"
         found.append(warn("model", "every trial fetches the model from the hub again", remedy))
-    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
-        if any(name in plan.env for plan in plans):
-            why = f"{name} in engine.env would hide the GPUs that the cluster gives out"
-            found.append(fail("environment", why, "remove it"))
-    return found
+    return [*found, *hidden_gpus(plans)]
+
+
+def hidden_gpus(plans: Sequence[LaunchPlan]) -> list[Check]:
+    """Variables of the study that would take the cluster's word back."""
+    names = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+    set_by_study = [name for name in names if any(name in plan.env for plan in plans)]
+    why = "in engine.env would hide the GPUs that the cluster gives out"
+    return [fail("environment", f"{name} {why}", "remove it") for name in set_by_study]
 
 
 async def nodes(

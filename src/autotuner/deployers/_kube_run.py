@@ -288,8 +288,7 @@ async def _stuck(cluster: Cluster, path: str, pods: Watched, *, late: bool) -> F
 
 def is_ready(node: Json) -> bool:
     """Whether a node answers."""
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return _kube_pods.condition(node.get("status") or {}, "Ready").get("status") == "True"
 
 
 def _no_room(why: str) -> Failure:

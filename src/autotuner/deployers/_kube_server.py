@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
+from typing import Self
 
 import anyio
 
@@ -198,9 +199,7 @@ class PodEndpoint(Endpoint):
         self.model, self.argv = server.plan.model, argv
 
     @classmethod
-    async def of(
-        cls, server: PodServer, stack: AsyncExitStack, port: int, job: Callable[[], CommandRunner]
-    ) -> "PodEndpoint":
+    async def of(cls, server: PodServer, stack: AsyncExitStack, port: int, job: Callable[[], CommandRunner]) -> Self:
         """The endpoint, reached as the settings say; tunnels end with ``stack``. Raises ``TrialFailedError`` where it
         cannot be reached from here."""
         settings, pod = server.settings, server.run.pod

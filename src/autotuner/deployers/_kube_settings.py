@@ -16,6 +16,7 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
             "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}  # fmt: skip
+_QUICK_S = 5.0
 OWN = "autotuner/"
 """Prefix of the labels and annotations that say whose an object is."""
 
@@ -112,6 +113,10 @@ class PodSettings(_Part):
     ``{namespace}``; unset: ``http://{ip}:{port}``."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[Name, ...] = ()
+
+    def impatient(self) -> Self:
+        """The same for a call that a person waits for."""
+        return self.model_copy(update={"api_patience": min(self.api_patience, _QUICK_S)})
 
     @model_validator(mode="after")
     def _load(self) -> Self:

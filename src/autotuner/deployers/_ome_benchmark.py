@@ -19,7 +19,7 @@ from autotuner.deployers import _ome_benchmark_preflight
 from autotuner.deployers._kube_client import Json, RefusedError
 from autotuner.deployers._kube_jobs import JobRunner
 from autotuner.deployers._kube_manifests import BATCH
-from autotuner.deployers._kube_pods import Seen, Stage
+from autotuner.deployers._kube_pods import Seen, Stage, condition
 from autotuner.deployers._kube_run import Limits, Maker, PodRun, refusal, remove
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._kube_watch import Watched
@@ -302,8 +302,7 @@ def _state(told: Watched) -> str:
 
 
 def _unready(service: Json) -> str:
-    conditions = (service.get("status") or {}).get("conditions") or ()
-    ready: Json = next((c for c in conditions if c.get("type") == "Ready"), {})
+    ready = condition(service.get("status") or {}, "Ready")
     if ready.get("status") == "True":
         return ""
     return f"InferenceService {service['metadata']['name']} is not Ready ({ready.get('reason') or 'no status'})"

@@ -21,7 +21,6 @@ from autotuner.study.launch import Labels
 from autotuner.study.problems import path_text
 
 _NAME = "benchmark job"
-_QUICK_S = 5.0
 _GROUP = OME.partition("/")[0]
 _CONFIG, _CONFIG_KEY = "benchmarkjob-config", "benchmarkjob"
 
@@ -45,9 +44,8 @@ async def checks(deploy: OmeSettings, given: Mapping[str, Any]) -> list[Check]:
             fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), "correct it")
             for e in error.errors(include_url=False)
         ]
-    impatient = deploy.model_copy(update={"api_patience": min(deploy.api_patience, _QUICK_S)})
     try:
-        async with connected(impatient) as cluster:
+        async with connected(deploy.impatient()) as cluster:
             return await _checks(cluster, deploy, settings)
     except TrialFailedError as error:
         return [fail(_NAME, error.failure.message, error.failure.remedy)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._kube_client import Json
+from autotuner.deployers._kube_pods import condition
 from autotuner.deployers._kube_settings import amount
 from autotuner.study.errors import Check
 
@@ -173,10 +174,8 @@ def _last_line(log: str) -> str:
 
 
 def _unscheduled(pod: Json) -> str:
-    for one in (pod.get("status") or {}).get("conditions") or ():
-        if one.get("type") == "PodScheduled" and one.get("status") == "False":
-            return str(one.get("message") or one.get("reason"))
-    return ""
+    found = condition(pod.get("status") or {}, "PodScheduled")
+    return str(found.get("message") or found.get("reason")) if found.get("status") == "False" else ""
 
 
 def _is_large(daemon_set: Json) -> bool:

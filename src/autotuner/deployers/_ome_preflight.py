@@ -112,18 +112,9 @@ async def _collect(
         found += study.checks
         found[place:place] = await _installation(cluster, settings, study)
     found += await _room(cluster, plans, settings, study)
-    found += [_environment(name) for name in _hidden(plans)]
+    found += _kube_preflight.hidden_gpus(plans)
     if settings.kueue_queue:
         found.append(await _kube_preflight.queue(cluster, settings.kueue_queue))
-
-
-def _hidden(plans: Sequence[LaunchPlan]) -> list[str]:
-    names = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
-    return [name for name in names if any(name in plan.env for plan in plans)]
-
-
-def _environment(name: str) -> Check:
-    return fail("environment", f"{name} in engine.env would hide the GPUs that the cluster gives out", "remove it")
 
 
 async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:

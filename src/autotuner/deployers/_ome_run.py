@@ -6,18 +6,17 @@ is ready, and in the end the service's own word.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 import httpx
 
-from autotuner.deployers import _kube_pods
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers._kube_jobs import JobRunner
+from autotuner.deployers._kube_pods import condition, not_made, one_line
 from autotuner.deployers._kube_run import Maker
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import OmeSettings
@@ -25,7 +24,7 @@ from autotuner.deployers._kube_watch import News, Watched
 from autotuner.deployers._ome_objects import SERVICE_LABEL, SERVICES, Found, ServiceEndpoint, find_model, find_runtime
 from autotuner.deployers._server_log import Log
 from autotuner.deployers.ome_command import OME
-from autotuner.seams.deployer import CommandRunner, DeployContext
+from autotuner.seams.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity
 
@@ -49,9 +48,9 @@ class ServiceMaker(Maker):
     """News of a service, its Deployment and its events, while there is no pod."""
 
     def __init__(self, cluster: Cluster, made: Json, settings: OmeSettings, news: News) -> None:
-        super().__init__(cluster, str(made["metadata"]["uid"]), news)
-        name = str(made["metadata"]["name"])
-        self._uid, self._accept_s = str(made["metadata"]["uid"]), settings.accept_timeout
+        self.uid, name = str(made["metadata"]["uid"]), str(made["metadata"]["name"])
+        super().__init__(cluster, self.uid, news)
+        self._accept_s = settings.accept_timeout
         self.service = Watched(cluster, cluster.path(SERVICES, group=OME), fields=f"metadata.name={name}", news=news)
         self.deployments = Watched(
             cluster, cluster.path("deployments", group=APPS), labels=f"{SERVICE_LABEL}={name}", news=news
@@ -68,7 +67,7 @@ class ServiceMaker(Maker):
     def deployment(self) -> Json | None:
         """The one that OME made of this very service."""
         for found in self.deployments.objects.values():
-            if any(owner.get("uid") == self._uid for owner in found["metadata"].get("ownerReferences") or ()):
+            if any(owner.get("uid") == self.uid for owner in found["metadata"].get("ownerReferences") or ()):
                 return found
         return None
 
@@ -77,9 +76,9 @@ class ServiceMaker(Maker):
         waited_s = time.monotonic() - self._since
         deployment = self.deployment
         if deployment is not None:
-            failure = _condition(deployment, "ReplicaFailure")
+            failure = condition(deployment.get("status") or {}, "ReplicaFailure")
             if failure.get("status") == "True":
-                return _kube_pods.not_made(" ".join(str(failure.get("message")).split())), True
+                return not_made(one_line(failure.get("message"))), True
             return None
         if told := self._told():
             return told, waited_s < _EVENT_COUNTS_S
@@ -92,7 +91,7 @@ class ServiceMaker(Maker):
     def _told(self) -> Failure | None:
         """OME's own reason."""
         for event in self.events:
-            reason, why = str(event.get("reason")), " ".join(str(event.get("message")).split())
+            reason, why = str(event.get("reason")), one_line(event.get("message"))
             if reason in _FATAL_EVENTS:
                 cause = FailureCause.MODEL_MISSING if reason == _OF_THE_MODEL else FailureCause.NOT_ACCEPTED
                 remedy = "correct model, deploy.runtime or deploy.namespace; autotuner doctor tells more"
@@ -113,16 +112,11 @@ class ServiceMaker(Maker):
         if not wanted == int(status.get("updatedReplicas", 0)) == int(status.get("availableReplicas", 0)):
             return f"its Deployment has {status.get('availableReplicas', 0)} of {wanted} replicas available"
         for kind in ("EngineReady", "Ready"):
-            found = _condition(service, kind)
+            found = condition(service.get("status") or {}, kind)
             if found.get("status") != "True":
                 why = found.get("message") or found.get("reason") or "no word of it"
                 return f"{kind} is {found.get('status', 'missing')} ({why})"
         return ""
-
-
-def _condition(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    conditions = (thing.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == kind), {})
 
 
 @dataclass(frozen=True)
@@ -144,11 +138,9 @@ class OmeTrial(PodTrial):
     ) -> None:
         super().__init__(deployer, cluster, request, context, log)
         self._maker: ServiceMaker | None = None
-        self._uid = ""
 
     def maker(self, made: Json, news: News) -> Maker:
         """News of the service."""
-        self._uid = str(made["metadata"]["uid"])
         self._maker = ServiceMaker(self.cluster, made, self.settings, news)
         return self._maker
 
@@ -176,10 +168,9 @@ class OmeTrial(PodTrial):
     async def endpoint(self, server: PodServer, stack: AsyncExitStack, job: Callable[[], JobRunner]) -> PodEndpoint:
         """The ready server, with what must not change while it is measured."""
         found = await OmeEndpoint.of(server, stack, self.request.port, job)
-        assert isinstance(found, OmeEndpoint)  # noqa: S101 - constructed by its own class
         deployment = self.service.deployment
         assert deployment is not None  # noqa: S101 - the service is ready
-        found.watch(self.cluster, self.request.name, self._uid, deployment, self.request.runtime)
+        found.watch(self.cluster, self.request.name, self.service.uid, deployment, self.request.runtime)
         return found
 
     def refused(self, error: RefusedError) -> Failure:
@@ -220,13 +211,6 @@ class OmeTrial(PodTrial):
 
 class OmeEndpoint(PodEndpoint, ServiceEndpoint):
     """A ready server of an InferenceService."""
-
-    def __init__(
-        self, server: PodServer, argv: tuple[str, ...], url: str, info_url: str, client: CommandRunner
-    ) -> None:
-        super().__init__(server, argv, url, info_url, client)
-        self.cluster = server.cluster
-        self.service = self.service_uid = ""
 
     def watch(self, cluster: Cluster, service: str, uid: str, deployment: Json, runtime: Found) -> None:
         """What must stay as it is."""

@@ -53,7 +53,7 @@ class KubernetesDeployer(PodDeployer):
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """API server, rights, namespace, nodes, volumes, quotas, and what admission says; nothing is made."""
         try:
-            async with connected(self.impatient()) as cluster:
+            async with connected(self.settings.impatient()) as cluster:
                 return await _kube_preflight.checks(cluster, list(plans), self.settings)
         except TrialFailedError as error:
             return [_kube_preflight.unreachable(error.failure)]

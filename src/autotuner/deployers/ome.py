@@ -96,7 +96,7 @@ class OmeDeployer(PodDeployer):
     async def _usable(self) -> tuple[Found, Found]:
         """Runtime and model before the study. Raises :class:`UnusableTargetError`."""
         try:
-            async with connected(self.impatient()) as cluster:
+            async with connected(self.settings.impatient()) as cluster:
                 runtime, model = await self._found(cluster)
         except TrialFailedError as error:
             raise UnusableTargetError(error.failure) from error
@@ -160,7 +160,7 @@ class OmeDeployer(PodDeployer):
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """The cluster, OME, model, runtime, nodes, and what admission says; nothing is made."""
         try:
-            async with connected(self.impatient()) as cluster:
+            async with connected(self.settings.impatient()) as cluster:
                 return await _ome_preflight.checks(
                     cluster,
                     list(plans),
