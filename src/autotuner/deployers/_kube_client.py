@@ -132,6 +132,14 @@ class Cluster:
                 return None
             raise
 
+    async def visible(self, path: str, **params: str) -> list[Json] | None:
+        """What a list has; None where it may not be asked for."""
+        try:
+            found: list[Json] = (await self.get(path, **params))["items"]
+        except RefusedError:
+            return None
+        return found
+
     async def create(self, path: str, body: Json, *, dry_run: bool = False) -> Json:
         """Makes an object; every unknown or repeated field is refused. One that is there already counts as made when
         an earlier try of this very call was not answered."""

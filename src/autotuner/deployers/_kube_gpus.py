@@ -53,12 +53,9 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
 
 async def _foreign(cluster: Cluster, settings: ServerSettings) -> dict[str, list[tuple[str, int]]]:
     fields = "status.phase!=Succeeded,status.phase!=Failed"
-    try:
-        pods = (await cluster.get("/api/v1/pods", fieldSelector=fields))["items"]
-    except RefusedError:
-        return {}
+    pods = await cluster.visible("/api/v1/pods", fieldSelector=fields)
     found: dict[str, list[tuple[str, int]]] = {}
-    for pod in pods:
+    for pod in pods or ():
         node, metadata = pod["spec"].get("nodeName"), pod["metadata"]
         used = sum(int(amount(_limits(c).get(settings.gpu_resource, 0))) for c in pod["spec"]["containers"])
         if node and used and (metadata.get("labels") or {}).get(MANAGED_BY) != "autotuner":

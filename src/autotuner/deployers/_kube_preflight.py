@@ -281,11 +281,8 @@ def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
 
 async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
     """Quotas of the namespace that are too small, or used up now."""
-    try:
-        found = (await cluster.get(cluster.path("resourcequotas")))["items"]
-    except RefusedError:
-        return []
-    return [check for quota in found for check in _quota(quota, needed)]
+    found = await cluster.visible(cluster.path("resourcequotas"))
+    return [check for quota in found or () for check in _quota(quota, needed)]
 
 
 def _quota(quota: Json, needed: Needed) -> list[Check]:

@@ -85,6 +85,14 @@ async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> Found | 
     return None
 
 
+async def known(cluster: Cluster, plural: str) -> list[Json] | None:
+    """Models (``basemodels``) or runtimes (``servingruntimes``) of the namespace and of the cluster; None where neither
+    may be listed."""
+    own = await cluster.visible(cluster.path(plural, group=OME))
+    shared = await cluster.visible(f"/apis/{OME}/cluster{plural}")
+    return None if own is None is shared else [*(own or ()), *(shared or ())]
+
+
 def model_path(model: Found) -> str | None:
     """Where servers find the model: in MODEL_PATH too."""
     path = (model.spec.get("storage") or {}).get("path")

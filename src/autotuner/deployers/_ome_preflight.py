@@ -20,7 +20,7 @@ from autotuner.deployers._kube_manifests import MANAGED_BY
 from autotuner.deployers._kube_preflight import Right, unseen
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_matching import why_not
-from autotuner.deployers._ome_objects import BENCHMARKS, SERVICES, Found, find_model, find_runtime
+from autotuner.deployers._ome_objects import BENCHMARKS, SERVICES, Found, find_model, find_runtime, known
 from autotuner.deployers.ome_command import OME
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
@@ -253,7 +253,7 @@ async def _left_behind(cluster: Cluster, down: str) -> list[Check]:
 
 
 async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, problems: Problems) -> _Study:
-    models, runtimes = (await _all(cluster, "basemodels"), await _all(cluster, "servingruntimes"))
+    models, runtimes = (await known(cluster, "basemodels"), await known(cluster, "servingruntimes"))
     found, model, runtime, nodes = list[Check](), None, None, tuple[str, ...]()
     if name is None:
         found += [_ome_checks_model.overview(models)] if models is not None else []
@@ -276,25 +276,9 @@ async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, prob
     return _Study(tuple(found), model, runtime, nodes)
 
 
-async def _items(cluster: Cluster, path: str, **params: str) -> list[Json] | None:
-    """What a list has; None where it may not be asked for, which the check of rights tells."""
-    try:
-        found: list[Json] = (await cluster.get(path, **params))["items"]
-    except RefusedError:
-        return None
-    return found
-
-
-async def _all(cluster: Cluster, plural: str) -> list[Json] | None:
-    """Those of the namespace and of the cluster; None where neither may be listed."""
-    own = await _items(cluster, cluster.path(plural, group=OME))
-    shared = await _items(cluster, f"/apis/{OME}/cluster{plural}")
-    return None if own is None is shared else [*(own or ()), *(shared or ())]
-
-
 async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
     """Other namespaces that have one of this name, where that may be seen."""
-    found = await _items(cluster, f"/apis/{OME}/{plural}", fieldSelector=f"metadata.name={name}")
+    found = await cluster.visible(f"/apis/{OME}/{plural}", fieldSelector=f"metadata.name={name}")
     return sorted(str(one["metadata"]["namespace"]) for one in found or ())
 
 
@@ -306,8 +290,8 @@ async def _model(
         names = [str(one["metadata"]["name"]) for one in known]
         elsewhere = await _elsewhere(cluster, "basemodels", name)
         return [_ome_checks_model.absent(name, cluster.namespace, names, elsewhere)], ()
-    nodes = await _items(cluster, "/api/v1/nodes")
-    maps = await _items(cluster, f"/api/v1/namespaces/{settings.ome_namespace}/configmaps", labelSelector=_AGENT_LABEL)
+    nodes = await cluster.visible("/api/v1/nodes")
+    maps = await cluster.visible(f"/api/v1/namespaces/{settings.ome_namespace}/configmaps", labelSelector=_AGENT_LABEL)
     told = _ome_checks_model.progress(model, maps or ())
     return _ome_checks_model.checks(model, nodes, told), tuple(_ome_checks_model.holders(model, nodes))
 

@@ -23,6 +23,7 @@ from autotuner.deployers._ome_objects import (
     Found,
     find_model,
     find_runtime,
+    known,
     model_path,
     runner,
 )
@@ -39,7 +40,6 @@ from autotuner.study.noun import Value
 from autotuner.study.spec import Model
 
 _SERVED_NAME = "served-model-name"
-_LIST = ", "
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
 
 
@@ -57,6 +57,7 @@ class OmeDeployer(PodDeployer):
         super().__init__(settings)
         self._engine, self._model_name = engine, model
         self.platform_benchmark = BenchmarkJobs(settings)
+        self._prepared_for: tuple[Found, Found] | None = None
         self._first: tuple[str, int] | None = None
         self._handed_out: frozenset[str] = frozenset()
 
@@ -94,15 +95,18 @@ class OmeDeployer(PodDeployer):
         return runtime, model
 
     async def _usable(self) -> tuple[Found, Found]:
-        """Runtime and model before the study. Raises :class:`UnusableTargetError`."""
-        try:
-            async with connected(self.settings.impatient()) as cluster:
-                runtime, model = await self._found(cluster)
-        except TrialFailedError as error:
-            raise UnusableTargetError(error.failure) from error
-        if problem := self._problem(runtime):
-            raise UnusableTargetError(Failure(cause=FailureCause.NOT_ACCEPTED, message=problem[0], remedy=problem[1]))
-        return runtime, model
+        """Runtime and model as a study is prepared for them, looked at once. Raises :class:`UnusableTargetError`."""
+        if self._prepared_for is None:
+            try:
+                async with connected(self.settings.impatient()) as cluster:
+                    runtime, model = await self._found(cluster)
+            except TrialFailedError as error:
+                raise UnusableTargetError(error.failure) from error
+            if problem := self._problem(runtime):
+                failure = Failure(cause=FailureCause.NOT_ACCEPTED, message=problem[0], remedy=problem[1])
+                raise UnusableTargetError(failure)
+            self._prepared_for = runtime, model
+        return self._prepared_for
 
     async def base_args(self) -> Mapping[str, Value]:
         """The runtime's own flags. From now on plans have them, so that one which a plan lacks was left out."""
@@ -196,11 +200,6 @@ class OmeDeployer(PodDeployer):
 
 async def _others(cluster: Cluster, plural: str, where: str) -> str:
     """A remedy with the names that there are."""
-    names: list[str] = []
-    for path in (cluster.path(plural, group=OME), f"/apis/{OME}/cluster{plural}"):
-        try:
-            names += [item["metadata"]["name"] for item in (await cluster.get(path))["items"]]
-        except RefusedError:
-            continue
-    known = _LIST.join(sorted(dict.fromkeys(names))[:20])
-    return f"correct {where}; there are: {known}" if known else f"make it, or correct {where} or deploy.namespace"
+    names = {str(item["metadata"]["name"]) for item in await known(cluster, plural) or ()}
+    some = ", ".join(sorted(names)[:20])
+    return f"correct {where}; there are: {some}" if some else f"make it, or correct {where} or deploy.namespace"
