@@ -105,6 +105,8 @@ def test_a_runtime_with_its_flags_in_args_keeps_them() -> None:
     assert line.command == ("python3", "-m", "sglang.launch_server")
     assert {"--host=0.0.0.0", "--port=8081", "--model-path=/elsewhere", "--odd", "x"} <= set(line.args)
     assert "--tp-size=1" not in line.args
+    base = RuntimeLine.of(found.spec["engineConfig"]["runner"]).base_args(SGLANG)
+    assert base == {"tp-size": 1}, "what the engine does not know is not a study's to answer for"
     assert made.port == 8081
     assert made.body()["spec"]["engine"]["runner"]["readinessProbe"]["httpGet"]["port"] == 8081
 

@@ -65,11 +65,10 @@ class RuntimeLine:
 
     def base_args(self, engine: Engine) -> dict[str, Value]:
         """Flags that mean the same when they are written anew, by canonical name: those that say one thing, refer to
-        no variable, and are a study's to set."""
+        no variable, are a study's to set, and known to the engine."""
         found = engine.read(self.words).single
-        return {
-            n: v for n, v in found.items() if not (isinstance(v, str) and "$" in v) and not engine.check_value(n, v)
-        }
+        plain = {n: v for n, v in found.items() if not (isinstance(v, str) and "$" in v)}
+        return {n: v for n, v in plain.items() if not engine.check_value(n, v) and not engine.notes({n: v})}
 
     def with_flags(self, engine: Engine, flags: Mapping[str, Value]) -> "RuntimeLine":
         """The line with these flags, each anew, in the part where the runtime has its flags; None takes one away.
