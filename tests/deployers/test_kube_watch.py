@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from autotuner.deployers import _kube_logs
+from autotuner.deployers import _kube_logs, _kube_run
 from autotuner.deployers._kube_client import Cluster, RefusedError
 from autotuner.deployers._kube_watch import Watched
 from autotuner.study.failure import FailureCause, TrialFailedError
@@ -167,3 +167,17 @@ async def test_a_log_that_may_not_be_read_is_told() -> None:
     script = Script(httpx.Response(403, json={"message": "pods/log is forbidden"}))
     with pytest.raises(TrialFailedError, match="may not be read"):
         await anext(_kube_logs.follow(script.cluster(), "p", "c", lambda: False))
+
+
+async def test_pods_that_go_while_their_nodes_are_looked_at() -> None:
+    """The removal of a server asks for each pod's node, and news comes in between."""
+
+    def node(_: httpx.Request) -> httpx.Response:
+        pods.objects.clear()
+        return httpx.Response(200, json={"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+
+    script = Script(node)
+    pods = Watched(script.cluster(), "/pods")
+    pods.objects = {name: {**pod(name, 1), "spec": {"nodeName": "n"}} for name in ("a", "b")}
+    assert await _kube_run._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
+    assert len(script.asked) == 2

@@ -268,7 +268,7 @@ async def remove(cluster: Cluster, path: str, uid: str | None, pods: Watched, li
 async def _stuck(cluster: Cluster, path: str, pods: Watched, *, late: bool) -> Failure | None:
     """Why it is not worth waiting any longer: a lost node ends no pod, and time is up at some time."""
     name = path.rpartition("/")[2]
-    for pod in pods.objects.values():
+    for pod in list(pods.objects.values()):  # news may come while the API server is asked
         node = (pod.get("spec") or {}).get("nodeName")
         try:
             found = await cluster.find(f"/api/v1/nodes/{node}") if node else None
