@@ -197,7 +197,7 @@ class _Task:
             elif key in data:
                 self.notes.append(f"{key} is only for deployment_mode ome and is not used")
         namespace = data["model"].get("namespace") if isinstance(data.get("model"), dict) else None
-        if (namespace is not None and kind == "ome") or (namespace is not None and kind == "kubernetes"):
+        if namespace is not None and kind in ("ome", "kubernetes"):
             deploy["namespace"] = namespace
         elif namespace is not None:
             self.notes.append("model.namespace is only for deployment_mode ome and is not used")
