@@ -7,11 +7,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import anyio
-import httpx
 import psutil
 import pytest
 
@@ -19,14 +18,13 @@ from autotuner.deployers import _owned_process, _proc
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.seams import plugins
 from autotuner.seams.deployer import Endpoint
-from autotuner.study.configuration import Configuration
 from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
-from autotuner.study.noun import Value
-from autotuner.study.spec import EngineSpec, Model, PluginSpec
-from autotuner.testing.deployer_kit import LABELS, DeployerCase, DeployerConformance, MemoryPorts, Recorder
-from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.study.spec import PluginSpec
+from autotuner.testing.deployer_kit import LABELS, DeployerConformance, MemoryPorts, Recorder
+from autotuner.testing.fake_plans import fake_plan
+from autotuner.testing.scripted_case import ScriptedServerCase
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +34,6 @@ def free_range(count: int = 40) -> tuple[int, int]:
     taken = _proc.listening_ports("127.0.0.1")
     first = next(p for p in range(20000 + os.getpid() % 5000, 32000) if not taken & set(range(p, p + count)))
     return first, first + count - 1
-
-
-def fake_plan(timeout_s: float = 20.0, **args: Value) -> LaunchPlan:
-    engine = FakeEngine(FakeEngineSettings(start_timeout_s=timeout_s))
-    values = {k.replace("_", "-"): v for k, v in args.items()}
-    return engine.plan(Model(path="fake"), EngineSpec(kind="fake", args=values), Configuration())
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -58,7 +50,9 @@ def labelled(study: str) -> list[str]:
     ]
 
 
-class ProcessCase(DeployerCase):
+class ProcessCase(ScriptedServerCase):
+    leases: ClassVar[int] = 1
+
     def __init__(self, pids: Path) -> None:
         self.deployer = ProcessDeployer(ProcessSettings(ports=free_range(), stop_grace=0.5))
         self._pids = str(pids)
@@ -71,14 +65,6 @@ class ProcessCase(DeployerCase):
 
     def never_ready(self) -> LaunchPlan:
         return fake_plan(0.5, never_ready=True, ignore_sigterm=True, child=True, daemon=True)
-
-    def dies_later(self) -> LaunchPlan:
-        return fake_plan(exit_requests=1, exit_code=3)
-
-    async def provoke(self, endpoint: Endpoint) -> None:
-        async with httpx.AsyncClient(base_url=endpoint.url, trust_env=False) as client:
-            with suppress(httpx.HTTPError):
-                await client.post("/v1/completions", json={"max_tokens": 1})
 
     async def kill(self, endpoint: Endpoint) -> None:
         os.kill(int((await endpoint.identity()).id), signal.SIGKILL)

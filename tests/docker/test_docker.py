@@ -3,28 +3,24 @@
 import os
 import socket
 from collections.abc import Callable, Collection
-from contextlib import suppress
-from typing import ClassVar
 
-import httpx
 import pytest
 
 from autotuner.deployers.docker import DockerDeployer, DockerSettings
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
-from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, Recorder
+from autotuner.testing.deployer_kit import DeployerConformance, Recorder
 from autotuner.testing.docker_engine import OwnEngine
 from autotuner.testing.fake_plans import fake_plan
+from autotuner.testing.scripted_case import ScriptedServerCase
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
 Make = Callable[..., DockerDeployer]
 
 
-class DockerCase(DeployerCase):
-    leases: ClassVar[int] = 0
-
+class DockerCase(ScriptedServerCase):
     def __init__(self, engine: OwnEngine) -> None:
         self._engine = engine
         self.deployer = DockerDeployer(DockerSettings.model_validate(engine.settings(stop_grace="1s")))
@@ -35,29 +31,12 @@ class DockerCase(DeployerCase):
     def good(self) -> LaunchPlan:
         return fake_plan(parallel=3, note='two words {"a": "b c"}', child=True, daemon=True)
 
-    def dies_loading(self) -> LaunchPlan:
-        return fake_plan(never_ready=True, exit_after=0.1, exit_code=3, say="broken", child=True)
-
     def never_ready(self) -> LaunchPlan:
         return fake_plan(1.0, never_ready=True, ignore_sigterm=True, child=True)
-
-    def dies_later(self) -> LaunchPlan:
-        return fake_plan(exit_requests=1, exit_code=3)
-
-    async def provoke(self, endpoint: Endpoint) -> None:
-        async with httpx.AsyncClient(base_url=endpoint.url, trust_env=False) as client:
-            with suppress(httpx.HTTPError):
-                await client.post("/v1/completions", json={"max_tokens": 1})
 
     async def kill(self, endpoint: Endpoint) -> None:
         name = (await endpoint.identity()).id
         assert self._engine.api("POST", f"/containers/{name}/kill").status_code == 204
-
-    async def answers(self, url: str) -> bool:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            with suppress(httpx.HTTPError):
-                return (await client.get("/health")).status_code == 200
-        return False
 
     def left(self) -> list[str]:
         return [container["Names"][0] for container in self._engine.containers()]

@@ -1,13 +1,12 @@
 """What tests of servers in pods share: an image of this Python, a deployer, and a look at what is left."""
 
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outages import kill_first_process
 
 from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings
 from autotuner.study.launch import LaunchPlan
@@ -79,22 +78,13 @@ class Kube:
 
     def kill(self, role: str = "server") -> None:
         """Ends that pod's first process as SIGKILL does, from outside of the pod."""
-        container = self.pod(role)["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _in_container(p, container)]
-        os.kill(min(pids), signal.SIGKILL)
+        kill_first_process(self.pod(role))
 
     def polite(self, plan: LaunchPlan, *, ticks: bool = False) -> LaunchPlan:
         """The scripted server as one that ends on SIGTERM, which a container's first process otherwise ignores; each
         such test then takes two seconds less. With ``ticks`` it writes numbered lines, a hundred a second."""
         code = _POLITE.format(ticks=_TICKS if ticks else "")
         return plan.model_copy(update={"command": (sys.executable, "-c", code)})
-
-
-def _in_container(process: Path, container: str) -> bool:
-    try:
-        return container in (process / "cgroup").read_text()
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,21 @@
 """What every deployer must keep, in real pods with a scripted server."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Any, ClassVar
 
-import httpx
 import pytest
 
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.launch import LaunchPlan
-from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance
+from autotuner.testing.deployer_kit import DeployerConformance
 from autotuner.testing.fake_plans import fake_plan
+from autotuner.testing.scripted_case import ScriptedServerCase
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 
-class KubernetesCase(DeployerCase):
-    leases: ClassVar[int] = 0
+class KubernetesCase(ScriptedServerCase):
+    patience_s: ClassVar[float] = 2.0
 
     def __init__(self, kube: Any) -> None:
         self.deployer, self._kube = kube.deployer(), kube
@@ -27,28 +26,8 @@ class KubernetesCase(DeployerCase):
     def good(self) -> LaunchPlan:
         return self._kube.polite(fake_plan(parallel=3, note='two words {"a": "b c"} $(HOME) $$'))
 
-    def dies_loading(self) -> LaunchPlan:
-        return fake_plan(never_ready=True, exit_after=0.1, exit_code=3, say="broken", child=True)
-
-    def never_ready(self) -> LaunchPlan:
-        return fake_plan(1.0, never_ready=True, ignore_sigterm=True)
-
-    def dies_later(self) -> LaunchPlan:
-        return fake_plan(exit_requests=1, exit_code=3)
-
-    async def provoke(self, endpoint: Endpoint) -> None:
-        async with httpx.AsyncClient(base_url=endpoint.url, trust_env=False) as client:
-            with suppress(httpx.HTTPError):
-                await client.post("/v1/completions", json={"max_tokens": 1})
-
     async def kill(self, endpoint: Endpoint) -> None:
         self._kube.kill()
-
-    async def answers(self, url: str) -> bool:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=2) as client:
-            with suppress(httpx.HTTPError):
-                return (await client.get("/health")).status_code == 200
-        return False
 
     def left(self) -> list[str]:
         return self._kube.left()

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.to_thread import run_sync
+from outages import mend, words_over_a_restart
 
 from autotuner.deployers._failures import UnusableTargetError
 from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings
@@ -50,18 +51,8 @@ anyio.run(main)
 def mortal(shared: Any) -> Iterator[Any]:
     """The cluster for a test that kills parts of it; they run again afterwards."""
     yield shared
-    for part in (Part.API_SERVER, Part.KUBELET):
-        if not running(shared.cluster, part):
-            shared.cluster.restart(part)
+    mend(shared.cluster)
     until(lambda: shared.left() == [])
-
-
-def running(cluster: OwnCluster, part: Part) -> bool:
-    try:
-        cluster.pid(part)
-    except KeyError:
-        return False
-    return True
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -116,17 +107,10 @@ def left_by(kube: Any, owner: str, study: str, folder: Path) -> subprocess.Popen
 
 async def test_an_api_server_that_is_restarted_is_waited_for(mortal: Any, recorder: Recorder) -> None:
     """Killed under a server, while load runs and its words come: nothing is lost, and the server is the same."""
-    cluster, words = mortal.cluster, list[bytes]()
     async with mortal.deployer().deploy(mortal.polite(fake_plan(), ticks=True), recorder.context) as endpoint:
         before = await endpoint.identity()
-        order = json.dumps({"lines": 400, "size": 200, "every": 0.02}).encode()
-        async with endpoint.client.run("autotuner.testing.fake_worker", order, labels=recorder.context.labels) as lines:
-            async for line in lines:
-                words.append(line)
-                if len(words) == 5:
-                    await run_sync(cluster.kill, Part.API_SERVER)
-                    await run_sync(cluster.restart, Part.API_SERVER)
-        assert [int(word.split()[0]) for word in words] == list(range(400))
+        words = await words_over_a_restart(mortal.cluster, endpoint, recorder.context.labels, 400)
+        assert words == list(range(400))
         assert await endpoint.identity() == before
         await run_sync(mortal.kill)
         with anyio.fail_after(30):

@@ -11,7 +11,6 @@ The namespace must be there and empty of ours; the model must be ready; the imag
 """
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ import pytest
 from ome import OmeStandIn
 from ome.furniture import MODEL, RUNTIME, runtime
 from ome.lab import Lab, eventually
+from outages import kill_first_process
 
 from autotuner.deployers._kube_client import connected
 from autotuner.deployers._kube_settings import PodSettings
@@ -131,16 +131,7 @@ class OmeLab:
         """Ends that pod's first process as SIGKILL does, from outside of the pod."""
         if KUBECONFIG:
             pytest.skip("a container's first process is killed from its node alone")
-        container = self.pod(role)["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _in_container(p, container)]
-        os.kill(min(pids), signal.SIGKILL)
-
-
-def _in_container(process: Path, container: str) -> bool:
-    try:
-        return container in (process / "cgroup").read_text()
-    except OSError:
-        return False
+        kill_first_process(self.pod(role))
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +153,8 @@ def at(request: pytest.FixtureRequest) -> Iterator[OmeLab]:
     made.lab.created(made.fake_runtime())
     yield made
     assert made.left() == []
-    made.lab.delete("ServingRuntime", FAKE)
+    if KUBECONFIG:  # else the namespace goes with all that is in it
+        made.lab.delete("ServingRuntime", FAKE)
 
 
 @pytest.fixture

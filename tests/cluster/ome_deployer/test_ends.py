@@ -13,6 +13,7 @@ import pytest
 from anyio.to_thread import run_sync
 from ome.furniture import model
 from ome.lab import eventually
+from outages import mend, words_over_a_restart
 
 from autotuner.deployers import _kube_deployer
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
@@ -55,11 +56,7 @@ anyio.run(main)
 def mortal(at: Any) -> Iterator[Any]:
     """A lab for a test that kills parts of its cluster; they run again afterwards."""
     yield at
-    for part in (Part.API_SERVER, Part.KUBELET):
-        try:
-            at.cluster.pid(part)
-        except KeyError:
-            at.cluster.restart(part)
+    mend(at.cluster)
     eventually(lambda: at.left() == [], "everything of ours is gone")
 
 
@@ -103,17 +100,10 @@ async def test_a_tuner_that_is_killed_leaves_nothing_for_ever(at: Any, tmp_path:
 
 async def test_an_api_server_that_is_restarted_is_waited_for(mortal: Any, recorder: Recorder) -> None:
     """Killed under a server, while load runs and its words come: nothing is lost, and the server is the same."""
-    cluster, words = mortal.cluster, list[bytes]()
     async with mortal.deployer().deploy(fake_plan(), recorder.context) as endpoint:
         before = await endpoint.identity()
-        order = json.dumps({"lines": 200, "size": 200, "every": 0.02}).encode()
-        async with endpoint.client.run("autotuner.testing.fake_worker", order, labels=recorder.context.labels) as lines:
-            async for line in lines:
-                words.append(line)
-                if len(words) == 5:
-                    await run_sync(cluster.kill, Part.API_SERVER)
-                    await run_sync(cluster.restart, Part.API_SERVER)
-        assert [int(word.split()[0]) for word in words] == list(range(200))
+        words = await words_over_a_restart(mortal.cluster, endpoint, recorder.context.labels, 200)
+        assert words == list(range(200))
         assert await endpoint.identity() == before
         await run_sync(mortal.kill)
         with anyio.fail_after(30):
