@@ -1,7 +1,7 @@
 """What a trial costs in a cluster, beyond pods that start and end and the measuring itself: where the time goes.
 
 Tunes the simulated SGLang by OME (its stand-in) or by plain Jobs, on a real Kubernetes node of its own, and prints a
-row per trial. Pods are started twice a trial: the server (``launching`` and ``loading``) and the load generator (what
+row per trial. Pods are started twice a trial: the server (``launching`` to ``loading``) and the load generator (what
 ``warming`` takes beyond the configured warm-up); ``releasing`` is their end. Overhead is all the rest: reading runtime
 and model, scoring, the database, choosing the next configuration.
 
@@ -28,7 +28,8 @@ from ome.furniture import MODEL, RUNTIME
 from ome.images import write_images
 
 WARMUP_S, WINDOW_S = 0.5, 2.0
-STARTING, PODS = ("launching", "loading"), ("pods start", "pods end")
+STARTING = ("launching", "accepted", "scheduled", "pulling", "loading")
+PODS = ("pods start", "pods end")
 
 
 def study(deploy: dict[str, Any], model: str, trials: int) -> dict[str, Any]:

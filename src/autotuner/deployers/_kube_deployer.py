@@ -182,6 +182,9 @@ class PodDeployer(Deployer):
 class PodTrial:
     """One trial's objects in the cluster."""
 
+    steps: ClassVar[tuple[Phase, ...]] = (Phase.SCHEDULED, Phase.LOADING)
+    """What every server goes through, in this order, after it was asked for."""
+
     def __init__(
         self, deployer: PodDeployer, cluster: Cluster, request: Request, context: DeployContext, log: Log
     ) -> None:
@@ -207,11 +210,12 @@ class PodTrial:
             maker=lambda news: self.maker(made, news),
             limits=Limits(settings.schedule_timeout, settings.pull_timeout, held=settings.kueue_queue is not None),
             hopeless=self._hopeless,
+            steps=self.steps,
         )
         await self._stack.enter_async_context(server.run)
         self._server = server
         await server.ready()
-        await self.accepted()
+        await self.confirmed()
         owner = _kube_manifests.owner_of(made)
         return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, settings, owner))
 
@@ -219,7 +223,7 @@ class PodTrial:
         """News of the object that was made, while there is no pod."""
         return Maker(self.cluster, str(made["metadata"]["uid"]), news)
 
-    async def accepted(self) -> None:
+    async def confirmed(self) -> None:
         """Returns when whatever made the pod takes it for ready too. Raises ``TrialFailedError``."""
 
     async def endpoint(self, server: PodServer, stack: AsyncExitStack, job: Callable[[], JobRunner]) -> PodEndpoint:

@@ -51,6 +51,8 @@ _DISRUPTED = {
 class Stage(StrEnum):
     """How far a pod is."""
 
+    ACCEPTED = "accepted"
+    """There is none, and what makes it is there."""
     HELD = "held"
     """A queue holds it back (SchedulingGated)."""
     UNSCHEDULED = "unscheduled"

@@ -56,6 +56,11 @@ class Maker:
         """To be entered with the pod's own."""
         return (self._events,)
 
+    @property
+    def accepted(self) -> bool:
+        """Whether an operator took the object, and made of it what makes the pod; here nothing stands between."""
+        return False
+
     def trouble(self) -> tuple[Failure, bool] | None:
         """(why there is no pod, whether that may pass); None where nothing is known."""
         return _kube_pods.events_trouble(self.events)
@@ -170,6 +175,8 @@ class PodRun:
             raise TrialFailedError(await self._late(f"not started within {self._limits.pull_s:g} s: {why or stage}"))
 
     def _stage(self, seen: Seen | None) -> tuple[Stage | None, str]:
+        if seen is None and self._maker.accepted:
+            return Stage.ACCEPTED, ""
         if seen is None:
             return (Stage.HELD, "a queue holds it back") if self._limits.held else (None, "")
         if seen.stage is Stage.UNSCHEDULED and not seen.why:

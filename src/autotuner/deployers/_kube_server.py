@@ -30,7 +30,10 @@ _CAVEAT = "the load went through the API server's port-forward: latencies and th
 
 
 class PodServer:
-    """A server's pod for the time of the block, which begins when something was made that makes the pod."""
+    """A server's pod for the time of the block, which begins when something was made that makes the pod.
+
+    ``steps`` are the phases that it goes through, each of which is told, however short; waits are told between.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class PodServer:
         maker: Callable[[News], Maker],
         limits: Limits,
         hopeless: Callable[[str], Awaitable[str]],
+        steps: Sequence[Phase],
     ) -> None:
         self.cluster, self.settings, self.plan, self.log = cluster, settings, plan, log
         self._context, self.container = context, container
@@ -57,22 +61,33 @@ class PodServer:
             on_stage=self._on_stage,
             hopeless=hopeless,
         )
-        self._phase = Phase.LAUNCHING
+        self._phase = self._step = Phase.LAUNCHING
+        self._ahead = list(steps)
         self._following: asyncio.Task[None] | None = None
 
     def _on_stage(self, stage: Stage, why: str) -> None:
-        phase = Phase.LAUNCHING
+        if stage is Stage.ACCEPTED or self.run.pod:
+            self._reach(Phase.ACCEPTED)
+        if stage is Stage.ON_NODE:
+            self._reach(Phase.SCHEDULED)
         if stage in {Stage.HELD, Stage.UNSCHEDULED}:
-            phase = Phase.QUEUED
+            self._enter(Phase.QUEUED, f"waiting for a node: {why}")
         elif self.run.pulling:
-            phase = Phase.PULLING
+            self._enter(Phase.PULLING, "the node fetches the image")
+        else:
+            self._enter(self._step)
+
+    def _reach(self, step: Phase) -> None:
+        while step in self._ahead:
+            self._step = self._ahead.pop(0)
+            self._enter(self._step)
+
+    def _enter(self, phase: Phase, why: str = "") -> None:
         if phase is not self._phase:
             self._phase = phase
             self._context.on_phase(phase)
-            if phase is Phase.QUEUED:
-                self._say(f"waiting for a node: {why}")
-            elif phase is Phase.PULLING:
-                self._say("the node fetches the image")
+            if why:
+                self._say(why)
 
     def _say(self, text: str) -> None:
         self.log.say(text)
@@ -86,7 +101,7 @@ class PodServer:
             raise self._with_tail(error.failure) from error
         self._following = asyncio.get_running_loop().create_task(self._follow())
         if seen.stage is not Stage.ENDED:
-            self._context.on_phase(Phase.LOADING)
+            self._reach(Phase.LOADING)
             timeout_s = self.settings.start_timeout or self.plan.readiness.timeout_s
             with anyio.move_on_after(timeout_s) as limit:
                 seen = await self.run.ready()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import ClassVar
 
 import anyio
 import httpx
@@ -27,6 +28,7 @@ from autotuner.deployers.ome_command import OME
 from autotuner.seams.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity
+from autotuner.study.trial import Phase
 
 APPS = "apps/v1"
 _FATAL_EVENTS = frozenset(
@@ -70,6 +72,11 @@ class ServiceMaker(Maker):
             if any(owner.get("uid") == self.uid for owner in found["metadata"].get("ownerReferences") or ()):
                 return found
         return None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether OME made a Deployment of it."""
+        return self.deployment is not None
 
     def trouble(self) -> tuple[Failure, bool] | None:
         """Why there is no pod, and whether that may pass."""
@@ -130,6 +137,7 @@ class ServiceRequest(Request):
 class OmeTrial(PodTrial):
     """One trial's service."""
 
+    steps: ClassVar[tuple[Phase, ...]] = (Phase.ACCEPTED, *PodTrial.steps)
     settings: OmeSettings
     request: ServiceRequest
 
@@ -150,7 +158,7 @@ class OmeTrial(PodTrial):
         assert self._maker is not None  # noqa: S101 - made before anything is waited for
         return self._maker
 
-    async def accepted(self) -> None:
+    async def confirmed(self) -> None:
         """Returns when the service says that it is ready. Its pod is, so that a service that does not say so after a
         while is OME's trouble."""
         until = time.monotonic() + _SAYS_SO_S

@@ -35,7 +35,8 @@ class DeployContext:
     """The trial's own folder; the server's log goes to ``server.log`` in it."""
     explain: ExplainEnd
     on_phase: Callable[[Phase], None]
-    """Called with ``launching`` and ``loading``, before these with ``pulling`` where an image is fetched."""
+    """Called with ``launching`` and ``loading``; between these with ``accepted`` and ``scheduled`` where an operator
+    and a scheduler do that, ``queued`` while a node is waited for, and ``pulling`` while an image is fetched."""
     lease_port: LeasePort
     gpus: tuple[Gpu, ...] = ()
     """The GPUs leased to this trial."""

@@ -7,6 +7,7 @@ import pytest
 
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import DeployerConformance
 from autotuner.testing.fake_plans import fake_plan
 from autotuner.testing.scripted_case import ScriptedServerCase
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 class KubernetesCase(ScriptedServerCase):
     patience_s: ClassVar[float] = 2.0
+    phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.SCHEDULED, Phase.LOADING)
 
     def __init__(self, kube: Any) -> None:
         self.deployer, self._kube = kube.deployer(), kube

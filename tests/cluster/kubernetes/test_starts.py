@@ -137,7 +137,7 @@ async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, 
         with anyio.fail_after(30):
             while Phase.QUEUED not in waiting.phases:  # noqa: ASYNC110 - a list tells no news
                 await anyio.sleep(0.05)
-    assert waiting.phases == [Phase.LAUNCHING, Phase.QUEUED, Phase.LAUNCHING, Phase.LOADING]
+    assert waiting.phases == [Phase.LAUNCHING, Phase.QUEUED, Phase.SCHEDULED, Phase.LOADING]
     assert "Insufficient nvidia.com/gpu" in notes[0]
 
 

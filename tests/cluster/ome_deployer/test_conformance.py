@@ -7,6 +7,7 @@ import pytest
 
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import DeployerConformance
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.fake_plans import fake_plan
@@ -17,6 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 class OmeCase(ScriptedServerCase):
     patience_s: ClassVar[float] = 2.0
+    phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.ACCEPTED, Phase.SCHEDULED, Phase.LOADING)
 
     def __init__(self, at: Any) -> None:
         self.deployer, self._at = at.deployer(), at

@@ -50,7 +50,7 @@ async def test_what_the_service_and_its_pod_carry(at: Any, recorder: Recorder) -
         assert "ome.io/inferenceservice" in pod["labels"]
         [container] = at.pod()["spec"]["containers"]
         assert {"name": "AUTOTUNER_STUDY", "value": LABELS.study} in container["env"]
-    assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING]
+    assert recorder.phases == [Phase.LAUNCHING, Phase.ACCEPTED, Phase.SCHEDULED, Phase.LOADING]
 
 
 @campaign
