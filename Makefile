@@ -38,6 +38,7 @@ test-genai: setup ## Measure with a real genai-bench, in an environment of its o
 		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai
 
 test-cluster: setup-test ## All tests on a Kubernetes node, with the long ones that break it
+	@scripts/build-kueue.sh
 	$(BIN)/pytest tests/cluster
 
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import kueue
 import pytest
 
 from autotuner.testing import cluster, namespaces
@@ -69,6 +70,10 @@ class TestBuild:
         assert re.findall(r"k8s\.io/kubernetes (v\S+)", module) == [cluster.VERSION]
         staging = set(re.findall(r"^\tk8s\.io/\S+ => k8s\.io/\S+ (\S+)$", module, re.MULTILINE))
         assert staging == {cluster.VERSION.replace("v1.", "v0.")}
+
+    def test_kueues_version_is_that_of_its_go_module(self) -> None:
+        module = (ROOT / "tests/cluster/kueue/go.mod").read_text()
+        assert re.findall(r"sigs\.k8s\.io/kueue (v\S+)", module) == [kueue.VERSION]
 
     def test_nothing_is_built_twice(self, able: Path) -> None:
         for path in able.iterdir():

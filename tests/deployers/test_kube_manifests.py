@@ -214,6 +214,7 @@ def test_one_server_is_on_one_node() -> None:
         ("kube:c:a:0", False), ("kube:c:a:1", False),
         ("kube:c:b:0", True), ("kube:c:b:1", False), ("kube:c:b:2", False), ("kube:c:b:3", False),
     ]  # fmt: skip
+    assert not any(gpu.users for gpu in _kube_gpus.places(nodes, KubernetesSettings(kueue_queue="q")))
     for gpus, why in ((4, ""), (6, "nvidia.com/gpu 6 is asked for, the largest node has 4")):
         plan = LaunchPlan(command=("serve",), model="m", gpus=gpus)
         assert why in _kube_gpus.never_fits(nodes, launch(plan).resources()["requests"])

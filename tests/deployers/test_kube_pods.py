@@ -155,21 +155,26 @@ def test_an_init_container_that_fails() -> None:
     assert "fetch ended with 7" in failure.message
 
 
-QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=2, used: 3, limited: 4'
+QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=2, '
+QUOTA += "used: requests.nvidia.com/gpu=3, limited: requests.nvidia.com/gpu=4"
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "cause", "passing"),
+    ("reason", "message", "cause", "how"),
     [
-        ("FailedCreate", QUOTA, FailureCause.GPU_UNAVAILABLE, True),
-        ("FailedCreate", 'violates PodSecurity "restricted:latest"', FailureCause.ENVIRONMENT, True),
-        ("FailedMount", "hostPath type check failed: /m is not a directory", FailureCause.MODEL_MISSING, False),
-        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, True),
+        ("FailedCreate", QUOTA, FailureCause.GPU_UNAVAILABLE, "queued"),
+        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=5"), FailureCause.GPU_UNAVAILABLE, "for good"),
+        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=some"), FailureCause.GPU_UNAVAILABLE, "queued"),
+        ("FailedCreate", "failed quota: x: must specify limits.cpu", FailureCause.ENVIRONMENT, "passing"),
+        ("FailedCreate", 'violates PodSecurity "restricted:latest"', FailureCause.ENVIRONMENT, "passing"),
+        ("FailedMount", "hostPath type check failed: /m is not a directory", FailureCause.MODEL_MISSING, "for good"),
+        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, "passing"),
     ],
 )
-def test_events(reason: str, message: str, cause: FailureCause, passing: bool) -> None:
+def test_events(reason: str, message: str, cause: FailureCause, how: str) -> None:
     usual = {"reason": "Scheduled", "message": "assigned"}
     trouble = _kube_pods.events_trouble([usual, {"reason": reason, "message": message}])
     assert trouble is not None
-    assert (trouble[0].cause, trouble[1]) == (cause, passing)
+    assert trouble.failure.cause is cause
+    assert (trouble.passing, trouble.queued) == (how == "passing", how == "queued")
     assert _kube_pods.events_trouble([usual]) is None

@@ -331,6 +331,20 @@ async def test_waiting_for_gpus_is_not_charged_to_the_configuration(loop: Any) -
     assert trial.finished_at - trial.started_at < trial.phases["queued"]
 
 
+@pytest.mark.parametrize(("ready_after_s", "state"), [(0.0, TrialState.DONE), (60.0, TrialState.FAILED)])
+async def test_a_place_in_the_targets_queue_is_not_charged_either(
+    loop: Any, ready_after_s: float, state: TrialState
+) -> None:
+    """The clock of ``trial_timeout`` stands still meanwhile, and goes on after it."""
+    deployer = FakeDeployer(behaviour=lambda _: Behaviour(queued_s=1.0, ready_after_s=ready_after_s))
+    with anyio.fail_after(30):
+        trial = await loop.trial(loop.prepared(loop.spec(trial_timeout_s=0.5), deployer=deployer))
+    assert trial.state is state
+    assert state is TrialState.DONE or trial.failure.cause is FailureCause.TRIAL_TIMEOUT
+    assert trial.phases["queued"] >= 1.0
+    assert trial.finished_at - trial.started_at < trial.phases["queued"]
+
+
 async def test_more_gpus_than_there_are_fail_at_once(loop: Any) -> None:
     trial = await loop.trial(loop.prepared(engine=GpuEngine(FakeEngineSettings()), gpus=4), EIGHT)
     assert trial.failure is not None

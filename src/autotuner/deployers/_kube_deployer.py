@@ -18,7 +18,7 @@ from autotuner.deployers._failures import UnusableTargetError
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError, connected
 from autotuner.deployers._kube_jobs import JobRunner
 from autotuner.deployers._kube_manifests import GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
-from autotuner.deployers._kube_run import Limits, Maker, refusal, remove
+from autotuner.deployers._kube_run import Limits, Maker, is_quota, refusal, remove
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import ServerSettings
 from autotuner.deployers._kube_watch import News, Watched
@@ -29,6 +29,7 @@ from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 from autotuner.study.trial import Phase
 
 _REMOVAL_S = 120.0
+_AGAIN_S = 1.0
 _FRESH_S = 5.0
 """How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
 _ACTIVE: set[str] = set()
@@ -208,7 +209,12 @@ class PodTrial:
             selector=request.selector,
             container=request.container,
             maker=lambda news: self.maker(made, news),
-            limits=Limits(settings.schedule_timeout, settings.pull_timeout, held=settings.kueue_queue is not None),
+            limits=Limits(
+                settings.schedule_timeout,
+                settings.pull_timeout,
+                settings.queue_timeout,
+                held=settings.kueue_queue is not None,
+            ),
             hopeless=self._hopeless,
             steps=self.steps,
         )
@@ -216,8 +222,12 @@ class PodTrial:
         self._server = server
         await server.ready()
         await self.confirmed()
-        owner = _kube_manifests.owner_of(made)
+        owner = _kube_manifests.owner_of(self.owner(made))
         return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, settings, owner))
+
+    def owner(self, made: Json) -> Json:
+        """What load generators belong to, once there is a pod."""
+        return made
 
     def maker(self, made: Json, news: News) -> Maker:
         """News of the object that was made, while there is no pod."""
@@ -231,16 +241,35 @@ class PodTrial:
         return await PodEndpoint.of(server, stack, self.request.port, job)
 
     async def _make(self) -> Json:
-        """Shielded: what a call that was cut off makes, nobody would remove."""
-        deployer = self._deployer
+        """The object; a quota of such objects that is used up is waited for."""
+        until, waits = time.monotonic() + self.settings.queue_timeout, False
+        while True:
+            try:
+                made = await self._create()
+            except RefusedError as error:
+                failure = self.refused(error)
+                if not is_quota(error) or time.monotonic() > until:
+                    raise TrialFailedError(failure) from error
+                if not waits:
+                    self._context.on_phase(Phase.QUEUED)
+                    self._context.note(f"waiting: {failure.message}")
+                waits = True
+                await anyio.sleep(_AGAIN_S)
+                continue
+            if waits:
+                self._context.on_phase(Phase.LAUNCHING)
+            return made
+
+    async def _create(self) -> Json:
+        """Shielded: what a call that was cut off makes, nobody would remove. Raises ``RefusedError``."""
+        path = self.cluster.path(self._deployer.plural, group=self._deployer.group)
         with anyio.CancelScope(shield=True):
             self._asked = True
             try:
-                path = self.cluster.path(deployer.plural, group=deployer.group)
                 made = self._made = await self.cluster.create(path, self.request.body)
-            except RefusedError as error:
+            except RefusedError:
                 self._asked = False
-                raise TrialFailedError(self.refused(error)) from error
+                raise
         return made
 
     def refused(self, error: RefusedError) -> Failure:

@@ -138,13 +138,15 @@ def _memory_gb(labels: Mapping[str, str]) -> float:
 
 
 def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
-    """One place for each GPU of each node; those that others' pods hold name these as their users."""
+    """One place for each GPU of each node; those that others' pods hold name these as their users, except where a
+    queue decides who has them next."""
     if settings.gpus:
         return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
     found: list[Gpu] = []
     for node in nodes.usable:
         name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
-        users = [pod for pod, count in nodes.foreign.get(name, ()) for _ in range(count)]
+        foreign = () if settings.kueue_queue else nodes.foreign.get(name, ())
+        users = [pod for pod, count in foreign for _ in range(count)]
         for number in range(int(allocatable(node, settings.gpu_resource))):
             found.append(
                 Gpu(

@@ -52,7 +52,8 @@ class JobRunner(CommandRunner):
         job = _LoadJob(self._cluster, self._settings, load)
         try:
             uid = await job.make(spec)
-            limits = Limits(self._settings.schedule_timeout, self._settings.pull_timeout)
+            wait_s = self._settings.schedule_timeout
+            limits = Limits(wait_s, self._settings.pull_timeout, queue_s=wait_s)
             async with (
                 PodRun(
                     self._cluster,

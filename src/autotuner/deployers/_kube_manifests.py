@@ -312,9 +312,11 @@ def _put_disk(pod: Json, container: Json, disk: Disk) -> None:
 
 
 def owner_of(made: Mapping[str, Any]) -> dict[str, Any]:
-    """A reference to an object that was made, for what is to go with it."""
+    """A reference to an object that was made, for what is to go with it. It is called their controller, as which Kueue
+    takes them for a part of it."""
     metadata = made["metadata"]
-    return {"apiVersion": made["apiVersion"], "kind": made["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    named = {"kind": made["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    return {"apiVersion": made["apiVersion"], **named, "controller": True}
 
 
 def _object(version: str, kind: str, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from autotuner.deployers._kube_settings import amount
 from autotuner.study.failure import Failure, FailureCause
 
 Json = Mapping[str, Any]
@@ -28,7 +29,7 @@ _HOPELESS_IMAGE = re.compile(
 _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory")
 _NO_DEVICE = re.compile(r"nvidia-container-|libnvidia|libcuda|CDI device|unresolvable CDI|driver/library version")
 _PASSING_START = re.compile(r"context deadline exceeded|Unavailable|connection refused|is reserved")
-_QUOTA = re.compile(r"exceeded quota|quota")
+_QUOTA_FIGURES = re.compile(r"requested: (\S+), used: \S+, limited: (\S+)")
 _REASONS_OF_THE_NODE = {
     "Evicted": "the kubelet evicted it, for want of room on its node",
     "NodeLost": "its node was lost",
@@ -219,28 +220,55 @@ def _init_trouble(found: Json) -> Seen | None:
     return None
 
 
-def not_made(why: str) -> Failure:
-    """Why what should make a pod could not."""
-    if _QUOTA.search(why):
+@dataclass(frozen=True)
+class Trouble:
+    """Why there is no pod, or none that starts."""
+
+    failure: Failure
+    passing: bool = False
+    """It may pass: it counts after a while."""
+    queued: bool = False
+    """Others have what it wants, and give it back some time: it is waited for as in a queue."""
+
+
+def not_made(why: str) -> Trouble:
+    """Why what should make a pod, or is to be made, could not."""
+    if "exceeded quota" in why:
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
         cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
-        return Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
+        failure = Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
+        return Trouble(failure, queued=not _never_allowed(why))
     remedy = "correct the settings under deploy, or ask who administers the cluster"
-    return Failure(cause=FailureCause.ENVIRONMENT, message=f"no pod could be made: {why}", remedy=remedy)
+    failure = Failure(cause=FailureCause.ENVIRONMENT, message=f"no pod could be made: {why}", remedy=remedy)
+    return Trouble(failure, passing=True)
 
 
-def events_trouble(events: Iterable[Json]) -> tuple[Failure, bool] | None:
-    """(failure, may pass) out of the warnings about a pod, or about what should make it; None where there is none."""
+def _never_allowed(why: str) -> bool:
+    """Whether a quota refuses more than it would allow if nobody else used any of it."""
+    found = _QUOTA_FIGURES.search(why)
+    if found is None:
+        return False
+    asked, limit = (dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair) for text in found.groups())
+    try:
+        return any(amount(text) > amount(limit[name]) for name, text in asked.items() if name in limit)
+    except ValueError:
+        return False
+
+
+def events_trouble(events: Iterable[Json]) -> Trouble | None:
+    """What the warnings about a pod, or about what should make it, say; None where there is none."""
     for event in events:
         reason, why = str(event.get("reason")), one_line(event.get("message"))
         if reason == "FailedCreate":
-            return not_made(why), True
+            return not_made(why)
         if reason == "FailedMount" and "hostPath type check failed" in why:
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
-            return Failure(cause=FailureCause.MODEL_MISSING, message=f"the node lacks it: {why}", remedy=remedy), False
+            message = f"the node lacks it: {why}"
+            return Trouble(Failure(cause=FailureCause.MODEL_MISSING, message=message, remedy=remedy))
         if reason in {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"}:
             message = f"the pod cannot be prepared ({reason}): {why}"
-            return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy="see that its volumes exist"), True
+            remedy = "see that its volumes exist"
+            return Trouble(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy), passing=True)
     return None
 
 

@@ -12,6 +12,7 @@ from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models
 from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import BATCH, QUEUE, Launch, Load
+from autotuner.deployers._kube_pods import condition
 from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, ServerSettings, amount
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError
@@ -20,7 +21,7 @@ from autotuner.study.launch import Labels, LaunchPlan
 _LEAST = (1, 27)
 """Strict validation of fields is there from this version on."""
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
-_KUEUE = "kueue.x-k8s.io/v1beta1"
+_KUEUE_VERSIONS = ("v1beta2", "v1beta1")
 _CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 _ALLOW = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
 _NO_GPUS = (
@@ -302,7 +303,9 @@ def _quota(quota: Json, needed: Needed) -> list[Check]:
 async def queue(cluster: Cluster, name: str) -> Check:
     """Whether Kueue has the local queue."""
     try:
-        found = await cluster.find(cluster.path("localqueues", name, group=_KUEUE))
+        found = None
+        for version in _KUEUE_VERSIONS:
+            found = found or await cluster.find(cluster.path("localqueues", name, group=f"kueue.x-k8s.io/{version}"))
     except RefusedError as error:
         if error.code == httpx.codes.FORBIDDEN:
             return warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
@@ -310,29 +313,44 @@ async def queue(cluster: Cluster, name: str) -> Check:
     if found is None:
         remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
         return fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
+    active = condition(found.get("status") or {}, "Active")
+    if active.get("status") == "False":
+        return fail("queue", f"{name} takes nothing: {active.get('message')}", "see kubectl describe localqueue")
     return ok("queue", name)
 
 
 async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     """What the API server and its admission say to the first trial's objects, by a dry run."""
     found = []
-    jobs = cluster.path("jobs", group=BATCH)
     for plan in plans:
         name = _kube_manifests.unique_name("preflight", 0)
         launch = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS)
-        found.append(await _dry_run(cluster, jobs, launch.job(), "server"))
-    if settings.load == "job" and settings.loadgen_image:
-        load = Load("none", settings, _kube_manifests.unique_name("preflight", 0), _LABELS, None)
-        secret = load.secrets([b"{}"])[0]
-        found.append(await _dry_run(cluster, cluster.path("secrets"), secret, "load generator's Secret"))
-        job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
-        found.append(await _dry_run(cluster, jobs, job, "load generator"))
-    return found
+        job = launch.job()
+        found.append(await _dry_run(cluster, cluster.path("jobs", group=BATCH), job, "server"))
+    return [*found, *await load_admission(cluster, settings)]
 
 
-async def _dry_run(cluster: Cluster, path: str, body: dict[str, Any], what: str) -> Check:
+async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Check]:
+    """The same of the load generator's objects, where there are any. A queue that takes the server takes them with it:
+    they belong to it. Without a queue, a cluster that holds back such a Job holds back servers too."""
+    if settings.load != "job" or not settings.loadgen_image:
+        return []
+    load = Load("none", settings, _kube_manifests.unique_name("preflight", 0), _LABELS, None)
+    secret = load.secrets([b"{}"])[0]
+    job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
+    return [
+        await _dry_run(cluster, cluster.path("secrets"), secret, "load generator's Secret"),
+        await _dry_run(cluster, cluster.path("jobs", group=BATCH), job, "load generator", settings.kueue_queue is None),
+    ]
+
+
+async def _dry_run(cluster: Cluster, path: str, body: dict[str, Any], what: str, no_queue: bool = True) -> Check:
+    """``no_queue``: a Job that nobody else has a queue for, so that it would wait for ever."""
     try:
-        await cluster.create(path, body, dry_run=True)
+        taken = await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
         return fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
+    if no_queue and (taken.get("spec") or {}).get("suspend") and not body["spec"].get("suspend"):
+        remedy = "name Kueue's local queue in deploy.kueue_queue"
+        return fail("admission", f"{what}: the cluster suspends what names no queue", remedy)
     return ok("admission", f"{what}: taken by a dry run")

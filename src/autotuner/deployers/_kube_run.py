@@ -15,12 +15,12 @@ import httpx
 
 from autotuner.deployers import _kube_pods
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
-from autotuner.deployers._kube_pods import Seen, Stage
+from autotuner.deployers._kube_pods import Seen, Stage, Trouble
 from autotuner.deployers._kube_watch import News, Watched
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _PATIENT_S = 120.0
-"""How long a fault that may pass (a registry, a volume, a quota's refusal to others) is waited out."""
+"""How long a fault that may pass (a registry, a volume) is waited out."""
 _NODE_LOOK_S = 5.0
 _POLL_S = 0.1
 _STARTED = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
@@ -32,8 +32,9 @@ class Limits:
 
     schedule_s: float
     pull_s: float
+    queue_s: float
     held: bool = False
-    """A queue may hold it back before there is a pod at all; that is waited for without limit."""
+    """A queue may hold it back before there is a pod at all."""
 
 
 async def _unknown(_: str) -> str:
@@ -61,8 +62,8 @@ class Maker:
         """Whether an operator took the object, and made of it what makes the pod; here nothing stands between."""
         return False
 
-    def trouble(self) -> tuple[Failure, bool] | None:
-        """(why there is no pod, whether that may pass); None where nothing is known."""
+    def trouble(self) -> Trouble | None:
+        """Why there is no pod; None where nothing is known."""
         return _kube_pods.events_trouble(self.events)
 
 
@@ -145,23 +146,25 @@ class PodRun:
                 continue
             self._raise_lost()
             await self._check(seen, clock)
-            with anyio.move_on_after(_POLL_S * 5 if clock.waits_for_a_fault else _NODE_LOOK_S):
+            with anyio.move_on_after(_POLL_S * 5 if clock.is_short else _NODE_LOOK_S):
                 await self._news.after(count)
 
     async def _check(self, seen: Seen | None, clock: "_Clock") -> None:
         """Tells how far it is, and raises when there is nothing more to be hoped for."""
-        stage, why = self._stage(seen)
+        trouble = self._trouble(seen)
+        stage, why = self._stage(seen, trouble)
         if stage:
             self._on_stage(stage, why)
-        fault, passing = self._fault(seen)
-        if fault and (not passing or clock.lasts("fault", fault.cause) > _PATIENT_S):
-            raise TrialFailedError(fault)
-        clock.waits_for_a_fault = fault is not None
+        clock.is_short = trouble is not None or stage is Stage.HELD
+        if stage is Stage.HELD:
+            self._check_queue(why, trouble, clock)
+            return
+        clock.forget("queue")
+        fault = trouble.failure if trouble else None
+        if trouble and (not trouble.passing or clock.lasts("fault", trouble.failure.cause) > _PATIENT_S):
+            raise TrialFailedError(trouble.failure)
         if not fault:
             clock.forget("fault")
-        if stage is Stage.HELD or (seen is None and self._limits.held):
-            clock.forget("node")
-            return
         if seen is None or seen.stage is Stage.UNSCHEDULED:
             if why and clock.first("hopeless") and (never := await self._hopeless(why)):
                 raise TrialFailedError(_no_room(never))
@@ -174,25 +177,33 @@ class PodRun:
                 raise TrialFailedError(fault)
             raise TrialFailedError(await self._late(f"not started within {self._limits.pull_s:g} s: {why or stage}"))
 
-    def _stage(self, seen: Seen | None) -> tuple[Stage | None, str]:
+    def _check_queue(self, why: str, trouble: Trouble | None, clock: "_Clock") -> None:
+        """A place in a queue has a patience of its own; time for a node begins after it."""
+        clock.forget("node")
+        if clock.lasts("queue", None) > self._limits.queue_s:
+            failure = trouble.failure if trouble else _no_room(why)
+            message = f"{failure.message} (waited for {self._limits.queue_s:g} s)"
+            raise TrialFailedError(failure.model_copy(update={"message": message}))
+
+    def _stage(self, seen: Seen | None, trouble: Trouble | None) -> tuple[Stage | None, str]:
+        if trouble and trouble.queued:
+            return Stage.HELD, trouble.failure.message
         if seen is None and self._maker.accepted:
             return Stage.ACCEPTED, ""
         if seen is None:
-            return (Stage.HELD, "a queue holds it back") if self._limits.held else (None, "")
+            return (Stage.HELD, "a queue holds it back") if self._limits.held and not trouble else (None, "")
         if seen.stage is Stage.UNSCHEDULED and not seen.why:
             return None, ""
         return seen.stage, seen.why
 
-    def _fault(self, seen: Seen | None) -> tuple[Failure | None, bool]:
+    def _trouble(self, seen: Seen | None) -> Trouble | None:
         if seen and seen.failure:
-            return seen.failure, seen.patient
+            return Trouble(seen.failure, passing=seen.patient)
         if seen is None:
-            found = self._maker.trouble()
-        elif seen.stage is Stage.ON_NODE and self._about_pod:
-            found = _kube_pods.events_trouble(self._about_pod.objects.values())
-        else:
-            found = None
-        return found or (None, False)
+            return self._maker.trouble()
+        if seen.stage is Stage.ON_NODE and self._about_pod:
+            return _kube_pods.events_trouble(self._about_pod.objects.values())
+        return None
 
     @property
     def pulling(self) -> bool:
@@ -310,7 +321,8 @@ class _Clock:
     def __init__(self) -> None:
         self._since: dict[str, tuple[float, object]] = {}
         self._done: set[str] = set()
-        self.waits_for_a_fault = False
+        self.is_short = False
+        """Something is waited for that may end soon, or whose time may be up soon."""
 
     def lasts(self, what: str, kind: object) -> float:
         """Seconds since it began; another kind of it begins anew."""
@@ -332,12 +344,16 @@ class _Clock:
         return True
 
 
+def is_quota(error: RefusedError) -> bool:
+    """Whether a ResourceQuota has no room now for the object itself."""
+    return _kube_pods.not_made(error.message).queued
+
+
 def refusal(error: RefusedError, what: str) -> Failure:
     """Why an object was not taken."""
     message = f"{what} was refused: {error.message}"
-    if error.code == httpx.codes.FORBIDDEN and "exceeded quota" in error.message:
-        remedy = "wait for others to end, or raise the namespace's quota"
-        return Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy)
+    if "exceeded quota" in error.message:
+        return _kube_pods.not_made(message).failure
     remedies = {
         httpx.codes.FORBIDDEN: "give the tuner's account what it lacks, or correct what the admission names",
         httpx.codes.NOT_FOUND: "make the namespace, or correct deploy.namespace",

@@ -91,7 +91,7 @@ class PodSettings(_Part):
     start_timeout: Duration | None = Field(default=None, gt=0)
     """Longest time from the server's start to ready; unset: the engine's."""
     schedule_timeout: Duration = Field(default=600.0, gt=0)
-    """Longest wait for a node with room. A pod that a queue holds back waits without limit."""
+    """Longest wait for a node with room."""
     pull_timeout: Duration = Field(default=1800.0, gt=0)
     """Longest time from a node to the server's start: images, volumes."""
     stop_grace: Duration = Field(default=5.0, ge=0)
@@ -155,6 +155,8 @@ class ServerSettings(PodSettings):
     env_from: tuple[EnvFrom, ...] = ()
     kueue_queue: Name | None = None
     """Kueue's local queue that servers wait in."""
+    queue_timeout: Duration = Field(default=24 * 3600.0, gt=0)
+    """Longest wait in a queue, or for others to leave room in the namespace's quota."""
 
     @field_validator("labels")
     @classmethod

@@ -99,7 +99,7 @@ class _Run:
                 selector=f"{JOB_LABEL}={self.job.name}",
                 container=job["spec"]["template"]["spec"]["containers"][0]["name"],
                 maker=lambda news: Maker(self._cluster, str(job["metadata"]["uid"]), news),
-                limits=Limits(wait_s, wait_s),
+                limits=Limits(wait_s, wait_s, wait_s),
                 hopeless=_hopeless,
             )
             async with pod:

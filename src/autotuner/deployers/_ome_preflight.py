@@ -87,6 +87,7 @@ async def checks(
         found.append(_kube_preflight.unreachable(error.failure))
     if dry_run and plans and not any(check.status is CheckStatus.FAIL for check in found):
         found.append(await dry_run(plans[0]))
+        found += await _kube_preflight.load_admission(cluster, settings)
     return list(dict.fromkeys(found))
 
 

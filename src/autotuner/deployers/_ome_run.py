@@ -17,7 +17,7 @@ import httpx
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers._kube_jobs import JobRunner
-from autotuner.deployers._kube_pods import condition, not_made, one_line
+from autotuner.deployers._kube_pods import Trouble, condition, not_made, one_line
 from autotuner.deployers._kube_run import Maker
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import OmeSettings
@@ -78,22 +78,22 @@ class ServiceMaker(Maker):
         """Whether OME made a Deployment of it."""
         return self.deployment is not None
 
-    def trouble(self) -> tuple[Failure, bool] | None:
-        """Why there is no pod, and whether that may pass."""
+    def trouble(self) -> Trouble | None:
+        """Why there is no pod."""
         waited_s = time.monotonic() - self._since
         deployment = self.deployment
         if deployment is not None:
             failure = condition(deployment.get("status") or {}, "ReplicaFailure")
             if failure.get("status") == "True":
-                return not_made(one_line(failure.get("message"))), True
+                return not_made(one_line(failure.get("message")))
             return None
         if told := self._told():
-            return told, waited_s < _EVENT_COUNTS_S
+            return Trouble(told, passing=waited_s < _EVENT_COUNTS_S)
         if waited_s < self._accept_s:
             return None
         message = f"OME made nothing of InferenceService in {self._accept_s:g} s, and gave no reason"
         remedy = f"its controller is down, or could not build the pod: {self.lag_hint}"
-        return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy), False
+        return Trouble(Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy))
 
     def _told(self) -> Failure | None:
         """OME's own reason."""
@@ -172,6 +172,12 @@ class OmeTrial(PodTrial):
             seen = maker.service.news.count
             with anyio.move_on_after(_LOOK_S):
                 await maker.service.news.after(seen)
+
+    def owner(self, made: Json) -> Json:
+        """The Deployment: Kueue knows it, and takes what belongs to it with it, but does not know the service."""
+        deployment = self.service.deployment
+        assert deployment is not None  # noqa: S101 - the service is ready
+        return {**deployment, "apiVersion": APPS, "kind": "Deployment"}
 
     async def endpoint(self, server: PodServer, stack: AsyncExitStack, job: Callable[[], JobRunner]) -> PodEndpoint:
         """The ready server, with what must not change while it is measured."""

@@ -23,6 +23,8 @@ from autotuner.study.trial import Phase
 class Behaviour:
     """How one launch goes. Times in seconds."""
 
+    queued_s: float = 0.0
+    """Spent in a queue of the target's, before anything starts."""
     ready_after_s: float = 0.0
     fails: Failure | None = None
     """Instead of getting ready."""
@@ -180,6 +182,9 @@ class FakeDeployer(Deployer):
             behaviour = self._behaviour(plan)
             endpoint = FakeEndpoint(plan, context, behaviour, len(self.deployed), port)
             try:
+                if behaviour.queued_s:
+                    context.on_phase(Phase.QUEUED)
+                    await anyio.sleep(behaviour.queued_s)
                 context.on_phase(Phase.LOADING)
                 await anyio.sleep(behaviour.ready_after_s)
                 if behaviour.fails:

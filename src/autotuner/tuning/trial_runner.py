@@ -4,6 +4,7 @@ Whatever happens, a :class:`Trial` comes back: with a verdict, or with a named f
 defects pass through as exceptions.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class TrialRunner:
         self._trial = trial.model_copy(update={"state": TrialState.RUNNING, "started_at": time.time()})
         self._phase, self._since = Phase.QUEUED, time.monotonic()
         self._spent: dict[str, float] = {}
+        self._limit: anyio.CancelScope | None = None
+        self._left_s: float | None = None
 
     async def run(self) -> Trial:
         """The finished trial: ``done``, ``failed`` (the configuration's fault) or ``void`` (the environment's)."""
@@ -88,8 +91,8 @@ class TrialRunner:
             self._leases.gpus(count, tools.deployer.gpus, reap=tools.deployer.reap, note=self._notice) as gpus,
             Telemetry(tools.deployer, gpus, self._folder) as self._telemetry,
         ):
-            self._trial = self._trial.model_copy(update={"gpus": len(gpus), "started_at": time.time()})
-            with anyio.move_on_after(limit_s):
+            self._trial = self._trial.model_copy(update={"gpus": len(gpus)})
+            with anyio.move_on_after(limit_s) as self._limit:
                 return await self._deployed(plan, gpus)
         message, remedy = f"not finished after {limit_s:g} s", "raise search.trial_timeout or shorten the workload"
         raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
@@ -270,10 +273,21 @@ class TrialRunner:
 
     def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
         now = time.monotonic()
+        if phase is not self._phase and Phase.QUEUED in {phase, self._phase}:
+            self._count_time(waits=phase is Phase.QUEUED)
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
         self._phase, self._since = phase, now
         facts = {"gpus": self._trial.gpus, "simulated": self._trial.simulated}
         self._note("phase", {"phase": phase.value, **(where or {}), **{k: v for k, v in facts.items() if v}})
+
+    def _count_time(self, *, waits: bool) -> None:
+        """A place in a queue, for GPUs of a machine or in a cluster, is no fault of the configuration."""
+        if not waits:
+            self._trial = self._trial.model_copy(update={"started_at": time.time()})
+        if self._limit is not None and waits:
+            self._left_s, self._limit.deadline = self._limit.deadline - anyio.current_time(), math.inf
+        elif self._limit is not None and self._left_s is not None:
+            self._limit.deadline = anyio.current_time() + self._left_s
 
 
 def _per_gpu(measured: Measurement, gpus: int) -> Measurement:

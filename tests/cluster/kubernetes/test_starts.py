@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from turns import take_turns
 
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, LaunchPlan
@@ -125,7 +127,7 @@ async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, 
     waiting, notes = Recorder(tmp_path / "2"), list[str]()
     context = replace(waiting.context, note=notes.append)
     async with anyio.create_task_group() as tasks, kube.deployer().deploy(plan, recorder.context):
-        failure = await refused_beside(kube, plan, Recorder(tmp_path / "3"))
+        failure = await refused_beside(kube, plan, Recorder(tmp_path / "3"), schedule_timeout=1)
         assert failure.cause is FailureCause.GPU_UNAVAILABLE
         assert "Insufficient nvidia.com/gpu" in failure.message
 
@@ -141,26 +143,49 @@ async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, 
     assert "Insufficient nvidia.com/gpu" in notes[0]
 
 
-async def refused_beside(kube: Any, plan: LaunchPlan, recorder: Recorder) -> Failure:
+async def refused_beside(kube: Any, plan: LaunchPlan, recorder: Recorder, **changes: Any) -> Failure:
     with anyio.fail_after(60), pytest.raises(TrialFailedError) as caught:
-        async with kube.deployer(schedule_timeout=1).deploy(plan, recorder.context):
+        async with kube.deployer(**changes).deploy(plan, recorder.context):
             pytest.fail("must not get ready")
     return caught.value.failure
 
 
-async def test_a_quota_that_is_used_up(kube: Any, recorder: Recorder) -> None:
-    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"requests.nvidia.com/gpu": "1"}}}
+@contextmanager
+def quota(kube: Any, hard: dict[str, str]) -> Iterator[None]:
     path = "/api/v1/namespaces/default/resourcequotas"
-    kube.cluster.api("POST", path, json=quota).raise_for_status()
+    made = {"metadata": {"name": "few"}, "spec": {"hard": hard}}
+    kube.cluster.api("POST", path, json=made).raise_for_status()
     try:
+        yield
+    finally:
+        kube.cluster.api("DELETE", f"{path}/few").raise_for_status()
+
+
+async def test_a_quota_that_is_too_small(kube: Any, recorder: Recorder) -> None:
+    """That is not waited for."""
+    with quota(kube, {"requests.nvidia.com/gpu": "1"}):
         plan = fake_plan().model_copy(update={"gpus": 2})
-        failure = await refused(kube, plan, recorder, schedule_timeout=1)
+        failure = await refused(kube, plan, recorder)
         assert failure.cause is FailureCause.GPU_UNAVAILABLE
         assert "exceeded quota: few" in failure.message
         checks = await kube.deployer().preflight([plan])
         assert [c.name for c in checks if c.status == "fail"] == ["quota"]
-    finally:
-        kube.cluster.api("DELETE", f"{path}/few").raise_for_status()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("hard", [{"requests.nvidia.com/gpu": "2"}, {"count/jobs.batch": "1"}])
+async def test_a_quota_that_is_used_up_is_waited_for(
+    kube: Any, recorder: Recorder, tmp_path: Path, hard: dict[str, str]
+) -> None:
+    plan = kube.polite(fake_plan()).model_copy(update={"gpus": 2})
+    second = kube.deployer(schedule_timeout=1), Recorder(tmp_path / "next", ports=recorder.ports)
+    with quota(kube, hard):
+        notes = await take_turns((kube.deployer(), recorder), second, plan)
+        assert "exceeded quota: few" in notes[0]
+        async with kube.deployer().deploy(plan, recorder.context):
+            failure = await refused_beside(kube, plan, second[1], queue_timeout=2)
+    assert failure.blame is Blame.ENVIRONMENT
+    assert "exceeded quota: few" in failure.message
 
 
 async def test_a_model_that_nodes_lack(kube: Any, recorder: Recorder) -> None:

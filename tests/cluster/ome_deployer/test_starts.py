@@ -1,5 +1,6 @@
 """Why a service does not become a server, each in its own words: on a real cluster, by what OME says and does not."""
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 from anyio.to_thread import run_sync
 from ome.furniture import MODEL, model
 from ome.lab import eventually
+from turns import take_turns
 
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
@@ -102,16 +104,36 @@ async def test_more_gpus_than_a_node_has(at: Any, recorder: Recorder) -> None:
     assert "nvidia.com/gpu 8 is asked for, the largest node has 4" in message
 
 
-@campaign
-async def test_a_quota_that_is_used_up(at: Any, recorder: Recorder) -> None:
-    """No pod and no event of the service; the Deployment alone knows."""
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
-    quota["spec"] = {"hard": {"requests.nvidia.com/gpu": "1"}}
+def made_quota(at: Any, hard: dict[str, str]) -> None:
+    """It goes with its namespace."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
     path = f"/api/v1/namespaces/{at.lab.namespace}/resourcequotas"
     at.lab.api("POST", path, json=quota).raise_for_status()
+
+
+@campaign
+async def test_a_quota_that_is_too_small(at: Any, recorder: Recorder) -> None:
+    """No pod and no event of the service; the Deployment alone knows. It is not waited for."""
+    made_quota(at, {"requests.nvidia.com/gpu": "1"})
     plan = fake_plan().model_copy(update={"gpus": 2})
-    cause, message = await refused(at.deployer(schedule_timeout="3s"), plan, recorder)
+    cause, message = await refused(at.deployer(), plan, recorder)
     assert cause is FailureCause.GPU_UNAVAILABLE
+    assert "exceeded quota: few" in message
+
+
+@campaign
+@pytest.mark.parametrize("hard", [{"requests.nvidia.com/gpu": "2"}, {"count/inferenceservices.ome.io": "1"}])
+async def test_a_quota_that_is_used_up_is_waited_for(
+    at: Any, recorder: Recorder, tmp_path: Path, hard: dict[str, str]
+) -> None:
+    made_quota(at, hard)
+    plan = fake_plan().model_copy(update={"gpus": 2})
+    second = at.deployer(schedule_timeout=1), Recorder(tmp_path / "next", ports=recorder.ports)
+    notes = await take_turns((at.deployer(), recorder), second, plan)
+    assert "exceeded quota: few" in notes[0]
+    async with at.deployer().deploy(plan, recorder.context):
+        cause, message = await refused(at.deployer(queue_timeout=2), plan, second[1])
+    assert cause in {FailureCause.GPU_UNAVAILABLE, FailureCause.ENVIRONMENT}
     assert "exceeded quota: few" in message
 
 

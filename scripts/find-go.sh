@@ -1,0 +1,24 @@
+# Read by scripts that build Go modules for tests, in the root of the repository: a Go that can build "$module", which is
+# called "$what". Afterwards `compile ARGUMENTS` is that Go's `go build` in the module; its words go to "$made/log".
+go=go
+export GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+if ! command -v go >/dev/null; then
+    echo "setup: no Go here, so no $what can be built (apt install golang-go)" >&2
+    exit 4
+fi
+minor=$(go version | sed -n 's/.* go1\.\([0-9]*\).*/\1/p')
+if [ "${minor:-0}" -lt 21 ]; then
+    # It cannot fetch a newer Go by itself, but it can fetch modules, and a newer Go is one.
+    wanted=$(sed -n 's/^toolchain go//p' "$module/go.mod")
+    echo "setup: Go 1.$minor is too old to build $what; fetching Go $wanted as a module"
+    go=$(cd / && go mod download -json "golang.org/toolchain@v0.0.1-go$wanted.$(go env GOOS)-$(go env GOARCH)" |
+        sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')/bin/go
+    root=${go%/bin/go}
+    find "$root/bin" "$root/pkg/tool" -type f -exec chmod +x {} +
+    export GOTOOLCHAIN=local GOROOT="$root"
+fi
+
+# What it fetches is of interest only where it fails.
+compile() {
+    (cd "$module" && "$go" build -trimpath "$@") 2>"$made/log" || { grep -v '^go: downloading' "$made/log" >&2; return 1; }
+}

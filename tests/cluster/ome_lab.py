@@ -1,0 +1,120 @@
+"""A namespace of a cluster with OME as tests of InferenceServices use it: runtimes of scripted servers, a deployer."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from ome import OmeStandIn
+from ome.furniture import MODEL, RUNTIME, runtime
+from ome.lab import Lab
+from outages import kill_first_process
+
+from autotuner.deployers._kube_client import connected
+from autotuner.deployers._kube_settings import PodSettings
+from autotuner.deployers.ome import OmeDeployer, OmeSettings
+from autotuner.seams.engine import Engine
+from autotuner.study.spec import Model
+from autotuner.testing.cluster_images import PYTHON_IMAGE
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+
+FAKE = "fake-runtime"
+OURS = "app.kubernetes.io/managed-by=autotuner"
+_LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
+POLITE = """
+import os, runpy, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys=True)
+"""
+
+
+KUBECONFIG = os.environ.get("AUTOTUNER_TEST_KUBECONFIG")
+NAMESPACE = os.environ.get("AUTOTUNER_TEST_NAMESPACE", "default")
+THEIR_MODEL = os.environ.get("AUTOTUNER_TEST_MODEL", MODEL)
+IMAGE = os.environ.get("AUTOTUNER_TEST_IMAGE", PYTHON_IMAGE)
+
+
+class AnyCluster:
+    """Somebody's cluster, by a kubeconfig: what tests need that assume nothing of it."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self.kubeconfig = Path(kubeconfig).expanduser()
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One call, from wherever."""
+
+        async def call() -> httpx.Response:
+            async with connected(PodSettings(kubeconfig=str(self.kubeconfig))) as cluster:
+                return await cluster._http.request(method, path, **options)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, call).result()
+
+
+class OmeLab:
+    """A namespace of a cluster with OME as a deployer's tests use it."""
+
+    def __init__(self, cluster: Any, ome: OmeStandIn | None, lab: Lab, model: str = MODEL) -> None:
+        self.cluster, self.ome, self.lab, self.model = cluster, ome, lab, model
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """Of a deployer for this namespace; keywords change them."""
+        return {
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "namespace": self.lab.namespace,
+            "runtime": RUNTIME,
+            "loadgen_image": IMAGE,
+            "loadgen_cpu": "50m",
+            "loadgen_memory": "128Mi",
+            **({} if KUBECONFIG else {"image_pull_policy": "Never"}),
+            "stop_grace": "1s",
+            **changes,
+        }
+
+    def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> OmeDeployer:
+        """A deployer of scripted servers, or of another engine's."""
+        settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
+        made = OmeDeployer(OmeSettings.model_validate(settings))
+        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
+
+    def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
+        """A runtime of the namespace that starts the scripted server."""
+        made = runtime(IMAGE, name=name)
+        made["kind"], made["metadata"]["namespace"] = "ServingRuntime", self.lab.namespace
+        if KUBECONFIG:
+            spec = self.lab.get("BaseModel", self.model) or self.lab.get("ClusterBaseModel", self.model)
+            [supported] = made["spec"]["supportedModelFormats"]
+            facts = ("modelFramework", "modelFormat", "modelArchitecture", "quantization")
+            told = {key: spec["spec"][key] for key in facts if spec["spec"].get(key)}
+            made["spec"]["supportedModelFormats"] = [{**told, "autoSelect": supported["autoSelect"], "priority": 1}]
+            del made["spec"]["modelSizeRange"]
+        container = made["spec"]["engineConfig"]["runner"]
+        container["command"] = [sys.executable, "-c", POLITE]
+        container["args"] = ["--host=0.0.0.0", "--port=8080", "--model=fake"]
+        container["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+        container |= runner
+        return made
+
+    def left(self) -> list[str]:
+        """What is there of ours."""
+        return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, OURS)]
+
+    def pod(self, role: str = "server") -> dict[str, Any]:
+        """The only pod of that role."""
+        (found,) = self.lab.all("Pod", f"{OURS},autotuner/role={role}")
+        return found
+
+    def service(self) -> dict[str, Any]:
+        """The only service of ours."""
+        (found,) = self.lab.all("InferenceService", OURS)
+        return found
+
+    def kill(self, role: str = "server") -> None:
+        """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        if KUBECONFIG:
+            pytest.skip("a container's first process is killed from its node alone")
+        kill_first_process(self.pod(role))
