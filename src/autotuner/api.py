@@ -52,8 +52,9 @@ Study = StudySpec | Mapping[str, Any] | str | Path
 """A study as a noun, as the content of a study file, or as a study file's path."""
 
 
-def read_study(path: str | Path, *, mode: str | None = None) -> Loaded:
-    """Reads a study file or an older task JSON. Raises ``UsageError`` with one problem per fault."""
+def read_study(path: str | Path, *, mode: str | None = None, benchmark: str | None = None) -> Loaded:
+    """Reads a study file or an older task JSON. ``mode`` and ``benchmark`` are kinds of deployer and benchmark that go
+    before the file's. Raises ``UsageError`` with one problem per fault."""
     path = Path(path)
     text = _text_of(path, "autotuner init writes one")
     loaded = parse_study(
@@ -63,11 +64,13 @@ def read_study(path: str | Path, *, mode: str | None = None) -> Loaded:
         exists=Path.exists,
         canonical_of=_canonical_of,
         mode=mode,
+        benchmark=benchmark,
     )
-    if mode is not None and loaded.spec.deploy.kind != mode:
-        spec = loaded.spec.model_copy(update={"deploy": PluginSpec(kind=mode)})
-        loaded = Loaded(spec=spec, notes=loaded.notes)
-    return _on_this_site(loaded)
+    spec, changes = loaded.spec, dict[str, PluginSpec]()
+    for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
+        if kind is not None and given.kind != kind:
+            changes[section] = PluginSpec(kind=kind)
+    return _on_this_site(Loaded(spec=spec.model_copy(update=changes) if changes else spec, notes=loaded.notes))
 
 
 def _text_of(path: Path, remedy: str) -> str:
@@ -155,7 +158,7 @@ def doctor(
         changed = spec.model_copy(update={"deploy": told})
         return anyio.run(lambda: of_study(changed, store_url=store_url))
     site = _site()
-    target = PluginSpec.model_validate({**site.get(deploy, {}), **(settings or {}), "kind": deploy})
+    target = PluginSpec.model_validate({**site.get("deploy", {}).get(deploy, {}), **(settings or {}), "kind": deploy})
     return anyio.run(lambda: of_target(target, store_url=store_url))
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from ome import OmeStandIn
 from ome.furniture import MODEL, RUNTIME, runtime
+from ome.images import GENAI_BENCH
 from ome.lab import Lab
 from outages import kill_first_process
 
@@ -23,6 +24,34 @@ from autotuner.testing.cluster_images import PYTHON_IMAGE
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 
 FAKE = "fake-runtime"
+TASK: dict[str, Any] = {
+    "task_name": "simple-tune",
+    "description": "One model, one GPU, three memory fractions",
+    "model": {"id_or_path": MODEL, "namespace": "autotuner"},
+    "base_runtime": RUNTIME,
+    "parameters": {
+        "tp_size": {"type": "choice", "values": [1]},
+        "mem_frac": {"type": "choice", "values": [0.8, 0.85, 0.99]},
+    },
+    "optimization": {
+        "strategy": "grid_search",
+        "objective": "minimize_latency",
+        "max_iterations": 3,
+        "timeout_per_iteration": 600,
+    },
+    "benchmark": {
+        "task": "text-to-text",
+        "model_name": MODEL,
+        "model_tokenizer": "meta-llama/Llama-3.2-1B-Instruct",
+        "traffic_scenarios": ["D(100,100)"],
+        "num_concurrency": [1, 4],
+        "max_time_per_iteration": 10,
+        "max_requests_per_iteration": 50,
+        "additional_params": {"temperature": "0.0"},
+    },
+}
+"""As the older tool had it: a model, a runtime, three memory fractions of which the last leaves too little."""
+BY_OME = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
 OURS = "app.kubernetes.io/managed-by=autotuner"
 _LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
 POLITE = """
@@ -118,3 +147,8 @@ class OmeLab:
         if KUBECONFIG:
             pytest.skip("a container's first process is killed from its node alone")
         kill_first_process(self.pod(role))
+
+
+def written(volume: Path) -> list[str]:
+    """What benchmarks have on it."""
+    return [str(path) for path in volume.glob("autotuner/**/*")]

@@ -163,6 +163,14 @@ def test_what_a_base_runtime_of_ome_means(base: str, runtime: str, engine: str) 
     assert spec.model.name is None, "the runtime's own name for it"
 
 
+@pytest.mark.parametrize(("benchmark", "ignore_eos"), [(None, True), ("native", True), ("ome_job", False)])
+def test_what_measures_is_not_the_tasks_to_say(benchmark: str | None, ignore_eos: bool) -> None:
+    """A BenchmarkJob cannot ask for exact lengths, which a study would have to allow by a key that tasks lack."""
+    loaded = parse_study(TASK, source="t", folder=Path("/here"), mode="ome", benchmark=benchmark)
+    assert loaded.spec.workload.ignore_eos is ignore_eos
+    assert any("BenchmarkJobs send no ignore_eos" in note for note in loaded.notes) is not ignore_eos
+
+
 def test_a_task_of_ome_in_plain_pods() -> None:
     """The same file without OME: the runtime's name tells the engine, and the namespace stays."""
     spec = parse_study(

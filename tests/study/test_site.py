@@ -1,5 +1,6 @@
 """Settings of a machine stand below those of a study, whatever form it has."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def test_the_study_wins_and_what_is_added_is_said() -> None:
     assert found.digest != spec.digest, "another setting is another study"
 
 
+def test_benchmarks_have_settings_of_the_machine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("benchmark: {genai_bench: {command: /opt/genai-bench}}\n")
+    monkeypatch.setenv("AUTOTUNER_SITE", str(site))
+    file = tmp_path / "study.yaml"
+    file.write_text(json.dumps(study()))
+    assert api.read_study(file).notes == ()
+    read = api.read_study(file, benchmark="genai_bench")
+    assert (read.spec.benchmark.kind, read.spec.benchmark.settings) == ("genai_bench", {"command": "/opt/genai-bench"})
+    assert read.notes == (f"benchmark: command from {site}",)
+
+
 def test_other_deployers_get_nothing() -> None:
     spec = parse_study({**study(), "deploy": "external"}, source="s", folder=Path()).spec
     assert with_site(spec, parse_site(SITE, "site.yaml"), "site.yaml") == (spec, [])
@@ -43,7 +56,7 @@ def test_other_deployers_get_nothing() -> None:
     [
         ("- a\n", "site.yaml:1", "must be a mapping"),
         ("deplyo: {}\n", "site.yaml:1 deplyo", "unknown key"),
-        ("deploy: docker\n", "site.yaml:1 deploy", "must be a mapping of deployers"),
+        ("deploy: docker\n", "site.yaml:1 deploy", "must be a mapping of kinds"),
         ("deploy:\n  docker: 5\n", "site.yaml:2 deploy.docker", "must be a mapping of settings"),
         ("deploy:\n  docker:\n    kind: docker\n", "site.yaml:3 deploy.docker.kind", "is the key above it"),
     ],

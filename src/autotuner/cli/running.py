@@ -10,11 +10,15 @@ from autotuner.cli.app import Json, Name, StoreUrl, answering, out, program, say
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
     str | None,
-    typer.Option("--mode", help="Deploy this way instead of the file's (process, external; older files: docker, ome)."),
+    typer.Option("--mode", help="Deploy this way instead of the file's (process, docker, kubernetes, ome, external)."),
+]
+Benchmark = Annotated[
+    str | None,
+    typer.Option("--benchmark", help="Measure this way instead of the file's (native, genai_bench, ome_job)."),
 ]
 
 
-def run(file: File, mode: Mode = None, store: StoreUrl = None, json: Json = False) -> None:
+def run(file: File, mode: Mode = None, benchmark: Benchmark = None, store: StoreUrl = None, json: Json = False) -> None:
     """Run a study, or go on with it where it was cut off."""
     with answering(as_json=json):
         from autotuner import api
@@ -22,7 +26,7 @@ def run(file: File, mode: Mode = None, store: StoreUrl = None, json: Json = Fals
         from autotuner.report.terminal import result_text
         from autotuner.study.errors import ExitCode
 
-        loaded = api.read_study(file, mode=mode)
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark)
         for note in loaded.notes:
             say(f"note: {note}")
         result = run_live(loaded, source=str(file), store_url=store, quiet=json)
@@ -37,14 +41,14 @@ def run(file: File, mode: Mode = None, store: StoreUrl = None, json: Json = Fals
             raise typer.Exit(int(ExitCode.INFEASIBLE))
 
 
-def plan(file: File, mode: Mode = None, json: Json = False) -> None:
+def plan(file: File, mode: Mode = None, benchmark: Benchmark = None, json: Json = False) -> None:
     """Show what a study would launch and how long it takes; nothing is started."""
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.texts import plan_text
         from autotuner.study.errors import CheckStatus, ExitCode
 
-        loaded = api.read_study(file, mode=mode)
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark)
         for note in loaded.notes:
             say(f"note: {note}")
         planned = api.plan(loaded.spec)
@@ -61,6 +65,7 @@ def doctor(
     mode: Annotated[
         str | None, typer.Option("--mode", help="Kind of deployer; default: the file's, else process.")
     ] = None,
+    benchmark: Benchmark = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Setting of the deployer, as under deploy in a study file."),
@@ -79,7 +84,7 @@ def doctor(
         if file is None:
             found = api.doctor(deploy=mode or "process", settings=told, store_url=store)
         else:
-            loaded = api.read_study(file, mode=mode)
+            loaded = api.read_study(file, mode=mode, benchmark=benchmark)
             for note in loaded.notes:
                 say(f"note: {note}")
             found = api.doctor(loaded.spec, settings=told, store_url=store)

@@ -48,12 +48,14 @@ def parse_study(
     exists: Callable[[Path], bool] = lambda _: False,
     canonical_of: CanonicalOf | None = None,
     mode: str | None = None,
+    benchmark: str | None = None,
 ) -> Loaded:
     """The study in a file's text (YAML or JSON, native or the older task form) or in its content as a mapping.
 
     ``source`` names the file in problems and gives the study its name; ``folder`` is what relative paths in the file
     are relative to, where ``exists`` says that they are there; ``canonical_of`` gives an engine's flag names; ``mode``
-    goes before an older task's ``deployment_mode``. Raises UsageError with one problem per fault.
+    goes before an older task's ``deployment_mode``, and ``benchmark`` is what an older task is to be measured by.
+    Raises UsageError with one problem per fault.
     """
     document = read_text(text, source) if isinstance(text, str) else read_data(text, source)
     if not isinstance(document.data, dict):
@@ -62,7 +64,7 @@ def parse_study(
     notes: list[str] = []
     older = is_older(document.data)
     if older:
-        document, notes = native_of(document, mode)
+        document, notes = native_of(document, mode, benchmark)
     spec = _Study(document, folder, exists, canonical_of, older=older).read()
     return Loaded(spec, tuple(notes))
 

@@ -64,6 +64,8 @@ _BENCHMARK = (
     "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
     "max_requests_per_iteration", "additional_params",
 )  # fmt: skip
+_NO_IGNORE_EOS = "ome_job"
+"""The benchmark that cannot have it sent; an older task has no word for it."""
 _OPTIMIZATION = ("strategy", "objective", "max_iterations", "timeout_per_iteration")
 _BOUND = ("threshold", "weight", "hard_fail", "fail_ratio")
 
@@ -73,16 +75,16 @@ def is_older(data: Mapping[str, Any]) -> bool:
     return "task_name" in data or ("optimization" in data and "objective" not in data)
 
 
-def native_of(document: Document, mode: str | None = None) -> tuple[Document, list[str]]:
+def native_of(document: Document, mode: str | None = None, benchmark: str | None = None) -> tuple[Document, list[str]]:
     """The task in the native form, with its lines and problems carried over, and the notes. ``mode`` goes before the
-    task's own ``deployment_mode``."""
-    task = _Task(document, mode)
+    task's own ``deployment_mode``; ``benchmark`` is what it is to be measured by, of which a task says nothing."""
+    task = _Task(document, mode, benchmark)
     return task.native(), task.notes
 
 
 class _Task:
-    def __init__(self, document: Document, mode: str | None) -> None:
-        self.old, self._given_mode = document, mode
+    def __init__(self, document: Document, mode: str | None, benchmark: str | None) -> None:
+        self.old, self._given_mode, self._benchmark_kind = document, mode, benchmark
         self.new = Document(document.source, {}, {(): document.lines.get((), 1)} if document.lines else {})
         self.new.problems = document.problems
         self.notes: list[str] = []
@@ -290,6 +292,9 @@ class _Task:
         requests = found.get("max_requests_per_iteration", 50)
         put("workload", requests, ("benchmark", "max_requests_per_iteration"), "requests")
         put("workload", found.get("additional_params"), ("benchmark", "additional_params"), "extra_body")
+        if self._benchmark_kind == _NO_IGNORE_EOS:
+            put("workload", False, ("benchmark",), "ignore_eos")
+            self.notes.append("benchmark: answers end where the model wants, since BenchmarkJobs send no ignore_eos")
         tokenizer = found.get("model_tokenizer")
         if isinstance(tokenizer, str) and tokenizer.startswith(("/", "./", "../", "~/")):
             put("workload", tokenizer, ("benchmark", "model_tokenizer"), "tokenizer")

@@ -1,4 +1,5 @@
-"""What is true of a machine and not of a study: deployer settings that every study on it gets, below its own.
+"""What is true of a machine and not of a study: settings of deployers and benchmarks that every study on it gets, below
+its own.
 
 Model folders, a Docker engine's address or limits that a host refuses do not belong into each study file, and an older
 task JSON has no place for them.
@@ -11,8 +12,10 @@ from autotuner.study.document import Document, read_text
 from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.spec import PluginSpec, StudySpec
 
-Site = Mapping[str, Mapping[str, Any]]
-"""Settings by kind of deployer."""
+Site = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Settings by section of a study file and kind: ``{"deploy": {"docker": {..}}}``."""
+_SECTIONS = {"deploy": "docker: {..}", "benchmark": "genai_bench: {..}"}
+"""With an example."""
 
 
 def parse_site(text: str, source: str) -> Site:
@@ -22,26 +25,26 @@ def parse_site(text: str, source: str) -> Site:
     if not isinstance(data, dict):
         document.fault((), "must be a mapping", remedy="write deploy: {docker: {..}}")
         raise UsageError(document.problems)
-    for key in data:
-        if key != "deploy":
-            document.fault((key,), "unknown key", remedy=did_you_mean(key, ["deploy"]))
-    found = data.get("deploy", {})
-    _check(document, found)
+    for section, found in data.items():
+        if section in _SECTIONS:
+            _check(document, section, found)
+        else:
+            document.fault((section,), "unknown key", remedy=did_you_mean(section, list(_SECTIONS)))
     if document.problems:
         raise UsageError(document.problems)
-    return {kind: dict(settings) for kind, settings in found.items()}
+    return {section: {kind: dict(settings) for kind, settings in found.items()} for section, found in data.items()}
 
 
-def _check(document: Document, found: Any) -> None:
+def _check(document: Document, section: str, found: Any) -> None:
     if not isinstance(found, dict):
-        remedy = "write deploy: {docker: {..}}"
-        document.fault(("deploy",), "must be a mapping of deployers", value=found, remedy=remedy)
+        remedy = f"write {section}: {{{_SECTIONS[section]}}}"
+        document.fault((section,), "must be a mapping of kinds", value=found, remedy=remedy)
         return
     for kind, settings in found.items():
         if not isinstance(settings, dict):
-            document.fault(("deploy", kind), "must be a mapping of settings", value=settings)
+            document.fault((section, kind), "must be a mapping of settings", value=settings)
         elif "kind" in settings:
-            document.fault(("deploy", kind, "kind"), "is the key above it", remedy="remove it")
+            document.fault((section, kind, "kind"), "is the key above it", remedy="remove it")
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -57,10 +60,10 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:
     """The study with the site's settings below its own, and a note of what came from there."""
-    theirs, own = site.get(spec.deploy.kind, {}), spec.deploy.settings
-    added = [name for name in theirs if name not in own]
-    if not added:
-        return spec, []
-    deploy = PluginSpec.model_validate({**theirs, **own, "kind": spec.deploy.kind})
-    note = f"deploy: {', '.join(added)} from {source}"
-    return spec.model_copy(update={"deploy": deploy}), [note]
+    changes, notes = dict[str, PluginSpec](), list[str]()
+    for section, given in (("deploy", spec.deploy), ("benchmark", spec.benchmark)):
+        theirs = site.get(section, {}).get(given.kind, {})
+        if added := [name for name in theirs if name not in given.settings]:
+            changes[section] = PluginSpec.model_validate({**theirs, **given.settings, "kind": given.kind})
+            notes.append(f"{section}: {', '.join(added)} from {source}")
+    return spec.model_copy(update=changes) if changes else spec, notes

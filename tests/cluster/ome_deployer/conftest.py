@@ -10,13 +10,14 @@ The namespace must be there and empty of ours; the model must be ready; the imag
 ``autotuner.testing.cluster_images.write_python`` writes, where nodes can pull it.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from ome.lab import Lab, eventually
-from ome_lab import FAKE, KUBECONFIG, NAMESPACE, THEIR_MODEL, AnyCluster, OmeLab
+from ome_lab import BY_OME, FAKE, KUBECONFIG, NAMESPACE, TASK, THEIR_MODEL, AnyCluster, OmeLab
 
 from autotuner.testing.cluster import OwnCluster
 from autotuner.testing.deployer_kit import Recorder
@@ -73,3 +74,24 @@ def results(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     eventually(bound)
     yield folder
     lab.delete("PersistentVolume", volume)
+
+
+@pytest.fixture
+def site(at: OmeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What an older task has no place for, said once for this machine; and an empty store."""
+    path = tmp_path / "site.yaml"
+    settings = {k: v for k, v in at.settings().items() if k not in {"runtime", "namespace"}}
+    path.write_text(json.dumps({"deploy": {"ome": settings}, "benchmark": {"ome_job": BY_OME}}))
+    monkeypatch.setenv("AUTOTUNER_SITE", str(path))
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    return path
+
+
+@pytest.fixture
+def task(at: OmeLab, site: Path, tmp_path: Path) -> Path:
+    """The older task file of that namespace."""
+    assert site.exists()
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps({**TASK, "model": {**TASK["model"], "namespace": at.lab.namespace}}))
+    return file

@@ -7,8 +7,8 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 from ome.furniture import MODEL
-from ome.images import GENAI_BENCH
 from ome.lab import eventually
+from ome_lab import BY_OME, written
 
 from autotuner import api
 from autotuner.benchmarks.ome_job import OmeJob, OmeJobSettings
@@ -25,7 +25,6 @@ from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
 
 pytestmark = pytest.mark.cluster
-GENAI = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
 
 
 def study(at: Any) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def study(at: Any) -> dict[str, Any]:
         "model": MODEL,
         "engine": "sglang",
         "deploy": {"kind": "ome", **at.settings()},
-        "benchmark": {"kind": "ome_job", **GENAI},
+        "benchmark": {"kind": "ome_job", **BY_OME},
         "parameters": {"mem-fraction-static": [0.8]},
         "workload": {
             "scenarios": ["D(20,10)"],
@@ -73,41 +72,18 @@ def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
     assert written(results) == []
 
 
-@pytest.mark.campaign
-def test_two_at_a_time_with_one_that_runs_out_of_memory(at: Any, results: Path, home: Path) -> None:
-    """Runs beside one another never read each other's results; a server's end is told by its own cause."""
-    content = study(at)
-    content["parameters"] = {"tp-size": [1], "mem-fraction-static": [0.8, 0.85, 0.99]}
-    content["search"] = {"strategy": "grid", "trials": 4, "parallel": 2}
-    result = api.tune(content)
-    assert [t.state for t in result.trials] == [TrialState.DONE] * 3 + [TrialState.FAILED]
-    failure = result.trials[3].failure
-    assert failure is not None
-    assert failure.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
-    assert all(t.measurements[0].requests == 10 for t in result.trials[:3])
-    told = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]
-    assert told == ["0.8", "0.85"]
-    assert at.left() == []
-    assert written(results) == []
-
-
 # what goes wrong
 
 
 def job(at: Any, **changes: Any) -> OmeJob:
     """For servers of that namespace."""
-    made = OmeJob(OmeJobSettings.model_validate({**GENAI, "start_timeout": 20, **changes}))
+    made = OmeJob(OmeJobSettings.model_validate({**BY_OME, "start_timeout": 20, **changes}))
     return made.for_deployer(at.deployer())
 
 
 def window(recorder: Recorder, **changes: Any) -> Window:
     given = {"scenario": fixed_scenario(20, 10), "ignore_eos": False, "requests": 10, "duration_s": 60, **changes}
     return make_window(recorder.context.folder, Concurrency(in_flight=2), **given)
-
-
-def written(volume: Path) -> list[str]:
-    """What benchmarks have on it."""
-    return [str(path) for path in volume.glob("autotuner/**/*")]
 
 
 async def refused(at: Any, recorder: Recorder, **changes: Any) -> Failure:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ome.furniture import MODEL, RUNTIME
+from ome.furniture import RUNTIME
+from ome_lab import written
 
 from autotuner import api
 from autotuner.store import Store
@@ -21,60 +22,16 @@ from autotuner.study.trial import TrialState
 
 pytestmark = pytest.mark.cluster
 
-TASK = {
-    "task_name": "simple-tune",
-    "description": "One model, one GPU, three memory fractions",
-    "model": {"id_or_path": MODEL, "namespace": "autotuner"},
-    "base_runtime": RUNTIME,
-    "parameters": {
-        "tp_size": {"type": "choice", "values": [1]},
-        "mem_frac": {"type": "choice", "values": [0.8, 0.85, 0.99]},
-    },
-    "optimization": {
-        "strategy": "grid_search",
-        "objective": "minimize_latency",
-        "max_iterations": 3,
-        "timeout_per_iteration": 600,
-    },
-    "benchmark": {
-        "task": "text-to-text",
-        "model_name": MODEL,
-        "model_tokenizer": "meta-llama/Llama-3.2-1B-Instruct",
-        "traffic_scenarios": ["D(100,100)"],
-        "num_concurrency": [1, 4],
-        "max_time_per_iteration": 10,
-        "max_requests_per_iteration": 50,
-        "additional_params": {"temperature": "0.0"},
-    },
-}
 
-
-@pytest.fixture
-def site(at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What an older task has no place for, said once for this machine; and an empty store."""
-    path = tmp_path / "site.yaml"
-    settings = {k: v for k, v in at.settings().items() if k not in {"runtime", "namespace"}}
-    path.write_text(json.dumps({"deploy": {"ome": settings}}))
-    monkeypatch.setenv("AUTOTUNER_SITE", str(path))
-    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
-    return path
-
-
-def test_the_older_task_file_as_it_is(at: Any, site: Path, tmp_path: Path) -> None:
-    """0.99 leaves nothing for activations, which the log tells; two trials at a time never share a GPU or a pod."""
-    task = json.loads(json.dumps(TASK))
-    task["model"]["namespace"] = at.lab.namespace
-    file = tmp_path / "task.json"
-    file.write_text(json.dumps(task))
-    spec = api.read_study(file, mode="ome").spec
-    spec = spec.model_copy(
-        update={
-            "search": spec.search.model_copy(update={"parallel": 2}),
-            "confirm": spec.confirm.model_copy(update={"repeats": 0}),
-        }
-    )
-    result = api.tune(spec)
+@pytest.mark.parametrize("benchmark", ["native", pytest.param("ome_job", marks=pytest.mark.campaign)])
+def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, request: pytest.FixtureRequest) -> None:
+    """0.99 leaves nothing for activations, which the log tells; two trials at a time never share a GPU or a pod, nor
+    read each other's results."""
+    volume = request.getfixturevalue("results") if benchmark == "ome_job" else None
+    spec = api.read_study(task, mode="ome", benchmark=benchmark).spec
+    search = spec.search.model_copy(update={"parallel": 2})
+    confirm = spec.confirm.model_copy(update={"repeats": 0})
+    result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
     states = [t.state for t in result.trials]
     assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
     last = result.trials[3].failure
@@ -93,18 +50,15 @@ def test_the_older_task_file_as_it_is(at: Any, site: Path, tmp_path: Path) -> No
     text = api.manifest(result, "inference-service").text
     assert f"name: {RUNTIME}" in text
     assert at.left() == []
+    assert volume is None or written(volume) == []
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("phase", ["launching", "loading", "measuring"])
-def test_a_run_that_is_killed_goes_on(at: Any, site: Path, tmp_path: Path, phase: str) -> None:
+def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
     """SIGKILL in every state; the same command removes what was left and comes to the end."""
-    task = json.loads(json.dumps(TASK))
-    task["model"]["namespace"] = at.lab.namespace
-    task["parameters"] = {"mem_frac": [0.8]}
-    file = tmp_path / "task.json"
-    file.write_text(json.dumps(task))
-    argv = [sys.executable, "-m", "autotuner", "run", str(file), "--mode", "ome", "--json"]
+    task.write_text(json.dumps({**json.loads(task.read_text()), "parameters": {"mem_frac": [0.8]}}))
+    argv = [sys.executable, "-m", "autotuner", "run", str(task), "--mode", "ome", "--json"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ)) as run:
         until_phase(phase)
         run.kill()
