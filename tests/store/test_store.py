@@ -144,6 +144,8 @@ def test_a_cursor_reads_on_where_it_was(store: Store, add_study: AddStudy) -> No
     assert store.events("s", after=mine[-1].seq) == []
     assert store.last_seq("s") == mine[-1].seq
     assert store.last_seq("none") == 0
+    assert store.last_event("s", "notice") == mine[-1]
+    assert store.last_event("s", "none") is None
 
 
 def test_seq_is_never_used_again(store: Store, add_study: AddStudy) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from autotuner.seams.benchmark import Window
 from autotuner.seams.deployer import Endpoint
 from autotuner.store import Store, StoreError
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.errors import Check, CheckStatus, ExitCode, UsageError
+from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, UsageError
+from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
 from autotuner.tuning import session
 from autotuner.tuning.owners import this_owner
 from autotuner.tuning.session import PreflightError, StudyBusyError, run_session
@@ -175,6 +177,24 @@ async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, sto
     with pytest.raises(UsageError, match=r"\(.* differs\)") as caught:
         await run_session(with_token("hf_second_one"), store, source="t")
     assert "hf_" not in str(caught.value)
+
+
+async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) -> None:
+    """A runtime that somebody changed between two runs would be compared with itself; without results it may change."""
+    void = Failure(cause=FailureCause.ENVIRONMENT, message="not now")
+    ill = FakeDeployer(behaviour=lambda _: Behaviour(fails=void))
+    with pytest.raises(AutotunerError, match="not now"):
+        await run_session(replace(loop.prepared(deployer=ill), base_version="runtime r, 1"), store, source="t")
+    two = replace(loop.prepared(loop.spec(trials=2)), base_version="runtime r, 2")
+    await run_session(two, store, source="t")
+    deployer = FakeDeployer()
+    prepared = loop.prepared(loop.spec(trials=4), deployer=deployer)
+    with pytest.raises(UsageError, match="is not what this study began with: runtime r, 2"):
+        await run_session(replace(prepared, base_version="runtime r, 3"), store, source="t")
+    assert deployer.deployed == []
+    all_given_back(store, deployer)
+    again = await run_session(replace(prepared, base_version="runtime r, 2"), store, source="t")
+    assert len(again.trials) >= 4
 
 
 async def test_a_larger_budget_goes_on(loop: Any, store: Store) -> None:

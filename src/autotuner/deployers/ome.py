@@ -115,6 +115,12 @@ class OmeDeployer(PodDeployer):
         self._handed_out = frozenset(found)
         return found
 
+    async def base_version(self) -> str:
+        """The runtime's uid and generation."""
+        runtime, _ = await self._usable()
+        uid, generation = runtime.version
+        return f"runtime {runtime.name}, generation {generation} ({uid})"
+
     async def locate(self, model: Model) -> Model:
         """Where the model is on its nodes, under the name that the runtime serves it by; as it is, where no study is
         to be run."""

@@ -152,6 +152,11 @@ class Deployer(ABC):
         Raises :class:`AutotunerError` where it cannot be read."""
         return {}
 
+    async def base_version(self) -> str:
+        """What :meth:`base_args` came from, as words that differ once somebody changed it: trials before and after
+        that cannot be compared. Empty where the target adds nothing. Raises as :meth:`base_args`."""
+        return ""
+
     @abstractmethod
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
         """Launches the plan; entering returns when the server is ready, or raises ``TrialFailedError``.

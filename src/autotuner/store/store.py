@@ -239,6 +239,13 @@ class Store:
             rows = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq).limit(limit)).mappings()
             return [Event.model_validate({**row, "data": json.loads(row["data"])}) for row in rows]
 
+    def last_event(self, study: str, kind: str) -> Event | None:
+        """The newest event of that kind; None where there is none."""
+        where = (tables.events.c.study == study) & (tables.events.c.kind == kind)
+        with self._reading() as db:
+            row = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq.desc())).mappings().first()
+            return None if row is None else Event.model_validate({**row, "data": json.loads(row["data"])})
+
     def last_seq(self, study: str) -> int:
         """``seq`` of the study's last event, 0 when there is none."""
         with self._reading() as db:

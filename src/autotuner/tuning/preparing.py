@@ -52,6 +52,8 @@ class Prepared:
     """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
     base: Mapping[str, Value] = field(default_factory=dict)
     """Flags of the target's own command line, below the study's fixed arguments."""
+    base_version: str = ""
+    """Where these come from; see :meth:`Deployer.base_version`."""
 
     @property
     def engine_spec(self) -> EngineSpec:
@@ -142,6 +144,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         space=space,
         default=_spelled_out(space, {**defaults, **base}),
         base=base,
+        base_version=await deployer.base_version(),
     )
     _check_metrics(prepared)
     _check_fixed(prepared)

@@ -65,6 +65,7 @@ async def run_session(
     try:
         await run_sync(_take, store, spec.name, owner)
         try:
+            await run_sync(_check_base, prepared, store)
             await _clean_up(prepared, store, spec.name)
             failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
             if failed:
@@ -90,6 +91,18 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
             )
         )
     store.update_study_spec(spec.name, spec)
+
+
+def _check_base(prepared: Prepared, store: Store) -> None:
+    """Raises ``UsageError`` where what the target adds to each server is not what the stored trials had."""
+    name = prepared.spec.name
+    last = store.last_event(name, "study_started")
+    before = last.data.get("base_version") if last else None
+    if before in {None, prepared.base_version} or not any(t.state.finished for t in store.trials(name)):
+        return
+    why = f"is not what this study began with: {before or 'nothing'}"
+    remedy = f"give this file another name, or remove the stored one: autotuner delete {name}"
+    raise UsageError(Problem(where="deploy", value=prepared.base_version, why=why, remedy=remedy))
 
 
 def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
@@ -220,4 +233,5 @@ def _announcement(prepared: Prepared) -> dict[str, object]:
         "objectives": [o.text for o in spec.objectives],
         "slos": [s.text for s in spec.slos],
         "repeats": spec.confirm.repeats,
+        "base_version": prepared.base_version,
     }

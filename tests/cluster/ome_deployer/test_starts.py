@@ -186,10 +186,13 @@ async def test_changes_while_it_is_measured(at: Any, recorder: Recorder) -> None
 @campaign
 async def test_a_runtime_changed_between_two_trials_is_another_studys(at: Any, recorder: Recorder) -> None:
     deployer = at.deployer()
+    before = await deployer.base_version()
+    assert before == await at.deployer().base_version()
     async with deployer.deploy(fake_plan(), recorder.context):
         pass
     change = {"spec": {"engineConfig": {"labels": {"a": "b"}}}}
     at.lab.patch("ServingRuntime", "fake-runtime", change).raise_for_status()
+    assert await at.deployer().base_version() != before, "of the next run"
     cause, message = await refused(deployer, fake_plan(), recorder)
     assert (cause, message) == (
         FailureCause.NOT_ACCEPTED, "runtime fake-runtime was changed while the study runs",

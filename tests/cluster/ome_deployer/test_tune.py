@@ -54,7 +54,10 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("phase", ["launching", "loading", "measuring"])
+@pytest.mark.parametrize(
+    "phase",
+    ["launching", "accepted", "scheduled", "loading", "ready", "warming", "measuring", "scoring", "releasing"],
+)
 def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
     """SIGKILL in every state; the same command removes what was left and comes to the end."""
     task.write_text(json.dumps({**json.loads(task.read_text()), "parameters": {"mem_frac": [0.8]}}))
