@@ -70,7 +70,9 @@ class PodServer:
             self._reach(Phase.ACCEPTED)
         if stage is Stage.ON_NODE:
             self._reach(Phase.SCHEDULED)
-        if stage in {Stage.HELD, Stage.UNSCHEDULED}:
+        if stage is Stage.HELD:
+            self._enter(Phase.QUEUED, f"waiting: {why}")
+        elif stage is Stage.UNSCHEDULED:
             self._enter(Phase.QUEUED, f"waiting for a node: {why}")
         elif self.run.pulling:
             self._enter(Phase.PULLING, "the node fetches the image")
