@@ -13,17 +13,11 @@ complete() { for name in etcd $programs; do [ -x "$place/$name" ] || return 1; d
 if complete; then exit 0; fi
 
 what=Kubernetes
-. scripts/find-go.sh
+. scripts/go-build.sh
 
-echo "setup: building Kubernetes $version for the tests (minutes, the first time)"
-mkdir -p "$place"
-made=$(mktemp -d "$place/build-XXXXXX")
-trap 'rm -rf "$made"' EXIT
-trap 'exit 130' INT TERM HUP
 stamp=k8s.io/component-base/version
 short=${version#v}
 flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${short%%.*} -X $stamp.gitMinor=$(echo "$short" | cut -d. -f2)"
-case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac
 
 compile -o "$into/etcd" -ldflags '-s -w' go.etcd.io/etcd/server/v3
 # shellcheck disable=SC2046 # the names are words

@@ -9,19 +9,13 @@ place=${1:-${AUTOTUNER_KUEUE:-.cache/kueue/$version}}
 if [ -x "$place/kueue" ]; then exit 0; fi
 
 what=Kueue
-. scripts/find-go.sh
+. scripts/go-build.sh
 
-echo "setup: building Kueue $version for the tests (minutes, the first time)"
-mkdir -p "$place"
-made=$(mktemp -d "$place/build-XXXXXX")
-trap 'chmod -R u+w "$made"; rm -rf "$made"' EXIT
-trap 'exit 130' INT TERM HUP
-case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac
 compile -o "$into/kueue" -ldflags '-s -w' sigs.k8s.io/kueue/cmd/kueue
 source=$(cd "$module" && "$go" list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/components
 rm -rf "$place/kinds" "$place/webhooks.yaml"
-cp -r "$source/crd/bases" "$made/kinds"
-cp "$source/webhook/manifests.yaml" "$made/webhooks.yaml"
-chmod -R u+w "$made"
-mv "$made/kinds" "$made/webhooks.yaml" "$place"
-mv "$made/kueue" "$place/kueue"
+mkdir "$made/kinds"
+# its files are read-only, as a module's are
+for file in "$source"/crd/bases/*.yaml; do cat "$file" > "$made/kinds/${file##*/}"; done
+cat "$source/webhook/manifests.yaml" > "$made/webhooks.yaml"
+for name in kinds webhooks.yaml kueue; do mv "$made/$name" "$place/$name"; done

@@ -1,5 +1,6 @@
-# Read by scripts that build Go modules for tests, in the root of the repository: a Go that can build "$module", which is
-# called "$what". Afterwards `compile ARGUMENTS` is that Go's `go build` in the module; its words go to "$made/log".
+# Read by scripts that build Go modules for tests, in the root of the repository: finds a Go that can build "$module", which
+# is called "$what" of "$version", and makes an empty folder "$made" ("$into" in full) below "$place", which goes with the
+# script. Afterwards `compile ARGUMENTS` is that Go's `go build` in the module.
 go=go
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 if ! command -v go >/dev/null; then
@@ -17,6 +18,13 @@ if [ "${minor:-0}" -lt 21 ]; then
     find "$root/bin" "$root/pkg/tool" -type f -exec chmod +x {} +
     export GOTOOLCHAIN=local GOROOT="$root"
 fi
+
+echo "setup: building $what $version for the tests (minutes, the first time)"
+mkdir -p "$place"
+made=$(mktemp -d "$place/build-XXXXXX")
+trap 'rm -rf "$made"' EXIT
+trap 'exit 130' INT TERM HUP
+case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac
 
 # What it fetches is of interest only where it fails.
 compile() {
