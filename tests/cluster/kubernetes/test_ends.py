@@ -27,12 +27,14 @@ from autotuner.testing.fake_plans import fake_plan
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 
 TUNER = """
-import anyio, json, sys
+import anyio, json, signal, sys
 from pathlib import Path
 from autotuner.deployers.kubernetes import KubernetesDeployer, KubernetesSettings
 from autotuner.study.launch import Labels
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 
 async def main():
     deployer = KubernetesDeployer(KubernetesSettings.model_validate(json.loads(sys.argv[1])))
