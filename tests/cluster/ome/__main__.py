@@ -19,6 +19,7 @@ from ome.faults import Faults
 from ome.furniture import Settings
 from ome.install import furnish, install, remove
 from ome.kube import Kube
+from ome.real import Manager
 from ome.webhooks import Webhooks
 from ome.world import World
 
@@ -53,14 +54,21 @@ async def serve(settings: Settings) -> None:
 async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -> None:
     world = World(kube, faults)
     webhooks = Webhooks(world, folder, settings.listen)
-    parts = Parts(faults, webhooks, Agent(world, settings.manager_image, settings.engine_image))
-    controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
-    runs = [*(informer.run() for informer in world.informers.values()), controller.worker.run()]
-    tasks = [asyncio.create_task(run) for run in (*runs, benchmarks.worker.run(), parts.agent.run())]
+    agent = Agent(world, settings.manager_image, settings.engine_image, alone=not settings.real)
+    parts = Parts(faults, webhooks, agent)
+    manager = Manager(kube, Path(settings.real), settings.kubeconfig, folder, settings.listen)
+    runs = [*(informer.run() for informer in world.informers.values()), agent.run()]
+    if not settings.real:
+        controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
+        runs += [controller.worker.run(), benchmarks.worker.run()]
+    tasks = [asyncio.create_task(run) for run in runs]
     try:
         await world.synced()
-        await webhooks.start()
-        await webhooks.install()
+        if settings.real:
+            await manager.start()
+        else:
+            await webhooks.start()
+            await webhooks.install()
         await furnish(kube, settings)
         say({"ready": True})
         obeying = asyncio.create_task(_obey(parts))
@@ -72,6 +80,7 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await webhooks.stop()
+        await manager.stop()
 
 
 async def _obey(parts: Parts) -> None:

@@ -71,9 +71,10 @@ def _fits(model: Object, node: Object) -> bool:
 class Agent:
     """All nodes' agents in one."""
 
-    def __init__(self, world: World, image: str, python_image: str) -> None:
+    def __init__(self, world: World, image: str, python_image: str, *, alone: bool = True) -> None:
+        """``alone``: it does the controller's part too, which is to tell a model's state of what the nodes say."""
         self._world, self._kube = world, world.kube
-        self._image, self._python = image, python_image
+        self._image, self._python, self._alone = image, python_image, alone
         self._downloaded: dict[tuple[str, str], str] = {}
         """By the model's uid and node: a failed download is not tried again."""
 
@@ -108,10 +109,10 @@ class Agent:
             for node in nodes:
                 await self._tell(node, model, None)
             rest = {"metadata": {"finalizers": [one for one in finalizers if one != finalizer]}}
-            if finalizer in finalizers:
+            if finalizer in finalizers and self._alone:
                 await self._kube.merge(kind, name, namespace, rest)
             return
-        if finalizer not in finalizers:
+        if finalizer not in finalizers and self._alone:
             await self._kube.merge(kind, name, namespace, {"metadata": {"finalizers": [*finalizers, finalizer]}})
         states = {}
         for node in nodes:
@@ -120,7 +121,7 @@ class Agent:
                 if self._works():
                     await self._tell(node, model, state)
         told = state_of(states)
-        if (model.get("status") or {}) != told:
+        if self._alone and (model.get("status") or {}) != told:
             await self._kube.merge(kind, name, namespace, {"status": told}, "status")
 
     def _state(self, model: Object, node: Object) -> str:

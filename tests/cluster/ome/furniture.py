@@ -25,6 +25,8 @@ class Settings:
     ingress: bool = False
     benchmark_pause_s: float = 60.0
     """Between two looks at what a BenchmarkJob waits for."""
+    real: str = ""
+    """Folder with a real OME, which then takes the place of controllers and webhooks; no faults can be set."""
 
 
 def model(path: str, name: str = MODEL, **spec: Any) -> Object:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+from ome import real
 from ome.agent import DAEMON_SET, daemon_set
 from ome.benchmark import CONFIG
 from ome.crds import GROUP, crds
@@ -19,12 +21,15 @@ _PATIENCE_S, _EVERY_S = 30.0, 0.05
 
 async def install(kube: Kube, settings: Settings) -> None:
     """Kinds, namespace, manager and configuration; returns when the kinds are served."""
-    await asyncio.gather(*(kube.ensure(crd) for crd in crds()))
+    place = Path(settings.real) if settings.real else None
+    await asyncio.gather(*(kube.ensure(crd) for crd in (real.kinds(place) if place else crds())))
     await _settled(kube)
     await kube.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     ingress = {"disableIngressCreation": not settings.ingress, "ingressDomain": "svc.cluster.local"}
-    await kube.ensure(_config("inferenceservice-config", ingress=json.dumps(ingress)))
-    await kube.ensure(_config("benchmarkjob-config", benchmarkjob=json.dumps(CONFIG)))
+    own = [_config("inferenceservice-config", ingress=json.dumps(ingress)),
+           _config("benchmarkjob-config", benchmarkjob=json.dumps(CONFIG))]  # fmt: skip
+    for made in real.configuration(place) if place else own:
+        await kube.ensure(made)
     await _until(lambda: _has_account(kube))
     await kube.ensure(_manager(settings))
     await kube.ensure(daemon_set(settings.manager_image, settings.engine_image))

@@ -1,5 +1,6 @@
 """A pytest plugin: one cluster with the stand-in for a whole test run, and a namespace for each test."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from uuid import uuid4
@@ -29,8 +30,9 @@ def ome_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster
 
 @pytest.fixture(scope="session")
 def ome(ome_cluster: OwnCluster) -> Iterator[OmeStandIn]:
-    """OME on it; faults are a test's own."""
-    with OmeStandIn(ome_cluster.kubeconfig, listen=ome_cluster.host_address, benchmark_pause_s=0.5) as stand_in:
+    """OME on it, a real one where ``AUTOTUNER_TEST_OME`` names its folder; faults are a test's own."""
+    settings = {"benchmark_pause_s": 0.5, "real": os.environ.get("AUTOTUNER_TEST_OME", "")}
+    with OmeStandIn(ome_cluster.kubeconfig, listen=ome_cluster.host_address, **settings) as stand_in:
         yield stand_in
     assert "ome.io" not in ome_cluster.kubectl("get", "customresourcedefinitions", "--output=name")
     assert ome_cluster.api("GET", "/api/v1/namespaces/ome").status_code == 404
