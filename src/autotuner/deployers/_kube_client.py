@@ -106,13 +106,33 @@ class Patience:
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
 
+class _Handshake:
+    """Closes a connection whose TLS handshake is cancelled; httpcore (1.0.9) closes those that fail by themselves."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """One step of a request, as httpcore tells it."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif event == "connection.start_tls.failed" and self._stream:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+
 class Cluster:
     """A connection to one namespace. Calls raise ``TrialFailedError`` (``deployer_lost``) when the API server did not
     answer for as long as the settings are patient, and :class:`RefusedError` for what it refuses."""
 
     def __init__(self, http: httpx.AsyncClient, sni: str | None, namespace: str, patience_s: float) -> None:
         self._http, self.namespace, self.patience_s = http, namespace, patience_s
-        self._extensions = {"sni_hostname": sni} if sni else {}
+        self._sni = {"sni_hostname": sni} if sni else {}
+
+    @property
+    def _extensions(self) -> dict[str, Any]:
+        """Of one request."""
+        return {**self._sni, "trace": _Handshake()}
 
     def path(self, kind: str, name: str = "", *, group: str = "") -> str:
         """The path of a kind (``pods``) or of one object in the namespace; ``group`` as in ``batch/v1``."""

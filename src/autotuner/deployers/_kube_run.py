@@ -23,6 +23,7 @@ _PATIENT_S = 120.0
 """How long a fault that may pass (a registry, a volume) is waited out."""
 _NODE_LOOK_S = 5.0
 _POLL_S = 0.1
+_LATECOMERS_S = 1.0
 _STARTED = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
 
 
@@ -264,23 +265,34 @@ class PodRun:
 
 
 async def remove(cluster: Cluster, path: str, uid: str | None, pods: Watched, limit_s: float) -> None:
-    """Deletes an object, and returns when it and the watched pods are gone. Raises ``TrialFailedError``."""
+    """Deletes an object, and returns when it and the watched pods are gone. Raises ``TrialFailedError``.
+
+    Where there is no pod yet, controllers that heard of the object may still make one while it goes.
+    """
     try:
+        may_come = not pods.objects
         await cluster.delete(path, uid=uid)
         until = time.monotonic() + limit_s
-        while True:
-            with anyio.move_on_after(_NODE_LOOK_S):
-                await pods.until(lambda: None if pods.objects else True)
-                break
-            if why := await _stuck(cluster, path, pods, late=time.monotonic() > until):
-                raise TrialFailedError(why)
+        await _without_pods(cluster, path, pods, until)
         while await cluster.find(path) is not None:
             if time.monotonic() > until and (why := await _stuck(cluster, path, pods, late=True)):
                 raise TrialFailedError(why)
             await anyio.sleep(_POLL_S)
+        if may_come:
+            await anyio.sleep(_LATECOMERS_S)
+        await _without_pods(cluster, path, pods, until)
     except RefusedError as error:
         message = f"{path.rpartition('/')[2]} could not be removed: {error.message}"
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
+
+
+async def _without_pods(cluster: Cluster, path: str, pods: Watched, until: float) -> None:
+    while True:
+        with anyio.move_on_after(_NODE_LOOK_S):
+            await pods.until(lambda: None if pods.objects else True)
+            return
+        if why := await _stuck(cluster, path, pods, late=time.monotonic() > until):
+            raise TrialFailedError(why)
 
 
 async def _stuck(cluster: Cluster, path: str, pods: Watched, *, late: bool) -> Failure | None:
