@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search test-genai test-cluster cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -40,6 +40,10 @@ test-genai: setup ## Measure with a real genai-bench, in an environment of its o
 test-cluster: setup-test ## All tests on a Kubernetes node, with the long ones that break it
 	@scripts/build-kueue.sh
 	$(BIN)/pytest tests/cluster
+
+test-ome: setup-test ## Tests of OME on a real one, built from OME=CHECKOUT of github.com/sgl-project/ome
+	@place=$$(scripts/build-ome.sh "$(OME)" | tail -n 1) && \
+		AUTOTUNER_TEST_OME=$$place $(BIN)/pytest tests/cluster/ome_deployer tests/cluster/ome_preflight
 
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
 	@scripts/build-kubernetes.sh

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 source=$(cd "$1" && pwd)
 version=$(git -C "$source" rev-parse --short=12 HEAD)
-place=${2:-.cache/ome/$version}
+place=${2:-$PWD/.cache/ome/$version}
 if [ -x "$place/manager" ]; then echo "$place"; exit 0; fi
 
 what=OME

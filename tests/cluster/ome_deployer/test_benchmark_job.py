@@ -59,6 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
     """Every request that OME counts is in the measurement; neither jobs nor result folders stay."""
+    at.needs_names()
     result = api.tune(study(at))
     assert [t.state for t in result.trials] == [TrialState.DONE] * 2, [t.failure for t in result.trials]
     for trial in result.trials:
