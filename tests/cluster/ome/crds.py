@@ -53,8 +53,9 @@ SERVICE = a(
 
 _FORMAT = a("name", name=STRING, version=STRING, operator=STRING, weight=INTEGER)
 _SUPPORTED = a(
-    modelFormat=_FORMAT, modelFramework=_FORMAT, name=STRING, modelArchitecture=STRING, quantization=STRING,
-    autoSelect=BOOLEAN, priority=INTEGER, version=STRING, modelType=STRING, diffusionPipeline=ANYTHING,
+    "modelFormat", "modelFramework", modelFormat=_FORMAT, modelFramework=_FORMAT, name=STRING,
+    modelArchitecture=STRING, quantization=STRING, autoSelect=BOOLEAN, priority={**INTEGER, "minimum": 1},
+    version=STRING, modelType=STRING, diffusionPipeline=ANYTHING,
     acceleratorConfig={"type": "object", "additionalProperties": a(
         minMemoryPerBillionParams=INTEGER,
         tensorParallelismOverride=a(tensorParallelSize=INTEGER, pipelineParallelSize=INTEGER, dataParallelSize=INTEGER),
@@ -73,7 +74,8 @@ _STORAGE = a(
     nodeAffinity=ANYTHING, downloadPolicy=one_of("AlwaysDownload", "ReuseIfExists"), schemaPath=STRING,
 )  # fmt: skip
 MODEL = a(
-    storage=_STORAGE, modelFormat=a(name=STRING, version=STRING), modelFramework=a(name=STRING, version=STRING),
+    "storage", storage=_STORAGE, modelFormat=a("name", name=STRING, version=STRING),
+    modelFramework=a("name", name=STRING, version=STRING),
     modelArchitecture=STRING, quantization=STRING, modelParameterSize=STRING, modelType=STRING,
     modelCapabilities=STRINGS, apiCapabilities=STRINGS, maxTokens=INTEGER, vendor=STRING, version=STRING,
     disabled=BOOLEAN, displayName=STRING, compartmentID=STRING, additionalMetadata=STRING_MAP,
@@ -96,7 +98,7 @@ BENCHMARK = a(
     trafficScenarios=many(STRING, **{"x-kubernetes-list-type": "set"}),
     numConcurrency=many(INTEGER, **{"x-kubernetes-list-type": "set"}),
     maxTimePerIteration=INTEGER, maxRequestsPerIteration=INTEGER, additionalRequestParams=STRING_MAP,
-    dataset=a(storageUri=STRING, path=STRING, key=STRING, parameters=STRING_MAP), outputLocation=_STORAGE,
+    dataset=a("storageUri", storageUri=STRING, path=STRING, key=STRING, parameters=STRING_MAP), outputLocation=_STORAGE,
     resultFolderName=STRING,
     serviceMetadata=a(
         "engine", "version", "gpuType", "gpuCount", engine=one_of("vLLM", "SGLang", "TGI"), version=STRING,
