@@ -9,12 +9,11 @@ version=$(git -C "$source" rev-parse --short=12 HEAD)
 place=${2:-$PWD/.cache/ome/$version}
 if [ -x "$place/manager" ]; then echo "$place"; exit 0; fi
 
-what=OME
-mkdir -p "$place"
-module=$(mktemp -d "$place/source-XXXXXX")
-git -C "$source" archive HEAD | tar -x -C "$module"
+what=OME module=$source
 . scripts/go-build.sh
-trap 'rm -rf "$made" "$module"' EXIT
+module=$into/source
+mkdir "$module"
+git -C "$source" archive HEAD | tar -x -C "$module"
 
 # The manager shares packages with OME's download agents, which are linked with a library in Rust. It makes a client of
 # that at its start, and never uses it.

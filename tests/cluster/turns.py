@@ -31,8 +31,7 @@ async def take_turns(
     plan: LaunchPlan,
     meanwhile: Callable[[Endpoint], Awaitable[None]] = _alone,
 ) -> list[str]:
-    """Runs both to their ends, the second begun beside the first, and returns the second's notes. ``second`` must be of
-    less patience with nodes than it waits here."""
+    """Runs both to their ends, the second begun beside the first, and returns the second's notes."""
     waiting, notes = second[1], list[str]()
     context = replace(waiting.context, note=notes.append)
 

@@ -326,7 +326,7 @@ async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Ku
         name = _kube_manifests.unique_name("preflight", 0)
         launch = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS)
         job = launch.job()
-        found.append(await _dry_run(cluster, cluster.path("jobs", group=BATCH), job, "server"))
+        found.append(await _dry_run(cluster, settings, cluster.path("jobs", group=BATCH), job, "server"))
     return [*found, *await load_admission(cluster, settings)]
 
 
@@ -339,18 +339,17 @@ async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Che
     secret = load.secrets([b"{}"])[0]
     job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
     return [
-        await _dry_run(cluster, cluster.path("secrets"), secret, "load generator's Secret"),
-        await _dry_run(cluster, cluster.path("jobs", group=BATCH), job, "load generator", settings.kueue_queue is None),
+        await _dry_run(cluster, settings, cluster.path("secrets"), secret, "load generator's Secret"),
+        await _dry_run(cluster, settings, cluster.path("jobs", group=BATCH), job, "load generator"),
     ]
 
 
-async def _dry_run(cluster: Cluster, path: str, body: dict[str, Any], what: str, no_queue: bool = True) -> Check:
-    """``no_queue``: a Job that nobody else has a queue for, so that it would wait for ever."""
+async def _dry_run(cluster: Cluster, settings: ServerSettings, path: str, body: dict[str, Any], what: str) -> Check:
     try:
         taken = await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
         return fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
-    if no_queue and (taken.get("spec") or {}).get("suspend") and not body["spec"].get("suspend"):
+    if settings.kueue_queue is None and (taken.get("spec") or {}).get("suspend"):
         remedy = "name Kueue's local queue in deploy.kueue_queue"
         return fail("admission", f"{what}: the cluster suspends what names no queue", remedy)
     return ok("admission", f"{what}: taken by a dry run")

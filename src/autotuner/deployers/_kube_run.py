@@ -162,10 +162,10 @@ class PodRun:
             return
         clock.forget("queue")
         fault = trouble.failure if trouble else None
-        if trouble and (not trouble.passing or clock.lasts("fault", trouble.failure.cause) > _PATIENT_S):
-            raise TrialFailedError(trouble.failure)
-        if not fault:
+        if trouble is None:
             clock.forget("fault")
+        elif not trouble.passing or clock.lasts("fault", trouble.failure.cause) > _PATIENT_S:
+            raise TrialFailedError(trouble.failure)
         if seen is None or seen.stage is Stage.UNSCHEDULED:
             if why and clock.first("hopeless") and (never := await self._hopeless(why)):
                 raise TrialFailedError(_no_room(never))

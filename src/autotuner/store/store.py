@@ -243,7 +243,8 @@ class Store:
         """The newest event of that kind; None where there is none."""
         where = (tables.events.c.study == study) & (tables.events.c.kind == kind)
         with self._reading() as db:
-            row = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq.desc())).mappings().first()
+            newest = select(tables.events).where(where).order_by(tables.events.c.seq.desc()).limit(1)
+            row = db.execute(newest).mappings().first()
             return None if row is None else Event.model_validate({**row, "data": json.loads(row["data"])})
 
     def last_seq(self, study: str) -> int:

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from turns import take_turns
 
+from autotuner.seams.deployer import Endpoint
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, LaunchPlan
 from autotuner.study.trial import Phase
@@ -124,21 +124,14 @@ async def test_more_gpus_than_a_node_has(kube: Any, recorder: Recorder) -> None:
 async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, tmp_path: Path) -> None:
     """It is told to wait; it starts when another ends; with little patience it fails."""
     plan = kube.polite(fake_plan()).model_copy(update={"gpus": 3})
-    waiting, notes = Recorder(tmp_path / "2"), list[str]()
-    context = replace(waiting.context, note=notes.append)
-    async with anyio.create_task_group() as tasks, kube.deployer().deploy(plan, recorder.context):
+    waiting = Recorder(tmp_path / "2")
+
+    async def meanwhile(_: Endpoint) -> None:
         failure = await refused_beside(kube, plan, Recorder(tmp_path / "3"), schedule_timeout=1)
         assert failure.cause is FailureCause.GPU_UNAVAILABLE
         assert "Insufficient nvidia.com/gpu" in failure.message
 
-        async def second() -> None:
-            async with kube.deployer().deploy(plan, context):
-                pass
-
-        tasks.start_soon(second)
-        with anyio.fail_after(30):
-            while Phase.QUEUED not in waiting.phases:  # noqa: ASYNC110 - a list tells no news
-                await anyio.sleep(0.05)
+    notes = await take_turns((kube.deployer(), recorder), (kube.deployer(), waiting), plan, meanwhile)
     assert waiting.phases == [Phase.LAUNCHING, Phase.QUEUED, Phase.SCHEDULED, Phase.LOADING]
     assert "Insufficient nvidia.com/gpu" in notes[0]
 

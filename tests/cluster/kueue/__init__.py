@@ -1,6 +1,7 @@
 """A real Kueue on a cluster of the tests: its program beside the cluster, its kinds and webhooks in it."""
 
 import base64
+import json
 import os
 import subprocess
 import tempfile
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import yaml
 from ome.webhooks import certificate
 
+from autotuner.report.yaml_text import yaml_objects
 from autotuner.testing.cluster import OwnCluster
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +56,7 @@ class Kueue:
         pair = certificate(self._place, "tls", address)
         bundle = base64.b64encode(pair[0].read_bytes()).decode()
         self._install(f"https://{address}:{_WEBHOOK}", bundle)
-        (self._place / "config.yaml").write_text(yaml.safe_dump(self._configuration(address)))
+        (self._place / "config.yaml").write_text(json.dumps(self._configuration(address)))
         argv = [*_WITH_CERTIFICATES, str(self._place), str(program_folder() / "kueue"),
                 f"--config={self._place}/config.yaml", f"--kubeconfig={self._cluster.kubeconfig}",
                 "--feature-gates=VisibilityOnDemand=false"]  # fmt: skip
@@ -100,14 +101,14 @@ class Kueue:
     def _install(self, url: str, bundle: str) -> None:
         """Kinds, and webhooks that call this machine in place of a Service, which needs a kube-proxy."""
         for file in sorted((program_folder() / "kinds").iterdir()):
-            kind = yaml.safe_load(file.read_text())
+            (kind,) = yaml_objects(file.read_text())
             if kind["spec"]["names"]["plural"] in _CONVERTED:
                 client = {"url": f"{url}/convert", "caBundle": bundle}
                 webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
                 kind["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
             self._make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kind)
         self._until_served(f"/apis/{_API}")
-        for hooks in yaml.safe_load_all((program_folder() / "webhooks.yaml").read_text()):
+        for hooks in yaml_objects((program_folder() / "webhooks.yaml").read_text()):
             hooks["webhooks"] = [hook for hook in hooks["webhooks"] if _is_ours(hook)]
             for hook in hooks["webhooks"]:
                 hook["clientConfig"] = {"url": url + hook["clientConfig"]["service"]["path"], "caBundle": bundle}

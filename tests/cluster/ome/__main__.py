@@ -56,15 +56,15 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
     webhooks = Webhooks(world, folder, settings.listen)
     agent = Agent(world, settings.manager_image, settings.engine_image, alone=not settings.real)
     parts = Parts(faults, webhooks, agent)
-    manager = Manager(kube, Path(settings.real), settings.kubeconfig, folder, settings.listen)
+    manager = Manager(kube, settings, folder) if settings.real else None
     runs = [*(informer.run() for informer in world.informers.values()), agent.run()]
-    if not settings.real:
+    if manager is None:
         controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
         runs += [controller.worker.run(), benchmarks.worker.run()]
     tasks = [asyncio.create_task(run) for run in runs]
     try:
         await world.synced()
-        if settings.real:
+        if manager is not None:
             await manager.start()
         else:
             await webhooks.start()
@@ -80,7 +80,8 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await webhooks.stop()
-        await manager.stop()
+        if manager is not None:
+            await manager.stop()
 
 
 async def _obey(parts: Parts) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
+from autotuner.report.yaml_text import yaml_objects
+from ome.furniture import Settings
 from ome.kube import Kube, Object
 from ome.webhooks import NAME, certificate
 
@@ -23,20 +24,24 @@ _LOG_END = 2000
 
 def kinds(place: Path) -> list[Object]:
     """OME's CustomResourceDefinitions."""
-    return [yaml.safe_load(file.read_text()) for file in sorted((place / "kinds").glob("ome.io_*.yaml"))]
+    return _objects(place / "kinds", "ome.io_*.yaml")
 
 
 def configuration(place: Path) -> list[Object]:
     """Its ConfigMaps, as it is installed by default."""
-    return [yaml.safe_load(file.read_text()) for file in sorted((place / "configuration").glob("*.yaml"))]
+    return _objects(place / "configuration", "*.yaml")
+
+
+def _objects(folder: Path, pattern: str) -> list[Object]:
+    return [thing for file in sorted(folder.glob(pattern)) for thing in yaml_objects(file.read_text())]
 
 
 class Manager:
     """OME's controllers and webhooks, as a process beside the cluster."""
 
-    def __init__(self, kube: Kube, place: Path, kubeconfig: str, folder: Path, address: str) -> None:
-        self._kube, self._place, self._kubeconfig = kube, place, kubeconfig
-        self._folder, self._address = folder, address
+    def __init__(self, kube: Kube, settings: Settings, folder: Path) -> None:
+        self._kube, self._folder = kube, folder
+        self._place, self._kubeconfig, self._address = Path(settings.real), settings.kubeconfig, settings.listen
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -56,7 +61,7 @@ class Manager:
             self._process = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log, env=environment)
         await self._ready(f"http://{health}/readyz")
         bundle = base64.b64encode(made.read_bytes()).decode()
-        hooks = list(yaml.safe_load_all((self._place / "webhooks.yaml").read_text()))
+        hooks = yaml_objects((self._place / "webhooks.yaml").read_text())
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
             found = [
                 self._by_address(hook, port, bundle) for one in hooks if one["kind"] == kind for hook in one["webhooks"]
