@@ -40,6 +40,20 @@ def processes(url: str, deed: str, count: int, *, writers: int = 2) -> list[list
     return [out.splitlines() for out, _ in said]
 
 
+def test_a_new_file_is_opened_by_all(tmp_path: Path) -> None:
+    """Each is the first run on this machine. One file seldom shows it, so there are many."""
+
+    def opened(url: str) -> Callable[[int], object]:
+        def work(_: int) -> object:
+            with Store.open(url) as store:
+                return store.studies()
+
+        return work
+
+    for number in range(60):
+        assert at_once(opened(f"sqlite:///{tmp_path}/{number}.db")) == [[]] * WRITERS
+
+
 def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
     numbers = [n for some in at_once(lambda i: [store.add_trial(new_trial(), owner_id=f"{i}").number for _ in range(5)])

@@ -1,6 +1,8 @@
 """The connection to the database: opened, set up for durability, and brought to the newest revision."""
 
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +18,9 @@ from autotuner.study.errors import AutotunerError, ExitCode
 HEAD = "0001"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
+_AGAIN_S = 0.01
+_PRIMARY = 0xFF
+"""The part of SQLite's extended result codes that says which error it is."""
 _MIGRATION_LOCK = 7_381_020_551
 _WRITE = "autotuner_write"
 
@@ -105,7 +110,9 @@ def _set_up_sqlite(engine: Engine) -> None:
     def on_connect(dbapi: Any, _: Any) -> None:
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
-        for pragma in (f"busy_timeout={BUSY_TIMEOUT_S}000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S}000")
+        _to_wal(cursor)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -113,6 +120,20 @@ def _set_up_sqlite(engine: Engine) -> None:
     def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(_WRITE)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _to_wal(cursor: sqlite3.Cursor) -> None:
+    """Changes a new file's journal. SQLite does not wait there by itself for another first run that does the same."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _revision(connection: Connection) -> str | None:
