@@ -233,7 +233,7 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * _S for i in sent]
     send_lag = float(np.percentile(lags, 99)) if lags else 0.0
     ttft = distributions.get("ttft")
-    allowed = max(limits.lag_s, limits.lag_share * ttft.p50 if ttft else 0.0)
+    allowed = max(limits.lag_s, limits.lag_share * ((ttft.p50 if ttft else None) or 0.0))
     reasons = []
     for what, lag in (("event loop lag", info.loop_lag_p99_s), ("send lag", send_lag)):
         if lag > allowed:

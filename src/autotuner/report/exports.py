@@ -191,5 +191,5 @@ def _older_metrics(trial: Trial) -> dict[str, Any]:
     return {"windows": windows}
 
 
-def _older_stats(distribution: Distribution) -> dict[str, float]:
+def _older_stats(distribution: Distribution) -> dict[str, float | None]:
     return {s: distribution.value(s) for s in OLDER_STATISTICS}

@@ -4,29 +4,43 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.metric import METRICS
+from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.noun import Noun
 from autotuner.study.workload import LoadLevel
 
 
 class Distribution(Noun):
-    """Statistics over the pooled values of all counted requests; seconds."""
+    """Statistics over the pooled values of all counted requests, in seconds.
+
+    A censored request is known to take longer than it was watched, but not how long. It ranks above every known value,
+    so a percentile that falls among the censored requests is unknown (None), and so are mean, std and max.
+    """
 
     count: int
-    mean: float
-    std: float
-    min: float
-    p50: float
-    p75: float
-    p90: float
-    p95: float
-    p99: float
-    p99_9: float
-    max: float
+    """Values the statistics rest on, censored ones included."""
+    mean: float | None
+    std: float | None
+    min: float | None
+    p50: float | None
+    p75: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    p99_9: float | None
+    max: float | None
+    censored: int = 0
+    """Requests whose value is not known because the measurement ended first."""
+    too_few: tuple[str, ...] = ()
+    """Statistics that lie beyond what ``count`` values can show, e.g. ``p99`` of fewer than 100."""
 
-    def value(self, statistic: str) -> float:
-        """The statistic by its text name (``p99.9``)."""
-        return float(getattr(self, statistic.replace(".", "_")))
+    def value(self, statistic: str) -> float | None:
+        """The statistic by its text name (``p99.9``); None where it is unknown."""
+        found = getattr(self, statistic.replace(".", "_"))
+        return None if found is None else float(found)
+
+    def carries(self, statistic: str) -> bool:
+        """Whether there are enough values for this statistic to lie among them."""
+        return self.count >= fewest_samples(statistic)
 
 
 class SelfCheck(Noun):
@@ -69,9 +83,11 @@ class Measurement(Noun):
     level: LoadLevel
     window_s: float
     requests: int
-    """Requests that ended inside the window."""
+    """Requests that count and whose outcome is known."""
     failed: int
     """Of these, the ones that failed."""
+    arrived: int = 0
+    """Requests that arrived in the window: scheduled in it (open loop) or sent in it (closed loop)."""
     distributions: Mapping[str, Distribution] = Field(default_factory=dict)
     scalars: Mapping[str, float] = Field(default_factory=dict)
     errors: Mapping[str, int] = Field(default_factory=dict)
@@ -81,6 +97,12 @@ class Measurement(Noun):
     self_check: SelfCheck = SelfCheck()
     gpu_use: GpuUse | None = None
     steady: bool = True
+    overloaded: bool = False
+    """Requests arrived faster than the server answered them: the backlog grew through the window."""
+    thin: tuple[str, ...] = ()
+    """Why this window cannot carry what is asked of it; empty where it can."""
+    uncertainty: Mapping[str, float] = Field(default_factory=dict)
+    """Half-width of the 95% interval relative to the value, by metric and statistic (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
     records: str | None = None
     """Name of the request records' Parquet file, in the trial's folder."""
@@ -93,3 +115,8 @@ class Measurement(Noun):
             found = self.distributions.get(metric)
             return found.value(statistic) if found and statistic else None
         return self.scalars.get(metric)
+
+    def carries(self, metric: str, statistic: str | None) -> bool:
+        """Whether the sample is large enough for this statistic; True for metrics with one value per window."""
+        found = self.distributions.get(metric)
+        return found is None or statistic is None or found.carries(statistic)

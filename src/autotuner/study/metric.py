@@ -4,6 +4,8 @@ Inside the program times are seconds and rates are per second; milliseconds appe
 Definitions: ``docs/reference/metrics.md``.
 """
 
+import math
+from decimal import Decimal
 from enum import StrEnum
 
 from autotuner.study.noun import Noun
@@ -38,6 +40,18 @@ class Metric(Noun):
 
 
 STATISTICS = ("mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p99.9", "max")
+
+
+def fewest_samples(statistic: str) -> int:
+    """Fewest values among which a percentile can lie: 1 / (1 - q), so 100 for p99; 1 for other statistics.
+
+    With fewer, the figure is the largest value seen and says nothing about the tail. It is a floor, not a proof:
+    bounding a percentile with confidence takes several times as many.
+    """
+    if not statistic.startswith("p"):
+        return 1
+    beyond = 1 - Decimal(statistic[1:]) / 100
+    return math.ceil(1 / beyond)
 
 
 def _times(name: str, meaning: str) -> Metric:

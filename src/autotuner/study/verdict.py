@@ -31,6 +31,9 @@ class Verdict(Noun):
     total_violation: float = Field(default=0.0, ge=0)
     """Sum of the hard SLOs' relative violations; orders infeasible trials."""
     violations: tuple[Violation, ...] = ()
+    uncertainty: tuple[float | None, ...] = ()
+    """Per objective, half-width of the value's 95% interval relative to the value, from within this trial's windows;
+    None where it is not known. It leaves out what differs from launch to launch."""
     rankable: bool = True
-    """False where a measurement may not be used to rank (client limited)."""
+    """False where a measurement may not be used to rank: client limited, too thin, or an objective unknown."""
     reasons: tuple[str, ...] = ()
