@@ -30,8 +30,8 @@ def test_every_request_of_a_real_log_is_told_once() -> None:
     assert [e.error for e in failed] == [
         "http_500", "stream_error", "cut_stream", "empty", "cut_stream", "bad_response", "stream_error"
     ]  # fmt: skip
-    assert [a.finished for a in answers].count(False) == 1
-    assert {a.output_tokens for a in answers if a.finished} == {8}
+    assert [bool(a.finish) for a in answers].count(False) == 1
+    assert {a.output_tokens for a in answers if a.finish} == {8}
     assert all(a.sent_ns < a.first_ns < a.end_ns < a.sent_ns + 200_000_000 for a in answers)
     assert (answers[0].sent_ns, answers[0].first_ns, answers[0].prompt_tokens) == (1693885550475, 1693914567536, 20)
 
@@ -46,7 +46,7 @@ def test_it_does_not_matter_how_the_log_is_cut(cuts: list[int]) -> None:
 def test_what_a_model_writes_is_no_message_of_the_client() -> None:
     lines = "a\nEnd Time: 3.0\nERROR    2026-01-05 01:36:04.%f - locust.user.task:run - no\n\nz"
     found = read(ANSWER.format(text=lines, first=10.1, finish="None", prompt=None, tokens=0).encode())
-    assert [(e.text, e.finished) for e in found if isinstance(e, Answer)] == [(lines, False)]
+    assert [(e.text, bool(e.finish)) for e in found if isinstance(e, Answer)] == [(lines, False)]
 
 
 def test_an_answer_without_a_token_counts_by_its_exception_alone() -> None:

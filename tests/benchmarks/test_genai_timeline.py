@@ -14,7 +14,7 @@ PLAN = Plan(1, warmup_s=0.1, duration_s=1.0, requests=None, request_timeout_s=5.
 
 def answer(sent_ms: int, end_ms: int, tokens: int = 8, prompt: int | None = 16) -> Answer:
     first = sent_ms + (end_ms - sent_ms) // 2
-    return Answer(sent_ms * MS, first * MS, end_ms * MS, finished=True, prompt_tokens=prompt, output_tokens=tokens)
+    return Answer(sent_ms * MS, first * MS, end_ms * MS, finish="length", prompt_tokens=prompt, output_tokens=tokens)
 
 
 def one_user(timeline: Timeline, until_ms: int, *, step_ms: int = 50) -> list[Mapping[str, Any]]:

@@ -21,6 +21,9 @@ ROW = st.fixed_dictionaries({
     "ramp": st.booleans(),
     "error": st.none() | st.sampled_from(["timeout"]),
     "detail": st.text(st.characters(blacklist_categories=("Cs",)), max_size=5),
+    "finish": st.none() | st.sampled_from(["length"]),
+    "usage_input": st.none() | NS,
+    "usage_output": st.none() | NS,
 })  # fmt: skip
 INFO = RunInfo(window_ns=5, begin_epoch_s=2.5, asked_rate=3.0, foreign_cpu_cores=0.1)
 
@@ -32,6 +35,15 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     write_records(path, written)
     assert read_records(path) == written
     assert len(read_records(path)) == len(rows)
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, later = tmp_path / "r.parquet", {"finish", "usage_input", "usage_output"}
+    row = {n: "usage" if kind is COLUMNS["error"][0] else 1 for n, (kind, _) in COLUMNS.items() if n not in later}
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "COLUMNS", {n: c for n, c in COLUMNS.items() if n not in later})
+        write_records(path, from_rows([{**row, "gaps_ns": [], "complete": True, "ramp": False}], INFO, {}))
+    assert {n: read_records(path).columns[n] for n in later} == {name: [None] for name in later}
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

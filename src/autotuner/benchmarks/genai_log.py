@@ -15,6 +15,7 @@ _ANSWER = re.compile(
     rb"Prompt Tokens: (None|\d+)\s*\nCompletion Tokens: (\d+)\s*\n"
     rb"Start Time: ([\d.e+-]+)\s*\nEnd Time: ([\d.e+-]+)\s*"
 )
+_FINISH_TYPE = re.compile(r"'type': '(\w+)'")
 _ANSWER_LINES = 6
 _ANSWER_END = b"End Time: "
 _TEXT = b"Generated text: "
@@ -42,8 +43,8 @@ class Answer:
     sent_ns: int
     first_ns: int
     end_ns: int
-    finished: bool
-    """With a finish reason; without one the answer was cut."""
+    finish: str
+    """The finish reason; empty where the answer was cut."""
     prompt_tokens: int | None
     """None: the server reported no usage."""
     output_tokens: int
@@ -157,12 +158,20 @@ def _answer(found: re.Match[bytes], text: bytes) -> list[Event]:
             sent_ns=round(float(found[5]) * 1e9),
             first_ns=round(float(found[1]) * 1e9),
             end_ns=round(float(found[6]) * 1e9),
-            finished=found[2].strip() != b"None",
-            prompt_tokens=None if found[3] == b"None" else int(found[3]),
+            finish=_finish(found[2].decode(errors="replace").strip()),
+            prompt_tokens=None if found[3] == b"None" else int(found[3]) or None,
             output_tokens=tokens,
             text="" if tokens else text.decode(errors="replace"),
         )
     ]
+
+
+def _finish(said: str) -> str:
+    """The reason as Python prints it, which is an object's ``repr`` for servers that send one."""
+    if said == "None":
+        return ""
+    of_object = _FINISH_TYPE.search(said)
+    return (of_object[1] if of_object else said).lower()
 
 
 def _refused_kind(code: int, message: str) -> str:

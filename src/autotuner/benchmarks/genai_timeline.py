@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.benchmarks.genai_log import Answer, Event, Failed, Started
+from autotuner.benchmarks.loadgen.finish import failure_of
 
 Line = Mapping[str, Any]
 _PROGRESS_NS = 500_000_000
@@ -63,7 +64,7 @@ class Timeline:
                 self._start(event.at_ns)
             case Answer():
                 begun = self._close(min(self._open, key=lambda o: abs(o.at_ns - event.sent_ns), default=None))
-                error = None if event.finished else "cut_stream"
+                error = failure_of(event.finish) if event.finish else "cut_stream"
                 self._record(event.sent_ns, event.end_ns, begun, error, answer=event)
             case Failed():
                 begun = self._close(self._open[0] if self._open else None)
@@ -182,4 +183,5 @@ class Timeline:
             "ramp": begun is not None and begun.index < plan.concurrency,
             "error": error,
             "detail": detail or (f"after {tokens} tokens" if answer and error else ""),
+            "finish": (answer.finish or None) if answer else None,
         })  # fmt: skip

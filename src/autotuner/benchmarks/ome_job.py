@@ -39,6 +39,8 @@ _WHOLE_RUN = (
 )
 _NO_SELF_CHECK = "genai-bench tells nothing of itself: whether it kept up with the server is not known"
 
+_NO_FINISH = "genai-bench's results do not say how answers ended: one that the server broke off counts as a success"
+
 
 def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -156,7 +158,7 @@ class OmeJob(Benchmark):
 def _notes(run: Run, workload: Workload, minutes: int, model: str) -> list[str]:
     """What a reader must know of any such measurement, and of this one."""
     notes = [f"measured by genai-bench {run.version or 'of an unknown version'} in a BenchmarkJob of OME"]
-    notes += [_WHOLE_RUN, _NO_SELF_CHECK, ENDS_ONLY]
+    notes += [_WHOLE_RUN, _NO_SELF_CHECK, _NO_FINISH, ENDS_ONLY]
     if minutes * 60 != workload.duration_s:
         unit = "minute" if minutes == 1 else "minutes"
         asked = number_text(workload.duration_s)

@@ -35,13 +35,21 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "ramp": (_FLAG, False),
     "error": (_TEXT, True),
     "detail": (_TEXT, False),
+    "finish": (_TEXT, True),
+    "usage_input": (_INT, True),
+    "usage_output": (_INT, True),
 }
 """Column -> (type, may be null). All times are nanoseconds from the window's begin, negative before it.
 
 ``scheduled_ns`` is null in a closed loop. ``first_ns`` is the first chunk with a token; ``gaps_ns`` the gaps between
 those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_ns``) included. ``complete``: the answer
 came to its proper end. ``ramp``: one of the closed loop's first requests, shortened, never counted in a latency.
-``error`` is null for a success and for a request that was still being answered when the window was over."""
+``error`` is null for a success and for a request that was still being answered when the window was over. ``finish`` is
+the server's finish reason. ``usage_input`` and ``usage_output`` are what its usage said, ``input_tokens`` and
+``output_tokens`` what is believed."""
+
+_LATER = frozenset({"finish", "usage_input", "usage_output"})
+"""Columns that files of earlier versions lack; null there, and where a load generator does not tell."""
 
 _META = b"autotuner"
 
@@ -80,8 +88,9 @@ class Records:
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], info: RunInfo, where: Mapping[str, Any]) -> Records:
-    """Records from the worker's rows. Raises ``KeyError`` when a row lacks a column."""
-    return Records({name: [row[name] for row in rows] for name in COLUMNS}, info, where)
+    """Records from the worker's rows. Raises ``KeyError`` when a row lacks a column that every one must have."""
+    columns = {n: [row.get(n) if n in _LATER else row[n] for row in rows] for n in COLUMNS}
+    return Records(columns, info, where)
 
 
 def write_records(path: Path, records: Records) -> None:
@@ -105,10 +114,11 @@ def read_records(path: Path) -> Records:
     with path.open("rb") as file:
         table = _table(file, path)
     meta = table.schema.metadata.get(_META)
-    if meta is None or set(COLUMNS) - set(table.schema.names):
+    names = set(table.schema.names)
+    if meta is None or set(COLUMNS) - names - _LATER:
         raise ValueError(f"{path} holds no request records")
     found = orjson.loads(meta)
-    columns = {name: list(table.column(name).to_pylist()) for name in COLUMNS}
+    columns = {n: list(table.column(n).to_pylist()) if n in names else [None] * len(table) for n in COLUMNS}
     info = {**found["info"], "notes": tuple(found["info"].get("notes", ()))}
     return Records(columns, RunInfo(**info), found["where"])
 

@@ -255,6 +255,33 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     )
 
 
+def _usage_warnings(good: Sequence[_Request]) -> list[str]:
+    """Where the token counts do not come from the server's usage, and why."""
+    found = []
+    source = _token_source(good)
+    by = "by the tokenizer" if source == "tokenizer" else "as one token per chunk"
+    wrong = [r for r in good if r.row["usage_output"] is not None and not _by_usage(r)]
+    if wrong:
+        told, chunks = wrong[0].row["usage_output"], len(wrong[0].gaps) + 1
+        example = f"{told} tokens for an answer of {chunks} chunks"
+        found.append(
+            f"usage of {len(wrong)} of {len(good)} answers contradicts the stream ({example}): counted {by} instead"
+        )
+    elif source == "chunks":
+        found.append("the server reports no usage: each chunk was counted as one token")
+    unfed = sum(r.row["usage_input"] is not None and r.row["input_tokens"] is None for r in good)
+    if unfed:
+        found.append(
+            f"usage of {unfed} of {len(good)} answers says 0 prompt tokens: the asked length was taken instead"
+        )
+    return found
+
+
+def _by_usage(request: _Request) -> bool:
+    source: str = request.row["token_source"]
+    return source == "usage"
+
+
 def _token_source(good: Sequence[_Request]) -> str:
     """The least trustworthy source among the counted requests."""
     sources = {r.row["token_source"] for r in good}
@@ -263,15 +290,14 @@ def _token_source(good: Sequence[_Request]) -> str:
 
 def _warnings(records: Records, good: Sequence[_Request]) -> list[str]:
     found: list[str] = []
-    asked = sum(r.row["asked_input"] for r in good if r.row["input_tokens"] is not None)
-    seen = sum(r.row["input_tokens"] for r in good if r.row["input_tokens"] is not None)
+    told = [r.row for r in good if r.row["input_tokens"] is not None]
+    asked, seen = sum(row["asked_input"] for row in told), sum(row["input_tokens"] for row in told)
     if asked and abs(seen / asked - 1) > _OFF_LENGTH:
-        found.append(f"prompts had {seen / len(good):.0f} tokens on average, {asked / len(good):.0f} were asked")
+        found.append(f"prompts had {seen / len(told):.0f} tokens on average, {asked / len(told):.0f} were asked")
     wanted, got = sum(r.row["asked_output"] for r in good), sum(r.row["output_tokens"] for r in good)
     if wanted and got < _SHORT_ANSWER * wanted:
         found.append(f"answers had {got / len(good):.0f} tokens on average, {wanted / len(good):.0f} were asked")
-    if _token_source(good) == "chunks":
-        found.append("the server reports no usage: each chunk was counted as one token")
+    found += _usage_warnings(good)
     if records.info.reused_rows:
         found.append("the dataset has fewer rows than requests were sent: a prefix cache may flatter")
     details = dict.fromkeys(

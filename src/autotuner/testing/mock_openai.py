@@ -66,6 +66,12 @@ class Behaviour:
     """Prompt tokens of a text."""
     template_tokens: int = 5
     """Added to a prompt's tokens, as a chat template does."""
+    finish: Callable[[int], object] = lambda _: "length"
+    """The finish reason of a request's answer by its number (from 0); None: the answer ends with ``[DONE]`` alone."""
+    told_tokens: Callable[[int], int] = lambda tokens: tokens
+    """What usage says of so many output tokens."""
+    told_prompt: Callable[[int], int] = lambda tokens: tokens
+    """What usage says of so many prompt tokens."""
     echo_headers: bool = False
     """Puts the request's headers into the message of an HTTP error, as careless servers do."""
     newline: str = "\n"
@@ -208,10 +214,11 @@ class _Answer:
             due += b.itl_s
         if b.tail_s:
             await asyncio.sleep(b.tail_s)
-        self._event({} if self.chat else None, finish="length")
+        self._event({} if self.chat else None, finish=b.finish(self.truth.number))
         if b.usage:
-            prompt = b.count_prompt(self.truth.text) + b.template_tokens
-            self._data({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": total}})
+            prompt = b.told_prompt(b.count_prompt(self.truth.text) + b.template_tokens)
+            usage = {"prompt_tokens": prompt, "completion_tokens": b.told_tokens(total)}
+            self._data({"choices": [], "usage": usage})
         self._raw("data: [DONE]")
         return True
 
@@ -237,7 +244,7 @@ class _Answer:
         else:
             self._event({self.b.first: text})
 
-    def _event(self, delta: dict[str, Any] | None, *, finish: str | None = None) -> None:
+    def _event(self, delta: dict[str, Any] | None, *, finish: object = None) -> None:
         inner = {"text": ""} if delta is None else {"delta": delta}
         self._data({"choices": [{"index": 0, **inner, "finish_reason": finish}]})
 

@@ -40,7 +40,7 @@ class _Prober:
         """The server's count of such a prompt; None when it gives none."""
         self._load.send(self._maker.probe(words, prefix_words))
         answer = await self._answers.get()
-        return answer.prompt_tokens if answer.error is None else None
+        return answer.usage_prompt_tokens if answer.error is None else None
 
     async def counting(self, tokenizer_json: str) -> CountTokens:
         """Counts here, after one question to the server about what its template adds."""

@@ -7,7 +7,7 @@ from random import Random
 from time import monotonic, monotonic_ns, process_time, time
 from typing import Any
 
-from autotuner.benchmarks.loadgen.answer import Request
+from autotuner.benchmarks.loadgen.answer import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.load import Load
 from autotuner.benchmarks.loadgen.probing import calibrated
 from autotuner.benchmarks.loadgen.prompts import Requests
@@ -117,9 +117,10 @@ async def run(spec: WorkerSpec, say: Say) -> None:
         await load.drain(window.end_ns, spec.drain_s)
     finally:
         await load.close()
+    fail_unfinished(load.ended)
     if count is not None:
         for request in load.ended:
-            if request.output_tokens is None and request.texts:
+            if request.usage_tokens is None and request.texts:
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
         say({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
@@ -184,8 +185,8 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
 def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
     chunks = request.chunks
     tokens, source = len(chunks), "chunks"
-    if request.output_tokens is not None:
-        tokens, source = request.output_tokens, "usage"
+    if request.usage_tokens is not None:
+        tokens, source = request.usage_tokens, "usage"
     elif request.counted_tokens is not None:
         tokens, source = request.counted_tokens, "tokenizer"
     detail = request.detail
@@ -204,13 +205,16 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "gaps_ns": [b - a for a, b in pairwise(chunks)],
         "asked_input": request.asked_input,
         "asked_output": request.asked_output,
-        "input_tokens": request.prompt_tokens,
+        "input_tokens": request.usage_prompt_tokens,
         "output_tokens": tokens,
         "token_source": source,
-        "complete": request.error is None and (request.done or request.finished),
+        "complete": request.error is None and (request.done or bool(request.finish)),
         "ramp": request.ramp,
         "error": request.error,
         "detail": detail[:_DETAIL],
+        "finish": request.finish or None,
+        "usage_input": request.prompt_tokens,
+        "usage_output": request.output_tokens,
     }
 
 
