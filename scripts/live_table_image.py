@@ -36,8 +36,7 @@ def main() -> None:
     view.apply(events)
     console = Console(record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True)
     console.print(f"$ autotuner run {record.source}", style="dim")
-    objective = record.spec.objectives[0]
-    console.print(live_table(view, objective, now=events[-1].at, width=COLUMNS, height=LINES - 2))
+    console.print(live_table(view, record.spec, now=events[-1].at, width=COLUMNS, height=LINES - 2))
     svg = console.export_svg(title="autotuner", theme=DIMMED_MONOKAI, unique_id="live-table")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font is fetched: any monospace one does
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
 from autotuner.study.site import Site, parse_site, with_site
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.trial import Trial
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json
 from autotuner.tuning.owners import dead_owners
@@ -249,6 +250,27 @@ def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_u
         raise AutotunerError(f"trial {number} of {record.name} has no server log at {path}")
     with path.open(encoding="utf-8", errors="replace") as log:
         return ServerLog(trial=number, path=path, lines=log.read().splitlines()[-lines:])
+
+
+def trial_of(found: StudyResult, number: int) -> Trial:
+    """One trial of a result. Raises ``UsageError`` where there is none of this number."""
+    trial = next((t for t in found.trials if t.number == number), None)
+    if trial is None:
+        where = f"trial of {found.spec.name}"
+        remedy = f"it has trials 0 to {found.trials[-1].number}" if found.trials else "it has no trials yet"
+        raise UsageError(Problem(where=where, value=str(number), why="no such trial", remedy=remedy))
+    return trial
+
+
+def log_tail(name: str, trial: Trial, *, lines: int) -> list[str]:
+    """The end of a trial's server log; what its failure kept of it where the file is gone."""
+    path = trial_folder(name, trial.number) / "server.log"
+    if lines < 1:
+        return []
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as log:
+            return log.read().splitlines()[-lines:]
+    return trial.failure.log_tail.splitlines()[-lines:] if trial.failure else []
 
 
 def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:

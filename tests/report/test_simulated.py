@@ -13,12 +13,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from autotuner.cli.main import app
-from autotuner.cli.table import PlainLines, live_table
+from autotuner.cli.plain_lines import PlainLines
+from autotuner.cli.study_page import study_text
+from autotuner.cli.table import live_table
 from autotuner.report.analysis import caveats
 from autotuner.report.exports import best_json, export_text
 from autotuner.report.html import html_report
 from autotuner.report.result import StudyResult, study_result
-from autotuner.report.terminal import result_text, study_text
+from autotuner.report.terminal import result_text
 from autotuner.store import Store
 from autotuner.study.simulated import ALL, MARK, simulated_text
 from autotuner.study.trial import Event, Trial, TrialState
@@ -80,9 +82,12 @@ def test_the_terminal_says_it_once_before_the_answer(text: Callable[[StudyResult
 
 
 def test_show_marks_each_row() -> None:
-    assert sum(line.endswith(MARK) for line in study_text(SIMULATED).splitlines()) == len(SIMULATED.trials)
-    marked = [line.split()[0] for line in study_text(MIXED).splitlines() if line.endswith(f"  {MARK}")]
-    assert marked == ["1", "2"]
+    def marked(result: StudyResult) -> list[str]:
+        return [line for line in study_text(result).splitlines() if f"({MARK})" in line]
+
+    assert len(marked(SIMULATED)) == len(SIMULATED.trials)
+    assert len(marked(MIXED)) == 2
+    assert marked(REAL) == []
 
 
 def test_the_report_says_it_first_and_marks_each_row() -> None:
@@ -142,7 +147,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.create_study(sample.spec, source="test", digest="d", now=time.time())
         for trial in sample.trials:
             added = store.add_trial(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
-            store.finish_trial(trial.model_copy(update={"number": added.number}), _summary(trial))
+            store.finish_trial(trial.model_copy(update={"number": added.number}), _summary(trial, sample.spec.slos))
         store.set_study_state(sample.spec.name, "done", None, time.time())
     return tmp_path
 
@@ -165,7 +170,7 @@ def view_of(trials: list[Trial]) -> StudyView:
     events = []
     for trial in trials:
         proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
-        events += [("trial_proposed", proposed, trial), ("trial_finished", _summary(trial), trial)]
+        events += [("trial_proposed", proposed, trial), ("trial_finished", _summary(trial, MIXED.spec.slos), trial)]
     view = StudyView("s")
     view.apply(
         [
@@ -179,7 +184,7 @@ def view_of(trials: list[Trial]) -> StudyView:
 def drawn(view: StudyView) -> list[str]:
     console = Console(width=160, file=io.StringIO())
     with console.capture() as captured:
-        console.print(live_table(view, MIXED.spec.objectives[0], now=0.0, width=160, height=40))
+        console.print(live_table(view, MIXED.spec, now=0.0, width=160, height=40))
     return captured.get().splitlines()
 
 
@@ -206,7 +211,7 @@ def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
 
 def test_plain_lines_say_it_once_and_mark_each_line() -> None:
     said: list[str] = []
-    lines = PlainLines(said.append)
+    lines = PlainLines(said.append, MIXED.spec)
     trials = list(MIXED.trials)
     for count in range(1, len(trials) + 1):
         lines.update(view_of(trials[:count]))

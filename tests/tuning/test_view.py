@@ -18,10 +18,8 @@ FINISHED = {
     "state": "done",
     "verdict": {"feasible": True, "objectives": [90.0]},
     "failure": None,
-    "windows": [
-        {"output_throughput": 100.0, "p99_ttft": 0.2},
-        {"output_throughput": 81.0, "p99_ttft": 0.5},
-    ],
+    "windows": [{"output_throughput": 100.0}, {"output_throughput": 81.0}],
+    "slos": [0.5, None],
 }
 
 
@@ -33,8 +31,8 @@ def view(*lines: tuple[str, int | None, dict[str, Any]]) -> StudyView:
 
 def test_a_trial_from_proposal_to_verdict() -> None:
     seen = view(
-        ("study_started", None, {"trials": 2, "parameters": ["threads"], "repeats": 3}),
-        ("trial_proposed", 0, PROPOSED),
+        ("study_started", None, {"parallel": 2, "left": {"search": 4, "repeats": 6}}),
+        ("trial_proposed", 0, PROPOSED | {"left": {"search": 3, "repeats": 6}}),
         ("phase", 0, {"phase": "measuring", "scenario": "D(8,8)", "level": "concurrency=2"}),
         ("progress", 0, {"elapsed_s": 1.0, "total_s": 4.0, "output_throughput": 99.0}),
         ("trial_finished", 0, FINISHED),
@@ -43,9 +41,9 @@ def test_a_trial_from_proposal_to_verdict() -> None:
     assert (row.state, row.phase, row.feasible, row.objective) == ("done", "done", True, 90.0)
     assert row.output_throughput is not None
     assert abs(row.output_throughput - 90.0) < 1e-9, "geometric mean over windows"
-    assert row.p99_ttft == 0.5, "the worst window"
-    assert seen.planned() == 8
-    assert seen.eta_s(now=110.0) == 7 * 3.0
+    assert row.slos == (0.5, None)
+    assert seen.planned() == 10
+    assert seen.eta_s(now=110.0) == (2 + 6) * 3.0, "two at a time in the search, repeats one by one"
 
 
 def test_a_failed_trial_shows_its_cause_and_is_not_feasible() -> None:

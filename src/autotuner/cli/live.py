@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 
 from autotuner.cli.app import say
-from autotuner.cli.table import PlainLines, live_table
+from autotuner.cli.plain_lines import PlainLines
+from autotuner.cli.table import live_table
 from autotuner.cli.texts import headline
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
@@ -94,7 +95,7 @@ async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bo
         live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop")
     else:
         live = nullcontext()
-    lines = PlainLines(say)
+    lines = PlainLines(say, spec)
     with live as screen:
         try:
             async for events in follow(store, spec.name, after=view.seq):
@@ -112,9 +113,7 @@ def _redraw(screen: Live | None, lines: PlainLines, view: StudyView, spec: Study
         lines.update(view)
     else:
         width, height = console.size
-        screen.update(
-            live_table(view, spec.objectives[0], now=time.time(), width=width, height=height - 1), refresh=True
-        )
+        screen.update(live_table(view, spec, now=time.time(), width=width, height=height - 1), refresh=True)
 
 
 def _stored(store: Store, name: str) -> int:

@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from autotuner.report.result import StudyResult
 
 from autotuner.cli import manifest
 from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
@@ -46,17 +49,40 @@ def list_(store: StoreUrl = None, json: Json = False) -> None:
             show(studies_text(studies))
 
 
-def show_(name: Name, store: StoreUrl = None, json: Json = False) -> None:
-    """Show a study's trials and its answer so far."""
+def show_(
+    name: Name,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Only this trial, with all its figures.")
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Log lines shown of one trial.")] = 15,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Show a study's ranked trials and its answer so far, or one trial in detail."""
     with answering(as_json=json):
         from autotuner import api
-        from autotuner.report.terminal import study_text
 
         result = api.result(name, store_url=store)
-        if json:
+        if trial is not None:
+            _show_trial(result, trial, lines, store, as_json=json)
+        elif json:
             out(result)
         else:
+            from autotuner.cli.study_page import study_text
+
             show(study_text(result))
+
+
+def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:
+    from autotuner import api
+    from autotuner.cli.trial_page import trial_data, trial_text
+
+    found = api.trial_of(result, number)
+    log = api.log_tail(result.spec.name, found, lines=lines)
+    if as_json:
+        out(trial_data(result, found, log))
+    else:
+        show(trial_text(result, found, log))
 
 
 def logs(

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autotuner import scoring
 from autotuner.report.exports import command_line
-from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.numbers import one_line, percent, with_unit
-from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.result import StudyResult, objective_value, repeat_values
 from autotuner.scoring import Gain
-from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective, metric_text
-from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 
@@ -49,17 +47,6 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
     next_steps = [f"report: {report}   (open it in a browser)"] if report else []
     next_steps.append(f"next:   {program} show {name}  ·  {program} best {name}  ·  {program} export {name} --as csv")
     return "\n".join([*lines, "", *next_steps])
-
-
-def study_text(result: StudyResult) -> str:
-    """What ``show`` prints: every trial in a line, then the answer."""
-    spec = result.spec
-    head = f"{spec.name}: {result.state}" + (f" ({one_line(result.why)})" if result.why else "")
-    goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
-    columns = known_columns(result.trials)
-    rows = [_row(t, spec.objectives, columns) for t in result.trials]
-    table = _aligned([_titles(spec.objectives, columns), *rows])
-    return "\n".join([head, goals, "", *table, "", marked_summary(result)])
 
 
 def failures_text(trials: Sequence[Trial]) -> list[str]:
@@ -123,6 +110,22 @@ def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
     return gain.relative, gain.low, gain.high
 
 
+def change_text(result: StudyResult, trial: Trial) -> str:
+    """Change of a searched trial's first objective against the default, as the metric moved; empty where there is
+    nothing to compare. A change that rests on one launch of each is marked with ``~``."""
+    default = result.default
+    if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
+        return ""
+    objective = result.spec.objectives[0]
+    ours = repeat_values(trial, result.trials)
+    theirs = repeat_values(default, result.trials)
+    if ours and theirs:
+        return percent(signed(objective, scoring.gain(theirs, ours, objective.direction, seed=0))[0])
+    single = objective_value(trial)
+    base = objective_value(default)
+    return f"~{percent(single / base - 1)}" if single and base else ""
+
+
 def _metric(objective: Objective) -> str:
     return metric_text(objective.metric, objective.statistic).replace("_", " ")
 
@@ -149,30 +152,3 @@ def _nothing_feasible(result: StudyResult) -> str:
         why = "met the SLOs once, but its repeats did not" if nearest.verdict.rankable else nearest.verdict.reasons[0]
         return f"no configuration is proven to meet the SLOs; nearest: {what}: {why}"
     return f"no configuration met the SLOs; nearest: {what}: {how or 'not measured at every level'}"
-
-
-def _titles(objectives: Sequence[Objective], columns: Sequence[int]) -> list[str]:
-    goals = [metric_text(o.metric, o.statistic) for o in objectives]
-    return ["trial", "state", "what is set", *goals, *(TITLES[i] for i in columns), "SLO", ""]
-
-
-def _row(trial: Trial, objectives: Sequence[Objective], columns: Sequence[int]) -> list[str]:
-    what = one_line(_what(trial.configuration, trial))
-    values = [with_unit(o.metric, objective_value(trial, i)) for i, o in enumerate(objectives)]
-    met = "" if trial.verdict is None else "met" if trial.verdict.feasible else "not met"
-    note = f"{trial.failure.cause.value}: {trial.failure.message}" if trial.failure else ""
-    if trial.verdict and not trial.verdict.feasible and not note:
-        note = ", ".join(sorted({v.slo for v in trial.verdict.violations if v.hard}))
-    if trial.simulated:
-        note = f"{MARK}; {note}" if note else MARK
-    gpus = gpu_cells(trial)
-    return [str(trial.number), trial.state.value, what, *values, *(gpus[i] for i in columns), met, one_line(note)]
-
-
-def _what(configuration: Configuration, trial: Trial) -> str:
-    return configuration.text if trial.repeat_of is None else f"repeat of {trial.repeat_of}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    return ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]

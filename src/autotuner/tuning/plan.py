@@ -44,11 +44,10 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
     """The plan of a prepared study, with the default's and some further command lines as examples."""
     spec = prepared.spec
     size = prepared.space.size
-    countable = size is not None and size <= CHECKED_POINTS
-    launchable = sum(prepared.valid(c) for c in prepared.space.grid()) if countable and spec.parameters else None
+    launchable = launchable_points(prepared)
     trials, repeats = trial_counts(spec, launchable)
     points = [DEFAULT]
-    if countable and spec.parameters:
+    if launchable is not None:
         points += islice((c for c in prepared.space.grid() if prepared.valid(c)), examples)
     return Plan(
         study=spec.name,
@@ -63,6 +62,14 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
         checks=tuple(await prepared.preflight()) if preflight else (),
     )
+
+
+def launchable_points(prepared: Prepared) -> int | None:
+    """Grid points that satisfy constraints and engine; None where there are too many to count, or no parameters."""
+    size = prepared.space.size
+    if size is None or size > CHECKED_POINTS or not prepared.spec.parameters:
+        return None
+    return sum(prepared.valid(c) for c in prepared.space.grid())
 
 
 def trial_counts(spec: StudySpec, launchable: int | None) -> tuple[int, int]:

@@ -5,18 +5,20 @@ A resumed study takes the same path as a new one: the search is told the stored 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.scoring.goals import slo_value
 from autotuner.seams.search import Search, Stop
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import FATAL, Blame, Failure
+from autotuner.study.objective import SLO
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
@@ -24,6 +26,7 @@ from autotuner.tuning.budget import Budget
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.plan import launchable_points, trial_counts
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
 
@@ -70,6 +73,7 @@ class StudyRunner:
         self._fatal: EnvironmentFaultError | None = None
         self._budget = Budget(prepared.spec.search)
         self._changed = anyio.Event()
+        self._most_trials, self._most_repeats = trial_counts(prepared.spec, launchable_points(prepared))
         self.stopped_because = ""
 
     async def run(self) -> list[Trial]:
@@ -159,9 +163,21 @@ class StudyRunner:
         )
         trial = await run_sync(lambda: self._store.add_trial(wanted, owner_id=self._owner.id))
         self._trials[trial.number] = trial
-        data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": trial.repeat_of}
+        data = {
+            "role": trial.role.value,
+            "values": dict(trial.configuration.values),
+            "repeat_of": trial.repeat_of,
+            "left": self._left(trial),
+        }
         self._journal.note("trial_proposed", data, trial=trial.number)
         return trial
+
+    def _left(self, newest: Trial) -> dict[str, int]:
+        """Launches still to be started after the newest one, at most. The search is over once repeats begin."""
+        counted = [t for t in self._trials.values() if t.state is not TrialState.VOID]
+        repeats = sum(t.role is TrialRole.CONFIRM for t in counted)
+        search = 0 if newest.role is TrialRole.CONFIRM else self._most_trials - (len(counted) - repeats)
+        return {"search": max(0, search), "repeats": max(0, self._most_repeats - repeats)}
 
     async def _run(self, trial: Trial) -> Trial:
         leases = Leases(
@@ -182,7 +198,7 @@ class StudyRunner:
             try:
                 await self._journal.flush()
             finally:
-                await run_sync(self._store.finish_trial, finished, _summary(finished))
+                await run_sync(self._store.finish_trial, finished, _summary(finished, self._spec.slos))
         self._trials[trial.number] = finished
         self._judge(finished)
         return finished
@@ -205,7 +221,7 @@ class StudyRunner:
         self._retry.append(_Job(trial.role, trial.configuration, trial.repeat_of))
 
 
-def _summary(trial: Trial) -> dict[str, object]:
+def _summary(trial: Trial, slos: Sequence[SLO]) -> dict[str, object]:
     """What the live views show of a finished trial."""
     return {
         "state": trial.state.value,
@@ -219,8 +235,8 @@ def _summary(trial: Trial) -> dict[str, object]:
                 "scenario": m.scenario,
                 "level": m.level.text,
                 "output_throughput": m.value("output_throughput", None),
-                "p99_ttft": m.value("ttft", "p99"),
             }
             for m in trial.measurements
         ],
+        "slos": [slo_value(slo, trial.measurements) for slo in slos] if trial.measurements else [],
     }

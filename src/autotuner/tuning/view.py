@@ -1,5 +1,6 @@
 """What a running study looks like: a pure fold over its events, for the terminal now and any other view later."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,19 +24,26 @@ class Row:
     total_s: float = 0.0
     output_throughput: float | None = None
     """Of the running window, then the geometric mean over windows."""
-    p99_ttft: float | None = None
-    """Worst over the windows."""
+    objectives: tuple[float | None, ...] = ()
+    """One per objective of the study, in order."""
+    slos: tuple[float | None, ...] = ()
+    """One per SLO of the study, in order: the worst value over the places that it is about."""
     state: str = "queued"
     feasible: bool | None = None
     rankable: bool = True
-    """False where the load generator was the limit: the figures may not be compared."""
-    objective: float | None = None
+    """False where the figures may not be compared with others."""
     note: str = ""
+    """``cause: message`` of a failure."""
     gpus: int = 0
     simulated: bool = False
     """Its numbers are not real."""
     started_at: float | None = None
     finished_at: float | None = None
+
+    @property
+    def objective(self) -> float | None:
+        """The first objective."""
+        return self.objectives[0] if self.objectives else None
 
 
 @dataclass
@@ -50,6 +58,8 @@ class StudyView:
     started_at: float | None = None
     rows: dict[int, Row] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    _left: tuple[int, int] = (0, 0)
+    _parallel: int = 1
 
     def apply(self, events: Sequence[Event]) -> None:
         """Takes further events; ones already seen are ignored."""
@@ -60,10 +70,13 @@ class StudyView:
                 if handler is not None:
                     handler(event)
 
+    def left(self) -> tuple[int, int]:
+        """(launches of the search, repeats) still to be started, at most."""
+        return self._left
+
     def planned(self) -> int:
-        """Trials this study will make at most, confirmations included."""
-        confirmations = 2 * int(self.announced.get("repeats", 0)) if self.announced.get("parameters") else 0
-        return int(self.announced.get("trials", 0)) + confirmations
+        """Trials that this study will have made at most, repeats included; voided ones are not counted."""
+        return sum(r.state != "void" for r in self.rows.values()) + sum(self._left)
 
     def finished(self) -> list[Row]:
         """Trials that ended with a result."""
@@ -74,7 +87,8 @@ class StudyView:
         return simulated_text({r.number: r.simulated for r in self.rows.values() if r.output_throughput is not None})
 
     def eta_s(self, now: float) -> float | None:
-        """Seconds to go, from the mean duration of the finished trials; None before the first one is finished."""
+        """Seconds to go at most, from the mean duration of the finished trials; None before the first one is finished.
+        Searched trials run side by side, repeats one after another."""
         times = [
             r.finished_at - r.started_at
             for r in self.finished()
@@ -83,15 +97,20 @@ class StudyView:
         if not times or self.state != "running":
             return None
         mean = sum(times) / len(times)
+        search, repeats = self._left
         running = [now - r.started_at for r in self.rows.values() if r.state == "running" and r.started_at]
-        left = max(0, self.planned() - len(times)) * mean - sum(min(t, mean) for t in running)
-        return max(0.0, left)
+        rest = max((mean - t for t in running), default=0.0)
+        return max(0.0, rest) + (math.ceil(search / self._parallel) + repeats) * mean
 
     def _on_study_started(self, event: Event) -> None:
         self.state, self.announced, self.started_at, self.why = "running", event.data, event.at, ""
+        data: Mapping[str, Any] = event.data
+        self._parallel = max(1, int(data.get("parallel") or 1))
+        self._see_left(data)
 
     def _on_study_finished(self, event: Event) -> None:
         self.state, self.why = str(event.data.get("state")), str(event.data.get("why", ""))
+        self._left = (0, 0)
 
     def _on_notice(self, event: Event) -> None:
         where = f"trial {event.trial}: " if event.trial is not None else ""
@@ -108,6 +127,12 @@ class StudyView:
             repeat_of=data.get("repeat_of"),
             started_at=event.at,
         )
+        self._see_left(data)
+
+    def _see_left(self, data: Mapping[str, Any]) -> None:
+        left = data.get("left")
+        if left:
+            self._left = (int(left["search"]), int(left["repeats"]))
 
     def _on_phase(self, event: Event) -> None:
         row = self._row(event)
@@ -132,14 +157,13 @@ class StudyView:
         self._facts(row, data)
         windows = data.get("windows") or []
         rates = [w["output_throughput"] for w in windows if w["output_throughput"]]
-        waits = [w["p99_ttft"] for w in windows if w["p99_ttft"] is not None]
         row.output_throughput = _geometric_mean(rates)
-        row.p99_ttft = max(waits, default=None)
+        row.slos = tuple(data.get("slos") or ())
         verdict, failure = data.get("verdict"), data.get("failure")
         if verdict:
             row.feasible = bool(verdict["feasible"])
             row.rankable = bool(verdict.get("rankable", True))
-            row.objective = next(iter(verdict["objectives"]), None)
+            row.objectives = tuple(verdict["objectives"])
         if failure:
             row.note = f"{failure['cause']}: {failure['message']}"
             row.feasible = row.feasible if verdict else False

@@ -1,0 +1,93 @@
+"""Objectives and SLOs as columns: titles with their load level, cells with what was measured."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from autotuner.cli.columns import Column
+from autotuner.report.numbers import plain, with_unit
+from autotuner.scoring.goals import Goal, goals, missed
+from autotuner.study.metric import METRICS, Unit
+from autotuner.study.spec import StudySpec
+from autotuner.study.workload import Workload
+
+_SHORT = {
+    "ttft": "TTFT",
+    "tpot": "TPOT",
+    "itl": "ITL",
+    "itl_token": "ITL/token",
+    "e2e_latency": "latency",
+    "ttft_scheduled": "TTFT (sched.)",
+    "e2e_latency_scheduled": "latency (sched.)",
+    "output_throughput": "tokens/s",
+    "input_throughput": "input tokens/s",
+    "total_throughput": "total tokens/s",
+    "request_throughput": "requests/s",
+    "goodput": "goodput/s",
+    "output_throughput_per_gpu": "tokens/s/GPU",
+    "success_rate": "success",
+    "energy_per_token": "J/token",
+}
+_UNIT_IN_TITLE = {Unit.TOKENS_PER_SECOND, Unit.REQUESTS_PER_SECOND, Unit.JOULES_PER_TOKEN}
+
+
+def study_goals(spec: StudySpec) -> tuple[Goal, ...]:
+    """The figures that decide this study."""
+    return goals(spec.objectives, spec.slos)
+
+
+def goal_columns(spec: StudySpec) -> list[Column]:
+    """One per figure. The first always stays, the last ones give way first, after the change against the default."""
+    return [_column(goal, spec, drop=i + 1 if i else 0) for i, goal in enumerate(study_goals(spec))]
+
+
+def _column(goal: Goal, spec: StudySpec, *, drop: int) -> Column:
+    """Title lines: the figure, its load level, what is asked of it."""
+    asked = ""
+    if goal.objective is not None:
+        asked = spec.objectives[goal.objective].direction.value
+    if goal.slo is not None:
+        slo = spec.slos[goal.slo]
+        bound = f"{slo.comparison.value} {with_unit(slo.metric, slo.threshold)}"
+        asked = f"{asked}, {bound}" if asked else bound
+    return Column(f"{_figure(goal)}\n{_level(goal, spec.workload)}\n{asked}", align="right", drop=drop)
+
+
+def goal_title(goal: Goal, spec: StudySpec) -> str:
+    """The figure and its load level in one line."""
+    return f"{_figure(goal)} {_level(goal, spec.workload)}"
+
+
+def goal_cell(goal: Goal, spec: StudySpec, objectives: Sequence[float | None], slos: Sequence[float | None]) -> Text:
+    """The measured value; red where it breaks the bound, empty where there is none yet."""
+    value = None
+    if goal.objective is not None and goal.objective < len(objectives):
+        value = objectives[goal.objective]
+    broken = False
+    if goal.slo is not None and goal.slo < len(slos):
+        value = slos[goal.slo] if value is None else value
+        broken = missed(spec.slos[goal.slo], slos[goal.slo])
+    if value is None:
+        return Text("-" if broken else "", style="red" if broken else "")
+    return Text(figure_text(goal.metric, value), style="red" if broken else "")
+
+
+def figure_text(metric: str, value: float | None) -> str:
+    """The value; rates without their unit, which stands in the title."""
+    if value is None:
+        return "-"
+    return plain(value) if METRICS[metric].unit in _UNIT_IN_TITLE else with_unit(metric, value)
+
+
+def _figure(goal: Goal) -> str:
+    name = _SHORT.get(goal.metric, goal.metric)
+    return f"{goal.statistic} {name}" if goal.statistic else name
+
+
+def _level(goal: Goal, workload: Workload) -> str:
+    """``@8`` for eight in flight, ``@4/s`` for a rate; ``@all`` where several levels count together."""
+    levels = [level.text for level in workload.levels]
+    text = goal.at or (levels[0] if len(levels) == 1 else "")
+    short = text.partition("=")[2].split(" ")[0] if text else "all"
+    where = f" {goal.scenario}" if goal.scenario and len(workload.scenarios) > 1 else ""
+    return f"@{short}{where}"

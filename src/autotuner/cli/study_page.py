@@ -1,0 +1,159 @@
+"""What ``show STUDY`` prints: the trials ranked, each with its figures, its change and the reason for its state, then
+the answer."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from autotuner import scoring
+from autotuner.cli.columns import Column, drawn, screen_width, table_text
+from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
+from autotuner.cli.texts import duration_text
+from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
+from autotuner.report.numbers import one_line
+from autotuner.report.result import StudyResult
+from autotuner.report.terminal import change_text, marked_summary
+from autotuner.scoring.goals import slo_value
+from autotuner.study.simulated import MARK
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.verdict import Violation
+
+_REASONS = 3
+"""Missed bounds named per trial."""
+_RANK_DROP = 100
+"""The rows stand in the order of their rank; where the screen is narrow that is enough."""
+_TIME_DROP = 101
+_GPU_DROP = 102
+
+
+def study_text(result: StudyResult, *, width: int | None = None) -> str:
+    """Ranked trials and the answer, in ``width`` columns of the screen."""
+    spec = result.spec
+    width = screen_width() if width is None else width
+    head = f"{spec.name}: {result.state}" + (f" ({one_line(result.why)})" if result.why else "")
+    goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
+    gpus = known_columns(result.trials)
+    columns = _columns(result, gpus)
+    rows = [_cells(result, trial, rank, gpus) for trial, rank in ranked(result)]
+    return "\n".join(
+        [
+            *(drawn(Text(line), width) for line in (head, goals)),
+            "",
+            table_text(columns, rows, width=width),
+            "",
+            *(drawn(Text(line), width) for line in marked_summary(result).splitlines()),
+        ]
+    )
+
+
+def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
+    """Every trial with its rank, each followed by its repeats; what has no rank stands behind what has one."""
+    first = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
+    ordered = scoring.rank([t for t in first if t.state.finished], result.spec.objectives)
+    ordered += [t for t in first if not t.state.finished]
+    known = {t.number for t in first}
+    found: list[tuple[Trial, int | None]] = []
+    rank = 0
+    for trial in ordered:
+        usable = trial.verdict is not None and trial.verdict.feasible and trial.verdict.rankable
+        rank += usable
+        found.append((trial, rank if usable else None))
+        found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]
+    found += [(t, None) for t in result.trials if t.repeat_of is not None and t.repeat_of not in known]
+    return found
+
+
+def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:
+    spec = result.spec
+    return [
+        Column("rank", align="right", drop=_RANK_DROP),
+        Column("trial", align="right"),
+        Column("state"),
+        Column("configuration", wraps=True),
+        *goal_columns(spec),
+        Column("vs default", align="right", drop=1),
+        Column("time", align="right", drop=_TIME_DROP),
+        *(Column(TITLES[i], align="right", drop=_GPU_DROP) for i in gpus),
+    ]
+
+
+def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[int]) -> list[Text]:
+    spec = result.spec
+    objectives = trial.verdict.objectives if trial.verdict else ()
+    slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict else []
+    figures = gpu_cells(trial)
+    is_best = result.best is not None and trial.number == result.best.number
+    style = "bold green" if is_best else "dim" if trial.role is TrialRole.CONFIRM else ""
+    cells = [
+        Text("" if rank is None else str(rank)),
+        Text(str(trial.number)),
+        _state(result, trial),
+        _configuration(trial),
+        *(goal_cell(goal, spec, objectives, slos) for goal in study_goals(spec)),
+        Text(change_text(result, trial)),
+        Text(_time(trial)),
+        *(Text(figures[i]) for i in gpus),
+    ]
+    for cell in cells:
+        cell.style = cell.style or style
+    return cells
+
+
+def _state(result: StudyResult, trial: Trial) -> Text:
+    text, style = state_text(result, trial)
+    return Text(text, style=style)
+
+
+def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
+    """(what came of the trial, its style)."""
+    if trial.state is TrialState.FAILED:
+        return "failed", "red"
+    if trial.state is TrialState.VOID:
+        return "not counted", "yellow"
+    if trial.state is not TrialState.DONE or trial.verdict is None:
+        return trial.state.value, "cyan"
+    if not trial.verdict.feasible:
+        return "SLOs missed", "red"
+    if not trial.verdict.rankable:
+        return "not ranked", "yellow"
+    if result.winner is not None and trial.number == result.winner.number:
+        return "winner", "bold green"
+    if result.best is not None and trial.number == result.best.number:
+        return "best", "bold green"
+    return "SLOs met", "green"
+
+
+def _configuration(trial: Trial) -> Text:
+    """The tuned values, and beneath them why the trial is not among the best."""
+    what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else one_line(trial.configuration.text)
+    if trial.simulated:
+        what = f"{what} ({MARK})"
+    lines = [what, *(f"  {one_line(reason)}" for reason in reasons(trial))]
+    return Text("\n").join([Text(lines[0]), *(Text(line, style="dim") for line in lines[1:])])
+
+
+def reasons(trial: Trial) -> list[str]:
+    """Why a trial failed, does not count, or may not win; a sentence each."""
+    found = []
+    if trial.failure is not None:
+        found.append(f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}")
+    if trial.verdict is not None:
+        hard = [v for v in trial.verdict.violations if v.hard]
+        found += [violation_text(v, trial) for v in hard[:_REASONS]]
+        if len(hard) > _REASONS:
+            found.append(f"and {len(hard) - _REASONS} more bounds")
+        found += [r for r in trial.verdict.reasons if trial.failure is None or r not in trial.failure.message]
+    return found
+
+
+def violation_text(violation: Violation, trial: Trial) -> str:
+    """``p99 ttft <= 400ms: 812 ms at D(128,48) concurrency=16``."""
+    metric = violation.slo.split(" <= ")[0].split(" >= ")[0].split(" ")[-1]
+    value = "not measured" if violation.value is None else figure_text(metric, violation.value)
+    return f"{violation.slo}: {value} at {violation.where}"
+
+
+def _time(trial: Trial) -> str:
+    if trial.started_at is None or trial.finished_at is None:
+        return ""
+    return duration_text(max(0.0, trial.finished_at - trial.started_at))

@@ -1,0 +1,199 @@
+"""What ``show STUDY TRIAL`` prints: one trial with everything that is known of it."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from autotuner.cli.columns import Column, screen_width, table_text
+from autotuner.cli.goal_columns import figure_text
+from autotuner.cli.study_page import ranked, reasons, state_text
+from autotuner.cli.texts import duration_text
+from autotuner.report.numbers import one_line, with_unit
+from autotuner.report.result import StudyResult, without_flags
+from autotuner.report.terminal import change_text
+from autotuner.scoring.goals import missed, slo_value
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.objective import metric_text
+from autotuner.study.trial import Trial
+
+STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
+_ADDRESS = ("--host", "--port")
+_VALUE_LIKE = re.compile(r"-\d")
+
+
+@dataclass(frozen=True)
+class ArgvChange:
+    """One flag that differs from the default's command line; None where a side does not have it."""
+
+    flag: str
+    default: str | None
+    trial: str | None
+
+
+def argv_changes(default: Sequence[str], trial: Sequence[str]) -> tuple[ArgvChange, ...]:
+    """Flags that differ, in the order of the trial's command line; the address is left out."""
+    old = _flags(without_flags(default, _ADDRESS))
+    new = _flags(without_flags(trial, _ADDRESS))
+    names = dict.fromkeys([*new, *old])
+    return tuple(ArgvChange(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n))
+
+
+def _flags(argv: Sequence[str]) -> dict[str, str]:
+    """Flags with their arguments as one text; what stands before the first flag is the program."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for word in argv:
+        if word.startswith("-") and not _VALUE_LIKE.match(word):
+            name, has_value, value = word.partition("=")
+            found.setdefault(name, [])
+            if has_value:
+                found[name].append(value)
+        else:
+            found.setdefault(name, []).append(word)
+    return {key: shlex.join(words) for key, words in found.items() if key}
+
+
+def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
+    """The same for programs."""
+    changes = argv_changes(result.default.argv if result.default else (), trial.argv)
+    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
+    return {
+        "study": result.spec.name,
+        "trial": trial,
+        "rank": rank,
+        "slos": [
+            {"slo": slo.text, "value": value, "met": not missed(slo, value)}
+            for slo in result.spec.slos
+            if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
+        ],
+        "argv_changes": list(changes),
+        "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
+        "log": list(log),
+    }
+
+
+def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: int | None = None) -> str:
+    """One trial in ``width`` columns of the screen; ``log`` is the end of its server's log."""
+    width = screen_width() if width is None else width
+    sections = [
+        _head(result, trial),
+        _slos(result, trial),
+        *(_window(m, width) for m in trial.measurements),
+        _argv(result, trial),
+        _resolved(trial.resolved),
+        _tail(log),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _head(result: StudyResult, trial: Trial) -> list[str]:
+    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
+    ranks = f", rank {rank}" if rank is not None else ""
+    change = change_text(result, trial)
+    lines = [
+        f"{result.spec.name} trial {trial.number}: {state_text(result, trial)[0]}{ranks}",
+        f"  configuration  {one_line(trial.configuration.text)}",
+    ]
+    if trial.repeat_of is not None:
+        lines.append(f"  repeats        trial {trial.repeat_of}")
+    repeats = [str(t.number) for t in result.trials if t.repeat_of == trial.number]
+    if repeats:
+        lines.append(f"  repeated by    trials {', '.join(repeats)}")
+    verdict = trial.verdict
+    for objective, value in zip(result.spec.objectives, verdict.objectives if verdict else (), strict=False):
+        lines.append(f"  {'objective':13}  {objective.text}: {with_unit(objective.metric, value)}")
+    if change:
+        lines.append(f"  vs default     {change} {_first(result)}")
+    lines += [f"  {'why':13}  {one_line(reason)}" for reason in reasons(trial)]
+    if trial.failure is not None and trial.failure.remedy:
+        lines.append(f"  {'remedy':13}  {one_line(trial.failure.remedy)}")
+    if trial.failure is not None and trial.failure.exit_code is not None:
+        lines.append(f"  exit code      {trial.failure.exit_code}")
+    if trial.gpus:
+        lines.append(f"  GPUs           {trial.gpus}")
+    lines += _times(trial)
+    return lines
+
+
+def _first(result: StudyResult) -> str:
+    objective = result.spec.objectives[0]
+    return metric_text(objective.metric, objective.statistic).replace("_", " ")
+
+
+def _times(trial: Trial) -> list[str]:
+    if trial.started_at is None or trial.finished_at is None:
+        return []
+    phases = ", ".join(f"{name} {duration_text(spent)}" for name, spent in trial.phases.items() if spent >= 0.05)
+    total = duration_text(max(0.0, trial.finished_at - trial.started_at))
+    return [f"  time           {total}" + (f": {phases}" if phases else "")]
+
+
+def _slos(result: StudyResult, trial: Trial) -> list[str]:
+    lines = []
+    for slo in result.spec.slos:
+        if METRICS[slo.metric].distribution and slo.statistic is None:
+            continue
+        value = slo_value(slo, trial.measurements)
+        state = "missed" if missed(slo, value) else "met"
+        shown = "not measured" if value is None else with_unit(slo.metric, value)
+        lines.append(f"  {state:6}  {slo.text}: {shown}")
+    return ["SLOs", *lines] if lines and trial.verdict is not None else []
+
+
+def _window(measured: Measurement, width: int) -> list[str]:
+    facts = [f"{measured.requests} requests"]
+    if measured.failed:
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in measured.errors.items())
+        facts.append(f"{measured.failed} failed" + (f" ({kinds})" if kinds else ""))
+    for metric in ("output_throughput", "request_throughput", "success_rate"):
+        value = measured.value(metric, None)
+        if value is not None:
+            facts.append(with_unit(metric, value) + (" success" if metric == "success_rate" else ""))
+    facts.append(f"{measured.window_s:.3g} s window")
+    columns = [Column(""), *(Column(s, align="right", drop=_DROP[s]) for s in STATISTICS)]
+    rows = [_statistics(measured, metric) for metric in measured.distributions]
+    notes = [f"  ! {one_line(warning)}" for warning in measured.warnings]
+    if measured.self_check.client_limited:
+        notes.append(f"  ! client limited: {one_line('; '.join(measured.self_check.reasons))}")
+    table = table_text(columns, rows, width=width).splitlines() if rows else []
+    return [f"{measured.scenario} {measured.level.text}: {', '.join(facts)}", *table, *notes]
+
+
+_DROP = {"mean": 4, "p50": 0, "p90": 2, "p95": 1, "p99": 0, "max": 3}
+
+
+def _statistics(measured: Measurement, metric: str) -> list[Text]:
+    values = (measured.value(metric, statistic) for statistic in STATISTICS)
+    return [Text(f"  {metric.replace('_', ' ')}"), *(Text(figure_text(metric, value)) for value in values)]
+
+
+def _argv(result: StudyResult, trial: Trial) -> list[str]:
+    if not trial.argv:
+        return []
+    default = result.default.argv if result.default is not None else ()
+    command = ["command", f"  {shlex.join(trial.command or without_flags(trial.argv, _ADDRESS))}"]
+    if not default or (result.default is not None and result.default.number in {trial.number, trial.repeat_of}):
+        return command
+    changes = []
+    for change in argv_changes(default, trial.argv):
+        if change.default is None:
+            changes.append(f"  + {change.flag} {change.trial}".rstrip())
+        elif change.trial is None:
+            changes.append(f"  - {change.flag} {change.default}".rstrip())
+        else:
+            changes.append(f"  ~ {change.flag} {change.trial}   (default: {change.default or 'without a value'})")
+    return [*command, "against the default's command line", *(changes or ["  no difference"])]
+
+
+def _resolved(resolved: Mapping[str, object]) -> list[str]:
+    facts = [f"  {name}: {one_line(str(value))}" for name, value in resolved.items()]
+    return ["chosen by the server", *facts] if facts else []
+
+
+def _tail(log: Sequence[str]) -> list[str]:
+    return ["end of the server's log", *(f"  {one_line(line)}" for line in log)] if log else []

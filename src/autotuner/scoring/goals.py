@@ -1,0 +1,62 @@
+"""The columns of a result table: every objective and every SLO, each with the load level that it applies to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.objective import SLO, Comparison, Objective
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure that decides: an objective, an SLO, or both where they are about the same figure."""
+
+    metric: str
+    statistic: str | None
+    at: str | None
+    scenario: str | None
+    objective: int | None = None
+    """Index into the study's objectives."""
+    slo: int | None = None
+    """Index into the study's SLOs."""
+
+
+def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, ...]:
+    """Objectives in order, then SLOs. Bounds on single requests (no statistic) count in goodput and have no column."""
+    found: dict[tuple[str, str | None, str | None, str | None], Goal] = {}
+    for index, objective in enumerate(objectives):
+        place = (objective.metric, objective.statistic, objective.at, objective.scenario)
+        found[place] = Goal(*place, objective=index)
+    for index, slo in enumerate(slos):
+        if METRICS[slo.metric].distribution and slo.statistic is None:
+            continue
+        place = (slo.metric, slo.statistic, slo.at, slo.scenario)
+        known = found.get(place)
+        if known is None:
+            found[place] = Goal(*place, slo=index)
+        elif known.slo is None:
+            found[place] = Goal(*place, objective=known.objective, slo=index)
+        else:  # two bounds on one figure: a lower and an upper one
+            found[(*place[:3], f"{place[3]} #{index}")] = Goal(*place, slo=index)
+    return tuple(found.values())
+
+
+def slo_value(slo: SLO, measurements: Sequence[Measurement]) -> float | None:
+    """The worst value over the places that the SLO is about; None where one of them was not measured."""
+    chosen = [
+        m.value(slo.metric, slo.statistic)
+        for m in measurements
+        if slo.at in {None, m.level.text} and slo.scenario in {None, m.scenario}
+    ]
+    known = [value for value in chosen if value is not None]
+    if not known or len(known) < len(chosen):
+        return None
+    return max(known) if slo.comparison is Comparison.LE else min(known)
+
+
+def missed(slo: SLO, value: float | None) -> bool:
+    """Whether a measured value breaks the bound. An unknown value meets no SLO."""
+    if value is None:
+        return True
+    return value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold

@@ -1,0 +1,144 @@
+"""What ``show`` prints: every trial with its rank and reason, in any terminal, and one trial in detail."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from autotuner import scoring
+from autotuner.cli.columns import LEAST_TEXT
+from autotuner.cli.study_page import ranked, study_text
+from autotuner.cli.trial_page import ArgvChange, argv_changes, trial_data, trial_text
+from autotuner.report.result import StudyResult, study_result
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.trial import TrialRole
+from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
+
+WIDTHS = (60, 80, 100, 140, 200)
+_TRIAL_ROW = re.compile(r" *(?:\d+ +)?(\d+)  (?:winner|best|SLOs|failed|not|void|running|queued)")
+
+
+def result_of(kind: SampleKind) -> StudyResult:
+    sample = sample_study(kind)
+    return study_result(sample.spec, sample.state, sample.trials, why=sample.why)
+
+
+def table_lines(text: str) -> list[str]:
+    """The table without head and answer."""
+    return text.split("\n\n")[1].splitlines()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", SampleKind)
+def test_every_trial_has_its_row_and_no_row_outgrows_the_screen(kind: SampleKind, width: int) -> None:
+    result = result_of(kind)
+    text = study_text(result, width=width)
+    numbers = [int(found[1]) for line in text.splitlines() if (found := _TRIAL_ROW.match(line))]
+    assert sorted(numbers) == [t.number for t in result.trials]
+    assert max(cell_len(line) for line in table_lines(text)) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_part_of_a_configuration_is_cut(width: int) -> None:
+    result = result_of(SampleKind.WINNER)
+    words = set(study_text(result, width=width).split())
+    for trial in result.trials:
+        assert set(trial.configuration.text.split()) <= words or trial.repeat_of is not None
+
+
+def test_trials_stand_in_the_order_of_their_rank_each_before_its_repeats() -> None:
+    result = result_of(SampleKind.WINNER)
+    rows = ranked(result)
+    first = [t for t, _ in rows if t.role is not TrialRole.CONFIRM]
+    assert first == scoring.rank(first, result.spec.objectives)
+    assert [rank for _, rank in rows if rank is not None] == list(range(1, 10))
+    assert result.best is not None
+    assert rows[0] == (result.best, 1)
+    assert [t.repeat_of for t, _ in rows[1:4]] == [result.best.number] * 3
+
+
+def test_what_could_not_win_says_why() -> None:
+    missed = study_text(result_of(SampleKind.WINNER), width=160)
+    assert "p99 ttft <= 400ms: 401 ms at D(128,48) concurrency=16" in missed
+    failed = study_text(result_of(SampleKind.FAILURES), width=160)
+    assert "out of memory: the KV cache does not fit into memory" in failed
+    assert "could not keep up at D(128,48) concurrency=4: loop lag p99 31 ms" in failed
+
+
+def test_narrow_screens_keep_state_objective_and_change() -> None:
+    narrow, wide = (
+        next(line for line in study_text(result_of(SampleKind.GPUS), width=w).splitlines() if "configuration" in line)
+        for w in (60, 200)
+    )
+    assert narrow.split() == ["trial", "state", "configuration", "max", "vs", "default"]
+    assert all(title in wide for title in ("rank", "time", "GPUs", "SM clock"))
+
+
+@given(value=st.text(max_size=120), note=st.text(max_size=200), width=st.integers(60, 200))
+def test_no_text_of_others_breaks_the_table(value: str, note: str, width: int) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.measured()
+    maker.failed(configuration(note=value), Failure(cause=FailureCause.CRASH_LOADING, message=note))
+    sample = maker.sample(why=note, state="stopped")
+    text = study_text(study_result(sample.spec, sample.state, sample.trials, why=sample.why), width=width)
+    assert all(c.isprintable() or c == "\n" for c in text)
+    assert max(cell_len(line) for line in table_lines(text)) <= max(width, LEAST_TEXT)
+
+
+# One trial
+
+
+def page(kind: SampleKind, number: int, *, width: int = 100) -> str:
+    result = result_of(kind)
+    return trial_text(result, result.trials[number], ["loading", "listening"], width=width)
+
+
+def test_one_trial_shows_percentiles_slos_phases_flags_and_log() -> None:
+    text = page(SampleKind.WINNER, 12)
+    assert "chat-8b trial 12: winner, rank 1" in text
+    assert "repeated by    trials 15, 16, 19" in text
+    assert "19 s: loading 1 s, measuring 16 s" in text
+    assert "met     p99 ttft <= 400ms: 389 ms" in text
+    assert "D(128,48) concurrency=16: 86 requests, 516 tokens/s" in text
+    row = next(line for line in text.splitlines() if line.startswith("  ttft"))
+    assert row.split() == ["ttft", "102", "ms", "96.5", "ms", "133", "ms", "150", "ms", "174", "ms", "195", "ms"]
+    assert "  + --parallel 8" in text
+    assert text.endswith("  loading\n  listening")
+
+
+def test_a_failed_trial_shows_cause_remedy_and_exit_code() -> None:
+    text = page(SampleKind.FAILURES, 1)
+    assert "chat-broken trial 1: failed" in text
+    assert "out of memory: the KV cache does not fit into memory" in text
+    assert "lower ctx-size or parallel" in text
+    assert "exit code      1" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_percentiles_fit(width: int) -> None:
+    rows = [
+        line for line in page(SampleKind.WINNER, 12, width=width).splitlines() if line.startswith(("  ttft", "  e2e"))
+    ]
+    assert len(rows) == 4
+    assert max(map(cell_len, rows)) <= width
+
+
+def test_the_same_for_programs() -> None:
+    result = result_of(SampleKind.WINNER)
+    data = trial_data(result, result.trials[12], ["x"])
+    assert (data["rank"], data["repeats"], data["log"]) == (1, [15, 16, 19], ["x"])
+    assert [(slo["slo"], slo["met"]) for slo in data["slos"]] == [("p99 ttft <= 400ms", True)]
+    assert ArgvChange("--parallel", None, "8") in data["argv_changes"]
+
+
+def test_flags_are_compared_by_name_with_all_their_values() -> None:
+    default = ("server", "--model", "m", "--port", "1", "--bs", "1", "2", "--x=5", "--on", "--seed", "-1")
+    trial = ("server", "--model", "m", "--port", "2", "--bs", "1", "2", "4", "--x", "6", "--new", "a b", "--seed", "-1")
+    assert argv_changes(default, trial) == (
+        ArgvChange("--bs", "1 2", "1 2 4"),
+        ArgvChange("--x", "5", "6"),
+        ArgvChange("--new", None, "'a b'"),
+        ArgvChange("--on", "", None),
+    )
