@@ -5,6 +5,7 @@ to know (which 403 it was, that a body was taken as strictly as it was sent) is 
 """
 
 import json
+import os
 import random
 import ssl
 import time
@@ -21,6 +22,7 @@ from kr8s.asyncio import Api
 
 from autotuner.deployers._kube_settings import PodSettings
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.proxies import Proxy, check_proxy, proxy_for
 
 _CALL_S = 30.0
 _CONNECT_S = 5.0
@@ -31,7 +33,6 @@ _OF_THE_SERVER = 500
 _GONE = 410
 _WEBHOOK = "failed calling webhook"
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MESSAGE_BYTES = 1 << 20
 
 Json = dict[str, Any]
@@ -64,13 +65,20 @@ class RefusedError(Exception):
         return self.code == _GONE or self.reason == "Expired"
 
 
-def lost(why: str) -> Failure:
-    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not."""
+def lost(why: str, proxy: Proxy | None = None) -> Failure:
+    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
+    ``proxy`` is the one that it is reached through."""
     if _WEBHOOK in why:
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
             message=f"an admission webhook of the cluster does not answer: {why}",
             remedy="see that the Deployment behind it runs, and that its certificate is valid",
+        )
+    if proxy is not None:
+        return Failure(
+            cause=FailureCause.DEPLOYER_LOST,
+            message=f"no answer from the Kubernetes API server through {proxy.shown}: {why}",
+            remedy="check the proxy, or add the API server's address or range (CIDR) to NO_PROXY",
         )
     return Failure(
         cause=FailureCause.DEPLOYER_LOST,
@@ -82,8 +90,8 @@ def lost(why: str) -> Failure:
 class Patience:
     """Pauses that grow while the API server does not answer, and an end to it."""
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+    def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
+        self._limit_s, self._proxy = limit_s, proxy
         self.fine()
 
     def fine(self) -> None:
@@ -100,7 +108,7 @@ class Patience:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         if now - self._since >= self._limit_s:
-            raise TrialFailedError(lost(why))
+            raise TrialFailedError(lost(why, self._proxy))
         pause_s = self._pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - spreads callers, no secret
         await anyio.sleep(max(pause_s, min(wanted_s, _LONGEST_PAUSE_S)))
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
@@ -125,8 +133,17 @@ class Cluster:
     """A connection to one namespace. Calls raise ``TrialFailedError`` (``deployer_lost``) when the API server did not
     answer for as long as the settings are patient, and :class:`RefusedError` for what it refuses."""
 
-    def __init__(self, http: httpx.AsyncClient, sni: str | None, namespace: str, patience_s: float) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        sni: str | None,
+        namespace: str,
+        patience_s: float,
+        proxy: Proxy | None = None,
+    ) -> None:
         self._http, self.namespace, self.patience_s = http, namespace, patience_s
+        self.proxy = proxy
+        """What ``http`` goes through."""
         self._sni = {"sni_hostname": sni} if sni else {}
 
     @property
@@ -178,7 +195,7 @@ class Cluster:
                 raise
 
     async def _call(self, method: str, path: str, params: Mapping[str, str], body: Json | None = None) -> Json:
-        patience, tries = Patience(self.patience_s), 0
+        patience, tries = Patience(self.patience_s, self.proxy), 0
         while True:
             tries += 1
             wanted_s = 0.0
@@ -307,14 +324,28 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
     finally:
         _forget_key_files(api)
-    server = httpx.URL(api.auth.server)
+    proxy = _proxy(api)
     async with httpx.AsyncClient(
-        base_url=server,
+        base_url=api.auth.server,
         auth=_Credentials(api),
         verify=verify,
         timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
-        proxy=api.auth.proxy,
-        trust_env=server.host not in _LOOPBACK,
+        proxy=proxy.url if proxy else None,
+        trust_env=False,
         headers={"User-Agent": "autotuner", "Accept": "application/json"},
     ) as http:
-        yield Cluster(http, api.auth.tls_server_name, _namespace(api, settings), settings.api_patience)
+        yield Cluster(http, api.auth.tls_server_name, _namespace(api, settings), settings.api_patience, proxy)
+
+
+def _proxy(api: Api) -> Proxy | None:
+    """The kubeconfig's, else the environment's by kubectl's rules. Raises ``TrialFailedError``."""
+    try:
+        found = proxy_for(api.auth.server, os.environ, all_proxy=False)
+        if api.auth.proxy:
+            found = Proxy(url=str(api.auth.proxy), variable="proxy-url of the kubeconfig")
+            check_proxy(found.url, found.variable)
+    except ValueError as error:
+        message = f"the Kubernetes API server cannot be reached through a proxy: {error}"
+        remedy = "correct HTTPS_PROXY or the kubeconfig's proxy-url, or add the API server's address to NO_PROXY"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+    return found

@@ -94,7 +94,7 @@ class Watched:
         self.news.tell()
 
     async def _run(self) -> None:
-        patience = Patience(self._cluster.patience_s)
+        patience = Patience(self._cluster.patience_s, self._cluster.proxy)
         try:
             while True:
                 try:
