@@ -43,7 +43,7 @@ from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json
-from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.owners import OwnerWatch, mark_ended
 from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.session import PreflightError, run_session
@@ -181,7 +181,7 @@ def stop(name: str, *, store_url: str | None = None) -> bool:
     """Asks the process that runs a study to end cleanly; False when none runs it."""
     with Store.open(store_url) as store:
         record = _record(store, name)
-        if record.owner_id is None or record.owner_id in dead_owners(store.owners()):
+        if record.owner_id is None or record.owner_id in OwnerWatch(store).dead():
             return False
         store.request_stop(record.name)
         return True
@@ -192,7 +192,7 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
     with settings of their own; one line per removed thing."""
 
     async def work(store: Store) -> list[str]:
-        dead, lines = dead_owners(store.owners()), list[str]()
+        dead, lines = await OwnerWatch(store).settled(), list[str]()
         launching = {kind for kind, cls in plugins.available("deployers").items() if cls.launches}
         used = [record.spec.deploy for record in store.studies()]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
@@ -206,6 +206,7 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
         if study is None:  # servers of other studies may still hold what their dead owners leased
             for owner in dead:
                 store.release_all(owner)
+            mark_ended(store, dead)
         return lines
 
     with Store.open(store_url) as store:
@@ -221,7 +222,8 @@ def delete(name: str, *, store_url: str | None = None) -> None:
     """Removes a study and its files. Raises when a living process runs it."""
     with Store.open(store_url) as store:
         record = _record(store, name)
-        if record.owner_id is not None and record.owner_id not in dead_owners(store.owners()):
+        holder = record.owner_id
+        if holder is not None and holder not in anyio.run(OwnerWatch(store).settled, {holder}):
             raise AutotunerError(f"study {record.name} is being run; stop it first: autotuner stop {record.name}")
         store.delete_study(record.name)
     shutil.rmtree(study_folder(record.name), ignore_errors=True)

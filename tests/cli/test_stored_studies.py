@@ -14,6 +14,7 @@ import pytest
 from autotuner.cli.main import main
 from autotuner.store import Store
 from autotuner.store.paths import study_folder, trial_folder
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import Sample, SampleKind
@@ -25,7 +26,8 @@ Keep = Callable[..., Sample]
 
 def dead_owner() -> Owner:
     """An owner whose process is gone: the pid is ours, its start is not."""
-    return this_owner().model_copy(update={"started": 1.0})
+    here = ProcessIdentity.of_this_process()
+    return this_owner().model_copy(update={"process": here._replace(ticks=here.ticks - 1).text})
 
 
 @pytest.mark.parametrize("kind", SampleKind)

@@ -7,13 +7,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from autotuner.store import Store, StoreError, engine, tables
+from autotuner.store import OwnerRecord, Store, StoreError, engine, tables
+from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 
 HAMMER = Path(__file__).with_name("hammer.py")
@@ -38,6 +40,23 @@ def test_the_newest_revision_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [engine.HEAD]
+
+
+def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
+    plain = engine.connect(url)
+    tables.metadata.drop_all(plain)
+    with plain.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+        config = Config()
+        config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO owners VALUES ('a', 'h', 7, 2.5, 3.5, NULL)"))
+    plain.dispose()
+    with Store.open(url) as store:
+        (record,) = store.owners()
+        assert record == OwnerRecord(owner=Owner(id="a", host="h", pid=7, started=2.5), heartbeat_at=3.5)
+        assert record.owner.process == ""
 
 
 def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:

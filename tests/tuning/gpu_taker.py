@@ -15,7 +15,7 @@ from autotuner.store import Store
 from autotuner.study.launch import Gpu
 from autotuner.testing.fake_deployer import fake_gpus
 from autotuner.tuning import leases
-from autotuner.tuning.owners import dead_owners, this_owner
+from autotuner.tuning.owners import OwnerWatch, this_owner
 
 
 async def main(url: str, folder: Path, machine: int, count: int, times: int) -> None:
@@ -28,9 +28,7 @@ async def main(url: str, folder: Path, machine: int, count: int, times: int) -> 
     with Store.open(url) as store:
         store.register_owner(owner, time.time())
         for number in range(times):
-            mine = leases.Leases(
-                store, owner_id=owner.id, study=f"s{count}", trial=number, dead=lambda: dead_owners(store.owners())
-            )
+            mine = leases.Leases(store, owner_id=owner.id, study=f"s{count}", trial=number, dead=OwnerWatch(store).dead)
             async with mine.gpus(count, look) as held:
                 if len(held) != count:
                     sys.exit(f"{count} wanted, {len(held)} got")

@@ -15,6 +15,7 @@ import pytest
 
 from autotuner.seams.deployer import Endpoint
 from autotuner.store import Store
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
@@ -35,7 +36,7 @@ from autotuner.testing.samples import THROUGHPUT
 from autotuner.tuning import leases
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.leases import Leases
-from autotuner.tuning.owners import dead_owners, this_owner
+from autotuner.tuning.owners import OwnerWatch, this_owner
 from autotuner.tuning.preparing import Prepared, _check_metrics
 from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
@@ -71,7 +72,7 @@ class Machine:
     async def lease(self, study: str, count: int, trial: int = 0, **more: Any) -> AsyncIterator[list[int]]:
         made = Leases(
             self.store, owner_id=f"owner-{study}", study=study, trial=trial,
-            dead=lambda: dead_owners(self.store.owners()),
+            dead=OwnerWatch(self.store).dead,
         )  # fmt: skip
         async with made.gpus(count, self.look, note=self.notes.append, **more) as held:
             self.order.append(f"{study}{trial}")
@@ -266,7 +267,8 @@ def ended_process() -> int:
 
 async def test_what_a_dead_owner_held_is_cleaned_and_taken_over(machine: Machine, store: Store) -> None:
     here = this_owner()
-    dead = Owner(id="dead", host=here.host, pid=ended_process(), started=1.0)
+    process = ProcessIdentity.of_this_process()._replace(pid=ended_process())
+    dead = Owner(id="dead", host=here.host, pid=process.pid, started=1.0, process=process.text)
     for owner in (here, dead):
         store.register_owner(owner, time.time())
     for resource in ("gpu:GPU-fake-0", "gpu:GPU-fake-1", "gpu-claim:GPU-fake-2:dead:old:3"):

@@ -13,6 +13,7 @@ import pytest
 from autotuner.seams.benchmark import Window
 from autotuner.seams.deployer import Endpoint
 from autotuner.store import Store, StoreError
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, UsageError
 from autotuner.study.failure import Failure, FailureCause
@@ -32,7 +33,8 @@ LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())
 
 def dead_owner(name: str = "dead") -> Owner:
     """One whose process is gone."""
-    return Owner(id=name, host=socket.gethostname(), pid=LAST_PID + os.getpid(), started=1.0)
+    process = ProcessIdentity.of_this_process()._replace(pid=LAST_PID + os.getpid())
+    return Owner(id=name, host=socket.gethostname(), pid=process.pid, started=1.0, process=process.text)
 
 
 def all_given_back(store: Store, deployer: FakeDeployer) -> None:

@@ -21,7 +21,7 @@ from autotuner.study.loader import Loaded
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event
 from autotuner.tuning.follow import follow
-from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.plan import make_plan
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.session import run_session
@@ -74,18 +74,19 @@ def watch_live(name: str, *, store_url: str | None, as_json: bool) -> str:
 
 
 async def _print_events(store: Store, name: str) -> None:
+    owners = OwnerWatch(store)
     async for events in follow(store, name):
         for event in events:
             sys.stdout.write(event.model_dump_json() + "\n")
         sys.stdout.flush()
-        if not events and not await run_sync(_is_run, store, name):
+        if not events and not await run_sync(_is_run, store, name, owners):
             return
 
 
-def _is_run(store: Store, name: str) -> bool:
+def _is_run(store: Store, name: str, owners: OwnerWatch) -> bool:
     """Whether a living process runs the study; one that was killed says no last word."""
     record = store.study(name)
-    return record is not None and record.owner_id is not None and record.owner_id not in dead_owners(store.owners())
+    return record is not None and record.owner_id is not None and record.owner_id not in owners.dead()
 
 
 async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bool = False) -> None:
@@ -95,13 +96,13 @@ async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bo
         live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop")
     else:
         live = nullcontext()
-    lines = PlainLines(say, spec)
+    lines, owners = PlainLines(say, spec), OwnerWatch(store)
     with live as screen:
         try:
             async for events in follow(store, spec.name, after=view.seq):
                 view.apply(events)
                 _redraw(screen, lines, view, spec, console)
-                if until_end and not events and not await run_sync(_is_run, store, spec.name):
+                if until_end and not events and not await run_sync(_is_run, store, spec.name, owners):
                     return
         finally:
             view.apply(store.events(spec.name, after=view.seq, limit=100_000))

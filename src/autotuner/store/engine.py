@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from autotuner.study.errors import AutotunerError, ExitCode
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 _AGAIN_S = 0.01

@@ -42,3 +42,4 @@ class LeaseRecord(Noun):
     study: str
     trial: int
     acquired_at: float
+    """Seconds since the holder's machine was started: only the order counts, among claims on one machine's GPUs."""

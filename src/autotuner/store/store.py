@@ -6,6 +6,7 @@ process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power 
 
 import json
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -65,18 +66,27 @@ class Store:
 
     # Owners
 
-    def register_owner(self, owner: Owner, now: float) -> None:
-        """Makes a running process known."""
-        with self._writing() as db:
-            db.execute(insert(tables.owners).values(**owner.model_dump(), heartbeat_at=now))
+    def clock(self) -> float:
+        """Seconds since the epoch by the database's clock, which is one for all machines that share a server."""
+        with self._reading() as db:
+            return _clock(db)
 
-    def heartbeat(self, owner_id: str, now: float) -> None:
-        """The owner lives."""
+    def register_owner(self, owner: Owner, now: float | None = None) -> None:
+        """Makes a running process known, with its first heartbeat."""
         with self._writing() as db:
-            db.execute(update(tables.owners).where(tables.owners.c.id == owner_id).values(heartbeat_at=now))
+            at = _clock(db) if now is None else now
+            db.execute(insert(tables.owners).values(**owner.model_dump(), heartbeat_at=at))
+
+    def heartbeat(self, owner_id: str, now: float | None = None) -> bool:
+        """Records that the owner is alive. False when it was marked as ended meanwhile, because another process took
+        it for dead: its leases and trials may be gone."""
+        with self._writing() as db:
+            at = _clock(db) if now is None else now
+            living = (tables.owners.c.id == owner_id) & tables.owners.c.ended_at.is_(None)
+            return db.execute(update(tables.owners).where(living).values(heartbeat_at=at)).rowcount == 1
 
     def end_owner(self, owner_id: str, now: float) -> None:
-        """The owner has ended by itself and holds nothing any more."""
+        """The owner has ended, by itself or for all that can be seen, and holds nothing any more."""
         with self._writing() as db:
             db.execute(update(tables.owners).where(tables.owners.c.id == owner_id).values(ended_at=now))
 
@@ -86,7 +96,7 @@ class Store:
             rows = db.execute(select(tables.owners)).mappings().all()
         return [
             OwnerRecord(
-                owner=Owner(id=r["id"], host=r["host"], pid=r["pid"], started=r["started"]),
+                owner=Owner(id=r["id"], host=r["host"], pid=r["pid"], started=r["started"], process=r["process"] or ""),
                 heartbeat_at=r["heartbeat_at"],
                 ended_at=r["ended_at"],
             )
@@ -366,6 +376,12 @@ class Store:
 
     def _json(self, data: object) -> str:
         return json.dumps(_storable(without_secrets(data, self._secrets)), ensure_ascii=False)
+
+
+def _clock(db: Connection) -> float:
+    if db.dialect.name == "postgresql":
+        return float(db.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+    return time.time()  # SQLite has no clock of its own
 
 
 def _storable(data: Any) -> Any:

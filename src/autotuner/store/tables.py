@@ -25,6 +25,7 @@ owners = Table(
     Column("pid", Integer, nullable=False),
     Column("started", Float, nullable=False),
     Column("heartbeat_at", Float, nullable=False),
+    Column("process", String(255)),
     Column("ended_at", Float),
 )
 

@@ -11,4 +11,7 @@ class Owner(Noun):
     host: str
     pid: int
     started: float
-    """The process's start time (seconds since the epoch), so that a reused pid is not mistaken for it."""
+    """When it started, in seconds since the epoch by its own clock. For display: clocks are set while runs go on."""
+    process: str = ""
+    """Names the process without a clock; see :class:`autotuner.store.process_identity.ProcessIdentity`. Empty for
+    owners that an earlier version stored."""

@@ -81,7 +81,7 @@ class Leases:
         that it waits for somebody outside of this study. ``reap`` ends what a dead owner runs on GPUs that it held.
         Raises ``TrialFailedError`` (``gpu_unavailable``) when there are too few, or strangers stay.
         """
-        turn = _Turn(count, since=time.time(), claim=f"{self._owner}:{self._study}:{self._trial}")
+        turn = _Turn(count, since=_since_boot(), claim=f"{self._owner}:{self._study}:{self._trial}")
         held: list[Gpu] = []
         try:
             if count:
@@ -169,7 +169,7 @@ class Leases:
                 owner_id=self._owner,
                 study=self._study,
                 trial=self._trial,
-                now=since or time.time(),
+                now=since or _since_boot(),
                 dead=self._dead(),
             )
         )
@@ -215,6 +215,11 @@ class _View:
     def suffices(self, count: int) -> bool:
         """Whether there are this many without strangers, held or not."""
         return count <= len(self.seen) - len(self.strangers)
+
+
+def _since_boot() -> float:
+    """A clock that all who want the same GPU share, since they run on one kernel, and that is never set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _claimed(resource: str) -> str:

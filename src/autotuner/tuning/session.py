@@ -16,7 +16,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.journal import Journal
-from autotuner.tuning.owners import HEARTBEAT_S, dead_owners, this_owner
+from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.plan import launchable_points, trial_counts
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.study_runner import StudyRunner
@@ -62,12 +62,13 @@ async def run_session(
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
     spec, owner = prepared.spec, this_owner()
     await run_sync(_register, store, spec, source)
-    await run_sync(store.register_owner, owner, time.time())
+    await run_sync(store.register_owner, owner)
+    owners = OwnerWatch(store)
     try:
-        await run_sync(_take, store, spec.name, owner)
+        await _take(store, spec.name, owner, owners)
         try:
             await run_sync(_check_base, prepared, store)
-            await _clean_up(prepared, store, spec.name)
+            await _clean_up(prepared, store, spec.name, owners)
             failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
             if failed:
                 raise PreflightError(failed)
@@ -122,23 +123,25 @@ def _changed(record: StudyRecord, spec: StudySpec) -> str:
     return ", ".join(key for key in new if old.get(key) != new[key]) or "the environment"
 
 
-def _take(store: Store, name: str, owner: Owner) -> None:
-    owners = store.owners()
-    holder = store.lease_study(name, owner.id, time.time(), dead=dead_owners(owners))
+async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> None:
+    record = await run_sync(store.study, name)
+    dead = await owners.settled({record.owner_id} if record and record.owner_id else ())
+    holder = await run_sync(lambda: store.lease_study(name, owner.id, time.time(), dead=dead))
     if holder is not None:
-        found = next((r.owner for r in owners if r.owner.id == holder), None)
+        found = next((r.owner for r in await run_sync(store.owners) if r.owner.id == holder), None)
         who = f"process {found.pid} on {found.host}" if found else f"owner {holder}"
         raise StudyBusyError(f"study {name} is being run by {who}; follow it: autotuner watch {name}")
-    store.clear_stop(name)
+    await run_sync(store.clear_stop, name)
 
 
-async def _clean_up(prepared: Prepared, store: Store, name: str) -> None:
+async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWatch) -> None:
     """Removes what dead owners left running, then their leases, and voids their unfinished trials."""
-    dead = dead_owners(await run_sync(store.owners))
+    dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases)})
     removed = await prepared.deployer.reap(dead.__contains__)
     for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases)}:
         await run_sync(store.release_all, owner_id)
     voided = await run_sync(lambda: store.void_trials_of(dead, name, time.time()))
+    await run_sync(mark_ended, store, dead)
     cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
     for text in (*removed, *cut_off):
         await run_sync(partial(store.append, name, "notice", {"text": text}, at=time.time()))
@@ -191,7 +194,8 @@ async def _watched(
                 while True:
                     if time.monotonic() - last >= HEARTBEAT_S:
                         last = time.monotonic()
-                        await run_sync(store.heartbeat, owner.id, time.time())
+                        if not await run_sync(store.heartbeat, owner.id):
+                            raise _taken_for_dead(name)
                     if await run_sync(store.stop_requested, name):
                         ended = "stopped"
                         tasks.cancel_scope.cancel()
@@ -214,6 +218,11 @@ async def _watched(
     if ended != "done":
         trials[:] = await run_sync(store.trials, name)
     return ended
+
+
+def _taken_for_dead(name: str) -> StudyBusyError:
+    why = f"this run was silent for a while, and another process took over what it held of study {name}"
+    return StudyBusyError(f"{why}; resume with: autotuner run")
 
 
 def _cause(error: Exception) -> Exception:

@@ -25,7 +25,7 @@ from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.leases import Leases
-from autotuner.tuning.owners import dead_owners
+from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.plan import launchable_points, trial_counts
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
@@ -58,6 +58,7 @@ class StudyRunner:
     def __init__(self, prepared: Prepared, store: Store, owner: Owner, journal: Journal) -> None:
         self._prepared, self._spec = prepared, prepared.spec
         self._store, self._owner, self._journal = store, owner, journal
+        self._owners = OwnerWatch(store)
         self._tools = TrialTools(
             spec=prepared.spec,
             engine=prepared.engine,
@@ -185,7 +186,7 @@ class StudyRunner:
             owner_id=self._owner.id,
             study=self._spec.name,
             trial=trial.number,
-            dead=lambda: dead_owners(self._store.owners()),
+            dead=self._owners.dead,
         )
         folder = trial_folder(self._spec.name, trial.number)
         runner = TrialRunner(
