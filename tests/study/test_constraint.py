@@ -3,6 +3,8 @@
 import itertools
 import math
 import operator
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +15,18 @@ from autotuner.study.constraint import Constraint
 from autotuner.study.constraint_text import MAX_LENGTH
 from autotuner.study.space import Space
 
-VALUES: dict[str, Any] = {"a": 2, "b": 3.5, "tp-size": 0, "s": "fp8", "flag": True, "off": False, "missing": None}
+VALUES: dict[str, Any] = {
+    "a": 2,
+    "b": 3.5,
+    "tp-size": 0,
+    "s": "fp8",
+    "flag": True,
+    "off": False,
+    "left-out": None,
+    "sizes": (1, 2, 4),
+}
+"""``nowhere`` is not among them: nothing is known of it."""
+NAMES = ["a", "b", "tp-size", "left-out", "nowhere"]
 
 
 class FaultError(Exception):
@@ -27,7 +40,7 @@ class UnknownError(Exception):
 def numbers() -> st.SearchStrategy[Any]:
     leaf = st.one_of(
         st.integers(0, 9).map(lambda n: ("num", n)),
-        st.sampled_from(["a", "b", "tp-size", "missing"]).map(lambda n: ("name", n)),
+        st.sampled_from(NAMES).map(lambda n: ("name", n)),
     )
     return st.recursive(
         leaf,
@@ -42,7 +55,10 @@ def numbers() -> st.SearchStrategy[Any]:
 
 def truths() -> st.SearchStrategy[Any]:
     compared = st.tuples(st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), numbers(), numbers())
-    leaf = st.one_of(compared, st.sampled_from(["flag", "off", "missing"]).map(lambda n: ("name", n)))
+    null = st.tuples(
+        st.sampled_from(["==", "!="]), st.sampled_from(NAMES).map(lambda n: ("name", n)), st.just(("null",))
+    )
+    leaf = st.one_of(compared, null, st.sampled_from(["flag", "off", "left-out", "nowhere"]).map(lambda n: ("name", n)))
     return st.recursive(
         leaf,
         lambda inner: st.one_of(
@@ -57,6 +73,8 @@ def written(tree: Any) -> str:
     match tree:
         case ("num" | "name", leaf):
             return str(leaf)
+        case ("null",):
+            return "null"
         case ("neg", inner):
             return f"(-({written(inner)}))"
         case ("not", inner):
@@ -79,34 +97,55 @@ def number(tree: Any) -> Any:
     match tree:
         case ("num", n):
             return n
+        case ("null",):
+            return None
         case ("name", n):
-            if VALUES[n] is None:
+            if n not in VALUES:
                 raise UnknownError
             return VALUES[n]
         case ("neg", inner):
-            return -number(inner)
+            return -computed([inner])[0]
+        case ("==" | "!=" as name, x, y):
+            return ARITHMETIC[name](*evaluated([x, y]))
         case (name, x, y):
-            parts, odd = [], []
-            for part in (x, y):
-                try:
-                    parts.append(number(part))
-                except (FaultError, UnknownError) as error:
-                    odd.append(error)
-            for kind in (FaultError, UnknownError):
-                if any(isinstance(e, kind) for e in odd):
-                    raise kind
             try:
-                return ARITHMETIC[name](*parts)
+                return ARITHMETIC[name](*computed([x, y]))
             except ZeroDivisionError:
                 raise FaultError from None
     raise AssertionError(tree)
+
+
+def evaluated(trees: list[Any], one: Callable[[Any], Any] = number) -> list[Any]:
+    """All of them, or the worst that can be said of one: a fault, else something unknown."""
+    parts, odd = [], []
+    for tree in trees:
+        try:
+            parts.append(one(tree))
+        except (FaultError, UnknownError) as error:
+            odd.append(error)
+    for kind in (FaultError, UnknownError):
+        if any(isinstance(e, kind) for e in odd):
+            raise kind
+    return parts
+
+
+def computed(trees: list[Any]) -> list[Any]:
+    """As numbers to compute with: what the engine decides is unknown."""
+
+    def known(tree: Any) -> Any:
+        found = number(tree)
+        if found is None:
+            raise UnknownError
+        return found
+
+    return evaluated(trees, known)
 
 
 def truth(tree: Any) -> Any:
     """True, False, "unknown" or "fault"."""
     match tree:
         case ("name", n):
-            return "unknown" if VALUES[n] is None else VALUES[n]
+            return "unknown" if VALUES.get(n) is None else VALUES[n]
         case ("not", inner):
             value = truth(inner)
             return {True: False, False: True}.get(value, value)
@@ -137,11 +176,39 @@ def test_agrees_with_the_reference(tree: Any) -> None:
 @given(truths(), st.sampled_from([0, 1, 7, 2.5]))
 def test_an_answer_stands_whatever_the_unknown_number_turns_out_to_be(tree: Any, value: float) -> None:
     """The unknown name is used as a number only, so that no other value of it can be a fault of its kind."""
-    text = written(tree).replace("(not missing)", "(not flag)")
+    text = re.sub(r"\((not |)nowhere\)", r"(\1flag)", written(tree))
     constraint = Constraint.parse(text)
     said = constraint.holds(VALUES)
-    later = constraint.holds({**VALUES, "missing": value})
+    later = constraint.holds({**VALUES, "nowhere": value})
     assert said is None or later is said
+
+
+@given(truths(), truths())
+def test_logical_forms_that_mean_the_same_exclude_the_same(a: Any, b: Any) -> None:
+    """``implies`` is ``not a or b``, de Morgan's laws hold, ``!=`` is the negation of ``==``: nulls included."""
+    for one, other in (
+        (("implies", a, b), ("or", ("not", a), b)),
+        (("not", ("and", a, b)), ("or", ("not", a), ("not", b))),
+        (("not", ("or", a, b)), ("and", ("not", a), ("not", b))),
+        (("not", ("not", a)), a),
+        (("implies", a, b), ("implies", ("not", b), ("not", a))),
+    ):
+        assert Constraint.parse(written(one)).holds(VALUES) is Constraint.parse(written(other)).holds(VALUES)
+
+
+@given(st.sampled_from([None, "ngram"]), st.sampled_from([None, 2, 4]))
+def test_a_parameter_that_is_left_out_is_known_to_be_null(method: str | None, tokens: int | None) -> None:
+    """The two ways to say that a parameter needs another one."""
+    names: dict[str, Any] = {"method": method, "tokens": tokens}
+    expected = method == "ngram" or tokens is None
+    for text in (
+        "method == null implies tokens == null",
+        "method == 'ngram' or tokens == null",
+        "not (method != 'ngram' and tokens != null)",
+        "tokens in [null] or method in ['ngram']",
+        "tokens != null implies method != null",
+    ):
+        assert Constraint.parse(text).holds(names) is expected
 
 
 def parsed_or_error(text: str) -> Constraint | str:
@@ -169,12 +236,24 @@ def test_any_text_is_a_constraint_or_a_value_error(text: str) -> None:
         ("a not in [1, 2]", False),
         ("s in ['fp8', 'fp16'] and flag", True),
         ("s == \"fp8\" implies a >= 2", True),
-        ("a == 1 or missing > 2", None),
-        ("a == 2 or missing > 2", True),
-        ("a == 1 and missing > 2", False),
-        ("a == 2 and missing > 2", None),
+        ("a == 1 or left-out > 2", None),
+        ("a == 2 or left-out > 2", True),
+        ("a == 1 and left-out > 2", False),
+        ("a == 2 and nowhere > 2", None),
         ("nowhere > 2", None),
-        ("missing == null", True),
+        ("left-out == null", True),
+        ("left-out == 8", False),
+        ("left-out != 8", True),
+        ("left-out in [1, 2]", False),
+        ("left-out not in [1, null]", False),
+        ("left-out <= 8", None),
+        ("left-out * 2 == 8", None),
+        ("left-out == nowhere", None),
+        ("sizes == '1 2 4'", True),
+        ("sizes == 1", False),
+        ("max(sizes) <= 4 and min(sizes, 3) == 1", True),
+        ("sizes <= 8", False),
+        ("sizes == null", False),
         ("a != null", True),
         ("nowhere == null", None),
         ("a / tp-size > 1", False),

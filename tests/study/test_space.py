@@ -90,3 +90,15 @@ def test_a_parameter_that_is_left_to_the_engine_can_be_named_in_a_constraint() -
     parameters = tuple(Parameter(name=n, domain=Choices(values=(None, 1))) for n in ("a", "b"))
     space = Space(parameters=parameters, constraints=(Constraint.parse("a == null implies b == null"),))
     assert [tuple(c.values.values()) for c in space.grid()] == [(None, None), (1, None), (1, 1)]
+
+
+def test_a_parameter_that_is_left_out_is_null_and_has_the_known_default() -> None:
+    parameter = Parameter(name="kv-cache-dtype", domain=Choices(values=(None, "auto", "fp8")))
+    for text, expected in (
+        ("kv-cache-dtype == null", [None]),
+        ("kv-cache-dtype == 'auto'", [None, "auto"]),
+        ("kv-cache-dtype != null", ["auto", "fp8"]),
+        ("kv-cache-dtype == null implies 1 > 2", ["auto", "fp8"]),
+    ):
+        space = Space(parameters=(parameter,), constraints=(Constraint.parse(text),), known={"kv-cache-dtype": "auto"})
+        assert [c.values["kv-cache-dtype"] for c in space.grid()] == expected

@@ -26,7 +26,7 @@ from autotuner.deployers.ome_command import (
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, with_texts
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _PERIOD_S = 1
@@ -81,7 +81,7 @@ class ServiceLaunch:
                 if engine.flag_value(given.words, name) is None and path not in given.words:
                     wanted[name] = MODEL_PATH
             else:
-                wanted[name] = literal(value) if isinstance(value, str) else value
+                wanted[name] = with_texts(value, literal)
         address = ((plan.host_flag, "0.0.0.0"), (plan.port_flag, str(self.port)))  # noqa: S104 - a pod's own network
         for flag, text in address:
             if engine.flag_value(given.words, flag) is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from autotuner.seams.engine import Engine
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, parts_of
 
 OME = "ome.io/v1beta1"
 CONTAINER = "ome-container"
@@ -67,7 +67,7 @@ class RuntimeLine:
         """Flags that mean the same when they are written anew, by canonical name: those that say one thing, refer to
         no variable, are a study's to set, and known to the engine."""
         found = engine.read(self.words).single
-        plain = {n: v for n, v in found.items() if not (isinstance(v, str) and "$" in v)}
+        plain = {n: v for n, v in found.items() if not any("$" in str(item) for item in parts_of(v))}
         return {n: v for n, v in plain.items() if not engine.check_value(n, v) and not engine.notes({n: v})}
 
     def with_flags(self, engine: Engine, flags: Mapping[str, Value]) -> "RuntimeLine":

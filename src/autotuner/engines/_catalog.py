@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry, ValueType
+from autotuner.study.parameter import CatalogEntry, Several, ValueType
 
 Rows = tuple[CatalogEntry, ...]
 
@@ -48,6 +48,28 @@ def text(
     return CatalogEntry(
         name=name, type=ValueType(kind="string"), default=default, meaning=meaning, aliases=aliases, suggested=suggested
     )
+
+
+def sizes(
+    name: str, meaning: str, *, low: int | None = 1, aliases: tuple[str, ...] = (), suggested: tuple[Value, ...] = ()
+) -> CatalogEntry:
+    """A flag with several whole numbers as its arguments."""
+    return CatalogEntry(
+        name=name, type=ValueType(kind="int", low=low), several="arguments", meaning=meaning, aliases=aliases,
+        suggested=suggested,
+    )  # fmt: skip
+
+
+def numbers(name: str, meaning: str) -> CatalogEntry:
+    """A flag with several real numbers as its arguments."""
+    return CatalogEntry(name=name, type=ValueType(kind="float", low=0.0), several="arguments", meaning=meaning)
+
+
+def texts(name: str, meaning: str, *, several: Several = "arguments", aliases: tuple[str, ...] = ()) -> CatalogEntry:
+    """A flag with several texts, as arguments in a row or as one flag each."""
+    return CatalogEntry(
+        name=name, type=ValueType(kind="string"), several=several, meaning=meaning, aliases=aliases
+    )  # fmt: skip
 
 
 def switch(name: str, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:

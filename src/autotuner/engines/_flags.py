@@ -1,9 +1,12 @@
 """Reading and writing command lines, for every engine whose flags look like ``--name value``.
 
-A value is always exactly one argument and is never split, joined or quoted. Which arguments are values is decided from
-left to right by the catalog, so that a value which looks like a flag stays a value.
+A value is exactly one argument, and is never joined or quoted; a list is several. Text is split only where the catalog
+knows a flag that takes several arguments. Which arguments are values is decided from left to right by the catalog, so
+that a value which looks like a flag stays a value; several arguments end at the next one that looks like a flag, as in
+argparse.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -12,31 +15,52 @@ from typing import NamedTuple
 from autotuner.seams.engine import CommandFlags
 from autotuner.study.errors import Problem
 from autotuner.study.launch import Flag
-from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry
+from autotuner.study.noun import Scalar, Value, parts_of
+from autotuner.study.parameter import CatalogEntry, Several
 
 _PYTHON = re.compile(r"python[0-9.]*$")
 _SPELLING = re.compile(r"--?[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def text_of(value: Value) -> str:
-    """A value as its one argument."""
-    return str(value)
+    """A value as its one argument; several with spaces between them."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def flags_of(name: str, value: Value, entry: CatalogEntry | None, *, underscores: bool = False) -> tuple[Flag, ...]:
+def json_of(value: Value) -> str:
+    """A value where a server reads JSON: ``true``, ``[1, 2, 4]``; text stays as it is."""
+    return json.dumps(value) if isinstance(value, bool | tuple) else text_of(value)
+
+
+def items_of(value: Value, entry: CatalogEntry | None) -> tuple[Scalar, ...]:
+    """The values that go to a flag, each of them one argument. Text with spaces is several where the flag takes
+    arguments in a row, unless it is JSON, which such flags take as well (``--lora-modules``)."""
+    in_a_row = entry is not None and entry.several == "arguments"
+    if in_a_row and isinstance(value, str) and value.strip() and not value.lstrip().startswith(("{", "[")):
+        return tuple(value.split())
+    return parts_of(value)
+
+
+def flags_of(
+    name: str, value: Value, entry: CatalogEntry | None, *, underscores: bool = False, unknown: Several = "arguments"
+) -> tuple[Flag, ...]:
     """The flags that say ``name = value``: none for None, a switch for True, the off flag (or none) for False.
 
-    ``underscores``: the server writes its flags ``--max_batch_size``.
+    ``underscores``: the server writes its flags ``--max_batch_size``. ``unknown``: how a flag that the catalog lacks
+    takes several values.
     """
-    written = f"--{name.replace('-', '_') if underscores else name}"
+    dashes = "-" if len(name) == 1 else "--"
+    written = f"{dashes}{name.replace('-', '_') if underscores else name}"
     if value is None:
         return ()
     if value is True:
         return (Flag(name=written),)
     if value is False:
         return (Flag(name=f"--{entry.off_flag}"),) if entry and entry.off_flag else ()
-    return (Flag(name=written, value=text_of(value)),)
+    texts = tuple(map(text_of, items_of(value, entry)))
+    if (entry.several if entry else unknown) == "occurrences":
+        return tuple(Flag(name=written, value=text) for text in texts)
+    return (Flag(name=written, value=texts[0], more=texts[1:]),)
 
 
 class Item(NamedTuple):
@@ -53,7 +77,7 @@ class CommandLine:
 
     ``off`` maps further spellings that switch a flag off to its canonical name; the catalog's own are known already.
     ``underscores``: flags are written with underscores. ``abbreviates``: the server takes the beginning of a flag for
-    the flag, as argparse does.
+    the flag, as argparse does. ``unknown``: how flags that the catalog lacks take several values.
     """
 
     def __init__(
@@ -63,8 +87,10 @@ class CommandLine:
         *,
         underscores: bool = False,
         abbreviates: bool = True,
+        unknown: Several = "arguments",
     ) -> None:
         self._catalog, self._underscores, self._abbreviates = catalog, underscores, abbreviates
+        self._unknown: Several = unknown
         self._off = {e.off_flag: e.name for e in catalog.values() if e.off_flag} | dict(off or {})
         self._names = {s: e.name for e in catalog.values() for s in (e.name, *e.aliases)}
 
@@ -76,15 +102,20 @@ class CommandLine:
 
     def flags(self, name: str, value: Value) -> tuple[Flag, ...]:
         """The flags that say ``name = value``."""
-        return flags_of(name, value, self._catalog.get(name), underscores=self._underscores)
+        return flags_of(name, value, self._catalog.get(name), underscores=self._underscores, unknown=self._unknown)
 
     def value(self, argv: Sequence[str], name: str) -> Value:
-        """What the last occurrence of a flag says; None where it is absent."""
+        """What a flag says, several arguments as a tuple; the last occurrence counts unless each adds a value. None
+        where it is absent."""
         found: Value = None
         for item in self._items(argv):
             if item.name == name:
-                found = item.value
+                found = _joined(found, item.value) if self._adds(name) else item.value
         return found
+
+    def _adds(self, name: str) -> bool:
+        entry = self._catalog.get(name)
+        return (entry.several if entry else self._unknown) == "occurrences"
 
     def read(self, argv: Sequence[str]) -> CommandFlags:
         """The flags in a command line."""
@@ -96,9 +127,10 @@ class CommandLine:
                 several |= {last} if last else set()
                 continue
             last = item.name
-            if last in single:
+            value = _typed(item.value, self._catalog.get(last))
+            if last in single and not self._adds(last):
                 several.add(last)
-            single[last] = _typed(item.value, self._catalog.get(last))
+            single[last] = _joined(single.get(last), value) if self._adds(last) else value
         return CommandFlags({n: v for n, v in single.items() if n not in several}, frozenset(several))
 
     def _items(self, argv: Sequence[str]) -> Iterator[Item]:
@@ -121,14 +153,19 @@ class CommandLine:
             return Item(self._off[bare.replace("_", "-")], False, (written,))
         if equals:
             return Item(name or bare.replace("_", "-"), inline, (written,))
-        following = argv[index + 1] if index + 1 < len(argv) else None
-        if name is None:
-            takes_value = following is not None and not _SPELLING.fullmatch(following.partition("=")[0])
-        else:
-            takes_value = following is not None and self._catalog[name].type.kind != "bool"
-        if following is not None and takes_value:
-            return Item(name or bare.replace("_", "-"), following, (written, following))
-        return Item(name or bare.replace("_", "-"), True, (written,))
+        values = self._following(argv, index, self._catalog[name] if name else None)
+        value: Value = True if not values else values[0] if len(values) == 1 else values
+        return Item(name or bare.replace("_", "-"), value, (written, *values))
+
+    def _following(self, argv: Sequence[str], index: int, entry: CatalogEntry | None) -> tuple[str, ...]:
+        """The arguments behind a flag that are its values. A flag that is not in the catalog may take any number."""
+        if entry is not None and entry.several != "arguments":
+            return () if entry.type.kind == "bool" else tuple(argv[index + 1 : index + 2])
+        most = index + 2 if entry is None and self._unknown == "occurrences" else len(argv)
+        end = index + 1
+        while end < min(most, len(argv)) and not _SPELLING.fullmatch(argv[end].partition("=")[0]):
+            end += 1
+        return tuple(argv[index + 1 : end])
 
     def _short_for(self, bare: str) -> str | None:
         """The flag that a spelling is the beginning of, as argparse takes it (``--mem-frac``). One that ends with a
@@ -140,8 +177,16 @@ class CommandLine:
         return full.pop() if len(full) == 1 else None
 
 
+def _joined(first: Value, second: Value) -> Value:
+    """Values of two occurrences."""
+    parts = (*parts_of(first), *parts_of(second))
+    return parts[0] if len(parts) == 1 else parts
+
+
 def _typed(value: Value, entry: CatalogEntry | None) -> Value:
     """A text as the catalog's type has it; itself where it is none of that."""
+    if isinstance(value, tuple):
+        return tuple(part for item in value for part in parts_of(_typed(item, entry)))
     if entry is None or not isinstance(value, str) or entry.type.kind not in {"int", "float"}:
         return value
     try:
@@ -165,6 +210,16 @@ def type_problem(entry: CatalogEntry, value: Value) -> Problem | None:
     """Why a value cannot be this flag's; None where it can."""
     if value is None:
         return None
+    if isinstance(value, tuple) and entry.several == "no":
+        why, remedy = "takes one value", "write one; values to try one after another go under parameters"
+        return Problem(where=entry.name, value=text_of(value), why=why, remedy=remedy)
+    if entry.several != "no" and not isinstance(value, bool):
+        found = (_item_problem(entry, item) for item in items_of(value, entry))
+        return next((problem for problem in found if problem), None)
+    return _item_problem(entry, value)
+
+
+def _item_problem(entry: CatalogEntry, value: Value) -> Problem | None:
     kind = entry.type.kind
     if kind == "bool":
         wrong = None if isinstance(value, bool) else ("is a switch", "write true or false")

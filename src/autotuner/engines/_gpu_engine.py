@@ -4,6 +4,7 @@ Their catalogs hold what people tune. They do not hold every flag, and images ar
 flags are passed on, with a note.
 """
 
+import json
 import re
 import shlex
 from abc import abstractmethod
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autotuner.engines._flags import CommandLine, text_of, type_problem
+from autotuner.engines._flags import CommandLine, items_of, text_of, type_problem
 from autotuner.engines._portable import PortableEngine
 from autotuner.seams.engine import CommandFlags
 from autotuner.study.configuration import Configuration
@@ -61,6 +62,8 @@ class GpuEngine(PortableEngine):
     """What ``k`` and the like mean to the server."""
     models: ClassVar[tuple[str, ...]] = ()
     """Flags whose value is another model: a folder, or a hub's id."""
+    adapters: ClassVar[tuple[str, ...]] = ()
+    """Flags whose values are LoRA adapters: a path or a hub's id, NAME=PATH, or JSON."""
     files: ClassVar[tuple[str, ...]] = ()
     """Flags whose value is a file of the target."""
     starter_deployer: ClassVar[str] = "docker"
@@ -120,7 +123,7 @@ class GpuEngine(PortableEngine):
         tuned = self.named(configuration.values)
         values = {**self.always, **self.named(spec.args), **tuned}
         command, leading = self.command(model)
-        others = [model.path, *(str(values[n]) for n in self.models if values.get(n))]
+        others = [model.path, *(str(values[n]) for n in self.models if values.get(n)), *self._adapters(values)]
         files = [str(values[n]) for n in self.files if _is_file(values.get(n))]
         return LaunchPlan(
             command=command,
@@ -135,6 +138,11 @@ class GpuEngine(PortableEngine):
             hub_models=tuple(dict.fromkeys(m for m in others if not is_local(m))),
             tuned=tuned,
         )
+
+    def _adapters(self, values: Mapping[str, Value]) -> list[str]:
+        """Where the LoRA adapters are: a container must see their folders as it does the model's."""
+        written = [str(item) for name in self.adapters for item in items_of(values.get(name), self.known.get(name))]
+        return [path for path in map(_adapter_path, written) if path]
 
     def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
         """``argv`` with these flags replaced in every spelling, or appended."""
@@ -177,8 +185,9 @@ class GpuEngine(PortableEngine):
         full = None if name in self.known else next((g for g in guarded if name and g.startswith(name)), None)
         if full and full != name:
             return Problem(where=name, why=f"is short for {full}", remedy="write flags in full")
-        if isinstance(value, str) and _FLAG_LIKE.match(value):
-            return Problem(where=name, value=value, why="looks like a flag, and is read as one", remedy="correct it")
+        for item in items_of(value, self.known.get(name)):
+            if isinstance(item, str) and _FLAG_LIKE.match(item):
+                return Problem(where=name, value=item, why="looks like a flag, and is read as one", remedy="correct it")
         return None
 
     def _type_problem(self, entry: CatalogEntry, value: Value) -> Problem | None:
@@ -242,6 +251,16 @@ class GpuEngine(PortableEngine):
         if said and said[2] in self.suffixes:
             return int(float(said[1]) * self.suffixes[said[2]])
         return int(written) if re.fullmatch(r"-?\d{1,18}", written) else None
+
+
+def _adapter_path(written: str) -> str:
+    if not written.startswith("{"):
+        return written.rpartition("=")[2]
+    try:
+        found = json.loads(written)
+    except ValueError:  # for the server to say
+        return ""
+    return str(found.get("path") or found.get("lora_path") or "")
 
 
 def _is_file(value: Value) -> bool:

@@ -35,6 +35,8 @@ class Option(NamedTuple):
     suggested: tuple[Any, ...] = ()
     tunable: bool = True
     """Listed in the catalog."""
+    repeated: bool = False
+    """May be given several times; each time adds a value."""
 
 
 def _threads() -> tuple[Option, ...]:
@@ -169,7 +171,12 @@ def _service() -> tuple[Option, ...]:
         ("ignore-eos", "sampling.ignore_eos", "go on past the end token", ()),
         ("special", "special", "write control tokens out", ()),
     )
+    repeated = (
+        ("lora", "lora_adapters", "a LoRA adapter's GGUF file; once for each", ()),
+        ("reverse-prompt", "antiprompt", "a text at which answers end; once for each", ("r",)),
+    )
     return (
+        *(Option(n, "string", t, m, aliases=a, tunable=False, repeated=True) for n, t, m, a in repeated),
         *(Option(n, k, t, m, aliases=a, tunable=False) for n, k, t, m, a in rows),  # type: ignore[arg-type]
         *(Option(n, "bool", t, m, off=o, tunable=False) for n, t, m, o in switches),
     )

@@ -4,7 +4,7 @@ Source of names, choices and defaults: SGLang 0.5.23, ``sglang/srt/arg_groups/fi
 ``server_args.py``. A default of None is computed at start. Bare switches have no off spelling.
 """
 
-from autotuner.engines._catalog import Rows, by_name, choice, integer, number, pair, switch, text
+from autotuner.engines._catalog import Rows, by_name, choice, integer, number, numbers, pair, sizes, switch, text, texts
 
 LOAD_FORMATS = (
     "auto", "pt", "safetensors", "instanttensor", "npcache", "dummy", "sharded_state", "presharded", "gguf",
@@ -162,6 +162,8 @@ _GRAPHS: Rows = (
     integer("cuda-graph-max-bs-decode", None, "largest batch with a CUDA graph while decoding",
             aliases=("cuda-graph-max-bs",), suggested=(32, 64, 160, 256)),
     integer("cuda-graph-max-bs-prefill", None, "most prompt tokens with a CUDA graph"),
+    sizes("cuda-graph-bs-decode", "sizes of batches with a CUDA graph while decoding", aliases=("cuda-graph-bs",)),
+    sizes("cuda-graph-bs-prefill", "numbers of prompt tokens with a CUDA graph"),
     choice("cuda-graph-backend-decode", None, GRAPH_BACKENDS, "kind of CUDA graph while decoding"),
     choice("cuda-graph-backend-prefill", None, GRAPH_BACKENDS, "kind of CUDA graph for prompts"),
     text("cuda-graph-config", None, "CUDA graphs by phase, as JSON; it wins over the other graph flags"),
@@ -221,6 +223,19 @@ _SERVICE: Rows = (
     text("reasoning-parser", None, "how thoughts are told from answers"),
     text("tool-call-parser", None, "how calls of tools are read"),
     text("json-model-override-args", "{}", "changes of the model's configuration, as JSON"),
+    texts("lora-paths", "LoRA adapters: PATH, NAME=PATH, or JSON"),
+    texts("lora-target-modules", "kinds of layer that adapters apply to"),
+    texts("custom-weight-loader", "functions that load weights, by import path"),
+    texts("flashinfer-autotune-skip-ops", "operations that FlashInfer does not autotune"),
+    texts("allowed-media-domains", "hosts from which images may be fetched"),
+    texts("log-requests-target", "where requests are logged: stdout, or folders"),
+    sizes("numa-node", "memory node of each worker", low=0),
+    sizes("gc-threshold", "thresholds of Python's garbage collector", low=0),
+    numbers("bucket-time-to-first-token", "buckets of the metric, in seconds"),
+    numbers("bucket-inter-token-latency", "buckets of the metric, in seconds"),
+    numbers("bucket-e2e-request-latency", "buckets of the metric, in seconds"),
+    texts("prompt-tokens-buckets", "buckets of the metric, by a rule and its numbers"),
+    texts("generation-tokens-buckets", "buckets of the metric, by a rule and its numbers"),
 )  # fmt: skip
 
 KNOWN = {**CATALOG, **by_name(_SERVICE)}

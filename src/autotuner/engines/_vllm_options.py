@@ -4,7 +4,7 @@ Source of names, choices and defaults: vLLM 0.32.0, ``vllm/engine/arg_utils.py``
 ``vllm serve --help=all``. A default of None is computed at start. A switch has a flag for each state.
 """
 
-from autotuner.engines._catalog import Rows, by_name, choice, integer, number, pair, switch, text
+from autotuner.engines._catalog import Rows, by_name, choice, integer, number, pair, sizes, switch, text, texts
 
 KV_CACHE_DTYPES = (
     "auto", "bfloat16", "float16", "fp8", "fp8_ds_mla", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_per_token_head",
@@ -101,7 +101,9 @@ _KERNELS: Rows = (
     text("compilation-config", None, "torch.compile and CUDA graphs, as JSON", aliases=("cc",),
          suggested=('{"cudagraph_mode": "FULL_AND_PIECEWISE"}',)),
     integer("max-cudagraph-capture-size", None, "largest batch with a CUDA graph", suggested=(128, 256, 512)),
-    integer("optimization-level", 2, "0 starts fastest, 3 runs fastest", low=0, high=3, suggested=(1, 2, 3)),
+    sizes("cudagraph-capture-sizes", "sizes of batches with a CUDA graph"),
+    integer("optimization-level", 2, "0 starts fastest, 3 runs fastest", low=0, high=3, aliases=("O",),
+            suggested=(1, 2, 3)),
     choice("performance-mode", "balanced", ("balanced", "interactivity", "throughput"),
            "what kernels and graphs are chosen for", suggested=("balanced", "interactivity", "throughput")),
     text("kernel-config", None, "choices of kernels, as JSON"),
@@ -148,6 +150,16 @@ _SERVICE: Rows = (
     text("tool-call-parser", None, "how calls of tools are read"),
     pair("enable-auto-tool-choice", False, "let the model call tools"),
     text("limit-mm-per-prompt", None, "images and the like in a request, as JSON"),
+    texts("lora-modules", "LoRA adapters: NAME=PATH, or JSON"),
+    texts("lora-target-modules", "kinds of layer that adapters apply to"),
+    texts("logits-processors", "classes that change logits"),
+    texts("middleware", "ASGI middleware by import path", several="occurrences"),
+    texts("kv-cache-dtype-skip-layers", "layers whose KV cache keeps the model's number format"),
+    texts("collect-detailed-traces", "parts of the server that are traced"),
+    texts("ignore-patterns", "files of the model that are not loaded"),
+    texts("allowed-media-domains", "hosts from which images may be fetched"),
+    texts("numa-bind-cpus", "CPUs of each worker, as numactl takes them"),
+    sizes("numa-bind-nodes", "memory node of each worker", low=0),
 )  # fmt: skip
 
 KNOWN = {**CATALOG, **by_name(_SERVICE)}

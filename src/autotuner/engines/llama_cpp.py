@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autotuner.engines._flags import CommandLine, flags_of, text_of, type_problem
+from autotuner.engines._flags import CommandLine, text_of, type_problem
 from autotuner.engines._llama_cpp_causes import explain
 from autotuner.engines._llama_cpp_options import OPTIONS, QUANTISED_CACHE_TYPES, REPLACED, Option
 from autotuner.seams.engine import Engine
@@ -18,7 +18,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, did_you_mean
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, parts_of
 from autotuner.study.parameter import CatalogEntry, ValueType
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.text import Duration
@@ -58,6 +58,7 @@ def _entry(option: Option) -> CatalogEntry:
         meaning=option.meaning,
         aliases=option.aliases,
         off_flag=option.off[0] if option.off else None,
+        several="occurrences" if option.repeated else "no",
         suggested=option.suggested,
     )
 
@@ -80,7 +81,7 @@ class LlamaCpp(Engine):
 
     def __init__(self, settings: BaseModel) -> None:
         super().__init__(settings)
-        self._line = CommandLine(_KNOWN, _OFF, abbreviates=False)
+        self._line = CommandLine(_KNOWN, _OFF, abbreviates=False, unknown="occurrences")
 
     def canonical(self, name: str) -> str:
         """As in every engine, with the options that are set and not tuned."""
@@ -99,13 +100,13 @@ class LlamaCpp(Engine):
         leading = (Flag(name="--model", value=model.path), Flag(name="--alias", value=served))
         return LaunchPlan(
             command=(sys.executable, "-m", LAUNCHER) if wheel else (self.settings.server,),
-            flags=(*leading, *(f for n, v in values.items() for f in flags_of(n, v, _KNOWN.get(n)))),
+            flags=(*leading, *(f for n, v in values.items() for f in self._line.flags(n, v))),
             env=dict(spec.env),
             readiness=Readiness(path="/health", timeout_s=self.settings.start_timeout),
             model=served,
             gpus=self.gpus(values),
             needs_modules=(LAUNCHER, WHEEL) if wheel else (),
-            needs_files=(model.path,),
+            needs_files=(model.path, *(str(path) for path in parts_of(values.get("lora")))),
             tuned=tuned,
         )
 

@@ -99,6 +99,14 @@ def _assign(params: Any, path: str, value: Any) -> None:
     setattr(params, name, not value if path.startswith("!") else value)
 
 
+def _append(wheel: Any, params: Any, option: Option, value: str) -> None:
+    item: Any = value
+    if option.name == "lora":
+        item = wheel.CommonAdapterLoraInfo()
+        item.path = value
+    setattr(params, option.target, [*getattr(params, option.target), item])
+
+
 def _set_service(params: Any, option: Option, value: Any) -> None:
     if option.name == "alias":
         params.model_alias = {name for name in value.split(",") if name}
@@ -121,6 +129,8 @@ def apply(wheel: Any, params: Any, options: Sequence[tuple[Option, Any]]) -> Non
                 _assign(params, option.target, _enum(wheel, option, value))
             elif option.name in {"prio", "prio-batch"}:
                 _assign(params, option.target, wheel.ggml_sched_priority(value))
+            elif option.repeated:
+                _append(wheel, params, option, value)
             elif option.name == "seed":
                 _assign(params, option.target, value % 2**32)
             else:

@@ -67,6 +67,7 @@ class Sglang(GpuEngine):
     version: ClassVar[str] = "0.5.23"
     always: ClassVar[Mapping[str, Value]] = {"enable-metrics": True}
     models: ClassVar[tuple[str, ...]] = ("speculative-draft-model-path", "tokenizer-path")
+    adapters: ClassVar[tuple[str, ...]] = ("lora-paths",)
     files: ClassVar[tuple[str, ...]] = ("chat-template",)
     suffixes: ClassVar[Mapping[str, int]] = {
         "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,

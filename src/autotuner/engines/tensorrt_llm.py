@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.engines._flags import CommandLine, Item, text_of
+from autotuner.engines._flags import CommandLine, Item, json_of
 from autotuner.engines._gpu_causes import explain
 from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines._gpus import capability
@@ -45,8 +45,9 @@ class SetLine(CommandLine):
         """``--set`` for a path, else the flag itself."""
         if not by_path(name):
             return super().flags(name, value)
-        said = yes_no(value)
-        return () if said is None else (Flag(name="--set", value=f"{name.replace('-', '_')}={text_of(said)}"),)
+        if value is None:
+            return ()
+        return (Flag(name="--set", value=f"{name.replace('-', '_')}={json_of(value)}"),)
 
     def item(self, argv: Sequence[str], index: int) -> Item:
         """As everywhere; ``--set`` is read as the path that it sets."""

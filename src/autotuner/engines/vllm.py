@@ -5,13 +5,13 @@ Knowledge only. Source: vLLM 0.32.0 (``vllm/engine/arg_utils.py``, ``vllm/config
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.engines._flags import CommandLine, text_of
+from autotuner.engines._flags import CommandLine, Item, json_of
 from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines._gpus import capability
 from autotuner.engines._vllm_causes import explain
@@ -56,11 +56,17 @@ class PairLine(CommandLine):
         """``--no-x`` for any switch that is off; keys of JSON keep their underscores."""
         config, dot, key = name.partition(".")
         if dot and value is not None:
-            said = str(value).lower() if isinstance(value, bool) else text_of(value)
-            return (Flag(name=f"--{config}.{key.replace('-', '_')}", value=said),)
+            return (Flag(name=f"--{config}.{key.replace('-', '_')}", value=json_of(value)),)
         if value is False and name not in KNOWN:
             return (Flag(name=f"--no-{name}"),)
         return super().flags(name, value)
+
+    def item(self, argv: Sequence[str], index: int) -> Item:
+        """As everywhere; ``-O3`` is ``-O 3``, the one short flag that takes its value without a space."""
+        written = argv[index]
+        if re.fullmatch(r"-O[^.=].*", written):
+            return Item("optimization-level", written[2:], (written,))
+        return super().item(argv, index)
 
 
 class VllmSettings(GpuEngineSettings):
@@ -87,6 +93,7 @@ class Vllm(GpuEngine):
     version: ClassVar[str] = "0.32.0"
     help_flag: ClassVar[str] = "--help=all"
     models: ClassVar[tuple[str, ...]] = ("tokenizer", "spec-model")
+    adapters: ClassVar[tuple[str, ...]] = ("lora-modules",)
     files: ClassVar[tuple[str, ...]] = ("chat-template",)
     suffixes: ClassVar[Mapping[str, int]] = {
         "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30,

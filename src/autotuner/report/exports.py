@@ -137,6 +137,8 @@ def _cell(value: object) -> object:
         return str(value).lower()
     if isinstance(value, float) and not math.isfinite(value):
         return ""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     return "" if value is None else value
 
 

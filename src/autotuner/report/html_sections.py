@@ -18,7 +18,8 @@ from autotuner.report.gpu_figures import TITLES, gpu_cells, have_gpus, known_col
 from autotuner.report.markup import Child, Html, element
 from autotuner.report.numbers import percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.report.result_charts import SHOWN_PARAMETERS, parameter_figures, value_text
+from autotuner.report.result_charts import SHOWN_PARAMETERS, parameter_figures
+from autotuner.study.noun import value_text
 from autotuner.study.objective import metric_text
 from autotuner.study.render import render_study
 from autotuner.study.simulated import MARK

@@ -15,7 +15,7 @@ from autotuner.report.pod_parts import Json, env_of, labels_of, literal, no_gpus
 from autotuner.report.winner import Winner
 from autotuner.report.yaml_text import yaml_objects
 from autotuner.study.errors import Problem, UsageError
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, with_texts
 
 _KINDS = ("ServingRuntime", "ClusterServingRuntime")
 _KEPT = ("name", "namespace", "labels", "annotations")
@@ -180,7 +180,7 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
 def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> tuple[list[str], list[str]]:
     """``command`` and ``args`` with the winner's flags in place of the runtime's, in the part where its flags are."""
     spec = winner.spec
-    said = {name: literal(value) if isinstance(value, str) else value for name, value in flags.items()}
+    said = {name: with_texts(value, literal) for name, value in flags.items()}
     try:
         line = RuntimeLine.of(runner)
         if not same_engine(line, spec.kind, spec.settings, winner.plan):

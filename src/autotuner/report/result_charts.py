@@ -8,9 +8,8 @@ from autotuner.report.charts import Chart, Line, Mark, legend, points_chart, row
 from autotuner.report.markup import Html, element
 from autotuner.report.numbers import with_unit
 from autotuner.report.result import StudyResult, objective_value, repeat_values
-from autotuner.study.configuration import Configuration
 from autotuner.study.metric import METRICS, Direction, Unit
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, value_text
 from autotuner.study.objective import Comparison, Objective, metric_text
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
@@ -133,14 +132,10 @@ def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple
     return rows
 
 
-def value_text(value: Value) -> str:
-    """A parameter's value as people read it."""
-    return Configuration(values={"": value}).text.removeprefix("=")
-
-
 def _order(value: Value) -> tuple[int, float, str]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (0, float(value), "") if number and value is not None else (1, 0.0, str(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (0, float(value), "")
+    return (1, 0.0, value_text(value))
 
 
 def _shown(result: StudyResult) -> list[Trial]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from random import Random
 
 from autotuner.study.configuration import Configuration
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, same
 from autotuner.study.parameter import Choices, FloatRange, Parameter, Steps
 from autotuner.study.space import Space
 
@@ -42,7 +42,7 @@ class Axis:
         if self.values is None:
             return None
         if isinstance(self.domain, Choices):
-            return next((i for i, v in enumerate(self.values) if type(v) is type(value) and v == value), None)
+            return next((i for i, v in enumerate(self.values) if same(v, value)), None)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if isinstance(self.values, Steps):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun, Value
+from autotuner.study.noun import Noun, Value, value_text
 
 
 class Configuration(Noun):
@@ -23,21 +23,13 @@ class Configuration(Noun):
     @property
     def text(self) -> str:
         """``threads=2 parallel=8``, or ``(default)``."""
-        return " ".join(f"{k}={_text(v)}" for k, v in self.values.items()) or "(default)"
+        return " ".join(f"{k}={value_text(v)}" for k, v in self.values.items()) or "(default)"
 
     def __hash__(self) -> int:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Configuration) and other.key == self.key
-
-
-def _text(value: Value) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
 
 
 DEFAULT = Configuration()

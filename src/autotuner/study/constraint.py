@@ -11,20 +11,25 @@ Grammar, loosest first::
     numbers, 'strings', true, false, null, names, (..), min(..) max(..) abs(.) ceil(.) floor(.)
 
 A hyphen or a dot between name characters belongs to the name (``parallelism.tp``), so a subtraction needs spaces;
-underscores and hyphens in names are equal. ``null`` is the value of a parameter that is left to the engine, and may
-only be compared for equality.
+underscores and hyphens in names are equal.
+
+``null`` is the value of a parameter that is left to the engine. It is a value like any other to ``==``, ``!=`` and
+``in``: ``a == 1`` is false where ``a`` is null, so ``a == null implies c`` and ``a == 1 or c`` exclude the same when
+``a`` can only be null or 1. Where the engine's default is known, a parameter that is left out equals both null and that
+default. How large a value is that the engine computes itself is unknown: ``a <= 8`` with a null ``a``.
 
 What cannot be known is ``None``, by three-valued logic: ``a == 1 or b > 2`` holds for ``a = 1`` whatever ``b`` is. What
 has no answer (a division by zero, an order between a string and a number) counts as violated, under ``not`` as well,
 unless the rest decides alone: ``b == 0 or a / b > 2`` is a guard. Values of different kinds are never equal: ``true``
-is not ``1``. Nonsense between literals is refused when the text is parsed.
+is not ``1``. A list of values equals its text with single spaces (``'1 2 4'``), and ``min`` and ``max`` look into it.
+Nonsense between literals is refused when the text is parsed.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -62,9 +67,14 @@ class Constraint(Noun):
         """Every name used, hyphenated."""
         return frozenset(t.text for t in tokens(self.text) if t.kind == "name")
 
-    def holds(self, names: Mapping[str, Value]) -> bool | None:
-        """Whether the bound holds; None when that hangs on a name without a known value."""
-        truth = _truth(_parsed(self.text), names)
+    def holds(self, names: Mapping[str, Value], left_out: Container[str] = ()) -> bool | None:
+        """Whether the bound holds; None when that hangs on something unknown.
+
+        Args:
+            names: Values by name. A name that is missing is unknown; one that is None is left to the engine.
+            left_out: Hyphenated names that are left to the engine although ``names`` has its default for them.
+        """
+        truth = _truth(_parsed(self.text), _Names(names, left_out))
         if truth is _Odd.UNKNOWN:
             return None
         return truth is True
@@ -85,8 +95,30 @@ class _Odd(Enum):
     """No answer exists; violated unless the rest of the expression decides alone."""
 
 
-_Result = bool | int | float | str | _Odd
+_Result = Value | _Odd
 _Truth = bool | _Odd
+
+
+class _Names:
+    """What is known of each name, under any of its spellings."""
+
+    def __init__(self, values: Mapping[str, Value], left_out: Container[str]) -> None:
+        self._values, self._left_out = values, left_out
+
+    def value(self, name: str) -> _Result:
+        for spelling in (name, name.replace("-", "_")):
+            if spelling in self._values:
+                return self._values[spelling]
+        for spelling, value in self._values.items():
+            if spelling.replace("_", "-") == name:
+                return value
+        return _Odd.UNKNOWN
+
+    def is_null(self, name: str) -> _Truth:
+        value = self.value(name)
+        if isinstance(value, _Odd):
+            return value
+        return value is None or name in self._left_out
 
 
 @lru_cache(maxsize=1024)
@@ -94,13 +126,12 @@ def _parsed(text: str) -> Node:
     return parse(text)
 
 
-def _value(node: Node, names: Mapping[str, Value]) -> _Result:
+def _value(node: Node, names: _Names) -> _Result:
     match node.operator:
         case "literal":
-            return _Odd.UNKNOWN if node.literal is None else node.literal
+            return node.literal
         case "name":
-            found = _look_up(str(node.literal), names)
-            return _Odd.UNKNOWN if found is None else found
+            return names.value(str(node.literal))
         case "call":
             return _arithmetic(_FUNCTIONS[str(node.literal)], node, names)
         case "+" | "-" | "*" | "/" | "//" | "%":
@@ -109,7 +140,7 @@ def _value(node: Node, names: Mapping[str, Value]) -> _Result:
             return _truth(node, names)
 
 
-def _truth(node: Node, names: Mapping[str, Value]) -> _Truth:
+def _truth(node: Node, names: _Names) -> _Truth:
     match node.operator:
         case "and":
             return _all([_truth(part, names) for part in node.parts])
@@ -131,18 +162,9 @@ def _truth(node: Node, names: Mapping[str, Value]) -> _Truth:
             return _ordered(_ORDER[node.operator], left, right)
         case _:
             value = _value(node, names)
+            if value is None:
+                return _Odd.UNKNOWN
             return value if isinstance(value, bool | _Odd) else _Odd.FAULT
-
-
-def _look_up(name: str, names: Mapping[str, Value], missing: Value = None) -> Value:
-    """The value under any spelling of the name."""
-    for spelling in (name, name.replace("-", "_")):
-        if spelling in names:
-            return names[spelling]
-    for spelling, value in names.items():
-        if spelling.replace("_", "-") == name:
-            return value
-    return missing
 
 
 def _all(parts: list[_Truth]) -> _Truth:
@@ -167,34 +189,24 @@ def _not(truth: _Truth) -> _Truth:
     return not truth if isinstance(truth, bool) else truth
 
 
-_MISSING = "\0"
-"""Stands for a name that is not given, where that differs from one that is given as null."""
-
-
-def _equal(left: Node, right: Node, names: Mapping[str, Value]) -> _Truth:
+def _equal(left: Node, right: Node, names: _Names) -> _Truth:
     for one, other in ((left, right), (right, left)):
-        if one.operator == "literal" and one.literal is None:
-            return _is_null(other, names)
+        if one.operator == "literal" and one.literal is None and other.operator == "name":
+            return names.is_null(str(other.literal))
     a, b = _value(left, names), _value(right, names)
     if isinstance(a, _Odd) or isinstance(b, _Odd):
         return _odd_of(a, b)
+    if isinstance(a, str) or isinstance(b, str):
+        a, b = (" ".join(map(str, v)) if isinstance(v, tuple) else v for v in (a, b))
     return _kind(a) == _kind(b) and a == b
-
-
-def _is_null(node: Node, names: Mapping[str, Value]) -> _Truth:
-    if node.operator == "name":
-        found = _look_up(str(node.literal), names, _MISSING)
-        return _Odd.UNKNOWN if found == _MISSING else found is None
-    if node.operator == "literal":
-        return node.literal is None
-    value = _value(node, names)
-    return value if isinstance(value, _Odd) else False
 
 
 def _ordered(compare: Callable[[Any, Any], bool], a: _Result, b: _Result) -> _Truth:
     if isinstance(a, _Odd) or isinstance(b, _Odd):
         return _odd_of(a, b)
-    if _kind(a) != _kind(b) or isinstance(a, bool):
+    if a is None or b is None:
+        return _Odd.UNKNOWN
+    if _kind(a) != _kind(b) or _kind(a) not in ("number", "string"):
         return _Odd.FAULT
     return compare(a, b)
 
@@ -203,14 +215,22 @@ def _odd_of(*values: _Result) -> _Odd:
     return _Odd.FAULT if _Odd.FAULT in values else _Odd.UNKNOWN
 
 
-def _kind(value: bool | int | float | str) -> str:
+def _kind(value: Value) -> str:
+    """What a value is compared as; a list by what is in it."""
+    if isinstance(value, tuple):
+        return ", ".join(("list", *map(_kind, value)))
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "boolean"
     return "string" if isinstance(value, str) else "number"
 
 
-def _arithmetic(function: Callable[..., Any], node: Node, names: Mapping[str, Value]) -> _Result:
+def _arithmetic(function: Callable[..., Any], node: Node, names: _Names) -> _Result:
     values = [_value(part, names) for part in node.parts]
+    if node.operator == "call" and str(node.literal) in ("min", "max"):
+        values = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
+    values = [_Odd.UNKNOWN if v is None else v for v in values]
     if any(not isinstance(v, _Odd) and _kind(v) != "number" for v in values):
         return _Odd.FAULT
     if any(isinstance(v, _Odd) for v in values):

@@ -18,13 +18,26 @@ class FileForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
-def _scalar(value: Any) -> Any:
-    if isinstance(value, list | Mapping):
-        raise ValueError("must be a single value; JSON goes in quotes and reaches the engine as one argument")
-    return value
+MAX_SEVERAL = 1000
+"""Values of one flag that takes several."""
 
 
-FileValue = Annotated[Value, BeforeValidator(_scalar, json_schema_input_type=Value)]
+def _file_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        raise ValueError("must be a single value or a list; JSON goes in quotes and reaches the engine as one argument")
+    if not isinstance(value, list | tuple):
+        return value
+    if not value:
+        raise ValueError("the list is empty; give at least one value, or null to leave the flag out")
+    if len(value) > MAX_SEVERAL:
+        raise ValueError(f"more than {MAX_SEVERAL} values for one flag; shorten the list")
+    if any(item is None or isinstance(item, list | tuple | Mapping) for item in value):
+        raise ValueError("the values of one flag must be numbers or text; write e.g. [1, 2, 4]")
+    return tuple(value)
+
+
+FileValue = Annotated[Value, BeforeValidator(_file_value, json_schema_input_type=Value)]
+"""A value as written; a list is one value of a flag that takes several arguments."""
 
 
 class ParameterForm(FileForm):
@@ -86,11 +99,14 @@ def _check_choices(values: list[Value]) -> None:
         raise ValueError("the list is empty; give at least one value")
     if len(values) > MAX_GRID:
         raise ValueError(f"more than {MAX_GRID} values; use a range")
-    seen: set[tuple[type, Value]] = set()
+    seen: set[object] = set()
     for value in values:
-        if (type(value), value) in seen:
-            raise ValueError(f"{value!r} is in the list twice; remove one")
-        seen.add((type(value), value))
+        items = value if isinstance(value, tuple) else (value,)
+        exact = (type(value), *((type(item), item) for item in items))
+        if exact in seen:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ValueError(f"{shown!r} is in the list twice; remove one")
+        seen.add(exact)
 
 
 def _shape(value: Any) -> str:

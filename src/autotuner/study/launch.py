@@ -48,15 +48,17 @@ class GpuSample(Noun):
 
 
 class Flag(Noun):
-    """One command-line flag. ``value=None`` is a bare switch; a value is always exactly one argument."""
+    """One command-line flag. ``value=None`` is a bare switch; each value is exactly one argument."""
 
     name: str
     """With its dashes, e.g. ``--tp-size``."""
     value: str | None = None
+    more: tuple[str, ...] = ()
+    """Further values of a flag that takes several."""
 
     def argv(self) -> tuple[str, ...]:
         """The flag as arguments."""
-        return (self.name,) if self.value is None else (self.name, self.value)
+        return (self.name,) if self.value is None else (self.name, self.value, *self.more)
 
 
 class Readiness(Noun):

@@ -169,6 +169,8 @@ class _Study:
                 current = current[part]
             elif isinstance(part, int) and not isinstance(current, list):
                 continue  # one value where a list may stand
+            elif isinstance(part, str) and isinstance(current, list):
+                continue  # the key that a short form leaves out
             elif index == len(location) - 1 and isinstance(current, dict):
                 path.append(part)
             else:

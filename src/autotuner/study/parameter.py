@@ -6,7 +6,7 @@ from typing import Annotated, Literal, overload
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun, Value
+from autotuner.study.noun import Noun, Value, same
 
 
 class Choices(Noun):
@@ -21,7 +21,7 @@ class Choices(Noun):
 
     def contains(self, value: Value) -> bool:
         """Whether the value is one of these, type included."""
-        return any(type(v) is type(value) and v == value for v in self.values)
+        return any(same(v, value) for v in self.values)
 
 
 class IntRange(Noun):
@@ -117,6 +117,11 @@ class ValueType(Noun):
     choices: tuple[str, ...] = ()
 
 
+Several = Literal["no", "arguments", "occurrences"]
+"""How a flag takes several values: not at all, as arguments in a row (``--sizes 1 2 4``), or as one flag each
+(``--lora a --lora b``)."""
+
+
 class CatalogEntry(Noun):
     """What is known of one flag of an engine."""
 
@@ -125,6 +130,8 @@ class CatalogEntry(Noun):
     type: ValueType
     default: Value = None
     """The engine's own default; None where it is computed at start."""
+    several: Several = "no"
+    """The type is that of each value where there may be several."""
     meaning: str
     aliases: tuple[str, ...] = ()
     """Other spellings that people write: short flags, older names."""

@@ -136,5 +136,12 @@ def _renamed(schema: Any, prefix: str) -> Any:
 
 
 def _parameter(form: dict[str, Any]) -> dict[str, Any]:
-    values = {"type": "array", "minItems": 1, "items": {"type": ["boolean", "number", "string", "null"]}}
+    single = {"type": ["boolean", "number", "string"]}
+    several = {
+        "type": "array",
+        "minItems": 1,
+        "items": single,
+        "description": "One value of a flag that takes several.",
+    }
+    values = {"type": "array", "minItems": 1, "items": {"anyOf": [single, {"type": "null"}, several]}}
     return {"description": form.get("description", ""), "anyOf": [values, form]}

@@ -29,10 +29,11 @@ class Space(Noun):
 
     def allows(self, configuration: Configuration) -> bool:
         """Whether all constraints hold; one that names an unknown value counts as held. A parameter that is left to
-        the engine has the known default, or else is ``null``."""
-        set_or_unknown = {k: v for k, v in configuration.values.items() if v is not None or k not in self.known}
-        names = {**self.known, **set_or_unknown}
-        return all(c.holds(names) is not False for c in self.constraints)
+        the engine is ``null``, and has the known default as well where there is one."""
+        given = {name: value for name, value in configuration.values.items() if value is not None}
+        left_out = frozenset(name.replace("_", "-") for name in configuration.values if name not in given)
+        names = {**configuration.values, **self.known, **given}
+        return all(c.holds(names, left_out) is not False for c in self.constraints)
 
     def contains(self, configuration: Configuration) -> bool:
         """Whether every parameter has a value of its domain, and all constraints hold."""

@@ -22,7 +22,13 @@ HARDWARE = Hardware(cpus=8, memory_gb=64.0)
 TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
 NASTY = ("two words", '{"a": [1, "x y"]}', "--threads", "-1", 'it\'s "quoted"', "a=b", "--x=y z", "$HOME;`id`", "ünï\n")
 VALUES: st.SearchStrategy[Value] = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), TEXT, st.sampled_from(NASTY)
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    TEXT,
+    st.sampled_from(NASTY),
+    st.tuples(st.integers(), TEXT),
 )
 
 _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
@@ -65,8 +71,8 @@ class EngineConformance:
         return engine.plan(MODEL, spec, configuration).argv(host="127.0.0.1", port=8000)
 
     def takes_value(self, engine: Engine) -> Iterator[CatalogEntry]:
-        """The catalog's entries that are no switches."""
-        return (entry for entry in engine.catalog.values() if entry.type.kind != "bool")
+        """The catalog's entries that take exactly one value."""
+        return (e for e in engine.catalog.values() if e.type.kind != "bool" and e.several == "no")
 
     def test_catalog_is_consistent(self, engine: Engine) -> None:
         spellings = [s for e in engine.catalog.values() for s in (e.name, *e.aliases, *filter(None, [e.off_flag]))]
@@ -104,6 +110,26 @@ class EngineConformance:
             if entry.type.kind != "bool":
                 assert any(a == str(value) or a.endswith(f"={value}") for a in argv), "one argument, as written"
             assert engine.plan(MODEL, spec, Configuration(values={name: value})).tuned == {name: value}
+
+    def test_a_list_is_several_arguments_in_order(self, engine: Engine, spec: EngineSpec) -> None:
+        for name, entry in engine.catalog.items():
+            if entry.several == "no":
+                continue
+            values = {"int": (1, 2, 4), "float": (0.5, 1.5)}.get(entry.type.kind, ("a=/x", "two words"))
+            texts = tuple(map(str, values))
+            configuration = Configuration(values={name: values})
+            argv = engine.plan(MODEL, spec, configuration).argv(host="127.0.0.1", port=8000)
+            assert engine.check_value(name, values) == []
+            assert engine.flag_value(argv, name) == texts
+            assert engine.override(argv, {name: values}) != engine.override(argv, {name: values[:1]})
+            assert engine.flag_value(engine.override(argv, {name: values[-1:]}), name) == texts[-1]
+            assert engine.flag_value(engine.override(argv, {name: None}), name) is None
+            assert engine.read(argv).single.get(name, values) == values
+
+    def test_a_list_is_refused_where_a_flag_takes_one_value(self, engine: Engine) -> None:
+        for entry in self.takes_value(engine):
+            if entry.type.kind in {"int", "float"}:
+                assert engine.check_value(entry.name, (1, 2))
 
     def test_off_switches(self, engine: Engine, spec: EngineSpec) -> None:
         for name, entry in engine.catalog.items():

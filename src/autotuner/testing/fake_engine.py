@@ -132,7 +132,7 @@ class FakeEngine(Engine):
             wrong = not isinstance(value, bool)
         else:
             low, high = entry.type.low or 0.0, entry.type.high or float("inf")
-            wrong = isinstance(value, bool | str) or not low <= value <= high
+            wrong = isinstance(value, bool | str | tuple) or not low <= value <= high
         return [Problem(where=name, value=str(value), why="is no value of this parameter")] if wrong else []
 
     def gpus(self, values: Mapping[str, Value]) -> int:

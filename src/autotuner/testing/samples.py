@@ -20,7 +20,7 @@ from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload
-from autotuner.testing.study_maker import Sample, StudyMaker, sample_latency, sample_speed, spread
+from autotuner.testing.study_maker import Sample, StudyMaker, number_in, sample_latency, sample_speed, spread
 
 __all__ = [
     "LATENCY",
@@ -202,7 +202,7 @@ def _on_one_machine(name: str, *, simulated: bool = False) -> Sample:
     maker = StudyMaker(
         spec.model_copy(update={"engine": engine, "model": Model(path="/models/chat-8b")}),
         seed=11,
-        speed=lambda c: 1500 * math.pow(_tp(c), 0.7) * float(c.values.get("mem-fraction-static", 0.82) or 0.82),
+        speed=lambda c: 1500 * math.pow(_tp(c), 0.7) * number_in(c, "mem-fraction-static", 0.82),
         latency=lambda c: 0.2 / _tp(c),
         gpus=_tp,
         simulated=simulated,
@@ -215,7 +215,7 @@ def _on_one_machine(name: str, *, simulated: bool = False) -> Sample:
 
 
 def _tp(c: Configuration) -> int:
-    return int(c.values.get("tp-size", 1) or 1)
+    return int(number_in(c, "tp-size", 1))
 
 
 def _empty() -> Sample:

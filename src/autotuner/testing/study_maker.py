@@ -31,18 +31,22 @@ class Sample(Noun):
     trials: tuple[Trial, ...] = ()
 
 
+def number_in(c: Configuration, name: str, default: float) -> float:
+    """A tuned number; the default where it is not set."""
+    value = c.values.get(name)
+    return float(value) if isinstance(value, int | float) and value else default
+
+
 def sample_speed(c: Configuration) -> float:
     """Tokens/s at full load."""
-    parallel = float(c.values.get("parallel", 4) or 4)
-    batch = float(c.values.get("ubatch-size", 512) or 512)
+    parallel, batch = number_in(c, "parallel", 4), number_in(c, "ubatch-size", 512)
     flash = 1.06 if c.values.get("flash-attn") else 1.0
     return 420 * math.pow(parallel / 4, 0.32) * math.pow(batch / 512, 0.05) * flash
 
 
 def sample_latency(c: Configuration) -> float:
     """Median TTFT at full load, seconds."""
-    parallel = float(c.values.get("parallel", 4) or 4)
-    batch = float(c.values.get("ubatch-size", 512) or 512)
+    parallel, batch = number_in(c, "parallel", 4), number_in(c, "ubatch-size", 512)
     return 0.13 * math.pow(parallel / 4, 0.45) * math.pow(512 / batch, 0.12)
 
 

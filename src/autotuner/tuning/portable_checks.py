@@ -5,19 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from autotuner.seams.engine import Engine
 from autotuner.study.constraint import Constraint
 from autotuner.study.errors import Problem, UsageError
-from autotuner.study.noun import Scalar, Value
+from autotuner.study.noun import Value
 from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.portable import PRESET, SECTIONS, default_of, file_path, is_portable, split
 
 MAX_CHECKED = 1000
 
 
-def portable_defaults(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value]) -> dict[str, Scalar]:
+def portable_defaults(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value]) -> dict[str, Value]:
     """What the portable names that are not fixed amount to in the default. Left out are those that something else
     decides: a preset of the section, or a flag of the engine that means the same."""
     own = {n for n in (*fixed, *(p.name for p in parameters)) if not is_portable(n)}
     domains = {p.name: p.domain for p in parameters}
-    found: dict[str, Scalar] = {}
+    found: dict[str, Value] = {}
     for section, known in SECTIONS.items():
         preset = f"{section}.{PRESET}"
         has_preset = preset in fixed or preset in domains

@@ -125,7 +125,9 @@ async def prepare(spec: StudySpec) -> Prepared:
         raise UsageError(problems)
     base = _below(engine, spec, await deployer.base_args())
     fixed = {**base, **fixed}
-    defaults = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
+    defaults: dict[str, Value] = {
+        name: entry.default for name, entry in engine.catalog.items() if entry.default is not None
+    }
     defaults |= portable_defaults(engine, spec.parameters, fixed)
     space = Space(
         parameters=spec.parameters,
