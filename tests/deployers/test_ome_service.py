@@ -163,14 +163,19 @@ def test_a_flag_that_the_runtime_gives_twice_is_not_replaced_by_half() -> None:
     refused(FailureCause.NOT_ACCEPTED, "gives tp-size more than once", made)
 
 
-def test_flags_with_several_values_stay_as_they_are() -> None:
+def test_flags_with_several_values_are_replaced_whole() -> None:
     command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--cuda-graph-bs", "1", "2", "4"]
     found = runtime_with(command=command)
     line = launch({"tp-size": 2}, found).line()
     words = " ".join((*line.command, *line.args))
-    assert "--cuda-graph-bs 1 2 4" in words
-    with pytest.raises(RuntimeLineError, match="cuda-graph-bs more than once or more than one value"):
-        RuntimeLine.of(found.spec["engineConfig"]["runner"]).with_flags(SGLANG, {"cuda-graph-bs": "1"})
+    assert "--cuda-graph-bs-decode 1 2 4" in words, "not tuned, so what the runtime says"
+    line = launch({"cuda-graph-bs-decode": (8, 16)}, found).line()
+    words = " ".join((*line.command, *line.args))
+    assert "--cuda-graph-bs-decode 8 16" in words
+    assert "1 2 4" not in words
+    twice = RuntimeLine.of({"command": [*command, "--cuda-graph-bs", "8"]})
+    with pytest.raises(RuntimeLineError, match="cuda-graph-bs-decode more than once"):
+        twice.with_flags(SGLANG, {"cuda-graph-bs-decode": (8, 16)})
 
 
 def test_variables_stay_variables() -> None:
