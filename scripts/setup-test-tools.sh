@@ -1,11 +1,19 @@
 #!/bin/sh
 # What tests use beside Python packages: a real PostgreSQL, a real browser, a real Docker engine, a real Kubernetes node,
-# a C compiler for a stand-in of NVIDIA's library. Installed where that is allowed, said plainly where not; tests start
-# and stop what they need themselves.
+# a C compiler for a stand-in of NVIDIA's library. Installed where that is allowed; tests start and stop what they need
+# themselves. A component that cannot be installed costs its tests, which is said, and with CI=true it is a failure.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/apt.sh
 missing=
 need() { missing="$missing $1"; }
+lacking() { # WHAT: its tests cannot run
+    if [ "${CI:-}" = true ]; then
+        echo "setup: $1; with CI=true no test may be skipped for that" >&2
+        exit 4
+    fi
+    echo "setup: $1; the tests that need it will be skipped" >&2
+}
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need postgresql
 command -v cc >/dev/null || need "gcc libc6-dev"
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
@@ -20,11 +28,10 @@ command -v openssl >/dev/null || need openssl
 command -v go >/dev/null || need golang-go
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
 root=$([ "$(id -u)" = 0 ] && echo yes || echo no)
-[ $root = yes ] ||
-    echo "setup: only root can start a Docker engine or a Kubernetes node; the tests on them will be skipped" >&2
+[ $root = yes ] || lacking "only root can start a Docker engine or a Kubernetes node"
 
 if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
-    apt-get update -qq
+    apt_update
     # No service and no database is wanted: the tests make and end their own.
     mkdir -p /etc/postgresql-common
     [ -f /etc/postgresql-common/createcluster.conf ] ||
@@ -39,19 +46,17 @@ if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
     fi
     for package in $missing; do
         echo "setup: installing $package for the tests"
-        # Ubuntu's chromium is a snap and may not install in a container: the tests that need it are skipped then.
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
-            echo "setup: $package could not be installed; the tests that need it will be skipped" >&2
+        # Ubuntu's chromium is a snap and may not install in a container.
+        apt_install "$package" || lacking "$package could not be installed"
     done
     [ "${ours:-no}" = no ] || rm -f $policy
 elif [ -n "$missing" ]; then
     for package in $missing; do
-        echo "setup: no $package here; the tests that need it will be skipped (apt install $package)" >&2
+        lacking "no $package here (apt install $package)"
     done
 fi
 
 if [ $root = yes ]; then
     # Bounded: where modules come too slowly, the other tests are not to wait for it.
-    timeout 720 scripts/build-kubernetes.sh ||
-        echo "setup: Kubernetes could not be built; the tests that need it will be skipped" >&2
+    timeout 720 scripts/build-kubernetes.sh || lacking "Kubernetes could not be built"
 fi

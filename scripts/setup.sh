@@ -3,6 +3,7 @@
 # On a bare Debian or Ubuntu it installs what Python itself lacks there (python3-venv), when it may.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/apt.sh
 extras=$1
 groups=${2:-}
 venv=${AUTOTUNER_VENV:-.venv}
@@ -26,9 +27,8 @@ if [ ! -x "$venv/bin/pip" ]; then
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
             echo "setup: installing python3-venv"
             version=$("$python" -c 'import sys; print(f"{sys.version_info.major}.{sys.version_info.minor}")')
-            apt-get update -qq
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null ||
-                DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv" >/dev/null
+            apt_update
+            apt_install python3-venv || apt_install "python$version-venv"
             "$python" -m venv "$venv"
         else
             echo "setup: this Python cannot make environments; run: apt install python3-venv" >&2

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,37 @@ from hypothesis import settings
 
 pytest_plugins = ["ome.pytest_fixtures"]
 
+IN_CI = os.environ.get("CI") == "true"
+"""There every component is installed, so a test that skips itself is a failure (marker ``optional`` aside)."""
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With CI=true a skipped test fails, with the reason for which it was skipped."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker("optional") is None:
+        fail_if_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for whole files that skip themselves."""
+    report = yield
+    if report.skipped:
+        fail_if_in_ci(report)
+    return report
+
+
+def fail_if_in_ci(report: pytest.TestReport | pytest.CollectReport, *, in_ci: bool = IN_CI) -> None:
+    """Turns a skip into a failure."""
+    if in_ci:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped although CI=true: {reason}"
 
 
 @pytest.fixture

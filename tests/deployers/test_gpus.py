@@ -201,6 +201,7 @@ def test_sensors_end_with_nvml_and_come_back_with_it(machine: Machine) -> None:
     assert len(machine.do("samples")) == 4
 
 
+@pytest.mark.optional
 @pytest.mark.anyio
 async def test_without_a_driver_there_are_no_gpus() -> None:
     if shutil.which("nvidia-smi"):

@@ -33,6 +33,7 @@ PYTHON = os.environ.get("AUTOTUNER_TEST_VLLM", "")
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.real,
+    pytest.mark.optional,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not PYTHON, reason="AUTOTUNER_TEST_VLLM names no Python with vLLM"),
 ]
