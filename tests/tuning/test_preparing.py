@@ -9,6 +9,7 @@ import pytest
 
 from autotuner.deployers.external import ExternalDeployer
 from autotuner.seams import plugins
+from autotuner.search import proposals
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.launch import Hardware
@@ -17,6 +18,7 @@ from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.testing.benchmark_kit import ScriptedBenchmark
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
+from autotuner.tuning.plan import make_plan
 from autotuner.tuning.preparing import prepare, worst
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +28,7 @@ class GpuEngine(FakeEngine):
     """A GPU for each slot beyond the first."""
 
     def gpus(self, values: Any) -> int:
-        return int(values.get("parallel", 1)) - 1
+        return int(values.get("parallel") or 1) - 1
 
 
 @pytest.fixture(autouse=True)
@@ -129,8 +131,40 @@ async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) ->
         Parameter(name="x", domain=IntRange(low=1, high=10**9)),
         Parameter(name="y", domain=FloatRange(low=0.0, high=1e6, step=1e-3)),
     )
-    prepared = await prepare(spec(loop, parameters=huge, constraints=("x * y <= 100",)))
+    prepared = await prepare(spec(loop, parameters=huge, constraints=("x * y <= 1e14",)))
     assert prepared.space.size == 10**9 * (10**9 + 1)
+    assert prepared.others is None
+
+
+async def test_a_large_space_in_which_the_search_finds_nothing(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
+    huge = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
+    (said,) = await refusal(spec(loop, parameters=huge, constraints=("x > 999999999",)))
+    assert said.startswith("parameters: nothing to try: no allowed configuration among 50 candidates")
+
+
+async def test_a_search_among_copies_of_the_default(loop: Any) -> None:
+    """``null`` leaves the flag out, and ``off`` does so for a switch."""
+    both = (*values(None), *values(None, False, name="turbo"))
+    (said,) = await refusal(spec(loop, parameters=both))
+    assert said.startswith("parameters: every configuration starts the same server as the default; ")
+    (said,) = await refusal(spec(loop, parameters=values(4)))
+    assert said.startswith("parameters: every configuration starts the same server as the default; ")
+
+
+async def test_values_that_give_one_command_line_are_one_configuration(loop: Any) -> None:
+    twice = (*values("4", None, 4, "x", name="note"), *values(1, 2))
+    prepared = await prepare(spec(loop, parameters=twice))
+    assert prepared.others == 3 * 2, "two notes or none, with either number of slots"
+    four, text, absent = (Configuration(values={"note": v, "parallel": 1}) for v in (4, "4", None))
+    assert prepared.identity(four) == prepared.identity(text)
+    assert prepared.identity(absent) == prepared.identity(Configuration(values={"parallel": 1}))
+    assert prepared.identity(four) != prepared.identity(absent)
+    said = {c.name: c.detail for c in await prepared.preflight() if c.status is CheckStatus.WARN}
+    assert said == {"parameters.note": '"4" and 4 give the same command line; it is launched once'}
+    plan = await make_plan(prepared, examples=10)
+    assert plan.trials == min(prepared.spec.search.trials, 7)
+    assert len({launch.argv for launch in plan.launches}) == len(plan.launches) == 7
 
 
 async def test_a_server_that_runs_already_cannot_be_tuned(loop: Any) -> None:

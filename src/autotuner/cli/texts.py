@@ -31,9 +31,9 @@ def duration_text(seconds: float) -> str:
 def headline(plan: Plan, *, stored: int = 0) -> str:
     """One line on what will run and about how long."""
     others = plan.trials - 1
-    all_of = plan.launchable is not None and others >= plan.launchable
+    all_of = plan.others is not None and others >= plan.others
     space = "all" if all_of else "up to"
-    total = f" of {plan.launchable:,}" if plan.launchable is not None and not all_of else ""
+    total = f" of {plan.others:,}" if plan.others is not None and not all_of else ""
     tries = f"the default and {space} {others}{total} configurations" if others else "one configuration"
     proof = f", then {plan.repeats} interleaved repeats of winner and default" if plan.repeats else ""
     windows = f"{plan.windows} windows each, " if plan.windows > 1 else ""

@@ -33,6 +33,9 @@ class SearchContext:
     valid: Callable[[Configuration], bool] = field(default=lambda _: True)
     """False for configurations that the engine's catalog knows to be invalid; never to be proposed. The space's own
     constraints are part of ``space``."""
+    identity: Callable[[Configuration], str] = field(default=lambda configuration: configuration.key)
+    """Equal for configurations that start the same server (``4`` and ``"4"``, ``null`` and the flag left out). Of these
+    only one may be proposed, and none that a trial of the history already stands for."""
     default: Configuration | None = None
     """The default configuration spelled out in the space's parameters where all of them are known, else None. It is
     what trial 0 ran, so it need not be proposed again."""

@@ -153,7 +153,9 @@ class BayesianSearch(Search):
                 trials.append(optuna_proposals.running(position, space))
         found = optuna_proposals.propose(space, trials, self.context.directions, count=_PROPOSED, seed=seed)
         configurations = {c.key: c for c in map(self._configuration, found)}
-        return [c for key, c in configurations.items() if key not in taken and allowed(self.context, c)]
+        allowed_ones = [c for c in configurations.values() if allowed(self.context, c)]
+        identified = {self.context.identity(c): c for c in allowed_ones}
+        return [c for identity, c in identified.items() if identity not in taken]
 
     def _position(self, configuration: Configuration) -> Position | None:
         """Where it stands; None where a value lies outside of the space (a default that is no choice)."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from autotuner.seams.search import Search, SearchContext, Stop
 from autotuner.search.points import Points
-from autotuner.search.proposals import Proposals, allowed, shuffled, used
+from autotuner.search.proposals import Proposals, shuffled, used
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.noun import Noun
@@ -49,9 +49,8 @@ def _suffices(context: SearchContext, points: Points) -> bool:
     """Whether all allowed points can be tried; trial 0 is the default's."""
     if points.size is None or points.size > _LOOK_AT:
         return False
-    default = context.default.key if context.default else None
-    wanted = (c for c in points.in_order() if allowed(context, c) and c.key != default)
-    return len(list(islice(wanted, context.trials))) < context.trials
+    proposals = Proposals(context, points.in_order())
+    return len(list(islice(proposals.unused(used(context, ())), context.trials))) < context.trials
 
 
 def _continuous(name: str) -> Problem:

@@ -24,17 +24,18 @@ class Proposals:
         self._context = context
         self._stream = stream
         self._found: list[Configuration] = []
+        self._identities: set[str] = set()
         self._end: Stop | None = None
 
     def first_unused(self, used: frozenset[str]) -> Configuration | Stop:
-        """The first allowed configuration whose key is not in ``used``."""
+        """The first allowed configuration whose identity is not in ``used``."""
         return next(self.unused(used), None) or self._end or USED_UP
 
     def unused(self, used: frozenset[str]) -> Iterator[Configuration]:
-        """All allowed configurations whose keys are not in ``used``, lazily."""
+        """All allowed configurations whose identities are not in ``used``, lazily."""
         at = 0
         while at < len(self._found) or self._more():
-            if self._found[at].key not in used:
+            if self._context.identity(self._found[at]) not in used:
                 yield self._found[at]
             at += 1
 
@@ -44,6 +45,10 @@ class Proposals:
             return False
         for rejected, candidate in enumerate(self._stream):
             if allowed(self._context, candidate):
+                identity = self._context.identity(candidate)
+                if identity in self._identities:
+                    continue  # the same server as one that was found before, written in another way
+                self._identities.add(identity)
                 self._found.append(candidate)
                 return True
             if rejected >= MAX_REJECTED:
@@ -65,11 +70,11 @@ def allowed(context: SearchContext, configuration: Configuration) -> bool:
 
 
 def used(context: SearchContext, history: Sequence[Trial]) -> frozenset[str]:
-    """Keys of what must not be proposed: what the history ran or runs, and the default however it is spelled."""
-    keys = {t.configuration.key for t in history if t.state is not TrialState.VOID}
+    """Identities of what must not be proposed: what the history ran or runs, and the default however it is spelled."""
+    identities = {context.identity(t.configuration) for t in history if t.state is not TrialState.VOID}
     if context.default is not None:
-        keys.add(context.default.key)
-    return frozenset(keys)
+        identities.add(context.identity(context.default))
+    return frozenset(identities)
 
 
 def spelled_out(context: SearchContext, trial: Trial) -> Configuration:

@@ -115,6 +115,21 @@ class SearchConformance:
         assert len(trials) == 20
         assert default.key not in {t.configuration.key for t in trials}
 
+    def test_one_server_written_in_two_ways_is_tried_once(self, strategy: Callable[[SearchContext], Search]) -> None:
+        """``1`` and ``"1"`` look the same on a command line; what the default is already is not tried again."""
+
+        def identity(c: Configuration) -> str:
+            set_values = {k: v for k, v in c.values.items() if v is not None}
+            return " ".join(f"{k}={v}" for k, v in set_values.items())
+
+        context = context_of(space_of(odd=[1, "1", None, True], level=[None, 3]), identity=identity)
+        search = strategy(context)
+        zero = made(0, Configuration(), role=TrialRole.DEFAULT)
+        search.tell(zero)
+        trials, _ = run(search, [zero])
+        tried = [identity(t.configuration) for t in trials]
+        assert sorted(tried) == ["", "level=3", "odd=1", "odd=1 level=3", "odd=True", "odd=True level=3"]
+
     def test_running_trials_are_not_proposed_and_void_ones_are(
         self, strategy: Callable[[SearchContext], Search]
     ) -> None:
@@ -213,12 +228,13 @@ class ScriptedSearch(Search):
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
         """The script's first configuration that is allowed and not yet in the history."""
-        taken = {t.configuration.key for t in history if t.state is not TrialState.VOID}
+        identity = self.context.identity
+        taken = {identity(t.configuration) for t in history if t.state is not TrialState.VOID}
         if self.context.default is not None:
-            taken.add(self.context.default.key)
+            taken.add(identity(self.context.default))
         for candidate in self._script or self.context.space.grid():
             fits = self.context.space.allows(candidate) and self.context.valid(candidate)
-            if fits and candidate.key not in taken:
+            if fits and identity(candidate) not in taken:
                 return candidate
         return Stop("the space is used up: the script has ended")
 

@@ -1,7 +1,5 @@
 """What a study would do, worked out without starting anything."""
 
-from itertools import islice
-
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import Check
 from autotuner.study.noun import Noun
@@ -29,6 +27,8 @@ class Plan(Noun):
     """Grid points before constraints; None for a continuous space."""
     launchable: int | None
     """Grid points that satisfy constraints and engine; None where there are too many to count."""
+    others: int | None = None
+    """Different servers among these beside the default's: two ways to write one command line count once."""
     trials: int
     """Launches of the search, the default included."""
     repeats: int
@@ -45,16 +45,15 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
     spec = prepared.spec
     size = prepared.space.size
     launchable = launchable_points(prepared)
-    trials, repeats = trial_counts(spec, launchable)
-    points = [DEFAULT]
-    if launchable is not None:
-        points += islice((c for c in prepared.space.grid() if prepared.valid(c)), examples)
+    trials, repeats = trial_counts(prepared)
+    points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
     return Plan(
         study=spec.name,
         engine=spec.engine.kind,
         deploy=spec.deploy.kind,
         space_size=size if spec.parameters else 0,
         launchable=launchable,
+        others=prepared.others,
         trials=trials,
         repeats=repeats,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
@@ -72,11 +71,26 @@ def launchable_points(prepared: Prepared) -> int | None:
     return sum(prepared.valid(c) for c in prepared.space.grid())
 
 
-def trial_counts(spec: StudySpec, launchable: int | None) -> tuple[int, int]:
+def _examples(prepared: Prepared, count: int) -> list[Configuration]:
+    """The first configurations of the grid that the search could launch."""
+    seen = {prepared.identity(c) for c in (DEFAULT, prepared.default) if c is not None}
+    found: list[Configuration] = []
+    for configuration in prepared.space.grid():
+        if len(found) == count:
+            break
+        identity = prepared.identity(configuration)
+        if identity not in seen and prepared.valid(configuration):
+            seen.add(identity)
+            found.append(configuration)
+    return found
+
+
+def trial_counts(prepared: Prepared) -> tuple[int, int]:
     """(launches of the search, launches of the proof), at most."""
+    spec, others = prepared.spec, prepared.others
     if not spec.parameters:
         return 1, 0
-    trials = spec.search.trials if launchable is None else min(spec.search.trials, launchable + 1)
+    trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
     return trials, 2 * spec.confirm.repeats
 
 

@@ -1,9 +1,12 @@
 """From a study file's content to everything a study works with, checked before anything is launched."""
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from anyio.to_thread import run_sync
 
@@ -11,7 +14,7 @@ from autotuner.seams import plugins
 from autotuner.seams.benchmark import Benchmark
 from autotuner.seams.deployer import Deployer
 from autotuner.seams.engine import Engine
-from autotuner.seams.search import Search, SearchContext
+from autotuner.seams.search import Search, SearchContext, Stop
 from autotuner.store.paths import data_home
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.constraint import Constraint
@@ -19,9 +22,11 @@ from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware
 from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
+from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.portable import is_portable
 from autotuner.study.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
+from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.portable_checks import (
     expanded,
     in_file,
@@ -34,6 +39,8 @@ from autotuner.tuning.portable_checks import (
 LEAST_FREE_BYTES = 100_000_000
 CHECKED_POINTS = 100_000
 """A space with at most this many points is looked through for one that can be launched."""
+COMPARED_POINTS = 10_000
+"""Of a space with at most this many points all command lines are compared, which takes half a millisecond each."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,66 @@ class Prepared:
         where the engine has no such flags."""
         return expanded(self.engine, {**self.fixed, **configuration.values})
 
+    def identity(self, configuration: Configuration) -> str:
+        """What this configuration starts: equal for two ways to write one server, as ``4`` and ``"4"``, or ``null`` and
+        a flag that is left out. The launch decides, not the values; it is only worked out where another configuration
+        could have the same one, because a space may have 100,000 points."""
+        if not self._may_coincide(configuration):
+            return configuration.key
+        if configuration.key not in self._launches:
+            self._launches[configuration.key] = self._launch_digest(configuration)
+        return self._launches[configuration.key]
+
+    def _launch_digest(self, configuration: Configuration) -> str:
+        try:
+            plan = self.engine.launch(self.model, self.engine_spec, configuration)
+        except UsageError:  # it is never launched
+            return configuration.key
+        parts = [plan.argv(host="", port=0), sorted(plan.env.items()), plan.image, plan.gpus]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def _may_coincide(self, configuration: Configuration) -> bool:
+        values = configuration.values
+        if any(is_portable(name) for name in values) or len(values) != len(self.spec.parameters):
+            return True
+        return any((name, type(value), value) in self._alike for name, value in values.items())
+
+    @cached_property
+    def _launches(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _alike(self) -> frozenset[tuple[str, type, Value]]:
+        """Listed values that, set alone, start the same server as another value of their list, or as the default."""
+        found = set()
+        for parameter in self.spec.parameters:
+            for values in self.written_twice(parameter).values():
+                found |= {(parameter.name, type(value), value) for value in values}
+        return frozenset(found)
+
+    def written_twice(self, parameter: Parameter) -> dict[str, list[Value]]:
+        """The listed values of a parameter that share their launch with another one or with the default, by launch."""
+        if not isinstance(parameter.domain, Choices):
+            return {}
+        groups: dict[str, list[Value]] = {}
+        for value in parameter.domain.values:
+            groups.setdefault(self._launch_digest(Configuration(values={parameter.name: value})), []).append(value)
+        default = self._launch_digest(DEFAULT)
+        return {launch: values for launch, values in groups.items() if len(values) > 1 or launch == default}
+
+    @cached_property
+    def others(self) -> int | None:
+        """Different servers that the search could launch beside the default's; None where they are too many to count,
+        or nothing is tuned."""
+        size = self.space.size
+        if not self.spec.parameters or size is None or size > CHECKED_POINTS:
+            return None
+        coincide = bool(self._alike) or any(is_portable(p.name) for p in self.spec.parameters)
+        if coincide and size > COMPARED_POINTS:
+            return None
+        known = {self.identity(c) for c in (DEFAULT, self.default) if c is not None}
+        return len({self.identity(c) for c in self.space.grid() if self.valid(c)} - known)
+
     def search(self) -> Search:
         """A fresh search over the space, to be told the stored trials."""
         context = SearchContext(
@@ -88,6 +155,7 @@ class Prepared:
             seed=self.spec.search.seed,
             trials=self.spec.search.trials,
             valid=self.valid,
+            identity=self.identity,
             default=self.default,
         )
         return plugins.search(self.spec.search, context)
@@ -108,7 +176,20 @@ class Prepared:
             found = []
         if self.deployer.launches:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
+        found += self._same_command_lines()
+        if self.spec.parameters and self.spec.search.trials == 1:
+            why, remedy = "only the default is launched, so nothing is tuned", "raise it to 2 or more"
+            found.append(Problem(where="search.trials", why=why, remedy=remedy))
         return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
+
+    def _same_command_lines(self) -> Iterator[Problem]:
+        """Listed values that give one command line; the search launches the first of them."""
+        for parameter in self.spec.parameters:
+            for values in self.written_twice(parameter).values():
+                if len(values) > 1:
+                    same = " and ".join(json.dumps(value) for value in values)
+                    why = f"{same} give the same command line; it is launched once"
+                    yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=f"keep {json.dumps(values[0])}")
 
 
 async def prepare(spec: StudySpec) -> Prepared:
@@ -152,7 +233,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     _check_fixed(prepared)
     _check_values(prepared)
     _check_some_valid(prepared)
-    prepared.search()
+    _check_something_to_try(prepared)
     return prepared
 
 
@@ -239,6 +320,21 @@ def _check_some_valid(prepared: Prepared) -> None:
         return
     why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
     raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
+
+
+def _check_something_to_try(prepared: Prepared) -> None:
+    """A search whose every point is the default's own server would compare the default with itself."""
+    search = prepared.search()
+    if not prepared.spec.parameters:
+        return
+    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    asked = search.ask((default,))
+    if not isinstance(asked, Stop):
+        return
+    same = prepared.others == 0
+    why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
+    remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
+    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))
 
 
 def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:

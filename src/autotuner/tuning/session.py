@@ -17,7 +17,7 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
-from autotuner.tuning.plan import launchable_points, trial_counts
+from autotuner.tuning.plan import trial_counts
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.study_runner import StudyRunner
 
@@ -236,7 +236,7 @@ def _cause(error: Exception) -> Exception:
 
 def _announcement(prepared: Prepared) -> dict[str, object]:
     spec = prepared.spec
-    search, repeats = trial_counts(spec, launchable_points(prepared))
+    search, repeats = trial_counts(prepared)
     return {
         "left": {"search": search, "repeats": repeats},
         "parallel": spec.search.parallel,

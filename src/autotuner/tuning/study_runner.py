@@ -26,7 +26,7 @@ from autotuner.tuning.budget import Budget
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import OwnerWatch
-from autotuner.tuning.plan import launchable_points, trial_counts
+from autotuner.tuning.plan import trial_counts
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
 
@@ -74,7 +74,7 @@ class StudyRunner:
         self._fatal: EnvironmentFaultError | None = None
         self._budget = Budget(prepared.spec.search)
         self._changed = anyio.Event()
-        self._most_trials, self._most_repeats = trial_counts(prepared.spec, launchable_points(prepared))
+        self._most_trials, self._most_repeats = trial_counts(prepared)
         self.stopped_because = ""
 
     async def run(self) -> list[Trial]:
