@@ -18,6 +18,7 @@ from autotuner.deployers import _owned_process, _proc
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.seams import plugins
 from autotuner.seams.deployer import Endpoint
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
@@ -419,11 +420,11 @@ async def _lease_unseen(self: ProcessDeployer, leases: object, context: object) 
 class TestReap:
     """What a dead run left behind."""
 
-    def spawn(self, owner: str, study: str = "reaped") -> int:
+    def spawn(self, owner: str, study: str = "reaped", **marks: str) -> int:
         labels = Labels(study=study, trial=1, owner=owner)
         command = [sys.executable, "-m", "autotuner.testing.fake_server", "--never-listen", "--child", "--daemon"]
         process = subprocess.Popen(
-            command, env={**os.environ, **labels.env()}, start_new_session=True, stderr=subprocess.PIPE
+            command, env={**os.environ, **labels.env(), **marks}, start_new_session=True, stderr=subprocess.PIPE
         )
         assert process.stderr
         process.stderr.readline()
@@ -459,6 +460,16 @@ class TestReap:
         finally:
             bystander.kill()
             bystander.wait()
+
+    async def test_owners_of_a_lost_store_are_judged_by_their_process(self, deployer: ProcessDeployer) -> None:
+        here = ProcessIdentity.of_this_process()
+        living = self.spawn("unknown-1", AUTOTUNER_RUNNER=here.text)
+        dead = self.spawn("unknown-2", AUTOTUNER_RUNNER=here._replace(ticks=here.ticks - 1).text)
+        elsewhere = self.spawn("unknown-3", AUTOTUNER_RUNNER=here._replace(boot="another-kernel").text)
+        assert await deployer.reap(lambda _: False, study="another") == []
+        lines = await deployer.reap(lambda _: False)
+        assert {line.partition("(owner ")[2].partition(")")[0] for line in lines} == {"unknown-2"}
+        assert alive([living, dead, elsewhere]) == [living, elsewhere]
 
     async def test_only_of_the_study(self, deployer: ProcessDeployer) -> None:
         mine = self.spawn("dead")

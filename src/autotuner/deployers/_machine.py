@@ -12,6 +12,8 @@ import anyio
 import psutil
 
 from autotuner.deployers import _proc
+from autotuner.deployers._owned_process import RUNNER
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.launch import Hardware, LaunchPlan
 
@@ -105,6 +107,9 @@ def _ports(host: str, ports: tuple[int, int]) -> Check:
 async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: float) -> list[str]:
     """Ends every process labelled with a dead owner, and what runs in these processes' sessions.
 
+    An owner that ``is_dead`` knows nothing of (its store is lost, or it is another one) is dead when the runner's
+    process, which the label names too, has ended.
+
     A labelled process was started by a run, in a session of that run's own; so was everything in its session. Neither
     this process, nor its ancestors, nor their sessions are ever touched.
     """
@@ -137,6 +142,11 @@ def _labels(pid: int) -> tuple[str, str, str] | None:
     return (owner, env.get("AUTOTUNER_STUDY", ""), env.get("AUTOTUNER_TRIAL", "")) if owner else None
 
 
+def _runner_ended(pid: int) -> bool:
+    runner = ProcessIdentity.parse(_proc.environ(pid).get(RUNNER, ""))
+    return runner is not None and runner.is_running() is False
+
+
 def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[_proc.Stat]:
     everyone = list(_proc.processes())
     spared = _lineage()
@@ -148,7 +158,7 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[_pro
         if not found or process.pid in spared:
             continue
         owner, of_study, _ = found
-        if is_dead(owner) and study in {None, of_study}:
+        if study in {None, of_study} and (is_dead(owner) or _runner_ended(process.pid)):
             labelled.add(process.pid)
             sessions.add(process.session)
         else:

@@ -23,7 +23,6 @@ _CHUNK = 1 << 16
 _STOP_GRACE_S = 1.0
 _EVIDENCE_LINES = 40
 _EVIDENCE_BYTES = 64 * 1024
-_WORKER = "autotuner.deployers._worker"
 
 
 class LocalRunner(CommandRunner):
@@ -37,7 +36,7 @@ class LocalRunner(CommandRunner):
     @asynccontextmanager
     async def _run(self, module: str, spec: bytes, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
         with tempfile.TemporaryFile() as errors:
-            worker, stdout = _start(module, spec, labels, errors)
+            worker, stdout = await _start(module, spec, labels, errors)
             try:
                 yield _Lines(worker, stdout, errors)
             finally:
@@ -46,15 +45,17 @@ class LocalRunner(CommandRunner):
                     await worker.stop(_STOP_GRACE_S)
 
 
-def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) -> tuple[OwnedProcess, int]:
+async def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) -> tuple[OwnedProcess, int]:
     """The worker, and the reading end of its stdout. The spec may hold credentials: it is handed over in memory."""
-    argv = (sys.executable, "-m", _WORKER, str(os.getpid()), module)
+    argv = (sys.executable, "-m", module)
     reading, writing = os.pipe()
     try:
         with os.fdopen(os.memfd_create("spec"), "w+b") as stdin:
             stdin.write(spec)
             stdin.seek(0)
-            worker = spawn(argv, labels=labels, env={}, stdin=stdin, stdout=writing, stderr=errors)
+            worker = await spawn(
+                argv, labels=labels, env={}, stdin=stdin, stdout=writing, stderr=errors, orphan_grace_s=_STOP_GRACE_S
+            )
     except OSError as error:
         os.close(reading)
         raise TrialFailedError(_failures.not_started("the load generator", error)) from error

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
-from autotuner.deployers._owned_process import OwnedProcess, spawn
+from autotuner.deployers._owned_process import LogNotWrittenError, OwnedProcess, spawn
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
@@ -98,7 +98,10 @@ class ProcessEndpoint(Endpoint):
 
     async def died(self) -> Failure:
         """Waits for the end of the server's process."""
-        code = await self._server.exited()
+        try:
+            code = await self._server.exited()
+        except LogNotWrittenError as error:
+            return _failures.not_written("the server's log", error)
         return _failures.ended(self._context, code, await self.log_tail(_EVIDENCE_LINES), was_ready=True)
 
     async def log_tail(self, lines: int = 40) -> str:
@@ -128,7 +131,7 @@ class ProcessDeployer(Deployer):
             port = await self._lease(leases, context)
             context.on_phase(Phase.LAUNCHING)
             env = await _with_gpus(plan, context)
-            server = self._start(plan, context, port, env)
+            server = await self._start(plan, context, port, env)
             try:
                 context.on_phase(Phase.LOADING)
                 await _Start(server, plan, context, self.settings, port).ready()
@@ -145,23 +148,28 @@ class ProcessDeployer(Deployer):
             if not _proc.foreign_listener(self.settings.host, port, set()):
                 return port
 
-    def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
+    async def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
         argv = plan.argv(host=self.settings.host, port=port)
+        log = context.folder / "server.log"
         try:
             context.folder.mkdir(parents=True, exist_ok=True)
-            log = context.folder / "server.log"
             log.unlink(missing_ok=True)
-            file = log.open("xb")
         except OSError as error:
             raise TrialFailedError(_failures.not_written("the server's log", error)) from error
-        with file:
-            try:
-                return spawn(
-                    argv, labels=context.labels, env=env, stdout=file, stderr=file, cpus=self.settings.cpus
-                )  # fmt: skip
-            except (OSError, ValueError) as error:
-                fault = error if isinstance(error, OSError) else OSError(0, str(error))
-                raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
+        try:
+            return await spawn(
+                argv,
+                labels=context.labels,
+                env=env,
+                log=log,
+                cpus=self.settings.cpus,
+                orphan_grace_s=self.settings.stop_grace,
+            )
+        except LogNotWrittenError as error:
+            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+        except (OSError, ValueError) as error:
+            fault = error if isinstance(error, OSError) else OSError(0, str(error))
+            raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """Programs, modules, files, CPUs, GPUs and ports; nothing is started."""
@@ -219,7 +227,10 @@ class _Start:
             raise TrialFailedError(failure)
 
     async def _ends(self) -> Failure:
-        return self._died(await self._server.exited())
+        try:
+            return self._died(await self._server.exited())
+        except LogNotWrittenError as error:
+            return _failures.not_written("the server's log", error)
 
     async def _answers(self) -> Failure | None:
         """None once our server answers as ready; a failure when someone else listens there."""
