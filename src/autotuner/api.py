@@ -30,7 +30,7 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.report.winner import winner_of
 from autotuner.seams import plugins
 from autotuner.seams.benchmark import Progress
-from autotuner.store import Store, StudyRecord
+from autotuner.store import Store, StudyRecord, files
 from autotuner.store.paths import site_file, study_folder, trial_folder
 from autotuner.study.errors import AutotunerError, CheckStatus, Problem, UsageError, did_you_mean
 from autotuner.study.loader import Loaded, parse_study
@@ -38,6 +38,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
+from autotuner.study.secrets import clean_document, clean_text, remember
 from autotuner.study.site import Site, parse_site, with_site
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
@@ -61,8 +62,8 @@ def read_study(path: str | Path, *, mode: str | None = None, benchmark: str | No
     loaded = parse_study(
         text,
         source=str(path),
-        folder=path.resolve().parent,
-        exists=Path.exists,
+        folder=Path.cwd() if files.is_stream(path) else path.absolute().parent.resolve(),
+        exists=_exists,
         canonical_of=_canonical_of,
         mode=mode,
         benchmark=benchmark,
@@ -71,16 +72,20 @@ def read_study(path: str | Path, *, mode: str | None = None, benchmark: str | No
     for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
         if kind is not None and given.kind != kind:
             changes[section] = PluginSpec(kind=kind)
+    remember(spec)
     return _on_this_site(Loaded(spec=spec.model_copy(update=changes) if changes else spec, notes=loaded.notes))
 
 
 def _text_of(path: Path, remedy: str) -> str:
+    return files.read_text(path, remedy=remedy)
+
+
+def _exists(path: Path) -> bool:
+    """Of any text that a file may hold as a path: one that is too long, or holds a NUL, names nothing."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(Problem(where=str(path), why="no such file", remedy=remedy)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(Problem(where=str(path), why=f"cannot be read ({error})")) from None
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _on_this_site(loaded: Loaded) -> Loaded:
@@ -131,7 +136,7 @@ def spec_of(study: Study) -> StudySpec:
         return study
     if isinstance(study, str | Path):
         return read_study(study).spec
-    loaded = parse_study(dict(study), source="study", folder=Path.cwd(), exists=Path.exists, canonical_of=_canonical_of)
+    loaded = parse_study(dict(study), source="study", folder=Path.cwd(), exists=_exists, canonical_of=_canonical_of)
     return _on_this_site(loaded).spec
 
 
@@ -251,7 +256,7 @@ def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_u
     if not path.exists():
         raise AutotunerError(f"trial {number} of {record.name} has no server log at {path}")
     with path.open(encoding="utf-8", errors="replace") as log:
-        return ServerLog(trial=number, path=path, lines=log.read().splitlines()[-lines:])
+        return ServerLog(trial=number, path=path, lines=clean_text(log.read()).splitlines()[-lines:])
 
 
 def trial_of(found: StudyResult, number: int) -> Trial:
@@ -292,20 +297,18 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
 
 def write_report(found: StudyResult, path: Path | None = None) -> Path:
     """Writes the HTML report; by default beside the study's trials."""
-    path = path or study_folder(found.spec.name) / "report.html"
-    write_text(path, html_report(found))
+    text = clean_document(html_report(found))
+    if path is not None:
+        files.write_output(path, text)
+        return path
+    path = study_folder(found.spec.name) / "report.html"
+    files.write_private(path, text)
     return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise AutotunerError(f"cannot write {path}: {error.strerror or error}") from None
+    """Writes what the user asked for to where they said; see :func:`autotuner.store.files.write_output`."""
+    files.write_output(path, clean_document(text))
 
 
 def bench(
@@ -326,7 +329,7 @@ def bench(
         raise UsageError(Problem(where="URL", value=url, why="must begin with http:// or https://"))
     study = {"name": "bench", "model": "any", "engine": "llama_cpp", "workload": workload}
     read = parse_study(
-        {**study, "objective": "max output_throughput"}, source="bench", folder=Path.cwd(), exists=Path.exists
+        {**study, "objective": "max output_throughput"}, source="bench", folder=Path.cwd(), exists=_exists
     ).spec.workload
 
     async def work(records: Path) -> list[Measurement]:
@@ -348,8 +351,7 @@ def bench(
         )
 
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        return anyio.run(work, folder)
+        return anyio.run(work, files.output_folder(folder))
     with TemporaryDirectory() as nowhere:
         return [m.model_copy(update={"records": None}) for m in anyio.run(work, Path(nowhere))]
 
@@ -384,7 +386,7 @@ def params(kind: str) -> list[CatalogEntry]:
 
 def write_starter(path: Path, *, engine: str, model: str) -> Path:
     """Writes a commented study file; never over an existing one."""
-    if path.exists():
+    if _exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
     write_text(path, starter_text(name=name, model=model, engine=plugins.load("engines", engine)))

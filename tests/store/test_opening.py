@@ -146,7 +146,7 @@ def test_paths_that_cannot_be_a_database(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("no database at all, but long enough to be taken for one" * 100)
     assert "Not a directory" in refusal(f"sqlite:///{file}/below/autotuner.db")
-    assert "unable to open" in refusal(f"sqlite:///{tmp_path}")
+    assert "not a regular file" in refusal(f"sqlite:///{tmp_path}")
     assert "not a database" in refusal(f"sqlite:///{file}")
     assert file.read_text().startswith("no database at all")
     assert "cannot be used" in refusal("sqlite:////proc/nowhere/autotuner.db")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from autotuner.study.errors import Problem
+from autotuner.study.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import Api, Concurrency, Workload
 
@@ -25,6 +26,7 @@ ENDS_ONLY = "genai-bench tells no gaps between tokens: itl is not measured, an a
 _OWN_WORK = (
     "above {} requests in flight genai-bench's own work is in its ttft: at 16 it reported 65 ms where 50 ms were true"
 )
+_PUBLIC = "holds a secret, and genai-bench takes it on its command line, which is public"
 
 
 def own_work(in_flight: int) -> list[str]:
@@ -71,6 +73,8 @@ def of_load(workload: Workload) -> Iterator[Problem]:
 
 
 def _of_requests(workload: Workload, backend: str) -> Iterator[Problem]:
+    if any(secrets_in(workload.extra_body)):
+        yield Problem(where="workload.extra_body", why=_PUBLIC, remedy=f"leave it out, {_NATIVE}")
     if workload.ignore_eos and backend == "openai":
         why = "this backend drops ignore_eos, so that answers end where the model wants"
         remedy = "use backend vllm or sglang, or set workload.ignore_eos: false"
@@ -121,6 +125,8 @@ def _is_zero(value: object) -> bool:
 def _of_options(extra_args: Sequence[str]) -> Iterator[Problem]:
     for argument in extra_args:
         option = argument.partition("=")[0]
+        if has_secret_form(argument) or looks_secret(option):
+            yield Problem(where="benchmark.extra_args", value=option, why=_PUBLIC, remedy="use benchmark.api_key_env")
         if option in _OWN_OPTIONS:
             why = "this option follows from the study, or changes what is measured"
             yield Problem(where="benchmark.extra_args", value=option, why=why, remedy="leave it out")

@@ -15,6 +15,8 @@ import orjson
 from arro3.core import Array, DataType, Field, Schema, Table, list_array
 from arro3.io import read_parquet, write_parquet
 
+from autotuner.study.secrets import clean_text
+
 _INT, _TEXT, _FLAG = DataType.int64(), DataType.utf8(), DataType.bool()
 _GAPS = DataType.list(Field("item", _INT, nullable=False))
 COLUMNS: Mapping[str, tuple[DataType, bool]] = {
@@ -99,7 +101,8 @@ def write_records(path: Path, records: Records) -> None:
     schema = Schema(
         [Field(name, kind, nullable=null) for name, (kind, null) in COLUMNS.items()], metadata={_META: meta}
     )
-    arrays = [_array(records.columns[name], kind) for name, (kind, _) in COLUMNS.items()]
+    columns = {**records.columns, "detail": [clean_text(text) if text else text for text in records.columns["detail"]]}
+    arrays = [_array(columns[name], kind) for name, (kind, _) in COLUMNS.items()]
     table = Table.from_arrays(arrays, schema=schema)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

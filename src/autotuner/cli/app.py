@@ -4,8 +4,10 @@ Only light modules are imported here; each command imports what it needs when it
 """
 
 import json
+import re
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,15 @@ StoreUrl = Annotated[
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.")]
 
 
+_OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would obey, or show in another order, and what cannot be encoded."""
+
+
+def printable(text: str) -> str:
+    """Text for a terminal, whoever wrote it (a file, a server, its log): control characters are spelled out."""
+    return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
 def out(data: Any) -> None:
     """Data for programs, on standard output. Nouns, mappings and lists of these; inf and nan become null."""
     from autotuner.report.exports import strict_json
@@ -40,13 +51,17 @@ def out(data: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Words for people, on standard error."""
-    sys.stderr.write(text + "\n")
+    """A message for people, on standard error, without secrets."""
+    from autotuner.study.secrets import clean_text
+
+    sys.stderr.write(printable(clean_text(text)) + "\n")
 
 
 def show(text: str) -> None:
-    """The answer for people, on standard output."""
-    sys.stdout.write(text + "\n")
+    """The answer for people, on standard output, without secrets. It may be a whole manifest."""
+    from autotuner.study.secrets import clean_document
+
+    sys.stdout.write(printable(clean_document(text)) + "\n")
 
 
 def program() -> str:
@@ -63,7 +78,9 @@ def program() -> str:
 
 def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
     """An error for programs, on standard output, in one line."""
-    body = {"kind": kind, "message": message, "problems": list(problems)}
+    from autotuner.study.secrets import clean
+
+    body = clean({"kind": kind, "message": message, "problems": list(problems)})
     sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False) + "\n")
 
 
@@ -72,7 +89,9 @@ def answering(*, as_json: bool) -> Iterator[None]:
     """Turns the program's own errors into one line each and the documented exit code. A traceback is a defect of ours,
     and with ``--json`` even that comes with an error for programs."""
     from autotuner.study.errors import AutotunerError, ExitCode, UsageError
+    from autotuner.study.secrets import remember_environment
 
+    remember_environment()
     try:
         yield
     except AutotunerError as error:
@@ -94,3 +113,8 @@ def answering(*, as_json: bool) -> Iterator[None]:
         if as_json and not isinstance(error, typer.Exit):
             out_error("defect", f"{type(error).__name__}: {error}")
         raise
+
+
+def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """A traceback on standard error, like Python's own but without secrets."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip())

@@ -5,7 +5,7 @@ import sys
 from typer.exceptions import TyperException
 
 from autotuner.cli import looking, running, tools
-from autotuner.cli.app import app, out_error, say
+from autotuner.cli.app import app, out_error, say, show_defect
 
 __all__ = ["app", "main"]
 
@@ -15,6 +15,7 @@ for module in (running, looking, tools):
 
 def main() -> None:
     """Entry point. With ``--json`` even a command line that cannot be read is answered in JSON."""
+    sys.excepthook = show_defect
     if "--json" not in sys.argv[1:]:
         app()
         return

@@ -1,7 +1,6 @@
 """From a launch plan to a container: what the engine is asked for, and the same as a line that a person can paste."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from autotuner.deployers._docker_engine import labels_of
 from autotuner.deployers._docker_settings import DockerSettings, Volume, parse_volume
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
-from autotuner.study.problems import SECRET_WORDS
+from autotuner.study.secrets import has_secret_form, looks_secret
 
 LOOPBACK = "127.0.0.1"
 _CACHE, _CACHE_OF_USER = "/root/.cache/huggingface", "/hub-cache"
@@ -147,8 +146,8 @@ class Launch:
 
 
 def _variable(name: str, value: str | None) -> str:
-    words = re.split(r"[^a-z0-9]+", name.lower())
-    return name if value is None or any(w in SECRET_WORDS for w in words) else f"{name}={value}"
+    hidden = value is None or looks_secret(name) or has_secret_form(value)
+    return name if hidden else f"{name}={value}"
 
 
 def _size(size: int) -> str:

@@ -13,17 +13,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.store.secrets import looks_secret
 from autotuner.study.measurement import Distribution, GpuUse
 from autotuner.study.metric import METRICS
+from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 OLDER_STATISTICS = ("mean", "p50", "p90", "p99")
 
 
 def strict_json(data: Any) -> str:
-    """JSON that every parser takes: inf and nan become null."""
-    return json.dumps(plain_data(data), ensure_ascii=False, indent=2, allow_nan=False)
+    """JSON that every parser takes, without secrets: inf and nan become null."""
+    return json.dumps(clean(plain_data(data)), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def plain_data(data: Any) -> Any:
@@ -75,10 +75,15 @@ def command_line(result: StudyResult) -> str:
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
     env = [
-        f'{key}="${key}"' if looks_secret(key) else f"{key}={shlex.quote(value)}"
+        f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}"
         for key, value in result.spec.engine.env.items()
     ]
     return " ".join([*env, shlex.join(result.command)])
+
+
+def is_hidden(name: str, value: str) -> bool:
+    """Whether a variable of a server's environment is shown by its name only."""
+    return looks_secret(name) or HIDDEN in value or has_secret_form(value)
 
 
 def best_json(result: StudyResult) -> dict[str, Any]:

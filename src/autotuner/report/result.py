@@ -11,6 +11,7 @@ from autotuner import scoring
 from autotuner.scoring import Gain
 from autotuner.study.noun import Noun
 from autotuner.study.objective import Objective
+from autotuner.study.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -72,8 +73,11 @@ def study_result(
     why: str = "",
     address: Sequence[str] = ("--host", "--port"),
 ) -> StudyResult:
-    """The result so far; ``address`` names the flags (each with a value) that are left out of the command."""
-    ordered = tuple(sorted(trials, key=lambda t: t.number))
+    """The result so far, without the study's secrets, since all of it is for display; ``address`` names the flags (each
+    with a value) that are left out of the command."""
+    secrets = frozenset(secrets_in(spec))
+    spec, why = clean_model(spec, secrets), clean_text(why, secrets)
+    ordered = tuple(clean_model(t, secrets) for t in sorted(trials, key=lambda t: t.number))
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]
     default = next((t for t in first_class if t.role is TrialRole.DEFAULT), None)
     best = confirmation.candidate(ordered, spec.objectives)

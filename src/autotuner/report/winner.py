@@ -12,11 +12,11 @@ from pathlib import PurePath
 from autotuner.report.result import StudyResult, without_flags
 from autotuner.seams import plugins
 from autotuner.seams.engine import Engine
-from autotuner.store.secrets import HIDDEN, looks_secret
 from autotuner.study.errors import AutotunerError, Problem, UsageError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.portable import is_portable
+from autotuner.study.secrets import HIDDEN, has_secret_form, looks_secret
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.trial import Trial
 
@@ -193,4 +193,4 @@ def _portable_program(plan: LaunchPlan) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _hidden(name: str, value: str) -> bool:
-    return looks_secret(name) or HIDDEN in value
+    return looks_secret(name) or HIDDEN in value or has_secret_form(value)

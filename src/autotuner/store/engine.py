@@ -13,7 +13,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from autotuner.store.files import make_private, private_file, reason
+from autotuner.store.paths import data_home
 from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.secrets import HIDDEN, clean_text, looks_secret
 
 HEAD = "0002"
 """Newest revision; a test compares it with the migrations."""
@@ -31,13 +34,13 @@ class StoreError(AutotunerError):
     exit_code = ExitCode.ENVIRONMENT
 
 
-def connect(url: str) -> Engine:
+def connect(url: str | Path) -> Engine:
     """An engine whose database is at the newest revision. Raises :class:`StoreError`."""
     parsed = _parsed(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     try:
         if sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_file(Path(parsed.database))
         options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
         engine = create_engine(parsed, **options)
         if sqlite:
@@ -54,14 +57,29 @@ def connect(url: str) -> Engine:
     return engine
 
 
-def not_made_yet(url: str) -> str:
+def _make_file(path: Path) -> None:
+    """Creates the file before SQLite does, for its user alone; SQLite gives its journal that mode."""
+    ours = path.parent == data_home()
+    if ours:
+        make_private(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is not a regular file")
+    if ours or not path.exists():  # elsewhere an existing file may be another program's, named by mistake
+        private_file(path)
+
+
+def not_made_yet(url: str | Path) -> str:
     """The URL for display where it names a file that is not there yet; else empty. Raises :class:`StoreError`."""
     parsed = _parsed(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
     return url_text(parsed) if is_file and not Path(str(parsed.database)).exists() else ""
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str | Path) -> URL:
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url))
     try:
         parsed = make_url(url)
         if parsed.drivername in {"postgres", "postgresql"}:
@@ -81,17 +99,15 @@ def _parsed(url: str) -> URL:
 
 def url_text(url: URL) -> str:
     """The URL for display, without any password."""
-    hidden = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
+    hidden = {key: HIDDEN if looks_secret(key) else value for key, value in url.query.items()}
     return url.set(query=hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def unusable(url: URL, error: Exception) -> StoreError:
     """A database error as one line."""
-    reason = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
-    line = " ".join(reason.split())
-    for password in (url.password, *(v for k, v in url.query.items() if "password" in k.lower())):
-        if password:
-            line = line.replace(str(password), "***")
+    why = str(error.orig) if isinstance(error, DBAPIError) and error.orig else reason(error)
+    secrets = [str(v) for k, v in url.query.items() if looks_secret(k)]
+    line = clean_text(" ".join(why.split()), [*secrets, str(url.password or "")])
     return StoreError(f"the store {url_text(url)} cannot be used: {line[:300]}")
 
 

@@ -11,6 +11,6 @@ from sqlalchemy import Connection
 def migrate(connection: Connection) -> None:
     """Runs all migrations that are missing, inside of the connection's transaction."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

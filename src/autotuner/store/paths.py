@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from autotuner.study.errors import AutotunerError, ExitCode
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -11,9 +13,9 @@ def data_home() -> Path:
     """``AUTOTUNER_HOME``, else ``autotuner`` under the user's data directory (XDG)."""
     own = os.environ.get("AUTOTUNER_HOME")
     if own:
-        return Path(own).expanduser()
+        return _of_user(own).absolute()
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "autotuner"
+    return (Path(base).absolute() if base else _of_user("~/.local/share")) / "autotuner"
 
 
 def site_file() -> Path | None:
@@ -21,15 +23,29 @@ def site_file() -> Path | None:
     ``/etc/autotuner/site.yaml``; None where none is there. One that the variable names must be there."""
     own = os.environ.get("AUTOTUNER_SITE")
     if own:
-        return Path(own).expanduser()
+        return _of_user(own)
     base = os.environ.get("XDG_CONFIG_HOME")
-    user = (Path(base) if base else Path.home() / ".config") / "autotuner" / "site.yaml"
+    user = (Path(base) if base else _of_user("~/.config")) / "autotuner" / "site.yaml"
     return next((path for path in (user, Path("/etc/autotuner/site.yaml")) if path.is_file()), None)
 
 
-def default_url() -> str:
-    """``AUTOTUNER_STORE``, else a SQLite file in the data directory."""
-    return os.environ.get("AUTOTUNER_STORE") or f"sqlite:///{data_home() / 'autotuner.db'}"
+def _of_user(path: str) -> Path:
+    """A container's user often has neither a home nor an entry in the list of users."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise NoHomeError(f"no home folder is known to expand {path}; set AUTOTUNER_HOME to a folder") from None
+
+
+class NoHomeError(AutotunerError):
+    """The data directory cannot be named."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+def default_url() -> str | Path:
+    """``AUTOTUNER_STORE``, else the SQLite file in the data directory, as a path: its characters mean nothing else."""
+    return os.environ.get("AUTOTUNER_STORE") or data_home() / "autotuner.db"
 
 
 def study_folder(name: str) -> Path:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,8 +21,8 @@ from autotuner.store import tables
 from autotuner.store.engine import StoreError, connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
-from autotuner.store.secrets import secrets_in, without_secrets
 from autotuner.study.owner import Owner
+from autotuner.study.secrets import clean, remember, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event, Trial, TrialState
 
@@ -32,7 +33,7 @@ _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
 class Store:
     """Studies, trials, events, owners and leases. Make one with :meth:`open`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | Path) -> None:
         self._engine = connect(url)
         self._secrets: frozenset[str] = frozenset()
         self.url = url_text(self._engine.url)
@@ -108,7 +109,13 @@ class Store:
     def create_study(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
         """Stores a new study. Raises :class:`StoreError` when the name is taken."""
         self._learn_secrets(spec)
-        values = {"name": spec.name, "digest": digest, "source": _storable(source), "state": "new", "stop_requested": 0}
+        values = {
+            "name": spec.name,
+            "digest": digest,
+            "source": _storable(clean(source, self._secrets)),
+            "state": "new",
+            "stop_requested": 0,
+        }
         with self._writing() as db:
             if db.execute(select(tables.studies.c.name).where(tables.studies.c.name == spec.name)).first():
                 raise StoreError(f"a study named {spec.name} is stored already")
@@ -362,7 +369,11 @@ class Store:
             raise StoreError(f"trial {trial.number} of {trial.study} has ended already")
 
     def _trial_row(self, trial: Trial) -> dict[str, object]:
-        text = self._json(trial.model_dump(mode="json"))
+        data = clean(trial.model_dump(mode="json"), self._secrets)
+        # A resumed study launches stored configurations. A secret value is refused in them, so all that could be hidden
+        # here is an ordinary value that equals some password by chance, and ``***`` would reach the engine.
+        data["configuration"] = trial.configuration.model_dump(mode="json")
+        text = json.dumps(_storable(data), ensure_ascii=False)
         return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}
 
     def _append(
@@ -372,10 +383,12 @@ class Store:
         return int(db.execute(insert(tables.events).values(**row).returning(tables.events.c.seq)).scalar_one())
 
     def _learn_secrets(self, spec: StudySpec) -> None:
-        self._secrets |= frozenset(secrets_in(spec.model_dump(mode="json")))
+        data = spec.model_dump(mode="json")
+        self._secrets |= frozenset(secrets_in(data))
+        remember(data)
 
     def _json(self, data: object) -> str:
-        return json.dumps(_storable(without_secrets(data, self._secrets)), ensure_ascii=False)
+        return json.dumps(_storable(clean(data, self._secrets)), ensure_ascii=False)
 
 
 def _clock(db: Connection) -> float:

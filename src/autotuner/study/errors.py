@@ -3,11 +3,24 @@
 Every exception that is meant for a person derives from :class:`AutotunerError` and knows its exit code.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import IntEnum, StrEnum
 
+from pydantic import ValidationInfo, field_validator
+
 from autotuner.study.noun import Noun
+from autotuner.study.secrets import clean_text, looks_secret
+
+HIDDEN_VALUE = "(hidden)"
+"""Stands in a problem for a value that may be a secret."""
+
+
+def hides_value(where: str) -> bool:
+    """Whether the value at this path of a file is not repeated in messages: it has a secret's name, or is a variable of
+    a server's environment."""
+    return ".env." in where or looks_secret(re.sub(r"\[\d+\]$", "", where).rpartition(".")[2])
 
 
 class ExitCode(IntEnum):
@@ -30,6 +43,16 @@ class Problem(Noun):
     """The offending value, as written; empty where something is missing. Never a secret."""
     why: str
     remedy: str = ""
+
+    @field_validator("where", "why", "remedy")
+    @classmethod
+    def _without_secrets(cls, text: str) -> str:
+        return clean_text(text)
+
+    @field_validator("value")
+    @classmethod
+    def _shown(cls, value: str, info: ValidationInfo) -> str:
+        return HIDDEN_VALUE if value and hides_value(info.data.get("where", "")) else clean_text(value)
 
     def __str__(self) -> str:
         got = f" = {self.value}" if self.value else ""

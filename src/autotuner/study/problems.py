@@ -1,17 +1,13 @@
 """Turns pydantic's validation errors into one clear line each, with "did you mean" for unknown keys."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotuner.study.errors import Problem, did_you_mean
-
-SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "credential", "credentials")
-_SECRET_ENDS = ("apikey", "secret", "password", "passwd")
+from autotuner.study.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
@@ -34,9 +30,8 @@ def one_line(text: str) -> str:
 
 def shown(value: Any, where: str) -> str:
     """A value for a message: short, and never a secret."""
-    words = re.split(r"[^a-z0-9]+", where.lower().rsplit(".", 1)[-1])
-    if ".env." in where or any(word in SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words):
-        return "(hidden)"
+    if hides_value(where):
+        return HIDDEN_VALUE
     if isinstance(value, Mapping):
         text = "{" + ", ".join(map(str, value)) + "}" if len(value) <= 8 else "(a mapping)"
     elif isinstance(value, list) and any(isinstance(item, list | Mapping) for item in value):

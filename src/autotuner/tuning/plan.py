@@ -3,6 +3,7 @@
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import Check
 from autotuner.study.noun import Noun
+from autotuner.study.secrets import clean_model, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.tuning.preparing import CHECKED_POINTS, Prepared
 
@@ -47,7 +48,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
     launchable = launchable_points(prepared)
     trials, repeats = trial_counts(prepared)
     points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
-    return Plan(
+    made = Plan(
         study=spec.name,
         engine=spec.engine.kind,
         deploy=spec.deploy.kind,
@@ -61,6 +62,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
         checks=tuple(await prepared.preflight()) if preflight else (),
     )
+    return clean_model(made, frozenset(secrets_in(spec)))
 
 
 def launchable_points(prepared: Prepared) -> int | None:

@@ -24,6 +24,7 @@ from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
 from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.portable import is_portable
+from autotuner.study.secrets import has_secret_form, looks_secret, remember
 from autotuner.study.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
@@ -194,6 +195,7 @@ class Prepared:
 
 async def prepare(spec: StudySpec) -> Prepared:
     """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
+    remember(spec)
     engine = plugins.engine(spec.engine)
     deployer = plugins.deployer(spec.deploy).for_study(engine, spec.model)
     benchmark, hardware = plugins.benchmark(spec.benchmark), await deployer.hardware()
@@ -232,6 +234,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     _check_metrics(prepared)
     _check_fixed(prepared)
     _check_values(prepared)
+    _check_public(prepared)
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
     return prepared
@@ -310,6 +313,31 @@ def _check_values(prepared: Prepared) -> None:
             problems += [p.model_copy(update={"where": f"{where}[{i}]"}) for i, p in wrong]
     if problems:
         raise UsageError(problems)
+
+
+_ENV = "set the variable that the server reads it from under engine.env, or export it"
+_OTHER_WAY = {"path": "leave user and password out of the address", "name": "choose another name"}
+
+
+def _check_public(prepared: Prepared) -> None:
+    """No secret may stand on a command line, which every user of a machine can read, nor be part of a configuration,
+    which is stored and launched again."""
+    if not prepared.deployer.launches:
+        return
+    spec = prepared.spec
+    given: list[tuple[str, str, Value]] = [("model", "path", spec.model.path), ("model", "name", spec.model.name)]
+    given += [(f"engine.args.{name}", name, value) for name, value in spec.engine.args.items()]
+    for parameter in spec.parameters:
+        values = parameter.domain.grid() if isinstance(parameter.domain, Choices) else ()
+        given += [(f"parameters.{parameter.name}", parameter.name, value) for value in values or ()]
+    problems = {
+        where: Problem(where=where, why="is a secret, and a command line is public", remedy=_OTHER_WAY.get(name, _ENV))
+        for where, name, value in given
+        if (isinstance(value, str) and (looks_secret(name) or has_secret_form(value)))
+        or (isinstance(value, int | float) and not isinstance(value, bool) and looks_secret(name))
+    }
+    if problems:
+        raise UsageError(problems.values())
 
 
 def _check_some_valid(prepared: Prepared) -> None:

@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from autotuner.store import Store, StoreError, StudyRecord
 from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, Problem, UsageError
 from autotuner.study.owner import Owner
+from autotuner.study.secrets import clean, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.journal import Journal
@@ -119,7 +120,8 @@ def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
 
 
 def _changed(record: StudyRecord, spec: StudySpec) -> str:
-    old, new = (s.model_dump(mode="json", exclude={"search", "confirm"}) for s in (record.spec, spec))
+    secrets = frozenset(secrets_in(spec))  # the stored form has none, and would always differ
+    old, new = (clean(s.model_dump(mode="json", exclude={"search", "confirm"}), secrets) for s in (record.spec, spec))
     return ", ".join(key for key in new if old.get(key) != new[key]) or "the environment"
 
 

@@ -18,6 +18,8 @@ from autotuner import scoring
 from autotuner.seams.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.seams.engine import Engine
+from autotuner.store import files
+from autotuner.store.paths import data_home
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
@@ -77,6 +79,9 @@ class TrialRunner:
             changes = await self._leased()
         except TrialFailedError as error:
             changes = self._failed(error.failure)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(files.seal, self._folder)
         self._enter(Phase.DONE)
         return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
 
@@ -118,7 +123,9 @@ class TrialRunner:
     def _make_folder(self) -> None:
         """Request records go there, whatever the deployer."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._folder.is_relative_to(data_home()):
+                files.make_private(data_home())
+            files.make_private(self._folder)
         except OSError as error:
             message = f"{self._folder} cannot be made: {error.strerror or error}"
             remedy = "set AUTOTUNER_HOME to a folder with room that you may write"

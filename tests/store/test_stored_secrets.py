@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-import pytest
 from sqlalchemy import make_url
 
 from autotuner.store import Store
-from autotuner.store.secrets import HIDDEN, looks_secret, secrets_in, without_secrets
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.secrets import HIDDEN
 from autotuner.study.spec import EngineSpec, PluginSpec
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import sample_spec
@@ -73,33 +72,6 @@ def test_secrets_are_nowhere_in_the_database(
     assert record is not None
     assert record.spec.engine.env["HF_TOKEN"] == HIDDEN
     assert record.digest == spec.digest
-
-
-@pytest.mark.parametrize(
-    "key", ["HF_TOKEN", "api-key", "apiKey", "hfToken", "OPENAI_APIKEY", "AWS_SECRET_ACCESS_KEY", "Authorization",
-            "db_password", "HF_TOKEN_2", "key"],
-)  # fmt: skip
-def test_names_of_secrets(key: str) -> None:
-    assert looks_secret(key)
-
-
-@pytest.mark.parametrize(
-    "key", ["token_source", "token-ms", "tokenizer", "max-tokens", "prefix_tokens", "api_key_env", "api-key-file",
-            "keyboard", "monkey", "", "-", "cache-type-k"],
-)  # fmt: skip
-def test_names_of_other_things(key: str) -> None:
-    assert not looks_secret(key)
-
-
-def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
-    known = frozenset(secrets_in([{"token": "abcd"}, {"token": "abcdef"}, {"key": "ab"}]))
-    assert without_secrets("abcdef abcd ab", known) == f"{HIDDEN} {HIDDEN} ab"
-
-
-def test_switches_and_gaps_are_no_secrets() -> None:
-    data = {"token": True, "key": None, "password": {"x": 1}}
-    assert list(secrets_in(data)) == []
-    assert without_secrets(data, frozenset()) == data
 
 
 def test_what_was_blotted_out_is_found_by_nobody_with_tools(url: str, tmp_path: Path) -> None:

@@ -1,0 +1,295 @@
+"""Files of the user and of the program: read within bounds, written without replacing what is not a regular file.
+
+What stands under the data directory is private (0600, folders 0700) whatever the umask says; what the user names with
+``--out`` gets the modes of the user's own files.
+"""
+
+import os
+import select
+import stat
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from autotuner.study.errors import AutotunerError, Problem, UsageError
+from autotuner.study.secrets import clean_text, known_secrets
+
+MAX_READ = 8 << 20
+"""Bytes of a file that a person writes; more is a mistake in the path."""
+WAIT_S = 10.0
+"""How long a pipe may stay silent, or stay without its other end."""
+_POLL_S = 0.05
+_FOLDER, _FILE = 0o700, 0o600
+_DESCRIPTORS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+"""Names of what this process has open already: standard streams and the shell's ``<(...)``."""
+
+
+# Reading
+
+
+def is_stream(path: Path) -> bool:
+    """Whether the path names an open file of this process or a pipe: nothing lies beside it."""
+    return str(path).startswith(_DESCRIPTORS) or path.is_fifo()
+
+
+def read_text(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> str:
+    """The text of a file that a person wrote. Raises ``UsageError``."""
+    data = read_bytes(path, limit=limit, remedy=remedy)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _refused(path, "is not UTF-8 text (it looks like UTF-16)", "save it as UTF-8")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _refused(path, f"is not UTF-8 text (line {line})", "save it as UTF-8") from None
+
+
+def read_bytes(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> bytes:
+    """The content of a file, of a pipe or of standard input, at most ``limit`` bytes; gives up on a
+    pipe that nobody writes to. Raises ``UsageError``."""
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise _refused(path, "is a folder, not a file")
+        if stat.S_ISSOCK(kind) or stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not is_stream(path)):
+            raise _refused(path, "is a device or a socket, not a file")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _refused(path, "no such file", remedy) from None
+    except (OSError, ValueError) as error:
+        raise _refused(path, f"cannot be read ({reason(error)})") from None
+    try:
+        return _read(handle, path, limit, regular=stat.S_ISREG(kind))
+    except OSError as error:
+        raise _refused(path, f"cannot be read ({reason(error)})") from None
+    finally:
+        os.close(handle)
+
+
+def _read(handle: int, path: Path, limit: int, *, regular: bool) -> bytes:
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN)
+    data = bytearray()
+    until = time.monotonic() + WAIT_S
+    while len(data) <= limit:
+        # A pipe that had no writer yet is silent to poll, but at its end for read: wait first.
+        if not regular and not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise _refused(path, f"nothing was written to it within {WAIT_S:g} s")
+        try:
+            piece = os.read(handle, 1 << 16)
+        except BlockingIOError:
+            continue
+        if not piece:
+            return bytes(data)
+        data += piece
+        until = time.monotonic() + WAIT_S
+    raise _refused(path, f"is larger than {limit >> 20} MiB")
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be used, in the system's words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _refused(path: Path, why: str, remedy: str = "") -> UsageError:
+    return UsageError(Problem(where=_shown(path), why=why, remedy=remedy))
+
+
+def _shown(path: Path) -> str:
+    text = clean_text(str(path))
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+# Writing
+
+
+def write_output(path: Path, text: str) -> None:
+    """Writes what the user asked for to where they said: into a device, a pipe or through a link; a regular file is
+    replaced as a whole or not at all, and keeps its mode. ``-`` is standard output. Raises ``AutotunerError``."""
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        _write(path, text.encode(errors="backslashreplace"))
+    except (OSError, ValueError) as error:
+        raise AutotunerError(f"cannot write {_shown(path)}: {_why_not(path, error)}") from None
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; name a file"
+    return reason(error)
+
+
+def _write(path: Path, data: bytes) -> None:
+    found = _stat(path)
+    if found is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(Path(os.path.realpath(path)), data, None)
+    elif stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError
+    elif stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+        raise OSError(0, "it is a disk or a socket; name a file")
+    elif not stat.S_ISREG(found.st_mode) or str(path).startswith(_DESCRIPTORS):
+        _append(path, data)
+    elif found.st_nlink > 1:
+        _overwrite(path, data)  # a new file in its place would part it from its other names
+    else:
+        try:
+            _replace(Path(os.path.realpath(path)), data, found)
+        except PermissionError:
+            _overwrite(path, data)  # the folder takes no new file, the file itself may be written
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, data: bytes, old: os.stat_result | None) -> None:
+    """Whole or not at all: written beside its place, on the disk, then renamed into it."""
+    if old is not None and not os.access(path, os.W_OK):
+        raise PermissionError(13, "Permission denied")
+    beside = path.with_name(f".{path.name[:100]}.{uuid4().hex[:12]}.part")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if old is not None:
+                os.fchmod(handle, stat.S_IMODE(old.st_mode))
+                with suppress(OSError):
+                    os.fchown(handle, old.st_uid, old.st_gid)
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write(data)
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Into a device or a pipe. Opening a pipe that nobody reads would block: its reader is waited for, but not long."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+            break
+        except OSError as error:
+            if not path.is_fifo() or time.monotonic() > until:
+                raise OSError(error.errno, "nothing reads from this pipe") if path.is_fifo() else error from None
+            time.sleep(_POLL_S)
+    waiting = select.poll()
+    try:
+        waiting.register(handle, select.POLLOUT)
+        rest = memoryview(data)
+        while rest:
+            if not waiting.poll(WAIT_S * 1000):
+                raise OSError(0, f"nothing was taken from it for {WAIT_S:g} s")
+            with suppress(BlockingIOError):
+                rest = rest[os.write(handle, rest) :]
+    finally:
+        os.close(handle)
+
+
+def output_folder(path: Path) -> Path:
+    """A folder for several files, made where it is missing. Raises ``AutotunerError``."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except (OSError, ValueError) as error:
+        why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else reason(error)
+        raise AutotunerError(f"cannot write to {_shown(path)}: {why}") from None
+    return path
+
+
+# Private files
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder of the program's own, for its user alone; one that was open to others before is closed with all
+    that lies in it. Raises ``OSError``."""
+    for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
+        missing.mkdir(mode=_FOLDER, exist_ok=True)
+        missing.chmod(_FOLDER)  # the umask may have taken more than asked for
+    folder.mkdir(exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        tighten(folder)
+
+
+def tighten(folder: Path) -> None:
+    """Takes a folder and everything in it away from other users. Links are left alone; so is what is not ours."""
+    for place, _, names in os.walk(folder):
+        with suppress(OSError):
+            os.chmod(place, _FOLDER)  # noqa: PTH101 - os.walk's own text
+        for name in names:
+            file = os.path.join(place, name)  # noqa: PTH118
+            with suppress(OSError):
+                if stat.S_ISREG(os.lstat(file).st_mode):
+                    os.chmod(file, _FILE)  # noqa: PTH101
+
+
+def private_file(path: Path) -> None:
+    """Makes an empty file for its user alone where there is none yet, and closes one that is there. Raises ``OSError``
+    where it cannot be made."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE))
+    with suppress(OSError):
+        if stat.S_ISREG(path.stat().st_mode):
+            path.chmod(_FILE)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file of the program's own, whole or not at all. Raises ``AutotunerError``."""
+    try:
+        make_private(path.parent)
+        beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+        try:
+            private_file(beside)
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise AutotunerError(f"cannot write {_shown(path)}: {reason(error)}") from None
+
+
+def seal(folder: Path) -> None:
+    """Closes a finished trial's folder to other users, and takes known secrets out of the logs in it: a server may
+    repeat what its environment holds."""
+    tighten(folder)
+    if not known_secrets():
+        return
+    for log in folder.glob("*.log"):
+        with suppress(OSError):
+            _scrub(log)
+
+
+def _scrub(log: Path) -> None:
+    """Line by line, so that a log of any size needs little memory; a log without secrets is not written again."""
+    if not stat.S_ISREG(log.lstat().st_mode):
+        return
+    beside = log.with_name(f".{log.name}.part")
+    private_file(beside)
+    try:
+        changed = False
+        with log.open("rb") as old, beside.open("wb") as new:
+            while lines := old.readlines(1 << 20):
+                text = b"".join(lines).decode(errors="surrogateescape")
+                cleaned = clean_text(text)
+                changed |= cleaned != text
+                new.write(cleaned.encode(errors="surrogateescape"))
+        if changed:
+            beside.replace(log)
+    finally:
+        beside.unlink(missing_ok=True)
