@@ -392,9 +392,9 @@ async def measure_with(code: str, folder: Path) -> Measurement:
 
 BLOCKED = """
 import asyncio, time
-from autotuner.benchmarks.loadgen import run, worker
+from autotuner.benchmarks.loadgen import window, worker
 
-measure_lag = run._Window._lag
+measure_lag = window.Window._lag
 
 async def blocked(self):
     lag = asyncio.ensure_future(measure_lag(self))
@@ -402,6 +402,6 @@ async def blocked(self):
         time.sleep(0.1)
         await asyncio.sleep(0.01)
 
-run._Window._lag = blocked
+window.Window._lag = blocked
 raise SystemExit(worker.main())
 """

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.benchmarks.distribution import distribution
 from autotuner.benchmarks.records import Records, RunInfo, from_rows
 from autotuner.benchmarks.summary import Asked, Limits, summarise
 from autotuner.study.metric import METRICS
@@ -195,7 +196,7 @@ def test_steady_and_not() -> None:
     lopsided = [n * 4.5 / 80 for n in range(80)] + [5 + n / 5 for n in range(20)]
     assert "tokens/s in the first half" in summarise(records(spread(lopsided, [0.05] * 100))).warnings[0]
     few = summarise(records([row()] * 3))
-    assert few.steady
+    assert not few.steady, "nothing shows that it was"
     assert "too few" in few.warnings[0]
 
 
@@ -230,9 +231,12 @@ def test_what_holds_for_any_records(rows: list[dict[str, Any]]) -> None:
     assert seen.scalars["goodput"] == seen.scalars["request_throughput"] == (seen.requests - seen.failed) / 10
     assert seen.scalars["output_throughput"] * 10 <= sum(r["output_tokens"] for r in rows if not r["error"]) + 1e-6
     for found in seen.distributions.values():
-        order = [found.min, found.p50, found.p75, found.p90, found.p95, found.p99, found.p99_9, found.max]
+        every = [found.min, found.p50, found.p75, found.p90, found.p95, found.p99, found.p99_9, found.max]
+        order = [value for value in every if value is not None]
         assert order == sorted(order)
-        assert min(order) >= 0
+        assert min(order, default=0) >= 0
+        assert every[: len(order)] == order, "what is unknown lies above what is known"
+        assert (found.mean is None) is (found.max is None) is (found.censored > 0)
     assert seen == summarise(records(list(rows)))
     assert seen.scalars == pytest.approx(summarise(records(rows[::-1])).scalars), "the order of records is nothing"
 
@@ -244,3 +248,97 @@ def test_a_failure_never_improves_anything(rows: list[dict[str, Any]]) -> None:
     after = summarise(records([spoiled, *rows[1:]])).scalars
     assert after["goodput"] <= before["goodput"]
     assert after.get("success_rate", 0) <= before.get("success_rate", 1)
+
+
+# requests that had not ended when the load generator stopped watching
+
+
+def arrival(at_s: float, wait_s: float, length_s: float, *, ended: bool = True, **more: Any) -> dict[str, Any]:
+    """An open-loop request: its first token after ``wait_s``, its end (or the watch's) ``length_s`` later."""
+    at, first = round(at_s * S), round((at_s + wait_s) * S)
+    end = first + round(length_s * S)
+    return row(
+        scheduled_ns=at, sent_ns=at, first_ns=first, end_ns=end, gaps_ns=[end - first], output_tokens=2, complete=ended,
+        **more,
+    )  # fmt: skip
+
+
+def opened(rows: list[dict[str, Any]], **more: Any) -> Any:
+    return summarise(records(rows, asked_rate=2.0, **more))
+
+
+def test_every_arrival_of_an_open_loop_counts_wherever_it_ended() -> None:
+    rows = [
+        arrival(-1, 0.1, 2.0),  # of the warm-up, ends inside
+        *(arrival(n, 0.1, 0.5) for n in range(8)),
+        arrival(9, 3.0, 4.0),  # ends after the window
+        arrival(10.5, 9.0, 1.0),  # arrived after the window: keeps the load up
+    ]
+    seen = opened(rows)
+    assert (seen.arrived, seen.requests, seen.failed) == (9, 9, 0)
+    assert seen.distributions["ttft"].count == 9
+    assert seen.value("ttft", "max") == pytest.approx(3.0)
+    assert seen.value("e2e_latency", "max") == pytest.approx(7.0)
+    assert seen.scalars["request_throughput"] == pytest.approx(9 / 10), "ended inside, whenever it arrived"
+
+
+def test_a_percentile_among_requests_that_still_ran_is_unknown() -> None:
+    seen = opened([*(arrival(n, 0.1, 0.5) for n in range(8)), *(arrival(9, 0.2, 9, ended=False) for _ in range(2))])
+    whole, first = seen.distributions["e2e_latency"], seen.distributions["ttft"]
+    assert (first.count, first.censored) == (10, 0)
+    assert first.max == pytest.approx(0.2)
+    assert (whole.count, whole.censored) == (10, 2)
+    assert whole.p50 == pytest.approx(0.6)
+    assert whole.p75 == pytest.approx(0.6), "the 8th of 10"
+    assert (whole.p90, whole.p99, whole.max, whole.mean, whole.std) == (None,) * 5
+    assert (seen.requests, seen.failed, seen.arrived) == (8, 0, 10)
+    assert any("had not ended" in w for w in seen.warnings)
+
+
+def test_a_request_without_a_first_token_ranks_above_all_others() -> None:
+    rows = [arrival(n / 2, 0.1, 0.5) for n in range(18)]
+    silent = arrival(9.5, 0.0, 15.0, error="timeout", ended=False) | {"first_ns": None, "gaps_ns": []}
+    seen = opened([*rows, silent])
+    assert seen.errors == {"timeout": 1}
+    assert (seen.distributions["ttft"].count, seen.distributions["ttft"].censored) == (19, 1)
+    assert (seen.value("ttft", "p90"), seen.value("ttft", "p99")) == (pytest.approx(0.1), None)
+
+
+@given(st.lists(st.floats(0.001, 9), max_size=30), st.integers(0, 30), st.data())
+def test_what_is_known_of_censored_values_never_depends_on_their_true_size(
+    values: list[float], censored: int, data: st.DataObject
+) -> None:
+    if not values and not censored:
+        return
+    known = distribution(np.array(values), censored)
+    top = max(values, default=0.0)
+    truth = values + data.draw(st.lists(st.floats(top, 99), min_size=censored, max_size=censored))
+    for statistic, share in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)):
+        found = known.value(statistic)
+        assert found is None or found == pytest.approx(float(np.percentile(truth, share)))
+    assert known.count == len(truth)
+
+
+def test_a_closed_loop_hides_no_request_that_outlasts_the_others() -> None:
+    quick = [moved(row(), n * S) for n in range(8)]
+    slow = row(sent_ns=2 * S, first_ns=3 * S, gaps_ns=[9 * S], end_ns=12 * S, complete=False, output_tokens=2)
+    seen = summarise(records([*quick, slow]))
+    whole = seen.distributions["e2e_latency"]
+    assert (whole.count, whole.censored, whole.max) == (9, 1, None)
+    assert whole.p50 == pytest.approx(0.09)
+    assert seen.value("ttft", "max") == pytest.approx(1.0), "sent in the window, and its first token came"
+    assert any("had not ended" in w for w in seen.warnings)
+
+
+def test_long_answers_of_a_steady_closed_loop_are_measured() -> None:
+    """Answers of 60 s in a window of 30 s: those that end in it are as many as in any other 30 s."""
+    rows = [
+        row(sent_ns=at * S, first_ns=at * S + S, gaps_ns=[59 * S], end_ns=min(at + 60, 31) * S, complete=at <= -30,
+            output_tokens=2)
+        for at in range(-56, 30, 4)
+    ]  # fmt: skip
+    seen = summarise(records(rows, window_s=30.0))
+    whole = seen.distributions["e2e_latency"]
+    assert (whole.count, whole.censored) == (7, 0)
+    assert whole.p50 == pytest.approx(60)
+    assert seen.distributions["ttft"].count == 8

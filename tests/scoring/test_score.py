@@ -171,3 +171,48 @@ def test_a_throughput_of_zero_is_a_zero_mean() -> None:
 def test_a_bound_of_zero_is_measured_absolutely() -> None:
     slo = SLO(metric="ttft", statistic="p99", threshold=0.0)
     assert verdict([window(ONE), window(EIGHT)], [slo]).total_violation == pytest.approx(0.2)
+
+
+def overload(seen: Measurement, **more: object) -> Measurement:
+    return seen.model_copy(update={"overloaded": True, **more})
+
+
+def test_an_overloaded_window_meets_no_latency_bound() -> None:
+    found = verdict([window(ONE), overload(window(EIGHT))], [TTFT_SLO], [THROUGHPUT])
+    assert [(v.where, v.value, v.relative) for v in found.violations] == [("D(8,8) concurrency=8", None, 1.0)]
+    assert not found.feasible
+    assert found.rankable, "what it does under overload is a rate all the same"
+    assert any("overloaded" in reason for reason in found.reasons)
+    missed = verdict([window(ONE), overload(window(EIGHT, ttft=0.5))], [TTFT_SLO], [THROUGHPUT])
+    assert [v.value for v in missed.violations] == [0.5]
+
+
+def test_a_latency_under_overload_is_no_objective() -> None:
+    found = verdict([window(ONE), overload(window(EIGHT))], objectives=[TTFT])
+    assert found.objectives == (None,)
+    assert not found.rankable
+    assert any("overload" in reason for reason in found.reasons)
+
+
+def test_a_percentile_that_is_unknown_meets_no_bound() -> None:
+    censored = spread(0.1).model_copy(update={"p99": None, "p99_9": None, "max": None, "censored": 2})
+    seen = window(EIGHT).model_copy(update={"distributions": {"ttft": censored}})
+    found = verdict([window(ONE), seen], [TTFT_SLO])
+    assert [(v.value, v.relative) for v in found.violations] == [(None, 1.0)]
+    assert found.objectives[1] is None
+    assert not found.rankable
+
+
+def test_a_thin_window_cannot_win() -> None:
+    found = verdict([window(ONE), window(EIGHT).model_copy(update={"thin": ("3 requests finished",)})])
+    assert found.feasible
+    assert not found.rankable
+    assert any("3 requests finished" in reason for reason in found.reasons)
+
+
+def test_the_uncertainty_is_that_of_the_value() -> None:
+    one = window(ONE, ttft=0.1).model_copy(update={"uncertainty": {"output_throughput": 0.03, "p99 ttft": 0.5}})
+    eight = window(EIGHT, ttft=0.3).model_copy(update={"uncertainty": {"output_throughput": 0.04, "p99 ttft": 0.2}})
+    found = verdict([one, eight])
+    assert found.uncertainty == (pytest.approx(0.025), 0.2), "of a geometric mean; of the worst place"
+    assert verdict([one, window(EIGHT)]).uncertainty == (None, None)

@@ -1,19 +1,16 @@
 """Whether a window had settled: throughput and latency of its second half agree with those of its first.
 
-The allowance grows when there are few requests, so that chance alone is seldom called drift.
+The allowance grows when there are few requests, so that chance alone is seldom called drift. A window with fewer than
+eight is not called steady: nothing shows that it was.
 """
 
 from collections.abc import Sequence
-from math import sqrt
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-_FEWEST = 8
-_RATE_DRIFT = 0.10
-_TTFT_DRIFT = 0.25
-_TTFT_FLOOR_S = 0.005
+from autotuner.benchmarks.loadgen.settling import FEWEST, latencies_drift, rates_drift
 
 
 def drifted(
@@ -21,19 +18,17 @@ def drifted(
 ) -> tuple[bool, list[str]]:
     """(steady, why not). ``output``: per request its chunk times inside the window (s) and tokens a chunk; ``ttfts``:
     (end, ttft) of each counted request, in seconds."""
-    if len(ttfts) < _FEWEST:
-        return True, [f"only {len(ttfts)} requests ended in the window: too few to tell whether it was steady"]
+    if len(ttfts) < FEWEST:
+        return False, [f"only {len(ttfts)} requests ended in the window: too few to tell whether it was steady"]
     half, reasons = window_s / 2, []
     first = sum(int((times < half).sum()) * each for times, each in output)
     second = sum(int((times >= half).sum()) * each for times, each in output)
-    allowed = max(_RATE_DRIFT, 3 / sqrt(len(ttfts)))
-    if abs(second - first) > allowed * (first + second) / 2:
+    if rates_drift(first, second, len(ttfts)):
         reasons.append(f"not steady: {first / half:.0f} tokens/s in the first half, {second / half:.0f} in the second")
     early = [ttft for end, ttft in ttfts if end < half]
     late = [ttft for end, ttft in ttfts if end >= half]
     if early and late:
         a, b = median(early), median(late)
-        allowed = max(_TTFT_DRIFT, 4 / sqrt(len(ttfts)))
-        if abs(b - a) > max(_TTFT_FLOOR_S, allowed * (a + b) / 2):
+        if latencies_drift(a, b, len(ttfts)):
             reasons.append(f"not steady: median ttft went from {a * 1000:.1f} to {b * 1000:.1f} ms")
     return not reasons, reasons

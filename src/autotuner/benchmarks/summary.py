@@ -6,13 +6,13 @@ in code. Percentiles are taken over pooled values, never averaged.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autotuner.benchmarks.records import Records, RunInfo
+from autotuner.benchmarks.backlog import Arrival, overloaded
+from autotuner.benchmarks.distribution import distribution
+from autotuner.benchmarks.population import FIRST, WHOLE, Floats, Population, Request, S, population
+from autotuner.benchmarks.records import Records
 from autotuner.benchmarks.steady import drifted
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
@@ -20,9 +20,6 @@ from autotuner.study.noun import Noun
 from autotuner.study.objective import SLO, Comparison
 from autotuner.study.workload import LoadLevel
 
-Floats = NDArray[np.float64]
-
-_S = 1e-9
 _OFF_LENGTH = 0.1
 _SHORT_ANSWER = 0.98
 _UNTIMED = "the load generator does not tell when requests were sent: whether the window was steady is not known"
@@ -50,141 +47,83 @@ class Asked(Noun):
     limits: Limits = Limits()
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One record with its derived values, in seconds."""
-
-    row: Mapping[str, Any]
-    counted: bool
-    ok: bool
-    tokens_a_chunk: float
-    values: Mapping[str, float]
-    gaps: Floats
-
-
 def summarise(records: Records, *, name: str | None = None) -> Measurement:
     """The window's figures. ``name`` is that of the records' file. ``records.where`` is a dumped :class:`Asked`."""
     asked, info = Asked.model_validate(records.where), records.info
-    window_s = info.window_ns * _S
-    requests = _requests(records)
-    counted = [r for r in requests if r.counted]
-    good = [r for r in counted if r.ok]
-    distributions = _distributions(good, gaps=not info.ends_only)
-    output, scalars = _rates(requests, counted, good, asked, info.window_ns)
+    window_s = info.window_ns * S
+    found = population(records)
+    counted, good = found.counted, found.good
+    distributions = _distributions(found, gaps=not info.ends_only)
+    output, scalars = _rates(found, asked, info.window_ns)
     check = _self_check(records, asked.limits, distributions)
     steady, drift = True, [_UNTIMED]
     if not info.untimed:
-        steady, drift = drifted(output, [(r.row["end_ns"] * _S, r.values["ttft"]) for r in good], window_s)
+        ended = [r for r in found.requests if r.ended]
+        steady, drift = drifted(output, [(r.row["end_ns"] * S, r.values["ttft"]) for r in ended], window_s)
+    overload = _overload(found, window_s)
     return Measurement(
         scenario=asked.scenario,
         level=asked.level,
         window_s=window_s,
         requests=len(counted),
         failed=len(counted) - len(good),
+        arrived=len(counted) if info.untimed else sum(r.arrived for r in found.requests),
         distributions=distributions,
         scalars=scalars,
         errors=dict(Counter(r.row["error"] for r in counted if not r.ok)),
         token_source=_token_source(good),
         self_check=check,
-        steady=steady,
-        warnings=(*drift, *_warnings(records, good), *info.notes),
+        steady=steady and overload is None,
+        overloaded=overload is not None,
+        warnings=(*([overload] if overload else ()), *drift, *_warnings(records, found), *info.notes),
         records=name,
         started_at=info.begin_epoch_s,
     )
 
 
-def _requests(records: Records) -> list[_Request]:
-    columns = records.columns
-    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
-    whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
-    chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
-    usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
-    if records.info.ends_only:
-        rows, usual = [_evenly(row) for row in rows], 1.0
-    return [_derive(row, records.info, usual) for row in rows]
+def _overload(found: Population, window_s: float) -> str | None:
+    if not found.open_loop:
+        return None
+    arrivals = [
+        Arrival(
+            scheduled=r.row["scheduled_ns"] * S,
+            end=r.row["end_ns"] * S,
+            first=None if r.row["first_ns"] is None else r.row["first_ns"] * S,
+            known=not (r.running or r.timed_out),
+        )
+        for r in found.requests
+        if r.row["scheduled_ns"] is not None
+    ]
+    why = overloaded(arrivals, window_s)
+    return f"overloaded: {why}; latencies grow with the length of the window" if why else None
 
 
-def _evenly(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with one chunk a token at an even pace, so that throughput counts what lies inside the window."""
-    tokens, span = row["output_tokens"], sum(row["gaps_ns"])
-    even = [span / (tokens - 1)] * (tokens - 1) if row["gaps_ns"] and tokens > 1 else []
-    return {**row, "gaps_ns": even}
-
-
-def _derive(row: Mapping[str, Any], info: RunInfo, usual: float) -> _Request:
-    window_ns = info.window_ns
-    ended_inside = 0 <= row["end_ns"] < window_ns
-    outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and row["sent_ns"] < window_ns
-    failed, first = row["error"] is not None, row["first_ns"]
-    ok = row["complete"] and first is not None
-    counted = (ended_inside and (ok or failed) and (failed or not row["ramp"])) or outlived
-    gaps = np.asarray(row["gaps_ns"], dtype=np.float64) * _S
-    values: dict[str, float] = {}
-    per_chunk = usual
-    if ok:
-        tokens, span = row["output_tokens"], float(gaps.sum())
-        per_chunk = max(tokens / (len(gaps) + 1), 1e-9)
-        values["ttft"] = (first - row["sent_ns"]) * _S
-        values["e2e_latency"] = values["ttft"] + span
-        if len(gaps) and tokens > 1:
-            values["tpot"] = span / (tokens - 1)
-        if len(gaps) and tokens > 1 and not info.ends_only:
-            values["itl"] = float(gaps.mean())
-            values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
-        if row["scheduled_ns"] is not None:
-            late = (row["sent_ns"] - row["scheduled_ns"]) * _S
-            values["ttft_scheduled"] = values["ttft"] + late
-            values["e2e_latency_scheduled"] = values["e2e_latency"] + late
-    return _Request(row, counted, ok, per_chunk, values, gaps)
-
-
-def _distributions(good: Sequence[_Request], *, gaps: bool) -> dict[str, Distribution]:
-    pooled: dict[str, Floats] = {
-        name: np.array([r.values[name] for r in good if name in r.values])
-        for name in ("ttft", "tpot", "e2e_latency", "ttft_scheduled", "e2e_latency_scheduled")
-    }
-    gapped = [r for r in good if len(r.gaps)]
+def _distributions(found: Population, *, gaps: bool) -> dict[str, Distribution]:
+    pooled = {name: found.values(name) for name in (*FIRST, *WHOLE)}
+    gapped = [r for r in found.answering() if len(r.gaps)]
     if gapped and gaps:
-        pooled["itl"] = np.concatenate([r.gaps for r in gapped])
-        pooled["itl_token"] = np.concatenate([_token_gaps(r) for r in gapped])
-    return {name: _distribution(values) for name, values in pooled.items() if len(values)}
+        pooled["itl"] = np.concatenate([r.gaps for r in gapped]), 0
+        pooled["itl_token"] = np.concatenate([_token_gaps(r) for r in gapped]), 0
+    return {name: distribution(*values) for name, values in pooled.items() if len(values[0]) or values[1]}
 
 
-def _token_gaps(request: _Request) -> Floats:
+def _token_gaps(request: Request) -> Floats:
     """Each gap once per token of the later chunk, divided among them."""
     share = max(request.tokens_a_chunk, 1.0)
     return np.repeat(request.gaps / share, round(share))
 
 
-def _distribution(values: Floats) -> Distribution:
-    p50, p75, p90, p95, p99, p99_9 = (float(v) for v in np.percentile(values, (50, 75, 90, 95, 99, 99.9)))
-    return Distribution(
-        count=len(values),
-        mean=float(values.mean()),
-        std=float(values.std()),
-        min=float(values.min()),
-        p50=p50,
-        p75=p75,
-        p90=p90,
-        p95=p95,
-        p99=p99,
-        p99_9=p99_9,
-        max=float(values.max()),
-    )
-
-
-def _rates(
-    requests: Sequence[_Request], counted: Sequence[_Request], good: Sequence[_Request], asked: Asked, window_ns: int
-) -> tuple[list[tuple[Floats, float]], dict[str, float]]:
+def _rates(found: Population, asked: Asked, window_ns: int) -> tuple[list[tuple[Floats, float]], dict[str, float]]:
     """Per request its chunk times (s) and tokens a chunk inside the window; and the window's scalars."""
-    window_s = window_ns * _S
+    window_s = window_ns * S
+    counted, ended = found.counted, [r for r in found.requests if r.ended]
     output: list[tuple[Floats, float]] = []
     prompt_tokens = 0
-    for request in requests:
+    for request in found.requests:
         row = request.row
         if row["error"] is not None or row["first_ns"] is None:
             continue
-        times = row["first_ns"] * _S + np.concatenate(([0.0], np.cumsum(request.gaps)))
+        times = row["first_ns"] * S + np.concatenate(([0.0], np.cumsum(request.gaps)))
         inside = times[(times >= 0) & (times < window_s)]
         output.append((inside, request.tokens_a_chunk))
         if 0 <= row["first_ns"] < window_ns:
@@ -194,15 +133,15 @@ def _rates(
         "output_throughput": tokens / window_s,
         "input_throughput": prompt_tokens / window_s,
         "total_throughput": (tokens + prompt_tokens) / window_s,
-        "request_throughput": len(good) / window_s,
-        "goodput": sum(map(_meets(asked), good)) / window_s,
+        "request_throughput": len(ended) / window_s,
+        "goodput": sum(map(_meets(asked), ended)) / window_s,
     }
     if counted:
-        scalars["success_rate"] = len(good) / len(counted)
+        scalars["success_rate"] = sum(r.ok for r in counted) / len(counted)
     return output, scalars
 
 
-def _meets(asked: Asked) -> Callable[[_Request], bool]:
+def _meets(asked: Asked) -> Callable[[Request], bool]:
     """Whether a request meets every per-request SLO of this window; one whose metric does not exist for it (``tpot`` of
     a one-token answer) meets that one."""
     bounds = [
@@ -214,7 +153,7 @@ def _meets(asked: Asked) -> Callable[[_Request], bool]:
         and slo.scenario in (None, asked.scenario)
     ]
 
-    def meets(request: _Request) -> bool:
+    def meets(request: Request) -> bool:
         for slo in bounds:
             value = request.values.get(slo.metric, request.values.get(slo.metric.removesuffix("_scheduled")))
             if value is None:
@@ -228,9 +167,9 @@ def _meets(asked: Asked) -> Callable[[_Request], bool]:
 
 def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Distribution]) -> SelfCheck:
     info, columns = records.info, records.columns
-    window_s = info.window_ns * _S
+    window_s = info.window_ns * S
     sent = [i for i, at in enumerate(columns["sent_ns"]) if 0 <= at < info.window_ns]
-    lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * _S for i in sent]
+    lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * S for i in sent]
     send_lag = float(np.percentile(lags, 99)) if lags else 0.0
     ttft = distributions.get("ttft")
     allowed = max(limits.lag_s, limits.lag_share * ((ttft.p50 if ttft else None) or 0.0))
@@ -255,7 +194,22 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     )
 
 
-def _usage_warnings(good: Sequence[_Request]) -> list[str]:
+def _censored(who: Population) -> list[str]:
+    """Requests that the load generator stopped watching before they ended."""
+    running = [r for r in who.requests if r.arrived and r.running] if who.open_loop else who.overdue(who.good)
+    running = [r for r in running if r.running]
+    if not running:
+        return []
+    arrived = sum(r.arrived for r in who.requests)
+    shortest = min(r.watched_s for r in running)
+    of = f"{len(running)} of the {arrived} requests" if who.open_loop else f"{len(running)} requests"
+    return [
+        f"{of} that arrived in the window had not ended when the load generator stopped waiting, after {shortest:.1f} "
+        "s or more: their latency is unknown and ranks above all others"
+    ]
+
+
+def _usage_warnings(good: Sequence[Request]) -> list[str]:
     """Where the token counts do not come from the server's usage, and why."""
     found = []
     source = _token_source(good)
@@ -277,19 +231,20 @@ def _usage_warnings(good: Sequence[_Request]) -> list[str]:
     return found
 
 
-def _by_usage(request: _Request) -> bool:
+def _by_usage(request: Request) -> bool:
     source: str = request.row["token_source"]
     return source == "usage"
 
 
-def _token_source(good: Sequence[_Request]) -> str:
+def _token_source(good: Sequence[Request]) -> str:
     """The least trustworthy source among the counted requests."""
     sources = {r.row["token_source"] for r in good}
     return next((s for s in ("chunks", "tokenizer") if s in sources), "usage")
 
 
-def _warnings(records: Records, good: Sequence[_Request]) -> list[str]:
-    found: list[str] = []
+def _warnings(records: Records, who: Population) -> list[str]:
+    good = who.good
+    found = _censored(who)
     told = [r.row for r in good if r.row["input_tokens"] is not None]
     asked, seen = sum(row["asked_input"] for row in told), sum(row["input_tokens"] for row in told)
     if asked and abs(seen / asked - 1) > _OFF_LENGTH:

@@ -123,7 +123,7 @@ def bench_text(measurements: Sequence[Measurement]) -> str:
         where = f"{m.scenario} {m.level.text}"
         if m.self_check.client_limited:
             notes.append(f"! {where}: client limited: {'; '.join(m.self_check.reasons)}")
-        if not m.steady:
+        if not m.steady and not m.overloaded:
             notes.append(f"! {where}: not steady; a longer window or warm-up helps")
         notes += [f"! {where}: {count} x {kind}" for kind, count in m.errors.items()]
         notes += [f"! {where}: {warning}" for warning in m.warnings]

@@ -1,7 +1,9 @@
 """One trial's measurements to its verdict: which bounds are missed by how much, and the objectives' values.
 
-Every level counts. What was not measured (absent, or not a finite number) never passes a bound: it is a violation with
-``value`` None and ``relative`` 1.0, the size of a latency at twice its bound.
+Every level counts. What was not measured (absent, not a finite number, or a percentile among requests that had not
+ended) never passes a bound: it is a violation with ``value`` None and ``relative`` 1.0, the size of a latency at twice
+its bound. A latency of an overloaded window is such a value: it grows with the window's length, so a short window would
+meet any bound. Its rates stay, since they are what the server can do.
 """
 
 import math
@@ -9,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.objective import SLO, Comparison, Objective, metric_text
 from autotuner.study.verdict import Verdict, Violation
 from autotuner.study.workload import LoadLevel
 
@@ -41,14 +43,18 @@ def score(
     ]
     values = tuple(_objective_value(o, measured, places) for o in objectives)
     reasons = _reasons(measurements, objectives, values)
+    overloads = tuple(f"overloaded at {m.scenario} {m.level.text}" for m in measurements if m.overloaded)
     return Verdict(
         feasible=not any(v.hard for v in violations),
         objectives=values,
         penalty=math.fsum(slo.weight * v.relative for slo, found in by_slo if not slo.hard for v in found),
         total_violation=math.fsum(v.relative for v in violations if v.hard),
         violations=tuple(violations),
+        uncertainty=tuple(
+            None if v is None else _uncertainty(o, v, measured, places) for o, v in zip(objectives, values, strict=True)
+        ),
         rankable=not reasons,
-        reasons=reasons,
+        reasons=(*overloads, *reasons) if reasons else overloads,
     )
 
 
@@ -74,6 +80,13 @@ def _value(m: Measurement, metric: str, statistic: str | None) -> float | None:
     return _success_rate(m) if metric == "success_rate" else _finite(m.value(metric, statistic))
 
 
+def _steady_value(m: Measurement, metric: str, statistic: str | None) -> float | None:
+    """The value, but None for a latency of an overloaded window."""
+    if m.overloaded and METRICS[metric].distribution:
+        return None
+    return _value(m, metric, statistic)
+
+
 def _success_violations(
     measured: dict[Place, list[Measurement]], places: Sequence[Place], limit: float
 ) -> Iterator[Violation]:
@@ -90,14 +103,17 @@ def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: 
         return
     wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
     for place in wanted:
-        values = [_value(m, slo.metric, slo.statistic) for m in measured.get(place, [])]
+        windows = measured.get(place, [])
+        values = [_value(m, slo.metric, slo.statistic) for m in windows]
         known = [v for v in values if v is not None]
         if not known or len(known) < len(values):
             yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
             continue
         value = max(known) if slo.comparison is Comparison.LE else min(known)
         distance = value - slo.threshold if slo.comparison is Comparison.LE else slo.threshold - value
-        if distance > 0:
+        if distance <= 0 and any(_steady_value(m, slo.metric, slo.statistic) is None for m in windows):
+            yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
+        elif distance > 0:
             relative = distance / (abs(slo.threshold) or 1.0)
             yield _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
 
@@ -118,7 +134,7 @@ def _objective_value(
     """One number over all selected places; None where one of them was not measured."""
     values: list[float] = []
     for place in _selected(places, objective.scenario, objective.at):
-        found = [_value(m, objective.metric, objective.statistic) for m in measured.get(place, [])]
+        found = [_steady_value(m, objective.metric, objective.statistic) for m in measured.get(place, [])]
         known = [v for v in found if v is not None]
         if not known or len(known) < len(found):
             return None
@@ -134,6 +150,24 @@ def _objective_value(
     return math.exp(math.fsum(sorted(math.log(v) for v in values)) / len(values))
 
 
+def _uncertainty(
+    objective: Objective, value: float, measured: dict[Place, list[Measurement]], places: Sequence[Place]
+) -> float | None:
+    """Relative half-width of the objective's 95% interval; None where a window does not tell its own."""
+    name = metric_text(objective.metric, objective.statistic)
+    windows = [m for place in _selected(places, objective.scenario, objective.at) for m in measured.get(place, [])]
+    parts = [m.uncertainty.get(name) for m in windows]
+    if not parts or any(p is None for p in parts):
+        return None
+    known = [p for p in parts if p is not None]
+    if METRICS[objective.metric].better is Direction.MAX and objective.metric != "success_rate":
+        return math.sqrt(math.fsum(p * p for p in known)) / len(known)  # of a geometric mean of independent windows
+    worst = [
+        u for m, u in zip(windows, known, strict=True) if _value(m, objective.metric, objective.statistic) == value
+    ]
+    return max(worst or known)
+
+
 def _reasons(
     measurements: Sequence[Measurement], objectives: Sequence[Objective], values: Sequence[float | None]
 ) -> tuple[str, ...]:
@@ -144,5 +178,11 @@ def _reasons(
         for m in measurements
         if m.self_check.client_limited
     ]
-    unknown = [f"{o.text} was not measured" for o, v in zip(objectives, values, strict=True) if v is None]
-    return (*limited, *unknown)
+    thin = [f"too thin at {m.scenario} {m.level.text}: {'; '.join(m.thin)}" for m in measurements if m.thin]
+    over = any(m.overloaded for m in measurements)
+    unknown = [
+        f"{o.text} {'has no steady value under overload' if over else 'was not measured'}"
+        for o, v in zip(objectives, values, strict=True)
+        if v is None
+    ]
+    return (*limited, *thin, *unknown)

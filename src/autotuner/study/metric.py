@@ -94,7 +94,7 @@ METRICS = {
             Unit.TOKENS_PER_SECOND,
             "output_throughput / GPUs of the trial; not measured without GPUs",
         ),
-        _rate("success_rate", Unit.RATIO, "requests that succeeded / requests that ended inside the window"),
+        _rate("success_rate", Unit.RATIO, "requests that succeeded / requests of the window whose outcome is known"),
         Metric(
             name="energy_per_token",
             unit=Unit.JOULES_PER_TOKEN,

@@ -21,6 +21,7 @@ FAIL_PAUSE_S = 0.1
 CONNECT_TIMEOUT_S = 10.0
 _SWEEP_S = 0.05
 _SPARE = 8
+_CROWD = 8
 
 
 class Connections:
@@ -176,16 +177,37 @@ class Load:
         """Chunks with tokens so far, for progress."""
         return sum(len(r.chunks) for r in self.flying)
 
-    async def drain(self, end_ns: int, drain_s: float) -> None:
-        """Waits until every request in flight has ended or shown a sign of life after ``end_ns``, at most ``drain_s``;
-        the rest has timed out. What still flies then is taken off."""
+    @property
+    def crowded(self) -> int:
+        """Requests in flight above which a backlog has clearly grown since now."""
+        return 2 * len(self.flying) + _CROWD
+
+    async def drain(self, begin_ns: int, end_ns: int, drain_s: float, crowd: int) -> None:
+        """Waits, at most ``drain_s``, for what the window still has to know, then takes off what still flies.
+
+        Open loop: every request that was scheduled in the window has ended. Arrivals go on meanwhile, because the last
+        requests of the window would look faster on a server that empties; with more than ``crowd`` in flight they end,
+        so that an overloaded server is not buried for the next window. Closed loop: every request has ended or shown a
+        sign of life. What has shown none in the end has timed out.
+        """
         limit = monotonic_ns() + round(drain_s * 1e9)
-        while monotonic_ns() < limit and any(not r.chunks or r.chunks[-1] < end_ns for r in self.flying):  # noqa: ASYNC110 - an event would cost in the innermost loop
+        if self._closed_loop:
+            self.stop()
+
+        def awaited(request: Request) -> bool:
+            if self._closed_loop:
+                return _lifeless(request, end_ns)
+            return begin_ns <= request.scheduled_ns < end_ns
+
+        while monotonic_ns() < limit and any(awaited(r) for r in self.flying):
+            if len(self.flying) > crowd:
+                self.stop()
             await asyncio.sleep(0.01)
+        self.stop()
         now, carriers = monotonic_ns(), self.connections.carrying()
         for request in list(self.flying):
-            if not request.chunks or request.chunks[-1] < end_ns:
-                request.fail("timeout", "no sign of life after the window")
+            if request.scheduled_ns < end_ns and _lifeless(request, end_ns):
+                request.fail("timeout", f"no sign of life in the {drain_s:g} s after the window")
             self._take_off(request, now, carriers)
 
     async def close(self) -> None:
@@ -268,6 +290,10 @@ class Load:
 
         timer = self._loop.call_later(delay_s, fire)
         self._timers.add(timer)
+
+
+def _lifeless(request: Request, since_ns: int) -> bool:
+    return not request.chunks or request.chunks[-1] < since_ns
 
 
 def _out(request: Request, now: int, timeout_ns: int) -> bool:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
+from math import ceil
 from random import Random
-from time import monotonic, monotonic_ns, process_time, time
+from time import monotonic, monotonic_ns
 from typing import Any
 
 from autotuner.benchmarks.loadgen.answer import Request, fail_unfinished
@@ -15,84 +16,13 @@ from autotuner.benchmarks.loadgen.say import Say
 from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
+from autotuner.benchmarks.loadgen.window import Window
 
-_PROGRESS_S = 0.5
-_LAG_TICK_S = 0.01
 _BATCH_CHUNKS = 100_000
 _PREBUILT_BYTES = 32_000_000
 _PREBUILT = 2_000
 _SPREAD_S = 1.0
 _DETAIL = 200
-
-
-class _Window:
-    """The measured window: when it runs, and what a reader is told meanwhile."""
-
-    def __init__(self, spec: WorkerSpec, load: Load, say: Say) -> None:
-        self._spec, self._load, self._say = spec, load, say
-        self.begin_ns = self.end_ns = 0
-        self.begin_epoch = 0.0
-        self.lags: list[float] = []
-        self.cpu_s = 0.0
-        self._seen = self._failed = self._ended_chunks = 0
-        self._full = asyncio.Event()
-
-    def ended(self, request: Request) -> None:
-        """A request ended."""
-        self._ended_chunks += len(request.chunks)
-        if not self.begin_ns or self.end_ns:
-            return
-        self._seen += 1
-        self._failed += request.error is not None
-        if self._spec.requests is not None and self._seen >= self._spec.requests:
-            self.end_ns = monotonic_ns()
-            self._full.set()
-
-    async def run(self) -> None:
-        """Opens the window, waits for its end, closes it."""
-        self.begin_ns, self.begin_epoch = monotonic_ns(), time()
-        self._mark("begin", self.begin_ns)
-        cpu, chunks = process_time(), self._chunks()
-        lag = asyncio.create_task(self._lag())
-        progress = asyncio.create_task(self._progress(chunks))
-        try:
-            async with asyncio.timeout(self._spec.duration_s - (monotonic_ns() - self.begin_ns) / 1e9):
-                await self._full.wait()
-        except TimeoutError:
-            pass
-        self.end_ns = self.end_ns or monotonic_ns()
-        self.cpu_s = process_time() - cpu
-        for task in (lag, progress):
-            task.cancel()
-        await asyncio.gather(lag, progress, return_exceptions=True)
-        self._mark("end", self.end_ns)
-
-    def _chunks(self) -> int:
-        return self._ended_chunks + self._load.chunks
-
-    def _mark(self, state: str, now: int) -> None:
-        self._say({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
-
-    def _tell(self, line: dict[str, Any]) -> None:
-        try:
-            self._say(line)
-        except BrokenPipeError:  # nobody listens any more: the window's end will say so again
-            self._full.set()
-
-    async def _lag(self) -> None:
-        while True:
-            due = monotonic() + _LAG_TICK_S
-            await asyncio.sleep(_LAG_TICK_S)
-            self.lags.append(monotonic() - due)
-
-    async def _progress(self, chunks: int) -> None:
-        while not self._full.is_set():
-            elapsed = (monotonic_ns() - self.begin_ns) / 1e9
-            self._tell({
-                "kind": "progress", "elapsed_s": elapsed, "total_s": self._spec.duration_s,
-                "completed": self._seen - self._failed, "failed": self._failed, "chunks": self._chunks() - chunks,
-            })  # fmt: skip
-            await asyncio.sleep(_PROGRESS_S)
 
 
 async def run(spec: WorkerSpec, say: Say) -> None:
@@ -105,7 +35,7 @@ async def run(spec: WorkerSpec, say: Say) -> None:
         return ready.pop() if ready else maker.next()
 
     load = Load(spec.url, make, timeout_s=spec.request_timeout_s)
-    window = _Window(spec, load, say)
+    window = Window(spec, load, say)
     load.on_ended = window.ended
     maker = Requests(spec, calibration, load.connections.host)
     try:
@@ -113,8 +43,7 @@ async def run(spec: WorkerSpec, say: Say) -> None:
             await _closed(spec, load, window, maker, ready)
         else:
             await _open(spec, load, window, maker, ready)
-        load.stop()
-        await load.drain(window.end_ns, spec.drain_s)
+        await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.crowd)
     finally:
         await load.close()
     fail_unfinished(load.ended)
@@ -127,7 +56,7 @@ async def run(spec: WorkerSpec, say: Say) -> None:
     say(_result(spec, window, calibration, maker, load))
 
 
-async def _closed(spec: WorkerSpec, load: Load, window: _Window, maker: Requests, ready: list[Request]) -> None:
+async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
     """A fixed number in flight. The first request of each slot asks for a random share of its answer, so that equal
     lengths do not run in step; the window opens after the warm-up and when all of those have ended."""
     in_flight = spec.concurrency or 1
@@ -145,12 +74,18 @@ async def _closed(spec: WorkerSpec, load: Load, window: _Window, maker: Requests
     await window.run()
 
 
-async def _open(spec: WorkerSpec, load: Load, window: _Window, maker: Requests, ready: list[Request]) -> None:
-    """Arrivals on a schedule drawn before the run; the window is the schedule's second part."""
+async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
+    """Arrivals on a schedule drawn before the run: the warm-up, then parts as long as the shortest window, so that each
+    offers exactly the asked rate; those behind the window's end keep the load up while its last requests end."""
     rate, rng = spec.rate or 1.0, Random(f"{spec.seed}:arrivals")
     warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
-    main = arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
-    _prebuild(ready, maker, len(warm) + len(main))
+    parts = ceil((max(spec.max_duration_s, spec.duration_s) + spec.drain_s) / spec.duration_s)
+    main = [
+        part * spec.duration_s + at
+        for part in range(parts)
+        for at in arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
+    ]
+    _prebuild(ready, maker, len(warm) + max(1, round(rate * spec.duration_s)))
     await load.connections.prepare(min(512, max(8, round(rate))))
     begin = monotonic_ns() + 5_000_000
     opens = begin + round(spec.warmup_s * 1e9)
@@ -218,15 +153,15 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
     }
 
 
-def _result(spec: WorkerSpec, window: _Window, calibration: Calibration, maker: Requests, load: Load) -> dict[str, Any]:
-    seconds = (window.end_ns - window.begin_ns) / 1e9
+def _result(spec: WorkerSpec, window: Window, calibration: Calibration, maker: Requests, load: Load) -> dict[str, Any]:
     lags = sorted(window.lags)
     return {
         "kind": "result",
         "begin_epoch_s": window.begin_epoch,
         "window_ns": window.end_ns - window.begin_ns,
         "loop_lag_p99_s": lags[int(len(lags) * 0.99)] if lags else 0.0,
-        "client_cpu_cores": window.cpu_s / seconds if seconds else 0.0,
+        "client_cpu_cores": window.cpu_cores,
+        "left_out_s": window.left_out_s,
         "asked_rate": spec.rate,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},

@@ -43,6 +43,12 @@ class WorkerSpec:
     burstiness: float = 1.0
     warmup_s: float = 2.0
     duration_s: float = 30.0
+    max_duration_s: float = 0.0
+    """How long a window may become that is not steady or holds too few requests; below ``duration_s``: no longer."""
+    fewest_requests: int = 0
+    """Finished requests without which the window goes on."""
+    wanted_requests: int = 0
+    """Finished requests that the percentiles asked for need; waited for only where they can be reached."""
     requests: int | None = None
     request_timeout_s: float = 120.0
     drain_s: float = 15.0

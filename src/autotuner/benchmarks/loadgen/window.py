@@ -1,0 +1,132 @@
+"""The measured window: when it opens and ends, and what a reader hears meanwhile."""
+
+import asyncio
+from time import monotonic, monotonic_ns, process_time, time
+from typing import Any
+
+from autotuner.benchmarks.loadgen.answer import Request
+from autotuner.benchmarks.loadgen.load import Load
+from autotuner.benchmarks.loadgen.say import Say
+from autotuner.benchmarks.loadgen.settling import Aim, Seen
+from autotuner.benchmarks.loadgen.spec import WorkerSpec
+
+_PROGRESS_S = 0.5
+_LAG_TICK_S = 0.01
+_TICKS = 40
+"""Samples of the token count within the shortest window."""
+
+
+class Window:
+    """Opens when the load is up, goes on until it is steady and holds enough, and may leave its start out."""
+
+    def __init__(self, spec: WorkerSpec, load: Load, say: Say) -> None:
+        self._spec, self._load, self._say = spec, load, say
+        self.aim = Aim(
+            duration=spec.duration_s,
+            longest=max(spec.duration_s, spec.max_duration_s),
+            fewest=spec.fewest_requests,
+            wanted=spec.wanted_requests,
+        )
+        self.begin_ns = self.end_ns = 0
+        self.begin_epoch = 0.0
+        self.left_out_s = 0.0
+        """Load after the opening that had not settled and is not in the window."""
+        self.crowd = 0
+        """Requests in flight above which the backlog has clearly grown since the opening."""
+        self.lags: list[float] = []
+        self.cpu_cores = 0.0
+        self._opened_ns = self._failed = self._done = self._ended_chunks = 0
+        self._base = 0
+        self._seen = Seen()
+        self._full = asyncio.Event()
+        self._total_s = spec.duration_s
+
+    def ended(self, request: Request) -> None:
+        """A request ended."""
+        self._ended_chunks += len(request.chunks)
+        if not self._opened_ns or self.end_ns:
+            return
+        self._done += 1
+        self._failed += request.error is not None
+        if request.error is None and request.chunks and not request.ramp:
+            self._seen.ended(self._at(request.end_ns), (request.chunks[0] - request.sent_ns) / 1e9)
+        if self._spec.requests is not None and self._done >= self._spec.requests:
+            self.end_ns = monotonic_ns()
+            self._full.set()
+
+    async def run(self) -> None:
+        """Opens the window, waits for its end, closes it."""
+        opened_epoch, cpu, chunks = time(), process_time(), self._chunks()
+        self._base = chunks
+        self._opened_ns = self.begin_ns = monotonic_ns()
+        self.crowd = self._load.crowded
+        self._mark("begin", self._opened_ns)
+        tasks = [asyncio.create_task(work) for work in (self._lag(), self._progress(chunks), self._sample(chunks))]
+        begin = await self._last()
+        self.end_ns = self.end_ns or monotonic_ns()
+        self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.left_out_s = begin
+        self.begin_ns = self._opened_ns + round(begin * 1e9)
+        self.begin_epoch = opened_epoch + begin
+        self._mark("end", self.end_ns)
+
+    async def _last(self) -> float:
+        """Waits for the end; gives the begin in seconds from the opening."""
+        due = self._spec.duration_s
+        while True:
+            try:
+                async with asyncio.timeout(due - self._now()):
+                    await self._full.wait()
+                return 0.0
+            except TimeoutError:
+                pass
+            # More load cures no backlog that only grows: an overloaded window ends when it may.
+            if self._spec.concurrency is None and len(self._load.flying) > self.crowd:
+                return 0.0
+            now = self._now()
+            self._seen.tick(now, self._chunks() - self._base)
+            begin = self.aim.begin(self._seen, now)
+            if begin is not None:
+                return begin
+            self._total_s = self.aim.longest
+            due = min(self.aim.longest, due + self.aim.step)
+
+    def _at(self, moment_ns: int) -> float:
+        return (moment_ns - self._opened_ns) / 1e9
+
+    def _now(self) -> float:
+        return self._at(monotonic_ns())
+
+    def _chunks(self) -> int:
+        return self._ended_chunks + self._load.chunks
+
+    def _mark(self, state: str, now: int) -> None:
+        self._say({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        try:
+            self._say(line)
+        except BrokenPipeError:  # nobody listens any more: the window's end will say so again
+            self._full.set()
+
+    async def _lag(self) -> None:
+        while True:
+            due = monotonic() + _LAG_TICK_S
+            await asyncio.sleep(_LAG_TICK_S)
+            self.lags.append(monotonic() - due)
+
+    async def _sample(self, chunks: int) -> None:
+        while True:
+            await asyncio.sleep(self._spec.duration_s / _TICKS)
+            self._seen.tick(self._now(), self._chunks() - chunks)
+
+    async def _progress(self, chunks: int) -> None:
+        while not self._full.is_set():
+            self._tell({
+                "kind": "progress", "elapsed_s": self._now(), "total_s": self._total_s,
+                "completed": self._done - self._failed, "failed": self._failed, "chunks": self._chunks() - chunks,
+            })  # fmt: skip
+            await asyncio.sleep(_PROGRESS_S)
