@@ -171,7 +171,9 @@ def specs(draw: st.DrawFn) -> StudySpec:
         engine=EngineSpec(
             kind=draw(texts),
             args=draw(st.dictionaries(names.map(lambda n: f"fixed-{n}"), values, max_size=2)),
-            env=draw(st.dictionaries(texts, st.text(max_size=5), max_size=2)),
+            env=draw(
+                st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), st.text(max_size=5), max_size=2)
+            ),
             **draw(settings),
         ),
         deploy=PluginSpec(kind=draw(texts), **draw(settings)),

@@ -12,6 +12,7 @@ from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck
+from autotuner.study.noun import Value
 from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behaviour, FakeDeployer, FakeEndpoint
@@ -161,6 +162,26 @@ async def test_a_tuned_value_that_does_not_reach_the_process(loop: Any, argv: tu
     assert trial.failure.blame is Blame.TUNER
     assert "parallel=8 was asked for" in trial.failure.message
     assert not prepared.benchmark.windows
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "cause"),
+    [
+        ("2", {"OMP_NUM_THREADS": "2"}, None),
+        (2, {"OMP_NUM_THREADS": "2"}, None),
+        (None, {}, None),
+        ("2", {"OMP_NUM_THREADS": "4"}, FailureCause.VALUE_NOT_APPLIED),
+        ("2", {}, FailureCause.VALUE_NOT_APPLIED),
+        (None, {"OMP_NUM_THREADS": "4"}, FailureCause.VALUE_NOT_APPLIED),
+    ],
+)
+async def test_a_tuned_variable_is_proven_in_the_servers_environment(
+    loop: Any, asked: Value, seen: dict[str, str], cause: FailureCause | None
+) -> None:
+    prepared = loop.prepared(deployer=deployer_of(environment=seen))
+    trial = await loop.trial(prepared, Configuration(values={"env.OMP_NUM_THREADS": asked}))
+    assert (trial.failure.cause if trial.failure else None) == cause
+    assert len(prepared.benchmark.windows) == (0 if cause else 1)
 
 
 async def test_values_under_any_spelling_are_proven(loop: Any) -> None:

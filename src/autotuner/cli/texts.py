@@ -14,7 +14,7 @@ from autotuner.store import StudyRecord
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameter import CatalogEntry
-from autotuner.tuning.plan import Plan
+from autotuner.tuning.plan import Plan, PlannedLaunch
 
 PIPE_WIDTH = 200
 """Width of tables where there is no terminal: nothing is cut."""
@@ -52,10 +52,15 @@ def plan_text(plan: Plan) -> str:
     size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
     runnable = f", {plan.launchable:,} of them can be launched" if plan.launchable is not None else ""
     lines = [headline(plan), f"space: {size}{runnable}", "would launch, for example:"]
-    lines += [f"  {launch.configuration.text}\n    {shlex.join(launch.argv)}" for launch in plan.launches]
+    lines += [f"  {launch.configuration.text}\n    {_command(launch)}" for launch in plan.launches]
     if not plan.launches:
         lines[-1] = "launches nothing: measures the server that runs"
     return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
+
+
+def _command(launch: PlannedLaunch) -> str:
+    """As a person would type it: the environment in front of the command."""
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
 
 
 def checks_text(checks: Sequence[Check]) -> str:

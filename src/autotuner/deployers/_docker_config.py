@@ -58,7 +58,11 @@ class Launch:
 
     def _passed(self) -> list[str]:
         hub = (_TOKEN,) if self.plan.hub_models else ()
-        return [name for name in dict.fromkeys((*hub, *self.settings.env_passthrough)) if name in os.environ]
+        return [name for name in dict.fromkeys((*hub, *self.settings.env_passthrough)) if self._inherits(name)]
+
+    def _inherits(self, name: str) -> bool:
+        """A tuned variable comes from its configuration alone."""
+        return name in os.environ and name not in self.plan.tuned_env
 
     def config(self) -> dict[str, Any]:
         """The body of the engine's create call."""

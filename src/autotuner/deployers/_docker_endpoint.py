@@ -1,5 +1,6 @@
 """A server in a container, once it is ready: which one it is, and what it says when it ends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,7 +50,7 @@ class DockerEndpoint(Endpoint):
         self._container, self._address, self._log = container, address, log
         self.url = address.url
         self.model = container.launch.plan.model
-        self.argv = argv
+        self.argv, self._environment = argv, dict[str, str]()
         self.command = container.launch.command()
         self.client: CommandRunner = LocalRunner()
         self._proxies = _docker_processes.proxies(address.port)
@@ -62,7 +63,16 @@ class DockerEndpoint(Endpoint):
         if container.engine.socket and settings.runtime in _TRANSPARENT:
             first = int((inspected.get("State") or {}).get("Pid") or 0)
             told = _docker_processes.server_argv(container.id, first, told, behind_init=settings.init)
-        return cls(container, address, log, told)
+        found = cls(container, address, log, told)
+        words: list[str] = (inspected.get("Config") or {}).get("Env") or []
+        pairs = (word.partition("=") for word in words)
+        ours = container.launch.env()
+        found._environment = {name: value for name, _, value in pairs if name in ours}
+        return found
+
+    async def environment(self) -> Mapping[str, str]:
+        """The container's, without what only its image says."""
+        return self._environment
 
     async def identity(self) -> Identity:
         """The container's id, start time and restarts, after a look at whose port it is."""

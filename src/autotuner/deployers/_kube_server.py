@@ -1,7 +1,7 @@
 """A server in a pod: started, followed, told from any other, and removed. What makes the pod is the caller's choice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Self
 
@@ -239,6 +239,11 @@ class PodEndpoint(Endpoint):
                 url = settings.url_template.format(ip=host, port=port, **names).rstrip("/").removesuffix("/v1")
             await _reached(url, server.plan)
         return cls(server, await server.argv(), url, tunnel or "", client)
+
+    async def environment(self) -> Mapping[str, str]:
+        """As the pod says that runs; values by reference are left out."""
+        told = _container(self._pod, self._server.container).get("env") or ()
+        return {entry["name"]: plain(entry.get("value") or "") for entry in told if "valueFrom" not in entry}
 
     async def identity(self) -> Identity:
         """The pod's uid, and its container's start and restarts."""

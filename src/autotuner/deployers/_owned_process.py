@@ -62,6 +62,8 @@ class OwnedProcess:
         self.pid = 0
         self.started = 0.0
         """Seconds since boot."""
+        self.environment: Mapping[str, str] = {}
+        """As it was started; read at once, since a server may write a title over it."""
         self._pidfd = os.pidfd_open(supervisor.pid)
         os.set_blocking(answers, False)
 
@@ -73,6 +75,7 @@ class OwnedProcess:
                     self.pid = number
                     found = _proc.stat(self.pid)
                     self.started = found.started if found else 0.0
+                    self.environment = _proc.environ(self.pid)
                 elif word == "unwritable":
                     raise LogNotWrittenError(number, os.strerror(number))
                 else:
@@ -164,6 +167,7 @@ async def spawn(
     *,
     labels: Labels,
     env: Mapping[str, str],
+    unset: Sequence[str] = (),
     stdin: Stream = subprocess.DEVNULL,
     stdout: Stream = subprocess.DEVNULL,
     stderr: Stream = subprocess.DEVNULL,
@@ -173,10 +177,11 @@ async def spawn(
     orphan_grace_s: float = _ORPHAN_GRACE_S,
 ) -> OwnedProcess:
     """Starts a child in its own session. ``env`` comes on top of the caller's environment, from which the labels of
-    others are taken out. ``log`` takes stdout and stderr, bounded (:mod:`autotuner.deployers._bounded_log`).
-    ``orphan_grace_s`` is the time between SIGTERM and SIGKILL when this process has ended. Raises OSError as
-    :class:`subprocess.Popen` does, :class:`LogNotWrittenError` for the log; nothing is left then."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_LABEL_PREFIX)}
+    others and the variables ``unset`` are taken out. ``log`` takes stdout and stderr, bounded
+    (:mod:`autotuner.deployers._bounded_log`). ``orphan_grace_s`` is the time between SIGTERM and SIGKILL when this
+    process has ended. Raises OSError as :class:`subprocess.Popen` does, :class:`LogNotWrittenError` for the log;
+    nothing is left then."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_LABEL_PREFIX) and k not in unset}
     mark = {_MARK: uuid4().hex}
     runner = {RUNNER: ProcessIdentity.of_this_process().text}
     order: Order = {

@@ -108,6 +108,10 @@ class ProcessEndpoint(Endpoint):
         """The log's last lines."""
         return await anyio.to_thread.run_sync(_log.tail, self._log, lines)
 
+    async def environment(self) -> Mapping[str, str]:
+        """The environment that the process was started with."""
+        return self._server.environment
+
     def pids(self) -> frozenset[int]:
         """The server's process and everything below it."""
         return frozenset(self._server.family())
@@ -161,6 +165,7 @@ class ProcessDeployer(Deployer):
                 argv,
                 labels=context.labels,
                 env=env,
+                unset=plan.unset,
                 log=log,
                 cpus=self.settings.cpus,
                 orphan_grace_s=self.settings.stop_grace,

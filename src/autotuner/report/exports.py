@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.study.environment import variables_in
 from autotuner.study.measurement import Distribution, GpuUse
 from autotuner.study.metric import METRICS
 from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
@@ -74,9 +75,10 @@ def command_line(result: StudyResult) -> str:
     secrets stand as references to variables."""
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
+    tuned = variables_in(result.winner.configuration.values) if result.winner else {}
+    values = {**result.spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
     env = [
-        f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}"
-        for key, value in result.spec.engine.env.items()
+        f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}" for key, value in values.items()
     ]
     return " ".join([*env, shlex.join(result.command)])
 
@@ -97,6 +99,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "winner": winner.number,
         "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
+        "env": {name: text for name, text in variables_in(winner.configuration.values).items() if text is not None},
         "argv": list(result.command),
         "command": command_line(result),
         "default_is_as_good": result.as_good,

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from autotuner.report.result import StudyResult, without_flags
 from autotuner.seams import plugins
 from autotuner.seams.engine import Engine
+from autotuner.study.environment import flags_in
 from autotuner.study.errors import AutotunerError, Problem, UsageError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.noun import Value
@@ -76,7 +77,7 @@ class Winner:
         """Fixed arguments and tuned values as the engine's own flags, the address and the model left out."""
         canonical = self.engine.canonical
         named = {(n if is_portable(n) else canonical(n)): v for n, v in self.spec.args.items()}
-        values = self.engine.expand({**named, **self.trial.configuration.values})
+        values = self.engine.expand({**named, **flags_in(self.trial.configuration.values)})
         return {canonical(n): v for n, v in values.items()}
 
     def env(self) -> tuple[dict[str, str], list[str]]:

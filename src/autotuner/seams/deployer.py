@@ -124,6 +124,11 @@ class Endpoint(ABC):
     async def log_tail(self, lines: int = 40) -> str:
         """The log's last lines."""
 
+    async def environment(self) -> Mapping[str, str] | None:
+        """The variables that the running process, container or pod was started with, those of an image left out; None
+        where they cannot be seen. Holds secrets: to be looked into by name, and never kept, logged or stored."""
+        return None
+
     @abstractmethod
     def pids(self) -> frozenset[int]:
         """Process ids of the server on this host, empty where they are unknown (to tell its CPU from others')."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from autotuner.study.configuration import Configuration
+from autotuner.study.environment import flags_in, variables_in
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Hardware, LaunchPlan
@@ -103,9 +104,25 @@ class Engine(ABC):
         """The engine's flags that a portable name may set, in every spelling that could be met."""
         return frozenset()
 
-    def launch(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """:meth:`plan` with portable names replaced. Flags that stand for portable names count as tuned, so that each
-        of them is looked for in the running process. Raises ``UsageError`` as :meth:`expand` does."""
+    def launch(
+        self, model: Model, spec: EngineSpec, configuration: Configuration, variables: Sequence[str] = ()
+    ) -> LaunchPlan:
+        """:meth:`plan` with tuned environment variables set and portable names replaced.
+
+        Flags that stand for portable names count as tuned, so that each of them is looked for in the running process.
+        ``variables`` are all that the study tunes: one that the configuration leaves out is not inherited from the
+        tuner's own environment, so that every run of the study starts the same server.
+
+        Raises:
+            UsageError: As :meth:`expand` does.
+        """
+        env = {**dict.fromkeys(variables), **variables_in(configuration.values)}
+        given = {name: text for name, text in env.items() if text is not None}
+        flags = Configuration(values=flags_in(configuration.values))
+        planned = self._launch(model, spec.model_copy(update={"env": {**spec.env, **given}}), flags)
+        return planned.model_copy(update={"tuned_env": env}) if env else planned
+
+    def _launch(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
         if not any(is_portable(name) for name in (*spec.args, *configuration.values)):
             return self.plan(model, spec, configuration)
         own = {self.canonical(n): v for n, v in spec.args.items() if not is_portable(n)}

@@ -99,6 +99,13 @@ class LaunchPlan(Noun):
     """Models that the server fetches from a hub by itself; a container gets the hub's cache."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
     """The tuned parameters this plan realises (canonical names)."""
+    tuned_env: Mapping[str, str | None] = Field(default_factory=dict)
+    """The tuned environment variables this plan realises; None for one that must not be set."""
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Variables that the server must not inherit."""
+        return tuple(name for name, text in self.tuned_env.items() if text is None)
 
     def argv(self, *, host: str, port: int) -> tuple[str, ...]:
         """The whole command line for a server that listens on ``host:port``."""

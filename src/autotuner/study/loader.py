@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from autotuner.study.constraint import Constraint
 from autotuner.study.document import Document, read_data, read_text
+from autotuner.study.environment import canonical_variable, is_variable, tuned_name_problem, variable_of
 from autotuner.study.errors import UsageError, did_you_mean
 from autotuner.study.file_parts import FileForm, ParameterForm
 from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
@@ -25,6 +26,7 @@ from autotuner.study.parameter import Parameter
 from autotuner.study.portable import SECTIONS
 from autotuner.study.portable_sections import misplaced, read_sections
 from autotuner.study.problems import problems_of
+from autotuner.study.secrets import looks_secret
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
 
@@ -100,7 +102,11 @@ class _Study:
     def read(self) -> StudySpec:
         self._sections()
         engine = self._engine()
-        canonical = self._canonical(engine) if engine else hyphenated
+        flag = self._canonical(engine) if engine else hyphenated
+
+        def canonical(name: str) -> str:
+            return canonical_variable(name) if is_variable(name) else flag(name)
+
         fixed, portable = read_sections({s: self.sections.get(s, {}) for s in SECTIONS}, self.document)
         parameters = [*self._parameters(canonical, engine), *portable]
         workload = self._workload()
@@ -206,6 +212,7 @@ class _Study:
     def _parameters(self, canonical: Canonical, engine: EngineSpec | None) -> list[Parameter]:
         misplaced(engine.args if engine else {}, ("engine", "args"), self.document)
         misplaced(self.sections.get("parameters") or {}, ("parameters",), self.document)
+        self._misplaced_variables(engine)
         fixed = {canonical(name): name for name in engine.args} if engine else {}
         if engine and len(fixed) < len(engine.args):
             self._twice("engine.args", list(engine.args), canonical)
@@ -220,6 +227,8 @@ class _Study:
                 )
                 continue
             proper = canonical(name)
+            if is_variable(proper) and self._variable_fault(proper, path, form, engine):
+                continue
             if proper in parameters:
                 self.document.fault(path, f'the same parameter as "{written[proper]}"', remedy="remove one of the two")
             elif proper in fixed:
@@ -229,6 +238,26 @@ class _Study:
             written[proper] = name
         self._constraints(canonical)
         return list(parameters.values())
+
+    def _misplaced_variables(self, engine: EngineSpec | None) -> None:
+        for name in engine.args if engine else ():
+            if is_variable(name):
+                remedy = f"write {variable_of(name)} under engine.env"
+                self.document.fault(("engine", "args", name), "not a flag of the engine", remedy=remedy)
+
+    def _variable_fault(self, name: str, path: tuple[str, str], form: ParameterForm, engine: EngineSpec | None) -> bool:
+        """Whether an environment variable cannot be tuned as written."""
+        variable = variable_of(name)
+        problem = tuned_name_problem(variable)
+        if problem is None and looks_secret(variable):
+            problem = ("is a secret by its name, and what is tuned is stored and shown", "set it under engine.env")
+        if problem is None and any(isinstance(value, tuple) for value in form.choices or ()):
+            problem = ("an environment variable has one value", "write the list as the engine reads it, as text")
+        if problem is None and engine is not None and variable in engine.env:
+            problem = (f"both tuned and fixed (engine.env.{variable})", "remove one of the two")
+        if problem is not None:
+            self.document.fault(path, problem[0], remedy=problem[1])
+        return problem is not None
 
     def _twice(self, prefix: str, names: list[str], canonical: Canonical) -> None:
         seen: dict[str, str] = {}

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from autotuner.study.constraint import Constraint
+from autotuner.study.environment import name_problem, variable_text
 from autotuner.study.file_parts import FileForm, FileValue, ParameterForm, Setting
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.noun import number_text
@@ -45,10 +46,19 @@ def _mapping(value: Any) -> Any:
 
 
 def _env(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
+    if isinstance(value, list):
+        raise ValueError("has several values; to tune it, write env.NAME: [..] under parameters")
+    if value is None:
+        raise ValueError("has no value; leave it out, or write an empty text in quotes")
+    if isinstance(value, Mapping):
         raise ValueError("must be text; put it in quotes")
+    return variable_text(value)
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if problem := name_problem(name):
+            raise ValueError(f"{name}: {'; '.join(problem)}")
     return value
 
 
@@ -85,9 +95,10 @@ class EngineForm(FileForm):
     args: dict[str, FileValue] = Field(
         default_factory=dict, description="Flags of every launch, the default's included; true is a bare switch."
     )
-    env: dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int)]] = Field(
-        default_factory=dict, description="Environment of the server."
-    )
+    env: Annotated[
+        dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int | float | bool)]],
+        AfterValidator(_variables),
+    ] = Field(default_factory=dict, description="Environment of the server; env.NAME under parameters is tuned.")
 
 
 class PluginForm(FileForm):

@@ -152,6 +152,20 @@ class DeployerConformance:
         async with case.deployer.deploy(plan, recorder.context) as endpoint:
             assert endpoint.argv == case.argv(plan, recorder.ports.leased)
 
+    async def test_environment_is_the_plans(
+        self, case: DeployerCase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KIT_LEFT_OUT", "of the shell that the tuner runs in")
+        tuned = {"KIT_TUNED": "two words $HOME", "KIT_LEFT_OUT": None}
+        plan = case.good()
+        given = {**plan.env, "KIT_TUNED": "two words $HOME", "KIT_FIXED": "1"}
+        plan = plan.model_copy(update={"env": given, "tuned_env": tuned})
+        async with case.deployer.deploy(plan, recorder.context) as endpoint:
+            seen = await endpoint.environment()
+        assert seen is not None
+        assert (seen.get("KIT_TUNED"), seen.get("KIT_FIXED")) == ("two words $HOME", "1")
+        assert "KIT_LEFT_OUT" not in seen
+
     async def test_identity_is_stable_and_its_own(self, case: DeployerCase, recorder: Recorder, tmp_path: Path) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             first = await endpoint.identity()

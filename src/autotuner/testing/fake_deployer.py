@@ -4,7 +4,7 @@ For tests of the loop. The endpoint answers nothing; a double of the benchmark m
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -34,6 +34,8 @@ class Behaviour:
     log: str = "fake log"
     argv: tuple[str, ...] | None = None
     """Instead of the plan's (a value that did not reach the process)."""
+    environment: Mapping[str, str] | None = None
+    """Instead of the plan's."""
     changes_identity: bool = False
     """Every call of identity() answers differently."""
 
@@ -65,6 +67,7 @@ class FakeEndpoint(Endpoint):
         self.url = f"http://127.0.0.1:{port}"
         self.model = plan.model
         self.argv = plan.argv(host="127.0.0.1", port=port) if behaviour.argv is None else behaviour.argv
+        self._environment = dict(plan.env if behaviour.environment is None else behaviour.environment)
         self.client: CommandRunner = NoRunner()
         self.killed = anyio.Event()
         self.dead = False
@@ -83,6 +86,10 @@ class FakeEndpoint(Endpoint):
             await self.killed.wait()
         self.dead = True
         return self._context.explain(self._behaviour.exit_code, self._behaviour.log, True)
+
+    async def environment(self) -> Mapping[str, str]:
+        """The plan's, or the behaviour's."""
+        return self._environment
 
     def kill(self) -> None:
         """Ends the server as if from outside."""

@@ -1,5 +1,9 @@
 """What a study would do, worked out without starting anything."""
 
+from collections.abc import Mapping
+
+from pydantic import Field
+
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import Check
 from autotuner.study.noun import Noun
@@ -16,6 +20,8 @@ class PlannedLaunch(Noun):
 
     configuration: Configuration
     argv: tuple[str, ...]
+    env: Mapping[str, str] = Field(default_factory=dict)
+    """What the study sets in the server's environment, secrets hidden."""
 
 
 class Plan(Noun):
@@ -107,6 +113,6 @@ def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
 
 
 def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
-    plan = prepared.engine.launch(prepared.model, prepared.engine_spec, configuration)
+    plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
-    return PlannedLaunch(configuration=configuration, argv=argv)
+    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env))

@@ -18,8 +18,9 @@ from autotuner.seams.search import Search, SearchContext, Stop
 from autotuner.store.paths import data_home
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.constraint import Constraint
+from autotuner.study.environment import PREFIX, flags_in, is_variable, tuned_variables
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
-from autotuner.study.launch import Hardware
+from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
 from autotuner.study.parameter import Choices, Parameter
@@ -86,7 +87,13 @@ class Prepared:
     def values(self, configuration: Configuration) -> dict[str, Value]:
         """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
         where the engine has no such flags."""
-        return expanded(self.engine, {**self.fixed, **configuration.values})
+        return expanded(self.engine, {**self.fixed, **flags_in(configuration.values)})
+
+    def launch(self, configuration: Configuration) -> LaunchPlan:
+        """The launch of one configuration."""
+        return self.engine.launch(
+            self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters)
+        )  # fmt: skip
 
     def identity(self, configuration: Configuration) -> str:
         """What this configuration starts: equal for two ways to write one server, as ``4`` and ``"4"``, or ``null`` and
@@ -163,7 +170,7 @@ class Prepared:
 
     async def preflight(self) -> list[Check]:
         """What must be well before the first trial; nothing is started."""
-        plans = [self.engine.launch(self.model, self.engine_spec, DEFAULT)]
+        plans = [self.launch(DEFAULT)]
         own = await run_sync(data_folder)
         checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes()]
@@ -215,7 +222,12 @@ async def prepare(spec: StudySpec) -> Prepared:
     space = Space(
         parameters=spec.parameters,
         constraints=constraints,
-        known={**_hardware_names(hardware), **defaults, **fixed},
+        known={
+            **_hardware_names(hardware),
+            **defaults,
+            **fixed,
+            **{f"{PREFIX}{n}": v for n, v in spec.engine.env.items()},
+        },
     )
     _names_known(space)
     model = await deployer.locate(spec.model)
@@ -260,7 +272,7 @@ def _constraint(text: str, index: int) -> Constraint:
 
 
 def _names_known(space: Space) -> None:
-    names = {p.name for p in space.parameters} | set(space.known)
+    names = {name.replace("_", "-") for name in (*(p.name for p in space.parameters), *space.known)}
     problems = []
     for index, constraint in enumerate(space.constraints):
         for unknown in sorted(constraint.names - names):
@@ -301,7 +313,7 @@ def _check_values(prepared: Prepared) -> None:
     """A value that is wrong whatever else is set is an error of the file, not a trial. Where all values of a parameter
     are wrong in one way (its name is, say), that is one problem."""
     problems = []
-    for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name)):
+    for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name) and not is_variable(p.name)):
         grid = parameter.domain.grid()
         values = list(grid[:1000]) if grid else []
         wrong = [(i, p) for i, v in enumerate(values) for p in prepared.engine.check_value(parameter.name, v)]

@@ -20,9 +20,11 @@ from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.seams.engine import Engine
 from autotuner.store import files
 from autotuner.store.paths import data_home
+from autotuner.study.environment import PREFIX, tuned_variables
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
+from autotuner.study.noun import Value, value_text
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
@@ -89,7 +91,8 @@ class TrialRunner:
         """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
         tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
         engine_spec = tools.engine_spec or tools.spec.engine
-        plan = tools.engine.launch(tools.model, engine_spec, self._trial.configuration)
+        variables = tuned_variables(tools.spec.parameters)
+        plan = tools.engine.launch(tools.model, engine_spec, self._trial.configuration, variables)
         count = plan.gpus if tools.deployer.launches else 0
         await run_sync(self._make_folder)
         async with (
@@ -133,7 +136,7 @@ class TrialRunner:
 
     async def _on(self, endpoint: Endpoint, plan: LaunchPlan) -> dict[str, Any]:
         self._trial = self._trial.model_copy(update={"argv": endpoint.argv, "command": endpoint.command})
-        self._prove_applied(endpoint, plan)
+        await self._prove_applied(endpoint, plan)
         before = await endpoint.identity()
         self._trial = self._trial.model_copy(update={"identity": before, "resolved": await self._resolved(endpoint)})
         windows = []
@@ -146,21 +149,21 @@ class TrialRunner:
         self._enter(Phase.SCORING)
         return self._scored(tuple(windows))
 
-    def _prove_applied(self, endpoint: Endpoint, plan: LaunchPlan) -> None:
-        """Every tuned value must be in the argv of the process that runs, or the result would be another one's."""
+    async def _prove_applied(self, endpoint: Endpoint, plan: LaunchPlan) -> None:
+        """Every tuned value must be in the argv or the environment of the process that runs, or the result would be
+        another one's."""
+        environment = await endpoint.environment() if plan.tuned_env else None
+        if environment is not None:
+            for name, text in plan.tuned_env.items():
+                if environment.get(name) != text:
+                    raise _not_applied(f"{PREFIX}{name}", text, environment.get(name))
         if not endpoint.argv:
             return
         planned = plan.argv(host="", port=0)
         for name, value in plan.tuned.items():
             asked, seen = (self._tools.engine.flag_value(argv, name) for argv in (planned, endpoint.argv))
             if asked != seen:
-                raise TrialFailedError(
-                    Failure(
-                        cause=FailureCause.VALUE_NOT_APPLIED,
-                        message=f"{name}={value} was asked for, the running server has {seen!r}",
-                        remedy="this is a defect of the tuner or its plugin: please report it",
-                    )
-                )
+                raise _not_applied(name, value, seen)
 
     async def _resolved(self, endpoint: Endpoint) -> dict[str, Any]:
         engine = self._tools.engine
@@ -295,6 +298,16 @@ class TrialRunner:
             self._left_s, self._limit.deadline = self._limit.deadline - anyio.current_time(), math.inf
         elif self._limit is not None and self._left_s is not None:
             self._limit.deadline = anyio.current_time() + self._left_s
+
+
+def _not_applied(name: str, asked: Value, seen: Value) -> TrialFailedError:
+    return TrialFailedError(
+        Failure(
+            cause=FailureCause.VALUE_NOT_APPLIED,
+            message=f"{name}={value_text(asked)} was asked for, the running server has {seen!r}",
+            remedy="this is a defect of the tuner or its plugin: please report it",
+        )
+    )
 
 
 def _per_gpu(measured: Measurement, gpus: int) -> Measurement:
