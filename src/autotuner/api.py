@@ -173,7 +173,15 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
     with Store.open(store_url) as store:
         record = _record(store, name)
         trials = store.trials(record.name)
-    return study_result(record.spec, record.state, trials, why=str((record.summary or {}).get("why", "")))
+    summary = record.summary or {}
+    code = summary.get("exit_code")
+    return study_result(
+        record.spec,
+        record.state,
+        trials,
+        why=str(summary.get("why", "")),
+        exit_code=code if isinstance(code, int) else None,
+    )
 
 
 def studies(*, store_url: str | None = None) -> list[StudyRecord]:

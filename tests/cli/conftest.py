@@ -61,7 +61,7 @@ def keep() -> Callable[..., Sample]:
         spec, owned_by = sample.spec, owner or this_owner()
         with Store.open() as store:
             store.create_study(spec, source="study.yaml", digest=spec.digest, now=1.0)
-            store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "repeats": 3}, at=1.0)
+            store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)
             for trial in sample.trials:
                 store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
                 data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}

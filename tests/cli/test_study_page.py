@@ -17,7 +17,7 @@ from autotuner.study.trial import TrialRole
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
 
 WIDTHS = (60, 80, 100, 140, 200)
-_TRIAL_ROW = re.compile(r" *(?:\d+ +)?(\d+)  (?:winner|best|SLOs|failed|not|void|running|queued)")
+_TRIAL_ROW = re.compile(r" *(?:\d+ +)?(\d+)  (?:winner|keep|challenger|did|best|SLOs|failed|not|void|running|queued)")
 
 
 def result_of(kind: SampleKind) -> StudyResult:

@@ -82,7 +82,21 @@ def test_best_for_programs(sampled: Sampled) -> None:
     assert shlex.split(best["command"]) == best["argv"]
     assert best["gain"]["low"] > 0
     assert best["default_is_as_good"] is False
-    assert best_json(sampled("infeasible")) == {"study": "chat-strict", "winner": None, "simulated": None}
+    assert (best["ending"], best["proven"], best["refuted"]) == ("proven_better", True, [])
+    none = best_json(sampled("infeasible"))
+    assert (none["study"], none["winner"], none["ending"]) == ("chat-strict", None, "nothing_feasible")
+    assert "command" not in none
+
+
+def test_what_did_not_hold_up_is_marked_in_every_form(sampled: Sampled) -> None:
+    result = sampled("refuted")
+    best = best_json(result)
+    assert (best["winner"], best["refuted"], best["proven"]) == (0, [2], False)
+    rows = list(csv.DictReader(io.StringIO(csv_text(result))))
+    assert {r["trial"] for r in rows if r["answer"] == "did_not_hold_up"} == {"2", "9"}
+    assert {r["ending"] for r in rows} == {"winner_did_not_hold_up"}
+    assert older_results(result)["ending"] == "winner_did_not_hold_up"
+    assert older_results(result)["best_result"]["parameters"] == {}
 
 
 def test_json_of_numbers_that_are_none() -> None:

@@ -146,7 +146,7 @@ def test_the_answer_stands_first(sampled: Sampled, kind: SampleKind) -> None:
     text = html_report(result)
     assert text.index('class="answer"') < text.index("<main")
     gains = text.count("<strong>+") + text.count("<strong>-")
-    assert gains == sum(g is not None and g.repeats > 1 for g in result.gains)
+    assert gains == sum(g is not None and g.repeats > 1 for g in result.gains) * (result.state == "done")
 
 
 def test_a_huge_study_stays_a_small_file(sampled: Sampled) -> None:

@@ -6,11 +6,13 @@ from statistics import fmean
 import pytest
 
 from autotuner.report.result import DEFAULT_NOISE, StudyResult, objective_value, study_result
+from autotuner.scoring import Effect
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO
 from autotuner.testing.samples import LATENCY, THROUGHPUT, Sample, StudyMaker, configuration, sample_spec
+from autotuner.tuning.ending import Ending
 
 Sampled = Callable[[str], StudyResult]
 Made = Callable[[Sample], StudyResult]
@@ -46,11 +48,12 @@ def test_the_gain_is_that_of_the_repeats_alone(sampled: Sampled) -> None:
     assert result.gain.relative == pytest.approx(sides[result.best.number] / sides[0] - 1)
 
 
-@pytest.mark.parametrize("kind", ["as_good", "default_best"])
-def test_the_default_wins_where_nothing_is_shown_to_be_better(sampled: Sampled, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["as_good", "no_difference", "default_best", "refuted"])
+def test_the_default_is_kept_where_nothing_is_shown_to_be_better(sampled: Sampled, kind: str) -> None:
     result = sampled(kind)
-    assert result.as_good
+    assert result.keeps_default
     assert result.winner == result.default
+    assert result.as_good == (kind == "as_good")
     assert "--parallel" not in result.command
 
 
@@ -68,9 +71,9 @@ def test_one_repeat_proves_nothing(made: Made) -> None:
     maker.measured()
     maker.proof(maker.measured(configuration(parallel=8)), repeats=1)
     result = made(maker.sample())
-    assert not result.as_good
+    assert result.ending is Ending.NOT_DECIDED
     assert result.gain is not None
-    assert result.gain.as_good, "one repeat on each side has no interval"
+    assert result.gain.effect is Effect.UNDECIDED, "one repeat on each side has no interval"
 
 
 def test_a_repeat_that_the_load_generator_limited_proves_nothing(made: Made) -> None:
@@ -94,7 +97,7 @@ def test_nothing_feasible_has_a_nearest_and_no_winner(sampled: Sampled) -> None:
     assert missed[result.nearest.number] == min(missed.values())
 
 
-def test_a_winner_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -> None:
+def test_a_challenger_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -> None:
     maker = StudyMaker(sample_spec(slos=(SLO(metric="ttft", statistic="p99", threshold=0.4),)))
     speeds(maker, 2.0)
     maker.measured()
@@ -102,9 +105,10 @@ def test_a_winner_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -> No
     maker.latency = lambda c: 0.9 if c.values else 0.13
     maker.proof(lucky)
     result = made(maker.sample())
-    assert result.best is not None
-    assert result.best.number == 0
-    assert result.as_good
+    assert (result.ending, result.refuted) == (Ending.WINNER_DID_NOT_HOLD_UP, (1,))
+    assert result.winner == result.default
+    assert not result.as_good, "that was not shown"
+    assert result.gain is None, "what did not hold up gained nothing"
 
 
 def test_a_trial_that_the_load_generator_limited_never_wins(made: Made) -> None:
@@ -159,8 +163,8 @@ def test_a_default_that_misses_the_slos_is_no_answer(made: Made) -> None:
     maker.proof(maker.measured(configuration(parallel=8)))
     result = made(maker.sample())
     assert result.winner is not None
-    assert result.winner.number == 1
-    assert not result.as_good, "the default is faster and may not be used"
+    assert result.winner.number == 1, "the default is faster and may not be used"
+    assert result.ending is Ending.DEFAULT_INFEASIBLE
 
 
 def test_a_default_that_cannot_run(made: Made) -> None:
@@ -173,13 +177,15 @@ def test_a_default_that_cannot_run(made: Made) -> None:
 
 
 def test_ties_are_within_the_noise_of_the_repeats(sampled: Sampled) -> None:
-    result = sampled("as_good")
-    assert result.best is not None
+    result = sampled("huge")
+    assert result.winner is not None
     assert result.noise != DEFAULT_NOISE
-    best = objective_value(result.best) or 0
+    assert len(result.tied) > 1
+    best = fmean(result.repeat_values(result.winner))
     for number in result.tied:
-        value = objective_value(result.trials[number]) or 0
-        assert best / value <= 1 + result.noise + 1e-9
+        if number != result.winner.number:
+            value = objective_value(result.trials[number]) or 0
+            assert best / value <= 1 + result.noise + 1e-9
     assert sampled("unproven").noise == DEFAULT_NOISE
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from autotuner.report.exports import command_line
+from autotuner.report.headline import signed
 from autotuner.report.result import StudyResult
-from autotuner.report.terminal import failures_text, result_text, signed, summary_text
+from autotuner.report.terminal import failures_text, result_text, summary_text
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec
@@ -17,20 +18,24 @@ from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configurat
 Sampled = Callable[[str], StudyResult]
 Made = Callable[[Sample], StudyResult]
 
+FAILED = Failure(cause=FailureCause.CRASH_LOADING, message="it ended")
 SENTENCES = {
     "winner": r"winner: \+21 % output throughput over the default \(95 % interval \+18 % to \+25 %, 3 interleaved "
     r"repeats\): trial 12, parallel=8 ubatch-size=128 flash-attn=on",
-    "as_good": r"the default is as good: trial \d+ \(.*\) gives [+-].* % output throughput \(95 % interval -.* to \+",
-    "default_best": r"the default is as good: none of 5 other configurations was better$",
-    "unproven": r"best: trial \d+, .*: \d+ tokens/s output throughput; not proven: winner and default were not",
-    "infeasible": r"no configuration met the SLOs; nearest: trial 7, .*: p99 ttft <= 50ms missed by \d+ % at D\(128",
-    "failures": r"winner: \+.* % output throughput over the default \(95 % interval .*, 2 interleaved repeats\): trial",
+    "as_good": r"the default is as good as trial \d+ \(.*\), the best of 9 others: [+-].* % output throughput \(95 % "
+    r"interval -.* to \+.*, 3 interleaved repeats\), inside ±3 %$",
+    "no_difference": r"no significant difference; keep the default: trial \d+ \(.*\), the best of 9 others, gives ",
+    "refuted": r"keep the default: trial 2 \(parallel=16\) did not hold up: 1 of 2 launches died \(crash under load\)",
+    "default_best": r"keep the default: trial \d+ \(.*\), the best of 5 others, is worse: -29 % output throughput",
+    "unproven": r"stopped before the end; best so far: trial \d+, .*: \d+ tokens/s output throughput; not proven\n",
+    "infeasible": r"no configuration met the SLOs; nearest: trial 7 \(.*\): p99 ttft <= 50ms missed by \d+ % at D\(128",
+    "failures": r"interrupted before the end; best so far: trial 9, .*: \d+ tokens/s output throughput; not proven$",
     "latency": r"winner: -\d+ % p99 ttft over the default \(95 % interval -\d+ % to -\d+ %, 3 interleaved repeats\)",
     "several": r"winner of the trade-off: -.* % p99 ttft \(better\), -.* % output throughput \(worse\) over the",
     "huge": r"winner: \+.* % output throughput over the default",
     "gpus": r"winner: \+191 % output throughput over the default",
     "simulated": r"winner: \+191 % output throughput over the default",
-    "empty": r"nothing has been measured yet$",
+    "empty": r"not compared yet: nothing has been measured yet$",
 }
 
 
@@ -44,15 +49,17 @@ def test_no_gain_is_claimed_that_is_not_proven(sampled: Sampled, kind: SampleKin
     result = sampled(kind.value)
     first = summary_text(result).split("\n")[0]
     proven = any(g is not None and g.repeats > 1 and g.low > 0 for g in result.gains)
-    assert first.startswith("winner") == (proven and not result.as_good)
+    assert first.startswith("winner") == result.ending.proven
+    assert result.ending.proven <= proven
 
 
 def test_one_repeat_is_called_too_few(made: Made) -> None:
     maker = StudyMaker(sample_spec(), speed=lambda c: 840.0 if c.values else 420.0, latency=lambda _: 0.1)
     maker.measured()
     maker.proof(maker.measured(configuration(parallel=8)), repeats=1)
-    assert summary_text(made(maker.sample())).startswith("best: trial 1, parallel=8: ")
-    assert "measured again only once" in summary_text(made(maker.sample()))
+    text = summary_text(made(maker.sample()))
+    assert text.startswith("best: trial 1, parallel=8: ")
+    assert "not decided: of 3 repeats each, 1 of it and 1 of the default could be used" in text
 
 
 def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
@@ -61,8 +68,10 @@ def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
     maker.measured()
     maker.proof(maker.measured(configuration(parallel=8)))
     text = summary_text(made(maker.sample()))
-    assert text.startswith("winner: trial 1, parallel=8; -5")
-    assert "which misses the SLOs" in text
+    assert text.startswith(
+        "winner: trial 1, parallel=8: met the SLOs in all 4 launches; of the default, 4 of 4 launches"
+    )
+    assert "-51 % output throughput over the default" in text
 
 
 @pytest.mark.parametrize(
@@ -72,16 +81,20 @@ def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
 def test_why_there_is_nothing_to_compare_with(made: Made, state: str, words: str) -> None:
     maker = StudyMaker(sample_spec())
     if state == "failed":
-        maker.failed(DEFAULT, Failure(cause=FailureCause.CRASH_LOADING, message="it ended"))
+        maker.failed(DEFAULT, FAILED)
     else:
         maker.running()
-    maker.measured(configuration(parallel=8))
-    assert words in summary_text(made(maker.sample()))
+    winner = maker.measured(configuration(parallel=8))
+    for _ in range(2):
+        maker.measured(winner.configuration, repeat_of=winner.number)
+    text = summary_text(made(maker.sample()))
+    assert text.startswith("winner: trial 1, parallel=8: ")
+    assert words in text
 
 
 def test_all_failed_is_not_the_same_as_not_begun(made: Made) -> None:
     maker = StudyMaker(sample_spec())
-    maker.failed(DEFAULT, Failure(cause=FailureCause.CRASH_LOADING, message="it ended"))
+    maker.failed(DEFAULT, FAILED)
     assert summary_text(made(maker.sample())) == "no configuration could be measured"
 
 
@@ -106,7 +119,7 @@ def test_a_run_ends_with_command_report_and_what_to_type_next(sampled: Sampled, 
     else:
         start = next(i for i, line in enumerate(lines) if line.startswith("start "))
         assert shlex.split(lines[start + 1]) == list(result.command)
-        assert lines[start].startswith("start the default") == result.as_good
+        assert lines[start].startswith("start the default") == result.keeps_default
 
 
 def test_a_run_that_was_cut_short_says_so(sampled: Sampled) -> None:

@@ -221,9 +221,9 @@ def test_fronts_come_before_the_mean() -> None:
 
 def test_ties_within_noise() -> None:
     trials = [feasible(0, 100.0), feasible(1, 98.0), feasible(2, 95.0), infeasible(3, 0.1, 100.0)]
-    assert [t.number for t in ties(trials, (FAST,), 0.03)] == [0, 1]
-    assert [t.number for t in ties(trials, (FAST,), 0.0)] == [0]
-    assert ties([infeasible(3, 0.1, 100.0)], (FAST,), 0.5) == []
+    assert [t.number for t in ties(trials[0], trials, (FAST,), 0.03)] == [0, 1]
+    assert [t.number for t in ties(trials[0], trials, (FAST,), 0.0)] == [0]
+    assert ties(infeasible(3, 0.1, 100.0), [infeasible(3, 0.1, 100.0)], (FAST,), 0.5) == []
 
 
 def test_noise_of_repeats() -> None:

@@ -1,16 +1,24 @@
-"""Which repeat comes next: interleaved, counterbalanced, complete, and the same after a resume."""
+"""Which launch of the proof comes next: interleaved, counterbalanced, bounded, and the same after a resume."""
 
+from collections import Counter
+from collections.abc import Callable
+from random import Random
 from typing import Any
+
+import pytest
 
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective
+from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
-from autotuner.tuning.confirmation import candidate, next_repeat
+from autotuner.tuning import confirmation
+from autotuner.tuning.confirmation import contenders, launches, most_launches, next_repeat
 
 OBJECTIVES = (Objective(metric="output_throughput", direction=Direction.MAX),)
+CRASH = Failure(cause=FailureCause.CRASH_UNDER_LOAD, message="it ended")
 
 
 def trial(number: int, value: float | None, **changes: Any) -> Trial:
@@ -30,60 +38,131 @@ def repeat(number: int, of: int, value: float | None) -> Trial:
     return trial(number, value, role=TrialRole.CONFIRM, repeat_of=of)
 
 
-def played(trials: list[Trial], repeats: int, values: dict[int, float | None]) -> list[int]:
-    """The order of repeats until the proof is complete."""
-    order = []
-    while (found := next_repeat(trials, OBJECTIVES, repeats)) is not None:
-        order.append(found.of.number)
-        trials = [*trials, repeat(len(trials), found.of.number, values[found.of.number])]
-        assert len(order) < 50
+def crashed(number: int, of: int) -> Trial:
+    return trial(
+        number, None, role=TrialRole.CONFIRM, repeat_of=of, state=TrialState.FAILED, verdict=None, failure=CRASH
+    )  # fmt: skip
+
+
+def played(
+    trials: list[Trial], repeats: int, values: Callable[[int, int], float | None], *, most: int = 3
+) -> list[int]:
+    """The order of launches until the proof is complete; ``values`` gives the figure of a configuration's n-th one."""
+    order: list[int] = []
+    confirm = ConfirmSpec(repeats=repeats, challengers=most)
+    while (found := next_repeat(trials, OBJECTIVES, confirm)) is not None:
+        order.append(found.number)
+        trials = [*trials, repeat(len(trials), found.number, values(found.number, order.count(found.number)))]
+        assert len(order) <= most_launches(confirm)
     return order
 
 
-def test_default_and_winner_alternate_in_counterbalanced_pairs() -> None:
-    order = played([trial(0, 100.0), trial(1, 150.0), trial(2, 120.0)], 3, {0: 100.0, 1: 150.0})
-    assert order == [0, 1, 1, 0, 0, 1]
+def steady(**values: float) -> Callable[[int, int], float]:
+    """Figures by trial (``t1=...``) that vary by a percent from launch to launch."""
+    return lambda number, nth: values[f"t{number}"] * (1 + 0.01 * (-1) ** nth)
 
 
-def test_a_default_that_wins_needs_no_proof() -> None:
-    assert played([trial(0, 100.0), trial(1, 90.0)], 3, {}) == []
+def test_default_and_challenger_alternate_in_counterbalanced_pairs() -> None:
+    assert played([trial(0, 100.0), trial(1, 150.0)], 3, steady(t0=100, t1=150)) == [0, 1, 1, 0, 0, 1]
 
 
-def test_a_default_that_failed_leaves_the_winner_to_be_repeated() -> None:
+def test_challengers_go_there_and_back_between_launches_of_the_default() -> None:
+    trials = [trial(0, 100.0), trial(1, 150.0), trial(2, 151.0), trial(3, 149.0)]
+    order = played(trials, 3, lambda n, nth: (100 if n == 0 else 150) * (1 + 0.02 * (-1) ** nth))
+    assert order == [0, 2, 1, 3, 3, 1, 2, 0, 0, 2, 1, 3]
+
+
+def test_a_default_that_ranks_first_is_repeated_and_so_are_its_challengers() -> None:
+    order = played([trial(0, 200.0), trial(1, 150.0)], 3, steady(t0=100, t1=150))
+    assert Counter(order) == {0: 3, 1: 3}
+
+
+def test_one_lucky_trial_does_not_hide_a_better_one() -> None:
+    """Trial 1 was lucky once; trial 2 is better in truth and far behind by first measurements."""
+    trials = [trial(0, 100.0), trial(1, 300.0), trial(2, 150.0)]
+    order = played(trials, 3, steady(t0=100, t1=90, t2=150))
+    assert order.count(2) == 3
+
+
+def test_what_falls_clearly_behind_is_not_measured_to_the_end() -> None:
+    trials = [trial(0, 100.0), trial(1, 150.0), trial(2, 120.0), trial(3, 110.0)]
+    order = played(trials, 3, steady(t0=100, t1=150, t2=120, t3=110))
+    assert Counter(order) == {0: 3, 1: 3, 2: 1, 3: 1}
+
+
+def test_only_so_many_challengers_are_measured() -> None:
+    trials = [trial(0, 100.0), *(trial(n, 150.0 - n) for n in range(1, 9))]
+    assert set(played(trials, 2, lambda n, nth: 140.0 * (1 + 0.02 * (-1) ** nth), most=2)) == {0, 1, 2}
+
+
+def test_a_default_that_failed_leaves_the_challenger_to_be_repeated() -> None:
     failure = Failure(cause=FailureCause.OUT_OF_MEMORY, message="no memory")
     failed = trial(0, None, state=TrialState.FAILED, verdict=None, failure=failure)
-    assert played([failed, trial(1, 10.0)], 3, {1: 10.0}) == [1, 1, 1]
+    assert played([failed, trial(1, 10.0)], 3, steady(t1=10)) == [1, 1, 1]
+
+
+def test_a_default_that_ran_at_its_second_try_is_the_default() -> None:
+    failed = trial(0, None, state=TrialState.FAILED, verdict=None, failure=CRASH)
+    again = trial(1, 10.0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    assert played([failed, again, trial(2, 12.0)], 2, steady(t1=10, t2=12)) == [1, 2, 2, 1]
 
 
 def test_an_infeasible_default_is_still_compared() -> None:
-    assert played([trial(0, None), trial(1, 10.0)], 2, {0: None, 1: 10.0}) == [0, 1, 1, 0]
+    assert played([trial(0, None), trial(1, 10.0)], 2, lambda n, _: 10.0 if n else None) == [0, 1, 1, 0]
 
 
-def test_a_winner_that_its_repeats_refute_gives_way_to_the_next() -> None:
+def test_without_a_challenger_there_is_nothing_to_prove() -> None:
+    assert played([trial(0, 100.0), trial(1, None)], 3, steady()) == []
+
+
+def test_one_bad_repeat_refutes_and_the_next_one_takes_the_place() -> None:
     trials = [trial(0, 100.0), trial(1, 150.0), trial(2, 120.0)]
-    order = played(trials, 3, {0: 100.0, 1: None, 2: 120.0})
-    assert order[:2] == [0, 1]
-    assert order.count(2) == 3
-    assert order.count(1) == 2, "two infeasible repeats of three refute it; the third would be wasted"
-    after = [*trials, repeat(3, 1, None), repeat(4, 1, None)]
-    found = candidate(after, OBJECTIVES)
-    assert found is not None
-    assert found.number == 2
+    order = played(trials, 3, lambda n, nth: None if n == 1 and nth == 2 else 100.0 + 20 * n + nth, most=1)
+    assert order.count(1) == 2, "its third launch would be wasted"
+    assert order.count(2) == 2, "within the launches that were announced"
+    late = order[order.index(2) :]
+    assert 0 in late, "the one that came late is measured beside the default"
+    assert [t.number for t in contenders([*trials, crashed(3, 1)], OBJECTIVES, 3)] == [2]
 
 
 def test_a_resumed_proof_goes_on_where_it_was() -> None:
     trials = [trial(0, 100.0), trial(1, 150.0), repeat(2, 0, 101.0), repeat(3, 1, 149.0), repeat(4, 1, 151.0)]
-    assert played(trials, 3, {0: 100.0, 1: 150.0}) == [0, 0, 1]
+    assert played(trials, 3, steady(t0=100, t1=150)) == [0, 0, 1]
 
 
 def test_void_repeats_do_not_count() -> None:
     void = repeat(2, 0, 100.0).model_copy(update={"state": TrialState.VOID, "verdict": None})
-    assert played([trial(0, 100.0), trial(1, 150.0), void], 1, {0: 100.0, 1: 150.0}) == [0, 1]
+    assert played([trial(0, 100.0), trial(1, 150.0), void], 1, steady(t0=100, t1=150)) == [0, 1]
 
 
-def test_client_limited_trials_do_not_win() -> None:
+def test_client_limited_trials_are_no_challengers() -> None:
     limited = trial(1, 500.0)
     limited = limited.model_copy(update={"verdict": Verdict(feasible=True, objectives=(500.0,), rankable=False)})
-    found = candidate([trial(0, 100.0), limited, trial(2, 120.0)], OBJECTIVES)
-    assert found is not None
-    assert found.number == 2
+    assert [t.number for t in contenders([trial(0, 100.0), limited, trial(2, 120.0)], OBJECTIVES, 3)] == [2]
+
+
+def test_how_the_launches_went() -> None:
+    limited = repeat(4, 1, 9.0)
+    limited = limited.model_copy(update={"verdict": Verdict(feasible=True, objectives=(9.0,), rankable=False)})
+    trials = [trial(0, 1.0), trial(1, 9.0), repeat(2, 1, None), crashed(3, 1), limited, repeat(5, 1, 9.0)]
+    found = launches(trials[1], trials)
+    assert (found.total, found.died, found.missed, found.unranked, found.held) == (5, 1, 1, 1, False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_history_ends_within_the_announced_launches(seed: int) -> None:
+    source = Random(seed)
+    trials = [trial(0, 100.0), *(trial(n, source.uniform(80, 160)) for n in range(1, 8))]
+    order = played(trials, 3, lambda n, _: None if source.random() < 0.2 else 100 * source.gauss(1, 0.1))
+    assert len(order) <= most_launches(ConfirmSpec())
+
+
+def test_first_measurements_in_company_are_no_noise() -> None:
+    """Side by side both were half as fast; alone they repeat to a percent."""
+    together = [
+        trial(n, 75.0, started_at=10.0, finished_at=20.0) for n in (1, 2)
+    ]  # fmt: skip
+    trials = [trial(0, 100.0, started_at=0.0, finished_at=9.0), *together, repeat(3, 1, 150.0), repeat(4, 1, 151.5)]
+    sd, freedom = confirmation.measured_noise(trials, OBJECTIVES)
+    assert freedom == 1
+    assert sd < 0.01

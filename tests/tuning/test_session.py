@@ -24,6 +24,7 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
 from autotuner.tuning import session
+from autotuner.tuning.ending import Ending
 from autotuner.tuning.owners import this_owner
 from autotuner.tuning.session import PreflightError, StudyBusyError, run_session
 
@@ -53,6 +54,9 @@ def kinds(store: Store) -> list[str]:
     return [e.kind for e in store.events("s") if e.kind not in {"phase", "progress"}]
 
 
+SUMMARY = {"ending": "not_proven", "exit_code": None}
+
+
 async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     deployer, started = FakeDeployer(), list[Owner]()
     outcome = await run_session(loop.prepared(deployer=deployer), store, source="file.yaml", on_start=started.append)
@@ -62,7 +66,11 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert kinds(store) == ["study_started", *["trial_proposed", "trial_finished"] * 4, "study_finished"]
     record = store.study("s")
     assert record is not None
-    assert (record.state, record.source, record.summary) == ("done", "file.yaml", {"why": outcome.why})
+    assert (record.state, record.source, record.summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
+    assert outcome.ending is Ending.NOT_PROVEN
+    last = store.last_event("s", "study_finished")
+    assert last is not None
+    assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "exit_code": None}
     all_given_back(store, deployer)
 
 
@@ -267,7 +275,9 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
         await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
     record = store.study("s")
     assert record is not None
-    assert (record.state, record.summary) == ("failed", {"why": str(error)})
+    environment = isinstance(error, StoreError)
+    ended = {"ending": "environment_fault", "exit_code": 4} if environment else {"ending": "failed", "exit_code": 1}
+    assert (record.state, record.summary) == ("failed", {"why": str(error), **ended})
     all_given_back(store, deployer)
 
 

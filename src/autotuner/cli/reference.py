@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from autotuner.cli.main import app
+from autotuner.tuning.ending import Ending
 
 WIDTH = 110
 
@@ -25,15 +26,24 @@ JSON document (with `watch` one event a line), also when a command fails:
 
 | exit code | `kind` of the error | meaning |
 |---|---|---|
-| 0 | | ok |
-| 1 | `failed`, `defect` | it did not work; `defect` is a mistake of this program, please report it |
+| 0 | | ok; of `run`: the study ran to its end and has an answer, which may be to keep the default |
+| 1 | `failed`, `defect` | it did not work, or `run` has no answer that holds; `defect` is our mistake: report it |
 | 2 | `usage` | the command line or a file is wrong; nothing was launched |
 | 3 | | no configuration met the SLOs; the answer is printed all the same |
 | 4 | `environment` | the machine is not ready: a file, a program, a port or room is missing |
-| 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` goes on |
+| 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` resumes |
 
 Results are kept under `~/.local/share/autotuner`, or in `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` names
 another database.
+
+## Endings
+
+How a study ended is `ending` in the JSON of `run`, `show`, `best` and `export`, in the CSV and in the event
+`study_finished`; `headline` says it in one line, and `run` returns its exit code. Only the endings marked "proven"
+claim that the winner is to be preferred to the default.
+
+| `ending` | exit code | when |
+|---|---|---|
 """
 
 
@@ -43,7 +53,9 @@ def reference() -> str:
     root = group.make_context("autotuner", [], resilient_parsing=True, terminal_width=WIDTH)
     commands = [group.get_command(root, name) for name in group.list_commands(root)]
     index = [f"| [`{c.name}`](#autotuner-{c.name}) | {' '.join((c.help or '').split())} |" for c in commands]
-    return "\n".join([HEAD, "| command | |", "|---|---|", *index, "", *(_command(c, root) for c in commands)])
+    endings = [f"| `{e.value}`{' (proven)' if e.proven else ''} | {int(e.exit_code)} | {e.condition} |" for e in Ending]
+    head = HEAD + "\n".join(endings) + "\n"
+    return "\n".join([head, "| command | |", "|---|---|", *index, "", *(_command(c, root) for c in commands)])
 
 
 def _command(command: Any, root: Any) -> str:

@@ -34,11 +34,10 @@ def run(file: File, mode: Mode = None, benchmark: Benchmark = None, store: Store
             out(result)
         else:
             show(result_text(result, report=api.write_report(result), program=program()))
-        if result.state == "interrupted":
-            say(f"interrupted; go on with: {program()} run {file}")
-            raise typer.Exit(int(ExitCode.INTERRUPTED))
-        if result.winner is None:
-            raise typer.Exit(int(ExitCode.INFEASIBLE))
+        if result.state in {"interrupted", "stopped"}:
+            say(f"{result.state}; resume with: {program()} run {file}")
+        if result.ending.exit_code is not ExitCode.OK:
+            raise typer.Exit(int(result.ending.exit_code))
 
 
 def plan(file: File, mode: Mode = None, benchmark: Benchmark = None, json: Json = False) -> None:

@@ -10,13 +10,15 @@ from autotuner.cli.columns import Column, drawn, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
+from autotuner.report.headline import answer_word, change_text
 from autotuner.report.numbers import one_line
 from autotuner.report.result import StudyResult
-from autotuner.report.terminal import change_text, marked_summary
+from autotuner.report.terminal import marked_summary
 from autotuner.scoring.goals import slo_value
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Violation
+from autotuner.tuning import confirmation
 
 _REASONS = 3
 """Missed bounds named per trial."""
@@ -55,7 +57,7 @@ def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
     found: list[tuple[Trial, int | None]] = []
     rank = 0
     for trial in ordered:
-        usable = trial.verdict is not None and trial.verdict.feasible and trial.verdict.rankable
+        usable = confirmation.usable(trial) and trial.number not in result.refuted
         rank += usable
         found.append((trial, rank if usable else None))
         found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]
@@ -82,7 +84,7 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
     objectives = trial.verdict.objectives if trial.verdict else ()
     slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict else []
     figures = gpu_cells(trial)
-    is_best = result.best is not None and trial.number == result.best.number
+    is_best = result.winner is not None and trial.number == result.winner.number
     style = "bold green" if is_best else "dim" if trial.role is TrialRole.CONFIRM else ""
     cells = [
         Text("" if rank is None else str(rank)),
@@ -116,10 +118,12 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
         return "SLOs missed", "red"
     if not trial.verdict.rankable:
         return "not ranked", "yellow"
+    if trial.number in result.refuted:
+        return "did not hold up", "red"
     if result.winner is not None and trial.number == result.winner.number:
-        return "winner", "bold green"
+        return answer_word(result), "bold green"
     if result.best is not None and trial.number == result.best.number:
-        return "best", "bold green"
+        return "challenger", "green"
     return "SLOs met", "green"
 
 

@@ -4,11 +4,10 @@ One column per objective and SLO. A row with a long configuration takes two line
 the oldest first; the default, the best and what runs now stay.
 """
 
-import math
-
 from rich.console import Console, Group
 from rich.text import Text
 
+from autotuner import scoring
 from autotuner.cli.columns import Column, fitted, grid
 from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
@@ -99,13 +98,11 @@ def change_text(view: StudyView, row: Row, spec: StudySpec) -> str:
     default = next((r for r in reversed(view.finished()) if r.role is TrialRole.DEFAULT), None)
     if default is None or row.state != "done" or row.role is not TrialRole.SEARCH:
         return ""
-    ours = _repeats(view, row)
-    theirs = _repeats(view, default)
-    if ours and theirs:
-        return percent(math.fsum(ours) / len(ours) / (math.fsum(theirs) / len(theirs)) - 1)
-    if not row.objective or not default.objective:
-        return ""
-    return f"~{percent(row.objective / default.objective - 1)}"
+    change = scoring.change(_repeats(view, default), _repeats(view, row))
+    if change is not None:
+        return percent(change)
+    rough = scoring.change([default.objective], [row.objective]) if row.objective and default.objective else None
+    return "" if rough is None else f"~{percent(rough)}"
 
 
 def _repeats(view: StudyView, row: Row) -> list[float]:

@@ -12,9 +12,9 @@ from autotuner.cli.columns import Column, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text
 from autotuner.cli.study_page import ranked, reasons, state_text
 from autotuner.cli.texts import duration_text
+from autotuner.report.headline import change_text
 from autotuner.report.numbers import one_line, with_unit
 from autotuner.report.result import StudyResult, without_flags
-from autotuner.report.terminal import change_text
 from autotuner.scoring.goals import missed, slo_value
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS

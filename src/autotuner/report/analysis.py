@@ -8,9 +8,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import fmean, median
+from statistics import fmean
 
+from autotuner import scoring
+from autotuner.report.headline import failed_launches, tied_others
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.scoring import Effect
 from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
@@ -18,6 +21,7 @@ from autotuner.study.noun import Value
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning import confirmation
+from autotuner.tuning.ending import LEAST_REPEATS, Ending
 from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
@@ -68,26 +72,23 @@ class Figure:
     statistic: str | None
     default: tuple[float, ...]
     candidate: tuple[float, ...]
+    noise: float = scoring.LAUNCH_NOISE
+    """Least relative standard deviation of one value."""
 
     @property
     def change(self) -> float | None:
-        """Relative change of the median run; None where one side is missing or the default's is 0."""
-        if not self.default or not self.candidate or median(self.default) == 0:
-            return None
-        return median(self.candidate) / median(self.default) - 1
+        """Relative change of the mean, as the metric moves: the same estimate as the gain's. None where one side is
+        missing or the default's is 0."""
+        return scoring.change(self.default, self.candidate)
 
     @property
     def effect(self) -> str:
-        """``better``, ``worse``, or ``""`` where the runs of both sides overlap or are too few to tell."""
-        if min(len(self.default), len(self.candidate)) < 3:
+        """``better`` or ``worse`` where the interval of the change lies on one side of zero, else ``""``."""
+        values = (*self.default, *self.candidate)
+        if min(len(self.default), len(self.candidate)) < LEAST_REPEATS or min(values) <= 0:
             return ""
-        if min(self.candidate) > max(self.default):
-            rises = True
-        elif max(self.candidate) < min(self.default):
-            rises = False
-        else:
-            return ""
-        return "better" if rises is (METRICS[self.metric].better is Direction.MAX) else "worse"
+        found = scoring.gain(self.default, self.candidate, METRICS[self.metric].better, noise=self.noise).effect
+        return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,11 @@ def comparison(result: StudyResult) -> tuple[Comparison, ...]:
     """Default and :func:`compared` at every scenario and level, from their repeats where there are any."""
     ours, theirs = _runs(compared(result), result), _runs(result.default, result)
     places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*theirs, *ours) for m in t.measurements))
+    noise = confirmation.known_noise(result.trials)
     found = []
     for place in places:
         default, candidate = _at(theirs, place), _at(ours, place)
-        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s)) for m, s in FIGURES]
+        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise) for m, s in FIGURES]
         found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
     return tuple(found)
 
@@ -214,7 +216,7 @@ def _squares(values: Sequence[float]) -> float:
 def _runs(trial: Trial | None, result: StudyResult) -> list[Trial]:
     if trial is None:
         return []
-    return [t for t in confirmation.repeats_of(trial, result.trials) if t.measurements] or [trial]
+    return confirmation.rankable_repeats(trial, result.trials) or [trial]
 
 
 def _at(trials: Sequence[Trial], place: tuple[str, str]) -> list[Measurement]:
@@ -229,24 +231,25 @@ def _values(measurements: Sequence[Measurement], metric: str, statistic: str | N
 def _about_the_proof(result: StudyResult) -> Iterator[str]:
     if result.state in ("running", "new"):
         yield "The study is not finished: everything here may still change."
+    for trial in result.refuted_trials:
+        failed = failed_launches(trial, result)
+        yield f"Trial {trial.number} did not hold up: {failed}. It is left out of the answer."
     if result.best is None:
         return
     if result.default is None:
         yield "The default was not measured, so no gain can be given."
-    elif result.default.verdict is not None and not result.default.verdict.feasible:
-        yield "The default itself misses an SLO: the gain compares with a configuration that may not be used."
-    if result.best.role is not TrialRole.DEFAULT:
+    elif not confirmation.launches(result.default, result.trials).held:
+        failed = failed_launches(result.default, result)
+        yield f"The default itself cannot be relied on: {failed}. The gain compares with it all the same."
+    if result.best.role is not TrialRole.DEFAULT and result.ending is not Ending.WINNER_DID_NOT_HOLD_UP:
         if result.repeats == 0:
-            yield (
-                "The winner was not measured again: its value was picked as the best of many and is biased upwards."
-                if result.spec.objectives[0].direction is Direction.MAX
-                else "The winner was not measured again: its value was picked as the best of many and is biased."
-            )
+            way = " upwards" if result.spec.objectives[0].direction is Direction.MAX else ""
+            yield f"The best was not measured again: its value was picked as the best of many and is biased{way}."
         elif result.repeats < 3:
             many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
-            yield f"Only {many} of winner and default: the interval rests on very little."
-    others = [n for n in result.tied if n != result.best.number]
-    if others and not result.as_good:
+            yield f"Only {many} of trial {result.best.number} and of the default: the interval rests on very little."
+    others = tied_others(result)
+    if others:
         yield f"The best and {trials_text(others)} differ by no more than the noise of one measurement."
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.environment import variables_in
+from autotuner.study.errors import ExitCode
 from autotuner.study.measurement import Distribution, GpuUse
 from autotuner.study.metric import METRICS
 from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
@@ -56,7 +58,8 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
     for name in ("default", "best", "winner", "nearest"):
         if (found := getattr(result, name)) is not None:
             data[name]["simulated"] = found.simulated
-    return {**data, "simulated": result.simulated or None}
+    ending = {"headline": headline(result), "exit_code": int(result.ending.exit_code)}
+    return {**data, **ending, "simulated": result.simulated or None}
 
 
 def export_text(result: StudyResult, form: str) -> str:
@@ -91,11 +94,18 @@ def is_hidden(name: str, value: str) -> bool:
 def best_json(result: StudyResult) -> dict[str, Any]:
     """The winner for programs."""
     winner = result.winner
-    if winner is None:
-        return {"study": result.spec.name, "winner": None, "simulated": result.simulated or None}
-    return {
+    said = {
         "study": result.spec.name,
+        "ending": result.ending.value,
+        "headline": headline(result),
+        "proven": result.ending.proven,
         "simulated": result.simulated or None,
+        "refuted": list(result.refuted),
+    }
+    if winner is None:
+        return {**said, "winner": None}
+    return {
+        **said,
         "winner": winner.number,
         "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
@@ -118,7 +128,7 @@ def csv_text(result: StudyResult) -> str:
     writer = csv.writer(out, lineterminator="\n")
     gpu_titles = [f"gpu_{name}" for name in GpuUse.model_fields]
     rest_titles = ["requests", "failed", "client_limited", "steady", "records"]
-    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated"])
+    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated", "answer", "ending"])
     for trial in result.trials:
         values = [trial.configuration.values.get(n) for n in names]
         for m in trial.measurements or (None,):
@@ -126,7 +136,8 @@ def csv_text(result: StudyResult) -> str:
             rest = [m.requests, m.failed, m.self_check.client_limited, m.steady, m.records] if m else [None] * 5
             where = [m.scenario, m.level.text] if m else [None, None]
             use = [getattr(m.gpu_use, name) if m and m.gpu_use else None for name in GpuUse.model_fields]
-            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, trial.simulated)
+            answer = (trial.simulated, _answer(trial, result), result.ending.value)
+            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, *answer)
             writer.writerow([_cell(v) for v in row])
     return out.getvalue()
 
@@ -138,6 +149,16 @@ def _head(trial: Trial) -> Sequence[object]:
     feasible = trial.verdict.feasible if trial.verdict else None
     cause = trial.failure.cause.value if trial.failure else None
     return [trial.number, trial.role.value, trial.repeat_of, trial.state.value, cause, feasible]
+
+
+def _answer(trial: Trial, result: StudyResult) -> str:
+    """What the ending says of a trial's configuration; repeats say the same as what they repeat."""
+    number = trial.number if trial.repeat_of is None else trial.repeat_of
+    if number in result.refuted:
+        return "did_not_hold_up"
+    if result.winner is None or number != result.winner.number:
+        return ""
+    return "winner" if result.ending.exit_code is ExitCode.OK else "best_so_far"
 
 
 def _cell(value: object) -> object:
@@ -165,6 +186,7 @@ def older_results(result: StudyResult) -> dict[str, Any]:
     return {
         "task_name": result.spec.name,
         "simulated": result.simulated or None,
+        "ending": result.ending.value,
         "total_experiments": len(entries),
         "successful_experiments": sum(e["status"] == "success" for e in entries),
         "elapsed_time": max(ended) - min(started) if started and ended else 0.0,

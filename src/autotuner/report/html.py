@@ -8,6 +8,7 @@ import time
 
 from autotuner.report.analysis import caveats, comparison, failure_groups
 from autotuner.report.exports import command_line
+from autotuner.report.headline import effect, objective_text, signed
 from autotuner.report.html_sections import (
     comparison_section,
     failures_section,
@@ -21,8 +22,7 @@ from autotuner.report.numbers import percent
 from autotuner.report.page_style import POLICY, SCRIPT, STYLE
 from autotuner.report.result import StudyResult
 from autotuner.report.result_charts import progress_figure, repeats_figure, tradeoff_figure
-from autotuner.report.terminal import effect, signed, summary_text
-from autotuner.study.objective import metric_text
+from autotuner.report.terminal import summary_text
 from autotuner.study.trial import TrialRole, TrialState
 
 DOCTYPE = "<!doctype html>\n"
@@ -71,7 +71,9 @@ def _answer(result: StudyResult) -> list[Child]:
         parts.append(
             element(
                 "div",
-                element("p", "Start it with:" if not result.as_good else "Start the default with:", id="command-title"),
+                element(
+                    "p", "Start the default with:" if result.keeps_default else "Start it with:", id="command-title"
+                ),
                 element("pre", element("code", command_line(result), id="command"), aria_labelledby="command-title"),
                 element("button", "Copy", type="button", hidden=True, data_copy="command", aria_live="polite"),
                 class_="command",
@@ -81,8 +83,10 @@ def _answer(result: StudyResult) -> list[Child]:
 
 
 def _gains(result: StudyResult) -> Html | None:
-    """The proven change of each objective in large figures."""
+    """The change of each objective in large figures, once the study has ended and compared."""
     items = []
+    if result.state != "done":
+        return None
     for objective, gain in zip(result.spec.objectives, result.gains, strict=False):
         if gain is None or gain.repeats < 2:
             continue
@@ -92,7 +96,7 @@ def _gains(result: StudyResult) -> Html | None:
             element(
                 "li",
                 element("strong", percent(change)),
-                element("span", f"{metric_text(objective.metric, objective.statistic).replace('_', ' ')}: {shown}"),
+                element("span", f"{objective_text(objective)}: {shown}"),
                 element(
                     "span",
                     f"{gain.confidence:.0%} interval {percent(low)} to {percent(high)}, {gain.repeats} repeats",

@@ -1,7 +1,7 @@
 """The report's sections below the answer: tables and lists, from analysed figures to markup."""
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean
 
 from autotuner.report.analysis import (
     Comparison,
@@ -15,6 +15,7 @@ from autotuner.report.analysis import (
 )
 from autotuner.report.charts import bar
 from autotuner.report.gpu_figures import TITLES, gpu_cells, have_gpus, known_columns
+from autotuner.report.headline import answer_word
 from autotuner.report.markup import Child, Html, element
 from autotuner.report.numbers import percent, with_unit
 from autotuner.report.result import StudyResult, objective_value
@@ -35,7 +36,7 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
     if not places:
         return []
     several = max(len(f.default) for p in places for f in p.figures) > 1
-    source = "Medians of the interleaved repeats, with their range" if several else "One measurement each"
+    source = "Means of the interleaved repeats, with their range" if several else "One measurement each"
     parts: list[Child] = [repeats, element("p", f"{source}. {_meaning(several)}" if other else f"{source}.")]
     for place in places:
         title = f"{place.scenario}, {place.level}"
@@ -52,15 +53,15 @@ def _meaning(several: bool) -> str:
     if not several:
         return ""
     return (
-        "“better” and “worse” stand where every repeat of one side lies beyond every repeat of the other; with three "
-        "of each, chance alone does that in one figure of ten."
+        "“better” and “worse” stand where the 95 % interval of the change leaves out zero, as in the headline; among "
+        "twenty figures, chance alone does that in about one."
     )
 
 
 def _name(result: StudyResult, other: Trial) -> str:
     if result.best is None:
         return f"nearest (trial {other.number})"
-    return f"{'best' if result.as_good else 'winner'} (trial {other.number})"
+    return f"{'challenger' if result.keeps_default else answer_word(result)} (trial {other.number})"
 
 
 def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
@@ -78,7 +79,7 @@ def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
 def _range(metric: str, values: Sequence[float]) -> Child:
     if not values:
         return "-"
-    text = with_unit(metric, median(values))
+    text = with_unit(metric, fmean(values))
     low, high = with_unit(metric, min(values)), with_unit(metric, max(values))
     if low == high:
         return text

@@ -1,11 +1,11 @@
-"""The answer of a study, derived from its stored trials: winner, default, gain, ties.
+"""The answer of a study, derived from its stored trials: ending, winner, default, gain, ties.
 
-The winner is what the proof says. A candidate whose repeats do not show it to be better than the default does not win:
-the default is named, and the sentence says so.
+What the trials show is decided by :func:`autotuner.tuning.ending.conclude` alone.
 """
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from autotuner import scoring
 from autotuner.scoring import Gain
@@ -16,6 +16,7 @@ from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
+from autotuner.tuning.ending import Ending, conclude
 
 DEFAULT_NOISE = 0.03
 """Relative difference of two measurements of one configuration, where no repeats tell: llama.cpp on a quiet CPU shows 2
@@ -30,26 +31,34 @@ class StudyResult(Noun):
     """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
     why: str = ""
     """Why it ended."""
+    ending: Ending = Ending.NOT_COMPARED_YET
+    """What the trials show; decides headline, exit code and ``winner``."""
     trials: tuple[Trial, ...] = ()
     default: Trial | None = None
     """The engine's default, finished."""
     best: Trial | None = None
-    """The best feasible trial of the search, the default included, proven or not."""
+    """The challenger that the ending is about, or the default where it is the best measurement. None: nothing is
+    feasible."""
     winner: Trial | None = None
-    """What to use: ``best``, or the default where that is as good. None: nothing is feasible."""
+    """What to use: ``best`` or the default. None: nothing is feasible. Never a trial that died or missed the SLOs in a
+    repeat; proven only where ``ending`` says so."""
     nearest: Trial | None = None
     """Where nothing is feasible: the trial that missed the bounds by the least."""
+    refuted: tuple[int, ...] = ()
+    """Numbers of the challengers that died or missed the SLOs in a repeat."""
     gain: Gain | None = None
     """Of ``best`` over the default in the first objective, from the interleaved repeats; None without these."""
     gains: tuple[Gain | None, ...] = ()
     """The same for each objective, in order."""
     as_good: bool = False
-    """The default is as good: it won, or the repeats do not show that ``best`` is better."""
+    """The default is shown to be as good as the best challenger (``ending`` is ``shown_as_good``)."""
     front: tuple[int, ...] = ()
-    """Numbers of the non-dominated trials, where there are several objectives."""
+    """Numbers of the non-dominated trials, where there are several objectives; refuted ones are left out."""
     tied: tuple[int, ...] = ()
-    """Numbers of the trials that differ from the best by no more than the noise."""
+    """Numbers of the trials that are worse than the winner by no more than the noise, the winner included; by the mean
+    of their repeats where they have some. Refuted ones are left out."""
     noise: float = DEFAULT_NOISE
+    """Relative difference that two single measurements of one configuration stay below in 95 % of cases."""
     command: tuple[str, ...] = ()
     """What starts the winner: its own command where it has one (a container), else its arguments without the address
     that was only the trial's."""
@@ -64,6 +73,21 @@ class StudyResult(Noun):
         """Interleaved repeats behind :attr:`gain`."""
         return self.gain.repeats if self.gain else 0
 
+    @property
+    def refuted_trials(self) -> tuple[Trial, ...]:
+        """The trials of :attr:`refuted`."""
+        found = {t.number: t for t in self.trials}
+        return tuple(found[n] for n in self.refuted)
+
+    @property
+    def keeps_default(self) -> bool:
+        """Whether the default is what to use."""
+        return self.winner is not None and self.winner.role is TrialRole.DEFAULT
+
+    def repeat_values(self, trial: Trial, index: int = 0) -> list[float]:
+        """One objective in a trial's rankable repeats, in order; what every gain is computed from."""
+        return confirmation.values(trial, self.trials, self.spec.objectives[index], index)
+
 
 def study_result(
     spec: StudySpec,
@@ -71,35 +95,37 @@ def study_result(
     trials: Sequence[Trial],
     *,
     why: str = "",
+    exit_code: int | None = None,
     address: Sequence[str] = ("--host", "--port"),
 ) -> StudyResult:
-    """The result so far, without the study's secrets, since all of it is for display; ``address`` names the flags (each
-    with a value) that are left out of the command."""
+    """The result so far, without the study's secrets, since all of it is for display; ``exit_code`` is that of the
+    error that ended a failed run, ``address`` names the flags (each with a value) that are left out of the command."""
     secrets = frozenset(secrets_in(spec))
     spec, why = clean_model(spec, secrets), clean_text(why, secrets)
     ordered = tuple(clean_model(t, secrets) for t in sorted(trials, key=lambda t: t.number))
+    found = conclude(spec, state, ordered, exit_code=exit_code)
+    winner, refuted = found.winner, tuple(t.number for t in found.refuted)
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]
-    default = next((t for t in first_class if t.role is TrialRole.DEFAULT), None)
-    best = confirmation.candidate(ordered, spec.objectives)
-    gains = tuple(_gain(o, i, default, best, ordered) for i, o in enumerate(spec.objectives))
-    as_good = best is not None and default is not None and _as_good(best, default, gains)
-    winner = default if as_good else best
+    standing = [_settled(t, ordered, spec.objectives) for t in first_class if t.number not in refuted]
+    about = next((t for t in standing if winner and t.number == winner.number), None)
     noise = _noise(spec.objectives[0], ordered)
     several = len(spec.objectives) > 1
     return StudyResult(
         spec=spec,
         state=state,
         why=why,
+        ending=found.ending,
         trials=ordered,
-        default=default,
-        best=best,
+        default=found.default,
+        best=found.best if winner else None,
         winner=winner,
-        nearest=_nearest(first_class, spec.objectives) if best is None else None,
-        gain=gains[0],
-        gains=gains,
-        as_good=as_good,
-        front=tuple(t.number for t in scoring.pareto(first_class, spec.objectives)) if several else (),
-        tied=tuple(t.number for t in scoring.ties(first_class, spec.objectives, noise)) if best else (),
+        nearest=None if winner else found.best or _nearest(first_class, spec.objectives),
+        refuted=refuted,
+        gain=found.gains[0] if found.gains else None,
+        gains=found.gains,
+        as_good=found.ending is Ending.SHOWN_AS_GOOD,
+        front=tuple(t.number for t in scoring.pareto(standing, spec.objectives)) if several else (),
+        tied=tuple(t.number for t in scoring.ties(about, standing, spec.objectives, noise)) if about else (),
         noise=noise,
         command=(winner.command or without_flags(winner.argv, address)) if winner else (),
     )
@@ -111,39 +137,21 @@ def objective_value(trial: Trial, index: int = 0) -> float | None:
     return values[index] if index < len(values) else None
 
 
-def repeat_values(trial: Trial, trials: Sequence[Trial], index: int = 0) -> list[float]:
-    """The objective in a trial's finished repeats, in order; the trial itself is not one of them: it was chosen for its
-    value, so its value is biased. Where the load generator was the limit, the server's value is not known."""
-    repeats = [t for t in confirmation.repeats_of(trial, trials) if t.verdict is not None and t.verdict.rankable]
-    found = (objective_value(t, index) for t in repeats)
-    return [v for v in found if v is not None and math.isfinite(v) and v > 0]
-
-
-def _gain(
-    objective: Objective, index: int, default: Trial | None, best: Trial | None, trials: Sequence[Trial]
-) -> Gain | None:
-    if default is None or best is None or best.number == default.number:
-        return None
-    ours, theirs = repeat_values(best, trials, index), repeat_values(default, trials, index)
-    return scoring.gain(theirs, ours, objective.direction, seed=0) if ours and theirs else None
-
-
-def _as_good(best: Trial, default: Trial, gains: Sequence[Gain | None]) -> bool:
-    """With several objectives one that is shown to be better is enough: the winner is a choice on the front."""
-    if best.number == default.number:
-        return True
-    feasible = default.verdict is not None and default.verdict.feasible
-    return feasible and all(gain is not None and gain.repeats > 1 and gain.as_good for gain in gains)
+def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:
+    """The trial with the means of its repeats in place of its first measurement, which was lucky or not."""
+    found = [confirmation.values(trial, trials, o, i) for i, o in enumerate(objectives)]
+    if trial.verdict is None or not all(found):
+        return trial
+    means = tuple(fmean(v) for v in found)
+    return trial.model_copy(update={"verdict": trial.verdict.model_copy(update={"objectives": means, "penalty": 0.0})})
 
 
 def _noise(objective: Objective, trials: Sequence[Trial]) -> float:
-    groups: dict[int, list[float]] = {}
-    for trial in trials:
-        value = objective_value(trial)
-        if trial.repeat_of is not None and trial.state is TrialState.DONE and value is not None:
-            groups.setdefault(trial.repeat_of, []).append(value)
-    found = scoring.noise_of(list(groups.values()))
-    return DEFAULT_NOISE if found is None else found
+    """From repeats where there are any, else :data:`DEFAULT_NOISE`; never less than the windows themselves allow."""
+    bases = [t for t in trials if t.role is not TrialRole.CONFIRM]
+    found = scoring.noise_of([confirmation.values(t, trials, objective) for t in bases])
+    least = 1.96 * math.sqrt(2) * confirmation.known_noise(trials)
+    return max(DEFAULT_NOISE if found is None else found, least)
 
 
 def _nearest(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:

@@ -7,7 +7,7 @@ from autotuner.report.analysis import compared, importance, value_groups
 from autotuner.report.charts import Chart, Line, Mark, legend, points_chart, rows_chart
 from autotuner.report.markup import Html, element
 from autotuner.report.numbers import with_unit
-from autotuner.report.result import StudyResult, objective_value, repeat_values
+from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.noun import Value, value_text
 from autotuner.study.objective import Comparison, Objective, metric_text
@@ -83,7 +83,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
         for trial, name, kind in ((default, "default", "default"), (best, f"trial {best.number}", "best")):
             marks = [
                 Mark(_scaled(objective.metric, v), 0.0, kind, f"{name}: {with_unit(objective.metric, v)}")
-                for v in repeat_values(trial, result.trials, i)
+                for v in result.repeat_values(trial, i)
             ]
             rows.append((f"{name} ({len(marks)})", marks))
         if not all(marks for _, marks in rows):

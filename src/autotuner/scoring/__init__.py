@@ -4,8 +4,25 @@ A score must never reward what an operator would not want: errors, a level that 
 measured. The rules are in ``docs/explanation/search-and-scoring.md``.
 """
 
-from autotuner.scoring.gain import Gain, gain, noise_of
-from autotuner.scoring.ranking import pareto, rank, rank_key, ties, worsened
+from autotuner.scoring.gain import LAUNCH_NOISE, MARGIN, Effect, Gain, change, gain, noise_of, student_t
+from autotuner.scoring.ranking import costs, log_cost, pareto, rank, rank_key, ties, worsened
 from autotuner.scoring.score import score
 
-__all__ = ["Gain", "gain", "noise_of", "pareto", "rank", "rank_key", "score", "ties", "worsened"]
+__all__ = [
+    "LAUNCH_NOISE",
+    "MARGIN",
+    "Effect",
+    "Gain",
+    "change",
+    "costs",
+    "gain",
+    "log_cost",
+    "noise_of",
+    "pareto",
+    "rank",
+    "rank_key",
+    "score",
+    "student_t",
+    "ties",
+    "worsened",
+]

@@ -1,28 +1,51 @@
-"""Is the winner really better than the default, and by how much? An interval from few, interleaved repeats.
+"""By how much one configuration beats another, and what that shows: an interval from few, interleaved repeats.
 
 With three repeats a percentile bootstrap can reach no further than the extremes seen, and covers far less than it
 says. So the bootstrap gives only the standard error of the log ratio of the means (each side resampled by itself, which
 is conservative when drift moves both alike); it is corrected for the size of the sample (n / (n - 1)) and taken times
 Student's t with Welch's degrees of freedom. Coverage is checked by simulation in the tests, and printed by
 ``benchmarks/search_landscapes.py``.
+
+This module is the only estimator of a gain: every output that compares two configurations calls :func:`gain` or
+:func:`change`.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist, fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.study.metric import Direction
 
+LAUNCH_NOISE = 0.005
+"""Least relative standard deviation between two launches of one configuration. Three repeats may agree to 0.1 % by
+chance; no server on real hardware repeats better than about half a percent."""
+MARGIN = 0.03
+"""Two configurations are called equally good when the interval of their difference lies inside plus or minus this."""
 _REPEATABILITY = 1.96 * math.sqrt(2)
 """Two single measurements differ by less in 95 % of cases, in standard deviations (ISO 5725-6)."""
 
 
+class Effect(StrEnum):
+    """What the interval of a gain shows."""
+
+    BETTER = "better"
+    """It lies above zero."""
+    WORSE = "worse"
+    """It lies below zero."""
+    AS_GOOD = "as_good"
+    """It includes zero and lies inside plus or minus :data:`MARGIN`: an equivalence test."""
+    UNDECIDED = "undecided"
+    """It includes zero and reaches beyond the margin."""
+
+
 @dataclass(frozen=True)
 class Gain:
-    """The winner against the default; ratios, positive is better whatever the metric's direction."""
+    """One configuration against the default; ratios, positive is better whatever the metric's direction."""
 
     relative: float
     """0.12 is 12 % more throughput, or 12 % less time."""
@@ -31,47 +54,61 @@ class Gain:
     confidence: float
     repeats: int
     """Of the side that was measured less often."""
-    as_good: bool
-    """True where the data do not show that the winner is better: the default is as good."""
-    text: str
+    effect: Effect
+
+
+def change(default_values: Sequence[float], values: Sequence[float]) -> float | None:
+    """The relative change of the mean over the default's; None without values or where the default's mean is 0."""
+    if not default_values or not values or fmean(default_values) == 0:
+        return None
+    return fmean(values) / fmean(default_values) - 1
 
 
 def gain(
     default_values: Sequence[float],
-    winner_values: Sequence[float],
+    values: Sequence[float],
     direction: Direction,
     *,
+    noise: float = LAUNCH_NOISE,
     seed: int = 0,
     confidence: float = 0.95,
     resamples: int = 10_000,
 ) -> Gain:
-    """The relative gain of the winner's mean over the default's, with its confidence interval.
+    """The relative gain of the mean of ``values`` over the default's, with its confidence interval.
 
     Values are one objective's, one a repeat, positive. With a single repeat on a side nothing can be told: the interval
-    is unbounded. Raises ValueError for an empty side or a value that is not a positive finite number.
+    is unbounded. ``noise`` is the least relative standard deviation of one value that is known from elsewhere; the
+    interval is never narrower than it allows. Raises ValueError for an empty side or a value that is not a positive
+    finite number.
     """
-    if not default_values or not winner_values:
+    if not default_values or not values:
         raise ValueError("no repeats")
-    if not all(math.isfinite(v) and v > 0 for v in (*default_values, *winner_values)):
+    if not all(math.isfinite(v) and v > 0 for v in (*default_values, *values)):
         raise ValueError("values must be positive, finite numbers")
-    default, winner = np.asarray(default_values, float), np.asarray(winner_values, float)
-    centre = math.log(float(winner.mean()) / float(default.mean()))
-    half = _half_width(default, winner, np.random.default_rng(seed), confidence, resamples)
-    if list(default_values) == list(winner_values):
-        half = 0.0
+    default, other = np.asarray(default_values, float), np.asarray(values, float)
+    ratio = change(default_values, values)
+    centre = math.log1p(0.0 if ratio is None else ratio)
+    half = _half_width(default, other, np.random.default_rng(seed), confidence, resamples)
+    known = student_t(0.5 + confidence / 2, math.inf) * noise * math.sqrt(1 / len(default) + 1 / len(other))
+    half = max(half, known)
     sign = 1 if direction is Direction.MAX else -1
-    relative = sign * math.expm1(centre)
     low, high = sorted(sign * math.expm1(edge) for edge in (centre - half, centre + half))
-    repeats = min(len(default), len(winner))
     return Gain(
-        relative=relative,
+        relative=sign * math.expm1(centre),
         low=low,
         high=high,
         confidence=confidence,
-        repeats=repeats,
-        as_good=low <= 0,
-        text=_text(relative, low, high, confidence, repeats),
+        repeats=min(len(default), len(other)),
+        effect=_effect(low, high),
     )
+
+
+def _effect(low: float, high: float) -> Effect:
+    if low > 0:
+        return Effect.BETTER
+    if high < 0:
+        return Effect.WORSE
+    return Effect.AS_GOOD if low >= -MARGIN and high <= MARGIN else Effect.UNDECIDED
 
 
 def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:
@@ -109,21 +146,14 @@ def _half_width(
 
 
 def student_t(probability: float, freedom: float) -> float:
-    """Quantile of Student's t distribution for ``probability`` >= 0.5.
+    """Quantile of Student's t distribution for ``probability`` >= 0.5; the normal one for infinite ``freedom``.
 
     With x = sqrt(freedom) * tan(angle) the density becomes cos(angle) ** (freedom - 1), which is integrated.
     """
+    if math.isinf(freedom):
+        return NormalDist().inv_cdf(probability)
     angles = np.linspace(0, math.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)
     steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     angle = float(np.interp((2 * probability - 1) * steps[-1], steps, angles))
     return math.sqrt(freedom) * math.tan(angle)
-
-
-def _text(relative: float, low: float, high: float, confidence: float, repeats: int) -> str:
-    if repeats < 2:
-        return f"{relative:+.1%} over the default, not proven: measured once only"
-    span = f"{confidence:.0%} interval {low:+.1%} to {high:+.1%}, {repeats} interleaved repeats"
-    return (
-        f"{relative:+.1%} over the default ({span})" if low > 0 else f"the default is as good ({relative:+.1%}; {span})"
-    )

@@ -29,9 +29,8 @@ def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
     if group == INFEASIBLE:
         unmeasured = sum(v.hard and v.value is None for v in verdict.violations)
         return (group, float(unmeasured), verdict.total_violation, trial.number)
-    costs = _costs(verdict, objectives)
-    mean = math.inf if costs is None else math.fsum(math.log(max(c, _TINY)) for c in costs)
-    return (group, mean, verdict.penalty, trial.number)
+    cost = log_cost(verdict, objectives)
+    return (group, math.inf if cost is None else cost, verdict.penalty, trial.number)
 
 
 def rank(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
@@ -53,16 +52,24 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Tri
     return rank([t for t in feasible if fronts[t.number] == 0], objectives)
 
 
-def ties(trials: Sequence[Trial], objectives: Sequence[Objective], noise: float) -> list[Trial]:
-    """The best trial and all feasible ones that differ from it by at most ``noise`` in every objective, in rank order.
+def ties(best: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], noise: float) -> list[Trial]:
+    """The feasible, rankable trials that are worse than ``best`` by at most ``noise`` in every objective, ``best``
+    included, in rank order.
 
     ``noise`` is a relative difference, e.g. 0.03; :func:`autotuner.scoring.noise_of` estimates it from repeats.
     """
-    ranked = [t for t in rank(trials, objectives) if _group(t) == FEASIBLE]
-    best = _costs(ranked[0].verdict, objectives) if ranked else None
-    if best is None:
+    found = costs(best.verdict, objectives)
+    if found is None:
         return []
-    return [t for t in ranked if _within(_costs(t.verdict, objectives), best, noise)]
+    feasible = [t for t in rank(trials, objectives) if _group(t) == FEASIBLE]
+    return [t for t in feasible if _within(costs(t.verdict, objectives), found, noise)]
+
+
+def log_cost(verdict: Verdict | None, objectives: Sequence[Objective]) -> float | None:
+    """One number to be made small: the mean of the costs' logarithms, so a difference of 0.1 is about 10 %. None where
+    an objective was not measured."""
+    found = costs(verdict, objectives)
+    return None if found is None else math.fsum(math.log(max(c, _TINY)) for c in found) / len(found)
 
 
 def worsened(value: float, direction: Direction, penalty: float) -> float:
@@ -86,22 +93,23 @@ def _group(trial: Trial) -> int:
     return FEASIBLE if trial.verdict.rankable else UNRANKABLE
 
 
-def _costs(verdict: Verdict | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """Objectives as numbers to be made small; a rate becomes its inverse. None where one was not measured."""
+def costs(verdict: Verdict | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Objectives as numbers to be made small, missed soft SLOs included; a rate becomes its inverse. None where one was
+    not measured."""
     if verdict is None or len(verdict.objectives) != len(objectives):
         return None
-    costs = []
+    found = []
     for objective, value in zip(objectives, verdict.objectives, strict=True):
         if value is None or not math.isfinite(value):
             return None
         worse = worsened(value, objective.direction, verdict.penalty)
-        costs.append(worse if objective.direction is Direction.MIN else 1 / max(worse, _TINY))
-    return tuple(costs)
+        found.append(worse if objective.direction is Direction.MIN else 1 / max(worse, _TINY))
+    return tuple(found)
 
 
 def _fronts(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, int]:
     """The front of each trial by number; 0 is not dominated by any other one."""
-    left = {t.number: _costs(t.verdict, objectives) or (math.inf,) * len(objectives) for t in trials}
+    left = {t.number: costs(t.verdict, objectives) or (math.inf,) * len(objectives) for t in trials}
     fronts: dict[int, int] = {}
     while left:
         first = [n for n, own in left.items() if not any(_dominates(other, own) for other in left.values())]

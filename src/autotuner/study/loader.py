@@ -131,7 +131,7 @@ class _Study:
                 slos=tuple(form.noun() for form in sections["slo"]),
                 min_success_rate=sections["min_success_rate"],
                 search=_search(search),
-                confirm=ConfirmSpec(repeats=sections["confirm"].repeats),
+                confirm=ConfirmSpec(**sections["confirm"].model_dump()),
             )
         except ValidationError as error:
             raise UsageError(problems_of(error, StudySpec, prefix=self.document.source)) from None

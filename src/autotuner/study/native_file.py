@@ -266,7 +266,12 @@ class SearchForm(FileForm):
 class ConfirmForm(FileForm):
     """The proof."""
 
-    repeats: int = Field(default=3, ge=0, description="Of winner and default each; 0 leaves the proof out.")
+    repeats: int = Field(
+        default=3, ge=0, description="Launches of the default and of each challenger; 0 leaves the proof out."
+    )
+    challengers: int = Field(
+        default=3, ge=1, description="The best configurations of the search that are measured again beside the default."
+    )
 
 
 def _objective(value: Any) -> Any:
@@ -343,4 +348,6 @@ class StudyFile(FileForm):
     search: Annotated[SearchForm, _short("strategy")] = Field(
         default=SearchForm(), description="How to search and when to stop: a strategy, or {strategy, trials, ..}."
     )
-    confirm: ConfirmForm = Field(default=ConfirmForm(), description="Winner and default are measured again, in turns.")
+    confirm: ConfirmForm = Field(
+        default=ConfirmForm(), description="The default and its best challengers are measured again, in turns."
+    )

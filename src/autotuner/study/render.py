@@ -37,7 +37,7 @@ def render_study(spec: StudySpec) -> str:
         "slo": [_slo(s) for s in spec.slos],
         "min_success_rate": spec.min_success_rate,
         "search": _search(spec.search),
-        "confirm": {"repeats": spec.confirm.repeats},
+        "confirm": {"repeats": spec.confirm.repeats, "challengers": spec.confirm.challengers},
     }
     return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
 

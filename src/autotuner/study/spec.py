@@ -69,10 +69,13 @@ class SearchSpec(PluginSpec):
 
 
 class ConfirmSpec(Noun):
-    """The proof: winner and default measured again, interleaved."""
+    """The proof: the default and its best challengers measured again, interleaved and alone."""
 
     repeats: int = Field(default=3, ge=0)
-    """Of each; 0 leaves the proof out."""
+    """Launches of each; 0 leaves the proof out, and below 2 nothing can be proven."""
+    challengers: int = Field(default=3, ge=1)
+    """The best configurations of the search that are measured again beside the default; those that fall clearly behind
+    are dropped after each round."""
 
 
 class StudySpec(Noun):

@@ -43,9 +43,13 @@ class SampleKind(StrEnum):
     WINNER = "winner"
     """A winner, proven by three interleaved repeats."""
     AS_GOOD = "as_good"
-    """A candidate that its repeats do not show to be better than the default."""
+    """A challenger that its repeats show to be as good as the default."""
+    NO_DIFFERENCE = "no_difference"
+    """A challenger whose repeats are too noisy to show anything."""
+    REFUTED = "refuted"
+    """The fastest configuration crashes in one of its repeats."""
     DEFAULT_BEST = "default_best"
-    """No other configuration was even as fast as the default."""
+    """The repeats show that every other configuration is slower than the default."""
     UNPROVEN = "unproven"
     """Stopped before the proof."""
     INFEASIBLE = "infeasible"
@@ -139,15 +143,26 @@ def _winner() -> Sample:
     return maker.sample(why="14 trials")
 
 
-def _as_good() -> Sample:
-    maker = StudyMaker(sample_spec("chat-flat"), noise=0.03, speed=lambda _: 420.0, latency=lambda _: 0.13)
+def _flat(name: str, noise: float) -> Sample:
+    maker = StudyMaker(sample_spec(name), noise=noise, speed=lambda _: 420.0, latency=lambda _: 0.13)
     maker.proof(_searched(maker, 10))
     return maker.sample(why="10 trials")
 
 
+def _refuted() -> Sample:
+    maker = StudyMaker(sample_spec("chat-fragile"), noise=0.02, speed=lambda _: 420.0, latency=lambda _: 0.13)
+    maker.measured()
+    steady, fragile = maker.measured(configuration(parallel=8)), configuration(parallel=16)
+    maker.speed = lambda c: 1600.0 if c == fragile else 420.0
+    fast = maker.measured(fragile)
+    maker.proof(steady)
+    maker.failed(fragile, _CRASH, repeat_of=fast.number)
+    return maker.sample(why="3 trials")
+
+
 def _default_best() -> Sample:
     maker = StudyMaker(sample_spec("chat-tuned"), speed=lambda c: 300.0 if c.values else 420.0, latency=lambda _: 0.13)
-    _searched(maker, 6)
+    maker.proof(_searched(maker, 6))
     return maker.sample(why="6 trials")
 
 
@@ -190,6 +205,7 @@ def _huge() -> Sample:
             maker.failed(point, _OUT_OF_MEMORY)
         else:
             maker.measured(point)
+    maker.latency = lambda c: 0.9 * sample_latency(c)  # the best one keeps a distance from the SLO in its repeats
     maker.proof(scoring.rank(maker.trials[1:], maker.spec.objectives)[0])
     return maker.sample(why="300 trials")
 
@@ -233,19 +249,21 @@ _OUT_OF_MEMORY = Failure(
 )
 
 
+_CRASH = Failure(
+    cause=FailureCause.CRASH_UNDER_LOAD,
+    message="the server ended under load with signal SIGSEGV",
+    exit_code=-11,
+    log_tail="slot update_slots: id  3 | task 41 | decoding <|im_start|>\nSegmentation fault (core dumped)",
+)
+
+
 def _failures() -> Sample:
     maker = StudyMaker(sample_spec("chat-broken"), noise=0.02)
     maker.measured()
     points = _points(9, 4)
     for point in points[:3]:
         maker.failed(point, _OUT_OF_MEMORY)
-    crash = Failure(
-        cause=FailureCause.CRASH_UNDER_LOAD,
-        message="the server ended under load with signal SIGSEGV",
-        exit_code=-11,
-        log_tail="slot update_slots: id  3 | task 41 | decoding <|im_start|>\nSegmentation fault (core dumped)",
-    )
-    maker.failed(points[3], crash)
+    maker.failed(points[3], _CRASH)
     late = Failure(
         cause=FailureCause.START_TIMEOUT,
         message="/health did not answer within 120 s",
@@ -264,7 +282,9 @@ def _failures() -> Sample:
 
 _MAKERS: dict[SampleKind, Callable[[], Sample]] = {
     SampleKind.WINNER: _winner,
-    SampleKind.AS_GOOD: _as_good,
+    SampleKind.AS_GOOD: lambda: _flat("chat-flat", 0.005),
+    SampleKind.NO_DIFFERENCE: lambda: _flat("chat-noisy", 0.03),
+    SampleKind.REFUTED: _refuted,
     SampleKind.DEFAULT_BEST: _default_best,
     SampleKind.UNPROVEN: _unproven,
     SampleKind.INFEASIBLE: _infeasible,

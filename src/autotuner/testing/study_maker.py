@@ -92,9 +92,9 @@ class StudyMaker:
             configuration, TrialState.DONE, repeat_of=repeat_of, measurements=measurements, verdict=verdict
         )
 
-    def failed(self, configuration: Configuration, failure: Failure) -> Trial:
+    def failed(self, configuration: Configuration, failure: Failure, *, repeat_of: int | None = None) -> Trial:
         """A trial that could not run."""
-        return self._add(configuration, TrialState.FAILED, failure=failure)
+        return self._add(configuration, TrialState.FAILED, repeat_of=repeat_of, failure=failure)
 
     def running(self, configuration: Configuration = DEFAULT) -> Trial:
         """A trial that has not finished."""

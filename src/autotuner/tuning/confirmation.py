@@ -1,31 +1,47 @@
-"""The proof: the winner and the default are measured again, interleaved, so that drift of the machine hits both alike.
+"""The proof: the default and its best challengers are launched again, interleaved and one at a time, so that drift of
+the machine hits all alike and none has company that another did not have.
 
 What is still to do follows from the stored trials alone; that makes a resumed confirmation no special case.
+
+A first measurement decides only who is repeated. It was picked as the best of many, so it is biased; the estimate of a
+configuration rests on its repeats. A challenger that died or missed a bound in a repeat is refuted, and the next one
+takes its place.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotuner import scoring
 from autotuner.study.objective import Objective
+from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-
-CANDIDATES = 3
-"""How many candidates are confirmed before the study gives up on finding a winner that stays feasible."""
 
 
 @dataclass(frozen=True)
-class Repeat:
-    """One confirmation still to do."""
+class Launches:
+    """How the launches of one configuration went, its first one included; voided ones do not count."""
 
-    of: Trial
+    total: int
+    died: int
+    """The server did not start, crashed, or could not be measured."""
+    missed: int
+    """Measured, and outside a hard SLO or the success rate."""
+    unranked: int
+    """Feasible, but not measured well enough to be ranked."""
+
+    @property
+    def held(self) -> bool:
+        """No launch died or missed a bound."""
+        return not self.died and not self.missed
 
 
-def candidate(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
-    """The best feasible trial that its repeats do not refute, None when nothing is feasible (or all are refuted)."""
-    ranked = scoring.rank([t for t in trials if t.role is not TrialRole.CONFIRM], objectives)
-    promising = [t for t in ranked if usable(t)][:CANDIDATES]
-    return next((t for t in promising if not _refuted(repeats_of(t, trials))), None)
+def launches(trial: Trial, trials: Sequence[Trial]) -> Launches:
+    """All finished launches of a trial's configuration."""
+    found = [trial, *repeats_of(trial, trials)]
+    died = sum(t.state is not TrialState.DONE or t.verdict is None for t in found)
+    missed = sum(t.state is TrialState.DONE and t.verdict is not None and not t.verdict.feasible for t in found)
+    return Launches(len(found), died, missed, len(found) - died - missed - sum(usable(t) for t in found))
 
 
 def usable(trial: Trial) -> bool:
@@ -34,32 +50,153 @@ def usable(trial: Trial) -> bool:
     return trial.state is TrialState.DONE and verdict is not None and verdict.feasible and verdict.rankable
 
 
+def default_of(trials: Sequence[Trial]) -> Trial | None:
+    """The default's trial: the first that was measured, else the last one that failed."""
+    found = [t for t in trials if t.role is TrialRole.DEFAULT and t.state.finished]
+    return next((t for t in found if t.state is TrialState.DONE), found[-1] if found else None)
+
+
 def repeats_of(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
     """The finished confirmations of a trial, in order."""
     return [t for t in trials if t.role is TrialRole.CONFIRM and t.repeat_of == trial.number and t.state.finished]
 
 
-def _refuted(repeats: Sequence[Trial]) -> bool:
-    bad = sum(not usable(t) for t in repeats)
-    return bad * 2 > max(len(repeats), 2)
+def rankable_repeats(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
+    """The confirmations of a trial whose numbers count. Of the default, also those that missed a bound."""
+    found = repeats_of(trial, trials)
+    return [t for t in found if t.state is TrialState.DONE and t.verdict is not None and t.verdict.rankable]
 
 
-def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], repeats: int) -> Repeat | None:
-    """The next confirmation, None when the proof is complete.
+def challengers(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+    """The usable trials of the search, the best first measurement first; refuted ones included."""
+    return scoring.rank([t for t in trials if t.role is TrialRole.SEARCH and usable(t)], objectives)
 
-    Pairs are counterbalanced (D W, W D, D W ...). A default that is itself the winner needs no proof; a default that
-    did not even run leaves only the winner to be repeated.
+
+def refuted(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether a repeat died or missed a bound. One is enough: what crashes in one of four launches is not deployed."""
+    return not launches(trial, trials).held
+
+
+def values(trial: Trial, trials: Sequence[Trial], objective: Objective, index: int = 0) -> list[float]:
+    """One objective in a trial's rankable repeats, in order, made worse by missed soft SLOs."""
+    found = []
+    for repeat in rankable_repeats(trial, trials):
+        verdict = repeat.verdict
+        value = verdict.objectives[index] if verdict and index < len(verdict.objectives) else None
+        if verdict and value is not None and math.isfinite(value) and value > 0:
+            found.append(scoring.worsened(value, objective.direction, verdict.penalty))
+    return found
+
+
+def standing(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> float | None:
+    """The mean log cost of a trial's rankable repeats (smaller is better); None without any."""
+    found = _log_costs(rankable_repeats(trial, trials), objectives)
+    return math.fsum(found) / len(found) if found else None
+
+
+def known_noise(trials: Sequence[Trial], index: int = 0) -> float:
+    """The least relative standard deviation of one launch's value: what the windows themselves say, and the floor."""
+    found = [u for t in trials if t.verdict and (u := _uncertainty(t, index)) is not None]
+    within = math.sqrt(math.fsum(u * u for u in found) / len(found)) / _NORMAL if found else 0.0
+    return max(scoring.LAUNCH_NOISE, within)
+
+
+_NORMAL = 1.96
+"""Half-width of a 95 % interval in standard deviations."""
+
+
+def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> tuple[float, int]:
+    """Standard deviation of the log cost between launches of one configuration, pooled over all that were repeated, and
+    its degrees of freedom; (0, 0) where none was. First measurements count unless they had company, which is bias and
+    not noise."""
+    squares, freedom = 0.0, 0
+    for trial in trials:
+        repeats = rankable_repeats(trial, trials)
+        first = [trial] if usable(trial) and not in_company(trial, trials) else []
+        group = _log_costs([*first, *repeats], objectives)
+        if trial.role is not TrialRole.CONFIRM and repeats and len(group) > 1:
+            mean = math.fsum(group) / len(group)
+            squares += math.fsum((v - mean) ** 2 for v in group)
+            freedom += len(group) - 1
+    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0)
+
+
+def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether another server of this study ran at the same time."""
+    if trial.started_at is None or trial.finished_at is None:
+        return False
+    return any(
+        other.number != trial.number
+        and other.started_at is not None
+        and other.finished_at is not None
+        and other.started_at < trial.finished_at
+        and trial.started_at < other.finished_at
+        for other in trials
+    )
+
+
+def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], most: int) -> list[Trial]:
+    """The challengers that may still win, in the order of their first measurements: at most ``most`` that no repeat
+    refuted, without those that their repeats place clearly below the best (successive elimination)."""
+    field = [t for t in challengers(trials, objectives) if not refuted(t, trials)][:most]
+    found = {t.number: standing(t, trials, objectives) for t in field}
+    leader = min((t for t in field if found[t.number] is not None), key=lambda t: found[t.number] or 0.0, default=None)
+    if leader is None:
+        return field
+    sd, freedom = measured_noise(trials, objectives)
+    sd = max(sd, known_noise(trials))
+    return [t for t in field if not _clearly_below(t, leader, trials, objectives, sd, freedom)]
+
+
+def _clearly_below(
+    trial: Trial, leader: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], sd: float, freedom: int
+) -> bool:
+    mine, best = standing(trial, trials, objectives), standing(leader, trials, objectives)
+    if mine is None or best is None or not freedom:
+        return False
+    counts = [len(rankable_repeats(t, trials)) for t in (trial, leader)]
+    return mine - best > scoring.student_t(0.975, freedom) * sd * math.sqrt(sum(1 / n for n in counts))
+
+
+def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> Trial | None:
+    """The trial whose configuration is launched next for the proof, None when the proof is complete.
+
+    Launches are counterbalanced (D A B, B A D, D A B). A challenger that comes late, for one that was refuted, is
+    measured beside further launches of the default, within :func:`most_launches`. A default that cannot run leaves only
+    the challengers.
     """
-    winner = candidate(trials, objectives)
-    default = next((t for t in trials if t.role is TrialRole.DEFAULT and t.state.finished), None)
-    if winner is None or winner.role is TrialRole.DEFAULT:
+    if sum(t.role is TrialRole.CONFIRM and t.state.finished for t in trials) >= most_launches(confirm):
         return None
-    have_winner = len(repeats_of(winner, trials))
+    default = default_of(trials)
+    field = contenders(trials, objectives, confirm.challengers)
+    open_ = [t for t in field if len(repeats_of(t, trials)) < confirm.repeats]
     if default is None or default.state is not TrialState.DONE:
-        return Repeat(winner) if have_winner < repeats else None
-    have_default = len(repeats_of(default, trials))
-    if have_winner >= repeats and have_default >= repeats:
+        return min(open_, key=lambda t: len(repeats_of(t, trials)), default=None)
+    done = repeats_of(default, trials)
+    if not field or (not open_ and len(done) >= confirm.repeats):
         return None
-    if have_winner == have_default:
-        return Repeat(default if have_default % 2 == 0 else winner)
-    return Repeat(default if have_default < have_winner else winner)
+    if len(done) % 2 == 0 or not open_:
+        return default
+    # Two passes between a pair of the default's launches: there in order, back in reverse.
+    since = [t for t in trials if t.role is TrialRole.CONFIRM and t.state.finished and t.number > done[-1].number]
+    passes = {t.number: sum(r.repeat_of == t.number for r in since) for t in open_}
+    fewest = min(passes.values())
+    if fewest >= 2:
+        return default
+    return next(t for t in (open_ if fewest == 0 else open_[::-1]) if passes[t.number] == fewest)
+
+
+def most_launches(confirm: ConfirmSpec, tried: int | None = None) -> int:
+    """Launches of the proof at most, where the search tries ``tried`` configurations besides the default."""
+    others = confirm.challengers if tried is None else min(confirm.challengers, tried)
+    return confirm.repeats * (1 + others) if others else 0
+
+
+def _log_costs(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[float]:
+    found = (scoring.log_cost(t.verdict, objectives) for t in trials)
+    return [c for c in found if c is not None]
+
+
+def _uncertainty(trial: Trial, index: int) -> float | None:
+    known = trial.verdict.uncertainty if trial.verdict else ()
+    return known[index] if index < len(known) else None

@@ -9,6 +9,7 @@ from autotuner.study.errors import Check
 from autotuner.study.noun import Noun
 from autotuner.study.secrets import clean_model, secrets_in
 from autotuner.study.spec import StudySpec
+from autotuner.tuning import confirmation
 from autotuner.tuning.preparing import CHECKED_POINTS, Prepared
 
 START_S = 2.0
@@ -39,7 +40,7 @@ class Plan(Noun):
     trials: int
     """Launches of the search, the default included."""
     repeats: int
-    """Launches of the proof."""
+    """Launches of the proof at most: challengers that fall behind are dropped."""
     windows: int
     """Measured windows per launch."""
     estimated_s: float
@@ -99,7 +100,7 @@ def trial_counts(prepared: Prepared) -> tuple[int, int]:
     if not spec.parameters:
         return 1, 0
     trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
-    return trials, 2 * spec.confirm.repeats
+    return trials, confirmation.most_launches(spec.confirm, trials - 1)
 
 
 def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:

@@ -16,6 +16,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.secrets import clean, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
+from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.plan import trial_counts
@@ -49,6 +50,8 @@ class Outcome:
     """``done``, ``stopped`` or ``interrupted``; a failed session raises."""
     trials: tuple[Trial, ...]
     why: str
+    ending: Ending
+    """What the trials show."""
 
 
 async def run_session(
@@ -163,6 +166,7 @@ async def _run(
     ended = "failed"
     trials: list[Trial] = []
     why = ""
+    exit_code: int | None = None
     try:
         async with Journal(store, name) as journal:
             journal.note("study_started", _announcement(prepared))
@@ -173,13 +177,22 @@ async def _run(
     except BaseException as error:
         ended = "failed" if isinstance(error, Exception) else "interrupted"
         why = str(error)
+        if ended == "failed":
+            exit_code = int(error.exit_code if isinstance(error, AutotunerError) else ExitCode.FAILED)
         raise
     finally:
         with anyio.CancelScope(shield=True):
-            await run_sync(lambda: store.set_study_state(name, ended, {"why": why}, time.time()))
-            data = {"state": ended, "why": why}
-            await run_sync(lambda: store.append(name, "study_finished", data, trial=None, at=time.time()))
-    return Outcome(state=ended, trials=tuple(trials), why=why)
+            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, exit_code))
+    return Outcome(state=ended, trials=tuple(trials), why=why, ending=ending)
+
+
+def _finish(store: Store, spec: StudySpec, state: str, why: str, exit_code: int | None) -> Ending:
+    """Stores how the session ended, with what its trials show."""
+    ending = conclude(spec, state, store.trials(spec.name), exit_code=exit_code).ending
+    summary = {"why": why, "ending": ending.value, "exit_code": exit_code}
+    store.set_study_state(spec.name, state, summary, time.time())
+    store.append(spec.name, "study_finished", {"state": state, **summary}, trial=None, at=time.time())
+    return ending
 
 
 async def _watched(

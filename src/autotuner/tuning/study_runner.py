@@ -150,8 +150,8 @@ class StudyRunner:
         if self._retry:
             return self._retry.pop(0)
         trials = sorted(self._trials.values(), key=lambda t: t.number)
-        found = confirmation.next_repeat(trials, self._spec.objectives, self._spec.confirm.repeats)
-        return _Job(TrialRole.CONFIRM, found.of.configuration, found.of.number) if found else None
+        found = confirmation.next_repeat(trials, self._spec.objectives, self._spec.confirm)
+        return _Job(TrialRole.CONFIRM, found.configuration, found.number) if found else None
 
     async def _added(self, job: _Job) -> Trial:
         wanted = Trial(

@@ -54,6 +54,8 @@ class StudyView:
     seq: int = 0
     state: str = "new"
     why: str = ""
+    ending: str = ""
+    """Value of :class:`autotuner.tuning.ending.Ending`; empty until the study has ended."""
     announced: Mapping[str, Any] = field(default_factory=dict)
     started_at: float | None = None
     rows: dict[int, Row] = field(default_factory=dict)
@@ -107,9 +109,11 @@ class StudyView:
         data: Mapping[str, Any] = event.data
         self._parallel = max(1, int(data.get("parallel") or 1))
         self._see_left(data)
+        self.ending = ""
 
     def _on_study_finished(self, event: Event) -> None:
         self.state, self.why = str(event.data.get("state")), str(event.data.get("why", ""))
+        self.ending = str(event.data.get("ending", ""))
         self._left = (0, 0)
 
     def _on_notice(self, event: Event) -> None:

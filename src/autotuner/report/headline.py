@@ -1,0 +1,306 @@
+"""The ending of a study as sentences: one headline per ending, then what a reader must know beside it."""
+
+from collections.abc import Callable, Mapping
+
+from autotuner import scoring
+from autotuner.report.numbers import one_line, percent, with_unit
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.scoring import MARGIN, Effect, Gain
+from autotuner.study.metric import Direction
+from autotuner.study.objective import Objective, metric_text
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning import confirmation
+from autotuner.tuning.ending import LEAST_REPEATS, Ending
+
+_CONFIDENCE_TEXT = "95 % interval"
+_SHOWN = 8
+
+
+def headline(result: StudyResult) -> str:
+    """The answer in one line. It names every launch of the trial it is about that died or missed the SLOs."""
+    return _HEADLINES[result.ending](result)
+
+
+def summary_lines(result: StudyResult) -> list[str]:
+    """The headline, then challengers that did not hold up, the Pareto front, and what lies within the noise."""
+    lines = [headline(result)]
+    named = result.ending in {Ending.WINNER_DID_NOT_HOLD_UP, Ending.NOTHING_FEASIBLE}
+    others = result.refuted_trials[1 if named else 0 :]
+    lines += [f"{_named(trial)} did not hold up: {failed_launches(trial, result)}." for trial in others]
+    if result.front and result.winner is not None:
+        numbers = ", ".join(map(str, sorted(result.front)))
+        lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
+    tied = tied_others(result)
+    if tied:
+        many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")
+        lines.append(f"Within the noise ({percent(result.noise, sign=False)}) of the best: trials {many}.")
+    return lines
+
+
+def tied_others(result: StudyResult) -> list[int]:
+    """Trials of the search within the noise of the winner; none where the default is what to use."""
+    if result.winner is None or result.keeps_default:
+        return []
+    default = result.default.number if result.default else None
+    return [n for n in result.tied if n not in {result.winner.number, default}]
+
+
+def failed_launches(trial: Trial, result: StudyResult) -> str:
+    """``1 of 4 launches died (crash under load)``; empty where all launches held."""
+    found = confirmation.launches(trial, result.trials)
+    parts = []
+    if found.died:
+        all_of = [trial, *confirmation.repeats_of(trial, result.trials)]
+        causes = dict.fromkeys(t.failure.cause.value.replace("_", " ") for t in all_of if t.failure)
+        why = f" ({', '.join(causes)})" if causes else ""
+        parts.append(f"{found.died} of {_launches(found.total)} died{why}")
+    if found.missed:
+        parts.append(f"{found.missed} of {_launches(found.total)} missed the SLOs")
+    return ", ".join(parts)
+
+
+def gains_text(result: StudyResult) -> tuple[str, str]:
+    """Change of every objective over the default, and the intervals with the repeats; signs as the metric moves. Of
+    several objectives each says whether it is better, and what was gained stands first."""
+    several = len(result.spec.objectives) > 1
+    pairs = zip(result.spec.objectives, result.gains, strict=False)
+    known = [(o, g) for o, g in pairs if g and g.repeats >= LEAST_REPEATS]
+    changes, intervals = [], []
+    for objective, gain in sorted(known, key=lambda pair: pair[1].relative, reverse=True):
+        change, low, high = signed(objective, gain)
+        changes.append(f"{percent(change)} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
+        intervals.append(f"{percent(low)} to {percent(high)}")
+    intervals_text = f"{_CONFIDENCE_TEXT}{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
+    return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
+
+
+def answer_word(result: StudyResult) -> str:
+    """What the trial to use is called in tables: ``winner`` only where the ending says so."""
+    if result.ending.proven or result.ending is Ending.NO_DEFAULT:
+        return "winner"
+    return "keep" if result.keeps_default and result.state == "done" else "best so far"
+
+
+def change_text(result: StudyResult, trial: Trial) -> str:
+    """Change of a searched trial's first objective against the default, as the metric moved; empty where there is
+    nothing to compare. A change that rests on one launch of each is marked with ``~``."""
+    default = result.default
+    if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
+        return ""
+    change = scoring.change(result.repeat_values(default), result.repeat_values(trial))
+    if change is not None:
+        return percent(change)
+    base, single = objective_value(default), objective_value(trial)
+    rough = scoring.change([base], [single]) if base and single else None
+    return "" if rough is None else f"~{percent(rough)}"
+
+
+def effect(gain: Gain) -> str:
+    """What the interval of a gain shows, in words."""
+    return {Effect.BETTER: "better", Effect.WORSE: "worse", Effect.AS_GOOD: "as good"}.get(
+        gain.effect, "no difference shown"
+    )
+
+
+def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
+    """Change, low and high as the metric itself moved: a gain of 10 % less latency is -0.1."""
+    if objective.direction is Direction.MIN:
+        return -gain.relative, -gain.high, -gain.low
+    return gain.relative, gain.low, gain.high
+
+
+def objective_text(objective: Objective) -> str:
+    """``p99 ttft``, ``output throughput``."""
+    return metric_text(objective.metric, objective.statistic).replace("_", " ")
+
+
+def _proven(result: StudyResult) -> str:
+    change, interval = gains_text(result)
+    several = len(result.spec.objectives) > 1
+    return (
+        f"{'winner of the trade-off' if several else 'winner'}: {change} over the default ({interval}): "
+        f"{_winner(result)}"
+    )
+
+
+def _default_infeasible(result: StudyResult) -> str:
+    met = f"met the SLOs in all {_count(result.winner, result)} launches"
+    default = failed_launches(result.default, result) if result.default else ""
+    change, interval = gains_text(result) if result.repeats >= LEAST_REPEATS else ("", "")
+    gained = f"; {change} over the default ({interval})" if change else ""
+    return f"winner: {_winner(result)}: {met}; of the default, {default}{gained}"
+
+
+def _no_default(result: StudyResult) -> str:
+    why = "the default could not run, so there is nothing to compare with"
+    if result.default is None:
+        why = "the default was not measured, so there is nothing to compare with"
+    met = f"met the SLOs in all {_count(result.winner, result)} launches"
+    return f"winner: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
+
+
+def _as_good(result: StudyResult) -> str:
+    change, interval = gains_text(result)
+    return f"the default is as good as {_challenger(result)}: {change} ({interval}), inside ±{MARGIN * 100:g} %"
+
+
+def _default_better(result: StudyResult) -> str:
+    change, interval = gains_text(result)
+    return f"keep the default: {_challenger(result)}, is worse: {change} ({interval})"
+
+
+def _no_difference(result: StudyResult) -> str:
+    change, interval = gains_text(result)
+    return f"no significant difference; keep the default: {_challenger(result)}, gives {change} ({interval})"
+
+
+def _default_only(result: StudyResult) -> str:
+    tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state.finished]
+    failed = sum(t.state is TrialState.FAILED for t in tried)
+    missed = sum(t.verdict is not None and not t.verdict.feasible for t in tried)
+    parts = {"failed": failed, "missed the SLOs": missed, "could not be ranked": len(tried) - failed - missed}
+    how = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+    return f"keep the default: none of {len(tried)} other configurations can be used ({how})"
+
+
+def _nothing_to_tune(result: StudyResult) -> str:
+    return f"nothing to tune: the default gives {_value(result, result.default)}"
+
+
+def _nothing_tried(result: StudyResult) -> str:
+    why = f": {one_line(result.why)}" if result.why else ""
+    return f"no configuration besides the default was tried{why}"
+
+
+def _not_proven(result: StudyResult) -> str:
+    return f"best: {_winner(result)}: {_value(result, result.winner)}; not proven: confirm.repeats is {_asked(result)}"
+
+
+def _not_decided(result: StudyResult) -> str:
+    best, default = result.best, result.default
+    counts = []
+    for trial, name in ((best, "it"), (default, "the default")):
+        if trial is not None and (trial is not default or trial is not best):
+            usable = len(confirmation.values(trial, result.trials, result.spec.objectives[0]))
+            counts.append(f"{usable} of {name}")
+    how = " and ".join(counts)
+    return (
+        f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: of {_asked(result)} repeats each, "
+        f"{how} could be used"
+    )
+
+
+def _did_not_hold_up(result: StudyResult) -> str:
+    first = result.refuted_trials[0]
+    text = f"keep the default: {_named(first)} did not hold up: {failed_launches(first, result)}"
+    if result.best is not None and result.best.number not in result.refuted and result.repeats >= LEAST_REPEATS:
+        change, interval = gains_text(result)
+        text += f"; the best of the others, {_named(result.best)}, is not proven better: {change} ({interval})"
+    return text
+
+
+def _nothing_feasible(result: StudyResult) -> str:
+    nearest = result.nearest
+    if nearest is None or nearest.verdict is None:
+        return "no configuration met the SLOs"
+    missed = [v for v in nearest.verdict.violations if v.hard]
+    how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
+    if nearest.verdict.feasible:
+        how = f"met the SLOs once, but {failed_launches(nearest, result)}"
+        return f"no configuration met the SLOs in all of its launches; nearest: {_named(nearest)}: {how}"
+    return f"no configuration met the SLOs; nearest: {_named(nearest)}: {how or 'not measured at every level'}"
+
+
+def _nothing_measured(result: StudyResult) -> str:
+    nearest = result.nearest
+    if nearest is not None and nearest.verdict is not None and nearest.verdict.reasons:
+        return (
+            "no configuration was measured well enough to be ranked; nearest: "
+            f"{_named(nearest)}: {one_line(nearest.verdict.reasons[0])}"
+        )
+    return "no configuration could be measured"
+
+
+def _unfinished(result: StudyResult) -> str:
+    said = {
+        Ending.NOT_COMPARED_YET: "not compared yet",
+        Ending.STOPPED: "stopped before the end",
+        Ending.INTERRUPTED: "interrupted before the end",
+        Ending.ENVIRONMENT_FAULT: "ended by a fault of the environment",
+        Ending.FAILED: "the run failed",
+    }[result.ending]
+    measured = [t for t in result.trials if t.state.finished and t.measurements]
+    if result.winner is None:
+        if not measured:
+            return f"{said}: nothing has been measured yet"
+        found = f"{said}: no configuration met the SLOs so far"
+        first = next(iter(result.refuted_trials), None)
+        return f"{found}; {_named(first)} did not hold up: {failed_launches(first, result)}" if first else found
+    return f"{said}; best so far: {_winner(result)}: {_value(result, result.winner)}; not proven"
+
+
+_HEADLINES: Mapping[Ending, Callable[[StudyResult], str]] = {
+    Ending.PROVEN_BETTER: _proven,
+    Ending.TRADE_OFF: _proven,
+    Ending.DEFAULT_INFEASIBLE: _default_infeasible,
+    Ending.NO_DEFAULT: _no_default,
+    Ending.SHOWN_AS_GOOD: _as_good,
+    Ending.DEFAULT_BETTER: _default_better,
+    Ending.NO_SIGNIFICANT_DIFFERENCE: _no_difference,
+    Ending.DEFAULT_ONLY: _default_only,
+    Ending.NOTHING_TO_TUNE: _nothing_to_tune,
+    Ending.NOT_PROVEN: _not_proven,
+    Ending.NOTHING_TRIED: _nothing_tried,
+    Ending.NOT_DECIDED: _not_decided,
+    Ending.WINNER_DID_NOT_HOLD_UP: _did_not_hold_up,
+    Ending.NOTHING_FEASIBLE: _nothing_feasible,
+    Ending.NOTHING_MEASURED: _nothing_measured,
+    Ending.NOT_COMPARED_YET: _unfinished,
+    Ending.STOPPED: _unfinished,
+    Ending.INTERRUPTED: _unfinished,
+    Ending.ENVIRONMENT_FAULT: _unfinished,
+    Ending.FAILED: _unfinished,
+}
+
+
+def _named(trial: Trial) -> str:
+    if trial.role is TrialRole.DEFAULT:
+        return "the default"
+    return f"trial {trial.number} ({one_line(trial.configuration.text)})"
+
+
+def _winner(result: StudyResult) -> str:
+    trial = result.winner
+    if trial is None:
+        return "none"
+    if trial.role is TrialRole.DEFAULT:
+        return "the default"
+    return f"trial {trial.number}, {one_line(trial.configuration.text)}"
+
+
+def _challenger(result: StudyResult) -> str:
+    tried = sum(t.role is TrialRole.SEARCH and t.state.finished for t in result.trials)
+    name = _named(result.best) if result.best else "none"
+    return f"{name}, the best of {tried} others" if tried > 1 else f"{name}, the only other configuration"
+
+
+def _value(result: StudyResult, trial: Trial | None) -> str:
+    """The first objective: the mean of the repeats where there are any, else the one measurement."""
+    if trial is None:
+        return "-"
+    objective = result.spec.objectives[0]
+    repeats = result.repeat_values(trial)
+    value = sum(repeats) / len(repeats) if repeats else objective_value(trial)
+    return f"{with_unit(objective.metric, value)} {objective_text(objective)}"
+
+
+def _asked(result: StudyResult) -> int:
+    return result.spec.confirm.repeats
+
+
+def _count(trial: Trial | None, result: StudyResult) -> int:
+    return confirmation.launches(trial, result.trials).total if trial else 0
+
+
+def _launches(count: int) -> str:
+    return f"{count} launch{'es' if count != 1 else ''}"

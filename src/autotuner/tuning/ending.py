@@ -1,0 +1,271 @@
+"""How a study ends: a closed set, decided in one place from what is stored.
+
+:func:`conclude` is the only function that says what a study's trials show. The terminal, the exit code, ``show``, the
+report, every JSON, exports, ``best``, manifests and the ``study_finished`` event read what it returns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotuner import scoring
+from autotuner.scoring import Effect, Gain
+from autotuner.study.errors import ExitCode
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning import confirmation
+
+LEAST_REPEATS = 2
+"""Usable repeats on each side below which nothing can be shown."""
+
+
+class Ending(StrEnum):
+    """The ends of a study. Values are stored, exported and never reused for another meaning."""
+
+    PROVEN_BETTER = "proven_better"
+    TRADE_OFF = "trade_off"
+    DEFAULT_INFEASIBLE = "default_infeasible_winner_proven"
+    NO_DEFAULT = "no_default"
+    SHOWN_AS_GOOD = "shown_as_good"
+    DEFAULT_BETTER = "default_better"
+    NO_SIGNIFICANT_DIFFERENCE = "no_significant_difference"
+    DEFAULT_ONLY = "default_only"
+    NOTHING_TO_TUNE = "nothing_to_tune"
+    NOT_PROVEN = "not_proven"
+    NOTHING_TRIED = "nothing_tried"
+    NOT_DECIDED = "not_decided"
+    WINNER_DID_NOT_HOLD_UP = "winner_did_not_hold_up"
+    NOTHING_FEASIBLE = "nothing_feasible"
+    NOTHING_MEASURED = "nothing_measured"
+    NOT_COMPARED_YET = "not_compared_yet"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    ENVIRONMENT_FAULT = "environment_fault"
+    FAILED = "failed"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What ``run`` returns for it."""
+        return _EXIT_CODES.get(self, ExitCode.OK)
+
+    @property
+    def proven(self) -> bool:
+        """Whether repeats show that the winner is to be preferred to the default."""
+        return self in {Ending.PROVEN_BETTER, Ending.TRADE_OFF, Ending.DEFAULT_INFEASIBLE}
+
+    @property
+    def condition(self) -> str:
+        """When a study ends this way, as the documentation says it."""
+        return _CONDITIONS[self]
+
+
+_EXIT_CODES = {
+    Ending.NOTHING_TRIED: ExitCode.FAILED,
+    Ending.NOT_DECIDED: ExitCode.FAILED,
+    Ending.WINNER_DID_NOT_HOLD_UP: ExitCode.FAILED,
+    Ending.NOTHING_FEASIBLE: ExitCode.INFEASIBLE,
+    Ending.NOTHING_MEASURED: ExitCode.INFEASIBLE,
+    Ending.NOT_COMPARED_YET: ExitCode.FAILED,
+    Ending.STOPPED: ExitCode.FAILED,
+    Ending.INTERRUPTED: ExitCode.INTERRUPTED,
+    Ending.ENVIRONMENT_FAULT: ExitCode.ENVIRONMENT,
+    Ending.FAILED: ExitCode.FAILED,
+}
+
+_CONDITIONS = {
+    Ending.PROVEN_BETTER: "Winner and default met the SLOs in every launch, and the interval of the gain lies above 0.",
+    Ending.TRADE_OFF: "As `proven_better` in one of several objectives, and shown to be worse in another.",
+    Ending.DEFAULT_INFEASIBLE: "The winner met the SLOs in every launch, at least two of them repeats; the default "
+    "died or missed the SLOs in one or more.",
+    Ending.NO_DEFAULT: "The default could not run, so there is nothing to compare with; the winner met the SLOs in "
+    "every launch, at least two of them repeats.",
+    Ending.SHOWN_AS_GOOD: "The interval of the best challenger's gain includes 0 and lies inside ±3 %: an equivalence "
+    "test. Use the default.",
+    Ending.DEFAULT_BETTER: "The interval of the best challenger's gain lies below 0. Use the default.",
+    Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and reaches beyond "
+    "±3 %. Keep the default.",
+    Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did.",
+    Ending.NOTHING_TO_TUNE: "The study has no parameters; the default was measured.",
+    Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be shown; the best measurement is named.",
+    Ending.NOTHING_TRIED: "The search tried no configuration besides the default.",
+    Ending.NOT_DECIDED: "Fewer than two repeats of the best challenger or of the default could be used.",
+    Ending.WINNER_DID_NOT_HOLD_UP: "A challenger died or missed the SLOs in a repeat, and no other one is proven to be "
+    "better. Keep the default.",
+    Ending.NOTHING_FEASIBLE: "No configuration met the SLOs in all of its launches.",
+    Ending.NOTHING_MEASURED: "No launch gave a number that may be ranked.",
+    Ending.NOT_COMPARED_YET: "The study has not ended.",
+    Ending.STOPPED: "`autotuner stop` ended the study; what was found so far is shown and not claimed.",
+    Ending.INTERRUPTED: "Ctrl-C or a signal ended the study; what was found so far is shown and not claimed.",
+    Ending.ENVIRONMENT_FAULT: "The machine or the target kept trials from running.",
+    Ending.FAILED: "The run ended with an error.",
+}
+
+_BY_STATE = {
+    "new": Ending.NOT_COMPARED_YET,
+    "running": Ending.NOT_COMPARED_YET,
+    "stopped": Ending.STOPPED,
+    "interrupted": Ending.INTERRUPTED,
+}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a study's trials show."""
+
+    ending: Ending
+    default: Trial | None = None
+    best: Trial | None = None
+    """The challenger that the ending is about, else the default where it is the best measurement."""
+    winner: Trial | None = None
+    """What to use; None: nothing. Never a trial that died or missed the SLOs in a repeat."""
+    gains: tuple[Gain | None, ...] = ()
+    """Of ``best`` over the default, one per objective; None without repeats of both."""
+    refuted: tuple[Trial, ...] = ()
+    """Challengers that died or missed the SLOs in a repeat, the best first measurement first."""
+
+
+def conclude(spec: StudySpec, state: str, trials: Sequence[Trial], *, exit_code: int | None = None) -> Conclusion:
+    """The end of a study, from its stored state and trials alone; pure.
+
+    ``state`` is the stored one; ``exit_code`` is that of the error that ended a failed run, where it is known.
+    """
+    facts = _Facts(spec, tuple(sorted(trials, key=lambda t: t.number)))
+    if state == "done":
+        return facts.ended()
+    ending = _BY_STATE.get(state, _fault(exit_code, facts.trials))
+    best = facts.so_far()
+    return facts.conclusion(ending, best, best)
+
+
+def _fault(exit_code: int | None, trials: Sequence[Trial]) -> Ending:
+    if exit_code is not None:
+        return Ending.ENVIRONMENT_FAULT if exit_code == ExitCode.ENVIRONMENT else Ending.FAILED
+    last = trials[-1] if trials else None
+    void = last is not None and last.state is TrialState.VOID and last.failure is not None
+    return Ending.ENVIRONMENT_FAULT if void else Ending.FAILED
+
+
+class _Facts:
+    """One study's trials, looked at from each side that an ending depends on."""
+
+    def __init__(self, spec: StudySpec, trials: tuple[Trial, ...]) -> None:
+        self.spec, self.trials = spec, trials
+        self.default = confirmation.default_of(trials)
+        self.challengers = confirmation.challengers(trials, spec.objectives)
+        self.refuted = tuple(t for t in self.challengers if confirmation.refuted(t, trials))
+        lost = {t.number for t in self.refuted}
+        self.holding = [t for t in self.challengers if t.number not in lost]
+
+    def ended(self) -> Conclusion:
+        """The end of a study that ran to its end."""
+        if not self._any_rankable():
+            feasible = any(t.verdict is not None and t.verdict.feasible for t in self._launched())
+            measured = any(t.state is TrialState.DONE for t in self._launched())
+            return self.conclusion(Ending.NOTHING_FEASIBLE if measured and not feasible else Ending.NOTHING_MEASURED)
+        if not self.challengers:
+            return self._default_alone()
+        compared = self._compared()
+        if compared is None and self.refuted:
+            return self._did_not_hold_up(None)
+        if self.spec.confirm.repeats < LEAST_REPEATS:
+            best = self.so_far()
+            return self.conclusion(Ending.NOT_PROVEN, best, best)
+        if compared is None or self._repeats(compared) < LEAST_REPEATS:
+            return self._undecided(compared)
+        if self.default is None or self.default.state is not TrialState.DONE:
+            return self.conclusion(Ending.NO_DEFAULT, compared, compared)
+        if not self._default_holds():
+            return self.conclusion(Ending.DEFAULT_INFEASIBLE, compared, compared)
+        return self._against_default(self.default, compared)
+
+    def so_far(self) -> Trial | None:
+        """The best usable trial by its repeats where it and the default have some, else by first measurements."""
+        default = [self.default] if self.default is not None and self._default_holds() else []
+        usable = [*default, *self.holding]
+        repeated = [t for t in usable if self._standing(t) is not None]
+        if len(repeated) > len(default) and (not default or default[0] in repeated):
+            return min(repeated, key=lambda t: self._standing(t) or 0.0)
+        return next(iter(scoring.rank(usable, self.spec.objectives)), None)
+
+    def conclusion(self, ending: Ending, best: Trial | None = None, winner: Trial | None = None) -> Conclusion:
+        """The ending with what it is about."""
+        gains = tuple(self._gain(best, i) for i in range(len(self.spec.objectives)))
+        return Conclusion(ending, self.default, best, winner, gains, self.refuted)
+
+    def _default_alone(self) -> Conclusion:
+        if not self._default_holds():
+            return self.conclusion(Ending.NOTHING_FEASIBLE)
+        ending = Ending.DEFAULT_ONLY
+        if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
+            ending = Ending.NOTHING_TRIED if self.spec.parameters else Ending.NOTHING_TO_TUNE
+        return self.conclusion(ending, self.default, self.default)
+
+    def _undecided(self, best: Trial | None) -> Conclusion:
+        if self.refuted and self._default_holds():
+            return self._did_not_hold_up(best)
+        best = best or self.so_far()
+        return self.conclusion(Ending.NOT_DECIDED, best, best)
+
+    def _did_not_hold_up(self, best: Trial | None) -> Conclusion:
+        """``best`` is the best challenger that holds up, None where there is none."""
+        if self._default_holds():
+            return self.conclusion(Ending.WINNER_DID_NOT_HOLD_UP, best or self.refuted[0], self.default)
+        if self.holding:  # met the SLOs once, and was not repeated
+            return self._undecided(best)
+        return self.conclusion(Ending.NOTHING_FEASIBLE, self.refuted[0])
+
+    def _against_default(self, default: Trial, best: Trial) -> Conclusion:
+        if self._repeats(default) < LEAST_REPEATS:
+            return self._undecided(best)
+        proven = [t for t in self._by_standing() if Effect.BETTER in self._effects(t)]
+        if proven:
+            worse = Effect.WORSE in self._effects(proven[0])
+            return self.conclusion(Ending.TRADE_OFF if worse else Ending.PROVEN_BETTER, proven[0], proven[0])
+        if self.refuted:
+            return self._did_not_hold_up(best)
+        effects = self._effects(best)
+        if effects <= {Effect.AS_GOOD}:
+            return self.conclusion(Ending.SHOWN_AS_GOOD, best, default)
+        if effects <= {Effect.AS_GOOD, Effect.WORSE}:
+            return self.conclusion(Ending.DEFAULT_BETTER, best, default)
+        return self.conclusion(Ending.NO_SIGNIFICANT_DIFFERENCE, best, default)
+
+    def _launched(self) -> list[Trial]:
+        return [t for t in self.trials if t.state.finished]
+
+    def _any_rankable(self) -> bool:
+        return any(confirmation.usable(t) for t in self._launched())
+
+    def _default_holds(self) -> bool:
+        return self.default is not None and confirmation.launches(self.default, self.trials).held
+
+    def _compared(self) -> Trial | None:
+        """The best challenger by its repeats."""
+        return next(iter(self._by_standing()), None)
+
+    def _by_standing(self) -> list[Trial]:
+        """The repeated challengers that hold up, the best mean of the repeats first. One that was dropped after its
+        first repeat comes last: that figure is a single measurement."""
+        repeated = [t for t in self.holding if self._standing(t) is not None]
+        return sorted(repeated, key=lambda t: (self._repeats(t) < LEAST_REPEATS, self._standing(t) or 0.0, t.number))
+
+    def _standing(self, trial: Trial) -> float | None:
+        return confirmation.standing(trial, self.trials, self.spec.objectives)
+
+    def _repeats(self, trial: Trial) -> int:
+        objectives = enumerate(self.spec.objectives)
+        return min(len(confirmation.values(trial, self.trials, o, i)) for i, o in objectives)
+
+    def _gain(self, trial: Trial | None, index: int) -> Gain | None:
+        if trial is None or self.default is None or trial.number == self.default.number or trial in self.refuted:
+            return None
+        objective = self.spec.objectives[index]
+        ours, theirs = (confirmation.values(t, self.trials, objective, index) for t in (trial, self.default))
+        if not ours or not theirs:
+            return None
+        noise = confirmation.known_noise(self.trials, index)
+        return scoring.gain(theirs, ours, objective.direction, noise=noise)
+
+    def _effects(self, trial: Trial) -> set[Effect]:
+        found = (self._gain(trial, i) for i in range(len(self.spec.objectives)))
+        return {Effect.UNDECIDED if g is None or g.repeats < LEAST_REPEATS else g.effect for g in found}

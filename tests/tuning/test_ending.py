@@ -1,0 +1,260 @@
+"""How a study ends: each ending by the history that leads to it, and what holds for every history."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotuner.report.exports import best_json, plain_data
+from autotuner.report.headline import headline
+from autotuner.report.result import study_result
+from autotuner.study.errors import ExitCode
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.spec import ConfirmSpec, StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.verdict import Verdict, Violation
+from autotuner.testing.samples import LATENCY, THROUGHPUT, configuration, sample_spec
+from autotuner.tuning import confirmation
+from autotuner.tuning.ending import LEAST_REPEATS, Ending, conclude
+
+CRASH = Failure(cause=FailureCause.CRASH_UNDER_LOAD, message="it ended")
+FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="taken")
+MISSED = Violation(slo="p99 ttft <= 400ms", where="D(128,48) concurrency=4", value=0.5, threshold=0.4, relative=0.25)
+SPEC = sample_spec()
+GOOD = ("ok", 100.0)
+Kind = tuple[str, float]
+"""How a launch went (``ok``, ``limited``, ``missed``, ``crashed``, ``void``) and its throughput."""
+
+
+def launch(number: int, role: TrialRole, of: int | None, base: int, kind: Kind, objectives: int = 1) -> Trial:
+    """A finished launch of the configuration ``base``; the second objective is the inverse of the first."""
+    what, value = kind
+    verdict: Verdict | None = Verdict(
+        feasible=what != "missed",
+        objectives=(value, 1 / value)[:objectives],
+        total_violation=0.25 if what == "missed" else 0.0,
+        violations=(MISSED,) if what == "missed" else (),
+        rankable=what != "limited",
+        reasons=("the load generator could not keep up",) if what == "limited" else (),
+    )
+    state, failure = TrialState.DONE, None
+    if what in {"crashed", "void"}:
+        verdict = None
+        state, failure = (TrialState.FAILED, CRASH) if what == "crashed" else (TrialState.VOID, FAULT)
+    return Trial(
+        study="s",
+        number=number,
+        role=role,
+        configuration=configuration(parallel=base) if base else configuration(),
+        state=state,
+        repeat_of=of,
+        verdict=verdict,
+        failure=failure,
+        argv=("serve", str(base)),
+    )
+
+
+def history(first: Sequence[Kind], repeats: Sequence[tuple[int, Kind]] = (), objectives: int = 1) -> list[Trial]:
+    """The default and the search's trials as ``first``, then repeats of these by number."""
+    roles = [TrialRole.DEFAULT] + [TrialRole.SEARCH] * len(first)
+    trials = [launch(n, roles[n], None, n, kind, objectives) for n, kind in enumerate(first)]
+    return trials + [
+        launch(len(first) + i, TrialRole.CONFIRM, of, of, kind, objectives) for i, (of, kind) in enumerate(repeats)
+    ]  # fmt: skip
+
+
+def proof(default: Sequence[float], other: Sequence[float], of: int = 1) -> list[tuple[int, Kind]]:
+    return [*((0, ("ok", v)) for v in default), *((of, ("ok", v)) for v in other)]
+
+
+def spec(repeats: int = 3, **changes: Any) -> StudySpec:
+    return SPEC.model_copy(update={"confirm": ConfirmSpec(repeats=repeats), **changes})
+
+
+FLAT, FAST, NOISY = (100.0, 100.5, 99.6), (150.0, 151.0, 149.0), (80.0, 100.0, 125.0)
+TWO = [GOOD, ("ok", 150.0)]
+ENDINGS: dict[Ending, tuple[StudySpec, str, list[Trial]]] = {
+    Ending.PROVEN_BETTER: (spec(), "done", history(TWO, proof(FLAT, FAST))),
+    Ending.TRADE_OFF: (
+        spec(objectives=(THROUGHPUT, LATENCY.model_copy(update={"direction": THROUGHPUT.direction}))),
+        "done",
+        history(TWO, proof(FLAT, FAST), objectives=2),
+    ),
+    Ending.DEFAULT_INFEASIBLE: (
+        spec(),
+        "done",
+        history([("missed", 100.0), ("ok", 90.0)], [(0, ("missed", 100.0)), (1, GOOD), (1, GOOD), (0, GOOD)]),
+    ),
+    Ending.NO_DEFAULT: (spec(), "done", history([("crashed", 1.0), GOOD], [(1, GOOD), (1, GOOD)])),
+    Ending.SHOWN_AS_GOOD: (spec(), "done", history(TWO, proof(FLAT, FLAT[::-1]))),
+    Ending.DEFAULT_BETTER: (spec(), "done", history([("ok", 200.0), GOOD], proof(FAST, FLAT))),
+    Ending.NO_SIGNIFICANT_DIFFERENCE: (spec(), "done", history(TWO, proof(FLAT, NOISY))),
+    Ending.DEFAULT_ONLY: (spec(), "done", history([GOOD, ("missed", 300.0), ("crashed", 1.0)])),
+    Ending.NOTHING_TO_TUNE: (spec(parameters=()), "done", history([GOOD])),
+    Ending.NOT_PROVEN: (spec(repeats=0), "done", history(TWO)),
+    Ending.NOTHING_TRIED: (spec(), "done", history([GOOD])),
+    Ending.NOT_DECIDED: (spec(), "done", history(TWO, [(0, GOOD), (1, GOOD), (1, ("limited", 900.0))])),
+    Ending.WINNER_DID_NOT_HOLD_UP: (
+        spec(),
+        "done",
+        history(TWO, [(0, GOOD), (1, ("ok", 160.0)), (1, ("crashed", 1.0)), (0, GOOD)]),
+    ),
+    Ending.NOTHING_FEASIBLE: (spec(), "done", history([("missed", 100.0), ("missed", 200.0)])),
+    Ending.NOTHING_MEASURED: (spec(), "done", history([("crashed", 1.0), ("limited", 1.0)])),
+    Ending.NOT_COMPARED_YET: (spec(), "running", history(TWO, proof(FLAT, FAST))),
+    Ending.STOPPED: (spec(), "stopped", history(TWO, proof(FLAT, FAST))),
+    Ending.INTERRUPTED: (spec(), "interrupted", history(TWO)),
+    Ending.ENVIRONMENT_FAULT: (spec(), "failed", history([GOOD, ("void", 1.0)])),
+    Ending.FAILED: (spec(), "failed", history(TWO)),
+}
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_each_ending_has_a_history(ending: Ending) -> None:
+    study, state, trials = ENDINGS[ending]
+    assert conclude(study, state, trials).ending is ending
+    assert ending.condition
+
+
+def test_only_a_study_that_ran_to_its_end_with_an_answer_exits_with_0() -> None:
+    answers = {e for e in Ending if e.exit_code is ExitCode.OK}
+    assert all(ENDINGS[e][1] == "done" for e in answers)
+    assert all(conclude(*ENDINGS[e]).winner is not None for e in answers)
+    assert Ending.INTERRUPTED.exit_code == 130
+    assert {e for e in Ending if e.exit_code == 3} == {Ending.NOTHING_FEASIBLE, Ending.NOTHING_MEASURED}
+
+
+def test_a_winner_that_misses_the_slos_in_a_repeat_loses_to_the_next_one() -> None:
+    first = [GOOD, ("ok", 200.0), ("ok", 150.0)]
+    trials = history(first, [*proof(FLAT, FAST, of=2), (1, ("ok", 200.0)), (1, ("missed", 200.0))])
+    found = conclude(spec(), "done", trials)
+    assert (found.ending, found.winner) == (Ending.PROVEN_BETTER, trials[2])
+    assert found.refuted == (trials[1],)
+
+
+def test_a_winner_that_crashed_is_not_handed_out_even_where_the_default_cannot_run() -> None:
+    trials = history([("crashed", 1.0), GOOD], [(1, GOOD), (1, ("crashed", 1.0))])
+    found = conclude(spec(), "done", trials)
+    assert (found.ending, found.winner) == (Ending.NOTHING_FEASIBLE, None)
+
+
+def test_one_repeat_cannot_prove_and_says_what_was_asked_for() -> None:
+    trials = history(TWO, [(0, GOOD), (1, ("ok", 160.0))])
+    assert conclude(spec(repeats=1), "done", trials).ending is Ending.NOT_PROVEN
+    assert "confirm.repeats is 1" in headline(study_result(spec(repeats=1), "done", trials))
+
+
+def test_a_lucky_first_measurement_counts_for_nothing_once_there_are_repeats() -> None:
+    trials = history([("ok", 273.0), ("ok", 213.0)], proof((160.0, 161.0, 159.0), (212.0, 213.0, 214.0)))
+    found = conclude(spec(), "done", trials)
+    assert (found.ending, found.winner) == (Ending.PROVEN_BETTER, trials[1])
+    assert found.gains[0] is not None
+    assert found.gains[0].relative == pytest.approx(213 / 160 - 1)
+
+
+def test_the_exit_code_of_the_error_decides_what_a_failed_run_was() -> None:
+    assert conclude(spec(), "failed", history(TWO), exit_code=4).ending is Ending.ENVIRONMENT_FAULT
+    assert conclude(spec(), "failed", history([("void", 1.0)]), exit_code=1).ending is Ending.FAILED
+
+
+kinds = st.tuples(
+    st.sampled_from(["ok", "ok", "ok", "ok", "limited", "missed", "crashed", "void"]),
+    st.one_of(st.sampled_from([100.0, 150.0]), st.floats(50, 200)),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[StudySpec, str, list[Trial]]:
+    """A study in any state, with any launches of any kind in any order."""
+    first = draw(st.lists(kinds, max_size=5))
+    repeats = (
+        draw(st.lists(st.tuples(st.integers(0, len(first) - 1), kinds), max_size=16)) if first else []
+    )  # fmt: skip
+    states = st.sampled_from(["done"] * 6 + ["new", "running", "stopped", "interrupted", "failed"])
+    study = spec(draw(st.sampled_from([3, 3, 3, 2, 1, 0])))
+    if draw(st.booleans()):
+        study = study.model_copy(update={"objectives": (THROUGHPUT, LATENCY)})
+    return study, draw(states), history(first, repeats, len(study.objectives))
+
+
+@given(histories())
+@settings(max_examples=400, deadline=None)
+def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) -> None:
+    study, state, trials = case
+    result = study_result(study, state, trials)
+    ending, text = result.ending, headline(result)
+    winner, default = result.winner, result.default
+    if winner is not None:
+        held = confirmation.launches(winner, trials)
+        assert held.held, "never a winner that died or missed the SLOs"
+    if ending.proven or ending is Ending.NO_DEFAULT:
+        assert state == "done"
+        assert winner is not None
+        assert winner.role is TrialRole.SEARCH
+        assert len(result.repeat_values(winner)) >= LEAST_REPEATS
+    if ending in {Ending.PROVEN_BETTER, Ending.TRADE_OFF}:
+        assert default is not None
+        assert confirmation.launches(default, trials).held
+        assert any(g is not None and g.low > 0 for g in result.gains)
+    assert ("as good" in text) == (ending is Ending.SHOWN_AS_GOOD)
+    if ending is Ending.SHOWN_AS_GOOD:
+        assert all(g is not None and -0.03 <= g.low <= 0 <= g.high <= 0.03 for g in result.gains)
+    assert text.startswith("winner") == (ending.proven or ending is Ending.NO_DEFAULT)
+    assert (ending.exit_code is ExitCode.OK) <= (state == "done" and winner is not None)
+
+
+@given(histories())
+@settings(max_examples=200, deadline=None)
+def test_outputs_agree_and_name_every_crash_of_what_they_are_about(case: tuple[StudySpec, str, list[Trial]]) -> None:
+    study, state, trials = case
+    result = study_result(study, state, trials)
+    data, best = plain_data(result), best_json(result)
+    assert data["ending"] == best["ending"] == result.ending.value == Ending(data["ending"])
+    assert data["headline"] == best["headline"] == headline(result)
+    assert data["exit_code"] == int(result.ending.exit_code)
+    assert best["proven"] == result.ending.proven
+    assert (best["winner"] is None) == (result.winner is None) == (result.command == ())
+    named = [t for t in result.refuted_trials if f"trial {t.number} " in headline(result)]
+    for trial in named:
+        found = confirmation.launches(trial, trials)
+        for count, what in ((found.died, "died"), (found.missed, "missed the SLOs")):
+            if count:
+                assert f"{count} of {found.total} launch" in headline(result)
+                assert what in headline(result)
+    if result.ending is Ending.WINNER_DID_NOT_HOLD_UP:
+        assert named
+
+
+_QUALITY = {ExitCode.OK: 1, ExitCode.FAILED: 0, ExitCode.INFEASIBLE: 0}
+
+
+def quality(ending: Ending) -> int:
+    """A claim is more than an answer, an answer is more than none."""
+    return 2 if ending.proven or ending is Ending.NO_DEFAULT else _QUALITY[ending.exit_code]
+
+
+@given(histories(), st.integers(1, 4), st.sampled_from(["missed", "crashed"]))
+@settings(max_examples=400, deadline=None)
+def test_a_failing_repeat_of_a_challenger_never_improves_the_ending(
+    case: tuple[StudySpec, str, list[Trial]], number: int, how: str
+) -> None:
+    study, _, trials = case
+    challengers = [t for t in trials if t.role is TrialRole.SEARCH and t.number == number and confirmation.usable(t)]
+    before = conclude(study, "done", trials).ending
+    for trial in challengers:
+        bad = launch(len(trials), TrialRole.CONFIRM, trial.number, trial.number, (how, 500.0), 2)
+        after = conclude(study, "done", [*trials, bad])
+        assert quality(after.ending) <= quality(before)
+        assert after.winner != trial
+
+
+@given(histories(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_the_order_in_which_trials_are_read_does_not_matter(
+    case: tuple[StudySpec, str, list[Trial]], source: Any
+) -> None:
+    study, state, trials = case
+    shuffled = source.sample(trials, len(trials))
+    assert conclude(study, state, shuffled) == conclude(study, state, trials)
