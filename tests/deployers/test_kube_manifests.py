@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models
 from autotuner.deployers._kube_gpus import Nodes
 from autotuner.deployers._kube_manifests import Launch, Load
-from autotuner.deployers._kube_settings import KubernetesSettings, amount
+from autotuner.deployers._kube_settings import KubernetesSettings
+from autotuner.manifests.text import amount, label_value, literal, plain
 from autotuner.study.errors import UsageError
 from autotuner.study.launch import Flag, Labels, LaunchPlan
 from autotuner.study.spec import Model
@@ -42,7 +43,7 @@ def test_names_are_dns_labels_and_never_the_same(study: str, trial: int) -> None
 
 @given(STUDIES, STUDIES)
 def test_labels_are_valid_and_tell_studies_apart(one: str, other: str) -> None:
-    values = [_kube_manifests.label_value(text) for text in (one, other)]
+    values = [label_value(text) for text in (one, other)]
     assert all(LABEL.fullmatch(value) for value in values)
     assert (values[0] == values[1]) == (one == other)
 
@@ -50,8 +51,8 @@ def test_labels_are_valid_and_tell_studies_apart(one: str, other: str) -> None:
 @given(st.text())
 def test_texts_arrive_as_they_are(text: str) -> None:
     """Kubernetes' rule: ``$$`` is ``$``, and what is left of ``$(NAME)`` after that is no variable."""
-    sent = _kube_manifests.literal(text)
-    assert _kube_manifests.plain(sent) == text
+    sent = literal(text)
+    assert plain(sent) == text
     assert not re.search(r"\$(?!\$)", sent.replace("$$", ""))
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from ome.furniture import MODEL, RUNTIME, model, runtime
 from ome.merging import TemplateError, component, rendered
 
-from autotuner.deployers._kube_manifests import plain
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_objects import Found
 from autotuner.deployers._ome_service import ServiceLaunch, runtime_problem, unique_name
 from autotuner.deployers.ome_command import RuntimeLine, RuntimeLineError
 from autotuner.engines.sglang import Sglang
 from autotuner.engines.vllm import Vllm
+from autotuner.manifests.text import plain
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan

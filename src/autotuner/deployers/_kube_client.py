@@ -177,11 +177,11 @@ class Cluster:
             return None
         return found
 
-    async def create(self, path: str, body: Json, *, dry_run: bool = False) -> Json:
+    async def create(self, path: str, body: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
         """Makes an object; every unknown or repeated field is refused. One that is there already counts as made when
-        an earlier try of this very call was not answered."""
+        an earlier try of this very call was not answered. ``warnings`` takes what the API server warns of."""
         params = {"fieldValidation": "Strict", "fieldManager": "autotuner", **({"dryRun": "All"} if dry_run else {})}
-        return await self._call("POST", path, params, body)
+        return await self._call("POST", path, params, body, warnings)
 
     async def delete(self, path: str, *, uid: str | None = None, policy: str = "Foreground") -> None:
         """Begins to delete an object, and what it owns; one that is gone, or another one by now, is fine."""
@@ -194,7 +194,14 @@ class Cluster:
             if error.code not in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
                 raise
 
-    async def _call(self, method: str, path: str, params: Mapping[str, str], body: Json | None = None) -> Json:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None = None,
+        warnings: list[str] | None = None,
+    ) -> Json:
         patience, tries = Patience(self.patience_s, self.proxy), 0
         while True:
             tries += 1
@@ -207,6 +214,8 @@ class Cluster:
                 why = str(error) or type(error).__name__
             else:
                 if answer.is_success:
+                    if warnings is not None:
+                        warnings += map(_warned, answer.headers.get_list("Warning"))
                     found: Json = answer.json()
                     return found
                 refused = RefusedError.of(answer.status_code, answer.content)
@@ -244,6 +253,12 @@ class Cluster:
             extensions=self._extensions,
         ) as session:
             yield session
+
+
+def _warned(header: str) -> str:
+    """The text in a Warning header: ``299 - "text"`` (RFC 7234, 5.5)."""
+    text = header.partition('"')[2].rpartition('"')[0] or header
+    return " ".join(text.replace('\\"', '"').split())
 
 
 def _seconds(text: str | None) -> float:

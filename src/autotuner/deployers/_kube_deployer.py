@@ -23,6 +23,7 @@ from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import ServerSettings
 from autotuner.deployers._kube_watch import News, Watched
 from autotuner.deployers._server_log import Log
+from autotuner.manifests.text import label_value
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan
@@ -110,7 +111,7 @@ class PodDeployer(Deployer):
     async def _sweep(self, cluster: Cluster, owner: str) -> None:
         """Removes what this run left with an API server that went away. Raises when it cannot be asked."""
         try:
-            for left in await self._labelled(cluster, f"{OWNER}={_kube_manifests.label_value(owner)}"):
+            for left in await self._labelled(cluster, f"{OWNER}={label_value(owner)}"):
                 if left["metadata"]["name"] not in _ACTIVE:
                     await cluster.delete(self.path(cluster, left), uid=left["metadata"]["uid"])
         except RefusedError as error:
@@ -133,12 +134,7 @@ class PodDeployer(Deployer):
         try:
             async with connected(self.settings.impatient()) as cluster:
                 settings = await self.placing(cluster)
-                try:
-                    nodes = await _kube_gpus.look(cluster, settings, gpus=False)
-                except TrialFailedError:
-                    if settings.gpus is None:
-                        raise
-                    nodes = _kube_gpus.Nodes()
+                nodes = await _kube_gpus.seen(cluster, settings, gpus=False)
         except TrialFailedError as error:
             raise UnusableTargetError(error.failure) from error
         return _kube_gpus.hardware(nodes, settings)
@@ -149,7 +145,7 @@ class PodDeployer(Deployer):
         if self._places is None or now - self._places[0] > _FRESH_S:
             async with connected(self.settings) as cluster:
                 settings = await self.placing(cluster)
-                nodes = await _kube_gpus.look(cluster, settings, gpus=True)
+                nodes = await _kube_gpus.seen(cluster, settings, gpus=True)
             self._places = now, _kube_gpus.places(nodes, settings)
         return self._places[1]
 
@@ -223,7 +219,12 @@ class PodTrial:
         await server.ready()
         await self.confirmed()
         owner = _kube_manifests.owner_of(self.owner(made))
-        return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, settings, owner))
+        runner = self.load_settings()
+        return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, runner, owner))
+
+    def load_settings(self) -> ServerSettings:
+        """The settings as they decide the load generator's pod."""
+        return self.settings
 
     def owner(self, made: Json) -> Json:
         """What load generators belong to, once there is a pod."""

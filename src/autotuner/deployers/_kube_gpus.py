@@ -13,8 +13,11 @@ import httpx
 
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import MANAGED_BY
-from autotuner.deployers._kube_run import is_ready
-from autotuner.deployers._kube_settings import ServerSettings, amount
+from autotuner.deployers._kube_run import is_ready, not_authenticated
+from autotuner.deployers._kube_settings import ServerSettings
+from autotuner.manifests.pod import gpu_toleration, resources
+from autotuner.manifests.pod_settings import ServerPod
+from autotuner.manifests.text import amount
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware
 
@@ -34,6 +37,8 @@ class Nodes:
     foreign: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By node, (pod, GPUs) of pods that no run of ours made."""
     cluster: str = ""
+    everyone: tuple[Json, ...] = ()
+    """All nodes, those that a server may not run on included."""
 
 
 async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
@@ -41,6 +46,8 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
     try:
         found = (await cluster.get("/api/v1/nodes"))["items"]
     except RefusedError as error:
+        if error.code == httpx.codes.UNAUTHORIZED:
+            raise TrialFailedError(not_authenticated(error)) from error
         message = f"the nodes may not be listed: {error.message}"
         remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
@@ -48,7 +55,19 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
     usable = sorted((n for n in found if not why[n["metadata"]["name"]]), key=lambda n: str(n["metadata"]["name"]))
     left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
     foreign = await _foreign(cluster, settings) if gpus else {}
-    return Nodes(tuple(usable), left_out, foreign, await _cluster_uid(cluster) if gpus else "")
+    uid = await _cluster_uid(cluster) if gpus else ""
+    return Nodes(usable=tuple(usable), everyone=tuple(found), left_out=left_out, foreign=foreign, cluster=uid)
+
+
+async def seen(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
+    """:func:`look`; where the nodes may not be listed and the study says how many GPUs there are, none. Raises as it
+    does otherwise."""
+    try:
+        return await look(cluster, settings, gpus=gpus)
+    except TrialFailedError as error:
+        if settings.gpus is None or error.failure.cause is FailureCause.DEPLOYER_LOST:
+            raise
+        return Nodes(cluster=await _cluster_uid(cluster) if gpus else "")
 
 
 async def _foreign(cluster: Cluster, settings: ServerSettings) -> dict[str, list[tuple[str, int]]]:
@@ -80,8 +99,9 @@ async def _cluster_uid(cluster: Cluster) -> str:
     return hashlib.sha256(cluster.namespace.encode()).hexdigest()[:16]
 
 
-def why_not(node: Json, settings: ServerSettings) -> str:
-    """Why a server cannot run on a node at all, whatever its size; empty where it can."""
+def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
+    """Why a pod cannot run on a node at all, whatever its size; empty where it can. ``gpus``: it asks for some, and so
+    tolerates nodes that are kept for them."""
     spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
         return "cordoned"
@@ -90,16 +110,12 @@ def why_not(node: Json, settings: ServerSettings) -> str:
     missing = [f"{k}={v}" for k, v in settings.node_selector.items() if labels.get(k) != v]
     if missing:
         return f"no label {missing[0]}"
-    tolerations = all_tolerations(settings)
+    own = (gpu_toleration(settings.gpu_resource),) if gpus else ()
+    tolerations = (*settings.tolerations, *own)
     for taint in spec.get("taints") or ():
         if taint.get("effect") in _KEEPS_AWAY and not any(_tolerates(t, taint) for t in tolerations):
             return f"taint {taint['key']}:{taint['effect']} is not tolerated"
     return ""
-
-
-def all_tolerations(settings: ServerSettings) -> list[dict[str, Any]]:
-    """The study's, and the one that lets a server onto nodes kept for GPUs."""
-    return [*map(dict, settings.tolerations), {"key": settings.gpu_resource, "operator": "Exists"}]
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
@@ -129,7 +145,17 @@ def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
         gpus=settings.gpus or max(counted, default=0),
         gpu_memory_gb=min((_memory_gb(label) for label in with_gpus), default=0.0),
         gpu_name=names.pop() if len(names) == 1 else "",
+        no_gpus=_no_gpus(nodes, settings),
     )
+
+
+def _no_gpus(nodes: Nodes, settings: ServerSettings) -> str:
+    """Why no node offers any GPU; empty where one does, or where the study says how many there are."""
+    if settings.gpus or any(allocatable(n, settings.gpu_resource) for n in nodes.usable):
+        return ""
+    if nodes.usable:
+        return f"no node offers any {settings.gpu_resource}; correct deploy.gpu_resource, or install the device plugin"
+    return f"{never_fits(nodes, {})}; correct deploy.node_selector or deploy.tolerations"
 
 
 def _memory_gb(labels: Mapping[str, str]) -> float:
@@ -164,12 +190,37 @@ def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
     """Why no node could ever hold a server that requests this, however empty; empty where one could."""
     if not nodes.usable:
         return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
-    if any(all(allocatable(n, name) >= amount(text) for name, text in requests.items()) for n in nodes.usable):
+    if any(_holds(n, requests) for n in nodes.usable):
         return ""
     most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}
     lacking = [f"{name} {text} is asked for, the largest node has {_short(most[name])}"
                for name, text in requests.items() if most[name] < amount(text)]  # fmt: skip
     return "no node is large enough: " + ("; ".join(lacking) or "none has all of what is asked for together")
+
+
+def _holds(node: Json, *requests: Mapping[str, str]) -> bool:
+    """Whether a node could hold pods that request this, all at once."""
+    names = {name for one in requests for name in one}
+    return all(allocatable(node, n) >= sum(amount(one.get(n, 0)) for one in requests) for n in names)
+
+
+def never_beside(nodes: Nodes, server: Mapping[str, str], load: ServerPod) -> str:
+    """Why no nodes could ever hold a load generator beside a server that requests this; empty where they could, or
+    where none holds the server itself."""
+    requests = resources(load, 0)["requests"]
+    why = {str(n["metadata"]["name"]): why_not(n, load, gpus=False) for n in nodes.everyone}
+    usable = tuple(n for n in nodes.everyone if not why[str(n["metadata"]["name"])])
+    left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
+    if told := never_fits(Nodes(usable=usable, left_out=left_out), requests):
+        return told
+    servers = [n for n in nodes.usable if _holds(n, server)]
+    for one in servers:
+        for other in usable:
+            apart = one["metadata"]["name"] != other["metadata"]["name"]
+            if _holds(other, requests) if apart else _holds(one, server, requests):
+                return ""
+    names = ", ".join(str(n["metadata"]["name"]) for n in servers)
+    return f"{names} has no room for it beside the server, and no other node takes it" if servers else ""
 
 
 def _short(number: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from autotuner.deployers import _kube_logs, _kube_manifests
+from autotuner.deployers._kube_admission import proxies_in
 from autotuner.deployers._kube_client import Cluster, RefusedError
 from autotuner.deployers._kube_manifests import BATCH, INSTANCE, LOADGEN, Disk, Load
 from autotuner.deployers._kube_pods import Stage
@@ -59,19 +60,24 @@ class JobRunner(CommandRunner):
                     self._cluster,
                     selector=f"{INSTANCE}={name}",
                     container=LOADGEN,
-                    maker=lambda news: Maker(self._cluster, uid, news),
+                    maker=lambda news: Maker(self._cluster, uid, news, LOADGEN),
                     limits=limits,
                 ) as pod,
                 aclosing(_lines(pod, job)) as lines,
             ):
                 try:
                     yield lines
+                    self._warn_of_proxies(pod)
                 finally:
                     with anyio.CancelScope(shield=True):
                         await job.remove(pod)
         finally:
             with anyio.CancelScope(shield=True):
                 await job.remove(None)
+
+    def _warn_of_proxies(self, pod: PodRun) -> None:
+        told = (f"requests went through the proxy {n} in the load generator's pod" for n in proxies_in(pod.pod))
+        self.caveats = tuple(dict.fromkeys((*self.caveats, *told)))
 
 
 class _LoadJob:
@@ -106,7 +112,7 @@ class _LoadJob:
                 self._made = ""
                 made = await self._cluster.create(self._cluster.path("jobs", group=BATCH), job)
             except RefusedError as error:
-                raise TrialFailedError(refusal(error, "the load generator's Job")) from error
+                raise TrialFailedError(refusal(error, "the load generator's Job", LOADGEN)) from error
         self._made = str(made["metadata"]["uid"])
         return self._made
 
@@ -250,6 +256,9 @@ async def _watch(pod: PodRun, queue: "asyncio.Queue[bytes | Exception | None]") 
 
 def _of_the_load(failure: Failure) -> Failure:
     """The load generator's own faults are nobody's configuration."""
+    if failure.cause is FailureCause.IMAGE_MISSING:
+        remedy = "correct deploy.loadgen_image, deploy.image_pull_policy or deploy.image_pull_secrets"
+        failure = failure.model_copy(update={"remedy": remedy})
     if failure.blame is not Blame.CONFIGURATION:
         return failure.model_copy(update={"message": f"the load generator: {failure.message}"})
     remedy = "raise deploy.loadgen_memory"

@@ -6,16 +6,27 @@ no second server, and queues (Kueue) and policies that want no bare pods take it
 """
 
 import base64
-import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers._kube_settings import OWN, KubernetesSettings, PodSettings
+from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings
+from autotuner.manifests.pod import (
+    GPU_NODES,
+    NO_SIDECAR_ANNOTATIONS,
+    NO_SIDECAR_LABELS,
+    container_fields,
+    gpu_toleration,
+    pod_fields,
+    resources,
+    wants_scratch,
+)
+from autotuner.manifests.pod_settings import OWN, QUEUE, ServerPod
+from autotuner.manifests.security import scratch, scratch_env
+from autotuner.manifests.text import label_value, literal, root_of
 from autotuner.study.launch import Labels, LaunchPlan
 
 Json = dict[str, Any]
@@ -27,14 +38,19 @@ STUDY, TRIAL, OWNER, ROLE = f"{OWN}study", f"{OWN}trial", f"{OWN}owner", f"{OWN}
 GROUP = f"{OWN}server"
 """On the pods of a server and of all load on it: the server's name."""
 INSTANCE, MANAGED_BY = "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"
-QUEUE = "kueue.x-k8s.io/queue-name"
 SPEC_FOLDER = "/autotuner/spec"
 _CACHE = "/hub-cache"
-_SLUG, _LABEL = 24, 63
+_SLUG = 24
 _KEPT_S = 3600
 """How long the cluster keeps a server's Job that ended, where its tuner did not remove it."""
 _KEPT_LOAD_S = 300
 _LONGEST_LOAD_S = 24 * 3600
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_AWAY_FROM_GPUS: Json = {
+    "weight": 1,
+    "preference": {"matchExpressions": [{"key": GPU_NODES, "operator": "NotIn", "values": ["true"]}]},
+}
+"""The load tolerates nodes with GPUs, since a cluster may have no others, and takes another one where there is one."""
 _NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
 """Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
 
@@ -43,14 +59,6 @@ def unique_name(study: str, trial: int) -> str:
     """A name that was never used: a DNS label of at most 48 characters, so that a pod's fits behind it."""
     slug = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")[:_SLUG].strip("-") or "study"
     return f"at-{slug}-{trial}-{uuid4().hex[:8]}"
-
-
-def label_value(text: str) -> str:
-    """Any text as a label's value: itself where Kubernetes allows it, else its beginning and a digest."""
-    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
-        return text
-    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LABEL - 9].strip("._-") or "x"
-    return f"{bare}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def labels_of(labels: Labels, name: str, role: str) -> dict[str, str]:
@@ -70,14 +78,12 @@ def annotations_of(labels: Labels) -> dict[str, str]:
     return {STUDY: labels.study, OWNER: labels.owner}
 
 
-def literal(text: str) -> str:
-    """A text that arrives as it is: Kubernetes puts variables in place of ``$(NAME)`` in arguments and values."""
-    return text.replace("$", "$$")
-
-
-def plain(text: str) -> str:
-    """The inverse of :func:`literal`."""
-    return text.replace("$$", "$")
+def pod_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
+    """Labels and annotations of a pod: ours, the study's, and those that keep a mesh's proxy out of it."""
+    return {
+        "labels": {**NO_SIDECAR_LABELS, **pod.labels, **labels},
+        "annotations": {**NO_SIDECAR_ANNOTATIONS, **pod.annotations, **annotations},
+    }
 
 
 @dataclass(frozen=True)
@@ -98,18 +104,15 @@ class Launch:
     def job(self) -> Json:
         """The whole Job."""
         settings = self.settings
-        labels = {**settings.labels, **labels_of(self.labels, self.name, SERVER), GROUP: self.name}
-        annotations = {**settings.annotations, **annotations_of(self.labels)}
-        spec: Json = {
-            "backoffLimit": 0,
-            "ttlSecondsAfterFinished": _KEPT_S,
-            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": self._pod()},
-        }
-        own_labels = dict(labels)
+        labels = {**labels_of(self.labels, self.name, SERVER), GROUP: self.name}
+        annotations = annotations_of(self.labels)
+        template = {"metadata": pod_metadata(settings, labels, annotations), "spec": self._pod()}
+        spec: Json = {"backoffLimit": 0, "ttlSecondsAfterFinished": _KEPT_S, "template": template}
+        own_labels = {**settings.labels, **labels}
         if settings.kueue_queue:
             own_labels[QUEUE] = settings.kueue_queue
             spec["suspend"] = True
-        return _object(BATCH, "Job", self.name, own_labels, annotations) | {"spec": spec}
+        return _object(BATCH, "Job", self.name, own_labels, {**settings.annotations, **annotations}) | {"spec": spec}
 
     def _pod(self) -> Json:
         settings = self.settings
@@ -121,15 +124,8 @@ class Launch:
             "containers": [self._container()],
             "volumes": [volume for volume, _ in self._volumes()],
         }
-        optional = {
-            "nodeSelector": dict(settings.node_selector),
-            "tolerations": [*map(dict, settings.tolerations), *self._gpu_toleration()],
-            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
-            "serviceAccountName": settings.service_account,
-            "priorityClassName": settings.priority_class,
-            "runtimeClassName": settings.runtime_class,
-        }
-        return pod | {name: value for name, value in optional.items() if value}
+        own = [gpu_toleration(settings.gpu_resource)] if self.plan.gpus else []
+        return pod | pod_fields(settings, tolerations=[*settings.tolerations, *own])
 
     def _container(self) -> Json:
         settings, plan = self.settings, self.plan
@@ -150,26 +146,11 @@ class Launch:
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "volumeMounts": [mount for _, mount in self._volumes()],
         }
-        if settings.image_pull_policy:
-            container["imagePullPolicy"] = settings.image_pull_policy
-        if settings.env_from:
-            container["envFrom"] = [e.source for e in settings.env_from]
-        return container
-
-    def _gpu_toleration(self) -> list[Json]:
-        """Nodes with GPUs are often kept for pods that ask for some."""
-        return [{"key": self.settings.gpu_resource, "operator": "Exists"}] if self.plan.gpus else []
+        return container | container_fields(settings)
 
     def resources(self) -> Json:
-        """Requests and limits. GPUs are both; CPUs are only asked for, since a limit would throttle."""
-        settings, requests, limits = self.settings, dict[str, str](), dict[str, str]()
-        if settings.cpu:
-            requests["cpu"] = settings.cpu
-        if settings.memory:
-            requests["memory"] = limits["memory"] = settings.memory
-        if self.plan.gpus:
-            requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(self.plan.gpus)
-        return {"requests": requests, "limits": limits}
+        """Requests and limits."""
+        return dict(resources(self.settings, self.plan.gpus))
 
     def _env(self) -> list[Json]:
         values = dict(self.plan.env)
@@ -177,6 +158,8 @@ class Launch:
             values = {"HF_HOME": _CACHE, **values}
         if not self.plan.gpus:
             values = {_NO_GPUS: "void", **values}
+        if wants_scratch(self.settings):
+            values = {**scratch_env(), **values}
         env: list[Json] = [{"name": n, "value": literal(v)} for n, v in {**values, **self.labels.env()}.items()]
         token = self.settings.hub_token_secret
         if token and self.plan.hub_models and "HF_TOKEN" not in values:
@@ -188,6 +171,8 @@ class Launch:
         settings = self.settings
         shm = {"medium": "Memory", "sizeLimit": settings.shm_size}
         found: list[tuple[Json, Json]] = [({"name": "shm", "emptyDir": shm}, {"name": "shm", "mountPath": "/dev/shm"})]  # noqa: S108
+        if wants_scratch(settings):
+            found += scratch()
         if self.plan.hub_models:
             cache: Json = (
                 {"persistentVolumeClaim": {"claimName": settings.cache_pvc}} if settings.cache_pvc else {"emptyDir": {}}
@@ -210,12 +195,6 @@ class Launch:
 def needed_roots(files: Sequence[str], roots: Sequence[str]) -> list[str]:
     """The roots that these files lie under, each once."""
     return list(dict.fromkeys(root for file in files if (root := root_of(file, roots))))
-
-
-def root_of(file: str, roots: Sequence[str]) -> str | None:
-    """The root that a path lies under."""
-    path = PurePosixPath(file)
-    return next((root for root in roots if ".." not in path.parts and path.is_relative_to(root)), None)
 
 
 @dataclass(frozen=True)
@@ -254,40 +233,47 @@ class Load:
 
     def job(self, secrets: Sequence[str], image: str) -> Json:
         """The Job."""
-        settings = self.settings
-        resources = {"cpu": settings.loadgen_cpu, "memory": settings.loadgen_memory}
+        settings, own = self.settings, self.settings.load_pod()
         command = [settings.loadgen_python, "-m", "autotuner.deployers._kube_worker", self.module, SPEC_FOLDER]
+        extra = scratch() if wants_scratch(own) else []
+        env = {**(scratch_env() if extra else {}), **self.labels.env()}
         container: Json = {
             "name": LOADGEN,
             "image": image,
             "command": command,
-            "env": [{"name": n, "value": literal(v)} for n, v in self.labels.env().items()],
-            "resources": {"requests": resources, "limits": {"memory": settings.loadgen_memory}},
+            "env": [{"name": n, "value": literal(v)} for n, v in env.items()],
+            "resources": resources(own, 0),
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "volumeMounts": [{"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True}],
+            "volumeMounts": [
+                {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
+                *(mount for _, mount in extra),
+            ],
+            **container_fields(own),
         }
-        if settings.image_pull_policy:
-            container["imagePullPolicy"] = settings.image_pull_policy
+        spec_volume = {"name": "spec", "projected": {"sources": [{"secret": {"name": n}} for n in secrets]}}
         pod: Json = {
             "restartPolicy": "Never",
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
-            "nodeSelector": dict(settings.loadgen_node_selector),
-            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
             "containers": [container],
-            "volumes": [{"name": "spec", "projected": {"sources": [{"secret": {"name": n}} for n in secrets]}}],
+            "volumes": [spec_volume, *(volume for volume, _ in extra)],
+            "affinity": {"nodeAffinity": {_PREFERRED: [_AWAY_FROM_GPUS]}},
+            **pod_fields(own),
         }
         if self.disk:
             _put_disk(pod, container, self.disk)
         made = self._owned(BATCH, "Job", self.name)
-        metadata = {key: made["metadata"][key] for key in ("labels", "annotations")}
+        told = made["metadata"]
         spec = {
             "backoffLimit": 0,
             "activeDeadlineSeconds": _LONGEST_LOAD_S,
             "ttlSecondsAfterFinished": _KEPT_LOAD_S,
-            "template": {"metadata": metadata, "spec": pod},
+            "template": {"metadata": pod_metadata(own, told["labels"], told["annotations"]), "spec": pod},
         }
+        # Policies look at the Job itself too.
+        told["labels"] = {**own.labels, **told["labels"]}
+        told["annotations"] = {**own.annotations, **told["annotations"]}
         return made | {"spec": spec}
 
     def _owned(self, version: str, kind: str, name: str) -> Json:
@@ -303,12 +289,13 @@ class Load:
 def _put_disk(pod: Json, container: Json, disk: Disk) -> None:
     pod["volumes"].append({"name": "disk", "persistentVolumeClaim": {"claimName": disk.claim}})
     container["volumeMounts"].append({"name": "disk", "mountPath": disk.path, "subPath": disk.folder})
-    pod["tolerations"] = [*map(dict, disk.tolerations)]
+    known = pod.get("tolerations", [])
+    pod["tolerations"] = [*known, *(dict(one) for one in disk.tolerations if dict(one) not in known)]
     if disk.node:
         term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [disk.node]}]}
         required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
         pod["affinity"] = {"nodeAffinity": required}
-        pod["nodeSelector"] = {}
+        pod.pop("nodeSelector", None)
 
 
 def owner_of(made: Mapping[str, Any]) -> dict[str, Any]:

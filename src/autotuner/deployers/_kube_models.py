@@ -2,8 +2,8 @@
 
 from pathlib import PurePosixPath
 
-from autotuner.deployers._kube_manifests import root_of
 from autotuner.deployers._kube_settings import KubernetesSettings
+from autotuner.manifests.text import root_of
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import Model
 

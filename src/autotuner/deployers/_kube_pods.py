@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from autotuner.deployers._kube_settings import amount
+from autotuner.deployers._kube_refusals import judge
+from autotuner.manifests.text import amount
 from autotuner.study.failure import Failure, FailureCause
 
 Json = Mapping[str, Any]
@@ -133,6 +134,9 @@ def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
 def not_started(reason: str, why: str) -> Failure:
     """Why a container could not be made or started."""
     message = f"the container could not be started ({reason}): {why}"
+    if "runAsNonRoot" in why:
+        remedy = "name a user by its number, e.g. deploy.security_context: {runAsUser: 1000}, or take another image"
+        return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
     if _NO_DEVICE.search(why):
         remedy = "see that the node's NVIDIA driver, toolkit and device plugin are well"
         return Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy)
@@ -231,16 +235,17 @@ class Trouble:
     """Others have what it wants, and give it back some time: it is waited for as in a queue."""
 
 
-def not_made(why: str) -> Trouble:
-    """Why what should make a pod, or is to be made, could not."""
+def not_made(why: str, part: str = "") -> Trouble:
+    """Why what should make a pod, or is to be made, could not; ``part`` is the pod's container."""
     if "exceeded quota" in why:
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
         cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
         failure = Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
         return Trouble(failure, queued=not _never_allowed(why))
-    remedy = "correct the settings under deploy, or ask who administers the cluster"
-    failure = Failure(cause=FailureCause.ENVIRONMENT, message=f"no pod could be made: {why}", remedy=remedy)
-    return Trouble(failure, passing=True)
+    refused = judge(why, part)
+    cause = FailureCause.NOT_ACCEPTED if refused.final else FailureCause.ENVIRONMENT
+    failure = Failure(cause=cause, message=refused.message, remedy=refused.remedy)
+    return Trouble(failure, passing=not refused.final)
 
 
 def _never_allowed(why: str) -> bool:
@@ -255,12 +260,13 @@ def _never_allowed(why: str) -> bool:
         return False
 
 
-def events_trouble(events: Iterable[Json]) -> Trouble | None:
-    """What the warnings about a pod, or about what should make it, say; None where there is none."""
+def events_trouble(events: Iterable[Json], part: str = "") -> Trouble | None:
+    """What the warnings about a pod, or about what should make it, say; None where there is none. ``part`` is the pod's
+    container."""
     for event in events:
         reason, why = str(event.get("reason")), one_line(event.get("message"))
         if reason == "FailedCreate":
-            return not_made(why)
+            return not_made(why, part)
         if reason == "FailedMount" and "hostPath type check failed" in why:
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
             message = f"the node lacks it: {why}"

@@ -3,24 +3,31 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import anyio
 import httpx
 
-from autotuner.deployers import _kube_gpus, _kube_manifests, _kube_models
+from autotuner.deployers import _kube_admission, _kube_gpus, _kube_manifests, _kube_models
 from autotuner.deployers._checks import fail, ok, warn
+from autotuner.deployers._kube_admission import Asked
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
-from autotuner.deployers._kube_manifests import BATCH, QUEUE, Launch, Load
+from autotuner.deployers._kube_manifests import BATCH, LOADGEN, SERVER, Launch, Load
 from autotuner.deployers._kube_pods import condition
-from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, ServerSettings, amount
+from autotuner.deployers._kube_run import not_authenticated
+from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, ServerSettings
+from autotuner.manifests.pod import resources
+from autotuner.manifests.pod_settings import QUEUE
+from autotuner.manifests.text import amount
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 
 _LEAST = (1, 27)
 """Strict validation of fields is there from this version on."""
+_SERVER = "API server"
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
+_APART = frozenset({"nodes", "quota", "volume", "queue", "load generator", "environment"})
+"""Checks whose failures say nothing about whether objects are admitted: neither hides the other."""
 _KUEUE_VERSIONS = ("v1beta2", "v1beta1")
 _CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 _ALLOW = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
@@ -43,12 +50,15 @@ class Right:
     cluster_wide: bool = False
     namespace: str = ""
     """Another one than the servers'."""
+    why: str = ""
+    """What it is for, where that does not show."""
 
     @property
     def text(self) -> str:
         """As a person writes it in a role."""
         group = f" ({self.group})" if self.group else ""
-        return f"{self.verb} {self.resource}{group}" + (f" in {self.namespace}" if self.namespace else "")
+        purpose = f" ({self.why})" if self.why else ""
+        return f"{self.verb} {self.resource}{group}{purpose}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 def pod_rights(settings: PodSettings) -> list[Right]:
@@ -61,6 +71,7 @@ def pod_rights(settings: PodSettings) -> list[Right]:
     tunnel = settings.load == "port-forward"
     rights += [Right(verb, "pods/portforward", needed=tunnel) for verb in ("get", "create")]
     rights += [Right(verb, "pods/exec", needed=False) for verb in ("get", "create")]
+    rights += [Right("create", "pods", needed=False, why="dry runs"), Right("list", "limitranges", needed=False)]
     return rights
 
 
@@ -79,19 +90,33 @@ def unreachable(failure: Failure) -> Check:
 
 async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the API server does not answer."""
-    found = [await version(cluster), await namespace(cluster)]
+    reached = await version(cluster)
+    if denied(reached):
+        return [reached]
+    found = [reached, await namespace(cluster)]
     allowed = await rights(cluster, needed_rights(settings))
     found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
     asked = [Launch(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
     found += await nodes(cluster, [one["requests"] for one in asked], settings)
     for name in dict.fromkeys(_claims(plans, settings)):
         found.append(await claim(cluster, name))
-    found += await quotas(cluster, most(asked))
+    found += await quotas(cluster, with_load(most(asked), settings))
     if settings.kueue_queue:
         found.append(await queue(cluster, settings.kueue_queue))
-    if not any(check.status is CheckStatus.FAIL for check in found):
-        found += await _admission(cluster, plans[:1], settings)
+    if not stops_admission(found):
+        found += without_quotas(found, await _admission(cluster, plans[:1], settings))
     return list(dict.fromkeys(found))
+
+
+def stops_admission(found: Iterable[Check]) -> bool:
+    """Whether a dry run could only say again what is known to be wrong."""
+    return any(check.status is CheckStatus.FAIL and check.name not in _APART for check in found)
+
+
+def without_quotas(found: Sequence[Check], more: Iterable[Check]) -> list[Check]:
+    """What a dry run adds: that a quota has no room was told by name already."""
+    known = any(check.name == "quota" and check.status is not CheckStatus.OK for check in found)
+    return [check for check in more if not (known and "exceeded quota" in check.detail)]
 
 
 async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
@@ -99,13 +124,20 @@ async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
     try:
         told = await cluster.get("/version")
     except RefusedError as error:
+        if error.code == httpx.codes.UNAUTHORIZED:
+            return unreachable(not_authenticated(error))
         remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
-        return fail("kubernetes", f"the API server refuses us: {error.message}", remedy)
+        return fail("kubernetes", f"access refused: {error.message}", remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
-    detail = f"API server {told.get('gitVersion')}"
+    detail = f"{_SERVER} {told.get('gitVersion')}"
     if numbers >= least:
         return ok("kubernetes", detail)
     return fail("kubernetes", detail, f"Kubernetes {least[0]}.{least[1]} or newer is needed")
+
+
+def denied(reached: Check) -> bool:
+    """Whether the API server does not talk to us, so that whatever else is asked gets the same answer."""
+    return reached.status is CheckStatus.FAIL and not reached.detail.startswith(_SERVER)
 
 
 async def namespace(cluster: Cluster) -> Check:
@@ -229,7 +261,20 @@ async def nodes(
     why = {str(node["metadata"]["name"]): unfit(node) for node in found.usable}
     left_out = (*found.left_out, *(f"{name}: {text}" for name, text in why.items() if text))
     usable = tuple(node for node in found.usable if not why[str(node["metadata"]["name"])])
-    return [room(replace(found, usable=usable, left_out=left_out), demands, settings)]
+    found = replace(found, usable=usable, left_out=left_out)
+    return [room(found, demands, settings), *load_room(found, demands, settings)]
+
+
+def load_room(nodes: _kube_gpus.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> list[Check]:
+    """Whether some nodes could ever hold a load generator beside each of the servers that request this."""
+    if settings.load != "job" or not settings.loadgen_image:
+        return []
+    load, make = settings.load_pod(), warn if settings.gpus else fail
+    remedy = "correct deploy.loadgen_tolerations or loadgen_node_selector, or lower loadgen_cpu and loadgen_memory"
+    for demand in demands or [{}]:
+        if why := _kube_gpus.never_beside(nodes, demand, load):
+            return [make("load generator", f"can never run: {why}", remedy)]
+    return []
 
 
 def room(nodes: _kube_gpus.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
@@ -240,8 +285,10 @@ def room(nodes: _kube_gpus.Nodes, demands: Sequence[Mapping[str, str]], settings
         if why := _kube_gpus.never_fits(nodes, demand):
             if nodes.usable and not gpus and resource in demand:
                 return make("nodes", f"no node offers any {resource}: {why}", _NO_GPUS)
-            remedy = "lower deploy.cpu, deploy.memory or the parallelism; correct deploy.node_selector and "
-            return make("nodes", why, f"{remedy}deploy.tolerations")
+            remedy = "lower deploy.cpu, deploy.memory or the parallelism"
+            if not nodes.usable:
+                remedy = "correct deploy.node_selector or deploy.tolerations, or see to the nodes (kubectl get nodes)"
+            return make("nodes", why, remedy)
     left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
     if not gpus and not demands:
         return warn("nodes", f"{len(nodes.usable)} usable, none offers any {resource}{left_out}", _NO_GPUS)
@@ -280,6 +327,16 @@ def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
     return needed
 
 
+def with_load(server: Needed, settings: PodSettings) -> Needed:
+    """What a server and its load generator ask for together: a quota must have room for both at once."""
+    if settings.load != "job" or not server:
+        return server
+    total = dict(server)
+    for key, text in most([resources(settings.load_pod(), 0)]).items():
+        total[key] = total.get(key, 0.0) + text
+    return total | {"pods": 2.0, "count/pods": 2.0, "count/jobs.batch": 1.0 + ("count/jobs.batch" in server)}
+
+
 async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
     """Quotas of the namespace that are too small, or used up now."""
     found = await cluster.visible(cluster.path("resourcequotas"))
@@ -287,12 +344,14 @@ async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
 
 
 def _quota(quota: Json, needed: Needed) -> list[Check]:
-    status, name = quota.get("status") or {}, quota["metadata"]["name"]
+    status, name, spec = quota.get("status") or {}, quota["metadata"]["name"], quota.get("spec") or {}
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        return []  # it may not be for these pods; the dry run tells
     found = []
     for key, hard in (status.get("hard") or {}).items():
         asked = needed.get(key, needed.get(f"requests.{key}", 0.0))
         used = amount((status.get("used") or {}).get(key, 0))
-        remedy = "raise the quota, or lower what a server asks for"
+        remedy = "raise the quota, or lower what server and load generator ask for"
         if asked > amount(hard):
             found.append(fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
         elif asked and asked > amount(hard) - used:
@@ -320,14 +379,15 @@ async def queue(cluster: Cluster, name: str) -> Check:
 
 
 async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
-    """What the API server and its admission say to the first trial's objects, by a dry run."""
-    found = []
+    """What the API server and its admission say to the first trial's objects, by dry runs."""
+    asked = []
     for plan in plans:
         name = _kube_manifests.unique_name("preflight", 0)
-        launch = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS)
-        job = launch.job()
-        found.append(await _dry_run(cluster, settings, cluster.path("jobs", group=BATCH), job, "server"))
-    return [*found, *await load_admission(cluster, settings)]
+        job = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS).job()
+        path = cluster.path("jobs", group=BATCH)
+        asked.append(Asked("server", SERVER, job["spec"]["template"], path, job))
+    found = await _kube_admission.checks(cluster, asked, queued=settings.kueue_queue is not None)
+    return [*found, *await _kube_admission.references(cluster, settings), *await load_admission(cluster, settings)]
 
 
 async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Check]:
@@ -338,18 +398,8 @@ async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Che
     load = Load("none", settings, _kube_manifests.unique_name("preflight", 0), _LABELS, None)
     secret = load.secrets([b"{}"])[0]
     job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
+    asked = Asked("load generator", LOADGEN, job["spec"]["template"], cluster.path("jobs", group=BATCH), job)
     return [
-        await _dry_run(cluster, settings, cluster.path("secrets"), secret, "load generator's Secret"),
-        await _dry_run(cluster, settings, cluster.path("jobs", group=BATCH), job, "load generator"),
+        await _kube_admission.taken(cluster, cluster.path("secrets"), secret, "load generator's Secret"),
+        *await _kube_admission.checks(cluster, [asked], queued=settings.kueue_queue is not None),
     ]
-
-
-async def _dry_run(cluster: Cluster, settings: ServerSettings, path: str, body: dict[str, Any], what: str) -> Check:
-    try:
-        taken = await cluster.create(path, body, dry_run=True)
-    except RefusedError as error:
-        return fail("admission", f"{what}: {error.message}", "correct the settings under deploy that it names")
-    if settings.kueue_queue is None and (taken.get("spec") or {}).get("suspend"):
-        remedy = "name Kueue's local queue in deploy.kueue_queue"
-        return fail("admission", f"{what}: the cluster suspends what names no queue", remedy)
-    return ok("admission", f"{what}: taken by a dry run")

@@ -16,6 +16,7 @@ import httpx
 from autotuner.deployers import _kube_pods
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_pods import Seen, Stage, Trouble
+from autotuner.deployers._kube_refusals import judge
 from autotuner.deployers._kube_watch import News, Watched
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
@@ -43,10 +44,12 @@ async def _unknown(_: str) -> str:
 
 
 class Maker:
-    """News of what should make the pod, while there is none: here its events. ``uid`` is that of the object."""
+    """News of what should make the pod, while there is none: here its events. ``uid`` is that of the object, ``part``
+    the pod's container."""
 
-    def __init__(self, cluster: Cluster, uid: str, news: News) -> None:
+    def __init__(self, cluster: Cluster, uid: str, news: News, part: str = "") -> None:
         self._events = about(cluster, uid, news)
+        self._part = part
 
     @property
     def events(self) -> Iterable[Json]:
@@ -65,7 +68,7 @@ class Maker:
 
     def trouble(self) -> Trouble | None:
         """Why there is no pod; None where nothing is known."""
-        return _kube_pods.events_trouble(self.events)
+        return _kube_pods.events_trouble(self.events, self._part)
 
 
 def about(cluster: Cluster, uid: str, news: News) -> Watched:
@@ -361,14 +364,23 @@ def is_quota(error: RefusedError) -> bool:
     return _kube_pods.not_made(error.message).queued
 
 
-def refusal(error: RefusedError, what: str) -> Failure:
-    """Why an object was not taken."""
+def refusal(error: RefusedError, what: str, part: str = "") -> Failure:
+    """Why an object was not taken; ``part`` is the container of its pod."""
     message = f"{what} was refused: {error.message}"
     if "exceeded quota" in error.message:
         return _kube_pods.not_made(message).failure
-    remedies = {
-        httpx.codes.FORBIDDEN: "give the tuner's account what it lacks, or correct what the admission names",
-        httpx.codes.NOT_FOUND: "make the namespace, or correct deploy.namespace",
-    }
-    remedy = remedies.get(httpx.codes(error.code), "correct the settings under deploy that it names")
-    return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)
+    if error.code == httpx.codes.UNAUTHORIZED:
+        return not_authenticated(error)
+    remedy = judge(error.message, part).remedy
+    if error.code == httpx.codes.NOT_FOUND:
+        remedy = "make the namespace, or correct deploy.namespace"
+    return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
+
+
+def not_authenticated(error: RefusedError) -> Failure:
+    """The credentials are not taken, however often they are read again: a token that has expired, say."""
+    return Failure(
+        cause=FailureCause.NOT_ACCEPTED,
+        message=f"the API server does not take the credentials: {error.message}",
+        remedy="log in again or renew the token in deploy.kubeconfig; kubectl auth whoami must work with it",
+    )

@@ -8,8 +8,8 @@ from typing import Self
 import anyio
 
 from autotuner.deployers import _failures, _kube_logs, _kube_pods, _kube_tunnel
+from autotuner.deployers._kube_admission import proxies_in
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
-from autotuner.deployers._kube_manifests import plain
 from autotuner.deployers._kube_pods import Seen, Stage
 from autotuner.deployers._kube_run import Limits, Maker, PodRun
 from autotuner.deployers._kube_settings import PodSettings
@@ -17,6 +17,7 @@ from autotuner.deployers._kube_watch import News
 from autotuner.deployers._readiness import answer, http_client
 from autotuner.deployers._server_log import Log
 from autotuner.deployers.local_runner import LocalRunner
+from autotuner.manifests.text import plain
 from autotuner.seams.deployer import CommandRunner, DeployContext, Endpoint
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, LaunchPlan
@@ -238,6 +239,8 @@ class PodEndpoint(Endpoint):
                 names = {"name": server.run.name, "namespace": server.cluster.namespace}
                 url = settings.url_template.format(ip=host, port=port, **names).rstrip("/").removesuffix("/v1")
             await _reached(url, server.plan)
+        for name in proxies_in(pod):
+            client.caveats = (*client.caveats, f"requests went through the proxy {name} in the server's pod")
         return cls(server, await server.argv(), url, tunnel or "", client)
 
     async def environment(self) -> Mapping[str, str]:

@@ -1,85 +1,30 @@
 """What a study file can say about pods: checked when the file is read, before any cluster is asked."""
 
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autotuner.deployers._image_name import check_tags, image_name
+from autotuner.manifests.pod import gpu_toleration
+from autotuner.manifests.pod_settings import (
+    Claim,
+    Name,
+    Quantity,
+    SecretKey,
+    ServerPod,
+    Tolerations,
+    not_ours,
+    valid_labels,
+)
+from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
 from autotuner.study.text import Duration
 
-_NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
-_FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
-            "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}  # fmt: skip
 _QUICK_S = 5.0
-OWN = "autotuner/"
-"""Prefix of the labels and annotations that say whose an object is."""
 
 
-def amount(text: str | int | float) -> float:
-    """A Kubernetes quantity (``500m``, ``16Gi``, ``4``) as a number. Raises ValueError."""
-    match = _QUANTITY.fullmatch(str(text))
-    if match is None:
-        raise ValueError(f"{text} is no quantity; write e.g. 500m, 4, 512Mi or 16Gi")
-    return float(match[1]) * _FACTORS.get(match[2] or "", 1.0)
-
-
-def _quantity(value: Any) -> Any:
-    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    if isinstance(text, str) and amount(text) <= 0:
-        raise ValueError("must be more than 0")
-    return text
-
-
-Name = Annotated[str, Field(pattern=_NAME)]
-Quantity = Annotated[str, BeforeValidator(_quantity, json_schema_input_type=str | int | float)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Claim(_Part):
-    """A PersistentVolumeClaim that holds models."""
-
-    claim: Name
-    sub_path: str | None = Field(default=None, pattern=r"^[^/].*$")
-    """Folder inside the volume; unset: all of it."""
-    mount_path: str = Field(default="/models", pattern=r"^/.+$")
-    """Where the server sees it; the model's path is below this."""
-
-
-class SecretKey(_Part):
-    """One value in a Secret of the namespace, by name: the value itself is never in a study."""
-
-    name: Name
-    key: str = Field(default="token", pattern=r"^[A-Za-z0-9._-]+$")
-
-
-class EnvFrom(_Part):
-    """Environment variables out of a Secret or a ConfigMap of the namespace."""
-
-    secret: Name | None = None
-    config_map: Name | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.secret is None) == (self.config_map is None):
-            raise ValueError("give either secret or config_map")
-        return self
-
-    @property
-    def source(self) -> dict[str, Any]:
-        """As in a container's ``envFrom``."""
-        return {"secretRef": {"name": self.secret}} if self.secret else {"configMapRef": {"name": self.config_map}}
-
-
-class PodSettings(_Part):
+class PodSettings(ServerPod):
     """Settings that every deployer has whose servers run in pods."""
 
     kubeconfig: str | None = Field(default=None, min_length=1)
@@ -105,14 +50,67 @@ class PodSettings(_Part):
     loadgen_python: str = Field(default="python3", min_length=1)
     """The Python in it that has autotuner."""
     loadgen_cpu: Quantity = "1"
+    loadgen_cpu_limit: Quantity | None = None
     loadgen_memory: Quantity = "1Gi"
+    loadgen_ephemeral_storage: Quantity | None = None
     loadgen_node_selector: Mapping[str, str] = Field(default_factory=dict)
     """Labels of nodes for the Job, to keep it off the server's."""
+    loadgen_tolerations: Tolerations | None = None
+    """As in a pod's specification. This and the following settings are the server's where they are unset."""
+    loadgen_labels: Mapping[str, str] | None = None
+    loadgen_annotations: Mapping[str, str] | None = None
+    loadgen_service_account: Name | None = None
+    loadgen_priority_class: Name | None = None
+    loadgen_security_context: Mapping[str, Any] | None = None
+    loadgen_container_security_context: Mapping[str, Any] | None = None
     url_template: str | None = Field(default=None, pattern=r"^https?://")
     """For ``load: direct``: the server's address as seen from here, with ``{ip}``, ``{port}``, ``{name}``,
     ``{namespace}``; unset: ``http://{ip}:{port}``."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    image_pull_secrets: tuple[Name, ...] = ()
+
+    @field_validator("loadgen_labels")
+    @classmethod
+    def _loadgen_labels(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return None if value is None else not_ours(valid_labels(value))
+
+    @field_validator("loadgen_annotations")
+    @classmethod
+    def _loadgen_annotations(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return None if value is None else not_ours(value)
+
+    @field_validator("loadgen_security_context")
+    @classmethod
+    def _loadgen_pod_security(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if value is None else check_fields(value, POD_FIELDS)
+
+    @field_validator("loadgen_container_security_context")
+    @classmethod
+    def _loadgen_container_security(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if value is None else check_fields(value, CONTAINER_FIELDS)
+
+    def load_pod(self) -> ServerPod:
+        """The load generator's pod: the server's, as far as it is not set apart. It gets neither the server's choice of
+        nodes, since GPU nodes are for servers, nor the Secrets in its environment."""
+        own = self.loadgen_tolerations
+        context, inner = self.loadgen_security_context, self.loadgen_container_security_context
+        return ServerPod(
+            image_pull_policy=self.image_pull_policy,
+            image_pull_secrets=self.image_pull_secrets,
+            cpu=self.loadgen_cpu,
+            cpu_limit=self.loadgen_cpu_limit,
+            memory=self.loadgen_memory,
+            ephemeral_storage=self.loadgen_ephemeral_storage,
+            gpu_resource=self.gpu_resource,
+            node_selector=self.loadgen_node_selector,
+            # The server tolerates nodes kept for GPUs too; where there are no others, the load must come from there.
+            tolerations=(*self.tolerations, gpu_toleration(self.gpu_resource)) if own is None else own,
+            service_account=self.loadgen_service_account or self.service_account,
+            priority_class=self.loadgen_priority_class or self.priority_class,
+            labels=self.labels if self.loadgen_labels is None else self.loadgen_labels,
+            annotations=self.annotations if self.loadgen_annotations is None else self.loadgen_annotations,
+            security=self.security,
+            security_context=self.security_context if context is None else context,
+            container_security_context=self.container_security_context if inner is None else inner,
+        )
 
     def impatient(self) -> Self:
         """The same for a call that a person waits for."""
@@ -137,42 +135,12 @@ class ServerSettings(PodSettings):
     """Repository or full name; unset: the engine's own, or that of the cluster's runtime."""
     image_tag: str | None = Field(default=None, pattern=r"^[\w][\w.-]{0,127}$")
     """Tag of the image, in place of its own."""
-    cpu: Quantity | None = None
-    """Requested CPUs."""
-    memory: Quantity | None = None
-    """Requested memory, and its limit."""
-    gpu_resource: str = Field(default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
     gpus: int | None = Field(default=None, ge=1)
     """GPUs to use together; unset: what the nodes have. To be given where nodes come on demand."""
-    node_selector: Mapping[str, str] = Field(default_factory=dict)
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    """As in a pod's specification."""
-    service_account: Name | None = None
-    priority_class: Name | None = None
-    runtime_class: Name | None = None
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    annotations: Mapping[str, str] = Field(default_factory=dict)
-    env_from: tuple[EnvFrom, ...] = ()
     kueue_queue: Name | None = None
     """Kueue's local queue that servers wait in."""
     queue_timeout: Duration = Field(default=24 * 3600.0, gt=0)
     """Longest wait in a queue, or for others to leave room in the namespace's quota."""
-
-    @field_validator("labels")
-    @classmethod
-    def _labels(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for key, text in value.items():
-            if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(text):
-                raise ValueError(f"{key}: {text} is no label of Kubernetes")
-        return cls._not_ours(value)
-
-    @field_validator("annotations")
-    @classmethod
-    def _not_ours(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for key in value:
-            if key.startswith(OWN) or key == "app.kubernetes.io/managed-by":
-                raise ValueError(f"{key} is how the tuner finds its own; choose another")
-        return value
 
     @model_validator(mode="after")
     def _tags(self) -> Self:

@@ -12,8 +12,8 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotuner.deployers._kube_manifests import GROUP, Disk, Json, annotations_of, labels_of, unique_name
-from autotuner.deployers._kube_settings import Name, Quantity
 from autotuner.deployers.ome_command import OME
+from autotuner.manifests.pod_settings import Name, Quantity
 from autotuner.seams.deployer import PlatformRun
 
 ROLE = "benchmark"

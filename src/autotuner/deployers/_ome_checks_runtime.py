@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotuner.deployers._checks import fail, ok, warn
-from autotuner.deployers._kube_settings import amount
 from autotuner.deployers._ome_matching import why_not
 from autotuner.deployers._ome_objects import Found, engine_config, runner
 from autotuner.deployers.ome_command import CONTAINER, RuntimeLine, RuntimeLineError, template_problems
+from autotuner.manifests.text import amount
 from autotuner.study.errors import Check, did_you_mean
 
 NAME = "runtime"

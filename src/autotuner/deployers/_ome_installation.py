@@ -8,7 +8,7 @@ from typing import Any
 from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._kube_client import Json
 from autotuner.deployers._kube_pods import condition
-from autotuner.deployers._kube_settings import amount
+from autotuner.manifests.text import amount
 from autotuner.study.errors import Check
 
 MANAGER = "ome-controller-manager"

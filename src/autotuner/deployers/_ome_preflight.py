@@ -55,7 +55,8 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
     made = [Right(verb, "deployments", "apps") for verb in ("get", "list", "watch")]
     found = [Right("get", kind, _GROUP) for kind in ("servingruntimes", "basemodels")]
     shared = ("clusterservingruntimes", "clusterbasemodels")
-    found += [Right("get", kind, _GROUP, cluster_wide=True) for kind in shared]
+    # A tenant's model and runtime may be the namespace's own; where they are not, the look at them says so.
+    found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
              Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
     names = [Right("list", kind, _GROUP, needed=False) for kind in ("servingruntimes", "basemodels", BENCHMARKS)]
@@ -73,7 +74,7 @@ async def checks(
     *,
     model: str | None = None,
     problems: Problems = lambda _: None,
-    dry_run: Callable[[LaunchPlan], Awaitable[Check]] | None = None,
+    dry_run: Callable[[LaunchPlan], Awaitable[list[Check]]] | None = None,
 ) -> list[Check]:
     """All checks; without plans and without a model, those of the cluster alone. ``model`` is the name of OME's model.
     ``dry_run`` is asked for the first plan where nothing else fails. Raises ``TrialFailedError`` (``deployer_lost``)
@@ -85,9 +86,8 @@ async def checks(
         if not found:
             raise
         found.append(_kube_preflight.unreachable(error.failure))
-    if dry_run and plans and not any(check.status is CheckStatus.FAIL for check in found):
-        found.append(await dry_run(plans[0]))
-        found += await _kube_preflight.load_admission(cluster, settings)
+    if dry_run and plans and not _kube_preflight.stops_admission(found):
+        found += _kube_preflight.without_quotas(found, await dry_run(plans[0]))
     return list(dict.fromkeys(found))
 
 
@@ -101,6 +101,8 @@ async def _collect(
 ) -> None:
     """Puts them into ``found`` as they come, so that those before an API server's end are not lost."""
     found.append(await _kube_preflight.version(cluster, _LEAST))
+    if _kube_preflight.denied(found[0]):
+        return
     found.append(await _kube_preflight.namespace(cluster))
     found += await _kube_preflight.rights(cluster, needed_rights(settings), _ALLOW)
     found += _kube_preflight.load_generator(settings, needed=bool(plans))
@@ -332,4 +334,5 @@ async def _room(cluster: Cluster, plans: Sequence[LaunchPlan], settings: OmeSett
 
     found = await _kube_preflight.nodes(cluster, demands, _ome_room.placing(settings, runtime, None), unfit)
     found += [await _kube_preflight.claim(cluster, name) for name in _ome_room.claims(runtime)]
-    return [*found, *await _kube_preflight.quotas(cluster, _kube_preflight.most(asked))]
+    needed = _kube_preflight.with_load(_kube_preflight.most(asked), settings)
+    return [*found, *await _kube_preflight.quotas(cluster, needed)]

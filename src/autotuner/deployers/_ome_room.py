@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotuner.deployers._kube_client import Json
-from autotuner.deployers._kube_settings import OmeSettings, amount
+from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_objects import Found, engine_config, node_label, runner
+from autotuner.manifests.pod import resources as pod_resources
+from autotuner.manifests.text import amount
 from autotuner.study.launch import LaunchPlan
 
 Resources = Mapping[str, Mapping[str, str]]
@@ -17,12 +19,9 @@ def resources(runtime: Found, plan: LaunchPlan, settings: OmeSettings) -> dict[s
     own: Mapping[str, Any] = runner(runtime).get("resources") or {}
     asked = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
     requests, limits = asked["requests"], asked["limits"]
-    if settings.cpu:
-        requests["cpu"] = settings.cpu
-    if settings.memory:
-        requests["memory"] = limits["memory"] = settings.memory
-    if plan.gpus:
-        requests[settings.gpu_resource] = limits[settings.gpu_resource] = str(plan.gpus)
+    of_study = pod_resources(settings, plan.gpus)
+    requests |= of_study["requests"]
+    limits |= of_study["limits"]
     for name, text in requests.items():
         if name in limits and amount(text) > amount(limits[name]):
             limits[name] = text

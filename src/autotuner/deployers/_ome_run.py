@@ -20,11 +20,12 @@ from autotuner.deployers._kube_jobs import JobRunner
 from autotuner.deployers._kube_pods import Trouble, condition, not_made, one_line
 from autotuner.deployers._kube_run import Maker
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
-from autotuner.deployers._kube_settings import OmeSettings
+from autotuner.deployers._kube_settings import OmeSettings, ServerSettings
 from autotuner.deployers._kube_watch import News, Watched
 from autotuner.deployers._ome_objects import SERVICE_LABEL, SERVICES, Found, ServiceEndpoint, find_model, find_runtime
+from autotuner.deployers._ome_room import placing
 from autotuner.deployers._server_log import Log
-from autotuner.deployers.ome_command import OME
+from autotuner.deployers.ome_command import CONTAINER, OME
 from autotuner.seams.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity
@@ -85,7 +86,7 @@ class ServiceMaker(Maker):
         if deployment is not None:
             failure = condition(deployment.get("status") or {}, "ReplicaFailure")
             if failure.get("status") == "True":
-                return not_made(one_line(failure.get("message")))
+                return not_made(one_line(failure.get("message")), CONTAINER)
             return None
         if told := self._told():
             return Trouble(told, passing=waited_s < _EVENT_COUNTS_S)
@@ -172,6 +173,10 @@ class OmeTrial(PodTrial):
             seen = maker.service.news.count
             with anyio.move_on_after(_LOOK_S):
                 await maker.service.news.after(seen)
+
+    def load_settings(self) -> ServerSettings:
+        """With the runtime's tolerations: the nodes are those that it was written for."""
+        return placing(self.settings, self.request.runtime, None)
 
     def owner(self, made: Json) -> Json:
         """The Deployment: Kueue knows it, and takes what belongs to it with it, but does not know the service."""

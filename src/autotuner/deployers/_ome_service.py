@@ -8,7 +8,7 @@ from uuid import uuid4
 from autotuner.deployers import _kube_manifests, _ome_room
 from autotuner.deployers._failures import failed
 from autotuner.deployers._kube_client import Json
-from autotuner.deployers._kube_manifests import GROUP, QUEUE, SERVER, literal
+from autotuner.deployers._kube_manifests import GROUP, SERVER
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_checks_runtime import faults
 from autotuner.deployers._ome_objects import Found, engine_config, model_path, runner
@@ -23,6 +23,10 @@ from autotuner.deployers.ome_command import (
     same_engine,
     template_problems,
 )
+from autotuner.manifests.pod import container_fields, pod_fields, set_only, wants_scratch
+from autotuner.manifests.pod_settings import QUEUE
+from autotuner.manifests.security import scratch, scratch_env
+from autotuner.manifests.text import literal
 from autotuner.seams.engine import Engine
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
@@ -31,6 +35,11 @@ from autotuner.study.noun import Value, with_texts
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _PERIOD_S = 1
 _TIMEOUT_S = 5
+_POD_FIELDS = (
+    "nodeSelector", "tolerations", "imagePullSecrets", "serviceAccountName", "priorityClassName", "runtimeClassName",
+    "securityContext", "hostNetwork", "hostIPC", "hostPID",
+)  # fmt: skip
+"""Fields of an engine that are its pod's, and that admission looks at."""
 _LONGEST_NAME = 20
 """OME names a ConfigMap by the last 20 characters of a service's name."""
 
@@ -101,14 +110,12 @@ class ServiceLaunch:
     def body(self) -> Json:
         """The whole InferenceService."""
         settings = self.settings
-        labels = {**settings.labels, **_kube_manifests.labels_of(self.labels, self.name, SERVER), GROUP: self.name}
+        own = {**_kube_manifests.labels_of(self.labels, self.name, SERVER), GROUP: self.name}
+        metadata = _kube_manifests.pod_metadata(settings, own, _kube_manifests.annotations_of(self.labels))
+        labels = metadata["labels"]
         if settings.kueue_queue:
             labels[QUEUE] = settings.kueue_queue
-        annotations = {
-            **settings.annotations,
-            **_kube_manifests.annotations_of(self.labels),
-            "ome.io/autoscalerClass": "external",
-        }
+        annotations = {**metadata["annotations"], "ome.io/autoscalerClass": "external"}
         engine = {
             "minReplicas": 1,
             "maxReplicas": 1,
@@ -126,27 +133,41 @@ class ServiceLaunch:
         self._refuse_what_is_swallowed(body)
         return body
 
+    def pod(self) -> Json:
+        """Metadata and specification of the pod that OME would make, as far as admission looks at them; the model's own
+        volume is a folder of the node."""
+        body = self.body()
+        engine = {**engine_config(self.runtime), **body["spec"]["engine"]}
+        container = {**runner(self.runtime), **engine["runner"], "name": CONTAINER}
+        spec = {name: engine[name] for name in _POD_FIELDS if name in engine}
+        merged = {volume["name"]: volume for volume in engine_config(self.runtime).get("volumes") or ()}
+        volumes = [*(merged | {volume["name"]: volume for volume in self._pod().get("volumes", ())}).values()]
+        mounts = [*(runner(self.runtime).get("volumeMounts") or ()), *self._runner().get("volumeMounts", ())]
+        if path := model_path(self.model):
+            volumes.append({"name": "model", "hostPath": {"path": path}})
+            mounts.append({"name": "model", "mountPath": path, "readOnly": True})
+        container["volumeMounts"] = [*{mount["mountPath"]: mount for mount in mounts}.values()]
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+            container.pop(probe, None)  # OME merges these deeply, and admission does not care
+        metadata = {key: body["metadata"][key] for key in ("labels", "annotations")}
+        return {"metadata": metadata, "spec": {**spec, "volumes": volumes, "containers": [container]}}
+
     def _pod(self) -> Json:
         settings = self.settings
-        fields = {
-            "nodeSelector": dict(settings.node_selector),
-            "tolerations": [*_own_tolerations(self.runtime), *map(dict, settings.tolerations)]
-            if settings.tolerations
-            else [],
-            "imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets],
-            "serviceAccountName": settings.service_account,
-            "priorityClassName": settings.priority_class,
-            "runtimeClassName": settings.runtime_class,
-        }
-        return {name: value for name, value in fields.items() if value}
+        # A list replaces the runtime's, so that these are said again.
+        own = [*_own_tolerations(self.runtime), *settings.tolerations] if settings.tolerations else []
+        volumes = [volume for volume, _ in scratch()] if wants_scratch(settings) else []
+        return pod_fields(settings, tolerations=own) | set_only({"volumes": volumes})
 
     def _runner(self) -> Json:
         settings, own, line = self.settings, runner(self.runtime), self.line()
+        extra = scratch() if wants_scratch(settings) else []
+        env = {**(scratch_env() if extra else {}), **self.plan.env, **self.labels.env()}
         found: Json = {
             "name": own.get("name") or CONTAINER,
             "command": list(line.command),
             "args": list(line.args),
-            "env": [{"name": n, "value": literal(v)} for n, v in {**self.plan.env, **self.labels.env()}.items()],
+            "env": [{"name": n, "value": literal(v)} for n, v in env.items()],
             "resources": self.resources(),
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "readinessProbe": self._probe("readinessProbe", failures=3),
@@ -156,11 +177,7 @@ class ServiceLaunch:
             found["startupProbe"] = self._probe("startupProbe", failures=math.ceil(start_s / _PERIOD_S) + 60)
         if settings.image or settings.image_tag:
             found["image"] = settings.image_name(own.get("image"))
-        if settings.image_pull_policy:
-            found["imagePullPolicy"] = settings.image_pull_policy
-        if settings.env_from:
-            found["envFrom"] = [e.source for e in settings.env_from]
-        return found
+        return found | container_fields(settings) | set_only({"volumeMounts": [mount for _, mount in extra]})
 
     def _probe(self, kind: str, *, failures: int) -> Json:
         """A quick one. A runtime's may look once a minute, or make the server generate under the load's feet; where
@@ -210,5 +227,4 @@ def runtime_problem(
 
 
 def _own_tolerations(runtime: Found) -> list[Json]:
-    """A list replaces the runtime's, so that these are said again."""
     return list(engine_config(runtime).get("tolerations") or [])

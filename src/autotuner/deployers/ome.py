@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.deployers import _kube_preflight, _ome_preflight, _ome_room
+from autotuner.deployers import _kube_admission, _kube_preflight, _ome_preflight, _ome_room
 from autotuner.deployers._checks import fail, ok
 from autotuner.deployers._failures import UnusableTargetError, failed
+from autotuner.deployers._kube_admission import Asked
 from autotuner.deployers._kube_client import Cluster, RefusedError, connected
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers._kube_run import refusal
@@ -41,6 +42,8 @@ from autotuner.study.spec import Model
 
 _SERVED_NAME = "served-model-name"
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
+_REPLICAS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "at-preflight-engine"}}
+"""What asks for the pod, once OME has made a Deployment of the service."""
 
 
 class OmeDeployer(PodDeployer):
@@ -186,18 +189,26 @@ class OmeDeployer(PodDeployer):
         """Why the study's engine cannot tune a runtime."""
         return runtime_problem(runtime, self._engine, self.settings.gpu_resource) if self._engine else None
 
-    async def _dry_run(self, cluster: Cluster, plan: LaunchPlan) -> Check:
-        """What OME's webhook and the schema say to the first trial's service."""
+    async def _dry_run(self, cluster: Cluster, plan: LaunchPlan) -> list[Check]:
+        """What OME's webhook, the schema and the pods' admission say to the first trial's objects."""
         try:
             runtime, model = await self._found(cluster)
-            body = self._launch(plan, _LABELS, runtime, model).body()
+            launch = self._launch(plan, _LABELS, runtime, model)
+            body = launch.body()
             await cluster.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
         except TrialFailedError as error:
-            return fail("admission", f"InferenceService: {error.failure.message}", error.failure.remedy)
+            return [fail("admission", f"InferenceService: {error.failure.message}", error.failure.remedy)]
         except RefusedError as error:
             remedy = "correct model, deploy.runtime or what it names"
-            return fail("admission", f"InferenceService: {error.message}", remedy)
-        return ok("admission", "InferenceService: taken by a dry run")
+            return [fail("admission", f"InferenceService: {error.message}", remedy)]
+        settings = _ome_room.placing(self.settings, runtime, None)
+        asked = Asked("server", CONTAINER, launch.pod(), body=_REPLICAS)
+        return [
+            ok("admission", "InferenceService: taken by a dry run"),
+            *await _kube_admission.checks(cluster, [asked], queued=True),
+            *await _kube_admission.references(cluster, settings),
+            *await _kube_preflight.load_admission(cluster, settings),
+        ]
 
     def image(self, plan: LaunchPlan) -> str | None:
         """The settings' image; None: the runtime's, whatever it is."""

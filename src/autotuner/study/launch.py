@@ -17,6 +17,8 @@ class Hardware(Noun):
     """Of the smallest GPU."""
     gpu_name: str = ""
     """``NVIDIA H100 80GB HBM3``; empty where there is none, or several kinds."""
+    no_gpus: str = Field(default="", exclude=True)
+    """Why no server can have a GPU, where the target knows, and what to change. It is no name for constraints."""
 
 
 class Gpu(Noun):

@@ -306,6 +306,8 @@ def _check_fixed(prepared: Prepared) -> None:
     needed, there = engine.gpus(values), prepared.hardware.gpus
     if needed > there:
         why = f"the default needs {needed} GPUs, and there are {there}"
+        if prepared.hardware.no_gpus:
+            raise UsageError(Problem(where="deploy", why=f"{why}: {prepared.hardware.no_gpus}"))
         raise UsageError(Problem(where="engine.args", why=why, remedy="set arguments that the machine can run"))
 
 

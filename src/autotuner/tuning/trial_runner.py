@@ -279,7 +279,8 @@ class TrialRunner:
         return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
 
     def _notice(self, text: str) -> None:
-        self._note("notice", {"text": text})
+        if text.strip():
+            self._note("notice", {"text": text})
 
     def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
         now = time.monotonic()

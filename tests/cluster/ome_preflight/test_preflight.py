@@ -61,12 +61,12 @@ async def test_what_the_page_shows_is_taken(lab: Lab) -> None:
 
 
 async def test_what_the_engine_says_of_a_runtime_and_a_dry_run(look: Look) -> None:
-    """The first counts where the runtime is well by itself, the second where nothing else fails."""
+    """The first counts where the runtime is well by itself, the second where admission is worth asking."""
     asked: list[LaunchPlan] = []
 
-    async def dry_run(plan: LaunchPlan) -> Check:
+    async def dry_run(plan: LaunchPlan) -> list[Check]:
         asked.append(plan)
-        return Check(name="admission", status=CheckStatus.OK)
+        return [Check(name="admission", status=CheckStatus.OK)]
 
     checks = await look(problems=lambda r: (f"{r.name} is another engine's", "choose one"), dry_run=dry_run)
     assert failing(checks, "runtime") == [f"{RUNTIME} is another engine's"]

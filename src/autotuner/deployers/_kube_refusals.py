@@ -1,0 +1,178 @@
+"""Why a pod is refused at admission: who refuses it, whether waiting may help, and the cure of each kind.
+
+Pure: the API server's words in. They come from a dry run, from the ``FailedCreate`` events of what should make the pod,
+or from a Deployment's conditions, and are the same everywhere.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOADGEN = "loadgen"
+"""The load generator's container; every other name is a server's."""
+_PASSING = re.compile(
+    r"failed calling webhook|timed out|timeout|deadline exceeded|connection refused|Internal error|etcdserver"
+    r"|object has been modified|status unknown for quota|too many requests|\bEOF\b"
+    r'|serviceaccount "default" not found',  # made a moment after its namespace
+    re.IGNORECASE,
+)
+_FINAL = re.compile(r"is forbidden|is invalid|denied|pod rejected|Invalid value|Unsupported value|unknown field")
+_PREFIX = re.compile(r"^Error creating: ")
+_SUBJECT = re.compile(r'^pods "[^"]+" is forbidden: (?=\S)')
+_RIGHT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
+_CONTEXT = re.compile(r"allowPrivilegeEscalation|capabilities|runAsNonRoot|seccompProfile|runAsUser")
+_VOLUME = re.compile(r"hostPath|restricted volume types")
+_MISSING = re.compile(r"((?:requests|limits)\.[a-z-]+|cpu|memory|ephemeral-storage)(?= for:|,|;|$)")
+_POLICY = "give the pod what the policy wants (deploy.labels, deploy.annotations, deploy.security), or ask who set it"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A pod that was not made."""
+
+    why: str
+    """The API server's words."""
+    who: str
+    """What refuses it; empty where that is not known."""
+    remedy: str
+    final: bool
+    """No second try cures it."""
+
+    @property
+    def message(self) -> str:
+        """Who refuses, and the words."""
+        return f"{self.who} refuses the pod: {_SUBJECT.sub('', self.why)}" if self.who else self.why
+
+
+@dataclass(frozen=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    who: Callable[[re.Match[str]], str]
+    remedy: Callable[[re.Match[str], str], str]
+
+
+def judge(why: str, part: str = "") -> Refusal:
+    """What these words mean for a pod whose container is ``part``."""
+    words = _PREFIX.sub("", " ".join(why.split()))
+    passing = bool(_PASSING.search(words))
+    for rule in _RULES:
+        if match := rule.pattern.search(words):
+            return Refusal(words, rule.who(match), rule.remedy(match, part), final=not passing)
+    remedy = "correct the settings under deploy that it names, or ask who runs the cluster"
+    return Refusal(words, "", remedy, final=bool(_FINAL.search(words)) and not passing)
+
+
+def missing_right(why: str) -> str:
+    """The verb and the resource that an account lacks (``create pods``); empty for another kind of refusal."""
+    match = _RIGHT.search(why)
+    if match is None:
+        return ""
+    return f"{match[1]} {match[2]}" + (f" ({match[3]})" if match[3] else "")
+
+
+def setting(name: str, part: str) -> str:
+    """A setting as a study file has it, of the server or of the load generator."""
+    return f"deploy.loadgen_{name}" if part == LOADGEN else f"deploy.{name}"
+
+
+def of_resource(key: str, part: str) -> str:
+    """The setting behind a resource as quotas and LimitRanges name it (``limits.cpu``)."""
+    kind, _, name = key.rpartition(".")
+    if name == "cpu":
+        return setting("cpu_limit" if kind == "limits" else "cpu", part)
+    return setting(name.replace("-", "_"), part)
+
+
+def _pod_security(match: re.Match[str], _: str) -> str:
+    violations, cures = match[2] or "", list[str]()
+    if _CONTEXT.search(violations):
+        cures.append("set deploy.security: restricted, or deploy.security_context and container_security_context")
+    if _VOLUME.search(violations):
+        cures.append("give the model by deploy.pvc or as a hub's name, since deploy.model_roots are hostPath volumes")
+    other = "choose a namespace whose pod-security.kubernetes.io/enforce label allows it"
+    return "; ".join(cures) or other
+
+
+def _wanted(match: re.Match[str], part: str) -> str:
+    keys = dict.fromkeys(_MISSING.findall(match[2]))
+    settings = dict.fromkeys(of_resource(key, part) for key in keys)
+    return f"set {' and '.join(settings)}" if settings else "set what the quota wants (kubectl describe quota)"
+
+
+def _limit_range(match: re.Match[str], part: str) -> str:
+    key = "limits.cpu" if "No limit is specified" in match.string and match[1] == "cpu" else match[1]
+    return f"bring {of_resource(key, part)} within the namespace's LimitRange (kubectl describe limitrange)"
+
+
+def _of_setting(name: str, make: str) -> Callable[[re.Match[str], str], str]:
+    def remedy(_: re.Match[str], part: str) -> str:
+        own = setting(name, part) if name != "runtime_class" else f"deploy.{name}"
+        return f"correct {own}, or {make}"
+
+    return remedy
+
+
+def _always(text: str) -> Callable[[re.Match[str], str], str]:
+    return lambda _, __: text
+
+
+_RULES = (
+    _Rule(
+        re.compile(r'violate[s]? PodSecurity "([^"]+)"(?:: (.*))?'), lambda m: f"Pod Security ({m[1]})", _pod_security
+    ),
+    _Rule(
+        re.compile(r"unable to validate against any security context constraint"),
+        lambda _: "OpenShift's SecurityContextConstraints",
+        _always("set deploy.security: restricted without a runAsUser, or deploy.service_account to one with an SCC"),
+    ),
+    _Rule(
+        re.compile(r"failed quota: ([^\s:]+): must specify (.*)"),
+        lambda m: f"ResourceQuota {m[1]}",
+        _wanted,
+    ),
+    _Rule(
+        re.compile(r"(?:maximum|minimum) ([a-z-]+) usage per (?:Container|Pod)"),
+        lambda _: "a LimitRange of the namespace",
+        _limit_range,
+    ),
+    _Rule(
+        re.compile(r"([a-z-]+) max limit to request ratio per (?:Container|Pod)"),
+        lambda _: "a LimitRange of the namespace",
+        _limit_range,
+    ),
+    _Rule(
+        re.compile(r"ValidatingAdmissionPolicy '([^']+)'"),
+        lambda m: f"admission policy {m[1]}",
+        _always(_POLICY),
+    ),
+    _Rule(
+        re.compile(r'admission webhook "([^"]+)" denied'),
+        lambda m: f"admission webhook {m[1]}",
+        _always(_POLICY),
+    ),
+    _Rule(
+        re.compile(r'serviceaccount "([^"]+)" not found'),
+        lambda _: "the API server",
+        _of_setting("service_account", "make the ServiceAccount in the namespace"),
+    ),
+    _Rule(
+        re.compile(r"no PriorityClass with name (\S+) was found"),
+        lambda _: "the API server",
+        _of_setting("priority_class", "make the PriorityClass"),
+    ),
+    _Rule(
+        re.compile(r'RuntimeClass "?([^"\s]+)"? not found'),
+        lambda _: "the API server",
+        _of_setting("runtime_class", "make the RuntimeClass"),
+    ),
+    _Rule(
+        _RIGHT,
+        lambda _: "the API server",
+        lambda m, _: f"give the tuner's account the verb {m[1]} on {m[2]} (packaging/rbac-*.yaml)",
+    ),
+    _Rule(
+        re.compile(r"because it is being terminated"),
+        lambda _: "the namespace",
+        _always("wait until the namespace is gone, or choose another deploy.namespace"),
+    ),
+)

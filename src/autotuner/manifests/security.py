@@ -1,0 +1,99 @@
+"""Security contexts: the preset that the strictest admission takes, and what a server needs under it to run.
+
+Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-standards), level "restricted". OpenShift's
+restricted-v2 takes the same pod as long as it names no user: there the namespace's range supplies one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+POD_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "runAsUser": int,
+    "runAsGroup": int,
+    "runAsNonRoot": bool,
+    "fsGroup": int,
+    "fsGroupChangePolicy": str,
+    "supplementalGroups": list,
+    "supplementalGroupsPolicy": str,
+    "seccompProfile": dict,
+    "appArmorProfile": dict,
+    "seLinuxOptions": dict,
+    "seLinuxChangePolicy": str,
+    "sysctls": list,
+}
+"""Fields of a pod's ``securityContext``."""
+CONTAINER_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "runAsUser": int,
+    "runAsGroup": int,
+    "runAsNonRoot": bool,
+    "allowPrivilegeEscalation": bool,
+    "capabilities": dict,
+    "privileged": bool,
+    "procMount": str,
+    "readOnlyRootFilesystem": bool,
+    "seccompProfile": dict,
+    "appArmorProfile": dict,
+    "seLinuxOptions": dict,
+}
+"""Fields of a container's ``securityContext``."""
+_RESTRICTED_POD: Json = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+_RESTRICTED_CONTAINER: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+HOME = "/autotuner-home"
+_USER = "autotuner"
+
+
+def check_fields(given: Mapping[str, Any], known: Mapping[str, type | tuple[type, ...]]) -> Mapping[str, Any]:
+    """The context as given. Raises ValueError for a field that Kubernetes does not know, or one of another type."""
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"unknown field {name}; known: {', '.join(known)}")
+        wanted = known[name]
+        plain = tuple(value) if isinstance(value, tuple) else value
+        right = isinstance(plain, list | tuple) if wanted is list else isinstance(plain, Mapping | dict)
+        if wanted not in {list, dict}:
+            # True is an int to Python, and no user id to Kubernetes.
+            right = isinstance(plain, wanted) and (wanted is bool or not isinstance(plain, bool))
+        if not right:
+            raise ValueError(f"{name} must be {_NAMES[wanted]}, not {value!r}")
+    return given
+
+
+_NAMES: Mapping[Any, str] = {int: "a number", bool: "true or false", str: "a text", list: "a list", dict: "a mapping"}
+
+
+def contexts(preset: str | None, pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[Json, Json]:
+    """The ``securityContext`` of the pod and of its container; fields of the study win over the preset's."""
+    base = (_RESTRICTED_POD, _RESTRICTED_CONTAINER) if preset == "restricted" else ({}, {})
+    return {**base[0], **_plain(pod)}, {**base[1], **_plain(container)}
+
+
+def _plain(value: Any) -> Any:
+    """Frozen containers as JSON's own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def needs_scratch(pod: Mapping[str, Any], container: Mapping[str, Any]) -> bool:
+    """Whether a process with these contexts may be without a home folder it can write to: it runs as another user than
+    its image was built for, or its root file system is read-only."""
+    user = container.get("runAsUser", pod.get("runAsUser"))
+    non_root = container.get("runAsNonRoot", pod.get("runAsNonRoot"))
+    return bool(user or non_root or container.get("readOnlyRootFilesystem"))
+
+
+def scratch() -> list[tuple[Json, Json]]:
+    """(volume, mount) of each writable folder: ``/tmp``, and a home for compiled kernels and caches. Two volumes,
+    since a ``subPath`` of one would belong to root."""
+    return [
+        ({"name": "autotuner-tmp", "emptyDir": {}}, {"name": "autotuner-tmp", "mountPath": "/tmp"}),  # noqa: S108 - of the container
+        ({"name": "autotuner-home", "emptyDir": {}}, {"name": "autotuner-home", "mountPath": HOME}),
+    ]
+
+
+def scratch_env() -> dict[str, str]:
+    """A user id without an entry in ``/etc/passwd`` has no name and no home; libraries ask for both (PyTorch's
+    ``getpass.getuser``)."""
+    return {"HOME": HOME, "USER": _USER, "LOGNAME": _USER}
