@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from syrupy.assertion import SnapshotAssertion
 
+from autotuner.manifests.text import label_value
 from autotuner.report.manifest_options import Form, check_name, name_of, parse_options
 from autotuner.report.manifests import Manifest
-from autotuner.report.pod_parts import label_value
 from autotuner.report.result import StudyResult, without_flags
 from autotuner.report.winner import PlanDiffersError
 from autotuner.report.yaml_text import yaml_text

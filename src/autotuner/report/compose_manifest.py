@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from autotuner.manifests.pod import wants_scratch
+from autotuner.manifests.pod_settings import StoredPod
+from autotuner.manifests.security import contexts, needs_scratch, scratch, scratch_env
+from autotuner.manifests.text import amount
 from autotuner.report.manifest_options import Form, ManifestOptions, name_of
-from autotuner.report.pod_parts import folder_of_files, labels_of, no_gpus
+from autotuner.report.pod_parts import folder_of_files, labels_of, no_gpus, stored_pod
 from autotuner.report.winner import Winner
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import is_local
@@ -29,9 +33,11 @@ def compose(winner: Winner, options: ManifestOptions) -> tuple[list[dict[str, An
         remedy = "name one that has the server: --image REPOSITORY:TAG"
         raise UsageError(Problem(where="image", why=why, remedy=remedy))
     name = options.name or name_of(winner.result.spec.name, Form.COMPOSE)
-    port = options.port or PORT
+    stored = stored_pod(winner)
+    port = options.port or stored.container_port or PORT
     program, *leading = winner.command()
     run = _run_options(winner.trial.command)
+    in_pods = winner.result.spec.deploy.kind in StoredPod.KINDS
     volumes = _volumes(winner, run.get("-v"))
     env, notes = _env(winner, run.get("-e", []))
     service: dict[str, Any] = {
@@ -42,9 +48,9 @@ def compose(winner: Winner, options: ManifestOptions) -> tuple[list[dict[str, An
         "ports": [f"{_LOOPBACK}:{port}:{port}"],
         **({"environment": env} if env else {}),
         **({"volumes": volumes} if volumes else {}),
-        **_limits(run),
+        **(_limits_of_pod(stored) if in_pods else _limits(run)),
         "healthcheck": {"disable": True},
-        "labels": labels_of(winner),
+        "labels": {**stored.labels, **labels_of(winner)},
         "restart": "unless-stopped",
     }
     if winner.gpus:
@@ -53,6 +59,8 @@ def compose(winner: Winner, options: ManifestOptions) -> tuple[list[dict[str, An
     file: dict[str, Any] = {"name": name, "services": {name: service}}
     if any(v["type"] == "volume" for v in volumes):
         file["volumes"] = {_HUB_VOLUME: {}}
+    if in_pods:
+        notes += _without_counterpart(stored)
     return [file], [*notes, f"it is ready when GET /{winner.plan.readiness.path.lstrip('/')} answers"]
 
 
@@ -97,7 +105,8 @@ def _env(winner: Winner, measured: Sequence[str]) -> tuple[dict[str, str | None]
     """Variables; None for one that comes from the environment of whoever starts it."""
     shown, hidden = winner.env()
     hub = {"HF_HOME": _HUB} if winner.plan.hub_models else {}
-    values: dict[str, str | None] = {**no_gpus(winner), **hub}
+    home = scratch_env() if wants_scratch(stored_pod(winner)) else {}
+    values: dict[str, str | None] = {**home, **no_gpus(winner), **hub}
     for text in measured:
         name, equals, value = text.partition("=")
         values[name] = value if equals else None
@@ -123,6 +132,55 @@ def _limits(run: dict[str, list[str]]) -> dict[str, Any]:
         found["ulimits"] = dict(_ulimit(text) for text in run["--ulimit"])
     devices = [d for d in run.get("--device", []) if d.startswith("/dev/")]
     return {**found, "devices": devices} if devices else found
+
+
+def _limits_of_pod(pod: StoredPod) -> dict[str, Any]:
+    """Sizes and rights as in the pod that was measured. What a pod only requests, Compose cannot reserve."""
+    context, inner = contexts(pod.security, pod.security_context, pod.container_security_context)
+    found: dict[str, Any] = {
+        "shm_size": int(amount(pod.shm_size)) if pod.shm_size else _SHM_SIZE,
+        "ulimits": {"memlock": -1, "stack": 64 << 20},
+    }
+    if pod.memory:
+        found |= {"mem_limit": int(amount(pod.memory)), "memswap_limit": int(amount(pod.memory))}
+    if pod.cpu_limit:
+        found["cpus"] = amount(pod.cpu_limit)
+    user, group = (inner.get(name, context.get(name)) for name in ("runAsUser", "runAsGroup"))
+    if user is not None:
+        found["user"] = str(user) if group is None else f"{user}:{group}"
+    if groups := [*context.get("supplementalGroups", ()), *([context["fsGroup"]] if "fsGroup" in context else ())]:
+        found["group_add"] = [str(one) for one in groups]
+    capabilities = inner.get("capabilities") or {}
+    for kind, key in (("drop", "cap_drop"), ("add", "cap_add")):
+        if capabilities.get(kind):
+            found[key] = list(capabilities[kind])
+    if inner.get("allowPrivilegeEscalation") is False:
+        found["security_opt"] = ["no-new-privileges:true"]
+    if inner.get("readOnlyRootFilesystem"):
+        found["read_only"] = True
+    if needs_scratch(context, inner):
+        found["tmpfs"] = [f"{mount['mountPath']}:mode=1777" for _, mount in scratch()]
+    return found
+
+
+def _without_counterpart(pod: StoredPod) -> list[str]:
+    """What the study's pods had, and a container of Compose cannot have."""
+    said = {
+        "cpu": pod.cpu,
+        "tolerations": pod.tolerations,
+        "node_selector": pod.node_selector,
+        "image_pull_secrets": pod.image_pull_secrets,
+        "service_account": pod.service_account,
+        "priority_class": pod.priority_class,
+        "runtime_class": pod.runtime_class,
+        "annotations": pod.annotations,
+    }
+    names = [f"deploy.{name}" for name, value in said.items() if value]
+    notes = [f"Compose has nothing for {', '.join(names)}"] if names else []
+    sources = [one.secret or one.config_map for one in pod.env_from]
+    if sources:
+        notes.append(f"variables from {', '.join(map(str, sources))} are not in it; give them by env_file")
+    return notes
 
 
 def _ulimit(text: str) -> tuple[str, Any]:

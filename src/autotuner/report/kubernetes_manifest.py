@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from autotuner.manifests.pod import container_fields, gpu_toleration, pod_fields
+from autotuner.manifests.pod_settings import QUEUE, StoredPod
+from autotuner.manifests.text import literal, root_of
 from autotuner.report.manifest_options import Claim, Form, ManifestOptions, SecretKey, name_of
 from autotuner.report.pod_parts import (
     SHM_SIZE,
@@ -13,11 +16,12 @@ from autotuner.report.pod_parts import (
     env_of,
     folder_of_files,
     is_file,
-    labels_of,
-    literal,
     no_gpus,
+    pod_metadata,
     probe,
     resources_of,
+    scratch_of,
+    stored_pod,
 )
 from autotuner.report.winner import Winner
 from autotuner.study.errors import Problem, UsageError
@@ -39,8 +43,9 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
     """The objects, and what the reader should know. Raises ``UsageError`` for what a pod cannot have."""
     options = _with_study(winner, options)
     name = options.name or name_of(winner.result.spec.name, Form.KUBERNETES)
-    port = options.port or PORT
-    labels = {"app.kubernetes.io/name": name, **labels_of(winner)}
+    port = options.port or stored_pod(winner).container_port or PORT
+    of_pod = pod_metadata(winner)
+    labels = of_pod["labels"] = {"app.kubernetes.io/name": name, **of_pod["labels"]}
     selector = {"app.kubernetes.io/name": name}
     pod, notes = _pod(winner, options, port)
     deployment = {
@@ -52,7 +57,7 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
             "strategy": {"type": "Recreate"},
             "progressDeadlineSeconds": math.ceil(winner.plan.readiness.timeout_s) + _PULL_S,
             "selector": {"matchLabels": selector},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": of_pod, "spec": pod},
         },
     }
     service = {
@@ -95,7 +100,7 @@ def _pod(winner: Winner, options: ManifestOptions, port: int) -> tuple[Json, lis
                 remedy="name one that has the server: --image REPOSITORY:TAG",
             )
         )
-    secrets = dict(options.env_secret)
+    stored, secrets = stored_pod(winner), dict(options.env_secret)
     if options.hub_token_secret:
         secrets.setdefault(TOKEN, options.hub_token_secret)
     hub = {"HF_HOME": _HUB} if winner.plan.hub_models else {}
@@ -113,21 +118,32 @@ def _pod(winner: Winner, options: ManifestOptions, port: int) -> tuple[Json, lis
         "readinessProbe": probe(winner, port, periodSeconds=5, timeoutSeconds=5, failureThreshold=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount for _, mount in volumes],
+        **container_fields(stored),
     }
+    own = [gpu_toleration(stored.gpu_resource)] if winner.gpus else []
     pod: Json = {
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT, which vLLM reads
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": stored.service_account is not None,
         "terminationGracePeriodSeconds": _GRACE_S,
         "containers": [container],
         "volumes": [volume for volume, _ in volumes],
+        **pod_fields(stored, tolerations=[*stored.tolerations, *own]),
     }
-    return pod, [*notes, *_absent_files(winner)]
+    return pod, [*notes, *_absent_files(winner), *_queue(stored)]
+
+
+def _queue(stored: StoredPod) -> list[str]:
+    if stored.kueue_queue is None:
+        return []
+    return [f"servers were queued by Kueue; to queue this one, label the Deployment {QUEUE}: {stored.kueue_queue}"]
 
 
 def _volumes(winner: Winner, options: ManifestOptions) -> Iterator[tuple[Json, Json]]:
     """(volume, mount) of each."""
-    shm = {"medium": "Memory", "sizeLimit": SHM_SIZE}
+    stored = stored_pod(winner)
+    shm = {"medium": "Memory", "sizeLimit": stored.shm_size or SHM_SIZE}
     yield {"name": "shm", "emptyDir": shm}, {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - of the container
+    yield from scratch_of(winner)
     local = [path for path in winner.plan.needs_files if path.startswith("/")]
     if options.pvc:
         yield (claimed := _claimed(winner, options.pvc))
@@ -135,7 +151,9 @@ def _volumes(winner: Winner, options: ManifestOptions) -> Iterator[tuple[Json, J
         local = [path for path in local if path != winner.model and not PurePosixPath(path).is_relative_to(inside)]
     elif is_local(winner.model) and not winner.model.startswith("/"):
         raise _unreachable(winner.model, "is no absolute path, so a node cannot show it", "--pvc CLAIM[:folder]")
-    for number, path in enumerate(dict.fromkeys(map(folder_of_files, local))):
+    # As the trial had it: the whole root, since links inside it may lead out of the model's folder.
+    shown = [root_of(path, stored.model_roots) or folder_of_files(path) for path in local]
+    for number, path in enumerate(dict.fromkeys(shown)):
         name = "model" if number == 0 and not options.pvc else f"files-{number}"
         kind = "File" if is_file(path) else "Directory"
         volume = {"name": name, "hostPath": {"path": path, "type": kind}}

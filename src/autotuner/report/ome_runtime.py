@@ -9,9 +9,20 @@ from typing import Any
 
 from autotuner.deployers.ome_command import CONTAINER, PROGRAM, RuntimeLine, RuntimeLineError, same_engine
 from autotuner.deployers.ome_command import OME as API
+from autotuner.manifests.pod import container_fields, pod_fields, set_only
+from autotuner.manifests.text import amount, literal
 from autotuner.report.manifest_options import Form, ManifestOptions, check_name, flag, name_of
 from autotuner.report.ome_service import port_of, refuse_templates, runner_of
-from autotuner.report.pod_parts import Json, env_of, labels_of, literal, no_gpus, probe, resources_of
+from autotuner.report.pod_parts import (
+    Json,
+    env_of,
+    labels_of,
+    no_gpus,
+    probe,
+    resources_of,
+    scratch_of,
+    stored_pod,
+)
 from autotuner.report.winner import Winner
 from autotuner.report.yaml_text import yaml_objects
 from autotuner.study.errors import Problem, UsageError
@@ -91,16 +102,23 @@ def _engine_config(winner: Winner, runner: Mapping[str, Any], port: int) -> Json
         "ports": [{"name": "http1", "containerPort": port, "protocol": "TCP"}],
         "command": [*runner["command"], *runner["args"]],
         **({"env": found} if (found := [*env, *runner.get("env", [])]) else {}),
-        "volumeMounts": [{"name": "dshm", "mountPath": "/dev/shm"}],  # noqa: S108 - of the container
+        "volumeMounts": [
+            {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - of the container
+            *runner.get("volumeMounts", []),
+        ],
+        **{name: runner[name] for name in ("imagePullPolicy", "envFrom", "securityContext") if name in runner},
         **({"resources": runner["resources"]} if "resources" in runner else {}),
         "startupProbe": probe(winner, port, periodSeconds=_PROBE_S, failureThreshold=max(1, round(start_s / _PROBE_S))),
         "readinessProbe": probe(winner, port, periodSeconds=5, failureThreshold=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    stored = stored_pod(winner)
+    own = [{"key": stored.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}] if winner.gpus else []
+    shm = {"medium": "Memory", **({"sizeLimit": stored.shm_size} if stored.shm_size else {})}
     return {
-        **({"tolerations": tolerations} if winner.gpus else {}),
-        "volumes": [{"name": "dshm", "emptyDir": {"medium": "Memory"}}],
+        **set_only({"labels": dict(stored.labels), "annotations": dict(stored.annotations)}),
+        **pod_fields(stored, tolerations=[*own, *stored.tolerations]),
+        "volumes": [{"name": "dshm", "emptyDir": shm}, *(volume for volume, _ in scratch_of(winner))],
         "runner": whole,
     }
 
@@ -142,16 +160,23 @@ def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[lis
     changed = {**runner, **({"command": command} if command else {}), **({"args": args} if args else {})}
     changed |= {"env": [*kept, *env]} if kept or env else {}
     changed |= {"image": options.image} if options.image else {}
-    if winner.gpus:
-        changed["resources"] = _with_gpus(winner, runner.get("resources") or {})
-    elif options.image is None and winner.image and winner.image != runner.get("image"):
+    if resources_of(winner):
+        changed["resources"] = _with_resources(winner, runner.get("resources") or {})
+    changed |= container_fields(stored_pod(winner))
+    if extra := [mount for _, mount in scratch_of(winner)]:
+        changed["volumeMounts"] = [*(runner.get("volumeMounts") or []), *extra]
+    if not winner.gpus and options.image is None and winner.image and winner.image != runner.get("image"):
         notes.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
     formats = [{**f, "autoSelect": False} for f in spec.get("supportedModelFormats") or []]
     made = {
         "apiVersion": API,
         "kind": runtime["kind"],
         "metadata": _metadata(winner, options, runtime),
-        "spec": {**spec, "supportedModelFormats": formats, "engineConfig": {**config, "runner": changed}},
+        "spec": {
+            **spec,
+            "supportedModelFormats": formats,
+            "engineConfig": {**_with_pod(winner, config), "runner": changed},
+        },
     }
     return [made], [*notes, "autoSelect is false: name the runtime in an InferenceService"]
 
@@ -203,8 +228,33 @@ def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> No
                 raise _wrong(f"overrules the tuned flags for accelerator {accelerator} ({what})", "remove that")
 
 
-def _with_gpus(winner: Winner, resources: Mapping[str, Any]) -> Json:
-    return {part: {**(resources.get(part) or {}), **count} for part, count in resources_of(winner).items()}
+def _with_resources(winner: Winner, resources: Mapping[str, Any]) -> Json:
+    """The study's over the runtime's; a limit is never below its request."""
+    found: Json = {**resources}
+    for part, amounts in resources_of(winner).items():
+        found[part] = {**(resources.get(part) or {}), **amounts}
+    limits = found.get("limits") or {}
+    for name, text in (found.get("requests") or {}).items():
+        if name in limits and amount(text) > amount(limits[name]):
+            limits[name] = text
+    return found
+
+
+def _with_pod(winner: Winner, config: Json) -> Json:
+    """The runtime's pod with what the study says of its own."""
+    stored = stored_pod(winner)
+    known = [*(config.get("tolerations") or [])]
+    made = {**config, **pod_fields(stored)}
+    made |= set_only(
+        {
+            "tolerations": [*known, *(t for t in map(dict, stored.tolerations) if t not in known)],
+            "nodeSelector": {**(config.get("nodeSelector") or {}), **stored.node_selector},
+            "labels": {**(config.get("labels") or {}), **stored.labels},
+            "annotations": {**(config.get("annotations") or {}), **stored.annotations},
+            "volumes": [*(config.get("volumes") or []), *(volume for volume, _ in scratch_of(winner))],
+        }
+    )
+    return made
 
 
 def _wrong(why: str, remedy: str = "") -> UsageError:

@@ -10,8 +10,10 @@ from typing import Any
 
 from autotuner.deployers.ome_command import CONTAINER, MODEL_PATH, PORT, template_problems
 from autotuner.deployers.ome_command import OME as API
+from autotuner.manifests.pod import container_fields, pod_fields, set_only
+from autotuner.manifests.text import literal
 from autotuner.report.manifest_options import Form, ManifestOptions, Named, name_of, parse_options
-from autotuner.report.pod_parts import Json, env_of, labels_of, literal, probe, resources_of
+from autotuner.report.pod_parts import Json, env_of, pod_metadata, probe, resources_of, scratch_of, stored_pod
 from autotuner.report.winner import OME, Winner
 from autotuner.study.errors import Problem, UsageError
 
@@ -33,14 +35,15 @@ def inference_service(winner: Winner, options: ManifestOptions) -> tuple[list[Js
             f"the image is the runtime's; the trial's engine is {winner.spec.kind}: {winner.image or 'no image'}"
         )
     namespace = {"namespace": found.namespace} if found.namespace else {}
+    stored, of_pod = stored_pod(winner), pod_metadata(winner)
     service = {
         "apiVersion": API,
         "kind": "InferenceService",
         "metadata": {
             "name": name,
             **namespace,
-            "labels": labels_of(winner),
-            "annotations": {"ome.io/autoscalerClass": "external"},
+            "labels": of_pod["labels"],
+            "annotations": {**of_pod.get("annotations", {}), "ome.io/autoscalerClass": "external"},
         },
         "spec": {
             "model": {"name": model.name, "kind": _kind(model, "BaseModel")},
@@ -50,10 +53,14 @@ def inference_service(winner: Winner, options: ManifestOptions) -> tuple[list[Js
                 "maxReplicas": 1,
                 "deploymentStrategy": {"type": "Recreate"},
                 "terminationGracePeriodSeconds": _GRACE_S,
+                **pod_fields(stored),
+                **set_only({"volumes": [volume for volume, _ in scratch_of(winner)]}),
                 "runner": runner,
             },
         },
     }
+    if stored.tolerations:
+        notes.append("OME takes these tolerations in place of the runtime's: add those that the runtime has")
     return [service], notes
 
 
@@ -74,6 +81,8 @@ def runner_of(winner: Winner, options: ManifestOptions, port: int) -> tuple[Json
         **({"resources": resources} if resources else {}),
         "readinessProbe": probe(winner, port, periodSeconds=5),
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **container_fields(stored_pod(winner)),
+        **set_only({"volumeMounts": [mount for _, mount in scratch_of(winner)]}),
     }
     return runner, notes
 

@@ -1,31 +1,24 @@
 """What manifests whose servers run in pods have in common: labels, environment, resources, probes."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from autotuner.manifests.pod import resources, set_only, wants_scratch
+from autotuner.manifests.pod_settings import StoredPod
+from autotuner.manifests.security import scratch, scratch_env
+from autotuner.manifests.text import label_value, literal
 from autotuner.report.manifest_options import SecretKey
 from autotuner.report.winner import Winner
 
 Json = dict[str, Any]
 
-GPU = "nvidia.com/gpu"
 SHM_SIZE = "16Gi"
 """As deployers give by default; it counts as memory. Tensor parallelism needs much of it."""
 TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
 _NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
 """Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
-_DIGEST, _LABEL = 8, 63
-
-
-def label_value(text: str) -> str:
-    """Any text as a label's value: itself where Kubernetes allows it, else its beginning and a digest."""
-    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
-        return text
-    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LABEL - 1 - _DIGEST].strip("._-") or "x"
-    return f"{bare}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]}"
 
 
 def labels_of(winner: Winner) -> dict[str, str]:
@@ -37,9 +30,22 @@ def labels_of(winner: Winner) -> dict[str, str]:
     }
 
 
-def literal(text: str) -> str:
-    """A text that arrives as it is: Kubernetes puts variables in place of ``$(NAME)`` in arguments and values."""
-    return text.replace("$", "$$")
+def stored_pod(winner: Winner) -> StoredPod:
+    """What the study says of its pods; nothing where its servers did not run in any."""
+    deploy = winner.result.spec.deploy
+    return StoredPod.of(deploy.kind, deploy.settings)
+
+
+def pod_metadata(winner: Winner) -> Json:
+    """Labels and annotations: the study's own, and those by which the study is found."""
+    pod = stored_pod(winner)
+    found: Json = {"labels": {**pod.labels, **labels_of(winner)}}
+    return {**found, "annotations": dict(pod.annotations)} if pod.annotations else found
+
+
+def scratch_of(winner: Winner) -> list[tuple[Json, Json]]:
+    """(volume, mount) of the writable folders that the study's security context makes necessary."""
+    return scratch() if wants_scratch(stored_pod(winner)) else []
 
 
 def env_of(
@@ -48,7 +54,8 @@ def env_of(
     """The variables, and one line for each that had to be left out. ``first`` are ours, which the study's own win over;
     ``secrets`` come by reference, over both."""
     shown, hidden = winner.env()
-    values = {**(first or {}), **shown}
+    home = scratch_env() if wants_scratch(stored_pod(winner)) else {}
+    values = {**home, **(first or {}), **shown}
     env: list[Json] = [{"name": n, "value": literal(v)} for n, v in values.items() if n not in secrets]
     env += [{"name": n, "valueFrom": key.reference} for n, key in secrets.items()]
     left_out = [n for n in hidden if n not in secrets]
@@ -64,9 +71,8 @@ def no_gpus(winner: Winner) -> dict[str, str]:
 
 
 def resources_of(winner: Winner) -> Json:
-    """GPUs as request and as limit; the two must be equal."""
-    count = {GPU: str(winner.gpus)} if winner.gpus else {}
-    return {"requests": dict(count), "limits": dict(count)} if count else {}
+    """Requests and limits as the study has them; parts that are empty are left out."""
+    return set_only(resources(stored_pod(winner), winner.gpus))
 
 
 def probe(winner: Winner, port: int, **more: int) -> Json:
