@@ -20,6 +20,8 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.tuning import study_runner
+from autotuner.tuning.budget import SearchClock
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.session import Outcome, run_session
 from autotuner.tuning.study_runner import EnvironmentFaultError
@@ -305,15 +307,51 @@ async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, sto
     assert len(prepared.benchmark.windows) == 1, "only the default was measured"  # type: ignore[attr-defined]
 
 
-async def test_the_time_budget_ends_the_search_and_not_the_proof(loop: Any, store: Store) -> None:
-    async def script(endpoint: Endpoint, window: Window) -> Measurement:
-        if window.labels.trial == 1:
-            await anyio.sleep(3.1)
+class Clock:
+    """The search's clock, which a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(study_runner, "SearchClock", lambda: SearchClock(lambda: self.now))
+
+
+async def test_the_time_budget_ends_the_search_and_not_the_proof(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    def script(endpoint: Endpoint, window: Window) -> Measurement:
+        clock.now += 600.0
         return by_slots({"default": 1.0, "1": 2.0})(endpoint, window)
 
-    outcome = await run(loop.prepared(loop.spec(time_s=3.0, repeats=1), script=script), store)
+    outcome = await run(loop.prepared(loop.spec(time_s=1000.0, repeats=1), script=script), store)
     assert [t.role for t in outcome.trials] == ["default", "search", "confirm", "confirm"]
     assert "time budget" in outcome.why
+    record = store.study("s")
+    assert record is not None
+    assert record.search_s == 1200.0, "the proof is not charged"
+    again = await run(loop.prepared(loop.spec(time_s=1100.0, repeats=1), script=script), store)
+    assert len(again.trials) == 4, "a resumed study does not get its time twice"
+
+
+async def test_a_trial_that_lasts_far_beyond_the_time_budget_is_cut_off(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_runner, "_LOOK_S", 0.02)
+    clock, deployer = Clock(monkeypatch), FakeDeployer()
+
+    async def script(endpoint: Endpoint, window: Window) -> Measurement:
+        if window.labels.trial == 1:
+            clock.now += 5000.0
+            await anyio.sleep_forever()
+        return by_slots({"default": 1.0})(endpoint, window)
+
+    with anyio.fail_after(60):
+        outcome = await run(loop.prepared(loop.spec(time_s=1000.0), script=script, deployer=deployer), store)
+    assert [t.state for t in outcome.trials] == ["done", "void"]
+    assert outcome.trials[1].phases["launching"] >= 0, "the time that it took is known"
+    assert "time budget" in outcome.why
+    assert deployer.live == []
 
 
 async def test_errors_crashes_and_limits_never_win(loop: Any, store: Store) -> None:

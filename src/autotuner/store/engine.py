@@ -18,7 +18,7 @@ from autotuner.store.paths import data_home
 from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.secrets import HIDDEN, clean_text, looks_secret
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 _AGAIN_S = 0.01

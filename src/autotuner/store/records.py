@@ -22,6 +22,8 @@ class StudyRecord(Noun):
     summary: Mapping[str, object] | None = None
     owner_id: str | None = None
     """Who holds the study; an owner that died may still stand here."""
+    search_s: float | None = None
+    """Seconds of wall-clock time that the search has used; None where no search of this version ran."""
     created_at: float
     updated_at: float
 

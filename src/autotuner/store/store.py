@@ -149,6 +149,11 @@ class Store:
         with self._writing() as db:
             db.execute(update(tables.studies).where(tables.studies.c.name == name).values(**values))
 
+    def set_search_time(self, name: str, seconds: float) -> None:
+        """How much time the study's search has used by now."""
+        with self._writing() as db:
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(search_s=seconds))
+
     def delete_study(self, name: str) -> None:
         """Removes a study with its trials and events."""
         with self._writing() as db:

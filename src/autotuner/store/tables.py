@@ -40,6 +40,7 @@ studies = Table(
     Column("summary", Text),
     Column("owner_id", String(64)),
     Column("stop_requested", Integer, nullable=False),
+    Column("search_s", Float),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import Check
+from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.noun import Noun
 from autotuner.study.secrets import clean_model, secrets_in
 from autotuner.study.spec import StudySpec
@@ -54,6 +54,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
     size = prepared.space.size
     launchable = launchable_points(prepared)
     trials, repeats = trial_counts(prepared)
+    checks = [*await prepared.preflight(), *_budgets(prepared, trials)] if preflight else []
     points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
     made = Plan(
         study=spec.name,
@@ -67,9 +68,14 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, trials, repeats),
         launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
-        checks=tuple(await prepared.preflight()) if preflight else (),
+        checks=tuple(checks),
     )
     return clean_model(made, frozenset(secrets_in(spec)))
+
+
+def _budgets(prepared: Prepared, trials: int) -> list[Check]:
+    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
+    return budget_checks(prepared.spec, trials, gpus) if prepared.spec.parameters else []
 
 
 def launchable_points(prepared: Prepared) -> int | None:
@@ -103,14 +109,48 @@ def trial_counts(prepared: Prepared) -> tuple[int, int]:
     return trials, confirmation.most_launches(spec.confirm, trials - 1)
 
 
+def windows_s(spec: StudySpec) -> float:
+    """Seconds that one trial's windows take at least, warm-up included; a number of requests may end them any time."""
+    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
+    return windows * (spec.workload.warmup_s + (0.0 if spec.workload.requests else spec.workload.duration_s))
+
+
+def trial_s(spec: StudySpec) -> float:
+    """About how many seconds a trial takes, short of slow starts."""
+    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
+    return START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
+
+
 def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
     """Seconds the whole study takes at most, short of slow starts; a time budget caps the search."""
-    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
-    each = START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
+    each = trial_s(spec)
     search = trials * each / spec.search.parallel
     if spec.search.time_s is not None:
-        search = min(search, spec.search.time_s + each)
+        search = min(search, max(spec.search.time_s, each))
     return search + repeats * each
+
+
+def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
+    """How many trials the budgets leave room for. ``gpus`` are those of the default."""
+    each, search = trial_s(spec), spec.search
+    found = []
+    if search.time_s is not None:
+        rounds = max(0, int((search.time_s - each) / each))
+        found.append(_budget_check("search.time", f"{search.time_s:g} s", 1 + rounds * search.parallel, trials, each))
+    if search.gpu_hours is not None and gpus:
+        fitting = max(1, int(search.gpu_hours * 3600 / (each * gpus)))
+        found.append(_budget_check("search.gpu_hours", f"{search.gpu_hours:g}", fitting, trials, each))
+    return found
+
+
+def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float) -> Check:
+    long = f"a trial takes about {each:.0f} s"
+    if fitting < 2:
+        detail = f"{limit} leaves no room for a trial beside the default's: {long}"
+        return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy="raise it, or shorten the workload")
+    fits = f"room for all {trials} trials" if fitting >= trials else f"room for about {fitting} of {trials} trials"
+    detail = f"{limit}: {fits} ({long}); no trial starts that cannot end in it, and the proof comes on top"
+    return Check(name=name, status=CheckStatus.OK, detail=detail)
 
 
 def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:

@@ -211,6 +211,7 @@ async def _watched(
                         last = time.monotonic()
                         if not await run_sync(store.heartbeat, owner.id):
                             raise _taken_for_dead(name)
+                        await runner.keep_time()
                     if await run_sync(store.stop_requested, name):
                         ended = "stopped"
                         tasks.cancel_scope.cancel()

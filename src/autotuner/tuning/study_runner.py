@@ -5,7 +5,7 @@ A resumed study takes the same path as a new one: the search is told the stored 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -20,15 +20,18 @@ from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import FATAL, Blame, Failure
 from autotuner.study.objective import SLO
 from autotuner.study.owner import Owner
-from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
-from autotuner.tuning.budget import Budget
+from autotuner.tuning.budget import Budget, SearchClock, searched_s
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import OwnerWatch
-from autotuner.tuning.plan import trial_counts
+from autotuner.tuning.plan import trial_counts, windows_s
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
+
+_LOOK_S = 1.0
+"""How often a trial that runs is held against the time of the search."""
 
 
 class EnvironmentFaultError(AutotunerError):
@@ -72,7 +75,8 @@ class StudyRunner:
         self._retry: list[_Job] = []
         self._faults = 0
         self._fatal: EnvironmentFaultError | None = None
-        self._budget = Budget(prepared.spec.search)
+        self._clock = SearchClock()
+        self._budget = Budget(prepared.spec.search, self._clock, least_s=windows_s(prepared.spec))
         self._changed = anyio.Event()
         self._most_trials, self._most_repeats = trial_counts(prepared)
         self.stopped_because = ""
@@ -81,14 +85,31 @@ class StudyRunner:
         """All trials of the study, stored ones included. Raises :class:`EnvironmentFaultError`."""
         for trial in await run_sync(self._store.trials, self._spec.name):
             self._trials[trial.number] = trial
+        await self._searched()
+        if self._spec.confirm.repeats:
+            await self._drain(self._next_confirmation, lambda _: None, 1)
+        return list(self._trials.values())
+
+    async def _searched(self) -> None:
         search = self._prepared.search()
         for trial in self._told():
             if trial.state.finished:
                 search.tell(trial)
-        await self._drain(lambda: self._next_search(search), search.tell, self._spec.search.parallel)
-        if self._spec.confirm.repeats:
-            await self._drain(self._next_confirmation, lambda _: None, 1)
-        return list(self._trials.values())
+        record = await run_sync(self._store.study, self._spec.name)
+        spent_s = record.search_s if record is not None else None
+        self._clock.set(searched_s(self._trials.values()) if spent_s is None else spent_s)
+        self._clock.start()
+        try:
+            await self._drain(lambda: self._next_search(search), search.tell, self._spec.search.parallel)
+        finally:
+            self._clock.stop()
+            with anyio.CancelScope(shield=True):
+                await self.keep_time()
+
+    async def keep_time(self) -> None:
+        """Stores the time that the search has used so far; called now and then, for a run may be killed."""
+        if self._clock.known:
+            await run_sync(self._store.set_search_time, self._spec.name, self._clock.spent_s)
 
     def _told(self) -> list[Trial]:
         """What the search knows of: everything but repeats and what never became a result."""
@@ -189,12 +210,20 @@ class StudyRunner:
             dead=self._owners.dead,
         )
         folder = trial_folder(self._spec.name, trial.number)
-        runner = TrialRunner(
-            self._tools, trial, leases, folder, lambda kind, data: self._journal.note(kind, data, trial=trial.number)
-        )
+
+        def note(kind: str, data: Mapping[str, object]) -> None:
+            if kind == "phase":
+                self._clock.entered(trial.number, Phase(str(data["phase"])))
+            self._journal.note(kind, data, trial=trial.number)
+
+        runner = TrialRunner(self._tools, trial, leases, folder, note)
         self._trials[trial.number] = trial.model_copy(update={"state": TrialState.RUNNING})
         await run_sync(self._store.update_trial, self._trials[trial.number])
-        finished = await runner.run()
+        self._clock.began(trial.number)
+        try:
+            finished = await self._in_time(runner, trial)
+        finally:
+            self._clock.ended(trial.number)
         with anyio.CancelScope(shield=True):
             try:
                 await self._journal.flush()
@@ -202,6 +231,29 @@ class StudyRunner:
                 await run_sync(self._store.finish_trial, finished, _summary(finished, self._spec.slos))
         self._trials[trial.number] = finished
         self._judge(finished)
+        return finished
+
+    async def _in_time(self, runner: TrialRunner, trial: Trial) -> Trial:
+        """The trial, cut off where it lasts far beyond the time of the search. The default is not: without it there
+        is nothing to compare with, and ``trial_timeout`` bounds it."""
+        latest_s = self._budget.latest_s(self._trials.values())
+        if trial.role is not TrialRole.SEARCH or latest_s is None:
+            return await runner.run()
+        finished: Trial | None = None
+        async with anyio.create_task_group() as tasks:
+
+            async def cut_off() -> None:
+                while (left := latest_s - self._clock.spent_s) > 0:  # noqa: ASYNC110 - the clock may stand still
+                    await anyio.sleep(min(max(left, 0.05), _LOOK_S))
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(cut_off)
+            finished = await runner.run()
+            tasks.cancel_scope.cancel()
+        if finished is None:
+            text = f"cut off: the time budget of {self._spec.search.time_s:g} s is used up"
+            self._journal.note("notice", {"text": text}, trial=trial.number)
+            return runner.cut_off()
         return finished
 
     def _judge(self, trial: Trial) -> None:

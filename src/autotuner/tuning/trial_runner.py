@@ -87,6 +87,11 @@ class TrialRunner:
         self._enter(Phase.DONE)
         return self._trial.model_copy(update={**changes, "phases": self._spent, "finished_at": time.time()})
 
+    def cut_off(self) -> Trial:
+        """The trial after :meth:`run` was cancelled: no result."""
+        changes = {"state": TrialState.VOID, "phases": self._spent, "finished_at": time.time()}
+        return self._trial.model_copy(update=changes)
+
     async def _leased(self) -> dict[str, Any]:
         """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
         tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
