@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autotuner.benchmarks import inputs
-from autotuner.benchmarks.inputs import dataset_rows, input_checks, tokenizer_text
+from autotuner.benchmarks.inputs import input_checks, tokenizer_text
 from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.workload import Concurrency, Scenario, Workload
 
@@ -33,42 +33,16 @@ def test_no_code_of_a_model_is_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "empty"),
-        ("{nonsense", "not JSON"),
-        ("[1]", "not a JSON object"),
-        ('{"text": "x"}', "neither"),
-        ('{"prompt": ""}', "neither"),
-        ('{"prompt": "a"}\n{"prompt": "x", "max_tokens": 0}', "above 0"),
-        ('{"prompt": "x", "max_tokens": true}', "whole number"),
-    ],
-)
-def test_a_bad_dataset_is_named_with_its_line(tmp_path: Path, text: str, why: str) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text(text)
-    with pytest.raises(UsageError, match=why) as error:
-        dataset_rows(str(file))
-    assert str(file) in str(error.value)
-
-
-def test_a_dataset_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text('{"prompt": "a", "max_tokens": 3, "note": 1}\n\n{"messages": [{"role": "user", "content": "b"}]}\n')
-    first, second = dataset_rows(str(file))
-    assert first == {"prompt": "a", "max_tokens": 3}
-    assert second == {"messages": [{"role": "user", "content": "b"}]}
-
-
 def test_preflight_names_each_file(tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text('{"prompt": "a"}')
     scenarios = tuple(
         Scenario(text=f"dataset:{name}", dataset=str(tmp_path / name)) for name in ("good.jsonl", "missing.jsonl")
     )
-    workload = Workload(scenarios=scenarios, levels=(Concurrency(in_flight=1),), tokenizer="gpt2")
+    (tmp_path / "more.jsonl").write_text('{"prompt": "a", "tools": []}')
+    more = Scenario(text="dataset:more.jsonl", dataset=str(tmp_path / "more.jsonl"))
+    workload = Workload(scenarios=(*scenarios, more), levels=(Concurrency(in_flight=1),), tokenizer="gpt2")
     found = [(check.status, check.name) for check in input_checks(workload)]
-    assert [status for status, _ in found] == [CheckStatus.FAIL, CheckStatus.OK, CheckStatus.FAIL]
+    assert [status for status, _ in found] == [CheckStatus.FAIL, CheckStatus.OK, CheckStatus.FAIL, CheckStatus.WARN]
     assert all(check.detail for check in input_checks(workload) if check.status is CheckStatus.FAIL)
 
 

@@ -122,7 +122,50 @@ def test_dataset_rows_are_sent_as_they_are(api: str, key: str) -> None:
     made = [body(maker.next()) for _ in range(3)]
     assert {m["max_tokens"] for m in made} == {3, 256}
     assert any('say "hé"\n' in str(orjson.loads(orjson.dumps(m[key]))) or "hé" in str(m[key]) for m in made)
-    assert maker.reused_rows == 2
+
+
+def test_rows_are_drawn_without_repetition_across_the_windows_of_a_servers_life() -> None:
+    rows = tuple({"prompt": f"row {n}"} for n in range(10))
+    texts, used = [], 0
+    for sent in (3, 4, 3):
+        maker = Requests(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
+        made = [maker.next() for _ in range(sent + 5)]  # more are prepared than are sent
+        assert not any(r.reused for r in made[: 10 - used])
+        texts += [str(body(r)["messages"]) for r in made[:sent]]
+        used += sent
+    assert len(set(texts)) == 10
+    again = Requests(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
+    assert all(again.next().reused for _ in range(10))
+
+
+def test_a_row_that_the_dataset_holds_twice_is_reused() -> None:
+    rows = ({"prompt": "a"}, {"prompt": "a", "max_tokens": 9}, {"prompt": "b"})
+    maker = Requests(spec(rows=rows, input=None), Calibration(), "h")
+    assert sorted(maker.next().reused for _ in range(3)) == [False, False, True]
+
+
+def test_the_order_of_rows_depends_on_its_seed() -> None:
+    rows = tuple({"prompt": f"row {n}"} for n in range(50))
+    makers = [Requests(spec(rows=rows, row_order=o, input=None), Calibration(), "h") for o in ("a", "a", "b")]
+    one, same, other = ([str(body(m.next())["messages"]) for _ in range(20)] for m in makers)
+    assert one == same
+    assert len(set(one) & set(other)) < 20
+
+
+def test_few_words_have_few_orders_and_their_repeats_are_known() -> None:
+    maker = Requests(spec(input=Lengths("fixed", 3)), Calibration(((2, 2), (3, 3))), "h")
+    made = [maker.next() for _ in range(40)]
+    texts = [str(body(r)["messages"]) for r in made]
+    assert sum(r.reused for r in made) == 40 - len(set(texts)) > 0
+    assert not any(r.reused for r in (Requests(spec(), Calibration(), "h").next() for _ in range(40)))
+
+
+def test_the_prefix_is_shared_within_a_servers_life_only() -> None:
+    def prefix(salt: str, life: str) -> str:
+        asked = spec(prefix_tokens=30, salt=salt, prefix_salt=life)
+        return str(body(Requests(asked, Calibration(((8, 8),), prefix_words=25), "h").next())["messages"][0])  # type: ignore[index]
+
+    assert prefix("window 1", "a") == prefix("window 2", "a") != prefix("window 1", "b")
 
 
 def test_a_header_cannot_smuggle_another() -> None:

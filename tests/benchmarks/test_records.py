@@ -24,6 +24,7 @@ ROW = st.fixed_dictionaries({
     "finish": st.none() | st.sampled_from(["length"]),
     "usage_input": st.none() | NS,
     "usage_output": st.none() | NS,
+    "reused": st.none() | st.booleans(),
 })  # fmt: skip
 INFO = RunInfo(window_ns=5, begin_epoch_s=2.5, asked_rate=3.0, foreign_cpu_cores=0.1)
 
@@ -38,7 +39,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
 
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, later = tmp_path / "r.parquet", {"finish", "usage_input", "usage_output"}
+    path, later = tmp_path / "r.parquet", {"finish", "usage_input", "usage_output", "reused"}
     row = {n: "usage" if kind is COLUMNS["error"][0] else 1 for n, (kind, _) in COLUMNS.items() if n not in later}
     with monkeypatch.context() as earlier:
         earlier.setattr(module, "COLUMNS", {n: c for n, c in COLUMNS.items() if n not in later})

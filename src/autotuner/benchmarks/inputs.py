@@ -1,11 +1,9 @@
 """Files that a workload names: datasets and tokenizers. Local only; a hub's name is refused, never looked up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from autotuner.benchmarks.datasets import Dataset, read_dataset
 from autotuner.benchmarks.loadgen.tokens import available, counter
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.workload import Workload
@@ -28,49 +26,23 @@ def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: boo
     return text
 
 
-def dataset_rows(path: str) -> tuple[Mapping[str, Any], ...]:
-    """Rows of a JSON-lines dataset: each has ``prompt`` (text) or ``messages`` (OpenAI's list), and may have
-    ``max_tokens``. Raises :class:`UsageError` naming the first bad line."""
-    where = f"workload.scenarios dataset:{path}"
-    try:
-        lines = Path(path).expanduser().read_bytes().splitlines()
-    except OSError as error:
-        raise UsageError(Problem(where=where, why=error.strerror or str(error))) from None
-    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise UsageError(Problem(where=where, why="the dataset is empty", remedy='one {"prompt": "..."} a line'))
-    return tuple(rows)
-
-
-def _row(line: bytes, where: str) -> Mapping[str, Any]:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(Problem(where=where, why=f"not JSON: {error}")) from None
-    if not isinstance(row, dict):
-        raise UsageError(Problem(where=where, why="not a JSON object", remedy='one {"prompt": "..."} a line'))
-    prompt, messages, longest = row.get("prompt"), row.get("messages"), row.get("max_tokens")
-    if not (isinstance(prompt, str) and prompt) and not (isinstance(messages, list) and messages):
-        raise UsageError(Problem(where=where, why='has neither "prompt" (text) nor "messages" (list)'))
-    if longest is not None and (type(longest) is not int or longest < 1):
-        raise UsageError(Problem(where=where, value=str(longest), why='"max_tokens" must be a whole number above 0'))
-    return {name: value for name, value in row.items() if name in ("prompt", "messages", "max_tokens")}
-
-
 def input_checks(workload: Workload) -> list[Check]:
     """One check per file that the workload names."""
     checks = []
     if workload.tokenizer:
         checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
     for path in dict.fromkeys(s.dataset for s in workload.scenarios if s.dataset):
-        checks.append(_check(f"dataset {path}", path, dataset_rows))  # noqa: PERF401
+        checks.append(_check(f"dataset {path}", path, read_dataset))  # noqa: PERF401
     return checks
 
 
 def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     try:
-        read(path)
+        found = read(path)
     except UsageError as error:
         problem = error.problems[0]
         return Check(name=name, status=CheckStatus.FAIL, detail=str(problem), remedy=problem.remedy)
+    if isinstance(found, Dataset) and found.notes:
+        remedy = "put what every request shall have into workload.extra_body"
+        return Check(name=name, status=CheckStatus.WARN, detail="; ".join(found.notes), remedy=remedy)
     return Check(name=name, status=CheckStatus.OK)

@@ -1,13 +1,17 @@
 """The native benchmark: our load generator as a process near the endpoint, its records kept and summed up here."""
 
 import os
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.inputs import dataset_rows, input_checks, tokenizer_text
+from autotuner.benchmarks.datasets import read_dataset
+from autotuner.benchmarks.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.listening import listen, measurement
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 from autotuner.benchmarks.records import RunInfo
@@ -30,10 +34,20 @@ class NativeSettings(Noun):
     """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
     max_tokens_field: str = Field(default="max_tokens", pattern=r"^[a-z_]+$")
     """Field of the request that bounds the answer: ``max_tokens`` or ``max_completion_tokens``."""
-    drain: Duration = Field(default=15.0, ge=0)
-    """How long a request without any sign of life may outlive its window before it counts as timed out."""
+    drain: Duration = Field(default=30.0, ge=0)
+    """Longest wait after a window for its requests: until all have ended (open loop) or shown a token (closed loop).
+    What has shown none by then has timed out; what still runs has an unknown latency."""
     limits: Limits = Limits()
     """When the load generator itself is called the bottleneck."""
+
+
+@dataclass
+class _Life:
+    """What one server has been sent in its life, as far as we know."""
+
+    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    rows_used: dict[str, int] = field(default_factory=dict)
+    """By dataset."""
 
 
 class NativeBenchmark(Benchmark):
@@ -46,16 +60,20 @@ class NativeBenchmark(Benchmark):
         super().__init__(settings)
         self._settings = settings
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
+        self._lives: WeakKeyDictionary[Endpoint, _Life] = WeakKeyDictionary()
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
-        spec = await run_sync(self._spec, endpoint.url, endpoint.model, window, self._headers(window))
+        life = self._lives.setdefault(endpoint, _Life())
+        spec, notes = await run_sync(self._spec, endpoint, window, self._headers(window), life)
         known = self._calibration_key(endpoint.model, window)
         heard = await listen(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         result = heard.result
         found = result["calibration"]
         if found["points"]:
             self._calibrations[known] = Calibration(tuple(map(tuple, found["points"])), found["prefix_words"])
+        if window.scenario.dataset:
+            life.rows_used[window.scenario.dataset] = spec.rows_used + result["rows_used"]
         info = RunInfo(
             window_ns=result["window_ns"],
             begin_epoch_s=result["begin_epoch_s"],
@@ -64,8 +82,9 @@ class NativeBenchmark(Benchmark):
             asked_rate=result["asked_rate"],
             scheduled_in_window=result["scheduled_in_window"],
             foreign_cpu_cores=heard.foreign_cpu_cores,
-            reused_rows=result["reused_rows"],
-            notes=endpoint.client.caveats,
+            run_id=life.run_id,
+            left_out_s=result["left_out_s"],
+            notes=(*endpoint.client.caveats, *notes),
         )
         return await run_sync(measurement, heard, window, self._settings.limits, info)
 
@@ -89,11 +108,18 @@ class NativeBenchmark(Benchmark):
             headers.setdefault("Authorization", f"Bearer {key}")
         return headers
 
-    def _spec(self, url: str, model: str, window: Window, headers: Mapping[str, str]) -> WorkerSpec:
+    def _spec(
+        self, endpoint: Endpoint, window: Window, headers: Mapping[str, str], life: _Life
+    ) -> tuple[WorkerSpec, tuple[str, ...]]:
+        """The worker's spec, and notes on its inputs."""
         workload, scenario, level = window.workload, window.scenario, window.level
-        return WorkerSpec(
-            url=url,
-            model=model,
+        dataset = read_dataset(scenario.dataset) if scenario.dataset else None
+        # A server of ours starts with an empty cache, so all configurations may get the same rows. One that was there
+        # before us may have been sent them in an earlier run.
+        order = f"{workload.seed}:rows" if endpoint.argv else f"{workload.seed}:rows:{life.run_id}"
+        spec = WorkerSpec(
+            url=endpoint.url,
+            model=endpoint.model,
             api=workload.api.value,
             headers=headers,
             concurrency=level.in_flight if isinstance(level, Concurrency) else None,
@@ -106,17 +132,21 @@ class NativeBenchmark(Benchmark):
             request_timeout_s=workload.request_timeout_s,
             drain_s=self._settings.drain,
             seed=workload.seed,
-            salt=f"{scenario.text} {level.text} {window.records_name}",
+            salt=f"{life.run_id} {scenario.text} {level.text} {window.records_name}",
+            prefix_salt=life.run_id,
+            row_order=order,
+            rows_used=life.rows_used.get(scenario.dataset or "", 0),
             prefix_tokens=workload.prefix_tokens,
             input=_lengths(scenario.input),
             output=_lengths(scenario.output),
-            rows=dataset_rows(scenario.dataset) if scenario.dataset else None,
+            rows=dataset.rows if dataset else None,
             ignore_eos=workload.ignore_eos,
             max_tokens_field=self._settings.max_tokens_field,
             extra_body=workload.extra_body,
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
-            calibration=self._calibrations.get(self._calibration_key(model, window)),
+            calibration=self._calibrations.get(self._calibration_key(endpoint.model, window)),
         )
+        return spec, dataset.notes if dataset else ()
 
     def _calibration_key(self, model: str, window: Window) -> tuple[str, ...]:
         workload = window.workload

@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "finish": (_TEXT, True),
     "usage_input": (_INT, True),
     "usage_output": (_INT, True),
+    "reused": (_FLAG, True),
 }
 """Column -> (type, may be null). All times are nanoseconds from the window's begin, negative before it.
 
@@ -48,9 +49,9 @@ those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_n
 came to its proper end. ``ramp``: one of the closed loop's first requests, shortened, never counted in a latency.
 ``error`` is null for a success and for a request that was still being answered when the window was over. ``finish`` is
 the server's finish reason. ``usage_input`` and ``usage_output`` are what its usage said, ``input_tokens`` and
-``output_tokens`` what is believed."""
+``output_tokens`` what is believed. ``reused``: the same prompt was sent to this server before."""
 
-_LATER = frozenset({"finish", "usage_input", "usage_output"})
+_LATER = frozenset({"finish", "usage_input", "usage_output", "reused"})
 """Columns that files of earlier versions lack; null there, and where a load generator does not tell."""
 
 _META = b"autotuner"
@@ -68,6 +69,11 @@ class RunInfo:
     scheduled_in_window: int = 0
     foreign_cpu_cores: float | None = None
     reused_rows: int = 0
+    """Only in files of earlier versions, where it counts rows that were made and perhaps never sent."""
+    run_id: str = ""
+    """Drawn for each server's life; seeds the prompts together with the workload's seed."""
+    left_out_s: float = 0.0
+    """Load between the warm-up and the window that had not settled."""
     ends_only: bool = False
     """The load generator saw only an answer's first and last token: ``gaps_ns`` holds the one gap between them."""
     untimed: bool = False

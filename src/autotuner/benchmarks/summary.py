@@ -253,8 +253,13 @@ def _warnings(records: Records, who: Population) -> list[str]:
     if wanted and got < _SHORT_ANSWER * wanted:
         found.append(f"answers had {got / len(good):.0f} tokens on average, {wanted / len(good):.0f} were asked")
     found += _usage_warnings(good)
-    if records.info.reused_rows:
-        found.append("the dataset has fewer rows than requests were sent: a prefix cache may flatter")
+    sent = [r for r in who.requests if r.arrived]
+    reused = sum(r.row["reused"] is True for r in sent)
+    if reused:
+        found.append(
+            f"{reused / len(sent):.0%} of the requests sent in this window had been sent to this server before: "
+            "a prefix cache may flatter"
+        )
     details = dict.fromkeys(
         f"{kind}: {detail}"
         for kind, detail in zip(records.columns["error"], records.columns["detail"], strict=True)

@@ -16,7 +16,7 @@ class Request:
     __slots__ = (
         "asked_input", "asked_output", "chunks", "connect_ns", "counted_tokens", "detail", "done", "end_ns",
         "error", "finish", "finish_detail", "index", "output_tokens", "payload", "prompt_tokens", "ramp", "retried",
-        "scheduled_ns", "sent_ns", "texts",
+        "reused", "scheduled_ns", "sent_ns", "texts",
     )  # fmt: skip
 
     def __init__(self, index: int, payload: bytes, asked_input: int, asked_output: int, *, keep_text: bool) -> None:
@@ -43,6 +43,8 @@ class Request:
         """``[DONE]`` came."""
         self.ramp = False
         self.retried = False
+        self.reused = False
+        """Its prompt was sent to this server before."""
         self.error: str | None = None
         self.detail = ""
 

@@ -5,7 +5,9 @@ tokenized one by one by nearly every vocabulary, so all prompts of ``n`` words c
 more than a first word, and a prefix cache has nothing to answer from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha1
+from itertools import count
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,47 +78,57 @@ class Requests:
         self._lengths = Random(f"{spec.seed}:lengths")
         self._text = PromptText(Random(f"{spec.seed}:prompts:{spec.salt}"))
         self._probes = PromptText(Random(f"{spec.seed}:probes:{spec.salt}"))
-        self._prefix = PromptText(Random(f"{spec.seed}:prefix")).make(calibration.prefix_words)
+        self._prefix = self._shared(calibration.prefix_words)
         self._head = _head(spec, host)
         self._templates: dict[int, tuple[bytes, bytes]] = {}
-        self._rows = self._shuffled_rows()
+        self._rows = None if spec.rows is None else _unused(spec.rows, spec.row_order, spec.rows_used)
+        self._sent: set[int] = set()
         self._index = 0
-        self.reused_rows = 0
 
     def next(self, *, output_share: float = 1.0) -> Request:
         """The next request; ``output_share`` asks for a part of the answer only (to spread a closed loop's start)."""
         spec, index = self._spec, self._index
         self._index += 1
         if self._rows is not None:
-            row = next(self._rows)
+            row, reused = next(self._rows)
             asked = int(row.get("max_tokens") or DEFAULT_OUTPUT)
             output = max(1, round(asked * output_share))
             body = orjson.dumps(self._body(output, row.get("messages"), _row_prompt(row)))
-            return self._request(index, body, 0, output)
+            return self._request(index, body, 0, output, reused=reused)
         if spec.input is None or spec.output is None:
             raise ValueError("the spec has neither lengths nor rows")
         asked_input = draw(spec.input, self._lengths)
         output = max(1, round(draw(spec.output, self._lengths) * output_share))
         text = self._text.make(words_for(self._calibration.points, asked_input + spec.prefix_tokens))
         first, last = self._template(output)
-        return self._request(index, first + text.encode() + last, asked_input + spec.prefix_tokens, output)
+        key = hash(text)
+        reused = key in self._sent  # a few words have only so many orders
+        self._sent.add(key)
+        body = first + text.encode() + last
+        return self._request(index, body, asked_input + spec.prefix_tokens, output, reused=reused)
 
     def probe(self, words: int, prefix_words: int) -> Request:
         """A request for one token, with so many words."""
-        prefix = PromptText(Random(f"{self._spec.seed}:prefix")).make(prefix_words)
+        prefix = self._shared(prefix_words)
         body = orjson.dumps(self._body(1, None, self._probes.make(words), prefix))
         return self._request(-1, body, 0, 0)
 
     def text(self, words: int, prefix_words: int) -> str:
         """The text that a probe would send, for counting it here."""
-        prefix = PromptText(Random(f"{self._spec.seed}:prefix")).make(prefix_words)
+        prefix = self._shared(prefix_words)
         return f"{prefix} {self._probes.make(words)}" if prefix else self._probes.make(words)
 
-    def _request(self, index: int, body: bytes, asked_input: int, asked_output: int) -> Request:
+    def _shared(self, words: int) -> str:
+        return PromptText(Random(f"{self._spec.seed}:prefix:{self._spec.prefix_salt}")).make(words)
+
+    def _request(
+        self, index: int, body: bytes, asked_input: int, asked_output: int, *, reused: bool = False
+    ) -> Request:
         payload = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-        return Request(
-            index, payload, asked_input, asked_output, keep_text=self._spec.tokenizer_json is not None and index >= 0
-        )
+        keep_text = self._spec.tokenizer_json is not None and index >= 0
+        request = Request(index, payload, asked_input, asked_output, keep_text=keep_text)
+        request.reused = reused
+        return request
 
     def _template(self, output: int) -> tuple[bytes, bytes]:
         found = self._templates.get(output)
@@ -139,17 +151,21 @@ class Requests:
             body["ignore_eos"] = True
         return body | dict(spec.extra_body)
 
-    def _shuffled_rows(self) -> Iterator[Any] | None:
-        if self._spec.rows is None:
-            return None
-        return self._cycle(list(self._spec.rows))
 
-    def _cycle(self, rows: list[Any]) -> Iterator[Any]:
-        rng = Random(f"{self._spec.seed}:rows")
-        while True:
-            rng.shuffle(rows)
-            yield from rows
-            self.reused_rows += len(rows)
+def _unused(rows: Sequence[Mapping[str, Any]], order: str, used: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """The rows in a seeded order, without the first ``used``, and whether each was sent to this server before.
+
+    Every row once, then all of them again in another order. Two rows with the same text are one prompt.
+    """
+    rng, left, sent = Random(order), list(rows), set[bytes]()
+    for position in count():
+        if position % len(left) == 0:
+            rng.shuffle(left)
+        row = left[position % len(left)]
+        text = sha1(orjson.dumps((row.get("prompt"), row.get("messages"))), usedforsecurity=False).digest()
+        if position >= used:
+            yield row, text in sent
+        sent.add(text)
 
 
 def _row_prompt(row: Any) -> str:

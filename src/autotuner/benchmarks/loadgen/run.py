@@ -53,7 +53,7 @@ async def run(spec: WorkerSpec, say: Say) -> None:
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
         say({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
-    say(_result(spec, window, calibration, maker, load))
+    say(_result(spec, window, calibration, load))
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
@@ -150,10 +150,11 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "finish": request.finish or None,
         "usage_input": request.prompt_tokens,
         "usage_output": request.output_tokens,
+        "reused": request.reused,
     }
 
 
-def _result(spec: WorkerSpec, window: Window, calibration: Calibration, maker: Requests, load: Load) -> dict[str, Any]:
+def _result(spec: WorkerSpec, window: Window, calibration: Calibration, load: Load) -> dict[str, Any]:
     lags = sorted(window.lags)
     return {
         "kind": "result",
@@ -165,5 +166,5 @@ def _result(spec: WorkerSpec, window: Window, calibration: Calibration, maker: R
         "asked_rate": spec.rate,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},
-        "reused_rows": maker.reused_rows,
+        "rows_used": 0 if spec.rows is None else 1 + max((r.index for r in load.ended if r.sent_ns), default=-1),
     }

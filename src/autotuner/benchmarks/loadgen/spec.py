@@ -51,11 +51,18 @@ class WorkerSpec:
     """Finished requests that the percentiles asked for need; waited for only where they can be reached."""
     requests: int | None = None
     request_timeout_s: float = 120.0
-    drain_s: float = 15.0
+    drain_s: float = 30.0
     """How long a request without any sign of life may outlive the window before it counts as timed out."""
     seed: int = 0
     salt: str = ""
-    """Makes the prompts of one window differ from another's on the same live server; lengths and arrivals stay."""
+    """Makes the prompts of one window differ from another's, on this server or in another run; lengths and arrivals
+    stay."""
+    prefix_salt: str = ""
+    """The same for the shared prefix, which all windows of one server's life have in common."""
+    row_order: str = ""
+    """Seeds the order of a dataset's rows."""
+    rows_used: int = 0
+    """Rows that earlier windows have sent to this server: the next ones follow."""
     prefix_tokens: int = 0
     input: Lengths | None = None
     output: Lengths | None = None
