@@ -1,10 +1,8 @@
 """From a study file's content to everything a study works with, checked before anything is launched."""
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,14 +19,15 @@ from autotuner.study.constraint import Constraint
 from autotuner.study.environment import PREFIX, flags_in, is_variable, tuned_variables
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware, LaunchPlan
-from autotuner.study.metric import GPU_METRICS
 from autotuner.study.noun import Value
-from autotuner.study.parameter import Choices, Parameter
+from autotuner.study.parameter import Choices
 from autotuner.study.portable import is_portable
 from autotuner.study.secrets import has_secret_form, looks_secret, remember
 from autotuner.study.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.launch_identities import LaunchIdentities
+from autotuner.tuning.measurable import idle_bounds, unmeasurable
 from autotuner.tuning.portable_checks import (
     expanded,
     in_file,
@@ -96,51 +95,12 @@ class Prepared:
         )  # fmt: skip
 
     def identity(self, configuration: Configuration) -> str:
-        """What this configuration starts: equal for two ways to write one server, as ``4`` and ``"4"``, or ``null`` and
-        a flag that is left out. The launch decides, not the values; it is only worked out where another configuration
-        could have the same one, because a space may have 100,000 points."""
-        if not self._may_coincide(configuration):
-            return configuration.key
-        if configuration.key not in self._launches:
-            self._launches[configuration.key] = self._launch_digest(configuration)
-        return self._launches[configuration.key]
-
-    def _launch_digest(self, configuration: Configuration) -> str:
-        try:
-            plan = self.engine.launch(self.model, self.engine_spec, configuration)
-        except UsageError:  # it is never launched
-            return configuration.key
-        parts = [plan.argv(host="", port=0), sorted(plan.env.items()), plan.image, plan.gpus]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-    def _may_coincide(self, configuration: Configuration) -> bool:
-        values = configuration.values
-        if any(is_portable(name) for name in values) or len(values) != len(self.spec.parameters):
-            return True
-        return any((name, type(value), value) in self._alike for name, value in values.items())
+        """What this configuration starts; see :meth:`LaunchIdentities.of`."""
+        return self._identities.of(configuration)
 
     @cached_property
-    def _launches(self) -> dict[str, str]:
-        return {}
-
-    @cached_property
-    def _alike(self) -> frozenset[tuple[str, type, Value]]:
-        """Listed values that, set alone, start the same server as another value of their list, or as the default."""
-        found = set()
-        for parameter in self.spec.parameters:
-            for values in self.written_twice(parameter).values():
-                found |= {(parameter.name, type(value), value) for value in values}
-        return frozenset(found)
-
-    def written_twice(self, parameter: Parameter) -> dict[str, list[Value]]:
-        """The listed values of a parameter that share their launch with another one or with the default, by launch."""
-        if not isinstance(parameter.domain, Choices):
-            return {}
-        groups: dict[str, list[Value]] = {}
-        for value in parameter.domain.values:
-            groups.setdefault(self._launch_digest(Configuration(values={parameter.name: value})), []).append(value)
-        default = self._launch_digest(DEFAULT)
-        return {launch: values for launch, values in groups.items() if len(values) > 1 or launch == default}
+    def _identities(self) -> LaunchIdentities:
+        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.spec.parameters)
 
     @cached_property
     def others(self) -> int | None:
@@ -149,8 +109,7 @@ class Prepared:
         size = self.space.size
         if not self.spec.parameters or size is None or size > CHECKED_POINTS:
             return None
-        coincide = bool(self._alike) or any(is_portable(p.name) for p in self.spec.parameters)
-        if coincide and size > COMPARED_POINTS:
+        if self._identities.differ_in_writing and size > COMPARED_POINTS:
             return None
         known = {self.identity(c) for c in (DEFAULT, self.default) if c is not None}
         return len({self.identity(c) for c in self.space.grid() if self.valid(c)} - known)
@@ -184,20 +143,11 @@ class Prepared:
             found = []
         if self.deployer.launches:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
-        found += self._same_command_lines()
+        found += [*self._identities.notes(), *idle_bounds(self.spec)]
         if self.spec.parameters and self.spec.search.trials == 1:
             why, remedy = "only the default is launched, so nothing is tuned", "raise it to 2 or more"
             found.append(Problem(where="search.trials", why=why, remedy=remedy))
         return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
-
-    def _same_command_lines(self) -> Iterator[Problem]:
-        """Listed values that give one command line; the search launches the first of them."""
-        for parameter in self.spec.parameters:
-            for values in self.written_twice(parameter).values():
-                if len(values) > 1:
-                    same = " and ".join(json.dumps(value) for value in values)
-                    why = f"{same} give the same command line; it is launched once"
-                    yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=f"keep {json.dumps(values[0])}")
 
 
 async def prepare(spec: StudySpec) -> Prepared:
@@ -243,8 +193,8 @@ async def prepare(spec: StudySpec) -> Prepared:
         base=base,
         base_version=await deployer.base_version(),
     )
-    _check_metrics(prepared)
     _check_fixed(prepared)
+    _check_metrics(prepared)
     _check_values(prepared)
     _check_public(prepared)
     _check_some_valid(prepared)
@@ -283,14 +233,9 @@ def _names_known(space: Space) -> None:
 
 
 def _check_metrics(prepared: Prepared) -> None:
-    """A figure of GPUs that nobody leases would be missing in every trial."""
-    if prepared.deployer.launches and prepared.hardware.gpus:
-        return
-    goals = [*(("objective", o.metric, o.text) for o in prepared.spec.objectives)]
-    goals += [("slo", s.metric, s.text) for s in prepared.spec.slos]
-    why = "measured only on GPUs that trials lease, and there are none"
-    problems = [Problem(where=w, value=text, why=why) for w, metric, text in goals if metric in GPU_METRICS]
-    if problems:
+    """An objective that no trial measures would leave a study without a result."""
+    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
+    if problems := unmeasurable(prepared.spec, prepared.deployer, gpus):
         raise UsageError(problems)
 
 
