@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -26,6 +27,7 @@ from autotuner.doctor import Diagnosis, of_study, of_target
 from autotuner.report.html import html_report
 from autotuner.report.manifest_options import Form, parse_options
 from autotuner.report.manifests import Manifest, manifest_of
+from autotuner.report.overview import StudyOverview, overview
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.winner import winner_of
 from autotuner.seams import plugins
@@ -188,6 +190,25 @@ def studies(*, store_url: str | None = None) -> list[StudyRecord]:
     """All studies in the store, newest first."""
     with Store.open(store_url) as store:
         return sorted(store.studies(), key=lambda r: r.updated_at, reverse=True)
+
+
+def overviews(*, store_url: str | None = None) -> list[StudyOverview]:
+    """All studies with their progress and their answer so far, the one that changed last first."""
+    with Store.open(store_url) as store:
+        dead = OwnerWatch(store).dead()
+        counts = store.launch_counts()
+        found = []
+        for record in store.studies():
+            ended = record.state == "done"
+            one = overview(
+                record,
+                running=record.owner_id is not None and record.owner_id not in dead,
+                launches=counts.get(record.name, 0),
+                newest=None if ended else store.last_event(record.name, "trial_proposed"),
+                trials=partial(store.trials, record.name),
+            )
+            found.append(one)
+    return sorted(found, key=lambda o: o.updated_at, reverse=True)
 
 
 def stop(name: str, *, store_url: str | None = None) -> bool:

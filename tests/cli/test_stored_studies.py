@@ -223,7 +223,7 @@ def test_errors_are_json_on_standard_output_and_a_line_on_standard_error(call: C
 
 
 def test_a_defect_is_json_too(call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("autotuner.api.studies", lambda **_: 1 / 0)
+    monkeypatch.setattr("autotuner.api.overviews", lambda **_: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["autotuner", "list", "--json"])
     with pytest.raises(ZeroDivisionError):
         main()

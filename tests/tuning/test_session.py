@@ -24,6 +24,7 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
 from autotuner.tuning import session
+from autotuner.tuning.answer import Answer
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.owners import this_owner
 from autotuner.tuning.session import PreflightError, StudyBusyError, run_session
@@ -66,7 +67,10 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert kinds(store) == ["study_started", *["trial_proposed", "trial_finished"] * 4, "study_finished"]
     record = store.study("s")
     assert record is not None
-    assert (record.state, record.source, record.summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
+    summary = dict(record.summary or {})
+    answer = Answer.model_validate(summary.pop("answer"))
+    assert (record.state, record.source, summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
+    assert (answer.ending, answer.trial) == (outcome.ending, 0)
     assert outcome.ending is Ending.NOT_PROVEN
     last = store.last_event("s", "study_finished")
     assert last is not None
@@ -277,7 +281,9 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
     assert record is not None
     environment = isinstance(error, StoreError)
     ended = {"ending": "environment_fault", "exit_code": 4} if environment else {"ending": "failed", "exit_code": 1}
-    assert (record.state, record.summary) == ("failed", {"why": str(error), **ended})
+    summary = dict(record.summary or {})
+    assert Answer.model_validate(summary.pop("answer")).trial is None
+    assert (record.state, summary) == ("failed", {"why": str(error), **ended})
     all_given_back(store, deployer)
 
 

@@ -24,6 +24,16 @@ class BestAs(StrEnum):
     COMPOSE = "compose"
 
 
+class SortBy(StrEnum):
+    """Orders of the list of studies."""
+
+    AGE = "age"
+    NAME = "name"
+    STATE = "state"
+    GAIN = "gain"
+    LAUNCHES = "launches"
+
+
 class ExportAs(StrEnum):
     """Forms of an export."""
 
@@ -36,17 +46,27 @@ TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Tria
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")]
 
 
-def list_(store: StoreUrl = None, json: Json = False) -> None:
-    """List the studies in the store."""
+def list_(
+    sort: Annotated[SortBy, typer.Option("--sort", help="Order of the rows.")] = SortBy.AGE,
+    state: Annotated[str | None, typer.Option("--state", help="Only studies in this state, e.g. running.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Only studies of this kind of engine.")] = None,
+    match: Annotated[str | None, typer.Option("--match", help="Only names that match, e.g. 'chat-*'.")] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """List the studies in the store: progress, what to use, gain, age."""
     with answering(as_json=json):
-        from autotuner import api
-        from autotuner.cli.texts import studies_text
+        import time
 
-        studies = api.studies(store_url=store)
+        from autotuner import api
+        from autotuner.cli.studies_page import chosen, studies_text
+
+        found = chosen(api.overviews(store_url=store), sort=sort, state=state, engine=engine, match=match)
         if json:
-            out({"studies": studies})
+            out({"studies": found})
         else:
-            show(studies_text(studies))
+            filtered = any(value is not None for value in (state, engine, match))
+            show(studies_text(found, now=time.time(), filtered=filtered))
 
 
 def show_(

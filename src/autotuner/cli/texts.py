@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from autotuner.doctor import Diagnosis
-from autotuner.store import StudyRecord
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameter import CatalogEntry
@@ -26,6 +25,16 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def age_text(seconds: float) -> str:
+    """How long ago: ``now``, ``5 min``, ``3 h``, ``12 d``."""
+    minutes = max(0.0, seconds) / 60
+    if minutes < 1:
+        return "now"
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} d"
 
 
 def headline(plan: Plan, *, stored: int = 0) -> str:
@@ -83,18 +92,6 @@ def doctor_text(found: Diagnosis) -> str:
     what = f"study {found.study} by {found.deploy}" if found.study else f"servers by {found.deploy}"
     summary = f"{failed} of {len(found.checks)} checks fail" if failed else f"{what}: nothing fails"
     return "\n".join([_text(table), summary + (f", {warned} should be known" if warned else "")])
-
-
-def studies_text(studies: Sequence[StudyRecord]) -> str:
-    """The answer of ``autotuner list``."""
-    if not studies:
-        return "no studies yet; autotuner init writes a study file to start from"
-    table = _table("study", "state", "engine", "objective", "file")
-    for record in studies:
-        spec = record.spec
-        objective = ", ".join(o.text for o in spec.objectives)
-        table.add_row(record.name, record.state, spec.engine.kind, objective, record.source)
-    return _text(table)
 
 
 def params_text(catalog: Sequence[CatalogEntry]) -> str:

@@ -221,6 +221,13 @@ class Store:
         with self._reading() as db:
             return [Trial.model_validate_json(text) for text in db.execute(query).scalars()]
 
+    def launch_counts(self) -> dict[str, int]:
+        """Trials with a result, by study; studies without any are left out."""
+        finished = tables.trials.c.state.in_([s.value for s in TrialState if s.finished])
+        query = select(tables.trials.c.study, func.count()).where(finished).group_by(tables.trials.c.study)
+        with self._reading() as db:
+            return {row[0]: int(row[1]) for row in db.execute(query)}
+
     def trial(self, study: str, number: int) -> Trial | None:
         """One trial, None when there is none of this number."""
         where = (tables.trials.c.study == study) & (tables.trials.c.number == number)

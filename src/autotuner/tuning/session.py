@@ -16,6 +16,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.secrets import clean, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
+from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.journal import Journal
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
@@ -188,11 +189,13 @@ async def _run(
 
 def _finish(store: Store, spec: StudySpec, state: str, why: str, exit_code: int | None) -> Ending:
     """Stores how the session ended, with what its trials show."""
-    ending = conclude(spec, state, store.trials(spec.name), exit_code=exit_code).ending
-    summary = {"why": why, "ending": ending.value, "exit_code": exit_code}
-    store.set_study_state(spec.name, state, summary, time.time())
+    trials = store.trials(spec.name)
+    found = conclude(spec, state, trials, exit_code=exit_code)
+    summary = {"why": why, "ending": found.ending.value, "exit_code": exit_code}
+    answer = answer_of(spec, found, trials).model_dump(mode="json")
+    store.set_study_state(spec.name, state, {**summary, "answer": answer}, time.time())
     store.append(spec.name, "study_finished", {"state": state, **summary}, trial=None, at=time.time())
-    return ending
+    return found.ending
 
 
 async def _watched(
