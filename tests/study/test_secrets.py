@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import autotuner.simulator
 from autotuner.seams import plugins
 from autotuner.study import secrets
+from autotuner.study.configuration import Configuration
 from autotuner.study.errors import HIDDEN_VALUE, Problem
 from autotuner.study.secrets import HIDDEN, clean, clean_document, clean_text, has_secret_form, looks_secret, secrets_in
 
@@ -236,3 +237,10 @@ def test_long_text_costs_no_more_than_its_length(piece: str) -> None:
 def test_a_text_has_a_form_or_not() -> None:
     assert has_secret_form("https://u:p@h/")
     assert not has_secret_form("Qwen/Qwen3-8B")
+
+
+def test_a_value_of_several_arguments_stays_hashable() -> None:
+    point = Configuration(values={"cuda-graph-bs": (1, 2), "lora-paths": ("a=/x", "hunter2-secret")})
+    cleaned = secrets.clean_model(point, ["hunter2-secret"])
+    assert cleaned.values == {"cuda-graph-bs": (1, 2), "lora-paths": ("a=/x", "***")}
+    assert hash(cleaned.values["lora-paths"])

@@ -341,6 +341,11 @@ def clean_model(model: T, secrets: Iterable[str] = ()) -> T:
     return found
 
 
+def _as(given: Any, items: list[Any]) -> Any:
+    """A tuple stays one: nouns are hashable, and a value of several arguments is a tuple."""
+    return tuple(items) if isinstance(given, tuple) else items
+
+
 class _Cleaner:
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = _spellings({*secrets, *known_secrets()})
@@ -357,7 +362,7 @@ class _Cleaner:
         if isinstance(data, Mapping):
             return {key: self._under(key, value, path) for key, value in data.items()}
         if isinstance(data, list | tuple):
-            return self._listed(data, path)
+            return _as(data, self._listed(data, path))
         if isinstance(data, BaseModel):
             return self.model(data, path)
         return self.text(data) if isinstance(data, str) else data
@@ -367,7 +372,8 @@ class _Cleaner:
             if _hides(key, value):
                 return HIDDEN
             if isinstance(value, list | tuple) and looks_secret(str(key)):
-                return [HIDDEN if _hides(key, item) else self.data(item, (*path, str(key))) for item in value]
+                hidden = [HIDDEN if _hides(key, item) else self.data(item, (*path, str(key))) for item in value]
+                return _as(value, hidden)
         return self.data(value, (*path, str(key)))
 
     def _listed(self, items: Iterable[Any], path: tuple[str, ...]) -> list[Any]:
@@ -394,6 +400,5 @@ class _Cleaner:
             return models if any(a is not b for a, b in zip(models, value, strict=True)) else value
         if isinstance(value, Mapping | list | tuple):
             cleaned = self._under(name, value, path)
-            kept = type(value)(cleaned) if isinstance(value, tuple) else cleaned
-            return value if kept == value else kept
+            return value if cleaned == value else cleaned
         return value
