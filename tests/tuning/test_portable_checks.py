@@ -85,10 +85,6 @@ NONE = (
         ({"parallelism": {"preset": ["balanced", "long-context"]}},
          "parallelism.preset[1] = long-context: sglang has no such preset; known: balanced, high-throughput, "
          "large-model-tp, large-model-tp-pp, moe-optimized, single-gpu"),
-        ({"parallelism": "large-model-tp-pp"},
-         "parallelism.preset = large-model-tp-pp: needs 16 GPUs, there are 8; use fewer, or a target that has them"),
-        ({"parallelism": {"tp": 4, "pp": 4}},
-         "parallelism = tp 4, pp 4: needs 16 GPUs, there are 8; use fewer, or a target that has them"),
         ({"parallelism": {"tp": 65}}, "parallelism.tp = 65: is no value of this parameter"),
         ({"engine": {"kind": "sglang", "args": {"tp-size": 65}}, "parallelism": {"tp": 2}},
          "engine.args.tp-size = 65: is no value of this parameter"),
@@ -105,8 +101,6 @@ NONE = (
         ({"parallelism": "balanced", "constraints": "parallelism.tp <= 2"},
          'constraints[0] = parallelism.tp <= 2: "parallelism.tp" is no parameter, fixed argument, catalog default or '
          "hardware name"),
-        ({"parallelism": {"tp": [16, 32]}},
-         NONE),
         ({"quantization": {"attention": ["fp8"], "kv_cache": ["auto", "fp8_e5m2"]}},
          NONE),
     ],
@@ -131,6 +125,20 @@ async def test_constraints_and_the_target_bound_portable_parameters() -> None:
         parallelism=sizes, constraints="parallelism.tp * parallelism.pp * parallelism.dp <= gpus / 4"
     )
     assert [(v["parallelism.tp"], v["parallelism.pp"]) for v in found] == [(1, 1), (1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "said"),
+    [
+        ("large-model-tp-pp", "the default needs 16, there are 8"),
+        ({"tp": 4, "pp": 4}, "the default needs 16, there are 8"),
+        ({"tp": [16, 32]}, "every configuration needs 16 (up to 32 in the space), there are 8"),
+    ],
+)
+async def test_degrees_that_the_target_is_too_small_for_fail_a_check(parallelism: object, said: str) -> None:
+    prepared = await study(parallelism=parallelism)
+    failed = {c.name: c.detail for c in await prepared.preflight() if c.status is CheckStatus.FAIL}
+    assert failed["gpus"].startswith(said)
 
 
 async def test_values_that_are_too_large_are_told_and_not_launched() -> None:

@@ -26,8 +26,10 @@ class UnusableTargetError(AutotunerError):
 
     exit_code = ExitCode.ENVIRONMENT
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(f"deploy: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
+    def __init__(self, failure: Failure, kind: str = "") -> None:
+        """``kind`` is the deployer's, which a person may not have chosen: an older task names none."""
+        where = f"deploy ({kind})" if kind else "deploy"
+        super().__init__(f"{where}: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
 
 
 def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:

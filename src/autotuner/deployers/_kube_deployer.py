@@ -136,7 +136,7 @@ class PodDeployer(Deployer):
                 settings = await self.placing(cluster)
                 nodes = await _kube_gpus.seen(cluster, settings, gpus=False)
         except TrialFailedError as error:
-            raise UnusableTargetError(error.failure) from error
+            raise UnusableTargetError(error.failure, self.kind) from error
         return _kube_gpus.hardware(nodes, settings)
 
     async def gpus(self) -> Sequence[Gpu]:

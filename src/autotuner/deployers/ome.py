@@ -104,10 +104,10 @@ class OmeDeployer(PodDeployer):
                 async with connected(self.settings.impatient()) as cluster:
                     runtime, model = await self._found(cluster)
             except TrialFailedError as error:
-                raise UnusableTargetError(error.failure) from error
+                raise UnusableTargetError(error.failure, self.kind) from error
             if problem := self._problem(runtime):
                 failure = Failure(cause=FailureCause.NOT_ACCEPTED, message=problem[0], remedy=problem[1])
-                raise UnusableTargetError(failure)
+                raise UnusableTargetError(failure, self.kind)
             self._prepared_for = runtime, model
         return self._prepared_for
 

@@ -121,7 +121,7 @@ class Simulated(Engine):
 
     def real(self, server: str) -> GpuEngine:
         """The engine whose flags are taken, with this program as its server."""
-        return Sglang(SglangSettings(server=server))
+        return Sglang(SglangSettings(server=server, allow_remote_code=True))
 
     def _simulation(self) -> tuple[str, ...]:
         s = self.settings
@@ -231,4 +231,4 @@ class SimulatedVllm(Simulated):
 
     def real(self, server: str) -> GpuEngine:
         """vLLM with this program as its server."""
-        return Vllm(VllmSettings(server=server))
+        return Vllm(VllmSettings(server=server, allow_remote_code=True))

@@ -60,6 +60,7 @@ _KINDS = {
     **dict.fromkeys(("llama-cpp", "llama.cpp", "llamacpp"), "llama_cpp"),
     **dict.fromkeys(("tensorrt-llm", "tensorrtllm", "trtllm"), "tensorrt_llm"),
 }
+_ENGINES = frozenset({*_OF_RUNTIMES.values(), *_KINDS, *_KINDS.values(), "simulated"})
 _BENCHMARK = (
     "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
     "max_requests_per_iteration", "additional_params",
@@ -154,8 +155,16 @@ class _Task:
             self.notes.append(f"requests name the model as the runtime serves it, whatever {served} means")
 
     def _mode(self) -> str:
-        default = "ome" if any(key in self.old.data for key in _OME_ONLY) else "local"
-        return str(self._given_mode or self.old.data.get("deployment_mode", default))
+        given = self._given_mode or self.old.data.get("deployment_mode")
+        return str(given if given is not None else self._usual_mode())
+
+    def _usual_mode(self) -> str:
+        """The older command deployed by OME unless its command line said otherwise. A task for an engine is one that
+        was run elsewhere; what names a runtime of a cluster is one for OME."""
+        if any(key in self.old.data for key in _OME_ONLY):
+            return "ome"
+        runtime = self.old.data.get("base_runtime")
+        return "local" if runtime is None or str(runtime) in _ENGINES else "ome"
 
     def _engine(self) -> None:
         data = self.old.data
@@ -164,6 +173,10 @@ class _Task:
             self.old.fault(
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
             )
+        told = self._given_mode is not None or "deployment_mode" in data
+        if mode == "ome" and not told and runtime is not None and str(runtime) not in _ENGINES:
+            note = f"deployment_mode is missing, and base_runtime {runtime} is not an engine: taken as a task for OME"
+            self.notes.append(f"{note}; --mode docker or --mode process deploys it elsewhere")
         deploy: dict[str, Any] = {"kind": _DEPLOYERS.get(str(mode), "process")}
         if runtime is None:
             self.old.fault(("base_runtime",), "missing", remedy="this key is required, e.g. sglang")

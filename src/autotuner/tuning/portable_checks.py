@@ -95,18 +95,6 @@ def in_file(engine: Engine, fixed: Mapping[str, Value], problem: Problem) -> Pro
     return problem.model_copy(update={"where": where})
 
 
-def too_large(engine: Engine, fixed: Mapping[str, Value], gpus: int) -> list[Problem]:
-    """Fixed portable values that need more GPUs than there are."""
-    names = [name for name in fixed if split(name)[0] == "parallelism"]
-    needed = engine.gpus(expanded(engine, fixed))
-    if not names or needed <= gpus:
-        return []
-    where = file_path(names[0]) if len(names) == 1 else "parallelism"
-    value = ", ".join(f"{split(n)[1]} {fixed[n]}" for n in names) if len(names) > 1 else str(fixed[names[0]])
-    remedy = "use fewer, or a target that has them"
-    return [Problem(where=where, value=value, why=f"needs {needed} GPUs, there are {gpus}", remedy=remedy)]
-
-
 def never_launched(
     engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value], gpus: int
 ) -> Iterable[Problem]:

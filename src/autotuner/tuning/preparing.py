@@ -28,13 +28,13 @@ from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.launch_identities import LaunchIdentities
 from autotuner.tuning.measurable import idle_bounds, unmeasurable
+from autotuner.tuning.missing_gpus import with_missing_gpus
 from autotuner.tuning.portable_checks import (
     expanded,
     in_file,
     never_launched,
     portable_defaults,
     portable_problems,
-    too_large,
 )
 
 LEAST_FREE_BYTES = 100_000_000
@@ -62,6 +62,8 @@ class Prepared:
     """Flags of the target's own command line, below the study's fixed arguments."""
     base_version: str = ""
     """Where these come from; see :meth:`Deployer.base_version`."""
+    missing_gpus: Check | None = None
+    """Fails where the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
 
     @property
     def engine_spec(self) -> EngineSpec:
@@ -131,7 +133,11 @@ class Prepared:
         """What must be well before the first trial; nothing is started."""
         plans = [self.launch(DEFAULT)]
         own = await run_sync(data_folder)
-        checks = [own, *await self.deployer.preflight(plans), *await self.benchmark.preflight(self.spec.workload)]
+        deployed = await self.deployer.preflight(plans)
+        if self.missing_gpus is not None:  # the deployer's own words on GPUs are about the same
+            deployed = [c for c in deployed if not (c.name == "gpus" and c.status is CheckStatus.FAIL)]
+            deployed.append(self.missing_gpus)
+        checks = [own, *deployed, *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes()]
 
     def _notes(self) -> list[Check]:
@@ -165,6 +171,9 @@ async def prepare(spec: StudySpec) -> Prepared:
         raise UsageError(problems)
     base = _below(engine, spec, await deployer.base_args())
     fixed = {**base, **fixed}
+    missing: Check | None = None
+    if deployer.launches:
+        hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware)
     defaults: dict[str, Value] = {
         name: entry.default for name, entry in engine.catalog.items() if entry.default is not None
     }
@@ -192,6 +201,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         default=_spelled_out(space, {**defaults, **base}),
         base=base,
         base_version=await deployer.base_version(),
+        missing_gpus=missing,
     )
     _check_fixed(prepared)
     _check_metrics(prepared)
@@ -246,14 +256,8 @@ def _check_fixed(prepared: Prepared) -> None:
     if not prepared.deployer.launches:
         return
     problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
-    if problems := problems or too_large(engine, fixed, prepared.hardware.gpus):
+    if problems:
         raise UsageError(problems)
-    needed, there = engine.gpus(values), prepared.hardware.gpus
-    if needed > there:
-        why = f"the default needs {needed} GPUs, and there are {there}"
-        if prepared.hardware.no_gpus:
-            raise UsageError(Problem(where="deploy", why=f"{why}: {prepared.hardware.no_gpus}"))
-        raise UsageError(Problem(where="engine.args", why=why, remedy="set arguments that the machine can run"))
 
 
 def _check_values(prepared: Prepared) -> None:

@@ -1,0 +1,62 @@
+"""A study on simulated GPUs: the simulated engine in the place of the study's own, under another name."""
+
+import re
+
+from autotuner.predict.gpus import gpu_named
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+
+_FLAVOURS = ("sglang", "vllm")
+_NAME_LENGTH = 63
+_MOST_GPUS = 1024
+
+
+def parse_gpus(text: str) -> tuple[str, int]:
+    """(GPU, count) of ``H100x8``; one GPU without a count. Raises UsageError with the nearest known name."""
+    try:
+        return gpu_named(text).name, 1  # a name may end with digits itself: RTX4090
+    except UsageError:
+        pass
+    match = re.fullmatch(r"(.+?)\s*[xX]\s*([0-9]{1,6})", text.strip())
+    name, count = (match[1], int(match[2])) if match else (text, 1)
+    try:
+        gpu = gpu_named(name).name
+    except UsageError as error:
+        [problem] = error.problems
+        raise UsageError(problem.model_copy(update={"where": "--simulate"})) from None
+    if not 1 <= count <= _MOST_GPUS:
+        why = f"a machine has 1 to {_MOST_GPUS} GPUs"
+        raise UsageError(Problem(where="--simulate", value=text, why=why, remedy="write e.g. H100x8"))
+    return gpu, count
+
+
+def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benchmark: str | None = None) -> StudySpec:
+    """The study on simulated GPUs. Its name says so, which keeps its numbers apart from real ones.
+
+    Args:
+        spec: The study, of an engine that can be simulated.
+        gpus: ``H100x8``.
+        mode: Kind of deployer that was asked for; None is a process here, since the simulator is one.
+        benchmark: Kind of benchmark that was asked for; None is the native one.
+
+    Raises:
+        UsageError: For unknown GPUs, or an engine that cannot be simulated.
+    """
+    gpu, count = parse_gpus(gpus)
+    engine, kind = spec.engine, spec.engine.kind
+    if kind == "simulated":
+        settings = {**engine.settings, "gpu": gpu, "gpu_count": count}
+    elif kind in _FLAVOURS:
+        settings = {"flavour": kind, "gpu": gpu, "gpu_count": count}
+    else:
+        remedy = "leave --simulate out, or use one of these engines"
+        why = "only sglang and vllm can be simulated"
+        raise UsageError(Problem(where="engine.kind", value=kind, why=why, remedy=remedy))
+    suffix = f"-simulated-{gpu}x{count}"
+    changes = {
+        "name": spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
+        "engine": EngineSpec.model_validate({**settings, "kind": "simulated", "args": engine.args, "env": engine.env}),
+        "deploy": spec.deploy if mode else PluginSpec(kind="process"),
+        "benchmark": spec.benchmark if benchmark else PluginSpec(kind="native"),
+    }
+    return spec.model_copy(update=changes)
