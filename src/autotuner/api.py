@@ -10,7 +10,7 @@ Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subcl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -50,15 +50,34 @@ from autotuner.tuning.owners import OwnerWatch, mark_ended
 from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.session import PreflightError, run_session
+from autotuner.tuning.simulating import simulated_study
 from autotuner.tuning.starter import starter_text
 
 Study = StudySpec | Mapping[str, Any] | str | Path
 """A study as a noun, as the content of a study file, or as a study file's path."""
 
 
-def read_study(path: str | Path, *, mode: str | None = None, benchmark: str | None = None) -> Loaded:
-    """Reads a study file or an older task JSON. ``mode`` and ``benchmark`` are kinds of deployer and benchmark that go
-    before the file's. Raises ``UsageError`` with one problem per fault."""
+def read_study(
+    path: str | Path,
+    *,
+    mode: str | None = None,
+    benchmark: str | None = None,
+    simulate: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Loaded:
+    """Reads a study file or an older task JSON.
+
+    Args:
+        path: The file.
+        mode: Kind of deployer in place of the file's.
+        benchmark: Kind of benchmark in place of the file's.
+        simulate: GPUs to simulate (``H100x8``): the simulated engine takes the place of the file's, and the study gets
+            a name that says so.
+        overrides: Values in place of the file's, each as ``search.trials=5``.
+
+    Raises:
+        UsageError: With one problem per fault.
+    """
     path = Path(path)
     text = _text_of(path, "autotuner init writes one")
     loaded = parse_study(
@@ -69,13 +88,18 @@ def read_study(path: str | Path, *, mode: str | None = None, benchmark: str | No
         canonical_of=_canonical_of,
         mode=mode,
         benchmark=benchmark,
+        overrides=overrides,
     )
     spec, changes = loaded.spec, dict[str, PluginSpec]()
     for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
         if kind is not None and given.kind != kind:
             changes[section] = PluginSpec(kind=kind)
     remember(spec)
-    return _on_this_site(Loaded(spec=spec.model_copy(update=changes) if changes else spec, notes=loaded.notes))
+    spec, notes = spec.model_copy(update=changes) if changes else spec, loaded.notes
+    if simulate is not None:
+        spec = simulated_study(spec, simulate, mode=mode, benchmark=benchmark)
+        notes = (*notes, f"simulated: no real GPU is measured; the study is stored as {spec.name}")
+    return _on_this_site(Loaded(spec=spec, notes=notes))
 
 
 def _text_of(path: Path, remedy: str) -> str:

@@ -21,10 +21,27 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no feasible configuration, 4 environment, 130 interrupted.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from autotuner import __version__
+
+        show(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Finds the launch parameters that make an LLM inference server fastest, and proves it against the default."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on standard output; words go to standard error.")]
 StoreUrl = Annotated[

@@ -36,6 +36,13 @@ JSON document (with `watch` one event a line), also when a command fails:
 Results are kept under `~/.local/share/autotuner`, or in `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` names
 another database.
 
+`autotuner --version` prints the version; `autotuner --install-completion` sets up completion for your shell (bash,
+zsh, fish, PowerShell), and `--show-completion` prints it.
+
+`run` and `plan` take `--set PATH=VALUE` for single values of the study file, typed as in YAML:
+`--set search.trials=5 --set workload.concurrency=[1,8] --set engine.args.seed=1 --set slo[0]="p99 ttft <= 1s"`.
+A path that the file does not know is an error with the nearest known name. `run --dry-run` is `plan`.
+
 ## Endings
 
 How a study ended is `ending` in the JSON of `run`, `show`, `best` and `export`, in the CSV and in the event

@@ -1,5 +1,7 @@
 """Commands that run studies: run, plan, watch, stop, reap."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +20,45 @@ Benchmark = Annotated[
 ]
 
 
-def run(file: File, mode: Mode = None, benchmark: Benchmark = None, store: StoreUrl = None, json: Json = False) -> None:
+Simulate = Annotated[
+    str | None,
+    typer.Option(
+        "--simulate",
+        metavar="GPUxN",
+        help="Simulate SGLang or vLLM on these GPUs (H100x8) in place of the file's engine; stored under another name.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one value of the file, e.g. search.trials=5; may be repeated."
+    ),
+]
+
+
+def run(
+    file: File,
+    mode: Mode = None,
+    benchmark: Benchmark = None,
+    simulate: Simulate = None,
+    settings: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: show the plan, as the command plan does.")
+    ] = False,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
     """Run a study, or go on with it where it was cut off."""
+    if dry_run:
+        plan(file, mode=mode, benchmark=benchmark, simulate=simulate, settings=settings, json=json)
+        return
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.live import run_live
         from autotuner.report.terminal import result_text
         from autotuner.study.errors import ExitCode
 
-        loaded = api.read_study(file, mode=mode, benchmark=benchmark)
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
         for note in loaded.notes:
             say(f"note: {note}")
         result = run_live(loaded, source=str(file), store_url=store, quiet=json)
@@ -35,19 +67,26 @@ def run(file: File, mode: Mode = None, benchmark: Benchmark = None, store: Store
         else:
             show(result_text(result, report=api.write_report(result), program=program()))
         if result.state in {"interrupted", "stopped"}:
-            say(f"{result.state}; resume with: {program()} run {file}")
+            say(f"{result.state}; resume with: {shlex.join((program(), *sys.argv[1:]))}")
         if result.ending.exit_code is not ExitCode.OK:
             raise typer.Exit(int(result.ending.exit_code))
 
 
-def plan(file: File, mode: Mode = None, benchmark: Benchmark = None, json: Json = False) -> None:
+def plan(
+    file: File,
+    mode: Mode = None,
+    benchmark: Benchmark = None,
+    simulate: Simulate = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
     """Show what a study would launch and how long it takes; nothing is started."""
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.texts import plan_text
         from autotuner.study.errors import CheckStatus, ExitCode
 
-        loaded = api.read_study(file, mode=mode, benchmark=benchmark)
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
         for note in loaded.notes:
             say(f"note: {note}")
         planned = api.plan(loaded.spec)

@@ -60,7 +60,8 @@ def plan_text(plan: Plan) -> str:
     """The answer of ``autotuner plan``."""
     size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
     runnable = f", {plan.launchable:,} of them can be launched" if plan.launchable is not None else ""
-    lines = [headline(plan), f"space: {size}{runnable}", "would launch, for example:"]
+    simulated = [f"simulated: {plan.simulated}; no real GPU is measured"] if plan.simulated else []
+    lines = [headline(plan), *simulated, f"space: {size}{runnable}", "would launch, for example:"]
     lines += [f"  {launch.configuration.text}\n    {_command(launch)}" for launch in plan.launches]
     if not plan.launches:
         lines[-1] = "launches nothing: measures the server that runs"

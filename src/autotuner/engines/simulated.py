@@ -173,12 +173,21 @@ class Simulated(Engine):
         """As the real engine."""
         return self._real.check_value(name, value)
 
+    def machine(self, hardware: Hardware) -> Hardware:
+        """The target with the simulated GPUs."""
+        gpu = gpu_named(self.settings.gpu)
+        return hardware.model_copy(
+            update={
+                "gpus": self.settings.gpu_count,
+                "gpu_name": f"NVIDIA {gpu.name}",
+                "gpu_memory_gb": gpu.memory_gb,
+            }
+        )
+
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
         """As the real engine on the simulated machine. What fits into its memory is left to the server to say."""
         s = self.settings
-        name = gpu_named(s.gpu).name
-        machine = hardware.model_copy(update={"gpus": s.gpu_count, "gpu_name": f"NVIDIA {name}"})
-        problems = self._real.check(values, machine)
+        problems = self._real.check(values, self.machine(hardware))
         needed = 0 if problems else self.simulated_gpus(values)
         if needed > s.gpu_count:
             why = f"needs {needed} GPUs, the simulated machine has {s.gpu_count}"

@@ -139,6 +139,10 @@ class Engine(ABC):
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
         """What is knowably wrong with these values (fixed arguments and tuned values together) before any launch."""
 
+    def machine(self, hardware: Hardware) -> Hardware:
+        """The target as this engine's servers see it; what constraints know of it. Here: as it is."""
+        return hardware
+
     @abstractmethod
     def gpus(self, values: Mapping[str, Value]) -> int:
         """GPUs that a server with these values uses."""

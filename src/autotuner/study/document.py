@@ -45,9 +45,16 @@ class Document:
     lines: dict[Path, int] = field(default_factory=dict)
     """Counted from 1."""
     problems: list[Problem] = field(default_factory=list)
+    origins: dict[Path, str] = field(default_factory=dict)
+    """What set a part that is not from the file: ``--set search.trials``."""
 
     def where(self, path: Path) -> str:
         """``study.yaml:12 parameters.threads[1]``; the line of the nearest part that is in the file."""
+        for n in range(len(path), 0, -1):
+            if path[:n] in self.origins:
+                return f"{self.origins[path[:n]]}: {path_text(path)}" if n < len(path) else self.origins[path]
+            if path[:n] in self.lines:
+                break
         line = next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
         place = self.source if line is None else f"{self.source}:{line}"
         return f"{place} {path_text(path)}" if path else place

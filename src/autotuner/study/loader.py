@@ -5,7 +5,7 @@ an objective names, a parameter that is fixed and tuned) is checked on those tha
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os.path import normpath
@@ -22,6 +22,7 @@ from autotuner.study.file_parts import FileForm, ParameterForm
 from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.older_task import is_older, native_of
+from autotuner.study.overrides import apply_overrides
 from autotuner.study.parameter import Parameter
 from autotuner.study.portable import SECTIONS
 from autotuner.study.portable_sections import misplaced, read_sections
@@ -51,18 +52,21 @@ def parse_study(
     canonical_of: CanonicalOf | None = None,
     mode: str | None = None,
     benchmark: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> Loaded:
     """The study in a file's text (YAML or JSON, native or the older task form) or in its content as a mapping.
 
     ``source`` names the file in problems and gives the study its name; ``folder`` is what relative paths in the file
     are relative to, where ``exists`` says that they are there; ``canonical_of`` gives an engine's flag names; ``mode``
-    goes before an older task's ``deployment_mode``, and ``benchmark`` is what an older task is to be measured by.
+    goes before an older task's ``deployment_mode``, and ``benchmark`` is what an older task is to be measured by;
+    ``overrides`` are values of the file as on the command line (``search.trials=5``).
     Raises UsageError with one problem per fault.
     """
     document = read_text(text, source) if isinstance(text, str) else read_data(text, source)
     if not isinstance(document.data, dict):
         document.fault((), "must be a mapping of keys to values", remedy="autotuner init writes an example")
         raise UsageError(document.problems)
+    apply_overrides(document, overrides)
     notes: list[str] = []
     older = is_older(document.data)
     if older:

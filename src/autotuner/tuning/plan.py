@@ -46,6 +46,8 @@ class Plan(Noun):
     estimated_s: float
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
+    simulated: str = ""
+    """What is simulated (``vllm on H100x8``); empty for a real engine."""
 
 
 async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = True) -> Plan:
@@ -69,6 +71,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         estimated_s=estimate_s(spec, trials, repeats),
         launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
         checks=tuple(checks),
+        simulated=_simulated(spec),
     )
     return clean_model(made, frozenset(secrets_in(spec)))
 
@@ -157,3 +160,10 @@ def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
     plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
     return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env))
+
+
+def _simulated(spec: StudySpec) -> str:
+    if spec.engine.kind != "simulated":
+        return ""
+    settings = spec.engine.settings
+    return f"{settings.get('flavour', 'sglang')} on {settings.get('gpu', 'H100')}x{settings.get('gpu_count', 1)}"

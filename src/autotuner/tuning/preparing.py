@@ -182,7 +182,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         parameters=spec.parameters,
         constraints=constraints,
         known={
-            **_hardware_names(hardware),
+            **_hardware_names(engine.machine(hardware)),
             **defaults,
             **fixed,
             **{f"{PREFIX}{n}": v for n, v in spec.engine.env.items()},
