@@ -16,7 +16,8 @@ import anyio
 import httpx
 import pytest
 
-from autotuner.deployers import _proc
+from autotuner.deployers import _proc, process
+from autotuner.deployers._ports import Ports
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.engines.llama_cpp import LlamaCpp, LlamaCppSettings
 from autotuner.seams.deployer import DeployContext, Endpoint
@@ -246,7 +247,8 @@ async def test_a_port_in_use(
         async def lease(*_: object) -> int:
             return port
 
-        monkeypatch.setattr(ProcessDeployer, "_lease", lease)
+        monkeypatch.setattr(Ports, "lease", lease)
+        monkeypatch.setattr(process, "TRIES", 1)
         failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {}))
     assert failure.cause is FailureCause.PORT_UNAVAILABLE
     assert failure.blame is Blame.ENVIRONMENT

@@ -14,7 +14,9 @@ import anyio
 import psutil
 import pytest
 
-from autotuner.deployers import _owned_process, _proc
+from autotuner.deployers import _failures, _owned_process, _ports, _proc
+from autotuner.deployers import process as process_module
+from autotuner.deployers._ports import Ports
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.seams import plugins
 from autotuner.seams.deployer import Endpoint
@@ -23,6 +25,7 @@ from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.spec import PluginSpec
+from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import LABELS, DeployerConformance, MemoryPorts, Recorder
 from autotuner.testing.fake_plans import fake_plan
 from autotuner.testing.scripted_case import ScriptedServerCase
@@ -319,7 +322,7 @@ class TestPorts:
         mine = ProcessDeployer(ProcessSettings(ports=(port, port + 1)))
         async with mine.deploy(fake_plan(), recorder.context) as endpoint:
             assert endpoint.url.endswith(f":{port + 1}")
-            assert recorder.ports.leased == {port, port + 1}
+            assert recorder.ports.leased == {port + 1}
         assert recorder.ports.leased == set()
 
     @pytest.mark.parametrize("share", [True, False])
@@ -331,14 +334,36 @@ class TestPorts:
         share: bool,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The port is taken between our look and our server's bind; with SO_REUSEPORT both would listen."""
-        monkeypatch.setattr(ProcessDeployer, "_lease", _lease_unseen)
+        """The port is taken between our look and our server's bind; with SO_REUSEPORT both would listen. Another port
+        is taken: the trial is none the worse for it."""
+        monkeypatch.setattr(Ports, "_free", lambda *_: True)
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port + 1), stop_grace=0.5))
+        with anyio.fail_after(60):
+            async with mine.deploy(fake_plan(reuse_port=share), recorder.context) as endpoint:
+                assert endpoint.url.endswith(f":{port + 1}")
+                assert recorder.ports.leased == {port + 1}
+        assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING] * 2
+        assert foreign.poll() is None, "it is not ours to end"
+
+    async def test_a_port_that_is_lost_again_and_again(
+        self, port: int, foreign: subprocess.Popen[bytes], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Ports, "lease", _lease_unseen)
+        monkeypatch.setattr(process_module, "TRIES", 2)
         mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace=0.5))
-        with anyio.fail_after(20), pytest.raises(TrialFailedError) as caught:
-            async with mine.deploy(fake_plan(reuse_port=share), recorder.context):
+        with pytest.raises(TrialFailedError) as caught:
+            async with mine.deploy(fake_plan(), recorder.context):
                 pytest.fail("this is not our server")
         assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
-        assert foreign.poll() is None, "it is not ours to end"
+        assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING] * 2
+
+    async def test_an_address_of_another_machine_is_not_tried_again(self, recorder: Recorder) -> None:
+        mine = ProcessDeployer(ProcessSettings(host="192.0.2.1"))
+        with pytest.raises(TrialFailedError, match=r"192\.0\.2\.1:24000 cannot be listened on") as caught:
+            async with mine.deploy(fake_plan(), recorder.context):
+                pytest.fail("nobody can listen there")
+        assert caught.value.failure.cause is FailureCause.ENVIRONMENT
+        assert recorder.phases == []
 
     async def test_a_foreign_listener_that_comes_later(self, port: int, recorder: Recorder) -> None:
         mine = ProcessDeployer(ProcessSettings(ports=(port, port)))
@@ -357,7 +382,7 @@ class TestPorts:
         self, port: int, foreign: subprocess.Popen[bytes], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Someone answers whose socket we cannot see (another network namespace): it is still not our server."""
-        monkeypatch.setattr(ProcessDeployer, "_lease", _lease_unseen)
+        monkeypatch.setattr(Ports, "lease", _lease_unseen)
         monkeypatch.setattr(_proc, "foreign_listener", lambda *_: False)
         mine = ProcessDeployer(ProcessSettings(ports=(port, port), stop_grace=0.5))
         with pytest.raises(TrialFailedError) as caught:
@@ -382,15 +407,53 @@ class TestPorts:
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
             assert alive([pid]) == [pid]
 
-    async def test_two_deployments_on_one_port(self, port: int, tmp_path: Path) -> None:
+    async def test_two_deployments_on_one_port(
+        self, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The second waits for it, and the wait is not charged to its time."""
+        monkeypatch.setattr(_ports, "_POLL_S", 0.01)
         mine = ProcessDeployer(ProcessSettings(ports=(port, port)))
         ports = MemoryPorts()
         first, second = Recorder(tmp_path / "1", ports=ports), Recorder(tmp_path / "2", ports=ports)
-        async with mine.deploy(fake_plan(), first.context):
-            with pytest.raises(TrialFailedError) as caught:
-                async with mine.deploy(fake_plan(), second.context):
-                    pytest.fail("the port is leased")
+
+        async def wait() -> None:
+            async with mine.deploy(fake_plan(), second.context) as endpoint:
+                assert endpoint.url.endswith(f":{port}")
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks, mine.deploy(fake_plan(), first.context):
+                tasks.start_soon(wait)
+                while not second.phases:  # noqa: ASYNC110 - no event tells
+                    await anyio.sleep(0.01)
+        assert second.phases == [Phase.QUEUED, Phase.LAUNCHING, Phase.LOADING]
+
+    async def test_a_port_that_nobody_gives_back(
+        self, port: int, foreign: subprocess.Popen[bytes], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_ports, "WAIT_S", 0.0)
+        mine = ProcessDeployer(ProcessSettings(ports=(port, port)))
+        with pytest.raises(TrialFailedError) as caught:
+            async with mine.deploy(fake_plan(), recorder.context):
+                pytest.fail("the port is in use")
         assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
+        assert recorder.ports.leased == set()
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "OSError: [Errno 98] Address already in use",
+            "zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:5555')",
+            "[c10d] The server socket has failed to bind to 0.0.0.0:29500 (errno: 98 - Address already in use).",
+            "Error: listen EADDRINUSE: address already in use 127.0.0.1:8000",
+        ],
+    )
+    async def test_the_servers_word_for_it(self, recorder: Recorder, said: str) -> None:
+        """It may be a port that the engine opens for itself, on which nothing can be seen here any more."""
+        recorder.context.folder.mkdir()
+        failure = _failures.ended(recorder.context, 1, f"loading\n{said}\nbye", was_ready=False)
+        assert failure.cause is FailureCause.PORT_UNAVAILABLE
+        assert said[:20] in failure.message
+        assert _failures.ended(recorder.context, 1, said, was_ready=True).cause is FailureCause.CRASH_UNDER_LOAD
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
     def test_who_listens(self, port: int, address: str) -> None:
@@ -412,9 +475,9 @@ async def _until_listening(port: int) -> None:
             await anyio.sleep(0.01)
 
 
-async def _lease_unseen(self: ProcessDeployer, leases: object, context: object) -> int:
+async def _lease_unseen(self: Ports, stack: object) -> int:
     """As the lease, without the look at who listens: the look can come too early."""
-    return self.settings.ports[0]
+    return self._range[0]
 
 
 class TestReap:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection
 
 import pytest
 
+from autotuner.deployers._ports import Ports
 from autotuner.deployers.docker import DockerDeployer, DockerSettings
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import DeployerConformance, Recorder
 from autotuner.testing.docker_engine import OwnEngine
 from autotuner.testing.fake_plans import fake_plan
@@ -77,6 +79,20 @@ class TestOnHostNetwork:
                     await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
             await endpoint.identity()
+
+    async def test_a_port_that_is_lost_is_another_launch(
+        self, deployer: DockerDeployer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is taken between the look at it and the server's bind."""
+        monkeypatch.setattr(Ports, "_free", lambda *_: True)
+        first = deployer.settings.ports[0]
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", first))
+            other.listen()
+            async with deployer.deploy(fake_plan(), recorder.context) as endpoint:
+                assert endpoint.url.endswith(f":{first + 1}")
+        assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING] * 2
 
     async def test_a_taken_port_is_passed_over(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         first = deployer.settings.ports[0]

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import pytest
@@ -53,9 +54,10 @@ async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, po
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("0.0.0.0", ports[0]))
         stranger.listen()
-        async with leases().port(ports) as port:
-            assert port == ports[1]
-            assert len(store.leases()) == 1
+        for trial in range(3):
+            async with leases(trial=trial).port(ports) as port:
+                assert port in ports[1:]
+                assert len(store.leases()) == 1
 
 
 async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: range) -> None:
@@ -63,7 +65,8 @@ async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: 
     for trial in range(3):
         async with leases(trial=trial).port(ports) as port:
             seen.append(port)
-    assert seen == list(ports)
+    first = ports.index(seen[0])
+    assert seen == [*ports[first:], *ports[:first]]
 
 
 async def test_no_port_at_all(leases: MakeLeases) -> None:
@@ -73,12 +76,34 @@ async def test_no_port_at_all(leases: MakeLeases) -> None:
 
 
 async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
-    holder = leases("dead").port(ports)
-    port = await holder.__aenter__()
+    for port in ports:
+        name = f"port:{socket.gethostname()}:{port}"
+        assert store.acquire(name, owner_id="dead", study="old", trial=3, now=1.0, dead=())
     async with leases("b", dead=("dead",)).port(ports) as taken:
-        assert taken == port
-        await holder.__aexit__(None, None, None)
-        assert [r.owner_id for r in store.leases()] == ["b"], "the dead one gives back nothing of the living one's"
+        store.release(f"port:{socket.gethostname()}:{taken}", "dead")
+        living = [lease.resource for lease in store.leases() if lease.owner_id == "b"]
+        assert living == [f"port:{socket.gethostname()}:{taken}"], "the dead one gives back nothing of the living one's"
+
+
+async def test_runs_with_stores_of_their_own_never_share_a_port(
+    ports: range, tmp_path: Path, leases: MakeLeases
+) -> None:
+    """Two users of one machine: neither sees the other's leases, and the servers do not listen yet."""
+    with Store.open(f"sqlite:///{tmp_path / 'another.db'}") as another:
+        theirs = Leases(another, owner_id="they", study="t", trial=0, dead=lambda: ())
+        async with leases("a").port(ports) as one, theirs.port(ports) as two, leases("a").port(ports) as three:
+            assert sorted((one, two, three)) == list(ports)
+            with pytest.raises(TrialFailedError):
+                async with theirs.port(ports):
+                    pytest.fail("there are no more")
+
+
+async def test_runs_begin_at_different_ports(leases: MakeLeases) -> None:
+    begun = set()
+    for number in range(20):
+        async with leases(f"owner-{number}").port(range(20000, 30000)) as port:
+            begun.add(port)
+    assert len(begun) == 20
 
 
 async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:

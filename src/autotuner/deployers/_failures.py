@@ -1,6 +1,7 @@
 """The failures that a deployer can name by itself."""
 
 import errno
+import re
 import shutil
 
 from autotuner.seams.deployer import DeployContext
@@ -37,6 +38,14 @@ def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
     return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))
 
 
+_PORTS = "stop what listens there, or give another range in deploy.ports"
+_PORT_IN_USE = re.compile(
+    r"^.*(address (is )?already in use|\baddress in use|EADDRINUSE|Errno 98\b|"
+    r"port \d+ is (already )?(in use|occupied)).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How the C library, Python, Go, Rust, Java and Node say it; it may be another port than the one for requests, since
+engines open more for their own processes."""
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
 
@@ -62,7 +71,7 @@ def port_taken(host: str, port: int, *, exit_code: int | None = None, log_tail: 
     return Failure(
         cause=FailureCause.PORT_UNAVAILABLE,
         message=f"another process listens on {host}:{port}",
-        remedy="stop it, or give another range in deploy.ports",
+        remedy=_PORTS,
         exit_code=exit_code,
         log_tail=log_tail,
     )
@@ -89,4 +98,8 @@ def ended(context: DeployContext, code: int | None, log_tail: str, *, was_ready:
         return Failure(
             cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
         )  # fmt: skip
-    return context.explain(code, log_tail, was_ready)
+    failure = context.explain(code, log_tail, was_ready)
+    if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (said := _PORT_IN_USE.search(log_tail)):
+        message = f"the server ended, since a port that it needs is in use: {said[0].strip()[:200]}"
+        return failure.model_copy(update={"cause": FailureCause.PORT_UNAVAILABLE, "message": message, "remedy": _PORTS})
+    return failure

@@ -112,8 +112,8 @@ class OwnedProcess:
         return code
 
     def family(self) -> set[int]:
-        """Process ids of the child's supervisor, the child and everything below it, as far as they run."""
-        return _proc.family(self._supervisor.pid)
+        """Process ids of the child and of everything below it or left behind by it, as far as they run."""
+        return _proc.family(self._supervisor.pid) - {self._supervisor.pid}
 
     async def stop(self, grace_s: float) -> None:
         """Ends child, group and descendants, also those that left the group: SIGTERM, then SIGKILL after ``grace_s``

@@ -21,7 +21,6 @@ from autotuner.deployers import (
     _failures,
     _gpu_choice,
     _gpus,
-    _proc,
 )
 from autotuner.deployers._docker_config import LOOPBACK, Launch, chosen_gpus
 from autotuner.deployers._docker_container import Container
@@ -29,6 +28,7 @@ from autotuner.deployers._docker_endpoint import Address, DockerEndpoint
 from autotuner.deployers._docker_engine import OWNER, STUDY, TRIAL, Engine, connected
 from autotuner.deployers._docker_settings import DockerSettings
 from autotuner.deployers._failures import UnusableTargetError, failed
+from autotuner.deployers._ports import TRIES, Ports
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers._server_log import Log
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
@@ -70,20 +70,37 @@ class DockerDeployer(Deployer):
             await engine.awaited()
             await self._sweep(engine, context.labels.owner)
             image = await self._image(engine, plan, context, log)
-            context.on_phase(Phase.LAUNCHING)
-            leased = await self._lease(stack, context)
-            launch = self._launch(plan, context, image, leased)
-            _ACTIVE.add(launch.name)
-            container = Container(engine, launch, log, context)
-            try:
-                inspected = await container.start()
-                context.on_phase(Phase.LOADING)
-                address = Address.of(launch, inspected, leased)
-                await _Start(container, address, context, self.settings).ready()
-                yield await DockerEndpoint.of(container, address, log, await container.state())
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._release(container, context)
+            ports = Ports(LOOPBACK, self.settings.ports, context)
+            for tries_left in reversed(range(TRIES)):
+                async with AsyncExitStack() as leases:
+                    leased = await ports.lease(leases) if self.settings.network == "host" else None
+                    context.on_phase(Phase.LAUNCHING)
+                    launch = self._launch(plan, context, image, leased)
+                    _ACTIVE.add(launch.name)
+                    container = Container(engine, launch, log, context)
+                    try:
+                        address = await self._started(container, context, leased)
+                        if isinstance(address, Address):
+                            yield await DockerEndpoint.of(container, address, log, await container.state())
+                            return
+                        if not tries_left:
+                            raise TrialFailedError(address)
+                        ports.lost(leased, address)
+                    finally:
+                        with anyio.CancelScope(shield=True):
+                            await self._release(container, context)
+
+    async def _started(self, container: Container, context: DeployContext, leased: int | None) -> Address | Failure:
+        """Where the server answers, once it is ready; a failure when something else has taken its port."""
+        try:
+            inspected = await container.start()
+        except TrialFailedError as error:
+            if error.failure.cause is FailureCause.PORT_UNAVAILABLE:
+                return error.failure
+            raise
+        context.on_phase(Phase.LOADING)
+        address = Address.of(container.launch, inspected, leased)
+        return await _Start(container, address, context, self.settings).ready_or_port_lost() or address
 
     async def _release(self, container: Container, context: DeployContext) -> None:
         """Removes the container. Where that fails, it is removed before the next launch."""
@@ -120,16 +137,6 @@ class DockerDeployer(Deployer):
             await engine.pull(name, log.say, context.note)
             self._pulled.add(name)
         return name
-
-    async def _lease(self, stack: AsyncExitStack, context: DeployContext) -> int | None:
-        """A port of this machine, where the container shares its network: else the engine chooses one."""
-        if self.settings.network != "host":
-            return None
-        ports = range(self.settings.ports[0], self.settings.ports[1] + 1)
-        while True:
-            port = await stack.enter_async_context(context.lease_port(ports))
-            if not _proc.foreign_listener(LOOPBACK, port, set()):
-                return port
 
     def _launch(self, plan: LaunchPlan, context: DeployContext, image: str, leased: int | None) -> Launch:
         inside = ("0.0.0.0", self.settings.container_port) if leased is None else (LOOPBACK, leased)  # noqa: S104
@@ -224,15 +231,17 @@ class _Start:
         self._timeout_s = settings.start_timeout or self._readiness.timeout_s
         self._last = "nothing"
 
-    async def ready(self) -> None:
-        """Returns when the server is ready; raises ``TrialFailedError`` with the cause when it cannot be any more."""
+    async def ready_or_port_lost(self) -> Failure | None:
+        """None when the server is ready, a failure when something else has taken its port. Raises
+        ``TrialFailedError`` with the cause when it cannot get ready any more."""
         try:
             failure = await until_ready(self._answers, self._ends, self._timeout_s)
         except TimeoutError:
             tail = self._container.log.tail()
             failure = _failures.not_ready(self._timeout_s, self._readiness.path, self._last, tail)
-        if failure:
+        if failure and failure.cause is not FailureCause.PORT_UNAVAILABLE:
             raise TrialFailedError(failure)
+        return failure
 
     async def _ends(self) -> Failure:
         return await self._container.ends(was_ready=False)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
 from autotuner.deployers._owned_process import LogNotWrittenError, OwnedProcess, spawn
+from autotuner.deployers._ports import TRIES, Ports
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
@@ -131,26 +132,25 @@ class ProcessDeployer(Deployer):
 
     @asynccontextmanager
     async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        async with AsyncExitStack() as leases:
-            port = await self._lease(leases, context)
-            context.on_phase(Phase.LAUNCHING)
-            env = await _with_gpus(plan, context)
-            server = await self._start(plan, context, port, env)
-            try:
-                context.on_phase(Phase.LOADING)
-                await _Start(server, plan, context, self.settings, port).ready()
-                yield ProcessEndpoint(server, plan=plan, context=context, host=self.settings.host, port=port)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await server.stop(self.settings.stop_grace)
-
-    async def _lease(self, leases: AsyncExitStack, context: DeployContext) -> int:
-        """A port where nobody listens; ports taken by others stay leased meanwhile, so that each is looked at once."""
-        ports = range(self.settings.ports[0], self.settings.ports[1] + 1)
-        while True:
-            port = await leases.enter_async_context(context.lease_port(ports))
-            if not _proc.foreign_listener(self.settings.host, port, set()):
-                return port
+        ports = Ports(self.settings.host, self.settings.ports, context)
+        for tries_left in reversed(range(TRIES)):
+            async with AsyncExitStack() as leases:
+                port = await ports.lease(leases)
+                context.on_phase(Phase.LAUNCHING)
+                env = await _with_gpus(plan, context)
+                server = await self._start(plan, context, port, env)
+                try:
+                    context.on_phase(Phase.LOADING)
+                    lost = await _Start(server, plan, context, self.settings, port).ready_or_port_lost()
+                    if lost is None:
+                        yield ProcessEndpoint(server, plan=plan, context=context, host=self.settings.host, port=port)
+                        return
+                    if not tries_left:
+                        raise TrialFailedError(lost)
+                    ports.lost(port, lost)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await server.stop(self.settings.stop_grace)
 
     async def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
         argv = plan.argv(host=self.settings.host, port=port)
@@ -222,14 +222,16 @@ class _Start:
         self._timeout_s = settings.start_timeout or plan.readiness.timeout_s
         self._last = "nothing"
 
-    async def ready(self) -> None:
-        """Returns when the server is ready; raises ``TrialFailedError`` with the cause when it cannot be any more."""
+    async def ready_or_port_lost(self) -> Failure | None:
+        """None when the server is ready, a failure when another process has taken its port. Raises
+        ``TrialFailedError`` with the cause when it cannot get ready any more."""
         try:
             failure = await until_ready(self._answers, self._ends, self._timeout_s)
         except TimeoutError:
             failure = _failures.not_ready(self._timeout_s, self._plan.readiness.path, self._last, self._tail())
-        if failure:
+        if failure and failure.cause is not FailureCause.PORT_UNAVAILABLE:
             raise TrialFailedError(failure)
+        return failure
 
     async def _ends(self) -> Failure:
         try:

@@ -5,9 +5,11 @@ came later takes one of these. Otherwise a trial of four GPUs would wait for eve
 """
 
 import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -47,14 +49,15 @@ class Leases:
 
         A lease is no proof: whoever launches a server must still check that the server that answers is its own.
         """
-        for port in _rotated(candidates, self._trial):
+        for port in _rotated(candidates, zlib.crc32(self._owner.encode()) + self._trial):
             resource = f"port:{self._host}:{port}"
             if not await self._acquire([resource]):
                 continue
             try:
-                if await run_sync(_is_free, port):
-                    yield port
-                    return
+                with _claimed_on_machine(port) as ours:
+                    if ours and await run_sync(_is_free, port):
+                        yield port
+                        return
             finally:
                 await self._release(resource)
         raise TrialFailedError(
@@ -238,9 +241,26 @@ def _no_gpus(message: str) -> TrialFailedError:
 
 
 def _rotated(candidates: range, by: int) -> list[int]:
-    """Starts at another port for each trial: a port just used may linger in TIME_WAIT."""
+    """Starts at another port for each run, so that they do not meet, and for each trial: a port just used may linger in
+    TIME_WAIT."""
     offset = by % len(candidates) if len(candidates) else 0
     return [*candidates[offset:], *candidates[:offset]]
+
+
+@contextmanager
+def _claimed_on_machine(port: int) -> Iterator[bool]:
+    """Whether no other tuner of this machine has claimed the port, whoever runs it and wherever its store is.
+
+    An abstract Unix socket belongs to the same network namespace as the port, and ends with its process.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        if sys.platform.startswith("linux"):
+            try:
+                claim.bind(f"\0autotuner-port-{port}")
+            except OSError:
+                yield False
+                return
+        yield True
 
 
 def _is_free(port: int) -> bool:
