@@ -243,7 +243,7 @@ ARGPARSE = "usage: sglang serve [-h] --model-path MODEL_PATH\nsglang serve: erro
         (1, "ValueError: The repository /m contains custom code which must be executed. Please pass the argument "
             "set the option `trust_remote_code=True` to allow\n", False, FailureCause.MODEL_MISSING, "code of its own"),
         (1, "RuntimeError: The NVIDIA driver on your system is too old (found version 12020).\n", False,
-         FailureCause.GPU_UNAVAILABLE, "too old"),
+         FailureCause.DRIVER_MISMATCH, "too old"),
         (1, "RuntimeError: No CUDA GPUs are available\n", False, FailureCause.GPU_UNAVAILABLE, "no GPU"),
         (1, "torch.AcceleratorError: CUDA error: invalid device ordinal\n", False, FailureCause.GPU_UNAVAILABLE,
          "more GPUs"),

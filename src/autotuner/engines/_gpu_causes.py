@@ -96,7 +96,7 @@ _MACHINE_LINES = (
     line(r"address already in use", FailureCause.PORT_UNAVAILABLE,
          "the port is in use", "stop what listens there, or give another port range"),
     line(r"NVIDIA driver on your system is too old|driver version is insufficient|cudaErrorInsufficientDriver|"
-         r"unsatisfied condition: cuda", FailureCause.GPU_UNAVAILABLE,
+         r"unsatisfied condition: cuda", FailureCause.DRIVER_MISMATCH,
          "the NVIDIA driver is too old for this server", "update the driver, or use an image for an older CUDA"),
     line(r"World size \((\d+)\) is larger than the number of available GPUs \((\d+)\)", FailureCause.GPU_UNAVAILABLE,
          "the server needs {1} GPUs and sees {2}", "lower the parallel sizes, or hand out more GPUs"),

@@ -215,6 +215,17 @@ class Store:
             at = trial.finished_at or 0.0
             self._append(db, trial.study, "trial_finished", event_data, trial=trial.number, at=at)
 
+    def amend_trials(self, study: str, trials: Sequence[tuple[Trial, Mapping[str, object]]], now: float) -> None:
+        """Replaces ended trials whose meaning has changed (a verdict by other bounds, a result that counts no more),
+        each with its new ``trial_finished`` event; all or none."""
+        with self._writing() as db:
+            self._locked(db, study)
+            for trial, event_data in trials:
+                where = (tables.trials.c.study == study) & (tables.trials.c.number == trial.number)
+                changed = update(tables.trials).where(where & tables.trials.c.state.not_in(_OPEN))
+                db.execute(changed.values(**self._trial_row(trial)))
+                self._append(db, study, "trial_finished", event_data, trial=trial.number, at=now)
+
     def trials(self, study: str) -> list[Trial]:
         """A study's trials by number."""
         query = select(tables.trials.c.trial).where(tables.trials.c.study == study).order_by(tables.trials.c.number)

@@ -52,6 +52,10 @@ class FailureCause(StrEnum):
     MODEL_GATED = "model_gated"
     """The hub wants a token or a licence that was accepted."""
     IMAGE_MISSING = "image_missing"
+    PACKAGE_MISSING = "package_missing"
+    """A package or shared library that the server needs is missing or broken."""
+    DRIVER_MISMATCH = "driver_mismatch"
+    """The GPU's driver and the server's CUDA do not fit."""
     GPU_UNAVAILABLE = "gpu_unavailable"
     """No GPU could be had: driver, runtime hook, or others use them."""
     NOT_ACCEPTED = "not_accepted"
@@ -71,6 +75,8 @@ _BLAME = {
     FailureCause.NCCL: Blame.ENVIRONMENT,
     FailureCause.MODEL_GATED: Blame.ENVIRONMENT,
     FailureCause.IMAGE_MISSING: Blame.ENVIRONMENT,
+    FailureCause.PACKAGE_MISSING: Blame.ENVIRONMENT,
+    FailureCause.DRIVER_MISMATCH: Blame.ENVIRONMENT,
     FailureCause.GPU_UNAVAILABLE: Blame.ENVIRONMENT,
     FailureCause.NOT_ACCEPTED: Blame.ENVIRONMENT,
     FailureCause.DEPLOYER_LOST: Blame.ENVIRONMENT,
@@ -87,6 +93,8 @@ FATAL = frozenset(
         FailureCause.MODEL_MISSING,
         FailureCause.MODEL_GATED,
         FailureCause.IMAGE_MISSING,
+        FailureCause.PACKAGE_MISSING,
+        FailureCause.DRIVER_MISMATCH,
         FailureCause.NOT_ACCEPTED,
         FailureCause.DISK_FULL,
     }

@@ -17,13 +17,14 @@ from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.errors import AutotunerError, ExitCode
-from autotuner.study.failure import FATAL, Blame, Failure
+from autotuner.study.failure import Blame, Failure
 from autotuner.study.objective import SLO
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock, searched_s
 from autotuner.tuning.journal import Journal
+from autotuner.tuning.judge import hopeless, is_fatal, last_words, settled
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.plan import trial_counts, windows_s
@@ -42,8 +43,29 @@ class EnvironmentFaultError(AutotunerError):
     def __init__(self, failure: Failure, tries: int) -> None:
         self.failure = failure
         times = f" ({tries} times in a row)" if tries > 1 else ""
-        cure = f"; {failure.remedy}" if failure.remedy else ""
-        super().__init__(f"{failure.cause.value}: {failure.message}{times}{cure}")
+        super().__init__(f"{failure.cause.value}: {failure.message}{times}{_said_last(failure)}{_cure(failure)}")
+
+
+def _said_last(failure: Failure) -> str:
+    words = last_words(failure)
+    return f'; it said last: "{words}"' if words and words not in failure.message else ""
+
+
+def _cure(failure: Failure) -> str:
+    return f"; {failure.remedy}" if failure.remedy else ""
+
+
+class CannotStartError(EnvironmentFaultError):
+    """The server fails in the same way with every configuration, the default included."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        failures = [t.failure for t in trials if t.failure is not None]
+        super().__init__(failures[0], 1)
+        failure = failures[0]
+        times = f"{len(trials)} launches failed in the same way" if len(trials) > 1 else "no parameter is at fault"
+        text = f"the server cannot start ({times}): {failure.cause.value}: {failure.message}"
+        text += _said_last(failure) + _cure(failure)
+        self.args = (f"{text}; correct this and run again: these launches do not count",)
 
 
 @dataclass(frozen=True)
@@ -224,6 +246,7 @@ class StudyRunner:
             finished = await self._in_time(runner, trial)
         finally:
             self._clock.ended(trial.number)
+        finished = settled(finished, self._trials.values())
         with anyio.CancelScope(shield=True):
             try:
                 await self._journal.flush()
@@ -231,6 +254,8 @@ class StudyRunner:
                 await run_sync(self._store.finish_trial, finished, _summary(finished, self._spec.slos))
         self._trials[trial.number] = finished
         self._judge(finished)
+        if self._fatal is None:
+            await self._give_up_if_hopeless()
         return finished
 
     async def _in_time(self, runner: TrialRunner, trial: Trial) -> Trial:
@@ -264,14 +289,28 @@ class StudyRunner:
         if trial.state is not TrialState.VOID or failure is None:
             self._faults = 0
             return
-        self._faults += 1
-        hopeless = failure.cause in FATAL or failure.blame is Blame.TUNER
-        if hopeless or self._faults >= self._spec.search.max_environment_faults:
+        if failure.blame is not Blame.CONFIGURATION:  # else the default, which gets a second try
+            self._faults += 1
+        if is_fatal(failure) or self._faults >= self._spec.search.max_environment_faults:
             self._fatal = EnvironmentFaultError(failure, self._faults)
             return
         text = f"{failure.cause.value}: {failure.message}; not counted, trying again"
         self._journal.note("notice", {"text": text}, trial=trial.number)
         self._retry.append(_Job(trial.role, trial.configuration, trial.repeat_of))
+
+    async def _give_up_if_hopeless(self) -> None:
+        """Ends a study whose server cannot start, whatever is tuned. What it tried so far is made again once the fault
+        is corrected."""
+        found = hopeless(self._trials.values(), self._spec.parameters)
+        if not found:
+            return
+        for trial in found:
+            self._trials[trial.number] = trial.model_copy(update={"state": TrialState.VOID})
+        voided = [(self._trials[t.number], _summary(self._trials[t.number], self._spec.slos)) for t in found]
+        with anyio.CancelScope(shield=True):
+            await self._journal.flush()
+            await run_sync(self._store.amend_trials, self._spec.name, voided, time.time())
+        self._fatal = CannotStartError(found)
 
 
 def _summary(trial: Trial, slos: Sequence[SLO]) -> dict[str, object]:

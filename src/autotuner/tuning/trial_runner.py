@@ -32,6 +32,7 @@ from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES, Neighbours
+from autotuner.tuning.start_failures import start_failure
 from autotuner.tuning.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -266,6 +267,7 @@ class TrialRunner:
 
     def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:
         found = self._tools.engine.explain(exit_code, tail, ready=ready)
+        found = start_failure(found, exit_code, tail, ready=ready) or found
         if found is not None:
             return found.model_copy(update={"log_tail": found.log_tail or tail})
         ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
