@@ -7,7 +7,6 @@
 Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,14 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import anyio
 
-from autotuner.benchmarks.bench import bench as run_bench
-from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.deployers.local_runner import LocalRunner
 from autotuner.doctor import Diagnosis, of_study, of_target
 from autotuner.report.html import html_report
 from autotuner.report.manifest_options import Form, parse_options
@@ -31,12 +26,10 @@ from autotuner.report.overview import StudyOverview, overview
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.winner import winner_of
 from autotuner.seams import plugins
-from autotuner.seams.benchmark import Progress
 from autotuner.store import Store, StudyRecord, files
 from autotuner.store.paths import site_file, study_folder, trial_folder
-from autotuner.study.errors import AutotunerError, CheckStatus, Problem, UsageError, did_you_mean
+from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
 from autotuner.study.loader import Loaded, parse_study
-from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
@@ -44,12 +37,11 @@ from autotuner.study.secrets import clean_document, clean_text, remember
 from autotuner.study.site import Site, parse_site, with_site
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
-from autotuner.study.workload import LoadLevel, Scenario
-from autotuner.tuning.http import get_json
+from autotuner.tuning.bench_session import bench as bench
 from autotuner.tuning.owners import OwnerWatch, mark_ended
 from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
-from autotuner.tuning.session import PreflightError, run_session
+from autotuner.tuning.session import run_session
 from autotuner.tuning.simulating import simulated_study
 from autotuner.tuning.starter import starter_text
 
@@ -84,7 +76,7 @@ def read_study(
         text,
         source=str(path),
         folder=Path.cwd() if files.is_stream(path) else path.absolute().parent.resolve(),
-        exists=_exists,
+        exists=files.exists,
         canonical_of=_canonical_of,
         mode=mode,
         benchmark=benchmark,
@@ -104,14 +96,6 @@ def read_study(
 
 def _text_of(path: Path, remedy: str) -> str:
     return files.read_text(path, remedy=remedy)
-
-
-def _exists(path: Path) -> bool:
-    """Of any text that a file may hold as a path: one that is too long, or holds a NUL, names nothing."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _on_this_site(loaded: Loaded) -> Loaded:
@@ -162,7 +146,9 @@ def spec_of(study: Study) -> StudySpec:
         return study
     if isinstance(study, str | Path):
         return read_study(study).spec
-    loaded = parse_study(dict(study), source="study", folder=Path.cwd(), exists=_exists, canonical_of=_canonical_of)
+    loaded = parse_study(
+        dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
+    )
     return _on_this_site(loaded).spec
 
 
@@ -364,64 +350,6 @@ def write_text(path: Path, text: str) -> None:
     files.write_output(path, clean_document(text))
 
 
-def bench(
-    url: str,
-    *,
-    workload: Mapping[str, Any],
-    model: str | None = None,
-    api_key_env: str | None = None,
-    folder: Path | None = None,
-    on_window: Callable[[str], None] | None = None,
-) -> list[Measurement]:
-    """Measures a server that runs already; ``workload`` is that section of a study file.
-
-    ``model`` None asks the server for its first one. Request records go to ``folder``, or nowhere. The API key is
-    taken from the environment variable that ``api_key_env`` names.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(Problem(where="URL", value=url, why="must begin with http:// or https://"))
-    study = {"name": "bench", "model": "any", "engine": "llama_cpp", "workload": workload}
-    read = parse_study(
-        {**study, "objective": "max output_throughput"}, source="bench", folder=Path.cwd(), exists=_exists
-    ).spec.workload
-
-    async def work(records: Path) -> list[Measurement]:
-        settings = NativeSettings(api_key_env=api_key_env)
-        failed = [c for c in await NativeBenchmark(settings).preflight(read) if c.status is CheckStatus.FAIL]
-        if failed:
-            raise PreflightError(failed)
-        served = model or await _first_model(url, api_key_env)
-        said: set[str] = set()
-
-        def tell(scenario: Scenario, level: LoadLevel, _: Progress) -> None:
-            text = f"measuring {scenario.text} {level.text} ..."
-            if on_window is not None and text not in said:
-                said.add(text)
-                on_window(text)
-
-        return await run_bench(
-            url, served, read, client=LocalRunner(), folder=records, settings=settings, on_progress=tell
-        )
-
-    if folder is not None:
-        return anyio.run(work, files.output_folder(folder))
-    with TemporaryDirectory() as nowhere:
-        return [m.model_copy(update={"records": None}) for m in anyio.run(work, Path(nowhere))]
-
-
-async def _first_model(url: str, api_key_env: str | None) -> str:
-    headers = {"Authorization": f"Bearer {os.environ.get(api_key_env, '')}"} if api_key_env else {}
-    found = await get_json(url.rstrip("/").removesuffix("/v1") + "/v1/models", headers=headers)
-    models = found.get("data") if found else None
-    if not models:
-        raise UsageError(
-            Problem(
-                where="URL", value=url, why="no OpenAI-compatible server answers there", remedy="check it, or --model"
-            )
-        )
-    return str(models[0].get("id"))
-
-
 def schema() -> dict[str, Any]:
     """JSON Schema of the study file, the installed plugins' settings included."""
     return study_schema(
@@ -439,7 +367,7 @@ def params(kind: str) -> list[CatalogEntry]:
 
 def write_starter(path: Path, *, engine: str, model: str) -> Path:
     """Writes a commented study file; never over an existing one."""
-    if _exists(path) or path.is_symlink():
+    if files.exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
     write_text(path, starter_text(name=name, model=model, engine=plugins.load("engines", engine)))

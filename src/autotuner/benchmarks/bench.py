@@ -7,23 +7,67 @@ from pathlib import Path
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.seams.benchmark import Progress, Window
 from autotuner.seams.deployer import CommandRunner, Endpoint
+from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
-from autotuner.study.objective import SLO
+from autotuner.study.metric import METRICS
+from autotuner.study.noun import Noun
+from autotuner.study.objective import SLO, Comparison
+from autotuner.study.target import Target
 from autotuner.study.workload import LoadLevel, Scenario, Workload
 
 OnProgress = Callable[[Scenario, LoadLevel, Progress], None]
+OnMeasured = Callable[[Measurement], None]
+
+
+class SloResult(Noun):
+    """One SLO at one scenario and level, in the metric's own unit."""
+
+    slo: str
+    metric: str
+    scenario: str
+    level: str
+    value: float | None
+    """None where it is unknown: no request succeeded, or the percentile falls among requests that did not end."""
+    threshold: float
+    met: bool
+    """An unknown value meets no SLO."""
+
+
+class BenchReport(Noun):
+    """What ``bench`` measured: one measurement per scenario and level, and how the SLOs came out."""
+
+    url: str
+    """As it was given, without user, password and query."""
+    measurements: tuple[Measurement, ...] = ()
+    slos: tuple[SloResult, ...] = ()
+
+
+class BenchStoppedError(AutotunerError):
+    """Some windows were measured before an interrupt or an error; ``report`` holds them."""
+
+    def __init__(self, report: BenchReport, message: str, exit_code: ExitCode) -> None:
+        self.report = report
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 class AddressEndpoint(Endpoint):
     """A server of which only the address is known."""
 
-    def __init__(self, url: str, model: str, client: CommandRunner) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
+    def __init__(self, target: Target, model: str, client: CommandRunner) -> None:
+        self.url = target.base
+        self.access = target.access
+        self._headers = target.headers
         self.model = model
         self.argv = ()
         self.client = client
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Credentials and further headers."""
+        return self._headers
 
     async def identity(self) -> Identity:
         """The address is all there is."""
@@ -44,23 +88,25 @@ class AddressEndpoint(Endpoint):
 
 
 async def bench(
-    url: str,
+    target: Target,
     model: str,
     workload: Workload,
     *,
     client: CommandRunner,
     folder: Path,
-    headers: Mapping[str, str] | None = None,
     slos: Sequence[SLO] = (),
     settings: NativeSettings | None = None,
     on_progress: OnProgress = lambda _scenario, _level, _progress: None,
+    on_measured: OnMeasured = lambda _: None,
 ) -> list[Measurement]:
     """Every scenario at every level, in order; records go to ``folder`` as ``records-0-0.parquet`` and on.
 
-    ``url`` may end in ``/v1``. Raises :class:`~autotuner.study.errors.UsageError` for unusable files and
+    ``on_measured`` gets each measurement as soon as its window has ended. Raises
+    :class:`~autotuner.study.errors.UsageError` for unusable files and
     :class:`~autotuner.study.failure.TrialFailedError` when the load generator itself fails.
     """
-    endpoint, benchmark = AddressEndpoint(url, model, client), NativeBenchmark(settings or NativeSettings())
+    endpoint = AddressEndpoint(target, model, client)
+    benchmark = NativeBenchmark(settings or NativeSettings())
     found = []
     for number, scenario in enumerate(workload.scenarios):
         for place, level in enumerate(workload.levels):
@@ -76,8 +122,37 @@ async def bench(
                 folder=folder,
                 records_name=f"records-{number}-{place}.parquet",
                 slos=slos,
-                headers=headers,
+                headers=endpoint.headers,
                 on_progress=tell,
             )
             found.append(await benchmark.measure(endpoint, window))
+            on_measured(found[-1])
     return found
+
+
+def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tuple[SloResult, ...]:
+    """Each SLO at each place that it is about. Bounds on single requests (no statistic) show in ``goodput`` only."""
+    return tuple(
+        _slo_result(slo, measured)
+        for slo in slos
+        for measured in measurements
+        if (slo.statistic is not None or not METRICS[slo.metric].distribution)
+        and slo.at in {None, measured.level.text}
+        and slo.scenario in {None, measured.scenario}
+    )
+
+
+def _slo_result(slo: SLO, measured: Measurement) -> SloResult:
+    value = measured.value(slo.metric, slo.statistic)
+    met = False
+    if value is not None:
+        met = value <= slo.threshold if slo.comparison is Comparison.LE else value >= slo.threshold
+    return SloResult(
+        slo=slo.text,
+        metric=slo.metric,
+        scenario=measured.scenario,
+        level=measured.level.text,
+        value=value,
+        threshold=slo.threshold,
+        met=met,
+    )

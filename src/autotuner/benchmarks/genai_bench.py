@@ -28,6 +28,7 @@ from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Noun
 from autotuner.study.spec import Model, StudySpec
+from autotuner.study.target import DIRECT
 from autotuner.study.text import Duration
 from autotuner.study.workload import Concurrency, LoadLevel, TokenLengths, Workload
 
@@ -175,6 +176,9 @@ class GenaiBench(Benchmark):
         workload, scenario, level = window.workload, window.scenario, window.level
         only = workload.model_copy(update={"scenarios": (scenario,), "levels": (level,)})
         problems = refusals(only, self._backend(workload), self._settings.extra_args)
+        if endpoint.access != DIRECT:
+            why = "genai-bench cannot send a query, trust a certificate of its own, or go through a proxy"
+            problems.append(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
         if problems or not isinstance(level, Concurrency):
             raise UsageError(problems)
         plan = Plan(

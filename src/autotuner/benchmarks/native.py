@@ -21,6 +21,7 @@ from autotuner.seams.deployer import Endpoint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Noun
+from autotuner.study.target import Access
 from autotuner.study.text import Duration
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 
@@ -84,7 +85,7 @@ class NativeBenchmark(Benchmark):
             foreign_cpu_cores=heard.foreign_cpu_cores,
             run_id=life.run_id,
             left_out_s=result["left_out_s"],
-            notes=(*endpoint.client.caveats, *notes),
+            notes=(*endpoint.client.caveats, *_proxied(endpoint.access), *notes),
         )
         return await run_sync(measurement, heard, window, self._settings.limits, info)
 
@@ -105,7 +106,8 @@ class NativeBenchmark(Benchmark):
             if not key:
                 why = f"the environment variable {name} is not set"
                 raise UsageError(Problem(where="benchmark.api_key_env", value=name, why=why))
-            headers.setdefault("Authorization", f"Bearer {key}")
+            if not any(header.lower() == "authorization" for header in headers):
+                headers["Authorization"] = f"Bearer {key}"
         return headers
 
     def _spec(
@@ -122,6 +124,7 @@ class NativeBenchmark(Benchmark):
             model=endpoint.model,
             api=workload.api.value,
             headers=headers,
+            access=endpoint.access,
             concurrency=level.in_flight if isinstance(level, Concurrency) else None,
             rate=None if isinstance(level, Concurrency) else level.rate,
             arrivals="constant" if isinstance(level, Concurrency) else level.arrivals.value,
@@ -151,6 +154,13 @@ class NativeBenchmark(Benchmark):
     def _calibration_key(self, model: str, window: Window) -> tuple[str, ...]:
         workload = window.workload
         return (model, workload.api.value, str(workload.prefix_tokens), window.scenario.text, str(workload.tokenizer))
+
+
+def _proxied(access: Access) -> tuple[str, ...]:
+    """What a proxy in the measured path does to the figures."""
+    if access.proxy is None:
+        return ()
+    return (f"measured through {access.proxy.shown}, which adds to every latency",)
 
 
 def _lengths(lengths: TokenLengths | None) -> Lengths | None:

@@ -14,6 +14,7 @@ from autotuner.benchmarks.distribution import distribution
 from autotuner.benchmarks.population import FIRST, WHOLE, Floats, Population, Request, S, population
 from autotuner.benchmarks.records import Records
 from autotuner.benchmarks.steady import drifted
+from autotuner.benchmarks.unanswered import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
 from autotuner.study.noun import Noun
@@ -71,6 +72,8 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
         distributions=distributions,
         scalars=scalars,
         errors=dict(Counter(r.row["error"] for r in counted if not r.ok)),
+        error_messages=first_messages(records.columns),
+        answer_s=None if counted else expected_answer_s([r.row for r in found.requests], asked.scenario),
         token_source=_token_source(good),
         self_check=check,
         steady=steady and overload is None,
@@ -260,9 +263,4 @@ def _warnings(records: Records, who: Population) -> list[str]:
             f"{reused / len(sent):.0%} of the requests sent in this window had been sent to this server before: "
             "a prefix cache may flatter"
         )
-    details = dict.fromkeys(
-        f"{kind}: {detail}"
-        for kind, detail in zip(records.columns["error"], records.columns["detail"], strict=True)
-        if kind and detail
-    )
-    return found + list(details)[:3]
+    return found

@@ -4,12 +4,12 @@ import sys
 
 from typer.exceptions import TyperException
 
-from autotuner.cli import looking, running, tools
+from autotuner.cli import benching, looking, running, tools
 from autotuner.cli.app import app, out_error, say, show_defect
 
 __all__ = ["app", "main"]
 
-for module in (running, looking, tools):
+for module in (running, looking, benching, tools):
     module.register(app)
 
 

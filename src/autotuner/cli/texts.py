@@ -11,7 +11,6 @@ from rich.table import Table
 
 from autotuner.doctor import Diagnosis
 from autotuner.study.errors import Check, CheckStatus
-from autotuner.study.measurement import Measurement
 from autotuner.study.parameter import CatalogEntry
 from autotuner.tuning.plan import Plan, PlannedLaunch
 
@@ -108,42 +107,6 @@ def params_text(catalog: Sequence[CatalogEntry]) -> str:
         default = "computed at start" if entry.default is None else str(entry.default)
         table.add_row(entry.name, values, default, entry.meaning, " ".join(entry.aliases))
     return _text(table)
-
-
-def bench_text(measurements: Sequence[Measurement]) -> str:
-    """The answer of ``autotuner bench``: one row per window."""
-    table = _table(
-        "scenario", "level", "requests", "success", "tokens/s", "requests/s", "TTFT p50/p99 ms", "TPOT p50/p99 ms",
-        "latency p50/p99 ms",
-    )  # fmt: skip
-    notes = []
-    for m in measurements:
-        table.add_row(
-            m.scenario, m.level.text, str(m.requests), _percent(m.value("success_rate", None)),
-            _rate(m.value("output_throughput", None)), _rate(m.value("request_throughput", None)),
-            _pair(m, "ttft"), _pair(m, "tpot"), _pair(m, "e2e_latency"),
-        )  # fmt: skip
-        where = f"{m.scenario} {m.level.text}"
-        if m.self_check.client_limited:
-            notes.append(f"! {where}: client limited: {'; '.join(m.self_check.reasons)}")
-        if not m.steady and not m.overloaded:
-            notes.append(f"! {where}: not steady; a longer window or warm-up helps")
-        notes += [f"! {where}: {count} x {kind}" for kind, count in m.errors.items()]
-        notes += [f"! {where}: {warning}" for warning in m.warnings]
-    return "\n".join([_text(table), *notes])
-
-
-def _pair(measurement: Measurement, metric: str) -> str:
-    p50, p99 = (measurement.value(metric, s) for s in ("p50", "p99"))
-    return f"{p50 * 1000:.1f} / {p99 * 1000:.1f}" if p50 is not None and p99 is not None else "-"
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value * 100:.4g} %"
 
 
 def _table(*titles: str) -> Table:

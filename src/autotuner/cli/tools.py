@@ -1,72 +1,11 @@
-"""Commands beside a study: bench, schema, params, init, version."""
+"""Commands beside a study: schema, params, init, version."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, answering, out, program, say, show
-
-
-class ApiKind(StrEnum):
-    """OpenAI endpoints."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-
-
-def bench(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
-    scenario: Annotated[
-        list[str] | None, typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE.")
-    ] = None,
-    concurrency: Annotated[list[int] | None, typer.Option("--concurrency", "-c", min=1, help="In flight.")] = None,
-    rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests/s, Poisson arrivals.")] = None,
-    duration: Annotated[str, typer.Option("--duration", "-d", help="Measured window.")] = "30s",
-    warmup: Annotated[str, typer.Option("--warmup", help="Load before the window, left out of it.")] = "2s",
-    requests: Annotated[int | None, typer.Option("--requests", "-n", min=1, help="End the window early.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name in requests; default: the server's first.")] = None,
-    api: Annotated[ApiKind, typer.Option("--api", help="Endpoint.")] = ApiKind.CHAT,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Local tokenizer.json.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of prompts, lengths and arrivals.")] = 0,
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
-    ] = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the request records.")] = None,
-    json: Json = False,
-) -> None:
-    """Measure a server that runs already; no study, nothing is stored."""
-    with answering(as_json=json):
-        from autotuner import api as autotuner_api
-        from autotuner.cli.texts import bench_text
-        from autotuner.study.errors import ExitCode
-
-        workload = {
-            "api": api.value,
-            "scenarios": scenario or ["D(128,64)"],
-            "concurrency": concurrency or ([] if rate else [1]),
-            "rates": rate or [],
-            "duration": duration,
-            "warmup": warmup,
-            "seed": seed,
-            **({"requests": requests} if requests else {}),
-            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
-        }
-        measurements = autotuner_api.bench(
-            url,
-            workload=workload,
-            model=model,
-            api_key_env=api_key_env,
-            folder=out_dir,
-            on_window=None if json else say,
-        )
-        if json:
-            out({"url": url, "measurements": measurements})
-        else:
-            show(bench_text(measurements))
-        if all(m.requests == m.failed for m in measurements):
-            raise typer.Exit(int(ExitCode.FAILED))
+from autotuner.cli.app import Json, answering, out, program, show
 
 
 def schema(json: Json = False) -> None:
@@ -122,5 +61,5 @@ def version(json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (bench, schema, params, init, version):
+    for command in (schema, params, init, version):
         app.command()(command)

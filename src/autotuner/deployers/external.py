@@ -5,36 +5,51 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ClassVar
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from autotuner.deployers._machine import hardware
-from autotuner.deployers._readiness import answer, http_client
+from autotuner.deployers.http_client import fetch_object, health_of, target_client
 from autotuner.deployers.local_runner import LocalRunner
 from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.seams.tls import tls_context
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.http_faults import HTML, NO_ANSWER, TLS, Fault
+from autotuner.study.http_remedies import remedy_for
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
+from autotuner.study.secrets import has_secret_form, looks_secret
+from autotuner.study.target import Target, check_header, expanded, parse_target, variables_of
 from autotuner.study.text import Duration
 from autotuner.study.trial import Phase
 
 _TIMEOUT_S = 10.0
 _MISSED_CHECKS = 3
 """Health checks in a row without an answer, after which the server counts as gone."""
+_FINAL = frozenset({TLS, HTML, "http_301", "http_302", "http_307", "http_308", "http_401", "http_403"})
+"""Answers that waiting does not change."""
 
 
 class ExternalSettings(BaseModel):
-    """Settings of the deployer in a study file."""
+    """Settings of the deployer in a study file. ``${NAME}`` in ``url`` and ``headers`` stands for an environment
+    variable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
-    """Base URL, with or without ``/v1``. Credentials do not belong in it."""
+    url: str
+    """Base URL, with or without ``/v1``, or the whole URL of the chat endpoint; a query is sent with every request."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable that holds the API key."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """Further headers of every request."""
+    ca_file: str | None = Field(default=None, min_length=1)
+    """File of certificates to trust in place of the system's."""
+    insecure: bool = False
+    """Do not check the server's certificate."""
     health_path: str = Field(default="/v1/models", pattern=r"^/")
     """GET of this path answers with 200 while the server is well."""
     health_interval: Duration = Field(default=5.0, gt=0)
@@ -42,50 +57,106 @@ class ExternalSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _base(cls, value: str) -> str:
-        return value.rstrip("/").removesuffix("/v1")
+        try:
+            target = parse_target(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; write the base URL of the server's API") from None
+        parts = urlsplit(value)
+        if has_secret_form(value):
+            raise ValueError("holds a credential; write ${NAME} in its place and export the variable NAME")
+        plain = target.access.api_path == "/v1" and not parts.query and parts.username is None
+        return target.base if plain else value
+
+    @field_validator("headers")
+    @classmethod
+    def _no_literal_secrets(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in value.items():
+            check_header(name, text)
+            if looks_secret(name) and not variables_of(text):
+                raise ValueError(f"the header {name} holds a credential; write ${{NAME}} and export the variable NAME")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.insecure and self.ca_file:
+            raise ValueError("insecure and ca_file exclude each other; remove one of them")
+        return self
+
+    def target(self) -> Target:
+        """The server with the environment's values and proxy. Raises ``ValueError`` for what is missing."""
+        key = os.environ.get(self.api_key_env) if self.api_key_env else None
+        target = parse_target(
+            expanded(self.url, os.environ),
+            headers={name: expanded(text, os.environ) for name, text in self.headers.items()},
+            key=key,
+            ca_file=self.ca_file,
+            insecure=self.insecure,
+        )
+        if target.base.startswith("https:"):
+            tls_context(target.access.ca_file, insecure=target.access.insecure)
+        return target.with_proxy(os.environ)
 
 
 class ExternalEndpoint(Endpoint):
-    """A server that is not ours."""
+    """A server that is not ours. Raises ``ValueError`` as :meth:`ExternalSettings.target`."""
 
     def __init__(self, settings: ExternalSettings, model: str) -> None:
         self._settings = settings
-        self.url = settings.url
+        self._target = settings.target()
+        self.url = self._target.base
+        self.access = self._target.access
         self.model = model
         self.argv: tuple[str, ...] = ()
         self.client: CommandRunner = LocalRunner()
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The API key, from its environment variable."""
-        name = self._settings.api_key_env
-        key = os.environ.get(name) if name else None
-        return {"Authorization": f"Bearer {key}"} if key else {}
+        """Credentials and the study's own headers."""
+        return self._target.headers
 
     def http(self) -> httpx.AsyncClient:
         """A client with the credentials."""
-        return http_client(self.url, timeout_s=_TIMEOUT_S, headers=self.headers)
+        return target_client(self._target, timeout_s=_TIMEOUT_S)
+
+    async def health(self, client: httpx.AsyncClient) -> Fault | None:
+        """What is wrong by a health check; None: nothing."""
+        return await health_of(client, self._target, self._settings.health_path)
+
+    @property
+    def shown(self) -> str:
+        """For messages: what the health check asks, and through which proxy."""
+        proxy = f" through {self.access.proxy.shown}" if self.access.proxy else ""
+        return f"{self._target.base}{self._settings.health_path.partition('?')[0]}{proxy}"
 
     async def identity(self) -> Identity:
-        """What the server tells of itself: the models it serves and when it says they were made; a digest of that."""
-        async with self.http() as client:
-            try:
-                models = (await client.get("/v1/models")).raise_for_status().json()["data"]
-                told = sorted((str(m["id"]), str(m.get("root")), str(m.get("owned_by"))) for m in models)
-            except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
-                message = f"{self.url}/v1/models tells no models: {error}"
-                raise TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=message)) from error
-        return Identity(kind="external", id=hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
+        """What the server says about itself: the models it serves and who owns them; a digest of that. A server
+        without a list of models is known by its address alone."""
+        found = await fetch_object(self._target, "/v1/models", timeout_s=_TIMEOUT_S)
+        if isinstance(found, Fault):
+            if found.kind != "http_404":
+                raise TrialFailedError(self._no_models(found.message))
+            return Identity(kind="external", id=_digest(self._target.shown))
+        try:
+            told = sorted((str(m["id"]), str(m.get("root")), str(m.get("owned_by"))) for m in found["data"])
+        except (LookupError, TypeError, AttributeError):
+            raise TrialFailedError(self._no_models("the answer is not a list of models")) from None
+        return Identity(kind="external", id=_digest(json.dumps(told)))
+
+    def _no_models(self, why: str) -> Failure:
+        message = f"{self._target.shown}/models cannot be read: {why}"
+        return Failure(cause=FailureCause.IDENTITY_CHANGED, message=message)
 
     async def died(self) -> Failure:
         """Waits until several health checks in a row have failed."""
-        missed, last = 0, ""
+        missed = 0
+        last = Fault(NO_ANSWER, "")
         async with self.http() as client:
             while missed < _MISSED_CHECKS:
-                status, last = await answer(client, self._settings.health_path)
-                missed = 0 if status == httpx.codes.OK else missed + 1
+                fault = await self.health(client)
+                missed = missed + 1 if fault else 0
+                last = fault or last
                 await anyio.sleep(self._settings.health_interval if not missed else self._settings.health_interval / 5)
-        message = f"{self.url}{self._settings.health_path} no longer answers: {last}"
+        message = f"{self.shown} no longer answers: {last.message}"
         return Failure(cause=FailureCause.NOT_ANSWERING, message=message, remedy="look at the server's own log")
 
     async def log_tail(self, lines: int = 40) -> str:
@@ -113,41 +184,47 @@ class ExternalDeployer(Deployer):
     @asynccontextmanager
     async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
         context.on_phase(Phase.LOADING)
-        endpoint = ExternalEndpoint(self.settings, plan.model)
-        last = "nothing"
+        try:
+            endpoint = ExternalEndpoint(self.settings, plan.model)
+        except ValueError as error:
+            failure = Failure(cause=FailureCause.ENVIRONMENT, message=f"deploy: {error}")
+            raise TrialFailedError(failure) from error
+        fault: Fault | None = Fault(NO_ANSWER, "nothing")
         with anyio.move_on_after(plan.readiness.timeout_s) as patience:
             async with endpoint.http() as client:
-                status = None
-                while status != httpx.codes.OK:
-                    status, last = await answer(client, self.settings.health_path)
-                    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-                        raise TrialFailedError(self._refused(last))
-                    if status != httpx.codes.OK:
+                while fault is not None:
+                    fault = await endpoint.health(client)
+                    if fault is not None and fault.kind in _FINAL:
+                        break
+                    if fault is not None:
                         await anyio.sleep(0.5)
-        if patience.cancelled_caught:
-            message = f"{self.settings.url}{self.settings.health_path} did not answer in time: {last}"
-            remedy = "start the server, or correct deploy.url"
+        if fault is not None:
+            late = " in time" if patience.cancelled_caught else ""
+            message = f"{endpoint.shown} is not ready{late}: {fault.message}"
+            remedy = _remedy(fault, endpoint)
             raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
         yield endpoint
 
-    def _refused(self, last: str) -> Failure:
-        remedy = "set deploy.api_key_env to the name of the variable that holds the key"
-        return Failure(cause=FailureCause.ENVIRONMENT, message=f"{self.settings.url} refuses us: {last}", remedy=remedy)
-
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """Whether the server answers now, and whether the key's variable is set."""
+        """Whether the server answers now, and whether the variables that the settings name are set."""
         checks = []
         name = self.settings.api_key_env
         if name and not os.environ.get(name):
             remedy = f"export {name}=..."
             checks.append(Check(name="api key", status=CheckStatus.FAIL, detail=f"{name} is not set", remedy=remedy))
-        async with ExternalEndpoint(self.settings, "").http() as client:
-            status, last = await answer(client, self.settings.health_path)
-        where = f"{self.settings.url}{self.settings.health_path}: {last}"
-        if status == httpx.codes.OK:
-            return [*checks, Check(name="server", status=CheckStatus.OK, detail=where)]
-        remedy = "start the server, or correct deploy.url"
-        return [*checks, Check(name="server", status=CheckStatus.FAIL, detail=where, remedy=remedy)]
+        try:
+            endpoint = ExternalEndpoint(self.settings, "")
+        except ValueError as error:
+            remedy = "correct the settings under deploy, or export the variable"
+            return [*checks, Check(name="server", status=CheckStatus.FAIL, detail=str(error), remedy=remedy)]
+        async with endpoint.http() as client:
+            fault = await endpoint.health(client)
+        if fault is not None:
+            where = f"{endpoint.shown}: {fault.message}"
+            remedy = _remedy(fault, endpoint)
+            return [*checks, Check(name="server", status=CheckStatus.FAIL, detail=where, remedy=remedy)]
+        checks.append(Check(name="server", status=CheckStatus.OK, detail=f"{endpoint.shown}: HTTP 200"))
+        return checks + _warnings(endpoint)
 
     async def hardware(self) -> Hardware:
         """This machine's, since the server's is unknown."""
@@ -156,3 +233,26 @@ class ExternalDeployer(Deployer):
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Nothing: nothing is ever started."""
         return []
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _remedy(fault: Fault, endpoint: ExternalEndpoint) -> str:
+    found = remedy_for(fault)
+    proxied = endpoint.access.proxy is not None and not fault.kind.startswith("http_")
+    return f"{found}; or add the server's host to NO_PROXY" if proxied and "NO_PROXY" not in found else found
+
+
+def _warnings(endpoint: ExternalEndpoint) -> list[Check]:
+    found = []
+    if endpoint.access.proxy:
+        detail = f"the load goes through {endpoint.access.proxy.shown}, which adds to every latency"
+        remedy = "add the server's host to NO_PROXY if it can be reached directly"
+        found.append(Check(name="proxy", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+    if endpoint.access.insecure and endpoint.url.startswith("https:"):
+        detail = "the server's certificate is not checked (deploy.insecure)"
+        remedy = "name its certificate with deploy.ca_file"
+        found.append(Check(name="TLS", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+    return found

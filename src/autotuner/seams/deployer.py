@@ -15,6 +15,7 @@ from autotuner.study.failure import Failure
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
 from autotuner.study.noun import Value
 from autotuner.study.spec import Model
+from autotuner.study.target import DIRECT, Access
 from autotuner.study.trial import Phase
 
 ExplainEnd = Callable[[int | None, str, bool], Failure]
@@ -103,6 +104,8 @@ class Endpoint(ABC):
     command: tuple[str, ...] = ()
     """What a person types to start this server in the same way; empty where ``argv`` is that already."""
 
+    access: Access = DIRECT
+    """How requests get to ``url``: what stands behind and in front of it where the server is not ours."""
     info_url: str = ""
     """Base URL for the server's own information, where that is read by another way than the load takes."""
 

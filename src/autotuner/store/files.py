@@ -29,6 +29,14 @@ _DESCRIPTORS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/s
 # Reading
 
 
+def exists(path: Path) -> bool:
+    """Of any text that a file may hold as a path: one that is too long, or holds a NUL, names nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_stream(path: Path) -> bool:
     """Whether the path names an open file of this process or a pipe: nothing lies beside it."""
     return str(path).startswith(_DESCRIPTORS) or path.is_fifo()

@@ -91,7 +91,12 @@ class Measurement(Noun):
     distributions: Mapping[str, Distribution] = Field(default_factory=dict)
     scalars: Mapping[str, float] = Field(default_factory=dict)
     errors: Mapping[str, int] = Field(default_factory=dict)
-    """Failed requests by kind: ``http_500``, ``stream_error``, ``cut_stream``, ``timeout``, ``empty``, ``connect``."""
+    """Failed requests by kind: ``http_500``, ``tls``, ``stream_error``, ``cut_stream``, ``timeout`` and others; the
+    metrics page lists them."""
+    error_messages: Mapping[str, str] = Field(default_factory=dict)
+    """The server's first message of each kind of error: one line, without secrets."""
+    answer_s: float | None = None
+    """About how long one answer takes, in seconds, where none ended in the window; None where that is not known."""
     token_source: str = "usage"  # noqa: S105 - not a secret: where the token counts come from
     """``usage`` (the server's), ``tokenizer`` (counted by us) or ``chunks`` (neither was available)."""
     self_check: SelfCheck = SelfCheck()

@@ -127,9 +127,15 @@ def _hides(name: object, value: object) -> bool:
     such, but under a plural it counts tokens; switches and references to variables are none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not looks_secret(str(name)):
         return False
+    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+        return False
     words = _words(str(name))
     number = not isinstance(value, str) or re.fullmatch(r"[\d.,_\s]*", value) is not None
     return not (number and words[-1] in {"tokens", "pass", "keys"})
+
+
+_VARIABLE = re.compile(r"(?:[A-Za-z]+ +)?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+"""A value that names an environment variable, as headers may: ``Bearer ${KEY}``."""
 
 
 # By form
@@ -200,15 +206,23 @@ def _assigned(match: re.Match[str]) -> str:
     return f"{match['head']}{mark}{HIDDEN}{mark}"
 
 
+def _named(match: re.Match[str]) -> bool:
+    """Whether the password of a URL is the name of a variable."""
+    user, _, password = match["value"].partition(":")
+    return _VARIABLE.fullmatch(password or user) is not None
+
+
 def _queried(match: re.Match[str]) -> str:
     secret = _IN_QUERY.fullmatch(match["name"]) or looks_secret(match["name"])
+    if _VARIABLE.fullmatch(match["value"]):
+        return match[0]
     return match["head"] + HIDDEN if secret else match[0]
 
 
 def without_forms(text: str) -> str:
     """The text without what is a secret by its form alone; safe for whole documents, code and markup included."""
     if "://" in text:
-        text = _USERINFO.sub(lambda m: m["head"] + HIDDEN, text)
+        text = _USERINFO.sub(lambda m: m["head"] + (m["value"] if _named(m) else HIDDEN), text)
     text = _QUERY.sub(_queried, text)
     return _FORMS.sub(HIDDEN, _SCHEME.sub(lambda m: m["head"] + HIDDEN, text))
 
@@ -270,6 +284,8 @@ def _in_text(text: str) -> Iterator[str]:
     yield from (m[0] for m in _FORMS.finditer(text))
     yield from (m["value"] for m in _SCHEME.finditer(text))
     for match in _USERINFO.finditer(text):
+        if _named(match):
+            continue
         yield match["value"]
         password = match["value"].partition(":")[2]
         if password:

@@ -31,9 +31,10 @@ from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
-from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES, Neighbours
+from autotuner.tuning.neighbours import DISTURBED, Neighbours
 from autotuner.tuning.start_failures import start_failure
 from autotuner.tuning.telemetry import Telemetry
+from autotuner.tuning.unanswered import unanswered
 
 T = TypeVar("T")
 
@@ -233,18 +234,8 @@ class TrialRunner:
         """The measurement, unless no request succeeded: that is a failure, and on a busy machine the machine's."""
         if measured.requests > measured.failed:
             return measured
-        foreign = measured.self_check.foreign_cpu_cores or 0.0
-        kinds = ", ".join(f"{kind} x{count}" for kind, count in measured.errors.items())
-        what = f"no request succeeded ({kinds})" if kinds else f"no request ended within {measured.window_s:g} s"
-        remedy = "read the server's log; check the workload's lengths against the context size"
-        if foreign > FOREIGN_CPU_CORES and not kinds:
-            cause, message = FailureCause.ENVIRONMENT, f"{what}, while other processes used {foreign:.2f} CPU cores"
-            remedy = "end what else runs on this machine"
-        else:
-            cause, message = FailureCause.NOT_ANSWERING, f"the server runs, but {what}"
-            remedy = remedy if kinds else "raise workload.duration, or lower the load"
-        tail = await endpoint.log_tail()
-        raise TrialFailedError(Failure(cause=cause, message=message, remedy=remedy, log_tail=tail))
+        failure = unanswered(measured)
+        raise TrialFailedError(failure.model_copy(update={"log_tail": await endpoint.log_tail()}))
 
     def _scored(self, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
         spec = self._tools.spec

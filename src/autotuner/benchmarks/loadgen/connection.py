@@ -13,13 +13,15 @@ from httptools import HttpParserError, HttpResponseParser
 
 from autotuner.benchmarks.loadgen.answer import Request
 from autotuner.benchmarks.loadgen.sse import SseParser
+from autotuner.study.http_faults import KEPT_BYTES, Answer, of_answer
 
 Ended = Callable[["Connection", Request], None]
 
 STALE = "stale"
 """Error of a request on a connection that the server had closed meanwhile; to be sent once more on a new one."""
 
-_KEPT_ERROR_BODY = 2048
+_TELLING = frozenset({b"content-type", b"content-encoding", b"location", b"retry-after"})
+"""Headers that tell what an answer is that holds no stream."""
 
 
 class Connection(asyncio.Protocol):
@@ -37,6 +39,9 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._over = False
         self._body = b""
+        self._headers: dict[str, str] = {}
+        self._streaming = False
+        """An event came."""
         self.usable = False
         self.used = 0
         """Requests sent so far."""
@@ -49,6 +54,8 @@ class Connection(asyncio.Protocol):
         self.request = request
         self._status = 0
         self._body = b""
+        self._headers = {}
+        self._streaming = False
         self.used += 1
         payload = request.payload
         request.sent_ns = request.sent_ns or monotonic_ns()
@@ -97,6 +104,10 @@ class Connection(asyncio.Protocol):
 
     # httptools callbacks
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in _TELLING:
+            self._headers[name.lower().decode()] = value.decode("latin-1")
+
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
 
@@ -104,12 +115,16 @@ class Connection(asyncio.Protocol):
         request = self.request
         if request is None:
             return
+        if not self._streaming:
+            self._begin(body)
         if self._status != 200:
-            self._body = (self._body + body)[:_KEPT_ERROR_BODY]
-        elif self._sse.idle and body.startswith(b"data: ") and body.find(b"\n") == len(body) - 2 and body[-1] == 10:
+            return
+        if self._sse.idle and body.startswith(b"data: ") and body.find(b"\n") == len(body) - 2 and body[-1] == 10:
+            self._streaming = True
             request.event(b"", body[6:-2], self._now)
         else:
             for kind, data in self._sse.feed(body):
+                self._streaming = True
                 request.event(kind, data, self._now)
 
     def on_message_complete(self) -> None:
@@ -137,7 +152,16 @@ class Connection(asyncio.Protocol):
         self._ended(self, request)
 
     def _judge(self, request: Request, *, complete: bool) -> None:
-        if self._status != 200:
-            request.fail(f"http_{self._status}", self._body.decode(errors="replace"))
+        if self._streaming:
+            request.close(complete=complete)
+            return
+        fault = of_answer(Answer(self._status, self._headers, self._body), asked_stream=True)
+        if fault is not None:
+            request.fail(fault.kind, fault.message)
         else:
             request.close(complete=complete)
+
+    def _begin(self, body: bytes) -> None:
+        """Keeps the beginning of an answer, which tells what it is where it holds no stream."""
+        if len(self._body) < KEPT_BYTES:
+            self._body = (self._body + body)[:KEPT_BYTES]

@@ -5,7 +5,6 @@ skipped or sent late on purpose, and what was sent late by us shows up in the se
 """
 
 import asyncio
-import ssl
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from time import monotonic_ns
@@ -13,6 +12,10 @@ from urllib.parse import urlsplit
 
 from autotuner.benchmarks.loadgen.answer import Request
 from autotuner.benchmarks.loadgen.connection import STALE, Connection
+from autotuner.benchmarks.loadgen.tunnel import check_usable, connect_through, proxy_address
+from autotuner.seams.tls import tls_context
+from autotuner.study.http_faults import CONNECT, TLS, of_exception
+from autotuner.study.target import DIRECT, Access
 
 MakeRequest = Callable[[], Request]
 
@@ -27,11 +30,16 @@ _CROWD = 8
 class Connections:
     """Idle connections to one server, and new ones when none is idle."""
 
-    def __init__(self, url: str, ended: Callable[[Connection, Request], None]) -> None:
+    def __init__(self, url: str, ended: Callable[[Connection, Request], None], access: Access = DIRECT) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an http(s) URL: {url}")
-        self._secure = ssl.create_default_context() if parts.scheme == "https" else None
+        self._secure = None
+        if parts.scheme == "https":
+            self._secure = tls_context(access.ca_file, insecure=access.insecure)
+        self._proxy = access.proxy
+        if self._proxy is not None:
+            check_usable(self._proxy)
         self._name = parts.hostname
         self._port = parts.port or (443 if self._secure else 80)
         self.host = parts.netloc.rpartition("@")[2]
@@ -44,11 +52,19 @@ class Connections:
         """A new connection. Raises ``OSError`` or ``TimeoutError``."""
         begun = monotonic_ns()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._ended, self._lost), self._name, self._port, ssl=self._secure
-            )
+            connection = await self._connected()
         connection.connect_ns = monotonic_ns() - begun
         self._all.add(connection)
+        return connection
+
+    async def _connected(self) -> Connection:
+        def make() -> Connection:
+            return Connection(self._ended, self._lost)
+
+        if self._proxy is not None and self._secure is not None:
+            return await connect_through(self._proxy, make, self._name, self._port, self._secure)
+        address = (self._name, self._port) if self._proxy is None else proxy_address(self._proxy)
+        _, connection = await asyncio.get_running_loop().create_connection(make, *address, ssl=self._secure)
         return connection
 
     async def prepare(self, count: int) -> None:
@@ -108,7 +124,8 @@ class Connections:
                 return  # timed out meanwhile
             request.end_ns = monotonic_ns()
             request.sent_ns = request.sent_ns or request.end_ns
-            request.fail("connect", str(error) or type(error).__name__)
+            fault = of_exception(error)
+            request.fail(TLS if fault.kind == TLS else CONNECT, fault.message)
             self._ended(Connection(self._ended, self._lost), request)
             return
         if request.error is None:
@@ -128,10 +145,10 @@ class Connections:
 class Load:
     """Sends requests until told to stop, and keeps every one that ended."""
 
-    def __init__(self, url: str, make: MakeRequest, *, timeout_s: float) -> None:
+    def __init__(self, url: str, make: MakeRequest, *, timeout_s: float, access: Access = DIRECT) -> None:
         self._make = make
         self._timeout_ns = round(timeout_s * 1e9)
-        self.connections = Connections(url, self._on_ended)
+        self.connections = Connections(url, self._on_ended, access)
         self.flying: set[Request] = set()
         self.ended: list[Request] = []
         self.on_ended: Callable[[Request], None] = lambda _: None

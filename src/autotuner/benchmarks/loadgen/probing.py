@@ -31,7 +31,7 @@ class _Prober:
     """Sends one probe at a time."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self._load = Load(spec.url, self._none, timeout_s=spec.request_timeout_s)
+        self._load = Load(spec.url, self._none, timeout_s=spec.request_timeout_s, access=spec.access)
         self._maker = Requests(spec, Calibration(), self._load.connections.host)
         self._answers: asyncio.Queue[Request] = asyncio.Queue()
         self._load.on_ended = self._answers.put_nowait

@@ -17,6 +17,7 @@ import orjson
 from autotuner.benchmarks.loadgen.answer import Request
 from autotuner.benchmarks.loadgen.calibrate import words_for
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.benchmarks.loadgen.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.words import WORDS
 
 _PROMPT, _SYSTEM = "@prompt@", "@system@"
@@ -174,10 +175,21 @@ def _row_prompt(row: Any) -> str:
 
 
 def _head(spec: WorkerSpec, host: str) -> bytes:
-    path = urlsplit(spec.url).path.rstrip("/")
-    path += "/v1/chat/completions" if spec.api == "chat" else "/v1/completions"
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", "Accept: text/event-stream"]
-    for name, value in spec.headers.items():
+    address = urlsplit(spec.url)
+    path = "/v1/chat/completions" if spec.api == "chat" else "/v1/completions"
+    line = address.path.rstrip("/") + spec.access.path(path)
+    headers = {name: value for name, value in spec.headers.items() if name.lower() != "accept"}
+    if spec.access.proxy is not None and address.scheme == "http":
+        line = f"http://{host}{line}"  # a proxy is asked for the whole URL; through a tunnel the path alone is
+        headers |= proxy_headers(spec.access.proxy)
+    lines = [
+        f"POST {line} HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/json",
+        "Accept: text/event-stream",
+        "Accept-Encoding: identity",  # chunks of a compressed stream cannot be told apart
+    ]
+    for name, value in headers.items():
         if any(c in name + value for c in "\r\n\0"):
             raise ValueError(f"the header {name!r} holds a line break")
         lines.append(f"{name}: {value}")

@@ -17,12 +17,13 @@ from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window
+from autotuner.study.http_faults import one_line, without_secrets
+from autotuner.study.target import credentials_in
 
 _BATCH_CHUNKS = 100_000
 _PREBUILT_BYTES = 32_000_000
 _PREBUILT = 2_000
 _SPREAD_S = 1.0
-_DETAIL = 200
 
 
 async def run(spec: WorkerSpec, say: Say) -> None:
@@ -34,7 +35,7 @@ async def run(spec: WorkerSpec, say: Say) -> None:
     def make() -> Request:
         return ready.pop() if ready else maker.next()
 
-    load = Load(spec.url, make, timeout_s=spec.request_timeout_s)
+    load = Load(spec.url, make, timeout_s=spec.request_timeout_s, access=spec.access)
     window = Window(spec, load, say)
     load.on_ended = window.ended
     maker = Requests(spec, calibration, load.connections.host)
@@ -124,11 +125,6 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         tokens, source = request.usage_tokens, "usage"
     elif request.counted_tokens is not None:
         tokens, source = request.counted_tokens, "tokenizer"
-    detail = request.detail
-    for secret in spec.headers.values():
-        for part in secret.split():
-            if len(part) > 3:
-                detail = detail.replace(part, "(hidden)")
     return {
         "index": request.index,
         "scheduled_ns": request.scheduled_ns - zero if spec.rate is not None else None,
@@ -146,7 +142,7 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "complete": request.error is None and (request.done or bool(request.finish)),
         "ramp": request.ramp,
         "error": request.error,
-        "detail": detail[:_DETAIL],
+        "detail": without_secrets(one_line(request.detail), credentials_in(spec.headers, spec.access)),
         "finish": request.finish or None,
         "usage_input": request.prompt_tokens,
         "usage_output": request.output_tokens,

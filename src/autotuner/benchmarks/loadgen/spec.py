@@ -10,6 +10,9 @@ from typing import Any
 
 import orjson
 
+from autotuner.study.proxies import Proxy
+from autotuner.study.target import DIRECT, Access
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -37,6 +40,7 @@ class WorkerSpec:
     model: str
     api: str = "chat"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    access: Access = DIRECT
     concurrency: int | None = None
     rate: float | None = None
     arrivals: str = "poisson"
@@ -91,6 +95,9 @@ class WorkerSpec:
             raise ValueError("the spec on stdin has missing or unknown keys")
         for name in ("input", "output"):
             raw[name] = Lengths(**raw[name]) if raw.get(name) else None
+        if raw.get("access"):
+            proxy = raw["access"].pop("proxy", None)
+            raw["access"] = Access(**raw["access"], proxy=Proxy(**proxy) if proxy else None)
         found = raw.get("calibration")
         if found:
             raw["calibration"] = Calibration(tuple((w, t) for w, t in found["points"]), found["prefix_words"])

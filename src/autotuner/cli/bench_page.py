@@ -1,0 +1,93 @@
+"""The answer of ``autotuner bench``: a table of windows, a table of SLOs, and what to know about them."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from autotuner.benchmarks.bench import BenchReport, SloResult
+from autotuner.cli.columns import Column, table_text
+from autotuner.report.numbers import with_unit
+from autotuner.study.http_remedies import BENCH
+from autotuner.study.measurement import Measurement
+from autotuner.tuning.unanswered import error_message, error_remedy, no_answer_text
+
+_COLUMNS = (
+    Column("scenario"),
+    Column("level"),
+    Column("requests", align="right", drop=1),
+    Column("success", align="right"),
+    Column("tokens/s", align="right"),
+    Column("requests/s", align="right", drop=3),
+    Column("TTFT p50/p99 ms", align="right"),
+    Column("TPOT p50/p99 ms", align="right"),
+    Column("latency p50/p99 ms", align="right", drop=2),
+)
+_SLO_COLUMNS = (Column("SLO"), Column("scenario", drop=1), Column("level"), Column("value", align="right"), Column(""))
+
+
+def bench_text(report: BenchReport) -> str:
+    """The whole answer."""
+    rows = [[Text(cell) for cell in _cells(m)] for m in report.measurements]
+    parts = [table_text(_COLUMNS, rows)]
+    if report.slos:
+        parts += ["", table_text(_SLO_COLUMNS, [_slo_cells(found) for found in report.slos])]
+    parts += [note for m in report.measurements for note in _notes(m)]
+    return "\n".join(parts)
+
+
+def _cells(m: Measurement) -> tuple[str, ...]:
+    return (
+        m.scenario,
+        m.level.text,
+        str(m.requests),
+        _percent(m.value("success_rate", None)),
+        _rate(m.value("output_throughput", None)),
+        _rate(m.value("request_throughput", None)),
+        _pair(m, "ttft"),
+        _pair(m, "tpot"),
+        _pair(m, "e2e_latency"),
+    )
+
+
+def _slo_cells(found: SloResult) -> list[Text]:
+    value = "unknown" if found.value is None else with_unit(found.metric, found.value)
+    outcome = Text("met", style="green") if found.met else Text("missed", style="red")
+    return [Text(found.slo), Text(found.scenario), Text(found.level), Text(value), outcome]
+
+
+def _notes(m: Measurement) -> Iterator[str]:
+    """What to know about one window, a line each."""
+    where = f"! {m.scenario} {m.level.text}:"
+    if m.self_check.client_limited:
+        yield f"{where} client limited: {'; '.join(m.self_check.reasons)}"
+    if m.overloaded:
+        yield f"{where} overloaded: requests arrive faster than the server answers them"
+    if not m.requests:
+        yield f"{where} {no_answer_text(m)}; raise --duration"
+    elif not m.steady:
+        yield f"{where} not steady; a longer window or warm-up helps"
+    yield from (f"{where} {reason}" for reason in m.thin)
+    yield from _errors(m, where)
+    yield from (f"{where} {warning}" for warning in m.warnings)
+
+
+def _errors(m: Measurement, where: str) -> Iterator[str]:
+    for kind, count in m.errors.items():
+        only = m.model_copy(update={"errors": {kind: count}})
+        message = error_message(m, kind)
+        yield f"{where} {count} x {kind}{f': {message}' if message else ''}; {error_remedy(only, BENCH)}"
+
+
+def _pair(measurement: Measurement, metric: str) -> str:
+    pair = [measurement.value(metric, s) for s in ("p50", "p99")]
+    if pair == [None, None]:
+        return "-"
+    return " / ".join("?" if value is None else f"{value * 1000:.1f}" for value in pair)
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value * 100:.4g} %"

@@ -1,0 +1,238 @@
+"""What a failed HTTP exchange means: its kind, and the server's own message.
+
+Everything that talks to a server uses this module: the load generator, health checks, the lookup of a model's name. It
+imports neither pydantic nor an HTTP library, so that the load generator starts quickly.
+"""
+
+import json
+import re
+import socket
+import ssl
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+LONGEST = 300
+"""Characters of a server's message that are kept."""
+KEPT_BYTES = 16 * 1024
+"""Bytes of an answer that are read for its message."""
+HIDDEN = "***"
+_SHORTEST_SECRET = 4
+"""Shorter values are too common in text to be taken for secrets."""
+
+TLS = "tls"
+CONNECT = "connect"
+NO_HOST = "no_host"
+NO_ANSWER = "no_answer"
+CLOSED = "closed"
+PROXY = "proxy"
+HTML = "html"
+ERROR_IN_200 = "error_in_200"
+NOT_JSON = "not_json"
+COMPRESSED = "compressed"
+NOT_STREAMING = "not_streaming"
+NO_STREAM = "no_stream"
+
+_OK = 200
+_DEEPEST = 8
+"""Objects inside objects in which a message is looked for; an answer may nest thousands."""
+_STREAM_BEGINS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_SAYS = ("message", "detail", "error", "msg", "error_description", "title")
+"""Where servers put their message; the first that is there counts."""
+
+
+class Fault(NamedTuple):
+    """A failed exchange."""
+
+    kind: str
+    """``http_401``, ``tls``, ``connect``, ``html`` ...: stable, for counting."""
+    message: str
+    """One line, without control characters, at most about ``LONGEST`` characters."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """As much of an HTTP answer as its meaning takes. Names of headers are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """Its first bytes, as they came."""
+
+
+def of_answer(answer: Answer, *, asked_stream: bool = False) -> Fault | None:
+    """What is wrong with an answer to a request for JSON, or for a stream in which no event came; None: nothing."""
+    body, encoding = _plain_body(answer)
+    if answer.status != _OK:
+        return Fault(f"http_{answer.status}", _refusal(answer, body))
+    if asked_stream and encoding:
+        return Fault(COMPRESSED, f"the server compresses its stream ({encoding}): its chunks cannot be timed")
+    if _is_html(answer, body):
+        return Fault(HTML, f"an HTML page instead of an API's answer{_quoted(words_of(body))}")
+    found = _json(body)
+    if isinstance(found, dict) and found.get("error"):
+        return Fault(ERROR_IN_200, f"HTTP 200 with an error in it: {message_of(found)}")
+    if asked_stream and _looks_like_json(body):
+        return Fault(
+            NOT_STREAMING,
+            "the server ignored stream: true and sent its answer in one piece: TTFT and TPOT cannot be measured",
+        )
+    if asked_stream and body.strip() and not body.lstrip().startswith(_STREAM_BEGINS):
+        return Fault(NO_STREAM, f"HTTP 200, but neither a stream nor JSON{_quoted(words_of(body))}")
+    if not asked_stream and found is None:
+        return Fault(NOT_JSON, f"HTTP 200, but no JSON{_quoted(words_of(body))}")
+    return None
+
+
+def of_exception(error: BaseException) -> Fault:
+    """What an exchange failed of that ended without an answer."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Fault(TLS, f"certificate verify failed: {one_line(cause.verify_message or str(cause))}")
+        if isinstance(cause, ssl.SSLError):
+            return Fault(TLS, _handshake(cause))
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return Fault(NO_HOST, f"the host name cannot be resolved: {one_line(cause.strerror or str(cause))}")
+        if isinstance(cause, ConnectionRefusedError):
+            return Fault(CONNECT, "connection refused")
+    names = {type(cause).__name__ for cause in causes}
+    said = one_line(str(error)) or type(error).__name__
+    if "ProxyError" in names:
+        return Fault(PROXY, f"the proxy refused: {said}")
+    if any(isinstance(c, TimeoutError) for c in causes) or any(name.endswith("Timeout") for name in names):
+        return Fault(NO_ANSWER, "no answer in time")
+    if names & {"RemoteProtocolError", "ReadError", "ConnectionResetError", "BrokenPipeError"}:
+        return Fault(CLOSED, f"the connection was closed before an answer: {said}")
+    system = next((c for c in causes if isinstance(c, OSError) and c.strerror), None)
+    return Fault(CONNECT, one_line(system.strerror) if system and system.strerror else said)
+
+
+def words_of(body: bytes) -> str:
+    """The message in an answer's body, on one line."""
+    text = body.decode(errors="replace").strip()
+    found = _json(body)
+    if found is not None:
+        return message_of(found)
+    broken = re.search(r'"(?:message|detail)"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+    if text.startswith(("{", "[")) and broken:  # longer than what was kept of it
+        return one_line(broken[1])
+    title = re.search(r"<(title|h1)[^>]*>(.*?)</\1", text, re.IGNORECASE | re.DOTALL)
+    if title:
+        return one_line(title[2])
+    return one_line(re.sub(r"<[^>]*>", " ", text) if text.startswith("<") else text)
+
+
+def message_of(found: Any, *, _depth: int = 0) -> str:
+    """The message in a server's JSON: OpenAI's, FastAPI's, RFC 9457's and the like."""
+    if _depth > _DEEPEST:
+        return "..."
+    if isinstance(found, list):
+        return one_line("; ".join(message_of(item, _depth=_depth + 1) for item in found[:3]))
+    if not isinstance(found, dict):
+        return one_line(found if isinstance(found, str) else json.dumps(found))
+    said = next((found[name] for name in _SAYS if found.get(name)), None)
+    if said is None:
+        return one_line(_dumped(found))
+    where = found.get("loc")
+    place = ".".join(str(part) for part in where) + ": " if isinstance(where, list) and where else ""
+    return one_line(place + message_of(said, _depth=_depth + 1))
+
+
+def _dumped(found: dict[str, Any]) -> str:
+    try:
+        return json.dumps(found, ensure_ascii=False)
+    except RecursionError:
+        return "..."
+
+
+def one_line(text: str) -> str:
+    """The text on one line of at most ``LONGEST`` characters, with control characters as escapes."""
+    text = text if len(text) <= KEPT_BYTES else text[:KEPT_BYTES]
+    flat = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, also without the beginning of one at the place where the text was cut."""
+    known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    for secret in known:
+        text = text.replace(secret, HIDDEN)
+    whole = text.removesuffix("...")
+    for secret in known:
+        for length in range(min(len(secret), len(whole)), _SHORTEST_SECRET - 1, -1):
+            if len(whole) < len(text) and whole.endswith(secret[:length]):
+                return whole[:-length] + HIDDEN
+    return text
+
+
+def _refusal(answer: Answer, body: bytes) -> str:
+    """``HTTP 401: no key``, and where a redirect leads, and when to come again."""
+    said = words_of(body)
+    text = f"HTTP {answer.status}" + (f": {said}" if said else "")
+    if location := answer.headers.get("location"):
+        text += f" (redirects to {one_line(location.partition('?')[0])})"
+    if wait := answer.headers.get("retry-after"):
+        text += f" (Retry-After: {one_line(wait)})"
+    return text
+
+
+def _plain_body(answer: Answer) -> tuple[bytes, str]:
+    """The body without its compression, as far as it can be undone, and the compression's name."""
+    encoding = answer.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        return answer.body, ""
+    windows = {"gzip": 31, "x-gzip": 31, "deflate": 15}.get(encoding)
+    if windows is None:
+        return b"", encoding
+    try:
+        return zlib.decompressobj(windows).decompress(answer.body, KEPT_BYTES), encoding
+    except zlib.error:
+        return b"", encoding
+
+
+def _is_html(answer: Answer, body: bytes) -> bool:
+    begins = body.lstrip()[:15].lower()
+    return begins.startswith((b"<!doctype", b"<html")) or "text/html" in answer.headers.get("content-type", "")
+
+
+def _looks_like_json(body: bytes) -> bool:
+    return body.lstrip()[:1] in {b"{", b"["}
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _quoted(words: str) -> str:
+    return f": {words}" if words else ""
+
+
+def _handshake(error: ssl.SSLError) -> str:
+    reason = (error.reason or "").upper()
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}:
+        return "the server does not speak TLS on this port"
+    if "CERTIFICATE_REQUIRED" in reason:
+        return "the server wants a client certificate, which is not supported"
+    said = reason.replace("_", " ").lower() or one_line(str(error))
+    return f"the TLS handshake failed: {said}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it came from, each once."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        found = waiting.pop(0)
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        waiting += [e for e in (found.__cause__, found.__context__) if e is not None]

@@ -1,0 +1,69 @@
+"""A server that already runs, from what a person gave on the command line."""
+
+import os
+from collections.abc import Mapping
+
+from autotuner.deployers.http_client import fetch_object
+from autotuner.seams.tls import tls_context
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.http_faults import NOT_JSON, Fault
+from autotuner.study.http_remedies import BENCH, remedy_for
+from autotuner.study.target import Target, expanded, parse_target
+
+_TIMEOUT_S = 10.0
+_NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})
+"""How servers answer that have no list of models."""
+
+
+def server_at(
+    url: str, *, headers: Mapping[str, str], api_key_env: str | None, ca_file: str | None, insecure: bool
+) -> Target:
+    """The server at ``url``; ``${NAME}`` in it and in headers is the environment's. Raises ``UsageError``."""
+    if insecure and ca_file:
+        raise UsageError(Problem(where="--insecure", why="excludes --ca-file", remedy="remove one of them"))
+    try:
+        found = {name: expanded(text, os.environ) for name, text in headers.items()}
+    except ValueError as error:
+        raise UsageError(Problem(where="--header", why=str(error), remedy="export it")) from None
+    try:
+        target = parse_target(
+            expanded(url, os.environ),
+            headers=found,
+            key=os.environ.get(api_key_env) if api_key_env else None,
+            ca_file=ca_file,
+            insecure=insecure,
+        ).with_proxy(os.environ)
+        if target.base.startswith("https:"):
+            tls_context(ca_file, insecure=insecure)
+    except ValueError as error:
+        raise UsageError(Problem(where="URL", value=shown_url(url), why=str(error))) from None
+    return target
+
+
+def shown_url(url: str) -> str:
+    """The URL as it was given, without user, password and query: these may be credentials."""
+    address = url.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address.rpartition("@")[2]
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+async def first_model(target: Target) -> str:
+    """The first model that the server lists. Raises ``UsageError`` naming what the server answered instead."""
+    found = await fetch_object(target, "/v1/models", timeout_s=_TIMEOUT_S)
+    if isinstance(found, Fault):
+        remedy = remedy_for(found, BENCH)
+        if found.kind in _NO_LIST:
+            remedy += "; a server without a list of models needs --model NAME"
+        raise _problem(target, found.message, remedy)
+    try:
+        return str(found["data"][0]["id"])
+    except (LookupError, TypeError):
+        raise _problem(target, "the server lists no model", "name the model with --model") from None
+
+
+def _problem(target: Target, why: str, remedy: str) -> UsageError:
+    through = f" through {target.access.proxy.shown}" if target.access.proxy else ""
+    return UsageError(Problem(where="URL", value=f"{target.shown}/models{through}", why=why, remedy=remedy))
