@@ -66,12 +66,15 @@ class Points:
 
     def __init__(self, space: Space) -> None:
         self.axes = tuple(Axis(p) for p in space.parameters)
+        self._listed = space.combinations
         sizes = [0 if a.values is None else len(a.values) for a in self.axes]
-        self.size = None if 0 in sizes else math.prod(sizes)
+        self.size = len(self._listed) or (None if 0 in sizes else math.prod(sizes))
         """Before constraints; None where a range is continuous."""
 
     def at(self, number: int) -> Configuration:
         """The point of that number; only where ``size`` is known."""
+        if self._listed:
+            return Configuration(values=self._listed[number])
         values: dict[str, Value] = {}
         for axis in reversed(self.axes):
             assert axis.values is not None  # noqa: S101 - size is known

@@ -22,7 +22,8 @@ MAX_SEVERAL = 1000
 """Values of one flag that takes several."""
 
 
-def _file_value(value: Any) -> Any:
+def file_value(value: Any) -> Any:
+    """A value as a noun has it: a list becomes a tuple. Raises ValueError for what is not one value."""
     if isinstance(value, Mapping):
         raise ValueError("must be a single value or a list; JSON goes in quotes and reaches the engine as one argument")
     if not isinstance(value, list | tuple):
@@ -36,7 +37,7 @@ def _file_value(value: Any) -> Any:
     return tuple(value)
 
 
-FileValue = Annotated[Value, BeforeValidator(_file_value, json_schema_input_type=Value)]
+FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=Value)]
 """A value as written; a list is one value of a flag that takes several arguments."""
 
 

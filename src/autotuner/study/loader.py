@@ -14,17 +14,19 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from autotuner.study.combinations import forms_of, points_of, read_combinations
 from autotuner.study.constraint import Constraint
 from autotuner.study.document import Document, read_data, read_text
 from autotuner.study.environment import canonical_variable, is_variable, tuned_name_problem, variable_of
 from autotuner.study.errors import UsageError, did_you_mean
 from autotuner.study.file_parts import FileForm, ParameterForm
 from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
+from autotuner.study.noun import Value
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.older_task import is_older, native_of
 from autotuner.study.overrides import apply_overrides
 from autotuner.study.parameter import Parameter
-from autotuner.study.portable import SECTIONS
+from autotuner.study.portable import SECTIONS, file_path
 from autotuner.study.portable_sections import misplaced, read_sections
 from autotuner.study.problems import problems_of
 from autotuner.study.secrets import looks_secret
@@ -102,6 +104,8 @@ class _Study:
         self.document, self.folder, self.exists = document, folder, exists
         self.canonical_of, self.older = canonical_of, older
         self.sections: dict[str, Any] = {}
+        self.combinations: list[dict[str, Value]] = []
+        """As written, where the parameters are a list."""
 
     def read(self) -> StudySpec:
         self._sections()
@@ -113,6 +117,10 @@ class _Study:
 
         fixed, portable = read_sections({s: self.sections.get(s, {}) for s in SECTIONS}, self.document)
         parameters = [*self._parameters(canonical, engine), *portable]
+        combinations = points_of(self.combinations, canonical, self.document)
+        if portable and combinations:
+            why = f"combinations cannot be tuned together with {file_path(portable[0].name)}"
+            self.document.fault(("parameters",), why, remedy="write the engine's own flags into each combination")
         workload = self._workload()
         if workload:
             self._places(workload)
@@ -129,6 +137,7 @@ class _Study:
                 deploy=PluginSpec.model_validate(sections["deploy"].model_dump()),
                 benchmark=PluginSpec.model_validate(sections["benchmark"].model_dump()),
                 parameters=tuple(parameters),
+                combinations=combinations,
                 constraints=tuple(c.renamed(canonical).text for c in sections["constraints"]),
                 workload=workload,
                 objectives=tuple(form.noun() for form in sections["objective"]),
@@ -152,6 +161,10 @@ class _Study:
                     self.document.fault((key,), "missing", remedy="this key is required")
                 else:
                     self.sections[key] = info.get_default(call_default_factory=True)
+                continue
+            if key == "parameters" and isinstance(data[key], list):
+                self.combinations = read_combinations(data[key], self.document)
+                self.sections[key] = {}
                 continue
             try:
                 found = _SECTIONS[key].model_validate({key: data[key]})
@@ -215,6 +228,8 @@ class _Study:
 
     def _parameters(self, canonical: Canonical, engine: EngineSpec | None) -> list[Parameter]:
         misplaced(engine.args if engine else {}, ("engine", "args"), self.document)
+        if self.combinations:
+            self.sections["parameters"] = forms_of(self.combinations, canonical, self.document)
         misplaced(self.sections.get("parameters") or {}, ("parameters",), self.document)
         self._misplaced_variables(engine)
         fixed = {canonical(name): name for name in engine.args} if engine else {}

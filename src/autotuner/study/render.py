@@ -29,7 +29,7 @@ def render_study(spec: StudySpec) -> str:
         "engine": _plugin({**spec.engine.settings, "kind": spec.engine.kind, **_engine(spec)}),
         "deploy": _plugin({"kind": spec.deploy.kind, **spec.deploy.settings}),
         "benchmark": _plugin({"kind": spec.benchmark.kind, **spec.benchmark.settings}),
-        "parameters": {p.name: _domain(p.domain) for p in spec.parameters if not is_portable(p.name)},
+        "parameters": _parameters(spec),
         **written_sections(spec.engine.args, spec.parameters, _domain),
         "constraints": list(spec.constraints),
         "workload": _workload(spec.workload),
@@ -40,6 +40,12 @@ def render_study(spec: StudySpec) -> str:
         "confirm": {"repeats": spec.confirm.repeats, "challengers": spec.confirm.challengers},
     }
     return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
+
+
+def _parameters(spec: StudySpec) -> Any:
+    if spec.combinations:
+        return [dict(point) for point in spec.combinations]
+    return {p.name: _domain(p.domain) for p in spec.parameters if not is_portable(p.name)}
 
 
 def _engine(spec: StudySpec) -> dict[str, Any]:

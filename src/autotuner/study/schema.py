@@ -36,6 +36,14 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     for key, long in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
         one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{long}"}]}
         properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+    listed = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "object", "additionalProperties": _value()},
+        "description": "Combinations to try, one by one.",
+    }
+    mapping = {key: properties["parameters"].pop(key) for key in ("type", "additionalProperties", "maxProperties")}
+    properties["parameters"]["anyOf"] = [mapping, listed]
     properties["constraints"] |= {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     for name, portable in SECTIONS.items():
         properties[name] |= _portable(portable)
@@ -136,6 +144,12 @@ def _renamed(schema: Any, prefix: str) -> Any:
 
 
 def _parameter(form: dict[str, Any]) -> dict[str, Any]:
+    values = {"type": "array", "minItems": 1, "items": _value()}
+    return {"description": form.get("description", ""), "anyOf": [values, form]}
+
+
+def _value() -> dict[str, Any]:
+    """One value of a parameter."""
     single = {"type": ["boolean", "number", "string"]}
     several = {
         "type": "array",
@@ -143,5 +157,4 @@ def _parameter(form: dict[str, Any]) -> dict[str, Any]:
         "items": single,
         "description": "One value of a flag that takes several.",
     }
-    values = {"type": "array", "minItems": 1, "items": {"anyOf": [single, {"type": "null"}, several]}}
-    return {"description": form.get("description", ""), "anyOf": [values, form]}
+    return {"anyOf": [single, {"type": "null"}, several]}

@@ -1,6 +1,7 @@
 """The space of configurations: parameters, and constraints between them."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import product
 from math import prod
 from random import Random
@@ -18,12 +19,16 @@ class Space(Noun):
 
     parameters: tuple[Parameter, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    combinations: tuple[Mapping[str, Value], ...] = ()
+    """The only points there are, each with a value of every parameter; empty: all combinations."""
     known: Mapping[str, Value] = Field(default_factory=dict)
     """Values of names that are not tuned: fixed arguments, catalog defaults, ``gpus``, ``cpus``, ``memory_gb``."""
 
     @property
     def size(self) -> int | None:
         """Number of grid points before constraints; None when a range is continuous."""
+        if self.combinations:
+            return len(self.combinations)
         grids = [p.domain.grid() for p in self.parameters]
         return None if any(g is None for g in grids) else prod(len(g) for g in grids if g is not None)
 
@@ -33,7 +38,16 @@ class Space(Noun):
         given = {name: value for name, value in configuration.values.items() if value is not None}
         left_out = frozenset(name.replace("_", "-") for name in configuration.values if name not in given)
         names = {**configuration.values, **self.known, **given}
+        if self.combinations and self._point(configuration).key not in self._listed:
+            return False
         return all(c.holds(names, left_out) is not False for c in self.constraints)
+
+    def _point(self, configuration: Configuration) -> Configuration:
+        return Configuration(values={p.name: configuration.values.get(p.name) for p in self.parameters})
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(self._point(Configuration(values=point)).key for point in self.combinations)
 
     def contains(self, configuration: Configuration) -> bool:
         """Whether every parameter has a value of its domain, and all constraints hold."""
@@ -45,6 +59,9 @@ class Space(Noun):
 
     def grid(self) -> Iterator[Configuration]:
         """All allowed configurations in the order of the parameters; raises ValueError on a continuous range."""
+        if self.combinations:
+            yield from filter(self.allows, (Configuration(values=point) for point in self.combinations))
+            return
         grids = []
         for parameter in self.parameters:
             values = parameter.domain.grid()
@@ -59,6 +76,8 @@ class Space(Noun):
 
     def sample(self, random: Random) -> Configuration:
         """One point at random, constraints not considered."""
+        if self.combinations:
+            return Configuration(values=random.choice(self.combinations))
         return Configuration(values={p.name: _draw(p, random) for p in self.parameters})
 
 

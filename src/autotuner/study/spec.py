@@ -87,6 +87,9 @@ class StudySpec(Noun):
     deploy: PluginSpec
     benchmark: PluginSpec = PluginSpec(kind="native")
     parameters: tuple[Parameter, ...] = ()
+    combinations: tuple[Mapping[str, Value], ...] = ()
+    """Points given one by one, each with a value of every parameter; empty: all combinations of the parameters' values
+    are the space."""
     constraints: tuple[str, ...] = ()
     workload: Workload
     objectives: tuple[Objective, ...] = Field(min_length=1)
@@ -99,4 +102,6 @@ class StudySpec(Noun):
     def digest(self) -> str:
         """Identity of what is measured. Search budgets and confirmation are left out, so that raising them resumes."""
         data = self.model_dump(mode="json", exclude={"search", "confirm"})
+        if not self.combinations:  # studies of earlier versions lack it, and are the same
+            del data["combinations"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

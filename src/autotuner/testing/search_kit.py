@@ -130,6 +130,20 @@ class SearchConformance:
         tried = [identity(t.configuration) for t in trials]
         assert sorted(tried) == ["", "level=3", "odd=1", "odd=1 level=3", "odd=True", "odd=True level=3"]
 
+    def test_listed_combinations_are_the_whole_space(self, strategy: Callable[[SearchContext], Search]) -> None:
+        """Also where all combinations of their values would be far too many to look through."""
+        points = tuple({f"p{n}": i * (n + 1) % 40 for n in range(8)} for i in range(40))
+        domains: dict[str, Any] = {f"p{n}": sorted({p[f"p{n}"] for p in points}) for n in range(8)}
+        space = space_of(**domains)
+        context = context_of(space.model_copy(update={"combinations": points}))
+        search = strategy(context)
+        zero = made(0, Configuration(), role=TrialRole.DEFAULT)
+        search.tell(zero)
+        trials, end = run(search, [zero])
+        tried = [tuple(t.configuration.values.values()) for t in trials if t.number]
+        assert sorted(tried) == sorted(tuple(p.values()) for p in points)
+        assert isinstance(end, Stop)
+
     def test_running_trials_are_not_proposed_and_void_ones_are(
         self, strategy: Callable[[SearchContext], Search]
     ) -> None:

@@ -180,6 +180,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     defaults |= portable_defaults(engine, spec.parameters, fixed)
     space = Space(
         parameters=spec.parameters,
+        combinations=spec.combinations,
         constraints=constraints,
         known={
             **_hardware_names(engine.machine(hardware)),
