@@ -17,7 +17,7 @@ from autotuner.report.manifest_options import Form, parse_options
 from autotuner.report.manifests import Manifest, manifest_of
 from autotuner.report.result import study_result
 from autotuner.report.winner import winner_of
-from autotuner.study.spec import EngineSpec, Model
+from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
 
@@ -44,7 +44,13 @@ OPTIONS = {
 
 
 def exported(
-    form: Form, *, engine: str = "sglang", args: Any = None, of: Model | None = None, **options: Any
+    form: Form,
+    *,
+    engine: str = "sglang",
+    args: Any = None,
+    of: Model | None = None,
+    deploy: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Manifest:
     """Of a study on two GPUs."""
     tp = {"sglang": "tp-size", "vllm": "tensor-parallel-size"}[engine]
@@ -56,6 +62,8 @@ def exported(
             ),
         }
     )
+    if deploy:
+        spec = spec.model_copy(update={"deploy": PluginSpec.model_validate(deploy)})
     sample = winning_sample(spec, {tp: 2}, gpus=2)
     result = study_result(sample.spec, sample.state, sample.trials)
     return manifest_of(winner_of(result, spec.model), form, parse_options(form, options))
@@ -215,3 +223,75 @@ def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
     measured = [stand_in.settings.model_path if word == model else word for word in found.winner.words]
     assert words == [*measured, "--host", "0.0.0.0", "--port", "8080"]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+
+
+PODS: dict[str, Any] = {
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "image_pull_policy": "Never",
+    "image_pull_secrets": ["registry"],
+    "priority_class": "system-cluster-critical",
+    "cpu": "100m",
+    "cpu_limit": "2",
+    "memory": "512Mi",
+    "ephemeral_storage": "1Gi",
+    "labels": {"team": "ml"},
+    "annotations": {"note": "x"},
+    "env_from": [{"config_map": "more"}],
+    "security": "restricted",
+    "security_context": {"runAsUser": 1000, "fsGroup": 1000},
+    "container_security_context": {"readOnlyRootFilesystem": True},
+}
+PLAIN_PODS = {**PODS, "shm_size": "64Mi", "container_port": 9000}
+
+
+@pytest.mark.parametrize("form", list(OPTIONS))
+def test_settings_of_pods_are_fields_that_the_api_server_knows(cluster: Any, kinds_of_ome: None, form: Form) -> None:
+    found = exported(form, deploy={"kind": "kubernetes", **PLAIN_PODS}, **OPTIONS[form])
+    assert all(map(holds, found.objects, answered(cluster, found.text)))
+    assert "dedicated" in found.text
+
+
+@pytest.fixture
+def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
+    """A namespace that takes restricted pods only, with a claim that holds the model and a ConfigMap."""
+    name = f"export-{uuid4().hex[:8]}"
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    (tmp_path / "models" / "m" / "config.json").write_text("{}")
+    for folder in (tmp_path, tmp_path / "models"):
+        folder.chmod(0o755)
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    size = {"storage": "1Gi"}
+    enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
+    things: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforce}},
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+         "spec": {**common, "capacity": size, "hostPath": {"path": str(tmp_path / "models")}}},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models", "namespace": name},
+         "spec": {**common, "resources": {"requests": size}, "volumeName": name}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more", "namespace": name},
+         "data": {"FROM_THE_MAP": "yes"}},
+    ]  # fmt: skip
+    cluster.kubectl("create", "-f", "-", stdin="\n---\n".join(map(json.dumps, things)))
+    yield name
+    cluster.kubectl("delete", "--wait=false", "namespace", name)
+    cluster.kubectl("delete", "--wait=false", "persistentvolume", name)
+
+
+def test_a_deployment_runs_under_the_rules_that_the_study_ran_under(cluster: Any, restricted: str) -> None:
+    left_out = {"image_pull_secrets", "priority_class", "ephemeral_storage"}  # what the test's node has none of
+    settings = {k: v for k, v in PLAIN_PODS.items() if k not in left_out}
+    deploy = {"kind": "kubernetes", "namespace": restricted, "pvc": {"claim": "models"}, **settings}
+    found = exported(Form.KUBERNETES, deploy=deploy, of=Model(path="/models/m", name="m"))
+    name = found.objects[0]["metadata"]["name"]
+    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
+    try:
+        pod = ready(cluster, f"app.kubernetes.io/name={name}", namespace=restricted)
+        asked = "import os; print(os.getuid(), os.environ['FROM_THE_MAP'], os.access(os.environ['HOME'], os.W_OK))"
+        said = cluster.kubectl("exec", "-n", restricted, pod["metadata"]["name"], "--", "python3", "-c", asked)
+    finally:
+        cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=found.text)
+    assert said.split() == ["1000", "yes", "True"]
+    container = pod["spec"]["containers"][0]
+    assert container["ports"][0]["containerPort"] == 9000
+    assert container["resources"]["limits"]["memory"] == "512Mi"
+    assert pod["metadata"]["labels"]["team"] == "ml"

@@ -183,6 +183,10 @@ class Cluster:
         params = {"fieldValidation": "Strict", "fieldManager": "autotuner", **({"dryRun": "All"} if dry_run else {})}
         return await self._call("POST", path, params, body, warnings)
 
+    async def patch(self, path: str, change: Json) -> Json:
+        """Changes fields of an object (JSON merge patch, RFC 7386)."""
+        return await self._call("PATCH", path, {"fieldManager": "autotuner"}, change)
+
     async def delete(self, path: str, *, uid: str | None = None, policy: str = "Foreground") -> None:
         """Begins to delete an object, and what it owns; one that is gone, or another one by now, is fine."""
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
@@ -203,12 +207,13 @@ class Cluster:
         warnings: list[str] | None = None,
     ) -> Json:
         patience, tries = Patience(self.patience_s, self.proxy), 0
+        headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else None
         while True:
             tries += 1
             wanted_s = 0.0
             try:
                 answer = await self._http.request(
-                    method, path, params=dict(params), json=body, extensions=self._extensions
+                    method, path, params=dict(params), json=body, headers=headers, extensions=self._extensions
                 )
             except (httpx.TransportError, ssl.SSLError) as error:
                 why = str(error) or type(error).__name__

@@ -13,11 +13,12 @@ from typing import ClassVar
 
 import anyio
 
-from autotuner.deployers import _kube_gpus, _kube_manifests
+from autotuner.deployers import _kube_gpus, _kube_lease, _kube_manifests
 from autotuner.deployers._failures import UnusableTargetError
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError, connected
 from autotuner.deployers._kube_jobs import JobRunner
-from autotuner.deployers._kube_manifests import GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
+from autotuner.deployers._kube_lease import Heartbeat
+from autotuner.deployers._kube_manifests import BATCH, GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
 from autotuner.deployers._kube_run import Limits, Maker, is_quota, refusal, remove
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
 from autotuner.deployers._kube_settings import ServerSettings
@@ -51,6 +52,8 @@ class Request:
     port: int
     requests: Mapping[str, str]
     """What the pod asks of a node."""
+    lease_s: float | None
+    """How long the cluster keeps the server without a heartbeat; None: no heartbeat is wanted."""
 
 
 class PodDeployer(Deployer):
@@ -60,10 +63,13 @@ class PodDeployer(Deployer):
     group: ClassVar[str]
     """Of the object, as in a path: ``jobs`` and ``batch/v1``."""
 
+    least_lease_s: ClassVar[float] = _kube_lease.LEASE_S
+
     settings: ServerSettings
 
     def __init__(self, settings: ServerSettings) -> None:
         super().__init__(settings)
+        self._leases: bool | None = None
         self._places: tuple[float, Sequence[Gpu]] | None = None
 
     @abstractmethod
@@ -114,8 +120,18 @@ class PodDeployer(Deployer):
             for left in await self._labelled(cluster, f"{OWNER}={label_value(owner)}"):
                 if left["metadata"]["name"] not in _ACTIVE:
                     await cluster.delete(self.path(cluster, left), uid=left["metadata"]["uid"])
+                    await self.released(cluster, left["metadata"]["name"])
         except RefusedError as error:
             raise TrialFailedError(refusal(error, f"a look at our own {self.plural}")) from error
+
+    async def released(self, cluster: Cluster, name: str) -> None:
+        """Removes what keeps an object alive beside itself; here it is the object's own deadline."""
+
+    async def lease_s(self, cluster: Cluster) -> float | None:
+        """How long the cluster keeps a server without a sign of this process; None where it cannot be told to."""
+        if self._leases is None:
+            self._leases = await _kube_lease.may_move(cluster)
+        return _kube_lease.lease_s(self.settings, self.least_lease_s) if self._leases else None
 
     def path(self, cluster: Cluster, made: Json) -> str:
         """Of an object."""
@@ -171,6 +187,7 @@ class PodDeployer(Deployer):
             with anyio.CancelScope(shield=True):
                 path, uid = self.path(cluster, left), left["metadata"]["uid"]
                 await removed(cluster, path, uid, self.settings.stop_grace)
+                await self.released(cluster, left["metadata"]["name"])
         except TrialFailedError as error:
             return f"{what} could not be removed: {error.failure.message}"
         return f"removed {what}"
@@ -216,11 +233,20 @@ class PodTrial:
         )
         await self._stack.enter_async_context(server.run)
         self._server = server
+        if request.lease_s is not None:
+            held = settings.kueue_queue is not None
+            beat = Heartbeat(self.cluster, self.lease_path, request.lease_s, lambda: not held or bool(server.run.pod))
+            await self._stack.enter_async_context(beat)
         await server.ready()
         await self.confirmed()
         owner = _kube_manifests.owner_of(self.owner(made))
         runner = self.load_settings()
         return await self.endpoint(server, self._stack, lambda: JobRunner(self.cluster, runner, owner))
+
+    @property
+    def lease_path(self) -> str:
+        """Of the Job whose deadline ends the server."""
+        return self.cluster.path("jobs", self.request.name, group=BATCH)
 
     def load_settings(self) -> ServerSettings:
         """The settings as they decide the load generator's pod."""

@@ -32,7 +32,7 @@ from autotuner.study.launch import Labels, LaunchPlan
 Json = dict[str, Any]
 
 BATCH = "batch/v1"
-SERVER, LOADGEN = "server", "loadgen"
+SERVER, LOADGEN, LEASE = "server", "loadgen", "lease"
 """Names of the containers."""
 STUDY, TRIAL, OWNER, ROLE = f"{OWN}study", f"{OWN}trial", f"{OWN}owner", f"{OWN}role"
 GROUP = f"{OWN}server"
@@ -41,10 +41,11 @@ INSTANCE, MANAGED_BY = "app.kubernetes.io/instance", "app.kubernetes.io/managed-
 SPEC_FOLDER = "/autotuner/spec"
 _CACHE = "/hub-cache"
 _SLUG = 24
-_KEPT_S = 3600
+_KEPT_S = 600
 """How long the cluster keeps a server's Job that ended, where its tuner did not remove it."""
 _KEPT_LOAD_S = 300
-_LONGEST_LOAD_S = 24 * 3600
+LONGEST_S = 24 * 3600.0
+"""How long anything of ours may run where nobody moves its deadline, waits for a node included."""
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _AWAY_FROM_GPUS: Json = {
     "weight": 1,
@@ -95,6 +96,8 @@ class Launch:
     image: str
     name: str
     labels: Labels
+    deadline_s: float = LONGEST_S
+    """The cluster ends the server after this time, unless it is told to wait longer."""
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -107,7 +110,12 @@ class Launch:
         labels = {**labels_of(self.labels, self.name, SERVER), GROUP: self.name}
         annotations = annotations_of(self.labels)
         template = {"metadata": pod_metadata(settings, labels, annotations), "spec": self._pod()}
-        spec: Json = {"backoffLimit": 0, "ttlSecondsAfterFinished": _KEPT_S, "template": template}
+        spec: Json = {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": math.ceil(self.deadline_s),
+            "ttlSecondsAfterFinished": _KEPT_S,
+            "template": template,
+        }
         own_labels = {**settings.labels, **labels}
         if settings.kueue_queue:
             own_labels[QUEUE] = settings.kueue_queue
@@ -192,6 +200,21 @@ class Launch:
         return found
 
 
+def lease_job(labels: Labels, name: str, lease_s: float) -> Json:
+    """A Job that never makes a pod, to own what has no deadline itself: once nobody moves its deadline, it fails, is
+    deleted, and takes with it what it owns."""
+    made = _object(BATCH, "Job", name, labels_of(labels, name, LEASE), annotations_of(labels))
+    container = {"name": LEASE, "image": "none"}
+    spec = {
+        "parallelism": 0,
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": math.ceil(lease_s),
+        "ttlSecondsAfterFinished": 0,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+    }
+    return made | {"spec": spec}
+
+
 def needed_roots(files: Sequence[str], roots: Sequence[str]) -> list[str]:
     """The roots that these files lie under, each once."""
     return list(dict.fromkeys(root for file in files if (root := root_of(file, roots))))
@@ -267,7 +290,7 @@ class Load:
         told = made["metadata"]
         spec = {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": _LONGEST_LOAD_S,
+            "activeDeadlineSeconds": math.ceil(LONGEST_S),
             "ttlSecondsAfterFinished": _KEPT_LOAD_S,
             "template": {"metadata": pod_metadata(own, told["labels"], told["annotations"]), "spec": pod},
         }

@@ -78,6 +78,7 @@ def pod_rights(settings: PodSettings) -> list[Right]:
 def needed_rights(settings: KubernetesSettings) -> list[Right]:
     """What the deployer of Jobs needs, and what is better to have."""
     own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
+    own.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
     nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
              Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
     return list(dict.fromkeys([*own, *pod_rights(settings), *nodes]))

@@ -381,6 +381,6 @@ def not_authenticated(error: RefusedError) -> Failure:
     """The credentials are not taken, however often they are read again: a token that has expired, say."""
     return Failure(
         cause=FailureCause.NOT_ACCEPTED,
-        message=f"the API server does not take the credentials: {error.message}",
+        message=f"the API server refuses the credentials ({error.message})",
         remedy="log in again or renew the token in deploy.kubeconfig; kubectl auth whoami must work with it",
     )

@@ -59,6 +59,7 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
     found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
              Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    nodes.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
     names = [Right("list", kind, _GROUP, needed=False) for kind in ("servingruntimes", "basemodels", BENCHMARKS)]
     names += [Right("list", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     own = [("get", "deployments", "apps"), ("get", "daemonsets", "apps"), ("list", "pods", ""), ("get", "pods/log", ""),

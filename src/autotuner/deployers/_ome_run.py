@@ -7,7 +7,7 @@ is ready, and in the end the service's own word.
 
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ import httpx
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers._kube_jobs import JobRunner
+from autotuner.deployers._kube_manifests import BATCH, lease_job
 from autotuner.deployers._kube_pods import Trouble, condition, not_made, one_line
 from autotuner.deployers._kube_run import Maker
 from autotuner.deployers._kube_server import PodEndpoint, PodServer
@@ -174,6 +175,29 @@ class OmeTrial(PodTrial):
             with anyio.move_on_after(_LOOK_S):
                 await maker.service.news.after(seen)
 
+    async def _create(self) -> Json:
+        """The service, owned by a Job that ends with this process: OME's Deployments know no deadline."""
+        lease = await self._lease()
+        if lease is not None:
+            owner = {"apiVersion": BATCH, "kind": "Job", "name": self.request.name, "uid": lease["metadata"]["uid"]}
+            self.request.body["metadata"]["ownerReferences"] = [owner]
+        try:
+            return await super()._create()
+        except RefusedError:
+            with anyio.CancelScope(shield=True):
+                await self._deployer.released(self.cluster, self.request.name)
+            raise
+
+    async def _lease(self) -> Json | None:
+        """The Job; None where it may not be made: the service then stays until it is removed."""
+        if self.request.lease_s is None:
+            return None
+        body = lease_job(self._context.labels, self.request.name, self.request.lease_s)
+        made: Json | None = None
+        with anyio.CancelScope(shield=True), suppress(RefusedError):
+            made = await self.cluster.create(self.cluster.path("jobs", group=BATCH), body)
+        return made
+
     def load_settings(self) -> ServerSettings:
         """With the runtime's tolerations: the nodes are those that it was written for."""
         return placing(self.settings, self.request.runtime, None)
@@ -213,6 +237,8 @@ class OmeTrial(PodTrial):
             await super().removed(path, uid)
         except TrialFailedError as error:
             raise TrialFailedError(await self._with_reason(error.failure)) from error
+        finally:
+            await self._deployer.released(self.cluster, self.request.name)
 
     async def _with_reason(self, failure: Failure) -> Failure:
         """Its finalizer goes through OME's webhook, which refuses it without the model."""

@@ -9,7 +9,7 @@ from autotuner.deployers import _kube_manifests, _kube_models, _kube_preflight
 from autotuner.deployers._failures import failed
 from autotuner.deployers._kube_client import Cluster, connected
 from autotuner.deployers._kube_deployer import PodDeployer, Request
-from autotuner.deployers._kube_manifests import BATCH, INSTANCE, SERVER, Launch
+from autotuner.deployers._kube_manifests import BATCH, INSTANCE, LONGEST_S, SERVER, Launch
 from autotuner.deployers._kube_settings import KubernetesSettings
 from autotuner.seams.deployer import DeployContext
 from autotuner.study.errors import Check
@@ -39,7 +39,8 @@ class KubernetesDeployer(PodDeployer):
                     FailureCause.MODEL_MISSING, f"{file} {why}", "list a folder above it in deploy.model_roots"
                 )
         name = _kube_manifests.unique_name(context.labels.study, context.labels.trial)
-        launch = Launch(plan, self.settings, image, name, context.labels)
+        lease_s = await self.lease_s(cluster)
+        launch = Launch(plan, self.settings, image, name, context.labels, lease_s or LONGEST_S)
         return Request(
             plan=plan,
             name=name,
@@ -48,6 +49,7 @@ class KubernetesDeployer(PodDeployer):
             container=SERVER,
             port=self.settings.container_port,
             requests=launch.resources()["requests"],
+            lease_s=lease_s,
         )
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:

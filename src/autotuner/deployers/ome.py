@@ -5,6 +5,7 @@ command line with the study's flags in it; see ``_ome_service`` for what it look
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._kube_admission import Asked
 from autotuner.deployers._kube_client import Cluster, RefusedError, connected
 from autotuner.deployers._kube_deployer import PodDeployer, PodTrial, Request
+from autotuner.deployers._kube_manifests import BATCH
 from autotuner.deployers._kube_run import refusal
 from autotuner.deployers._kube_settings import OmeSettings, ServerSettings
 from autotuner.deployers._ome_benchmark import BenchmarkJobs
@@ -150,6 +152,7 @@ class OmeDeployer(PodDeployer):
             container=CONTAINER,
             port=launch.port,
             requests=launch.resources()["requests"],
+            lease_s=await self.lease_s(cluster),
             runtime=runtime,
             model=model,
         )
@@ -162,6 +165,12 @@ class OmeDeployer(PodDeployer):
         """The trial of a service."""
         assert isinstance(request, ServiceRequest)  # noqa: S101 - made above
         return OmeTrial(self, cluster, request, context, log)
+
+    async def released(self, cluster: Cluster, name: str) -> None:
+        """The Job that owns the service."""
+        if self._leases is not False:
+            with suppress(RefusedError, TrialFailedError):
+                await cluster.delete(cluster.path("jobs", name, group=BATCH), policy="Background")
 
     async def placing(self, cluster: Cluster) -> ServerSettings:
         """With the runtime's and the model's choice of nodes."""

@@ -98,8 +98,10 @@ async def test_only_dead_owners_lose_theirs(kube: Any, tmp_path: Path) -> None:
     await run_sync(until, lambda: kube.left() == [])
 
 
-def left_by(kube: Any, owner: str, study: str, folder: Path) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-c", TUNER, json.dumps(kube.settings()), study, owner, str(folder)]
+def left_by(
+    kube: Any, owner: str, study: str, folder: Path, *, code: str = TUNER, **settings: Any
+) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", code, json.dumps(kube.settings(**settings)), study, owner, str(folder)]
     tuner = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert tuner.stdout
     assert tuner.stdout.readline().startswith("0 ")
@@ -238,3 +240,27 @@ async def test_a_kubeconfig_of_no_use(tmp_path: Path, content: str | None, told:
     assert check.status is CheckStatus.FAIL
     assert told in check.detail
     assert "\n" not in check.detail
+
+
+async def test_a_killed_tuners_server_ends_by_itself(kube: Any, tmp_path: Path) -> None:
+    """Nobody reaps it: its deadline is moved no more. A living tuner's server outlives the same lease."""
+    short = TUNER.replace("async def main", "KubernetesDeployer.least_lease_s = 4.0\n\nasync def main")
+    dead = left_by(kube, "dead", "lease", tmp_path / "1", code=short, api_patience="1s")
+    living = left_by(kube, "living", "lease", tmp_path / "2", code=short, api_patience="1s")
+    try:
+        dead.kill()
+        dead.wait()
+        await run_sync(until, lambda: pods_of(kube) == {"living"})
+        await anyio.sleep(6)  # longer than the lease and the share of it that is added
+        assert pods_of(kube) == {"living"}
+    finally:
+        living.send_signal(signal.SIGINT)
+        living.wait(60)
+        assert len(await kube.deployer().reap({"dead"}.__contains__)) == 1
+    await run_sync(until, lambda: kube.left() == [])
+
+
+def pods_of(kube: Any) -> set[str]:
+    """Owners of the servers' pods that run."""
+    pods = kube.objects("pods", "server")
+    return {p["metadata"]["annotations"]["autotuner/owner"] for p in pods if p["status"]["phase"] == "Running"}

@@ -98,6 +98,15 @@ async def test_a_tuner_that_is_killed_leaves_nothing_for_ever(at: Any, tmp_path:
     assert await at.deployer().reap({"dead"}.__contains__) == []
 
 
+async def test_a_killed_tuners_service_ends_by_itself(at: Any, tmp_path: Path) -> None:
+    """Nobody reaps it: it belongs to a Job whose deadline is moved no more, and goes with that."""
+    settings = json.dumps(at.settings(runtime="fake-runtime", api_patience="1s"))
+    code = TUNER.replace("async def main", "OmeDeployer.least_lease_s = 4.0\n\nasync def main")
+    argv = [sys.executable, "-c", code, settings, "dead", "sim-model", str(tmp_path / "t"), "measuring"]
+    await run_sync(killed_in, "measuring", argv, at)
+    await run_sync(eventually, lambda: at.left() == [], "nothing is left")
+
+
 async def test_an_api_server_that_is_restarted_is_waited_for(mortal: Any, recorder: Recorder) -> None:
     """Killed under a server, while load runs and its words come: nothing is lost, and the server is the same."""
     async with mortal.deployer().deploy(fake_plan(), recorder.context) as endpoint:

@@ -50,6 +50,7 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
         assert told == [fraction or "0.9"], "the default is the runtime's own"
         assert [b for a, b in pairwise(trial.argv) if a == "--model-path"] == [at.ome.settings.model_path]
     assert len({t.identity.id for t in result.trials if t.identity}) == 3
+    assert result.winner is not None, [t.verdict for t in result.trials]
     text = api.manifest(result, "inference-service").text
     assert f"name: {RUNTIME}" in text
     assert at.left() == []
