@@ -29,7 +29,7 @@ def test_the_file_alone_is_on_standard_output(call: Call, keep: Keep, form: str)
     assert said.code == 0
     objects = list(YAML(typ="safe", pure=True).load_all(said.out))
     assert [thing.get("kind") for thing in objects] == kinds
-    assert said.err.startswith("winner: +191 %")
+    assert said.err.startswith("best: trial 9, ")
     data = call("best", "chat-gpus", "--as", form, *options, "--json").data
     assert data["manifests"] == objects
     assert (data["study"], data["winner"], data["form"]) == ("chat-gpus", 9, form)

@@ -46,7 +46,7 @@ def test_best_prints_the_command_alone_on_standard_output(call: Call, keep: Keep
     assert said.code == 0
     assert said.out.count("\n") == 1
     assert shlex.split(said.out)[0] == "llama-server"
-    assert said.err.startswith("winner: +21 %")
+    assert said.err.startswith("best: trial 12, ")
     assert call("best", "chat-8b", "--json").data["command"] == said.out.strip()
     assert call("best", "chat-8b", "--as", "json").data["winner"] == 12
 

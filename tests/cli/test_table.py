@@ -256,3 +256,29 @@ def test_plain_lines_say_each_change_once() -> None:
         "trial 0  done       threads=2  tokens/s @all 90  p99 TTFT @all 200 ms  SLOs met",
         "trial 1  failed     threads=4: out of memory  no\ufffd room",
     ]
+
+
+def test_no_change_is_shown_against_a_default_that_ran_alone() -> None:
+    run = Run()
+    run.propose(0)
+    run.finish(0, rate=90.0)
+    run.propose(1, threads=1)
+    run.propose(2, threads=2)
+    run.finish(1, rate=45.0)
+    run.finish(2, rate=45.0)
+    assert "%" not in row(drawn(run.view), 1)
+    for number, of, rate in ((3, 0, 90.0), (4, 1, 99.0)):
+        run.propose(number, repeat_of=of)
+        run.finish(number, rate=rate)
+    assert row(drawn(run.view), 1).endswith("  +10 %"), "the repeats ran one at a time"
+
+
+def test_what_a_repeat_refuted_is_not_the_best_so_far() -> None:
+    run = Run()
+    for number, rate in ((0, 90.0), (1, 200.0)):
+        run.propose(number)
+        run.finish(number, rate=rate)
+    assert best_row(run.view, SPEC) is run.view.rows[1]
+    run.propose(2, repeat_of=1)
+    run.fail(2)
+    assert best_row(run.view, SPEC) is run.view.rows[0]

@@ -20,21 +20,21 @@ Made = Callable[[Sample], StudyResult]
 
 FAILED = Failure(cause=FailureCause.CRASH_LOADING, message="it ended")
 SENTENCES = {
-    "winner": r"winner: \+21 % output throughput over the default \(95 % interval \+18 % to \+25 %, 3 interleaved "
-    r"repeats\): trial 12, parallel=8 ubatch-size=128 flash-attn=on",
+    "winner": r"best: trial 12, parallel=8 ubatch-size=128 flash-attn=on: \+21 % output throughput over the default "
+    r"\(95 % interval \+18 % to \+25 %, 3 interleaved repeats\)$",
     "as_good": r"the default is as good as trial \d+ \(.*\), the best of 9 others: [+-].* % output throughput \(95 % "
     r"interval -.* to \+.*, 3 interleaved repeats\), inside ±3 %$",
-    "no_difference": r"no significant difference; keep the default: trial \d+ \(.*\), the best of 9 others, gives ",
+    "no_difference": r"no significant difference; keep the default: trial \d+ \(.*\), the best of 9 others, is not ",
     "refuted": r"keep the default: trial 2 \(parallel=16\) did not hold up: 1 of 2 launches died \(crash under load\)",
     "default_best": r"keep the default: trial \d+ \(.*\), the best of 5 others, is worse: -29 % output throughput",
     "unproven": r"stopped before the end; best so far: trial \d+, .*: \d+ tokens/s output throughput; not proven\n",
     "infeasible": r"no configuration met the SLOs; nearest: trial 7 \(.*\): p99 ttft <= 50ms missed by \d+ % at D\(128",
     "failures": r"interrupted before the end; best so far: trial 9, .*: \d+ tokens/s output throughput; not proven$",
-    "latency": r"winner: -\d+ % p99 ttft over the default \(95 % interval -\d+ % to -\d+ %, 3 interleaved repeats\)",
-    "several": r"winner of the trade-off: -.* % p99 ttft \(better\), -.* % output throughput \(worse\) over the",
-    "huge": r"winner: \+.* % output throughput over the default",
-    "gpus": r"winner: \+191 % output throughput over the default",
-    "simulated": r"winner: \+191 % output throughput over the default",
+    "latency": r"best: trial 7, .*: -\d+ % p99 ttft over the default \(95 % interval -\d+ % to -\d+ %, 3 ",
+    "several": r"best: trial 13, .*: a trade-off, -.* % p99 ttft \(better\), -.* % output throughput \(worse\) over",
+    "huge": r"best: trial \d+, .*: \+.* % output throughput over the default",
+    "gpus": r"best: trial \d+, .*: \+191 % output throughput over the default",
+    "simulated": r"best: trial \d+, .*: \+191 % output throughput over the default",
     "empty": r"not compared yet: nothing has been measured yet$",
 }
 
@@ -49,7 +49,7 @@ def test_no_gain_is_claimed_that_is_not_proven(sampled: Sampled, kind: SampleKin
     result = sampled(kind.value)
     first = summary_text(result).split("\n")[0]
     proven = any(g is not None and g.repeats > 1 and g.low > 0 for g in result.gains)
-    assert first.startswith("winner") == result.ending.proven
+    assert (first.startswith("best: ") and "not proven" not in first) == result.ending.proven
     assert result.ending.proven <= proven
 
 
@@ -68,9 +68,7 @@ def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
     maker.measured()
     maker.proof(maker.measured(configuration(parallel=8)))
     text = summary_text(made(maker.sample()))
-    assert text.startswith(
-        "winner: trial 1, parallel=8: met the SLOs in all 4 launches; of the default, 4 of 4 launches"
-    )
+    assert text.startswith("best: trial 1, parallel=8: met the SLOs in all 4 launches; of the default, 4 of 4 launches")
     assert "-51 % output throughput over the default" in text
 
 
@@ -88,7 +86,7 @@ def test_why_there_is_nothing_to_compare_with(made: Made, state: str, words: str
     for _ in range(2):
         maker.measured(winner.configuration, repeat_of=winner.number)
     text = summary_text(made(maker.sample()))
-    assert text.startswith("winner: trial 1, parallel=8: ")
+    assert text.startswith("best: trial 1, parallel=8: ")
     assert words in text
 
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
+
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.errors import CheckStatus
 from autotuner.study.spec import SearchSpec
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning.budget import Budget, SearchClock, searched_s
-from autotuner.tuning.plan import budget_checks, estimate_s
+from autotuner.tuning.plan import budget_checks, estimate_s, make_plan
 
 
 class Time:
@@ -128,3 +130,15 @@ def test_the_plan_says_what_fits(loop: Any) -> None:
     assert estimate_s(spec, 1000, 0) == 1000
     (check,) = budget_checks(loop.spec(gpu_hours=1.0), 5, 8)
     assert check.name == "search.gpu_hours"
+
+
+@pytest.mark.anyio
+async def test_plan_says_what_trials_side_by_side_do_to_the_numbers(loop: Any) -> None:
+    alone, beside, unproven = [
+        [c for c in (await make_plan(loop.prepared(spec))).checks if c.name == "search.parallel"]
+        for spec in (loop.spec(repeats=2), loop.spec(repeats=2, parallel=2), loop.spec(parallel=2))
+    ]
+    assert alone == []
+    assert beside[0].status is unproven[0].status is CheckStatus.WARN
+    assert "one at a time" in beside[0].detail
+    assert "nothing is compared" in unproven[0].detail

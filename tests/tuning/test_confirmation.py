@@ -135,16 +135,44 @@ def test_void_repeats_do_not_count() -> None:
     assert played([trial(0, 100.0), trial(1, 150.0), void], 1, steady(t0=100, t1=150)) == [0, 1]
 
 
+def limited(number: int, value: float, **changes: Any) -> Trial:
+    """Feasible, and not to be ranked."""
+    return trial(number, value, verdict=Verdict(feasible=True, objectives=(value,), rankable=False), **changes)
+
+
 def test_client_limited_trials_are_no_challengers() -> None:
-    limited = trial(1, 500.0)
-    limited = limited.model_copy(update={"verdict": Verdict(feasible=True, objectives=(500.0,), rankable=False)})
-    assert [t.number for t in contenders([trial(0, 100.0), limited, trial(2, 120.0)], OBJECTIVES, 3)] == [2]
+    assert [t.number for t in contenders([trial(0, 100.0), limited(1, 500.0), trial(2, 120.0)], OBJECTIVES, 3)] == [2]
+
+
+def test_what_could_not_be_ranked_beside_others_is_measured_again_alone() -> None:
+    crowd = {"started_at": 10.0, "finished_at": 20.0}
+    trials = [trial(0, 100.0), limited(1, 50.0, **crowd), trial(2, 40.0, **crowd)]
+    assert [t.number for t in contenders(trials, OBJECTIVES, 3)] == [2, 1], "what could be ranked comes first"
+
+
+def test_the_proof_settles_what_ran_side_by_side_against_a_default_that_ran_alone() -> None:
+    """Beside one another both are slower than the default alone; alone they are half as fast again."""
+    crowd = {"started_at": 10.0, "finished_at": 20.0}
+    trials = [trial(0, 160.0, started_at=0.0, finished_at=9.0), *(trial(n, 60.0, **crowd) for n in (1, 2))]
+    order = played(trials, 3, steady(t0=160, t1=240, t2=240))
+    assert Counter(order) == {0: 3, 1: 3, 2: 3}
+
+
+def test_interference_is_shown_by_the_same_configurations_alone_and_beside_others() -> None:
+    crowd = {"started_at": 10.0, "finished_at": 20.0}
+    slow = [trial(0, 160.0), trial(1, 60.0, **crowd), trial(2, 60.0, **crowd), repeat(3, 1, 240.0), repeat(4, 2, 238.0)]
+    share = confirmation.interference(slow, OBJECTIVES)
+    assert share == pytest.approx(0.75, abs=0.01)
+    assert "share this machine: they measured 75 % worse than alone" in confirmation.interference_text(share)
+    same = [trial(0, 160.0), trial(1, 237.0, **crowd), trial(2, 241.0, **crowd), *slow[3:]]
+    assert confirmation.interference(same, OBJECTIVES) is None
+    alone = [t.model_copy(update={"started_at": None}) for t in slow]
+    assert confirmation.interference(alone, OBJECTIVES) is None, "luck, then: nothing ran beside them"
 
 
 def test_how_the_launches_went() -> None:
-    limited = repeat(4, 1, 9.0)
-    limited = limited.model_copy(update={"verdict": Verdict(feasible=True, objectives=(9.0,), rankable=False)})
-    trials = [trial(0, 1.0), trial(1, 9.0), repeat(2, 1, None), crashed(3, 1), limited, repeat(5, 1, 9.0)]
+    lost = limited(4, 9.0, role=TrialRole.CONFIRM, repeat_of=1)
+    trials = [trial(0, 1.0), trial(1, 9.0), repeat(2, 1, None), crashed(3, 1), lost, repeat(5, 1, 9.0)]
     found = launches(trials[1], trials)
     assert (found.total, found.died, found.missed, found.unranked, found.held) == (5, 1, 1, 1, False)
 

@@ -159,6 +159,13 @@ def test_the_exit_code_of_the_error_decides_what_a_failed_run_was() -> None:
     assert conclude(spec(), "failed", history([("void", 1.0)]), exit_code=1).ending is Ending.FAILED
 
 
+def test_others_that_could_not_be_ranked_leave_it_undecided() -> None:
+    trials = history([GOOD, ("limited", 300.0), ("missed", 300.0)])
+    result = study_result(spec(), "done", trials)
+    assert (result.ending, result.winner) == (Ending.NOT_DECIDED, trials[0])
+    assert "1 of the others could not be ranked (the load generator could not keep up)" in headline(result)
+
+
 kinds = st.tuples(
     st.sampled_from(["ok", "ok", "ok", "ok", "limited", "missed", "crashed", "void"]),
     st.one_of(st.sampled_from([100.0, 150.0]), st.floats(50, 200)),
@@ -201,7 +208,8 @@ def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) 
     assert ("as good" in text) == (ending is Ending.SHOWN_AS_GOOD)
     if ending is Ending.SHOWN_AS_GOOD:
         assert all(g is not None and -0.03 <= g.low <= 0 <= g.high <= 0.03 for g in result.gains)
-    assert text.startswith("winner") == (ending.proven or ending is Ending.NO_DEFAULT)
+    claims = text.startswith("best: ") and "not proven" not in text and "not decided" not in text
+    assert claims == (ending.proven or ending is Ending.NO_DEFAULT)
     assert (ending.exit_code is ExitCode.OK) <= (state == "done" and winner is not None)
 
 

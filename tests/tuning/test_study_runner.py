@@ -22,6 +22,7 @@ from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.tuning import study_runner
 from autotuner.tuning.budget import SearchClock
+from autotuner.tuning.ending import Ending
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.session import Outcome, run_session
 from autotuner.tuning.study_runner import EnvironmentFaultError
@@ -110,6 +111,25 @@ async def test_the_proof_follows_interleaved(loop: Any, store: Store) -> None:
     confirms = [t for t in outcome.trials if t.role is TrialRole.CONFIRM]
     made = [(t.repeat_of, slots(t)) for t in confirms]
     assert made == [(0, "default"), (2, 2), (3, 8), (1, 1), (2, 2), (0, "default")], "two fell clearly behind"
+
+
+async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: Any, store: Store) -> None:
+    alive: list[int] = []
+
+    async def script(endpoint: Endpoint, window: Window) -> Measurement:
+        alive.append(window.labels.trial)
+        if 1 <= window.labels.trial <= 3:
+            with anyio.fail_after(60):
+                while len(alive) < 4:  # noqa: ASYNC110 - the others come by themselves
+                    await anyio.sleep(0.01)
+        shared = 3 if 1 <= window.labels.trial <= 3 else 1
+        rates = {"default": 160.0, "1": 240.0, "2": 241.0, "8": 239.0}
+        return by_slots({k: v / shared for k, v in rates.items()})(endpoint, window)
+
+    outcome = await run(loop.prepared(loop.spec(parallel=3, repeats=2), script=script), store)
+    notices = [str(e.data["text"]) for e in store.events("s") if e.kind == "notice"]
+    assert [n for n in notices if "trials running side by side share this machine: they measured 67 % worse" in n]
+    assert outcome.ending is Ending.PROVEN_BETTER
 
 
 async def test_a_failed_configuration_is_a_result_and_the_study_goes_on(loop: Any, store: Store) -> None:

@@ -4,6 +4,8 @@ One column per objective and SLO. A row with a long configuration takes two line
 the oldest first; the default, the best and what runs now stay.
 """
 
+import math
+
 from rich.console import Console, Group
 from rich.text import Text
 
@@ -57,9 +59,11 @@ def live_table(view: StudyView, spec: StudySpec, *, now: float, width: int, heig
 
 
 def best_row(view: StudyView, spec: StudySpec) -> Row | None:
-    """The best feasible row by the first objective, repeats and what may not be ranked left out."""
+    """The best feasible row by the first objective; repeats, what may not be ranked and what a repeat refuted are left
+    out."""
     usable = [r for r in view.finished() if r.feasible and r.rankable and r.role is not TrialRole.CONFIRM]
-    found = [r for r in usable if r.objective is not None]
+    refuted = {r.repeat_of for r in view.finished() if r.repeat_of is not None and not r.feasible}
+    found = [r for r in usable if r.objective is not None and r.number not in refuted]
     pick = max if spec.objectives[0].direction is Direction.MAX else min
     return pick(found, key=lambda r: r.objective or 0.0) if found else None
 
@@ -101,8 +105,17 @@ def change_text(view: StudyView, row: Row, spec: StudySpec) -> str:
     change = scoring.change(_repeats(view, default), _repeats(view, row))
     if change is not None:
         return percent(change)
+    if _in_company(view, row) is not _in_company(view, default):
+        return ""  # one ran alone and the other did not: the difference would be that of the conditions
     rough = scoring.change([default.objective], [row.objective]) if row.objective and default.objective else None
     return "" if rough is None else f"~{percent(rough)}"
+
+
+def _in_company(view: StudyView, row: Row) -> bool:
+    """Whether another trial ran at the same time."""
+    start, end = row.started_at or 0.0, row.finished_at or math.inf
+    others = (r for r in view.rows.values() if r.number != row.number)
+    return any((o.started_at or 0.0) < end and start < (o.finished_at or math.inf) for o in others)
 
 
 def _repeats(view: StudyView, row: Row) -> list[float]:

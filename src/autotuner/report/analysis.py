@@ -248,9 +248,24 @@ def _about_the_proof(result: StudyResult) -> Iterator[str]:
         elif result.repeats < 3:
             many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
             yield f"Only {many} of trial {result.best.number} and of the default: the interval rests on very little."
+    yield from _about_company(result)
     others = tied_others(result)
     if others:
         yield f"The best and {trials_text(others)} differ by no more than the noise of one measurement."
+
+
+def _about_company(result: StudyResult) -> Iterator[str]:
+    default = result.default
+    crowded = _numbers(t for t in result.trials if t.measurements and confirmation.in_company(t, result.trials))
+    share = confirmation.interference(result.trials, result.spec.objectives)
+    if share is not None:
+        text = confirmation.interference_text(share)
+        yield f"{text[:1].upper()}{text[1:]}."
+    elif crowded and default is not None and default.number not in crowded:
+        yield (
+            f"{trials_text(crowded).capitalize()} ran side by side and the default alone: only repeats, which run one "
+            "at a time, compare with it."
+        )
 
 
 def _about_the_figures(result: StudyResult) -> Iterator[str]:

@@ -90,6 +90,8 @@ def change_text(result: StudyResult, trial: Trial) -> str:
     change = scoring.change(result.repeat_values(default), result.repeat_values(trial))
     if change is not None:
         return percent(change)
+    if confirmation.in_company(trial, result.trials) is not confirmation.in_company(default, result.trials):
+        return ""  # one ran alone and the other did not: the difference would be that of the conditions
     base, single = objective_value(default), objective_value(trial)
     rough = scoring.change([base], [single]) if base and single else None
     return "" if rough is None else f"~{percent(rough)}"
@@ -116,11 +118,8 @@ def objective_text(objective: Objective) -> str:
 
 def _proven(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    several = len(result.spec.objectives) > 1
-    return (
-        f"{'winner of the trade-off' if several else 'winner'}: {change} over the default ({interval}): "
-        f"{_winner(result)}"
-    )
+    trade_off = "a trade-off, " if result.ending is Ending.TRADE_OFF else ""
+    return f"best: {_winner(result)}: {trade_off}{change} over the default ({interval})"
 
 
 def _default_infeasible(result: StudyResult) -> str:
@@ -128,7 +127,7 @@ def _default_infeasible(result: StudyResult) -> str:
     default = failed_launches(result.default, result) if result.default else ""
     change, interval = gains_text(result) if result.repeats >= LEAST_REPEATS else ("", "")
     gained = f"; {change} over the default ({interval})" if change else ""
-    return f"winner: {_winner(result)}: {met}; of the default, {default}{gained}"
+    return f"best: {_winner(result)}: {met}; of the default, {default}{gained}"
 
 
 def _no_default(result: StudyResult) -> str:
@@ -136,7 +135,7 @@ def _no_default(result: StudyResult) -> str:
     if result.default is None:
         why = "the default was not measured, so there is nothing to compare with"
     met = f"met the SLOs in all {_count(result.winner, result)} launches"
-    return f"winner: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
+    return f"best: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
 
 
 def _as_good(result: StudyResult) -> str:
@@ -151,7 +150,8 @@ def _default_better(result: StudyResult) -> str:
 
 def _no_difference(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    return f"no significant difference; keep the default: {_challenger(result)}, gives {change} ({interval})"
+    what = f"{_challenger(result)}, is not proven better: {change} ({interval})"
+    return f"no significant difference; keep the default: {what}"
 
 
 def _default_only(result: StudyResult) -> str:
@@ -178,9 +178,14 @@ def _not_proven(result: StudyResult) -> str:
 
 def _not_decided(result: StudyResult) -> str:
     best, default = result.best, result.default
+    if best is None or best is default:
+        tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
+        unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]
+        why = next((f" ({one_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
+        return f"not decided; keep the default: {len(unranked)} of the others could not be ranked{why}"
     counts = []
     for trial, name in ((best, "it"), (default, "the default")):
-        if trial is not None and (trial is not default or trial is not best):
+        if trial is not None:
             usable = len(confirmation.values(trial, result.trials, result.spec.objectives[0]))
             counts.append(f"{usable} of {name}")
     how = " and ".join(counts)

@@ -68,8 +68,18 @@ def rankable_repeats(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def challengers(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """The usable trials of the search, the best first measurement first; refuted ones included."""
-    return scoring.rank([t for t in trials if t.role is TrialRole.SEARCH and usable(t)], objectives)
+    """The trials of the search that may win, the best first measurement first; refuted ones included.
+
+    What met the SLOs beside other trials and was not measured well enough to be ranked may win as well: alone, as in
+    the proof, it may be measured better. These come last.
+    """
+    searched = [t for t in trials if t.role is TrialRole.SEARCH]
+    return scoring.rank([t for t in searched if usable(t) or _crowded(t, trials)], objectives)
+
+
+def _crowded(trial: Trial, trials: Sequence[Trial]) -> bool:
+    verdict = trial.verdict
+    return trial.state is TrialState.DONE and verdict is not None and verdict.feasible and in_company(trial, trials)
 
 
 def refuted(trial: Trial, trials: Sequence[Trial]) -> bool:
@@ -122,16 +132,42 @@ def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
 
 
 def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
-    """Whether another server of this study ran at the same time."""
-    if trial.started_at is None or trial.finished_at is None:
+    """Whether another server of this study ran at the same time. Trials start when their wait for GPUs is over."""
+    start, end = trial.started_at, trial.finished_at
+    if start is None or end is None:
         return False
-    return any(
-        other.number != trial.number
-        and other.started_at is not None
-        and other.finished_at is not None
-        and other.started_at < trial.finished_at
-        and trial.started_at < other.finished_at
-        for other in trials
+    others = ((t.started_at, t.finished_at) for t in trials if t.number != trial.number)
+    return any(s is not None and e is not None and s < end and start < e for s, e in others)
+
+
+def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> float | None:
+    """By how much trials measured worse side by side than alone, as a share of what they measure alone; None where that
+    is not shown.
+
+    The same configurations were measured both ways: beside others in the search, alone in the proof. These were picked
+    for good first measurements, so luck alone would make the first ones look better, not worse.
+    """
+    found = []
+    for trial in trials:
+        alone = standing(trial, trials, objectives)
+        together = scoring.log_cost(trial.verdict, objectives)
+        if alone is not None and together is not None and in_company(trial, trials):
+            found.append((together - alone, 1 + 1 / len(rankable_repeats(trial, trials))))
+    if not found:
+        return None
+    sd, freedom = measured_noise(trials, objectives)
+    sd = max(sd, scoring.MARGIN / (_NORMAL * math.sqrt(2)))
+    mean = math.fsum(d for d, _ in found) / len(found)
+    error = sd * math.sqrt(math.fsum(share for _, share in found)) / len(found)
+    shown = mean > scoring.student_t(0.975, freedom or math.inf) * error and mean > scoring.MARGIN
+    return -math.expm1(-mean) if shown else None
+
+
+def interference_text(share: float) -> str:
+    """What trials that ran side by side did to one another."""
+    return (
+        f"trials running side by side share this machine: they measured {share * 100:.0f} % worse than alone, so their "
+        "numbers are not comparable with those of a run alone; only the repeats are, which ran one at a time"
     )
 
 

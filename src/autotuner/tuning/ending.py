@@ -88,7 +88,8 @@ _CONDITIONS = {
     Ending.NOTHING_TO_TUNE: "The study has no parameters; the default was measured.",
     Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be shown; the best measurement is named.",
     Ending.NOTHING_TRIED: "The search tried no configuration besides the default.",
-    Ending.NOT_DECIDED: "Fewer than two repeats of the best challenger or of the default could be used.",
+    Ending.NOT_DECIDED: "Fewer than two repeats of the best challenger or of the default could be used, or no other "
+    "configuration than the default could be ranked.",
     Ending.WINNER_DID_NOT_HOLD_UP: "A challenger died or missed the SLOs in a repeat, and no other one is proven to be "
     "better. Keep the default.",
     Ending.NOTHING_FEASIBLE: "No configuration met the SLOs in all of its launches.",
@@ -196,6 +197,8 @@ class _Facts:
         if not self._default_holds():
             return self.conclusion(Ending.NOTHING_FEASIBLE)
         ending = Ending.DEFAULT_ONLY
+        if any(confirmation.launches(t, self.trials).unranked for t in self.trials if t.role is TrialRole.SEARCH):
+            ending = Ending.NOT_DECIDED  # it may be better, and nothing says by how much
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
             ending = Ending.NOTHING_TRIED if self.spec.parameters else Ending.NOTHING_TO_TUNE
         return self.conclusion(ending, self.default, self.default)

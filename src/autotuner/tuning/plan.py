@@ -56,7 +56,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
     size = prepared.space.size
     launchable = launchable_points(prepared)
     trials, repeats = trial_counts(prepared)
-    checks = [*await prepared.preflight(), *_budgets(prepared, trials)] if preflight else []
+    checks = [*await prepared.preflight(), *_budgets(prepared, trials), *_side_by_side(spec)] if preflight else []
     points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
     made = Plan(
         study=spec.name,
@@ -74,6 +74,23 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         simulated=_simulated(spec),
     )
     return clean_model(made, frozenset(secrets_in(spec)))
+
+
+def _side_by_side(spec: StudySpec) -> list[Check]:
+    """What ``search.parallel`` costs: trials on one machine slow one another down, and the default runs alone."""
+    if spec.search.parallel < 2 or not spec.parameters:
+        return []
+    proof = "the proof repeats the best ones and the default one at a time"
+    return [
+        Check(
+            name="search.parallel",
+            status=CheckStatus.WARN,
+            detail=f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks of "
+            "their machine, so their numbers are not comparable with the default's, which runs alone; "
+            + (proof if spec.confirm.repeats else "confirm.repeats is 0, so nothing is compared under one condition"),
+            remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
+        )
+    ]
 
 
 def _budgets(prepared: Prepared, trials: int) -> list[Check]:

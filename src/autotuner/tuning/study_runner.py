@@ -109,7 +109,11 @@ class StudyRunner:
             self._trials[trial.number] = trial
         await self._searched()
         if self._spec.confirm.repeats:
+            known = self._interference()
             await self._drain(self._next_confirmation, lambda _: None, 1)
+            share = self._interference()
+            if known is None and share is not None:
+                self._journal.note("notice", {"text": confirmation.interference_text(share)})
         return list(self._trials.values())
 
     async def _searched(self) -> None:
@@ -195,6 +199,9 @@ class StudyRunner:
         trials = sorted(self._trials.values(), key=lambda t: t.number)
         found = confirmation.next_repeat(trials, self._spec.objectives, self._spec.confirm)
         return _Job(TrialRole.CONFIRM, found.configuration, found.number) if found else None
+
+    def _interference(self) -> float | None:
+        return confirmation.interference(list(self._trials.values()), self._spec.objectives)
 
     async def _added(self, job: _Job) -> Trial:
         wanted = Trial(
