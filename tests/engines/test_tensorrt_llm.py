@@ -162,7 +162,7 @@ USAGE = "Usage: trtllm-serve serve [OPTIONS] MODEL\nTry 'trtllm-serve serve --he
         (1, "pydantic_core._pydantic_core.ValidationError: 1 validation error for TorchLlmArgs\n"
             "  Value error, max_tokens must be positive [type=value_error, input_value=0]\n",
          FailureCause.UNSUPPORTED_COMBINATION, "max_tokens must be positive"),
-        (137, "", FailureCause.HOST_OUT_OF_MEMORY, "killed"),
+        (137, "", FailureCause.ENVIRONMENT, "killed"),
     ],
 )  # fmt: skip
 def test_causes(newer: TensorrtLlm, code: int, log: str, cause: FailureCause, message: str) -> None:

@@ -235,18 +235,18 @@ ARGPARSE = "                     [model_tag]\napi_server.py: error: "
          False, FailureCause.UNSUPPORTED_COMBINATION, "8 attention heads"),
         (1, core("RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)"), False,
          FailureCause.NCCL, "unhandled system error"),
-        (1, core("x", exit_code=-9), False, FailureCause.HOST_OUT_OF_MEMORY, "process of the server"),
+        (1, core("x", exit_code=-9), False, FailureCause.ENVIRONMENT, "process of the server"),
         (1, core("x", exit_code=-7), False, FailureCause.ENVIRONMENT, "shared memory"),
         (1, "OSError: [Errno 98] Address already in use\n", False, FailureCause.PORT_UNAVAILABLE, "in use"),
         (1, core("TypeError: something new"), False, FailureCause.CRASH_LOADING, "TypeError: something new"),
-        (-9, "", True, FailureCause.HOST_OUT_OF_MEMORY, "under load"),
+        (-9, "", True, FailureCause.ENVIRONMENT, "under load"),
         (0, "(EngineCore pid=2) ERROR 11-25 02:07:13 [multiproc_executor.py:315] Worker proc VllmWorker-0 died "
             "unexpectedly (exit code: None), shutting down executor.\n"
             "(EngineCore pid=2) ERROR 11-25 02:07:13 [core.py:1512] RuntimeError: Executor failed.\n", True,
          FailureCause.CRASH_UNDER_LOAD, "Worker proc VllmWorker-0 died"),
         (1, "(EngineCore pid=2) ERROR 11-25 02:07:13 [multiproc_executor.py:315] Worker proc VllmWorker-0 died "
             "unexpectedly (exit code: -9), shutting down executor.\n", True,
-         FailureCause.HOST_OUT_OF_MEMORY, "process of the server"),
+         FailureCause.ENVIRONMENT, "process of the server"),
         (1, "(EngineCore pid=1) ERROR 11-25 01:50:46 [core.py:9] torch.OutOfMemoryError: CUDA out of memory.\n", True,
          FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "under load"),
     ],

@@ -96,6 +96,17 @@ async def test_a_crash_under_load(loop: Any) -> None:
     assert len(deployer.released) == 1
 
 
+@pytest.mark.parametrize("code", [-9, 137, -15, 143, -2, -1, 0])
+async def test_a_server_that_is_ended_from_outside_is_not_to_blame(loop: Any, code: int) -> None:
+    """SIGKILL is no evidence of a lack of memory, and a server that shuts down with 0 was asked to."""
+    deployer = deployer_of(dies_after_s=0.02, exit_code=code, log="all is well")
+    trial = await loop.trial(loop.prepared(deployer=deployer, script=for_ever))
+    assert trial.state is TrialState.VOID
+    assert trial.failure is not None
+    assert (trial.failure.cause, trial.failure.exit_code) == (FailureCause.ENVIRONMENT, code)
+    assert trial.failure.log_tail == "all is well"
+
+
 async def test_a_crash_after_a_good_window_is_no_result(loop: Any) -> None:
     """The fast window before it must not win."""
 

@@ -46,6 +46,9 @@ _PORT_IN_USE = re.compile(
 )
 """How the C library, Python, Go, Rust, Java and Node say it; it may be another port than the one for requests, since
 engines open more for their own processes."""
+_UNEXPLAINED = frozenset({FailureCause.ENVIRONMENT, FailureCause.CRASH_LOADING, FailureCause.CRASH_UNDER_LOAD})
+"""Causes that a kill for want of memory explains better: a worker was killed, say, and the server ended after it."""
+_MORE_MEMORY = "give the machine or container more memory, or lower what the server keeps in the host's memory"
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
 
@@ -87,8 +90,11 @@ def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
     )
 
 
-def ended(context: DeployContext, code: int | None, log_tail: str, *, was_ready: bool) -> Failure:
-    """Why a server ended by itself: a full disk is seen here, the rest is the engine's to tell."""
+def ended(
+    context: DeployContext, code: int | None, log_tail: str, *, was_ready: bool, memory_ran_out: bool = False
+) -> Failure:
+    """Why a server ended by itself: a full disk, memory that ran out (the kernel has killed a process) and a port in
+    use are seen here, the rest is the engine's to tell."""
     try:
         full = shutil.disk_usage(context.folder).free < _FULL_BYTES
     except OSError:
@@ -99,6 +105,11 @@ def ended(context: DeployContext, code: int | None, log_tail: str, *, was_ready:
             cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
         )  # fmt: skip
     failure = context.explain(code, log_tail, was_ready)
+    if memory_ran_out and failure.cause in _UNEXPLAINED:
+        message = f"the kernel killed it {'under load' if was_ready else 'while loading'}: memory ran out"
+        return failure.model_copy(
+            update={"cause": FailureCause.HOST_OUT_OF_MEMORY, "message": message, "remedy": _MORE_MEMORY}
+        )
     if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (said := _PORT_IN_USE.search(log_tail)):
         message = f"the server ended, since a port that it needs is in use: {said[0].strip()[:200]}"
         return failure.model_copy(update={"cause": FailureCause.PORT_UNAVAILABLE, "message": message, "remedy": _PORTS})

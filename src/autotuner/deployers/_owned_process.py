@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import anyio
 
-from autotuner.deployers import _proc
+from autotuner.deployers import _memory, _proc
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.launch import Labels
 
@@ -59,6 +59,8 @@ class OwnedProcess:
         self._told_all = False
         self._stopped = False
         self._log_error: LogNotWrittenError | None = None
+        self.oom_kills = _memory.oom_kills()
+        """The kernel's counter before the start; more of them at the end explain it."""
         self.pid = 0
         self.started = 0.0
         """Seconds since boot."""

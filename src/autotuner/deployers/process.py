@@ -14,7 +14,7 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _proc
+from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _memory, _proc
 from autotuner.deployers._machine import hardware, preflight, reap
 from autotuner.deployers._owned_process import LogNotWrittenError, OwnedProcess, spawn
 from autotuner.deployers._ports import TRIES, Ports
@@ -103,7 +103,9 @@ class ProcessEndpoint(Endpoint):
             code = await self._server.exited()
         except LogNotWrittenError as error:
             return _failures.not_written("the server's log", error)
-        return _failures.ended(self._context, code, await self.log_tail(_EVIDENCE_LINES), was_ready=True)
+        tail = await self.log_tail(_EVIDENCE_LINES)
+        ran_out = _memory.ran_out(self._server.oom_kills)
+        return _failures.ended(self._context, code, tail, was_ready=True, memory_ran_out=ran_out)
 
     async def log_tail(self, lines: int = 40) -> str:
         """The log's last lines."""
@@ -260,7 +262,8 @@ class _Start:
         return _proc.foreign_listener(self._host, self._port, self._server.family())
 
     def _died(self, code: int) -> Failure:
-        failure = _failures.ended(self._context, code, self._tail(), was_ready=False)
+        ran_out = _memory.ran_out(self._server.oom_kills)
+        failure = _failures.ended(self._context, code, self._tail(), was_ready=False, memory_ran_out=ran_out)
         taken = _proc.foreign_listener(self._host, self._port, self._server.family())
         if taken and failure.cause is FailureCause.CRASH_LOADING:
             return _failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)

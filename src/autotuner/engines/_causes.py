@@ -6,6 +6,7 @@ from signal import Signals
 from typing import NamedTuple
 
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.signals import signal_of
 
 
 class Line(NamedTuple):
@@ -45,16 +46,11 @@ def _one_line(text: str) -> str:
     return joined if len(joined) <= 300 else joined[:299] + "…"
 
 
-def killed(exit_code: int | None) -> bool:
-    """Whether SIGKILL ended it, as the kernel does when memory runs out."""
-    return exit_code in {-Signals.SIGKILL, 128 + Signals.SIGKILL}
-
-
 def ended_by(exit_code: int | None) -> str | None:
-    """Name of the signal that ended a process, from its own code or a shell's; None where no signal did."""
-    if exit_code is None or not (exit_code < 0 or 128 < exit_code <= 128 + 64):
+    """Name of the signal that ended a process; None where no signal did."""
+    number = signal_of(exit_code)
+    if number is None:
         return None
-    number = -exit_code if exit_code < 0 else exit_code - 128
     try:
         return Signals(number).name
     except ValueError:

@@ -4,10 +4,12 @@ The texts are those of CUDA, PyTorch, NCCL, argparse, click and huggingface_hub;
 """
 
 import re
+from signal import Signals
 from typing import NamedTuple
 
-from autotuner.engines._causes import Line, ended_by, first_match, killed, line
+from autotuner.engines._causes import Line, ended_by, first_match, line
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.signals import from_outside
 
 _GPU_OOM = r"CUDA out of memory|OutOfMemoryError|cudaErrorMemoryAllocation|CUDA error: out of memory"
 _CHILD_KILLED = r"exit ?code:? -9\b|\{[^}\n]*: -9\b"
@@ -143,7 +145,7 @@ def explain(
         first_match(table, exit_code, log_tail, ready=ready)
         or _out_of_gpu_memory(cures, exit_code, log_tail, ready)
         or first_match(_GPU_LINES, exit_code, log_tail, ready=ready)
-        or _out_of_host_memory(exit_code, log_tail, ready)
+        or _ended_from_outside(exit_code, log_tail, ready)
         or _crash(exit_code, log_tail, ready)
     )
 
@@ -163,19 +165,14 @@ def _out_of_gpu_memory(cures: Cures, exit_code: int | None, log_tail: str, ready
     )
 
 
-def _out_of_host_memory(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
-    child = re.search(_CHILD_KILLED, log_tail)
-    if not child and not (killed(exit_code) and not _first_error(log_tail) and "SIGQUIT" not in log_tail):
+def _ended_from_outside(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
+    """SGLang ends itself with SIGKILL and SIGQUIT after an error of its own, which its log names then."""
+    if re.search(_CHILD_KILLED, log_tail):
+        found = from_outside(-Signals.SIGKILL, log_tail, ready=ready, who="a process of the server was")
+        return found.model_copy(update={"exit_code": exit_code}) if found else None
+    if _first_error(log_tail) or "SIGQUIT" in log_tail:
         return None
-    when = "under load" if ready else "while loading"
-    who = "a process of the server was" if child else "the server was"
-    return Failure(
-        cause=FailureCause.HOST_OUT_OF_MEMORY,
-        message=f"{who} killed {when}, as happens when the host's memory runs out",
-        remedy="give the machine or container more memory, or load on fewer processes",
-        exit_code=exit_code,
-        log_tail=log_tail,
-    )
+    return from_outside(exit_code, log_tail, ready=ready)
 
 
 def _crash(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:

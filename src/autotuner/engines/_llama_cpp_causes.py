@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable
 from signal import Signals
 
-from autotuner.engines._causes import ended_by, first_match, killed, line
+from autotuner.engines._causes import ended_by, first_match, line
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.signals import from_outside
 
 _ALLOCATION = (
     r"failed to allocate|unable to allocate|cannot allocate memory|std::bad_alloc|out of memory|alloc_buffer.*failed"
@@ -49,20 +50,21 @@ def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | N
     def failure(cause: FailureCause, message: str, remedy: str) -> Failure:
         return Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)
 
-    found = first_match(_LINES, exit_code, log_tail, ready=ready)
-    return found or _by_memory(exit_code, log_tail, ready, failure) or _by_end(exit_code, log_tail, ready, failure)
+    return (
+        first_match(_LINES, exit_code, log_tail, ready=ready)
+        or _by_memory(log_tail, ready, failure)
+        or from_outside(exit_code, log_tail, ready=ready)
+        or _by_end(exit_code, log_tail, ready, failure)
+    )
 
 
 _Make = Callable[[FailureCause, str, str], Failure]
 
 
-def _by_memory(exit_code: int | None, log_tail: str, ready: bool, failure: _Make) -> Failure | None:
+def _by_memory(log_tail: str, ready: bool, failure: _Make) -> Failure | None:
     when = "under load" if ready else "while loading"
     if re.search(_ALLOCATION, log_tail, re.IGNORECASE):
         return failure(FailureCause.OUT_OF_MEMORY, f"memory could not be allocated {when}", _SMALLER)
-    if killed(exit_code):
-        message = f"killed by SIGKILL {when}, as the kernel does when memory runs out"
-        return failure(FailureCause.OUT_OF_MEMORY, message, _SMALLER)
     return None
 
 

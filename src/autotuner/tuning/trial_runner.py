@@ -25,6 +25,7 @@ from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedErr
 from autotuner.study.launch import Gpu, Identity, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.noun import Value, value_text
+from autotuner.study.signals import from_outside
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
@@ -261,6 +262,13 @@ class TrialRunner:
         found = start_failure(found, exit_code, tail, ready=ready) or found
         if found is not None:
             return found.model_copy(update={"log_tail": found.log_tail or tail})
+        if outside := from_outside(exit_code, tail, ready=ready):
+            return outside
+        if ready and exit_code == 0:  # what most servers do on SIGTERM
+            message = "the server shut down under load with exit code 0, as when it is asked to"
+            remedy = "find out what ended it (a service manager, another user)"
+            cause = FailureCause.ENVIRONMENT
+            return Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=tail)
         ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
         return Failure(
             cause=FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING,
