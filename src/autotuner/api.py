@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import anyio
 
+from autotuner.deployers._log import tail
 from autotuner.doctor import Diagnosis, of_study, of_target
 from autotuner.report.html import html_report
 from autotuner.report.manifest_options import Form, parse_options
@@ -294,8 +295,15 @@ def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_u
     path = trial_folder(record.name, number) / "server.log"
     if not path.exists():
         raise AutotunerError(f"trial {number} of {record.name} has no server log at {path}")
-    with path.open(encoding="utf-8", errors="replace") as log:
-        return ServerLog(trial=number, path=path, lines=clean_text(log.read()).splitlines()[-lines:])
+    return ServerLog(trial=number, path=path, lines=_last_lines(path, lines))
+
+
+_LOG_BYTES = 8 << 20
+"""Of a log's end, at most, however many lines are asked for and however long they are."""
+
+
+def _last_lines(path: Path, lines: int) -> list[str]:
+    return clean_text(tail(path, lines, limit=_LOG_BYTES)).splitlines()[-lines:]
 
 
 def trial_of(found: StudyResult, number: int) -> Trial:
@@ -314,8 +322,7 @@ def log_tail(name: str, trial: Trial, *, lines: int) -> list[str]:
     if lines < 1:
         return []
     if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as log:
-            return log.read().splitlines()[-lines:]
+        return _last_lines(path, lines)
     return trial.failure.log_tail.splitlines()[-lines:] if trial.failure else []
 
 

@@ -1,6 +1,7 @@
 """Commands over studies that are in the store: what they print where, and with which exit code."""
 
 import json
+import os
 import shlex
 import sys
 import threading
@@ -67,6 +68,20 @@ def test_list(call: Call, keep: Keep) -> None:
     keep("infeasible")
     assert {s["name"] for s in call("list", "--json").data["studies"]} == {"chat-8b", "chat-strict"}
     assert "chat-strict" in call("list").out
+
+
+def test_logs_of_any_size_are_read_from_the_end(call: Call, keep: Keep) -> None:
+    """64 GiB, most of it one line: what reads it all does not come back."""
+    keep("winner")
+    folder = trial_folder("chat-8b", 1)
+    folder.mkdir(parents=True)
+    with (folder / "server.log").open("wb") as log:
+        log.truncate(64 << 30)
+        log.seek(0, os.SEEK_END)
+        log.write(b"\nlast but one\nlast\n")
+    assert call("logs", "chat-8b", "1", "-n", "2").out == "last but one\nlast\n"
+    assert call("logs", "chat-8b", "1", "-n", "1000", "--json").data["lines"] == ["last but one", "last"]
+    assert "last but one" in call("show", "chat-8b", "1").out
 
 
 def test_logs(call: Call, keep: Keep) -> None:

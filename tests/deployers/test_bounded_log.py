@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from autotuner.deployers import _bounded_log
 from autotuner.deployers._bounded_log import BoundedLog
+from autotuner.deployers._server_log import Log
 
 DROPPED = re.compile(rb"\n\[autotuner: (\d+) bytes of this log were dropped here\]\n")
 HEAD, TAIL = 40, 100
@@ -68,3 +69,18 @@ def test_a_flood_is_written_once_in_a_while(tmp_path: Path, monkeypatch: pytest.
     log.flush()
     assert log.due_s() is None
     log.close()
+
+
+def test_a_log_that_is_copied_from_elsewhere_is_bounded_too(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.say("beginning")
+    for _ in range(100):
+        log.write(b"y" * (1 << 20))
+    log.write(b"\nend\n")
+    assert log.tail(1) == "end", "also before the file is written anew"
+    log.close()
+    text = log.path.read_bytes()
+    assert log.failure is None
+    assert len(text) <= _bounded_log.HEAD_BYTES + 2 * _bounded_log.TAIL_BYTES + 1000
+    assert text.startswith(b"autotuner: beginning\nyyy")
+    assert text.endswith(b"yyy\nend\n")

@@ -7,16 +7,23 @@ _CHUNK = 65_536
 
 
 def tail(path: Path, lines: int, *, limit: int = 64 * 1024) -> str:
-    """The last ``lines`` lines, at most ``limit`` bytes; empty where there is no file. Reads only the end."""
+    """The last ``lines`` lines, at most ``limit`` bytes; empty where there is no file. Reads only the end. Where the
+    limit falls within a line, that line is left out unless it is the only one."""
     try:
         with path.open("rb") as file:
-            position = file.seek(0, os.SEEK_END)
-            data = b""
-            while position and data.count(b"\n") <= lines and len(data) < limit:
-                step = min(_CHUNK, position)
+            end = position = file.seek(0, os.SEEK_END)
+            chunks: list[bytes] = []
+            newlines = 0
+            while position and newlines <= lines and end - position < limit:
+                step = min(_CHUNK, position, limit - (end - position))
                 position -= step
                 file.seek(position)
-                data = file.read(step) + data
+                chunks.append(file.read(step))
+                newlines += chunks[-1].count(b"\n")
     except OSError:
         return ""
-    return "\n".join(data[-limit:].decode(errors="replace").splitlines()[-lines:])
+    data = b"".join(reversed(chunks))
+    if position and newlines <= lines:
+        whole = data.partition(b"\n")[2]
+        data = whole or data
+    return "\n".join(data.decode(errors="replace").splitlines()[-lines:])

@@ -1,10 +1,12 @@
 """The trial's ``server.log``, where the server runs elsewhere and its words are copied here."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
 
 from autotuner.deployers import _failures, _log
+from autotuner.deployers._bounded_log import BoundedLog
 from autotuner.study.failure import Failure, TrialFailedError
 
 LOG_NAME = "server.log"
@@ -17,13 +19,14 @@ class Log:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOG_NAME
+        self._lock = Lock()
         self.failed = asyncio.Event()
         self.failure: Failure | None = None
         """Why nothing more can be written."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
-            self._file: BinaryIO = self.path.open("xb", buffering=0)
+            self._file = BoundedLog(str(self.path))
         except OSError as error:
             raise TrialFailedError(_failures.not_written("the server's log", error)) from error
 
@@ -34,15 +37,19 @@ class Log:
     def write(self, data: bytes) -> None:
         """Appends; a disk that is full is remembered, and ends the trial."""
         try:
-            self._file.write(data)
+            with self._lock:
+                self._file.write(data)
         except OSError as error:
             self.failure = self.failure or _failures.not_written("the server's log", error)
             self.failed.set()
 
     def tail(self, lines: int = EVIDENCE_LINES) -> str:
-        """The last lines."""
+        """The last lines; may be called in another thread."""
+        with suppress(OSError), self._lock:
+            self._file.flush()
         return _log.tail(self.path, lines)
 
     def close(self) -> None:
         """Nothing is written any more."""
-        self._file.close()
+        with suppress(OSError), self._lock:
+            self._file.close()
