@@ -20,6 +20,7 @@ from autotuner.study.measurement import Distribution, GpuUse
 from autotuner.study.metric import METRICS
 from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning import confirmation
 
 OLDER_STATISTICS = ("mean", "p50", "p90", "p99")
 
@@ -114,7 +115,9 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "command": command_line(result),
         "default_is_as_good": result.as_good,
         "gain": plain_data(result.gain),
-        "objectives": {o.text: objective_value(winner, i) for i, o in enumerate(result.spec.objectives)},
+        "objectives": {
+            o.text: confirmation.estimate(winner, result.trials, i) for i, o in enumerate(result.spec.objectives)
+        },
     }
 
 

@@ -70,6 +70,8 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
         change, low, high = signed(objective, gain)
         changes.append(f"{percent(change)} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
         intervals.append(f"{percent(low)} to {percent(high)}")
+    if _missed_soft(result):
+        changes[-1] += ", missed soft SLOs counted"
     intervals_text = f"{_CONFIDENCE_TEXT}{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
     return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
 
@@ -95,6 +97,13 @@ def change_text(result: StudyResult, trial: Trial) -> str:
     base, single = objective_value(default), objective_value(trial)
     rough = scoring.change([base], [single]) if base and single else None
     return "" if rough is None else f"~{percent(rough)}"
+
+
+def _missed_soft(result: StudyResult) -> bool:
+    """Whether a soft SLO that was missed makes the gain differ from the change of the metric itself."""
+    compared = [t for t in (result.best, result.default) if t is not None]
+    repeats = [r for t in compared for r in confirmation.rankable_repeats(t, result.trials)]
+    return any(r.verdict is not None and r.verdict.penalty > 0 for r in repeats)
 
 
 def effect(gain: Gain) -> str:
@@ -294,8 +303,7 @@ def _value(result: StudyResult, trial: Trial | None) -> str:
     if trial is None:
         return "-"
     objective = result.spec.objectives[0]
-    repeats = result.repeat_values(trial)
-    value = sum(repeats) / len(repeats) if repeats else objective_value(trial)
+    value = confirmation.estimate(trial, result.trials)
     return f"{with_unit(objective.metric, value)} {objective_text(objective)}"
 
 

@@ -18,7 +18,7 @@ class Answer(Noun):
     """Number of the trial to use; None: nothing is feasible, or nothing was measured yet."""
     configuration: str = ""
     value: float | None = None
-    """Its first objective, in the metric's unit."""
+    """Its first objective, in the metric's unit: the mean of its repeats, else its one measurement."""
     change: float | None = None
     """Relative change of the first objective against the default, as the metric moved; from repeats alone."""
 
@@ -37,6 +37,6 @@ def answer_of(spec: StudySpec, found: Conclusion, trials: Sequence[Trial]) -> An
         ending=found.ending,
         trial=winner.number,
         configuration=winner.configuration.text,
-        value=winner.verdict.objectives[0] if winner.verdict and winner.verdict.objectives else None,
+        value=confirmation.estimate(winner, trials),
         change=change,
     )

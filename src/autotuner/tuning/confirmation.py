@@ -91,11 +91,23 @@ def values(trial: Trial, trials: Sequence[Trial], objective: Objective, index: i
     """One objective in a trial's rankable repeats, in order, made worse by missed soft SLOs."""
     found = []
     for repeat in rankable_repeats(trial, trials):
-        verdict = repeat.verdict
-        value = verdict.objectives[index] if verdict and index < len(verdict.objectives) else None
+        verdict, value = repeat.verdict, _objective(repeat, index)
         if verdict and value is not None and math.isfinite(value) and value > 0:
             found.append(scoring.worsened(value, objective.direction, verdict.penalty))
     return found
+
+
+def estimate(trial: Trial, trials: Sequence[Trial], index: int = 0) -> float | None:
+    """One objective of a configuration in the metric's unit: the mean of its rankable repeats, else its one
+    measurement; None where neither is known. Soft SLOs do not count."""
+    repeats = [_objective(t, index) for t in rankable_repeats(trial, trials)]
+    found = [v for v in repeats if v is not None and math.isfinite(v)]
+    return math.fsum(found) / len(found) if found else _objective(trial, index)
+
+
+def _objective(trial: Trial, index: int) -> float | None:
+    known = trial.verdict.objectives if trial.verdict else ()
+    return known[index] if index < len(known) else None
 
 
 def standing(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> float | None:
