@@ -7,6 +7,8 @@
 Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
 """
 
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +30,7 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.report.winner import winner_of
 from autotuner.seams import plugins
 from autotuner.store import Store, StudyRecord, files
-from autotuner.store.paths import site_file, study_folder, trial_folder
+from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
 from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
 from autotuner.study.loader import Loaded, parse_study
 from autotuner.study.owner import Owner
@@ -44,7 +46,7 @@ from autotuner.tuning.plan import Plan, make_plan
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.session import run_session
 from autotuner.tuning.simulating import simulated_study
-from autotuner.tuning.starter import starter_text
+from autotuner.tuning.starter import Start, starter_text
 
 Study = StudySpec | Mapping[str, Any] | str | Path
 """A study as a noun, as the content of a study file, or as a study file's path."""
@@ -372,12 +374,49 @@ def params(kind: str) -> list[CatalogEntry]:
     return list(plugins.load("engines", kind).catalog.values())
 
 
-def write_starter(path: Path, *, engine: str, model: str) -> Path:
-    """Writes a commented study file; never over an existing one."""
+def write_starter(path: Path, *, engine: str, model: str | None = None, server: str | None = None) -> Path:
+    """Writes a commented study file for this machine; never over an existing one.
+
+    Args:
+        path: The file.
+        engine: Kind of engine.
+        model: The model's path or hub id; None is an example.
+        server: The engine's program; None is the usual one, for llama.cpp a ``llama-server`` on PATH.
+
+    Raises:
+        UsageError: Where the file exists, or the engine is unknown or takes no program.
+    """
     if files.exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
-    write_text(path, starter_text(name=name, model=model, engine=plugins.load("engines", engine)))
+    cls = plugins.load("engines", engine)
+    if server is not None and "server" not in cls.Settings.model_fields:
+        raise UsageError(
+            Problem(where="--server", value=server, why=f"{engine} takes no program", remedy="leave it out")
+        )
+    if server is None and engine == "llama_cpp":
+        server = shutil.which("llama-server")
+    hardware = anyio.run(plugins.deployer(PluginSpec(kind="process")).hardware)
+    start = Start(
+        name=name,
+        model=model or cls.starter_model,
+        hardware=hardware,
+        server=server or "",
+        deploy="process" if cls.starter_deployer == "docker" and not _docker_is_here() else "",
+        schema=str(_schema_file()),
+    )
+    write_text(path, starter_text(start, cls))
+    return path
+
+
+def _docker_is_here() -> bool:
+    return "DOCKER_HOST" in os.environ or Path("/var/run/docker.sock").exists() or shutil.which("docker") is not None
+
+
+def _schema_file() -> Path:
+    """The JSON Schema of study files, written anew: plugins may have come or gone."""
+    path = data_home() / "study.schema.json"
+    write_text(path, json.dumps(schema(), indent=1) + "\n")
     return path
 
 

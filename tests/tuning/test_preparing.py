@@ -194,10 +194,18 @@ async def test_unknown_plugins_and_settings(loop: Any) -> None:
     assert said.startswith("search.samples: unknown key")
 
 
+async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> None:
+    prepared = await prepare(spec(loop, parameters=values(1, 4, 8)))
+    [warned] = [c for c in await prepared.preflight() if c.status is CheckStatus.WARN]
+    assert (warned.name, warned.detail) == (
+        "parameters.parallel", "parallel 8 needs 7 GPUs, there are 3: not launched",
+    )  # fmt: skip
+
+
 async def test_the_data_folder_is_part_of_the_preflight(
     loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = await prepare(spec(loop))
+    prepared = await prepare(spec(loop, parameters=values(1, 2, 4)))
     good = await prepared.preflight()
     assert [c.name for c in good] == ["data folder", "fake"]
     assert worst(good) is CheckStatus.OK

@@ -35,14 +35,20 @@ def params(
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file to write.")] = Path("study.yaml"),
     engine: Annotated[str, typer.Option("--engine", help="Kind of engine.")] = "llama_cpp",
-    model: Annotated[str, typer.Option("--model", help="The model's path or hub id.")] = "model.gguf",
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model's path or hub id; default: an example.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="The engine's program, e.g. your own llama-server; default: one on PATH."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write a commented study file to start from."""
+    """Write a commented study file to start from, for this machine."""
     with answering(as_json=json):
         from autotuner import api
 
-        path = api.write_starter(file, engine=engine, model=model)
+        path = api.write_starter(file, engine=engine, model=model, server=server)
         if json:
             out({"file": str(path)})
         else:

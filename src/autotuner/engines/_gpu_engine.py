@@ -67,6 +67,8 @@ class GpuEngine(PortableEngine):
     files: ClassVar[tuple[str, ...]] = ()
     """Flags whose value is a file of the target."""
     starter_deployer: ClassVar[str] = "docker"
+    starter_load: ClassVar[tuple[str, tuple[int, ...]]] = ("D(512,128)", (1, 32))
+    starter_model: ClassVar[str] = "Qwen/Qwen3-8B"
     image: ClassVar[str]
     """Default container image with its tag."""
     version: ClassVar[str]

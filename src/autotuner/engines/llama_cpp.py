@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotuner.engines._flags import CommandLine, text_of, type_problem
 from autotuner.engines._llama_cpp_causes import explain
 from autotuner.engines._llama_cpp_options import OPTIONS, QUANTISED_CACHE_TYPES, REPLACED, Option
-from autotuner.seams.engine import Engine
+from autotuner.seams.engine import Engine, LoadLimit
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, did_you_mean
 from autotuner.study.failure import Failure
@@ -75,6 +75,15 @@ class LlamaCpp(Engine):
     catalog: ClassVar[Mapping[str, CatalogEntry]] = {o.name: _KNOWN[o.name] for o in OPTIONS if o.tunable}
     info_path: ClassVar[str | None] = "/props"
     starters: ClassVar[tuple[str, ...]] = ("threads", "parallel", "ubatch-size", "flash-attn")
+    core_flags: ClassVar[frozenset[str]] = frozenset({"threads", "threads-batch"})
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = {
+        "parallel": LoadLimit.REQUESTS,
+        "batch-size": LoadLimit.PROMPT_TOKENS,
+        "ubatch-size": LoadLimit.PROMPT_TOKENS,
+        "cache-reuse": LoadLimit.PREFIXES,
+        "slot-prompt-similarity": LoadLimit.PREFIXES,
+    }
+    starter_gpu_args: ClassVar[Mapping[str, Value]] = {"n-gpu-layers": "all"}
     starter_constraint: ClassVar[str] = "threads * parallel <= 16"
 
     settings: LlamaCppSettings

@@ -15,6 +15,7 @@ from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem,
 from autotuner.engines._gpus import capability
 from autotuner.engines._sglang_causes import CURES, LINES
 from autotuner.engines._sglang_options import CATALOG, KNOWN
+from autotuner.seams.engine import LoadLimit
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -60,8 +61,23 @@ class Sglang(GpuEngine):
     info_path: ClassVar[str | None] = "/get_server_info"
     metrics_path: ClassVar[str | None] = "/metrics"
     starters: ClassVar[tuple[str, ...]] = (
-        "mem-fraction-static", "chunked-prefill-size", "max-running-requests", "schedule-policy",
+        "chunked-prefill-size", "max-running-requests", "num-continuous-decode-steps", "stream-interval",
     )  # fmt: skip
+    starter_degree: ClassVar[str] = "tp-size"
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = {
+        "max-running-requests": LoadLimit.REQUESTS,
+        "max-queued-requests": LoadLimit.REQUESTS,
+        "cuda-graph-max-bs-decode": LoadLimit.REQUESTS,
+        "torch-compile-max-bs": LoadLimit.REQUESTS,
+        "prefill-max-requests": LoadLimit.REQUESTS,
+        "chunked-prefill-size": LoadLimit.PROMPT_TOKENS,
+        "max-prefill-tokens": LoadLimit.PROMPT_TOKENS,
+        "cuda-graph-max-bs-prefill": LoadLimit.PROMPT_TOKENS,
+        "context-length": LoadLimit.REQUEST_TOKENS,
+        "schedule-policy": LoadLimit.QUEUE,
+        "disable-radix-cache": LoadLimit.PREFIXES,
+        "radix-eviction-policy": LoadLimit.PREFIXES,
+    }
     starter_constraint: ClassVar[str] = "tp-size * pp-size <= gpus"
     image: ClassVar[str] = "lmsysorg/sglang:v0.5.23"
     version: ClassVar[str] = "0.5.23"

@@ -18,7 +18,7 @@ from autotuner.engines.sglang import Sglang, SglangSettings
 from autotuner.engines.vllm import Vllm, VllmSettings
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
-from autotuner.seams.engine import Engine
+from autotuner.seams.engine import Engine, LoadLimit
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure, FailureCause
@@ -104,7 +104,10 @@ class Simulated(Engine):
     kind: ClassVar[str] = "simulated"
     Settings: ClassVar[type[BaseModel]] = SimulatedSettings
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Sglang.catalog
-    starters: ClassVar[tuple[str, ...]] = Sglang.starters
+    starters: ClassVar[tuple[str, ...]] = ("chunked-prefill-size", "max-running-requests")
+    starter_load: ClassVar[tuple[str, tuple[int, ...]]] = Sglang.starter_load
+    starter_model: ClassVar[str] = Sglang.starter_model
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = Sglang.load_limits
     info_path: ClassVar[str | None] = Sglang.info_path
     metrics_path: ClassVar[str | None] = "/metrics"
 
@@ -235,7 +238,8 @@ class SimulatedVllm(Simulated):
     """The simulator as vLLM."""
 
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Vllm.catalog
-    starters: ClassVar[tuple[str, ...]] = Vllm.starters
+    starters: ClassVar[tuple[str, ...]] = ("max-num-batched-tokens", "max-num-seqs")
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = Vllm.load_limits
     info_path: ClassVar[str | None] = Vllm.info_path
 
     def real(self, server: str) -> GpuEngine:

@@ -19,6 +19,7 @@ from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem,
 from autotuner.engines._gpus import capability
 from autotuner.engines._tensorrt_llm_causes import CURES, LINES
 from autotuner.engines._tensorrt_llm_options import CATALOG, KNOWN, YAML_ONLY
+from autotuner.seams.engine import LoadLimit
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -77,6 +78,13 @@ class TensorrtLlm(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/prometheus/metrics"
+    starters: ClassVar[tuple[str, ...]] = ("max-batch-size", "max-num-tokens")
+    starter_degree: ClassVar[str] = "tp-size"
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = {
+        "max-batch-size": LoadLimit.REQUESTS,
+        "max-num-tokens": LoadLimit.PROMPT_TOKENS,
+        "max-seq-len": LoadLimit.REQUEST_TOKENS,
+    }
     starter_constraint: ClassVar[str] = "tp-size * pp-size <= gpus"
     image: ClassVar[str] = "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
     version: ClassVar[str] = "1.2.1"

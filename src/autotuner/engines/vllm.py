@@ -16,6 +16,7 @@ from autotuner.engines._gpu_engine import GpuEngine, GpuEngineSettings, problem,
 from autotuner.engines._gpus import capability
 from autotuner.engines._vllm_causes import explain
 from autotuner.engines._vllm_options import CATALOG, KNOWN
+from autotuner.seams.engine import LoadLimit
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -86,8 +87,20 @@ class Vllm(GpuEngine):
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/metrics"
     starters: ClassVar[tuple[str, ...]] = (
-        "gpu-memory-utilization", "max-num-batched-tokens", "max-num-seqs", "kv-cache-dtype",
+        "max-num-batched-tokens", "max-num-seqs", "performance-mode", "stream-interval",
     )  # fmt: skip
+    starter_degree: ClassVar[str] = "tensor-parallel-size"
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = {
+        "max-num-seqs": LoadLimit.REQUESTS,
+        "max-num-active-seqs": LoadLimit.REQUESTS,
+        "max-num-batched-tokens": LoadLimit.PROMPT_TOKENS,
+        "max-cudagraph-capture-size": LoadLimit.PROMPT_TOKENS,
+        "long-prefill-token-threshold": LoadLimit.REQUEST_TOKENS,
+        "max-model-len": LoadLimit.REQUEST_TOKENS,
+        "scheduling-policy": LoadLimit.QUEUE,
+        "enable-prefix-caching": LoadLimit.PREFIXES,
+        "prefix-caching-hash-algo": LoadLimit.PREFIXES,
+    }
     starter_constraint: ClassVar[str] = "tensor-parallel-size * pipeline-parallel-size <= gpus"
     image: ClassVar[str] = "vllm/vllm-openai:v0.32.0"
     version: ClassVar[str] = "0.32.0"

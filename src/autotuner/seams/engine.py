@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -28,6 +29,21 @@ class CommandFlags:
     """Those that occur more than once, or have arguments behind their value."""
 
 
+class LoadLimit(StrEnum):
+    """What bounds the effect of a flag: larger values do the same under a load that does not reach further."""
+
+    REQUESTS = "requests"
+    """Requests in flight."""
+    PROMPT_TOKENS = "prompt_tokens"
+    """Tokens of all prompts in flight, computed in one step."""
+    REQUEST_TOKENS = "request_tokens"
+    """Tokens of one request, answer included."""
+    QUEUE = "queue"
+    """Any effect needs requests that wait."""
+    PREFIXES = "prefixes"
+    """Any effect needs prompts that share a beginning."""
+
+
 class Engine(ABC):
     """An inference server's command line, catalog and failure causes.
 
@@ -40,6 +56,17 @@ class Engine(ABC):
     """By canonical name (hyphenated, no leading dashes)."""
     starters: ClassVar[tuple[str, ...]] = ()
     """What to tune first where a study is begun from nothing: the flags with the largest effect on most models."""
+    load_limits: ClassVar[Mapping[str, LoadLimit]] = {}
+    """By canonical name: flags whose values can only differ as far as the load reaches."""
+    core_flags: ClassVar[frozenset[str]] = frozenset()
+    """Flags that count threads: values above the machine's cores are not worth trying first."""
+    starter_degree: ClassVar[str] = ""
+    """The flag that spreads a model over GPUs, tuned first on a machine that has several."""
+    starter_load: ClassVar[tuple[str, tuple[int, ...]]] = ("D(128,64)", (1, 8))
+    """Scenario and concurrencies of a study that is begun from nothing."""
+    starter_gpu_args: ClassVar[Mapping[str, Value]] = {}
+    """What puts a server of one's own on the GPU, where the machine has one."""
+    starter_model: ClassVar[str] = "model.gguf"
     starter_deployer: ClassVar[str] = "process"
     """Where most people run this server."""
     starter_constraint: ClassVar[str] = ""

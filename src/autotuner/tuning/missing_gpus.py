@@ -1,13 +1,13 @@
 """Studies for GPUs that the target does not have: planned as if they were there, with a check that fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotuner.seams.engine import Engine
 from autotuner.study.environment import is_variable
-from autotuner.study.errors import Check, CheckStatus, UsageError
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware
-from autotuner.study.noun import Value
+from autotuner.study.noun import Value, value_text
 from autotuner.study.parameter import Parameter
 from autotuner.study.portable import is_portable
 
@@ -74,3 +74,15 @@ def with_missing_gpus(
         remedy="run on a machine with GPUs, or try the study with --simulate H100x8",
     )
     return hardware.model_copy(update={"gpus": needs.most}), check
+
+
+def too_large(
+    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], gpus: int
+) -> Iterator[Problem]:
+    """Tuned values of the engine's own flags that need more GPUs than there are, whatever else is tuned."""
+    for parameter in (p for p in parameters if not is_portable(p.name)):
+        for value in (v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)):
+            needed = _gpus(engine, {**fixed, parameter.name: value}) or 0
+            if needed > gpus:
+                why = f"{parameter.name} {value_text(value)} needs {needed} GPUs, there are {gpus}: not launched"
+                yield Problem(where=f"parameters.{parameter.name}", why=why)
