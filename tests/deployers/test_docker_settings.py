@@ -203,7 +203,7 @@ def test_gpus_are_chosen_by_index_or_uuid() -> None:
         ("driver failed programming: Bind for 127.0.0.1:80 failed: port is already allocated",
          FailureCause.PORT_UNAVAILABLE),
         ("mkdir /var/lib/docker/x: no space left on device", FailureCause.DISK_FULL),
-        ("error setting rlimit type 8: operation not permitted", FailureCause.ENVIRONMENT),
+        ("error setting rlimit type 8: operation not permitted", FailureCause.NOT_ACCEPTED),
         ("something new", FailureCause.ENVIRONMENT),
     ],
 )  # fmt: skip

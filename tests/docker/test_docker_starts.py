@@ -190,12 +190,13 @@ async def test_an_image_without_the_server(make: Make, recorder: Recorder, progr
 @pytest.mark.parametrize(
     ("settings", "cause", "words"),
     [
-        ({"volumes": ["/no/such/folder:/x"]}, FailureCause.ENVIRONMENT, "deploy.volumes"),
-        ({"network": "no-such-network"}, FailureCause.ENVIRONMENT, "deploy.network"),
-        ({"runtime": "nvidia"}, FailureCause.GPU_UNAVAILABLE, "NVIDIA Container Toolkit"),
-        ({"cpus": 4096.0}, FailureCause.ENVIRONMENT, "deploy.cpus"),
+        ({"volumes": ["/no/such/folder:/x"]}, FailureCause.NOT_ACCEPTED, "deploy.volumes"),
+        ({"network": "no-such-network"}, FailureCause.NOT_ACCEPTED, "deploy.network"),
+        ({"runtime": "nvidia"}, FailureCause.NOT_ACCEPTED, "NVIDIA Container Toolkit"),
+        ({"cpus": 4096.0}, FailureCause.NOT_ACCEPTED, "deploy.cpus"),
         ({"image": "no-such-image:1"}, FailureCause.IMAGE_MISSING, "docker pull no-such-image:1"),
-        ({"user": "nobody-of-this-name"}, FailureCause.ENVIRONMENT, "deploy"),
+        ({"user": "nobody-of-this-name"}, FailureCause.NOT_ACCEPTED, "deploy.user"),
+        ({"runtime": "no-such-runtime"}, FailureCause.NOT_ACCEPTED, "deploy.runtime"),
     ],
 )
 async def test_a_refusal_names_its_cause_and_remedy(
