@@ -12,6 +12,7 @@ import pytest
 
 from autotuner.deployers import _proc
 from autotuner.deployers.docker import DockerDeployer
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, LaunchPlan
@@ -47,6 +48,7 @@ async def test_every_argument_arrives_as_it_is(
         assert (inspected["Path"], *inspected["Args"]) == planned
         assert inspected["Config"]["Labels"] == {
             "autotuner.study": LABELS.study, "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
+            "autotuner.runner": ProcessIdentity.of_this_process().text,
         }  # fmt: skip
         assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
         assert inspected["Name"].startswith(f"/autotuner-{LABELS.study}-7-")

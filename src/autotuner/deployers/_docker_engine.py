@@ -16,10 +16,13 @@ from yarl import URL
 from autotuner.deployers import _docker_failures
 from autotuner.deployers._docker_login import auth_header, registry_of
 from autotuner.deployers._docker_settings import DockerSettings
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
 STUDY, TRIAL, OWNER = "autotuner.study", "autotuner.trial", "autotuner.owner"
+RUNNER = "autotuner.runner"
+"""Names the runner's process, for a run that knows nothing of its owner."""
 _QUICK_S = 30.0
 """Longest wait for an answer that needs no work of the engine; above it the engine counts as lost."""
 _CALL_S = 180.0
@@ -33,7 +36,8 @@ _STEPS = 10
 
 def labels_of(labels: Labels) -> dict[str, str]:
     """The labels as Docker's."""
-    return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner}
+    runner = ProcessIdentity.of_this_process().text
+    return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner, RUNNER: runner}
 
 
 class Labelled(NamedTuple):
@@ -43,6 +47,12 @@ class Labelled(NamedTuple):
     name: str
     labels: dict[str, str]
     state: str
+
+    @property
+    def runner_ended(self) -> bool:
+        """Whether the process that made it is known to have ended; of another machine or container nothing is known."""
+        runner = ProcessIdentity.parse(self.labels.get(RUNNER, ""))
+        return runner is not None and runner.is_running() is False
 
 
 class Engine:

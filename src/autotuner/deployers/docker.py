@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from autotuner.deployers import (
     _docker_models,
+    _docker_orphan,
     _docker_preflight,
     _docker_processes,
     _failures,
@@ -26,11 +27,13 @@ from autotuner.deployers._docker_config import LOOPBACK, Launch, chosen_gpus
 from autotuner.deployers._docker_container import Container
 from autotuner.deployers._docker_endpoint import Address, DockerEndpoint
 from autotuner.deployers._docker_engine import OWNER, STUDY, TRIAL, Engine, connected
+from autotuner.deployers._docker_orphan import Orphan
 from autotuner.deployers._docker_settings import DockerSettings
 from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._ports import TRIES, Ports
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers._server_log import Log
+from autotuner.deployers._when_killed import when_killed
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -77,6 +80,8 @@ class DockerDeployer(Deployer):
                     context.on_phase(Phase.LAUNCHING)
                     launch = self._launch(plan, context, image, leased, await self._entrypoint(engine, image))
                     _ACTIVE.add(launch.name)
+                    orphan = Orphan.of(launch.name, self.settings)
+                    leases.enter_context(when_killed(_docker_orphan.__name__, orphan.spec()))
                     container = Container(engine, launch, log, context)
                     try:
                         address = await self._started(container, context, leased)
@@ -247,7 +252,7 @@ class DockerDeployer(Deployer):
             async with connected(self.settings) as engine:
                 for left in await engine.labelled(OWNER):
                     owner, of_study = left.labels[OWNER], left.labels.get(STUDY, "?")
-                    if study in {None, of_study} and is_dead(owner):
+                    if study in {None, of_study} and (is_dead(owner) or left.runner_ended):
                         trial = left.labels.get(TRIAL, "?")
                         what = f"container {left.name} of study {of_study} trial {trial} (owner {owner})"
                         lines.append(await self._reaped(engine, left.name, what))
