@@ -23,6 +23,8 @@ from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO
+from autotuner.study.secrets import HIDDEN
+from autotuner.study.target import Target
 from autotuner.study.workload import Api, Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
 from autotuner.testing.benchmark_kit import (
     BenchmarkConformance,
@@ -97,7 +99,7 @@ async def test_an_error_event_in_a_200_stream_is_a_failure(tmp_path: Path) -> No
     seen, _ = await measured(tmp_path, behaviour)
     assert seen.errors == {"stream_error": seen.failed}
     assert 0 < seen.failed < seen.requests
-    assert any("out of memory" in warning for warning in seen.warnings)
+    assert any("out of memory" in message for message in seen.error_messages.values())
 
 
 @pytest.mark.parametrize("kind", ["reasoning_content", "reasoning", "tool_calls"])
@@ -308,7 +310,7 @@ async def test_a_secret_header_reaches_the_server_and_nothing_else(
     assert seen.errors == {"http_401": seen.failed}
     said = b"".join(runner.said) + runner.stderr + seen.model_dump_json().encode()
     said += orjson.dumps(read_records(tmp_path / "records.parquet").columns)
-    assert b"(hidden)" in said, "the server echoed the headers, so something was to be hidden"
+    assert HIDDEN.encode() in said, "the server echoed the headers, so something was to be hidden"
     assert b"sk-very-secret" not in said
     assert b"another-secret" not in said
     assert "sk-very-secret" not in repr(benchmark.settings)
@@ -349,7 +351,7 @@ async def test_bench_measures_every_scenario_at_every_level(tmp_path: Path) -> N
     told: list[str] = []
     async with mock_openai() as server:
         found = await bench(
-            server.url + "/v1",
+            Target(server.url),
             "mock",
             workload,
             client=ChildRunner(),

@@ -1,6 +1,7 @@
 """The summary: hand-made records with known figures, and what must hold for any records."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.benchmarks.asked import Asked, Limits
 from autotuner.benchmarks.distribution import distribution
 from autotuner.benchmarks.records import Records, RunInfo, from_rows
-from autotuner.benchmarks.summary import Asked, Limits, summarise
+from autotuner.benchmarks.summary import summarise
 from autotuner.study.metric import METRICS
-from autotuner.study.objective import SLO, Comparison
+from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.workload import Concurrency, RequestRate
 
 S = 1_000_000_000
@@ -342,3 +344,42 @@ def test_long_answers_of_a_steady_closed_loop_are_measured() -> None:
     assert (whole.count, whole.censored) == (7, 0)
     assert whole.p50 == pytest.approx(60)
     assert seen.distributions["ttft"].count == 8
+
+
+def goal(text: str) -> Objective:
+    metric, _, statistic = text.partition(" ")
+    return Objective(metric=metric, statistic=statistic or None, direction=METRICS[metric].better)
+
+
+def asked_for(found: Records, *objectives: str, slos: tuple[SLO, ...] = (), fewest: int = 8) -> Records:
+    asked = Asked.model_validate(found.where)
+    more = {"objectives": tuple(map(goal, objectives)), "fewest": fewest, "slos": slos}
+    return replace(found, where=asked.model_copy(update=more).model_dump(mode="json"))
+
+
+def test_a_window_with_few_requests_is_thin() -> None:
+    few = summarise(asked_for(records([moved(row(), n * S) for n in range(3)]), "output_throughput"))
+    assert few.thin
+    assert "3 requests finished" in few.thin[0]
+    assert not summarise(asked_for(records([moved(row(), n * S // 6) for n in range(50)]), "output_throughput")).thin
+
+
+def test_a_rate_that_collapses_within_the_window_is_thin() -> None:
+    early = [moved(row(), n * 20 * MS - S) for n in range(80)]
+    late = [moved(row(), n * S) for n in range(2, 9)]
+    seen = summarise(asked_for(records([*early, *late]), "output_throughput"))
+    assert not seen.steady
+    assert any("output_throughput" in reason for reason in seen.thin)
+    assert seen.uncertainty["output_throughput"] > 0.5
+
+
+def test_a_percentile_that_the_sample_cannot_carry_is_named() -> None:
+    slo = SLO(metric="ttft", statistic="p99", threshold=0.2)
+    few = summarise(asked_for(records([moved(row(), n * S // 4) for n in range(30)]), "output_throughput", slos=(slo,)))
+    assert "p99" in few.distributions["ttft"].too_few
+    assert "p95" not in few.distributions["ttft"].too_few
+    assert any(w.startswith("p99 ttft of 30 requests") for w in few.warnings)
+    assert not few.thin, "it is marked, and may win"
+    many = summarise(asked_for(records([moved(row(), n * S // 20) for n in range(150)]), "ttft p50", slos=(slo,)))
+    assert not any("p99" in w for w in many.warnings)
+    assert many.uncertainty["p50 ttft"] == pytest.approx(0, abs=1e-9)

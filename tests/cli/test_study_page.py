@@ -1,5 +1,7 @@
 """What ``show`` prints: every trial with its rank and reason, in any terminal, and one trial in detail."""
 
+import csv
+import io
 import re
 
 import pytest
@@ -11,9 +13,11 @@ from autotuner import scoring
 from autotuner.cli.columns import LEAST_TEXT
 from autotuner.cli.study_page import ranked, study_text
 from autotuner.cli.trial_page import ArgvChange, argv_changes, trial_data, trial_text
+from autotuner.report.exports import csv_text
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.terminal import marked_summary
 from autotuner.study.failure import Failure, FailureCause
-from autotuner.study.trial import TrialRole
+from autotuner.study.trial import Trial, TrialRole
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
 
 WIDTHS = (60, 80, 100, 140, 200)
@@ -101,7 +105,7 @@ def test_one_trial_shows_percentiles_slos_phases_flags_and_log() -> None:
     assert "repeated by    trials 15, 16, 19" in text
     assert "19 s: loading 1 s, measuring 16 s" in text
     assert "met     p99 ttft <= 400ms: 389 ms" in text
-    assert "D(128,48) concurrency=16: 86 requests, 516 tokens/s" in text
+    assert "D(128,48) concurrency=16: 645 requests, 516 tokens/s" in text
     row = next(line for line in text.splitlines() if line.startswith("  ttft"))
     assert row.split() == ["ttft", "102", "ms", "96.5", "ms", "133", "ms", "150", "ms", "174", "ms", "195", "ms"]
     assert "  + --parallel 8" in text
@@ -142,3 +146,27 @@ def test_flags_are_compared_by_name_with_all_their_values() -> None:
         ArgvChange("--new", None, "'a b'"),
         ArgvChange("--on", "", None),
     )
+
+
+def test_a_percentile_beyond_its_sample_is_marked_wherever_it_stands() -> None:
+    sample = sample_study(SampleKind.WINNER)
+    trials = [_with_few(t) for t in sample.trials]
+    result = study_result(sample.spec, sample.state, trials, why=sample.why)
+    assert "~SLOs met" in study_text(result, width=160)
+    assert "p99 ttft of 30 requests" in study_text(result, width=160)
+    assert "p99 ttft of 30 requests" in marked_summary(result)
+    window = trial_text(result, trials[1], [], width=160)
+    row = next(line for line in window.splitlines() if line.startswith("  ttft"))
+    assert sum(cell.startswith("~") for cell in row.split()) == 1
+    assert "p99" in next(csv.DictReader(io.StringIO(csv_text(result))))["too_few"]
+
+
+def _with_few(trial: Trial) -> Trial:
+    few = []
+    for m in trial.measurements:
+        thirty = {name: d.model_copy(update={"count": 30}) for name, d in m.distributions.items()}
+        few.append(m.model_copy(update={"distributions": thirty}))
+    if trial.verdict is None:
+        return trial
+    verdict = trial.verdict.model_copy(update={"unsure": ("p99 ttft of 30 requests",)})
+    return trial.model_copy(update={"measurements": tuple(few), "verdict": verdict})

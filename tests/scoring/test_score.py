@@ -216,3 +216,12 @@ def test_the_uncertainty_is_that_of_the_value() -> None:
     found = verdict([one, eight])
     assert found.uncertainty == (pytest.approx(0.025), 0.2), "of a geometric mean; of the worst place"
     assert verdict([one, window(EIGHT)]).uncertainty == (None, None)
+
+
+def test_a_bound_on_a_percentile_beyond_its_sample_is_named() -> None:
+    few = window(EIGHT).model_copy(update={"distributions": {"ttft": spread(0.1).model_copy(update={"count": 30})}})
+    found = verdict([window(ONE), few], [TTFT_SLO], [THROUGHPUT])
+    assert found.feasible
+    assert found.rankable
+    assert found.unsure == ("p99 ttft of 30 requests",)
+    assert verdict([window(ONE), window(EIGHT)], [TTFT_SLO]).unsure == ()

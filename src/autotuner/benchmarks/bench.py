@@ -32,7 +32,9 @@ class SloResult(Noun):
     """None where it is unknown: no request succeeded, or the percentile falls among requests that did not end."""
     threshold: float
     met: bool
-    """An unknown value meets no SLO."""
+    """An unknown value meets no SLO, nor does a latency of an overloaded window."""
+    too_few: int | None = None
+    """Requests of a percentile that they cannot carry; None where there are enough."""
 
 
 class BenchReport(Noun):
@@ -144,8 +146,8 @@ def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tup
 
 def _slo_result(slo: SLO, measured: Measurement) -> SloResult:
     value = measured.value(slo.metric, slo.statistic)
-    met = False
-    if value is not None:
+    met, enough = False, measured.carries(slo.metric, slo.statistic)
+    if value is not None and not (measured.overloaded and METRICS[slo.metric].distribution):
         met = value <= slo.threshold if slo.comparison is Comparison.LE else value >= slo.threshold
     return SloResult(
         slo=slo.text,
@@ -155,4 +157,5 @@ def _slo_result(slo: SLO, measured: Measurement) -> SloResult:
         value=value,
         threshold=slo.threshold,
         met=met,
+        too_few=None if enough else measured.distributions[slo.metric].count,
     )

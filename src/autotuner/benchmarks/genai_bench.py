@@ -15,13 +15,13 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import Field
 
+from autotuner.benchmarks.asked import Limits
 from autotuner.benchmarks.genai_limits import ENDS_ONLY, own_work, refusals, unseen
 from autotuner.benchmarks.genai_timeline import Plan
 from autotuner.benchmarks.genai_worker import GenaiSpec, kept_environment
 from autotuner.benchmarks.inputs import tokenizer_text
 from autotuner.benchmarks.listening import Heard, listen, measurement
 from autotuner.benchmarks.records import RunInfo
-from autotuner.benchmarks.summary import Limits
 from autotuner.seams.benchmark import Benchmark, Window
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from anyio.to_thread import run_sync
 
+from autotuner.benchmarks.asked import Asked, Limits
 from autotuner.benchmarks.foreign_cpu import CpuSample, foreign_cores, sample
 from autotuner.benchmarks.records import RunInfo, from_rows, write_records
-from autotuner.benchmarks.summary import Asked, Limits, summarise
+from autotuner.benchmarks.summary import summarise
 from autotuner.seams.benchmark import Progress, Window
 from autotuner.seams.deployer import CommandRunner
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -57,7 +58,14 @@ async def listen(client: CommandRunner, module: str, spec: bytes, window: Window
 def measurement(heard: Heard, window: Window, limits: Limits, info: RunInfo) -> Measurement:
     """Keeps the records as ``window.folder / window.records_name`` and sums them up. Raises ``TrialFailedError``
     (``disk_full``) when they cannot be written."""
-    asked = Asked(scenario=window.scenario.text, level=window.level, slos=tuple(window.slos), limits=limits)
+    asked = Asked(
+        scenario=window.scenario.text,
+        level=window.level,
+        slos=tuple(window.slos),
+        objectives=tuple(window.objectives),
+        fewest=window.workload.fewest,
+        limits=limits,
+    )
     records = from_rows(heard.rows, info, asked.model_dump(mode="json"))
     try:
         write_records(window.folder / window.records_name, records)

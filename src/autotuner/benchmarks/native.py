@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
+from autotuner.benchmarks.asked import Limits, requests_wanted
 from autotuner.benchmarks.datasets import read_dataset
 from autotuner.benchmarks.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.listening import listen, measurement
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 from autotuner.benchmarks.records import RunInfo
-from autotuner.benchmarks.summary import Limits
 from autotuner.seams.benchmark import Benchmark, Window
 from autotuner.seams.deployer import Endpoint
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
@@ -131,6 +131,9 @@ class NativeBenchmark(Benchmark):
             burstiness=1.0 if isinstance(level, Concurrency) else level.burstiness,
             warmup_s=workload.warmup_s,
             duration_s=workload.duration_s,
+            max_duration_s=workload.longest_s,
+            fewest_requests=workload.fewest,
+            wanted_requests=requests_wanted(tuple(window.objectives), tuple(window.slos), scenario.text, level.text),
             requests=workload.requests,
             request_timeout_s=workload.request_timeout_s,
             drain_s=self._settings.drain,

@@ -13,11 +13,11 @@ from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
 from autotuner.benchmarks import genai_results
+from autotuner.benchmarks.asked import Limits
 from autotuner.benchmarks.genai_limits import ENDS_ONLY, of_benchmark_jobs, own_work, unseen
 from autotuner.benchmarks.genai_results import Run
 from autotuner.benchmarks.listening import Heard, measurement
 from autotuner.benchmarks.records import RunInfo
-from autotuner.benchmarks.summary import Limits
 from autotuner.seams.benchmark import Benchmark, Progress, Window
 from autotuner.seams.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError

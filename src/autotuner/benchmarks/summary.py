@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from autotuner.benchmarks import uncertainty
+from autotuner.benchmarks.asked import Asked, Limits
 from autotuner.benchmarks.backlog import Arrival, overloaded
 from autotuner.benchmarks.distribution import distribution
 from autotuner.benchmarks.population import FIRST, WHOLE, Floats, Population, Request, S, population
@@ -16,36 +18,16 @@ from autotuner.benchmarks.records import Records
 from autotuner.benchmarks.steady import drifted
 from autotuner.benchmarks.unanswered import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
-from autotuner.study.metric import METRICS
-from autotuner.study.noun import Noun
-from autotuner.study.objective import SLO, Comparison
-from autotuner.study.workload import LoadLevel
+from autotuner.study.metric import METRICS, fewest_samples
+from autotuner.study.objective import Comparison, metric_text
 
 _OFF_LENGTH = 0.1
 _SHORT_ANSWER = 0.98
 _UNTIMED = "the load generator does not tell when requests were sent: whether the window was steady is not known"
 
 
-class Limits(Noun):
-    """How far the load generator may fall behind before its figures are not to be trusted."""
-
-    lag_s: float = 0.010
-    """p99 of loop lag and of send lag that is always allowed, in seconds."""
-    lag_share: float = 0.1
-    """... and as a share of the median ttft: what disturbs 1 ms need not disturb 1 s."""
-    rate_share: float = 0.95
-    """Least share of the scheduled arrivals that were really sent."""
-    cpu_cores: float = 0.9
-    """The worker has one thread: near one core it is the bottleneck."""
-
-
-class Asked(Noun):
-    """What the window was asked to be; kept with the records, so that they can be summed up again."""
-
-    scenario: str
-    level: LoadLevel
-    slos: tuple[SLO, ...] = ()
-    limits: Limits = Limits()
+_LOOSE = 0.5
+"""Relative half-width of an objective's interval above which its window decides nothing."""
 
 
 def summarise(records: Records, *, name: str | None = None) -> Measurement:
@@ -62,6 +44,13 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
         ended = [r for r in found.requests if r.ended]
         steady, drift = drifted(output, [(r.row["end_ns"] * S, r.values["ttft"]) for r in ended], window_s)
     overload = _overload(found, window_s)
+    spread = {} if info.untimed else _uncertainty(found, asked, output, window_s)
+    beyond = [
+        f"{metric_text(metric, statistic)} of {distributions[metric].count} requests: a {statistic} needs at least "
+        f"{fewest_samples(statistic)}"
+        for metric, statistic in asked.figures
+        if statistic and metric in distributions and not distributions[metric].carries(statistic)
+    ]
     return Measurement(
         scenario=asked.scenario,
         level=asked.level,
@@ -78,10 +67,46 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
         self_check=check,
         steady=steady and overload is None,
         overloaded=overload is not None,
-        warnings=(*([overload] if overload else ()), *drift, *_warnings(records, found), *info.notes),
+        thin=_thin(asked, len(good), spread),
+        uncertainty=spread,
+        warnings=(*([overload] if overload else ()), *beyond, *drift, *_warnings(records, found), *info.notes),
         records=name,
         started_at=info.begin_epoch_s,
     )
+
+
+def _uncertainty(
+    found: Population, asked: Asked, output: Sequence[tuple[Floats, float]], window_s: float
+) -> dict[str, float]:
+    """Relative half-width of the 95% interval of each rate, and of each figure that is asked for."""
+    moments, tokens = uncertainty.joined(output)
+    ended = np.array([r.row["end_ns"] * S for r in found.requests if r.ended])
+    told = {
+        "output_throughput": uncertainty.of_rate(moments, tokens, window_s),
+        "request_throughput": uncertainty.of_rate(ended, np.ones(len(ended)), window_s),
+    }
+    told["output_throughput_per_gpu"] = told["output_throughput"]
+    for metric, statistic in asked.figures:
+        if statistic is not None and metric in (*FIRST, *WHOLE):
+            values, censored = found.values(metric)
+            name = metric_text(metric, statistic)
+            if statistic == "mean" and not censored:
+                told[name] = uncertainty.of_mean(values)
+            elif statistic.startswith("p"):
+                told[name] = uncertainty.of_percentile(values, float(statistic[1:]) / 100, censored=censored)
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _thin(asked: Asked, finished: int, spread: Mapping[str, float]) -> tuple[str, ...]:
+    """Why the window cannot carry what is asked of it."""
+    reasons = []
+    if finished < asked.fewest:
+        reasons.append(f"{finished} requests finished, and {asked.fewest} are needed")
+    for metric, statistic in dict.fromkeys((o.metric, o.statistic) for o in asked.objectives):
+        half = spread.get(metric_text(metric, statistic))
+        if statistic is None and half is not None and half > _LOOSE:
+            reasons.append(f"{metric} is known to {half:.0%} only")
+    return tuple(reasons)
 
 
 def _overload(found: Population, window_s: float) -> str | None:
@@ -248,6 +273,8 @@ def _token_source(good: Sequence[Request]) -> str:
 def _warnings(records: Records, who: Population) -> list[str]:
     good = who.good
     found = _censored(who)
+    if records.info.left_out_s:
+        found.append(f"{records.info.left_out_s:.1f} s of load after the warm-up had not settled and are left out")
     told = [r.row for r in good if r.row["input_tokens"] is not None]
     asked, seen = sum(row["asked_input"] for row in told), sum(row["input_tokens"] for row in told)
     if asked and abs(seen / asked - 1) > _OFF_LENGTH:

@@ -6,9 +6,10 @@ from rich.text import Text
 
 from autotuner.benchmarks.bench import BenchReport, SloResult
 from autotuner.cli.columns import Column, table_text
-from autotuner.report.numbers import with_unit
+from autotuner.report.numbers import UNSURE, with_unit
 from autotuner.study.http_remedies import BENCH
 from autotuner.study.measurement import Measurement
+from autotuner.study.metric import fewest_samples
 from autotuner.tuning.unanswered import error_message, error_remedy, no_answer_text
 
 _COLUMNS = (
@@ -32,6 +33,8 @@ def bench_text(report: BenchReport) -> str:
     if report.slos:
         parts += ["", table_text(_SLO_COLUMNS, [_slo_cells(found) for found in report.slos])]
     parts += [note for m in report.measurements for note in _notes(m)]
+    if any(not d.carries("p99") for m in report.measurements for d in m.distributions.values()):
+        parts.append(f"{UNSURE} fewer than {fewest_samples('p99')} requests: too few for a p99")
     return "\n".join(parts)
 
 
@@ -51,7 +54,8 @@ def _cells(m: Measurement) -> tuple[str, ...]:
 
 def _slo_cells(found: SloResult) -> list[Text]:
     value = "unknown" if found.value is None else with_unit(found.metric, found.value)
-    outcome = Text("met", style="green") if found.met else Text("missed", style="red")
+    few = "" if found.too_few is None else f" (of {found.too_few} requests)"
+    outcome = Text(f"met{few}", style="green") if found.met else Text(f"missed{few}", style="red")
     return [Text(found.slo), Text(found.scenario), Text(found.level), Text(value), outcome]
 
 
@@ -60,13 +64,11 @@ def _notes(m: Measurement) -> Iterator[str]:
     where = f"! {m.scenario} {m.level.text}:"
     if m.self_check.client_limited:
         yield f"{where} client limited: {'; '.join(m.self_check.reasons)}"
-    if m.overloaded:
-        yield f"{where} overloaded: requests arrive faster than the server answers them"
     if not m.requests:
         yield f"{where} {no_answer_text(m)}; raise --duration"
-    elif not m.steady:
+    elif not m.steady and not m.overloaded:
         yield f"{where} not steady; a longer window or warm-up helps"
-    yield from (f"{where} {reason}" for reason in m.thin)
+    yield from (f"{where} too thin: {reason}" for reason in m.thin)
     yield from _errors(m, where)
     yield from (f"{where} {warning}" for warning in m.warnings)
 
@@ -79,10 +81,14 @@ def _errors(m: Measurement, where: str) -> Iterator[str]:
 
 
 def _pair(measurement: Measurement, metric: str) -> str:
-    pair = [measurement.value(metric, s) for s in ("p50", "p99")]
-    if pair == [None, None]:
+    if metric not in measurement.distributions:
         return "-"
-    return " / ".join("?" if value is None else f"{value * 1000:.1f}" for value in pair)
+    cells = []
+    for statistic in ("p50", "p99"):
+        value = measurement.value(metric, statistic)
+        mark = "" if measurement.carries(metric, statistic) else UNSURE
+        cells.append("?" if value is None else f"{mark}{value * 1000:.1f}")
+    return " / ".join(cells)
 
 
 def _rate(value: float | None) -> str:

@@ -63,4 +63,5 @@ class PlainLines:
 def _slos(row: Row) -> str:
     if cause_text(row) or row.feasible is None:
         return ""
-    return "SLOs met" if row.feasible else "SLOs missed"
+    met = "SLOs met" if row.feasible else "SLOs missed"
+    return f"{met} (too few: {', '.join(row.unsure)})" if row.unsure else met

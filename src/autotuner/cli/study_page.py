@@ -11,7 +11,7 @@ from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, stu
 from autotuner.cli.texts import duration_text
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
-from autotuner.report.numbers import one_line
+from autotuner.report.numbers import UNSURE, one_line, unsure_text
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import marked_summary
 from autotuner.scoring.goals import slo_value
@@ -124,7 +124,7 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
         return answer_word(result), "bold green"
     if result.best is not None and trial.number == result.best.number:
         return "challenger", "green"
-    return "SLOs met", "green"
+    return f"{UNSURE if trial.verdict.unsure else ''}SLOs met", "green"
 
 
 def _configuration(trial: Trial) -> Text:
@@ -147,6 +147,7 @@ def reasons(trial: Trial) -> list[str]:
         if len(hard) > _REASONS:
             found.append(f"and {len(hard) - _REASONS} more bounds")
         found += [r for r in trial.verdict.reasons if trial.failure is None or r not in trial.failure.message]
+        found += [unsure_text(what) for what in trial.verdict.unsure[:_REASONS]]
     return found
 
 

@@ -13,7 +13,7 @@ from autotuner import scoring
 from autotuner.cli.columns import Column, fitted, grid
 from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
-from autotuner.report.numbers import one_line, percent
+from autotuner.report.numbers import UNSURE, one_line, percent
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
@@ -225,5 +225,6 @@ def _state(row: Row, best: Row | None) -> Text:
     if not row.rankable:
         return Text("not ranked", style="yellow")
     if row is best:
-        return Text("best", style="bold green")
-    return Text("SLOs met", style="green") if row.feasible else Text("SLOs missed", style="red")
+        return Text(f"{UNSURE if row.unsure else ''}best", style="bold green")
+    mark = UNSURE if row.unsure else ""
+    return Text(f"{mark}SLOs met", style="green") if row.feasible else Text(f"{mark}SLOs missed", style="red")

@@ -13,7 +13,7 @@ from autotuner.cli.goal_columns import figure_text
 from autotuner.cli.study_page import ranked, reasons, state_text
 from autotuner.cli.texts import duration_text
 from autotuner.report.headline import change_text
-from autotuner.report.numbers import one_line, with_unit
+from autotuner.report.numbers import UNSURE, one_line, with_unit
 from autotuner.report.result import StudyResult, without_flags
 from autotuner.scoring.goals import missed, slo_value
 from autotuner.study.measurement import Measurement
@@ -158,6 +158,9 @@ def _window(measured: Measurement, width: int) -> list[str]:
     columns = [Column(""), *(Column(s, align="right", drop=_DROP[s]) for s in STATISTICS)]
     rows = [_statistics(measured, metric) for metric in measured.distributions]
     notes = [f"  ! {one_line(warning)}" for warning in measured.warnings]
+    if any(not d.carries(s) for d in measured.distributions.values() for s in STATISTICS):
+        notes.append(f"  {UNSURE} too few requests for this percentile")
+    notes += [f"  ! too thin: {one_line(reason)}" for reason in measured.thin]
     if measured.self_check.client_limited:
         notes.append(f"  ! client limited: {one_line('; '.join(measured.self_check.reasons))}")
     table = table_text(columns, rows, width=width).splitlines() if rows else []
@@ -168,8 +171,11 @@ _DROP = {"mean": 4, "p50": 0, "p90": 2, "p95": 1, "p99": 0, "max": 3}
 
 
 def _statistics(measured: Measurement, metric: str) -> list[Text]:
-    values = (measured.value(metric, statistic) for statistic in STATISTICS)
-    return [Text(f"  {metric.replace('_', ' ')}"), *(Text(figure_text(metric, value)) for value in values)]
+    cells = [Text(f"  {metric.replace('_', ' ')}")]
+    for statistic in STATISTICS:
+        text = figure_text(metric, measured.value(metric, statistic))
+        cells.append(Text(text if measured.carries(metric, statistic) else f"{UNSURE}{text}"))
+    return cells
 
 
 def _argv(result: StudyResult, trial: Trial) -> list[str]:

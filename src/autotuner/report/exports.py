@@ -16,7 +16,7 @@ from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.environment import variables_in
 from autotuner.study.errors import ExitCode
-from autotuner.study.measurement import Distribution, GpuUse
+from autotuner.study.measurement import Distribution, GpuUse, Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -131,7 +131,8 @@ def csv_text(result: StudyResult) -> str:
     writer = csv.writer(out, lineterminator="\n")
     gpu_titles = [f"gpu_{name}" for name in GpuUse.model_fields]
     rest_titles = ["requests", "failed", "client_limited", "steady", "records"]
-    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated", "answer", "ending"])
+    doubt_titles = ["arrived", "overloaded", "thin", "too_few", "uncertainty"]
+    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated", "answer", "ending", *doubt_titles])
     for trial in result.trials:
         values = [trial.configuration.values.get(n) for n in names]
         for m in trial.measurements or (None,):
@@ -140,9 +141,18 @@ def csv_text(result: StudyResult) -> str:
             where = [m.scenario, m.level.text] if m else [None, None]
             use = [getattr(m.gpu_use, name) if m and m.gpu_use else None for name in GpuUse.model_fields]
             answer = (trial.simulated, _answer(trial, result), result.ending.value)
-            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, *answer)
+            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, *answer, *_doubts(m))
             writer.writerow([_cell(v) for v in row])
     return out.getvalue()
+
+
+def _doubts(m: Measurement | None) -> list[object]:
+    """What a reader of a window's figures must know; several things are divided by semicolons."""
+    if m is None:
+        return [None] * 5
+    few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _CSV_STATISTICS if not d.carries(s)]
+    spread = [f"{name.replace(' ', ':')}={half:.3g}" for name, half in m.uncertainty.items()]
+    return [m.arrived, m.overloaded, "; ".join(m.thin), "; ".join(few), "; ".join(spread)]
 
 
 _CSV_STATISTICS = ("mean", "p50", "p90", "p99")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from autotuner import scoring
-from autotuner.report.numbers import one_line, percent, with_unit
+from autotuner.report.numbers import one_line, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import MARGIN, Effect, Gain
 from autotuner.study.metric import Direction
@@ -30,6 +30,8 @@ def summary_lines(result: StudyResult) -> list[str]:
     if result.front and result.winner is not None:
         numbers = ", ".join(map(str, sorted(result.front)))
         lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
+    if result.best is not None and result.best.verdict is not None:
+        lines += [f"{unsure_text(what)}." for what in result.best.verdict.unsure]
     tied = tied_others(result)
     if tied:
         many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")

@@ -17,7 +17,7 @@ from autotuner.report.charts import bar
 from autotuner.report.gpu_figures import TITLES, gpu_cells, have_gpus, known_columns
 from autotuner.report.headline import answer_word
 from autotuner.report.markup import Child, Html, element
-from autotuner.report.numbers import percent, with_unit
+from autotuner.report.numbers import UNSURE, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.result_charts import SHOWN_PARAMETERS, parameter_figures
 from autotuner.study.noun import value_text
@@ -146,6 +146,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
     marks += [MARK] if trial.simulated else []
     verdict = trial.verdict
     met = "" if verdict is None else "met" if verdict.feasible else "not met"
+    mark = UNSURE if verdict is not None and verdict.unsure else ""
     values = [
         _cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)
     ]
@@ -155,7 +156,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
         element("td", ", ".join(marks)),
         element("td", trial.configuration.text, class_="set"),
         values,
-        element("td", met, class_="slo worse" if met == "not met" else "slo"),
+        element("td", mark + met, class_="slo worse" if met == "not met" else "slo"),
         element("td", _note(trial)),
         class_="best" if best else None,
     )
@@ -169,7 +170,7 @@ def _note(trial: Trial) -> str:
     if trial.verdict is None:
         return ""
     missed = dict.fromkeys(v.slo for v in trial.verdict.violations if v.hard)
-    return "; ".join([*missed, *trial.verdict.reasons])
+    return "; ".join([*missed, *trial.verdict.reasons, *map(unsure_text, trial.verdict.unsure)])
 
 
 def gpus_section(result: StudyResult) -> list[Child]:

@@ -1,6 +1,6 @@
 """Numbers and words for people: milliseconds, percent, no false precision, nothing that moves a cursor."""
 
-from autotuner.study.metric import METRICS, Unit
+from autotuner.study.metric import METRICS, Unit, fewest_samples
 
 _UNITS = {
     Unit.SECONDS: "ms",
@@ -18,6 +18,16 @@ def plain(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+UNSURE = "~"
+"""Stands before what rests on a percentile that its sample cannot carry."""
+
+
+def unsure_text(what: str) -> str:
+    """The sentence on one such percentile (``p99 ttft of 30 requests``)."""
+    statistic = what.partition(" ")[0]
+    return f"{UNSURE} {what}: too few for a {statistic}, which needs at least {fewest_samples(statistic):,}"
 
 
 def with_unit(metric: str, value: float | None) -> str:

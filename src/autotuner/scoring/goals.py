@@ -43,16 +43,16 @@ def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, .
 
 
 def slo_value(slo: SLO, measurements: Sequence[Measurement]) -> float | None:
-    """The worst value over the places that the SLO is about; None where one of them was not measured."""
-    chosen = [
-        m.value(slo.metric, slo.statistic)
-        for m in measurements
-        if slo.at in {None, m.level.text} and slo.scenario in {None, m.scenario}
-    ]
+    """The worst value over the places that the SLO is about; None where one of them was not measured, or where only an
+    overloaded window meets the bound: its latencies grow with its length."""
+    windows = [m for m in measurements if slo.at in {None, m.level.text} and slo.scenario in {None, m.scenario}]
+    chosen = [m.value(slo.metric, slo.statistic) for m in windows]
     known = [value for value in chosen if value is not None]
     if not known or len(known) < len(chosen):
         return None
-    return max(known) if slo.comparison is Comparison.LE else min(known)
+    worst = max(known) if slo.comparison is Comparison.LE else min(known)
+    overloaded = METRICS[slo.metric].distribution and any(m.overloaded for m in windows)
+    return None if overloaded and not missed(slo, worst) else worst
 
 
 def missed(slo: SLO, value: float | None) -> bool:

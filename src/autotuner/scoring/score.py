@@ -53,6 +53,7 @@ def score(
         uncertainty=tuple(
             None if v is None else _uncertainty(o, v, measured, places) for o, v in zip(objectives, values, strict=True)
         ),
+        unsure=tuple(dict.fromkeys(_unsure(measurements, [*objectives, *slos]))),
         rankable=not reasons,
         reasons=(*overloads, *reasons) if reasons else overloads,
     )
@@ -166,6 +167,16 @@ def _uncertainty(
         u for m, u in zip(windows, known, strict=True) if _value(m, objective.metric, objective.statistic) == value
     ]
     return max(worst or known)
+
+
+def _unsure(measurements: Sequence[Measurement], goals: Sequence[Objective | SLO]) -> Iterator[str]:
+    """What is judged by a percentile that lies beyond its sample."""
+    for goal in goals:
+        for m in measurements:
+            here = goal.at in (None, m.level.text) and goal.scenario in (None, m.scenario)
+            if here and not m.carries(goal.metric, goal.statistic):
+                count = m.distributions[goal.metric].count
+                yield f"{metric_text(goal.metric, goal.statistic)} of {count} requests"
 
 
 def _reasons(

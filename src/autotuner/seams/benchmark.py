@@ -12,7 +12,7 @@ from autotuner.seams.deployer import Deployer, Endpoint
 from autotuner.study.errors import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
-from autotuner.study.objective import SLO
+from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import Model, StudySpec
 from autotuner.study.workload import LoadLevel, Scenario, Workload
 
@@ -42,6 +42,8 @@ class Window:
     records_name: str
     slos: Sequence[SLO] = ()
     """Per-request SLOs define goodput."""
+    objectives: Sequence[Objective] = ()
+    """What the window must be long enough for, together with the SLOs."""
     headers: Mapping[str, str] | None = None
     """Extra request headers (credentials); never logged or stored."""
     on_progress: Callable[[Progress], None] = lambda _: None

@@ -307,6 +307,8 @@ class _Study:
             levels=(*closed, *form.rates),
             warmup_s=form.warmup,
             duration_s=form.duration,
+            max_duration_s=form.max_duration,
+            min_requests=form.min_requests,
             requests=form.requests,
             request_timeout_s=form.request_timeout,
             seed=form.seed,

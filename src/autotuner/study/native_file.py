@@ -160,7 +160,16 @@ class WorkloadForm(FileForm):
         BeforeValidator(_listed, json_schema_input_type=Any),
     ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
     warmup: Duration = Field(default=2.0, ge=0, description="Load before the window, left out of it.")
-    duration: Duration = Field(default=30.0, gt=0, description="Longest measured window.")
+    duration: Duration = Field(default=30.0, gt=0, description="Measured window, unless requests ends it early.")
+    max_duration: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="How long a window may become until it is steady and holds enough requests; "
+        "three times duration by default.",
+    )
+    min_requests: int = Field(
+        default=8, ge=0, description="Finished requests below which a window is too thin to be ranked."
+    )
     requests: int | None = Field(default=None, ge=1, description="Ends a window early after this many requests.")
     request_timeout: Duration = Field(default=120.0, gt=0, description="Longest wait for one answer.")
     seed: int = Field(default=0, description="Of prompts and arrivals.")

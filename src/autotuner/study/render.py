@@ -85,6 +85,8 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "rates": [_rate(level) for level in workload.levels if isinstance(level, RequestRate)],
         "warmup": _seconds(workload.warmup_s),
         "duration": _seconds(workload.duration_s),
+        "max_duration": None if workload.max_duration_s is None else _seconds(workload.max_duration_s),
+        "min_requests": workload.min_requests,
         "requests": workload.requests,
         "request_timeout": _seconds(workload.request_timeout_s),
         "seed": workload.seed,

@@ -34,6 +34,8 @@ class Verdict(Noun):
     uncertainty: tuple[float | None, ...] = ()
     """Per objective, half-width of the value's 95% interval relative to the value, from within this trial's windows;
     None where it is not known. It leaves out what differs from launch to launch."""
+    unsure: tuple[str, ...] = ()
+    """Percentiles of SLOs and objectives that their samples cannot carry: ``p99 ttft of 30 requests``."""
     rankable: bool = True
     """False where a measurement may not be used to rank: client limited, too thin, or an objective unknown."""
     reasons: tuple[str, ...] = ()

@@ -87,7 +87,11 @@ class Workload(Noun):
     warmup_s: float = Field(default=2.0, ge=0)
     """Load that runs before the window and is left out of it."""
     duration_s: float = Field(default=30.0, gt=0)
-    """Longest measured window."""
+    """Shortest measured window, unless ``requests`` ends it."""
+    max_duration_s: float | None = Field(default=None, gt=0)
+    """How long a window may become that is not steady or holds too few requests. None: three times ``duration_s``."""
+    min_requests: int = Field(default=8, ge=0)
+    """Finished requests below which a window is too thin to be ranked."""
     requests: int | None = Field(default=None, ge=1)
     """The window ends early once this many requests have completed inside it."""
     request_timeout_s: float = Field(default=120.0, gt=0)
@@ -101,3 +105,13 @@ class Workload(Noun):
     tokenizer: str | None = None
     """Local tokenizer.json (or folder) used to build prompts and to count tokens where the server reports no usage.
     Never fetched from a hub, never executes remote code."""
+
+    @property
+    def longest_s(self) -> float:
+        """The longest that a window may become."""
+        return max(self.duration_s, 3 * self.duration_s if self.max_duration_s is None else self.max_duration_s)
+
+    @property
+    def fewest(self) -> int:
+        """Finished requests that a window must hold: no more than ``requests`` lets it."""
+        return self.min_requests if self.requests is None else min(self.min_requests, self.requests)

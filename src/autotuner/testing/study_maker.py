@@ -140,7 +140,7 @@ class StudyMaker:
         rate = self.speed(configuration) * (0.55 + 0.45 * load) * self._random.gauss(1, self.noise)
         ttft = self.latency(configuration) * (0.3 + 0.7 * load) * self._random.gauss(1, 2 * self.noise)
         tpot = level.in_flight / rate
-        window = 8.0
+        window = 60.0
         requests = max(1, round(rate * window / 48))
         return Measurement(
             scenario=scenario,

@@ -23,9 +23,6 @@ class PlannedLaunch(Noun):
     argv: tuple[str, ...]
     env: Mapping[str, str] = Field(default_factory=dict)
     """What the study sets in the server's environment, secrets hidden."""
-    command: tuple[str, ...] = ()
-    """The whole command that starts it there (``docker run ...`` with image, mounts and GPUs); empty where ``argv`` is
-    that."""
 
 
 class Plan(Noun):
@@ -72,7 +69,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         repeats=repeats,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, trials, repeats),
-        launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
+        launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
         checks=tuple(checks),
         simulated=_simulated(spec),
     )
@@ -176,11 +173,10 @@ def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float)
     return Check(name=name, status=CheckStatus.OK, detail=detail)
 
 
-async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
+def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
     plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
-    command = await prepared.deployer.command(plan)
-    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env), command=command)
+    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env))
 
 
 def _simulated(spec: StudySpec) -> str:

@@ -37,6 +37,7 @@ from autotuner.tuning.portable_checks import (
     portable_defaults,
     portable_problems,
 )
+from autotuner.tuning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
 CHECKED_POINTS = 100_000
@@ -139,7 +140,7 @@ class Prepared:
             deployed = [c for c in deployed if not (c.name == "gpus" and c.status is CheckStatus.FAIL)]
             deployed.append(self.missing_gpus)
         checks = [own, *deployed, *await self.benchmark.preflight(self.spec.workload)]
-        return [*checks, *self._notes()]
+        return [*checks, *self._notes(), *window_checks(self.spec)]
 
     def _notes(self) -> list[Check]:
         """What the engine says of flags that it lets through, and portable values that the target is too small for."""

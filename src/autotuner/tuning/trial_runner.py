@@ -221,6 +221,7 @@ class TrialRunner:
             folder=self._folder,
             records_name=records,
             slos=spec.slos,
+            objectives=spec.objectives,
             headers=endpoint.headers,
             on_progress=on_progress,
         )

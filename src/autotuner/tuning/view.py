@@ -32,6 +32,8 @@ class Row:
     feasible: bool | None = None
     rankable: bool = True
     """False where the figures may not be compared with others."""
+    unsure: tuple[str, ...] = ()
+    """Percentiles of SLOs and objectives that their samples cannot carry."""
     note: str = ""
     """``cause: message`` of a failure."""
     gpus: int = 0
@@ -167,6 +169,7 @@ class StudyView:
         if verdict:
             row.feasible = bool(verdict["feasible"])
             row.rankable = bool(verdict.get("rankable", True))
+            row.unsure = tuple(verdict.get("unsure") or ())
             row.objectives = tuple(verdict["objectives"])
         if failure:
             row.note = f"{failure['cause']}: {failure['message']}"

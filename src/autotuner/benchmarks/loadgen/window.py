@@ -83,8 +83,9 @@ class Window:
                 return 0.0
             except TimeoutError:
                 pass
-            # More load cures no backlog that only grows: an overloaded window ends when it may.
-            if self._spec.concurrency is None and len(self._load.flying) > self.crowd:
+            # More load cures neither a backlog that only grows nor a server that answers nothing.
+            overloaded = self._spec.concurrency is None and len(self._load.flying) > self.crowd
+            if overloaded or self._failed == self._done > 0:
                 return 0.0
             now = self._now()
             self._seen.tick(now, self._chunks() - self._base)

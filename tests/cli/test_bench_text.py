@@ -1,0 +1,43 @@
+"""What ``bench`` prints of windows whose figures must not be taken at their word."""
+
+from autotuner.benchmarks.bench import BenchReport, slo_results
+from autotuner.cli.bench_page import bench_text
+from autotuner.study.measurement import Measurement
+from autotuner.study.objective import SLO
+from autotuner.study.workload import RequestRate
+from autotuner.testing.study_maker import spread
+
+P99 = SLO(metric="ttft", statistic="p99", threshold=0.2)
+
+
+def seen(**changes: object) -> Measurement:
+    window = Measurement(
+        scenario="D(8,8)", level=RequestRate(rate=4.0), window_s=10, requests=200, failed=0, arrived=200,
+        distributions={"ttft": spread(0.1, 200)}, scalars={"output_throughput": 100.0, "success_rate": 1.0},
+    )  # fmt: skip
+    return window.model_copy(update=changes)
+
+
+def text(measured: Measurement) -> str:
+    return bench_text(BenchReport(url="", measurements=(measured,), slos=slo_results([measured], [P99])))
+
+
+def test_a_p99_of_few_requests_is_marked_with_a_footnote() -> None:
+    few = text(seen(distributions={"ttft": spread(0.1, 30)}))
+    assert "100.0 / ~180.0" in few
+    assert "met (of 30 requests)" in few
+    assert "100 requests" in few.splitlines()[-1]
+    assert "~" not in text(seen())
+
+
+def test_what_is_unknown_is_no_number() -> None:
+    censored = spread(0.1, 200).model_copy(update={"p99": None, "censored": 9})
+    assert "100.0 / ?" in text(seen(distributions={"ttft": censored}))
+
+
+def test_overload_and_thinness_are_said() -> None:
+    said = text(seen(overloaded=True, steady=False, warnings=("overloaded: backlog grew",), thin=("3 only",)))
+    assert "overloaded" in said
+    assert "too thin: 3 only" in said
+    assert "missed" in said, "a latency under overload meets no bound"
+    assert "a longer window or warm-up helps" not in said, "it does not help against overload"
