@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from autotuner.deployers import _docker_failures, _docker_models, _docker_processes, _proc
 from autotuner.deployers._docker_config import Launch, chosen_gpus
+from autotuner.deployers._docker_orphan import Orphan
 from autotuner.deployers._docker_processes import server_argv
 from autotuner.deployers._docker_settings import DockerSettings, parse_size, parse_volume
 from autotuner.deployers.docker import DockerDeployer
@@ -38,6 +39,15 @@ def test_is_found_as_a_plugin_with_usable_defaults() -> None:
     assert settings.shm_size == 16 << 30
     assert settings.init
     assert settings.network == "bridge"
+
+
+def test_what_removes_an_orphan_is_small_and_reads_back() -> None:
+    settings = made(docker_host="tcp://127.0.0.1:2375", stop_grace="3s", volumes=["/data:/data:ro"] * 500).settings
+    found = Orphan.model_validate_json(Orphan.of("autotuner-s-1-abc", settings).spec())
+    assert found.name == "autotuner-s-1-abc"
+    assert (found.settings.docker_host, found.settings.stop_grace) == ("tcp://127.0.0.1:2375", 3.0)
+    assert found.settings.engine_patience == settings.engine_patience
+    assert len(Orphan.of("x", settings).spec()) < 1000, "a pipe must hold it"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +213,7 @@ def test_gpus_are_chosen_by_index_or_uuid() -> None:
         ("driver failed programming: Bind for 127.0.0.1:80 failed: port is already allocated",
          FailureCause.PORT_UNAVAILABLE),
         ("mkdir /var/lib/docker/x: no space left on device", FailureCause.DISK_FULL),
-        ("error setting rlimit type 8: operation not permitted", FailureCause.ENVIRONMENT),
+        ("error setting rlimit type 8: operation not permitted", FailureCause.NOT_ACCEPTED),
         ("something new", FailureCause.ENVIRONMENT),
     ],
 )  # fmt: skip

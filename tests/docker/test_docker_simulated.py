@@ -187,6 +187,31 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
     assert json.loads(out)["winner"] is not None
 
 
+def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_path: Path, plays_sglang: str) -> None:
+    """Its own program of this machine is no program of an image's; and the plan shows the line that would be run."""
+    file = tmp_path / "simulated.json"
+    changes = {
+        "name": "in-docker",
+        "engine": {"kind": "simulated", "gpu": "H100"},
+        "parameters": {},
+        "confirm": {"repeats": 0},
+    }
+    deploy = {"kind": "docker", "image": plays_sglang}
+    file.write_text(
+        json.dumps({**study("in-docker"), **changes, "deploy": deploy, "objective": "max output_throughput"})
+    )
+    code, out, said = ended(cli("plan", str(file)))
+    assert code == 0, out + said
+    assert f"{plays_sglang} -m autotuner.simulator" in out
+    assert "docker run" in out
+    code, out, said = ended(cli("run", str(file), "--json"))
+    (trial,) = api.result("in-docker").trials
+    assert trial.state is TrialState.DONE, trial.failure
+    assert trial.identity is not None
+    assert trial.identity.kind == "container"
+    assert trial.simulated
+
+
 class Watcher:
     """Looks at the engine's running containers again and again: what each was given."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from autotuner.deployers import _proc
 from autotuner.deployers.docker import DockerDeployer
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, LaunchPlan
@@ -47,6 +48,7 @@ async def test_every_argument_arrives_as_it_is(
         assert (inspected["Path"], *inspected["Args"]) == planned
         assert inspected["Config"]["Labels"] == {
             "autotuner.study": LABELS.study, "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
+            "autotuner.runner": ProcessIdentity.of_this_process().text,
         }  # fmt: skip
         assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
         assert inspected["Name"].startswith(f"/autotuner-{LABELS.study}-7-")
@@ -190,12 +192,13 @@ async def test_an_image_without_the_server(make: Make, recorder: Recorder, progr
 @pytest.mark.parametrize(
     ("settings", "cause", "words"),
     [
-        ({"volumes": ["/no/such/folder:/x"]}, FailureCause.ENVIRONMENT, "deploy.volumes"),
-        ({"network": "no-such-network"}, FailureCause.ENVIRONMENT, "deploy.network"),
-        ({"runtime": "nvidia"}, FailureCause.GPU_UNAVAILABLE, "NVIDIA Container Toolkit"),
-        ({"cpus": 4096.0}, FailureCause.ENVIRONMENT, "deploy.cpus"),
+        ({"volumes": ["/no/such/folder:/x"]}, FailureCause.NOT_ACCEPTED, "deploy.volumes"),
+        ({"network": "no-such-network"}, FailureCause.NOT_ACCEPTED, "deploy.network"),
+        ({"runtime": "nvidia"}, FailureCause.NOT_ACCEPTED, "NVIDIA Container Toolkit"),
+        ({"cpus": 4096.0}, FailureCause.NOT_ACCEPTED, "deploy.cpus"),
         ({"image": "no-such-image:1"}, FailureCause.IMAGE_MISSING, "docker pull no-such-image:1"),
-        ({"user": "nobody-of-this-name"}, FailureCause.ENVIRONMENT, "deploy"),
+        ({"user": "nobody-of-this-name"}, FailureCause.NOT_ACCEPTED, "deploy.user"),
+        ({"runtime": "no-such-runtime"}, FailureCause.NOT_ACCEPTED, "deploy.runtime"),
     ],
 )
 async def test_a_refusal_names_its_cause_and_remedy(

@@ -1,11 +1,14 @@
 """The simulated engine's knowledge, without a server."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from autotuner.engines.simulated import Simulated, SimulatedSettings
+from autotuner.engines.simulated import IMAGE, Simulated, SimulatedSettings
 from autotuner.seams import plugins
-from autotuner.study.configuration import Configuration
+from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Hardware
 from autotuner.study.noun import Value
@@ -131,3 +134,19 @@ def test_what_the_server_decided() -> None:
     )
     found = engine(flavour="vllm").resolved({}, metrics, "GPU KV cache size: 452,560 tokens, Maximum")
     assert (found["num-gpu-blocks"], found["kv-cache-dtype"], found["simulated"]) == (28285, "auto", True)
+
+
+def test_the_documented_dockerfile_makes_the_image_that_is_used() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "packaging/simulated.Dockerfile").read_text()
+    assert f"-t {IMAGE} " in text
+    copied = [word for line in text.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert copied
+    assert all((root / word).exists() for word in copied)
+    assert f"-t {IMAGE} " in (root / "docs/how-to/plan-without-gpus.md").read_text()
+
+
+def test_in_a_container_it_is_the_images_python() -> None:
+    plan = Simulated(SimulatedSettings()).plan(Model(path="Llama-3.1-8B"), EngineSpec(kind="simulated"), DEFAULT)
+    assert plan.command[0] == sys.executable
+    assert plan.in_container().argv(host="h", port=1) == ("python3", *plan.argv(host="h", port=1)[1:])

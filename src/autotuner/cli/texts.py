@@ -69,6 +69,8 @@ def plan_text(plan: Plan) -> str:
 
 def _command(launch: PlannedLaunch) -> str:
     """As a person would type it: the environment in front of the command."""
+    if launch.command:
+        return shlex.join(launch.command)
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
 
 

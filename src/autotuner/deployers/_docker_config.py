@@ -30,6 +30,8 @@ class Launch:
     name: str
     labels: Labels
     gpus: tuple[Gpu, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    """The image's own, where it is kept."""
     model_files: tuple[Volume, ...] = ()
 
     @property
@@ -48,6 +50,15 @@ class Launch:
     @property
     def _cache(self) -> str:
         return _CACHE_OF_USER if self.settings.user else _CACHE
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the image's name, or the entrypoint: a kept entrypoint that is the engine's own command, or its
+        beginning, is not repeated."""
+        if self.entrypoint is None:
+            return self.argv[1:]
+        length = len(self.entrypoint)
+        return self.argv[length:] if self.argv[:length] == self.entrypoint else self.argv
 
     def env(self) -> dict[str, str]:
         """The container's environment; credentials come from the tuner's own and go nowhere else."""
@@ -69,13 +80,14 @@ class Launch:
         port = f"{self.settings.container_port}/tcp"
         config: dict[str, Any] = {
             "Image": self.image,
-            "Entrypoint": [self.argv[0]],
-            "Cmd": list(self.argv[1:]),
+            "Cmd": list(self.arguments),
             "Env": [f"{name}={value}" for name, value in self.env().items()],
             "Labels": labels_of(self.labels),
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": self._host_config(),
         }
+        if self.entrypoint is None:
+            config["Entrypoint"] = [self.argv[0]]
         if self.settings.user:
             config["User"] = self.settings.user
         if not self.on_host:
@@ -129,7 +141,9 @@ class Launch:
         words += [w for device in settings.devices for w in ("--device", device)]
         words += [w for volume in self.volumes for w in ("-v", volume.text)]
         words += [w for name, value in self._shown_env().items() for w in ("-e", _variable(name, value))]
-        return (*words, "--no-healthcheck", "--entrypoint", self.argv[0], self.image, *self.argv[1:])
+        words += ["--no-healthcheck"]
+        words += ["--entrypoint", self.argv[0]] if self.entrypoint is None else []
+        return (*words, self.image, *self.arguments)
 
     def _gpu_words(self) -> list[str]:
         if not self.gpus:

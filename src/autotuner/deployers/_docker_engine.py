@@ -10,14 +10,19 @@ import aiodocker
 import aiohttp
 import anyio
 from aiodocker.exceptions import DockerError
+from anyio.to_thread import run_sync
 from yarl import URL
 
 from autotuner.deployers import _docker_failures
+from autotuner.deployers._docker_login import auth_header, registry_of
 from autotuner.deployers._docker_settings import DockerSettings
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
 STUDY, TRIAL, OWNER = "autotuner.study", "autotuner.trial", "autotuner.owner"
+RUNNER = "autotuner.runner"
+"""Names the runner's process, for a run that knows nothing of its owner."""
 _QUICK_S = 30.0
 """Longest wait for an answer that needs no work of the engine; above it the engine counts as lost."""
 _CALL_S = 180.0
@@ -31,7 +36,8 @@ _STEPS = 10
 
 def labels_of(labels: Labels) -> dict[str, str]:
     """The labels as Docker's."""
-    return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner}
+    runner = ProcessIdentity.of_this_process().text
+    return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner, RUNNER: runner}
 
 
 class Labelled(NamedTuple):
@@ -41,6 +47,12 @@ class Labelled(NamedTuple):
     name: str
     labels: dict[str, str]
     state: str
+
+    @property
+    def runner_ended(self) -> bool:
+        """Whether the process that made it is known to have ended; of another machine or container nothing is known."""
+        runner = ProcessIdentity.parse(self.labels.get(RUNNER, ""))
+        return runner is not None and runner.is_running() is False
 
 
 class Engine:
@@ -130,13 +142,17 @@ class Engine:
                 raise
 
     @asynccontextmanager
-    async def stream(self, method: str, path: str, **params: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def stream(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **params: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A call that takes as long as it takes. The response is closed on every path; the library's own streams are
         not when the engine goes away, or when one is cancelled."""
         url = f"{self.client.docker_host}/{self.client.api_version}/{path}"
         timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
         with _docker_failures.told():
-            async with self.client.session.request(method, url, params=params, timeout=timeout) as response:
+            async with self.client.session.request(
+                method, url, params=params, headers=headers, timeout=timeout
+            ) as response:
                 if not response.ok:
                     raise DockerError(response.status, await response.text())
                 yield response
@@ -151,12 +167,24 @@ class Engine:
                     return None
                 raise
 
+    async def network(self, name: str) -> dict[str, Any] | None:
+        """What is known of a network; None when there is none."""
+        with _docker_failures.told(), anyio.fail_after(_QUICK_S):
+            try:
+                return await (await self.client.networks.get(name)).show()
+            except DockerError as error:
+                if error.status == _NO_SUCH:
+                    return None
+                raise
+
     async def pull(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
         """Fetches an image. ``say`` gets a line for each step of each layer, ``note`` a few lines in all. Raises
         ``TrialFailedError`` (``image_missing``, ``disk_full``)."""
         progress = _Progress(name, say, note)
+        login = await run_sync(auth_header, name)
+        headers = {"X-Registry-Auth": login} if login else None
         try:
-            async with self.stream("POST", "images/create", fromImage=name) as response:
+            async with self.stream("POST", "images/create", headers=headers, fromImage=name) as response:
                 async for line in response.content:
                     progress.step(json.loads(line))
         except DockerError as error:
@@ -169,6 +197,8 @@ def _not_pulled(name: str, error: DockerError) -> Failure:
         return failure
     message = f"image {name} is not present and could not be pulled: {' '.join(error.message.split())}"
     remedy = f"correct deploy.image and deploy.image_tag, or fetch it by hand: docker pull {name}"
+    if failure.cause is FailureCause.IMAGE_MISSING and "login" in failure.remedy:
+        remedy = f"docker login {registry_of(name)}, or correct deploy.image and deploy.image_tag"
     return Failure(cause=FailureCause.IMAGE_MISSING, message=message, remedy=remedy)
 
 
@@ -186,7 +216,7 @@ class _Progress:
         if "error" in message:
             raise DockerError(0, str(message["error"]))
         layer, status = str(message.get("id", "")), str(message.get("status", ""))
-        if self._status.get(layer) != status:
+        if status and self._status.get(layer) != status:
             self._status[layer] = status
             self._say(f"{layer}: {status}" if layer else status)
         detail = message.get("progressDetail") or {}

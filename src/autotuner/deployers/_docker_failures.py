@@ -16,28 +16,33 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _NO_CONNECTION = 900
 """Status that the client library gives an error when there was no answer."""
+_FINAL = frozenset(range(400, 500)) - {404, 408, 409, 425, 429}
+"""Statuses of a call that the engine will refuse again, whenever it is asked."""
 _SIGNALS = range(129, 129 + 64)
 _TOOLKIT = "install the NVIDIA Container Toolkit, then restart Docker (nvidia-ctk runtime configure --runtime=docker)"
 
 _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
     (r"no space left on device|disk quota exceeded", FailureCause.DISK_FULL, "make room where Docker keeps its data"),
     (r"could not select device driver", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
-    (r"[Uu]nknown (or invalid )?runtime (specified|name:) nvidia", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
-    (r"[Uu]nknown (or invalid )?runtime", FailureCause.ENVIRONMENT, "correct deploy.runtime"),
+    (r"[Uu]nknown (or invalid )?runtime (specified|name:) nvidia", FailureCause.NOT_ACCEPTED, _TOOLKIT),
+    (r"[Uu]nknown (or invalid )?runtime", FailureCause.NOT_ACCEPTED, "correct deploy.runtime"),
     (r"\bCDI\b|cdi device", FailureCause.GPU_UNAVAILABLE, "generate the CDI specification (nvidia-ctk cdi generate)"),
     (r"nvidia-container-(cli|runtime)|unknown device|libnvidia|libcuda", FailureCause.GPU_UNAVAILABLE,
      "see that nvidia-smi works, and that deploy.gpu_ids names GPUs that it lists"),
     (r"No such image|manifest unknown", FailureCause.IMAGE_MISSING, "pull the image, or set deploy.pull: missing"),
-    (r"bind source path does not exist|bind mount source path does not exist", FailureCause.ENVIRONMENT,
+    (r"bind source path does not exist|bind mount source path does not exist", FailureCause.NOT_ACCEPTED,
      "correct deploy.volumes, or make the folder"),
     (r"port is already allocated|address already in use", FailureCause.PORT_UNAVAILABLE, "end what listens there"),
     (r"argument list too long", FailureCause.INVALID_VALUE, "shorten the values"),
-    (r"docker-init", FailureCause.ENVIRONMENT, "install docker-init (tini), or set deploy.init: false"),
+    (r"docker-init", FailureCause.NOT_ACCEPTED, "install docker-init (tini), or set deploy.init: false"),
     (r"exec: .*(executable file not found|no such file or directory|permission denied|is a directory)",
      FailureCause.NO_BINARY, "choose an image that has the server, or correct the engine's command"),
-    (r"error setting rlimit|rlimits", FailureCause.ENVIRONMENT, "lower deploy.ulimits, or set them to {}"),
-    (r"network .* not found", FailureCause.ENVIRONMENT, "correct deploy.network, or make it: docker network create"),
-    (r"Range of CPUs|Minimum memory limit", FailureCause.ENVIRONMENT, "correct deploy.cpus and deploy.memory"),
+    (r"error setting rlimit|rlimits", FailureCause.NOT_ACCEPTED, "lower deploy.ulimits, or set them to {}"),
+    (r"network .* not found", FailureCause.NOT_ACCEPTED, "correct deploy.network, or make it: docker network create"),
+    (r"Range of CPUs|Minimum memory limit", FailureCause.NOT_ACCEPTED, "correct deploy.cpus and deploy.memory"),
+    (r"unable to find (user|group)|no matching entries in passwd", FailureCause.NOT_ACCEPTED, "correct deploy.user"),
+    (r"unauthorized|authentication required|no basic auth|access .* denied", FailureCause.IMAGE_MISSING,
+     "docker login to the image's registry as the user who runs autotuner"),
 )  # fmt: skip
 """(in Docker's message, cause, remedy); the first that fits counts."""
 
@@ -79,8 +84,9 @@ def not_started(error: DockerError, what: str) -> Failure:
     for pattern, cause, remedy in _STARTS:
         if re.search(pattern, message):
             return Failure(cause=cause, message=f"{what} could not be started: {message}", remedy=remedy)
+    final = error.status in _FINAL
     return Failure(
-        cause=FailureCause.ENVIRONMENT,
+        cause=FailureCause.NOT_ACCEPTED if final else FailureCause.ENVIRONMENT,
         message=f"{what} could not be started: {message}",
         remedy="read what the engine says; correct the settings under deploy",
     )

@@ -1,6 +1,5 @@
 """What must be well before the first container: each check with its remedy."""
 
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from uuid import uuid4
 import anyio
 from aiodocker.exceptions import DockerError
 
-from autotuner.deployers import _docker_failures, _docker_models
+from autotuner.deployers import _docker_asked, _docker_failures, _docker_models
 from autotuner.deployers._checks import fail, ok, warn
 from autotuner.deployers._docker_config import Launch
 from autotuner.deployers._docker_engine import Engine
@@ -42,11 +41,16 @@ async def checks(
     version, info = await engine.version(), await engine.info()
     found = [_engine(version)]
     names = list(dict.fromkeys(settings.image_name(plan.image) for plan in plans))
-    present = {name: await engine.image(name) is not None for name in names if name}
+    images = {name: await engine.image(name) for name in names if name}
+    present = {name: image is not None for name, image in images.items()}
     found += [_image(name, settings, here=bool(name and present[name])) for name in names]
     found += [_room(info, missing=not all(present.values())), _shm(info, settings)]
+    found += await _docker_asked.checks(engine, info, settings)
     found += _gpus(version, info, plans, settings, gpus)
     found += [c for plan in plans for c in await anyio.to_thread.run_sync(_plan, plan, settings)]
+    users = {name: str((image.get("Config") or {}).get("User") or "") for name, image in images.items() if image}
+    mapped = any("userns" in str(o) or "rootless" in str(o) for o in info.get("SecurityOptions") or ())
+    found += await anyio.to_thread.run_sync(lambda: _docker_asked.hub_cache(plans, settings, users, mapped=mapped))
     if settings.check_flags:
         found += [await _flags(engine, plan, settings) for plan in plans if plan.help]
     return list(dict.fromkeys(found))
@@ -110,9 +114,6 @@ def _gpus(
     have = f"{needed} needed, {len(gpus)} to use"
     if len(gpus) < needed:
         return [fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
-    if settings.runtime and settings.runtime not in info.get("Runtimes", {}):
-        remedy = f"correct deploy.runtime; the engine has: {', '.join(sorted(info.get('Runtimes', {})))}"
-        return [fail("gpus", f"the engine has no runtime {settings.runtime}", remedy)]
     if settings.gpu_driver == "cdi":
         return [_cdi(version, info, have)]
     known = "nvidia" in info.get("Runtimes", {}) or any(shutil.which(hook) for hook in _HOOKS)
@@ -136,21 +137,11 @@ def _plan(plan: LaunchPlan, settings: DockerSettings) -> list[Check]:
         found += [ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
     except _docker_models.ModelFilesError as error:
         found.append(fail("model", str(error), error.remedy))
-    if plan.hub_models:
-        found.append(_cache(settings))
     for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
         if name in plan.env:
             why = f"{name} in engine.env would hide the GPUs that a trial leases"
             found.append(fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
     return found
-
-
-def _cache(settings: DockerSettings) -> Check:
-    folder = settings.cache
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if os.access(existing, os.W_OK | os.X_OK):
-        return ok("hub cache", str(folder))
-    return fail("hub cache", f"{folder} cannot be written", "set deploy.hub_cache to a folder that you may write")
 
 
 async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> Check:

@@ -75,6 +75,9 @@ class DockerSettings(BaseModel):
     """Repository or full name; unset: the engine's own."""
     image_tag: str | None = Field(default=None, pattern=r"^[\w][\w.-]{0,127}$")
     """Tag of the image, in place of the engine's."""
+    entrypoint: Literal["engine", "image"] = "engine"
+    """``engine``: the engine's command replaces the image's entrypoint. ``image``: the entrypoint is kept, and the
+    command becomes its arguments, without the words that the entrypoint itself consists of."""
     pull: Literal["missing", "always", "never"] = "missing"
     """When an image is fetched; ``always`` means once a run."""
     model_roots: tuple[Path, ...] = (Path("/mnt/data/models"),)

@@ -86,7 +86,7 @@ class PodDeployer(Deployer):
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
         """A ready pod; see :meth:`autotuner.seams.deployer.Deployer.deploy`."""
-        return self._deploy(plan, context)
+        return self._deploy(plan.in_container(), context)
 
     @asynccontextmanager
     async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from autotuner.deployers import (
     _docker_models,
+    _docker_orphan,
     _docker_preflight,
     _docker_processes,
     _failures,
@@ -26,15 +27,17 @@ from autotuner.deployers._docker_config import LOOPBACK, Launch, chosen_gpus
 from autotuner.deployers._docker_container import Container
 from autotuner.deployers._docker_endpoint import Address, DockerEndpoint
 from autotuner.deployers._docker_engine import OWNER, STUDY, TRIAL, Engine, connected
+from autotuner.deployers._docker_orphan import Orphan
 from autotuner.deployers._docker_settings import DockerSettings
 from autotuner.deployers._failures import UnusableTargetError, failed
 from autotuner.deployers._ports import TRIES, Ports
 from autotuner.deployers._readiness import answer, http_client, until_ready
 from autotuner.deployers._server_log import Log
+from autotuner.deployers._when_killed import when_killed
 from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, GpuSample, Hardware, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Labels, LaunchPlan
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
@@ -59,7 +62,7 @@ class DockerDeployer(Deployer):
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
         """A running container; see :meth:`autotuner.seams.deployer.Deployer.deploy`."""
-        return self._deploy(plan, context)
+        return self._deploy(plan.in_container(), context)
 
     @asynccontextmanager
     async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
@@ -75,8 +78,10 @@ class DockerDeployer(Deployer):
                 async with AsyncExitStack() as leases:
                     leased = await ports.lease(leases) if self.settings.network == "host" else None
                     context.on_phase(Phase.LAUNCHING)
-                    launch = self._launch(plan, context, image, leased)
+                    launch = self._launch(plan, context, image, leased, await self._entrypoint(engine, image))
                     _ACTIVE.add(launch.name)
+                    orphan = Orphan.of(launch.name, self.settings)
+                    leases.enter_context(when_killed(_docker_orphan.__name__, orphan.spec()))
                     container = Container(engine, launch, log, context)
                     try:
                         address = await self._started(container, context, leased)
@@ -138,7 +143,21 @@ class DockerDeployer(Deployer):
             self._pulled.add(name)
         return name
 
-    def _launch(self, plan: LaunchPlan, context: DeployContext, image: str, leased: int | None) -> Launch:
+    async def _entrypoint(self, engine: Engine, image: str) -> tuple[str, ...] | None:
+        """The image's own entrypoint, where it is kept."""
+        if self.settings.entrypoint != "image":
+            return None
+        config = (await engine.image(image) or {}).get("Config") or {}
+        return tuple(config.get("Entrypoint") or ())
+
+    def _launch(
+        self,
+        plan: LaunchPlan,
+        context: DeployContext,
+        image: str,
+        leased: int | None,
+        entrypoint: tuple[str, ...] | None,
+    ) -> Launch:
         inside = ("0.0.0.0", self.settings.container_port) if leased is None else (LOOPBACK, leased)  # noqa: S104
         try:
             model_files = _docker_models.mounts(plan.needs_files, self.settings)
@@ -155,8 +174,36 @@ class DockerDeployer(Deployer):
             name=f"autotuner-{labels.study}-{labels.trial}-{uuid4().hex[:8]}",
             labels=labels,
             gpus=context.gpus,
+            entrypoint=entrypoint,
             model_files=tuple(model_files),
         )
+
+    async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
+        """The ``docker run`` line, with the first GPUs of those to use; the image is looked at where it is present."""
+        plan = plan.in_container()
+        port = self.settings.ports[0] if self.settings.network == "host" else self.settings.container_port
+        host = LOOPBACK if self.settings.network == "host" else "0.0.0.0"  # noqa: S104 - inside the container
+        image = self.image(plan) or "IMAGE"
+        entrypoint = None
+        with suppress(TrialFailedError):
+            async with connected(self.settings) as engine:
+                entrypoint = await self._entrypoint(engine, image)
+        try:
+            model_files = tuple(_docker_models.mounts(plan.needs_files, self.settings))
+            gpus = tuple(await self.gpus())[: plan.gpus]
+        except (_docker_models.ModelFilesError, TrialFailedError):
+            model_files = gpus = ()  # a failed check says why
+        return Launch(
+            plan=plan,
+            settings=self.settings,
+            image=image,
+            argv=plan.argv(host=host, port=port),
+            name="",
+            labels=Labels(study="", trial=0, owner=""),
+            gpus=gpus,
+            entrypoint=entrypoint,
+            model_files=model_files,
+        ).command()
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """Engine, image, GPUs, model files, shared memory and room; only ``check_flags`` runs anything."""
@@ -205,7 +252,7 @@ class DockerDeployer(Deployer):
             async with connected(self.settings) as engine:
                 for left in await engine.labelled(OWNER):
                     owner, of_study = left.labels[OWNER], left.labels.get(STUDY, "?")
-                    if study in {None, of_study} and is_dead(owner):
+                    if study in {None, of_study} and (is_dead(owner) or left.runner_ended):
                         trial = left.labels.get(TRIAL, "?")
                         what = f"container {left.name} of study {of_study} trial {trial} (owner {owner})"
                         lines.append(await self._reaped(engine, left.name, what))

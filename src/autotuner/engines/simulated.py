@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+import autotuner
 from autotuner.engines._flags import text_of
 from autotuner.engines._gpu_engine import GpuEngine
 from autotuner.engines.sglang import Sglang, SglangSettings
@@ -28,6 +29,8 @@ from autotuner.study.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
+IMAGE = f"autotuner/simulated:{autotuner.__version__}"
+"""What packaging/simulated.Dockerfile is built as."""
 MODELLED: Mapping[str, frozenset[str]] = {
     "sglang": frozenset(
         {
@@ -141,7 +144,8 @@ class Simulated(Engine):
             update={
                 "readiness": Readiness(path="/health", timeout_s=self.settings.start_s + 30.0),
                 "gpus": planned.gpus if self.settings.lease_gpus else 0,
-                "image": None,
+                "image": IMAGE,
+                "container_command": ("python3", *planned.command[1:]),
                 "needs_modules": (SERVER, "uvloop"),
                 "needs_files": (),
                 "hub_models": (),

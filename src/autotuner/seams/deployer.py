@@ -189,6 +189,11 @@ class Deployer(ABC):
         """The container image that a plan runs in; None where no image is needed."""
         return None
 
+    async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
+        """What a person would type to start a plan's server as this deployer does; empty where the plan's own command
+        line is that already. Nothing is started."""
+        return ()
+
     async def gpus(self) -> Sequence[Gpu]:
         """The target's GPUs as they are now, foreign users included; at least as many as :meth:`hardware` counts, which
         is what one server can have."""

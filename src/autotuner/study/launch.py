@@ -80,6 +80,8 @@ class LaunchPlan(Noun):
 
     command: tuple[str, ...]
     """Program and fixed leading arguments."""
+    container_command: tuple[str, ...] = ()
+    """The same in a container, where ``command`` names a program by its path on this machine; empty: as ``command``."""
     flags: tuple[Flag, ...] = ()
     """The model, the fixed arguments, then the tuned ones."""
     host_flag: str = "--host"
@@ -108,6 +110,12 @@ class LaunchPlan(Noun):
     def unset(self) -> tuple[str, ...]:
         """Variables that the server must not inherit."""
         return tuple(name for name, text in self.tuned_env.items() if text is None)
+
+    def in_container(self) -> "LaunchPlan":
+        """This plan for a container."""
+        if not self.container_command:
+            return self
+        return self.model_copy(update={"command": self.container_command, "container_command": ()})
 
     def argv(self, *, host: str, port: int) -> tuple[str, ...]:
         """The whole command line for a server that listens on ``host:port``."""

@@ -23,6 +23,9 @@ class PlannedLaunch(Noun):
     argv: tuple[str, ...]
     env: Mapping[str, str] = Field(default_factory=dict)
     """What the study sets in the server's environment, secrets hidden."""
+    command: tuple[str, ...] = ()
+    """The whole command that starts it there (``docker run ...`` with image, mounts and GPUs); empty where ``argv`` is
+    that."""
 
 
 class Plan(Noun):
@@ -69,7 +72,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         repeats=repeats,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, trials, repeats),
-        launches=tuple(_launch(prepared, c) for c in points) if prepared.deployer.launches else (),
+        launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
         simulated=_simulated(spec),
     )
@@ -173,10 +176,11 @@ def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float)
     return Check(name=name, status=CheckStatus.OK, detail=detail)
 
 
-def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
+async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
     plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
-    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env))
+    command = await prepared.deployer.command(plan)
+    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env), command=command)
 
 
 def _simulated(spec: StudySpec) -> str:
