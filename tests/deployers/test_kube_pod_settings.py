@@ -85,6 +85,10 @@ def test_a_mesh_is_kept_out_of_both_unless_the_study_wants_it() -> None:
     for template in pods(labels={"sidecar.istio.io/inject": "true"}, annotations={"linkerd.io/inject": "enabled"}):
         assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
         assert template["metadata"]["annotations"]["linkerd.io/inject"] == "enabled"
+    for said in ("labels", "annotations"):
+        for template in pods(**{said: {"sidecar.istio.io/inject": "true"}}):
+            for place in ("labels", "annotations"):
+                assert template["metadata"][place]["sidecar.istio.io/inject"] == "true"
 
 
 def test_the_restricted_preset() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autotuner.deployers import _kube_limits
-from autotuner.deployers._kube_admission import Asked, changes, pod_of, proxies_in
+from autotuner.deployers._kube_admission import Asked, _refused, changes, pod_of, proxies_in
 from autotuner.deployers._kube_pods import events_trouble, not_started
 from autotuner.deployers._kube_refusals import LOADGEN, judge, missing_right
 from autotuner.study.failure import FATAL
@@ -155,3 +155,17 @@ def test_a_tried_pod_has_an_owner_and_its_jobs_labels() -> None:
     assert (owner["kind"], owner["name"], owner["controller"]) == ("Job", "at-x", True)
     assert pod["metadata"]["labels"]["a"] == "b"
     assert pod["metadata"]["labels"]["job-name"] == "at-x"
+
+
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [
+        (FORBIDDEN + CONTEXT, "fail"),
+        ('admission webhook "x" does not support dry run', "warn"),
+        (FORBIDDEN + "exceeded quota: q, requested: cpu=1, used: cpu=3, limited: cpu=3", "warn"),
+        (FORBIDDEN + "exceeded quota: q, requested: cpu=4, used: cpu=0, limited: cpu=3", "fail"),
+    ],
+)
+def test_what_a_dry_run_cannot_tell_is_no_failure(why: str, status: str) -> None:
+    """A webhook with side effects may take the real object; others may give back what they hold of a quota."""
+    assert _refused(ASKED, why).status.value == status

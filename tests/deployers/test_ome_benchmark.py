@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from autotuner.benchmarks.ome_job import OmeJobSettings
+from autotuner.deployers import _ome_benchmark
 from autotuner.deployers._kube_manifests import GROUP, OWNER, ROLE, STUDY, TRIAL, Load
 from autotuner.deployers._kube_settings import OmeSettings
 from autotuner.deployers._ome_benchmark import BenchmarkJobs, another_run
@@ -14,6 +15,7 @@ from autotuner.deployers._ome_benchmark_manifest import RESULTS, BenchmarkSettin
 from autotuner.manifests.text import label_value
 from autotuner.seams.deployer import PlatformRun
 from autotuner.study.errors import CheckStatus
+from autotuner.study.failure import FATAL, Failure, FailureCause
 from autotuner.study.launch import Labels
 
 LABELS = Labels(study="A.study-", trial=12, owner="o" * 32)
@@ -166,3 +168,17 @@ def test_without_a_disk_a_load_generator_sees_no_volume() -> None:
     spec = reader(None)
     assert [volume["name"] for volume in spec["volumes"]] == ["spec"]
     assert "requiredDuringSchedulingIgnoredDuringExecution" not in spec["affinity"]["nodeAffinity"]
+
+
+def test_the_servers_tolerations_are_the_benchmarks_where_it_has_none() -> None:
+    servers = ({"key": "team", "operator": "Exists"},)
+    none, own = (job(tolerations=given).settings.beside(servers) for given in ([], [{"key": "own"}]))
+    assert none.tolerations == servers
+    assert own.tolerations == ({"key": "own"},)
+
+
+def test_a_pod_of_ome_that_is_refused_is_final_and_has_a_remedy_of_its_own() -> None:
+    refused = Failure(cause=FailureCause.NOT_ACCEPTED, message="refused", remedy="deploy.security")
+    told = _ome_benchmark._never_ran(refused, None)
+    assert told.cause in FATAL
+    assert "benchmark.kind: native" in told.remedy

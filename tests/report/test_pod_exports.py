@@ -151,6 +151,14 @@ def test_what_is_typed_takes_precedence() -> None:
     assert pod["serviceAccountName"] == "sa"
 
 
+def test_a_label_of_the_study_does_not_take_the_pod_from_its_selector() -> None:
+    found = exported(Form.KUBERNETES, {"labels": {"app.kubernetes.io/name": "theirs"}})
+    deployment, service = found.objects
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"]):
+        assert selector.items() <= labels.items()
+
+
 def test_a_container_of_compose_has_what_a_container_can_have() -> None:
     found = exported(Form.COMPOSE, {**DEPLOY, **PLAIN})
     (service,) = YAML(typ="safe").load(found.text)["services"].values()

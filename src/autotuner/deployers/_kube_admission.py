@@ -21,6 +21,8 @@ from autotuner.study.errors import Check
 _NAME = "admission"
 _ENFORCED = "pod-security.kubernetes.io/enforce"
 _WARNED = "would violate PodSecurity"
+_NO_DRY_RUN = "does not support dry run"
+"""Said of a webhook with side effects; it may take the real object."""
 PROXIES = frozenset(
     {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
 )
@@ -70,7 +72,8 @@ async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        return fail(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
+        make = warn if _NO_DRY_RUN in error.message else fail
+        return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
     return ok(_NAME, f"{what}: taken by a dry run")
 
 
@@ -94,6 +97,8 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
 
 
 def _refused(asked: Asked, why: str) -> Check:
+    if _NO_DRY_RUN in why:
+        return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
     # Others hold the quota now, and give it back: a run waits for that.
@@ -102,7 +107,7 @@ def _refused(asked: Asked, why: str) -> Check:
 
 def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
     """What the API server itself warns of."""
-    remedy = "see that it does not matter for these pods"
+    remedy = "check that it does not affect these pods"
     return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
 
 

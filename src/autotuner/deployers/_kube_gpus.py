@@ -13,7 +13,8 @@ import httpx
 
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import MANAGED_BY
-from autotuner.deployers._kube_run import is_ready, not_authenticated
+from autotuner.deployers._kube_refusals import not_authenticated
+from autotuner.deployers._kube_run import is_ready
 from autotuner.deployers._kube_settings import ServerSettings
 from autotuner.manifests.pod import gpu_toleration, resources
 from autotuner.manifests.pod_settings import ServerPod
@@ -47,7 +48,7 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
         found = (await cluster.get("/api/v1/nodes"))["items"]
     except RefusedError as error:
         if error.code == httpx.codes.UNAUTHORIZED:
-            raise TrialFailedError(not_authenticated(error)) from error
+            raise TrialFailedError(not_authenticated(error.message)) from error
         message = f"the nodes may not be listed: {error.message}"
         remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
@@ -65,7 +66,7 @@ async def seen(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
     try:
         return await look(cluster, settings, gpus=gpus)
     except TrialFailedError as error:
-        if settings.gpus is None or error.failure.cause is FailureCause.DEPLOYER_LOST:
+        if settings.gpus is None or error.failure.cause is not FailureCause.ENVIRONMENT:
             raise
         return Nodes(cluster=await _cluster_uid(cluster) if gpus else "")
 

@@ -81,9 +81,12 @@ def annotations_of(labels: Labels) -> dict[str, str]:
 
 def pod_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
     """Labels and annotations of a pod: ours, the study's, and those that keep a mesh's proxy out of it."""
+    # Istio reads its key from both, the label first: what a study says in one place must not be undone in the other.
+    off = {key: pod.annotations.get(key, value) for key, value in NO_SIDECAR_LABELS.items()}
+    also_off = {key: pod.labels.get(key, value) for key, value in NO_SIDECAR_ANNOTATIONS.items()}
     return {
-        "labels": {**NO_SIDECAR_LABELS, **pod.labels, **labels},
-        "annotations": {**NO_SIDECAR_ANNOTATIONS, **pod.annotations, **annotations},
+        "labels": {**off, **pod.labels, **labels},
+        "annotations": {**also_off, **pod.annotations, **annotations},
     }
 
 

@@ -13,7 +13,7 @@ from autotuner.deployers._kube_admission import Asked
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_manifests import BATCH, LOADGEN, SERVER, Launch, Load
 from autotuner.deployers._kube_pods import condition
-from autotuner.deployers._kube_run import not_authenticated
+from autotuner.deployers._kube_refusals import not_authenticated
 from autotuner.deployers._kube_settings import KubernetesSettings, PodSettings, ServerSettings
 from autotuner.manifests.pod import resources
 from autotuner.manifests.pod_settings import QUEUE
@@ -126,7 +126,7 @@ async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
         told = await cluster.get("/version")
     except RefusedError as error:
         if error.code == httpx.codes.UNAUTHORIZED:
-            return unreachable(not_authenticated(error))
+            return unreachable(not_authenticated(error.message))
         remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
         return fail("kubernetes", f"access refused: {error.message}", remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from autotuner.study.failure import Failure, FailureCause
+
 LOADGEN = "loadgen"
 """The load generator's container; every other name is a server's."""
 _PASSING = re.compile(
@@ -60,6 +62,15 @@ def judge(why: str, part: str = "") -> Refusal:
             return Refusal(words, rule.who(match), rule.remedy(match, part), final=not passing)
     remedy = "correct the settings under deploy that it names, or ask who runs the cluster"
     return Refusal(words, "", remedy, final=bool(_FINAL.search(words)) and not passing)
+
+
+def not_authenticated(why: str) -> Failure:
+    """The credentials are not accepted, however often they are read again: a token that has expired, say."""
+    return Failure(
+        cause=FailureCause.NOT_ACCEPTED,
+        message=f"the API server refuses the credentials ({why})",
+        remedy="log in again or renew the token in deploy.kubeconfig; kubectl auth whoami must work with it",
+    )
 
 
 def missing_right(why: str) -> str:

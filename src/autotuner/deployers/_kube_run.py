@@ -16,7 +16,7 @@ import httpx
 from autotuner.deployers import _kube_pods
 from autotuner.deployers._kube_client import Cluster, Json, RefusedError
 from autotuner.deployers._kube_pods import Seen, Stage, Trouble
-from autotuner.deployers._kube_refusals import judge
+from autotuner.deployers._kube_refusals import judge, not_authenticated
 from autotuner.deployers._kube_watch import News, Watched
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
@@ -370,17 +370,8 @@ def refusal(error: RefusedError, what: str, part: str = "") -> Failure:
     if "exceeded quota" in error.message:
         return _kube_pods.not_made(message).failure
     if error.code == httpx.codes.UNAUTHORIZED:
-        return not_authenticated(error)
+        return not_authenticated(error.message)
     remedy = judge(error.message, part).remedy
     if error.code == httpx.codes.NOT_FOUND:
         remedy = "make the namespace, or correct deploy.namespace"
     return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
-
-
-def not_authenticated(error: RefusedError) -> Failure:
-    """The credentials are not taken, however often they are read again: a token that has expired, say."""
-    return Failure(
-        cause=FailureCause.NOT_ACCEPTED,
-        message=f"the API server refuses the credentials ({error.message})",
-        remedy="log in again or renew the token in deploy.kubeconfig; kubectl auth whoami must work with it",
-    )

@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 import httpx
 
 from autotuner.deployers._kube_client import Cluster, Json, Patience, RefusedError
+from autotuner.deployers._kube_refusals import not_authenticated
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 T = TypeVar("T")
@@ -142,6 +143,8 @@ class Watched:
 
 
 def _refused(path: str, error: RefusedError) -> Failure:
+    if error.code == httpx.codes.UNAUTHORIZED:
+        return not_authenticated(error.message)
     message = f"{path.rpartition('/')[2]} may not be watched: {error.message}"
     remedy = "give the tuner's account the verbs get, list and watch on it"
     return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)

@@ -79,7 +79,7 @@ class _Run:
         self._owner = {
             "apiVersion": OME, "kind": "InferenceService", "name": endpoint.service, "uid": endpoint.service_uid,
         }  # fmt: skip
-        settings = BenchmarkSettings.model_validate(run.settings)
+        settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
         self.job = Job.of(endpoint.service, self._owner, endpoint.cluster.namespace, run, settings)
         self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
         self._asked = False
@@ -313,7 +313,9 @@ def _never_ran(failure: Failure, seen: Seen | None) -> Failure:
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure
     remedy, cause = failure.remedy, failure.cause
-    if cause is FailureCause.IMAGE_MISSING:
+    if cause is FailureCause.NOT_ACCEPTED:
+        remedy = "a BenchmarkJob's pod takes no labels and no security context; use benchmark.kind: native"
+    elif cause is FailureCause.IMAGE_MISSING:
         remedy = "correct benchmark.image, or have the image on the nodes that have the model"
     elif seen is None or seen.stage in {Stage.UNSCHEDULED, Stage.HELD}:
         remedy = "correct benchmark.cpu, memory, node_selector or tolerations; only nodes with the model are taken"

@@ -43,6 +43,10 @@ class BenchmarkSettings(BaseModel):
     start_timeout: float = Field(gt=0)
     extra_time: float = Field(gt=0)
 
+    def beside(self, tolerations: Sequence[Mapping[str, Any]]) -> "BenchmarkSettings":
+        """The same with the servers' tolerations where it has none of its own: its pod runs on the same nodes."""
+        return self if self.tolerations else self.model_copy(update={"tolerations": tuple(tolerations)})
+
     @field_validator("sub_path")
     @classmethod
     def _folder(cls, value: str) -> str:

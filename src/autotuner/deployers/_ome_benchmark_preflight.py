@@ -38,7 +38,7 @@ def rights() -> list[Right]:
 async def checks(deploy: OmeSettings, given: Mapping[str, Any]) -> list[Check]:
     """All checks."""
     try:
-        settings = BenchmarkSettings.model_validate(given)
+        settings = BenchmarkSettings.model_validate(given).beside(deploy.tolerations)
     except ValidationError as error:
         return [
             fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), "correct it")

@@ -45,8 +45,8 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
     name = options.name or name_of(winner.result.spec.name, Form.KUBERNETES)
     port = options.port or stored_pod(winner).container_port or PORT
     of_pod = pod_metadata(winner)
-    labels = of_pod["labels"] = {"app.kubernetes.io/name": name, **of_pod["labels"]}
     selector = {"app.kubernetes.io/name": name}
+    labels = of_pod["labels"] = {**selector, **of_pod["labels"], **selector}  # first, and not to be overridden
     pod, notes = _pod(winner, options, port)
     deployment = {
         "apiVersion": "apps/v1",

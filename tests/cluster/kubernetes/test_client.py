@@ -9,7 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
+from autotuner.deployers._failures import UnusableTargetError
 from autotuner.deployers._kube_client import RefusedError, connected
+from autotuner.study.failure import FATAL, TrialFailedError
+from autotuner.testing.fake_plans import fake_plan
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
@@ -60,8 +63,15 @@ async def test_a_token_that_is_not_taken(kube: Any, tmp_path: Path) -> None:
         with pytest.raises(RefusedError) as caught:
             await cluster.get("/api/v1/nodes")
     assert caught.value.code == 401
-    (check,) = [c for c in await kube.deployer(kubeconfig=str(file)).preflight([]) if c.name == "kubernetes"]
-    assert check.status == "fail"
+    for gpus in (None, 4):
+        deployer = kube.deployer(kubeconfig=str(file), gpus=gpus)
+        (check,) = await deployer.preflight([fake_plan()])
+        assert (check.name, check.status) == ("kubernetes", "fail")
+        with pytest.raises(UnusableTargetError, match="refuses the credentials"):
+            await deployer.hardware()
+        with pytest.raises(TrialFailedError) as failed:
+            await deployer.gpus()
+        assert failed.value.failure.cause in FATAL
 
 
 async def test_unknown_fields_are_refused(kube: Any) -> None:
