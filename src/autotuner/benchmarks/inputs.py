@@ -41,7 +41,9 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
         found = read(path)
     except UsageError as error:
         problem = error.problems[0]
-        return Check(name=name, status=CheckStatus.FAIL, detail=str(problem), remedy=problem.remedy)
+        return Check(
+            name=name, status=CheckStatus.FAIL, detail=f"{problem.where}: {problem.why}", remedy=problem.remedy
+        )
     if isinstance(found, Dataset) and found.notes:
         remedy = "put what every request shall have into workload.extra_body"
         return Check(name=name, status=CheckStatus.WARN, detail="; ".join(found.notes), remedy=remedy)
