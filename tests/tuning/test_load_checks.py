@@ -7,7 +7,7 @@ import pytest
 
 from autotuner.seams import plugins
 from autotuner.study.loader import parse_study
-from autotuner.tuning.load_checks import idle_values
+from autotuner.tuning.load_checks import idle_values, single_values
 from autotuner.tuning.preparing import prepare
 
 CLOSED = {"scenarios": "D(100,50)", "concurrency": [1, 32]}
@@ -81,3 +81,12 @@ async def test_plan_warns_and_leaves_nothing_out() -> None:
     prepared = await prepare(spec_of({"kind": "vllm", "device": "cpu"}, {"max-num-seqs": [16, 128, 512]}))
     assert sum(prepared.valid(c) for c in prepared.space.grid()) == 3
     assert any("128 and 512 cannot differ" in c.detail for c in await prepared.preflight())
+
+
+def test_single_values_of_a_flag_that_takes_several_are_pointed_out() -> None:
+    def said(values: list[Any]) -> list[str]:
+        spec = spec_of("sglang", {"cuda-graph-bs": values})
+        return [p.remedy for p in single_values(plugins.engine(spec.engine), spec.parameters)]
+
+    assert said([1, 2, 4]) == ["write [[1, 2, 4]] to try them as one list"]
+    assert said([[1, 2], [1, 2, 4], 8]) == []

@@ -1,9 +1,11 @@
 """Studies on simulated GPUs: what takes the place of what, and that the numbers cannot mix."""
 
+from pathlib import Path
+
 import pytest
 
 from autotuner.study.errors import UsageError
-from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.preparing import prepare
 from autotuner.tuning.simulating import parse_gpus, simulated_study
@@ -11,6 +13,7 @@ from autotuner.tuning.simulating import parse_gpus, simulated_study
 
 def study(kind: str, name: str = "chat", **settings: object) -> StudySpec:
     spec = sample_spec(name, slos=(), space={"max-running-requests": (8, 16)})
+    spec = spec.model_copy(update={"model": Model(path="Qwen/Qwen3-8B")})
     engine = EngineSpec.model_validate({"kind": kind, **settings})
     return spec.model_copy(update={"engine": engine, "deploy": PluginSpec(kind="docker")})
 
@@ -73,3 +76,13 @@ async def test_constraints_know_the_simulated_gpus() -> None:
     spec = spec.model_copy(update={"constraints": ("max-running-requests <= gpus",)})
     prepared = await prepare(simulated_study(spec, "H100x8"))
     assert [c.values["max-running-requests"] for c in prepared.space.grid()] == [8]
+
+
+def test_a_model_whose_shape_is_unknown_is_refused_before_a_launch(tmp_path: Path) -> None:
+    for path in ("org/private-model", str(tmp_path)):
+        spec = study("vllm").model_copy(update={"model": Model(path=path)})
+        with pytest.raises(UsageError) as error:
+            simulated_study(spec, "H100x8")
+        assert error.value.problems[0].where == "model.path"
+    (tmp_path / "config.json").write_text("{}")
+    assert simulated_study(spec, "H100x8").model.path == str(tmp_path)

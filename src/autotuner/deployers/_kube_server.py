@@ -244,9 +244,10 @@ class PodEndpoint(Endpoint):
         return cls(server, await server.argv(), url, tunnel or "", client)
 
     async def environment(self) -> Mapping[str, str]:
-        """As the pod says that runs; values by reference are left out."""
+        """As the pod says that runs, without what a cluster's runtime adds."""
         told = _container(self._pod, self._server.container).get("env") or ()
-        return {entry["name"]: plain(entry.get("value") or "") for entry in told if "valueFrom" not in entry}
+        ours = self._server.plan.env
+        return {entry["name"]: plain(entry.get("value") or "") for entry in told if entry["name"] in ours}
 
     async def identity(self) -> Identity:
         """The pod's uid, and its container's start and restarts."""

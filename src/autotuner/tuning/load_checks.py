@@ -100,6 +100,19 @@ def idle_values(engine: Engine, parameters: Sequence[Parameter], workload: Workl
             yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=bound.remedy)
 
 
+def single_values(engine: Engine, parameters: Sequence[Parameter]) -> Iterator[Problem]:
+    """Flags that take several arguments, tuned with several single values: each alone is what is tried."""
+    for parameter in parameters:
+        entry, domain = engine.catalog.get(parameter.name), parameter.domain
+        if entry is None or entry.several != "arguments" or not isinstance(domain, Choices):
+            continue
+        singles = [v for v in domain.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(singles) > 1:
+            why = f"{parameter.name} takes several values, and each of {', '.join(map(str, singles))} is tried alone"
+            remedy = f"write [[{', '.join(map(str, singles))}]] to try them as one list"
+            yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=remedy)
+
+
 def _same(parameter: Parameter, bound: Bound) -> str:
     """The values that do the same, as text; empty where there are not two."""
     domain = parameter.domain

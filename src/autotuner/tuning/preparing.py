@@ -27,7 +27,7 @@ from autotuner.study.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.launch_identities import LaunchIdentities
-from autotuner.tuning.load_checks import idle_values
+from autotuner.tuning.load_checks import idle_values, single_values
 from autotuner.tuning.measurable import idle_bounds, unmeasurable
 from autotuner.tuning.missing_gpus import too_large, with_missing_gpus
 from autotuner.tuning.portable_checks import (
@@ -153,6 +153,7 @@ class Prepared:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
             found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
             found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
+        found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
         if self.spec.parameters and self.spec.search.trials == 1:
             why, remedy = "only the default is launched, so nothing is tuned", "raise it to 2 or more"

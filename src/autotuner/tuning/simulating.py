@@ -1,10 +1,14 @@
 """A study on simulated GPUs: the simulated engine in the place of the study's own, under another name."""
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from autotuner.predict.gpus import gpu_named
+from autotuner.predict.models import shape_named
 from autotuner.study.errors import Problem, UsageError
-from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 
 _FLAVOURS = ("sglang", "vllm")
 _NAME_LENGTH = 63
@@ -30,6 +34,19 @@ def parse_gpus(text: str) -> tuple[str, int]:
     return gpu, count
 
 
+def _check_shape(model: Model, settings: Mapping[str, Any]) -> None:
+    """A model is simulated by its shape, which a known name or a ``config.json`` tells."""
+    if settings.get("model") or (model.local and (Path(model.path) / "config.json").is_file()):
+        return
+    try:
+        shape_named(model.path)
+    except UsageError as error:
+        [problem] = error.problems
+        near = f"{problem.remedy} " if problem.remedy.startswith("did you mean") else ""
+        remedy = f"{near}write engine: {{kind: simulated, flavour: .., model: SHAPE}} in the file"
+        raise UsageError(problem.model_copy(update={"where": "model.path", "remedy": remedy})) from None
+
+
 def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benchmark: str | None = None) -> StudySpec:
     """The study on simulated GPUs. Its name says so, which keeps its numbers apart from real ones.
 
@@ -52,6 +69,7 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
         remedy = "leave --simulate out, or use one of these engines"
         why = "only sglang and vllm can be simulated"
         raise UsageError(Problem(where="engine.kind", value=kind, why=why, remedy=remedy))
+    _check_shape(spec.model, settings)
     suffix = f"-simulated-{gpu}x{count}"
     changes = {
         "name": spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
