@@ -1,6 +1,7 @@
 """The command line's promises: quick help, one line per fault, documented exit codes, data on standard output."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,7 +54,56 @@ def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
 
 def test_version(cli: Cli) -> None:
     assert cli("version").out.strip() == autotuner.__version__
+    assert cli("--version").out.strip() == autotuner.__version__
     assert json.loads(cli("version", "--json").out) == {"version": autotuner.__version__}
+
+
+def completed(*words: str, **env: str) -> list[str]:
+    """What bash would offer after these words."""
+    script = "import sys\nsys.argv = ['autotuner']\nfrom autotuner.cli.main import main\nmain()"
+    asked = {"_AUTOTUNER_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **asked, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.split()
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    assert completed("autotuner", "pl") == ["plan"]
+    assert completed("autotuner", "plan", "--si") == ["--simulate"]
+
+
+def planned(cli: Cli, tmp_path: Path, *options: str, command: str = "plan", **changes: Any) -> Any:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({**GOOD, **changes}))
+    return cli(command, str(path), "--json", *options, code=4).data
+
+
+def test_values_of_the_file_are_changed_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    options = ("--set", "name=other", "--set", "parameters.threads=[1]", "--set", "engine.args.ctx-size=64")
+    plan = planned(cli, tmp_path, *options)
+    assert (plan["study"], plan["space_size"]) == ("other", 2)
+    assert all("--ctx-size" in launch["argv"] for launch in plan["launches"])
+
+
+def test_a_dry_run_is_a_plan(cli: Cli, tmp_path: Path) -> None:
+    dry = planned(cli, tmp_path, "--dry-run", command="run")
+    assert dry["launches"] == planned(cli, tmp_path)["launches"]
+    assert cli("list", "--json").data == {"studies": []}
+
+
+def test_a_simulated_plan_says_so(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    changes = {"engine": "vllm", "model": "Qwen/Qwen3-8B", "parameters": {"tensor-parallel-size": [1, 8]}}
+    path.write_text(json.dumps({**GOOD, **changes}))
+    plan = cli("plan", str(path), "--simulate", "H100x8", "--json").data
+    assert (plan["study"], plan["simulated"], plan["launchable"]) == ("s-simulated-H100x8", "vllm on H100x8", 2)
+    assert "simulated" in cli("plan", str(path), "--simulate", "H100x8").out
+    cli("plan", str(path), "--simulate", "H100x0", code=2)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,24 @@ StoreUrl = Annotated[
     str | None,
     typer.Option("--store", envvar="AUTOTUNER_STORE", help="SQLAlchemy URL of the store.", show_default="local SQLite"),
 ]
-Name = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.")]
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    """Stored studies; a shell that completes must see no error."""
+    from contextlib import suppress
+
+    from autotuner import api
+
+    names: list[str] = []
+    with suppress(Exception):
+        names = [record.name for record in api.studies()]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.", autocompletion=_complete_name),
+]
 
 
 _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
