@@ -55,6 +55,20 @@ def test_several_gpus_are_summed_and_a_silent_one_leaves_the_sum_unknown() -> No
     assert silent.energy_j is None
 
 
+@pytest.mark.parametrize("step", [0.0, 3600.0, -3600.0])
+def test_a_clock_that_is_set_within_the_window_changes_nothing(tmp_path: Path, step: float) -> None:
+    gpus = (Gpu(index=0, uuid="GPU-0"),)
+    telemetry = Telemetry(FakeDeployer(), gpus, tmp_path)
+    for second in range(11):
+        wall = 1000.0 + second + (step if second > 5 else 0.0)
+        telemetry.keep([sample(wall, energy_j=100.0 * second)], 50.0 + second)
+    window = Measurement(
+        scenario="s", level=Concurrency(in_flight=1), window_s=8.0, requests=8, failed=0,
+        scalars={"output_throughput": 100.0}, started_at=1001.0,
+    )  # fmt: skip
+    assert telemetry.added_to(window).scalars["energy_per_token"] == pytest.approx(1.0)
+
+
 def test_no_sample_inside_is_no_figure() -> None:
     assert gpu_use([], 0, 1) is None
     assert gpu_use([sample(5, power_w=1)], 0, 1) is None

@@ -5,6 +5,7 @@ trial's folder.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from autotuner.study.measurement import GpuUse, Measurement
 
 INTERVAL_S = 0.5
 FILE = "gpus.jsonl"
+_STEP_S = 0.5
+"""Reading the sensors takes less; what differs by more is a clock that was set."""
 
 
 class Telemetry:
@@ -27,11 +30,14 @@ class Telemetry:
     def __init__(self, deployer: Deployer, gpus: Sequence[Gpu], folder: Path) -> None:
         self._deployer, self._gpus, self._path = deployer, tuple(gpus), folder / FILE
         self._samples: list[GpuSample] = []
+        self._steady: list[float] = []
+        """When each of them was read, by a clock that is never set."""
         self._tasks: TaskGroup | None = None
 
     def added_to(self, measured: Measurement) -> Measurement:
         """The measurement with what its GPUs did inside the window, and the energy of a token where that is known."""
-        use = gpu_use(self._samples, measured.started_at, measured.started_at + measured.window_s)
+        samples = self._unstepped(measured.started_at)
+        use = gpu_use(samples, measured.started_at, measured.started_at + measured.window_s)
         if use is None:
             return measured
         scalars = dict(measured.scalars)
@@ -61,8 +67,27 @@ class Telemetry:
 
     async def _read(self) -> None:
         while True:
-            self._samples += await self._deployer.gpu_samples(self._gpus)
+            self.keep(await self._deployer.gpu_samples(self._gpus), time.monotonic())
             await anyio.sleep(INTERVAL_S)
+
+    def keep(self, samples: Sequence[GpuSample], steady: float) -> None:
+        """Takes samples that were read just now, by a clock that is never set."""
+        self._samples += samples
+        self._steady += [steady] * len(samples)
+
+    def _unstepped(self, begin: float) -> list[GpuSample]:
+        """The samples with times as if the wall clock had not been set since ``begin``: a window's samples are found,
+        and its energy is added up, over its whole length."""
+        if not self._samples:
+            return []
+        nearest = min(range(len(self._samples)), key=lambda i: abs(self._samples[i].at - begin))
+        offset = self._samples[nearest].at - self._steady[nearest]
+        pairs = zip(self._samples, self._steady, strict=True)
+        stepped = any(abs(s.at - steady - offset) > _STEP_S for s, steady in pairs)
+        if not stepped:
+            return self._samples
+        pairs = zip(self._samples, self._steady, strict=True)
+        return [s.model_copy(update={"at": steady + offset}) for s, steady in pairs]
 
     def _write(self) -> None:
         if not self._samples:
