@@ -9,6 +9,7 @@ Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subcl
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,14 +39,15 @@ from autotuner.study.parameter import CatalogEntry
 from autotuner.study.schema import study_schema
 from autotuner.study.secrets import clean_document, clean_text, remember
 from autotuner.study.site import Site, parse_site, with_site
-from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.bench_session import bench as bench
 from autotuner.tuning.owners import OwnerWatch, mark_ended
 from autotuner.tuning.plan import Plan, make_plan
-from autotuner.tuning.preparing import prepare
-from autotuner.tuning.session import run_session
+from autotuner.tuning.preparing import Prepared, prepare
+from autotuner.tuning.session import run_session, standing_of
 from autotuner.tuning.simulating import simulated_study
+from autotuner.tuning.standing import Standing
 from autotuner.tuning.starter import Start, starter_text
 
 Study = StudySpec | Mapping[str, Any] | str | Path
@@ -94,7 +96,7 @@ def read_study(
     if simulate is not None:
         spec = simulated_study(spec, simulate, mode=mode, benchmark=benchmark)
         notes = (*notes, f"simulated: no real GPU is measured; the study is stored as {spec.name}")
-    return _on_this_site(Loaded(spec=spec, notes=notes))
+    return _on_this_site(Loaded(spec=spec, notes=notes, named=loaded.named))
 
 
 def _text_of(path: Path, remedy: str) -> str:
@@ -104,7 +106,7 @@ def _text_of(path: Path, remedy: str) -> str:
 def _on_this_site(loaded: Loaded) -> Loaded:
     """With the settings that every study on this machine gets."""
     spec, notes = with_site(loaded.spec, _site(), str(site_file()))
-    return Loaded(spec=spec, notes=(*loaded.notes, *notes))
+    return Loaded(spec=spec, notes=(*loaded.notes, *notes), named=loaded.named)
 
 
 def _site() -> Site:
@@ -136,32 +138,107 @@ async def tune_async(
     on_start: Callable[[Owner], None] = lambda _: None,
 ) -> StudyResult:
     """As :func:`tune`, on the running event loop (asyncio)."""
-    spec = spec_of(study)
-    prepared = await prepare(spec)
+    loaded = loaded_study(study)
+    prepared = await prepare(loaded.spec)
+    source = _source_of(study) or source
     with Store.open(store_url) as store:
-        outcome = await run_session(prepared, store, source=source, handle_signals=handle_signals, on_start=on_start)
-        return study_result(spec, outcome.state, outcome.trials, why=outcome.why)
+        outcome = await run_session(
+            prepared, store, source=source, named=loaded.named, handle_signals=handle_signals, on_start=on_start
+        )
+        return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why)
+
+
+def _source_of(study: Study) -> str:
+    return str(Path(study).absolute()) if isinstance(study, str | Path) else ""
+
+
+def loaded_study(study: Study) -> Loaded:
+    """Any form of a study, with how it was read."""
+    if isinstance(study, StudySpec):
+        return Loaded(study)
+    if isinstance(study, str | Path):
+        return read_study(study)
+    loaded = parse_study(
+        dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
+    )
+    return _on_this_site(loaded)
+
+
+def with_name(loaded: Loaded, name: str | None) -> Loaded:
+    """The study under another name than its file's; None: as it is. Raises ``UsageError`` for what is no name."""
+    if name is None:
+        return loaded
+    if not re.fullmatch(NAME_PATTERN, name):
+        why, remedy = (
+            "is not a valid name",
+            "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first",
+        )
+        raise UsageError(Problem(where="--name", value=name, why=why, remedy=remedy))
+    return Loaded(spec=loaded.spec.model_copy(update={"name": name}), notes=loaded.notes)
 
 
 def spec_of(study: Study) -> StudySpec:
     """Any form of a study as the noun."""
-    if isinstance(study, StudySpec):
-        return study
-    if isinstance(study, str | Path):
-        return read_study(study).spec
-    loaded = parse_study(
-        dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
-    )
-    return _on_this_site(loaded).spec
+    return loaded_study(study).spec
 
 
-def plan(study: Study, *, preflight: bool = True) -> Plan:
-    """What a study would do; nothing is started."""
+def plan(
+    study: Study | Loaded,
+    *,
+    preflight: bool = True,
+    source: str = "",
+    stored: bool = True,
+    store_url: str | None = None,
+) -> Plan:
+    """What a study would do; nothing is started.
+
+    Args:
+        study: Any form of a study.
+        preflight: Whether machine and target are checked.
+        source: Absolute path of the study's file, where ``study`` is what was read from it.
+        stored: Whether the store is looked into, for what is stored under the study's name.
+        store_url: SQLAlchemy URL of the store.
+
+    Raises:
+        UsageError: Where the study cannot run, or not under its name.
+    """
 
     async def work() -> Plan:
-        return await make_plan(await prepare(spec_of(study)), preflight=preflight)
+        loaded = study if isinstance(study, Loaded) else loaded_study(study)
+        prepared = await prepare(loaded.spec)
+        found = None
+        if stored:
+            found = await _standing(prepared, loaded, store_url=store_url, source=source)
+        return await make_plan(prepared, preflight=preflight, standing=found)
 
     return anyio.run(work)
+
+
+async def _standing(prepared: Prepared, loaded: Loaded, *, store_url: str | None, source: str) -> Standing:
+    if not Store.is_made(store_url):
+        return Standing(state="new")
+    with Store.open(store_url) as store:
+        return await standing_of(prepared, store, source=source, named=loaded.named)
+
+
+def start_over(name: str, *, store_url: str | None = None) -> str:
+    """Gives a stored study another, dated name, so that the next run of its file begins anew.
+
+    Returns:
+        The name that its trials and files have now; empty where nothing is stored.
+    """
+    if not Store.is_made(store_url):
+        return ""
+    with Store.open(store_url) as store:
+        record = store.study(name)
+        if record is None:
+            return ""
+        _not_being_run(store, record)
+        dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
+        store.rename_study(name, dated)
+    if study_folder(name).exists():
+        study_folder(name).rename(study_folder(dated))
+    return dated
 
 
 def doctor(
@@ -269,11 +346,15 @@ def delete(name: str, *, store_url: str | None = None) -> None:
     """Removes a study and its files. Raises when a living process runs it."""
     with Store.open(store_url) as store:
         record = _record(store, name)
-        holder = record.owner_id
-        if holder is not None and holder not in anyio.run(OwnerWatch(store).settled, {holder}):
-            raise AutotunerError(f"study {record.name} is being run; stop it first: autotuner stop {record.name}")
+        _not_being_run(store, record)
         store.delete_study(record.name)
     shutil.rmtree(study_folder(record.name), ignore_errors=True)
+
+
+def _not_being_run(store: Store, record: StudyRecord) -> None:
+    holder = record.owner_id
+    if holder is not None and holder not in anyio.run(OwnerWatch(store).settled, {holder}):
+        raise AutotunerError(f"study {record.name} is being run; stop it first: autotuner stop {record.name}")
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:
 
 def test_delete_is_refused_while_the_study_runs(call: Call, keep: Keep) -> None:
     keep("empty", owner=this_owner())
-    said = call("delete", "chat-new", "--json")
+    said = call("delete", "chat-new", "--yes", "--json")
     assert (said.code, said.data["error"]["kind"]) == (1, "failed")
     assert "autotuner stop chat-new" in said.err
     assert call("show", "chat-new").code == 0
@@ -129,7 +129,10 @@ def test_delete_removes_study_and_files(call: Call, keep: Keep) -> None:
     keep("winner")
     folder = trial_folder("chat-8b", 0)
     folder.mkdir(parents=True)
-    assert call("delete", "chat-8b", "--json").data == {"deleted": "chat-8b"}
+    said = call("delete", "chat-8b")
+    assert (said.code, "add --yes" in said.err) == (2, True), "nobody can be asked here"
+    assert folder.exists()
+    assert call("delete", "chat-8b", "--yes", "--json").data == {"deleted": "chat-8b"}
     assert not study_folder("chat-8b").exists()
     assert call("show", "chat-8b").code == 2
 

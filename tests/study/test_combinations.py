@@ -60,12 +60,12 @@ def test_constraints_hold_for_them_too() -> None:
     assert len(list(space_of(read(LISTED), "max-num-seqs != 64").grid())) == 2
 
 
-def test_they_survive_the_file_and_the_store_and_are_part_of_the_identity() -> None:
+def test_they_survive_the_file_and_the_store() -> None:
     spec = read(LISTED)
     assert parse_study(render_study(spec), source="s.yaml", folder=Path("/")).spec == spec
     stored = StudySpec.model_validate_json(spec.model_dump_json())
     assert stored == spec
-    assert read(LISTED[:3]).digest != spec.digest == stored.digest
+    assert read(LISTED[:3]).digest == spec.digest == stored.digest, "a study may get other points and keep its results"
 
 
 @pytest.mark.parametrize(

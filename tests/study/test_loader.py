@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autotuner.study.document import MAX_DEPTH, core_value, read_text
 from autotuner.study.errors import ExitCode, Problem, UsageError
-from autotuner.study.loader import Loaded, parse_study
+from autotuner.study.loader import Loaded, default_name, parse_study
 from autotuner.study.parameter import Choices, FloatRange, IntRange
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate
@@ -40,6 +40,29 @@ def lines_of(text: str | dict[str, Any], source: str = "s.yaml", **options: Any)
     return str(caught.value).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("source", "folder", "name"),
+    [
+        ("/a/llama/study.yaml", "/a/llama", "llama-study"),
+        ("qwen.yaml", "/a/my studies!", "my-studies-qwen"),
+        ("/a/qwen/qwen.yaml", "/a/qwen", "qwen"),
+        ("/study.yaml", "/", "study"),
+        ("..yaml", "/...", "study"),
+        (f"{'f' * 60}.yaml", "/folder", f"folder-{'f' * 56}"),
+    ],
+)
+def test_the_name_of_a_study_whose_file_gives_none(source: str, folder: str, name: str) -> None:
+    assert default_name(source, Path(folder)) == name
+    assert StudySpec.model_validate({**spec_of().model_dump(), "name": name})
+
+
+def test_whether_a_person_chose_the_name() -> None:
+    text = json.dumps(BASE)
+    assert not load(text).named
+    assert load(json.dumps({**BASE, "name": "mine"})).named
+    assert load(text, overrides=["name=mine"]).named
+
+
 def test_ten_lines_are_a_study() -> None:
     spec = load("""
 model: m.gguf
@@ -54,7 +77,7 @@ objective: min p99 ttft at concurrency=4
 slo: [p99 ttft <= 200ms, success_rate >= 99%, ttft <= 1.5 s]
 search: {strategy: grid, trials: 5, time: 10m, shuffle: true}
 """).spec
-    assert spec.name == "s"
+    assert spec.name == "here-s", "the file's name alone would be that of many"
     assert (spec.engine.args, spec.engine.settings) == ({"ctx-size": 8192}, {"binary": "/bin/x"})
     assert [p.domain for p in spec.parameters] == [
         Choices(values=(1, 2)),

@@ -9,6 +9,7 @@ import pytest
 from autotuner.seams.deployer import Deployer
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.constraint import Constraint
 from autotuner.study.launch import Hardware
 from autotuner.study.parameter import Choices, Parameter
 from autotuner.study.space import Space
@@ -67,7 +68,7 @@ class Loop:
             benchmark=ScriptedBenchmark(script),
             hardware=Hardware(cpus=2, memory_gb=8.0, gpus=gpus),
             model=spec.model,
-            space=Space(parameters=spec.parameters),
+            space=Space(parameters=spec.parameters, constraints=tuple(map(Constraint.parse, spec.constraints))),
             default=None,
         )
 

@@ -170,8 +170,8 @@ async def test_a_spec_that_measures_something_else_is_refused(loop: Any, store: 
     with pytest.raises(UsageError) as caught:
         await run_session(loop.prepared(other, deployer=deployer), store, source="t")
     assert str(caught.value) == (
-        "name = s: a stored study of this name measures something else (model, min_success_rate differs); "
-        "give this file another name, or remove the stored one: autotuner delete s"
+        "name = s: has stored results that were measured otherwise: model.path was m, and is n; run with --fresh "
+        "(keeps the old trials under another name), or with --name NEW, or remove them: autotuner delete s"
     )
     assert deployer.deployed == []
     record = store.study("s")
@@ -188,7 +188,7 @@ async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, sto
     await run_session(with_token("hf_first_one"), store, source="t")
     again = await run_session(with_token("hf_first_one"), store, source="t")
     assert len(again.trials) == 4
-    with pytest.raises(UsageError, match=r"\(.* differs\)") as caught:
+    with pytest.raises(UsageError, match="a secret in it differs") as caught:
         await run_session(with_token("hf_second_one"), store, source="t")
     assert "hf_" not in str(caught.value)
 
@@ -203,7 +203,7 @@ async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) 
     await run_session(two, store, source="t")
     deployer = FakeDeployer()
     prepared = loop.prepared(loop.spec(trials=4), deployer=deployer)
-    with pytest.raises(UsageError, match="is not what this study began with: runtime r, 2"):
+    with pytest.raises(UsageError, match="runtime has changed: it was runtime r, 2, and is runtime r, 3"):
         await run_session(replace(prepared, base_version="runtime r, 3"), store, source="t")
     assert deployer.deployed == []
     all_given_back(store, deployer)

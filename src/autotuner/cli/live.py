@@ -24,7 +24,7 @@ from autotuner.tuning.follow import follow
 from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.plan import make_plan
 from autotuner.tuning.preparing import prepare
-from autotuner.tuning.session import run_session
+from autotuner.tuning.session import run_session, standing_of
 from autotuner.tuning.view import StudyView
 
 
@@ -35,8 +35,13 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
         spec = loaded.spec
         prepared = await prepare(spec)
         with Store.open(store_url) as store:
+            found = await standing_of(prepared, store, source=source, named=loaded.named)
+            for note in found.notes:
+                say(f"note: {note}")
+            if found.set_aside and not quiet:
+                say(f"note: {spec.name} {found.text}")
             if not quiet:
-                say(headline(await make_plan(prepared, preflight=False), stored=_stored(store, spec.name)))
+                say(headline(await make_plan(prepared, preflight=False), stored=found.stored))
             view = StudyView(spec.name)
             after = store.last_seq(spec.name) if store.study(spec.name) else 0
             view.apply(_history(store, spec.name, after))
@@ -44,7 +49,7 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
                 if not quiet:
                     tasks.start_soon(_show, store, spec, view)
                 try:
-                    outcome = await run_session(prepared, store, source=source, handle_signals=True)
+                    outcome = await run_session(prepared, store, source=source, named=loaded.named, handle_signals=True)
                 except Exception as error:
                     failed, outcome = error, None
                 tasks.cancel_scope.cancel()
@@ -115,10 +120,6 @@ def _redraw(screen: Live | None, lines: PlainLines, view: StudyView, spec: Study
     else:
         width, height = console.size
         screen.update(live_table(view, spec, now=time.time(), width=width, height=height - 1), refresh=True)
-
-
-def _stored(store: Store, name: str) -> int:
-    return sum(t.state.finished for t in store.trials(name)) if store.study(name) else 0
 
 
 def _history(store: Store, name: str, until: int) -> list[Event]:

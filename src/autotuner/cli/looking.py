@@ -1,5 +1,6 @@
 """Commands that look at results: list, show, logs, best, report, export, delete."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -227,11 +228,26 @@ def export(
             show(str(out_file))
 
 
-def delete(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
     """Remove a study with all its results; refused while it runs."""
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.study.errors import AutotunerError, Problem, UsageError
 
+        found = api.result(name, store_url=store)
+        if not yes:
+            results = sum(t.state.finished for t in found.trials)
+            what = f"study {found.spec.name} with {results} results"
+            if json or not sys.stdin.isatty():
+                why = f"would remove {what}, and nobody can be asked"
+                raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))
+            if not typer.confirm(f"Remove {what}?", err=True):
+                raise AutotunerError("nothing was removed")
         api.delete(name, store_url=store)
         if json:
             out({"deleted": name})

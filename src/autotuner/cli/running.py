@@ -36,8 +36,17 @@ Set = Annotated[
 ]
 
 
+StudyName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Store the study under this name in place of the file's.")
+]
+
+
 def run(
     file: File,
+    name: StudyName = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew; what is stored under this name is kept under a dated one.")
+    ] = False,
     mode: Mode = None,
     benchmark: Benchmark = None,
     simulate: Simulate = None,
@@ -50,7 +59,16 @@ def run(
 ) -> None:
     """Run a study, or go on with it where it was cut off."""
     if dry_run:
-        plan(file, mode=mode, benchmark=benchmark, simulate=simulate, settings=settings, json=json)
+        plan(
+            file,
+            name=name,
+            mode=mode,
+            benchmark=benchmark,
+            simulate=simulate,
+            settings=settings,
+            store=store,
+            json=json,
+        )
         return
     with answering(as_json=json):
         from autotuner import api
@@ -59,25 +77,30 @@ def run(
         from autotuner.study.errors import ExitCode
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
         for note in loaded.notes:
             say(f"note: {note}")
-        result = run_live(loaded, source=str(file), store_url=store, quiet=json)
+        if fresh and (dated := api.start_over(loaded.spec.name, store_url=store)):
+            say(f"note: what was stored of {loaded.spec.name} is kept as {dated}")
+        result = run_live(loaded, source=str(file.absolute()), store_url=store, quiet=json)
         if json:
             out(result)
         else:
             show(result_text(result, report=api.write_report(result), program=program()))
         if result.state in {"interrupted", "stopped"}:
-            say(f"{result.state}; resume with: {shlex.join((program(), *sys.argv[1:]))}")
+            say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
         if result.ending.exit_code is not ExitCode.OK:
             raise typer.Exit(int(result.ending.exit_code))
 
 
 def plan(
     file: File,
+    name: StudyName = None,
     mode: Mode = None,
     benchmark: Benchmark = None,
     simulate: Simulate = None,
     settings: Set = None,
+    store: StoreUrl = None,
     json: Json = False,
 ) -> None:
     """Show what a study would launch and how long it takes; nothing is started."""
@@ -87,9 +110,12 @@ def plan(
         from autotuner.study.errors import CheckStatus, ExitCode
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
         for note in loaded.notes:
             say(f"note: {note}")
-        planned = api.plan(loaded.spec)
+        planned = api.plan(loaded, source=str(file.absolute()), store_url=store)
+        for note in planned.standing.notes if planned.standing else ():
+            say(f"note: {note}")
         if json:
             out(planned)
         else:

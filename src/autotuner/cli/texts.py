@@ -60,7 +60,15 @@ def plan_text(plan: Plan) -> str:
     size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
     runnable = f", {plan.launchable:,} of them can be launched" if plan.launchable is not None else ""
     simulated = [f"simulated: {plan.simulated}; no real GPU is measured"] if plan.simulated else []
-    lines = [headline(plan), *simulated, f"space: {size}{runnable}", "would launch, for example:"]
+    stored = plan.standing.stored if plan.standing else 0
+    known = [f"study: {plan.standing.text}"] if plan.standing else []
+    lines = [
+        headline(plan, stored=stored),
+        *simulated,
+        *known,
+        f"space: {size}{runnable}",
+        "would launch, for example:",
+    ]
     lines += [f"  {launch.configuration.text}\n    {_command(launch)}" for launch in plan.launches]
     if not plan.launches:
         lines[-1] = "launches nothing: measures the server that runs"

@@ -82,6 +82,12 @@ class Seen:
     restarts: int = 0
 
 
+def image_id(pod: Json, container: str) -> str:
+    """The digest of the image that the container runs; empty where the node does not tell."""
+    found = _container(pod.get("status") or {}, "containerStatuses", container)
+    return str(found.get("imageID") or "")
+
+
 def look(pod: Json, container: str) -> Seen:
     """What a pod's status says of its container of that name."""
     status = pod.get("status") or {}

@@ -249,6 +249,11 @@ class PodEndpoint(Endpoint):
         ours = self._server.plan.env
         return {entry["name"]: plain(entry.get("value") or "") for entry in told if entry["name"] in ours}
 
+    async def facts(self) -> Mapping[str, str]:
+        """The image that the node really runs: a tag may be moved to another one."""
+        image = _kube_pods.image_id(self._pod, self._server.container)
+        return {"image": image} if image else {}
+
     async def identity(self) -> Identity:
         """The pod's uid, and its container's start and restarts."""
         name = self._pod["metadata"]["name"]

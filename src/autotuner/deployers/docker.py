@@ -5,7 +5,7 @@ nothing is left on any path, and what an engine that went away kept running is r
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
@@ -51,6 +51,7 @@ class DockerDeployer(Deployer):
     """Starts each server in a container of its own."""
 
     kind: ClassVar[str] = "docker"
+    here: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = DockerSettings
 
     settings: DockerSettings
@@ -233,6 +234,17 @@ class DockerDeployer(Deployer):
     def image(self, plan: LaunchPlan) -> str | None:
         """The settings' image, else the engine's, with its tag."""
         return self.settings.image_name(plan.image)
+
+    async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
+        """The id of the image that the name stands for now: a tag may be moved to another one."""
+        name = self.image(plan)
+        if name is None:
+            return {}
+        with suppress(TrialFailedError):  # an engine that is away says so at the launch
+            async with connected(self.settings) as engine:
+                if (found := await engine.image(name)) is not None:
+                    return {"image": f"{name} ({found['Id']})"}
+        return {}
 
     async def gpus(self) -> Sequence[Gpu]:
         """The machine's GPUs that the settings name, else those that were given to this process."""

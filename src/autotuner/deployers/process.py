@@ -124,6 +124,7 @@ class ProcessDeployer(Deployer):
     """Starts servers as child processes, each in its own session."""
 
     kind: ClassVar[str] = "process"
+    here: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = ProcessSettings
 
     settings: ProcessSettings

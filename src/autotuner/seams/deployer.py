@@ -119,6 +119,11 @@ class Endpoint(ABC):
         """Which server answers now. Raises ``TrialFailedError`` (``identity_changed``) when ``url`` is served by
         something that we did not start."""
 
+    async def facts(self) -> Mapping[str, str]:
+        """What only the running server tells of what it is made of, e.g. ``{"image": "sha256:..."}``; a study measures
+        one state of it."""
+        return {}
+
     @abstractmethod
     async def died(self) -> Failure:
         """Waits until the server ends by itself and returns why; noticed in under 100 ms. Cancelled otherwise."""
@@ -144,6 +149,8 @@ class Deployer(ABC):
     Settings: ClassVar[type[BaseModel]]
     launches: ClassVar[bool] = True
     """False where the server already runs (``external``), so that nothing can be tuned."""
+    here: ClassVar[bool] = False
+    """Whether servers run on this machine, from its files: these are then watched for changes."""
     platform_benchmark: PlatformBenchmark | None = None
     """The benchmark that the target brings along; None: there is none."""
 
@@ -164,6 +171,13 @@ class Deployer(ABC):
         """What :meth:`base_args` came from, as words that differ once somebody changed it: trials before and after
         that cannot be compared. Empty where the target adds nothing. Raises as :meth:`base_args`."""
         return ""
+
+    async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
+        """What else on the target a study's numbers depend on, by name, e.g. ``{"image": "sha256:..."}``: trials before
+        and after a change cannot be compared. Asked around each launch, so it has to be quick. What cannot be known at
+        the moment is left out."""
+        version = await self.base_version()
+        return {"runtime": version} if version else {}
 
     @abstractmethod
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:

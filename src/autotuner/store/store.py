@@ -53,6 +53,11 @@ class Store:
         with cls.open(url) as store:
             return f"{store.url}, {len(store.studies())} studies"
 
+    @classmethod
+    def is_made(cls, url: str | None = None) -> bool:
+        """Whether there is a store to look into; a database server counts as one."""
+        return not not_made_yet(url or default_url())
+
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
@@ -123,12 +128,29 @@ class Store:
             db.execute(insert(tables.studies).values(**row))
         return self._study(spec.name)
 
-    def update_study_spec(self, name: str, spec: StudySpec) -> None:
-        """Takes over changed budgets."""
+    def update_study_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
+        """Takes over the study as its file has it now."""
         self._learn_secrets(spec)
-        text = self._json(spec.model_dump(mode="json"))
+        values = {"spec": self._json(spec.model_dump(mode="json")), "digest": digest, "source": _storable(source)}
         with self._writing() as db:
-            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(spec=text))
+            db.execute(update(tables.studies).where(tables.studies.c.name == name).values(**values))
+
+    def rename_study(self, name: str, new: str) -> None:
+        """Gives a study with its trials and events another name. Raises :class:`StoreError` when that is taken."""
+        with self._writing() as db:
+            row = self._locked(db, name)._asdict()
+            if db.execute(select(tables.studies.c.name).where(tables.studies.c.name == new)).first():
+                raise StoreError(f"a study named {new} is stored already")
+            spec = StudySpec.model_validate_json(row["spec"]).model_copy(update={"name": new})
+            values = {**row, "name": new, "spec": self._json(spec.model_dump(mode="json"))}
+            db.execute(insert(tables.studies).values(**values))
+            for text in db.execute(select(tables.trials.c.trial).where(tables.trials.c.study == name)).scalars().all():
+                trial = Trial.model_validate_json(text)
+                where = (tables.trials.c.study == name) & (tables.trials.c.number == trial.number)
+                changed = self._trial_row(trial.model_copy(update={"study": new}))
+                db.execute(update(tables.trials).where(where).values(**changed))
+            db.execute(update(tables.events).where(tables.events.c.study == name).values(study=new))
+            db.execute(delete(tables.studies).where(tables.studies.c.name == name))
 
     def study(self, name: str) -> StudyRecord | None:
         """One study, None when it is not stored."""

@@ -56,6 +56,8 @@ class FailureCause(StrEnum):
     """A package or shared library that the server needs is missing or broken."""
     DRIVER_MISMATCH = "driver_mismatch"
     """The GPU's driver and the server's CUDA do not fit."""
+    WORLD_CHANGED = "world_changed"
+    """The model, the server or the machine is not what the study's other trials measured."""
     GPU_UNAVAILABLE = "gpu_unavailable"
     """No GPU could be had: driver, runtime hook, or others use them."""
     NOT_ACCEPTED = "not_accepted"
@@ -77,6 +79,7 @@ _BLAME = {
     FailureCause.IMAGE_MISSING: Blame.ENVIRONMENT,
     FailureCause.PACKAGE_MISSING: Blame.ENVIRONMENT,
     FailureCause.DRIVER_MISMATCH: Blame.ENVIRONMENT,
+    FailureCause.WORLD_CHANGED: Blame.ENVIRONMENT,
     FailureCause.GPU_UNAVAILABLE: Blame.ENVIRONMENT,
     FailureCause.NOT_ACCEPTED: Blame.ENVIRONMENT,
     FailureCause.DEPLOYER_LOST: Blame.ENVIRONMENT,
@@ -95,6 +98,7 @@ FATAL = frozenset(
         FailureCause.IMAGE_MISSING,
         FailureCause.PACKAGE_MISSING,
         FailureCause.DRIVER_MISMATCH,
+        FailureCause.WORLD_CHANGED,
         FailureCause.NOT_ACCEPTED,
         FailureCause.DISK_FULL,
     }

@@ -43,6 +43,21 @@ class Loaded:
 
     spec: StudySpec
     notes: tuple[str, ...] = ()
+    named: bool = True
+    """Whether a person chose the study's name; else it follows from the file's."""
+
+
+def default_name(source: str, folder: Path | None) -> str:
+    """The name of a study whose file gives none: the file's, with that of its folder in front, since most people call
+    their files ``study.yaml``."""
+    parts = [_slug(Path(source).stem)]
+    if folder is not None and _slug(folder.name) not in {"", parts[0]}:
+        parts.insert(0, _slug(folder.name))
+    return "-".join(part for part in parts if part)[:63].rstrip("._-") or "study"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
 
 
 def parse_study(
@@ -73,8 +88,8 @@ def parse_study(
     older = is_older(document.data)
     if older:
         document, notes = native_of(document, mode, benchmark)
-    spec = _Study(document, folder, exists, canonical_of, older=older).read()
-    return Loaded(spec, tuple(notes))
+    spec = _Study(document, folder, exists, canonical_of, older=older, from_file=isinstance(text, str)).read()
+    return Loaded(spec, tuple(notes), named="name" in document.data)
 
 
 def hyphenated(name: str) -> str:
@@ -100,9 +115,10 @@ class _Study:
         canonical_of: CanonicalOf | None,
         *,
         older: bool,
+        from_file: bool,
     ) -> None:
         self.document, self.folder, self.exists = document, folder, exists
-        self.canonical_of, self.older = canonical_of, older
+        self.canonical_of, self.older, self.from_file = canonical_of, older, from_file
         self.sections: dict[str, Any] = {}
         self.combinations: list[dict[str, Value]] = []
         """As written, where the parameters are a list."""
@@ -337,8 +353,7 @@ class _Study:
         name: str | None = self.sections.get("name")
         if name is not None or "name" in self.document.data:
             return name or ""
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.document.source).stem).lstrip("._-")[:63]
-        return stem or "study"
+        return default_name(self.document.source, self.folder if self.from_file else None)
 
     def _file(self, path: str) -> str:
         """A path relative to the study file where there is such a file, else as written (a hub id)."""

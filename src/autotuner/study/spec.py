@@ -7,10 +7,14 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from autotuner.study.metric import METRICS
 from autotuner.study.noun import Noun, Value
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameter import Parameter
 from autotuner.study.workload import Workload
+
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""Names of studies."""
 
 
 class Model(Noun):
@@ -81,7 +85,7 @@ class ConfirmSpec(Noun):
 class StudySpec(Noun):
     """One tuning job."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    name: str = Field(pattern=f"^{NAME_PATTERN}$")
     model: Model
     engine: EngineSpec
     deploy: PluginSpec
@@ -99,9 +103,32 @@ class StudySpec(Noun):
     confirm: ConfirmSpec = ConfirmSpec()
 
     @property
+    def measured(self) -> dict[str, Any]:
+        """What a measurement consists of. Trials of one study have to agree in it; parameters, constraints, objectives,
+        SLOs, budgets and the proof may change while results are kept. SLOs on each request belong to it: a window's
+        goodput is counted by them."""
+        data = self.model_dump(mode="json", include={"model", "engine", "deploy", "benchmark", "workload"})
+        for section, names in _INCIDENTAL.items():
+            data[section] = {key: value for key, value in data[section].items() if key not in names}
+        of_requests = [s for s in self.slos if METRICS[s.metric].distribution and s.statistic is None]
+        return {**data, "slos on each request": sorted(s.text for s in of_requests)}
+
+    @property
     def digest(self) -> str:
-        """Identity of what is measured. Search budgets and confirmation are left out, so that raising them resumes."""
+        """Identity of what is measured; see :attr:`measured`."""
+        return f"m-{hashlib.sha256(json.dumps(self.measured, sort_keys=True).encode()).hexdigest()[:16]}"
+
+    @property
+    def first_digest(self) -> str:
+        """The identity as versions stored it that pinned all but budgets and proof."""
         data = self.model_dump(mode="json", exclude={"search", "confirm"})
         if not self.combinations:  # studies of earlier versions lack it, and are the same
             del data["combinations"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_INCIDENTAL = {
+    "engine": frozenset({"start_timeout"}),
+    "deploy": frozenset({"ports", "stop_grace", "start_timeout"}),
+}
+"""Settings that no figure depends on; people change them when a launch fails."""

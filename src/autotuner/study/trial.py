@@ -72,6 +72,9 @@ class Trial(Noun):
     measurements: tuple[Measurement, ...] = ()
     verdict: Verdict | None = None
     failure: Failure | None = None
+    set_aside: str = ""
+    """Why a result does not count at the moment, though it was one (``void``): its configuration is not the study's any
+    more. It counts again once it is."""
     argv: tuple[str, ...] = ()
     """The command line as the running process, container or pod really had it."""
     command: tuple[str, ...] = ()

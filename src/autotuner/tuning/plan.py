@@ -11,6 +11,7 @@ from autotuner.study.secrets import clean_model, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.tuning import confirmation
 from autotuner.tuning.preparing import CHECKED_POINTS, Prepared
+from autotuner.tuning.standing import Standing
 
 START_S = 2.0
 """Assumed time for a server's start and end, until a first trial tells better."""
@@ -49,11 +50,15 @@ class Plan(Noun):
     estimated_s: float
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
+    standing: Standing | None = None
+    """How the study stands to what is stored; None where the store was not looked at."""
     simulated: str = ""
     """What is simulated (``vllm on H100x8``); empty for a real engine."""
 
 
-async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = True) -> Plan:
+async def make_plan(
+    prepared: Prepared, *, examples: int = 3, preflight: bool = True, standing: Standing | None = None
+) -> Plan:
     """The plan of a prepared study, with the default's and some further command lines as examples."""
     spec = prepared.spec
     size = prepared.space.size
@@ -74,6 +79,7 @@ async def make_plan(prepared: Prepared, *, examples: int = 3, preflight: bool = 
         estimated_s=estimate_s(spec, trials, repeats),
         launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
+        standing=standing,
         simulated=_simulated(spec),
     )
     return clean_model(made, frozenset(secrets_in(spec)))

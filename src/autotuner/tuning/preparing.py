@@ -118,6 +118,22 @@ class Prepared:
         known = {self.identity(c) for c in (DEFAULT, self.default) if c is not None}
         return len({self.identity(c) for c in self.space.grid() if self.valid(c)} - known)
 
+    def known_as(self, configuration: Configuration) -> Configuration | None:
+        """A stored configuration in the study's parameters as they are now; None where it is not in the space. The
+        default is whatever is tuned."""
+        if not configuration.values:
+            return configuration
+        names = {p.name for p in self.spec.parameters}
+        if any(value is not None for name, value in configuration.values.items() if name not in names):
+            return None  # it sets what is not tuned any more
+        given = {p.name: configuration.values.get(p.name) for p in self.spec.parameters}
+        spelled = Configuration(values=given)
+        if self.space.contains(spelled):
+            return spelled if self.valid(spelled) else None
+        defaults = self.default.values if self.default is not None else {}
+        filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+        return configuration if self.space.contains(Configuration(values=filled)) else None
+
     def search(self) -> Search:
         """A fresh search over the space, to be told the stored trials."""
         context = SearchContext(

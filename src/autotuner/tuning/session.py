@@ -11,9 +11,8 @@ import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.store import Store, StoreError, StudyRecord
-from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, Problem, UsageError
+from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode
 from autotuner.study.owner import Owner
-from autotuner.study.secrets import clean, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.answer import answer_of
@@ -22,7 +21,9 @@ from autotuner.tuning.journal import Journal
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.plan import trial_counts
 from autotuner.tuning.preparing import Prepared
-from autotuner.tuning.study_runner import StudyRunner
+from autotuner.tuning.standing import Standing, adopt, before, standing
+from autotuner.tuning.study_runner import StudyRunner, summary_of
+from autotuner.tuning.surroundings import Surroundings
 
 STOP_POLL_S = 0.5
 
@@ -60,6 +61,7 @@ async def run_session(
     store: Store,
     *,
     source: str,
+    named: bool = True,
     handle_signals: bool = False,
     on_start: Callable[[Owner], None] = lambda _: None,
 ) -> Outcome:
@@ -72,12 +74,12 @@ async def run_session(
     try:
         await _take(store, spec.name, owner, owners)
         try:
-            await run_sync(_check_base, prepared, store)
             await _clean_up(prepared, store, spec.name, owners)
+            surroundings = await _resumed(prepared, store, source, named=named)
             failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
             if failed:
                 raise PreflightError(failed)
-            return await _run(prepared, store, owner, handle_signals=handle_signals, on_start=on_start)
+            return await _run(prepared, store, owner, surroundings, handle_signals=handle_signals, on_start=on_start)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(_hand_back, store, spec.name, owner)
@@ -87,29 +89,26 @@ async def run_session(
 
 
 def _register(store: Store, spec: StudySpec, source: str) -> None:
-    record = store.study(spec.name) or _created(store, spec, source)
-    if record.digest != spec.digest:
-        raise UsageError(
-            Problem(
-                where="name",
-                value=spec.name,
-                why=f"a stored study of this name measures something else ({_changed(record, spec)} differs)",
-                remedy=f"give this file another name, or remove the stored one: autotuner delete {spec.name}",
-            )
-        )
-    store.update_study_spec(spec.name, spec)
+    if store.study(spec.name) is None:
+        _created(store, spec, source)
 
 
-def _check_base(prepared: Prepared, store: Store) -> None:
-    """Raises ``UsageError`` where what the target adds to each server is not what the stored trials had."""
-    name = prepared.spec.name
-    last = store.last_event(name, "study_started")
-    before = last.data.get("base_version") if last else None
-    if before in {None, prepared.base_version} or not any(t.state.finished for t in store.trials(name)):
-        return
-    why = f"is not what this study began with: {before or 'nothing'}"
-    remedy = f"give this file another name, or remove the stored one: autotuner delete {name}"
-    raise UsageError(Problem(where="deploy", value=prepared.base_version, why=why, remedy=remedy))
+async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
+    """How the study stands to the stored one of its name; see :func:`autotuner.tuning.standing.standing`."""
+    now = await Surroundings(prepared).look()
+    return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
+
+
+async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool) -> Surroundings:
+    """The study in the store as it is now, and the world that its trials have in common. Raises ``UsageError`` where
+    stored results were measured otherwise."""
+    surroundings = Surroundings(prepared)
+    now = await surroundings.look()
+    found = await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
+    stored = before(store, prepared.spec.name) if found.stored else {}
+    surroundings.known = {**stored, **now}
+    await run_sync(lambda: adopt(prepared, store, summary_of, source=source))
+    return surroundings
 
 
 def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
@@ -121,12 +120,6 @@ def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
         if found is None:
             raise
         return found
-
-
-def _changed(record: StudyRecord, spec: StudySpec) -> str:
-    secrets = frozenset(secrets_in(spec))  # the stored form has none, and would always differ
-    old, new = (clean(s.model_dump(mode="json", exclude={"search", "confirm"}), secrets) for s in (record.spec, spec))
-    return ", ".join(key for key in new if old.get(key) != new[key]) or "the environment"
 
 
 async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> None:
@@ -160,7 +153,13 @@ def _hand_back(store: Store, name: str, owner: Owner) -> None:
 
 
 async def _run(
-    prepared: Prepared, store: Store, owner: Owner, *, handle_signals: bool, on_start: Callable[[Owner], None]
+    prepared: Prepared,
+    store: Store,
+    owner: Owner,
+    surroundings: Surroundings,
+    *,
+    handle_signals: bool,
+    on_start: Callable[[Owner], None],
 ) -> Outcome:
     name = prepared.spec.name
     await run_sync(lambda: store.set_study_state(name, "running", None, time.time()))
@@ -170,9 +169,9 @@ async def _run(
     exit_code: int | None = None
     try:
         async with Journal(store, name) as journal:
-            journal.note("study_started", _announcement(prepared))
+            journal.note("study_started", {**_announcement(prepared), "world": surroundings.stored()})
             on_start(owner)
-            runner = StudyRunner(prepared, store, owner, journal)
+            runner = StudyRunner(prepared, store, owner, journal, surroundings)
             ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
             why = runner.stopped_because if ended == "done" else f"{ended} by request"
     except BaseException as error:
@@ -265,5 +264,4 @@ def _announcement(prepared: Prepared) -> dict[str, object]:
         "objectives": [o.text for o in spec.objectives],
         "slos": [s.text for s in spec.slos],
         "repeats": spec.confirm.repeats,
-        "base_version": prepared.base_version,
     }

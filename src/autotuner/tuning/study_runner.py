@@ -29,6 +29,7 @@ from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.plan import trial_counts, windows_s
 from autotuner.tuning.preparing import Prepared
+from autotuner.tuning.surroundings import Surroundings, world_changed
 from autotuner.tuning.trial_runner import TrialRunner, TrialTools
 
 _LOOK_S = 1.0
@@ -80,10 +81,13 @@ class _Job:
 class StudyRunner:
     """Runs the trials of one prepared study under one owner, up to ``search.parallel`` at a time."""
 
-    def __init__(self, prepared: Prepared, store: Store, owner: Owner, journal: Journal) -> None:
+    def __init__(
+        self, prepared: Prepared, store: Store, owner: Owner, journal: Journal, surroundings: Surroundings
+    ) -> None:
         self._prepared, self._spec = prepared, prepared.spec
         self._store, self._owner, self._journal = store, owner, journal
         self._owners = OwnerWatch(store)
+        self._surroundings = surroundings
         self._tools = TrialTools(
             spec=prepared.spec,
             engine=prepared.engine,
@@ -91,6 +95,7 @@ class StudyRunner:
             benchmark=prepared.benchmark,
             owner_id=owner.id,
             model=prepared.model,
+            told=self._surroundings.told,
             engine_spec=prepared.engine_spec,
         )
         self._trials: dict[int, Trial] = {}
@@ -250,7 +255,7 @@ class StudyRunner:
         await run_sync(self._store.update_trial, self._trials[trial.number])
         self._clock.began(trial.number)
         try:
-            finished = await self._in_time(runner, trial)
+            finished = await self._in_one_world(runner, trial)
         finally:
             self._clock.ended(trial.number)
         finished = settled(finished, self._trials.values())
@@ -258,12 +263,23 @@ class StudyRunner:
             try:
                 await self._journal.flush()
             finally:
-                await run_sync(self._store.finish_trial, finished, _summary(finished, self._spec.slos))
+                await run_sync(self._store.finish_trial, finished, summary_of(finished, self._spec.slos))
         self._trials[trial.number] = finished
         self._judge(finished)
         if self._fatal is None:
             await self._give_up_if_hopeless()
         return finished
+
+    async def _in_one_world(self, runner: TrialRunner, trial: Trial) -> Trial:
+        """The trial; void where model, server or machine are not those of the other trials, or change meanwhile."""
+        changed = await self._surroundings.changed()
+        finished = await self._in_time(runner, trial) if not changed else runner.cut_off()
+        changed = changed or await self._surroundings.changed()
+        if known := self._surroundings.news():
+            self._journal.note("world", {"facts": known})
+        if not changed:
+            return finished
+        return finished.model_copy(update={"state": TrialState.VOID, "failure": world_changed(changed)})
 
     async def _in_time(self, runner: TrialRunner, trial: Trial) -> Trial:
         """The trial, cut off where it lasts far beyond the time of the search. The default is not: without it there
@@ -313,14 +329,14 @@ class StudyRunner:
             return
         for trial in found:
             self._trials[trial.number] = trial.model_copy(update={"state": TrialState.VOID})
-        voided = [(self._trials[t.number], _summary(self._trials[t.number], self._spec.slos)) for t in found]
+        voided = [(self._trials[t.number], summary_of(self._trials[t.number], self._spec.slos)) for t in found]
         with anyio.CancelScope(shield=True):
             await self._journal.flush()
             await run_sync(self._store.amend_trials, self._spec.name, voided, time.time())
         self._fatal = CannotStartError(found)
 
 
-def _summary(trial: Trial, slos: Sequence[SLO]) -> dict[str, object]:
+def summary_of(trial: Trial, slos: Sequence[SLO]) -> dict[str, object]:
     """What the live views show of a finished trial."""
     return {
         "state": trial.state.value,

@@ -6,7 +6,7 @@ defects pass through as exceptions.
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from autotuner.tuning.http import get_json, get_text
 from autotuner.tuning.leases import Leases
 from autotuner.tuning.neighbours import DISTURBED, Neighbours
 from autotuner.tuning.start_failures import start_failure
+from autotuner.tuning.surroundings import world_changed
 from autotuner.tuning.telemetry import Telemetry
 from autotuner.tuning.unanswered import unanswered
 
@@ -63,6 +64,8 @@ class TrialTools:
     model: Model
     """As the target finds it."""
     neighbours: Neighbours = field(default_factory=Neighbours)
+    told: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
+    """Takes what a running server tells of itself; one line for each fact that differs from the other trials'."""
     engine_spec: EngineSpec | None = None
     """What every launch has; None: the study's engine alone."""
 
@@ -147,6 +150,7 @@ class TrialRunner:
         await self._prove_applied(endpoint, plan)
         before = await endpoint.identity()
         self._trial = self._trial.model_copy(update={"identity": before, "resolved": await self._resolved(endpoint)})
+        self._same_world(await endpoint.facts())
         windows = []
         for number, scenario in enumerate(self._tools.spec.workload.scenarios):
             policy, seen = FixedLevels(self._tools.spec.workload.levels), list[Measurement]()
@@ -156,6 +160,13 @@ class TrialRunner:
             windows += seen
         self._enter(Phase.SCORING)
         return self._scored(tuple(windows))
+
+    def _same_world(self, facts: Mapping[str, str]) -> None:
+        """A server of another build is not measured: it could not be compared with the others."""
+        build = self._trial.resolved.get("build")
+        told = {**facts, **({"server build": str(build)} if build else {})}
+        if changed := self._tools.told(told):
+            raise TrialFailedError(world_changed(changed))
 
     async def _prove_applied(self, endpoint: Endpoint, plan: LaunchPlan) -> None:
         """Every tuned value must be in the argv or the environment of the process that runs, or the result would be
