@@ -20,13 +20,17 @@ LABELS = Labels(study="s", trial=1, owner="o")
 class Api(Cluster):
     """An API server that keeps what it is asked to change."""
 
-    def __init__(self, answers: int = 1000) -> None:
-        self.namespace, self.left = "default", answers
+    def __init__(self, answers: int = 1000, conflicts: int = 0) -> None:
+        self.namespace = "default"
+        self.left, self.conflicts = answers, conflicts
         self.deadlines: list[int] = []
         self.asked = anyio.Event()
 
     async def patch(self, path: str, change: dict[str, Any]) -> dict[str, Any]:
         self.left -= 1
+        self.conflicts -= 1
+        if self.conflicts >= 0:
+            raise RefusedError(409, "Conflict", "the object has been modified")
         if self.left < 0:
             raise RefusedError(404, "NotFound", f"{path} not found")
         self.deadlines.append(change["spec"]["activeDeadlineSeconds"])
@@ -68,6 +72,13 @@ async def test_a_heartbeat_ends_with_its_job() -> None:
             while not beat._task.done():  # noqa: ASYNC110 - a task tells no news
                 await anyio.sleep(0.005)
     assert api.deadlines == []
+
+
+async def test_a_conflict_costs_one_beat_and_no_server() -> None:
+    api = Api(conflicts=2)
+    async with Heartbeat(api, "/jobs/x", 0.02, lambda: True):
+        with anyio.fail_after(30):
+            await api.asked.wait()
 
 
 async def test_an_outage_that_a_run_survives_costs_no_server() -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import httpx
 
 from autotuner.deployers._kube_client import Cluster, RefusedError
 from autotuner.deployers._kube_settings import PodSettings
@@ -71,7 +72,8 @@ class Heartbeat:
             deadline = int(time.monotonic() - since + self._length_s * (1 + 1 / _SHARE))
             try:
                 await self._cluster.patch(self._path, {"spec": {"activeDeadlineSeconds": deadline}})
-            except RefusedError:
-                return  # it is gone, and whoever watches its pod knows
+            except RefusedError as error:
+                if error.code == httpx.codes.NOT_FOUND:
+                    return  # whoever watches its pod knows
             except TrialFailedError:
                 continue  # the API server is away; whoever watches the pod decides
