@@ -156,7 +156,13 @@ def _headers(given: "list[str] | tuple[()]") -> dict[str, str]:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """What was measured is shown too where a time limit ends the command."""
+    """What was measured is shown too where a time limit ends the command.
+
+    A job in a shell's background starts with SIGINT ignored, and there SIGTERM keeps its own meaning: it must end us.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
