@@ -369,8 +369,8 @@ def test_a_rate_that_collapses_within_the_window_is_thin() -> None:
     late = [moved(row(), n * S) for n in range(2, 9)]
     seen = summarise(asked_for(records([*early, *late]), "output_throughput"))
     assert not seen.steady
-    assert any("output_throughput" in reason for reason in seen.thin)
-    assert seen.uncertainty["output_throughput"] > 0.5
+    assert any("throughput went" in reason for reason in seen.thin)
+    assert seen.uncertainty["output_throughput"] > 0.3
 
 
 def test_a_percentile_that_the_sample_cannot_carry_is_named() -> None:

@@ -21,8 +21,7 @@ def drifted(
     if len(ttfts) < FEWEST:
         return False, [f"only {len(ttfts)} requests ended in the window: too few to tell whether it was steady"]
     half, reasons = window_s / 2, []
-    first = sum(int((times < half).sum()) * each for times, each in output)
-    second = sum(int((times >= half).sum()) * each for times, each in output)
+    first, second = halves(output, window_s)
     if rates_drift(first, second, len(ttfts)):
         reasons.append(f"not steady: {first / half:.0f} tokens/s in the first half, {second / half:.0f} in the second")
     early = [ttft for end, ttft in ttfts if end < half]
@@ -32,3 +31,11 @@ def drifted(
         if latencies_drift(a, b, len(ttfts)):
             reasons.append(f"not steady: median ttft went from {a * 1000:.1f} to {b * 1000:.1f} ms")
     return not reasons, reasons
+
+
+def halves(output: Sequence[tuple[NDArray[np.float64], float]], window_s: float) -> tuple[float, float]:
+    """Tokens in the first and in the second half of the window."""
+    half = window_s / 2
+    first = sum(int((times < half).sum()) * each for times, each in output)
+    second = sum(int((times >= half).sum()) * each for times, each in output)
+    return first, second

@@ -4,6 +4,7 @@ What counts, and where a window begins and ends, is defined in ``docs/reference/
 in code. Percentiles are taken over pooled values, never averaged.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +16,7 @@ from autotuner.benchmarks.backlog import Arrival, overloaded
 from autotuner.benchmarks.distribution import distribution
 from autotuner.benchmarks.population import FIRST, WHOLE, Floats, Population, Request, S, population
 from autotuner.benchmarks.records import Records
-from autotuner.benchmarks.steady import drifted
+from autotuner.benchmarks.steady import drifted, halves
 from autotuner.benchmarks.unanswered import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS, fewest_samples
@@ -26,8 +27,8 @@ _SHORT_ANSWER = 0.98
 _UNTIMED = "the load generator does not tell when requests were sent: whether the window was steady is not known"
 
 
-_LOOSE = 0.5
-"""Relative half-width of an objective's interval above which its window decides nothing."""
+_COLLAPSE = 0.5
+"""Difference between the rates of a window's halves, relative to their mean, above which the window decides nothing."""
 
 
 def summarise(records: Records, *, name: str | None = None) -> Measurement:
@@ -67,7 +68,7 @@ def summarise(records: Records, *, name: str | None = None) -> Measurement:
         self_check=check,
         steady=steady and overload is None,
         overloaded=overload is not None,
-        thin=_thin(asked, len(good), spread),
+        thin=_thin(asked, len(good), () if info.untimed else output, window_s),
         uncertainty=spread,
         warnings=(*([overload] if overload else ()), *beyond, *drift, *_warnings(records, found), *info.notes),
         records=name,
@@ -97,15 +98,16 @@ def _uncertainty(
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _thin(asked: Asked, finished: int, spread: Mapping[str, float]) -> tuple[str, ...]:
+def _thin(asked: Asked, finished: int, output: Sequence[tuple[Floats, float]], window_s: float) -> tuple[str, ...]:
     """Why the window cannot carry what is asked of it."""
     reasons = []
     if finished < asked.fewest:
         reasons.append(f"{finished} requests finished, and {asked.fewest} are needed")
-    for metric, statistic in dict.fromkeys((o.metric, o.statistic) for o in asked.objectives):
-        half = spread.get(metric_text(metric, statistic))
-        if statistic is None and half is not None and half > _LOOSE:
-            reasons.append(f"{metric} is known to {half:.0%} only")
+    first, second = halves(output, window_s)
+    allowed = max(_COLLAPSE, 4 / math.sqrt(max(finished, 1)))
+    if asked.fewest and abs(second - first) > allowed * (first + second) / 2:
+        rates = f"from {first / window_s * 2:.0f} to {second / window_s * 2:.0f} tokens/s"
+        reasons.append(f"throughput went {rates} within the window")
     return tuple(reasons)
 
 
