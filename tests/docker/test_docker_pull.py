@@ -1,5 +1,6 @@
 """Images: fetched from a registry that the test serves itself, with progress, once, or not at all."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -50,6 +51,8 @@ class Registry:
         whole = {"schemaVersion": 2, "mediaType": MANIFEST, "config": outer, "layers": [inner]}
         self.manifest = json.dumps(whole).encode()
         self.asked: list[str] = []
+        self.login = ""
+        """User and password that it wants; empty: none."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"registry": self}))
         self.name = f"127.0.0.1:{self._server.server_address[1]}/some/image"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -81,7 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status, kind, body = self.registry.answer(self.path)
+        wanted = base64.b64encode(self.registry.login.encode()).decode()
+        refused = bool(self.registry.login) and self.headers.get("Authorization") != f"Basic {wanted}"
+        if refused:
+            said = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+            status, kind, body = 401, "application/json", json.dumps(said).encode()
         self.send_response(status)
+        if refused:
+            self.send_header("WWW-Authenticate", 'Basic realm="test"')
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Docker-Content-Digest", _digest(body))
@@ -156,3 +166,22 @@ async def test_an_image_that_cannot_be_had(make: Make, registry: Registry, recor
     assert f"docker pull {registry.name}:{tag}" in failure.remedy
     assert f"{registry.name}:{tag}" in failure.message
     assert recorder.phases == [Phase.PULLING]
+
+
+async def test_a_private_registry_takes_what_docker_login_left(
+    make: Make, registry: Registry, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.login = "me:hunter2"
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    deployer = make(image=registry.name, image_tag="2", pull="missing")
+    with pytest.raises(TrialFailedError) as caught:
+        async with deployer.deploy(fake_plan(), recorder.context):
+            pytest.fail("nobody is logged in")
+    assert caught.value.failure.cause is FailureCause.IMAGE_MISSING
+    assert "docker login" in caught.value.failure.remedy
+    auth = base64.b64encode(b"me:hunter2").decode()
+    host = registry.name.partition("/")[0]
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    async with deployer.deploy(fake_plan(), Recorder(tmp_path / "second").context):
+        pass
+    assert "hunter2" not in (tmp_path / "second" / "server.log").read_text()
