@@ -1,6 +1,7 @@
 """The older task JSON becomes the same StudySpec, and nothing of it is dropped in silence."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,31 @@ def test_a_task_of_ome_in_plain_pods() -> None:
 def test_a_task_can_be_rendered_as_a_study() -> None:
     spec = load().spec
     assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind", "noted"),
+    [
+        ("chat-8b-instruct-rt", "ome", True),
+        ("vllm-llama-small", "ome", True),
+        ("sglang", "process", False),
+        ("llama.cpp", "process", False),
+    ],
+)
+def test_without_a_mode_a_runtime_of_the_cluster_is_one_for_ome(runtime: str, kind: str, noted: bool) -> None:
+    """The older command deployed by OME unless told otherwise; an engine's name is not a runtime's."""
+    task = {k: v for k, v in TASK.items() if k != "deployment_mode"} | {"base_runtime": runtime}
+    loaded = parse_study(task, source="t", folder=Path("/here"))
+    assert loaded.spec.deploy.kind == kind
+    assert any("--mode docker" in note for note in loaded.notes) is noted
+
+
+def test_a_runtime_that_is_no_engine_names_the_way_to_ome() -> None:
+    def unknown(spec: EngineSpec) -> Callable[[str], str]:
+        raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind", remedy="known: sglang"))
+
+    task = {**TASK, "base_runtime": "chat-8b-instruct-rt"}
+    with pytest.raises(UsageError) as error:
+        parse_study(task, source="t", folder=Path("/here"), mode="docker", canonical_of=unknown)
+    [problem] = error.value.problems
+    assert problem.remedy.endswith("--mode ome")

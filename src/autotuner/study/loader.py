@@ -23,7 +23,7 @@ from autotuner.study.file_parts import FileForm, ParameterForm
 from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
 from autotuner.study.noun import Value
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.older_task import is_older, native_of
+from autotuner.study.older_task import ENGINES, is_older, native_of
 from autotuner.study.overrides import apply_overrides
 from autotuner.study.parameter import Parameter
 from autotuner.study.portable import SECTIONS, file_path
@@ -235,11 +235,13 @@ class _Study:
         try:
             return self.canonical_of(engine)
         except UsageError as error:
-            if not self.older:
-                for problem in error.problems:
-                    path = tuple(problem.where.split("."))
-                    where = self.document.where(path)
-                    self.document.problems.append(problem.model_copy(update={"where": where}))
+            for problem in error.problems:
+                changes = {"where": self.document.where(tuple(problem.where.split(".")))}
+                if self.older and (problem.where != "engine.kind" or engine.kind in ENGINES):
+                    continue  # a task has no place for the engine's settings; an engine that is missing is told later
+                if self.older:
+                    changes["remedy"] = f"{problem.remedy}; a runtime of OME is deployed with --mode ome"
+                self.document.problems.append(problem.model_copy(update=changes))
         return hyphenated
 
     def _parameters(self, canonical: Canonical, engine: EngineSpec | None) -> list[Parameter]:

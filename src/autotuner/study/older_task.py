@@ -60,7 +60,8 @@ _KINDS = {
     **dict.fromkeys(("llama-cpp", "llama.cpp", "llamacpp"), "llama_cpp"),
     **dict.fromkeys(("tensorrt-llm", "tensorrtllm", "trtllm"), "tensorrt_llm"),
 }
-_ENGINES = frozenset({*_OF_RUNTIMES.values(), *_KINDS, *_KINDS.values(), "simulated"})
+ENGINES = frozenset({*_OF_RUNTIMES.values(), *_KINDS, *_KINDS.values(), "simulated"})
+"""What ``base_runtime`` may say for an engine; anything else is a runtime's name, or a plugin's."""
 _BENCHMARK = (
     "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
     "max_requests_per_iteration", "additional_params",
@@ -164,7 +165,7 @@ class _Task:
         if any(key in self.old.data for key in _OME_ONLY):
             return "ome"
         runtime = self.old.data.get("base_runtime")
-        return "local" if runtime is None or str(runtime) in _ENGINES else "ome"
+        return "local" if runtime is None or str(runtime) in ENGINES else "ome"
 
     def _engine(self) -> None:
         data = self.old.data
@@ -174,7 +175,7 @@ class _Task:
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
             )
         told = self._given_mode is not None or "deployment_mode" in data
-        if mode == "ome" and not told and runtime is not None and str(runtime) not in _ENGINES:
+        if mode == "ome" and not told and runtime is not None and str(runtime) not in ENGINES:
             note = f"deployment_mode is missing, and base_runtime {runtime} is not an engine: taken as a task for OME"
             self.notes.append(f"{note}; --mode docker or --mode process deploys it elsewhere")
         deploy: dict[str, Any] = {"kind": _DEPLOYERS.get(str(mode), "process")}
