@@ -13,6 +13,7 @@ import pytest
 from autotuner import api
 from autotuner.engines.llama_cpp import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.tuning.ending import Ending
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("home")]
 
@@ -71,6 +72,19 @@ def test_the_command_line_from_file_to_answer(name: str, quick_study: Make, left
     assert leftovers() == []
 
 
+def stopped(name: str, file: Path) -> int:
+    """The exit code of a run that is asked to stop while it measures."""
+    process = subprocess.Popen([sys.executable, "-m", "autotuner", "run", str(file)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trial 2" in line and "measuring" in line:  # the lines before it are of the run before
+            break
+    assert api.stop(name)
+    process.stderr.read()
+    process.stderr.close()
+    return process.wait(60)
+
+
 def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     name: str, quick_study: Make, leftovers: Left, tmp_path: Path
 ) -> None:
@@ -89,6 +103,9 @@ def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     before = api.result(name)
     assert before.state == "interrupted"
     assert [t.number for t in before.trials if t.state.finished] == [0]
+    assert (before.ending, before.gains) == (Ending.INTERRUPTED, (None,))
+    assert stopped(name, file) == 1, "what was stopped has no answer"
+    assert api.result(name).ending is Ending.STOPPED
     cli("run", str(file))
     after = api.result(name)
     assert next(t for t in after.trials if t.number == 0) == next(t for t in before.trials if t.number == 0)
