@@ -170,3 +170,13 @@ def _with_few(trial: Trial) -> Trial:
         return trial
     verdict = trial.verdict.model_copy(update={"unsure": ("p99 ttft of 30 requests",)})
     return trial.model_copy(update={"measurements": tuple(few), "verdict": verdict})
+
+
+def test_failed_requests_are_shown_with_the_servers_message() -> None:
+    result = result_of(SampleKind.WINNER)
+    trial = next(t for t in result.trials if t.measurements)
+    failing = trial.measurements[0].model_copy(
+        update={"failed": 3, "errors": {"http_500": 3}, "error_messages": {"http_500": "HTTP 500: out of blocks"}}
+    )
+    text = trial_text(result, trial.model_copy(update={"measurements": (failing,)}), [], width=200)
+    assert "3 x http_500: out of blocks" in text

@@ -20,6 +20,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import metric_text
 from autotuner.study.trial import Trial
+from autotuner.tuning.unanswered import error_message
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 _ADDRESS = ("--host", "--port")
@@ -148,7 +149,10 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
 def _window(measured: Measurement, width: int) -> list[str]:
     facts = [f"{measured.requests} requests"]
     if measured.failed:
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in measured.errors.items())
+        said = {kind: error_message(measured, kind) for kind in measured.errors}
+        kinds = ", ".join(
+            f"{count} x {kind}" + (f": {said[kind]}" if said[kind] else "") for kind, count in measured.errors.items()
+        )
         facts.append(f"{measured.failed} failed" + (f" ({kinds})" if kinds else ""))
     for metric in ("output_throughput", "request_throughput", "success_rate"):
         value = measured.value(metric, None)
