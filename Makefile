@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -72,6 +72,9 @@ bench-cluster: setup cluster-build ## What a trial costs in a cluster, beyond po
 
 bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
 	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)
+
+bench-startup: setup ## CPU time of commands that only look at results
+	$(BIN)/python benchmarks/startup.py
 
 clean: ## Remove environments and caches
 	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

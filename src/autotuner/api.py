@@ -7,6 +7,8 @@
 Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -16,39 +18,40 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import anyio
-
-from autotuner.deployers._log import tail
-from autotuner.doctor import Diagnosis, of_study, of_target
-from autotuner.report.html import html_report
-from autotuner.report.manifest_options import Form, parse_options
-from autotuner.report.manifests import Manifest, manifest_of
-from autotuner.report.overview import StudyOverview, overview
-from autotuner.report.result import StudyResult, study_result
-from autotuner.report.winner import winner_of
-from autotuner.seams import plugins
-from autotuner.store import Store, StudyRecord, files
+from autotuner.store import Store, StudyRecord, UnreadableError, files
 from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
 from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
-from autotuner.study.loader import Loaded, parse_study
-from autotuner.study.owner import Owner
-from autotuner.study.parameter import CatalogEntry
-from autotuner.study.schema import study_schema
 from autotuner.study.secrets import clean_document, clean_text, remember
-from autotuner.study.site import Site, parse_site, with_site
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
-from autotuner.tuning.bench_session import bench as bench
-from autotuner.tuning.owners import OwnerWatch, mark_ended
-from autotuner.tuning.plan import Plan, make_plan
-from autotuner.tuning.preparing import Prepared, prepare
-from autotuner.tuning.session import run_session, standing_of
-from autotuner.tuning.simulating import simulated_study
-from autotuner.tuning.standing import Standing
-from autotuner.tuning.starter import Start, starter_text
+
+if TYPE_CHECKING:
+    from autotuner.doctor import Diagnosis
+    from autotuner.report.manifests import Manifest
+    from autotuner.report.overview import StudyOverview
+    from autotuner.report.result import StudyResult
+    from autotuner.study.loader import Loaded
+    from autotuner.study.owner import Owner
+    from autotuner.study.parameter import CatalogEntry
+    from autotuner.study.site import Site
+    from autotuner.tuning.bench_session import bench as bench
+    from autotuner.tuning.plan import Plan
+    from autotuner.tuning.preparing import Prepared
+    from autotuner.tuning.standing import Standing
+
+# Each function imports what it needs: to look at stored results must not cost the start-up of all engines, of the load
+# generator and of the event loop.
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bench":
+        return import_module("autotuner.tuning.bench_session").bench
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 Study = StudySpec | Mapping[str, Any] | str | Path
 """A study as a noun, as the content of a study file, or as a study file's path."""
@@ -75,6 +78,9 @@ def read_study(
     Raises:
         UsageError: With one problem per fault.
     """
+    from autotuner.study.loader import Loaded, parse_study
+    from autotuner.tuning.simulating import simulated_study
+
     path = Path(path)
     text = _text_of(path, "autotuner init writes one")
     loaded = parse_study(
@@ -105,12 +111,17 @@ def _text_of(path: Path, remedy: str) -> str:
 
 def _on_this_site(loaded: Loaded) -> Loaded:
     """With the settings that every study on this machine gets."""
+    from autotuner.study.loader import Loaded
+    from autotuner.study.site import with_site
+
     spec, notes = with_site(loaded.spec, _site(), str(site_file()))
     return Loaded(spec=spec, notes=(*loaded.notes, *notes), named=loaded.named)
 
 
 def _site() -> Site:
     """What is set for every study on this machine."""
+    from autotuner.study.site import parse_site
+
     path = site_file()
     return parse_site(_text_of(path, "unset AUTOTUNER_SITE, or write the file"), str(path)) if path else {}
 
@@ -126,6 +137,8 @@ def tune(
 
     Blocks; inside a running event loop use :func:`tune_async`. ``result.winner`` is None when nothing met the SLOs.
     """
+    import anyio
+
     return anyio.run(lambda: tune_async(study, store_url=store_url, handle_signals=handle_signals, on_start=on_start))
 
 
@@ -138,6 +151,10 @@ async def tune_async(
     on_start: Callable[[Owner], None] = lambda _: None,
 ) -> StudyResult:
     """As :func:`tune`, on the running event loop (asyncio)."""
+    from autotuner.report.result import study_result
+    from autotuner.tuning.preparing import prepare
+    from autotuner.tuning.session import run_session
+
     loaded = loaded_study(study)
     prepared = await prepare(loaded.spec)
     source = _source_of(study) or source
@@ -154,6 +171,8 @@ def _source_of(study: Study) -> str:
 
 def loaded_study(study: Study) -> Loaded:
     """Any form of a study, with how it was read."""
+    from autotuner.study.loader import Loaded, parse_study
+
     if isinstance(study, StudySpec):
         return Loaded(study)
     if isinstance(study, str | Path):
@@ -166,6 +185,8 @@ def loaded_study(study: Study) -> Loaded:
 
 def with_name(loaded: Loaded, name: str | None) -> Loaded:
     """The study under another name than its file's; None: as it is. Raises ``UsageError`` for what is no name."""
+    from autotuner.study.loader import Loaded
+
     if name is None:
         return loaded
     if not re.fullmatch(NAME_PATTERN, name):
@@ -202,6 +223,11 @@ def plan(
     Raises:
         UsageError: Where the study cannot run, or not under its name.
     """
+    import anyio
+
+    from autotuner.study.loader import Loaded
+    from autotuner.tuning.plan import make_plan
+    from autotuner.tuning.preparing import prepare
 
     async def work() -> Plan:
         loaded = study if isinstance(study, Loaded) else loaded_study(study)
@@ -215,6 +241,9 @@ def plan(
 
 
 async def _standing(prepared: Prepared, loaded: Loaded, *, store_url: str | None, source: str) -> Standing:
+    from autotuner.tuning.session import standing_of
+    from autotuner.tuning.standing import Standing
+
     if not Store.is_made(store_url):
         return Standing(state="new")
     with Store.open(store_url) as store:
@@ -233,7 +262,7 @@ def start_over(name: str, *, store_url: str | None = None) -> str:
         record = store.study(name)
         if record is None:
             return ""
-        _not_being_run(store, record)
+        _not_being_run(store, record.name, record.owner_id)
         dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
         store.rename_study(name, dated)
     if study_folder(name).exists():
@@ -250,6 +279,10 @@ def doctor(
 ) -> Diagnosis:
     """Looks at this machine and at where servers run; nothing is started. With a study: at all that it needs; without
     one: at the target of the deployer ``deploy`` with this machine's settings. ``settings`` go before all others."""
+    import anyio
+
+    from autotuner.doctor import of_study, of_target
+
     if study is not None:
         spec = spec_of(study)
         told = PluginSpec.model_validate({**spec.deploy.settings, **(settings or {}), "kind": spec.deploy.kind})
@@ -262,6 +295,8 @@ def doctor(
 
 def result(name: str, *, store_url: str | None = None) -> StudyResult:
     """The stored result of a study, finished or not. ``name`` may be a study file's path."""
+    from autotuner.report.result import study_result
+
     with Store.open(store_url) as store:
         record = _record(store, name)
         trials = store.trials(record.name)
@@ -282,27 +317,41 @@ def studies(*, store_url: str | None = None) -> list[StudyRecord]:
         return sorted(store.studies(), key=lambda r: r.updated_at, reverse=True)
 
 
-def overviews(*, store_url: str | None = None) -> list[StudyOverview]:
-    """All studies with their progress and their answer so far, the one that changed last first."""
+def overviews(
+    *, store_url: str | None = None, on_unreadable: Callable[[str], None] = lambda _: None
+) -> list[StudyOverview]:
+    """All studies with their progress and their answer so far, the one that changed last first. A study whose rows are
+    damaged is left out, and ``on_unreadable`` gets a line on it."""
+    from autotuner.report.overview import overview
+    from autotuner.tuning.owners import OwnerWatch
+
     with Store.open(store_url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.launch_counts()
         found = []
+        for line in store.unreadable():
+            on_unreadable(line)
         for record in store.studies():
             ended = record.state == "done"
-            one = overview(
-                record,
-                running=record.owner_id is not None and record.owner_id not in dead,
-                launches=counts.get(record.name, 0),
-                newest=None if ended else store.last_event(record.name, "trial_proposed"),
-                trials=partial(store.trials, record.name),
-            )
-            found.append(one)
+            try:
+                one = overview(
+                    record,
+                    running=record.owner_id is not None and record.owner_id not in dead,
+                    launches=counts.get(record.name, 0),
+                    newest=None if ended else store.last_event(record.name, "trial_proposed"),
+                    trials=partial(store.trials, record.name),
+                )
+            except UnreadableError as error:
+                on_unreadable(str(error))
+            else:
+                found.append(one)
     return sorted(found, key=lambda o: o.updated_at, reverse=True)
 
 
 def stop(name: str, *, store_url: str | None = None) -> bool:
     """Asks the process that runs a study to end cleanly; False when none runs it."""
+    from autotuner.tuning.owners import OwnerWatch
+
     with Store.open(store_url) as store:
         record = _record(store, name)
         if record.owner_id is None or record.owner_id in OwnerWatch(store).dead():
@@ -314,6 +363,10 @@ def stop(name: str, *, store_url: str | None = None) -> bool:
 def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]:
     """Removes what dead owners left behind on every deployer that is installed, also where stored studies deployed
     with settings of their own; one line per removed thing."""
+    import anyio
+
+    from autotuner.seams import plugins
+    from autotuner.tuning.owners import OwnerWatch, mark_ended
 
     async def work(store: Store) -> list[str]:
         dead, lines = await OwnerWatch(store).settled(), list[str]()
@@ -345,16 +398,22 @@ def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
 def delete(name: str, *, store_url: str | None = None) -> None:
     """Removes a study and its files. Raises when a living process runs it."""
     with Store.open(store_url) as store:
-        record = _record(store, name)
-        _not_being_run(store, record)
-        store.delete_study(record.name)
-    shutil.rmtree(study_folder(record.name), ignore_errors=True)
+        stored, holder = store.holder(name)  # also of a study whose row cannot be read
+        if not stored:
+            record = _record(store, name)
+            name, holder = record.name, record.owner_id
+        _not_being_run(store, name, holder)
+        store.delete_study(name)
+    shutil.rmtree(study_folder(name), ignore_errors=True)
 
 
-def _not_being_run(store: Store, record: StudyRecord) -> None:
-    holder = record.owner_id
+def _not_being_run(store: Store, name: str, holder: str | None) -> None:
+    import anyio
+
+    from autotuner.tuning.owners import OwnerWatch
+
     if holder is not None and holder not in anyio.run(OwnerWatch(store).settled, {holder}):
-        raise AutotunerError(f"study {record.name} is being run; stop it first: autotuner stop {record.name}")
+        raise AutotunerError(f"study {name} is being run; stop it first: autotuner stop {name}")
 
 
 @dataclass(frozen=True)
@@ -386,6 +445,8 @@ _LOG_BYTES = 8 << 20
 
 
 def _last_lines(path: Path, lines: int) -> list[str]:
+    from autotuner.deployers._log import tail
+
     return clean_text(tail(path, lines, limit=_LOG_BYTES)).splitlines()[-lines:]
 
 
@@ -416,6 +477,13 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
     Raises ``UsageError`` for an option that is wrong or means nothing for the form, and an error of its own where the
     engine would start something else now than what was measured.
     """
+    import anyio
+
+    from autotuner.report.manifest_options import Form, parse_options
+    from autotuner.report.manifests import manifest_of
+    from autotuner.report.winner import winner_of
+    from autotuner.seams import plugins
+
     if options.get("start_from") is not None:
         options["start_from"] = _text_of(Path(options["start_from"]), "name a file with a runtime of OME")
     read = parse_options(form, options)
@@ -426,6 +494,8 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
 
 def write_report(found: StudyResult, path: Path | None = None) -> Path:
     """Writes the HTML report; by default beside the study's trials."""
+    from autotuner.report.html import html_report
+
     text = clean_document(html_report(found))
     if path is not None:
         files.write_output(path, text)
@@ -442,6 +512,9 @@ def write_text(path: Path, text: str) -> None:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the study file, the installed plugins' settings included."""
+    from autotuner.seams import plugins
+    from autotuner.study.schema import study_schema
+
     return study_schema(
         {
             group: {kind: cls.Settings.model_json_schema() for kind, cls in plugins.available(group).items()}
@@ -452,6 +525,8 @@ def schema() -> dict[str, Any]:
 
 def params(kind: str) -> list[CatalogEntry]:
     """The parameter catalog of an engine."""
+    from autotuner.seams import plugins
+
     return list(plugins.load("engines", kind).catalog.values())
 
 
@@ -467,6 +542,11 @@ def write_starter(path: Path, *, engine: str, model: str | None = None, server: 
     Raises:
         UsageError: Where the file exists, or the engine is unknown or takes no program.
     """
+    import anyio
+
+    from autotuner.seams import plugins
+    from autotuner.tuning.starter import Start, starter_text
+
     if files.exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
@@ -497,12 +577,12 @@ def _docker_is_here() -> bool:
 def _schema_file() -> Path:
     """The JSON Schema of study files, written anew: plugins may have come or gone."""
     path = data_home() / "study.schema.json"
-    write_text(path, json.dumps(schema(), indent=1) + "\n")
+    files.write_private(path, json.dumps(schema(), indent=1) + "\n")
     return path
 
 
 def _record(store: Store, name: str) -> StudyRecord:
-    if name.endswith((".yaml", ".yml", ".json")) and Path(name).exists():
+    if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         name = read_study(name).spec.name
     record = store.study(name)
     if record is None:
@@ -516,5 +596,7 @@ def _record(store: Store, name: str) -> StudyRecord:
 
 
 def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:
+    from autotuner.seams import plugins
+
     engine = plugins.engine(spec)
     return engine.canonical

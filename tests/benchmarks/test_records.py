@@ -1,6 +1,9 @@
 """Request records as a file: whole or absent, and read back as written."""
 
+import resource
+import signal
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -52,8 +55,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     old = from_rows([], INFO, {"n": 1})
     write_records(path, old)
 
-    def full(_: object, file: Path, **__: object) -> None:
-        file.write_bytes(b"half")
+    def full(_: object, file: BinaryIO, **__: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_parquet", full)
@@ -69,3 +72,17 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(ValueError, match="records"):
         read_records(tmp_path / "x.parquet")
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path) -> None:
+    """Written to a file by itself, the Parquet library ends in a panic there."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            write_records(tmp_path / "records.parquet", Records({name: [] for name in COLUMNS}, INFO))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []

@@ -132,7 +132,7 @@ values = st.one_of(
     st.none(),
     st.integers(-(10**12), 10**12),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=12),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12),
     st.sampled_from(TRICKY),
 )
 choices = st.lists(values, min_size=1, max_size=4, unique_by=lambda v: (type(v), v)).map(
@@ -149,7 +149,7 @@ real = st.tuples(positive, positive).map(lambda n: FloatRange(low=n[0], high=n[0
 )
 names = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5}){0,2}", fullmatch=True)
 settings = st.dictionaries(names.map(lambda n: f"x-{n}"), values, max_size=2)
-texts = st.text(min_size=1, max_size=10)
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=10)
 
 
 @st.composite
@@ -171,9 +171,7 @@ def specs(draw: st.DrawFn) -> StudySpec:
         engine=EngineSpec(
             kind=draw(texts),
             args=draw(st.dictionaries(names.map(lambda n: f"fixed-{n}"), values, max_size=2)),
-            env=draw(
-                st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), st.text(max_size=5), max_size=2)
-            ),
+            env=draw(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), texts, max_size=2)),
             **draw(settings),
         ),
         deploy=PluginSpec(kind=draw(texts), **draw(settings)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from autotuner.store import files
 from autotuner.study.errors import Problem, UsageError
 
 LENGTHS = (
@@ -18,6 +19,8 @@ LENGTHS = (
 _ROW = 'one {"prompt": "...", "max_tokens": 64} per line'
 _TRACE = ({"timestamp", "input_length"}, {"timestamp", "hash_ids"}, {"TIMESTAMP", "ContextTokens"})
 _NAMED = 6
+MAX_BYTES = 1 << 30
+"""All of a dataset is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ def read_dataset(path: str) -> Dataset:
     """The dataset in a file. Raises :class:`UsageError` that names the first bad line, or the kind of file it is."""
     where = f"workload.scenarios dataset:{path}"
     try:
-        data = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise UsageError(Problem(where=where, why=error.strerror or str(error))) from None
+        data = files.read_bytes(Path(path).expanduser(), limit=MAX_BYTES)
+    except UsageError as error:
+        raise UsageError(Problem(where=where, why=error.problems[0].why)) from None
+    except RuntimeError as error:  # ~NAME of an unknown user
+        raise UsageError(Problem(where=where, why=str(error))) from None
     found = _another_kind(data, path)
     if found is not None:
         raise UsageError(Problem(where=where, why=found[0], remedy=found[1]))
@@ -68,7 +73,7 @@ def _another_kind(data: bytes, path: str) -> tuple[str, str] | None:
         return None
     try:
         rows = json.loads(data)  # of the file's own size at most; orjson refuses large integers
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     first = next((row for row in rows if isinstance(row, dict)), None)
     if first is None:

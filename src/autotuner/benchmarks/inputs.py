@@ -5,20 +5,28 @@ from pathlib import Path
 
 from autotuner.benchmarks.datasets import Dataset, read_dataset
 from autotuner.benchmarks.loadgen.tokens import available, counter
+from autotuner.store import files
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.workload import Workload
+
+MAX_TOKENIZER = 1 << 28
+"""Bytes of a tokenizer.json; the largest ones have some 30 MB."""
 
 
 def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: bool = True) -> str:
     """The text of a local tokenizer.json, given as the file or its folder. ``counted``: we count tokens with it, which
     needs the ``tokenizer`` extra. Raises :class:`UsageError`."""
-    file = Path(path).expanduser()
-    file = file / "tokenizer.json" if file.is_dir() else file
-    if not file.is_file():
+    try:
+        file = Path(path).expanduser()
+        file = file / "tokenizer.json" if file.is_dir() else file
+        there = file.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(Problem(where=where, value=path, why=str(error))) from None
+    if not there:
         why = "no such file or folder with a tokenizer.json; tokenizers are never fetched from a hub"
         raise UsageError(Problem(where=where, value=path, why=why, remedy="give the path of a local tokenizer.json"))
     try:
-        text = file.read_text(encoding="utf-8")
+        text = files.read_text(file, limit=MAX_TOKENIZER)
         if counted or available:
             counter(text)
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ The file is written beside its place and renamed into it, so a reader finds a wh
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ import orjson
 from arro3.core import Array, DataType, Field, Schema, Table, list_array
 from arro3.io import read_parquet, write_parquet
 
+from autotuner.store.files import private_file
 from autotuner.study.secrets import clean_text
 
 _INT, _TEXT, _FLAG = DataType.int64(), DataType.utf8(), DataType.bool()
@@ -102,7 +104,9 @@ def from_rows(rows: Sequence[Mapping[str, Any]], info: RunInfo, where: Mapping[s
 
 
 def write_records(path: Path, records: Records) -> None:
-    """Writes the file atomically. Raises ``OSError`` (e.g. disk full); nothing is left behind then."""
+    """Writes the file atomically. Raises ``OSError`` (e.g. disk full); nothing is left behind then.
+
+    The library writes into memory only: on a full disk it would end in a panic that no handler knows."""
     meta = orjson.dumps({"info": records.info.__dict__, "where": records.where})
     schema = Schema(
         [Field(name, kind, nullable=null) for name, (kind, null) in COLUMNS.items()], metadata={_META: meta}
@@ -110,9 +114,12 @@ def write_records(path: Path, records: Records) -> None:
     columns = {**records.columns, "detail": [clean_text(text) if text else text for text in records.columns["detail"]]}
     arrays = [_array(columns[name], kind) for name, (kind, _) in COLUMNS.items()]
     table = Table.from_arrays(arrays, schema=schema)
+    made = BytesIO()
+    write_parquet(table, made, compression="zstd(3)")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write_parquet(table, beside, compression="zstd(3)")
+        private_file(beside)
+        beside.write_bytes(made.getbuffer())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -143,6 +143,14 @@ def answering(*, as_json: bool) -> Iterator[None]:
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(int(ExitCode.OK)) from None
+    except (OSError, MemoryError) as error:
+        # What no function foresaw: a disk that is full, a limit of the system. It is not a defect to report.
+        line = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+        line = line or "out of memory"
+        if as_json:
+            out_error("environment", line)
+        say(f"autotuner: {line}")
+        raise typer.Exit(int(ExitCode.ENVIRONMENT)) from None
     except Exception as error:
         if as_json and not isinstance(error, typer.Exit):
             out_error("defect", f"{type(error).__name__}: {error}")

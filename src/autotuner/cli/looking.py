@@ -62,12 +62,23 @@ def list_(
         from autotuner import api
         from autotuner.cli.studies_page import chosen, studies_text
 
-        found = chosen(api.overviews(store_url=store), sort=sort, state=state, engine=engine, match=match)
+        stored = api.overviews(store_url=store, on_unreadable=_say_unreadable)
+        found = chosen(
+            stored,
+            sort=sort,
+            state=state,
+            engine=engine,
+            match=match,
+        )
         if json:
             out({"studies": found})
         else:
             filtered = any(value is not None for value in (state, engine, match))
             show(studies_text(found, now=time.time(), filtered=filtered))
+
+
+def _say_unreadable(line: str) -> None:
+    say(f"autotuner: {line}")
 
 
 def show_(
@@ -184,9 +195,9 @@ def best(
             out(data)
             return
         say(marked_summary(result))
-        if text:
+        if text and str(out_file) != "-":
             show(text)
-        else:
+        elif not text:
             say("there is no command: the server was not started by this program")
 
 
@@ -198,7 +209,7 @@ def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json 
         path = api.write_report(api.result(name, store_url=store), out_file)
         if json:
             out({"study": name, "report": str(path)})
-        else:
+        elif str(path) != "-":
             show(str(path))
 
 
@@ -224,7 +235,7 @@ def export(
         api.write_text(out_file, text)
         if json:
             out({"study": name, "export": str(out_file)})
-        else:
+        elif str(out_file) != "-":
             show(str(out_file))
 
 
@@ -237,12 +248,16 @@ def delete(
     """Remove a study with all its results; refused while it runs."""
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.store import UnreadableError
         from autotuner.study.errors import AutotunerError, Problem, UsageError
 
-        found = api.result(name, store_url=store)
         if not yes:
-            results = sum(t.state.finished for t in found.trials)
-            what = f"study {found.spec.name} with {results} results"
+            try:
+                found = api.result(name, store_url=store)
+                results = sum(t.state.finished for t in found.trials)
+                what = f"study {found.spec.name} with {results} results"
+            except UnreadableError:
+                what = f"study {name}, which cannot be read"
             if json or not sys.stdin.isatty():
                 why = f"would remove {what}, and nobody can be asked"
                 raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))

@@ -1,5 +1,6 @@
 """The ``autotuner`` command: all commands, registered."""
 
+import io
 import sys
 
 from typer.exceptions import TyperException
@@ -16,6 +17,9 @@ for module in (running, looking, benching, tools):
 def main() -> None:
     """Entry point. With ``--json`` even a command line that cannot be read is answered in JSON."""
     sys.excepthook = show_defect
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8, a name that is not text
     if "--json" not in sys.argv[1:]:
         app()
         return

@@ -1,18 +1,23 @@
 """Answers as text: pure functions from nouns to what a person reads."""
 
+from __future__ import annotations
+
 import io
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from autotuner.doctor import Diagnosis
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.parameter import CatalogEntry
-from autotuner.tuning.plan import Plan, PlannedLaunch
+
+if TYPE_CHECKING:
+    from autotuner.doctor import Diagnosis
+    from autotuner.tuning.plan import Plan, PlannedLaunch
 
 PIPE_WIDTH = 200
 """Width of tables where there is no terminal: nothing is cut."""

@@ -10,16 +10,20 @@ This module is the only estimator of a gain: every output that compares two conf
 :func:`change`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist, fmean
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from autotuner.study.metric import Direction
+
+if TYPE_CHECKING:  # loaded where an interval is computed: a study without repeats needs none
+    import numpy as np
+    from numpy.typing import NDArray
 
 LAUNCH_NOISE = 0.005
 """Least relative standard deviation between two launches of one configuration. Three repeats may agree to 0.1 % by
@@ -85,6 +89,8 @@ def gain(
         raise ValueError("no repeats")
     if not all(math.isfinite(v) and v > 0 for v in (*default_values, *values)):
         raise ValueError("values must be positive, finite numbers")
+    import numpy as np
+
     default, other = np.asarray(default_values, float), np.asarray(values, float)
     ratio = change(default_values, values)
     centre = math.log1p(0.0 if ratio is None else ratio)
@@ -131,6 +137,8 @@ def _half_width(
     resamples: int,
 ) -> float:
     """Half the interval's width, on the log scale."""
+    import numpy as np
+
     parts = []
     for values in (default, winner):
         n = len(values)
@@ -152,6 +160,8 @@ def student_t(probability: float, freedom: float) -> float:
     """
     if math.isinf(freedom):
         return NormalDist().inv_cdf(probability)
+    import numpy as np
+
     angles = np.linspace(0, math.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)
     steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])

@@ -2,6 +2,6 @@
 
 from autotuner.store.engine import StoreError
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
-from autotuner.store.store import Store
+from autotuner.store.store import Store, UnreadableError
 
-__all__ = ["LeaseRecord", "OwnerRecord", "Store", "StoreError", "StudyRecord"]
+__all__ = ["LeaseRecord", "OwnerRecord", "Store", "StoreError", "StudyRecord", "UnreadableError"]

@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
@@ -26,8 +26,18 @@ from autotuner.study.secrets import clean, remember, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event, Trial, TrialState
 
+_NUMBERS = range(2**31)
+"""What the database takes for a trial's number."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
+
+
+class UnreadableError(StoreError):
+    """A stored row is damaged, or of a version that this one does not know."""
+
+    def __init__(self, study: str, part: str, error: Exception) -> None:
+        why = " ".join(str(error).split())[:200]
+        super().__init__(f"{part}the stored study {study} cannot be read ({why}); remove it: autotuner delete {study}")
 
 
 class Store:
@@ -153,16 +163,35 @@ class Store:
             db.execute(delete(tables.studies).where(tables.studies.c.name == name))
 
     def study(self, name: str) -> StudyRecord | None:
-        """One study, None when it is not stored."""
+        """One study, None when it is not stored. Raises :class:`UnreadableError`."""
         with self._reading() as db:
-            row = db.execute(select(tables.studies).where(tables.studies.c.name == name)).mappings().first()
+            query = select(tables.studies).where(tables.studies.c.name == _storable(name))
+            row = db.execute(query).mappings().first()
         return _record(dict(row)) if row else None
 
     def studies(self) -> list[StudyRecord]:
-        """All studies by name."""
+        """All studies by name; without those that cannot be read, which :meth:`unreadable` tells."""
+        return [found for found in self._records() if isinstance(found, StudyRecord)]
+
+    def unreadable(self) -> list[str]:
+        """One line for each study whose row cannot be read."""
+        return [str(found) for found in self._records() if isinstance(found, UnreadableError)]
+
+    def _records(self) -> Iterator[StudyRecord | UnreadableError]:
         with self._reading() as db:
             rows = db.execute(select(tables.studies).order_by(tables.studies.c.name)).mappings().all()
-        return [_record(dict(row)) for row in rows]
+        for row in rows:
+            try:
+                yield _record(dict(row))
+            except UnreadableError as error:
+                yield error
+
+    def holder(self, name: str) -> tuple[bool, str | None]:
+        """(whether a study of this name is stored, readable or not; who holds it)."""
+        with self._reading() as db:
+            query = select(tables.studies.c.owner_id).where(tables.studies.c.name == _storable(name))
+            row = db.execute(query).first()
+        return row is not None, row[0] if row else None
 
     def set_study_state(self, name: str, state: str, summary: Mapping[str, object] | None, now: float) -> None:
         """How the study stands."""
@@ -252,7 +281,7 @@ class Store:
         """A study's trials by number."""
         query = select(tables.trials.c.trial).where(tables.trials.c.study == study).order_by(tables.trials.c.number)
         with self._reading() as db:
-            return [Trial.model_validate_json(text) for text in db.execute(query).scalars()]
+            return [_read_trial(study, text) for text in db.execute(query).scalars()]
 
     def launch_counts(self) -> dict[str, int]:
         """Trials with a result, by study; studies without any are left out."""
@@ -263,10 +292,12 @@ class Store:
 
     def trial(self, study: str, number: int) -> Trial | None:
         """One trial, None when there is none of this number."""
+        if number not in _NUMBERS:
+            return None
         where = (tables.trials.c.study == study) & (tables.trials.c.number == number)
         with self._reading() as db:
             text = db.execute(select(tables.trials.c.trial).where(where)).scalar()
-        return Trial.model_validate_json(text) if text is not None else None
+        return _read_trial(study, text) if text is not None else None
 
     def void_trials_of(self, dead: Collection[str], study: str, now: float) -> list[Trial]:
         """Ends the unfinished trials of dead owners as ``void``; returns them."""
@@ -299,7 +330,7 @@ class Store:
         where = (tables.events.c.study == study) & (tables.events.c.seq > after)
         with self._reading() as db:
             rows = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq).limit(limit)).mappings()
-            return [Event.model_validate({**row, "data": json.loads(row["data"])}) for row in rows]
+            return [_read_event(row) for row in rows]
 
     def last_event(self, study: str, kind: str) -> Event | None:
         """The newest event of that kind; None where there is none."""
@@ -307,7 +338,7 @@ class Store:
         with self._reading() as db:
             newest = select(tables.events).where(where).order_by(tables.events.c.seq.desc()).limit(1)
             row = db.execute(newest).mappings().first()
-            return None if row is None else Event.model_validate({**row, "data": json.loads(row["data"])})
+            return None if row is None else _read_event(row)
 
     def last_seq(self, study: str) -> int:
         """``seq`` of the study's last event, 0 when there is none."""
@@ -350,7 +381,8 @@ class Store:
         stale = (tables.leases.c.resource == resource) & tables.leases.c.owner_id.in_(list(dead))
         if db.execute(update(tables.leases).where(stale).values(**row)).rowcount:
             return True
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        name = "postgresql" if self._engine.dialect.name == "postgresql" else "sqlite"
+        dialect = import_module(f"sqlalchemy.dialects.{name}")  # the other one costs start-up time for nothing
         adding = dialect.insert(tables.leases).values(resource=resource, **row).on_conflict_do_nothing()
         return db.execute(adding.returning(tables.leases.c.resource)).first() is not None
 
@@ -455,6 +487,24 @@ def _storable(data: Any) -> Any:
 
 def _record(row: Mapping[str, Any]) -> StudyRecord:
     values = {k: v for k, v in row.items() if k != "stop_requested"}
-    values["spec"] = StudySpec.model_validate_json(values["spec"])
-    values["summary"] = json.loads(values["summary"]) if values["summary"] else None
-    return StudyRecord.model_validate(values)
+    try:
+        values["spec"] = StudySpec.model_validate_json(values["spec"])
+        values["summary"] = json.loads(values["summary"]) if values["summary"] else None
+        return StudyRecord.model_validate(values)
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(str(row["name"]), "", error) from None
+
+
+def _read_trial(study: str, text: str) -> Trial:
+    try:
+        return Trial.model_validate_json(text)
+    except ValueError as error:
+        number = re.search(r'"number": ?(\d{1,9})', text)
+        raise UnreadableError(study, f"trial {number[1]} of " if number else "a trial of ", error) from None
+
+
+def _read_event(row: Mapping[Any, Any]) -> Event:
+    try:
+        return Event.model_validate({**row, "data": json.loads(row["data"])})
+    except ValueError as error:
+        raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from None

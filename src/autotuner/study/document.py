@@ -9,7 +9,7 @@ rules: not every JSON text is YAML. In both, a key that is written twice is an e
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -26,12 +26,15 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from autotuner.study.errors import Problem, UsageError
-from autotuner.study.problems import path_text, shown
+from autotuner.study.errors import Problem, UsageError, did_you_mean
+from autotuner.study.problems import MAX_DETAILED, path_text, shown
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
+_INTEGERS = range(-(2**63), 2**63)
+_UNTEXT = re.compile("[\0\ud800-\udfff]")
+"""What no file name, environment variable or database takes."""
 
 Path = tuple[str | int, ...]
 
@@ -61,8 +64,28 @@ class Document:
 
     def fault(self, path: Path, why: str, *, value: Any = None, remedy: str = "") -> None:
         """Notes a problem; reading goes on."""
+        if len(self.problems) >= MAX_DETAILED:
+            self.problems.append(FURTHER)
+            return
         text = "" if value is None else shown(value, path_text(path))
         self.problems.append(Problem(where=self.where(path), value=text, why=why, remedy=remedy))
+
+    def unknown(self, path: Path, known: Sequence[str]) -> None:
+        """Notes a key that is not one of the known ones."""
+        detailed = len(self.problems) < MAX_DETAILED
+        self.fault(path, "unknown key", remedy=did_you_mean(str(path[-1]), known) if detailed else "")
+
+
+FURTHER = Problem(where="further", why="not looked at")
+"""Stands for each problem beyond those that are worked out."""
+
+
+def _check_scalar(document: Document, path: Path, value: Any) -> None:
+    """What a file can spell, but nothing behind it can take."""
+    if isinstance(value, int) and value not in _INTEGERS:
+        document.fault(path, "a number beyond 64 bits", remedy="write a smaller one; text goes in quotes")
+    elif isinstance(value, str) and _UNTEXT.search(value):
+        document.fault(path, "holds a NUL or half a character", remedy="remove it")
 
 
 def read_text(text: str, source: str) -> Document:
@@ -82,17 +105,22 @@ def read_text(text: str, source: str) -> Document:
 
 def read_data(data: Mapping[str, Any], source: str) -> Document:
     """Data that is already in memory, refused where a file could not hold it."""
-    return Document(source, data=_plain(data, 0))
+    document = Document(source)
+    document.data = _plain(document, data, ())
+    return document
 
 
-def _plain(data: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
+def _plain(document: Document, data: Any, path: Path) -> Any:
+    if len(path) > MAX_DEPTH:
         raise UsageError(f"nested more than {MAX_DEPTH} deep")
     if isinstance(data, Mapping):
-        return {str(k): _plain(v, depth + 1) for k, v in data.items()}
+        for key in data:
+            _check_scalar(document, path, str(key))
+        return {str(k): _plain(document, v, (*path, str(k))) for k, v in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(v, depth + 1) for v in data]
+        return [_plain(document, v, (*path, i)) for i, v in enumerate(data)]
     if data is None or (isinstance(data, bool | int | float | str) and not _unbounded(data)):
+        _check_scalar(document, path, data)
         return data
     return str(data)
 
@@ -191,7 +219,9 @@ class _YamlReader(_Reader):
             _fail(self.document, line, f'the tag "{tag}" is not used here', "remove it; quotes make a string")
         if isinstance(event, ScalarEvent):
             plain = event.style is None or event.style == ""
-            return core_value(event.value) if plain and tag is None else str(event.value)
+            value = core_value(event.value) if plain and tag is None else str(event.value)
+            _check_scalar(self.document, path, value)
+            return value
         if isinstance(event, SequenceStartEvent):
             return self._sequence(path)
         assert isinstance(event, MappingStartEvent)  # noqa: S101 - the parser has no further node events
@@ -265,6 +295,7 @@ class _JsonReader(_Reader):
         value, self.at = self.decoder.raw_decode(self.text, self.at)
         if _unbounded(value):
             raise ValueError("a number beyond the range of a float")
+        _check_scalar(self.document, path, value)
         return value
 
     def _object(self, path: Path) -> dict[str, Any]:
@@ -279,6 +310,7 @@ class _JsonReader(_Reader):
             line = self._line()
             key, self.at = self.decoder.raw_decode(self.text, self.at)
             inner = (*path, str(key))
+            _check_scalar(self.document, path, key)
             if key in found:
                 self.duplicate(inner, line)
             self._take(":", "Expecting ':'")

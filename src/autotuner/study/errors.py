@@ -13,8 +13,21 @@ from pydantic import ValidationInfo, field_validator
 from autotuner.study.noun import Noun
 from autotuner.study.secrets import clean_text, looks_secret
 
+MAX_SHOWN = 20
+"""Problems that are shown; who has more corrects these first."""
+_LONGEST = {"where": 300, "why": 1000, "remedy": 2000, "value": 200}
+"""Characters of a problem's parts. A key of a million characters is not repeated in full."""
 HIDDEN_VALUE = "(hidden)"
 """Stands in a problem for a value that may be a secret."""
+
+
+_CLEANED = 10_000
+"""Characters that are looked through for secrets; the rest is cut off in any case."""
+
+
+def _shortened(text: str, info: ValidationInfo) -> str:
+    longest = _LONGEST[str(info.field_name)]
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def hides_value(where: str) -> bool:
@@ -46,13 +59,15 @@ class Problem(Noun):
 
     @field_validator("where", "why", "remedy")
     @classmethod
-    def _without_secrets(cls, text: str) -> str:
-        return clean_text(text)
+    def _without_secrets(cls, text: str, info: ValidationInfo) -> str:
+        return _shortened(clean_text(text[:_CLEANED]), info)
 
     @field_validator("value")
     @classmethod
     def _shown(cls, value: str, info: ValidationInfo) -> str:
-        return HIDDEN_VALUE if value and hides_value(info.data.get("where", "")) else clean_text(value)
+        if value and hides_value(info.data.get("where", "")):
+            return HIDDEN_VALUE
+        return _shortened(clean_text(value[:_CLEANED]), info)
 
     def __str__(self) -> str:
         got = f" = {self.value}" if self.value else ""
@@ -94,7 +109,11 @@ class UsageError(AutotunerError):
         if isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        """All of them; of very many, the last ones are mere placeholders."""
+        lines = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        if rest := len(self.problems) - MAX_SHOWN:
+            lines += [f"and {rest} more"] if rest > 0 else []
+        super().__init__("\n".join(lines))
 
 
 class MissingExtraError(AutotunerError):

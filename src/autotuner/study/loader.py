@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from os.path import normpath
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from autotuner.study.combinations import forms_of, points_of, read_combinations
 from autotuner.study.constraint import Constraint
 from autotuner.study.document import Document, read_data, read_text
 from autotuner.study.environment import canonical_variable, is_variable, tuned_name_problem, variable_of
-from autotuner.study.errors import UsageError, did_you_mean
+from autotuner.study.errors import UsageError
 from autotuner.study.file_parts import FileForm, ParameterForm
 from autotuner.study.native_file import EngineForm, SearchForm, StudyFile, WorkloadForm
 from autotuner.study.noun import Value
@@ -28,7 +29,7 @@ from autotuner.study.overrides import apply_overrides
 from autotuner.study.parameter import Parameter
 from autotuner.study.portable import SECTIONS, file_path
 from autotuner.study.portable_sections import misplaced, read_sections
-from autotuner.study.problems import problems_of
+from autotuner.study.problems import MAX_DETAILED, problems_of
 from autotuner.study.secrets import looks_secret
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
@@ -97,6 +98,8 @@ def hyphenated(name: str) -> str:
     return name.lstrip("-").replace("_", "-")
 
 
+_MOST_KEYS = 200
+"""Keys of a section that are compared with the known ones; more are no misspellings."""
 _NAME = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9_.-]*")
 _OPEN: Mapping[str, type[BaseModel]] = {"search": SearchForm, "engine": EngineForm}
 """Sections that take further keys for plugins; a near miss of a known key is still an error here."""
@@ -170,7 +173,7 @@ class _Study:
         data, fields = self.document.data, StudyFile.model_fields
         for key in data:
             if key not in fields:
-                self.document.fault((key,), "unknown key", remedy=did_you_mean(key, list(fields)))
+                self.document.unknown((key,), list(fields))
         for key, info in fields.items():
             if key not in data:
                 if info.is_required():
@@ -196,7 +199,9 @@ class _Study:
         for problem, path in zip(problems_of(error, StudyFile), paths, strict=True):
             if path not in seen:
                 seen.add(path)
-                self.document.problems.append(problem.model_copy(update={"where": self.document.where(path)}))
+                detailed = len(seen) <= MAX_DETAILED
+                placed = problem.model_copy(update={"where": self.document.where(path)}) if detailed else problem
+                self.document.problems.append(placed)
 
     def _path(self, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
         """The part of pydantic's location that is in the file: its names of union members are not."""
@@ -218,7 +223,7 @@ class _Study:
 
     def _near_misses(self, section: str, known: list[str]) -> None:
         extra = set(known) | {"strategy" if section == "search" else "kind"}
-        for key in self.document.data[section]:
+        for key in islice(self.document.data[section], _MOST_KEYS):
             near = get_close_matches(key, sorted(extra), n=1, cutoff=0.8)
             if section == "search" and key == "kind":
                 near = ["strategy"]

@@ -27,6 +27,7 @@ from autotuner.study.text import (
     parse_scenario,
     parse_slo,
     parse_threshold,
+    path_text,
     place,
 )
 from autotuner.study.workload import Api, RequestRate, Scenario
@@ -82,7 +83,9 @@ Ratio = Annotated[float, _from(parse_ratio, type(None), float | str)]
 class ModelForm(FileForm):
     """The served model."""
 
-    path: str = Field(min_length=1, description="File, folder or hub id, as the engine takes it.")
+    path: Annotated[str, AfterValidator(path_text)] = Field(
+        min_length=1, description="File, folder or hub id, as the engine takes it."
+    )
     name: str | None = Field(default=None, description="Name in requests; by default the engine's choice.")
 
 
@@ -168,15 +171,21 @@ class WorkloadForm(FileForm):
         "three times duration by default.",
     )
     min_requests: int = Field(
-        default=8, ge=0, description="Finished requests below which a window is too thin to be ranked."
+        default=8, ge=0, le=10**9, description="Finished requests below which a window is too thin to be ranked."
     )
-    requests: int | None = Field(default=None, ge=1, description="Ends a window early after this many requests.")
+    requests: int | None = Field(
+        default=None, ge=1, le=10**9, description="Ends a window early after this many requests."
+    )
     request_timeout: Duration = Field(default=120.0, gt=0, description="Longest wait for one answer.")
     seed: int = Field(default=0, description="Of prompts and arrivals.")
-    prefix_tokens: int = Field(default=0, ge=0, description="Length of a system prompt that all requests share.")
+    prefix_tokens: int = Field(
+        default=0, ge=0, le=10**8, description="Length of a system prompt that all requests share."
+    )
     ignore_eos: bool = Field(default=True, description="Ask for exactly the output length.")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request's body.")
-    tokenizer: str | None = Field(default=None, description="Local tokenizer.json or folder; never fetched.")
+    tokenizer: Annotated[str, AfterValidator(path_text)] | None = Field(
+        default=None, description="Local tokenizer.json or folder; never fetched."
+    )
 
     @model_validator(mode="after")
     def _levels(self) -> "WorkloadForm":
@@ -223,7 +232,7 @@ class SloForm(FileForm):
     at_most: int | float | str | None = Field(default=None, description="Upper bound; times with their unit: 200ms.")
     at_least: int | float | str | None = Field(default=None, description="Lower bound.")
     threshold: int | float | str | None = Field(default=None, description="Bound on the side that is worse.")
-    weight: float = Field(default=1.0, ge=0, description="Of a soft bound's violation.")
+    weight: float = Field(default=1.0, ge=0, le=10**9, description="Of a soft bound's violation.")
     hard: bool = Field(default=True, description="False: a violation only lowers the rank.")
     at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
     scenario: str | None = Field(default=None, description="One scenario; by default all.")
@@ -263,23 +272,26 @@ class SearchForm(FileForm):
     model_config = ConfigDict(extra="allow")
 
     strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian or a plugin's.")
-    trials: int = Field(default=20, ge=1, description="Configurations to launch, the default's included.")
+    trials: int = Field(default=20, ge=1, le=10**6, description="Configurations to launch, the default's included.")
     seed: int = Field(default=0, description="Equal seeds propose equal configurations.")
     time: Duration | None = Field(default=None, gt=0, description="Budget, e.g. 10m.")
-    gpu_hours: float | None = Field(default=None, gt=0, description="Budget of GPU hours.")
-    parallel: int = Field(default=1, ge=1, description="Trials at the same time.")
+    gpu_hours: float | None = Field(default=None, gt=0, le=10**9, description="Budget of GPU hours.")
+    parallel: int = Field(default=1, ge=1, le=1000, description="Trials at the same time.")
     trial_timeout: Duration | None = Field(default=None, gt=0, description="Longest time for one trial.")
-    max_environment_faults: int = Field(default=3, ge=1, description="In a row, after which the study stops.")
+    max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="In a row, after which the study stops.")
 
 
 class ConfirmForm(FileForm):
     """The proof."""
 
     repeats: int = Field(
-        default=3, ge=0, description="Launches of the default and of each challenger; 0 leaves the proof out."
+        default=3, ge=0, le=1000, description="Launches of the default and of each challenger; 0 leaves the proof out."
     )
     challengers: int = Field(
-        default=3, ge=1, description="The best configurations of the search that are measured again beside the default."
+        default=3,
+        ge=1,
+        le=1000,
+        description="The best configurations of the search that are measured again beside the default.",
     )
 
 

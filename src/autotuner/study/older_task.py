@@ -97,7 +97,7 @@ class _Task:
         known = (*_TOP, *_OME_ONLY, *_PORTABLE)
         for key in data:
             if key not in known:
-                self.old.fault((key,), "unknown key", remedy=did_you_mean(key, known))
+                self.old.unknown((key,), known)
         self._put("name", data.get("task_name"), ("task_name",))
         self._model()
         self._engine()
@@ -128,7 +128,8 @@ class _Task:
             if old[: len(origin)] == origin and len(old) > len(origin):
                 self.new.lines[(*path, *old[len(origin) :])] = line
 
-    def _section(self, key: str, known: tuple[str, ...], *, required: bool = True) -> dict[str, Any]:
+    def _section(self, key: str, known: tuple[str, ...] | None, *, required: bool = True) -> dict[str, Any]:
+        """A mapping of the task; ``known`` are its keys, None where any will do."""
         found = self.old.data.get(key)
         if found is None:
             if required:
@@ -138,8 +139,8 @@ class _Task:
             self.old.fault((key,), "must be a mapping", value=found)
             return {}
         for inner in found:
-            if inner not in known:
-                self.old.fault((key, inner), "unknown key", remedy=did_you_mean(inner, known))
+            if known is not None and inner not in known:
+                self.old.unknown((key, inner), known)
         return found
 
     def _model(self) -> None:
@@ -187,7 +188,7 @@ class _Task:
             runtime = self._of_ome(str(runtime))[1]
         kind = _KINDS.get(str(runtime), runtime)
         self._put("engine", kind, ("base_runtime",), "kind")
-        deployment = self._section("deployment", tuple(data.get("deployment") or ()), required=False)
+        deployment = self._section("deployment", None, required=False)
         deploy.update(deployment)
         self._deploy_settings(deploy)
         self._put("deploy", deploy, ("deployment_mode",))
@@ -225,7 +226,7 @@ class _Task:
 
     def _parameters(self) -> None:
         sglang = str(self.new.data.get("engine", {}).get("kind", "")).startswith("sglang")
-        found = self._section("parameters", tuple(self.old.data.get("parameters") or ()), required=False)
+        found = self._section("parameters", None, required=False)
         for name, written in found.items():
             values = written
             origin: Path = ("parameters", name)
@@ -271,17 +272,17 @@ class _Task:
             ("objective", _OBJECTIVES, "minimize_latency"),
         ):
             value = found.get(key, default)
-            if value not in table:
+            if not isinstance(value, str) or value not in table:
                 self.old.fault(
                     ("optimization", key), "unknown value", value=value, remedy=did_you_mean(str(value), list(table))
                 )
         origin: Path = ("optimization", "strategy")
-        self._put("search", _STRATEGIES.get(found.get("strategy", "grid_search"), "grid"), origin, "strategy")
+        self._put("search", _STRATEGIES.get(str(found.get("strategy", "grid_search")), "grid"), origin, "strategy")
         if (count := self._number(("optimization", "max_iterations"), found, 100)) is not None:
             self._put("search", int(count) + 1, ("optimization", "max_iterations"), "trials")
         if (seconds := self._number(("optimization", "timeout_per_iteration"), found, None)) is not None:
             self._put("search", 2 * seconds, ("optimization", "timeout_per_iteration"), "trial_timeout")
-        objective = _OBJECTIVES.get(found.get("objective", "minimize_latency"), "max output_throughput")
+        objective = _OBJECTIVES.get(str(found.get("objective", "minimize_latency")), "max output_throughput")
         self._put("objective", objective, ("optimization", "objective"))
 
     def _number(self, path: Path, found: Mapping[str, Any], default: float | None) -> float | None:

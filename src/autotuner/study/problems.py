@@ -9,10 +9,16 @@ from pydantic_core import ErrorDetails
 
 from autotuner.study.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value
 
+MAX_DETAILED = 100
+"""Validation errors that become full problems: a misspelled key is compared with all known ones."""
+
 
 def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
-    """One problem per validation error; ``prefix`` is the path of the validated part in the file."""
-    return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
+    """One problem per validation error; ``prefix`` is the path of the validated part in the file. Of very many, only
+    the first ones are worked out."""
+    found = error.errors(include_url=False)
+    worked_out = [_problem(details, model, prefix) for details in found[:MAX_DETAILED]]
+    return [*worked_out, *[Problem(where=prefix, why="not looked at")] * len(found[MAX_DETAILED:])]
 
 
 def path_text(location: Sequence[str | int], prefix: str = "") -> str:

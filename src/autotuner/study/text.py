@@ -3,6 +3,7 @@
 Each ``parse_x`` is the inverse of the noun's ``text`` and raises ValueError: what is wrong; what to write instead.
 """
 
+import math
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
@@ -22,11 +23,21 @@ _QUANTITY = re.compile(rf"({_NUMBER})\s*([A-Za-zµ%/]*)")
 def parse_duration(value: Any) -> float:
     """Seconds of ``500ms``, ``2s``, ``1.5 s``, ``5m``, ``1h`` or a plain number of seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _within_a_year(value)
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match and (match[2] in _UNITS or not match[2]):
-        return _scaled(match[1], _UNITS.get(match[2], "1"))
+        return _within_a_year(_scaled(match[1], _UNITS.get(match[2], "1")))
     raise ValueError("not a duration; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+
+
+_YEAR_S = 366 * 24 * 3600
+
+
+def _within_a_year(seconds: float) -> float:
+    """Also keeps out what is not a number, and what a clock cannot add."""
+    if not seconds <= _YEAR_S:
+        raise ValueError("longer than a year; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+    return float(seconds)
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
@@ -36,9 +47,30 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 def _scaled(number: str, factor: str) -> float:
     """Exact in decimals, so that 12.3ms is 0.0123 and nothing beside it."""
     try:
-        return float(Decimal(number) * Decimal(factor))
+        found = float(Decimal(number) * Decimal(factor))
     except (InvalidOperation, OverflowError):
-        raise ValueError(f"{number} is out of range") from None
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError(f"{_short(number)} is out of range")
+    return found
+
+
+def _short(number: str) -> str:
+    return number if len(number) <= 40 else f"{number[:37]}..."
+
+
+def _whole(digits: str) -> int:
+    """Of digits as a person writes them: beyond any real length or count, the largest will do."""
+    if len(digits) <= 18:
+        return int(digits)
+    return -(10**18) if digits.startswith("-") else 10**18
+
+
+def path_text(path: str) -> str:
+    """A file's path or a hub's id, refused where no system could have such a file."""
+    if len(path.encode(errors="replace")) > 4095 or any(len(p.encode(errors="replace")) > 255 for p in path.split("/")):
+        raise ValueError("longer than a path can be; correct it")
+    return path
 
 
 _PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
@@ -55,12 +87,13 @@ def parse_scenario(text: str) -> Scenario:
         file = bare.removeprefix("dataset:").strip()
         if not file:
             raise ValueError("names no file; write dataset:FILE")
+        path_text(file)
         return Scenario(text=f"dataset:{file}", dataset=file)
     if match := _FIXED.fullmatch(bare):
         lengths = [TokenLengths(kind="fixed", a=_size(n)) for n in match.groups()]
         return _scenario(f"D({lengths[0].a},{lengths[1].a})", *lengths)
     if match := _SPREAD.fullmatch(bare):
-        return _spread(match[1].upper(), [int(n) for n in match.groups()[1:] if n is not None])
+        return _spread(match[1].upper(), [_whole(n) for n in match.groups()[1:] if n is not None])
     other = re.match(r"([A-Z])\s*\(", bare)
     if other and other[1] in _OTHER_TASKS:
         raise ValueError(f"{_OTHER_TASKS[other[1]]} are not measured here, only text generation; {_GRAMMAR}")
@@ -94,9 +127,10 @@ def _scenario(text: str, prompt: TokenLengths, answer: TokenLengths) -> Scenario
 
 
 def _size(text: str | int) -> int:
-    if int(text) < 1:
+    found = _whole(text) if isinstance(text, str) else text
+    if found < 1:
         raise ValueError("a length must be at least 1 token; prompts and answers cannot be empty")
-    return int(text)
+    return found
 
 
 _LEVEL = re.compile(
@@ -111,11 +145,17 @@ def parse_level(text: str) -> LoadLevel:
     if match is None:
         raise ValueError("not a load level; write e.g. concurrency=8 or rate=4")
     if match["n"]:
-        return Concurrency(in_flight=int(match["n"]))
+        count = _whole(match["n"])
+        if not 1 <= count <= 100_000:
+            raise ValueError("must be between 1 and 100000 requests in flight")
+        return Concurrency(in_flight=count)
     kind = match["kind"] or Arrivals.POISSON.value
     if kind not in list(Arrivals):
         raise ValueError(f'unknown arrivals "{kind}"; {did_you_mean(kind, list(Arrivals))}')
-    return RequestRate(rate=float(match["rate"]), arrivals=Arrivals(kind), burstiness=float(match["shape"] or 1))
+    rate, shape = _scaled(match["rate"], "1"), _scaled(match["shape"] or "1", "1")
+    if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
+        raise ValueError("a rate and its burstiness must be above 0 and at most 1000000")
+    return RequestRate(rate=rate, arrivals=Arrivals(kind), burstiness=shape)
 
 
 def known_metric(name: str) -> Metric:
