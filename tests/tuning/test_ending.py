@@ -266,3 +266,9 @@ def test_the_order_in_which_trials_are_read_does_not_matter(
     study, state, trials = case
     shuffled = source.sample(trials, len(trials))
     assert conclude(study, state, shuffled) == conclude(study, state, trials)
+
+
+def test_a_budget_of_one_trial_asks_for_the_default_alone() -> None:
+    study = spec(search=SPEC.search.model_copy(update={"trials": 1}))
+    ending = conclude(study, "done", history([GOOD])).ending
+    assert (ending, ending.exit_code) == (Ending.NOTHING_TO_TUNE, ExitCode.OK)

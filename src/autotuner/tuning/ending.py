@@ -85,7 +85,7 @@ _CONDITIONS = {
     Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and reaches beyond "
     "±3 %. Keep the default.",
     Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did.",
-    Ending.NOTHING_TO_TUNE: "The study has no parameters; the default was measured.",
+    Ending.NOTHING_TO_TUNE: "The study has no parameters or a budget of one trial; the default was measured.",
     Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be shown; the best measurement is named.",
     Ending.NOTHING_TRIED: "The search tried no configuration besides the default.",
     Ending.NOT_DECIDED: "Fewer than two repeats of the best challenger or of the default could be used, or no other "
@@ -200,7 +200,9 @@ class _Facts:
         if any(confirmation.launches(t, self.trials).unranked for t in self.trials if t.role is TrialRole.SEARCH):
             ending = Ending.NOT_DECIDED  # it may be better, and nothing says by how much
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
-            ending = Ending.NOTHING_TRIED if self.spec.parameters else Ending.NOTHING_TO_TUNE
+            # With a budget of one trial the default is all that was asked for: the run did its work.
+            wanted = self.spec.parameters and self.spec.search.trials > 1
+            ending = Ending.NOTHING_TRIED if wanted else Ending.NOTHING_TO_TUNE
         return self.conclusion(ending, self.default, self.default)
 
     def _undecided(self, best: Trial | None) -> Conclusion:
