@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from autotuner import api
 from autotuner.cli.main import main
 from autotuner.store import Store
 from autotuner.store.paths import study_folder, trial_folder
@@ -256,3 +257,39 @@ def test_a_misspelt_study_is_found(call: Call, keep: Keep) -> None:
 def test_advice_can_be_typed_as_it_stands(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "next: autotuner plan s.yaml" in call("init", "s.yaml").out
+
+
+STUDY = """
+model: {model}
+engine: {{kind: llama_cpp, server: {server}}}
+deploy: process
+parameters: {{threads: [1, 2]}}
+workload: {{scenarios: "D(8,8)", concurrency: 1}}
+objective: max output_throughput
+"""
+
+
+def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) -> None:
+    """Refused under a name that another file has; new under one of its own, or once the old results are put away."""
+    server = tmp_path / "server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    files = [tmp_path / "one" / "llama" / "study.yaml", tmp_path / "two" / "llama" / "study.yaml"]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text(STUDY.format(model=server, server=server))
+    spec = api.read_study(files[0]).spec
+    with Store.open() as store:
+        store.create_study(spec, source=str(files[0]), digest=spec.digest, now=1.0)
+    (study_folder("llama-study") / "trials").mkdir(parents=True)
+    assert "study: resumes, 0 results are stored" in call("plan", str(files[0])).out
+    refused = call("plan", str(files[1]))
+    assert (refused.code, refused.out) == (2, "")
+    assert f"came from another file, {files[0]}" in refused.err
+    assert "study: new" in call("plan", str(files[1]), "--name", "mine").out
+    assert call("plan", str(files[1]), "--name", "not mine").code == 2
+    dated = api.start_over("llama-study")
+    assert dated.startswith("llama-study-20")
+    assert (study_folder(dated) / "trials").exists()
+    assert "study: new" in call("plan", str(files[1])).out
+    assert api.start_over("llama-study") == "", "nothing is stored under this name"
