@@ -168,3 +168,11 @@ def test_the_file_is_written_whole(sampled: Sampled, tmp_path: Path) -> None:
     path = api.write_report(sampled("winner"), tmp_path / "new" / "report.html")
     assert path.read_text() == html_report(sampled("winner"))
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_the_table_of_trials_marks_what_did_not_hold_up_and_what_to_keep(sampled: Sampled) -> None:
+    text = html_report(sampled("refuted"))
+    marks = dict(re.findall(r'<tr[^>]*><th scope="row">(\d+)</th><td>([^<]*)</td><td class="set">', text))
+    assert (marks["0"], marks["1"], marks["2"]) == ("default, keep", "search, challenger", "search, did not hold up")
+    won = dict(re.findall(r'<tr[^>]*><th scope="row">(\d+)</th><td>([^<]*)</td>', html_report(sampled("winner"))))
+    assert won["12"] == "search, winner"

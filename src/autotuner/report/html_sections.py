@@ -140,9 +140,9 @@ def trials_section(result: StudyResult) -> list[Child]:
 
 
 def _trial_row(result: StudyResult, trial: Trial) -> Html:
-    best = result.best is not None and trial.number == result.best.number
+    used = result.winner is not None and trial.number == result.winner.number
     role = trial.role.value if trial.role is not TrialRole.CONFIRM else f"repeat of {trial.repeat_of}"
-    marks = [role, *(["best"] if best else []), *(["Pareto front"] if trial.number in result.front else [])]
+    marks = [role, *_answer_marks(result, trial), *(["Pareto front"] if trial.number in result.front else [])]
     marks += [MARK] if trial.simulated else []
     verdict = trial.verdict
     met = "" if verdict is None else "met" if verdict.feasible else "not met"
@@ -158,8 +158,17 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
         values,
         element("td", mark + met, class_="slo worse" if met == "not met" else "slo"),
         element("td", _note(trial)),
-        class_="best" if best else None,
+        class_="best" if used else None,
     )
+
+
+def _answer_marks(result: StudyResult, trial: Trial) -> list[str]:
+    """What the ending says of a trial."""
+    if trial.number in result.refuted:
+        return ["did not hold up"]
+    if result.winner is not None and trial.number == result.winner.number:
+        return [answer_word(result)]
+    return ["challenger"] if result.best is not None and trial.number == result.best.number else []
 
 
 def _note(trial: Trial) -> str:
