@@ -25,7 +25,7 @@ from autotuner.store import Store
 from autotuner.study.simulated import ALL, MARK, simulated_text
 from autotuner.study.trial import Event, Trial, TrialState
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
-from autotuner.tuning.study_runner import _summary
+from autotuner.tuning.study_runner import summary_of
 from autotuner.tuning.view import StudyView
 
 
@@ -147,7 +147,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.create_study(sample.spec, source="test", digest="d", now=time.time())
         for trial in sample.trials:
             added = store.add_trial(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
-            store.finish_trial(trial.model_copy(update={"number": added.number}), _summary(trial, sample.spec.slos))
+            store.finish_trial(trial.model_copy(update={"number": added.number}), summary_of(trial, sample.spec.slos))
         store.set_study_state(sample.spec.name, "done", None, time.time())
     return tmp_path
 
@@ -170,7 +170,7 @@ def view_of(trials: list[Trial]) -> StudyView:
     events = []
     for trial in trials:
         proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
-        events += [("trial_proposed", proposed, trial), ("trial_finished", _summary(trial, MIXED.spec.slos), trial)]
+        events += [("trial_proposed", proposed, trial), ("trial_finished", summary_of(trial, MIXED.spec.slos), trial)]
     view = StudyView("s")
     view.apply(
         [
