@@ -34,7 +34,12 @@ JSON document (with `watch` one event a line), also when a command fails:
 | 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` resumes |
 
 Results are kept under `~/.local/share/autotuner`, or in `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` names
-another database.
+another database. That folder and its files are for their user alone (0700, 0600). No secret is in any of them, nor in
+any output: values under names such as `HF_TOKEN` or `DB_PASS`, values of a known form (`ghp_...`, a password in a
+URL), and both wherever a server's log repeats them. A secret on a server's command line is refused.
+
+`--out` writes into a device, a pipe or through a link, and replaces regular files as a whole; `-` is standard output.
+At most 20 problems of a file are printed, with the count of the rest; all study files are at most 1 MiB.
 
 `autotuner --version` prints the version; `autotuner --install-completion` sets up completion for your shell (bash,
 zsh, fish, PowerShell), and `--show-completion` prints it.
