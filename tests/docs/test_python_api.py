@@ -33,7 +33,7 @@ def test_every_block_runs(workplace: Path, fenced: Callable[[str, str], list[str
     said = capsys.readouterr().out
     assert isinstance(names["result"], StudyResult)
     assert names["result"].state == "done"
-    assert "study done llama_cpp python" in said
+    assert f"work-study done llama_cpp {workplace / 'study.yaml'}" in said
     assert "from-python done llama_cpp my program" in said
     sample = sample_study("winner")
     names["result"] = study_result(sample.spec, sample.state, sample.trials)
