@@ -66,6 +66,8 @@ def quick_study(tiny_model: Path, name: str) -> Callable[..., dict[str, Any]]:
                 "concurrency": [2],
                 "warmup": "200ms",
                 "duration": "800ms",
+                "max_duration": "800ms",
+                "min_requests": 0,  # what a busy machine leaves of a tiny window is not what these tests are about
             },
             # what a busy machine does to the load generator is not what these tests are about
             "benchmark": {"kind": "native", "limits": {"lag_s": 10, "cpu_cores": 10}},
