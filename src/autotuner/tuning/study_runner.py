@@ -82,12 +82,17 @@ class StudyRunner:
     """Runs the trials of one prepared study under one owner, up to ``search.parallel`` at a time."""
 
     def __init__(
-        self, prepared: Prepared, store: Store, owner: Owner, journal: Journal, surroundings: Surroundings
+        self,
+        prepared: Prepared,
+        store: Store,
+        owner: Owner,
+        journal: Journal,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._prepared, self._spec = prepared, prepared.spec
         self._store, self._owner, self._journal = store, owner, journal
         self._owners = OwnerWatch(store)
-        self._surroundings = surroundings
+        self._surroundings = surroundings or Surroundings(prepared)
         self._tools = TrialTools(
             spec=prepared.spec,
             engine=prepared.engine,
