@@ -545,11 +545,12 @@ def write_starter(path: Path, *, engine: str, model: str | None = None, server: 
     import anyio
 
     from autotuner.seams import plugins
+    from autotuner.study.loader import default_name
     from autotuner.tuning.starter import Start, starter_text
 
     if files.exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem).strip("._-")[:63] or "study"
+    name = default_name(str(path), path.resolve().parent)
     cls = plugins.load("engines", engine)
     if server is not None and "server" not in cls.Settings.model_fields:
         raise UsageError(

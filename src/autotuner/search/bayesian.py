@@ -41,6 +41,8 @@ _TINY = 1e-300
 _SPAN = math.log(1000)
 """Objectives beyond a thousandth or a thousandfold of the best feasible one are taken to be there."""
 _NONE = (0.0, 0.0)
+_HALF_WIDTH_SDS = 1.96
+"""Standard deviations in half of a 95% interval."""
 
 
 class BayesianSettings(Noun):
@@ -121,15 +123,17 @@ class BayesianSearch(Search):
         figures = np.array([-_cost(t, directions, shares) for t in valued])
         best = max(v for t, v in zip(valued, figures, strict=True) if t.verdict and t.verdict.feasible)
         values = np.clip(figures, best - _SPAN, best + _SPAN)
-        model = self._fit(valued, values)
+        model = self._fit(valued, values, np.array([_variance(t, shares) for t in valued]))
         running = [t for t in waiting if self._position(spelled_out(self.context, t)) is not None]
         if running:
             model = model.believing(self._features(running), values)
         return np.log(surrogate.expected_improvement(*model.predict(features), best) + _TINY)
 
-    def _fit(self, trials: Sequence[Trial], values: surrogate.Array) -> surrogate.Surrogate:
+    def _fit(
+        self, trials: Sequence[Trial], values: surrogate.Array, variances: surrogate.Array | None = None
+    ) -> surrogate.Surrogate:
         columns = [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))]
-        return surrogate.fit(self._features(trials), values, columns)
+        return surrogate.fit(self._features(trials), values, columns, variances)
 
     def _proposed(
         self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
@@ -243,6 +247,13 @@ def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]
         for v, d in zip(_values(trial, directions), directions, strict=True)
     )
     return math.fsum(s * c for s, c in zip(shares, costs, strict=True))
+
+
+def _variance(trial: Trial, shares: Sequence[float]) -> float:
+    """What the trial's own windows say of the uncertainty of :func:`_cost`; 0 where they say nothing."""
+    found = trial.verdict.uncertainty if trial.verdict else ()
+    halves = ((share, half) for share, half in zip(shares, found, strict=False) if half is not None)
+    return math.fsum((share * math.log1p(half) / _HALF_WIDTH_SDS) ** 2 for share, half in halves)
 
 
 def _grouped(trials: Sequence[Trial], key: Callable[[Trial], tuple[float, ...]]) -> list[list[int]]:

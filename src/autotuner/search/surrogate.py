@@ -21,6 +21,8 @@ _USUAL_LENGTH = 0.6
 """Parameters span 0 to 1; the likelihood of few data is flat, and a log-normal prior keeps it from the extremes."""
 _NOISES = (1e-3, 1e-2, 1e-1)
 _SWEEPS = 2
+_LEAST_SPREAD = 1e-9
+"""Variance of values that do not differ."""
 
 
 def scores(groups: Sequence[Sequence[int]]) -> dict[int, float]:
@@ -46,6 +48,8 @@ class Surrogate:
     """One a column."""
     amplitude: float
     noise: float
+    own_noise: Array
+    """What each point's own uncertainty adds to the noise; both relative to the amplitude."""
 
     def predict(self, candidates: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at each candidate."""
@@ -58,21 +62,31 @@ class Surrogate:
         """The process as if running points had come out as expected: their surroundings are no news any more."""
         expected, _ = self.predict(running)
         points = np.vstack([self.points, running])
-        return _fitted(points, np.concatenate([values, expected]), self.lengths, self.noise, self.amplitude)
+        values = np.concatenate([values, expected])
+        own_noise = np.concatenate([self.own_noise, np.zeros(len(running))])
+        return _fitted(points, values, self.lengths, self.noise, own_noise, self.amplitude)
 
 
-def fit(points: Array, values: Array, columns: Sequence[int]) -> Surrogate:
-    """The most likely process for at least one point; ``columns`` gives each column's parameter, from 0.
+def fit(points: Array, values: Array, columns: Sequence[int], variances: Array | None = None) -> Surrogate:
+    """The most likely process for at least one point; ``columns`` gives each column's parameter, from 0, and
+    ``variances`` what is known of each value's own uncertainty, in squares of the values' unit.
 
     First the best common length scale and noise, then each parameter's own length scale in turn.
     """
     owner = np.array(columns, dtype=int)
-    shared = [_fitted(points, values, np.full(len(owner), length), noise) for length in _LENGTHS for noise in _NOISES]
+    spread = max(float(values.var()), _LEAST_SPREAD)
+    # At most the amplitude itself: a value that is that unsure says next to nothing.
+    own_noise = np.zeros(len(values)) if variances is None else np.minimum(variances / spread, 1.0)
+    shared = [
+        _fitted(points, values, np.full(len(owner), length), noise, own_noise)
+        for length in _LENGTHS
+        for noise in _NOISES
+    ]
     best = max(shared, key=lambda model: _log_likelihood(model, owner))
     for _ in range(_SWEEPS):
         for parameter in sorted(set(columns)):
             own = [
-                _fitted(points, values, np.where(owner == parameter, length, best.lengths), best.noise)
+                _fitted(points, values, np.where(owner == parameter, length, best.lengths), best.noise, own_noise)
                 for length in _LENGTHS
             ]
             best = max([best, *own], key=lambda model: _log_likelihood(model, owner))
@@ -96,13 +110,20 @@ def _below(z: Array) -> Array:
     return np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in z])
 
 
-def _fitted(points: Array, values: Array, lengths: Array, noise: float, amplitude: float | None = None) -> Surrogate:
+def _fitted(
+    points: Array,
+    values: Array,
+    lengths: Array,
+    noise: float,
+    own_noise: Array,
+    amplitude: float | None = None,
+) -> Surrogate:
     mean = float(values.mean())
-    kernel = _kernel(points, points, lengths) + noise * np.eye(len(points))
+    kernel = _kernel(points, points, lengths) + np.diag(noise + own_noise)
     root: Array = np.linalg.cholesky(kernel).astype(np.float64)
     weights: Array = np.linalg.solve(root.T, np.linalg.solve(root, values - mean)).astype(np.float64)
     likely = max(float((values - mean) @ weights) / len(values), 1e-9)
-    return Surrogate(points, mean, weights, root, lengths, amplitude or likely, noise)
+    return Surrogate(points, mean, weights, root, lengths, amplitude or likely, noise, own_noise)
 
 
 def _log_likelihood(model: Surrogate, owner: NDArray[np.int_]) -> float:
