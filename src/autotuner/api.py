@@ -298,7 +298,7 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
     from autotuner.report.result import study_result
 
     with Store.open(store_url) as store:
-        record = _record(store, name)
+        record = record_of(store, name)
         trials = store.trials(record.name)
     summary = record.summary or {}
     code = summary.get("exit_code")
@@ -353,7 +353,7 @@ def stop(name: str, *, store_url: str | None = None) -> bool:
     from autotuner.tuning.owners import OwnerWatch
 
     with Store.open(store_url) as store:
-        record = _record(store, name)
+        record = record_of(store, name)
         if record.owner_id is None or record.owner_id in OwnerWatch(store).dead():
             return False
         store.request_stop(record.name)
@@ -400,7 +400,7 @@ def delete(name: str, *, store_url: str | None = None) -> None:
     with Store.open(store_url) as store:
         stored, holder = store.holder(name)  # also of a study whose row cannot be read
         if not stored:
-            record = _record(store, name)
+            record = record_of(store, name)
             name, holder = record.name, record.owner_id
         _not_being_run(store, name, holder)
         store.delete_study(name)
@@ -428,7 +428,7 @@ class ServerLog:
 def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_url: str | None = None) -> ServerLog:
     """The last lines of a trial's server log; the newest trial's by default."""
     with Store.open(store_url) as store:
-        record = _record(store, name)
+        record = record_of(store, name)
         numbers = [t.number for t in store.trials(record.name)]
     if not numbers or (trial is not None and trial not in numbers):
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
@@ -582,7 +582,8 @@ def _schema_file() -> Path:
     return path
 
 
-def _record(store: Store, name: str) -> StudyRecord:
+def record_of(store: Store, name: str) -> StudyRecord:
+    """A stored study by its name, or by the path of its file. Raises ``UsageError`` where it is not stored."""
     if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         name = read_study(name).spec.name
     record = store.study(name)

@@ -180,6 +180,15 @@ def test_watch_of_a_run_that_was_killed_ends(call: Call, keep: Keep) -> None:
     assert "chat-new: running" in call("watch", "chat-new").err
 
 
+def test_a_study_can_be_named_by_its_file(call: Call, keep: Keep, tmp_path: Path) -> None:
+    keep("winner")
+    file = tmp_path / "any.yaml"
+    workload = "{scenarios: 'D(8,8)', concurrency: 1}"
+    file.write_text(f"name: chat-8b\nmodel: m\nengine: vllm\nworkload: {workload}\nobjective: max output_throughput\n")
+    for words in (("watch",), ("show",), ("best",), ("report",), ("stop",)):
+        assert call(*words, str(file), "--json").code == 0, words
+
+
 def test_watch_follows_a_run_until_it_ends(call: Call, keep: Keep) -> None:
     owner = this_owner()
     keep("empty", owner=owner)

@@ -10,13 +10,13 @@ from anyio.to_thread import run_sync
 from rich.console import Console
 from rich.live import Live
 
+from autotuner.api import record_of
 from autotuner.cli.app import say
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.table import live_table
 from autotuner.cli.texts import headline
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.loader import Loaded
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event
@@ -65,14 +65,12 @@ def watch_live(name: str, *, store_url: str | None, as_json: bool) -> str:
 
     async def work() -> str:
         with Store.open(store_url) as store:
-            record = store.study(name)
-            if record is None:
-                raise UsageError(Problem(where="study", value=name, why="not in the store", remedy="autotuner list"))
+            record = record_of(store, name)
             if as_json:
-                await _print_events(store, name)
+                await _print_events(store, record.name)
             else:
-                await _show(store, record.spec, StudyView(name), until_end=True)
-            ended = store.study(name)
+                await _show(store, record.spec, StudyView(record.name), until_end=True)
+            ended = store.study(record.name)
             return ended.state if ended is not None else "deleted"
 
     return anyio.run(work)
