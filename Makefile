@@ -55,7 +55,7 @@ cluster-down: ## End that node
 	@$(BIN)/python scripts/cluster.py down "$(CACHE)/cluster"
 
 pytest:
-	$(BIN)/pytest -m "not genai and not campaign" --cov --cov-report=term:skip-covered
+	$(BIN)/python scripts/run_tests.py
 
 format: ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

@@ -1,0 +1,68 @@
+"""Runs all tests in two processes side by side, with coverage over both: those on a real Docker engine or Kubernetes
+node, which mostly wait for it, and all others, which need a core. ``make pytest`` calls it.
+
+The first half is written out when it has ended; both halves run to their end, whatever fails.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SELECTED = "not genai and not campaign"
+TARGETS = ("tests/cluster", "tests/docker")
+"""Tests on a Docker engine or a node; the other half has priority, since it also measures."""
+
+
+def main() -> int:
+    """The worse exit code of both halves, that of pytest."""
+    # A shell's background job ignores SIGINT, and so would every tuner that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    others = [f"--ignore={path}" for path in TARGETS]
+    with tempfile.TemporaryFile() as kept:
+        targets = subprocess.Popen(
+            pytest("targets", [*TARGETS]),
+            cwd=ROOT,
+            env=environment("targets"),
+            stdout=kept,
+            stderr=subprocess.STDOUT,
+        )
+        os.setpriority(os.PRIO_PROCESS, targets.pid, 5)
+        try:
+            code = subprocess.run(pytest("others", others), cwd=ROOT, env=environment("others"), check=False).returncode
+            print("\nTests on a Docker engine and a Kubernetes node:", flush=True)
+            target_code = targets.wait()
+        finally:
+            if targets.poll() is None:
+                targets.send_signal(signal.SIGINT)
+                targets.wait()
+            kept.seek(0)
+            sys.stdout.buffer.write(kept.read())
+            sys.stdout.flush()
+    coverage("combine", "-q", ".coverage.targets", ".coverage.others")
+    coverage("report", "--skip-covered")
+    return max(code, target_code)
+
+
+def pytest(half: str, options: list[str]) -> list[str]:
+    """The command of one half; each keeps its own cache, since both write it."""
+    cache = f"cache_dir=.pytest_cache/{half}"
+    command = [sys.executable, "-m", "pytest", "-m", SELECTED, "--cov", "--cov-report=", "-o", cache]
+    return [*command, "--durations=25", *options]
+
+
+def environment(half: str) -> dict[str, str]:
+    """Coverage data of one half beside that of the other one."""
+    return {**os.environ, "COVERAGE_FILE": str(ROOT / f".coverage.{half}")}
+
+
+def coverage(*words: str) -> None:
+    """One of coverage's commands."""
+    subprocess.run([sys.executable, "-m", "coverage", *words], cwd=ROOT, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
