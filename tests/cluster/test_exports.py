@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kube_lab import needs_its_own_tmp
 from ome.crds import crds
 from ome.furniture import MODEL, RUNTIME
 
@@ -277,7 +278,9 @@ def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
     cluster.kubectl("delete", "--wait=false", "persistentvolume", name)
 
 
+@pytest.mark.optional
 def test_a_deployment_runs_under_the_rules_that_the_study_ran_under(cluster: Any, restricted: str) -> None:
+    needs_its_own_tmp()
     left_out = {"image_pull_secrets", "priority_class", "ephemeral_storage"}  # what the test's node has none of
     settings = {k: v for k, v in PLAIN_PODS.items() if k not in left_out}
     deploy = {"kind": "kubernetes", "namespace": restricted, "pvc": {"claim": "models"}, **settings}

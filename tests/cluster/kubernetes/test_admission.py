@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from kube_lab import needs_its_own_tmp
 from ome.lab import eventually
 
 from autotuner import api
@@ -70,8 +71,10 @@ async def refused(kube: Any, recorder: Recorder, **settings: Any) -> Failure:
     return caught.value.failure
 
 
+@pytest.mark.optional
 async def test_a_namespace_that_enforces_pod_security(kube: Any, recorder: Recorder, namespace: Make) -> None:
     """Foreseen, refused at once with the cure, and with the cure everything runs."""
+    needs_its_own_tmp()
     name = namespace({ENFORCE: "restricted"})
     checks = await kube.deployer(namespace=name).preflight([fake_plan()])
     told = [c for c in checks if c.status is CheckStatus.FAIL]
@@ -171,10 +174,12 @@ async def test_a_limit_that_was_not_asked_for_is_told(kube: Any, namespace: Make
 
 
 @pytest.mark.campaign
+@pytest.mark.optional
 def test_a_whole_study_in_a_restricted_namespace(
     kube: Any, namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is in a claim, since folders of the nodes are not allowed there."""
+    needs_its_own_tmp()
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
     folder = tmp_path / "models" / "llama-3-2-1b-instruct"

@@ -98,7 +98,7 @@ async def test_no_such_program(kube: Any, recorder: Recorder) -> None:
     [
         ({"image": "autotuner/missing:1"}, "ErrImageNeverPull"),
         ({"image": "Not/An:Image:Name"}, "InvalidImageName"),
-        ({"image": "registry.invalid/x:1", "image_pull_policy": "IfNotPresent", "pull_timeout": 1}, "ImagePull"),
+        ({"image": "registry.invalid/x:1", "image_pull_policy": "IfNotPresent", "pull_timeout": 6}, "ImagePull"),
     ],
 )
 async def test_no_image(kube: Any, recorder: Recorder, changes: dict[str, Any], told: str) -> None:
