@@ -38,7 +38,7 @@ def test_a_name_is_taken_once(store: Store, add_study: AddStudy) -> None:
 def test_changed_budgets_are_taken_over(store: Store, add_study: AddStudy) -> None:
     spec = add_study()
     more = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 99})})
-    store.update_study_spec("s", more)
+    store.update_study_spec("s", more, digest=more.digest, source="test")
     record = store.study("s")
     assert record is not None
     assert record.spec.search.trials == 99

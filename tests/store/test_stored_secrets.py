@@ -51,7 +51,7 @@ def test_secrets_are_nowhere_in_the_database(
         }
     )
     store.create_study(spec, source="t", digest=spec.digest, now=1.0)
-    store.update_study_spec("s", spec)
+    store.update_study_spec("s", spec, digest=spec.digest, source="test")
     said = " ".join(SECRETS.values()) + " kept-log"
     trial = store.add_trial(new_trial(argv=("server", f"--api-key={SECRETS['args']}", said)), owner_id="o")
     store.update_trial(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": said}]}}))
