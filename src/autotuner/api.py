@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from autotuner.store import Store, StudyRecord, UnreadableError, files
+from autotuner.store import Reading, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
 from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
 from autotuner.study.secrets import clean_document, clean_text, remember
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from autotuner.report.manifests import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
+    from autotuner.store import Store
     from autotuner.study.loader import Loaded
     from autotuner.study.owner import Owner
     from autotuner.study.parameter import CatalogEntry
@@ -152,6 +153,7 @@ async def tune_async(
 ) -> StudyResult:
     """As :func:`tune`, on the running event loop (asyncio)."""
     from autotuner.report.result import study_result
+    from autotuner.store import Store
     from autotuner.tuning.preparing import prepare
     from autotuner.tuning.session import run_session
 
@@ -241,6 +243,7 @@ def plan(
 
 
 async def _standing(prepared: Prepared, loaded: Loaded, *, store_url: str | None, source: str) -> Standing:
+    from autotuner.store import Store
     from autotuner.tuning.session import standing_of
     from autotuner.tuning.standing import Standing
 
@@ -256,6 +259,8 @@ def start_over(name: str, *, store_url: str | None = None) -> str:
     Returns:
         The name that its trials and files have now; empty where nothing is stored.
     """
+    from autotuner.store import Store
+
     if not Store.is_made(store_url):
         return ""
     with Store.open(store_url) as store:
@@ -297,7 +302,7 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
     """The stored result of a study, finished or not. ``name`` may be a study file's path."""
     from autotuner.report.result import study_result
 
-    with Store.open(store_url) as store:
+    with open_to_read(store_url) as store:
         record = record_of(store, name)
         trials = store.trials(record.name)
     summary = record.summary or {}
@@ -313,7 +318,7 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
 
 def studies(*, store_url: str | None = None) -> list[StudyRecord]:
     """All studies in the store, newest first."""
-    with Store.open(store_url) as store:
+    with open_to_read(store_url) as store:
         return sorted(store.studies(), key=lambda r: r.updated_at, reverse=True)
 
 
@@ -325,7 +330,7 @@ def overviews(
     from autotuner.report.overview import overview
     from autotuner.tuning.owners import OwnerWatch
 
-    with Store.open(store_url) as store:
+    with open_to_read(store_url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.launch_counts()
         found = []
@@ -350,6 +355,7 @@ def overviews(
 
 def stop(name: str, *, store_url: str | None = None) -> bool:
     """Asks the process that runs a study to end cleanly; False when none runs it."""
+    from autotuner.store import Store
     from autotuner.tuning.owners import OwnerWatch
 
     with Store.open(store_url) as store:
@@ -366,6 +372,7 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
     import anyio
 
     from autotuner.seams import plugins
+    from autotuner.store import Store
     from autotuner.tuning.owners import OwnerWatch, mark_ended
 
     async def work(store: Store) -> list[str]:
@@ -397,6 +404,8 @@ def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
 
 def delete(name: str, *, store_url: str | None = None) -> None:
     """Removes a study and its files. Raises when a living process runs it."""
+    from autotuner.store import Store
+
     with Store.open(store_url) as store:
         stored, holder = store.holder(name)  # also of a study whose row cannot be read
         if not stored:
@@ -427,7 +436,7 @@ class ServerLog:
 
 def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_url: str | None = None) -> ServerLog:
     """The last lines of a trial's server log; the newest trial's by default."""
-    with Store.open(store_url) as store:
+    with open_to_read(store_url) as store:
         record = record_of(store, name)
         numbers = [t.number for t in store.trials(record.name)]
     if not numbers or (trial is not None and trial not in numbers):
@@ -582,7 +591,7 @@ def _schema_file() -> Path:
     return path
 
 
-def record_of(store: Store, name: str) -> StudyRecord:
+def record_of(store: Reading, name: str) -> StudyRecord:
     """A stored study by its name, or by the path of its file. Raises ``UsageError`` where it is not stored."""
     if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         name = read_study(name).spec.name

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from autotuner.store import OwnerRecord, Store, StoreError, engine, tables
+from autotuner.store import OwnerRecord, Store, StoreError, engine, rows, tables
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 
@@ -39,7 +39,7 @@ def test_the_migrations_make_the_tables_of_the_program(store: Store) -> None:
 def test_the_newest_revision_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
-    assert ScriptDirectory.from_config(config).get_heads() == [engine.HEAD]
+    assert ScriptDirectory.from_config(config).get_heads() == [rows.HEAD]
 
 
 def test_owners_of_the_first_revision_are_still_read(url: str) -> None:

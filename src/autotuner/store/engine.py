@@ -15,23 +15,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from autotuner.store.files import make_private, private_file, reason
 from autotuner.store.paths import data_home
-from autotuner.study.errors import AutotunerError, ExitCode
-from autotuner.study.secrets import HIDDEN, clean_text, looks_secret
+from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError, unusable_store
+from autotuner.study.secrets import HIDDEN, looks_secret
 
-HEAD = "0003"
-"""Newest revision; a test compares it with the migrations."""
-BUSY_TIMEOUT_S = 30
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF
 """The part of SQLite's extended result codes that says which error it is."""
 _MIGRATION_LOCK = 7_381_020_551
 _WRITE = "autotuner_write"
-
-
-class StoreError(AutotunerError):
-    """The store cannot be used; one line, never with a password."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
 
 def connect(url: str | Path) -> Engine:
@@ -107,8 +98,7 @@ def unusable(url: URL, error: Exception) -> StoreError:
     """A database error as one line."""
     why = str(error.orig) if isinstance(error, DBAPIError) and error.orig else reason(error)
     secrets = [str(v) for k, v in url.query.items() if looks_secret(k)]
-    line = clean_text(" ".join(why.split()), [*secrets, str(url.password or "")])
-    return StoreError(f"the store {url_text(url)} cannot be used: {line[:300]}")
+    return unusable_store(url_text(url), why, [*secrets, str(url.password or "")])
 
 
 @contextmanager

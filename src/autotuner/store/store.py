@@ -5,7 +5,6 @@ process, and with SQLite's ``synchronous=FULL`` or PostgreSQL's default a power 
 """
 
 import json
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,20 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
-from autotuner.store.engine import StoreError, connect, not_made_yet, unusable, url_text, writing
+from autotuner.store.engine import connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
+from autotuner.store.rows import (
+    FINISHED,
+    StoreError,
+    UnreadableError,
+    read_event,
+    read_owner,
+    read_studies,
+    read_study,
+    read_trial,
+    storable,
+)
 from autotuner.study.owner import Owner
 from autotuner.study.secrets import clean, remember, secrets_in
 from autotuner.study.spec import StudySpec
@@ -28,16 +38,7 @@ from autotuner.study.trial import Event, Trial, TrialState
 
 _NUMBERS = range(2**31)
 """What the database takes for a trial's number."""
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
-
-
-class UnreadableError(StoreError):
-    """A stored row is damaged, or of a version that this one does not know."""
-
-    def __init__(self, study: str, part: str, error: Exception) -> None:
-        why = " ".join(str(error).split())[:200]
-        super().__init__(f"{part}the stored study {study} cannot be read ({why}); remove it: autotuner delete {study}")
 
 
 class Store:
@@ -110,14 +111,7 @@ class Store:
         """All owners ever seen."""
         with self._reading() as db:
             rows = db.execute(select(tables.owners)).mappings().all()
-        return [
-            OwnerRecord(
-                owner=Owner(id=r["id"], host=r["host"], pid=r["pid"], started=r["started"], process=r["process"] or ""),
-                heartbeat_at=r["heartbeat_at"],
-                ended_at=r["ended_at"],
-            )
-            for r in rows
-        ]
+        return [read_owner(dict(row)) for row in rows]
 
     # Studies
 
@@ -127,7 +121,7 @@ class Store:
         values = {
             "name": spec.name,
             "digest": digest,
-            "source": _storable(clean(source, self._secrets)),
+            "source": storable(clean(source, self._secrets)),
             "state": "new",
             "stop_requested": 0,
         }
@@ -141,7 +135,7 @@ class Store:
     def update_study_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
         """Takes over the study as its file has it now."""
         self._learn_secrets(spec)
-        values = {"spec": self._json(spec.model_dump(mode="json")), "digest": digest, "source": _storable(source)}
+        values = {"spec": self._json(spec.model_dump(mode="json")), "digest": digest, "source": storable(source)}
         with self._writing() as db:
             db.execute(update(tables.studies).where(tables.studies.c.name == name).values(**values))
 
@@ -165,9 +159,9 @@ class Store:
     def study(self, name: str) -> StudyRecord | None:
         """One study, None when it is not stored. Raises :class:`UnreadableError`."""
         with self._reading() as db:
-            query = select(tables.studies).where(tables.studies.c.name == _storable(name))
+            query = select(tables.studies).where(tables.studies.c.name == storable(name))
             row = db.execute(query).mappings().first()
-        return _record(dict(row)) if row else None
+        return read_study(dict(row)) if row else None
 
     def studies(self) -> list[StudyRecord]:
         """All studies by name; without those that cannot be read, which :meth:`unreadable` tells."""
@@ -180,16 +174,12 @@ class Store:
     def _records(self) -> Iterator[StudyRecord | UnreadableError]:
         with self._reading() as db:
             rows = db.execute(select(tables.studies).order_by(tables.studies.c.name)).mappings().all()
-        for row in rows:
-            try:
-                yield _record(dict(row))
-            except UnreadableError as error:
-                yield error
+        return read_studies(map(dict, rows))
 
     def holder(self, name: str) -> tuple[bool, str | None]:
         """(whether a study of this name is stored, readable or not; who holds it)."""
         with self._reading() as db:
-            query = select(tables.studies.c.owner_id).where(tables.studies.c.name == _storable(name))
+            query = select(tables.studies.c.owner_id).where(tables.studies.c.name == storable(name))
             row = db.execute(query).first()
         return row is not None, row[0] if row else None
 
@@ -281,11 +271,11 @@ class Store:
         """A study's trials by number."""
         query = select(tables.trials.c.trial).where(tables.trials.c.study == study).order_by(tables.trials.c.number)
         with self._reading() as db:
-            return [_read_trial(study, text) for text in db.execute(query).scalars()]
+            return [read_trial(study, text) for text in db.execute(query).scalars()]
 
     def launch_counts(self) -> dict[str, int]:
         """Trials with a result, by study; studies without any are left out."""
-        finished = tables.trials.c.state.in_([s.value for s in TrialState if s.finished])
+        finished = tables.trials.c.state.in_(FINISHED)
         query = select(tables.trials.c.study, func.count()).where(finished).group_by(tables.trials.c.study)
         with self._reading() as db:
             return {row[0]: int(row[1]) for row in db.execute(query)}
@@ -297,7 +287,7 @@ class Store:
         where = (tables.trials.c.study == study) & (tables.trials.c.number == number)
         with self._reading() as db:
             text = db.execute(select(tables.trials.c.trial).where(where)).scalar()
-        return _read_trial(study, text) if text is not None else None
+        return read_trial(study, text) if text is not None else None
 
     def void_trials_of(self, dead: Collection[str], study: str, now: float) -> list[Trial]:
         """Ends the unfinished trials of dead owners as ``void``; returns them."""
@@ -330,7 +320,7 @@ class Store:
         where = (tables.events.c.study == study) & (tables.events.c.seq > after)
         with self._reading() as db:
             rows = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq).limit(limit)).mappings()
-            return [_read_event(row) for row in rows]
+            return [read_event(dict(row)) for row in rows]
 
     def last_event(self, study: str, kind: str) -> Event | None:
         """The newest event of that kind; None where there is none."""
@@ -338,7 +328,7 @@ class Store:
         with self._reading() as db:
             newest = select(tables.events).where(where).order_by(tables.events.c.seq.desc()).limit(1)
             row = db.execute(newest).mappings().first()
-            return None if row is None else _read_event(row)
+            return None if row is None else read_event(dict(row))
 
     def last_seq(self, study: str) -> int:
         """``seq`` of the study's last event, 0 when there is none."""
@@ -450,7 +440,7 @@ class Store:
         # A resumed study launches stored configurations. A secret value is refused in them, so all that could be hidden
         # here is an ordinary value that equals some password by chance, and ``***`` would reach the engine.
         data["configuration"] = trial.configuration.model_dump(mode="json")
-        text = json.dumps(_storable(data), ensure_ascii=False)
+        text = json.dumps(storable(data), ensure_ascii=False)
         return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}
 
     def _append(
@@ -465,46 +455,10 @@ class Store:
         remember(data)
 
     def _json(self, data: object) -> str:
-        return json.dumps(_storable(clean(data, self._secrets)), ensure_ascii=False)
+        return json.dumps(storable(clean(data, self._secrets)), ensure_ascii=False)
 
 
 def _clock(db: Connection) -> float:
     if db.dialect.name == "postgresql":
         return float(db.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
     return time.time()  # SQLite has no clock of its own
-
-
-def _storable(data: Any) -> Any:
-    """Text of logs and command lines without what databases refuse: NUL and lone surrogates."""
-    if isinstance(data, str):
-        return data.replace("\0", "\ufffd").encode(errors="replace").decode() if _UNSTORABLE.search(data) else data
-    if isinstance(data, Mapping):
-        return {_storable(key): _storable(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_storable(item) for item in data]
-    return data
-
-
-def _record(row: Mapping[str, Any]) -> StudyRecord:
-    values = {k: v for k, v in row.items() if k != "stop_requested"}
-    try:
-        values["spec"] = StudySpec.model_validate_json(values["spec"])
-        values["summary"] = json.loads(values["summary"]) if values["summary"] else None
-        return StudyRecord.model_validate(values)
-    except (ValueError, TypeError) as error:
-        raise UnreadableError(str(row["name"]), "", error) from None
-
-
-def _read_trial(study: str, text: str) -> Trial:
-    try:
-        return Trial.model_validate_json(text)
-    except ValueError as error:
-        number = re.search(r'"number": ?(\d{1,9})', text)
-        raise UnreadableError(study, f"trial {number[1]} of " if number else "a trial of ", error) from None
-
-
-def _read_event(row: Mapping[Any, Any]) -> Event:
-    try:
-        return Event.model_validate({**row, "data": json.loads(row["data"])})
-    except ValueError as error:
-        raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from None

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -74,6 +75,7 @@ _REFERRING = frozenset({"env_from", "envFrom", "imagePullSecrets", "secretKeyRef
 """Sections in which everything is such a reference."""
 
 
+@lru_cache(4096)
 def looks_secret(name: str) -> bool:
     """Whether a value is a secret by its name: ``HF_TOKEN``, ``api-key``, ``hfToken``, ``DB_PASS``; not ``tokenizer``,
     ``max_tokens``, ``api_key_env``, ``token_source``, ``key`` alone, nor a metric's name."""

@@ -11,13 +11,14 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
-import anyio
-from anyio.to_thread import run_sync
-
-from autotuner.store import OwnerRecord, Store
+from autotuner.store import OwnerRecord, Reading
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
+
+if TYPE_CHECKING:
+    from autotuner.store import Store
 
 HEARTBEAT_S = 5.0
 SILENT_AFTER_S = 120.0
@@ -41,7 +42,7 @@ def this_owner() -> Owner:
 class OwnerWatch:
     """Tells dead owners from living ones, and remembers what it saw: keep one for as long as the question is asked."""
 
-    def __init__(self, store: Store, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Reading, steady: Callable[[], float] = time.monotonic) -> None:
         self._store, self._steady = store, steady
         self._seen: dict[str, tuple[float, float]] = {}
         """Owner id to (heartbeat, since when by our clock it has been that)."""
@@ -57,6 +58,9 @@ class OwnerWatch:
 
     async def settled(self, ids: Collection[str] | None = None) -> frozenset[str]:
         """:meth:`dead`, once nothing is undecided of these owners."""
+        import anyio  # the list of studies asks once and does not wait
+        from anyio.to_thread import run_sync
+
         while left_s := await run_sync(self.undecided_s, ids):  # noqa: ASYNC110 - the other side may be far away
             await anyio.sleep(min(left_s, _POLL_S))
         return await run_sync(self.dead)
@@ -97,7 +101,7 @@ def _is_running(record: OwnerRecord) -> bool | None:
     return process.is_running() if process else None
 
 
-def mark_ended(store: Store, dead: Collection[str]) -> None:
+def mark_ended(store: "Store", dead: Collection[str]) -> None:
     """Remembers these owners as ended, so that nobody has to find it out again."""
     for record in store.owners():
         if record.ended_at is None and record.owner.id in dead:

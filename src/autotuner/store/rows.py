@@ -1,0 +1,98 @@
+"""What the two ways to read a database share: its revision, how a row becomes a noun, and what is said of one that
+cannot. Nothing here loads SQLAlchemy."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from autotuner.store.records import OwnerRecord, StudyRecord
+from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.owner import Owner
+from autotuner.study.secrets import clean_text
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Event, Trial, TrialState
+
+HEAD = "0003"
+"""Newest revision; a test compares it with the migrations."""
+BUSY_TIMEOUT_S = 30
+FINISHED = tuple(state.value for state in TrialState if state.finished)
+"""States of trials with a result."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class StoreError(AutotunerError):
+    """The store cannot be used; one line, never with a password."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class UnreadableError(StoreError):
+    """A stored row is damaged, or of a version that this one does not know."""
+
+    def __init__(self, study: str, part: str, error: Exception) -> None:
+        why = " ".join(str(error).split())[:200]
+        super().__init__(f"{part}the stored study {study} cannot be read ({why}); remove it: autotuner delete {study}")
+
+
+def unusable_store(shown: str, why: str, secrets: Iterable[str] = ()) -> StoreError:
+    """A database's error as one line; ``shown`` is the URL for display."""
+    return StoreError(f"the store {shown} cannot be used: {clean_text(' '.join(why.split()), [*secrets])[:300]}")
+
+
+def storable(data: Any) -> Any:
+    """Text of logs and command lines without what databases refuse: NUL and lone surrogates."""
+    if isinstance(data, str):
+        return data.replace("\0", "\ufffd").encode(errors="replace").decode() if _UNSTORABLE.search(data) else data
+    if isinstance(data, Mapping):
+        return {storable(key): storable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [storable(item) for item in data]
+    return data
+
+
+def read_owner(row: Mapping[str, Any]) -> OwnerRecord:
+    """One row of ``owners``."""
+    known = {name: row[name] for name in ("id", "host", "pid", "started")}
+    return OwnerRecord(
+        owner=Owner(**known, process=row["process"] or ""),
+        heartbeat_at=row["heartbeat_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def read_study(row: Mapping[str, Any]) -> StudyRecord:
+    """One row of ``studies``. Raises :class:`UnreadableError`."""
+    values = {k: v for k, v in row.items() if k != "stop_requested"}
+    try:
+        values["spec"] = StudySpec.model_validate_json(values["spec"])
+        values["summary"] = json.loads(values["summary"]) if values["summary"] else None
+        return StudyRecord.model_validate(values)
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(str(row["name"]), "", error) from None
+
+
+def read_studies(rows: Iterable[Mapping[str, Any]]) -> Iterator[StudyRecord | UnreadableError]:
+    """All rows of ``studies``, readable or not."""
+    for row in rows:
+        try:
+            yield read_study(row)
+        except UnreadableError as error:
+            yield error
+
+
+def read_trial(study: str, text: str) -> Trial:
+    """The column ``trial`` of a row of ``trials``. Raises :class:`UnreadableError`."""
+    try:
+        return Trial.model_validate_json(text)
+    except ValueError as error:
+        number = re.search(r'"number": ?(\d{1,9})', str(text))
+        raise UnreadableError(study, f"trial {number[1]} of " if number else "a trial of ", error) from None
+
+
+def read_event(row: Mapping[str, Any]) -> Event:
+    """One row of ``events``. Raises :class:`UnreadableError`."""
+    try:
+        return Event.model_validate({**row, "data": json.loads(row["data"])})
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from None
