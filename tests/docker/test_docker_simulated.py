@@ -26,6 +26,7 @@ from autotuner.engines.sglang import Sglang, SglangSettings
 from autotuner.report.result import without_flags
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.docker_engine import OwnEngine
 from autotuner.testing.simulated_image import changes, write_image
 
@@ -252,9 +253,8 @@ def study(name: str) -> dict[str, Any]:
         "engine": "sglang",
         "deploy": "docker",
         "parameters": {"tp-size": [1, 2], "mem-fraction-static": [0.8, 0.999]},
-        # what a busy machine does to the load generator is not what this is about
-        "benchmark": {"kind": "native", "limits": {"lag_s": 10, "cpu_cores": 10}},
-        "workload": {"scenarios": "D(64,32)", "concurrency": 4, "warmup": "300ms", "duration": "1s"},
+        "benchmark": CALM_BENCHMARK,
+        "workload": calm_workload("D(64,32)", concurrency=[4], requests=16),
         "objective": "max output_throughput_per_gpu",
         "search": {"strategy": "grid", "trials": 5, "parallel": 2},
         "confirm": {"repeats": 0},

@@ -19,10 +19,14 @@ from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.noun import Value
 from autotuner.study.trial import Phase, TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.docker_engine import IMAGE, OwnEngine
 from autotuner.testing.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.docker
+
+LASTING = calm_workload(requests=100)
+"""So long that something can be killed meanwhile."""
 
 
 class GpuEngine(FakeEngine):
@@ -66,13 +70,8 @@ def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> di
         "engine": {"kind": engine},
         "deploy": {"kind": "docker", **own.settings(stop_grace="1s", **changes.pop("deploy", {}))},
         "parameters": {"parallel": [1, 2], "note": ['a  b {"c": 1}']},
-        "workload": {
-            "scenarios": ["D(16,8)"],
-            "concurrency": [2],
-            "warmup": "100ms",
-            "duration": "400ms",
-            "min_requests": 0,
-        },
+        "workload": calm_workload(),
+        "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 3, "seed": 1},
         "confirm": {"repeats": 0},
@@ -107,7 +106,7 @@ def test_a_study_in_containers(engine: OwnEngine, monkeypatch: pytest.MonkeyPatc
 
 def test_an_engine_killed_in_the_middle_of_a_study(mortal: OwnEngine) -> None:
     """The trial it took is void and made again; every configuration is measured; nothing is left."""
-    content = study(mortal, "lost", search={"strategy": "grid", "trials": 3, "seed": 1})
+    content = study(mortal, "lost", workload=LASTING)
     with running(content) as (tuner,):
         until(lambda: phase_of("lost", 1) is Phase.MEASURING)
         mortal.kill()
@@ -121,7 +120,7 @@ def test_an_engine_killed_in_the_middle_of_a_study(mortal: OwnEngine) -> None:
 
 
 def test_a_container_that_someone_kills_is_not_its_configurations_failure(engine: OwnEngine) -> None:
-    with running(study(engine, "killed")) as (tuner,):
+    with running(study(engine, "killed", workload=LASTING)) as (tuner,):
         until(lambda: phase_of("killed", 1) is Phase.MEASURING)
         (container,) = engine.containers()
         engine.api("POST", f"/containers/{container['Id']}/kill")
@@ -137,7 +136,7 @@ def test_a_container_that_someone_kills_is_not_its_configurations_failure(engine
 def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:
     deploy = {"gpu_ids": ["GPU-a", "GPU-b", "GPU-c"]}
     search = {"strategy": "grid", "trials": 3, "seed": 1, "parallel": 2}
-    contents = [study(engine, name, "fake_gpu", deploy=deploy, search=search) for name in ("one", "two")]
+    contents = [study(engine, n, "fake_gpu", deploy=deploy, search=search, workload=LASTING) for n in ("one", "two")]
     most, shared = 0, list[list[str]]()
     with running(*contents) as tuners:
         while not all(tuner.done() for tuner in tuners):

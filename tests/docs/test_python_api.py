@@ -1,5 +1,6 @@
 """The page of the Python API runs, block by block, on a real server; and it names everything that is there."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +10,19 @@ import pytest
 
 import autotuner
 from autotuner.report.result import StudyResult, study_result
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.samples import sample_study
 
 PAGE = "docs/reference/python-api.md"
-STUDY = """
+STUDY = f"""
 model: models/my-model.gguf
-engine: {kind: llama_cpp, args: {ctx-size: 2048}}
-parameters: {parallel: [1, 4]}
-workload: {scenarios: "D(24,6)", concurrency: 2, warmup: 200ms, duration: 700ms}
+engine: {{kind: llama_cpp, args: {{ctx-size: 2048}}}}
+parameters: {{parallel: [1, 4]}}
+workload: {json.dumps(calm_workload("D(24,6)"))}
+benchmark: {json.dumps(CALM_BENCHMARK)}
 objective: max output_throughput
-search: {trials: 2}
-confirm: {repeats: 0}
+search: {{trials: 2}}
+confirm: {{repeats: 0}}
 """
 
 

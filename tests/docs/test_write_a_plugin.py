@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from autotuner.testing.calm import CALM_BENCHMARK
+
 Fenced = Callable[[str, str], list[str]]
 PAGE = "docs/how-to/write-a-plugin.md"
 
@@ -53,8 +55,8 @@ def test_the_program_finds_it_and_tunes_its_server(installed: Path, fenced: Fenc
     catalog = json.loads(python(installed, "-m", "autotuner", "params", "pretend", "--json"))["parameters"]
     assert [entry["name"] for entry in catalog] == ["parallel", "token-ms"]
     (study,) = fenced(PAGE, "yaml")
-    unhurried = "confirm: {repeats: 0}\nbenchmark: {kind: native, limits: {lag_s: 10, cpu_cores: 10}}\n"
-    (installed / "study.yaml").write_text(study + unhurried)
+    calm = f"confirm: {{repeats: 0}}\nbenchmark: {json.dumps(CALM_BENCHMARK)}\n"
+    (installed / "study.yaml").write_text(study + calm)
     result = json.loads(python(installed, "-m", "autotuner", "run", "study.yaml", "--json"))
     assert result["state"] == "done"
     assert {t["state"] for t in result["trials"]} == {"done"}

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.tiny_gguf import write_tiny_gguf
 
 
@@ -61,16 +62,8 @@ def quick_study(tiny_model: Path, name: str) -> Callable[..., dict[str, Any]]:
             "model": str(tiny_model),
             "engine": {"kind": "llama_cpp", "args": {"ctx-size": 2048}},
             "parameters": {"parallel": [1, 2], "ubatch-size": [64, 256]},
-            "workload": {
-                "scenarios": ["N(24,6)/(6,2)"],
-                "concurrency": [2],
-                "warmup": "200ms",
-                "duration": "800ms",
-                "max_duration": "800ms",
-                "min_requests": 0,  # what a busy machine leaves of a tiny window is not what these tests are about
-            },
-            # what a busy machine does to the load generator is not what these tests are about
-            "benchmark": {"kind": "native", "limits": {"lag_s": 10, "cpu_cores": 10}},
+            "workload": calm_workload("N(24,6)/(6,2)"),
+            "benchmark": CALM_BENCHMARK,
             "objective": "max output_throughput",
             "search": {"strategy": "grid", "trials": 3, "seed": 1},
             "confirm": {"repeats": 1},

@@ -14,6 +14,7 @@ import pytest
 from autotuner.cli.main import main
 from autotuner.store import Store
 from autotuner.study import secrets
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 
 MARK = "PLANTED"
 """Part of every planted value; nothing else contains it."""
@@ -85,9 +86,8 @@ def study(tmp_path: Path, name: str) -> dict[str, Any]:
         "name": name,
         "model": str(tmp_path / "m.gguf"),
         "engine": {"kind": "llama_cpp", "server": str(server), "env": {**ENVIRONMENT, **BY_FORM, "SHOWN": "kept"}},
-        "workload": {
-            "scenarios": ["D(8,2)"], "concurrency": [1], "warmup": "100ms", "duration": "300ms", "extra_body": body,
-        },
+        "workload": calm_workload("D(8,2)", concurrency=[1], extra_body=body),
+        "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "confirm": {"repeats": 0},
     }  # fmt: skip

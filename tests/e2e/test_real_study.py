@@ -13,6 +13,7 @@ import pytest
 from autotuner import api
 from autotuner.engines.llama_cpp import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing.calm import calm_workload
 from autotuner.tuning.ending import Ending
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("home")]
@@ -89,7 +90,8 @@ def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     name: str, quick_study: Make, leftovers: Left, tmp_path: Path
 ) -> None:
     file = tmp_path / "quick.json"
-    file.write_text(json.dumps(quick_study()))
+    lasting = calm_workload("N(24,6)/(6,2)", requests=60)  # so long that a signal comes in time
+    file.write_text(json.dumps(quick_study(workload=lasting, confirm={"repeats": 0})))
     process = subprocess.Popen([sys.executable, "-m", "autotuner", "run", str(file)], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:

@@ -10,6 +10,7 @@ import pytest
 from autotuner import api
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing.calm import CALM_BENCHMARK
 
 pytestmark = pytest.mark.usefixtures("home")
 EXAMPLE = Path(__file__).parents[2] / "examples/simulated_sglang.yaml"
@@ -29,7 +30,7 @@ def study(name: str) -> dict[str, Any]:
         "workload": {
             "scenarios": ["D(300,64)"], "concurrency": [40], "warmup": "700ms", "duration": "1s",
         },
-        "benchmark": {"kind": "native", "limits": {"lag_s": 1.0}},
+        "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 4, "seed": 1},
         "confirm": {"repeats": 1},

@@ -17,11 +17,14 @@ from autotuner import api
 from autotuner.study.loader import parse_study
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.tiny_gguf import write_tiny_gguf
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*.json")])
 TRIALS = 2
+SHORT = {name: value for name, value in calm_workload(requests=4).items() if name not in {"scenarios", "concurrency"}}
+"""How long windows are, and no load."""
 
 pytestmark = pytest.mark.real
 
@@ -61,7 +64,8 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
         data["benchmark"] |= {"max_requests_per_iteration": 4, "traffic_scenarios": ["D(16,8)"]}
         return dict(data)
     data["name"] = path.stem
-    data["workload"] |= {"warmup": "100ms", "duration": "4s", "requests": 4}
+    data["workload"] |= SHORT
+    data.setdefault("benchmark", dict(CALM_BENCHMARK))
     if "url" in (data.get("deploy") or {}):
         data["deploy"]["url"] = url
         return dict(data)

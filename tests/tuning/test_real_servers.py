@@ -8,6 +8,7 @@ import anyio
 import psutil
 import pytest
 
+from autotuner.benchmarks.asked import Limits
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.benchmarks.records import read_records
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
@@ -19,6 +20,7 @@ from autotuner.study.failure import FailureCause
 from autotuner.study.measurement import Measurement
 from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.testing.calm import CALM_LIMITS
 from autotuner.tuning.http import get_json
 from autotuner.tuning.preparing import Prepared
 from autotuner.tuning.session import run_session
@@ -103,12 +105,14 @@ async def test_a_cancel_ends_the_servers_of_all_slots(loop: Any, store: Store) -
 def native(loop: Any, **args: Any) -> Prepared:
     """A one-trial study with our own load generator, ``args`` for the fake server."""
     spec = loop.spec("stale").model_copy(update={"parameters": ()})
-    workload = spec.workload.model_copy(update={"warmup_s": 0.1, "duration_s": 0.4})
+    workload = spec.workload.model_copy(update={"warmup_s": 0.1, "duration_s": 60.0, "requests": 8})
     engine = spec.engine.model_copy(update={"args": args})
     prepared: Prepared = loop.prepared(
         spec.model_copy(update={"workload": workload, "engine": engine}), deployer=process_deployer()
     )
-    return Prepared(**{**prepared.__dict__, "benchmark": NativeBenchmark(NativeSettings())})
+    return Prepared(
+        **{**prepared.__dict__, "benchmark": NativeBenchmark(NativeSettings(limits=Limits.model_validate(CALM_LIMITS)))}
+    )
 
 
 def stale_files() -> Path:

@@ -16,6 +16,7 @@ from autotuner import api
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import FATAL, Failure, TrialFailedError
 from autotuner.study.trial import TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan, telling_plan
 
@@ -206,13 +207,8 @@ def test_a_whole_study_in_a_restricted_namespace(
             "engine": "sglang",
             "deploy": {"kind": "kubernetes", **deploy},
             "parameters": {"mem-fraction-static": [0.8]},
-            "workload": {
-                "scenarios": ["D(100,20)"],
-                "concurrency": [2],
-                "warmup": "200ms",
-                "duration": "1s",
-                "min_requests": 0,
-            },
+            "workload": calm_workload("D(100,20)"),
+            "benchmark": CALM_BENCHMARK,
             "objective": "max output_throughput",
             "search": {"strategy": "grid", "trials": 1},
             "confirm": {"repeats": 0},

@@ -13,6 +13,7 @@ from autotuner.seams import plugins
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.cluster
@@ -47,13 +48,8 @@ def test_a_study_of_sglang_in_pods(kube: Any, models: Path, home: Path) -> None:
             "engine": "sglang",
             "deploy": {"kind": "kubernetes", **deploy},
             "parameters": {"mem-fraction-static": [0.8, 0.999]},
-            "workload": {
-                "scenarios": ["D(100,20)"],
-                "concurrency": [2],
-                "warmup": "200ms",
-                "duration": "1s",
-                "min_requests": 0,
-            },
+            "workload": calm_workload("D(100,20)"),
+            "benchmark": CALM_BENCHMARK,
             "objective": "max output_throughput",
             "search": {"strategy": "grid", "trials": 3},
             "confirm": {"repeats": 0},
@@ -104,7 +100,8 @@ def test_a_pod_killed_under_load_is_tried_again(kube: Any, fake_engine: str) -> 
         "engine": {"kind": fake_engine},
         "deploy": {"kind": "kubernetes", **kube.settings()},
         "parameters": {"parallel": [1]},
-        "workload": {"scenarios": ["D(16,8)"], "concurrency": [2], "warmup": "100ms", "duration": "4s"},
+        "workload": calm_workload(requests=300),  # so long that the pod is killed in time
+        "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 1},
         "confirm": {"repeats": 0},

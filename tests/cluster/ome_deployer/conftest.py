@@ -19,6 +19,7 @@ import pytest
 from ome.lab import Lab, eventually
 from ome_lab import BY_OME, FAKE, KUBECONFIG, NAMESPACE, TASK, THEIR_MODEL, AnyCluster, OmeLab
 
+from autotuner.testing.calm import CALM_LIMITS
 from autotuner.testing.cluster import OwnCluster
 from autotuner.testing.deployer_kit import Recorder
 
@@ -81,7 +82,8 @@ def site(at: OmeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What an older task has no place for, said once for this machine; and an empty store."""
     path = tmp_path / "site.yaml"
     settings = {k: v for k, v in at.settings().items() if k not in {"runtime", "namespace"}}
-    path.write_text(json.dumps({"deploy": {"ome": settings}, "benchmark": {"ome_job": BY_OME}}))
+    benchmarks = {"ome_job": BY_OME, "native": {"limits": dict(CALM_LIMITS)}}
+    path.write_text(json.dumps({"deploy": {"ome": settings}, "benchmark": benchmarks}))
     monkeypatch.setenv("AUTOTUNER_SITE", str(path))
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)

@@ -20,6 +20,7 @@ from autotuner.study.errors import AutotunerError
 from autotuner.study.failure import FailureCause
 from autotuner.study.spec import PluginSpec
 from autotuner.study.trial import TrialState
+from autotuner.testing.calm import CALM_BENCHMARK
 
 pytestmark = pytest.mark.cluster
 
@@ -34,9 +35,7 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
         at.needs_names()
         volume = request.getfixturevalue("results")
     else:
-        # The test is not about figures: a busy machine must not keep a trial from winning.
-        patient = {"kind": "native", "limits": {"lag_s": 30.0, "cpu_cores": 64.0}}
-        spec = spec.model_copy(update={"benchmark": PluginSpec.model_validate(patient)})
+        spec = spec.model_copy(update={"benchmark": PluginSpec.model_validate(CALM_BENCHMARK)})
     search = spec.search.model_copy(update={"parallel": 2})
     confirm = spec.confirm.model_copy(update={"repeats": 0})
     result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
