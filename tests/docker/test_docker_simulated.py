@@ -26,9 +26,10 @@ from autotuner.engines.sglang import Sglang, SglangSettings
 from autotuner.report.result import without_flags
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.calm import CALM_BENCHMARK, CALM_LIMITS, calm_workload
 from autotuner.testing.docker_engine import OwnEngine
 from autotuner.testing.simulated_image import changes, write_image
+from autotuner.tuning.ending import Ending
 
 pytestmark = pytest.mark.docker
 
@@ -46,7 +47,7 @@ TASK = {
     "benchmark": {
         "task": "text-to-text", "model_name": MODEL, "model_tokenizer": "meta-llama/Llama-3.2-1B-Instruct",
         "traffic_scenarios": ["D(100,100)"], "num_concurrency": [1, 4], "max_time_per_iteration": 10,
-        "max_requests_per_iteration": 50, "additional_params": {"temperature": 0.0},
+        "max_requests_per_iteration": 20, "additional_params": {"temperature": 0.0},
     },
 }  # fmt: skip
 
@@ -77,7 +78,8 @@ def cli(engine: OwnEngine, plays_sglang: str, tmp_path: Path, monkeypatch: pytes
         "docker_host": engine.url, "network": engine.settings()["network"], "ulimits": {}, "pull": "never",
         "model_roots": [str(models)], "gpu_ids": ["0", "1", "2", "3"], "stop_grace": "2s",
     }  # fmt: skip
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"deploy": {"docker": site}}))
+    benchmark = {"native": {"limits": dict(CALM_LIMITS)}}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"deploy": {"docker": site}, "benchmark": benchmark}))
     monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "site.yaml"))
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
@@ -114,11 +116,8 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
     file.write_text(json.dumps(TASK))
     code, out, said = ended(cli("run", str(file), "--mode", "docker", "--json"))
     result = json.loads(out)
-    causes = {t["failure"]["cause"] for t in result["trials"] if t["failure"]}
-    assert causes <= {"client_limited"}, "a neighbour may take the cores; then figures are kept and not ranked"
-    ranked = result["winner"] is not None
-    assert code == (0 if ranked else 3), said
-    assert ranked or causes
+    assert code == Ending(result["ending"]).exit_code, "which answer it is, the figures decide"
+    assert result["winner"] is not None, said
     assert "model_roots" in said, "what came from the site is said"
     assert result["state"] == "done"
     assert result["simulated"]
@@ -134,25 +133,24 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
         assert trial.identity is not None
         assert (trial.identity.kind, trial.gpus) == ("container", 1)
         assert [m.level.text for m in trial.measurements] == ["concurrency=1", "concurrency=4"]
-        assert all(m.requests >= 50 and m.failed == 0 for m in trial.measurements)
+        assert all(m.requests >= 20 and m.failed == 0 for m in trial.measurements)
         assert trial.resolved["simulated"] is True
     fractions = {t.resolved["mem-fraction-static"] for t in searched}
     assert fractions == {0.7, 0.8}, "the server itself says what it took"
     assert engine.containers() == []
-    if ranked:
-        code, out, said = ended(cli("best", "docker-simple-tune"))
-        words = shlex.split(out)
-        assert (code, words[:2]) == (0, ["docker", "run"])
-        assert "imulated" in said
-        assert "sglang.launch_server" in words
-        code, out, said = ended(cli("best", "docker-simple-tune", "--as", "compose", "--json"))
-        assert code == 0, said
-        (service,) = json.loads(out)["manifests"][0]["services"].values()
-        won = next(t for t in trials if t.number == json.loads(out)["winner"])
-        measured = without_flags(won.argv, ("--host", "--port"))
-        assert (*service["entrypoint"], *service["command"][:-4]) == measured
-        assert service["image"] == words[words.index("--entrypoint") + 2]
-        assert [v["target"] for v in service["volumes"]] == [str(tmp_path / "models" / MODEL)]
+    code, out, said = ended(cli("best", "docker-simple-tune"))
+    words = shlex.split(out)
+    assert (code, words[:2]) == (0, ["docker", "run"])
+    assert "imulated" in said
+    assert "sglang.launch_server" in words
+    code, out, said = ended(cli("best", "docker-simple-tune", "--as", "compose", "--json"))
+    assert code == 0, said
+    (service,) = json.loads(out)["manifests"][0]["services"].values()
+    won = next(t for t in trials if t.number == json.loads(out)["winner"])
+    measured = without_flags(won.argv, ("--host", "--port"))
+    assert (*service["entrypoint"], *service["command"][:-4]) == measured
+    assert service["image"] == words[words.index("--entrypoint") + 2]
+    assert [v["target"] for v in service["volumes"]] == [str(tmp_path / "models" / MODEL)]
 
 
 @pytest.mark.genai
