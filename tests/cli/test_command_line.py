@@ -161,12 +161,13 @@ def test_plan_starts_nothing_and_prints_exact_command_lines(
 
 
 def test_a_starter_file_is_valid_and_never_overwrites(cli: Cli, call: Callable[..., Any], tmp_path: Path) -> None:
-    file = tmp_path / "study.yaml"
-    (tmp_path / "model.gguf").write_bytes(b"")
+    file = tmp_path / "chat" / "study.yaml"
+    file.parent.mkdir()
+    (file.parent / "model.gguf").write_bytes(b"")
     cli("init", str(file))
     planned = call("plan", str(file), "--json")
     assert planned.code in {0, 4}, "an empty model may fail the preflight; what matters is that the file is understood"
-    assert planned.data["study"] == "study"
+    assert planned.data["study"] == "chat-study", "two files called study.yaml are two studies"
     assert "exists" in cli("init", str(file), code=2).err
 
 
