@@ -7,6 +7,7 @@ migrates or refuses it.
 
 import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -81,8 +82,11 @@ class Reader:
         if path is None:
             return None
         try:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):  # SQLite would wait at a pipe; the store says what it is
+                return None
             # The store closes a data directory that other users could read; its file alone would stay open.
-            if path.parent == data_home() and (path.stat().st_mode | path.parent.stat().st_mode) & _OTHERS:
+            if path.parent == data_home() and (mode | path.parent.stat().st_mode) & _OTHERS:
                 return None
             found = cls(path)
         except (sqlite3.Error, OSError, ValueError):
