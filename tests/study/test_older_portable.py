@@ -105,7 +105,7 @@ EXAMPLES: list[tuple[str, dict[str, Any], tuple[str, str], dict[str, Value], dic
     ("tuning_task",
      {"deployment_mode": ..., "base_runtime": "llama-3-2-1b-instruct-rt",
       "parameters": {"tp_size": {**CHOICE, "values": [1]}, "max_total_tokens": {**CHOICE, "values": [4096, 8192]}}},
-     ("llama-3-2-1b-instruct-rt", "process"), {}, {"tp-size": [1], "max-total-tokens": [4096, 8192]}),
+     ("sglang", "ome"), {}, {"tp-size": [1], "max-total-tokens": [4096, 8192]}),
 ]  # fmt: skip
 
 
