@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
+from autotuner.cli.columns import PIPE_WIDTH, drawn
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.parameter import CatalogEntry
 
 if TYPE_CHECKING:
     from autotuner.doctor import Diagnosis
     from autotuner.tuning.plan import Plan, PlannedLaunch
-
-PIPE_WIDTH = 200
-"""Width of tables where there is no terminal: nothing is cut."""
 
 
 def duration_text(seconds: float) -> str:
@@ -135,7 +131,4 @@ def _text(table: Table) -> str:
     """A table as text; markup is off, since cells are data."""
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, highlight=False, markup=False)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+    return drawn(table, width)

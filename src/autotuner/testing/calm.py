@@ -4,10 +4,8 @@ A window is as long as a number of requests takes, however long that is; none is
 generator is never called the bottleneck.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from autotuner.study.trial import Trial, TrialState
 
 CALM_LIMITS: Mapping[str, float] = {"lag_s": 600.0, "lag_share": 1000.0, "rate_share": 0.0, "cpu_cores": 1000.0}
 """``limits`` of the native benchmark that nothing exceeds."""
@@ -31,8 +29,3 @@ def calm_workload(scenario: str = "D(16,8)", *, requests: int = 8, **changes: An
         "min_requests": 0,
         **changes,
     }
-
-
-def counted(trials: Iterable[Trial]) -> list[Trial]:
-    """The trials that say something of their configuration: void ones, which a busy machine may add, are left out."""
-    return [trial for trial in trials if trial.state is not TrialState.VOID]
