@@ -73,6 +73,8 @@ def test_the_study_is_read_as_if_the_file_said_so() -> None:
         ("name.x=1", "--set name.x", "single value"),
         ("slo[3]=x", "--set slo[3]", "1 entries"),
         ("slo.first=x", "--set slo.first", "is a list"),
+        ("engine.args.x=18446744073709551616", "--set engine.args.x", "beyond 64 bits"),
+        ("engine.args.x={a: 1, a: 2}", "--set engine.args.x", "written twice"),
         ("search.trials", "--set", "PATH=VALUE"),
         ("=3", "--set", "PATH=VALUE"),
         ("a[b=3", "--set", "PATH=VALUE"),

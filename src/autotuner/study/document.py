@@ -50,6 +50,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     origins: dict[Path, str] = field(default_factory=dict)
     """What set a part that is not from the file: ``--set search.trials``."""
+    is_text: bool = True
+    """False where a string holds what is no text; such strings would break whatever reads on."""
 
     def where(self, path: Path) -> str:
         """``study.yaml:12 parameters.threads[1]``; the line of the nearest part that is in the file."""
@@ -85,11 +87,12 @@ def _check_scalar(document: Document, path: Path, value: Any) -> None:
     if isinstance(value, int) and value not in _INTEGERS:
         document.fault(path, "a number beyond 64 bits", remedy="write a smaller one; text goes in quotes")
     elif isinstance(value, str) and _UNTEXT.search(value):
+        document.is_text = False
         document.fault(path, "holds a NUL or half a character", remedy="remove it")
 
 
 def read_text(text: str, source: str) -> Document:
-    """The text as data. Raises UsageError where it is no YAML or JSON; duplicate keys are noted as problems."""
+    """The text as data. Raises UsageError where it is no YAML, JSON or text; duplicate keys are noted as problems."""
     document = Document(source)
     if len(text.encode(errors="replace")) > MAX_BYTES:
         _fail(document, None, f"larger than {MAX_BYTES >> 20} MiB", "a study file is a few lines long")
@@ -100,13 +103,19 @@ def read_text(text: str, source: str) -> Document:
         _JsonReader(document, text).read()
     else:
         _YamlReader(document, text).read()
-    return document
+    return _checked(document)
 
 
 def read_data(data: Mapping[str, Any], source: str) -> Document:
     """Data that is already in memory, refused where a file could not hold it."""
     document = Document(source)
     document.data = _plain(document, data, ())
+    return _checked(document)
+
+
+def _checked(document: Document) -> Document:
+    if not document.is_text:
+        raise UsageError(document.problems)
     return document
 
 

@@ -32,8 +32,11 @@ def apply_overrides(document: Document, words: Sequence[str]) -> None:
         if not separator or not parts or _PART.sub("", name).strip("."):
             remedy = "write PATH=VALUE, e.g. search.trials=5"
             raise UsageError(Problem(where="--set", value=word, why="not an assignment", remedy=remedy))
-        value = read_text(text, f"--set {name}").data if text.strip() else None
-        _set(document, f"--set {name}", parts, value)
+        option = f"--set {name}"
+        given = read_text(text, option) if text.strip() else Document(option)
+        if given.problems:
+            raise UsageError([problem.model_copy(update={"where": option}) for problem in given.problems])
+        _set(document, option, parts, given.data)
 
 
 def _set(document: Document, option: str, rest: list[str | int], value: Any) -> None:
