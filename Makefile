@@ -11,7 +11,7 @@ help: ## This list
 
 quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes)
 	@scripts/setup.sh llama-cpp
-	@$(BIN)/python -m autotuner.testing.tiny_gguf $(CACHE)/tiny.gguf
+	@$(BIN)/python -m autotuner.demo_model $(CACHE)/tiny.gguf
 	@$(BIN)/autotuner run examples/quickstart.yaml
 
 test: setup-test ## Everything: lint, types, import contracts, all tests with coverage
@@ -39,11 +39,11 @@ test-genai: setup ## Measure with a real genai-bench, in an environment of its o
 
 test-cluster: setup-test ## All tests on a Kubernetes node, with the long ones that break it
 	@scripts/build-kueue.sh
-	$(BIN)/pytest tests/cluster
+	$(BIN)/pytest tests/integration/kubernetes tests/integration/kueue tests/integration/ome
 
 test-ome: setup-test ## Tests of OME on a real one, built from OME=CHECKOUT of github.com/sgl-project/ome
 	@place=$$(scripts/build-ome.sh "$(OME)" | tail -n 1) && \
-		AUTOTUNER_TEST_OME=$$place $(BIN)/pytest tests/cluster/ome_deployer tests/cluster/ome_preflight
+		AUTOTUNER_TEST_OME=$$place $(BIN)/pytest tests/integration/ome/deployer tests/integration/ome/preflight
 
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
 	@scripts/build-kubernetes.sh

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import autotuner
-from autotuner.engines.sglang import Sglang
+from autotuner.engines.sglang.engine import Sglang
 from autotuner.study.trial import Trial
-from autotuner.testing.cluster import OwnCluster
-from autotuner.testing.cluster_images import LOADGEN, write_loadgen, write_simulated
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cluster"))
-from ome import OmeStandIn
-from ome.furniture import MODEL, RUNTIME
-from ome.images import write_images
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from support.labs.cluster import OwnCluster
+from support.labs.cluster_images import LOADGEN, write_loadgen, write_simulated
+from support.ome_standin import OmeStandIn
+from support.ome_standin.furniture import MODEL, RUNTIME
+from support.ome_standin.images import write_images
 
 WARMUP_S, WINDOW_S = 0.5, 2.0
 STARTING = ("launching", "accepted", "scheduled", "pulling", "loading")

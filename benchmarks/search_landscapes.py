@@ -22,17 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.scoring import gain
-from autotuner.seams.search import Search, SearchContext, Stop
 from autotuner.search.bayesian import BayesianSearch
 from autotuner.search.grid import GridSearch
 from autotuner.search.random import RandomSearch
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
-from autotuner.study.noun import Value
-from autotuner.study.parameter import Choices, Parameter
-from autotuner.study.space import Space
+from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.parameters.space import Space
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
 

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import autotuner
+from autotuner.demo_model import write_tiny_gguf
 from autotuner.study.trial import Trial
-from autotuner.testing.tiny_gguf import write_tiny_gguf
 
 WARMUP_S, WINDOW_S = 0.5, 2.0
 STARTING = ("launching", "loading")

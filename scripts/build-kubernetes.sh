@@ -4,7 +4,7 @@
 # folder of the first argument holds them already.
 set -eu
 cd "$(dirname "$0")/.."
-module=tests/cluster/k8s
+module=tests/support/labs/k8s
 version=$(sed -n 's|.*k8s\.io/kubernetes \(v[0-9.]*\).*|\1|p' "$module/go.mod" | head -n 1)
 place=${1:-${AUTOTUNER_KUBERNETES_BIN:-.cache/kubernetes/$version}}
 programs="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet"

@@ -3,7 +3,7 @@
 # Nothing to do where the folder of the first argument holds them already.
 set -eu
 cd "$(dirname "$0")/.."
-module=tests/cluster/kueue
+module=tests/support/kueue
 version=$(sed -n 's|.*sigs\.k8s\.io/kueue \(v[0-9.]*\).*|\1|p' "$module/go.mod" | head -n 1)
 place=${1:-${AUTOTUNER_KUEUE:-.cache/kueue/$version}}
 if [ -x "$place/kueue" ]; then exit 0; fi

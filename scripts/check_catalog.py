@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from autotuner.seams import plugins
-from autotuner.seams.engine import Engine
-from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry
+from autotuner.plugins import loading
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value
+from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec
 
 _FLAG = re.compile(r"(-{1,2}[A-Za-z][\w-]*)(?:[ =](\{[^}]*\}|\[[^\]]*\]|<[^>]*>|[A-Z][A-Z0-9_]*\b))?")
@@ -104,7 +104,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2 or not told:
         print("usage: SERVER --help | scripts/check_catalog.py ENGINE", file=sys.stderr)
         return 2
-    lines = list(differences(plugins.engine(EngineSpec(kind=argv[1])), told))
+    lines = list(differences(loading.engine(EngineSpec(kind=argv[1])), told))
     print("\n".join(lines) or f"{argv[1]}: the catalog agrees with {len(told)} flags")
     return 1 if lines else 0
 

@@ -13,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from autotuner.engines.sglang import Sglang
-from autotuner.engines.vllm import Vllm
-from autotuner.testing.cluster import OwnCluster, why_not
-from autotuner.testing.cluster_images import write_loadgen, write_simulated
+from autotuner.engines.sglang.engine import Sglang
+from autotuner.engines.vllm.engine import Vllm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from support.labs.cluster import OwnCluster, why_not
+from support.labs.cluster_images import write_loadgen, write_simulated
 
 PATIENCE_S = 120.0
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from autotuner.cli.table import live_table
+from autotuner.events.view import StudyView
 from autotuner.store import Store
-from autotuner.tuning.view import StudyView
 
 COLUMNS, LINES = 100, 30
 

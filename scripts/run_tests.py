@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not campaign"
-TARGETS = ("tests/cluster", "tests/docker")
+TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
 """Tests on a Docker engine or a node; the other half has priority, since it also measures."""
 
 

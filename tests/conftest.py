@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["ome.pytest_fixtures"]
+pytest_plugins = ["support.ome_standin.pytest_fixtures"]
 
 IN_CI = os.environ.get("CI") == "true"
 """There every component is installed, so a test that skips itself is a failure (marker ``optional`` aside)."""

@@ -30,19 +30,19 @@ from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 
 if TYPE_CHECKING:
-    from autotuner.doctor import Diagnosis
-    from autotuner.report.manifests import Manifest
+    from autotuner.diagnosis import Diagnosis
+    from autotuner.report.manifests.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
     from autotuner.store import Store
-    from autotuner.study.loader import Loaded
     from autotuner.study.owner import Owner
-    from autotuner.study.parameter import CatalogEntry
-    from autotuner.study.site import Site
+    from autotuner.study.parameters.parameter import CatalogEntry
+    from autotuner.study_file.loader import Loaded
+    from autotuner.study_file.site import Site
     from autotuner.tuning.bench_session import bench as bench
-    from autotuner.tuning.plan import Plan
-    from autotuner.tuning.preparing import Prepared
-    from autotuner.tuning.standing import Standing
+    from autotuner.tuning.planning.plan import Plan
+    from autotuner.tuning.planning.prepared import Prepared
+    from autotuner.tuning.planning.standing import Standing
 
 # Each function imports what it needs: to look at stored results must not cost the start-up of all engines, of the load
 # generator and of the event loop.
@@ -79,8 +79,8 @@ def read_study(
     Raises:
         UsageError: With one problem per fault.
     """
-    from autotuner.study.loader import Loaded, parse_study
-    from autotuner.tuning.simulating import simulated_study
+    from autotuner.study_file.loader import Loaded, parse_study
+    from autotuner.tuning.planning.simulating import simulated_study
 
     path = Path(path)
     text = _text_of(path, "autotuner init writes one")
@@ -112,8 +112,8 @@ def _text_of(path: Path, remedy: str) -> str:
 
 def _on_this_site(loaded: Loaded) -> Loaded:
     """With the settings that every study on this machine gets."""
-    from autotuner.study.loader import Loaded
-    from autotuner.study.site import with_site
+    from autotuner.study_file.loader import Loaded
+    from autotuner.study_file.site import with_site
 
     spec, notes = with_site(loaded.spec, _site(), str(site_file()))
     return Loaded(spec=spec, notes=(*loaded.notes, *notes), named=loaded.named)
@@ -121,7 +121,7 @@ def _on_this_site(loaded: Loaded) -> Loaded:
 
 def _site() -> Site:
     """What is set for every study on this machine."""
-    from autotuner.study.site import parse_site
+    from autotuner.study_file.site import parse_site
 
     path = site_file()
     return parse_site(_text_of(path, "unset AUTOTUNER_SITE, or write the file"), str(path)) if path else {}
@@ -154,7 +154,7 @@ async def tune_async(
     """As :func:`tune`, on the running event loop (asyncio)."""
     from autotuner.report.result import study_result
     from autotuner.store import Store
-    from autotuner.tuning.preparing import prepare
+    from autotuner.tuning.planning.prepared import prepare
     from autotuner.tuning.session import run_session
 
     loaded = loaded_study(study)
@@ -173,7 +173,7 @@ def _source_of(study: Study) -> str:
 
 def loaded_study(study: Study) -> Loaded:
     """Any form of a study, with how it was read."""
-    from autotuner.study.loader import Loaded, parse_study
+    from autotuner.study_file.loader import Loaded, parse_study
 
     if isinstance(study, StudySpec):
         return Loaded(study)
@@ -187,7 +187,7 @@ def loaded_study(study: Study) -> Loaded:
 
 def with_name(loaded: Loaded, name: str | None) -> Loaded:
     """The study under another name than its file's; None: as it is. Raises ``UsageError`` for what is no name."""
-    from autotuner.study.loader import Loaded
+    from autotuner.study_file.loader import Loaded
 
     if name is None:
         return loaded
@@ -227,9 +227,9 @@ def plan(
     """
     import anyio
 
-    from autotuner.study.loader import Loaded
-    from autotuner.tuning.plan import make_plan
-    from autotuner.tuning.preparing import prepare
+    from autotuner.study_file.loader import Loaded
+    from autotuner.tuning.planning.plan import make_plan
+    from autotuner.tuning.planning.prepared import prepare
 
     async def work() -> Plan:
         loaded = study if isinstance(study, Loaded) else loaded_study(study)
@@ -244,8 +244,8 @@ def plan(
 
 async def _standing(prepared: Prepared, loaded: Loaded, *, store_url: str | None, source: str) -> Standing:
     from autotuner.store import Store
+    from autotuner.tuning.planning.standing import Standing
     from autotuner.tuning.session import standing_of
-    from autotuner.tuning.standing import Standing
 
     if not Store.is_made(store_url):
         return Standing(state="new")
@@ -286,7 +286,7 @@ def doctor(
     one: at the target of the deployer ``deploy`` with this machine's settings. ``settings`` go before all others."""
     import anyio
 
-    from autotuner.doctor import of_study, of_target
+    from autotuner.diagnosis import of_study, of_target
 
     if study is not None:
         spec = spec_of(study)
@@ -371,18 +371,18 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
     with settings of their own; one line per removed thing."""
     import anyio
 
-    from autotuner.seams import plugins
+    from autotuner.plugins import loading
     from autotuner.store import Store
     from autotuner.tuning.owners import OwnerWatch, mark_ended
 
     async def work(store: Store) -> list[str]:
         dead, lines = await OwnerWatch(store).settled(), list[str]()
-        launching = {kind for kind, cls in plugins.available("deployers").items() if cls.launches}
+        launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
         used = [record.spec.deploy for record in store.studies()]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
             if spec.kind in launching:
                 with suppress(UsageError):  # of a stored study whose settings are not known any more
-                    lines += await plugins.deployer(spec).reap(dead.__contains__, study=study)
+                    lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
         for record in store.studies():
             if study is None or record.name == study:
                 for trial in store.void_trials_of(dead, record.name, time.time()):
@@ -454,7 +454,7 @@ _LOG_BYTES = 8 << 20
 
 
 def _last_lines(path: Path, lines: int) -> list[str]:
-    from autotuner.deployers._log import tail
+    from autotuner.deployers.shared.log_tail import tail
 
     return clean_text(tail(path, lines, limit=_LOG_BYTES)).splitlines()[-lines:]
 
@@ -488,22 +488,22 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
     """
     import anyio
 
-    from autotuner.report.manifest_options import Form, parse_options
-    from autotuner.report.manifests import manifest_of
-    from autotuner.report.winner import winner_of
-    from autotuner.seams import plugins
+    from autotuner.plugins import loading
+    from autotuner.report.manifests.options import Form, parse_options
+    from autotuner.report.manifests.render import manifest_of
+    from autotuner.report.manifests.winner import winner_of
 
     if options.get("start_from") is not None:
         options["start_from"] = _text_of(Path(options["start_from"]), "name a file with a runtime of OME")
     read = parse_options(form, options)
-    deployer = plugins.deployer(found.spec.deploy)
+    deployer = loading.deployer(found.spec.deploy)
     model = anyio.run(deployer.locate, found.spec.model)
     return manifest_of(winner_of(found, model, image_of=deployer.image, server=read.server), Form(form), read)
 
 
 def write_report(found: StudyResult, path: Path | None = None) -> Path:
     """Writes the HTML report; by default beside the study's trials."""
-    from autotuner.report.html import html_report
+    from autotuner.report.html.page import html_report
 
     text = clean_document(html_report(found))
     if path is not None:
@@ -521,22 +521,22 @@ def write_text(path: Path, text: str) -> None:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the study file, the installed plugins' settings included."""
-    from autotuner.seams import plugins
-    from autotuner.study.schema import study_schema
+    from autotuner.plugins import loading
+    from autotuner.study_file.json_schema import study_schema
 
     return study_schema(
         {
-            group: {kind: cls.Settings.model_json_schema() for kind, cls in plugins.available(group).items()}
-            for group in get_args(plugins.Group)
+            group: {kind: cls.Settings.model_json_schema() for kind, cls in loading.available(group).items()}
+            for group in get_args(loading.Group)
         }
     )
 
 
 def params(kind: str) -> list[CatalogEntry]:
     """The parameter catalog of an engine."""
-    from autotuner.seams import plugins
+    from autotuner.plugins import loading
 
-    return list(plugins.load("engines", kind).catalog.values())
+    return list(loading.load("engines", kind).catalog.values())
 
 
 def write_starter(path: Path, *, engine: str, model: str | None = None, server: str | None = None) -> Path:
@@ -553,21 +553,21 @@ def write_starter(path: Path, *, engine: str, model: str | None = None, server: 
     """
     import anyio
 
-    from autotuner.seams import plugins
-    from autotuner.study.loader import default_name
-    from autotuner.tuning.starter import Start, starter_text
+    from autotuner.plugins import loading
+    from autotuner.study_file.loader import default_name
+    from autotuner.tuning.planning.starter import Start, starter_text
 
     if files.exists(path) or path.is_symlink():
         raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
     name = default_name(str(path), path.resolve().parent)
-    cls = plugins.load("engines", engine)
+    cls = loading.load("engines", engine)
     if server is not None and "server" not in cls.Settings.model_fields:
         raise UsageError(
             Problem(where="--server", value=server, why=f"{engine} takes no program", remedy="leave it out")
         )
     if server is None and engine == "llama_cpp":
         server = shutil.which("llama-server")
-    hardware = anyio.run(plugins.deployer(PluginSpec(kind="process")).hardware)
+    hardware = anyio.run(loading.deployer(PluginSpec(kind="process")).hardware)
     start = Start(
         name=name,
         model=model or cls.starter_model,
@@ -607,7 +607,7 @@ def record_of(store: Reading, name: str) -> StudyRecord:
 
 
 def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:
-    from autotuner.seams import plugins
+    from autotuner.plugins import loading
 
-    engine = plugins.engine(spec)
+    engine = loading.engine(spec)
     return engine.canonical

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from autotuner.report.html import html_report
+from autotuner.report.html.page import html_report
 from autotuner.report.result import study_result
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study

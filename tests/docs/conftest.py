@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autotuner.testing.tiny_gguf import write_tiny_gguf
+from autotuner.demo_model import write_tiny_gguf
 
 ROOT = Path(__file__).parents[2]
 

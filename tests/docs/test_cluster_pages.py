@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from autotuner.deployers import _ome_checks_model, _ome_checks_runtime
-from autotuner.deployers._kube_settings import KubernetesSettings, OmeSettings
-from autotuner.deployers._ome_matching import why_not
-from autotuner.deployers._ome_objects import Found
+from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
+from autotuner.deployers.ome import check_model, check_runtime
+from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.study.errors import CheckStatus
-from autotuner.study.loader import parse_study
+from autotuner.study_file.loader import parse_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,6 @@ def test_the_study_of_ome(fenced: Callable[[str, str], list[str]], tmp_path: Pat
 def test_the_runtime_of_ome_serves_the_model(fenced: Callable[[str, str], list[str]]) -> None:
     model, runtime = [Found(YAML(typ="safe").load(text)) for text in fenced("docs/how-to/run-in-ome.md", "yaml")[2:]]
     assert why_not(runtime, model) == []
-    assert [c.status for c in _ome_checks_runtime.checks(runtime, model, "nvidia.com/gpu")] == [CheckStatus.OK]
+    assert [c.status for c in check_runtime.checks(runtime, model, "nvidia.com/gpu")] == [CheckStatus.OK]
     model.thing["status"] = {"state": "Ready", "nodesReady": ["node-1"]}
-    assert [c.status for c in _ome_checks_model.checks(model, None, {})] == [CheckStatus.OK]
+    assert [c.status for c in check_model.checks(model, None, {})] == [CheckStatus.OK]

@@ -8,8 +8,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from autotuner.demo_model import write_tiny_gguf
 from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
-from autotuner.testing.tiny_gguf import write_tiny_gguf
 
 
 @pytest.fixture(scope="session")

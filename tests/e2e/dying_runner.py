@@ -9,7 +9,7 @@ import sys
 
 from autotuner import api
 from autotuner.store import Store
-from autotuner.tuning.trial_runner import TrialRunner
+from autotuner.tuning.trials.trial_runner import TrialRunner
 
 file, point, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autotuner import api
-from autotuner.engines.llama_cpp import LlamaCpp
+from autotuner.engines.llama_cpp.engine import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.calm import calm_workload
 from autotuner.tuning.ending import Ending

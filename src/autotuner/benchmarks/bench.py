@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.seams.benchmark import Progress, Window
-from autotuner.seams.deployer import CommandRunner, Endpoint
+from autotuner.net.target import Target
+from autotuner.plugins.benchmark import Progress, Window
+from autotuner.plugins.deployer import CommandRunner, Endpoint
+from autotuner.study.base import Noun
 from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
-from autotuner.study.noun import Noun
 from autotuner.study.objective import SLO, Comparison
-from autotuner.study.target import Target
 from autotuner.study.workload import LoadLevel, Scenario, Workload
 
 OnProgress = Callable[[Scenario, LoadLevel, Progress], None]

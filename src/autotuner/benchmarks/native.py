@@ -10,19 +10,19 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.asked import Limits, requests_wanted
-from autotuner.benchmarks.datasets import read_dataset
-from autotuner.benchmarks.inputs import input_checks, tokenizer_text
-from autotuner.benchmarks.listening import listen, measurement
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.records import RunInfo
-from autotuner.seams.benchmark import Benchmark, Window
-from autotuner.seams.deployer import Endpoint
+from autotuner.benchmarks.measuring.datasets import read_dataset
+from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
+from autotuner.benchmarks.measuring.records import RunInfo
+from autotuner.benchmarks.measuring.requirements import Limits, requests_wanted
+from autotuner.benchmarks.measuring.worker_session import listen, measurement
+from autotuner.net.target import Access
+from autotuner.plugins.benchmark import Benchmark, Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.base import Noun
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
-from autotuner.study.noun import Noun
-from autotuner.study.target import Access
-from autotuner.study.text import Duration
+from autotuner.study.short_forms import Duration
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"

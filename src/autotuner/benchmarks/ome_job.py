@@ -1,7 +1,7 @@
 """The benchmark kind ``ome_job``: measures with the BenchmarkJob of OME, in our definitions.
 
 For comparing with figures that others took with OME. The deployer's platform runs genai-bench near the server and hands
-back its files; what these can tell and what not is in :mod:`autotuner.benchmarks.genai_results`.
+back its files; what these can tell and what not is in :mod:`autotuner.benchmarks.genai_bench.results`.
 """
 
 import math
@@ -12,19 +12,19 @@ from typing import Annotated, Any, ClassVar
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
-from autotuner.benchmarks import genai_results
-from autotuner.benchmarks.asked import Limits
-from autotuner.benchmarks.genai_limits import ENDS_ONLY, of_benchmark_jobs, own_work, unseen
-from autotuner.benchmarks.genai_results import Run
-from autotuner.benchmarks.listening import Heard, measurement
-from autotuner.benchmarks.records import RunInfo
-from autotuner.seams.benchmark import Benchmark, Progress, Window
-from autotuner.seams.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
+from autotuner.benchmarks.genai_bench import results
+from autotuner.benchmarks.genai_bench.limits import ENDS_ONLY, of_benchmark_jobs, own_work, unseen
+from autotuner.benchmarks.genai_bench.results import Run
+from autotuner.benchmarks.measuring.records import RunInfo
+from autotuner.benchmarks.measuring.requirements import Limits
+from autotuner.benchmarks.measuring.worker_session import Heard, measurement
+from autotuner.plugins.benchmark import Benchmark, Progress, Window
+from autotuner.plugins.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
+from autotuner.study.base import Noun, number_text
 from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.measurement import Measurement
-from autotuner.study.noun import Noun, number_text
+from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec
-from autotuner.study.text import Duration
 from autotuner.study.workload import Concurrency, Workload
 
 MODEL = "vllm-model"
@@ -138,7 +138,7 @@ class OmeJob(Benchmark):
             on_running=on_running,
         )
         files = await self._there().run(endpoint, run)
-        found = await run_sync(genai_results.read, files, window.scenario, level.in_flight)
+        found = await run_sync(results.read, files, window.scenario, level.in_flight)
         info = RunInfo(
             window_ns=found.window_ns,
             begin_epoch_s=began[0],

@@ -6,11 +6,11 @@ from rich.text import Text
 
 from autotuner.benchmarks.bench import BenchReport, SloResult
 from autotuner.cli.columns import Column, table_text
+from autotuner.net.remedies import BENCH
 from autotuner.report.numbers import UNSURE, with_unit
-from autotuner.study.http_remedies import BENCH
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import fewest_samples
-from autotuner.tuning.unanswered import error_message, error_remedy, no_answer_text
+from autotuner.tuning.trials.unanswered import error_message, error_remedy, no_answer_text
 
 _COLUMNS = (
     Column("scenario"),

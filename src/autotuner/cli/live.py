@@ -15,17 +15,17 @@ from autotuner.cli.app import say
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.table import live_table
 from autotuner.cli.texts import headline
+from autotuner.events.follow import follow
+from autotuner.events.view import StudyView
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
-from autotuner.study.loader import Loaded
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Event
-from autotuner.tuning.follow import follow
+from autotuner.study_file.loader import Loaded
 from autotuner.tuning.owners import OwnerWatch
-from autotuner.tuning.plan import make_plan
-from autotuner.tuning.preparing import prepare
+from autotuner.tuning.planning.plan import make_plan
+from autotuner.tuning.planning.prepared import prepare
 from autotuner.tuning.session import run_session, standing_of
-from autotuner.tuning.view import StudyView
 
 
 def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool) -> StudyResult:

@@ -5,12 +5,12 @@ import sys
 
 from typer.exceptions import TyperException
 
-from autotuner.cli import benching, looking, running, tools
+from autotuner.cli import bench, results, run, setup
 from autotuner.cli.app import app, out_error, say, show_defect
 
 __all__ = ["app", "main"]
 
-for module in (running, looking, benching, tools):
+for module in (run, results, bench, setup):
     module.register(app)
 
 

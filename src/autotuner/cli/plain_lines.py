@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from autotuner.cli.goal_columns import goal_cell, goal_title, study_goals
 from autotuner.cli.table import cause_text, change_text, configuration_text
+from autotuner.events.view import Row, StudyView
 from autotuner.report.numbers import one_line
 from autotuner.study.spec import StudySpec
-from autotuner.tuning.view import Row, StudyView
 
 _SAID = {"launching", "measuring", "done", "failed", "void"}
 

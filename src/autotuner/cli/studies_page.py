@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from rich.text import Text
 
 from autotuner.cli.columns import Column, table_text
-from autotuner.cli.looking import SortBy
+from autotuner.cli.results import SortBy
 from autotuner.cli.texts import age_text
 from autotuner.report.numbers import one_line, percent, with_unit
 from autotuner.report.overview import StudyOverview

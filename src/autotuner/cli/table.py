@@ -13,12 +13,12 @@ from autotuner import scoring
 from autotuner.cli.columns import Column, fitted, grid
 from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
+from autotuner.events.view import Row, StudyView
 from autotuner.report.numbers import UNSURE, one_line, percent
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import TrialRole
-from autotuner.tuning.view import Row, StudyView
 
 _NOTICES = 2
 _ROOM_FOR_NOTICES = 16

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from autotuner.cli.columns import PIPE_WIDTH, drawn
 from autotuner.study.errors import Check, CheckStatus
-from autotuner.study.parameter import CatalogEntry
+from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner.doctor import Diagnosis
-    from autotuner.tuning.plan import Plan, PlannedLaunch
+    from autotuner.diagnosis import Diagnosis
+    from autotuner.tuning.planning.plan import Plan, PlannedLaunch
 
 
 def duration_text(seconds: float) -> str:

@@ -20,7 +20,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import metric_text
 from autotuner.study.trial import Trial
-from autotuner.tuning.unanswered import error_message
+from autotuner.tuning.trials.unanswered import error_message
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 _ADDRESS = ("--host", "--port")

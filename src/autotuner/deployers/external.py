@@ -12,19 +12,19 @@ import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from autotuner.deployers._machine import hardware
-from autotuner.deployers.http_client import fetch_object, health_of, target_client
-from autotuner.deployers.local_runner import LocalRunner
-from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
-from autotuner.seams.tls import tls_context
+from autotuner.deployers.local.local_runner import LocalRunner
+from autotuner.deployers.local.machine import hardware
+from autotuner.net.client import fetch_object, health_of, target_client
+from autotuner.net.faults import HTML, NO_ANSWER, TLS, Fault
+from autotuner.net.remedies import remedy_for
+from autotuner.net.target import Target, check_header, expanded, parse_target, variables_of
+from autotuner.net.tls import tls_context
+from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.http_faults import HTML, NO_ANSWER, TLS, Fault
-from autotuner.study.http_remedies import remedy_for
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
 from autotuner.study.secrets import has_secret_form, looks_secret
-from autotuner.study.target import Target, check_header, expanded, parse_target, variables_of
-from autotuner.study.text import Duration
+from autotuner.study.short_forms import Duration
 from autotuner.study.trial import Phase
 
 _TIMEOUT_S = 10.0

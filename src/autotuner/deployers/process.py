@@ -14,17 +14,19 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from autotuner.deployers import _failures, _gpu_choice, _gpus, _log, _memory, _proc
-from autotuner.deployers._machine import hardware, preflight, reap
-from autotuner.deployers._owned_process import LogNotWrittenError, OwnedProcess, spawn
-from autotuner.deployers._ports import TRIES, Ports
-from autotuner.deployers._readiness import answer, http_client, until_ready
-from autotuner.deployers.local_runner import LocalRunner
-from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.deployers.local import gpu_selection, nvml, oom, procfs
+from autotuner.deployers.local.local_runner import LocalRunner
+from autotuner.deployers.local.machine import hardware, preflight, reap
+from autotuner.deployers.local.owned_process import LogNotWrittenError, OwnedProcess, spawn
+from autotuner.deployers.local.ports import TRIES, Ports
+from autotuner.deployers.shared import failures
+from autotuner.deployers.shared import log_tail as shared_log_tail
+from autotuner.deployers.shared.readiness import answer, http_client, until_ready
+from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
-from autotuner.study.text import Duration
+from autotuner.study.short_forms import Duration
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
@@ -79,7 +81,7 @@ class ProcessEndpoint(Endpoint):
         self._log = context.folder / "server.log"
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.model = plan.model
-        self.argv = _proc.cmdline(server.pid)
+        self.argv = procfs.cmdline(server.pid)
         self.client: CommandRunner = LocalRunner()
 
     async def identity(self) -> Identity:
@@ -87,9 +89,9 @@ class ProcessEndpoint(Endpoint):
         if self._server.exit_code() is not None:
             raise self._changed("the server has ended")
         family = self._server.family()
-        if not _proc.own_listener(*self._address, family):
+        if not procfs.own_listener(*self._address, family):
             raise self._changed("the server no longer listens there")
-        if _proc.foreign_listener(*self._address, family):
+        if procfs.foreign_listener(*self._address, family):
             raise self._changed("another process listens there too")
         return Identity(kind="process", id=str(self._server.pid), started=self._server.started)
 
@@ -102,14 +104,14 @@ class ProcessEndpoint(Endpoint):
         try:
             code = await self._server.exited()
         except LogNotWrittenError as error:
-            return _failures.not_written("the server's log", error)
+            return failures.not_written("the server's log", error)
         tail = await self.log_tail(_EVIDENCE_LINES)
-        ran_out = _memory.ran_out(self._server.oom_kills)
-        return _failures.ended(self._context, code, tail, was_ready=True, memory_ran_out=ran_out)
+        ran_out = oom.ran_out(self._server.oom_kills)
+        return failures.ended(self._context, code, tail, was_ready=True, memory_ran_out=ran_out)
 
     async def log_tail(self, lines: int = 40) -> str:
         """The log's last lines."""
-        return await anyio.to_thread.run_sync(_log.tail, self._log, lines)
+        return await anyio.to_thread.run_sync(shared_log_tail.tail, self._log, lines)
 
     async def environment(self) -> Mapping[str, str]:
         """The environment that the process was started with."""
@@ -130,7 +132,7 @@ class ProcessDeployer(Deployer):
     settings: ProcessSettings
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A running server; see :meth:`autotuner.seams.deployer.Deployer.deploy`."""
+        """A running server; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
         return self._deploy(plan, context)
 
     @asynccontextmanager
@@ -162,7 +164,7 @@ class ProcessDeployer(Deployer):
             context.folder.mkdir(parents=True, exist_ok=True)
             log.unlink(missing_ok=True)
         except OSError as error:
-            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+            raise TrialFailedError(failures.not_written("the server's log", error)) from error
         try:
             return await spawn(
                 argv,
@@ -174,32 +176,32 @@ class ProcessDeployer(Deployer):
                 orphan_grace_s=self.settings.stop_grace,
             )
         except LogNotWrittenError as error:
-            raise TrialFailedError(_failures.not_written("the server's log", error)) from error
+            raise TrialFailedError(failures.not_written("the server's log", error)) from error
         except (OSError, ValueError) as error:
             fault = error if isinstance(error, OSError) else OSError(0, str(error))
-            raise TrialFailedError(_failures.not_started(argv[0], fault)) from error
+            raise TrialFailedError(failures.not_started(argv[0], fault)) from error
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """Programs, modules, files, CPUs, GPUs and ports; nothing is started."""
         settings, launches = self.settings, list(plans)
-        usable, described = await self.gpus(), await run_sync(_gpus.describe)
+        usable, described = await self.gpus(), await run_sync(nvml.describe)
         found = await run_sync(preflight, launches, settings.host, settings.ports, settings.cpus)
-        return [*found, *_gpu_choice.checks(described, usable, launches)]
+        return [*found, *gpu_selection.checks(described, usable, launches)]
 
     async def hardware(self) -> Hardware:
         """CPUs and memory that this process may use, and the GPUs. Raises ``UsageError`` for unknown ``gpu_ids``."""
-        problems = _gpu_choice.unknown(await run_sync(_gpus.look), self.settings.gpu_ids or ())
+        problems = gpu_selection.unknown(await run_sync(nvml.look), self.settings.gpu_ids or ())
         if problems:
             raise UsageError(problems)
-        return _gpu_choice.with_gpus(hardware(self.settings.cpus), await self.gpus())
+        return gpu_selection.with_gpus(hardware(self.settings.cpus), await self.gpus())
 
     async def gpus(self) -> Sequence[Gpu]:
         """The GPUs that trials may lease, with their foreign users."""
-        return _gpu_choice.chosen(await _gpus.gpus(), self.settings.gpu_ids, os.environ)
+        return gpu_selection.chosen(await nvml.gpus(), self.settings.gpu_ids, os.environ)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
         """Their sensors by NVML."""
-        return await _gpus.samples(gpus)
+        return await nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Ends the families of processes that carry a dead owner's label."""
@@ -210,7 +212,7 @@ async def _with_gpus(plan: LaunchPlan, context: DeployContext) -> Mapping[str, s
     """The plan's environment; a server that uses GPUs sees the leased ones and no other."""
     if not plan.gpus:
         return plan.env
-    seen = await run_sync(_gpus.look)
+    seen = await run_sync(nvml.look)
     return {**plan.env, **seen.cuda_environment(context.gpus)}
 
 
@@ -231,7 +233,7 @@ class _Start:
         try:
             failure = await until_ready(self._answers, self._ends, self._timeout_s)
         except TimeoutError:
-            failure = _failures.not_ready(self._timeout_s, self._plan.readiness.path, self._last, self._tail())
+            failure = failures.not_ready(self._timeout_s, self._plan.readiness.path, self._last, self._tail())
         if failure and failure.cause is not FailureCause.PORT_UNAVAILABLE:
             raise TrialFailedError(failure)
         return failure
@@ -240,7 +242,7 @@ class _Start:
         try:
             return self._died(await self._server.exited())
         except LogNotWrittenError as error:
-            return _failures.not_written("the server's log", error)
+            return failures.not_written("the server's log", error)
 
     async def _answers(self) -> Failure | None:
         """None once our server answers as ready; a failure when someone else listens there."""
@@ -251,24 +253,24 @@ class _Start:
                 status, self._last = await answer(client, readiness.path)
                 if status is not None:
                     family = self._server.family()
-                    if _proc.foreign_listener(self._host, self._port, family) and await self._stays_foreign():
-                        return _failures.port_taken(self._host, self._port, log_tail=self._tail())
-                    if status == readiness.status and _proc.own_listener(self._host, self._port, family):
+                    if procfs.foreign_listener(self._host, self._port, family) and await self._stays_foreign():
+                        return failures.port_taken(self._host, self._port, log_tail=self._tail())
+                    if status == readiness.status and procfs.own_listener(self._host, self._port, family):
                         return None
                 await anyio.sleep(readiness.interval_s)
 
     async def _stays_foreign(self) -> bool:
         """Looks again: the socket of a server that is just ending belongs to nobody for a moment."""
         await anyio.sleep(_SECOND_LOOK_S)
-        return _proc.foreign_listener(self._host, self._port, self._server.family())
+        return procfs.foreign_listener(self._host, self._port, self._server.family())
 
     def _died(self, code: int) -> Failure:
-        ran_out = _memory.ran_out(self._server.oom_kills)
-        failure = _failures.ended(self._context, code, self._tail(), was_ready=False, memory_ran_out=ran_out)
-        taken = _proc.foreign_listener(self._host, self._port, self._server.family())
+        ran_out = oom.ran_out(self._server.oom_kills)
+        failure = failures.ended(self._context, code, self._tail(), was_ready=False, memory_ran_out=ran_out)
+        taken = procfs.foreign_listener(self._host, self._port, self._server.family())
         if taken and failure.cause is FailureCause.CRASH_LOADING:
-            return _failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)
+            return failures.port_taken(self._host, self._port, exit_code=code, log_tail=failure.log_tail)
         return failure
 
     def _tail(self) -> str:
-        return _log.tail(self._context.folder / "server.log", _EVIDENCE_LINES)
+        return shared_log_tail.tail(self._context.folder / "server.log", _EVIDENCE_LINES)

@@ -13,19 +13,19 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import autotuner
-from autotuner.engines._flags import text_of
-from autotuner.engines._gpu_engine import GpuEngine
-from autotuner.engines.sglang import Sglang, SglangSettings
-from autotuner.engines.vllm import Vllm, VllmSettings
+from autotuner.engines.sglang.engine import Sglang, SglangSettings
+from autotuner.engines.shared.command_line import text_of
+from autotuner.engines.shared.gpu_engine import GpuEngine
+from autotuner.engines.vllm.engine import Vllm, VllmSettings
+from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
-from autotuner.seams.engine import Engine, LoadLimit
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan, Readiness
-from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry
+from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from autotuner.study.base import Noun
 from autotuner.study.errors import Problem, UsageError, did_you_mean
-from autotuner.study.noun import Noun
 
 
 class ModelShape(Noun):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from autotuner.predict.gpus import GpuModel
 from autotuner.predict.models import ModelShape
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 
 GIB = 1 << 30
 COMPUTE_EFFICIENCY = 0.65

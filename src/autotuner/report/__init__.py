@@ -1,0 +1,1 @@
+"""What a study found: result, headline, analysis, exports, and text output."""

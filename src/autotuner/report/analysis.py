@@ -14,15 +14,15 @@ from autotuner import scoring
 from autotuner.report.headline import failed_launches, tied_others
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import Effect
+from autotuner.study.base import Value
 from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.noun import Value
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning import confirmation
 from autotuner.tuning.ending import LEAST_REPEATS, Ending
-from autotuner.tuning.neighbours import DISTURBED, FOREIGN_CPU_CORES
+from autotuner.tuning.trials.cpu_noise import DISTURBED, FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
 """Below this many usable trials a share of variance is mostly luck."""

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.study.environment import variables_in
 from autotuner.study.errors import ExitCode
 from autotuner.study.measurement import Distribution, GpuUse, Measurement
 from autotuner.study.metric import METRICS
+from autotuner.study.parameters.environment import variables_in
 from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from autotuner import scoring
 from autotuner.scoring import Gain
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 from autotuner.study.objective import Objective
 from autotuner.study.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.simulated import simulated_trials

@@ -21,16 +21,16 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
+from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.scoring import worsened
-from autotuner.seams.search import Search, SearchContext, Stop
 from autotuner.search import optuna_proposals, surrogate
 from autotuner.search.optuna_proposals import Position
 from autotuner.search.points import Axis, Points
 from autotuner.search.proposals import allowed, shuffled, spelled_out, used
+from autotuner.study.base import Noun, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
-from autotuner.study.noun import Noun, Value
-from autotuner.study.parameter import FloatRange
+from autotuner.study.parameters.parameter import FloatRange
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 _LISTED = 1000

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autotuner.search.points import Axis
 from autotuner.study.metric import Direction
-from autotuner.study.parameter import FloatRange
+from autotuner.study.parameters.parameter import FloatRange
 
 _VIOLATION = "total_violation"
 

@@ -9,10 +9,10 @@ from hashlib import blake2b
 from itertools import pairwise
 from random import Random
 
+from autotuner.study.base import Value, same
 from autotuner.study.configuration import Configuration
-from autotuner.study.noun import Value, same
-from autotuner.study.parameter import Choices, FloatRange, Parameter, Steps
-from autotuner.study.space import Space
+from autotuner.study.parameters.parameter import Choices, FloatRange, Parameter, Steps
+from autotuner.study.parameters.space import Space
 
 
 class Axis:

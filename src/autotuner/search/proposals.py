@@ -7,7 +7,7 @@ configuration is free again, and the stream's end is the end of the space.
 
 from collections.abc import Iterator, Sequence
 
-from autotuner.seams.search import SearchContext, Stop
+from autotuner.plugins.search import SearchContext, Stop
 from autotuner.search.points import Points
 from autotuner.study.configuration import Configuration
 from autotuner.study.trial import Trial, TrialRole, TrialState

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.seams.search import Search, SearchContext, Stop
+from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.proposals import shuffled, used
+from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
-from autotuner.study.noun import Noun
 from autotuner.study.trial import Trial
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from autotuner.simulator.config import EngineConfig, EngineExitError
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavour import Flavour
+from autotuner.simulator.flavor import Flavour
 from autotuner.simulator.http_server import Answer, HttpRequest, HttpServer
 from autotuner.simulator.openai_api import BadRequestError, Reply, parse
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.request import Request
-from autotuner.simulator.sglang_flavour import SGLangFlavour
-from autotuner.simulator.vllm_flavour import VllmFlavour
+from autotuner.simulator.sglang.flavor import SGLangFlavour
+from autotuner.simulator.vllm.flavor import VllmFlavour
 
 _GENERATING = {"/v1/chat/completions", "/v1/completions"}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 

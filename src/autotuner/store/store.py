@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotuner.store import tables
-from autotuner.store.engine import connect, not_made_yet, unusable, url_text, writing
+from autotuner.store.connection import connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.rows import (

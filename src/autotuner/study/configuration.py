@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun, Value, value_text
+from autotuner.study.base import Noun, Value, value_text
 
 
 class Configuration(Noun):

@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 
 from pydantic import ValidationInfo, field_validator
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 from autotuner.study.secrets import clean_text, looks_secret
 
 MAX_SHOWN = 20

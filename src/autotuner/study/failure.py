@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
+from autotuner.study.base import Noun
 from autotuner.study.errors import AutotunerError, ExitCode
-from autotuner.study.noun import Noun
 
 
 class Blame(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun, Value
+from autotuner.study.base import Noun, Value
 
 
 class Hardware(Noun):

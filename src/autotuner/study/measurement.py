@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from autotuner.study.base import Noun
 from autotuner.study.metric import METRICS, fewest_samples
-from autotuner.study.noun import Noun
 from autotuner.study.workload import LoadLevel
 
 

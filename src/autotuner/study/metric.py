@@ -8,7 +8,7 @@ import math
 from decimal import Decimal
 from enum import StrEnum
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 
 
 class Direction(StrEnum):

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from autotuner.study.base import Noun, number_text
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.noun import Noun, number_text
 
 
 class Objective(Noun):

@@ -1,6 +1,6 @@
 """Who runs trials: one running autotuner process. An owner that died leaves things behind that others may remove."""
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 
 
 class Owner(Noun):

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from autotuner.study.base import Noun, Value
 from autotuner.study.metric import METRICS
-from autotuner.study.noun import Noun, Value
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.parameter import Parameter
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.workload import Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

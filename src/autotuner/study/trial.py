@@ -5,11 +5,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity
 from autotuner.study.measurement import Measurement
-from autotuner.study.noun import Noun
 from autotuner.study.verdict import Verdict
 
 

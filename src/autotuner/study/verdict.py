@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 
 
 class Violation(Noun):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from autotuner.study.noun import Noun, number_text
+from autotuner.study.base import Noun, number_text
 
 
 class TokenLengths(Noun):

@@ -5,7 +5,7 @@ A fact has a name (``model``, ``image``) and a state. Trials under different sta
 
 from collections.abc import Mapping
 
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 
 
 class Fact(Noun):

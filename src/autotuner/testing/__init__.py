@@ -1,0 +1,1 @@
+"""Conformance kits and doubles for plugin authors."""

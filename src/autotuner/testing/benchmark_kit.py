@@ -15,14 +15,14 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel
 
-from autotuner.seams.benchmark import Benchmark, Progress, Window
-from autotuner.seams.deployer import CommandRunner, Endpoint
+from autotuner.plugins.benchmark import Benchmark, Progress, Window
+from autotuner.plugins.deployer import CommandRunner, Endpoint
+from autotuner.study.base import Noun
 from autotuner.study.errors import Check, CheckStatus, UsageError
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
-from autotuner.study.noun import Noun
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, Workload
 from autotuner.testing.mock_openai import Behaviour, Fault, MockOpenAI, mock_openai
 

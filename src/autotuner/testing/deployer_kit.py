@@ -13,7 +13,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from autotuner.seams.deployer import DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
@@ -115,7 +115,7 @@ class DeployerCase(ABC):
 
 
 class DeployerConformance:
-    """The contract of :class:`autotuner.seams.deployer.Deployer`, for one that launches."""
+    """The contract of :class:`autotuner.plugins.deployer.Deployer`, for one that launches."""
 
     pytestmark = pytest.mark.anyio
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autotuner.seams.engine import Engine
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem
 from autotuner.study.launch import Hardware
-from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry
+from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model
 
 MODEL = Model(path="/models/some model.gguf", name="served")
@@ -58,7 +58,7 @@ def reads_as(value: Value) -> tuple[Value, ...]:
 
 
 class EngineConformance:
-    """The contract of :class:`autotuner.seams.engine.Engine`."""
+    """The contract of :class:`autotuner.plugins.engine.Engine`."""
 
     @pytest.fixture
     def spec(self, engine: Engine) -> EngineSpec:

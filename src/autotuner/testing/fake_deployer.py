@@ -12,7 +12,7 @@ from typing import ClassVar
 import anyio
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.seams.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
 from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan

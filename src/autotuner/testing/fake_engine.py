@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.seams.engine import CommandFlags, Engine
+from autotuner.plugins.engine import CommandFlags, Engine
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
-from autotuner.study.noun import Value
-from autotuner.study.parameter import CatalogEntry, ValueType
+from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.testing.fake_server"

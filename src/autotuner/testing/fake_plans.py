@@ -3,9 +3,9 @@
 import sys
 from typing import Any
 
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.noun import Value
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 

@@ -10,13 +10,13 @@ from itertools import product
 from random import Random
 
 from autotuner import scoring
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
 from autotuner.study.metric import Direction
-from autotuner.study.noun import Value
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.parameter import Choices, Parameter
+from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import httpx
 
-from autotuner.seams.deployer import Endpoint
+from autotuner.plugins.deployer import Endpoint
 from autotuner.study.launch import LaunchPlan
 from autotuner.testing.deployer_kit import DeployerCase
 from autotuner.testing.fake_plans import fake_plan

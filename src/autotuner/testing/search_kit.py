@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from autotuner.seams.search import Search, SearchContext, Stop
+from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.study.base import Noun, Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.constraint import Constraint
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
-from autotuner.study.noun import Noun, Value
-from autotuner.study.parameter import Choices, Domain, IntRange, Parameter
-from autotuner.study.space import Space
+from autotuner.study.parameters.constraint import Constraint
+from autotuner.study.parameters.parameter import Choices, Domain, IntRange, Parameter
+from autotuner.study.parameters.space import Space
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from autotuner import scoring
-from autotuner.seams import plugins
+from autotuner.plugins import loading
+from autotuner.study.base import Noun, Value
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.measurement import Distribution, GpuUse, Measurement, SelfCheck
-from autotuner.study.noun import Noun, Value
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
@@ -206,5 +206,5 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
 
 def _argv(spec: StudySpec, configuration: Configuration) -> tuple[str, ...]:
     """What the study's engine would launch."""
-    plan = plugins.engine(spec.engine).launch(spec.model, spec.engine, configuration)
+    plan = loading.engine(spec.engine).launch(spec.model, spec.engine, configuration)
     return plan.argv(host="127.0.0.1", port=41234)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autotuner import scoring
-from autotuner.study.noun import Noun
+from autotuner.study.base import Noun
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning import confirmation

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from autotuner.benchmarks.bench import BenchReport, BenchStoppedError, slo_results
 from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.deployers.local_runner import LocalRunner
-from autotuner.seams.benchmark import Progress
+from autotuner.deployers.local.local_runner import LocalRunner
+from autotuner.plugins.benchmark import Progress
 from autotuner.store import files
 from autotuner.study.errors import AutotunerError, CheckStatus, ExitCode, UsageError
-from autotuner.study.loader import parse_study
 from autotuner.study.measurement import Measurement
 from autotuner.study.problems import problems_of
 from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.study_file.loader import parse_study
 from autotuner.tuning.running_server import first_model, server_at, shown_url
 from autotuner.tuning.session import PreflightError
 

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.events.journal import Journal
 from autotuner.store import Store, StoreError, StudyRecord
 from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode
 from autotuner.study.owner import Owner
@@ -17,11 +18,10 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import Ending, conclude
-from autotuner.tuning.journal import Journal
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
-from autotuner.tuning.plan import trial_counts
-from autotuner.tuning.preparing import Prepared
-from autotuner.tuning.standing import Standing, adopt, before, standing
+from autotuner.tuning.planning.plan import trial_counts
+from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.planning.standing import Standing, adopt, before, standing
 from autotuner.tuning.study_runner import StudyRunner, summary_of
 from autotuner.tuning.surroundings import Surroundings
 
@@ -94,7 +94,7 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
 
 
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
-    """How the study stands to the stored one of its name; see :func:`autotuner.tuning.standing.standing`."""
+    """How the study stands to the stored one of its name; see :func:`autotuner.tuning.planning.standing.standing`."""
     now = await Surroundings(prepared).look()
     return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
 

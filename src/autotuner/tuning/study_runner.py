@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.events.journal import Journal
+from autotuner.plugins.search import Search, Stop
 from autotuner.scoring.goals import slo_value
-from autotuner.seams.search import Search, Stop
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
@@ -23,14 +24,13 @@ from autotuner.study.owner import Owner
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock, searched_s
-from autotuner.tuning.journal import Journal
-from autotuner.tuning.judge import hopeless, is_fatal, last_words, settled
-from autotuner.tuning.leases import Leases
 from autotuner.tuning.owners import OwnerWatch
-from autotuner.tuning.plan import trial_counts, windows_s
-from autotuner.tuning.preparing import Prepared
+from autotuner.tuning.planning.plan import trial_counts, windows_s
+from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.surroundings import Surroundings, world_changed
-from autotuner.tuning.trial_runner import TrialRunner, TrialTools
+from autotuner.tuning.trials.judge import hopeless, is_fatal, last_words, settled
+from autotuner.tuning.trials.leases import Leases
+from autotuner.tuning.trials.trial_runner import TrialRunner, TrialTools
 
 _LOOK_S = 1.0
 """How often a trial that runs is held against the time of the search."""

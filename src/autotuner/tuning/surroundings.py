@@ -9,15 +9,15 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
-from autotuner.seams.deployer import Deployer
+from autotuner.plugins.deployer import Deployer
+from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.noun import Value, parts_of
-from autotuner.study.parameter import Choices
+from autotuner.study.parameters.parameter import Choices
 from autotuner.study.world import Fact, World, differences
 from autotuner.tuning.fingerprints import Fingerprints
-from autotuner.tuning.preparing import Prepared
+from autotuner.tuning.planning.prepared import Prepared
 
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
 

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 from autotuner.benchmarks.loadgen.answer import Request
 from autotuner.benchmarks.loadgen.sse import SseParser
-from autotuner.study.http_faults import KEPT_BYTES, Answer, of_answer
+from autotuner.net.faults import KEPT_BYTES, Answer, of_answer
 
 Ended = Callable[["Connection", Request], None]
 

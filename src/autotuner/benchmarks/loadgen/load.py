@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from autotuner.benchmarks.loadgen.answer import Request
 from autotuner.benchmarks.loadgen.connection import STALE, Connection
 from autotuner.benchmarks.loadgen.tunnel import check_usable, connect_through, proxy_address
-from autotuner.seams.tls import tls_context
-from autotuner.study.http_faults import CONNECT, TLS, of_exception
-from autotuner.study.target import DIRECT, Access
+from autotuner.net.faults import CONNECT, TLS, of_exception
+from autotuner.net.target import DIRECT, Access
+from autotuner.net.tls import tls_context
 
 MakeRequest = Callable[[], Request]
 

@@ -17,8 +17,8 @@ from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window
-from autotuner.study.http_faults import one_line, without_secrets
-from autotuner.study.target import credentials_in
+from autotuner.net.faults import one_line, without_secrets
+from autotuner.net.target import credentials_in
 
 _BATCH_CHUNKS = 100_000
 _PREBUILT_BYTES = 32_000_000

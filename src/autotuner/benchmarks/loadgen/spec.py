@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from autotuner.study.proxies import Proxy
-from autotuner.study.target import DIRECT, Access
+from autotuner.net.proxies import Proxy
+from autotuner.net.target import DIRECT, Access
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from autotuner.study.http_faults import one_line
-from autotuner.study.proxies import Proxy
+from autotuner.net.faults import one_line
+from autotuner.net.proxies import Proxy
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

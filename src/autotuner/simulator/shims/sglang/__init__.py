@@ -1,5 +1,5 @@
 """Not SGLang: the simulator under its name."""
 
-from autotuner.simulator.sglang_start import VERSION
+from autotuner.simulator.sglang.start import VERSION
 
 __version__ = f"{VERSION}+simulated"

@@ -1,5 +1,5 @@
 """Not vLLM: the simulator under its name."""
 
-from autotuner.simulator.vllm_start import VERSION
+from autotuner.simulator.vllm.start import VERSION
 
 __version__ = f"{VERSION}+simulated"

@@ -1,0 +1,216 @@
+"""The benchmark kind ``genai_bench``: measures with genai-bench, an installation of its own, in our definitions.
+
+For comparing with figures that others measured with it; decisions are in ``docs/adr/0005-genai-bench.md``.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import anyio
+from anyio.to_thread import run_sync
+from pydantic import Field
+
+from autotuner.benchmarks.genai_bench.limits import ENDS_ONLY, own_work, refusals, unseen
+from autotuner.benchmarks.genai_bench.timeline import Plan
+from autotuner.benchmarks.genai_bench.worker import GenaiSpec, kept_environment
+from autotuner.benchmarks.measuring.inputs import tokenizer_text
+from autotuner.benchmarks.measuring.records import RunInfo
+from autotuner.benchmarks.measuring.requirements import Limits
+from autotuner.benchmarks.measuring.worker_session import Heard, listen, measurement
+from autotuner.net.target import DIRECT
+from autotuner.plugins.benchmark import Benchmark, Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.base import Noun
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.measurement import Measurement
+from autotuner.study.short_forms import Duration
+from autotuner.study.spec import Model, StudySpec
+from autotuner.study.workload import Concurrency, LoadLevel, TokenLengths, Workload
+
+WORKER = "autotuner.benchmarks.genai_bench.worker"
+COMMAND_VARIABLE = "AUTOTUNER_GENAI_BENCH"
+VERSION = "0.0.5"
+_INSTALL = (
+    "python3.12 -m venv ~/genai-bench && ~/genai-bench/bin/pip install genai-bench==0.0.5 (Python 3.10 to 3.12), then "
+    f"set benchmark.command or {COMMAND_VARIABLE} to ~/genai-bench/bin/genai-bench"
+)
+_VERSION_TIMEOUT_S = 60.0
+_UNANSWERED = "{} requests never ended: genai-bench has no request timeout, so as many of its users stood still"
+
+
+class GenaiBenchSettings(Noun):
+    """Settings of ``genai_bench``, under ``benchmark:`` in a study file."""
+
+    command: str | tuple[str, ...] | None = None
+    """Program, or command line as a list. None: the variable AUTOTUNER_GENAI_BENCH, else ``genai-bench`` on PATH."""
+    backend: Literal["sglang", "vllm", "openai"] | None = None
+    """Its ``--api-backend``. None: ``vllm`` where ``workload.ignore_eos`` is on, else ``openai``."""
+    tokenizer: str | None = None
+    """Local tokenizer.json or its folder. None: ``workload.tokenizer``, else the model's folder."""
+    extra_args: tuple[str, ...] = ()
+    """More options for ``genai-bench benchmark``."""
+    api_key_env: str | None = None
+    """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
+    start_timeout: Duration = Field(default=120.0, gt=0)
+    """Longest wait for its first request; it loads for some seconds."""
+    limits: Limits = Limits()
+    """When genai-bench itself is called the bottleneck."""
+
+
+class GenaiBench(Benchmark):
+    """Measures with genai-bench."""
+
+    kind: ClassVar[str] = "genai_bench"
+    Settings = GenaiBenchSettings
+
+    def __init__(self, settings: GenaiBenchSettings, model_folder: str | None = None) -> None:
+        super().__init__(settings)
+        self._settings = settings
+        self._model_folder = model_folder
+
+    def for_study(self, spec: StudySpec, model: Model) -> "GenaiBench":
+        """With the model's own tokenizer where it has one here."""
+        problems = unseen(spec)
+        if problems:
+            raise UsageError(problems)
+        has_one = (Path(model.path).expanduser() / "tokenizer.json").is_file()
+        return GenaiBench(self._settings, model.path if has_one else None)
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
+        spec = await run_sync(self._spec, endpoint, window)
+        heard = await listen(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        info = RunInfo(
+            window_ns=heard.result["window_ns"],
+            begin_epoch_s=heard.result["begin_epoch_s"],
+            client_cpu_cores=heard.result["client_cpu_cores"],
+            foreign_cpu_cores=heard.foreign_cpu_cores,
+            ends_only=True,
+            notes=(*endpoint.client.caveats, *_notes(window.level, heard)),
+        )
+        return await run_sync(measurement, heard, window, self._settings.limits, info)
+
+    async def preflight(self, workload: Workload) -> list[Check]:
+        """Whether it can measure this workload at all, and is installed."""
+        problems = await run_sync(self._problems, workload)
+        refused = [Check(name=p.where, status=CheckStatus.FAIL, detail=str(p), remedy=p.remedy) for p in problems]
+        return [await self._installed(), *refused]
+
+    def _problems(self, workload: Workload) -> list[Problem]:
+        problems = refusals(workload, self._backend(workload), self._settings.extra_args)
+        try:
+            self._tokenizer(workload)
+        except UsageError as error:
+            problems += error.problems
+        try:
+            self._api_key({})
+        except UsageError as error:
+            problems += error.problems
+        return problems
+
+    async def _installed(self) -> Check:
+        command, name = self._command(), "genai-bench"
+        found = shutil.which(command[0])
+        if found is None:
+            detail = f"{command[0]} is not installed, or cannot be run"
+            return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=_INSTALL)
+        said = ""
+        with anyio.move_on_after(_VERSION_TIMEOUT_S):
+            done = await anyio.run_process(
+                [found, *command[1:], "--version"], stderr=subprocess.STDOUT, check=False, env=kept_environment()
+            )
+            said = done.stdout.decode(errors="replace").strip()
+        version = re.search(r"genai-bench version (\S+)", said)
+        if version is None:
+            last = said.rpartition("\n")[2] or "no answer"
+            detail = f"{found} --version: {last[:200]}"
+            return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=_INSTALL)
+        if version[1] != VERSION:
+            detail, remedy = f"{found} is version {version[1]}; known is {VERSION}", f"install genai-bench=={VERSION}"
+            return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
+        return Check(name=name, status=CheckStatus.OK, detail=f"{found} {version[1]}")
+
+    def _command(self) -> tuple[str, ...]:
+        given = self._settings.command or os.environ.get(COMMAND_VARIABLE) or "genai-bench"
+        first, *rest = (given,) if isinstance(given, str) else given
+        return (str(Path(first).expanduser()), *rest)
+
+    def _backend(self, workload: Workload) -> str:
+        return self._settings.backend or ("vllm" if workload.ignore_eos else "openai")
+
+    def _tokenizer(self, workload: Workload) -> str:
+        for path, where in (
+            (self._settings.tokenizer, "benchmark.tokenizer"),
+            (workload.tokenizer, "workload.tokenizer"),
+            (self._model_folder, "model"),
+        ):
+            if path:
+                return tokenizer_text(path, where, counted=False)
+        why = "genai-bench makes its prompts with a tokenizer; the study names none, and the model has none here"
+        raise UsageError(
+            Problem(where="benchmark.tokenizer", why=why, remedy="give the path of a local tokenizer.json")
+        )
+
+    def _api_key(self, headers: Mapping[str, str]) -> str | None:
+        """The bearer token. Raises :class:`UsageError` for headers that genai-bench cannot send."""
+        name, key = self._settings.api_key_env, None
+        if name:
+            key = os.environ.get(name)
+            if not key:
+                why, remedy = f"the environment variable {name} is not set", f"export {name}=... or remove it here"
+                raise UsageError(Problem(where="benchmark.api_key_env", value=name, why=why, remedy=remedy))
+        for header, value in headers.items():
+            scheme, _, token = value.partition(" ")
+            if header.lower() != "authorization" or scheme.lower() != "bearer":
+                why = f"genai-bench sends a bearer token, but no other header ({header})"
+                raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
+            key = token.strip()
+        return key
+
+    def _spec(self, endpoint: Endpoint, window: Window) -> GenaiSpec:
+        workload, scenario, level = window.workload, window.scenario, window.level
+        only = workload.model_copy(update={"scenarios": (scenario,), "levels": (level,)})
+        problems = refusals(only, self._backend(workload), self._settings.extra_args)
+        if endpoint.access != DIRECT:
+            why = "genai-bench cannot send a query, trust a certificate of its own, or go through a proxy"
+            problems.append(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
+        if problems or not isinstance(level, Concurrency):
+            raise UsageError(problems)
+        plan = Plan(
+            concurrency=level.in_flight,
+            warmup_s=workload.warmup_s,
+            duration_s=workload.duration_s,
+            requests=workload.requests,
+            request_timeout_s=workload.request_timeout_s,
+            asked_input=_fixed(scenario.input),
+            asked_output=_fixed(scenario.output),
+        )
+        return GenaiSpec(
+            command=self._command(),
+            url=endpoint.url,
+            model=endpoint.model,
+            backend=self._backend(workload),
+            scenario=scenario.text,
+            plan=plan,
+            tokenizer_json=self._tokenizer(workload),
+            extra_body=workload.extra_body,
+            extra_args=self._settings.extra_args,
+            api_key=self._api_key(window.headers or {}),
+            start_timeout_s=self._settings.start_timeout,
+        )
+
+
+def _fixed(lengths: TokenLengths | None) -> int | None:
+    return lengths.a if lengths and lengths.kind == "fixed" else None
+
+
+def _notes(level: LoadLevel, heard: Heard) -> tuple[str, ...]:
+    notes = [ENDS_ONLY, *(own_work(level.in_flight) if isinstance(level, Concurrency) else ())]
+    if heard.result["unanswered"]:
+        notes.append(_UNANSWERED.format(heard.result["unanswered"]))
+    return tuple(notes)

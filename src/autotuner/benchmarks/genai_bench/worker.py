@@ -1,0 +1,277 @@
+"""Runs genai-bench near the endpoint: ``python -m autotuner.benchmarks.genai_bench.worker``, spec on stdin.
+
+The JSON lines on stdout are those of :mod:`autotuner.benchmarks.loadgen.worker`. genai-bench writes its options, an API
+key among them, into its metadata and its log; so both files lead to ``/dev/null``, the log is read from a pipe, the key
+travels in the environment, and no byte that holds it is ever on a disk. Its environment is an allow-list. It is ended
+as soon as the window's requests have ended: it knows whole minutes only, and after a run draws plots nobody looks at.
+"""
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from autotuner.benchmarks.genai_bench.log import Answer, Event, LogReader
+from autotuner.benchmarks.genai_bench.timeline import Plan, Timeline
+from autotuner.benchmarks.loadgen.say import say
+from autotuner.benchmarks.loadgen.tokens import counter
+
+_KEPT = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "AUTOTUNER_STUDY", "AUTOTUNER_TRIAL", "AUTOTUNER_OWNER", "AUTOTUNER_PROCESS",
+)  # fmt: skip
+_NO_KEY = "none"
+"""It insists on a key; a server that needs none does not look at it."""
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.05
+_CHUNK = 1 << 16
+_BATCH = 2_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class GenaiSpec:
+    """One window. Times in seconds; ``api_key`` travels on stdin only, and is in no ``repr``."""
+
+    command: tuple[str, ...]
+    url: str
+    model: str
+    backend: str
+    scenario: str
+    plan: Plan
+    tokenizer_json: str = field(repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_args: tuple[str, ...] = ()
+    api_key: str | None = field(default=None, repr=False)
+    start_timeout_s: float = 120.0
+
+    def to_json(self) -> bytes:
+        """One line of JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "GenaiSpec":
+        """The inverse of :meth:`to_json`. Raises ``ValueError`` on anything else, without repeating its content."""
+        try:
+            raw = json.loads(text)
+            lists = {name: tuple(raw[name]) for name in ("command", "extra_args")}
+            return cls(**{**raw, **lists, "plan": Plan(**raw["plan"])})
+        except (ValueError, TypeError, KeyError):
+            raise ValueError("the spec on stdin is not one of genai-bench") from None
+
+
+class EndedError(Exception):
+    """genai-bench did not measure the window. The message is one line."""
+
+
+def main() -> int:
+    """Runs one window as told on stdin."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        spec = GenaiSpec.from_json(sys.stdin.buffer.read())
+    except ValueError as error:
+        say({"kind": "error", "message": str(error)})
+        return 2
+    reader = LogReader(spec.api_key)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="autotuner-genai-"))
+        try:
+            _measure(spec, folder, reader)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except EndedError as error:
+        remedy = "read the lines of genai-bench's log; run its command by hand"
+        say({"kind": "error", "message": str(error), "remedy": remedy, "log_tail": reader.tail})
+        return 2
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _leave(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
+    try:
+        process = subprocess.Popen(
+            _argv(spec, folder), env=_env(spec, folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads
+        )  # fmt: skip
+    except OSError as error:
+        raise EndedError(f"{spec.command[0]} could not be started: {error.strerror or error}") from None
+    try:
+        result = _watch(spec, process, reader)
+    finally:
+        _end(process)
+    timeline, cpu_cores, epoch_s = result
+    rows = timeline.rows()
+    for at in range(0, len(rows), _BATCH):
+        say({"kind": "records", "records": rows[at : at + _BATCH]})
+    say({
+        "kind": "result",
+        "begin_epoch_s": epoch_s,
+        "window_ns": (timeline.end_ns or 0) - (timeline.begin_ns or 0),
+        "client_cpu_cores": cpu_cores,
+        "unanswered": timeline.unanswered,
+    })  # fmt: skip
+
+
+def _argv(spec: GenaiSpec, folder: Path) -> list[str]:
+    """The command line. Prepares what it names: a tokenizer without any code, and two files that keep nothing."""
+    tokenizer, results = folder / "tokenizer", folder / "results"
+    tokenizer.mkdir()
+    (tokenizer / "tokenizer.json").write_text(spec.tokenizer_json, encoding="utf-8")
+    (tokenizer / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    results.mkdir()
+    for keeps_secrets in ("experiment_metadata.json", "genai_bench.log"):
+        (results / keeps_secrets).symlink_to(os.devnull)
+    plan = spec.plan
+    longest_s = spec.start_timeout_s + plan.warmup_s + 2 * plan.duration_s + plan.request_timeout_s
+    options = {
+        "api-backend": spec.backend,
+        "api-base": spec.url,
+        "api-key": _NO_KEY,
+        "api-model-name": spec.model,
+        "model": "model",
+        "model-tokenizer": str(tokenizer),
+        "task": "text-to-text",
+        "traffic-scenario": spec.scenario,
+        "num-concurrency": str(plan.concurrency),
+        "max-time-per-run": str(math.ceil(longest_s / 60) + 1),
+        "max-requests-per-run": "1000000000",
+        "experiment-base-dir": str(folder),
+        "experiment-folder-name": results.name,
+        "log-dir": str(results),
+    }
+    if spec.extra_body:
+        options["additional-request-params"] = json.dumps(dict(spec.extra_body))
+    given = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return [*spec.command, "benchmark", *given, *spec.extra_args]
+
+
+def kept_environment() -> dict[str, str]:
+    """The part of this process's environment that genai-bench gets."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+
+
+def _env(spec: GenaiSpec, folder: Path) -> dict[str, str]:
+    own = {
+        "ENABLE_UI": "false",
+        "GENAI_BENCH_LOGGING_LEVEL": "DEBUG",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": str(folder / "hf"),
+        "MPLCONFIGDIR": str(folder),
+        "TMPDIR": str(folder),
+        "NETRC": os.devnull,
+        "NO_PROXY": "*",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    return {**kept_environment(), **own, **({"MODEL_API_KEY": spec.api_key} if spec.api_key else {})}
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader) -> tuple[Timeline, float, float]:
+    """Follows the log until the window's requests have ended. Returns them, cores used inside the window, and its begin
+    (epoch). Raises :class:`EndedError`."""
+    if process.stdout is None:
+        raise EndedError("no pipe")
+    tokens = _Tokens(spec.tokenizer_json)
+    log, timeline, since = process.stdout.fileno(), Timeline(spec.plan), time.monotonic()
+    begun_cpu_s = cpu_cores = epoch_s = 0.0
+    while not timeline.over:
+        if select.select([log], [], [], _POLL_S)[0]:
+            data = os.read(log, _CHUNK)
+            if not data:
+                raise EndedError(_how_it_ended(process, reader, timeline))
+            for event in reader.feed(data, time.monotonic_ns()):
+                timeline.take(tokens.counted(event))
+        if not timeline.begun and time.monotonic() - since > spec.start_timeout_s:
+            raise EndedError(f"genai-bench sent no request within {spec.start_timeout_s:g} s")
+        for line in timeline.tick(time.monotonic_ns()):
+            match line.get("state"):
+                case "begin":
+                    begun_cpu_s, epoch_s = _cpu_s(process.pid), time.time()
+                case "end":
+                    seconds = ((timeline.end_ns or 0) - (timeline.begin_ns or 0)) / 1e9
+                    cpu_cores = (_cpu_s(process.pid) - begun_cpu_s) / seconds if seconds > 0 else 0.0
+            say(line)
+    return timeline, cpu_cores, epoch_s
+
+
+class _Tokens:
+    """Counts answers for which the server reported no usage."""
+
+    def __init__(self, tokenizer_json: str) -> None:
+        self._tokenizer_json = tokenizer_json
+        self._count: Callable[[str], int] | None = None
+
+    def counted(self, event: Event) -> Event:
+        """The event, with its output tokens. Raises :class:`EndedError` where they cannot be counted."""
+        if not isinstance(event, Answer) or event.output_tokens or not event.text:
+            return event
+        if self._count is None:
+            try:
+                self._count = counter(self._tokenizer_json)
+            except ValueError as error:
+                raise EndedError(f"the server reports no usage, and its answers cannot be counted: {error}") from None
+        return replace(event, output_tokens=self._count(event.text), text="")
+
+
+def _how_it_ended(process: subprocess.Popen[bytes], reader: LogReader, timeline: Timeline) -> str:
+    try:
+        code = process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return "genai-bench closed its log"
+    when = "before its first request" if not timeline.begun else f"after {len(timeline.rows())} requests, too early"
+    last = reader.tail.rpartition("\n")[2]
+    return f"genai-bench ended with exit code {code} {when}" + (f": {last[:300]}" if last else "")
+
+
+def _cpu_s(group: int) -> float:
+    """CPU seconds of the processes of a group, with those of the children they have waited for."""
+    used = 0
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (Path(entry.path) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[2]) == group:
+            used += sum(map(int, fields[11:15]))
+    return used / _TICKS
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends genai-bench and its children at once: there is nothing that it should still write."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From request records to a Measurement: populations, statistics, steadiness, uncertainty."""

@@ -1,0 +1,58 @@
+"""Files that a workload names: datasets and tokenizers. Local only; a hub's name is refused, never looked up."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from autotuner.benchmarks.loadgen.tokens import available, counter
+from autotuner.benchmarks.measuring.datasets import Dataset, read_dataset
+from autotuner.store import files
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.workload import Workload
+
+MAX_TOKENIZER = 1 << 28
+"""Bytes of a tokenizer.json; the largest ones have some 30 MB."""
+
+
+def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: bool = True) -> str:
+    """The text of a local tokenizer.json, given as the file or its folder. ``counted``: we count tokens with it, which
+    needs the ``tokenizer`` extra. Raises :class:`UsageError`."""
+    try:
+        file = Path(path).expanduser()
+        file = file / "tokenizer.json" if file.is_dir() else file
+        there = file.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(Problem(where=where, value=path, why=str(error))) from None
+    if not there:
+        why = "no such file or folder with a tokenizer.json; tokenizers are never fetched from a hub"
+        raise UsageError(Problem(where=where, value=path, why=why, remedy="give the path of a local tokenizer.json"))
+    try:
+        text = files.read_text(file, limit=MAX_TOKENIZER)
+        if counted or available:
+            counter(text)
+    except (OSError, ValueError) as error:
+        raise UsageError(Problem(where=where, value=path, why=str(error))) from None
+    return text
+
+
+def input_checks(workload: Workload) -> list[Check]:
+    """One check per file that the workload names."""
+    checks = []
+    if workload.tokenizer:
+        checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
+    for path in dict.fromkeys(s.dataset for s in workload.scenarios if s.dataset):
+        checks.append(_check(f"dataset {path}", path, read_dataset))  # noqa: PERF401
+    return checks
+
+
+def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
+    try:
+        found = read(path)
+    except UsageError as error:
+        problem = error.problems[0]
+        return Check(
+            name=name, status=CheckStatus.FAIL, detail=f"{problem.where}: {problem.why}", remedy=problem.remedy
+        )
+    if isinstance(found, Dataset) and found.notes:
+        remedy = "put what every request shall have into workload.extra_body"
+        return Check(name=name, status=CheckStatus.WARN, detail="; ".join(found.notes), remedy=remedy)
+    return Check(name=name, status=CheckStatus.OK)

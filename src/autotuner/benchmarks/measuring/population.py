@@ -1,0 +1,172 @@
+"""Which requests of a window count, in which figure, and what is known of them.
+
+Open loop: the requests that were scheduled in the window, whatever became of them. Closed loop: ``ttft`` of the
+requests sent in the window, everything else of the requests that ended in it. ``docs/reference/metrics.md`` says why.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.benchmarks.measuring.records import Records, RunInfo
+
+Floats = NDArray[np.float64]
+
+S = 1e-9
+FIRST = ("ttft", "ttft_scheduled")
+"""Latencies that are known as soon as the first token is there."""
+WHOLE = ("tpot", "e2e_latency", "e2e_latency_scheduled")
+"""Latencies that are known when the answer is whole."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One record with its derived values, in seconds."""
+
+    row: Mapping[str, Any]
+    ok: bool
+    arrived: bool
+    """Scheduled (open loop) or sent (closed loop) in the window."""
+    counted: bool
+    """Its outcome is one of this window's: it counts in requests, failures and ``success_rate``."""
+    ended: bool
+    """A success whose answer ended inside the window: it counts in rates per window."""
+    running: bool
+    """Neither ended nor failed when the load generator stopped watching."""
+    tokens_a_chunk: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    gaps: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def timed_out(self) -> bool:
+        """It failed by taking too long, so its latency is known to be long."""
+        return bool(self.row["error"] == "timeout")
+
+    @property
+    def watched_s(self) -> float:
+        """How long it took, or was watched."""
+        return float(self.values.get("e2e_latency", (self.row["end_ns"] - self.row["sent_ns"]) * S))
+
+
+@dataclass(frozen=True)
+class Population:
+    """All requests of a window's records, and those that its figures rest on."""
+
+    requests: tuple[Request, ...]
+    open_loop: bool
+
+    @property
+    def counted(self) -> list[Request]:
+        """Those whose outcome counts."""
+        return [r for r in self.requests if r.counted]
+
+    @property
+    def good(self) -> list[Request]:
+        """Of these, the successes."""
+        return [r for r in self.requests if r.counted and r.ok]
+
+    def values(self, metric: str) -> tuple[Floats, int]:
+        """The known values of a per-request latency, and how many more requests are censored."""
+        who = self._first() if metric in FIRST else self._whole()
+        known = [r.values[metric] for r in who if metric in r.values]
+        return np.array(known), sum(self._censored(r, metric) for r in who)
+
+    def answering(self) -> list[Request]:
+        """Those whose gaps between chunks count: successes, and answers that were still running."""
+        return [r for r in self._whole() if r.ok or r.running]
+
+    def _first(self) -> list[Request]:
+        return [r for r in self.requests if r.arrived and (r.ok or r.running or r.timed_out)]
+
+    def _whole(self) -> list[Request]:
+        if self.open_loop:
+            return [r for r in self.requests if r.arrived and (r.ok or r.running or r.timed_out)]
+        ended = [r for r in self.requests if r.counted and (r.ok or r.timed_out)]
+        return [*ended, *self.overdue(ended)]
+
+    def overdue(self, ended: Sequence[Request]) -> list[Request]:
+        """Closed loop: requests that outlive the window and have taken longer than every one that ended in it. They
+        belong to the top of the distribution for sure, and leaving them out would hide what hangs."""
+        longest = max((r.watched_s for r in ended if r.ok), default=None)
+        if longest is None:
+            return []
+        beyond = [r for r in self.requests if (r.ok or r.running) and not r.counted and r.row["end_ns"] >= 0]
+        return [r for r in beyond if r.row["in_flight"] and r.watched_s > longest]
+
+    def _censored(self, request: Request, metric: str) -> bool:
+        if metric in request.values or (request.ok and metric == "tpot"):
+            return False  # an answer of one token has no tpot: not unknown, it does not exist
+        if metric.endswith("_scheduled"):
+            return self.open_loop
+        return True
+
+
+def population(records: Records) -> Population:
+    """The requests with their roles."""
+    columns, info = records.columns, records.info
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
+    whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
+    chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
+    usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
+    if info.ends_only:
+        rows, usual = [_evenly(row) for row in rows], 1.0
+    open_loop = any(row["scheduled_ns"] is not None for row in rows)
+    return Population(tuple(_derived(row, info, usual, open_loop=open_loop) for row in rows), open_loop)
+
+
+def _evenly(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with one chunk a token at an even pace, so that throughput counts what lies inside the window."""
+    tokens, span = row["output_tokens"], sum(row["gaps_ns"])
+    even = [span / (tokens - 1)] * (tokens - 1) if row["gaps_ns"] and tokens > 1 else []
+    return {**row, "gaps_ns": even}
+
+
+def _derived(row: dict[str, Any], info: RunInfo, usual: float, *, open_loop: bool) -> Request:
+    window_ns = info.window_ns
+    failed, ok = row["error"] is not None, row["complete"] and row["first_ns"] is not None
+    sent_ns = row["scheduled_ns"] if open_loop else row["sent_ns"]
+    ended_inside = 0 <= row["end_ns"] < window_ns
+    outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and sent_ns < window_ns
+    row["in_flight"] = sent_ns < window_ns <= row["end_ns"] and not row["ramp"]
+    arrived = 0 <= sent_ns < window_ns and not row["ramp"]
+    if open_loop:
+        counted = arrived and (ok or failed)
+    else:
+        counted = (ended_inside and (ok or failed) and (failed or not row["ramp"])) or outlived
+    request = Request(
+        row=row,
+        ok=ok,
+        arrived=arrived,
+        counted=counted,
+        ended=ok and ended_inside and not row["ramp"],
+        running=not failed and not ok,
+        tokens_a_chunk=usual,
+        gaps=np.asarray(row["gaps_ns"], dtype=np.float64) * S,
+    )
+    return _with_values(request, info)
+
+
+def _with_values(request: Request, info: RunInfo) -> Request:
+    row, gaps, values = request.row, request.gaps, dict[str, float]()
+    if row["first_ns"] is None or not (request.ok or request.running or request.timed_out):
+        return request
+    late = None if row["scheduled_ns"] is None else (row["sent_ns"] - row["scheduled_ns"]) * S
+    values["ttft"] = (row["first_ns"] - row["sent_ns"]) * S
+    if late is not None:
+        values["ttft_scheduled"] = values["ttft"] + late
+    if not request.ok:
+        return replace(request, values=values)
+    tokens, span = row["output_tokens"], float(gaps.sum())
+    per_chunk = max(tokens / (len(gaps) + 1), 1e-9)
+    values["e2e_latency"] = values["ttft"] + span
+    if late is not None:
+        values["e2e_latency_scheduled"] = values["e2e_latency"] + late
+    if len(gaps) and tokens > 1:
+        values["tpot"] = span / (tokens - 1)
+        if not info.ends_only:
+            values["itl"] = float(gaps.mean())
+            values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
+    return replace(request, values=values, tokens_a_chunk=per_chunk)

@@ -1,0 +1,175 @@
+"""The command ``bench``: a server that already runs is measured, without a study."""
+
+import json as jsonlib
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autotuner.cli.app import Json, answering, out, say, show
+
+if TYPE_CHECKING:
+    from autotuner.benchmarks.bench import BenchReport, BenchStoppedError
+
+
+class ApiKind(StrEnum):
+    """OpenAI endpoints."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+
+
+def bench(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
+    scenario: Annotated[
+        list[str] | None, typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE.")
+    ] = None,
+    concurrency: Annotated[list[int] | None, typer.Option("--concurrency", "-c", min=1, help="In flight.")] = None,
+    rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests/s, Poisson arrivals.")] = None,
+    duration: Annotated[str, typer.Option("--duration", "-d", help="Measured window.")] = "30s",
+    warmup: Annotated[str, typer.Option("--warmup", help="Load before the window, left out of it.")] = "2s",
+    requests: Annotated[int | None, typer.Option("--requests", "-n", min=1, help="End the window early.")] = None,
+    request_timeout: Annotated[
+        str, typer.Option("--request-timeout", help="Longest time of one request; longer ones fail.")
+    ] = "120s",
+    slo: Annotated[
+        list[str] | None, typer.Option("--slo", help="'p99 ttft <= 200ms'; exit code 3 when one is missed.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name in requests; default: the server's first.")] = None,
+    api: Annotated[ApiKind, typer.Option("--api", help="Endpoint.")] = ApiKind.CHAT,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Local tokenizer.json.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Ask for answers of exactly the wanted length.")
+    ] = True,
+    extra_body: Annotated[
+        str | None, typer.Option("--extra-body", metavar="JSON", help="Object merged into every request's body.")
+    ] = None,
+    max_tokens_field: Annotated[
+        str, typer.Option("--max-tokens-field", help="Field that bounds the answer, e.g. max_completion_tokens.")
+    ] = "max_tokens",
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", help="'Name: value' of every request; ${NAME} is an environment variable."),
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Certificates to trust (PEM) in place of the system's.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the server's certificate.")] = False,
+    out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the request records.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure a server that runs already; no study, nothing is stored."""
+    with answering(as_json=json), _sigterm_as_ctrl_c():
+        from autotuner import api as autotuner_api
+        from autotuner.benchmarks.bench import BenchStoppedError
+        from autotuner.study.errors import ExitCode
+
+        workload = {
+            "api": api.value,
+            "scenarios": scenario or ["D(128,64)"],
+            "concurrency": concurrency or ([] if rate else [1]),
+            "rates": rate or [],
+            "duration": duration,
+            "warmup": warmup,
+            "request_timeout": request_timeout,
+            "seed": seed,
+            "ignore_eos": ignore_eos,
+            "extra_body": _object(extra_body),
+            **({"requests": requests} if requests else {}),
+            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
+        }
+        try:
+            report = autotuner_api.bench(
+                url,
+                workload=workload,
+                model=model,
+                api_key_env=api_key_env,
+                headers=_headers(header or ()),
+                ca_file=ca_file,
+                insecure=insecure,
+                max_tokens_field=max_tokens_field,
+                slos=slo or (),
+                folder=out_dir,
+                on_window=None if json else say,
+            )
+        except BenchStoppedError as stopped:
+            _show_stopped(stopped, as_json=json)
+            raise typer.Exit(int(stopped.exit_code)) from None
+        _show(report, as_json=json)
+        if all(m.requests == m.failed for m in report.measurements):
+            raise typer.Exit(int(ExitCode.FAILED))
+        if not all(found.met for found in report.slos):
+            raise typer.Exit(int(ExitCode.INFEASIBLE))
+
+
+def _show(report: "BenchReport", *, as_json: bool) -> None:
+    from autotuner.cli.bench_page import bench_text
+
+    if as_json:
+        out(report)
+    else:
+        show(bench_text(report))
+
+
+def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
+    """What was measured before the end, and why it ended; in JSON as one document."""
+    if as_json:
+        error = {"kind": stopped.exit_code.name.lower(), "message": str(stopped), "problems": []}
+        out({**stopped.report.model_dump(), "error": error})
+    else:
+        _show(stopped.report, as_json=False)
+    for line in str(stopped).splitlines():
+        say(f"autotuner: {line}")
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    from autotuner.study.errors import Problem, UsageError
+
+    if text is None:
+        return {}
+    try:
+        found = jsonlib.loads(text)
+    except ValueError as error:
+        raise UsageError(Problem(where="--extra-body", why=f"is not JSON ({error})")) from None
+    if not isinstance(found, dict):
+        raise UsageError(Problem(where="--extra-body", why="must be a JSON object", remedy='e.g. {"temperature": 0}'))
+    return found
+
+
+def _headers(given: "list[str] | tuple[()]") -> dict[str, str]:
+    from autotuner.net.target import parse_header
+    from autotuner.study.errors import Problem, UsageError
+
+    try:
+        return dict(parse_header(text) for text in given)
+    except ValueError as error:
+        raise UsageError(Problem(where="--header", why=str(error))) from None
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """What was measured is shown too where a time limit ends the command.
+
+    A job in a shell's background starts with SIGINT ignored, and there SIGTERM keeps its own meaning: it must end us.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's command."""
+    app.command()(bench)

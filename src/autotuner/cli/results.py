@@ -1,0 +1,278 @@
+"""Commands that look at results: list, show, logs, best, report, export, delete."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from autotuner.report.result import StudyResult
+
+from autotuner.cli import best_options
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
+
+
+class BestAs(StrEnum):
+    """Forms of the best configuration."""
+
+    COMMAND = "command"
+    JSON = "json"
+    KUBERNETES = "kubernetes"
+    SERVING_RUNTIME = "serving-runtime"
+    INFERENCE_SERVICE = "inference-service"
+    COMPOSE = "compose"
+
+
+class SortBy(StrEnum):
+    """Orders of the list of studies."""
+
+    AGE = "age"
+    NAME = "name"
+    STATE = "state"
+    GAIN = "gain"
+    LAUNCHES = "launches"
+
+
+class ExportAs(StrEnum):
+    """Forms of an export."""
+
+    JSON = "json"
+    CSV = "csv"
+    OLDER = "older"
+
+
+TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Trial number; default: the last one.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")]
+
+
+def list_(
+    sort: Annotated[SortBy, typer.Option("--sort", help="Order of the rows.")] = SortBy.AGE,
+    state: Annotated[str | None, typer.Option("--state", help="Only studies in this state, e.g. running.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Only studies of this kind of engine.")] = None,
+    match: Annotated[str | None, typer.Option("--match", help="Only names that match, e.g. 'chat-*'.")] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """List the studies in the store: progress, what to use, gain, age."""
+    with answering(as_json=json):
+        import time
+
+        from autotuner import api
+        from autotuner.cli.studies_page import chosen, studies_text
+
+        stored = api.overviews(store_url=store, on_unreadable=_say_unreadable)
+        found = chosen(
+            stored,
+            sort=sort,
+            state=state,
+            engine=engine,
+            match=match,
+        )
+        if json:
+            out({"studies": found})
+        else:
+            filtered = any(value is not None for value in (state, engine, match))
+            show(studies_text(found, now=time.time(), filtered=filtered))
+
+
+def _say_unreadable(line: str) -> None:
+    say(f"autotuner: {line}")
+
+
+def show_(
+    name: Name,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="[TRIAL]", help="Only this trial, with all its figures.")
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Log lines shown of one trial.")] = 15,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Show a study's ranked trials and its answer so far, or one trial in detail."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        result = api.result(name, store_url=store)
+        if trial is not None:
+            _show_trial(result, trial, lines, store, as_json=json)
+        elif json:
+            out(result)
+        else:
+            from autotuner.cli.study_page import study_text
+
+            show(study_text(result))
+
+
+def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:
+    from autotuner import api
+    from autotuner.cli.trial_page import trial_data, trial_text
+
+    found = api.trial_of(result, number)
+    log = api.log_tail(result.spec.name, found, lines=lines)
+    if as_json:
+        out(trial_data(result, found, log))
+    else:
+        show(trial_text(result, found, log))
+
+
+def logs(
+    name: Name,
+    trial: TrialNumber = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Last lines to show.")] = 100,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Show the server's log of a trial."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        found = api.server_log(name, trial, lines=lines, store_url=store)
+        if json:
+            out({"study": name, "trial": found.trial, "path": str(found.path), "lines": found.lines})
+        else:
+            say(f"{found.path}")
+            show("\n".join(found.lines))
+
+
+def best(
+    name: Name,
+    as_: Annotated[BestAs, typer.Option("--as", help="Form of the answer.")] = BestAs.COMMAND,
+    out_file: Out = None,
+    store: StoreUrl = None,
+    json: Json = False,
+    object_name: best_options.ObjectName = None,
+    namespace: best_options.Namespace = None,
+    image: best_options.Image = None,
+    server: best_options.Server = None,
+    port: best_options.Port = None,
+    pvc: best_options.Pvc = None,
+    cache_pvc: best_options.CachePvc = None,
+    hub_token_secret: best_options.HubTokenSecret = None,
+    env_secret: best_options.EnvSecret = None,
+    runtime: best_options.Runtime = None,
+    model: best_options.Model = None,
+    start_from: best_options.From = None,
+    model_format: best_options.ModelFormat = None,
+    model_framework: best_options.ModelFramework = None,
+    architecture: best_options.Architecture = None,
+    quantization: best_options.Quantization = None,
+    size_range: best_options.SizeRange = None,
+) -> None:
+    """Print the best configuration: the exact command that starts it, or a manifest that other systems take."""
+    options = {
+        "name": object_name, "namespace": namespace, "image": image, "server": server, "port": port, "pvc": pvc,
+        "cache_pvc": cache_pvc, "hub_token_secret": hub_token_secret, "env_secret": env_secret, "runtime": runtime,
+        "model": model, "start_from": start_from, "model_format": model_format, "model_framework": model_framework,
+        "architecture": architecture, "quantization": quantization, "size_range": size_range,
+    }  # fmt: skip
+    as_json = json or as_ is BestAs.JSON
+    with answering(as_json=as_json):
+        from autotuner import api
+        from autotuner.report.exports import best_json, strict_json
+        from autotuner.report.manifests.options import parse_options
+        from autotuner.report.terminal import marked_summary
+        from autotuner.study.errors import ExitCode
+
+        parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})
+        result = api.result(name, store_url=store)
+        data = best_json(result)
+        if result.winner is None:
+            say(marked_summary(result))
+            if as_json:
+                out(data)
+            raise typer.Exit(int(ExitCode.INFEASIBLE))
+        if as_ in {BestAs.COMMAND, BestAs.JSON}:
+            text = strict_json(data) if as_ is BestAs.JSON else data["command"]
+        else:
+            made = api.manifest(result, as_.value, **options)
+            text, data = made.text.rstrip("\n"), made.data()
+        if out_file is not None and text:
+            api.write_text(out_file, text + "\n")
+            text, data = str(out_file), {"study": name, "written": str(out_file)}
+        if as_json:
+            out(data)
+            return
+        say(marked_summary(result))
+        if text and str(out_file) != "-":
+            show(text)
+        elif not text:
+            say("there is no command: the server was not started by this program")
+
+
+def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json = False) -> None:
+    """Write the HTML report (one file, opens without a network)."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        path = api.write_report(api.result(name, store_url=store), out_file)
+        if json:
+            out({"study": name, "report": str(path)})
+        elif str(path) != "-":
+            show(str(path))
+
+
+def export(
+    name: Name,
+    as_: Annotated[ExportAs, typer.Option("--as", help="Form of the export.")] = ExportAs.JSON,
+    out_file: Out = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Export all results: json, csv, or the older results JSON."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.report.exports import export_text
+
+        text = export_text(api.result(name, store_url=store), as_.value)
+        if out_file is None:
+            if json and as_ is ExportAs.CSV:
+                out({"study": name, "csv": text})
+            else:
+                show(text.rstrip("\n"))
+            return
+        api.write_text(out_file, text)
+        if json:
+            out({"study": name, "export": str(out_file)})
+        elif str(out_file) != "-":
+            show(str(out_file))
+
+
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Remove a study with all its results; refused while it runs."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.store import UnreadableError
+        from autotuner.study.errors import AutotunerError, Problem, UsageError
+
+        if not yes:
+            try:
+                found = api.result(name, store_url=store)
+                results = sum(t.state.finished for t in found.trials)
+                what = f"study {found.spec.name} with {results} results"
+            except UnreadableError:
+                what = f"study {name}, which cannot be read"
+            if json or not sys.stdin.isatty():
+                why = f"would remove {what}, and nobody can be asked"
+                raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))
+            if not typer.confirm(f"Remove {what}?", err=True):
+                raise AutotunerError("nothing was removed")
+        api.delete(name, store_url=store)
+        if json:
+            out({"deleted": name})
+        else:
+            show(f"{name}: deleted")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command("list")(list_)
+    app.command("show")(show_)
+    for command in (logs, best, report, export, delete):
+        app.command()(command)

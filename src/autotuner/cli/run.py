@@ -1,0 +1,205 @@
+"""Commands that run studies: run, plan, watch, stop, reap."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, program, say, show
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
+Mode = Annotated[
+    str | None,
+    typer.Option("--mode", help="Deploy this way instead of the file's (process, docker, kubernetes, ome, external)."),
+]
+Benchmark = Annotated[
+    str | None,
+    typer.Option("--benchmark", help="Measure this way instead of the file's (native, genai_bench, ome_job)."),
+]
+
+
+Simulate = Annotated[
+    str | None,
+    typer.Option(
+        "--simulate",
+        metavar="GPUxN",
+        help="Simulate SGLang or vLLM on these GPUs (H100x8) in place of the file's engine; stored under another name.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one value of the file, e.g. search.trials=5; may be repeated."
+    ),
+]
+
+
+StudyName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Store the study under this name in place of the file's.")
+]
+
+
+def run(
+    file: File,
+    name: StudyName = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew; what is stored under this name is kept under a dated one.")
+    ] = False,
+    mode: Mode = None,
+    benchmark: Benchmark = None,
+    simulate: Simulate = None,
+    settings: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: show the plan, as the command plan does.")
+    ] = False,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Run a study, or go on with it where it was cut off."""
+    if dry_run:
+        plan(
+            file,
+            name=name,
+            mode=mode,
+            benchmark=benchmark,
+            simulate=simulate,
+            settings=settings,
+            store=store,
+            json=json,
+        )
+        return
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.live import run_live
+        from autotuner.report.terminal import result_text
+        from autotuner.study.errors import ExitCode
+
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
+        for note in loaded.notes:
+            say(f"note: {note}")
+        if fresh and (dated := api.start_over(loaded.spec.name, store_url=store)):
+            say(f"note: what was stored of {loaded.spec.name} is kept as {dated}")
+        result = run_live(loaded, source=str(file.absolute()), store_url=store, quiet=json)
+        if json:
+            out(result)
+        else:
+            show(result_text(result, report=api.write_report(result), program=program()))
+        if result.state in {"interrupted", "stopped"}:
+            say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
+        if result.ending.exit_code is not ExitCode.OK:
+            raise typer.Exit(int(result.ending.exit_code))
+
+
+def plan(
+    file: File,
+    name: StudyName = None,
+    mode: Mode = None,
+    benchmark: Benchmark = None,
+    simulate: Simulate = None,
+    settings: Set = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Show what a study would launch and how long it takes; nothing is started."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.texts import plan_text
+        from autotuner.study.errors import CheckStatus, ExitCode
+
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
+        for note in loaded.notes:
+            say(f"note: {note}")
+        planned = api.plan(loaded, source=str(file.absolute()), store_url=store)
+        for note in planned.standing.notes if planned.standing else ():
+            say(f"note: {note}")
+        if json:
+            out(planned)
+        else:
+            show(plan_text(planned))
+        if any(c.status is CheckStatus.FAIL for c in planned.checks):
+            raise typer.Exit(int(ExitCode.ENVIRONMENT))
+
+
+def doctor(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Study file; default: none.")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="Kind of deployer; default: the file's, else process.")
+    ] = None,
+    benchmark: Benchmark = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting of the deployer, as under deploy in a study file."),
+    ] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Look at this machine and at where servers run, with a study or without: what is wrong, and what to do."""
+    with answering(as_json=json):
+        from autotuner import api
+        from autotuner.cli.texts import doctor_text
+        from autotuner.study.errors import CheckStatus, ExitCode
+        from autotuner.study_file.site import parse_settings
+
+        told = parse_settings(settings or [])
+        if file is None:
+            found = api.doctor(deploy=mode or "process", settings=told, store_url=store)
+        else:
+            loaded = api.read_study(file, mode=mode, benchmark=benchmark)
+            for note in loaded.notes:
+                say(f"note: {note}")
+            found = api.doctor(loaded.spec, settings=told, store_url=store)
+        if json:
+            out(found)
+        else:
+            show(doctor_text(found))
+        if found.status is CheckStatus.FAIL:
+            raise typer.Exit(int(ExitCode.ENVIRONMENT))
+
+
+def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line, as JSON."""
+    with answering(as_json=json):
+        from autotuner.cli.live import watch_live
+
+        state = watch_live(name, store_url=store, as_json=json)
+        if not json:
+            say(f"{name}: {state}; its answer: {program()} show {name}")
+
+
+def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
+    """Ask a running study to end cleanly; what is finished is kept, and `run` goes on from there."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        running = api.stop(name, store_url=store)
+        text = f"{name}: asked to stop" if running else f"{name}: not running"
+        if json:
+            out({"study": name, "running": running})
+        else:
+            show(text)
+
+
+def reap(
+    study: Annotated[str | None, typer.Option("--study", help="Only what belongs to this study.")] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Remove what dead runs left behind: servers, load generators, leases."""
+    with answering(as_json=json):
+        from autotuner import api
+
+        removed = api.reap(study=study, store_url=store)
+        if json:
+            out({"removed": removed})
+        else:
+            show("\n".join(removed) if removed else "nothing was left behind")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    for command in (run, plan, doctor, watch, stop, reap):
+        app.command()(command)

@@ -1,0 +1,1 @@
+"""The Docker deployer: one container per trial."""

@@ -1,0 +1,91 @@
+"""Whether the engine can do what the settings ask of it: what it would refuse at every launch is known before."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anyio.to_thread import run_sync
+
+from autotuner.deployers.docker import resource_limits
+from autotuner.deployers.docker.client import Engine
+from autotuner.deployers.docker.settings import DockerSettings, parse_volume
+from autotuner.deployers.shared.checks import fail, ok
+from autotuner.study.errors import Check
+from autotuner.study.launch import LaunchPlan
+
+_BUILT_IN = frozenset({"bridge", "host", "default"})
+_WRITE_AND_ENTER = 0o3
+
+
+async def checks(engine: Engine, info: Mapping[str, Any], settings: DockerSettings) -> list[Check]:
+    """Network, runtime, volumes and limits; only what fails, and the network where it was looked up."""
+    found = await _network(engine, settings)
+    if settings.runtime and settings.runtime not in info.get("Runtimes", {}):
+        remedy = f"correct deploy.runtime; the engine has: {', '.join(sorted(info.get('Runtimes', {})))}"
+        found.append(fail("runtime", f"the engine has no runtime {settings.runtime}", remedy))
+    found += await run_sync(_volumes, settings)
+    cpus = int(info.get("NCPU") or 0)
+    if settings.cpus and cpus and settings.cpus > cpus:
+        found.append(fail("cpus", f"{settings.cpus:g} wanted, the engine has {cpus}", "lower deploy.cpus"))
+    remedy = "lower deploy.ulimits, or set them to {}"
+    found += [fail("ulimits", text, remedy) for text in await run_sync(_limits, engine.socket, info, settings)]
+    return found
+
+
+def _limits(socket: str | None, info: Mapping[str, Any], settings: DockerSettings) -> list[str]:
+    return resource_limits.refused(socket, info, settings)
+
+
+async def _network(engine: Engine, settings: DockerSettings) -> list[Check]:
+    if settings.network in _BUILT_IN:
+        return []
+    if await engine.network(settings.network) is None:
+        remedy = f"correct deploy.network, or make it: docker network create {settings.network}"
+        return [fail("network", f"the engine has no network {settings.network}", remedy)]
+    return [ok("network", settings.network)]
+
+
+def _volumes(settings: DockerSettings) -> list[Check]:
+    volumes = [parse_volume(text) for text in settings.volumes]
+    missing = [volume.source for volume in volumes if not os.path.lexists(volume.source)]
+    return [fail("volumes", f"{source} does not exist", "correct deploy.volumes, or make it") for source in missing]
+
+
+def hub_cache(
+    plans: Sequence[LaunchPlan], settings: DockerSettings, users: Mapping[str, str], *, mapped: bool
+) -> list[Check]:
+    """Whether the container's user can write to the hub's cache. ``users`` are the images' own users by image name;
+    ``mapped``: the engine gives containers other user ids than they see, so that modes tell nothing."""
+    if not any(plan.hub_models for plan in plans):
+        return []
+    folder = settings.cache
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        remedy = "set deploy.hub_cache to a folder that you may write"
+        return [fail("hub cache", f"{folder} cannot be written", remedy)]
+    for plan in plans:
+        user = settings.user or users.get(settings.image_name(plan.image) or "", "")
+        ids = _ids(user)
+        if plan.hub_models and ids and not mapped and not _writable(folder, *ids):
+            detail = f"{folder} cannot be written by the container's user ({user})"
+            remedy = f"chown -R {user} {folder}, or set deploy.user to its owner"
+            return [fail("hub cache", detail, remedy)]
+    return [ok("hub cache", str(folder))]
+
+
+def _ids(user: str) -> tuple[int, int | None] | None:
+    """User and group id of ``1000`` or ``1000:1000``; None for root and for names, which only the image knows."""
+    uid, _, gid = user.partition(":")
+    if not uid.isdigit() or int(uid) == 0:
+        return None
+    return int(uid), int(gid) if gid.isdigit() else None
+
+
+def _writable(folder: Path, uid: int, gid: int | None) -> bool:
+    """Whether this user may make files in the folder; in one that is still to be made only its maker may."""
+    if not folder.exists():
+        return uid == os.geteuid()
+    status = folder.stat()
+    shift = 6 if status.st_uid == uid else 3 if gid is not None and status.st_gid == gid else 0
+    return (status.st_mode >> shift) & _WRITE_AND_ENTER == _WRITE_AND_ENTER

@@ -1,0 +1,259 @@
+"""One connection to the Docker engine: who it is, images, and the containers that carry our labels."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiodocker
+import aiohttp
+import anyio
+from aiodocker.exceptions import DockerError
+from anyio.to_thread import run_sync
+from yarl import URL
+
+from autotuner.deployers.docker import failures
+from autotuner.deployers.docker.credentials import auth_header, registry_of
+from autotuner.deployers.docker.settings import DockerSettings
+from autotuner.store.process_identity import ProcessIdentity
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Labels
+
+STUDY, TRIAL, OWNER = "autotuner.study", "autotuner.trial", "autotuner.owner"
+RUNNER = "autotuner.runner"
+"""Names the runner's process, for a run that knows nothing of its owner."""
+_QUICK_S = 30.0
+"""Longest wait for an answer that needs no work of the engine; above it the engine counts as lost."""
+_CALL_S = 180.0
+"""Longest wait for a start: GPUs, volumes and a busy disk take their time."""
+_POLL_S = 0.2
+_CONNECT_S = 5.0
+_NO_SUCH, _CONFLICT = 404, 409
+_STEPS = 10
+"""A pull is told to whoever watches in so many steps."""
+
+
+def labels_of(labels: Labels) -> dict[str, str]:
+    """The labels as Docker's."""
+    runner = ProcessIdentity.of_this_process().text
+    return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner, RUNNER: runner}
+
+
+class Labelled(NamedTuple):
+    """A container that carries our labels."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    state: str
+
+    @property
+    def runner_ended(self) -> bool:
+        """Whether the process that made it is known to have ended; of another machine or container nothing is known."""
+        runner = ProcessIdentity.parse(self.labels.get(RUNNER, ""))
+        return runner is not None and runner.is_running() is False
+
+
+class Engine:
+    """A connection. Methods raise ``TrialFailedError`` (``deployer_lost``) when the engine does not answer, and
+    ``DockerError`` when it refuses."""
+
+    def __init__(self, client: aiodocker.Docker, settings: DockerSettings) -> None:
+        self.client = client
+        self._settings = settings
+        self.socket = client.connector.path if type(client.connector) is aiohttp.UnixConnector else None
+        """Path of the engine's socket, where it listens on one of this machine."""
+
+    async def info(self) -> Mapping[str, Any]:
+        """What ``docker info`` tells."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            return await self.client.system.info()
+
+    async def version(self) -> Mapping[str, Any]:
+        """What ``docker version`` tells of the engine."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            return await self.client.version()
+
+    async def takes_calls(self) -> None:
+        """Raises unless a new connection is answered: an engine that is shutting down still serves old ones."""
+        async with connected(self._settings) as fresh:
+            await fresh.version()
+
+    async def awaited(self) -> None:
+        """Returns when the engine answers; waits for one that went away as long as the settings say."""
+        until = time.monotonic() + self._settings.engine_patience
+        while True:
+            try:
+                await self.version()
+                return
+            except TrialFailedError:
+                if time.monotonic() >= until:
+                    raise
+            await anyio.sleep(_POLL_S)
+
+    async def labelled(self, *labels: str) -> list[Labelled]:
+        """Containers that carry all of these labels (``name`` or ``name=value``), in whatever state they are."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            filters = json.dumps({"label": labels})
+            found = await self.client.containers.list(all=True, filters=filters)
+        return [Labelled(c.id, c["Names"][0].lstrip("/"), dict(c["Labels"]), c["State"]) for c in found]
+
+    async def inspect(self, name: str) -> dict[str, Any] | None:
+        """What ``docker inspect`` tells of a container; None when there is none."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            try:
+                return await self.client.containers.container(name).show()
+            except DockerError as error:
+                if error.status == _NO_SUCH:
+                    return None
+                raise
+
+    async def remove(self, name: str, grace_s: float) -> None:
+        """Stops and removes a container, and returns when it is gone. An engine that went away, or is busy with the
+        container, is given patience. Raises ``TrialFailedError`` when the container is still there after that."""
+        until = time.monotonic() + self._settings.engine_patience
+        stop = grace_s > 0
+        while True:
+            try:
+                with failures.told(), anyio.fail_after(_CALL_S + grace_s):
+                    await self._remove(name, grace_s if stop else 0.0)
+                if await self.inspect(name) is None:
+                    return
+                failure = Failure(cause=FailureCause.ENVIRONMENT, message=f"container {name} is still there")
+            except TrialFailedError as error:
+                failure = error.failure
+            except DockerError as error:
+                message = f"container {name} could not be removed: {error.message}"
+                failure = Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=f"docker rm -f {name}")
+            stop = False
+            if time.monotonic() >= until:
+                raise TrialFailedError(failure)
+            await anyio.sleep(_POLL_S)
+
+    async def _remove(self, name: str, grace_s: float) -> None:
+        container = self.client.containers.container(name)
+        try:
+            if grace_s:
+                await container.stop(t=max(1, round(grace_s)))
+            await container.delete(force=True, v=True)
+        except DockerError as error:
+            if error.status not in {_NO_SUCH, _CONFLICT}:
+                raise
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **params: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A call that takes as long as it takes. The response is closed on every path; the library's own streams are
+        not when the engine goes away, or when one is cancelled."""
+        url = f"{self.client.docker_host}/{self.client.api_version}/{path}"
+        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
+        with failures.told():
+            async with self.client.session.request(
+                method, url, params=params, headers=headers, timeout=timeout
+            ) as response:
+                if not response.ok:
+                    raise DockerError(response.status, await response.text())
+                yield response
+
+    async def image(self, name: str) -> dict[str, Any] | None:
+        """What is known of an image that is present; None when it is not."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            try:
+                return await self.client.images.inspect(name)
+            except DockerError as error:
+                if error.status == _NO_SUCH:
+                    return None
+                raise
+
+    async def network(self, name: str) -> dict[str, Any] | None:
+        """What is known of a network; None when there is none."""
+        with failures.told(), anyio.fail_after(_QUICK_S):
+            try:
+                return await (await self.client.networks.get(name)).show()
+            except DockerError as error:
+                if error.status == _NO_SUCH:
+                    return None
+                raise
+
+    async def pull(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
+        """Fetches an image. ``say`` gets a line for each step of each layer, ``note`` a few lines in all. Raises
+        ``TrialFailedError`` (``image_missing``, ``disk_full``)."""
+        progress = _Progress(name, say, note)
+        login = await run_sync(auth_header, name)
+        headers = {"X-Registry-Auth": login} if login else None
+        try:
+            async with self.stream("POST", "images/create", headers=headers, fromImage=name) as response:
+                async for line in response.content:
+                    progress.step(json.loads(line))
+        except DockerError as error:
+            raise TrialFailedError(_not_pulled(name, error)) from error
+
+
+def _not_pulled(name: str, error: DockerError) -> Failure:
+    failure = failures.not_started(error, name)
+    if failure.cause is FailureCause.DISK_FULL:
+        return failure
+    message = f"image {name} is not present and could not be pulled: {' '.join(error.message.split())}"
+    remedy = f"correct deploy.image and deploy.image_tag, or fetch it by hand: docker pull {name}"
+    if failure.cause is FailureCause.IMAGE_MISSING and "login" in failure.remedy:
+        remedy = f"docker login {registry_of(name)}, or correct deploy.image and deploy.image_tag"
+    return Failure(cause=FailureCause.IMAGE_MISSING, message=message, remedy=remedy)
+
+
+class _Progress:
+    """A pull's many messages, made few."""
+
+    def __init__(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
+        self._name, self._say, self._note = name, say, note
+        self._status: dict[str, str] = {}
+        self._bytes: dict[str, tuple[int, int]] = {}
+        self._told = 0
+
+    def step(self, message: Mapping[str, Any]) -> None:
+        """One message of the engine; raises ``DockerError`` where it tells one."""
+        if "error" in message:
+            raise DockerError(0, str(message["error"]))
+        layer, status = str(message.get("id", "")), str(message.get("status", ""))
+        if status and self._status.get(layer) != status:
+            self._status[layer] = status
+            self._say(f"{layer}: {status}" if layer else status)
+        detail = message.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self._bytes[layer] = (int(detail["current"]), int(detail["total"]))
+            self._total()
+        elif status == "Download complete" and layer in self._bytes:
+            self._bytes[layer] = (self._bytes[layer][1],) * 2
+            self._total()
+
+    def _total(self) -> None:
+        done, total = (sum(pair[i] for pair in self._bytes.values()) for i in (0, 1))
+        reached = done * _STEPS // total
+        if reached > self._told:
+            self._told = reached
+            line = f"{self._name}: {done / 1e9:.2f} of {total / 1e9:.2f} GB fetched"
+            self._say(line)
+            self._note(f"pulling {line}")
+
+
+@asynccontextmanager
+async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
+    """A connection for the time of the block. Nothing is asked yet. Raises ``TrialFailedError`` where no address of an
+    engine is known, or it is another machine's: servers listen on loopback, and the load comes from here."""
+    timeout = aiohttp.ClientTimeout(total=_CALL_S, sock_connect=_CONNECT_S)
+    try:
+        client = aiodocker.Docker(url=settings.docker_host, timeout=timeout)
+    except (AssertionError, ValueError, DockerError) as error:  # the library asserts that it found an address
+        why = str(error) or "there is no socket of one (/var/run/docker.sock)"
+        raise TrialFailedError(failures.lost(why)) from error
+    async with client:
+        engine = Engine(client, settings)
+        host = URL(client.docker_host).host
+        if engine.socket is None and host not in {"localhost", "127.0.0.1", "::1"}:
+            message = (
+                f"the Docker engine at {client.docker_host} is on another machine, and the load comes from this one"
+            )
+            remedy = "run autotuner on that machine"
+            raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+        yield engine

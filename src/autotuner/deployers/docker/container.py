@@ -1,0 +1,137 @@
+"""One container of ours: made, started, followed, and removed.
+
+Its name is known before it exists, so that it can be removed whatever the engine did meanwhile.
+"""
+
+import asyncio
+import struct
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import anyio
+from aiodocker.exceptions import DockerError
+
+from autotuner.deployers.docker import failures
+from autotuner.deployers.docker.client import Engine
+from autotuner.deployers.docker.container_spec import LOOPBACK, Launch
+from autotuner.deployers.local.server_log import Log
+from autotuner.plugins.deployer import DeployContext
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_DRAIN_S = 1.0
+"""How long the log's end is waited for after the container's."""
+_SECOND_LOOK_S = 0.1
+"""After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
+_REMOVED = frozenset({"removing", "dead"})
+_KILLED = 137
+_FRAME = struct.Struct(">4xI")
+"""Before each piece of stdout or stderr: which of them it is, and its size in bytes."""
+
+
+class Container:
+    """A container under its name. Whoever makes one must call :meth:`remove` on every path."""
+
+    def __init__(self, engine: Engine, launch: Launch, log: Log, context: DeployContext) -> None:
+        self.engine, self.launch, self.name, self.log, self._context = engine, launch, launch.name, log, context
+        self._api = engine.client.containers.container(launch.name)
+        self._following: asyncio.Task[None] | None = None
+        self.id = ""
+
+    async def start(self) -> dict[str, Any]:
+        """Makes and starts it, and returns what ``inspect`` tells then. Raises ``TrialFailedError``.
+
+        Shielded: a call that is cut off would leave the engine making a container that nobody removes.
+        """
+        what = f"a container of {self.launch.image}"
+        try:
+            with anyio.CancelScope(shield=True), failures.told():
+                made = await self.engine.client.containers.create(self.launch.config(), name=self.name)
+                self.id = made.id
+                await self._api.start()
+        except DockerError as error:
+            failure = failures.not_started(error, what)
+            raise TrialFailedError(failure.model_copy(update={"log_tail": self.log.tail()})) from error
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+        return await self.state()
+
+    async def _follow(self) -> None:
+        """Copies what the container writes, from its first line on, until it ends or the engine goes away."""
+        path = f"containers/{self.name}/logs"
+        with suppress(TrialFailedError, DockerError, asyncio.IncompleteReadError):
+            async with self.engine.stream("GET", path, stdout="1", stderr="1", follow="1") as response:
+                while True:  # https://docs.docker.com/reference/api/engine/ "Stream format" of ContainerAttach
+                    header = await response.content.readexactly(_FRAME.size)
+                    self.log.write(await response.content.readexactly(*_FRAME.unpack(header)))
+
+    async def state(self) -> dict[str, Any]:
+        """What ``inspect`` tells; empty when the container is gone."""
+        return await self.engine.inspect(self.name) or {}
+
+    async def ends(self, *, was_ready: bool) -> Failure:
+        """Waits until the container ends, the engine goes away, or the log cannot be written; returns why."""
+        loop = asyncio.get_running_loop()
+        waits = [loop.create_task(self._ended(was_ready)), loop.create_task(self._log_fails())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return next(task for task in waits if task in done).result()
+        finally:
+            for task in waits:
+                task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _ended(self, was_ready: bool) -> Failure:
+        try:
+            async with self.engine.stream("POST", f"containers/{self.name}/wait") as response:
+                await response.read()
+            state = (await self.state()).get("State", {})
+            if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
+                await asyncio.sleep(_SECOND_LOOK_S)
+                state = (await self.state()).get("State", {})
+            await self.engine.takes_calls()
+        except TrialFailedError as error:
+            return error.failure.model_copy(update={"log_tail": self.log.tail()})
+        except DockerError:
+            state = {}
+        await self.drained()
+        if state.get("Status", "removing") in _REMOVED:
+            message, remedy = "the container was removed by somebody else", "leave containers named autotuner-... alone"
+            tail = self.log.tail()
+            return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
+        return failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)
+
+    async def _log_fails(self) -> Failure:
+        await self.log.failed.wait()
+        assert self.log.failure is not None  # noqa: S101 - set together with the event
+        return self.log.failure
+
+    async def drained(self) -> None:
+        """Waits until the log has what an ended container wrote last."""
+        if self._following:
+            await asyncio.wait([self._following], timeout=_DRAIN_S)
+
+    async def remove(self, grace_s: float) -> None:
+        """Stops and removes it, and returns when it is gone; to be called shielded. Raises ``TrialFailedError``."""
+        try:
+            await self.engine.remove(self.name, grace_s)
+            await self.drained()
+        finally:
+            if self._following:
+                self._following.cancel()
+                await asyncio.wait([self._following])
+
+
+def started_at(state: dict[str, Any]) -> float:
+    """Seconds since the epoch of the container's last start; 0 where it never started."""
+    text = str(state.get("StartedAt", ""))
+    return datetime.fromisoformat(text).timestamp() if text and not text.startswith("0001") else 0.0
+
+
+def published_port(inspected: dict[str, Any], inside: int) -> int | None:
+    """The port of loopback that the engine gave to a port inside; None when it is not published now."""
+    ports = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
+    for binding in ports.get(f"{inside}/tcp") or ():
+        if binding.get("HostIp") == LOOPBACK:
+            return int(binding["HostPort"])
+    return None

@@ -1,0 +1,215 @@
+"""From a launch plan to a container: what the engine is asked for, and the same as a line that a person can paste."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotuner.deployers.docker.client import labels_of
+from autotuner.deployers.docker.settings import DockerSettings, Volume, parse_volume
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Labels, LaunchPlan
+from autotuner.study.secrets import has_secret_form, looks_secret
+
+LOOPBACK = "127.0.0.1"
+_CACHE, _CACHE_OF_USER = "/root/.cache/huggingface", "/hub-cache"
+_TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
+_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
+"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
+_LOG = {"Type": "json-file", "Config": {"max-size": "256m", "max-file": "2"}}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that decides a container."""
+
+    plan: LaunchPlan
+    settings: DockerSettings
+    image: str
+    argv: tuple[str, ...]
+    name: str
+    labels: Labels
+    gpus: tuple[Gpu, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    """The image's own, where it is kept."""
+    model_files: tuple[Volume, ...] = ()
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the container shares this machine's network."""
+        return self.settings.network == "host"
+
+    @property
+    def volumes(self) -> list[Volume]:
+        """The study's own, the hub's cache where it is needed, and the model's files; the study's come first."""
+        own = [parse_volume(text) for text in self.settings.volumes]
+        cache = [Volume(source=str(self.settings.cache), target=self._cache)] if self.plan.hub_models else []
+        taken = {v.target for v in own}
+        return [*own, *(v for v in (*cache, *self.model_files) if v.target not in taken)]
+
+    @property
+    def _cache(self) -> str:
+        return _CACHE_OF_USER if self.settings.user else _CACHE
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the image's name, or the entrypoint: a kept entrypoint that is the engine's own command, or its
+        beginning, is not repeated."""
+        if self.entrypoint is None:
+            return self.argv[1:]
+        length = len(self.entrypoint)
+        return self.argv[length:] if self.argv[:length] == self.entrypoint else self.argv
+
+    def env(self) -> dict[str, str]:
+        """The container's environment; credentials come from the tuner's own and go nowhere else."""
+        values = {name: os.environ[name] for name in self._passed()}
+        hub = {"HF_HOME": self._cache} if self.plan.hub_models else {}
+        no_gpus = {} if self.gpus else {_NO_GPUS: "void"}
+        return {**values, **hub, **no_gpus, **self.plan.env, **self.labels.env()}
+
+    def _passed(self) -> list[str]:
+        hub = (_TOKEN,) if self.plan.hub_models else ()
+        return [name for name in dict.fromkeys((*hub, *self.settings.env_passthrough)) if self._inherits(name)]
+
+    def _inherits(self, name: str) -> bool:
+        """A tuned variable comes from its configuration alone."""
+        return name in os.environ and name not in self.plan.tuned_env
+
+    def config(self) -> dict[str, Any]:
+        """The body of the engine's create call."""
+        port = f"{self.settings.container_port}/tcp"
+        config: dict[str, Any] = {
+            "Image": self.image,
+            "Cmd": list(self.arguments),
+            "Env": [f"{name}={value}" for name, value in self.env().items()],
+            "Labels": labels_of(self.labels),
+            "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": self._host_config(),
+        }
+        if self.entrypoint is None:
+            config["Entrypoint"] = [self.argv[0]]
+        if self.settings.user:
+            config["User"] = self.settings.user
+        if not self.on_host:
+            config["ExposedPorts"] = {port: {}}
+            config["HostConfig"]["PortBindings"] = {port: [{"HostIp": LOOPBACK, "HostPort": ""}]}
+        return config
+
+    def _host_config(self) -> dict[str, Any]:
+        settings = self.settings
+        host: dict[str, Any] = {
+            "NetworkMode": settings.network,
+            "Init": settings.init,
+            "ShmSize": settings.shm_size,
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": _LOG,
+            "Mounts": [
+                {"Type": "bind", "Source": v.source, "Target": v.target, "ReadOnly": v.read_only} for v in self.volumes
+            ],
+            "Ulimits": [_ulimit(name, limit) for name, limit in settings.ulimits.items()],
+            "Devices": [_device(text) for text in settings.devices],
+        }
+        if settings.ipc:
+            host["IpcMode"] = settings.ipc
+        if settings.runtime:
+            host["Runtime"] = settings.runtime
+        if settings.cpus:
+            host["NanoCpus"] = round(settings.cpus * 1e9)
+        if settings.memory:
+            host["Memory"] = host["MemorySwap"] = settings.memory
+        if self.gpus:
+            host["DeviceRequests"] = [_gpu_request(settings, self.gpus)]
+        return host
+
+    def command(self) -> tuple[str, ...]:
+        """The same as ``docker run`` for a person; credentials stand as names only."""
+        settings = self.settings
+        words = ["docker", "run", "--rm", "--network", settings.network]
+        if not self.on_host:
+            port = settings.container_port
+            words += ["-p", f"{LOOPBACK}:{port}:{port}"]
+        words += ["--init"] if settings.init else []
+        words += self._gpu_words()
+        words += ["--ipc", settings.ipc] if settings.ipc else []
+        words += ["--shm-size", _size(settings.shm_size)] if settings.ipc != "host" else []
+        words += ["--runtime", settings.runtime] if settings.runtime else []
+        words += ["--cpus", f"{settings.cpus:g}"] if settings.cpus else []
+        if settings.memory:
+            words += ["--memory", _size(settings.memory), "--memory-swap", _size(settings.memory)]
+        words += ["--user", settings.user] if settings.user else []
+        words += [w for name, limit in settings.ulimits.items() for w in ("--ulimit", f"{name}={limit}")]
+        words += [w for device in settings.devices for w in ("--device", device)]
+        words += [w for volume in self.volumes for w in ("-v", volume.text)]
+        words += [w for name, value in self._shown_env().items() for w in ("-e", _variable(name, value))]
+        words += ["--no-healthcheck"]
+        words += ["--entrypoint", self.argv[0]] if self.entrypoint is None else []
+        return (*words, self.image, *self.arguments)
+
+    def _gpu_words(self) -> list[str]:
+        if not self.gpus:
+            return []
+        if self.settings.gpu_driver == "cdi":
+            return [w for gpu in self.gpus for w in ("--device", _cdi(gpu))]
+        return ["--gpus", f'"device={",".join(gpu.uuid for gpu in self.gpus)}"']
+
+    def _shown_env(self) -> dict[str, str | None]:
+        """Without what only this run needs; None stands for a value that comes from the shell's environment."""
+        names = set(self._passed())
+        unseen = {*self.labels.env(), *(() if self.gpus else (_NO_GPUS,))}
+        return {
+            name: None if name in names and name not in self.plan.env else value
+            for name, value in self.env().items()
+            if name not in unseen
+        }
+
+
+def _variable(name: str, value: str | None) -> str:
+    hidden = value is None or looks_secret(name) or has_secret_form(value)
+    return name if hidden else f"{name}={value}"
+
+
+def _size(size: int) -> str:
+    """Bytes in Docker's largest unit that is exact."""
+    for unit, power in (("g", 3), ("m", 2), ("k", 1)):
+        if size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)
+
+
+def _ulimit(name: str, limit: int | str) -> dict[str, Any]:
+    soft, _, hard = str(limit).partition(":")
+    return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
+
+
+def _device(text: str) -> dict[str, str]:
+    outside, *rest = text.split(":")
+    rights = rest.pop() if rest and not rest[-1].startswith("/") else "rwm"
+    return {"PathOnHost": outside, "PathInContainer": rest[0] if rest else outside, "CgroupPermissions": rights}
+
+
+def _cdi(gpu: Gpu) -> str:
+    return f"nvidia.com/gpu={gpu.uuid}"
+
+
+def _gpu_request(settings: DockerSettings, gpus: Sequence[Gpu]) -> dict[str, Any]:
+    if settings.gpu_driver == "cdi":
+        return {"Driver": "cdi", "DeviceIDs": [_cdi(gpu) for gpu in gpus]}
+    return {"Driver": "nvidia", "DeviceIDs": [gpu.uuid for gpu in gpus], "Capabilities": [["gpu"]]}
+
+
+def chosen_gpus(found: Sequence[Gpu], ids: Sequence[str] | None) -> list[Gpu]:
+    """The GPUs to use: those found whose index or uuid is named; where none could be found, the named ones as they
+    are, so that an engine on a machine whose driver we cannot ask still gets its device requests. Raises
+    ``TrialFailedError`` (``gpu_unavailable``) for one that is not there."""
+    if ids is None:
+        return list(found)
+    if not found:
+        return [Gpu(index=index, uuid=name) for index, name in enumerate(dict.fromkeys(ids))]
+    by_name = {**{str(g.index): g for g in found}, **{g.uuid: g for g in found}}
+    absent = [name for name in ids if name not in by_name]
+    if absent:
+        message = f"deploy.gpu_ids names {absent[0]}, and this machine has {', '.join(str(g.index) for g in found)}"
+        remedy = "correct deploy.gpu_ids (nvidia-smi -L lists indices and uuids)"
+        raise TrialFailedError(Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy))
+    chosen = {by_name[name].uuid: by_name[name] for name in ids}
+    return list(chosen.values())

@@ -1,0 +1,126 @@
+"""What Docker's errors and a container's end mean, as named failures with a remedy."""
+
+import errno
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+from aiodocker.exceptions import DockerError
+
+from autotuner.deployers.shared import failures
+from autotuner.plugins.deployer import DeployContext
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_NO_CONNECTION = 900
+"""Status that the client library gives an error when there was no answer."""
+_FINAL = frozenset(range(400, 500)) - {404, 408, 409, 425, 429}
+"""Statuses of a call that the engine will refuse again, whenever it is asked."""
+_SIGNALS = range(129, 129 + 64)
+_TOOLKIT = "install the NVIDIA Container Toolkit, then restart Docker (nvidia-ctk runtime configure --runtime=docker)"
+
+_STARTS: tuple[tuple[str, FailureCause, str], ...] = (
+    (r"no space left on device|disk quota exceeded", FailureCause.DISK_FULL, "make room where Docker keeps its data"),
+    (r"could not select device driver", FailureCause.GPU_UNAVAILABLE, _TOOLKIT),
+    (r"[Uu]nknown (or invalid )?runtime (specified|name:) nvidia", FailureCause.NOT_ACCEPTED, _TOOLKIT),
+    (r"[Uu]nknown (or invalid )?runtime", FailureCause.NOT_ACCEPTED, "correct deploy.runtime"),
+    (r"\bCDI\b|cdi device", FailureCause.GPU_UNAVAILABLE, "generate the CDI specification (nvidia-ctk cdi generate)"),
+    (r"nvidia-container-(cli|runtime)|unknown device|libnvidia|libcuda", FailureCause.GPU_UNAVAILABLE,
+     "see that nvidia-smi works, and that deploy.gpu_ids names GPUs that it lists"),
+    (r"No such image|manifest unknown", FailureCause.IMAGE_MISSING, "pull the image, or set deploy.pull: missing"),
+    (r"bind source path does not exist|bind mount source path does not exist", FailureCause.NOT_ACCEPTED,
+     "correct deploy.volumes, or make the folder"),
+    (r"port is already allocated|address already in use", FailureCause.PORT_UNAVAILABLE, "end what listens there"),
+    (r"argument list too long", FailureCause.INVALID_VALUE, "shorten the values"),
+    (r"docker-init", FailureCause.NOT_ACCEPTED, "install docker-init (tini), or set deploy.init: false"),
+    (r"exec: .*(executable file not found|no such file or directory|permission denied|is a directory)",
+     FailureCause.NO_BINARY, "choose an image that has the server, or correct the engine's command"),
+    (r"error setting rlimit|rlimits", FailureCause.NOT_ACCEPTED, "lower deploy.ulimits, or set them to {}"),
+    (r"network .* not found", FailureCause.NOT_ACCEPTED, "correct deploy.network, or make it: docker network create"),
+    (r"Range of CPUs|Minimum memory limit", FailureCause.NOT_ACCEPTED, "correct deploy.cpus and deploy.memory"),
+    (r"unable to find (user|group)|no matching entries in passwd", FailureCause.NOT_ACCEPTED, "correct deploy.user"),
+    (r"unauthorized|authentication required|no basic auth|access .* denied", FailureCause.IMAGE_MISSING,
+     "docker login to the image's registry as the user who runs autotuner"),
+)  # fmt: skip
+"""(in Docker's message, cause, remedy); the first that fits counts."""
+
+_INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$", re.MULTILINE)
+"""How the engine's init says that it could not start the program."""
+
+
+def lost(error: BaseException | str) -> Failure:
+    """The engine does not answer, or stopped answering."""
+    cause = error.message if isinstance(error, DockerError) else str(error) or type(error).__name__
+    told = error.__context__ if isinstance(error, DockerError) else None
+    number = told.os_error.errno if isinstance(told, aiohttp.ClientConnectorError) else None
+    remedy = "start the Docker engine, or correct deploy.docker_host"
+    if number in {errno.EACCES, errno.EPERM}:
+        cause = "permission to use its socket is denied"
+        remedy = "add yourself to the group docker (sudo usermod -aG docker $USER), and log in again"
+    return Failure(
+        cause=FailureCause.DEPLOYER_LOST, message=f"no answer from the Docker engine: {cause}", remedy=remedy
+    )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns the errors of a connection that is gone into ``TrialFailedError`` (``deployer_lost``); what the engine
+    itself refuses stays a ``DockerError``."""
+    try:
+        yield
+    except DockerError as error:
+        if error.status == _NO_CONNECTION:
+            raise TrialFailedError(lost(error)) from error
+        raise
+    except (aiohttp.ClientError, TimeoutError, ConnectionError, json.JSONDecodeError) as error:
+        raise TrialFailedError(lost(error)) from error
+
+
+def not_started(error: DockerError, what: str) -> Failure:
+    """Why a container could not be made or started, by the engine's message."""
+    message = " ".join(error.message.split())
+    for pattern, cause, remedy in _STARTS:
+        if re.search(pattern, message):
+            return Failure(cause=cause, message=f"{what} could not be started: {message}", remedy=remedy)
+    final = error.status in _FINAL
+    return Failure(
+        cause=FailureCause.NOT_ACCEPTED if final else FailureCause.ENVIRONMENT,
+        message=f"{what} could not be started: {message}",
+        remedy="read what the engine says; correct the settings under deploy",
+    )
+
+
+def exit_code(state: dict[str, Any]) -> int | None:
+    """The exit code of an ended container; negative for a signal, which Docker tells as 128 and its number."""
+    code = state.get("ExitCode")
+    if not isinstance(code, int):
+        return None
+    return 128 - code if code in _SIGNALS else code
+
+
+def ended(state: dict[str, Any], context: DeployContext, log_tail: str, *, was_ready: bool) -> Failure:
+    """Why a container ended by itself, by the engine's state of it; the rest is the inference server's to tell."""
+    code = exit_code(state)
+    if state.get("OOMKilled"):
+        return Failure(
+            cause=FailureCause.HOST_OUT_OF_MEMORY,
+            message="the container was killed: it used more memory than it may",
+            remedy="raise deploy.memory, or lower what the server keeps in the host's memory",
+            exit_code=code,
+            log_tail=log_tail,
+        )
+    missing = _INIT_FAILED.search(log_tail)
+    if not was_ready and code in {126, 127} and missing:
+        return Failure(
+            cause=FailureCause.NO_BINARY,
+            message=f"{missing[1]} could not be started in the container: {missing[2]}",
+            remedy="choose an image that has the server, or correct the engine's command",
+            exit_code=code,
+            log_tail=log_tail,
+        )
+    if state.get("Error"):
+        error = DockerError(0, str(state["Error"]))
+        return not_started(error, "the server").model_copy(update={"exit_code": code, "log_tail": log_tail})
+    return failures.ended(context, code, log_tail, was_ready=was_ready)

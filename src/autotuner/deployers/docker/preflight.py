@@ -1,0 +1,193 @@
+"""What must be well before the first container: each check with its remedy."""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from aiodocker.exceptions import DockerError
+
+from autotuner.deployers.docker import capabilities, failures, model_mounts
+from autotuner.deployers.docker.client import Engine
+from autotuner.deployers.docker.container_spec import Launch
+from autotuner.deployers.docker.settings import DockerSettings
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.study.errors import Check
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Labels, LaunchPlan
+
+_LEAST_API = (1, 40)
+"""Device requests came with it (Docker 19.03)."""
+_CDI_API = (1, 44)
+_LITTLE_BYTES, _LEAST_BYTES = 30e9, 1e9
+"""Images of inference servers take 10 to 30 GB."""
+_HELP_S = 120.0
+_HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
+
+
+def unreachable(failure: Failure) -> Check:
+    """The one check that is left without an engine, or without the GPUs that the settings name."""
+    name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
+    return fail(name, failure.message, failure.remedy)
+
+
+async def checks(
+    engine: Engine, plans: Sequence[LaunchPlan], settings: DockerSettings, gpus: Sequence[Gpu]
+) -> list[Check]:
+    """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the engine does not answer."""
+    version, info = await engine.version(), await engine.info()
+    found = [_engine(version)]
+    names = list(dict.fromkeys(settings.image_name(plan.image) for plan in plans))
+    images = {name: await engine.image(name) for name in names if name}
+    present = {name: image is not None for name, image in images.items()}
+    found += [_image(name, settings, here=bool(name and present[name])) for name in names]
+    found += [_room(info, missing=not all(present.values())), _shm(info, settings)]
+    found += await capabilities.checks(engine, info, settings)
+    found += _gpus(version, info, plans, settings, gpus)
+    found += [c for plan in plans for c in await anyio.to_thread.run_sync(_plan, plan, settings)]
+    users = {name: str((image.get("Config") or {}).get("User") or "") for name, image in images.items() if image}
+    mapped = any("userns" in str(o) or "rootless" in str(o) for o in info.get("SecurityOptions") or ())
+    found += await anyio.to_thread.run_sync(lambda: capabilities.hub_cache(plans, settings, users, mapped=mapped))
+    if settings.check_flags:
+        found += [await _flags(engine, plan, settings) for plan in plans if plan.help]
+    return list(dict.fromkeys(found))
+
+
+def _api(version: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(version.get("ApiVersion", "0")))[:2])
+
+
+def _engine(version: Mapping[str, Any]) -> Check:
+    detail = f"engine {version.get('Version')}, API {version.get('ApiVersion')}"
+    if _api(version) >= _LEAST_API:
+        return ok("docker", detail)
+    return fail("docker", detail, f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed")
+
+
+def _image(name: str | None, settings: DockerSettings, *, here: bool) -> Check:
+    if name is None:
+        return fail("image", "the engine names no image", "set deploy.image")
+    if here and settings.pull != "always":
+        return ok("image", f"{name} is present")
+    if settings.pull == "never":
+        return fail("image", f"{name} is not present", f"docker pull {name}, or set deploy.pull: missing")
+    return ok("image", f"{name} will be pulled at the first trial")
+
+
+def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
+    folder, driver = str(info.get("DockerRootDir", "")), info.get("Driver")
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ok("disk", f"{driver}; {folder} is not visible from here")
+    detail, remedy = (
+        f"{driver}, {free / 1e9:.0f} GB free in {folder}",
+        "make room: docker system df, docker image prune",
+    )
+    if free < _LEAST_BYTES:
+        return fail("disk", detail, remedy)
+    return warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else ok("disk", detail)
+
+
+def _shm(info: Mapping[str, Any], settings: DockerSettings) -> Check:
+    if settings.ipc == "host":
+        return ok("shared memory", "this machine's (ipc: host)")
+    detail = f"{settings.shm_size / 2**30:g} GiB"
+    if settings.shm_size > int(info.get("MemTotal", 0)):
+        return warn("shared memory", f"{detail} is more than this machine's memory", "lower deploy.shm_size")
+    return ok("shared memory", detail)
+
+
+def _gpus(
+    version: Mapping[str, Any],
+    info: Mapping[str, Any],
+    plans: Sequence[LaunchPlan],
+    settings: DockerSettings,
+    gpus: Sequence[Gpu],
+) -> list[Check]:
+    needed = max((plan.gpus for plan in plans), default=0)
+    if not needed:
+        return []
+    have = f"{needed} needed, {len(gpus)} to use"
+    if len(gpus) < needed:
+        return [fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
+    if settings.gpu_driver == "cdi":
+        return [_cdi(version, info, have)]
+    known = "nvidia" in info.get("Runtimes", {}) or any(shutil.which(hook) for hook in _HOOKS)
+    remedy = "install the NVIDIA Container Toolkit if launches end with gpu_unavailable"
+    return [ok("gpus", have) if known else warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy)]
+
+
+def _cdi(version: Mapping[str, Any], info: Mapping[str, Any], have: str) -> Check:
+    if _api(version) < _CDI_API:
+        return fail("gpus", f"engine {version.get('Version')} knows no CDI", "update Docker, or set gpu_driver: nvidia")
+    if not info.get("CDISpecDirs"):
+        return fail("gpus", "CDI is switched off in the engine", "switch the feature cdi on in daemon.json")
+    return ok("gpus", f"{have}, by CDI")
+
+
+def _plan(plan: LaunchPlan, settings: DockerSettings) -> list[Check]:
+    found = []
+    try:
+        mounted = model_mounts.mounts(plan.needs_files, settings)
+        found += [ok("model", name) for name in plan.needs_files]
+        found += [ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
+    except model_mounts.ModelFilesError as error:
+        found.append(fail("model", str(error), error.remedy))
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        if name in plan.env:
+            why = f"{name} in engine.env would hide the GPUs that a trial leases"
+            found.append(fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
+    return found
+
+
+async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> Check:
+    """The plan's flags that the image's own help does not name. The container is removed by the engine when it ends,
+    so that nothing stays even when this process is killed."""
+    name = settings.image_name(plan.image) or ""
+    if await engine.image(name) is None:
+        return ok("flags", f"not compared: {name} is not present yet")
+    labels = Labels(study="preflight", trial=0, owner="preflight")
+    bare = plan.model_copy(update={"gpus": 0, "hub_models": (), "needs_files": ()})
+    launch = Launch(
+        plan=bare,
+        settings=settings,
+        image=name,
+        argv=plan.help,
+        name=f"autotuner-help-{uuid4().hex[:8]}",
+        labels=labels,
+    )
+    config = launch.config()
+    config["HostConfig"] |= {"AutoRemove": True, "NetworkMode": "none", "PortBindings": {}}
+    try:
+        text = await _output(engine, config, launch.name)
+    except (DockerError, TrialFailedError, TimeoutError) as error:
+        return warn("flags", f"{' '.join(plan.help)} could not be run: {error}", "compare the flags by hand")
+    unknown = [flag.name for flag in plan.flags if not re.search(rf"{re.escape(_bare(flag.name))}(?![\w-])", text)]
+    if not unknown:
+        return ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
+    return warn(
+        "flags", f"the help of {name} does not name {', '.join(unknown)}", "correct the flag, or the image's tag"
+    )
+
+
+def _bare(flag: str) -> str:
+    return flag.partition("=")[0]
+
+
+async def _output(engine: Engine, config: dict[str, Any], name: str) -> str:
+    text: list[bytes] = []
+    try:
+        with failures.told(), anyio.fail_after(_HELP_S):
+            container = await engine.client.containers.create(config, name=name)
+            async with container.attach(stdout=True, stderr=True, logs=True) as stream:
+                await container.start()
+                while message := await stream.read_out():
+                    text.append(message.data)
+    finally:
+        with anyio.CancelScope(shield=True), suppress(TrialFailedError):
+            await engine.remove(name, 0.0)
+    return b"".join(text).decode(errors="replace")

@@ -1,0 +1,49 @@
+"""Removes a container whose runner was killed.
+
+``python -m autotuner.deployers.docker.remove_orphan``, spec on stdin.
+"""
+
+import sys
+from typing import Self
+
+import anyio
+from pydantic import BaseModel
+
+from autotuner.deployers.docker.client import connected
+from autotuner.deployers.docker.settings import DockerSettings
+from autotuner.study.failure import TrialFailedError
+
+_LATE_S = 10.0
+"""A call that makes a container may still be under way in the engine when its caller is killed."""
+
+
+class Orphan(BaseModel):
+    """The container to remove."""
+
+    name: str
+    settings: DockerSettings
+
+    @classmethod
+    def of(cls, name: str, settings: DockerSettings) -> Self:
+        """With what reaches the engine and removes a container."""
+        needed = settings.model_dump(include={"docker_host", "stop_grace", "engine_patience"})
+        return cls(name=name, settings=DockerSettings.model_validate(needed))
+
+    def spec(self) -> bytes:
+        """For this module's stdin."""
+        return self.model_dump_json(exclude_unset=True).encode()
+
+
+async def remove(orphan: Orphan) -> None:
+    """Removes it now, and once more a little later."""
+    try:
+        async with connected(orphan.settings) as engine:
+            await engine.remove(orphan.name, orphan.settings.stop_grace)
+            await anyio.sleep(_LATE_S)
+            await engine.remove(orphan.name, 0.0)
+    except TrialFailedError as error:  # the next run, or reap, tries again
+        sys.exit(error.failure.message)
+
+
+if __name__ == "__main__":
+    anyio.run(remove, Orphan.model_validate_json(sys.stdin.read()))

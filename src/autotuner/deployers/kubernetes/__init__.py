@@ -1,0 +1,1 @@
+"""The Kubernetes deployer: one Job per trial, and everything about pods that OME shares."""

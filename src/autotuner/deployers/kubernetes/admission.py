@@ -1,0 +1,203 @@
+"""What the API server and its admission say to a trial's objects, by dry runs: of what makes a pod, and of the pod.
+
+A Job is taken where its pod is refused, since most policies look at pods alone. So the pod is asked for as well, as the
+Job controller would make it; nothing is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from autotuner.deployers.kubernetes import resource_limits
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
+from autotuner.deployers.kubernetes.pod_status import not_made
+from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.manifests.pod_settings import ServerPod
+from autotuner.study.errors import Check
+
+_NAME = "admission"
+_ENFORCED = "pod-security.kubernetes.io/enforce"
+_WARNED = "would violate PodSecurity"
+_NO_DRY_RUN = "does not support dry run"
+"""Said of a webhook with side effects; it may take the real object."""
+PROXIES = frozenset(
+    {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
+)
+"""Containers through which a mesh leads a pod's traffic."""
+_PROXY_VARIABLES = frozenset({"http_proxy", "all_proxy"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One pod of a trial, and what makes it."""
+
+    what: str
+    """As a person calls it: ``server``."""
+    part: str
+    """The container of ours."""
+    pod: Json
+    """Metadata and specification as in a template."""
+    path: str = ""
+    """Where the object that makes the pod is asked for; empty where others ask for that."""
+    body: Mapping[str, Any] | None = None
+
+
+def pod_of(asked: Asked) -> Json:
+    """The pod as its controller would ask for it. It has an owner, since policies against bare pods want one."""
+    template = deepcopy(asked.pod)
+    made = dict(asked.body or {})
+    kind, version = str(made.get("kind", "Job")), str(made.get("apiVersion", "batch/v1"))
+    name, uid = str((made.get("metadata") or {}).get("name", "preflight")), str(uuid4())
+    owner = {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": True}
+    labels = dict(template["metadata"].get("labels") or {})
+    if kind == "Job":
+        labels |= {"batch.kubernetes.io/job-name": name, "job-name": name, "batch.kubernetes.io/controller-uid": uid}
+    metadata = {**template["metadata"], "name": f"{name}-dry00", "labels": labels, "ownerReferences": [owner]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> list[Check]:
+    """One line or more for each. ``queued``: the objects name a queue."""
+    found: list[Check] = []
+    for one in asked:
+        found += await _checked(cluster, one, queued=queued)
+    return list(dict.fromkeys(found))
+
+
+async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
+    """Of an object without a pod."""
+    try:
+        await cluster.create(path, body, dry_run=True)
+    except RefusedError as error:
+        make = warn if _NO_DRY_RUN in error.message else fail
+        return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
+    return ok(_NAME, f"{what}: taken by a dry run")
+
+
+async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Check]:
+    warnings: list[str] = []
+    if asked.path and asked.body is not None:
+        try:
+            made = await cluster.create(asked.path, dict(asked.body), dry_run=True, warnings=warnings)
+        except RefusedError as error:
+            return [_refused(asked, error.message)]
+        if not queued and (made.get("spec") or {}).get("suspend"):
+            remedy = "name Kueue's local queue in deploy.kueue_queue"
+            return [fail(_NAME, f"{asked.what}: the cluster suspends what names no queue", remedy)]
+    try:
+        pod = await cluster.create(cluster.path("pods"), pod_of(asked), dry_run=True, warnings=warnings)
+    except RefusedError as error:
+        if missing_right(error.message) != "create pods":
+            return [_refused(asked, error.message)]
+        return await _unseen(cluster, asked, warnings)
+    return [ok(_NAME, f"{asked.what}: its pod is taken by a dry run"), *_told(asked, warnings), *changes(asked, pod)]
+
+
+def _refused(asked: Asked, why: str) -> Check:
+    if _NO_DRY_RUN in why:
+        return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
+    trouble = not_made(why, asked.part)
+    message = f"{asked.what}: {trouble.failure.message}"
+    # Others hold the quota now, and give it back: a run waits for that.
+    return (warn if trouble.queued else fail)(_NAME, message, trouble.failure.remedy)
+
+
+def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
+    """What the API server itself warns of."""
+    remedy = "check that it does not affect these pods"
+    return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
+
+
+async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> list[Check]:
+    """Of a pod that this account may not ask for: what else tells of it."""
+    remedy = "allow create pods, which is used for dry runs only, to know before the first trial"
+    found = [warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy)]
+    level = ""
+    try:
+        there = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
+        level = str(((there or {}).get("metadata") or {}).get("labels", {}).get(_ENFORCED) or "")
+    except RefusedError:
+        pass
+    for text in dict.fromkeys(warnings):
+        if _WARNED not in text:
+            found += _told(asked, [text])
+            continue
+        refused = judge(text, asked.part)
+        enforced = f'"{level}:' in text
+        found.append((fail if enforced else warn)(_NAME, f"{asked.what}: {refused.message}", refused.remedy))
+    ranges = await cluster.visible(cluster.path("limitranges")) or ()
+    containers = asked.pod["spec"]["containers"]
+    for name, why in resource_limits.problems(ranges, containers):
+        remedy = judge(why, asked.part).remedy
+        found.append(fail(_NAME, f"{asked.what}: LimitRange {name} refuses the pod: {why}", remedy))
+    quotas = await cluster.visible(cluster.path("resourcequotas")) or ()
+    for name, key in resource_limits.unnamed(quotas, ranges, containers):
+        remedy = f"set {of_resource(key, asked.part)}"
+        found.append(fail(_NAME, f"{asked.what}: ResourceQuota {name} wants {key}, and the pod names none", remedy))
+    return found
+
+
+async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
+    """Whether what the pods name is there; what may not be looked at is left to the dry run of the pod."""
+    wanted = (
+        ("service_account", settings.service_account, cluster.path("serviceaccounts")),
+        ("priority_class", settings.priority_class, "/apis/scheduling.k8s.io/v1/priorityclasses"),
+        ("runtime_class", settings.runtime_class, "/apis/node.k8s.io/v1/runtimeclasses"),
+    )
+    found = []
+    for setting, name, path in wanted:
+        if name is None:
+            continue
+        try:
+            there = await cluster.find(f"{path}/{name}")
+        except RefusedError:
+            continue
+        if there is None:
+            detail = f"deploy.{setting}: {name} does not exist"
+            found.append(fail("reference", detail, f"correct deploy.{setting}, or have it made"))
+    return found
+
+
+def changes(asked: Asked, pod: Json) -> list[Check]:
+    """What admission put into the pod that bears on the figures."""
+    spec, found = pod.get("spec") or {}, list[Check]()
+    own = {c["name"] for c in asked.pod["spec"]["containers"]}
+    extra = [str(c["name"]) for c in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
+    for name in dict.fromkeys(n for n in extra if n not in own and is_proxy(n)):
+        detail = f"{asked.what}: a webhook adds the proxy {name}, and requests would go through it"
+        found.append(warn("proxy", detail, "keep it out by an annotation or label of the mesh (deploy.annotations)"))
+    ours, before = (_container(one, asked.part) for one in (spec, asked.pod["spec"]))
+    found += _proxy_variables(asked, ours, before)
+    limits, wanted = ((c.get("resources") or {}).get("limits") or {} for c in (ours, before))
+    for name in ("cpu", "memory"):
+        if name in limits and name not in wanted:
+            own_name = of_resource(f"limits.{name}", asked.part)
+            detail = f"{asked.what}: the namespace limits its {name} to {limits[name]}, which was not asked for"
+            found.append(warn("limits", detail, f"set {own_name}, or the LimitRange's default decides the figures"))
+    return found
+
+
+def _container(spec: Json, name: str) -> Json:
+    return next((c for c in spec.get("containers", ()) if c["name"] == name), {})
+
+
+def _proxy_variables(asked: Asked, ours: Json, before: Json) -> list[Check]:
+    names, known = ({str(v["name"]) for v in c.get("env") or ()} for c in (ours, before))
+    new = sorted(n for n in names - known if n.lower() in _PROXY_VARIABLES)
+    remedy = "keep it out of these pods, or let NO_PROXY have the pods' network"
+    return [warn("proxy", f"{asked.what}: a webhook sets {n}, and requests may go through it", remedy) for n in new]
+
+
+def is_proxy(container: str) -> bool:
+    """Whether a container of this name stands between a pod and its clients."""
+    return container in PROXIES
+
+
+def proxies_in(pod: Mapping[str, Any]) -> list[str]:
+    """The proxies in a pod that runs."""
+    spec = pod.get("spec") or {}
+    names = [str(c["name"]) for c in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
+    return [name for name in dict.fromkeys(names) if is_proxy(name)]

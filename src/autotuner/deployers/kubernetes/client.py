@@ -1,0 +1,371 @@
+"""One connection to a Kubernetes API server: credentials, calls that outlive its restarts, streams and tunnels.
+
+The kubeconfig and every kind of credential in it are read by kr8s; the calls are plain HTTP, since what a trial needs
+to know (which 403 it was, that a body was taken as strictly as it was sent) is in the answers.
+"""
+
+import json
+import os
+import random
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import anyio
+import httpx
+import httpx_ws
+from kr8s.asyncio import Api
+
+from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.net.proxies import Proxy, check_proxy, proxy_for
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_CALL_S = 30.0
+_CONNECT_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+_TOO_MANY = 429
+_UNAUTHORIZED = 401
+_OF_THE_SERVER = 500
+_GONE = 410
+_WEBHOOK = "failed calling webhook"
+_IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_MESSAGE_BYTES = 1 << 20
+
+Json = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """The API server's no: its status code, reason and message."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, " ".join(message.split())
+
+    @classmethod
+    def of(cls, code: int, body: bytes) -> "RefusedError":
+        """From an answer, whose body is a Status or plain text."""
+        try:
+            status = json.loads(body)
+            return cls(code, str(status.get("reason") or ""), str(status.get("message") or f"HTTP {code}"))
+        except (ValueError, AttributeError):
+            return cls(code, "", body.decode(errors="replace")[:500] or f"HTTP {code}")
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed a little later: a server that starts or is busy, a webhook that is down."""
+        return self.code == _TOO_MANY or self.code >= _OF_THE_SERVER
+
+    @property
+    def expired(self) -> bool:
+        """Whether a watch must begin with a list again."""
+        return self.code == _GONE or self.reason == "Expired"
+
+
+def lost(why: str, proxy: Proxy | None = None) -> Failure:
+    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
+    ``proxy`` is the one that it is reached through."""
+    if _WEBHOOK in why:
+        return Failure(
+            cause=FailureCause.DEPLOYER_LOST,
+            message=f"an admission webhook of the cluster does not answer: {why}",
+            remedy="see that the Deployment behind it runs, and that its certificate is valid",
+        )
+    if proxy is not None:
+        return Failure(
+            cause=FailureCause.DEPLOYER_LOST,
+            message=f"no answer from the Kubernetes API server through {proxy.shown}: {why}",
+            remedy="check the proxy, or add the API server's address or range (CIDR) to NO_PROXY",
+        )
+    return Failure(
+        cause=FailureCause.DEPLOYER_LOST,
+        message=f"no answer from the Kubernetes API server: {why}",
+        remedy="see that the cluster is up, and that deploy.kubeconfig and deploy.context name it",
+    )
+
+
+class Patience:
+    """Pauses that grow while the API server does not answer, and an end to it."""
+
+    def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
+        self._limit_s, self._proxy = limit_s, proxy
+        self.fine()
+
+    def fine(self) -> None:
+        """It does what it is asked."""
+        self.answered()
+        self._pause_s = _FIRST_PAUSE_S
+
+    def answered(self) -> None:
+        """It is there; whether it is well remains to be seen, and pauses stay as long as they were."""
+        self._since: float | None = None
+
+    async def after(self, why: str, *, wanted_s: float = 0.0) -> None:
+        """Pauses; raises ``TrialFailedError`` (``deployer_lost``) when it has not answered for too long."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= self._limit_s:
+            raise TrialFailedError(lost(why, self._proxy))
+        pause_s = self._pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - spreads callers, no secret
+        await anyio.sleep(max(pause_s, min(wanted_s, _LONGEST_PAUSE_S)))
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+
+class _Handshake:
+    """Closes a connection whose TLS handshake is cancelled; httpcore (1.0.9) closes those that fail by themselves."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """One step of a request, as httpcore tells it."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif event == "connection.start_tls.failed" and self._stream:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+
+class Cluster:
+    """A connection to one namespace. Calls raise ``TrialFailedError`` (``deployer_lost``) when the API server did not
+    answer for as long as the settings are patient, and :class:`RefusedError` for what it refuses."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        sni: str | None,
+        namespace: str,
+        patience_s: float,
+        proxy: Proxy | None = None,
+    ) -> None:
+        self._http, self.namespace, self.patience_s = http, namespace, patience_s
+        self.proxy = proxy
+        """What ``http`` goes through."""
+        self._sni = {"sni_hostname": sni} if sni else {}
+
+    @property
+    def _extensions(self) -> dict[str, Any]:
+        """Of one request."""
+        return {**self._sni, "trace": _Handshake()}
+
+    def path(self, kind: str, name: str = "", *, group: str = "") -> str:
+        """The path of a kind (``pods``) or of one object in the namespace; ``group`` as in ``batch/v1``."""
+        base = f"/apis/{group}" if group else "/api/v1"
+        return f"{base}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
+
+    async def get(self, path: str, **params: str) -> Json:
+        """One object or list."""
+        return await self._call("GET", path, params)
+
+    async def find(self, path: str) -> Json | None:
+        """One object, None where there is none."""
+        try:
+            return await self.get(path)
+        except RefusedError as error:
+            if error.code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    async def visible(self, path: str, **params: str) -> list[Json] | None:
+        """What a list has; None where it may not be asked for."""
+        try:
+            found: list[Json] = (await self.get(path, **params))["items"]
+        except RefusedError:
+            return None
+        return found
+
+    async def create(self, path: str, body: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
+        """Makes an object; every unknown or repeated field is refused. One that is there already counts as made when
+        an earlier try of this very call was not answered. ``warnings`` takes what the API server warns of."""
+        params = {"fieldValidation": "Strict", "fieldManager": "autotuner", **({"dryRun": "All"} if dry_run else {})}
+        return await self._call("POST", path, params, body, warnings)
+
+    async def patch(self, path: str, change: Json) -> Json:
+        """Changes fields of an object (JSON merge patch, RFC 7386)."""
+        return await self._call("PATCH", path, {"fieldManager": "autotuner"}, change)
+
+    async def delete(self, path: str, *, uid: str | None = None, policy: str = "Foreground") -> None:
+        """Begins to delete an object, and what it owns; one that is gone, or another one by now, is fine."""
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", path, {}, body)
+        except RefusedError as error:
+            if error.code not in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+                raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None = None,
+        warnings: list[str] | None = None,
+    ) -> Json:
+        patience, tries = Patience(self.patience_s, self.proxy), 0
+        headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else None
+        while True:
+            tries += 1
+            wanted_s = 0.0
+            try:
+                answer = await self._http.request(
+                    method, path, params=dict(params), json=body, headers=headers, extensions=self._extensions
+                )
+            except (httpx.TransportError, ssl.SSLError) as error:
+                why = str(error) or type(error).__name__
+            else:
+                if answer.is_success:
+                    if warnings is not None:
+                        warnings += map(_warned, answer.headers.get_list("Warning"))
+                    found: Json = answer.json()
+                    return found
+                refused = RefusedError.of(answer.status_code, answer.content)
+                if method == "POST" and tries > 1 and refused.reason == "AlreadyExists" and body:
+                    return await self.get(f"{path}/{body['metadata']['name']}")
+                if not refused.passing:
+                    raise refused
+                why, wanted_s = refused.message, _seconds(answer.headers.get("Retry-After"))
+            await patience.after(why, wanted_s=wanted_s)
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, idle_s: float, **params: str) -> AsyncGenerator[httpx.Response]:
+        """An answer that goes on; one try. Raises ``httpx.TransportError``, also after ``idle_s`` without a byte."""
+        timeout = httpx.Timeout(_CALL_S, connect=_CONNECT_S, read=idle_s)
+        async with self._http.stream(
+            "GET", path, params=params, timeout=timeout, extensions=self._extensions
+        ) as answer:
+            if not answer.is_success:
+                raise RefusedError.of(answer.status_code, await answer.aread())
+            yield answer
+
+    @asynccontextmanager
+    async def tunnel(
+        self, path: str, params: Mapping[str, Any], protocol: str
+    ) -> AsyncIterator[httpx_ws.AsyncWebSocketSession]:
+        """A websocket, for ``exec`` and ``portforward``; one try."""
+        async with httpx_ws.aconnect_ws(
+            path,
+            self._http,
+            params=dict(params),
+            subprotocols=[protocol],
+            headers={"Accept": "*/*"},
+            max_message_size_bytes=_MESSAGE_BYTES,
+            session_class=httpx_ws.AsyncWebSocketSession,
+            extensions=self._extensions,
+        ) as session:
+            yield session
+
+
+def _warned(header: str) -> str:
+    """The text in a Warning header: ``299 - "text"`` (RFC 7234, 5.5)."""
+    text = header.partition('"')[2].rpartition('"')[0] or header
+    return " ".join(text.replace('\\"', '"').split())
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
+
+
+class _Credentials(httpx.Auth):
+    """The bearer token, renewed once when it is not taken any more."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        self._put(request)
+        answer = yield request
+        if answer.status_code == _UNAUTHORIZED:
+            await _read_credentials(self._api)
+            _forget_key_files(self._api)
+            self._put(request)
+            yield request
+
+    def _put(self, request: httpx.Request) -> None:
+        if self._api.auth.token:
+            request.headers["Authorization"] = f"Bearer {self._api.auth.token}"
+
+
+async def _read_credentials(api: Api) -> None:
+    """Reads kubeconfig and credentials (again). Raises ``TrialFailedError``."""
+    try:
+        await api.auth.reauthenticate()
+    except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        message = f"the kubeconfig gives no credentials: {why}"
+        remedy = "correct deploy.kubeconfig and deploy.context; kubectl auth whoami must work with them"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+
+
+def _forget_key_files(api: Api) -> None:
+    """Credentials that stand in a kubeconfig itself are laid into temporary files for the TLS library, and left there:
+    once it has read them nobody needs them."""
+    for file in (api.auth.client_key_file, api.auth.client_cert_file, api.auth.server_ca_file):
+        if file and Path(file).parent == Path(gettempdir()):
+            with suppress(OSError):
+                Path(file).unlink()
+
+
+def _namespace(api: Api, settings: PodSettings) -> str:
+    """The study's, the context's, or that of the pod that we run in."""
+    if settings.namespace:
+        return settings.namespace
+    if api.auth.active_context:
+        return str(api.auth.kubeconfig.get_context(api.auth.active_context).get("namespace") or "default")
+    try:
+        return _IN_CLUSTER_NAMESPACE.read_text().strip() or "default"
+    except OSError:
+        return "default"
+
+
+@asynccontextmanager
+async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
+    """A connection for the time of the block; nothing is asked yet. Raises ``TrialFailedError`` where no cluster is
+    known or the credentials cannot be read."""
+    kubeconfig = None
+    if settings.kubeconfig:
+        kubeconfig = str(await anyio.Path(settings.kubeconfig).expanduser())
+    if kubeconfig and not await anyio.Path(kubeconfig).is_file():
+        message, remedy = f"{kubeconfig} does not exist", "correct deploy.kubeconfig"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+    api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=settings.context)
+    await _read_credentials(api)
+    try:
+        verify = await api.auth.ssl_context()  # type: ignore[no-untyped-call]
+    except OSError as error:
+        message = f"the kubeconfig's certificates cannot be used: {error}"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
+    finally:
+        _forget_key_files(api)
+    proxy = _proxy(api)
+    async with httpx.AsyncClient(
+        base_url=api.auth.server,
+        auth=_Credentials(api),
+        verify=verify,
+        timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
+        proxy=proxy.url if proxy else None,
+        trust_env=False,
+        headers={"User-Agent": "autotuner", "Accept": "application/json"},
+    ) as http:
+        yield Cluster(http, api.auth.tls_server_name, _namespace(api, settings), settings.api_patience, proxy)
+
+
+def _proxy(api: Api) -> Proxy | None:
+    """The kubeconfig's, else the environment's by kubectl's rules. Raises ``TrialFailedError``."""
+    try:
+        found = proxy_for(api.auth.server, os.environ, all_proxy=False)
+        if api.auth.proxy:
+            found = Proxy(url=str(api.auth.proxy), variable="proxy-url of the kubeconfig")
+            check_proxy(found.url, found.variable)
+    except ValueError as error:
+        message = f"the Kubernetes API server cannot be reached through a proxy: {error}"
+        remedy = "correct HTTPS_PROXY or the kubeconfig's proxy-url, or add the API server's address to NO_PROXY"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+    return found

@@ -1,0 +1,90 @@
+"""A container's log from its first line to its last, each once, over connections that may break.
+
+Every line is asked for with its time. A connection that ends before the container is made again from the second of the
+last line on, and what was seen already is passed over; a line without its end is no line yet.
+"""
+
+import math
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+import httpx
+
+from autotuner.deployers.kubernetes.client import Cluster, Patience, RefusedError
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_IDLE_S = 60.0
+_FRACTION = re.compile(r"\.\d+")
+
+
+class _Seen:
+    """Up to where a log is known: the last line's time, and how many lines had that very time."""
+
+    def __init__(self) -> None:
+        self.last, self._count, self._to_pass = "", 0, 0
+
+    def again(self) -> dict[str, str]:
+        """Parameters of the next connection; it tells all lines of the last line's second again."""
+        self._to_pass = self._count
+        return {"sinceTime": _FRACTION.sub("", self.last)} if self.last else {}
+
+    def is_new(self, at: str) -> bool:
+        """Whether a line of this time is a new one."""
+        if at < self.last:
+            return False
+        if at > self.last:
+            self.last, self._count, self._to_pass = at, 0, 0
+        elif self._to_pass:
+            self._to_pass -= 1
+            return False
+        self._count += 1
+        return True
+
+
+async def follow(cluster: Cluster, pod: str, container: str, has_ended: Callable[[], bool]) -> AsyncGenerator[bytes]:
+    """The log's lines, without their newline, until the container has ended (as ``has_ended`` knows) and its last line
+    was told, or the pod is gone. A node or an API server that stays away is waited for: others tell of that. Raises
+    ``TrialFailedError`` where logs may not be read."""
+    seen, patience = _Seen(), Patience(math.inf)
+    while True:
+        over = has_ended()
+        whole, why = False, "the log ended early"
+        try:
+            async for at, line in _lines(cluster, pod, container, seen.again()):
+                patience.fine()
+                if seen.is_new(at):
+                    yield line
+            whole = True
+        except RefusedError as error:
+            if error.code == httpx.codes.NOT_FOUND:
+                return
+            if error.code == httpx.codes.FORBIDDEN:
+                raise TrialFailedError(_forbidden(error)) from error
+            why = error.message
+        except httpx.ReadTimeout:  # it has been silent
+            patience.fine()
+            continue
+        except (httpx.TransportError, ssl.SSLError) as error:
+            why = str(error) or type(error).__name__
+        if over and whole:
+            return
+        await patience.after(why)
+
+
+async def _lines(cluster: Cluster, pod: str, container: str, since: dict[str, str]) -> AsyncIterator[tuple[str, bytes]]:
+    """(time, line) of one connection."""
+    params = {"container": container, "follow": "true", "timestamps": "true", **since}
+    async with cluster.stream(f"{cluster.path('pods', pod)}/log", idle_s=_IDLE_S, **params) as answer:
+        begun = b""
+        async for data in answer.aiter_bytes():
+            *lines, begun = (begun + data).split(b"\n")
+            for line in lines:
+                at, _, text = line.partition(b" ")
+                yield at.decode(errors="replace"), text
+
+
+def _forbidden(error: RefusedError) -> Failure:
+    message = f"the log may not be read: {error.message}"
+    remedy = "give the tuner's account the verb get on pods/log"
+    return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)

@@ -1,0 +1,228 @@
+"""What a cluster's nodes have: for one server (the largest node), and for all trials together (every node).
+
+The GPUs that trials lease are places on nodes, not devices: Kubernetes gives out the devices. Their names are the same
+for every run on a cluster, so that runs that share a store never start more servers than it can hold.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
+from autotuner.deployers.kubernetes.manifests import MANAGED_BY
+from autotuner.deployers.kubernetes.pod_lifecycle import is_ready
+from autotuner.deployers.kubernetes.refusals import not_authenticated
+from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.manifests.pod import gpu_toleration, resources
+from autotuner.manifests.pod_settings import ServerPod
+from autotuner.manifests.text import amount
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Hardware
+
+_GIB = 2**30
+_PRODUCT, _MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
+"""Labels that NVIDIA's feature discovery puts on nodes; memory in MiB."""
+_KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes that a server may run on, and what others run on them."""
+
+    usable: tuple[Json, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Nodes that are not used, each with its reason."""
+    foreign: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """By node, (pod, GPUs) of pods that no run of ours made."""
+    cluster: str = ""
+    everyone: tuple[Json, ...] = ()
+    """All nodes, those that a server may not run on included."""
+
+
+async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
+    """The nodes now. Other users' pods are looked at where that is allowed. Raises ``TrialFailedError``."""
+    try:
+        found = (await cluster.get("/api/v1/nodes"))["items"]
+    except RefusedError as error:
+        if error.code == httpx.codes.UNAUTHORIZED:
+            raise TrialFailedError(not_authenticated(error.message)) from error
+        message = f"the nodes may not be listed: {error.message}"
+        remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
+        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+    why = {node["metadata"]["name"]: why_not(node, settings) for node in found}
+    usable = sorted((n for n in found if not why[n["metadata"]["name"]]), key=lambda n: str(n["metadata"]["name"]))
+    left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
+    foreign = await _foreign(cluster, settings) if gpus else {}
+    uid = await _cluster_uid(cluster) if gpus else ""
+    return Nodes(usable=tuple(usable), everyone=tuple(found), left_out=left_out, foreign=foreign, cluster=uid)
+
+
+async def seen(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
+    """:func:`look`; where the nodes may not be listed and the study says how many GPUs there are, none. Raises as it
+    does otherwise."""
+    try:
+        return await look(cluster, settings, gpus=gpus)
+    except TrialFailedError as error:
+        if settings.gpus is None or error.failure.cause is not FailureCause.ENVIRONMENT:
+            raise
+        return Nodes(cluster=await _cluster_uid(cluster) if gpus else "")
+
+
+async def _foreign(cluster: Cluster, settings: ServerSettings) -> dict[str, list[tuple[str, int]]]:
+    fields = "status.phase!=Succeeded,status.phase!=Failed"
+    pods = await cluster.visible("/api/v1/pods", fieldSelector=fields)
+    found: dict[str, list[tuple[str, int]]] = {}
+    for pod in pods or ():
+        node, metadata = pod["spec"].get("nodeName"), pod["metadata"]
+        used = sum(int(amount(_limits(c).get(settings.gpu_resource, 0))) for c in pod["spec"]["containers"])
+        if node and used and (metadata.get("labels") or {}).get(MANAGED_BY) != "autotuner":
+            found.setdefault(node, []).append((f"pod {metadata['namespace']}/{metadata['name']}", used))
+    return found
+
+
+def _limits(container: Json) -> Json:
+    limits: Json = (container.get("resources") or {}).get("limits") or {}
+    return limits
+
+
+async def _cluster_uid(cluster: Cluster) -> str:
+    """The uid of the namespace kube-system, which lives as long as the cluster; else a digest of nothing better than
+    our own namespace's uid."""
+    for namespace in ("kube-system", cluster.namespace):
+        try:
+            return str((await cluster.get(f"/api/v1/namespaces/{namespace}"))["metadata"]["uid"])
+        except RefusedError as error:
+            if error.code != httpx.codes.FORBIDDEN:
+                raise
+    return hashlib.sha256(cluster.namespace.encode()).hexdigest()[:16]
+
+
+def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
+    """Why a pod cannot run on a node at all, whatever its size; empty where it can. ``gpus``: it asks for some, and so
+    tolerates nodes that are kept for them."""
+    spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
+    if spec.get("unschedulable"):
+        return "cordoned"
+    if not is_ready(node):
+        return "not ready"
+    missing = [f"{k}={v}" for k, v in settings.node_selector.items() if labels.get(k) != v]
+    if missing:
+        return f"no label {missing[0]}"
+    own = (gpu_toleration(settings.gpu_resource),) if gpus else ()
+    tolerations = (*settings.tolerations, *own)
+    for taint in spec.get("taints") or ():
+        if taint.get("effect") in _KEEPS_AWAY and not any(_tolerates(t, taint) for t in tolerations):
+            return f"taint {taint['key']}:{taint['effect']} is not tolerated"
+    return ""
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    if toleration.get("effect") not in {None, "", taint.get("effect")}:
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in {None, "", taint["key"]}
+    return toleration.get("key") == taint["key"] and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def allocatable(node: Json, resource: str) -> float:
+    """How much of a resource pods can have on a node."""
+    return amount(((node.get("status") or {}).get("allocatable") or {}).get(resource, 0))
+
+
+def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
+    """What one server can have: the largest of each over the nodes, at most what the settings ask for."""
+    usable = nodes.usable
+    memory = max((allocatable(n, "memory") for n in usable), default=0.0)
+    memory = min(memory, amount(settings.memory)) if settings.memory and memory else memory
+    counted = [int(allocatable(n, settings.gpu_resource)) for n in usable]
+    with_gpus = [n["metadata"].get("labels") or {} for n, count in zip(usable, counted, strict=True) if count]
+    names = {label.get(_PRODUCT, "").replace("-", " ") for label in with_gpus}
+    return Hardware(
+        cpus=max(1, int(max((allocatable(n, "cpu") for n in usable), default=1.0))),
+        memory_gb=round(memory / _GIB, 2),
+        gpus=settings.gpus or max(counted, default=0),
+        gpu_memory_gb=min((_memory_gb(label) for label in with_gpus), default=0.0),
+        gpu_name=names.pop() if len(names) == 1 else "",
+        no_gpus=_no_gpus(nodes, settings),
+    )
+
+
+def _no_gpus(nodes: Nodes, settings: ServerSettings) -> str:
+    """Why no node offers any GPU; empty where one does, or where the study says how many there are."""
+    if settings.gpus or any(allocatable(n, settings.gpu_resource) for n in nodes.usable):
+        return ""
+    if nodes.usable:
+        return f"no node offers any {settings.gpu_resource}; correct deploy.gpu_resource, or install the device plugin"
+    return f"{never_fits(nodes, {})}; correct deploy.node_selector or deploy.tolerations"
+
+
+def _memory_gb(labels: Mapping[str, str]) -> float:
+    text = labels.get(_MEMORY, "")
+    return round(int(text) / 1024, 2) if text.isdigit() else 0.0
+
+
+def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
+    """One place for each GPU of each node; those that others' pods hold name these as their users, except where a
+    queue decides who has them next."""
+    if settings.gpus:
+        return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
+    found: list[Gpu] = []
+    for node in nodes.usable:
+        name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+        foreign = () if settings.kueue_queue else nodes.foreign.get(name, ())
+        users = [pod for pod, count in foreign for _ in range(count)]
+        for number in range(int(allocatable(node, settings.gpu_resource))):
+            found.append(
+                Gpu(
+                    index=len(found),
+                    uuid=f"kube:{nodes.cluster}:{name}:{number}",
+                    name=labels.get(_PRODUCT, "").replace("-", " "),
+                    memory_gb=_memory_gb(labels),
+                    users=tuple(users[number : number + 1]),
+                )
+            )
+    return found
+
+
+def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
+    """Why no node could ever hold a server that requests this, however empty; empty where one could."""
+    if not nodes.usable:
+        return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
+    if any(_holds(n, requests) for n in nodes.usable):
+        return ""
+    most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}
+    lacking = [f"{name} {text} is asked for, the largest node has {_short(most[name])}"
+               for name, text in requests.items() if most[name] < amount(text)]  # fmt: skip
+    return "no node is large enough: " + ("; ".join(lacking) or "none has all of what is asked for together")
+
+
+def _holds(node: Json, *requests: Mapping[str, str]) -> bool:
+    """Whether a node could hold pods that request this, all at once."""
+    names = {name for one in requests for name in one}
+    return all(allocatable(node, n) >= sum(amount(one.get(n, 0)) for one in requests) for n in names)
+
+
+def never_beside(nodes: Nodes, server: Mapping[str, str], load: ServerPod) -> str:
+    """Why no nodes could ever hold a load generator beside a server that requests this; empty where they could, or
+    where none holds the server itself."""
+    requests = resources(load, 0)["requests"]
+    why = {str(n["metadata"]["name"]): why_not(n, load, gpus=False) for n in nodes.everyone}
+    usable = tuple(n for n in nodes.everyone if not why[str(n["metadata"]["name"])])
+    left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
+    if told := never_fits(Nodes(usable=usable, left_out=left_out), requests):
+        return told
+    servers = [n for n in nodes.usable if _holds(n, server)]
+    for one in servers:
+        for other in usable:
+            apart = one["metadata"]["name"] != other["metadata"]["name"]
+            if _holds(other, requests) if apart else _holds(one, server, requests):
+                return ""
+    names = ", ".join(str(n["metadata"]["name"]) for n in servers)
+    return f"{names} has no room for it beside the server, and no other node takes it" if servers else ""
+
+
+def _short(number: float) -> str:
+    return f"{number / _GIB:.1f}Gi" if number >= _GIB else f"{number:g}"

@@ -1,0 +1,409 @@
+"""What must be well before the first pod: each check with its remedy; nothing is made."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+import httpx
+
+from autotuner.deployers.kubernetes import admission, manifests, model_location
+from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
+from autotuner.deployers.kubernetes.admission import Asked
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
+from autotuner.deployers.kubernetes.manifests import BATCH, LOADGEN, SERVER, Launch, Load
+from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.kubernetes.refusals import not_authenticated
+from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.manifests.pod import resources
+from autotuner.manifests.pod_settings import QUEUE
+from autotuner.manifests.text import amount
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import Failure, TrialFailedError
+from autotuner.study.launch import Labels, LaunchPlan
+
+_LEAST = (1, 27)
+"""Strict validation of fields is there from this version on."""
+_SERVER = "API server"
+_LABELS = Labels(study="preflight", trial=0, owner="preflight")
+_APART = frozenset({"nodes", "quota", "volume", "queue", "load generator", "environment"})
+"""Checks whose failures say nothing about whether objects are admitted: neither hides the other."""
+_KUEUE_VERSIONS = ("v1beta2", "v1beta1")
+_CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
+_ALLOW = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
+_NO_GPUS = (
+    "install the device plugin of the GPUs' maker (on Minikube, its Docker driver shows none without --gpus), "
+    "or correct deploy.gpu_resource"
+)
+Needed = Mapping[str, float]
+"""The most that one server asks for, by a quota's key (``requests.cpu``)."""
+
+
+@dataclass(frozen=True)
+class Right:
+    """A verb on a resource, and what it is for; ``needed`` or only better to have."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    needed: bool = True
+    cluster_wide: bool = False
+    namespace: str = ""
+    """Another one than the servers'."""
+    why: str = ""
+    """What it is for, where that does not show."""
+
+    @property
+    def text(self) -> str:
+        """As a person writes it in a role."""
+        group = f" ({self.group})" if self.group else ""
+        purpose = f" ({self.why})" if self.why else ""
+        return f"{self.verb} {self.resource}{group}{purpose}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+def pod_rights(settings: PodSettings) -> list[Right]:
+    """What every deployer needs whose servers run in pods."""
+    rights = [Right(verb, "pods") for verb in ("get", "list", "watch")]
+    rights += [Right("get", "pods/log"), Right("list", "events"), Right("watch", "events")]
+    if settings.load == "job":
+        rights += [Right(verb, "jobs", "batch") for verb in ("create", "get", "delete")]
+        rights += [Right("create", "secrets"), Right("delete", "secrets")]
+    tunnel = settings.load == "port-forward"
+    rights += [Right(verb, "pods/portforward", needed=tunnel) for verb in ("get", "create")]
+    rights += [Right(verb, "pods/exec", needed=False) for verb in ("get", "create")]
+    rights += [Right("create", "pods", needed=False, why="dry runs"), Right("list", "limitranges", needed=False)]
+    return rights
+
+
+def needed_rights(settings: KubernetesSettings) -> list[Right]:
+    """What the deployer of Jobs needs, and what is better to have."""
+    own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
+    own.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
+    nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
+             Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    return list(dict.fromkeys([*own, *pod_rights(settings), *nodes]))
+
+
+def unreachable(failure: Failure) -> Check:
+    """The one check that is left without a cluster."""
+    return fail("kubernetes", failure.message, failure.remedy)
+
+
+async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the API server does not answer."""
+    reached = await version(cluster)
+    if denied(reached):
+        return [reached]
+    found = [reached, await namespace(cluster)]
+    allowed = await rights(cluster, needed_rights(settings))
+    found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
+    asked = [Launch(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
+    found += await nodes(cluster, [one["requests"] for one in asked], settings)
+    for name in dict.fromkeys(_claims(plans, settings)):
+        found.append(await claim(cluster, name))
+    found += await quotas(cluster, with_load(most(asked), settings))
+    if settings.kueue_queue:
+        found.append(await queue(cluster, settings.kueue_queue))
+    if not stops_admission(found):
+        found += without_quotas(found, await _admission(cluster, plans[:1], settings))
+    return list(dict.fromkeys(found))
+
+
+def stops_admission(found: Iterable[Check]) -> bool:
+    """Whether a dry run could only say again what is known to be wrong."""
+    return any(check.status is CheckStatus.FAIL and check.name not in _APART for check in found)
+
+
+def without_quotas(found: Sequence[Check], more: Iterable[Check]) -> list[Check]:
+    """What a dry run adds: that a quota has no room was told by name already."""
+    known = any(check.name == "quota" and check.status is not CheckStatus.OK for check in found)
+    return [check for check in more if not (known and "exceeded quota" in check.detail)]
+
+
+async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
+    """The API server's, and whether it is new enough."""
+    try:
+        told = await cluster.get("/version")
+    except RefusedError as error:
+        if error.code == httpx.codes.UNAUTHORIZED:
+            return unreachable(not_authenticated(error.message))
+        remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
+        return fail("kubernetes", f"access refused: {error.message}", remedy)
+    numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
+    detail = f"{_SERVER} {told.get('gitVersion')}"
+    if numbers >= least:
+        return ok("kubernetes", detail)
+    return fail("kubernetes", detail, f"Kubernetes {least[0]}.{least[1]} or newer is needed")
+
+
+def denied(reached: Check) -> bool:
+    """Whether the API server does not talk to us, so that whatever else is asked gets the same answer."""
+    return reached.status is CheckStatus.FAIL and not reached.detail.startswith(_SERVER)
+
+
+async def namespace(cluster: Cluster) -> Check:
+    """Whether the namespace is there and stays."""
+    remedy = f"kubectl create namespace {cluster.namespace}, or correct deploy.namespace"
+    try:
+        found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
+    except RefusedError:
+        return ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
+    if found is None:
+        return fail("namespace", f"{cluster.namespace} does not exist", remedy)
+    if (found.get("status") or {}).get("phase") == "Terminating":
+        return fail("namespace", f"{cluster.namespace} is being deleted", remedy)
+    return ok("namespace", cluster.namespace)
+
+
+async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _ALLOW) -> list[Check]:
+    """One check for what is needed, one for what is better to have; each names the verbs that are missing.
+    ``why_allow`` is the remedy for the latter."""
+    answers: dict[Right, bool] = {}
+
+    async def ask(right: Right) -> None:
+        answers[right] = await _allowed(cluster, right)
+
+    async with anyio.create_task_group() as tasks:
+        for right in wanted:
+            tasks.start_soon(ask, right)
+    lacking = {need: [r.text for r in wanted if r.needed is need and not answers[r]] for need in (True, False)}
+    found = []
+    if lacking[True]:
+        remedy = f"give the tuner's account a role with these verbs in namespace {cluster.namespace}"
+        found.append(fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy))
+    else:
+        found.append(ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
+    if lacking[False]:
+        found.append(warn("rights", f"better to have: {', '.join(lacking[False])}", why_allow))
+    return found
+
+
+async def _allowed(cluster: Cluster, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": subresource}
+    if not right.cluster_wide:
+        attributes["namespace"] = right.namespace or cluster.namespace
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    try:
+        answer = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+    except RefusedError:
+        return False
+    return bool(answer["status"].get("allowed"))
+
+
+def unseen(name: str, error: RefusedError) -> Check:
+    """Of what could not be looked at: a right that is missing says nothing about the thing itself."""
+    match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
+    if match is None:
+        return fail(name, f"cannot be looked at: {error.message}", "see that the cluster is well")
+    group = f" ({match[3]})" if match[3] else ""
+    return warn(name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", "allow it, to have it checked")
+
+
+def _images(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    names = dict.fromkeys(settings.image_name(plan.image) for plan in plans)
+    no_name = fail("image", "the engine names no image", "set deploy.image")
+    found = [ok("image", name) if name else no_name for name in names]
+    return [*found, *load_generator(settings, needed=bool(plans))]
+
+
+def load_generator(settings: PodSettings, *, needed: bool) -> list[Check]:
+    """Where the load comes from. ``needed``: for a study, not only to see how the cluster is."""
+    if settings.load == "job":
+        remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
+        if settings.loadgen_image:
+            return [ok("load generator", settings.loadgen_image)]
+        return [(fail if needed else warn)("load generator", "no image is named", remedy)]
+    if settings.load == "port-forward":
+        remedy = "set deploy.load: job for figures to be compared with others"
+        return [warn("load generator", "its load goes through the API server, which shows in the figures", remedy)]
+    return []
+
+
+def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    found = []
+    for file in dict.fromkeys(file for plan in plans for file in plan.needs_files):
+        why = model_location.missing(file, settings)
+        remedy = "list a folder above it in deploy.model_roots, or give deploy.pvc"
+        found.append(
+            fail("model", f"{file} {why}", remedy) if why else ok("model", f"{file} (on nodes: not looked at)")
+        )
+    if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
+        remedy = "name a claim in deploy.cache_pvc"
+        found.append(warn("model", "every trial fetches the model from the hub again", remedy))
+    return [*found, *hidden_gpus(plans)]
+
+
+def hidden_gpus(plans: Sequence[LaunchPlan]) -> list[Check]:
+    """Variables of the study that would take the cluster's word back."""
+    names = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+    set_by_study = [name for name in names if any(name in plan.env for plan in plans)]
+    why = "in engine.env would hide the GPUs that the cluster gives out"
+    return [fail("environment", f"{name} {why}", "remove it") for name in set_by_study]
+
+
+async def nodes(
+    cluster: Cluster,
+    demands: Sequence[Mapping[str, str]],
+    settings: ServerSettings,
+    unfit: Callable[[Json], str] = lambda _: "",
+) -> list[Check]:
+    """Whether some node could ever hold each of the servers that request this; without any, what the nodes have.
+    ``unfit`` says why a node is none for them, beside what the settings ask of nodes."""
+    try:
+        found = await kubernetes_nodes.look(cluster, settings, gpus=False)
+    except TrialFailedError as error:
+        make = warn if settings.gpus else fail
+        return [make("nodes", error.failure.message, error.failure.remedy)]
+    why = {str(node["metadata"]["name"]): unfit(node) for node in found.usable}
+    left_out = (*found.left_out, *(f"{name}: {text}" for name, text in why.items() if text))
+    usable = tuple(node for node in found.usable if not why[str(node["metadata"]["name"])])
+    found = replace(found, usable=usable, left_out=left_out)
+    return [room(found, demands, settings), *load_room(found, demands, settings)]
+
+
+def load_room(
+    nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings
+) -> list[Check]:
+    """Whether some nodes could ever hold a load generator beside each of the servers that request this."""
+    if settings.load != "job" or not settings.loadgen_image:
+        return []
+    load, make = settings.load_pod(), warn if settings.gpus else fail
+    remedy = "correct deploy.loadgen_tolerations or loadgen_node_selector, or lower loadgen_cpu and loadgen_memory"
+    for demand in demands or [{}]:
+        if why := kubernetes_nodes.never_beside(nodes, demand, load):
+            return [make("load generator", f"can never run: {why}", remedy)]
+    return []
+
+
+def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
+    """:func:`nodes`, of nodes that were looked at."""
+    resource, make = settings.gpu_resource, warn if settings.gpus else fail
+    gpus = sum(int(kubernetes_nodes.allocatable(n, resource)) for n in nodes.usable)
+    for demand in sorted(demands or [{}], key=lambda d: amount(d.get(resource, 0)), reverse=True):
+        if why := kubernetes_nodes.never_fits(nodes, demand):
+            if nodes.usable and not gpus and resource in demand:
+                return make("nodes", f"no node offers any {resource}: {why}", _NO_GPUS)
+            remedy = "lower deploy.cpu, deploy.memory or the parallelism"
+            if not nodes.usable:
+                remedy = "correct deploy.node_selector or deploy.tolerations, or see to the nodes (kubectl get nodes)"
+            return make("nodes", why, remedy)
+    left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
+    if not gpus and not demands:
+        return warn("nodes", f"{len(nodes.usable)} usable, none offers any {resource}{left_out}", _NO_GPUS)
+    return ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")
+
+
+def _claims(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[str]:
+    names = [settings.pvc.claim] if settings.pvc else []
+    return [*names, *([settings.cache_pvc] if settings.cache_pvc and any(p.hub_models for p in plans) else [])]
+
+
+async def claim(cluster: Cluster, name: str) -> Check:
+    """Whether a PersistentVolumeClaim can be used."""
+    try:
+        found = await cluster.find(cluster.path("persistentvolumeclaims", name))
+    except RefusedError as error:
+        return warn("volume", f"{name} may not be looked at: {error.message}", "allow get persistentvolumeclaims")
+    if found is None:
+        return fail("volume", f"claim {name} does not exist in {cluster.namespace}", "correct its name, or make it")
+    phase = str((found.get("status") or {}).get("phase"))
+    if phase == "Bound":
+        return ok("volume", f"claim {name}")
+    remedy = "some storage binds with the first pod; else see kubectl describe pvc"
+    make = fail if phase == "Lost" else warn
+    return make("volume", f"claim {name} is {phase}", remedy)
+
+
+def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
+    """The largest of each request and limit."""
+    needed: dict[str, float] = {}
+    for one in resources:
+        for kind in ("requests", "limits"):
+            for name, text in one[kind].items():
+                key = f"{kind}.{name}"
+                needed[key] = max(needed.get(key, 0.0), amount(text))
+    return needed
+
+
+def with_load(server: Needed, settings: PodSettings) -> Needed:
+    """What a server and its load generator ask for together: a quota must have room for both at once."""
+    if settings.load != "job" or not server:
+        return server
+    total = dict(server)
+    for key, text in most([resources(settings.load_pod(), 0)]).items():
+        total[key] = total.get(key, 0.0) + text
+    return total | {"pods": 2.0, "count/pods": 2.0, "count/jobs.batch": 1.0 + ("count/jobs.batch" in server)}
+
+
+async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
+    """Quotas of the namespace that are too small, or used up now."""
+    found = await cluster.visible(cluster.path("resourcequotas"))
+    return [check for quota in found or () for check in _quota(quota, needed)]
+
+
+def _quota(quota: Json, needed: Needed) -> list[Check]:
+    status, name, spec = quota.get("status") or {}, quota["metadata"]["name"], quota.get("spec") or {}
+    if spec.get("scopes") or spec.get("scopeSelector"):
+        return []  # it may not be for these pods; the dry run tells
+    found = []
+    for key, hard in (status.get("hard") or {}).items():
+        asked = needed.get(key, needed.get(f"requests.{key}", 0.0))
+        used = amount((status.get("used") or {}).get(key, 0))
+        remedy = "raise the quota, or lower what server and load generator ask for"
+        if asked > amount(hard):
+            found.append(fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
+        elif asked and asked > amount(hard) - used:
+            found.append(warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
+    return found
+
+
+async def queue(cluster: Cluster, name: str) -> Check:
+    """Whether Kueue has the local queue."""
+    try:
+        found = None
+        for version in _KUEUE_VERSIONS:
+            found = found or await cluster.find(cluster.path("localqueues", name, group=f"kueue.x-k8s.io/{version}"))
+    except RefusedError as error:
+        if error.code == httpx.codes.FORBIDDEN:
+            return warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
+        raise
+    if found is None:
+        remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
+        return fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
+    active = condition(found.get("status") or {}, "Active")
+    if active.get("status") == "False":
+        return fail("queue", f"{name} takes nothing: {active.get('message')}", "see kubectl describe localqueue")
+    return ok("queue", name)
+
+
+async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
+    """What the API server and its admission say to the first trial's objects, by dry runs."""
+    asked = []
+    for plan in plans:
+        name = manifests.unique_name("preflight", 0)
+        job = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS).job()
+        path = cluster.path("jobs", group=BATCH)
+        asked.append(Asked("server", SERVER, job["spec"]["template"], path, job))
+    found = await admission.checks(cluster, asked, queued=settings.kueue_queue is not None)
+    return [*found, *await admission.references(cluster, settings), *await load_admission(cluster, settings)]
+
+
+async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Check]:
+    """The same of the load generator's objects, where there are any. A queue that takes the server takes them with it:
+    they belong to it. Without a queue, a cluster that holds back such a Job holds back servers too."""
+    if settings.load != "job" or not settings.loadgen_image:
+        return []
+    load = Load("none", settings, manifests.unique_name("preflight", 0), _LABELS, None)
+    secret = load.secrets([b"{}"])[0]
+    job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
+    asked = Asked("load generator", LOADGEN, job["spec"]["template"], cluster.path("jobs", group=BATCH), job)
+    return [
+        await admission.taken(cluster, cluster.path("secrets"), secret, "load generator's Secret"),
+        *await admission.checks(cluster, [asked], queued=settings.kueue_queue is not None),
+    ]

@@ -1,0 +1,193 @@
+"""What a study file can say about pods: checked when the file is read, before any cluster is asked."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from autotuner.manifests.image_name import check_tags, image_name
+from autotuner.manifests.pod import gpu_toleration
+from autotuner.manifests.pod_settings import (
+    Claim,
+    Name,
+    Quantity,
+    SecretKey,
+    ServerPod,
+    Tolerations,
+    not_ours,
+    valid_labels,
+)
+from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
+from autotuner.study.short_forms import Duration
+
+_QUICK_S = 5.0
+
+
+class PodSettings(ServerPod):
+    """Settings that every deployer has whose servers run in pods."""
+
+    kubeconfig: str | None = Field(default=None, min_length=1)
+    """Path of the configuration; unset: ``KUBECONFIG``, ``~/.kube/config``, else the pod that the tuner runs in."""
+    context: str | None = Field(default=None, min_length=1)
+    """Context in it; unset: the current one."""
+    namespace: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    """Unset: the context's."""
+    start_timeout: Duration | None = Field(default=None, gt=0)
+    """Longest time from the server's start to ready; unset: the engine's."""
+    schedule_timeout: Duration = Field(default=600.0, gt=0)
+    """Longest wait for a node with room."""
+    pull_timeout: Duration = Field(default=1800.0, gt=0)
+    """Longest time from a node to the server's start: images, volumes."""
+    stop_grace: Duration = Field(default=5.0, ge=0)
+    """Time between SIGTERM and SIGKILL."""
+    api_patience: Duration = Field(default=60.0, ge=0)
+    """How long an API server that does not answer is waited for."""
+    load: Literal["job", "port-forward", "direct"] = "job"
+    """Where the load comes from: a Job in the cluster, or this machine through a tunnel or straight."""
+    loadgen_image: str | None = Field(default=None, min_length=1)
+    """Image of the Job: any with this version of autotuner installed."""
+    loadgen_python: str = Field(default="python3", min_length=1)
+    """The Python in it that has autotuner."""
+    loadgen_cpu: Quantity = "1"
+    loadgen_cpu_limit: Quantity | None = None
+    loadgen_memory: Quantity = "1Gi"
+    loadgen_ephemeral_storage: Quantity | None = None
+    loadgen_node_selector: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of nodes for the Job, to keep it off the server's."""
+    loadgen_tolerations: Tolerations | None = None
+    """As in a pod's specification. This and the following settings are the server's where they are unset."""
+    loadgen_labels: Mapping[str, str] | None = None
+    loadgen_annotations: Mapping[str, str] | None = None
+    loadgen_service_account: Name | None = None
+    loadgen_priority_class: Name | None = None
+    loadgen_security_context: Mapping[str, Any] | None = None
+    loadgen_container_security_context: Mapping[str, Any] | None = None
+    url_template: str | None = Field(default=None, pattern=r"^https?://")
+    """For ``load: direct``: the server's address as seen from here, with ``{ip}``, ``{port}``, ``{name}``,
+    ``{namespace}``; unset: ``http://{ip}:{port}``."""
+
+    @field_validator("loadgen_labels")
+    @classmethod
+    def _loadgen_labels(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return None if value is None else not_ours(valid_labels(value))
+
+    @field_validator("loadgen_annotations")
+    @classmethod
+    def _loadgen_annotations(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return None if value is None else not_ours(value)
+
+    @field_validator("loadgen_security_context")
+    @classmethod
+    def _loadgen_pod_security(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if value is None else check_fields(value, POD_FIELDS)
+
+    @field_validator("loadgen_container_security_context")
+    @classmethod
+    def _loadgen_container_security(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return None if value is None else check_fields(value, CONTAINER_FIELDS)
+
+    def load_pod(self) -> ServerPod:
+        """The load generator's pod: the server's, as far as it is not set apart. It gets neither the server's choice of
+        nodes, since GPU nodes are for servers, nor the Secrets in its environment."""
+        own = self.loadgen_tolerations
+        context, inner = self.loadgen_security_context, self.loadgen_container_security_context
+        return ServerPod(
+            image_pull_policy=self.image_pull_policy,
+            image_pull_secrets=self.image_pull_secrets,
+            cpu=self.loadgen_cpu,
+            cpu_limit=self.loadgen_cpu_limit,
+            memory=self.loadgen_memory,
+            ephemeral_storage=self.loadgen_ephemeral_storage,
+            gpu_resource=self.gpu_resource,
+            node_selector=self.loadgen_node_selector,
+            # The server tolerates nodes kept for GPUs too; where there are no others, the load must come from there.
+            tolerations=(*self.tolerations, gpu_toleration(self.gpu_resource)) if own is None else own,
+            service_account=self.loadgen_service_account or self.service_account,
+            priority_class=self.loadgen_priority_class or self.priority_class,
+            labels=self.labels if self.loadgen_labels is None else self.loadgen_labels,
+            annotations=self.annotations if self.loadgen_annotations is None else self.loadgen_annotations,
+            security=self.security,
+            security_context=self.security_context if context is None else context,
+            container_security_context=self.container_security_context if inner is None else inner,
+        )
+
+    def impatient(self) -> Self:
+        """The same for a call that a person waits for."""
+        return self.model_copy(update={"api_patience": min(self.api_patience, _QUICK_S)})
+
+    @model_validator(mode="after")
+    def _load(self) -> Self:
+        if self.url_template is not None:
+            if self.load != "direct":
+                raise ValueError(f"url_template needs load: direct, not {self.load}")
+            try:
+                self.url_template.format(ip="", port=1, name="", namespace="")
+            except (KeyError, IndexError, ValueError):
+                raise ValueError("url_template knows {ip}, {port}, {name} and {namespace} only") from None
+        return self
+
+
+class ServerSettings(PodSettings):
+    """Settings that every deployer has whose pods are servers."""
+
+    image: str | None = Field(default=None, min_length=1)
+    """Repository or full name; unset: the engine's own, or that of the cluster's runtime."""
+    image_tag: str | None = Field(default=None, pattern=r"^[\w][\w.-]{0,127}$")
+    """Tag of the image, in place of its own."""
+    gpus: int | None = Field(default=None, ge=1)
+    """GPUs to use together; unset: what the nodes have. To be given where nodes come on demand."""
+    kueue_queue: Name | None = None
+    """Kueue's local queue that servers wait in."""
+    queue_timeout: Duration = Field(default=24 * 3600.0, gt=0)
+    """Longest wait in a queue, or for others to leave room in the namespace's quota."""
+
+    @model_validator(mode="after")
+    def _tags(self) -> Self:
+        check_tags(self.image, self.image_tag)
+        return self
+
+    def image_name(self, others: str | None) -> str | None:
+        """The image to run, with its tag; ``others`` is what engine or runtime propose. None where nobody names one."""
+        return image_name(self.image, self.image_tag, others)
+
+
+class KubernetesSettings(ServerSettings):
+    """Settings of the deployer ``kubernetes`` in a study file."""
+
+    model_roots: tuple[str, ...] = ()
+    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
+    pvc: Claim | None = None
+    """Volume that holds models, in place of folders of the nodes."""
+    cache_pvc: Name | None = None
+    """Claim that keeps what a hub was asked for; unset: fetched again by every trial."""
+    hub_token_secret: SecretKey | None = None
+    shm_size: Quantity = "16Gi"
+    """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
+    container_port: int = Field(default=8000, ge=1, le=65535)
+
+    @field_validator("model_roots")
+    @classmethod
+    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for root in value:
+            path = PurePosixPath(root)
+            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
+                raise ValueError(f"{root} is no root for models; write an absolute folder other than /")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.pvc and self.model_roots:
+            raise ValueError("models come from pvc or from model_roots, not from both")
+        return self
+
+
+class OmeSettings(ServerSettings):
+    """Settings of the deployer ``ome`` in a study file. What is unset is the runtime's."""
+
+    runtime: Name | None = None
+    """ServingRuntime of the namespace, else ClusterServingRuntime. A study needs it; a diagnosis does not."""
+    accept_timeout: Duration = Field(default=60.0, gt=0)
+    """Longest wait for OME to make a Deployment of an InferenceService."""
+    ome_namespace: Name = "ome"
+    """Where OME itself runs."""

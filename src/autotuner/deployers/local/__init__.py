@@ -1,0 +1,1 @@
+"""This machine: processes, ports, GPUs, and the supervision of what was started on it."""

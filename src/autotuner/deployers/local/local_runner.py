@@ -1,0 +1,118 @@
+"""The load generator as a child process of this machine.
+
+It has its own interpreter, so that a busy loop here cannot spoil its latencies; it ends with the block that runs it,
+and with this process.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import IO
+
+import anyio
+
+from autotuner.deployers.local.owned_process import OwnedProcess, spawn
+from autotuner.deployers.shared import failures
+from autotuner.plugins.deployer import CommandRunner
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Labels
+
+_CHUNK = 1 << 16
+_STOP_GRACE_S = 1.0
+_EVIDENCE_LINES = 40
+_EVIDENCE_BYTES = 64 * 1024
+
+
+class LocalRunner(CommandRunner):
+    """Runs ``python -m module`` on this machine."""
+
+    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See :meth:`autotuner.plugins.deployer.CommandRunner.run`. Lines come without their newline and may be of any
+        length; the worker waits while they are not taken."""
+        return self._run(module, spec, labels)
+
+    @asynccontextmanager
+    async def _run(self, module: str, spec: bytes, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
+        with tempfile.TemporaryFile() as errors:
+            worker, stdout = await _start(module, spec, labels, errors)
+            try:
+                yield _Lines(worker, stdout, errors)
+            finally:
+                os.close(stdout)
+                with anyio.CancelScope(shield=True):
+                    await worker.stop(_STOP_GRACE_S)
+
+
+async def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) -> tuple[OwnedProcess, int]:
+    """The worker, and the reading end of its stdout. The spec may hold credentials: it is handed over in memory."""
+    argv = (sys.executable, "-m", module)
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(os.memfd_create("spec"), "w+b") as stdin:
+            stdin.write(spec)
+            stdin.seek(0)
+            worker = await spawn(
+                argv, labels=labels, env={}, stdin=stdin, stdout=writing, stderr=errors, orphan_grace_s=_STOP_GRACE_S
+            )
+    except OSError as error:
+        os.close(reading)
+        raise TrialFailedError(failures.not_started("the load generator", error)) from error
+    finally:
+        os.close(writing)
+    os.set_blocking(reading, False)
+    return worker, reading
+
+
+class _Lines(AsyncIterator[bytes]):
+    """The worker's lines; at their end the exit code is looked at."""
+
+    def __init__(self, worker: OwnedProcess, stdout: int, errors: IO[bytes]) -> None:
+        self._worker, self._stdout, self._errors = worker, stdout, errors
+        self._lines: list[bytes] = []
+        self._begun = bytearray()
+        self._ended = False
+
+    async def __anext__(self) -> bytes:
+        while not self._lines:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._read()
+        return self._lines.pop()
+
+    async def _read(self) -> None:
+        try:
+            data = os.read(self._stdout, _CHUNK)
+        except BlockingIOError:
+            await anyio.wait_readable(self._stdout)
+            return
+        if not data:
+            self._ended = True
+            await self._check_end()
+            self._lines = [bytes(self._begun)] if self._begun else []
+            return
+        head, newline, rest = data.rpartition(b"\n")
+        if newline:
+            whole = bytes(self._begun) + head
+            self._lines = whole.split(b"\n")[::-1]
+            self._begun = bytearray(rest)
+        else:
+            self._begun += data
+
+    async def _check_end(self) -> None:
+        code = await self._worker.exited()
+        if code == 0:
+            return
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - _EVIDENCE_BYTES))
+        tail = self._errors.read().decode(errors="replace").splitlines()[-_EVIDENCE_LINES:]
+        ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        raise TrialFailedError(
+            Failure(
+                cause=FailureCause.BENCHMARK_FAILED,
+                message=f"the load generator ended {ended}" + (f": {tail[-1]}" if tail else ""),
+                exit_code=code,
+                log_tail="\n".join(tail),
+            )
+        )

@@ -1,0 +1,183 @@
+"""This machine: what it has, whether a launch can work on it, and what dead owners left running on it."""
+
+import importlib.util
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import psutil
+
+from autotuner.deployers.local import procfs
+from autotuner.deployers.local.owned_process import RUNNER
+from autotuner.store.process_identity import ProcessIdentity
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.launch import Hardware, LaunchPlan
+
+_CGROUP = Path("/sys/fs/cgroup")
+_GIB = 2**30
+
+
+def hardware(cpus: Sequence[int] | None = None) -> Hardware:
+    """CPUs by affinity and cgroup quota, memory in GiB by cgroup limit."""
+    allowed = len(os.sched_getaffinity(0) & set(cpus)) if cpus else len(os.sched_getaffinity(0))
+    quota, _, period = _cgroup("cpu.max").partition(" ")
+    if quota.isdigit() and period:
+        allowed = min(allowed, math.ceil(int(quota) / int(period)))
+    memory = psutil.virtual_memory().total
+    limit = _cgroup("memory.max")
+    if limit.isdigit():
+        memory = min(memory, int(limit))
+    return Hardware(cpus=max(1, allowed), memory_gb=round(memory / _GIB, 2))
+
+
+def _cgroup(name: str) -> str:
+    try:
+        return (_CGROUP / name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def preflight(
+    plans: Sequence[LaunchPlan], host: str, ports: tuple[int, int], cpus: Sequence[int] | None
+) -> list[Check]:
+    """One check a program, module and file that the plans need, and one for the ports. Nothing is started."""
+    checks = [_program(name) for name in dict.fromkeys(plan.command[0] for plan in plans)]
+    checks += [_module(name) for name in dict.fromkeys(m for plan in plans for m in plan.needs_modules)]
+    checks += [_file(name) for name in dict.fromkeys(f for plan in plans for f in plan.needs_files)]
+    checks += [_cpus(cpus)] if cpus else []
+    return [*checks, _ports(host, ports)]
+
+
+def _program(name: str) -> Check:
+    found = shutil.which(name)
+    if found:
+        return Check(name="program", status=CheckStatus.OK, detail=found)
+    there = Path(name).is_file()
+    remedy = f"make it executable: chmod +x {name}" if there else "install it, or correct the engine's setting"
+    detail = f"{name} is not executable" if there else f"{name} was not found"
+    return Check(name="program", status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+
+
+def _module(name: str) -> Check:
+    try:
+        found = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        found = False
+    if found:
+        return Check(name="module", status=CheckStatus.OK, detail=name)
+    return Check(
+        name="module", status=CheckStatus.FAIL, detail=f"{name} is not installed", remedy=f"pip install {name}"
+    )
+
+
+def _file(name: str) -> Check:
+    path = Path(name)
+    if not path.exists():
+        return Check(
+            name="model", status=CheckStatus.FAIL, detail=f"{name} does not exist", remedy="correct model.path"
+        )
+    if not os.access(path, os.R_OK):
+        remedy = f"make it readable: chmod +r {name}"
+        return Check(name="model", status=CheckStatus.FAIL, detail=f"{name} is not readable", remedy=remedy)
+    return Check(name="model", status=CheckStatus.OK, detail=name)
+
+
+def _cpus(cpus: Sequence[int]) -> Check:
+    allowed = os.sched_getaffinity(0)
+    missing = sorted(set(cpus) - allowed)
+    if not missing:
+        return Check(name="cpus", status=CheckStatus.OK, detail=f"{len(set(cpus))} of {len(allowed)}")
+    remedy = f"choose from {', '.join(map(str, sorted(allowed)))} in deploy.cpus"
+    return Check(name="cpus", status=CheckStatus.FAIL, detail=f"this process may not use {missing}", remedy=remedy)
+
+
+def _ports(host: str, ports: tuple[int, int]) -> Check:
+    first, last = ports
+    free = len(set(range(first, last + 1)) - procfs.listening_ports(host))
+    detail = f"{free} of {last - first + 1} free in {first}-{last}"
+    if free:
+        return Check(name="ports", status=CheckStatus.OK, detail=detail)
+    return Check(name="ports", status=CheckStatus.FAIL, detail=detail, remedy="give another range in deploy.ports")
+
+
+async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: float) -> list[str]:
+    """Ends every process labelled with a dead owner, and what runs in these processes' sessions.
+
+    An owner that ``is_dead`` knows nothing of (its store is lost, or it is another one) is dead when the runner's
+    process, which the label names too, has ended.
+
+    A labelled process was started by a run, in a session of that run's own; so was everything in its session. Neither
+    this process, nor its ancestors, nor their sessions are ever touched.
+    """
+    verdicts: dict[str, bool] = {}
+
+    def belongs(owner: str) -> bool:
+        if owner not in verdicts:
+            verdicts[owner] = is_dead(owner)
+        return verdicts[owner]
+
+    targets = _left_behind(belongs, study)
+    lines = [_line(target) for target in targets if target.pid == target.session or _labels(target.pid)]
+    for target in targets:
+        procfs.send(target, signal.SIGTERM)
+    with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(grace_s):
+            while _left_behind(belongs, study):  # noqa: ASYNC110 - not our children: no event tells
+                await anyio.sleep(0.02)
+        with anyio.move_on_after(10):
+            while remaining := _left_behind(belongs, study):
+                for target in remaining:
+                    procfs.send(target, signal.SIGKILL)
+                await anyio.sleep(0.01)
+    return lines
+
+
+def _labels(pid: int) -> tuple[str, str, str] | None:
+    env = procfs.environ(pid)
+    owner = env.get("AUTOTUNER_OWNER")
+    return (owner, env.get("AUTOTUNER_STUDY", ""), env.get("AUTOTUNER_TRIAL", "")) if owner else None
+
+
+def _runner_ended(pid: int) -> bool:
+    runner = ProcessIdentity.parse(procfs.environ(pid).get(RUNNER, ""))
+    return runner is not None and runner.is_running() is False
+
+
+def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[procfs.Stat]:
+    everyone = list(procfs.processes())
+    spared = _lineage()
+    own_sessions = {p.session for p in everyone if p.pid in spared}
+    sessions, labelled = set[int](), set[int]()
+    living = set[int]()
+    for process in everyone:
+        found = _labels(process.pid)
+        if not found or process.pid in spared:
+            continue
+        owner, of_study, _ = found
+        if study in {None, of_study} and (is_dead(owner) or _runner_ended(process.pid)):
+            labelled.add(process.pid)
+            sessions.add(process.session)
+        else:
+            living.add(process.pid)
+    sessions -= own_sessions
+    return [p for p in everyone if p.pid in labelled or (p.session in sessions and p.pid not in living)]
+
+
+def _lineage() -> set[int]:
+    """This process and its ancestors."""
+    found, current = set(), os.getpid()
+    while current > 0 and current not in found:
+        found.add(current)
+        stat = procfs.stat(current)
+        current = stat.parent if stat else 0
+    return found
+
+
+def _line(target: procfs.Stat) -> str:
+    owner, study, trial = _labels(target.pid) or ("?", "?", "?")
+    command = " ".join(procfs.cmdline(target.pid))[:120]
+    return f"ended process {target.pid} of study {study} trial {trial} (owner {owner}): {command}"

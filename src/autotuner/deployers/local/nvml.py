@@ -1,0 +1,273 @@
+"""This machine's GPUs through NVML, NVIDIA's management library: what they are, who uses them, and what they measure.
+
+NVML is opened once and stays open. Nothing here raises: where there is no driver there are no GPUs, a GPU that fell off
+the bus is left out, a sensor that a GPU does not have is None; :func:`describe` tells each of these.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePath
+from threading import Lock
+from typing import Any, TypeVar
+
+import pynvml
+from anyio.to_thread import run_sync
+
+from autotuner.deployers.local import procfs
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.launch import Gpu, GpuSample
+
+T = TypeVar("T")
+
+_GIB = 2**30
+_RETRY_S = 10.0
+"""A driver that is not there is not looked for more often than this."""
+_UNSEEN_GIB = 2.0
+"""More memory in use than an idle GPU needs, and no process to be seen: somebody in another container."""
+_DISPLAY_GIB = 1.0
+"""A process that only draws and uses less is a desktop, which leaves the GPU usable."""
+_OWNER = "AUTOTUNER_OWNER"
+
+_NVML_GONE = frozenset(
+    {
+        pynvml.NVML_ERROR_UNINITIALIZED,
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+    }
+)
+"""NVML itself has to be opened again."""
+_GPU_GONE = _NVML_GONE | {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED}
+_REASONS = {
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed (libnvidia-ml.so.1 was not found)",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was replaced while loaded; restart the machine",
+    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not talk to the NVIDIA driver",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "it fell off the bus; restart the machine",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "it must be reset",
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at the machine."""
+
+    gpus: tuple[Gpu, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """GPUs that cannot be used, each with its reason."""
+    driver: str = ""
+    why_none: str = ""
+    """Why NVML tells nothing at all."""
+
+    def cuda_environment(self, chosen: Sequence[Gpu]) -> dict[str, str]:
+        """Environment variables that show a process exactly these GPUs.
+
+        By index, since vLLM reads each entry as a number (its issues 13815 and 41848); by uuid where a GPU is left out,
+        since CUDA may then count otherwise than NVML.
+        """
+        names = [gpu.uuid if self.left_out else str(gpu.index) for gpu in chosen]
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(names)}
+
+
+async def gpus() -> list[Gpu]:
+    """The machine's usable GPUs in NVML's order, which is that of the PCI bus, with their foreign users."""
+    return list((await run_sync(look)).gpus)
+
+
+async def samples(gpus: Sequence[Gpu]) -> list[GpuSample]:
+    """The sensors of these GPUs now. A GPU that no longer answers has no sample."""
+    return await run_sync(_samples, tuple(gpus)) if gpus else []
+
+
+def describe() -> Check:
+    """Driver and GPUs in a line, or why there are none."""
+    seen = look()
+    if seen.why_none:
+        return Check(name="gpus", status=CheckStatus.OK, detail=f"none: {seen.why_none}")
+    kinds: dict[str, int] = {}
+    for gpu in seen.gpus:
+        kind = f"{gpu.name or 'GPU'} ({gpu.memory_gb:.0f} GiB)"
+        kinds[kind] = kinds.get(kind, 0) + 1
+    found = ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "none"
+    detail = "; ".join([f"{found}, driver {seen.driver or 'unknown'}", *seen.left_out])
+    if not seen.left_out:
+        return Check(name="gpus", status=CheckStatus.OK, detail=detail)
+    return Check(name="gpus", status=CheckStatus.WARN, detail=detail, remedy="these GPUs are not used")
+
+
+def look() -> Seen:
+    """Everything NVML tells of the machine; blocks for milliseconds."""
+    why = _library.opened()
+    if why:
+        return Seen(why_none=why)
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        driver = _first(pynvml.nvmlSystemGetDriverVersion) or ""
+    except pynvml.NVMLError as error:
+        return Seen(why_none=_library.failed(error))
+    found: list[Gpu] = []
+    left_out: list[str] = []
+    for index in range(count):
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            if _is_split(handle):
+                left_out.append(f"GPU {index} is split into MIG devices, which cannot be leased")
+            else:
+                found.append(_gpu(index, handle))
+        except pynvml.NVMLError as error:
+            left_out.append(f"GPU {index} cannot be used: {_reason(error)}")
+    return Seen(gpus=tuple(found), left_out=tuple(left_out), driver=driver)
+
+
+class _Library:
+    """NVML: opened at the first use, and again when it had gone."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._open = False
+        self._why = ""
+        self._tried = float("-inf")
+
+    def opened(self) -> str:
+        """Why NVML cannot be used; empty when it can."""
+        with self._lock:
+            if not self._open and time.monotonic() - self._tried >= _RETRY_S:
+                self._tried = time.monotonic()
+                try:
+                    pynvml.nvmlInit()
+                except pynvml.NVMLError as error:
+                    self._why = _reason(error)
+                else:
+                    self._open, self._why = True, ""
+            return "" if self._open else self._why
+
+    def failed(self, error: Any) -> str:
+        """NVML stopped answering; the next use opens it again. The reason as text."""
+        with self._lock, suppress(pynvml.NVMLError):
+            self._open, self._why = False, _reason(error)
+            self._tried = float("-inf")
+            pynvml.nvmlShutdown()
+        return self._why
+
+
+_library = _Library()
+
+
+def _reason(error: Any) -> str:
+    return _REASONS.get(error.value) or f"NVML says: {error}"
+
+
+def _gpu(index: int, handle: Any) -> Gpu:
+    memory = _memory(handle)
+    used = memory.used / _GIB if memory else 0.0
+    return Gpu(
+        index=index,
+        uuid=pynvml.nvmlDeviceGetUUID(handle),
+        name=_first(lambda: pynvml.nvmlDeviceGetName(handle)) or "",
+        memory_gb=round(memory.total / _GIB, 2) if memory else 0.0,
+        used_gb=round(used, 2),
+        users=_users(handle, used),
+    )
+
+
+def _memory(handle: Any) -> Any:
+    """With ``total`` and ``used`` in bytes; None where the GPU has no memory of its own."""
+    return _first(
+        lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2),
+        lambda: pynvml.nvmlDeviceGetMemoryInfo(handle),
+    )
+
+
+def _is_split(handle: Any) -> bool:
+    modes: list[int] = _first(lambda: pynvml.nvmlDeviceGetMigMode(handle)) or []
+    return modes[:1] == [pynvml.NVML_DEVICE_MIG_ENABLE]
+
+
+def _users(handle: Any, used: float) -> tuple[str, ...]:
+    compute = _processes(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    drawing = _processes(lambda: pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
+    if not compute and not drawing and used > _UNSEEN_GIB:
+        return (f"a process that cannot be seen from here, {used:.1f} GiB",)
+    desktop = {pid for pid, size in drawing.items() if pid not in compute and (size or 0) < _DISPLAY_GIB * _GIB}
+    foreign = {pid: size for pid, size in (drawing | compute).items() if pid not in desktop and not _is_ours(pid)}
+    return tuple(_user_text(pid, size) for pid, size in sorted(foreign.items()))
+
+
+def _processes(read: Callable[[], Any]) -> dict[int, int | None]:
+    """Bytes on the GPU by process id."""
+    return {p.pid: p.usedGpuMemory for p in _first(read) or ()}
+
+
+def _user_text(pid: int, size: int | None) -> str:
+    name = procfs.name(pid) or _first(lambda: pynvml.nvmlSystemGetProcessName(pid)) or "process"
+    shown = "".join(c for c in PurePath(name.split()[0]).name if c.isprintable())[:40]
+    return f"{shown} (pid {pid})" + (f", {size / _GIB:.1f} GiB" if size is not None else "")
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a run of ours started it: it, the leader of its session or an ancestor carries the label. Servers may
+    overwrite their environment with a title, so what this process started in sessions of its own counts too."""
+    asked, here = procfs.stat(pid), procfs.stat(os.getpid())
+    current = asked
+    for _ in range(100):
+        if current is None or current.pid <= 1:
+            return False
+        if current.pid == os.getpid():
+            return asked is not None and here is not None and asked.session != here.session
+        if _OWNER in procfs.environ(current.pid) or _OWNER in procfs.environ(current.session):
+            return True
+        current = procfs.stat(current.parent)
+    return False
+
+
+def _samples(gpus: Sequence[Gpu]) -> list[GpuSample]:
+    found: list[GpuSample] = []
+    if _library.opened():
+        return found
+    for gpu in gpus:
+        try:
+            found.append(_sample(gpu))
+        except pynvml.NVMLError as error:
+            if error.value in _NVML_GONE:
+                _library.failed(error)
+                return []
+    return found
+
+
+def _sample(gpu: Gpu) -> GpuSample:
+    handle = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
+    memory = _memory(handle)
+    busy = _first(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
+    return GpuSample(
+        at=time.time(),
+        index=gpu.index,
+        utilisation=None if busy is None else busy.gpu / 100,
+        memory_gb=None if memory is None else memory.used / _GIB,
+        power_w=_scaled(_first(lambda: pynvml.nvmlDeviceGetPowerUsage(handle)), 1000),
+        temperature_c=_scaled(
+            _first(
+                lambda: pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU),
+                lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+            )
+        ),
+        clock_mhz=_scaled(_first(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))),
+        energy_j=_scaled(_first(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)), 1000),
+    )
+
+
+def _scaled(value: int | None, divisor: int = 1) -> float | None:
+    return None if value is None else value / divisor
+
+
+def _first(*reads: Callable[[], T]) -> T | None:
+    """What the first of these calls that the driver and the GPU know answers; None where none is known. A GPU or driver
+    that is gone is raised."""
+    for read in reads:
+        try:
+            return read()
+        except pynvml.NVMLError as error:
+            if error.value in _GPU_GONE:
+                raise
+    return None

@@ -1,0 +1,55 @@
+"""The trial's ``server.log``, where the server runs elsewhere and its words are copied here."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+from autotuner.deployers.local.bounded_log import BoundedLog
+from autotuner.deployers.shared import failures, log_tail
+from autotuner.study.failure import Failure, TrialFailedError
+
+LOG_NAME = "server.log"
+EVIDENCE_LINES = 400
+"""The cause may stand far above the end: a traceback through several processes follows it."""
+
+
+class Log:
+    """Lines of ours while the server is prepared, then what it writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_NAME
+        self._lock = Lock()
+        self.failed = asyncio.Event()
+        self.failure: Failure | None = None
+        """Why nothing more can be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)
+            self._file = BoundedLog(str(self.path))
+        except OSError as error:
+            raise TrialFailedError(failures.not_written("the server's log", error)) from error
+
+    def say(self, text: str) -> None:
+        """One line of ours."""
+        self.write(f"autotuner: {text}\n".encode())
+
+    def write(self, data: bytes) -> None:
+        """Appends; a disk that is full is remembered, and ends the trial."""
+        try:
+            with self._lock:
+                self._file.write(data)
+        except OSError as error:
+            self.failure = self.failure or failures.not_written("the server's log", error)
+            self.failed.set()
+
+    def tail(self, lines: int = EVIDENCE_LINES) -> str:
+        """The last lines; may be called in another thread."""
+        with suppress(OSError), self._lock:
+            self._file.flush()
+        return log_tail.tail(self.path, lines)
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        with suppress(OSError), self._lock:
+            self._file.close()

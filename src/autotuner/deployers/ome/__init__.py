@@ -1,0 +1,1 @@
+"""The OME deployer: one InferenceService per trial, and BenchmarkJobs."""

@@ -1,0 +1,339 @@
+"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency a run.
+
+A BenchmarkJob says little: it is Running as soon as it has a Job, though its pod may never run, waits in silence for
+what is missing, and is Completed though nothing was measured. So its pod is watched beside it, with a deadline of our
+own; what its files are worth, whoever reads them judges. They lie in a volume, and a pod of ours brings them back.
+"""
+
+import json
+from base64 import b64decode
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import httpx
+
+from autotuner.deployers.kubernetes.client import Json, RefusedError
+from autotuner.deployers.kubernetes.load.job import JobRunner
+from autotuner.deployers.kubernetes.manifests import BATCH
+from autotuner.deployers.kubernetes.pod_lifecycle import Limits, Maker, PodRun, refusal, remove
+from autotuner.deployers.kubernetes.pod_status import Seen, Stage, condition
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.kubernetes.watch import Watched
+from autotuner.deployers.ome import benchmark_preflight
+from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.manifests.ome_command_line import OME
+from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
+from autotuner.study.errors import Check
+from autotuner.study.failure import FATAL, Blame, Failure, FailureCause, TrialFailedError
+
+_READER = "autotuner.deployers.ome.result_reader"
+_METADATA = "experiment_metadata.json"
+_LOOK_S = 5.0
+_STATE_S = 30.0
+"""How long OME's word on a pod that ended is waited for."""
+_REMOVAL_S = 90.0
+_FORGET_S = 60.0
+_EVIDENCE_LINES = 40
+_LOG_IDLE_S = 10.0
+_WAITING = frozenset({"", "Pending"})
+_OVER = frozenset({"Completed", "Failed"})
+_RAN = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
+_CONTROLLER = "see the log of Deployment ome-controller-manager in OME's namespace"
+
+
+class BenchmarkJobs(PlatformBenchmark):
+    """OME's benchmark for the servers of the deployer ``ome``, whose settings these are."""
+
+    def __init__(self, settings: OmeSettings) -> None:
+        self._settings = settings
+
+    async def preflight(self, settings: Mapping[str, Any]) -> list[Check]:
+        """Kinds, rights, volume, images, and what admission says; nothing is made."""
+        return await benchmark_preflight.checks(self._settings, settings)
+
+    async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
+        """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is a :class:`ServiceEndpoint`."""
+        if not isinstance(endpoint, ServiceEndpoint):
+            raise TypeError(f"a BenchmarkJob measures an InferenceService, not {type(endpoint).__name__}")
+        ours = _Run(endpoint, self._settings, run)
+        try:
+            await ours.to_its_end()
+            with anyio.CancelScope(shield=True):
+                await ours.remove()
+            return await ours.results()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await ours.clean_up()
+            raise
+
+
+class _Run:
+    """One BenchmarkJob from its making to its results."""
+
+    def __init__(self, endpoint: ServiceEndpoint, deploy: OmeSettings, run: PlatformRun) -> None:
+        self._cluster, self._deploy, self._told = endpoint.cluster, deploy, run
+        self._owner = {
+            "apiVersion": OME, "kind": "InferenceService", "name": endpoint.service, "uid": endpoint.service_uid,
+        }  # fmt: skip
+        settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
+        self.job = Job.of(endpoint.service, self._owner, endpoint.cluster.namespace, run, settings)
+        self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
+        self._asked = False
+        self._uid: str | None = None
+        self._pod: Json = {}
+        """The one that may have written something; empty before it ran, and when that was taken away."""
+
+    async def to_its_end(self) -> None:
+        """Returns when it ended well. Raises ``TrialFailedError``."""
+        await self._make()
+        own = f"metadata.name={self.job.name}"
+        async with Watched(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
+            job = await self._accepted(told)
+            wait_s = self.job.settings.start_timeout
+            pod = PodRun(
+                self._cluster,
+                selector=f"{JOB_LABEL}={self.job.name}",
+                container=job["spec"]["template"]["spec"]["containers"][0]["name"],
+                maker=lambda news: Maker(self._cluster, str(job["metadata"]["uid"]), news),
+                limits=Limits(wait_s, wait_s, wait_s),
+                hopeless=_hopeless,
+            )
+            async with pod:
+                try:
+                    await self._started(pod)
+                    await self._ended(pod, job, told)
+                finally:
+                    if (seen := pod.look()) and seen.stage in _RAN:
+                        self._pod = pod.pod
+
+    async def _started(self, pod: PodRun) -> None:
+        try:
+            await pod.started()
+        except TrialFailedError as error:
+            raise TrialFailedError(_never_ran(error.failure, pod.look())) from error
+        self._told.on_running()
+
+    async def _make(self) -> None:
+        """Shielded: what a call that was cut off makes, nobody would remove."""
+        with anyio.CancelScope(shield=True):
+            self._asked = True
+            try:
+                made = await self._cluster.create(self._cluster.path(BENCHMARKS, group=OME), self.job.manifest())
+            except RefusedError as error:
+                self._asked = False
+                told = refusal(error, f"BenchmarkJob {self.job.name}")
+                remedy = "correct what it names under benchmark, or see autotuner doctor"
+                raise TrialFailedError(told.model_copy(update={"remedy": remedy})) from error
+        self._uid = str(made["metadata"]["uid"])
+
+    async def _accepted(self, told: Watched) -> Json:
+        """The batch Job that OME has made of it. What OME waits for, only its log says: so it is looked for here."""
+        unready = ""
+        with anyio.move_on_after(self.job.settings.start_timeout):
+            while True:
+                count = told.news.count
+                if _state(told) not in _WAITING:
+                    path = self._cluster.path("jobs", self.job.name, group=BATCH)
+                    if job := await self._found(path):
+                        return job
+                if told.lost:
+                    raise TrialFailedError(told.lost)
+                if not told.objects:
+                    raise _failed(f"BenchmarkJob {self.job.name} was removed by somebody else")
+                unready = await self._missing()
+                with anyio.move_on_after(_LOOK_S):
+                    await told.news.after(count)
+        why = unready or "OME made no Job of it, and does not say why"
+        raise _failed(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
+
+    async def _found(self, path: str) -> Json | None:
+        try:
+            return await self._cluster.find(path)
+        except RefusedError as error:
+            raise TrialFailedError(refusal(error, f"a look at {path.rpartition('/')[2]}")) from error
+
+    async def _missing(self) -> str:
+        """Why OME may still wait. Raises ``TrialFailedError`` for what will not come by itself."""
+        claim = self.job.settings.claim
+        try:
+            if await self._cluster.find(self._cluster.path("persistentvolumeclaims", claim)) is None:
+                message = f"claim {claim} does not exist in {self._cluster.namespace}, and OME waits for it for ever"
+                raise _failed(message, "correct benchmark.claim, or make the claim")
+            service = await self._cluster.find(self._cluster.path(SERVICES, self.job.service, group=OME))
+            if service is None:
+                raise _failed(f"InferenceService {self.job.service} is gone")
+            name = str((service["spec"].get("model") or {}).get("name"))
+            model = await find_model(self._cluster, name)
+        except RefusedError as error:
+            return f"what it waits for may not be looked at: {error.message}"
+        if model is None or model_path(model) is None:
+            what = "does not exist" if model is None else "has no spec.storage.path"
+            raise _failed(f"model {name} {what}, and OME waits for it for ever", "correct the model")
+        return _unready(service)
+
+    async def _ended(self, pod: PodRun, job: Json, told: Watched) -> None:
+        """Returns when pod and BenchmarkJob ended well."""
+        limit_s = 60 * self._told.minutes + self.job.settings.extra_time
+        container = job["spec"]["template"]["spec"]["containers"][0]["name"]
+        with anyio.move_on_after(limit_s) as late:
+            seen = await pod.ended()
+        if late.cancelled_caught:
+            remedy = "raise benchmark.extra_time, or see in the log what genai-bench does"
+            raise _failed(f"not over after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container))
+        if seen.failure:
+            raise TrialFailedError(_ours(seen.failure))
+        state, why = "", ""
+        with anyio.move_on_after(_STATE_S):
+            state = await told.until(lambda: found if (found := _state(told)) in _OVER else None)
+            why = _status(told).get("failureMessage", "")
+        if seen.exit_code == 0 and state != "Failed":
+            return
+        tail = await self._tail(pod, container)
+        last = tail.rpartition("\n")[2] or why
+        how = f"with exit code {seen.exit_code}" if seen.exit_code else f"as {state}"
+        message = f"genai-bench ended {how}" + (f": {last}" if last else "")
+        raise _failed(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
+
+    async def _tail(self, pod: PodRun, container: str) -> str:
+        """The log's last lines; empty where nobody has them."""
+        lines: deque[str] = deque(maxlen=_EVIDENCE_LINES)
+        with suppress(RefusedError, httpx.TransportError):
+            params = {"container": container, "tailLines": str(_EVIDENCE_LINES)}
+            path = f"{self._cluster.path('pods', pod.name)}/log"
+            async with self._cluster.stream(path, idle_s=_LOG_IDLE_S, **params) as answer:
+                async for line in answer.aiter_lines():
+                    lines.append(line)
+        return "\n".join(lines).strip()
+
+    async def remove(self) -> None:
+        """Removes the BenchmarkJob and its pods; its Job would be made anew. To be called shielded. Raises
+        ``TrialFailedError`` with what stays."""
+        if not self._asked:
+            return
+        selector = f"{JOB_LABEL}={self.job.name}"
+        async with Watched(self._cluster, self._cluster.path("pods"), labels=selector) as pods:
+            await remove(self._cluster, self._path, self._uid, pods, _REMOVAL_S)
+        self._asked = False
+
+    async def clean_up(self) -> None:
+        """Removes everything, results too, as far as that is possible. To be called shielded."""
+        with suppress(TrialFailedError):
+            await self.remove()
+        if self._pod:
+            with suppress(TrialFailedError), anyio.move_on_after(_FORGET_S):
+                await self._fetched(read=False)
+
+    async def results(self) -> Mapping[str, bytes]:
+        """The files of this run; their folder is gone then. Raises ``TrialFailedError``."""
+        try:
+            found = await self._fetched(read=True)
+        except TrialFailedError as error:
+            if error.failure.cause is FailureCause.DEPLOYER_LOST:
+                raise
+            if error.failure.cause in FATAL:
+                raise self._unread(error.failure) from error
+            found = await self._again(error.failure)
+        if found is None:
+            claim, sub = self.job.settings.claim, self.job.settings.sub_path
+            message = f"genai-bench ended well, and there is no {self.job.folder} in claim {claim}, {sub}"
+            raise _failed(message, "see that the image writes to its --experiment-base-dir")
+        if other := another_run(found, self.job.folder):
+            raise _failed(f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path")
+        return found
+
+    async def _again(self, first: Failure) -> Mapping[str, bytes]:
+        """A second try; what was measured is there still, unless the first one got as far as to remove it."""
+        try:
+            found = await self._fetched(read=True)
+        except TrialFailedError as error:
+            raise self._unread(error.failure) from error
+        if found is None:
+            raise self._unread(first)
+        return found
+
+    def _unread(self, failure: Failure) -> TrialFailedError:
+        message = f"measured, but the results could not be read from claim {self.job.settings.claim}: {failure.message}"
+        remedy = failure.remedy or "see that a pod with deploy.loadgen_image can mount the claim and write to it"
+        return TrialFailedError(failure.model_copy(update={"message": message, "remedy": remedy}))
+
+    async def _fetched(self, *, read: bool) -> Mapping[str, bytes] | None:
+        """The files, None where there is no folder; the folder is removed."""
+        order = json.dumps({"root": RESULTS, "folder": self.job.folder, "read": read}).encode()
+        claim = await self._found(self._cluster.path("persistentvolumeclaims", self.job.settings.claim))
+        modes = ((claim or {}).get("spec") or {}).get("accessModes") or ()
+        reader = JobRunner(self._cluster, self._deploy, self._owner, self.job.disk(modes, self._pod))
+        files: dict[str, bytes] = {}
+        found = False
+        async with reader.run(_READER, order, labels=self._told.labels) as lines:
+            async for line in lines:
+                said = json.loads(line)
+                if "name" in said:
+                    files[said["name"]] = b64decode(said["content"])
+                found = said.get("found", found)
+        self._pod = {}
+        return files if found else None
+
+
+def another_run(files: Mapping[str, bytes], folder: str) -> str:
+    """The folder of another run that wrote these; empty where they are this one's, or do not say."""
+    try:
+        told = json.loads(files.get(_METADATA) or b"{}")
+    except ValueError:
+        return ""
+    said = str(told.get("experiment_folder_name") or "") if isinstance(told, dict) else ""
+    return said if said.rpartition("/")[2] not in {"", folder} else ""
+
+
+async def _hopeless(why: str) -> str:
+    return why if "persistentvolumeclaim" in why and "not found" in why else ""
+
+
+def _status(told: Watched) -> Json:
+    found = next(iter(told.objects.values()), {})
+    return found.get("status") or {}
+
+
+def _state(told: Watched) -> str:
+    return str(_status(told).get("state") or "")
+
+
+def _unready(service: Json) -> str:
+    ready = condition(service.get("status") or {}, "Ready")
+    if ready.get("status") == "True":
+        return ""
+    return f"InferenceService {service['metadata']['name']} is not Ready ({ready.get('reason') or 'no status'})"
+
+
+def _never_ran(failure: Failure, seen: Seen | None) -> Failure:
+    """Of a pod that could not start: the BenchmarkJob says Running all the same."""
+    if failure.cause is FailureCause.DEPLOYER_LOST:
+        return failure
+    remedy, cause = failure.remedy, failure.cause
+    if cause is FailureCause.NOT_ACCEPTED:
+        remedy = "a BenchmarkJob's pod takes no labels and no security context; use benchmark.kind: native"
+    elif cause is FailureCause.IMAGE_MISSING:
+        remedy = "correct benchmark.image, or have the image on the nodes that have the model"
+    elif seen is None or seen.stage in {Stage.UNSCHEDULED, Stage.HELD}:
+        remedy = "correct benchmark.cpu, memory, node_selector or tolerations; only nodes with the model are taken"
+        cause = FailureCause.BENCHMARK_FAILED
+    told = f"the BenchmarkJob says Running, but its pod does not run: {failure.message}"
+    return _ours(failure.model_copy(update={"message": told, "cause": cause, "remedy": remedy}), prefix="")
+
+
+def _ours(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
+    """The benchmark's own faults are nobody's configuration."""
+    changes: dict[str, Any] = {"message": f"{prefix}{failure.message}"}
+    if failure.cause is FailureCause.HOST_OUT_OF_MEMORY:
+        changes |= {"remedy": "raise benchmark.memory"}
+    if failure.blame is Blame.CONFIGURATION:
+        changes |= {"cause": FailureCause.BENCHMARK_FAILED}
+    return failure.model_copy(update=changes)
+
+
+def _failed(message: str, remedy: str = "", **more: Any) -> TrialFailedError:
+    told = f"OME's benchmark: {message}"
+    return TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message=told, remedy=remedy, **more))

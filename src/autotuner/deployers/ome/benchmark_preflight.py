@@ -1,0 +1,112 @@
+"""What must be well before the first BenchmarkJob: one check a thing, each with its remedy; nothing is made."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
+from autotuner.deployers.kubernetes.preflight import Right
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome.benchmark_manifest import BenchmarkSettings, Job
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.manifests.ome_command_line import OME
+from autotuner.plugins.deployer import PlatformRun
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import Labels
+from autotuner.study.problems import path_text
+
+_NAME = "benchmark job"
+_GROUP = OME.partition("/")[0]
+_CONFIG, _CONFIG_KEY = "benchmarkjob-config", "benchmarkjob"
+
+
+def rights() -> list[Right]:
+    """For BenchmarkJobs, their pods, and the pod that reads their results."""
+    found = [Right(verb, BENCHMARKS, _GROUP) for verb in ("create", "get", "list", "watch", "delete")]
+    found += [Right("get", SERVICES, _GROUP), Right("get", "persistentvolumeclaims")]
+    found += [Right(verb, "jobs", "batch") for verb in ("create", "get", "delete")]
+    found += [Right(verb, "secrets") for verb in ("create", "delete")]
+    found += [Right(verb, "pods") for verb in ("get", "list", "watch")]
+    return [*found, Right("get", "pods/log"), Right("list", "events"), Right("watch", "events")]
+
+
+async def checks(deploy: OmeSettings, given: Mapping[str, Any]) -> list[Check]:
+    """All checks."""
+    try:
+        settings = BenchmarkSettings.model_validate(given).beside(deploy.tolerations)
+    except ValidationError as error:
+        return [
+            fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), "correct it")
+            for e in error.errors(include_url=False)
+        ]
+    try:
+        async with connected(deploy.impatient()) as cluster:
+            return await _checks(cluster, deploy, settings)
+    except TrialFailedError as error:
+        return [fail(_NAME, error.failure.message, error.failure.remedy)]
+
+
+async def _checks(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSettings) -> list[Check]:
+    there = await _kind(cluster)
+    if there.status is CheckStatus.FAIL:
+        return [there]
+    allowed = await preflight.rights(cluster, rights())
+    found = [there, *(c.model_copy(update={"name": f"{_NAME}: {c.name}"}) for c in allowed)]
+    found.append(await preflight.claim(cluster, settings.claim))
+    found += [await _image(cluster, deploy, settings), _reader(deploy)]
+    if not any(check.status is CheckStatus.FAIL for check in found):
+        found.append(await _admission(cluster, settings))
+    return found
+
+
+async def _kind(cluster: Cluster) -> Check:
+    try:
+        kinds = [kind["name"] for kind in (await cluster.get(f"/apis/{OME}"))["resources"]]
+    except RefusedError as error:
+        return fail(_NAME, f"{OME} is not served: {error.message}", "install OME, or correct deploy.context")
+    if BENCHMARKS not in kinds:
+        return fail(_NAME, f"this OME has no {BENCHMARKS}", f"install the kind {BENCHMARKS}.{_GROUP}")
+    return ok(_NAME, f"{BENCHMARKS}.{_GROUP} is served")
+
+
+async def _image(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSettings) -> Check:
+    """OME's own image is of a registry that not everybody reaches."""
+    name = f"{_NAME}: image"
+    if settings.image:
+        return ok(name, settings.image)
+    remedy = "name an image with genai-bench in benchmark.image"
+    path = f"/api/v1/namespaces/{deploy.ome_namespace}/configmaps/{_CONFIG}"
+    try:
+        told = await cluster.find(path)
+    except RefusedError as error:
+        return warn(name, f"OME's own, which may not be looked at: {error.message}", remedy)
+    try:
+        image = json.loads(((told or {}).get("data") or {}).get(_CONFIG_KEY) or "{}")["podConfig"]["image"]
+    except (ValueError, KeyError, TypeError):
+        return fail(name, f"{deploy.ome_namespace}/{_CONFIG} names none", remedy)
+    return ok(name, f"{image} (OME's own)")
+
+
+def _reader(deploy: OmeSettings) -> Check:
+    name = f"{_NAME}: results"
+    if deploy.loadgen_image:
+        return ok(name, f"read by a pod with {deploy.loadgen_image}")
+    remedy = "set deploy.loadgen_image to an image with autotuner"
+    return fail(name, "no image is named for the pod that reads them", remedy)
+
+
+async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
+    """What API server and webhook say of a first BenchmarkJob, by a dry run."""
+    name, labels = f"{_NAME}: admission", Labels(study="preflight", trial=0, owner="preflight")
+    run = PlatformRun("D(100,100)", 1, 1, 1, labels, {})
+    job = Job.of("preflight", {}, cluster.namespace, run, settings)
+    try:
+        await cluster.create(cluster.path(BENCHMARKS, group=OME), job.manifest(), dry_run=True)
+    except RefusedError as error:
+        return fail(name, error.message, "correct the settings under benchmark that it names")
+    return ok(name, "taken by a dry run")

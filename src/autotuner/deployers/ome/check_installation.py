@@ -1,0 +1,223 @@
+"""How OME itself is on a cluster: pure, from the API server's JSON to lines with a remedy."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autotuner.deployers.kubernetes.client import Json
+from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.manifests.text import amount
+from autotuner.study.errors import Check
+
+MANAGER = "ome-controller-manager"
+AGENT = "ome-model-agent-daemonset"
+KINDS = ("inferenceservices", "servingruntimes", "clusterservingruntimes", "basemodels", "clusterbasemodels")
+"""Without these no service can be made."""
+BENCHMARKS = "benchmarkjobs"
+_INSTALL = "install OME (docs/how-to/run-in-ome.md), or choose another cluster by deploy.context"
+_SHAPE = "couldn't find shape"
+_CURE_SHAPE = (
+    "kubectl label node NODE beta.kubernetes.io/instance-type=BM.GPU.H100.8, or image tags v0.1.3 or newer "
+    "(helm: modelAgent.image.tag, ome.controller.tag)"
+)
+_CURE_SIZE = (
+    "install with --set modelAgent.resources.requests.cpu=500m --set modelAgent.resources.requests.memory=1Gi: "
+    "OME's default is 10 CPUs and 100Gi on every node"
+)
+_LARGE_CPU, _LARGE_MEMORY = 8.0, 64 * 2.0**30
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
+_RESTART = "kubectl -n {ns} rollout restart deployment/{name}, and wait until its pods are ready"
+_FAULTS = (
+    (
+        re.compile(r"x509|certificate|tls:", re.IGNORECASE),
+        "its certificate is not trusted",
+        "see that cert-manager works (kubectl get certificate -A), then kubectl -n {ns} rollout restart "
+        "deployment/{name}",
+    ),
+    (
+        re.compile(r"deadline exceeded|timeout|timed out", re.IGNORECASE),
+        "no answer within its time",
+        "see that the API server reaches pods of namespace {ns} (network policies, firewall) and that {name} is not "
+        "overloaded; kubectl -n {ns} rollout restart deployment/{name}",
+    ),
+    (
+        re.compile(r"connection refused|no endpoints available|no such host|service .* not found", re.IGNORECASE),
+        "nobody listens",
+        _RESTART,
+    ),
+)
+
+
+def served(resources: Json | None) -> Check:
+    """``resources``: the answer of ``/apis/ome.io/v1beta1``; None where the API server knows no such group."""
+    if resources is None:
+        return fail("ome", "OME is not installed: the API server has no ome.io/v1beta1", _INSTALL)
+    there = {str(one.get("name")) for one in resources.get("resources") or ()}
+    missing = [kind for kind in KINDS if kind not in there]
+    if missing:
+        return fail("ome", f"ome.io/v1beta1 has no {', '.join(missing)}", "install OME's CRDs (chart ome-crd) anew")
+    if BENCHMARKS not in there:
+        return warn("ome", f"ome.io/v1beta1 has no {BENCHMARKS}", "benchmark.kind ome_job needs them")
+    return ok("ome", f"ome.io/v1beta1, {len([n for n in there if '/' not in n])} kinds")
+
+
+def manager(deployment: Json | None, namespace: str) -> Check:
+    """Its version and whether it runs."""
+    name = "ome manager"
+    if deployment is None:
+        why = f"no Deployment {MANAGER} in namespace {namespace}"
+        return fail(name, why, "correct deploy.ome_namespace, or install OME (chart ome-resources)")
+    images = [str(c.get("image", "")) for c in deployment["spec"]["template"]["spec"].get("containers") or ()]
+    image = next((i for i in images if i), "")
+    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2] or "of no tag"
+    wanted = int(deployment["spec"].get("replicas", 1))
+    ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
+    detail = f"{tag}, {ready} of {wanted} ready"
+    if ready:
+        return ok(name, detail)
+    return fail(name, f"{detail}: no service would be acted on", f"kubectl -n {namespace} describe pods, and its logs")
+
+
+def webhook(message: str, namespace: str) -> Check:
+    """What an API server's complaint that it could not call OME's webhook means."""
+    told = " ".join(message.partition("failed calling webhook")[2].split()) or message
+    called, cause = told.partition(":")[0].strip('" '), told.rpartition('": ')[2][:200]
+    names = {"ns": namespace, "name": MANAGER}
+    _, why, remedy = next(
+        (fault for fault in _FAULTS if fault[0].search(cause)), (None, "it cannot be called", _RESTART)
+    )
+    return fail("ome webhooks", f"{why}: {called}: {cause}", remedy.format(**names))
+
+
+def certificates(group: Json | None, deployments: Iterable[Json]) -> Check:
+    """cert-manager, which makes the webhooks' certificates. ``group``: the answer of ``/apis/cert-manager.io/v1``."""
+    if group is None:
+        return fail(
+            "cert-manager", "it is not installed, and OME's webhooks need it", "install cert-manager 1.9 or newer"
+        )
+    asleep = [str(d["metadata"]["name"]) for d in deployments if not (d.get("status") or {}).get("readyReplicas")]
+    if asleep:
+        return fail("cert-manager", f"not ready: {', '.join(asleep)}", "kubectl -n cert-manager describe pods")
+    remedy = "kubectl get certificate,certificaterequest -A, and the log of cert-manager-cainjector"
+    return warn("cert-manager", "it is installed; OME's certificate is not trusted all the same", remedy)
+
+
+def configuration(config: Json | None) -> Check:
+    """Of ``inferenceservice-config``: whether OME makes Ingresses."""
+    name = "ome ingress"
+    told = _section(config, "ingress")
+    if told is None:
+        return warn(name, "inferenceservice-config has no readable ingress section", "install OME's configuration anew")
+    if told.get("disableIngressCreation"):
+        return ok(name, "not made: each service has its own Service")
+    return ok(name, f"made for each service, under {told.get('ingressDomain') or 'no domain'}")
+
+
+def benchmark_image(config: Json | None) -> Check:
+    """Of ``benchmarkjob-config``: what a BenchmarkJob runs unless it says otherwise."""
+    told = _section(config, "benchmarkjob") or {}
+    image = told.get("podConfig", told).get("image")
+    if not image:
+        remedy = "name one in benchmark.image for benchmark.kind ome_job"
+        return warn("ome benchmark image", "benchmarkjob-config names none", remedy)
+    return ok("ome benchmark image", f"{image}, unless benchmark.image names another")
+
+
+def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
+    try:
+        told = json.loads(((config or {}).get("data") or {})[key])
+    except (KeyError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str], *, needed: bool) -> list[Check]:
+    """The model agent's pods. ``logs``: the end of each crashing pod's. ``needed``: no node has the model yet, so that
+    nothing can be served without the agent."""
+    name, make = "model agent", fail if needed else warn
+    if daemon_set is None:
+        return [make(name, f"no DaemonSet {AGENT}: models do not get onto nodes", "install chart ome-resources anew")]
+    status = daemon_set.get("status") or {}
+    ready, wanted = int(status.get("numberReady") or 0), int(status.get("desiredNumberScheduled") or 0)
+    crashed = {p["metadata"]["name"]: logs.get(p["metadata"]["name"], "") for p in pods if crashes(p)}
+    found = []
+    for pod, log in crashed.items():
+        remedy = _CURE_SHAPE if _SHAPE in log else f"see its log: kubectl logs {pod} --previous"
+        found.append(make(name, f"{pod} ends again and again: {_last_line(log) or 'it says nothing'}", remedy))
+    for pod in pods:
+        if why := _unscheduled(pod):
+            remedy = _CURE_SIZE if _is_large(daemon_set) else "make room on the node, or lower modelAgent.resources"
+            found.append(make(name, f"{pod['metadata']['name']} is Pending: {why}", remedy))
+    if not found and ready < wanted:
+        found = [make(name, f"{ready} of {wanted} pods ready", "kubectl describe pods of the DaemonSet")]
+    return found or [ok(name, f"{ready} of {wanted} pods ready")]
+
+
+def crashes(pod: Json) -> bool:
+    """Whether a container of it has ended by itself and is started anew."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+        end = (one.get("state") or {}).get("terminated") or (one.get("lastState") or {}).get("terminated") or {}
+        if end.get("exitCode") and not one.get("ready"):
+            return True
+    return False
+
+
+def _last_line(log: str) -> str:
+    """The one that says why: with the words that are known, else the last."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    known = [line for line in lines if _SHAPE in line]
+    return (known or lines or [""])[-1][:300]
+
+
+def _unscheduled(pod: Json) -> str:
+    found = condition(pod.get("status") or {}, "PodScheduled")
+    return str(found.get("message") or found.get("reason")) if found.get("status") == "False" else ""
+
+
+def _is_large(daemon_set: Json) -> bool:
+    asked = [
+        (c.get("resources") or {}).get("requests") or {} for c in daemon_set["spec"]["template"]["spec"]["containers"]
+    ]
+    return any(amount(r.get("cpu", 0)) >= _LARGE_CPU or amount(r.get("memory", 0)) >= _LARGE_MEMORY for r in asked)
+
+
+def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
+    """Services and benchmark jobs of ours in the namespace. ``held``: why those that are being deleted stay, by name,
+    where that is known."""
+    found, others = [], []
+    for thing in things:
+        metadata = thing["metadata"]
+        label = f"{thing['kind']} {metadata['name']}"
+        if not metadata.get("deletionTimestamp"):
+            others.append(label)
+            continue
+        finalizers = ", ".join(metadata.get("finalizers") or ()) or "none"
+        why, remedy = f"{label} is being deleted, held by its finalizers ({finalizers})", "wait, then see OME's manager"
+        if reason := held.get(str(metadata["name"])):
+            why, remedy = f"{why}: {reason}", "mend that, and OME lets it go; its GPUs are free once its pods are gone"
+        found.append(warn("left behind", why, remedy))
+    if others:
+        remedy = "autotuner reap removes those of dead runs; a run that lives looks after its own"
+        found.append(warn("left behind", f"{len(others)} of ours: {_some(others)}", remedy))
+    return found or [ok("left behind", "nothing of ours")]
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
+    """Pods of benchmark jobs whose image cannot be had."""
+    found = []
+    for pod in pods:
+        for one in (pod.get("status") or {}).get("containerStatuses") or ():
+            waiting = (one.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in _PULL:
+                why = f"{pod['metadata']['name']} cannot have {one.get('image')} ({waiting['reason']})"
+                remedy = "name an image that the nodes can pull in benchmark.image"
+                found.append(warn("ome benchmark image", why, remedy))
+    return found

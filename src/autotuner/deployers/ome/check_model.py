@@ -1,0 +1,133 @@
+"""Whether OME has a model ready for servers, and where: pure, from the API server's JSON to lines with a remedy."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autotuner.deployers.kubernetes.client import Json
+from autotuner.deployers.ome.resources import Found, model_path, node_label
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.study.errors import Check, did_you_mean
+
+NAME = "model"
+_VOLUME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_READY = "Ready"
+_SHOWN = 8
+
+
+def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[str]) -> Check:
+    """There is no such model. ``elsewhere``: namespaces that have one of the name."""
+    if elsewhere:
+        detail = f"BaseModel {name} is in namespace {elsewhere[0]}, not in {namespace}"
+        return fail(NAME, detail, "set deploy.namespace to it, or make a ClusterBaseModel of it")
+    detail = f"{name} is neither a BaseModel of {namespace} nor a ClusterBaseModel"
+    return fail(NAME, detail, did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
+
+
+def checks(model: Found, nodes: Sequence[Json] | None, told: Mapping[str, str]) -> list[Check]:
+    """``nodes``: all of the cluster, None where they may not be listed. ``told``: what the node's own agents say of the
+    model, by node, where that could be read."""
+    return [*_faults(model), _state(model, holders(model, nodes), told)]
+
+
+def _faults(model: Found) -> list[Check]:
+    """What is wrong with the object itself."""
+    storage = model.spec.get("storage") or {}
+    uri, vendor = str(storage.get("storageUri", "")), str(model.spec.get("vendor") or "")
+    found = []
+    if model.thing["metadata"].get("deletionTimestamp"):
+        found.append(fail(NAME, f"{model.kind} {model.name} is being deleted", "make it again when it is gone"))
+    if model.spec.get("disabled"):
+        found.append(fail(NAME, f"{model.kind} {model.name} is disabled", "set its spec.disabled to false"))
+    if model_path(model) is None:
+        why = f"{model.kind} {model.name} has no storage.path, so that its servers would not find it"
+        found.append(fail(NAME, why, "set spec.storage.path to its folder on the nodes"))
+    if uri.startswith("pvc://"):
+        why = f"{model.kind} {model.name} is stored at {uri}, which OME's model agent passes over: it never gets ready"
+        found.append(fail(NAME, why, "keep it on the nodes: storageUri local:///FOLDER, or hf://ORG/MODEL"))
+    if not _VOLUME.fullmatch(model.name):
+        why = f"{model.name} cannot name a volume, which OME calls by the model's name: no pod could be made"
+        found.append(fail(NAME, why, "give the model a name of small letters, digits and hyphens, 63 at most"))
+    if not _LABEL_VALUE.fullmatch(vendor):
+        why = f"vendor {vendor} of {model.name} cannot be a label's value, which OME makes of it: no pod could be made"
+        found.append(fail(NAME, why, "set spec.vendor to letters, digits, hyphens, dots"))
+    return found
+
+
+def holds(model: Found, node: Json) -> bool:
+    """Whether a server of the model may come to a node: it has OME's label, or, where a long name hides that behind a
+    digest, the model's status names it."""
+    metadata, label = node["metadata"], node_label(model)
+    if not label:
+        return metadata["name"] in (model.status.get("nodesReady") or ())
+    return bool((metadata.get("labels") or {}).get(label) == _READY)
+
+
+def holders(model: Found, nodes: Sequence[Json] | None) -> list[str]:
+    """The nodes that hold it, as far as they may be seen."""
+    if nodes is None:
+        return sorted(model.status.get("nodesReady") or ())
+    return sorted(str(node["metadata"]["name"]) for node in nodes if holds(model, node))
+
+
+def _state(model: Found, holders: Sequence[str], told: Mapping[str, str]) -> Check:
+    state = model.status.get("state") or "without a state"
+    failed = sorted(model.status.get("nodesFailed") or ())
+    said = "".join(f"; {node}: {what}" for node, what in sorted(told.items()))
+    where = f"{model.kind} {model.name}"
+    broken = f"; failed on {_some(failed)}" if failed else ""
+    if holders and state == _READY:
+        return ok(NAME, f"{where}, ready on {_some(holders)}{broken}")
+    if holders:
+        remedy = "see kubectl -n ome get pods: the model agent keeps its state"
+        return warn(NAME, f"{where} is {state}, but {_some(holders)} may serve it{said}", remedy)
+    if state == _READY:
+        remedy = "see that the model agent runs there, and that the nodes still exist"
+        return fail(NAME, f"{where} is Ready, but no node has its label {node_label(model)}", remedy)
+    if state == "Failed":
+        remedy = (
+            "mend what the agent's log says, then restart its pod on that node: a failed download is not tried again"
+        )
+        return fail(NAME, f"{where} could not be brought onto a node{broken}{said}", remedy)
+    remedy = "wait for the download; if it does not go on, see the model agent's log"
+    return fail(NAME, f"{where} is {state}: no node has it yet{said}", remedy)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def progress(model: Found, config_maps: Iterable[Json]) -> dict[str, str]:
+    """By node, what its agent has written down about the model: ``Updating, 40% of 15.0 GB``."""
+    namespace = model.thing["metadata"].get("namespace")
+    key = f"{namespace}.basemodel.{model.name}" if namespace else f"clusterbasemodel.{model.name}"
+    found = {}
+    for one in config_maps:
+        try:
+            entry = json.loads((one.get("data") or {})[key])
+            found[str(one["metadata"]["name"])] = _told(entry)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            continue
+    return found
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    text, done = str(entry.get("status")), entry.get("progress") or {}
+    total, completed = float(done.get("totalBytes") or 0), float(done.get("completedBytes") or 0)
+    if total:
+        return f"{text}, {completed / total:.0%} of {total / 1e9:.1f} GB"
+    return f"{text}, {done['phase']}" if done.get("phase") else text
+
+
+def overview(models: Sequence[Json]) -> Check:
+    """All models that servers of the namespace could be of, where none is asked for."""
+    states = {str(m["metadata"]["name"]): str((m.get("status") or {}).get("state") or "no state") for m in models}
+    ready = sorted(name for name, state in states.items() if state == _READY)
+    other = sorted(f"{name} ({state})" for name, state in states.items() if state != _READY)
+    if not states:
+        return warn("models", "there are none", "make a ClusterBaseModel or a BaseModel")
+    detail = f"{len(ready)} ready" + (f": {_some(ready)}" if ready else "")
+    detail += f"; not ready: {_some(other)}" if other else ""
+    return ok("models", detail) if ready else warn("models", detail, "see kubectl describe clusterbasemodel")

@@ -1,0 +1,118 @@
+"""Whether a runtime of OME can be tuned, and serves the model: pure, from the API server's JSON to lines with a remedy.
+
+Almost all of this OME takes without a word, and then makes no server.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotuner.deployers.ome.resources import Found, engine_config, runner
+from autotuner.deployers.ome.runtime_matching import why_not
+from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.manifests.ome_command_line import CONTAINER, RuntimeLine, RuntimeLineError, template_problems
+from autotuner.manifests.text import amount
+from autotuner.study.errors import Check, did_you_mean
+
+NAME = "runtime"
+_ONE_POD = "choose a runtime whose server is one pod"
+_LONGEST_NAME = 63
+_DISAGGREGATED = "disaggregation-mode"
+
+
+def absent(
+    name: str | None, namespace: str, known: Sequence[str], serving: Sequence[str], elsewhere: Sequence[str]
+) -> Check:
+    """There is no such runtime, or none is named. ``serving``: those that serve the model."""
+    remedy = f"these serve the model: {', '.join(serving)}" if serving else ""
+    if name is None:
+        return fail(
+            NAME, "the study names no runtime", f"set deploy.runtime; {remedy}" if remedy else "set deploy.runtime"
+        )
+    if elsewhere:
+        detail = f"ServingRuntime {name} is in namespace {elsewhere[0]}, not in {namespace}"
+        return fail(NAME, detail, remedy or "set deploy.namespace to it, or make a ClusterServingRuntime of it")
+    detail = f"{name} is neither a ServingRuntime of {namespace} nor a ClusterServingRuntime"
+    return fail(NAME, detail, remedy or did_you_mean(name, list(known)) or "make a ServingRuntime of this name")
+
+
+def checks(runtime: Found, model: Found | None, gpu_resource: str) -> list[Check]:
+    """Of a runtime by itself, and with the model where there is one."""
+    found = [
+        fail(NAME, f"{runtime.kind} {runtime.name} {why}", remedy) for why, remedy in faults(runtime, gpu_resource)
+    ]
+    reasons = why_not(runtime, model) if model else []
+    if model and reasons:
+        why = f"{runtime.kind} {runtime.name} does not serve {model.name}: {'; '.join(reasons)}"
+        found.append(fail(NAME, why, "choose another runtime, or correct what model and runtime say of each other"))
+    found += _accelerators(runtime)
+    if any(check.name == NAME and check.remedy for check in found):
+        return found
+    serves = f", serves {model.name}" if model else ""
+    return [ok(NAME, f"{runtime.kind} {runtime.name}{serves}"), *found]
+
+
+def _accelerators(runtime: Found) -> list[Check]:
+    classes = (runtime.spec.get("acceleratorRequirements") or {}).get("acceleratorClasses") or []
+    if not classes:
+        return []
+    why = f"{runtime.name} names accelerator classes ({', '.join(map(str, classes))}), which may set parallelism again"
+    return [warn("accelerators", why, "see acceleratorConfig of its formats: what it overrides cannot be tuned")]
+
+
+def faults(runtime: Found, gpu_resource: str) -> list[tuple[str, str]]:
+    """(why, remedy) of everything for which no server could be made and tuned; ``why`` goes on after the name."""
+    config, own = engine_config(runtime), runner(runtime)
+    found = []
+    if len(runtime.name) > _LONGEST_NAME:
+        found.append(("has a name that is too long for a label: no pod could be made", "63 characters at most"))
+    if config.get("leader") or config.get("worker"):
+        found.append(("runs on several nodes (leader, worker), which is not supported", _ONE_POD))
+    if runtime.spec.get("decoderConfig"):
+        found.append(("splits prefill from decode (decoderConfig), which is not supported", _ONE_POD))
+    if not own:
+        return found or [("has no engineConfig.runner, of which OME makes the server", _ONE_POD)]
+    if own.get("name") != CONTAINER:
+        why = f"calls its server's container {own.get('name') or 'nothing'}, and OME looks for {CONTAINER}"
+        found.append((why, f"set engineConfig.runner.name to {CONTAINER}"))
+    return [*found, *_line(own), *_templates(own), *_extended(own, gpu_resource)]
+
+
+def _line(own: Mapping[str, Any]) -> list[tuple[str, str]]:
+    try:
+        words = RuntimeLine.of(own).words
+    except RuntimeLineError as error:
+        return [(error.why, error.remedy)]
+    if any(w.lstrip("-").replace("_", "-").startswith(_DISAGGREGATED) and w.startswith("-") for w in words):
+        return [(f"splits prefill from decode (--{_DISAGGREGATED}), which is not supported", _ONE_POD)]
+    return []
+
+
+def _templates(own: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """OME fills in the service's metadata; anything else between ``{{`` ends its work without a word."""
+    words = {f"{part}[{i}]": word for part in ("command", "args") for i, word in enumerate(own.get(part) or ())}
+    words |= {f"env {one.get('name')}": one.get("value") for one in own.get("env") or ()}
+    wrong = template_problems({where: str(word or "") for where, word in words.items()})
+    remedy = "put the text into a file of the image or the model, and name the file"
+    return [(f"has {{{{ in {where}, which OME takes for a template of its own", remedy) for where in wrong]
+
+
+def _extended(own: Mapping[str, Any], gpu_resource: str) -> list[tuple[str, str]]:
+    """Devices have no overcommitment; those that a study sets itself do not count."""
+    resources = own.get("resources") or {}
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    found = []
+    for name in sorted({*requests, *limits}):
+        if "/" not in name or name == gpu_resource or name not in requests:
+            continue
+        asked, limit = requests[name], limits.get(name)
+        if limit is None or amount(asked) != amount(limit):
+            why = f"requests {name} {asked} with {'no limit' if limit is None else f'a limit of {limit}'}"
+            found.append((f"{why}: no pod could be made", "make request and limit the same"))
+    return found
+
+
+def overview(names: Sequence[str]) -> Check:
+    """All runtimes that servers of the namespace could have, where none is asked for."""
+    if not names:
+        return warn("runtimes", "there are none", "make a ServingRuntime or a ClusterServingRuntime")
+    return ok("runtimes", f"{len(names)}")

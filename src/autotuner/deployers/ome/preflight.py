@@ -1,0 +1,334 @@
+"""What must be well before the first service of OME, and how a cluster with OME is: looked at here, judged in
+``_ome_installation``, ``_ome_checks_model`` and ``_ome_checks_runtime``. Nothing is made; one check hides no other."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import httpx
+
+from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
+from autotuner.deployers.kubernetes.manifests import MANAGED_BY
+from autotuner.deployers.kubernetes.preflight import Right, unseen
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome import check_installation, check_model, check_runtime, scheduling
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, Found, find_model, find_runtime, known
+from autotuner.deployers.ome.runtime_matching import why_not
+from autotuner.deployers.shared.checks import fail, ok
+from autotuner.manifests.ome_command_line import OME
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import LaunchPlan
+
+Problems = Callable[[Found], tuple[str, str] | None]
+"""(why, remedy) where an engine's flags cannot be put into a runtime's command line."""
+_LEAST = (1, 28)
+"""What OME v0.1.5 asks for."""
+_GROUP = "ome.io"
+_CERTIFICATES = "cert-manager"
+_BENCHMARK_LABEL = "benchmark"
+_AGENT_LABEL = "models.ome/basemodel-status=true"
+_LOG_LINES, _LOG_IDLE_S = "50", 5.0
+_ALLOW = "allow them, to have OME itself looked at and misspelt names corrected (packaging/rbac-ome.yaml)"
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What a study asks for, as far as the cluster has it."""
+
+    checks: tuple[Check, ...] = ()
+    model: Found | None = None
+    runtime: Found | None = None
+    nodes: tuple[str, ...] = ()
+    """Nodes that may serve the model."""
+
+
+def needed_rights(settings: OmeSettings) -> list[Right]:
+    """What a study by OME needs, and what is better to have."""
+    services = [Right(verb, SERVICES, _GROUP) for verb in ("create", "get", "list", "watch", "delete")]
+    made = [Right(verb, "deployments", "apps") for verb in ("get", "list", "watch")]
+    found = [Right("get", kind, _GROUP) for kind in ("servingruntimes", "basemodels")]
+    shared = ("clusterservingruntimes", "clusterbasemodels")
+    # A tenant's model and runtime may be the namespace's own; where they are not, the look at them says so.
+    found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
+    nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
+             Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    nodes.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
+    names = [Right("list", kind, _GROUP, needed=False) for kind in ("servingruntimes", "basemodels", BENCHMARKS)]
+    names += [Right("list", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
+    own = [("get", "deployments", "apps"), ("get", "daemonsets", "apps"), ("list", "pods", ""), ("get", "pods/log", ""),
+           ("get", "configmaps", ""), ("list", "configmaps", "")]  # fmt: skip
+    names += [Right(v, kind, group, needed=False, namespace=settings.ome_namespace) for v, kind, group in own]
+    return [*services, *made, *found, *preflight.pod_rights(settings), *nodes, *names]
+
+
+async def checks(
+    cluster: Cluster,
+    plans: Sequence[LaunchPlan],
+    settings: OmeSettings,
+    *,
+    model: str | None = None,
+    problems: Problems = lambda _: None,
+    dry_run: Callable[[LaunchPlan], Awaitable[list[Check]]] | None = None,
+) -> list[Check]:
+    """All checks; without plans and without a model, those of the cluster alone. ``model`` is the name of OME's model.
+    ``dry_run`` is asked for the first plan where nothing else fails. Raises ``TrialFailedError`` (``deployer_lost``)
+    when the API server does not answer at all."""
+    found: list[Check] = []
+    try:
+        await _collect(found, cluster, plans, settings, model, problems)
+    except TrialFailedError as error:
+        if not found:
+            raise
+        found.append(preflight.unreachable(error.failure))
+    if dry_run and plans and not preflight.stops_admission(found):
+        found += preflight.without_quotas(found, await dry_run(plans[0]))
+    return list(dict.fromkeys(found))
+
+
+async def _collect(
+    found: list[Check],
+    cluster: Cluster,
+    plans: Sequence[LaunchPlan],
+    settings: OmeSettings,
+    model: str | None,
+    problems: Problems,
+) -> None:
+    """Puts them into ``found`` as they come, so that those before an API server's end are not lost."""
+    found.append(await preflight.version(cluster, _LEAST))
+    if preflight.denied(found[0]):
+        return
+    found.append(await preflight.namespace(cluster))
+    found += await preflight.rights(cluster, needed_rights(settings), _ALLOW)
+    found += preflight.load_generator(settings, needed=bool(plans))
+    group = await cluster.find(f"/apis/{OME}")
+    found.append(check_installation.served(group))
+    study = _Study()
+    if group is not None:
+        study = await _study(cluster, settings, model, problems)
+        place = len(found)
+        found += study.checks
+        found[place:place] = await _installation(cluster, settings, study)
+    found += await _room(cluster, plans, settings, study)
+    found += preflight.hidden_gpus(plans)
+    if settings.kueue_queue:
+        found.append(await preflight.queue(cluster, settings.kueue_queue))
+
+
+async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
+    """What a look says; where it is not allowed, that."""
+    try:
+        return await look
+    except RefusedError as error:
+        return [unseen(name, error)]
+
+
+# OME itself
+
+
+async def _installation(cluster: Cluster, settings: OmeSettings, study: _Study) -> list[Check]:
+    webhooks = await _looked("ome webhooks", _webhooks(cluster, settings, study))
+    down = next((c.detail for c in webhooks if c.status is CheckStatus.FAIL), "")
+    needed = study.model is None or not study.nodes
+    return [
+        *await _looked("ome manager", _manager(cluster, settings.ome_namespace)),
+        *webhooks,
+        *await _looked("ome ingress", _configuration(cluster, settings.ome_namespace)),
+        *await _looked("model agent", _agent(cluster, settings.ome_namespace, needed=needed)),
+        *await _looked("ome benchmark image", _benchmarks(cluster, settings.ome_namespace)),
+        *await _looked("left behind", _left_behind(cluster, down)),
+    ]
+
+
+async def _manager(cluster: Cluster, namespace: str) -> list[Check]:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{check_installation.MANAGER}"
+    return [check_installation.manager(await cluster.find(path), namespace)]
+
+
+async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> list[Check]:
+    """By a dry run of a service, which passes all of them; a refusal is an answer too."""
+    reference = {"name": "autotuner-preflight", "kind": "ClusterBaseModel"}
+    body = {
+        "apiVersion": OME,
+        "kind": "InferenceService",
+        "metadata": {"name": "at-preflight"},
+        "spec": {
+            "model": study.model.reference if study.model else reference,
+            "runtime": study.runtime.reference if study.runtime else {"name": "autotuner-preflight"},
+            "engine": {"minReplicas": 1, "maxReplicas": 1},
+        },
+    }
+    hasty = copy(cluster)
+    hasty.patience_s = 0.0
+    try:
+        await hasty.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
+    except RefusedError as error:
+        if "denied the request" not in error.message:
+            return [unseen("ome webhooks", error)]
+    except TrialFailedError as error:
+        if "failed calling webhook" not in error.failure.message:
+            raise
+        found = [check_installation.webhook(error.failure.message, settings.ome_namespace)]
+        if "certificate" in found[0].detail:
+            found += await _looked(_CERTIFICATES, _certificates(cluster))
+        return found
+    return [ok("ome webhooks", "they answer a dry run")]
+
+
+async def _certificates(cluster: Cluster) -> list[Check]:
+    group = await cluster.find("/apis/cert-manager.io/v1")
+    deployments: list[Json] = []
+    if group is not None:
+        deployments = (await cluster.get(f"/apis/apps/v1/namespaces/{_CERTIFICATES}/deployments"))["items"]
+    return [check_installation.certificates(group, deployments)]
+
+
+async def _configuration(cluster: Cluster, namespace: str) -> list[Check]:
+    path = f"/api/v1/namespaces/{namespace}/configmaps/inferenceservice-config"
+    return [check_installation.configuration(await cluster.find(path))]
+
+
+async def _benchmarks(cluster: Cluster, namespace: str) -> list[Check]:
+    """What benchmark jobs run, and those of ours that cannot have it."""
+    found = [
+        check_installation.benchmark_image(
+            await cluster.find(f"/api/v1/namespaces/{namespace}/configmaps/benchmarkjob-config")
+        )
+    ]
+    pods = (await cluster.get(cluster.path("pods"), labelSelector=_BENCHMARK_LABEL))["items"]
+    return [*found, *check_installation.benchmark_pods(pods)]
+
+
+async def _agent(cluster: Cluster, namespace: str, *, needed: bool) -> list[Check]:
+    base = f"/api/v1/namespaces/{namespace}/pods"
+    found = await cluster.find(f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{check_installation.AGENT}")
+    pods, logs, unread = list[Json](), dict[str, str](), list[Check]()
+    labels = ((found or {}).get("spec") or {}).get("selector", {}).get("matchLabels") or {}
+    try:
+        if labels:
+            selector = ",".join(f"{key}={value}" for key, value in labels.items())
+            pods = (await cluster.get(base, labelSelector=selector))["items"]
+        for pod in filter(check_installation.crashes, pods):
+            name = str(pod["metadata"]["name"])
+            logs[name] = await _log(cluster, f"{base}/{name}/log", pod)
+    except RefusedError as error:
+        unread.append(unseen("model agent's pods", error))
+    return [*check_installation.agent(found, pods, logs, needed=needed), *unread]
+
+
+async def _log(cluster: Cluster, path: str, pod: Json) -> str:
+    """The end of what a crashing pod said last: of the run that has ended."""
+    states = [one for one in pod["status"]["containerStatuses"] if not one.get("ready")]
+    again = not any((one.get("state") or {}).get("terminated") for one in states)
+    params = {"tailLines": _LOG_LINES, "container": str(states[0]["name"])}
+    if again:
+        params["previous"] = "true"
+    try:
+        async with cluster.stream(path, idle_s=_LOG_IDLE_S, **params) as answer:
+            return (await answer.aread()).decode(errors="replace")
+    except httpx.TransportError:
+        return ""
+
+
+async def _left_behind(cluster: Cluster, down: str) -> list[Check]:
+    things = []
+    for plural, kind in ((SERVICES, "InferenceService"), (BENCHMARKS, "BenchmarkJob")):
+        path = cluster.path(plural, group=OME)
+        found = (await cluster.get(path, labelSelector=f"{MANAGED_BY}=autotuner"))["items"]
+        things += [{"kind": kind, **one} for one in found]
+    held: dict[str, str] = {}
+    for one in things:
+        if one["metadata"].get("deletionTimestamp"):
+            model = str(((one.get("spec") or {}).get("model") or {}).get("name") or "")
+            if down:
+                held[one["metadata"]["name"]] = f"OME's webhooks do not answer ({down[:60]})"
+            elif model and await find_model(cluster, model) is None:
+                held[one["metadata"]["name"]] = f"its model {model} is gone, and OME's webhook refuses to let it go"
+    return check_installation.left_behind(things, held)
+
+
+# Model and runtime
+
+
+async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, problems: Problems) -> _Study:
+    models, runtimes = (await known(cluster, "basemodels"), await known(cluster, "servingruntimes"))
+    found, model, runtime, nodes = list[Check](), None, None, tuple[str, ...]()
+    if name is None:
+        found += [check_model.overview(models)] if models is not None else []
+    else:
+        try:
+            model = await find_model(cluster, name)
+            more, nodes = await _model(cluster, settings, name, model, models or [])
+            found += more
+        except RefusedError as error:
+            found.append(unseen(check_model.NAME, error))
+    if settings.runtime is None and name is None:
+        names = [str(one["metadata"]["name"]) for one in runtimes or ()]
+        found += [check_runtime.overview(names)] if runtimes is not None else []
+        return _Study(tuple(found), model, None, nodes)
+    try:
+        runtime = await find_runtime(cluster, settings.runtime) if settings.runtime else None
+        found += await _runtime(cluster, settings, (runtime, model), runtimes or [], problems)
+    except RefusedError as error:
+        found.append(unseen(check_runtime.NAME, error))
+    return _Study(tuple(found), model, runtime, nodes)
+
+
+async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
+    """Other namespaces that have one of this name, where that may be seen."""
+    found = await cluster.visible(f"/apis/{OME}/{plural}", fieldSelector=f"metadata.name={name}")
+    return sorted(str(one["metadata"]["namespace"]) for one in found or ())
+
+
+async def _model(
+    cluster: Cluster, settings: OmeSettings, name: str, model: Found | None, known: Sequence[Json]
+) -> tuple[list[Check], tuple[str, ...]]:
+    """Checks, and the nodes that may serve it."""
+    if model is None:
+        names = [str(one["metadata"]["name"]) for one in known]
+        elsewhere = await _elsewhere(cluster, "basemodels", name)
+        return [check_model.absent(name, cluster.namespace, names, elsewhere)], ()
+    nodes = await cluster.visible("/api/v1/nodes")
+    maps = await cluster.visible(f"/api/v1/namespaces/{settings.ome_namespace}/configmaps", labelSelector=_AGENT_LABEL)
+    told = check_model.progress(model, maps or ())
+    return check_model.checks(model, nodes, told), tuple(check_model.holders(model, nodes))
+
+
+async def _runtime(
+    cluster: Cluster,
+    settings: OmeSettings,
+    pair: tuple[Found | None, Found | None],
+    known: Sequence[Json],
+    problems: Problems,
+) -> list[Check]:
+    runtime, model = pair
+    if runtime is None:
+        names = [str(one["metadata"]["name"]) for one in known]
+        serving = [str(one["metadata"]["name"]) for one in known if model and not why_not(Found(one), model)]
+        elsewhere = await _elsewhere(cluster, "servingruntimes", settings.runtime) if settings.runtime else []
+        return [check_runtime.absent(settings.runtime, cluster.namespace, names, serving, elsewhere)]
+    found = check_runtime.checks(runtime, model, settings.gpu_resource)
+    if not check_runtime.faults(runtime, settings.gpu_resource) and (problem := problems(runtime)):
+        return [c for c in found if c.status is not CheckStatus.OK] + [fail(check_runtime.NAME, *problem)]
+    return found
+
+
+# Nodes, volumes, quotas
+
+
+async def _room(cluster: Cluster, plans: Sequence[LaunchPlan], settings: OmeSettings, study: _Study) -> list[Check]:
+    runtime, model = study.runtime, study.model
+    if runtime is None:
+        gpus = [{settings.gpu_resource: str(plan.gpus)} for plan in plans if plan.gpus]
+        return await preflight.nodes(cluster, gpus, settings)
+    asked = [scheduling.resources(runtime, plan, settings) for plan in plans]
+    demands = [{**one["limits"], **one["requests"]} for one in asked]
+
+    def unfit(node: Json) -> str:
+        return "" if model is None or not study.nodes or check_model.holds(model, node) else "has not the model"
+
+    found = await preflight.nodes(cluster, demands, scheduling.placing(settings, runtime, None), unfit)
+    found += [await preflight.claim(cluster, name) for name in scheduling.claims(runtime)]
+    needed = preflight.with_load(preflight.most(asked), settings)
+    return [*found, *await preflight.quotas(cluster, needed)]

@@ -1,0 +1,120 @@
+"""Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
+
+from dataclasses import dataclass
+
+from autotuner.deployers.kubernetes.client import Cluster, Json
+from autotuner.manifests.ome_command_line import OME
+from autotuner.plugins.deployer import Endpoint
+
+SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
+SERVICE_LABEL = "ome.io/inferenceservice"
+"""On everything that OME makes of a service."""
+_KEY_LENGTH = 32
+
+
+class ServiceEndpoint(Endpoint):
+    """A server that OME runs for an InferenceService of ours."""
+
+    service: str
+    """The InferenceService's name."""
+    service_uid: str
+    cluster: Cluster
+    """A connection for as long as the endpoint lasts."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model or a runtime."""
+
+    thing: Json
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.thing["metadata"]["name"])
+
+    @property
+    def kind(self) -> str:
+        """As a service must name it."""
+        return str(self.thing["kind"])
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether it belongs to the namespace, not to the cluster."""
+        return bool(self.thing["metadata"].get("namespace"))
+
+    @property
+    def spec(self) -> Json:
+        """Its specification."""
+        found: Json = self.thing.get("spec") or {}
+        return found
+
+    @property
+    def status(self) -> Json:
+        """What is said of it."""
+        found: Json = self.thing.get("status") or {}
+        return found
+
+    @property
+    def version(self) -> tuple[str, int]:
+        """Equal only while nobody has changed it."""
+        metadata = self.thing["metadata"]
+        return str(metadata["uid"]), int(metadata.get("generation", 0))
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As a service refers to it. The kind is always said: OME looks a model up without it, and then obeys it."""
+        return {"name": self.name, "kind": self.kind}
+
+
+async def find_model(cluster: Cluster, name: str) -> Found | None:
+    """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` where they may not be looked at."""
+    return await _find(cluster, "basemodels", "BaseModel", name)
+
+
+async def find_runtime(cluster: Cluster, name: str) -> Found | None:
+    """ServingRuntime of the namespace, else ClusterServingRuntime. Raises ``RefusedError`` as :func:`find_model`."""
+    return await _find(cluster, "servingruntimes", "ServingRuntime", name)
+
+
+async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> Found | None:
+    if own := await cluster.find(cluster.path(plural, name, group=OME)):
+        return Found({"kind": kind, **own})
+    if shared := await cluster.find(f"/apis/{OME}/cluster{plural}/{name}"):
+        return Found({"kind": f"Cluster{kind}", **shared})
+    return None
+
+
+async def known(cluster: Cluster, plural: str) -> list[Json] | None:
+    """Models (``basemodels``) or runtimes (``servingruntimes``) of the namespace and of the cluster; None where neither
+    may be listed."""
+    own = await cluster.visible(cluster.path(plural, group=OME))
+    shared = await cluster.visible(f"/apis/{OME}/cluster{plural}")
+    return None if own is None is shared else [*(own or ()), *(shared or ())]
+
+
+def model_path(model: Found) -> str | None:
+    """Where servers find the model: in MODEL_PATH too."""
+    path = (model.spec.get("storage") or {}).get("path")
+    return str(path) if path else None
+
+
+def node_label(model: Found) -> str:
+    """The label that a node which has the model carries, with the value ``Ready``. Empty for a long name, of which
+    OME's label holds a digest: its status still tells the nodes."""
+    name, namespace = model.name, model.thing["metadata"].get("namespace")
+    if len(name) > _KEY_LENGTH:
+        return ""
+    return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"
+
+
+def runner(runtime: Found) -> Json:
+    """The server's container in a runtime; empty where it has none."""
+    found: Json = engine_config(runtime).get("runner") or {}
+    return found
+
+
+def engine_config(runtime: Found) -> Json:
+    """The runtime's part that becomes the server's pod."""
+    found: Json = runtime.spec.get("engineConfig") or {}
+    return found

@@ -1,0 +1,1 @@
+"""What every deployer needs: failures, readiness probes, server logs."""

@@ -1,0 +1,116 @@
+"""The failures that a deployer can name by itself."""
+
+import errno
+import re
+import shutil
+
+from autotuner.plugins.deployer import DeployContext
+from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+_MESSAGES = {
+    errno.ENOENT: (FailureCause.NO_BINARY, "install it, or correct the engine's setting"),
+    errno.EACCES: (FailureCause.NO_BINARY, "make it executable for this user"),
+    errno.ENOEXEC: (FailureCause.NO_BINARY, "give a program built for this machine"),
+    errno.ENOSPC: (FailureCause.DISK_FULL, "make room on the disk"),
+    errno.EDQUOT: (FailureCause.DISK_FULL, "make room in the disk quota"),
+    errno.EMFILE: (FailureCause.ENVIRONMENT, "raise the limit of open files (ulimit -n)"),
+    errno.ENFILE: (FailureCause.ENVIRONMENT, "raise the machine's limit of open files (fs.file-max)"),
+    errno.ENOMEM: (FailureCause.ENVIRONMENT, "free memory on this machine"),
+    errno.EAGAIN: (FailureCause.ENVIRONMENT, "raise the limit of processes (ulimit -u)"),
+    errno.E2BIG: (FailureCause.INVALID_VALUE, "shorten the values"),
+}
+
+
+class UnusableTargetError(AutotunerError):
+    """Docker engine or cluster cannot be asked, or lacks what the settings name; nothing was launched."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, failure: Failure, kind: str = "") -> None:
+        """``kind`` is the deployer's, which a person may not have chosen: an older task names none."""
+        where = f"deploy ({kind})" if kind else "deploy"
+        super().__init__(f"{where}: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
+
+
+def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
+    """The trial's end, to be raised."""
+    return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))
+
+
+_PORTS = "stop what listens there, or give another range in deploy.ports"
+_PORT_IN_USE = re.compile(
+    r"^.*(address (is )?already in use|\baddress in use|EADDRINUSE|Errno 98\b|"
+    r"port \d+ is (already )?(in use|occupied)).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How the C library, Python, Go, Rust, Java and Node say it; it may be another port than the one for requests, since
+engines open more for their own processes."""
+_UNEXPLAINED = frozenset({FailureCause.ENVIRONMENT, FailureCause.CRASH_LOADING, FailureCause.CRASH_UNDER_LOAD})
+"""Causes that a kill for want of memory explains better: a worker was killed, say, and the server ended after it."""
+_MORE_MEMORY = "give the machine or container more memory, or lower what the server keeps in the host's memory"
+_FULL_BYTES = 1 << 20
+"""A disk with less room than this counts as full."""
+
+
+def not_started(program: str, error: OSError) -> Failure:
+    """Why a program could not be started, by the operating system's error."""
+    cause, remedy = _MESSAGES.get(error.errno or 0, (FailureCause.ENVIRONMENT, ""))
+    return Failure(cause=cause, message=f"{program} could not be started: {error.strerror or error}", remedy=remedy)
+
+
+def not_written(what: str, error: OSError) -> Failure:
+    """Why a file of the trial could not be written."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return Failure(
+        cause=FailureCause.DISK_FULL if full else FailureCause.ENVIRONMENT,
+        message=f"{what} could not be written: {error.strerror or error}",
+        remedy="make room on the disk" if full else "make the folder writable",
+    )
+
+
+def port_taken(host: str, port: int, *, exit_code: int | None = None, log_tail: str = "") -> Failure:
+    """Another program listens where our server was to listen."""
+    return Failure(
+        cause=FailureCause.PORT_UNAVAILABLE,
+        message=f"another process listens on {host}:{port}",
+        remedy=_PORTS,
+        exit_code=exit_code,
+        log_tail=log_tail,
+    )
+
+
+def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
+    """The server lived, and was not ready in time."""
+    return Failure(
+        cause=FailureCause.START_TIMEOUT,
+        message=f"not ready within {seconds:g} s; {path} said: {last}",
+        remedy="raise the start time-out, or lower what is allocated at start",
+        log_tail=log_tail,
+    )
+
+
+def ended(
+    context: DeployContext, code: int | None, log_tail: str, *, was_ready: bool, memory_ran_out: bool = False
+) -> Failure:
+    """Why a server ended by itself: a full disk, memory that ran out (the kernel has killed a process) and a port in
+    use are seen here, the rest is the engine's to tell."""
+    try:
+        full = shutil.disk_usage(context.folder).free < _FULL_BYTES
+    except OSError:
+        full = False
+    if full:
+        message, remedy = "the disk is full, and the server ended", "make room on the disk"
+        return Failure(
+            cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
+        )  # fmt: skip
+    failure = context.explain(code, log_tail, was_ready)
+    if memory_ran_out and failure.cause in _UNEXPLAINED:
+        message = f"the kernel killed it {'under load' if was_ready else 'while loading'}: memory ran out"
+        return failure.model_copy(
+            update={"cause": FailureCause.HOST_OUT_OF_MEMORY, "message": message, "remedy": _MORE_MEMORY}
+        )
+    if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (said := _PORT_IN_USE.search(log_tail)):
+        message = f"the server ended, since a port that it needs is in use: {said[0].strip()[:200]}"
+        return failure.model_copy(update={"cause": FailureCause.PORT_UNAVAILABLE, "message": message, "remedy": _PORTS})
+    return failure

@@ -1,0 +1,1 @@
+"""llama.cpp: flags, launch plans, failure causes, and a launcher for the Python wheel."""

@@ -1,0 +1,1 @@
+"""SGLang: flags, launch plans, failure causes."""

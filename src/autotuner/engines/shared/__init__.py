@@ -1,0 +1,1 @@
+"""What several engines share: command lines, flag catalogs, failure causes, portable settings."""

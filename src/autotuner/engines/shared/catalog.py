@@ -1,0 +1,92 @@
+"""Short forms for the rows of an engine's catalog."""
+
+from collections.abc import Iterable, Mapping
+
+from autotuner.study.base import Value
+from autotuner.study.parameters.parameter import CatalogEntry, Several, ValueType
+
+Rows = tuple[CatalogEntry, ...]
+
+
+def integer(
+    name: str, default: int | None, meaning: str, *, low: int | None = 1, high: int | None = None,
+    aliases: tuple[str, ...] = (), suggested: tuple[int, ...] = (), words: tuple[str, ...] = (),
+) -> CatalogEntry:  # fmt: skip
+    """A flag with a whole number; ``words`` are accepted beside numbers."""
+    kind = ValueType(kind="int", low=low, high=high, choices=words)
+    return CatalogEntry(
+        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
+    )  # fmt: skip
+
+
+def number(
+    name: str, default: float | None, meaning: str, *, low: float | None = 0.0, high: float | None = None,
+    aliases: tuple[str, ...] = (), suggested: tuple[float, ...] = (),
+) -> CatalogEntry:  # fmt: skip
+    """A flag with a real number."""
+    kind = ValueType(kind="float", low=low, high=high)
+    return CatalogEntry(
+        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
+    )  # fmt: skip
+
+
+def choice(
+    name: str, default: str | None, choices: Iterable[str], meaning: str, *,
+    aliases: tuple[str, ...] = (), suggested: tuple[str, ...] = (),
+) -> CatalogEntry:  # fmt: skip
+    """A flag with one of several words."""
+    kind = ValueType(kind="choice", choices=tuple(choices))
+    return CatalogEntry(
+        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
+    )  # fmt: skip
+
+
+def text(
+    name: str, default: str | None, meaning: str, *, aliases: tuple[str, ...] = (), suggested: tuple[Value, ...] = ()
+) -> CatalogEntry:
+    """A flag with any text as its one argument."""
+    return CatalogEntry(
+        name=name, type=ValueType(kind="string"), default=default, meaning=meaning, aliases=aliases, suggested=suggested
+    )
+
+
+def sizes(
+    name: str, meaning: str, *, low: int | None = 1, aliases: tuple[str, ...] = (), suggested: tuple[Value, ...] = ()
+) -> CatalogEntry:
+    """A flag with several whole numbers as its arguments."""
+    return CatalogEntry(
+        name=name, type=ValueType(kind="int", low=low), several="arguments", meaning=meaning, aliases=aliases,
+        suggested=suggested,
+    )  # fmt: skip
+
+
+def numbers(name: str, meaning: str) -> CatalogEntry:
+    """A flag with several real numbers as its arguments."""
+    return CatalogEntry(name=name, type=ValueType(kind="float", low=0.0), several="arguments", meaning=meaning)
+
+
+def texts(name: str, meaning: str, *, several: Several = "arguments", aliases: tuple[str, ...] = ()) -> CatalogEntry:
+    """A flag with several texts, as arguments in a row or as one flag each."""
+    return CatalogEntry(
+        name=name, type=ValueType(kind="string"), several=several, meaning=meaning, aliases=aliases
+    )  # fmt: skip
+
+
+def switch(name: str, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:
+    """A bare switch that is off by default and that nothing turns off."""
+    kind = ValueType(kind="bool")
+    return CatalogEntry(name=name, type=kind, default=False, meaning=meaning, aliases=aliases, suggested=(False, True))
+
+
+def pair(name: str, default: bool | None, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:
+    """A switch with a flag for each state: ``--x`` and ``--no-x``."""
+    kind, suggested = ValueType(kind="bool"), (False, True)
+    return CatalogEntry(
+        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, off_flag=f"no-{name}",
+        suggested=suggested,
+    )  # fmt: skip
+
+
+def by_name(*groups: Rows) -> Mapping[str, CatalogEntry]:
+    """Groups of rows as one catalog."""
+    return {row.name: row for group in groups for row in group}

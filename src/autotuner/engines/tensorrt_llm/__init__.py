@@ -1,0 +1,1 @@
+"""TensorRT-LLM: flags, launch plans, failure causes."""

@@ -1,0 +1,1 @@
+"""vLLM: flags, launch plans, failure causes."""

@@ -1,0 +1,1 @@
+"""The event stream of a study: journal (writer), follow (cursor), view (fold)."""

@@ -1,0 +1,115 @@
+"""The server's container as OME has it, and an engine's flags in the command line of a cluster's runtime: read from it,
+and put into it. Pure.
+
+OME replaces a container's ``command`` and ``args`` whole, so both are always made complete. What is not understood of
+a runtime's line stays where it is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value, parts_of
+from autotuner.study.launch import LaunchPlan
+
+OME = "ome.io/v1beta1"
+CONTAINER = "ome-container"
+"""OME's own parts look for the server under this name."""
+PORT = 8080
+"""Where OME's Services lead when a runtime names no port."""
+MODEL_PATH = "$(MODEL_PATH)"
+"""Set by OME in every server's container."""
+PROGRAM = "program"
+"""Stands for the image's own program, where a runtime has only ``args``."""
+_TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.\w+|Annotations\.\w+)\s*\}\}")
+"""What OME fills in from a service's metadata."""
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+
+
+class RuntimeLineError(ValueError):
+    """A runtime's command line cannot be changed safely: why, after the runtime's name, and what to do."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(f"{why}; {remedy}")
+        self.why, self.remedy = why, remedy
+
+
+@dataclass(frozen=True)
+class RuntimeLine:
+    """What a runtime's container starts. Words are as Kubernetes has them: ``$(NAME)`` stands for a variable."""
+
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    image: str = ""
+
+    @classmethod
+    def of(cls, runner: Mapping[str, Any]) -> "RuntimeLine":
+        """From a container. Raises :class:`RuntimeLineError` for what starts nothing that is known, or a shell."""
+        command, args = (_texts(runner, part) for part in ("command", "args"))
+        if not command and not args:
+            raise RuntimeLineError(
+                "has neither command nor args: what its image starts is not known", "write its command out"
+            )
+        if any(PurePath(word).name in _SHELLS for word in command[:1]):
+            why = f"starts its server through a shell ({command[0]}), whose words cannot be told apart"
+            raise RuntimeLineError(why, "write the server's command line out")
+        return cls(command, args, str(runner.get("image", "")))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All of it, as an engine reads it."""
+        return (*(self.command or (PROGRAM,)), *self.args)
+
+    def base_args(self, engine: Engine) -> dict[str, Value]:
+        """Flags that mean the same when they are written anew, by canonical name: those that say one thing, refer to
+        no variable, are a study's to set, and known to the engine."""
+        found = engine.read(self.words).single
+        plain = {n: v for n, v in found.items() if not any("$" in str(item) for item in parts_of(v))}
+        return {n: v for n, v in plain.items() if not engine.check_value(n, v) and not engine.notes({n: v})}
+
+    def with_flags(self, engine: Engine, flags: Mapping[str, Value]) -> "RuntimeLine":
+        """The line with these flags, each anew, in the part where the runtime has its flags; None takes one away.
+        Values are as Kubernetes has them. Raises :class:`RuntimeLineError` where the line would say something else."""
+        several = sorted(engine.read(self.words).several & flags.keys())
+        if several:
+            why = f"gives {several[0]} more than once or more than one value"
+            raise RuntimeLineError(f"{why}, so that it cannot be replaced", "write each flag once, with one value")
+        command, args = self.command, self.args
+        if not args:
+            command = engine.override(command, flags)
+        else:
+            command = engine.override(command, dict.fromkeys(flags)) if command else ()
+            args = engine.override((PROGRAM, *args), flags)[1:]
+        made = RuntimeLine(tuple(command), tuple(args), self.image)
+        alone = engine.override((PROGRAM,), flags)
+        for name in flags:
+            if engine.flag_value(made.words, name) != engine.flag_value(alone, name):
+                why = f"has a command line in which {name} cannot be set"
+                raise RuntimeLineError(why, "write each flag with its value in one part")
+        return made
+
+
+def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan: LaunchPlan | None) -> bool:
+    """Whether a line looks like that of an engine: another one's flags would be nonsense to it."""
+    command = plan.command if plan else ()
+    program = next((w for w in command if not w.startswith("-") and "python" not in w), kind)
+    names = {kind, str(settings.get("flavour") or kind), PurePath(program).name.split(".")[0]}
+    text = " ".join((line.image, *line.words)).replace("-", "_").lower()
+    return any(name.replace("-", "_").lower() in text for name in names)
+
+
+def template_problems(texts: Mapping[str, str]) -> list[str]:
+    """Which of these texts, by name, OME would take for a template that it does not know: it stops there, and tells
+    nobody."""
+    return [where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)]
+
+
+def _texts(runner: Mapping[str, Any], part: str) -> tuple[str, ...]:
+    words: Any = runner.get(part) or []
+    wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, Sequence) else words
+    if wrong is not None:
+        raise RuntimeLineError(f"has {wrong!r} in {part}, which is no text", f'quote it: "{wrong}"')
+    return tuple(words)

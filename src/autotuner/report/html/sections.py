@@ -1,0 +1,265 @@
+"""The report's sections below the answer: tables and lists, from analysed figures to markup."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from autotuner.report.analysis import (
+    Comparison,
+    FailureGroup,
+    Figure,
+    Importance,
+    compared,
+    importance,
+    trials_text,
+    usable_trials,
+)
+from autotuner.report.gpu_figures import TITLES, gpu_cells, have_gpus, known_columns
+from autotuner.report.headline import answer_word
+from autotuner.report.html.charts import bar
+from autotuner.report.html.markup import Child, Html, element
+from autotuner.report.html.result_charts import SHOWN_PARAMETERS, parameter_figures
+from autotuner.report.numbers import UNSURE, percent, unsure_text, with_unit
+from autotuner.report.result import StudyResult, objective_value
+from autotuner.study.base import value_text
+from autotuner.study.objective import metric_text
+from autotuner.study.simulated import MARK
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study_file.writer import render_study
+
+LOGS_SHOWN = 3
+"""Log tails a failure group; the other trials of a group failed alike."""
+
+
+def comparison_section(result: StudyResult, places: Sequence[Comparison], repeats: Html | None) -> list[Child]:
+    """Default against best, a table for each scenario and level."""
+    other = compared(result)
+    if not places:
+        return []
+    several = max(len(f.default) for p in places for f in p.figures) > 1
+    source = "Means of the interleaved repeats, with their range" if several else "One measurement each"
+    parts: list[Child] = [repeats, element("p", f"{source}. {_meaning(several)}" if other else f"{source}.")]
+    for place in places:
+        title = f"{place.scenario}, {place.level}"
+        effects = any(figure.effect for figure in place.figures)
+        rows = [_figure_row(figure, compare=other is not None, effects=effects) for figure in place.figures]
+        heads = ["figure", "default"]
+        if other is not None:
+            heads += [_name(result, other), "change", *(["effect"] if effects else [])]
+        parts.append(_table(title, heads, rows, numbers=range(1, 4)))
+    return parts
+
+
+def _meaning(several: bool) -> str:
+    if not several:
+        return ""
+    return (
+        "“better” and “worse” stand where the 95 % interval of the change leaves out zero, as in the headline; among "
+        "twenty figures, chance alone does that in about one."
+    )
+
+
+def _name(result: StudyResult, other: Trial) -> str:
+    if result.best is None:
+        return f"nearest (trial {other.number})"
+    return f"{'challenger' if result.keeps_default else answer_word(result)} (trial {other.number})"
+
+
+def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
+    name = metric_text(figure.metric, figure.statistic).replace("_", " ")
+    cells = [element("th", name, scope="row"), _cell(_range(figure.metric, figure.default), number=True)]
+    if compare:
+        change = figure.change
+        cells.append(_cell(_range(figure.metric, figure.candidate), number=True))
+        cells.append(_cell("-" if change is None else percent(change), number=True))
+    if compare and effects:
+        cells.append(element("td", figure.effect, class_=figure.effect or None))
+    return element("tr", cells)
+
+
+def _range(metric: str, values: Sequence[float]) -> Child:
+    if not values:
+        return "-"
+    text = with_unit(metric, fmean(values))
+    low, high = with_unit(metric, min(values)), with_unit(metric, max(values))
+    if low == high:
+        return text
+    return [text, element("span", f" ({low.rpartition(' ')[0] or low} to {high.rpartition(' ')[0]})", class_="small")]
+
+
+def parameters_section(result: StudyResult) -> list[Child]:
+    """Importance, best values, strip plots."""
+    if not usable_trials(result):
+        return []
+    found = importance(result)
+    objective = result.spec.objectives[0]
+    what = metric_text(objective.metric, objective.statistic).replace("_", " ")
+    note = element(
+        "p",
+        f"How much of the spread of {what} the values of one parameter explain, over the feasible trials of the "
+        "search: the share of the variance of its logarithm that lies between values, less what chance would give. "
+        "A search does not try all values equally often, so shares may overlap or add up to more than 100 %.",
+    )
+    heads = ["parameter", "explains", "value with the best mean", f"mean {what}", "in the best trial"]
+    rows = [_importance_row(result, i) for i in found]
+    parts: list[Child] = [note, _table("Parameters, the one that explains most first", heads, rows, numbers=(3,))]
+    parts += parameter_figures(result)
+    if len(found) > SHOWN_PARAMETERS:
+        parts.append(element("p", f"Plots of the first {SHOWN_PARAMETERS} of {len(found)} parameters.", class_="small"))
+    return parts
+
+
+def _importance_row(result: StudyResult, found: Importance) -> Html:
+    share: Child = "cannot be told"
+    if found.share is not None:
+        share = [bar(found.share), percent(found.share, sign=False)]
+    objective = result.spec.objectives[0]
+    best = "-" if found.best_mean is None else value_text(found.best)
+    used = "-"
+    if result.best is not None:
+        values = result.best.configuration.values
+        used = value_text(values[found.parameter]) if found.parameter in values else "the engine's default"
+    return element(
+        "tr",
+        element("th", found.parameter, scope="row"),
+        element("td", share, class_="share"),
+        element("td", best),
+        _cell(with_unit(objective.metric, found.best_mean), number=True),
+        element("td", used),
+    )
+
+
+def trials_section(result: StudyResult) -> list[Child]:
+    """Every trial in a row."""
+    if not result.trials:
+        return []
+    objectives = result.spec.objectives
+    names = [metric_text(o.metric, o.statistic).replace("_", " ") for o in objectives]
+    heads = ["trial", "role", "what is set", *names, "SLO", "note"]
+    rows = [_trial_row(result, t) for t in result.trials]
+    return [_table("All trials in order", heads, rows, numbers=range(3, 3 + len(names)))]
+
+
+def _trial_row(result: StudyResult, trial: Trial) -> Html:
+    used = result.winner is not None and trial.number == result.winner.number
+    role = trial.role.value if trial.role is not TrialRole.CONFIRM else f"repeat of {trial.repeat_of}"
+    marks = [role, *_answer_marks(result, trial), *(["Pareto front"] if trial.number in result.front else [])]
+    marks += [MARK] if trial.simulated else []
+    verdict = trial.verdict
+    met = "" if verdict is None else "met" if verdict.feasible else "not met"
+    mark = UNSURE if verdict is not None and verdict.unsure else ""
+    values = [
+        _cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)
+    ]
+    return element(
+        "tr",
+        element("th", trial.number, scope="row"),
+        element("td", ", ".join(marks)),
+        element("td", trial.configuration.text, class_="set"),
+        values,
+        element("td", mark + met, class_="slo worse" if met == "not met" else "slo"),
+        element("td", _note(trial)),
+        class_="best" if used else None,
+    )
+
+
+def _answer_marks(result: StudyResult, trial: Trial) -> list[str]:
+    """What the ending says of a trial."""
+    if trial.number in result.refuted:
+        return ["did not hold up"]
+    if result.winner is not None and trial.number == result.winner.number:
+        return [answer_word(result)]
+    return ["challenger"] if result.best is not None and trial.number == result.best.number else []
+
+
+def _note(trial: Trial) -> str:
+    if trial.failure is not None:
+        return f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}"
+    if trial.state is not TrialState.DONE:
+        return trial.state.value
+    if trial.verdict is None:
+        return ""
+    missed = dict.fromkeys(v.slo for v in trial.verdict.violations if v.hard)
+    return "; ".join([*missed, *trial.verdict.reasons, *map(unsure_text, trial.verdict.unsure)])
+
+
+def gpus_section(result: StudyResult) -> list[Child]:
+    """What the GPUs of each trial did while it was measured."""
+    shown = [trial for trial in result.trials if trial.measurements]
+    if not have_gpus(shown):
+        return []
+    columns = known_columns(shown)
+    rows = [_gpu_row(trial, columns) for trial in shown]
+    note = (
+        "Over all windows of a trial: throughput as geometric mean, energy over all tokens; memory and temperature at "
+        "most, of the fullest and hottest GPU; power of all GPUs together."
+    )
+    heads = ["trial", "what is set", *(TITLES[i] for i in columns)]
+    table = _table("GPUs of every measured trial", heads, rows, numbers=range(2, len(heads)))
+    return [element("p", note), table]
+
+
+def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
+    what = trial.configuration.text + (f" ({MARK})" if trial.simulated else "")
+    cells = gpu_cells(trial)
+    return element(
+        "tr",
+        element("th", trial.number, scope="row"),
+        element("td", what, class_="set"),
+        [_cell(cells[i], number=True) for i in columns],
+    )
+
+
+def failures_section(groups: Sequence[FailureGroup]) -> list[Child]:
+    """Failures by cause, each with what to do and the server's last words."""
+    parts: list[Child] = []
+    for group in groups:
+        numbers = [t.number for t in group.trials]
+        parts.append(element("h3", f"{group.cause.replace('_', ' ')}: {group.message}"))
+        parts.append(element("p", f"{trials_text(numbers).capitalize()}; at fault: the {group.blame.value}."))
+        if group.remedy:
+            parts.append(element("p", element("strong", "Remedy: "), group.remedy))
+        logged = [t for t in group.trials if t.failure is not None and t.failure.log_tail]
+        parts += [_log(t) for t in logged[:LOGS_SHOWN]]
+        if len(logged) > LOGS_SHOWN:
+            parts.append(element("p", f"The logs of {len(logged) - LOGS_SHOWN} more are in the store.", class_="small"))
+    return parts
+
+
+def _log(trial: Trial) -> Html:
+    failure = trial.failure
+    code = "" if failure is None or failure.exit_code is None else f" (exit code {failure.exit_code})"
+    summary = f"Last log lines of trial {trial.number}, {trial.configuration.text}{code}"
+    tail = failure.log_tail if failure else ""
+    return element("details", element("summary", summary), _pre(tail, f"Log of trial {trial.number}"))
+
+
+def study_section(result: StudyResult) -> list[Child]:
+    """The study as its file would say it."""
+    spec = result.spec
+    goals = [*(o.text for o in spec.objectives), *(s.text for s in spec.slos)]
+    return [
+        element("p", f"{spec.engine.kind} serving {spec.model.path}: {'; '.join(goals)}."),
+        element("details", element("summary", "Study file"), _pre(render_study(spec), "Study file")),
+    ]
+
+
+def _pre(text: str, label: str) -> Html:
+    return element("pre", text, tabindex="0", role="region", aria_label=label)
+
+
+def _cell(content: Child, *, number: bool = False) -> Html:
+    return element("td", content, class_="number" if number else None)
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Html], *, numbers: Sequence[int] = ()) -> Html:
+    """A table in a box of its own that scrolls, by keyboard too."""
+    titles = [
+        element("th", head, scope="col", class_="number" if i in numbers else None) for i, head in enumerate(heads)
+    ]
+    table = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", titles)),
+        element("tbody", rows),
+    )
+    return element("div", table, class_="scroll", role="region", aria_label=caption, tabindex="0")

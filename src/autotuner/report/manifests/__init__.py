@@ -1,0 +1,1 @@
+"""The winner as a manifest: Kubernetes, OME, Docker Compose."""

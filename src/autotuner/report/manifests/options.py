@@ -1,0 +1,271 @@
+"""What a person may say about a manifest, checked at once and whole: each option belongs to some of the forms."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from autotuner.study.base import Noun
+from autotuner.study.errors import Problem, UsageError
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DNS = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([TBM])")
+_UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
+_COMPONENTS = ("-engine", "-decoder", "-router")
+SERVICE_NAME_LENGTH = 20
+"""Longest name of an InferenceService: OME names a ConfigMap by its last 20 characters."""
+_NAME_LENGTH = 50
+_DIGEST = 6
+
+
+class Form(StrEnum):
+    """Kinds of manifest."""
+
+    KUBERNETES = "kubernetes"
+    SERVING_RUNTIME = "serving-runtime"
+    INFERENCE_SERVICE = "inference-service"
+    COMPOSE = "compose"
+
+
+class Claim(Noun):
+    """A PersistentVolumeClaim, or a folder in it."""
+
+    name: str
+    sub_path: str | None = None
+    mount_path: str | None = None
+    """Where servers see it; None: in the model's place."""
+
+
+class SecretKey(Noun):
+    """One value of a Secret, by name."""
+
+    name: str
+    key: str
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """As the source of an environment variable."""
+        return {"secretKeyRef": {"name": self.name, "key": self.key}}
+
+
+class Named(Noun):
+    """An object of OME by name: of the whole cluster, or of the namespace."""
+
+    name: str
+    namespaced: bool = False
+
+
+class Versioned(Noun):
+    """A model's format or framework."""
+
+    name: str
+    version: str | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As in ``supportedModelFormats``."""
+        return {"name": self.name, **({"version": self.version} if self.version else {})}
+
+
+class ManifestOptions(Noun):
+    """All options; None where nothing was said."""
+
+    name: str | None = None
+    namespace: str | None = None
+    image: str | None = None
+    server: str | None = None
+    port: int | None = None
+    pvc: Claim | None = None
+    cache_pvc: str | None = None
+    hub_token_secret: SecretKey | None = None
+    env_secret: Mapping[str, SecretKey] = Field(default_factory=dict)
+    runtime: Named | None = None
+    model: Named | None = None
+    start_from: str | None = None
+    """Text of an existing runtime."""
+    model_format: Versioned | None = None
+    model_framework: Versioned | None = None
+    architecture: str | None = None
+    quantization: str | None = None
+    size_range: tuple[str, str] | None = None
+
+
+def flag(option: str) -> str:
+    """An option as it is typed."""
+    return "--from" if option == "start_from" else f"--{option.replace('_', '-')}"
+
+
+def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
+    """The options for one form; ``given`` holds texts as typed, None for what was not. ``form`` may also be one that
+    takes no options. Raises ``UsageError`` with every problem."""
+    values: dict[str, Any] = {}
+    problems = []
+    for option, text in given.items():
+        if text is None or text == []:
+            continue
+        if form not in _APPLIES[option]:
+            forms = ", ".join(_APPLIES[option])
+            problems.append(
+                Problem(where=flag(option), why=f"means nothing with --as {form}", remedy=f"it is for {forms}")
+            )
+            continue
+        try:
+            values[option] = _READ.get(option, _text)(text)
+        except ValueError as error:
+            problems.append(Problem(where=flag(option), value=_shown(option, text), why=str(error)))
+    if not problems and (name := values.get("name")) is not None:
+        try:
+            check_name(name, form)
+        except ValueError as error:
+            problems.append(Problem(where="--name", value=name, why=str(error)))
+    if problems:
+        raise UsageError(problems)
+    return ManifestOptions(**values)
+
+
+def check_name(name: str, form: str) -> None:
+    """Raises ValueError for a name that the form's objects cannot have."""
+    if not _DNS.fullmatch(name):
+        raise ValueError("is no name for it; write at most 63 of a-z, 0-9 and -, a letter first and no - last")
+    if form == Form.INFERENCE_SERVICE and len(name) > SERVICE_NAME_LENGTH:
+        raise ValueError(f"is longer than {SERVICE_NAME_LENGTH} characters, by which OME tells services apart")
+    if form == Form.INFERENCE_SERVICE and name.endswith(_COMPONENTS):
+        raise ValueError(f"ends like a component of another service; do not end it with {', '.join(_COMPONENTS)}")
+
+
+def name_of(study: str, form: str) -> str:
+    """A valid name for a study; two studies of different names get different ones."""
+    most = SERVICE_NAME_LENGTH if form == Form.INFERENCE_SERVICE else _NAME_LENGTH
+    slug = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-") or "study"
+    slug = slug if slug[0].isalpha() else f"at-{slug}"
+    if slug == study and len(slug) <= most and not slug.endswith(_COMPONENTS):
+        return slug
+    digest = hashlib.sha256(study.encode()).hexdigest()[:_DIGEST]
+    return f"{slug[: most - _DIGEST - 1].rstrip('-')}-{digest}"
+
+
+def _shown(option: str, text: Any) -> str:
+    """What was typed; not where a secret may have been typed in place of its name."""
+    if option in {"hub_token_secret", "env_secret"}:
+        return ""
+    return ", ".join(map(str, text)) if isinstance(text, list | tuple) else str(text)
+
+
+def _text(text: str) -> str:
+    if not text.strip() or any(not c.isprintable() for c in text):
+        raise ValueError("is no name")
+    return text
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(what)
+        return text
+
+    return read
+
+
+_namespace = _matching(_LABEL, "is no namespace; write at most 63 of a-z, 0-9 and -")
+_claim_name = _matching(_NAME, "is no name of a claim; write a-z, 0-9, - and .")
+
+
+def _image(text: str) -> str:
+    if re.search(r"\s", _text(text)):
+        raise ValueError("is no image; write REPOSITORY:TAG")
+    return text
+
+
+def _claim(text: str) -> Claim:
+    name, colon, path = text.partition(":")
+    if colon and (not path or path.startswith("/") or ".." in path.split("/")):
+        raise ValueError("is no folder of the claim; write CLAIM:folder/inside")
+    return Claim(name=_claim_name(name), sub_path=path or None)
+
+
+def _secret(text: str) -> SecretKey:
+    name, _, key = text.partition("/")
+    if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
+        raise ValueError("is no key of a Secret; write NAME/KEY, never the secret itself")
+    return SecretKey(name=name, key=key)
+
+
+def _secrets(texts: Sequence[str]) -> dict[str, SecretKey]:
+    found = {}
+    for text in texts:
+        variable, equals, rest = text.partition("=")
+        if not equals or not _VARIABLE.fullmatch(variable):
+            raise ValueError("is no variable; write VARIABLE=NAME/KEY")
+        found[variable] = _secret(rest)
+    return found
+
+
+def _named(kind: str) -> Callable[[str], Named]:
+    def read(text: str) -> Named:
+        head, slash, name = text.rpartition("/")
+        if slash and head not in {kind, f"Cluster{kind}"}:
+            raise ValueError(f"is no {kind}; write NAME for one of the cluster, {kind}/NAME for one of the namespace")
+        if not _LABEL.fullmatch(name):
+            raise ValueError("is no name that OME can serve: it becomes a label; write at most 63 of a-z, 0-9 and -")
+        return Named(name=name, namespaced=head == kind)
+
+    return read
+
+
+def _versioned(text: str) -> Versioned:
+    name, _, version = text.partition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or (version and not re.fullmatch(r"[A-Za-z0-9.+_-]+", version)):
+        raise ValueError("is none; write NAME or NAME:VERSION, e.g. safetensors:1.0.0")
+    return Versioned(name=name, version=version or None)
+
+
+def _sizes(text: str) -> tuple[str, str]:
+    low, dash, high = text.partition("-")
+    found = [_SIZE.fullmatch(part) for part in (low, high)]
+    numbers = [float(match[1]) * _UNITS[match[2]] for match in found if match]
+    if not dash or len(numbers) < len(found):
+        raise ValueError("is no range of parameters; write both ends with T, B or M, e.g. 0.5B-1B")
+    if numbers[0] > numbers[1]:
+        raise ValueError("ends before it begins")
+    return low, high
+
+
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:
+        raise ValueError("is no port")
+    return value
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "namespace": _namespace,
+    "image": _image,
+    "port": _port,
+    "pvc": _claim,
+    "cache_pvc": _claim_name,
+    "hub_token_secret": _secret,
+    "env_secret": _secrets,
+    "runtime": _named("ServingRuntime"),
+    "model": _named("BaseModel"),
+    "start_from": lambda text: text,
+    "model_format": _versioned,
+    "model_framework": _versioned,
+    "size_range": _sizes,
+}
+_PODS = (Form.KUBERNETES, Form.SERVING_RUNTIME, Form.INFERENCE_SERVICE)
+_APPLIES: dict[str, tuple[Form, ...]] = {
+    **dict.fromkeys(("name", "image", "server", "port"), tuple(Form)),
+    **dict.fromkeys(("namespace", "env_secret"), _PODS),
+    **dict.fromkeys(("pvc", "cache_pvc", "hub_token_secret"), (Form.KUBERNETES,)),
+    **dict.fromkeys(("runtime", "model"), (Form.INFERENCE_SERVICE,)),
+    **dict.fromkeys(
+        ("start_from", "model_format", "model_framework", "architecture", "quantization", "size_range"),
+        (Form.SERVING_RUNTIME,),
+    ),
+}

@@ -1,0 +1,154 @@
+"""SGLang's face: its log lines, endpoints, errors and metrics."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotuner.simulator.config import EngineConfig
+from autotuner.simulator.engine_loop import EngineLoop
+from autotuner.simulator.flavor import Flavour, summed
+from autotuner.simulator.metrics import sample
+from autotuner.simulator.openai_api import Asked, BadRequestError
+from autotuner.simulator.scheduler import Scheduler, Step
+from autotuner.simulator.sglang import start as sglang_start
+from autotuner.simulator.sglang.scheduler import MODELLED_POLICIES, SGLangScheduler
+
+_SPARE_TOKENS = 8
+"""Of the KV cache, never promised to one request."""
+
+
+class SGLangFlavour(Flavour):
+    """SGLang."""
+
+    name = "sglang"
+    version = sglang_start.VERSION
+    _last_prefill = _last_decode = 0.0
+    _generated = 0
+
+    def start(self, given: Mapping[str, Any]) -> EngineConfig:
+        """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
+        config = sglang_start.SGLangStart(given, self.simulation, self.log).run()
+        if config.policy not in MODELLED_POLICIES:
+            self.log(f"simulated: --schedule-policy {config.policy} behaves like fcfs")
+        return config
+
+    def scheduler(self, config: EngineConfig) -> Scheduler:
+        """One replica's scheduler."""
+        return SGLangScheduler(config, self.log)
+
+    def ready(self, config: EngineConfig) -> None:
+        """Logs that the server answers."""
+        self.log(f"Uvicorn running on http://{config.host}:{config.port} (Press CTRL+C to quit)")
+        self.log("The server is fired up and ready to roll!")
+
+    def on_step(self, loop: EngineLoop, step: Step) -> None:
+        """One line for every step with prompts, one for every so many decode steps."""
+        scheduler, now = loop.scheduler, time.monotonic()
+        pool = scheduler.pool
+        usage = f"token usage: {pool.used / max(1, pool.total):.2f}"
+        self._generated += len(step.decode)
+        if step.prefill:
+            rate = step.new_tokens / max(1e-9, now - self._last_prefill)
+            self._last_prefill = now
+            pending = sum(r.length for r in scheduler.waiting)
+            self.log(
+                f"Prefill batch, #new-seq: {len(step.prefill)}, #new-token: {step.new_tokens}, #cached-token: "
+                f"{step.cached}, {usage}, #running-req: {step.running}, #queue-req: {len(scheduler.waiting)}, "
+                f"#pending-token: {pending}, cuda graph: {step.graph}, input throughput (token/s): {rate:.2f}"
+            )
+        elif scheduler.counters.decode_steps % scheduler.config.decode_log_interval == 0:
+            rate = self._generated / max(1e-9, now - self._last_decode)
+            self._last_decode, self._generated = now, 0
+            self.log(
+                f"Decode batch, #running-req: {step.running}, #token: {pool.used}, {usage}, cuda graph: "
+                f"{step.graph}, gen throughput (token/s): {rate:.2f}, #queue-req: {len(scheduler.waiting)}"
+            )
+
+    def limited(self, asked: Asked, config: EngineConfig) -> int:
+        """Refuses what is longer than the context; cuts what is longer than the KV cache."""
+        prompt, most = asked.prompt_tokens, config.context
+        if prompt >= most:
+            raise BadRequestError(
+                f"The input ({prompt} tokens) is longer than the model's context length ({most} tokens)."
+            )
+        if asked.max_new is not None and prompt + asked.max_new > most:
+            raise BadRequestError(
+                f"Requested token count exceeds the model's maximum context length of {most} tokens. You requested a "
+                f"total of {prompt + asked.max_new} tokens: {prompt} tokens from the input messages and "
+                f"{asked.max_new} tokens for the completion. Please reduce the number of tokens in the input messages "
+                "or the completion to fit within the limit."
+            )
+        longest = min(most, config.kv_tokens - _SPARE_TOKENS - 2 * config.page)
+        if prompt >= longest:
+            raise BadRequestError(
+                f"Input length ({prompt} tokens) exceeds the maximum allowed length ({longest} tokens). Use a shorter "
+                "input or enable --allow-auto-truncate."
+            )
+        return min(asked.answer_tokens, longest - prompt)
+
+    def error(self, error: BadRequestError) -> dict[str, Any]:
+        """An error's body."""
+        return {
+            "object": "error",
+            "message": str(error),
+            "type": "BadRequestError" if error.status == 400 else "Unauthorized",
+            "param": error.param,
+            "code": error.status,
+        }
+
+    def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
+        """Server and model information under their old and new paths."""
+        if path in {"/server_info", "/get_server_info"}:
+            state = [
+                {
+                    "last_gen_throughput": 0.0,
+                    "memory_usage": {"kvcache": loop.scheduler.pool.total * config.replica.kv_bytes_per_token / 2**30},
+                    "effective_max_running_requests_per_dp": config.max_running,
+                }
+                for loop in loops
+            ]
+            simulation = {**vars(self.simulation), "model": config.replica.model.name}
+            return {
+                **config.resolved,
+                "version": self.version,
+                "internal_states": state,
+                "simulated": True,
+                "simulation": simulation,
+            }
+        if path in {"/model_info", "/get_model_info"}:
+            return {
+                "model_path": config.model_path,
+                "served_model_name": config.served_name,
+                "tokenizer_path": config.model_path,
+                "is_generation": True,
+                "weight_version": "default",
+                "architectures": [config.replica.model.architecture],
+                "simulated": True,
+            }
+        return None
+
+    def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
+        """Off unless ``--enable-metrics``."""
+        if not config.metrics:
+            return None
+        labels, total = {"model_name": config.served_name}, summed(loops)
+        pools = [loop.scheduler.pool for loop in loops]
+        used, whole = sum(p.used for p in pools), sum(p.total for p in pools)
+        hit = total.cached_tokens / total.prompt_tokens if total.prompt_tokens else 0.0
+        lines = [
+            *sample("sglang:num_running_reqs", sum(len(loop.scheduler.running) for loop in loops), labels),
+            *sample("sglang:num_queue_reqs", sum(len(loop.scheduler.waiting) for loop in loops), labels),
+            *sample("sglang:num_used_tokens", used, labels),
+            *sample("sglang:token_usage", used / max(1, whole), labels),
+            *sample("sglang:cache_hit_rate", hit, labels),
+            *sample("sglang:max_total_num_tokens", config.kv_tokens, labels),
+            *sample("sglang:num_retracted_requests_total", total.retractions, labels, "counter"),
+            *sample("sglang:prompt_tokens_total", total.prompt_tokens, labels, "counter"),
+            *sample("sglang:cached_tokens_total", total.cached_tokens, labels, "counter"),
+            *sample("sglang:generation_tokens_total", total.generated_tokens, labels, "counter"),
+            *sample("sglang:num_requests_total", total.requests, labels, "counter"),
+            *self.latencies.ttft.lines("sglang:time_to_first_token_seconds", labels),
+            *self.latencies.e2e.lines("sglang:e2e_request_latency_seconds", labels),
+            *self.simulated_lines(loops),
+        ]
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""vLLM as the simulator imitates it."""

@@ -1,0 +1,110 @@
+"""vLLM's face: its log lines, endpoints, errors and metrics."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotuner.simulator.config import EngineConfig
+from autotuner.simulator.engine_loop import EngineLoop
+from autotuner.simulator.flavor import Flavour, process_id, summed
+from autotuner.simulator.metrics import sample
+from autotuner.simulator.openai_api import Asked, BadRequestError
+from autotuner.simulator.scheduler import Scheduler, Step
+from autotuner.simulator.vllm import start as vllm_start
+from autotuner.simulator.vllm.scheduler import VllmScheduler
+
+_LOG_EVERY_S = 10.0
+
+
+class VllmFlavour(Flavour):
+    """vLLM."""
+
+    name = "vllm"
+    version = vllm_start.VERSION
+    _last_log = 0.0
+    _last = (0, 0)
+
+    def start(self, given: Mapping[str, Any]) -> EngineConfig:
+        """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
+        return vllm_start.VllmStart(given, self.simulation, self.log).run()
+
+    def scheduler(self, config: EngineConfig) -> Scheduler:
+        """One replica's scheduler."""
+        return VllmScheduler(config, self.log)
+
+    def ready(self, config: EngineConfig) -> None:
+        """Logs that the server answers."""
+        self._last_log = time.monotonic()
+        self.log(f"Starting vLLM server on http://{config.host}:{config.port}")
+        self.log(f"Started server process [{process_id()}]")
+        self.log("Waiting for application startup.")
+        self.log("Application startup complete.")
+
+    def on_step(self, loop: EngineLoop, step: Step) -> None:
+        """One line every ten seconds."""
+        now = time.monotonic()
+        if now - self._last_log < _LOG_EVERY_S:
+            return
+        counters, scheduler, passed = loop.scheduler.counters, loop.scheduler, now - self._last_log
+        prompt = (counters.prompt_tokens - self._last[0]) / passed
+        generated = (counters.generated_tokens - self._last[1]) / passed
+        self._last_log, self._last = now, (counters.prompt_tokens, counters.generated_tokens)
+        hit = 100 * counters.cached_tokens / max(1, counters.prompt_tokens)
+        self.log(
+            f"Engine 000: Avg prompt throughput: {prompt:.1f} tokens/s, Avg generation throughput: {generated:.1f} "
+            f"tokens/s, Running: {len(scheduler.running)} reqs, Waiting: {len(scheduler.waiting)} reqs, GPU KV cache "
+            f"usage: {100 * scheduler.pool.used / max(1, scheduler.pool.total):.1f}%, Prefix cache hit rate: {hit:.1f}%"
+        )
+
+    def limited(self, asked: Asked, config: EngineConfig) -> int:
+        """Refuses other models, prompts and answers longer than the context."""
+        if asked.model and asked.model != config.served_name:
+            raise BadRequestError(f"The model `{asked.model}` does not exist.", param="model", status=404)
+        prompt, most = asked.prompt_tokens, config.context
+        if prompt >= most:
+            raise BadRequestError(
+                f"This model's maximum context length is {most} tokens. However, your prompt contains {prompt} input "
+                "tokens, which exceeds this limit even without any output tokens. Please reduce the length of the "
+                "input prompt.",
+                param="input_tokens",
+            )
+        if asked.max_new is not None and prompt + asked.max_new > most:
+            raise BadRequestError(
+                f"This model's maximum context length is {most} tokens. However, you requested {asked.max_new} output "
+                f"tokens and your prompt contains {prompt} input tokens, for a total of {prompt + asked.max_new} "
+                "tokens. Please reduce the length of the input prompt or the number of requested output tokens.",
+                param="max_tokens",
+            )
+        return min(asked.answer_tokens, most - prompt)
+
+    def error(self, error: BadRequestError) -> dict[str, Any]:
+        """An error's body."""
+        kind = {404: "NotFoundError", 401: "Unauthorized"}.get(error.status, "BadRequestError")
+        return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.status}}
+
+    def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
+        """Only the version."""
+        return {"version": self.version, "simulated": True} if path == "/version" else None
+
+    def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
+        """Always there."""
+        labels = {"engine": "0", "model_name": config.served_name}
+        total, schedulers = summed(loops), [loop.scheduler for loop in loops]
+        pools = [s.pool for s in schedulers]
+        usage = sum(p.used for p in pools) / max(1, sum(p.total for p in pools))
+        cache = {k: str(v) for k, v in config.resolved.items() if not k.startswith("max_")}
+        lines = [
+            *sample("vllm:num_requests_running", sum(len(s.running) for s in schedulers), labels),
+            *sample("vllm:num_requests_waiting", sum(len(s.waiting) for s in schedulers), labels),
+            *sample("vllm:kv_cache_usage_perc", usage, labels),
+            *sample("vllm:prefix_cache_queries_total", total.prompt_tokens, labels, "counter"),
+            *sample("vllm:prefix_cache_hits_total", total.cached_tokens, labels, "counter"),
+            *sample("vllm:num_preemptions_total", total.retractions, labels, "counter"),
+            *sample("vllm:prompt_tokens_total", total.prompt_tokens, labels, "counter"),
+            *sample("vllm:generation_tokens_total", total.generated_tokens, labels, "counter"),
+            *sample("vllm:cache_config_info", 1.0, {**cache, "engine": "0"}),
+            *self.latencies.ttft.lines("vllm:time_to_first_token_seconds", labels),
+            *self.latencies.e2e.lines("vllm:e2e_request_latency_seconds", labels),
+            *self.simulated_lines(loops),
+        ]
+        return "\n".join(lines) + "\n"

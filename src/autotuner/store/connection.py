@@ -1,0 +1,170 @@
+"""The connection to the database: opened, set up for durability, and brought to the newest revision."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from autotuner.store.files import make_private, private_file, reason
+from autotuner.store.paths import data_home
+from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError, unusable_store
+from autotuner.study.secrets import HIDDEN, looks_secret
+
+_AGAIN_S = 0.01
+_PRIMARY = 0xFF
+"""The part of SQLite's extended result codes that says which error it is."""
+_MIGRATION_LOCK = 7_381_020_551
+_WRITE = "autotuner_write"
+
+
+def connect(url: str | Path) -> Engine:
+    """An engine whose database is at the newest revision. Raises :class:`StoreError`."""
+    parsed = _parsed(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    try:
+        if sqlite and parsed.database:
+            _make_file(Path(parsed.database))
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
+        engine = create_engine(parsed, **options)
+        if sqlite:
+            _set_up_sqlite(engine)
+        try:
+            _to_head(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+    except ModuleNotFoundError as error:
+        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+    except (SQLAlchemyError, OSError, ValueError) as error:
+        raise unusable(parsed, error) from None
+    return engine
+
+
+def _make_file(path: Path) -> None:
+    """Creates the file before SQLite does, for its user alone; SQLite gives its journal that mode."""
+    ours = path.parent == data_home()
+    if ours:
+        make_private(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is not a regular file")
+    if ours or not path.exists():  # elsewhere an existing file may be another program's, named by mistake
+        private_file(path)
+
+
+def not_made_yet(url: str | Path) -> str:
+    """The URL for display where it names a file that is not there yet; else empty. Raises :class:`StoreError`."""
+    parsed = _parsed(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return url_text(parsed) if is_file and not Path(str(parsed.database)).exists() else ""
+
+
+def _parsed(url: str | Path) -> URL:
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url))
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise ArgumentError("neither SQLite nor PostgreSQL")
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        shown = re.sub(r"^(\w[\w+]*://)?.*@", r"\1***@", url).partition("?")[0]
+        raise StoreError(f"not a SQLite or PostgreSQL URL: {shown}; for example sqlite:////path/autotuner.db") from None
+    except ModuleNotFoundError as error:
+        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise StoreError("a store in memory would lose every result; name a file: sqlite:////path/autotuner.db")
+    return parsed
+
+
+def url_text(url: URL) -> str:
+    """The URL for display, without any password."""
+    hidden = {key: HIDDEN if looks_secret(key) else value for key, value in url.query.items()}
+    return url.set(query=hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def unusable(url: URL, error: Exception) -> StoreError:
+    """A database error as one line."""
+    why = str(error.orig) if isinstance(error, DBAPIError) and error.orig else reason(error)
+    secrets = [str(v) for k, v in url.query.items() if looks_secret(k)]
+    return unusable_store(url_text(url), why, [*secrets, str(url.password or "")])
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes. On SQLite it takes the write lock at once, so that it never has to be repeated."""
+    with engine.connect() as connection, connection.execution_options(**{_WRITE: True}).begin():
+        yield connection
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    """WAL keeps readers and a writer out of each other's way. ``synchronous=FULL`` makes every commit reach the disk,
+    so that neither a killed process nor a power cut takes back a trial that was reported as finished."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(dbapi: Any, _: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S}000")
+        _to_wal(cursor)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _to_wal(cursor: sqlite3.Cursor) -> None:
+    """Changes a new file's journal. SQLite does not wait there by itself for another first run that does the same."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _to_head(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _revision(connection) == HEAD:
+            return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        found = _revision(connection)
+        if found is not None and not re.fullmatch(r"\d{4}", found):
+            raise StoreError(
+                f"the store {url_text(engine.url)} holds another program's tables (revision {found}); "
+                "give autotuner a database of its own"
+            )
+        if found is not None and found > HEAD:
+            raise StoreError(
+                f"the store {url_text(engine.url)} was made by a newer autotuner "
+                f"(revision {found}, this one knows {HEAD}); update autotuner"
+            )
+        if found != HEAD:
+            import_module("autotuner.store.migrate").migrate(connection)

@@ -1,0 +1,1 @@
+"""The study file: text to StudySpec and back, with every problem located."""

@@ -1,0 +1,77 @@
+"""``parameters`` as a list: combinations that are tried one by one, instead of all that their values would make."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autotuner.study.base import Value, same
+from autotuner.study_file.document import Document
+from autotuner.study_file.form_fields import ParameterForm, file_value
+
+MAX_COMBINATIONS = 1000
+Written = list[dict[str, Value]]
+
+
+def read_combinations(listed: list[Any], document: Document) -> Written:
+    """The combinations as written; what is wrong goes to the document's problems."""
+    if not listed:
+        document.fault(
+            ("parameters",), "the list is empty", remedy="write {flag: value, flag: value} for each combination"
+        )
+    if len(listed) > MAX_COMBINATIONS:
+        why, remedy = f"more than {MAX_COMBINATIONS} combinations", "write ranges and constraints instead"
+        document.fault(("parameters",), why, remedy=remedy)
+        return []
+    return [_combination(item, index, document) for index, item in enumerate(listed)]
+
+
+def _combination(item: Any, index: int, document: Document) -> dict[str, Value]:
+    if not isinstance(item, Mapping):
+        remedy = "write {flag: value, flag: value}"
+        document.fault(("parameters", index), "must be a mapping of flags to values", value=item, remedy=remedy)
+        return {}
+    point: dict[str, Value] = {}
+    for name, value in item.items():
+        try:
+            point[name] = file_value(value)
+        except ValueError as error:
+            why, _, remedy = str(error).partition("; ")
+            document.fault(("parameters", index, name), why, value=value, remedy=remedy)
+    return point
+
+
+def forms_of(written: Written, canonical: Callable[[str], str], document: Document) -> dict[str, ParameterForm]:
+    """Each parameter under its first spelling, with the values that the combinations have for it."""
+    spelled: dict[str, str] = {}
+    for index, point in enumerate(written):
+        seen: set[str] = set()
+        for name in point:
+            flag = canonical(name)
+            if flag in seen:
+                why, remedy = "the same parameter as another of this combination", "remove one of the two"
+                document.fault(("parameters", index, name), why, remedy=remedy)
+            seen.add(flag)
+            spelled.setdefault(flag, name)
+    values: dict[str, list[Value]] = {flag: [] for flag in spelled}
+    for point in _complete(written, canonical):
+        for flag, value in point.items():
+            if not any(same(value, other) for other in values[flag]):
+                values[flag].append(value)
+    return {spelled[flag]: ParameterForm(choices=found) for flag, found in values.items()}
+
+
+def points_of(written: Written, canonical: Callable[[str], str], document: Document) -> tuple[Mapping[str, Value], ...]:
+    """The combinations with a value of every parameter: what one leaves out is left to the engine."""
+    found: list[dict[str, Value]] = []
+    for index, point in enumerate(_complete(written, canonical)):
+        first = next((i for i, other in enumerate(found) if all(same(other[n], point[n]) for n in point)), None)
+        if first is not None:
+            why = f"the same combination as parameters[{first}]"
+            document.fault(("parameters", index), why, remedy="remove one of the two")
+        found.append(point)
+    return tuple(found)
+
+
+def _complete(written: Written, canonical: Callable[[str], str]) -> list[dict[str, Value]]:
+    proper = [{canonical(name): value for name, value in point.items()} for point in written]
+    names = list(dict.fromkeys(name for point in proper for name in point))
+    return [{name: point.get(name) for name in names} for point in proper]

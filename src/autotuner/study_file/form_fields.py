@@ -1,0 +1,118 @@
+"""What several sections of the study file are made of: single values, and what a parameter may be set to."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from autotuner.study.base import Value
+from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
+
+MAX_GRID = 100_000
+"""Values of one parameter."""
+
+
+class FileForm(BaseModel):
+    """Strict: no unknown keys, no conversion between kinds of value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+MAX_SEVERAL = 1000
+"""Values of one flag that takes several."""
+
+
+def file_value(value: Any) -> Any:
+    """A value as a noun has it: a list becomes a tuple. Raises ValueError for what is not one value."""
+    if isinstance(value, Mapping):
+        raise ValueError("must be a single value or a list; JSON goes in quotes and reaches the engine as one argument")
+    if not isinstance(value, list | tuple):
+        return value
+    if not value:
+        raise ValueError("the list is empty; give at least one value, or null to leave the flag out")
+    if len(value) > MAX_SEVERAL:
+        raise ValueError(f"more than {MAX_SEVERAL} values for one flag; shorten the list")
+    if any(item is None or isinstance(item, list | tuple | Mapping) for item in value):
+        raise ValueError("the values of one flag must be numbers or text; write e.g. [1, 2, 4]")
+    return tuple(value)
+
+
+FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=Value)]
+"""A value as written; a list is one value of a flag that takes several arguments."""
+
+
+class ParameterForm(FileForm):
+    """What a parameter may be set to: a list of choices, or a range."""
+
+    choices: list[FileValue] | None = Field(default=None, description="The values to try; null leaves the flag out.")
+    low: int | float | None = Field(default=None, description="Smallest value; whole numbers make a whole range.")
+    high: int | float | None = Field(default=None, description="Largest value, included.")
+    step: int | float | None = Field(default=None, gt=0, description="Distance of values from low on.")
+    log: bool = Field(default=False, description="Whole range: low, doubled until high. Real range: even in exponent.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forms(cls, data: Any) -> Any:
+        if isinstance(data, list):
+            return {"choices": data}
+        if not isinstance(data, Mapping):
+            raise ValueError("must be a list or a range; write [a, b], or put a fixed value under engine.args")
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ParameterForm":
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.step is not None or self.log:
+                raise ValueError("has both choices and a range; keep one of them")
+            _check_choices(self.choices)
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("a range needs low and high; or write a list of values")
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}; swap them")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"step {self.step} is wider than the range; make it smaller")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs low above 0 and no step; leave one of them out")
+        if self.step is not None or self.whole:
+            count = 0 if self.log else (self.high - self.low) / (self.step or 1)
+            if count > MAX_GRID:
+                raise ValueError(f"more than {MAX_GRID} values; use a larger step")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """All bounds are whole numbers."""
+        return all(isinstance(n, int) for n in (self.low, self.high, self.step) if n is not None)
+
+    def domain(self) -> Choices | IntRange | FloatRange:
+        """The noun."""
+        if self.choices is not None:
+            return Choices(values=tuple(self.choices))
+        low, high = self.low or 0, self.high or 0
+        if self.whole:
+            return IntRange(low=int(low), high=int(high), step=int(self.step or 1), log=self.log)
+        return FloatRange(low=float(low), high=float(high), step=float(self.step) if self.step else None, log=self.log)
+
+
+def _check_choices(values: list[Value]) -> None:
+    if not values:
+        raise ValueError("the list is empty; give at least one value")
+    if len(values) > MAX_GRID:
+        raise ValueError(f"more than {MAX_GRID} values; use a range")
+    seen: set[object] = set()
+    for value in values:
+        items = value if isinstance(value, tuple) else (value,)
+        exact = (type(value), *((type(item), item) for item in items))
+        if exact in seen:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ValueError(f"{shown!r} is in the list twice; remove one")
+        seen.add(exact)
+
+
+def _shape(value: Any) -> str:
+    return "tuned" if isinstance(value, list | Mapping | ParameterForm) else "fixed"
+
+
+Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue, Tag("fixed")], Discriminator(_shape)]
+"""One value is fixed; a list or a range is tuned."""

@@ -1,0 +1,374 @@
+"""The study file's form: what a person may write for each key, as strict models that give the nouns.
+
+Short and long forms are brought to one by validators in front of the fields, so that each key is described once, here,
+for the reader, for editors (JSON Schema) and for the parser.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from autotuner.study.base import number_text
+from autotuner.study.metric import METRICS, Direction, Unit
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.parameters.constraint import Constraint
+from autotuner.study.parameters.environment import name_problem, variable_text
+from autotuner.study.short_forms import (
+    check_comparison,
+    check_direction,
+    check_statistic,
+    known_metric,
+    parse_duration,
+    parse_objective,
+    parse_ratio,
+    parse_scenario,
+    parse_slo,
+    parse_threshold,
+    path_text,
+    place,
+)
+from autotuner.study.workload import Api, RequestRate, Scenario
+from autotuner.study_file.form_fields import FileForm, FileValue, ParameterForm, Setting
+
+MAX_PARAMETERS = 64
+
+
+def _short(key: str) -> BeforeValidator:
+    """A bare string stands for a mapping with this one key."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else _mapping(v), json_schema_input_type=Any)
+
+
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be text or a mapping")
+    return value
+
+
+def _env(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("has several values; to tune it, write env.NAME: [..] under parameters")
+    if value is None:
+        raise ValueError("has no value; leave it out, or write an empty text in quotes")
+    if isinstance(value, Mapping):
+        raise ValueError("must be text; put it in quotes")
+    return variable_text(value)
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if problem := name_problem(name):
+            raise ValueError(f"{name}: {'; '.join(problem)}")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _from(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidator:
+    """A text form; other kinds of value are refused in the same words."""
+
+    def read(value: Any) -> Any:
+        return value if isinstance(value, kind) else parse(value)
+
+    return BeforeValidator(read, json_schema_input_type=schema)
+
+
+Duration = Annotated[float, _from(parse_duration, type(None), float | str)]
+Ratio = Annotated[float, _from(parse_ratio, type(None), float | str)]
+
+
+class ModelForm(FileForm):
+    """The served model."""
+
+    path: Annotated[str, AfterValidator(path_text)] = Field(
+        min_length=1, description="File, folder or hub id, as the engine takes it."
+    )
+    name: str | None = Field(default=None, description="Name in requests; by default the engine's choice.")
+
+
+class EngineForm(FileForm):
+    """The inference server; further keys are settings of the engine."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(min_length=1, description="Which server, e.g. llama_cpp.")
+    args: dict[str, FileValue] = Field(
+        default_factory=dict, description="Flags of every launch, the default's included; true is a bare switch."
+    )
+    env: Annotated[
+        dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int | float | bool)]],
+        AfterValidator(_variables),
+    ] = Field(default_factory=dict, description="Environment of the server; env.NAME under parameters is tuned.")
+
+
+class PluginForm(FileForm):
+    """A plugin by kind; further keys are its settings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(min_length=1, description="Which plugin.")
+
+
+def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise ValueError(f"must be text; {_EXAMPLES[kind]}")
+        return parse(value)
+
+    return BeforeValidator(read, json_schema_input_type=str)
+
+
+_EXAMPLES: dict[type, str] = {Scenario: "e.g. D(128,48)", Constraint: "e.g. tp-size * pp-size <= gpus"}
+
+
+def _constraint(text: str) -> Constraint:
+    found = Constraint.parse(text)
+    if not found.names:
+        raise ValueError("names no parameter; leave it out")
+    return found
+
+
+def _rate(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        arrivals = value.get("arrivals", "poisson")
+        if "burstiness" in value and arrivals != "gamma":
+            raise ValueError("burstiness is the shape of gamma arrivals; add arrivals: gamma")
+        return {k: v for k, v in value.items() if k != "kind"} | ({"kind": "?"} if "kind" in value else {})
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of requests per second, or {rate, arrivals, burstiness}")
+    return {"rate": value}
+
+
+class WorkloadForm(FileForm):
+    """The load."""
+
+    api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; streamed.")
+    scenarios: Annotated[
+        list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    ] = Field(
+        min_length=1, description="Kinds of request: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE."
+    )
+    concurrency: Annotated[
+        list[Annotated[int, Field(ge=1, le=100_000)]],
+        BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    ] = Field(default_factory=list, description="Closed loop: requests in flight; each is a load level.")
+    rates: Annotated[
+        list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
+        BeforeValidator(_listed, json_schema_input_type=Any),
+    ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
+    warmup: Duration = Field(default=2.0, ge=0, description="Load before the window, left out of it.")
+    duration: Duration = Field(default=30.0, gt=0, description="Measured window, unless requests ends it early.")
+    max_duration: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="How long a window may become until it is steady and holds enough requests; "
+        "three times duration by default.",
+    )
+    min_requests: int = Field(
+        default=8, ge=0, le=10**9, description="Finished requests below which a window is too thin to be ranked."
+    )
+    requests: int | None = Field(
+        default=None, ge=1, le=10**9, description="Ends a window early after this many requests."
+    )
+    request_timeout: Duration = Field(default=120.0, gt=0, description="Longest wait for one answer.")
+    seed: int = Field(default=0, description="Of prompts and arrivals.")
+    prefix_tokens: int = Field(
+        default=0, ge=0, le=10**8, description="Length of a system prompt that all requests share."
+    )
+    ignore_eos: bool = Field(default=True, description="Ask for exactly the output length.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request's body.")
+    tokenizer: Annotated[str, AfterValidator(path_text)] | None = Field(
+        default=None, description="Local tokenizer.json or folder; never fetched."
+    )
+
+    @model_validator(mode="after")
+    def _levels(self) -> "WorkloadForm":
+        if not self.concurrency and not self.rates:
+            raise ValueError("has no load level; add concurrency, e.g. [1, 8], or rates")
+        if len(set(self.concurrency)) < len(self.concurrency) or len({r.text for r in self.rates}) < len(self.rates):
+            raise ValueError("has a load level twice; remove one")
+        if len({s.text for s in self.scenarios}) < len(self.scenarios):
+            raise ValueError("has a scenario twice; remove one")
+        return self
+
+
+class ObjectiveForm(FileForm):
+    """The long form of an objective."""
+
+    metric: str = Field(description="What is measured.")
+    statistic: str | None = Field(default=None, description="For metrics with one value a request, e.g. p99.")
+    direction: str | None = Field(default=None, description="min or max; by default what is better.")
+    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
+    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> "ObjectiveForm":
+        self.noun()
+        return self
+
+    def noun(self) -> Objective:
+        """The objective; raises ValueError."""
+        metric = known_metric(self.metric)
+        direction = self.direction or metric.better.value
+        check_direction(metric, direction)
+        check_statistic(metric, self.statistic, needed=direction)
+        at, scenario = place(self.at, self.scenario)
+        return Objective(
+            metric=metric.name, statistic=self.statistic, direction=Direction(direction), at=at, scenario=scenario
+        )
+
+
+class SloForm(FileForm):
+    """The long form of a bound."""
+
+    metric: str = Field(description="What is measured.")
+    statistic: str | None = Field(default=None, description="Left out: a bound on every request, for goodput.")
+    at_most: int | float | str | None = Field(default=None, description="Upper bound; times with their unit: 200ms.")
+    at_least: int | float | str | None = Field(default=None, description="Lower bound.")
+    threshold: int | float | str | None = Field(default=None, description="Bound on the side that is worse.")
+    weight: float = Field(default=1.0, ge=0, le=10**9, description="Of a soft bound's violation.")
+    hard: bool = Field(default=True, description="False: a violation only lowers the rank.")
+    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
+    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> "SloForm":
+        self.noun()
+        return self
+
+    def noun(self) -> SLO:
+        """The bound; raises ValueError."""
+        metric = known_metric(self.metric)
+        check_statistic(metric, self.statistic)
+        given = {k: v for k in ("at_most", "at_least", "threshold") if (v := getattr(self, k)) is not None}
+        if len(given) != 1:
+            raise ValueError("needs exactly one of at_most, at_least and threshold")
+        [(key, bound)] = given.items()
+        worse = Comparison.LE if metric.better is Direction.MIN else Comparison.GE
+        comparison = {"at_most": Comparison.LE, "at_least": Comparison.GE}.get(key, worse)
+        check_comparison(metric, comparison)
+        at, scenario = place(self.at, self.scenario)
+        return SLO(
+            metric=metric.name,
+            statistic=self.statistic,
+            comparison=comparison,
+            threshold=parse_threshold(bound, metric),
+            at=at,
+            scenario=scenario,
+            hard=self.hard,
+            weight=self.weight,
+        )
+
+
+class SearchForm(FileForm):
+    """How the space is searched, and when to stop; further keys are settings of the strategy."""
+
+    model_config = ConfigDict(extra="allow")
+
+    strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian or a plugin's.")
+    trials: int = Field(default=20, ge=1, le=10**6, description="Configurations to launch, the default's included.")
+    seed: int = Field(default=0, description="Equal seeds propose equal configurations.")
+    time: Duration | None = Field(default=None, gt=0, description="Budget, e.g. 10m.")
+    gpu_hours: float | None = Field(default=None, gt=0, le=10**9, description="Budget of GPU hours.")
+    parallel: int = Field(default=1, ge=1, le=1000, description="Trials at the same time.")
+    trial_timeout: Duration | None = Field(default=None, gt=0, description="Longest time for one trial.")
+    max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="In a row, after which the study stops.")
+
+
+class ConfirmForm(FileForm):
+    """The proof."""
+
+    repeats: int = Field(
+        default=3, ge=0, le=1000, description="Launches of the default and of each challenger; 0 leaves the proof out."
+    )
+    challengers: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="The best configurations of the search that are measured again beside the default.",
+    )
+
+
+def _objective(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _mapping(value)
+    found = parse_objective(value)
+    return {**found.model_dump(), "direction": found.direction.value}
+
+
+def _slo(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _mapping(value)
+    found = parse_slo(value)
+    bound = number_text(found.threshold) + ("s" if METRICS[found.metric].unit is Unit.SECONDS else "")
+    key = "at_most" if found.comparison is Comparison.LE else "at_least"
+    return {
+        "metric": found.metric,
+        "statistic": found.statistic,
+        key: bound,
+        "at": found.at,
+        "scenario": found.scenario,
+    }
+
+
+ListOf = BeforeValidator(_listed, json_schema_input_type=Any)
+
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("not a name; use letters, digits, dots, underscores and hyphens, at most 63")
+    return text
+
+
+class StudyFile(FileForm):
+    """The whole file."""
+
+    name: Annotated[str, AfterValidator(_name)] | None = Field(
+        default=None,
+        json_schema_extra={"pattern": _NAME.pattern},
+        description="Identifies the study in the store; by default the file's name without its ending.",
+    )
+    model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or hub id, or {path, name}.")
+    engine: Annotated[EngineForm, _short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
+    deploy: Annotated[PluginForm, _short("kind")] = Field(
+        default=PluginForm(kind="process"),
+        description="Where it runs: process, docker, external or a plugin.",
+    )
+    benchmark: Annotated[PluginForm, _short("kind")] = Field(
+        default=PluginForm(kind="native"), description="What loads it; native unless a plugin is named."
+    )
+    parameters: dict[str, ParameterForm] = Field(
+        default_factory=dict, max_length=MAX_PARAMETERS, description="What is tuned, by the engine's own flag names."
+    )
+    quantization: Annotated[dict[str, Setting], _short("preset")] = Field(
+        default_factory=dict, description="Number formats, alike for several engines; a list is tuned. Or a preset."
+    )
+    parallelism: Annotated[dict[str, Setting], _short("preset")] = Field(
+        default_factory=dict, description="How many GPUs work together, alike for several engines; or a preset."
+    )
+    constraints: Annotated[list[Annotated[Constraint, _text_or(_constraint, Constraint)]], ListOf] = Field(
+        default_factory=list, max_length=100, description="Bounds between parameters, e.g. tp-size * pp-size <= gpus."
+    )
+    workload: WorkloadForm = Field(description="The load.")
+    objective: Annotated[
+        list[Annotated[ObjectiveForm, BeforeValidator(_objective, json_schema_input_type=str | ObjectiveForm)]], ListOf
+    ] = Field(min_length=1, description="What is optimised, e.g. max output_throughput; several give a Pareto front.")
+    slo: Annotated[list[Annotated[SloForm, BeforeValidator(_slo, json_schema_input_type=str | SloForm)]], ListOf] = (
+        Field(default_factory=list, description="Bounds that must hold, e.g. p99 ttft <= 200ms.")
+    )
+    min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Below it a configuration cannot win.")
+    search: Annotated[SearchForm, _short("strategy")] = Field(
+        default=SearchForm(), description="How to search and when to stop: a strategy, or {strategy, trials, ..}."
+    )
+    confirm: ConfirmForm = Field(
+        default=ConfirmForm(), description="The default and its best challengers are measured again, in turns."
+    )

@@ -1,0 +1,160 @@
+"""JSON Schema of the study file, for editors: completion, descriptions and early errors while typing."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from autotuner.study.metric import METRICS, STATISTICS
+from autotuner.study.parameters.portable import PRESET, SECTIONS, SPELLINGS, Section
+from autotuner.study_file.form_fields import ParameterForm
+from autotuner.study_file.forms import ModelForm, ObjectiveForm, SloForm, StudyFile, WorkloadForm
+
+_SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
+
+
+def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the native form.
+
+    ``plugins`` gives, by group (``engines``, ``deployers``, ``benchmarks``, ``searches``) and kind, the JSON Schema of
+    the plugin's settings; they appear beside ``kind`` (``strategy`` for searches).
+    """
+    schema: dict[str, Any] = copy.deepcopy(StudyFile.model_json_schema())
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "LLM Inference Autotuner study"
+    definitions = schema.setdefault("$defs", {})
+    for form in (ModelForm, ObjectiveForm, SloForm, ParameterForm, WorkloadForm):
+        own = form.model_json_schema()
+        definitions.update(own.pop("$defs", {}))
+        definitions[form.__name__] = own
+    for bound in ("ObjectiveForm", "SloForm"):
+        properties = definitions[bound]["properties"]
+        properties["metric"]["enum"] = sorted(METRICS)
+        properties["statistic"] = {"enum": [*STATISTICS, None], "description": properties["statistic"]["description"]}
+    definitions["ParameterForm"] = _parameter(definitions["ParameterForm"])
+    properties = schema["properties"]
+    properties["model"] |= {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ModelForm"}]}
+    for key, long in (("objective", "ObjectiveForm"), ("slo", "SloForm")):
+        one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{long}"}]}
+        properties[key] |= {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+    listed = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "object", "additionalProperties": _value()},
+        "description": "Combinations to try, one by one.",
+    }
+    mapping = {key: properties["parameters"].pop(key) for key in ("type", "additionalProperties", "maxProperties")}
+    properties["parameters"]["anyOf"] = [mapping, listed]
+    properties["constraints"] |= {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    for name, portable in SECTIONS.items():
+        properties[name] |= _portable(portable)
+    definitions["RateForm"] = _RATE
+    rate = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"$ref": "#/$defs/RateForm"}]}
+    rates = definitions["WorkloadForm"]["properties"]["rates"]
+    rates |= {"anyOf": [*rate["anyOf"], {"type": "array", "items": rate}]}
+    for group, section in _SECTIONS.items():
+        base = _base(section)
+        properties[section] |= {"anyOf": _kinds(section, base, dict(plugins.get(group, {})), definitions)}
+    return schema
+
+
+_RATE: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["rate"],
+    "properties": {
+        "rate": {"type": "number", "exclusiveMinimum": 0, "description": "Requests per second."},
+        "arrivals": {"enum": ["constant", "poisson", "gamma"], "description": "How requests arrive."},
+        "burstiness": {"type": "number", "exclusiveMinimum": 0, "description": "Shape of gamma arrivals."},
+    },
+}
+
+
+_KEYS = {
+    "gemm": "Weights and activations of linear layers.",
+    "kv-cache": "Keys and values of past tokens.",
+    "attention": "Arithmetic of attention.",
+    "moe": "Weights of experts.",
+    "tp": "Tensor parallelism: each layer is split over so many GPUs.",
+    "pp": "Pipeline parallelism: so many groups of layers, one after another.",
+    "dp": "Data parallelism: so many copies of the model.",
+    "ep": "Expert parallelism: experts are spread over so many GPUs.",
+    "cp": "Context parallelism: so many GPUs share a prompt.",
+}
+
+
+def _portable(section: Section) -> dict[str, Any]:
+    """A preset's name, or a mapping of keys whose values are fixed, or tuned as a list."""
+
+    def setting(value: dict[str, Any], description: str, *, ranges: bool = False) -> dict[str, Any]:
+        tuned = [{"type": "array", "minItems": 1, "items": value}, {"$ref": "#/$defs/ParameterForm"}]
+        return {"description": description, "anyOf": [value, *(tuned if ranges else tuned[:1])]}
+
+    preset = {"enum": list(section.presets)}
+    keys = {PRESET: setting(preset, "Values by name; keys beside it win over it.")}
+    for key, values in section.keys.items():
+        whole: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1}
+        word: dict[str, Any] = {"enum": [*(values or ()), *SPELLINGS, None]}
+        keys[key.replace("-", "_")] = setting(word if values else whole, _KEYS[key], ranges=values is None)
+    return {"anyOf": [preset, {"type": "object", "additionalProperties": False, "properties": keys}]}
+
+
+def _base(section: str) -> dict[str, Any]:
+    """The form of a plugin's section, its short text included."""
+    model = StudyFile.model_fields[section].annotation
+    assert model is not None  # noqa: S101 - every field of the file is annotated
+    form: dict[str, Any] = copy.deepcopy(model.model_json_schema())
+    return form
+
+
+def _kinds(
+    section: str, base: dict[str, Any], plugins: dict[str, Mapping[str, Any]], definitions: dict[str, Any]
+) -> list[dict[str, Any]]:
+    key = "strategy" if section == "search" else "kind"
+    definitions.update(base.pop("$defs", {}))
+    if not plugins:
+        return [{"type": "string"}, base]
+    choices: list[dict[str, Any]] = [{"enum": sorted(plugins)}]
+    for kind, settings in sorted(plugins.items()):
+        name = f"{section}.{kind}"
+        inner = _renamed(copy.deepcopy(dict(settings)), name)
+        definitions.update({f"{name}.{k}": v for k, v in inner.pop("$defs", {}).items()})
+        merged = copy.deepcopy(base)
+        merged["title"] = name
+        merged["properties"] = {**inner.get("properties", {}), **merged["properties"]}
+        merged["properties"][key] = {"const": kind, "description": base["properties"][key]["description"]}
+        merged["required"] = sorted({*merged.get("required", ()), *inner.get("required", ())})
+        merged["additionalProperties"] = False
+        if section == "search" and kind != "bayesian":
+            merged["required"] = sorted({*merged["required"], key})
+        definitions[name] = merged
+        choices.append({"$ref": f"#/$defs/{name}"})
+    return choices
+
+
+def _renamed(schema: Any, prefix: str) -> Any:
+    """References of a plugin's own schema, made unique in the whole."""
+    if isinstance(schema, dict):
+        return {
+            k: v.replace("#/$defs/", f"#/$defs/{prefix}.")
+            if k == "$ref" and isinstance(v, str)
+            else _renamed(v, prefix)
+            for k, v in schema.items()
+        }
+    return [_renamed(item, prefix) for item in schema] if isinstance(schema, list) else schema
+
+
+def _parameter(form: dict[str, Any]) -> dict[str, Any]:
+    values = {"type": "array", "minItems": 1, "items": _value()}
+    return {"description": form.get("description", ""), "anyOf": [values, form]}
+
+
+def _value() -> dict[str, Any]:
+    """One value of a parameter."""
+    single = {"type": ["boolean", "number", "string"]}
+    several = {
+        "type": "array",
+        "minItems": 1,
+        "items": single,
+        "description": "One value of a flag that takes several.",
+    }
+    return {"anyOf": [single, {"type": "null"}, several]}

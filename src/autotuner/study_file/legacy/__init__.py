@@ -1,0 +1,1 @@
+"""The older task JSON, read as a dialect of the study file."""

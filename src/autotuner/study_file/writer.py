@@ -1,0 +1,174 @@
+"""A StudySpec as a study file: the inverse of the loader, for ``init``, exports and tests.
+
+Written by hand rather than by a YAML library, since only quoting by our own reading rules is safe: any string that the
+core schema would take for something else is quoted.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from autotuner.study.base import number_text
+from autotuner.study.metric import METRICS, Unit
+from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.parameters.parameter import Choices, Domain
+from autotuner.study.parameters.portable import is_portable
+from autotuner.study.spec import SearchSpec, StudySpec
+from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Workload
+from autotuner.study_file.document import core_value
+from autotuner.study_file.portable_sections import written_sections
+
+_PLAIN = re.compile(r"[A-Za-z0-9/.+_-](?:[A-Za-z0-9/.+_@%() -]*[A-Za-z0-9/.+_@%()-])?")
+
+
+def render_study(spec: StudySpec) -> str:
+    """The study as YAML that reads back as an equal spec."""
+    sections: dict[str, Any] = {
+        "name": spec.name,
+        "model": {"path": spec.model.path, "name": spec.model.name} if spec.model.name is not None else spec.model.path,
+        "engine": _plugin({**spec.engine.settings, "kind": spec.engine.kind, **_engine(spec)}),
+        "deploy": _plugin({"kind": spec.deploy.kind, **spec.deploy.settings}),
+        "benchmark": _plugin({"kind": spec.benchmark.kind, **spec.benchmark.settings}),
+        "parameters": _parameters(spec),
+        **written_sections(spec.engine.args, spec.parameters, _domain),
+        "constraints": list(spec.constraints),
+        "workload": _workload(spec.workload),
+        "objective": _one_or_list([_objective(o) for o in spec.objectives]),
+        "slo": [_slo(s) for s in spec.slos],
+        "min_success_rate": spec.min_success_rate,
+        "search": _search(spec.search),
+        "confirm": {"repeats": spec.confirm.repeats, "challengers": spec.confirm.challengers},
+    }
+    return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
+
+
+def _parameters(spec: StudySpec) -> Any:
+    if spec.combinations:
+        return [dict(point) for point in spec.combinations]
+    return {p.name: _domain(p.domain) for p in spec.parameters if not is_portable(p.name)}
+
+
+def _engine(spec: StudySpec) -> dict[str, Any]:
+    own = {name: value for name, value in spec.engine.args.items() if not is_portable(name)}
+    parts = {"args": own, "env": dict(spec.engine.env)}
+    return {k: v for k, v in parts.items() if v}
+
+
+def _plugin(parts: dict[str, Any]) -> Any:
+    return parts["kind"] if set(parts) == {"kind"} else parts
+
+
+def _one_or_list(items: list[Any]) -> Any:
+    return items[0] if len(items) == 1 else items
+
+
+def _domain(domain: Domain) -> Any:
+    if isinstance(domain, Choices):
+        return list(domain.values)
+    parts: dict[str, Any] = {"low": domain.low, "high": domain.high}
+    if domain.step is not None and not (isinstance(domain.step, int) and domain.step == 1):
+        parts["step"] = domain.step
+    if domain.log:
+        parts["log"] = True
+    return parts
+
+
+def _seconds(value: float) -> str:
+    return f"{number_text(value)}s"
+
+
+def _workload(workload: Workload) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "api": workload.api.value,
+        "scenarios": [f"dataset:{s.dataset}" if s.dataset else s.text for s in workload.scenarios],
+        "concurrency": [level.in_flight for level in workload.levels if isinstance(level, Concurrency)],
+        "rates": [_rate(level) for level in workload.levels if isinstance(level, RequestRate)],
+        "warmup": _seconds(workload.warmup_s),
+        "duration": _seconds(workload.duration_s),
+        "max_duration": None if workload.max_duration_s is None else _seconds(workload.max_duration_s),
+        "min_requests": workload.min_requests,
+        "requests": workload.requests,
+        "request_timeout": _seconds(workload.request_timeout_s),
+        "seed": workload.seed,
+        "prefix_tokens": workload.prefix_tokens,
+        "ignore_eos": workload.ignore_eos,
+        "extra_body": dict(workload.extra_body),
+        "tokenizer": workload.tokenizer,
+    }
+    return {k: v for k, v in found.items() if v is not None and v not in ([], {})}
+
+
+def _rate(level: RequestRate) -> dict[str, Any]:
+    shape = {"burstiness": level.burstiness} if level.arrivals is Arrivals.GAMMA else {}
+    return {"rate": level.rate, "arrivals": level.arrivals.value, **shape}
+
+
+def _objective(objective: Objective) -> str:
+    return objective.text
+
+
+def _slo(slo: SLO) -> Any:
+    if slo.hard and slo.weight == 1:
+        return slo.text
+    unit = "s" if METRICS[slo.metric].unit is Unit.SECONDS else ""
+    bound = {"at_most" if slo.comparison is Comparison.LE else "at_least": number_text(slo.threshold) + unit}
+    parts = {"metric": slo.metric, "statistic": slo.statistic, **bound, "at": slo.at, "scenario": slo.scenario}
+    return {**{k: v for k, v in parts.items() if v is not None}, "hard": slo.hard, "weight": slo.weight}
+
+
+def _search(search: SearchSpec) -> dict[str, Any]:
+    parts = {
+        "strategy": search.kind,
+        "trials": search.trials,
+        "seed": search.seed,
+        "time": None if search.time_s is None else _seconds(search.time_s),
+        "gpu_hours": search.gpu_hours,
+        "parallel": search.parallel,
+        "trial_timeout": None if search.trial_timeout_s is None else _seconds(search.trial_timeout_s),
+        "max_environment_faults": search.max_environment_faults,
+    }
+    return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}
+
+
+_BLOCKS = ("parameters", "constraints", "workload", "slo", "engine", "search")
+
+
+def _section(key: str, value: Any) -> str:
+    if key in _BLOCKS and isinstance(value, Mapping):
+        return f"{key}:\n" + "".join(f"  {_flow(k)}: {_flow(v)}\n" for k, v in value.items())
+    if key in _BLOCKS and isinstance(value, list):
+        return f"{key}:\n" + "".join(f"  - {_flow(v)}\n" for v in value)
+    return f"{key}: {_flow(value)}\n"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_flow(str(k))}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return _string(str(value))
+
+
+def _string(text: str) -> str:
+    words = text.lower() in ("on", "off", "yes", "no", "y", "n")
+    plain = _PLAIN.fullmatch(text) and not text.startswith(("-", "."))
+    if plain and not words and isinstance(core_value(text), str):
+        return text
+    return '"' + "".join(_escaped(c) for c in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isascii() and character.isprintable():
+        return character
+    if character.isalnum():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,1 @@
+"""Everything that is decided before the first launch: checks, plan, and how a stored study compares."""

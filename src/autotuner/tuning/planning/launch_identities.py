@@ -1,0 +1,78 @@
+"""Which configurations start the same server: the launch decides, not how its values are written."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value, value_text
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.parameters.portable import is_portable
+from autotuner.study.spec import EngineSpec, Model
+
+
+class LaunchIdentities:
+    """Compares the launches of a study's configurations."""
+
+    def __init__(self, engine: Engine, model: Model, engine_spec: EngineSpec, parameters: Sequence[Parameter]) -> None:
+        self._engine, self._model, self._spec, self._parameters = engine, model, engine_spec, parameters
+        self._launches: dict[str, str] = {}
+        self._alike = frozenset(
+            (parameter.name, type(value), value)
+            for parameter in parameters
+            for values in self._groups(parameter)
+            for value in values
+        )
+
+    def of(self, configuration: Configuration) -> str:
+        """Equal for two ways to write one server: ``4`` and ``"4"``, or ``null`` and a flag that is left out. Launches
+        are only worked out where another configuration could have the same one: a space may have 100,000 points."""
+        if not self._may_coincide(configuration):
+            return configuration.key
+        if configuration.key not in self._launches:
+            self._launches[configuration.key] = self._digest(configuration)
+        return self._launches[configuration.key]
+
+    @property
+    def differ_in_writing(self) -> bool:
+        """Whether some points of the space may be one server, so that all launches have to be compared."""
+        return bool(self._alike) or any(is_portable(p.name) for p in self._parameters)
+
+    def notes(self) -> Iterator[Problem]:
+        """Listed values that give one command line; the search launches the first of them."""
+        for parameter in self._parameters:
+            for values in self._groups(parameter):
+                if len(values) > 1:
+                    same = " and ".join(_written(value) for value in values)
+                    why = f"{same} give the same command line; it is launched once"
+                    yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=f"keep {_written(values[0])}")
+
+    def _groups(self, parameter: Parameter) -> list[list[Value]]:
+        """Listed values that, set alone, start the same server as another one of their list, or as the default."""
+        if not isinstance(parameter.domain, Choices):
+            return []
+        groups: dict[str, list[Value]] = {}
+        for value in parameter.domain.values:
+            groups.setdefault(self._digest(Configuration(values={parameter.name: value})), []).append(value)
+        default = self._digest(DEFAULT)
+        return [values for launch, values in groups.items() if len(values) > 1 or launch == default]
+
+    def _may_coincide(self, configuration: Configuration) -> bool:
+        values = configuration.values
+        if any(is_portable(name) for name in values) or len(values) != len(self._parameters):
+            return True
+        return any((name, type(value), value) in self._alike for name, value in values.items())
+
+    def _digest(self, configuration: Configuration) -> str:
+        try:
+            plan = self._engine.launch(self._model, self._spec, configuration)
+        except UsageError:  # it is never launched
+            return configuration.key
+        parts = [plan.argv(host="", port=0), sorted(plan.env.items()), plan.image, plan.gpus]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _written(value: Value) -> str:
+    return f'"{value}"' if isinstance(value, str) else "null" if value is None else value_text(value)

@@ -1,0 +1,135 @@
+"""Tuned values that cannot differ under the study's load: warned of, never left out.
+
+An engine says what bounds the effect of a flag (:attr:`Engine.load_limits`); the workload says how far it can reach.
+A rate of arrivals bounds nothing, since requests pile up, and lengths of prompts from a dataset are not known here.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autotuner.plugins.engine import Engine, LoadLimit
+from autotuner.study.base import Value, value_text
+from autotuner.study.errors import Problem
+from autotuner.study.parameters.parameter import Choices, IntRange, Parameter
+from autotuner.study.workload import Concurrency, TokenLengths, Workload
+
+_SPREAD = 4
+"""Standard deviations that a normal length is taken to reach."""
+_TEMPLATE_TOKENS = 64
+"""Tokens that a chat template may add to a prompt."""
+_TOKENS_PER_TOKEN = 1.5
+"""Without the model's tokenizer a prompt's length is a guess; bounds keep this distance from it."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How far a workload reaches; None where nothing bounds it."""
+
+    in_flight: int | None
+    prompt_tokens: int | None
+    request_tokens: int | None
+    """Prompt and answer together."""
+    shares_prefixes: bool
+
+    @classmethod
+    def of(cls, workload: Workload) -> "Load":
+        """The largest level and the longest requests."""
+        closed = [level.in_flight for level in workload.levels if isinstance(level, Concurrency)]
+        in_flight = max(closed) if closed and len(closed) == len(workload.levels) else None
+        lengths = [(s.input, s.output) for s in workload.scenarios]
+        prompts = [_longest(prompt) for prompt, _ in lengths if prompt is not None]
+        answers = [_longest(answer) for _, answer in lengths if answer is not None]
+        known = len(prompts) == len(answers) == len(lengths)
+        prompt = math.ceil(max(prompts) * _TOKENS_PER_TOKEN) + _TEMPLATE_TOKENS if known else None
+        if prompt is not None:
+            prompt += workload.prefix_tokens
+        return cls(
+            in_flight=in_flight,
+            prompt_tokens=prompt,
+            request_tokens=None if prompt is None else prompt + max(answers),
+            shares_prefixes=workload.prefix_tokens > 0 or not known,
+        )
+
+
+def _longest(length: TokenLengths) -> int:
+    if length.kind == "normal":
+        return length.a + _SPREAD * length.b
+    return length.b if length.kind == "uniform" else length.a
+
+
+@dataclass(frozen=True)
+class Bound:
+    """From ``value`` on, all values of a flag do the same; None: all of them."""
+
+    value: int | None
+    where: str
+    remedy: str
+
+
+def bound_of(limit: LoadLimit, load: Load) -> Bound | None:
+    """What the load makes of a limit; None where it bounds nothing."""
+    n, prompt, request = load.in_flight, load.prompt_tokens, load.request_tokens
+    if limit is LoadLimit.PREFIXES:
+        remedy = "give the workload prefix_tokens, or a dataset whose prompts share beginnings"
+        return None if load.shares_prefixes else Bound(None, "without prompts that share a beginning", remedy)
+    if limit is LoadLimit.QUEUE:
+        return Bound(None, "at concurrency 1: nothing waits", "raise workload.concurrency") if n == 1 else None
+    if limit is LoadLimit.REQUEST_TOKENS:
+        where = f"with requests of at most {request} tokens"
+        return None if request is None else Bound(request, where, "keep one of them")
+    if n is None:
+        return None
+    if limit is LoadLimit.REQUESTS:
+        return Bound(n, f"at concurrency {n}", "keep one of them, or raise workload.concurrency")
+    if prompt is None:
+        return None
+    where = f"with prompts of at most {prompt} tokens at concurrency {n}"
+    return Bound((prompt + 1) * n, where, "keep one of them, or raise the load")
+
+
+def idle_values(engine: Engine, parameters: Sequence[Parameter], workload: Workload) -> Iterator[Problem]:
+    """One problem for each parameter with values that cannot differ."""
+    load = Load.of(workload)
+    for parameter in parameters:
+        limit = engine.load_limits.get(parameter.name)
+        bound = bound_of(limit, load) if limit is not None else None
+        same = _same(parameter, bound) if bound is not None else ""
+        if bound is not None and same:
+            why = f"{parameter.name} {same} cannot differ {bound.where}"
+            yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=bound.remedy)
+
+
+def single_values(engine: Engine, parameters: Sequence[Parameter]) -> Iterator[Problem]:
+    """Flags that take several arguments, tuned with several single values: each alone is what is tried."""
+    for parameter in parameters:
+        entry, domain = engine.catalog.get(parameter.name), parameter.domain
+        if entry is None or entry.several != "arguments" or not isinstance(domain, Choices):
+            continue
+        singles = [v for v in domain.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(singles) > 1:
+            why = f"{parameter.name} takes several values, and each of {', '.join(map(str, singles))} is tried alone"
+            remedy = f"write [[{', '.join(map(str, singles))}]] to try them as one list"
+            yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=remedy)
+
+
+def _same(parameter: Parameter, bound: Bound) -> str:
+    """The values that do the same, as text; empty where there are not two."""
+    domain = parameter.domain
+    if isinstance(domain, IntRange):
+        least = max(domain.low, bound.value or domain.low)
+        return f"{least} to {domain.high}" if least < domain.high else ""
+    if not isinstance(domain, Choices):
+        return ""
+    values = [v for v in domain.values if v is not None and reaches(v, bound)]
+    texts = [value_text(v) for v in values]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else ""
+
+
+def reaches(value: Value, bound: Bound) -> bool:
+    """Whether a value is one of those that do the same. A negative size means no limit."""
+    if bound.value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value >= bound.value

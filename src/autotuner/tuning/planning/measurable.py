@@ -1,0 +1,137 @@
+"""Objectives and SLOs that no trial of a study could measure, found before anything is launched.
+
+What is missing in a window makes its trial unusable, so a study with such an objective would end without a result,
+after all its launches.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from autotuner.plugins.deployer import Deployer
+from autotuner.study.errors import Problem
+from autotuner.study.metric import GPU_METRICS, METRICS
+from autotuner.study.objective import SLO, Objective
+from autotuner.study.spec import StudySpec
+from autotuner.study.workload import Concurrency, LoadLevel, Scenario, TokenLengths, Workload
+
+_BETWEEN_TOKENS = frozenset({"tpot", "itl", "itl_token"})
+_OF_ARRIVALS = frozenset({"ttft_scheduled", "e2e_latency_scheduled"})
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """An objective or an SLO, with its place in the file."""
+
+    where: str
+    asked: Objective | SLO
+    places: tuple[tuple[Scenario, LoadLevel], ...]
+    """Of the workload, those that it is about."""
+
+    @property
+    def of_each_request(self) -> bool:
+        """A bound on every request, which only counts in goodput."""
+        return METRICS[self.asked.metric].distribution and self.asked.statistic is None
+
+    def problem(self, why: str, remedy: str) -> Problem:
+        """What is wrong with it."""
+        return Problem(where=self.where, value=self.asked.text, why=why, remedy=remedy)
+
+
+def unmeasurable(spec: StudySpec, deployer: Deployer, gpus: int) -> list[Problem]:
+    """One problem for each objective and SLO that cannot be measured. ``gpus`` are those of the default."""
+    goals = [*_goals("objective", spec.objectives, spec.workload), *_goals("slo", spec.slos, spec.workload)]
+    problems = []
+    for goal in goals:
+        found = next((p for check in _CHECKS for p in check(goal, spec)), None) or _on_gpus(goal, deployer, gpus)
+        if found is not None:
+            problems.append(found)
+    return problems
+
+
+def _goals(section: str, asked: Sequence[Objective | SLO], workload: Workload) -> Iterator[_Goal]:
+    for index, goal in enumerate(asked):
+        places = [
+            (scenario, level)
+            for scenario in workload.scenarios
+            for level in workload.levels
+            if goal.scenario in {None, scenario.text} and goal.at in {None, level.text}
+        ]
+        yield _Goal(section if len(asked) == 1 else f"{section}[{index}]", goal, tuple(places))
+
+
+def _somewhere(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if not goal.places:
+        there = [f"{s.text} at {level.text}" for s in spec.workload.scenarios for level in spec.workload.levels]
+        yield goal.problem("names a scenario or load level that the workload lacks", f"it has {', '.join(there)}")
+
+
+def _with_a_statistic(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if isinstance(goal.asked, Objective) and goal.of_each_request:
+        name = goal.asked.metric
+        yield goal.problem(f"{name} has one value a request, so it needs a statistic", f"write e.g. p99 {name}")
+
+
+def _between_tokens(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if goal.asked.metric in _BETWEEN_TOKENS:
+        for scenario, _ in goal.places:
+            if scenario.output is not None and _longest(scenario.output) == 1:
+                why = f"{scenario.text} asks for answers of one token, and {goal.asked.metric} is the time between two"
+                yield goal.problem(why, "ask for longer answers, or use ttft or e2e_latency")
+
+
+def _of_arrivals(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if goal.asked.metric in _OF_ARRIVALS and not goal.of_each_request:
+        for _, level in goal.places:
+            if isinstance(level, Concurrency):
+                plain = goal.asked.metric.removesuffix("_scheduled")
+                rates = [other.text for other in spec.workload.levels if not isinstance(other, Concurrency)]
+                remedy = f"add at {rates[0]}" if rates and not goal.asked.at else f"use {plain}, or workload.rates"
+                yield goal.problem(f"{level.text} is a closed loop, whose requests have no schedule", remedy)
+
+
+def _of_good_requests(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if goal.asked.metric == "goodput" and not any(_bounds_each_request(slo) for slo in spec.slos):
+        why = "counts requests that meet every per-request SLO, and there is none"
+        yield goal.problem(why, 'add one without a statistic, e.g. "ttft <= 300ms", or use request_throughput')
+
+
+_CHECKS: tuple[Callable[[_Goal, StudySpec], Iterator[Problem]], ...] = (
+    _somewhere,
+    _with_a_statistic,
+    _between_tokens,
+    _of_arrivals,
+    _of_good_requests,
+)
+
+
+def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
+    if goal.asked.metric not in GPU_METRICS:
+        return None
+    if not deployer.launches or not gpus:
+        why = "measured only on GPUs that trials lease, and the default has none"
+        return goal.problem(why, "use output_throughput, or a target with GPUs")
+    if goal.asked.metric == "energy_per_token" and type(deployer).gpu_samples is Deployer.gpu_samples:
+        why = f"{deployer.kind} cannot read the sensors of the GPUs"
+        return goal.problem(why, "use output_throughput_per_gpu, or deploy with process or docker")
+    return None
+
+
+def _longest(length: TokenLengths) -> int | None:
+    """The longest answer in tokens; None where any length may occur."""
+    if length.kind == "normal":
+        return length.a if length.b == 0 else None
+    return max(length.a, length.b)
+
+
+def _bounds_each_request(slo: SLO) -> bool:
+    return METRICS[slo.metric].distribution and slo.statistic is None
+
+
+def idle_bounds(spec: StudySpec) -> list[Problem]:
+    """Bounds on single requests that nothing asks for: they count in goodput alone."""
+    asked: list[Objective | SLO] = [*spec.objectives, *spec.slos]
+    if any(goal.metric == "goodput" for goal in asked):
+        return []
+    why = "bounds each request, which only counts in goodput, and goodput is neither objective nor SLO"
+    idle = [slo for slo in spec.slos if _bounds_each_request(slo)]
+    return [Problem(where="slo", value=s.text, why=why, remedy=f"write e.g. p99 {s.text}") for s in idle]

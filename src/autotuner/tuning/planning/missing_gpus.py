@@ -1,0 +1,88 @@
+"""Studies for GPUs that the target does not have: planned as if they were there, with a check that fails."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value, value_text
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.launch import Hardware
+from autotuner.study.parameters.environment import is_variable
+from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.parameters.portable import is_portable
+
+_LOOKED_AT = 1000
+"""Values of one parameter that are asked for their GPUs."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """GPUs that a study asks for."""
+
+    default: int
+    least: int
+    """Of the smallest configuration."""
+    most: int
+    """Of the largest one."""
+
+
+def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter]) -> Needs:
+    """What the study asks for. Degrees of parallelism multiply, so the largest value of each parameter alone makes the
+    largest configuration, and likewise the smallest."""
+    if not all(_sound(engine, name, value) for name, value in fixed.items()):
+        return Needs(0, 0, 0)
+    smallest, largest = dict(fixed), dict(fixed)
+    for parameter in parameters:
+        values = [v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)]
+        counts = {i: _gpus(engine, {**fixed, parameter.name: value}) for i, value in enumerate(values)}
+        usable = {i: count for i, count in counts.items() if count is not None}
+        if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed)}:
+            smallest[parameter.name] = values[min(usable, key=usable.__getitem__)]
+            largest[parameter.name] = values[max(usable, key=usable.__getitem__)]
+    default = _gpus(engine, fixed) or 0
+    least, most = (_gpus(engine, values) for values in (smallest, largest))
+    return Needs(default, default if least is None else least, max(default, most or 0))
+
+
+def _sound(engine: Engine, name: str, value: Value) -> bool:
+    """Whether the engine can be asked what this value needs; what is wrong with it is said elsewhere."""
+    return is_portable(name) or not (is_variable(name) or engine.check_value(name, value))
+
+
+def _gpus(engine: Engine, values: Mapping[str, Value]) -> int | None:
+    try:
+        return engine.gpus(engine.expand(values))
+    except UsageError:  # these values do not go together; whoever launches them says so
+        return None
+
+
+def with_missing_gpus(
+    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], hardware: Hardware
+) -> tuple[Hardware, Check | None]:
+    """The hardware to plan with, and what is missing: a target on which not even the default runs, or nothing of what
+    is tuned, is planned with as many GPUs as the study can use."""
+    needs, there = needed_gpus(engine, fixed, parameters), hardware.gpus
+    if max(needs.default, needs.least) <= there:
+        return hardware, None
+    who, count = ("the default", needs.default) if needs.default > there else ("every configuration", needs.least)
+    up_to = f" (up to {needs.most} in the space)" if needs.most > count else ""
+    reason = f": {hardware.no_gpus}" if hardware.no_gpus else ""
+    check = Check(
+        name="gpus",
+        status=CheckStatus.FAIL,
+        detail=f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
+        remedy="run on a machine with GPUs, or try the study with --simulate H100x8",
+    )
+    return hardware.model_copy(update={"gpus": needs.most}), check
+
+
+def too_large(
+    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], gpus: int
+) -> Iterator[Problem]:
+    """Tuned values of the engine's own flags that need more GPUs than there are, whatever else is tuned."""
+    for parameter in (p for p in parameters if not is_portable(p.name)):
+        for value in (v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)):
+            needed = _gpus(engine, {**fixed, parameter.name: value}) or 0
+            if needed > gpus:
+                why = f"{parameter.name} {value_text(value)} needs {needed} GPUs, there are {gpus}: not launched"
+                yield Problem(where=f"parameters.{parameter.name}", why=why)

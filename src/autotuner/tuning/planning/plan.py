@@ -1,0 +1,196 @@
+"""What a study would do, worked out without starting anything."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from autotuner.study.base import Noun
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.secrets import clean_model, secrets_in
+from autotuner.study.spec import StudySpec
+from autotuner.tuning import confirmation
+from autotuner.tuning.planning.prepared import CHECKED_POINTS, Prepared
+from autotuner.tuning.planning.standing import Standing
+
+START_S = 2.0
+"""Assumed time for a server's start and end, until a first trial tells better."""
+
+
+class PlannedLaunch(Noun):
+    """One command line that would be run; host and port are filled in at launch."""
+
+    configuration: Configuration
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = Field(default_factory=dict)
+    """What the study sets in the server's environment, secrets hidden."""
+    command: tuple[str, ...] = ()
+    """The whole command that starts it there (``docker run ...`` with image, mounts and GPUs); empty where ``argv`` is
+    that."""
+
+
+class Plan(Noun):
+    """What would run, and about how long."""
+
+    study: str
+    engine: str
+    deploy: str
+    space_size: int | None
+    """Grid points before constraints; None for a continuous space."""
+    launchable: int | None
+    """Grid points that satisfy constraints and engine; None where there are too many to count."""
+    others: int | None = None
+    """Different servers among these beside the default's: two ways to write one command line count once."""
+    trials: int
+    """Launches of the search, the default included."""
+    repeats: int
+    """Launches of the proof at most: challengers that fall behind are dropped."""
+    windows: int
+    """Measured windows per launch."""
+    estimated_s: float
+    launches: tuple[PlannedLaunch, ...]
+    checks: tuple[Check, ...] = ()
+    standing: Standing | None = None
+    """How the study stands to what is stored; None where the store was not looked at."""
+    simulated: str = ""
+    """What is simulated (``vllm on H100x8``); empty for a real engine."""
+
+
+async def make_plan(
+    prepared: Prepared, *, examples: int = 3, preflight: bool = True, standing: Standing | None = None
+) -> Plan:
+    """The plan of a prepared study, with the default's and some further command lines as examples."""
+    spec = prepared.spec
+    size = prepared.space.size
+    launchable = launchable_points(prepared)
+    trials, repeats = trial_counts(prepared)
+    checks = [*await prepared.preflight(), *_budgets(prepared, trials), *_side_by_side(spec)] if preflight else []
+    points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
+    made = Plan(
+        study=spec.name,
+        engine=spec.engine.kind,
+        deploy=spec.deploy.kind,
+        space_size=size if spec.parameters else 0,
+        launchable=launchable,
+        others=prepared.others,
+        trials=trials,
+        repeats=repeats,
+        windows=len(spec.workload.scenarios) * len(spec.workload.levels),
+        estimated_s=estimate_s(spec, trials, repeats),
+        launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
+        checks=tuple(checks),
+        standing=standing,
+        simulated=_simulated(spec),
+    )
+    return clean_model(made, frozenset(secrets_in(spec)))
+
+
+def _side_by_side(spec: StudySpec) -> list[Check]:
+    """What ``search.parallel`` costs: trials on one machine slow one another down, and the default runs alone."""
+    if spec.search.parallel < 2 or not spec.parameters:
+        return []
+    proof = "the proof repeats the best ones and the default one at a time"
+    return [
+        Check(
+            name="search.parallel",
+            status=CheckStatus.WARN,
+            detail=f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks of "
+            "their machine, so their numbers are not comparable with the default's, which runs alone; "
+            + (proof if spec.confirm.repeats else "confirm.repeats is 0, so nothing is compared under one condition"),
+            remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
+        )
+    ]
+
+
+def _budgets(prepared: Prepared, trials: int) -> list[Check]:
+    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
+    return budget_checks(prepared.spec, trials, gpus) if prepared.spec.parameters else []
+
+
+def launchable_points(prepared: Prepared) -> int | None:
+    """Grid points that satisfy constraints and engine; None where there are too many to count, or no parameters."""
+    size = prepared.space.size
+    if size is None or size > CHECKED_POINTS or not prepared.spec.parameters:
+        return None
+    return sum(prepared.valid(c) for c in prepared.space.grid())
+
+
+def _examples(prepared: Prepared, count: int) -> list[Configuration]:
+    """The first configurations of the grid that the search could launch."""
+    seen = {prepared.identity(c) for c in (DEFAULT, prepared.default) if c is not None}
+    found: list[Configuration] = []
+    for configuration in prepared.space.grid():
+        if len(found) == count:
+            break
+        identity = prepared.identity(configuration)
+        if identity not in seen and prepared.valid(configuration):
+            seen.add(identity)
+            found.append(configuration)
+    return found
+
+
+def trial_counts(prepared: Prepared) -> tuple[int, int]:
+    """(launches of the search, launches of the proof), at most."""
+    spec, others = prepared.spec, prepared.others
+    if not spec.parameters:
+        return 1, 0
+    trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
+    return trials, confirmation.most_launches(spec.confirm, trials - 1)
+
+
+def windows_s(spec: StudySpec) -> float:
+    """Seconds that one trial's windows take at least, warm-up included; a number of requests may end them any time."""
+    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
+    return windows * (spec.workload.warmup_s + (0.0 if spec.workload.requests else spec.workload.duration_s))
+
+
+def trial_s(spec: StudySpec) -> float:
+    """About how many seconds a trial takes, short of slow starts."""
+    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
+    return START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
+
+
+def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
+    """Seconds the whole study takes at most, short of slow starts; a time budget caps the search."""
+    each = trial_s(spec)
+    search = trials * each / spec.search.parallel
+    if spec.search.time_s is not None:
+        search = min(search, max(spec.search.time_s, each))
+    return search + repeats * each
+
+
+def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
+    """How many trials the budgets leave room for. ``gpus`` are those of the default."""
+    each, search = trial_s(spec), spec.search
+    found = []
+    if search.time_s is not None:
+        rounds = max(0, int((search.time_s - each) / each))
+        found.append(_budget_check("search.time", f"{search.time_s:g} s", 1 + rounds * search.parallel, trials, each))
+    if search.gpu_hours is not None and gpus:
+        fitting = max(1, int(search.gpu_hours * 3600 / (each * gpus)))
+        found.append(_budget_check("search.gpu_hours", f"{search.gpu_hours:g}", fitting, trials, each))
+    return found
+
+
+def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float) -> Check:
+    long = f"a trial takes about {each:.0f} s"
+    if fitting < 2:
+        detail = f"{limit} leaves no room for a trial beside the default's: {long}"
+        return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy="raise it, or shorten the workload")
+    fits = f"room for all {trials} trials" if fitting >= trials else f"room for about {fitting} of {trials} trials"
+    detail = f"{limit}: {fits} ({long}); no trial starts that cannot end in it, and the proof comes on top"
+    return Check(name=name, status=CheckStatus.OK, detail=detail)
+
+
+async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
+    plan = prepared.launch(configuration)
+    argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
+    command = await prepared.deployer.command(plan)
+    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env), command=command)
+
+
+def _simulated(spec: StudySpec) -> str:
+    if spec.engine.kind != "simulated":
+        return ""
+    settings = spec.engine.settings
+    return f"{settings.get('flavour', 'sglang')} on {settings.get('gpu', 'H100')}x{settings.get('gpu_count', 1)}"

@@ -1,0 +1,375 @@
+"""From a study file's content to everything a study works with, checked before anything is launched."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from anyio.to_thread import run_sync
+
+from autotuner.plugins import loading
+from autotuner.plugins.benchmark import Benchmark
+from autotuner.plugins.deployer import Deployer
+from autotuner.plugins.engine import Engine
+from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.store.paths import data_home
+from autotuner.study.base import Value
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.launch import Hardware, LaunchPlan
+from autotuner.study.parameters.constraint import Constraint
+from autotuner.study.parameters.environment import PREFIX, flags_in, is_variable, tuned_variables
+from autotuner.study.parameters.parameter import Choices
+from autotuner.study.parameters.portable import is_portable
+from autotuner.study.parameters.space import Space
+from autotuner.study.secrets import has_secret_form, looks_secret, remember
+from autotuner.study.spec import EngineSpec, Model, StudySpec
+from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.planning.launch_identities import LaunchIdentities
+from autotuner.tuning.planning.load_checks import idle_values, single_values
+from autotuner.tuning.planning.measurable import idle_bounds, unmeasurable
+from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
+from autotuner.tuning.planning.portable_checks import (
+    expanded,
+    in_file,
+    never_launched,
+    portable_defaults,
+    portable_problems,
+)
+from autotuner.tuning.planning.window_checks import window_checks
+
+LEAST_FREE_BYTES = 100_000_000
+CHECKED_POINTS = 100_000
+"""A space with at most this many points is looked through for one that can be launched."""
+COMPARED_POINTS = 10_000
+"""Of a space with at most this many points all command lines are compared, which takes half a millisecond each."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study whose plugins are loaded and whose space is known to hold something to launch."""
+
+    spec: StudySpec
+    engine: Engine
+    deployer: Deployer
+    benchmark: Benchmark
+    hardware: Hardware
+    model: Model
+    """As the target finds it."""
+    space: Space
+    default: Configuration | None
+    """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
+    base: Mapping[str, Value] = field(default_factory=dict)
+    """Flags of the target's own command line, below the study's fixed arguments."""
+    base_version: str = ""
+    """Where these come from; see :meth:`Deployer.base_version`."""
+    missing_gpus: Check | None = None
+    """Fails where the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
+
+    @property
+    def engine_spec(self) -> EngineSpec:
+        """The study's engine, over what the target's own command line says."""
+        engine = self.spec.engine
+        return engine.model_copy(update={"args": {**self.base, **engine.args}}) if self.base else engine
+
+    def valid(self, configuration: Configuration) -> bool:
+        """Whether engine and hardware can run this, as far as that is known before a launch."""
+        try:
+            values = self.values(configuration)
+        except UsageError:
+            return False
+        fits = not self.deployer.launches or self.engine.gpus(values) <= self.hardware.gpus
+        return fits and not self.engine.check(values, self.hardware)
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """The arguments of every launch by canonical name."""
+        return {self.engine.canonical(k): v for k, v in self.engine_spec.args.items()}
+
+    def values(self, configuration: Configuration) -> dict[str, Value]:
+        """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
+        where the engine has no such flags."""
+        return expanded(self.engine, {**self.fixed, **flags_in(configuration.values)})
+
+    def launch(self, configuration: Configuration) -> LaunchPlan:
+        """The launch of one configuration."""
+        return self.engine.launch(
+            self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters)
+        )  # fmt: skip
+
+    def identity(self, configuration: Configuration) -> str:
+        """What this configuration starts; see :meth:`LaunchIdentities.of`."""
+        return self._identities.of(configuration)
+
+    @cached_property
+    def _identities(self) -> LaunchIdentities:
+        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.spec.parameters)
+
+    @cached_property
+    def others(self) -> int | None:
+        """Different servers that the search could launch beside the default's; None where they are too many to count,
+        or nothing is tuned."""
+        size = self.space.size
+        if not self.spec.parameters or size is None or size > CHECKED_POINTS:
+            return None
+        if self._identities.differ_in_writing and size > COMPARED_POINTS:
+            return None
+        known = {self.identity(c) for c in (DEFAULT, self.default) if c is not None}
+        return len({self.identity(c) for c in self.space.grid() if self.valid(c)} - known)
+
+    def known_as(self, configuration: Configuration) -> Configuration | None:
+        """A stored configuration in the study's parameters as they are now; None where it is not in the space. The
+        default is whatever is tuned."""
+        if not configuration.values:
+            return configuration
+        names = {p.name for p in self.spec.parameters}
+        if any(value is not None for name, value in configuration.values.items() if name not in names):
+            return None  # it sets what is not tuned any more
+        given = {p.name: configuration.values.get(p.name) for p in self.spec.parameters}
+        spelled = Configuration(values=given)
+        if self.space.contains(spelled):
+            return spelled if self.valid(spelled) else None
+        defaults = self.default.values if self.default is not None else {}
+        filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+        return configuration if self.space.contains(Configuration(values=filled)) else None
+
+    def search(self) -> Search:
+        """A fresh search over the space, to be told the stored trials."""
+        context = SearchContext(
+            space=self.space,
+            directions=tuple(o.direction for o in self.spec.objectives),
+            seed=self.spec.search.seed,
+            trials=self.spec.search.trials,
+            valid=self.valid,
+            identity=self.identity,
+            default=self.default,
+        )
+        return loading.search(self.spec.search, context)
+
+    async def preflight(self) -> list[Check]:
+        """What must be well before the first trial; nothing is started."""
+        plans = [self.launch(DEFAULT)]
+        own = await run_sync(data_folder)
+        deployed = await self.deployer.preflight(plans)
+        if self.missing_gpus is not None:  # the deployer's own words on GPUs are about the same
+            deployed = [c for c in deployed if not (c.name == "gpus" and c.status is CheckStatus.FAIL)]
+            deployed.append(self.missing_gpus)
+        checks = [own, *deployed, *await self.benchmark.preflight(self.spec.workload)]
+        return [*checks, *self._notes(), *window_checks(self.spec)]
+
+    def _notes(self) -> list[Check]:
+        """What the engine says of flags that it lets through, and portable values that the target is too small for."""
+        first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
+        try:
+            found = list(self.engine.notes(self.values(Configuration(values=first))))
+        except UsageError:  # these values do not go together; others do
+            found = []
+        if self.deployer.launches:
+            found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
+            found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
+            found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
+        found += single_values(self.engine, self.spec.parameters)
+        found += [*self._identities.notes(), *idle_bounds(self.spec)]
+        if self.spec.parameters and self.spec.search.trials == 1:
+            why, remedy = "only the default is launched, so nothing is tuned", "raise it to 2 or more"
+            found.append(Problem(where="search.trials", why=why, remedy=remedy))
+        return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
+
+
+async def prepare(spec: StudySpec) -> Prepared:
+    """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
+    remember(spec)
+    engine = loading.engine(spec.engine)
+    deployer = loading.deployer(spec.deploy).for_study(engine, spec.model)
+    benchmark, hardware = loading.benchmark(spec.benchmark), await deployer.hardware()
+    if not deployer.launches and spec.parameters:
+        why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
+        raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
+    fixed = {engine.canonical(k): v for k, v in spec.engine.args.items()}
+    constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
+    if problems := portable_problems(engine, spec.parameters, fixed, constraints):
+        raise UsageError(problems)
+    base = _below(engine, spec, await deployer.base_args())
+    fixed = {**base, **fixed}
+    missing: Check | None = None
+    if deployer.launches:
+        hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware)
+    defaults: dict[str, Value] = {
+        name: entry.default for name, entry in engine.catalog.items() if entry.default is not None
+    }
+    defaults |= portable_defaults(engine, spec.parameters, fixed)
+    space = Space(
+        parameters=spec.parameters,
+        combinations=spec.combinations,
+        constraints=constraints,
+        known={
+            **_hardware_names(engine.machine(hardware)),
+            **defaults,
+            **fixed,
+            **{f"{PREFIX}{n}": v for n, v in spec.engine.env.items()},
+        },
+    )
+    _names_known(space)
+    model = await deployer.locate(spec.model)
+    prepared = Prepared(
+        spec=spec,
+        engine=engine,
+        deployer=deployer,
+        benchmark=benchmark.for_deployer(deployer).for_study(spec, model),
+        hardware=hardware,
+        model=model,
+        space=space,
+        default=_spelled_out(space, {**defaults, **base}),
+        base=base,
+        base_version=await deployer.base_version(),
+        missing_gpus=missing,
+    )
+    _check_fixed(prepared)
+    _check_metrics(prepared)
+    _check_values(prepared)
+    _check_public(prepared)
+    _check_some_valid(prepared)
+    _check_something_to_try(prepared)
+    return prepared
+
+
+def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:
+    """Flags of the target's own command line that the study says nothing of, neither by name nor by a portable one."""
+    said = [*spec.engine.args, *(p.name for p in spec.parameters)]
+    portable = {engine.canonical(flag) for name in said if is_portable(name) for flag in engine.portable_flags(name)}
+    own = {engine.canonical(name) for name in spec.engine.args if not is_portable(name)}
+    return {name: value for name, value in base.items() if name not in portable | own}
+
+
+def _hardware_names(hardware: Hardware) -> dict[str, Value]:
+    return {name.replace("_", "-"): value for name, value in hardware.model_dump().items()}
+
+
+def _constraint(text: str, index: int) -> Constraint:
+    try:
+        return Constraint.parse(text)
+    except ValueError as error:
+        raise UsageError(Problem(where=f"constraints[{index}]", value=text, why=str(error))) from None
+
+
+def _names_known(space: Space) -> None:
+    names = {name.replace("_", "-") for name in (*(p.name for p in space.parameters), *space.known)}
+    problems = []
+    for index, constraint in enumerate(space.constraints):
+        for unknown in sorted(constraint.names - names):
+            why = f'"{unknown}" is no parameter, fixed argument, catalog default or hardware name'
+            problems.append(Problem(where=f"constraints[{index}]", value=constraint.text, why=why))
+    if problems:
+        raise UsageError(problems)
+
+
+def _check_metrics(prepared: Prepared) -> None:
+    """An objective that no trial measures would leave a study without a result."""
+    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
+    if problems := unmeasurable(prepared.spec, prepared.deployer, gpus):
+        raise UsageError(problems)
+
+
+def _check_fixed(prepared: Prepared) -> None:
+    """What every launch has, the default's included, must work without the parameters."""
+    engine, fixed = prepared.engine, prepared.fixed
+    values = expanded(engine, fixed)
+    if not prepared.deployer.launches:
+        return
+    problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
+    if problems:
+        raise UsageError(problems)
+
+
+def _check_values(prepared: Prepared) -> None:
+    """A value that is wrong whatever else is set is an error of the file, not a trial. Where all values of a parameter
+    are wrong in one way (its name is, say), that is one problem."""
+    problems = []
+    for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name) and not is_variable(p.name)):
+        grid = parameter.domain.grid()
+        values = list(grid[:1000]) if grid else []
+        wrong = [(i, p) for i, v in enumerate(values) for p in prepared.engine.check_value(parameter.name, v)]
+        where = f"parameters.{parameter.name}"
+        if len(wrong) == len(values) > 1 and len({(p.why, p.remedy) for _, p in wrong}) == 1:
+            some = ", ".join(str(v) for v in values[:4]) + (", ..." if len(values) > 4 else "")
+            problems.append(wrong[0][1].model_copy(update={"where": where, "value": some}))
+        else:
+            problems += [p.model_copy(update={"where": f"{where}[{i}]"}) for i, p in wrong]
+    if problems:
+        raise UsageError(problems)
+
+
+_ENV = "set the variable that the server reads it from under engine.env, or export it"
+_OTHER_WAY = {"path": "leave user and password out of the address", "name": "choose another name"}
+
+
+def _check_public(prepared: Prepared) -> None:
+    """No secret may stand on a command line, which every user of a machine can read, nor be part of a configuration,
+    which is stored and launched again."""
+    if not prepared.deployer.launches:
+        return
+    spec = prepared.spec
+    given: list[tuple[str, str, Value]] = [("model", "path", spec.model.path), ("model", "name", spec.model.name)]
+    given += [(f"engine.args.{name}", name, value) for name, value in spec.engine.args.items()]
+    for parameter in spec.parameters:
+        values = parameter.domain.grid() if isinstance(parameter.domain, Choices) else ()
+        given += [(f"parameters.{parameter.name}", parameter.name, value) for value in values or ()]
+    problems = {
+        where: Problem(where=where, why="is a secret, and a command line is public", remedy=_OTHER_WAY.get(name, _ENV))
+        for where, name, value in given
+        if (isinstance(value, str) and (looks_secret(name) or has_secret_form(value)))
+        or (isinstance(value, int | float) and not isinstance(value, bool) and looks_secret(name))
+    }
+    if problems:
+        raise UsageError(problems.values())
+
+
+def _check_some_valid(prepared: Prepared) -> None:
+    size = prepared.space.size
+    if not prepared.spec.parameters or size is None or size > CHECKED_POINTS:
+        return
+    if any(prepared.valid(c) for c in prepared.space.grid()):
+        return
+    why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
+    raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
+
+
+def _check_something_to_try(prepared: Prepared) -> None:
+    """A search whose every point is the default's own server would compare the default with itself."""
+    search = prepared.search()
+    if not prepared.spec.parameters:
+        return
+    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    asked = search.ask((default,))
+    if not isinstance(asked, Stop):
+        return
+    same = prepared.others == 0
+    why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
+    remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
+    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))
+
+
+def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:
+    values = {p.name: defaults.get(p.name) for p in space.parameters}
+    spelled = Configuration(values=values)
+    return spelled if space.contains(spelled) else None
+
+
+def data_folder() -> Check:
+    """Room and permission for logs and request records."""
+    folder = data_home()
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    detail, remedy = (
+        f"{folder} ({free / 1e9:.1f} GB free)",
+        "set AUTOTUNER_HOME to a folder with room that you may write",
+    )
+    bad = not os.access(existing, os.W_OK | os.X_OK) or free < LEAST_FREE_BYTES
+    return Check(name="data folder", status=CheckStatus.FAIL if bad else CheckStatus.OK, detail=detail, remedy=remedy)
+
+
+def worst(checks: list[Check]) -> CheckStatus:
+    """The worst status among checks."""
+    order = [CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL]
+    return max((c.status for c in checks), key=order.index, default=CheckStatus.OK)

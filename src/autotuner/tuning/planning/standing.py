@@ -1,0 +1,195 @@
+"""How a study file stands to the stored study of its name: new, resumed with what was measured, or refused.
+
+Only what a measurement consists of is pinned: model, engine, deployment, benchmark, workload. Parameters, constraints,
+objectives and SLOs may change: results that are still in the space are kept, and judged again by what they measured.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from autotuner import scoring
+from autotuner.store import Store, StudyRecord
+from autotuner.study.base import Noun
+from autotuner.study.configuration import Configuration
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.secrets import HIDDEN, clean, secrets_in
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.world import World, differences, touched, world_of
+from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.surroundings import WAYS_OUT
+
+OUTSIDE = "not among the study's configurations any more"
+
+
+class Standing(Noun):
+    """How a study file stands to what is stored under its name."""
+
+    state: Literal["new", "resumes"]
+    stored: int = 0
+    """Results that count."""
+    set_aside: int = 0
+    """Results whose configurations are not in the study any more; kept, and not compared."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before it goes on."""
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        if self.state == "new":
+            return "new"
+        aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
+        return f"resumes, {self.stored} results are stored{aside}"
+
+
+def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", named: bool = True) -> Standing:
+    """How the study stands, and why. ``now`` is the world as it is, ``source`` the study file's absolute path, and
+    ``named`` tells whether the name is a person's choice. Raises ``UsageError`` where what is stored was measured
+    otherwise. Nothing is changed."""
+    spec = prepared.spec
+    record = store.study(spec.name)
+    if record is None:
+        return Standing(state="new")
+    if not named and _another_file(record, source):
+        why = f"is the name of a stored study that came from another file, {record.source}"
+        remedy = "give this one a name: run --name NEW, or name: in the file"
+        raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+    changes = judged_again(prepared, record, store.trials(spec.name))
+    trials = {t.number: t for t in (*store.trials(spec.name), *changes)}.values()
+    results = [t for t in trials if t.state.finished]
+    notes: list[str] = []
+    if results:
+        _check_pinned(record, spec)
+        _check_measured(record, spec, results)
+        notes = _compared_with(before(store, spec.name), now, spec.name)
+    if _another_file(record, source):
+        notes.append(f"study {spec.name} was begun from another file, {record.source}")
+    aside = sum(bool(t.set_aside) for t in trials)
+    return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
+
+
+def before(store: Store, name: str) -> World:
+    """The world that the stored trials measured, as far as it is known."""
+    found: dict[str, Any] = {}
+    started, later = store.last_event(name, "study_started"), store.last_event(name, "world")
+    if started is not None:
+        if base := started.data.get("base_version"):  # as earlier versions stored it
+            found = {"runtime": {"state": base}}
+        facts = started.data.get("world")
+        found |= facts if isinstance(facts, Mapping) else {}
+    if later is not None and (started is None or later.seq > started.seq):
+        facts = later.data.get("facts")
+        found |= facts if isinstance(facts, Mapping) else {}
+    return world_of(found)
+
+
+def _compared_with(stored: World, now: World, name: str) -> list[str]:
+    if changed := differences(stored, now):
+        why = "; ".join(changed)
+        remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {name}"
+        raise UsageError(Problem(where="name", value=name, why=f"has trials that measured something else: {why}",
+                                 remedy=remedy))  # fmt: skip
+    return [f"{fact} was written again since the stored trials, with the same content" for fact in touched(stored, now)]
+
+
+def _another_file(record: StudyRecord, source: str) -> bool:
+    """Whether the stored study came from another file that is still there; one that was moved is the same."""
+    began = Path(record.source)
+    return bool(source) and began.is_absolute() and str(began) != source and began.exists()
+
+
+def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
+    if record.digest in {spec.digest, spec.first_digest}:
+        return
+    secrets = frozenset(secrets_in(spec))  # the stored form has none, and would always differ
+    old, new = clean(record.spec.measured, frozenset()), clean(spec.measured, secrets)
+    changed = list(_differing("", old, new))
+    first_form = not record.digest.startswith("m-")
+    if not changed and first_form and HIDDEN not in str(new):
+        return  # stored by a version that pinned more
+    what = "; ".join(changed[:5]) or "a secret in it differs"
+    why = f"has stored results that were measured otherwise: {what}"
+    remedy = f"{WAYS_OUT}, or remove them: autotuner delete {spec.name}"
+    raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+
+
+def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _differing(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
+    elif old != new:
+        yield f"{path} was {_short(old)}, and is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Trial]) -> None:
+    """Stored results that lack the figure of a new objective could not be ranked beside new ones."""
+    if record.spec.objectives == spec.objectives:
+        return
+    for trial in results:
+        values = trial.verdict.objectives if trial.verdict else ()
+        for objective, value in zip(spec.objectives, values, strict=False):
+            if value is None:
+                why = f"the stored results of study {spec.name} do not have this figure"
+                remedy = f"keep the objective, or {WAYS_OUT}"
+                raise UsageError(Problem(where="objective", value=objective.text, why=why, remedy=remedy))
+
+
+def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial]) -> list[Trial]:
+    """The stored trials that mean something else under the study as it is now: verdicts by other bounds, results whose
+    configurations left the space or came back."""
+    spec = prepared.spec
+    goals = ("objectives", "slos", "min_success_rate")
+    other_goals = any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
+    inside = {t.number: prepared.known_as(t.configuration) for t in trials if t.role is not TrialRole.CONFIRM}
+    found = []
+    for trial in trials:
+        if not trial.state.finished and not trial.set_aside:
+            continue
+        configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
+        changed = _kept(trial, configuration)
+        if other_goals and changed.verdict is not None:
+            changed = changed.model_copy(update={"verdict": _verdict(spec, changed)})
+        if changed != trial:
+            found.append(changed)
+    return found
+
+
+def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
+    if configuration is None:
+        return trial.model_copy(update={"state": TrialState.VOID, "set_aside": OUTSIDE})
+    state = trial.state
+    if trial.set_aside:
+        state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
+    same = configuration if configuration.key != trial.configuration.key else trial.configuration
+    return trial.model_copy(update={"state": state, "set_aside": "", "configuration": same})
+
+
+def _verdict(spec: StudySpec, trial: Trial) -> object:
+    return scoring.score(
+        trial.measurements,
+        spec.objectives,
+        spec.slos,
+        min_success_rate=spec.min_success_rate,
+        expected=[(s.text, level) for s in spec.workload.scenarios for level in spec.workload.levels],
+    )
+
+
+def adopt(prepared: Prepared, store: Store, summary: Any, *, source: str) -> None:
+    """Takes the study as it is now over into the store; :func:`standing` has been asked before. ``summary`` makes the
+    event data of a trial."""
+    spec = prepared.spec
+    record = store.study(spec.name)
+    if record is None:
+        return
+    changes = judged_again(prepared, record, store.trials(spec.name))
+    if changes:
+        store.amend_trials(spec.name, [(t, summary(t, spec.slos)) for t in changes], time.time())
+    moved = source if source and not Path(record.source).exists() else record.source
+    store.update_study_spec(spec.name, spec, digest=spec.digest, source=moved)

@@ -1,0 +1,77 @@
+"""Whether windows can be long enough for what is asked of them, worked out before anything is launched."""
+
+from collections.abc import Iterator
+
+from autotuner.study.base import number_text
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.metric import METRICS, fewest_samples
+from autotuner.study.objective import SLO, Objective, metric_text
+from autotuner.study.spec import StudySpec
+from autotuner.study.workload import LoadLevel, RequestRate, Workload
+
+_GAPS = ("itl", "itl_token")
+"""Pooled over the gaps of all answers: a few requests are enough."""
+
+
+def window_checks(spec: StudySpec) -> list[Check]:
+    """How long windows may become, and the percentiles that they cannot carry."""
+    found = [_bound(spec.workload)]
+    for what, statistic, levels in _percentiles(spec):
+        fewest = fewest_samples(statistic)
+        for level in levels:
+            most = _most_requests(spec.workload, level)
+            if most is not None and most < fewest:
+                detail = (
+                    f"{what} is asked of windows of at most {most} requests at {level.text}: needs at least {fewest:,}"
+                )
+                remedy = _remedy(spec.workload, level, statistic, fewest)
+                found.append(Check(name="window", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+        if any(_most_requests(spec.workload, level) is None for level in levels):
+            detail = f"{what} needs at least {fewest:,} finished requests in a window, or it is marked as unsure"
+            found.append(Check(name="window", status=CheckStatus.OK, detail=detail))
+    return found
+
+
+def _bound(workload: Workload) -> Check:
+    parts = [f"{number_text(workload.duration_s)} s"]
+    if workload.longest_s > workload.duration_s:
+        parts.append(
+            f"up to {number_text(workload.longest_s)} s until it is steady and at least {workload.fewest} requests "
+            "have finished"
+        )
+    if workload.requests is not None:
+        parts.append(f"ends early after {workload.requests} requests")
+    return Check(name="window", status=CheckStatus.OK, detail="; ".join(parts))
+
+
+def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:
+    """(text, statistic, levels) of each percentile that decides something."""
+    goals: list[Objective | SLO] = [*spec.objectives, *spec.slos]
+    seen = set()
+    for goal in goals:
+        statistic = goal.statistic or ""
+        if not statistic.startswith("p") or not METRICS[goal.metric].distribution or goal.metric in _GAPS:
+            continue
+        if (goal.metric, statistic, goal.at) not in seen:
+            seen.add((goal.metric, statistic, goal.at))
+            levels = [level for level in spec.workload.levels if goal.at in (None, level.text)]
+            yield metric_text(goal.metric, statistic), statistic, levels
+
+
+def _most_requests(workload: Workload, level: LoadLevel) -> int | None:
+    """Requests that a window can hold at most; None where that depends on the server."""
+    offered = round(level.rate * workload.longest_s) if isinstance(level, RequestRate) else None
+    known = [n for n in (offered, workload.requests) if n is not None]
+    return min(known) if known else None
+
+
+def _remedy(workload: Workload, level: LoadLevel, statistic: str, fewest: int) -> str:
+    ways = []
+    if workload.requests is not None and workload.requests < fewest:
+        ways.append(f"set workload.requests to {fewest} or remove it")
+    if isinstance(level, RequestRate) and round(level.rate * workload.longest_s) < fewest:
+        ways.append(f"set workload.max_duration to {number_text(round(fewest / level.rate + 0.5))}s or more")
+    lower = [s for s in ("p95", "p90", "p50") if fewest_samples(s) < fewest]
+    if lower and statistic != lower[0]:
+        ways.append(f"or bound the {lower[0]}")
+    return ", ".join(ways)

@@ -1,0 +1,1 @@
+"""One trial: leases, launch, measurement, and what its failure means."""

@@ -1,0 +1,128 @@
+"""What a trial's failure means for its study: a result, a second try, or the end because no parameter cures it."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from autotuner.study.failure import FATAL, Blame, Failure, FailureCause
+from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+SAME_FAILURES = 4
+"""So many failures in the same words from the start on, the default's included, and the server cannot start at all."""
+
+_MAY_PASS = frozenset(
+    {
+        FailureCause.CRASH_LOADING,
+        FailureCause.CRASH_UNDER_LOAD,
+        FailureCause.HOST_OUT_OF_MEMORY,
+        FailureCause.START_TIMEOUT,
+        FailureCause.TRIAL_TIMEOUT,
+        FailureCause.NOT_ANSWERING,
+    }
+)
+"""What may not happen a second time. A default that failed once by one of these is launched once more: without a
+default a study has nothing to compare with."""
+
+_PARAMETERS_CURE = frozenset(
+    {
+        FailureCause.OUT_OF_MEMORY,
+        FailureCause.GPU_OUT_OF_MEMORY_LOADING,
+        FailureCause.GPU_OUT_OF_MEMORY_RUNNING,
+        FailureCause.HOST_OUT_OF_MEMORY,
+        FailureCause.KV_CACHE_TOO_SMALL,
+        FailureCause.UNSUPPORTED_GPU,
+    }
+)
+"""However often these come: the search goes on, since another value may fit."""
+
+_OF_VALUES = frozenset({FailureCause.UNSUPPORTED_COMBINATION, FailureCause.INVALID_VALUE})
+"""Cured by another value at times; the server is only given up when every parameter had two."""
+
+_OF_ONE_VALUE = frozenset({FailureCause.PACKAGE_MISSING, FailureCause.UNSUPPORTED_GPU})
+"""Of the installation where the default has it, of the value where only a search's trial has: an attention backend may
+need a package of its own."""
+
+
+def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
+    """The trial as it counts, beside all others of the study: a default that failed by chance is void at first, and a
+    package that only one value needs is that configuration's fault."""
+    failure = trial.failure
+    if failure is None:
+        return trial
+    if trial.role is TrialRole.SEARCH and trial.state is TrialState.VOID and failure.cause in _OF_ONE_VALUE:
+        return trial.model_copy(update={"state": TrialState.FAILED})
+    tried_before = any(_failed_by_itself(t) for t in trials if t.number != trial.number and _is_default(t))
+    if _is_default(trial) and trial.state is TrialState.FAILED and _may_pass(failure) and not tried_before:
+        return trial.model_copy(update={"state": TrialState.VOID})
+    return trial
+
+
+def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[Trial]:
+    """The trials that show that no parameter cures what the default fails of; empty while there is hope."""
+    made = sorted((t for t in trials if t.role is not TrialRole.CONFIRM), key=lambda t: t.number)
+    ended = [t for t in made if t.state.finished or _failed_by_itself(t)]
+    failures = [t.failure for t in ended if t.failure is not None and t.state is not TrialState.DONE]
+    if len(failures) < len(ended) or not any(_is_default(t) and t.state is TrialState.FAILED for t in ended):
+        return []
+    cause = failures[0].cause
+    if cause is FailureCause.INVALID_FLAG:  # of a fixed argument, which every launch has
+        return ended
+    alike = len({same_words(failure) for failure in failures}) == 1
+    if len(failures) < SAME_FAILURES or not alike or cause in _PARAMETERS_CURE:
+        return []
+    return ended if cause not in _OF_VALUES or _varied(ended, parameters) else []
+
+
+def is_fatal(failure: Failure) -> bool:
+    """Whether another try, or another configuration, would meet the same."""
+    return failure.cause in FATAL or failure.blame is Blame.TUNER
+
+
+def last_words(failure: Failure) -> str:
+    """The server's own last line, without the date and place that a logger put in front."""
+    lines = [line.strip() for line in failure.log_tail.splitlines() if line.strip()]
+    return " ".join(lines[-1].split())[:300] if lines else ""
+
+
+_CHANGING = (
+    (re.compile(r"\x1b\[[0-9;]*[A-Za-z]"), ""),
+    (re.compile(r"(?:[A-Za-z]:)?[/\\][^\s'\",:;()\[\]]+"), "/"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "#"),
+    (re.compile(r"\d+"), "#"),
+)
+"""What differs between two failures of one kind: colors, paths, addresses and ids, numbers (ports, times, sizes)."""
+
+
+def same_words(failure: Failure) -> str:
+    """Equal for two failures that say the same of two servers."""
+    text = f"{failure.cause.value} {failure.message} {last_words(failure)}"
+    for pattern, instead in _CHANGING:
+        text = pattern.sub(instead, text)
+    return text.lower()
+
+
+def _is_default(trial: Trial) -> bool:
+    return trial.role is TrialRole.DEFAULT
+
+
+def _failed_by_itself(trial: Trial) -> bool:
+    """A try of the default that was not counted, by a cause that is its own."""
+    failure = trial.failure
+    return trial.state is TrialState.VOID and failure is not None and failure.blame is Blame.CONFIGURATION
+
+
+def _may_pass(failure: Failure) -> bool:
+    code = failure.exit_code
+    by_signal = code is not None and (code < 0 or 128 < code <= 128 + 64)
+    return failure.cause in _MAY_PASS or by_signal
+
+
+def _varied(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> bool:
+    """Whether each parameter that has two values had two of them in these trials."""
+    searched = [t.configuration.values for t in trials if t.role is TrialRole.SEARCH]
+    for parameter in parameters:
+        grid = parameter.domain.grid()
+        seen = {(type(values.get(parameter.name)), values.get(parameter.name)) for values in searched}
+        if (grid is None or len(grid) > 1) and len(seen) < 2:
+            return False
+    return True

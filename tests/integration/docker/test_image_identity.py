@@ -1,0 +1,32 @@
+"""The image that a tag stands for is told by its id, on a real engine."""
+
+from collections.abc import Callable
+
+import aiodocker
+import pytest
+
+from autotuner.deployers.docker.deployer import DockerDeployer
+from autotuner.testing.fake_plans import telling_plan
+from support.labs.docker_engine import IMAGE, OwnEngine
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+REPOSITORY = "autotuner-test-moved"
+
+
+async def test_a_tag_that_was_moved_is_another_image(make: Callable[..., DockerDeployer], engine: OwnEngine) -> None:
+    deployer, plan = make(image=f"{REPOSITORY}:1"), telling_plan()
+    assert await deployer.facts(plan) == {}, "not there yet: nothing is known, and nothing is pulled"
+    async with aiodocker.Docker(url=engine.url) as docker:
+        try:
+            await docker.images.tag(IMAGE, repo=REPOSITORY, tag="1")
+            first = await deployer.facts(plan)
+            assert first == await deployer.facts(plan)
+            container = await docker.containers.create({"Image": IMAGE, "Cmd": ["true"], "Labels": {"moved": "1"}})
+            await container.commit(repository=REPOSITORY, tag="1")
+            await container.delete(force=True)
+            second = await deployer.facts(plan)
+            assert set(first) == set(second) == {"image"}
+            assert first["image"] != second["image"]
+        finally:
+            await docker.images.delete(f"{REPOSITORY}:1", force=True)
+    assert await make(image=IMAGE).facts(plan) != second

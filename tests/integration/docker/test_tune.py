@@ -1,0 +1,170 @@
+"""Whole studies in containers: the winner as a command, an engine that is killed in the middle, tuners side by side."""
+
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner import api
+from autotuner.plugins import loading
+from autotuner.report.exports import command_line
+from autotuner.report.result import StudyResult
+from autotuner.store import Store
+from autotuner.study.base import Value
+from autotuner.study.failure import FailureCause
+from autotuner.study.trial import Phase, TrialState
+from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.fake_engine import FakeEngine
+from support.labs.docker_engine import IMAGE, OwnEngine
+
+pytestmark = pytest.mark.docker
+
+LASTING = calm_workload(requests=100)
+"""So long that something can be killed meanwhile."""
+
+
+class GpuEngine(FakeEngine):
+    """The fake engine, asking for one GPU."""
+
+    kind = "fake_gpu"
+
+    def gpus(self, values: dict[str, Value]) -> int:  # type: ignore[override]
+        return 1
+
+
+class Known:
+    """An entry point of a class that is at hand."""
+
+    def __init__(self, plugin: type) -> None:
+        self._plugin = plugin
+
+    def load(self) -> type:
+        return self._plugin
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store, and the fake engines as plugins."""
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    installed = loading.kinds
+
+    def kinds(group: loading.Group) -> dict[str, Any]:
+        fakes = {cls.kind: Known(cls) for cls in (FakeEngine, GpuEngine)} if group == "engines" else {}
+        return {**installed(group), **fakes}
+
+    monkeypatch.setattr(loading, "kinds", kinds)
+    return tmp_path / "home"
+
+
+def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": "fake",
+        "engine": {"kind": engine},
+        "deploy": {"kind": "docker", **own.settings(stop_grace="1s", **changes.pop("deploy", {}))},
+        "parameters": {"parallel": [1, 2], "note": ['a  b {"c": 1}']},
+        "workload": calm_workload(),
+        "benchmark": CALM_BENCHMARK,
+        "objective": "max output_throughput",
+        "search": {"strategy": "grid", "trials": 3, "seed": 1},
+        "confirm": {"repeats": 0},
+        **changes,
+    }
+
+
+@contextmanager
+def running(*studies: dict[str, Any]) -> Iterator[list[Future[StudyResult]]]:
+    """Studies, each run by a tuner in a thread of its own."""
+    with ThreadPoolExecutor(len(studies)) as pool:
+        yield [pool.submit(api.tune, content) for content in studies]
+
+
+def test_a_study_in_containers(engine: OwnEngine, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("A_TOKEN", "very-secret-value")
+    result = api.tune(study(engine, "plain", deploy={"env_passthrough": ["A_TOKEN"]}))
+    assert [t.state for t in result.trials] == [TrialState.DONE] * 3, [t.failure for t in result.trials]
+    for trial in result.trials[1:]:
+        assert f"--parallel={trial.configuration.values['parallel']}" in trial.argv
+        assert '--note=a  b {"c": 1}' in trial.argv
+        assert trial.command[:2] == ("docker", "run")
+        assert trial.command[-len(trial.argv) :] == (IMAGE, *trial.argv[1:])
+        assert trial.identity is not None
+        assert trial.identity.kind == "container"
+    assert shlex.split(command_line(result)) == list(result.winner.command if result.winner else ())
+    assert engine.containers() == []
+    kept = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+    assert b"A_TOKEN" in kept
+    assert b"very-secret-value" not in kept
+
+
+def test_an_engine_killed_in_the_middle_of_a_study(mortal: OwnEngine) -> None:
+    """The trial it took is void and made again; every configuration is measured; nothing is left."""
+    content = study(mortal, "lost", workload=LASTING)
+    with running(content) as (tuner,):
+        until(lambda: phase_of("lost", 1) is Phase.MEASURING)
+        mortal.kill()
+        mortal.start()
+        result = tuner.result(60)
+    states = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
+    assert states.count((TrialState.VOID, FailureCause.DEPLOYER_LOST)) == 1, states
+    assert states.count((TrialState.DONE, None)) == 3, states
+    assert {t.configuration.values.get("parallel") for t in result.trials if t.state is TrialState.DONE} == {None, 1, 2}
+    assert mortal.containers() == []
+
+
+def test_a_container_that_someone_kills_is_not_its_configurations_failure(engine: OwnEngine) -> None:
+    with running(study(engine, "killed", workload=LASTING)) as (tuner,):
+        until(lambda: phase_of("killed", 1) is Phase.MEASURING)
+        (container,) = engine.containers()
+        engine.api("POST", f"/containers/{container['Id']}/kill")
+        result = tuner.result(60)
+    told = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
+    void, done = (TrialState.VOID, FailureCause.ENVIRONMENT), (TrialState.DONE, None)
+    assert told == [done, void, done, done], "it was made again"
+    assert result.trials[1].failure is not None
+    assert result.trials[1].failure.exit_code == -signal.SIGKILL
+    assert engine.containers() == []
+
+
+def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:
+    deploy = {"gpu_ids": ["GPU-a", "GPU-b", "GPU-c"]}
+    search = {"strategy": "grid", "trials": 3, "seed": 1, "parallel": 2}
+    contents = [study(engine, n, "fake_gpu", deploy=deploy, search=search, workload=LASTING) for n in ("one", "two")]
+    most, shared = 0, list[list[str]]()
+    with running(*contents) as tuners:
+        while not all(tuner.done() for tuner in tuners):
+            used = [gpu for c in engine.containers() if c["State"] == "running" for gpu in gpus_of(engine, c["Id"])]
+            most = max(most, len(used))
+            shared += [used] if len(used) != len(set(used)) else []
+            time.sleep(0.02)
+        results = [tuner.result() for tuner in tuners]
+    assert shared == []
+    assert most >= 2, "nothing ran side by side: the test tests nothing"
+    assert [t.state for r in results for t in r.trials] == [TrialState.DONE] * 6
+    assert engine.containers() == []
+
+
+def gpus_of(engine: OwnEngine, name: str) -> list[str]:
+    found = engine.api("GET", f"/containers/{name}/json")
+    requests = found.json()["HostConfig"]["DeviceRequests"] or [] if found.status_code == 200 else []
+    return [gpu for request in requests for gpu in request["DeviceIDs"]]
+
+
+def phase_of(name: str, trial: int) -> Phase | None:
+    with Store.open() as store:
+        seen = [e for e in store.events(name) if e.kind == "phase" and e.trial == trial]
+    return Phase(str(seen[-1].data["phase"])) if seen else None
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

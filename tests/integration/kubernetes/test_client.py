@@ -1,0 +1,110 @@
+"""The connection: credentials of several kinds, strict bodies, and who uses the cluster's GPUs."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from autotuner.deployers.kubernetes.client import RefusedError, connected
+from autotuner.deployers.shared.failures import UnusableTargetError
+from autotuner.study.failure import FATAL, TrialFailedError
+from autotuner.testing.fake_plans import fake_plan
+
+pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
+
+PATH = "/api/v1/namespaces/default/configmaps"
+
+
+def config_with(kube: Any, user: dict[str, Any], namespace: str = "default") -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(kube.cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = user
+    config["contexts"].append(
+        {"name": "other", "context": {**config["contexts"][0]["context"], "namespace": namespace}}
+    )
+    return config
+
+
+async def test_a_credential_plugin(kube: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its token is taken, asked for again when it is refused, and nothing stays in temporary files."""
+    places = tmp_path / "temporary"
+    places.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(places))
+    token = json.loads(kube.cluster.kubeconfig.read_text())["users"][0]["user"]["token"]
+    turns = tmp_path / "turns"
+    code = (
+        "import json, pathlib; turns = pathlib.Path(__import__('sys').argv[1]);"
+        "first = not turns.exists(); turns.open('a').write('x');"
+        "token = 'old' if first else __import__('sys').argv[2];"
+        "print(json.dumps({'status': {'token': token}}))"
+    )
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-c", code, str(turns), token],
+    }
+    file = tmp_path / "config"
+    file.write_text(json.dumps(config_with(kube, {"exec": plugin}, namespace="elsewhere")))
+    settings = kube.deployer(kubeconfig=str(file), context="other").settings
+    async with connected(settings) as cluster:
+        assert cluster.namespace == "elsewhere", "the context's, though it is not the current one"
+        assert (await cluster.get("/version"))["major"] == "1"
+        assert turns.read_text() == "xx"
+        assert list(places.iterdir()) == []
+
+
+async def test_a_token_that_is_not_taken(kube: Any, tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(json.dumps(config_with(kube, {"token": "nobody's"})))
+    async with connected(kube.deployer(kubeconfig=str(file)).settings) as cluster:
+        with pytest.raises(RefusedError) as caught:
+            await cluster.get("/api/v1/nodes")
+    assert caught.value.code == 401
+    for gpus in (None, 4):
+        deployer = kube.deployer(kubeconfig=str(file), gpus=gpus)
+        (check,) = await deployer.preflight([fake_plan()])
+        assert (check.name, check.status) == ("kubernetes", "fail")
+        with pytest.raises(UnusableTargetError, match="refuses the credentials"):
+            await deployer.hardware()
+        with pytest.raises(TrialFailedError) as failed:
+            await deployer.gpus()
+        assert failed.value.failure.cause in FATAL
+
+
+async def test_unknown_fields_are_refused(kube: Any) -> None:
+    async with connected(kube.deployer().settings) as cluster:
+        with pytest.raises(RefusedError, match="unknown field"):
+            await cluster.create(PATH, {"metadata": {"name": "x"}, "no_such_field": 1}, dry_run=True)
+
+
+async def test_gpus_that_others_use(kube: Any) -> None:
+    """Somebody's pod with two of four GPUs: two places are left, with stable names; a cordoned node has none."""
+    container = {
+        "name": "c",
+        "image": "local/pause:1",
+        "imagePullPolicy": "Never",
+        "resources": {"limits": {"nvidia.com/gpu": "2"}},
+    }
+    body = {"metadata": {"name": "theirs"}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+    pods = "/api/v1/namespaces/default/pods"
+    before = await kube.deployer().gpus()
+    kube.cluster.api("POST", pods, json=body).raise_for_status()
+    try:
+        with anyio.fail_after(30):
+            gpus = before
+            while not any(gpu.users for gpu in gpus):
+                gpus = await kube.deployer().gpus()
+        assert [gpu.users for gpu in gpus] == [("pod default/theirs",)] * 2 + [()] * 2
+        assert [gpu.uuid for gpu in gpus] == [gpu.uuid for gpu in before]
+        assert len({gpu.uuid for gpu in gpus}) == 4
+        assert (await kube.deployer().hardware()).gpus == 4
+        kube.cluster.cordon()
+        assert await kube.deployer().gpus() == []
+        assert (await kube.deployer().hardware()).gpus == 0
+        assert len(await kube.deployer(gpus=6).gpus()) == 6
+    finally:
+        kube.cluster.cordon(on=False)
+        kube.cluster.api("DELETE", f"{pods}/theirs", params={"gracePeriodSeconds": 0})

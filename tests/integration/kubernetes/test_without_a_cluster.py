@@ -1,0 +1,122 @@
+"""What is said where no cluster can be started, and what can be known without one."""
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support import kueue
+from support.labs import cluster, namespaces
+from support.labs.cluster_images import image_names, write_archive, write_busybox
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine that lacks nothing, as far as can be told without starting anything; its folder of programs."""
+    monkeypatch.setattr(namespaces, "why_not", lambda: "")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(cluster, "CNI", tmp_path)
+    monkeypatch.setenv("AUTOTUNER_KUBERNETES_BIN", str(tmp_path))
+    for name in ("bridge", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"):
+        (tmp_path / name).touch()
+    assert cluster.why_not() == ""
+    return tmp_path
+
+
+class TestWhyNot:
+    """Each reason comes with its remedy."""
+
+    def test_nobody_but_root(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: 1000)
+        assert "only root" in cluster.why_not()
+
+    @pytest.mark.parametrize(
+        ("name", "package"), [("containerd", "containerd"), ("ctr", "containerd"), ("busybox", "busybox-static")]
+    )
+    def test_a_missing_package(self, able: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
+        assert able.is_dir()
+        monkeypatch.setattr("shutil.which", lambda asked: None if asked == name else "/usr/bin/there")
+        assert cluster.why_not() == f"{name} is not installed (apt install {package})"
+
+    def test_no_network_plugins(self, able: Path) -> None:
+        (able / "bridge").unlink()
+        assert "apt install containernetworking-plugins" in cluster.why_not()
+
+    @pytest.mark.parametrize("name", ["etcd", "kubelet", "kubectl"])
+    def test_nothing_built(self, able: Path, name: str) -> None:
+        (able / name).unlink()
+        assert cluster.why_not() == f"no {name} in {able} (make cluster-build, or set AUTOTUNER_KUBERNETES_BIN)"
+
+    def test_a_machine_without_namespaces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+        refused = subprocess.CompletedProcess([], 1, "", "unshare failed: Operation not permitted")
+        monkeypatch.setattr("subprocess.run", lambda *_, **__: refused)
+        assert "does not let root make namespaces: unshare failed" in cluster.why_not()
+
+
+class TestBuild:
+    """What is built is what is looked for."""
+
+    def test_the_version_is_that_of_the_go_module(self) -> None:
+        module = (ROOT / "tests/support/labs/k8s/go.mod").read_text()
+        assert re.findall(r"k8s\.io/kubernetes (v\S+)", module) == [cluster.VERSION]
+        staging = set(re.findall(r"^\tk8s\.io/\S+ => k8s\.io/\S+ (\S+)$", module, re.MULTILINE))
+        assert staging == {cluster.VERSION.replace("v1.", "v0.")}
+
+    def test_kueues_version_is_that_of_its_go_module(self) -> None:
+        module = (ROOT / "tests/support/kueue/go.mod").read_text()
+        assert re.findall(r"sigs\.k8s\.io/kueue (v\S+)", module) == [kueue.VERSION]
+
+    def test_nothing_is_built_twice(self, able: Path) -> None:
+        for path in able.iterdir():
+            path.chmod(0o755)
+        argv = [str(ROOT / "scripts/build-kubernetes.sh"), str(able)]
+        done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_without_go(self, tmp_path: Path) -> None:
+        tools = tmp_path / "bin"
+        tools.mkdir()
+        for name in ("dirname", "sed", "head"):
+            (tools / name).symlink_to(f"/usr/bin/{name}")
+        argv = ["/bin/sh", str(ROOT / "scripts/build-kubernetes.sh"), str(tmp_path / "none")]
+        done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": str(tools)})
+        assert done.returncode == 4
+        assert done.stderr == "setup: no Go here, so no Kubernetes can be built (apt install golang-go)\n"
+
+
+class TestArchives:
+    """Images as files."""
+
+    def test_names_are_full(self, tmp_path: Path) -> None:
+        layer, path = tmp_path / "layer", tmp_path / "image.tar"
+        tarfile.open(layer, "w").close()
+        write_archive(path, layer, ["a:1", "b/c:2", "registry.example/d:3", "localhost/e:4", "host:5000/f:5"], {})
+        full = ["docker.io/library/a:1", "docker.io/b/c:2", "registry.example/d:3", "localhost/e:4", "host:5000/f:5"]
+        assert image_names(path) == full
+        assert not layer.exists()
+
+    def test_a_layer_is_named_by_what_is_in_it(
+        self, tmp_path: Path, able: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = able / "busybox"
+        program.write_text("program")
+        monkeypatch.setattr("shutil.which", lambda _: str(program))
+        path = tmp_path / "image.tar"
+        write_busybox(path, ["a:1"])
+        with tarfile.open(path) as tar:
+            content = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        [image] = json.loads(content["manifest.json"])
+        config = json.loads(content[image["Config"]])
+        digest = f"sha256:{hashlib.sha256(content[image['Layers'][0]]).hexdigest()}"
+        assert config["rootfs"] == {"type": "layers", "diff_ids": [digest]}
+        with tarfile.open(fileobj=io.BytesIO(content["layer.tar"])) as root:
+            assert root.getmember("bin/sh").linkname == "busybox"

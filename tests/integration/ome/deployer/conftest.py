@@ -1,0 +1,99 @@
+"""What tests of servers as InferenceServices share: runtimes that start scripted servers, a deployer, what is left.
+
+``test_conformance.py`` assumes nothing of the stand-in, and runs against any OME:
+
+    export AUTOTUNER_TEST_KUBECONFIG=~/.kube/config AUTOTUNER_TEST_NAMESPACE=tuning
+    export AUTOTUNER_TEST_MODEL=llama-3-2-1b-instruct AUTOTUNER_TEST_IMAGE=registry.example/autotuner-tests:1
+    pytest tests/integration/ome/deployer/test_conformance.py
+
+The namespace must be there and empty of ours; the model must be ready; the image is what
+``support.labs.cluster_images.write_python`` writes, where nodes can pull it.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from autotuner.testing.calm import CALM_LIMITS
+from autotuner.testing.deployer_kit import Recorder
+from support.labs.cluster import OwnCluster
+from support.ome_lab import BY_OME, FAKE, KUBECONFIG, NAMESPACE, TASK, THEIR_MODEL, AnyCluster, OmeLab
+from support.ome_standin.lab import Lab, eventually
+
+
+@pytest.fixture(scope="session")
+def ome_with_python(ome_cluster: OwnCluster, python_image: Path) -> OwnCluster:
+    """The cluster, with the scripted servers' image."""
+    ome_cluster.load_image(python_image)
+    return ome_cluster
+
+
+@pytest.fixture
+def at(request: pytest.FixtureRequest) -> Iterator[OmeLab]:
+    """A namespace with a runtime of scripted servers; nothing of ours is in it after the test."""
+    if KUBECONFIG:
+        theirs = AnyCluster(KUBECONFIG)
+        made = OmeLab(theirs, None, Lab(theirs.api, NAMESPACE), THEIR_MODEL)
+    else:
+        own, ome = request.getfixturevalue("ome_with_python"), request.getfixturevalue("ome")
+        made = OmeLab(own, ome, request.getfixturevalue("lab"))
+    made.lab.created(made.fake_runtime())
+    yield made
+    assert made.left() == []
+    if KUBECONFIG:  # else the namespace goes with all that is in it
+        made.lab.delete("ServingRuntime", FAKE)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    """A trial's context in a folder of its own."""
+    return Recorder(tmp_path / "trial")
+
+
+@pytest.fixture
+def results(lab: Lab, tmp_path: Path) -> Iterator[Path]:
+    """A folder of this machine, behind the bound claim ``results``."""
+    folder, volume = tmp_path / "volume", f"results-{lab.namespace}"
+    folder.mkdir()
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    size = {"storage": "1Gi"}
+    spec = {**common, "capacity": size, "hostPath": {"path": str(folder)}}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": spec})
+    meta = {"name": "results", "namespace": lab.namespace}
+    wanted = {**common, "resources": {"requests": size}, "volumeName": volume}
+    lab.created({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": wanted})
+    number = count()
+
+    def bound() -> bool:
+        """Any news of the claim makes its controller look again; by itself it does so every 15 s."""
+        news = {"metadata": {"annotations": {"looked": str(next(number))}}}
+        return bool(lab.patch("PersistentVolumeClaim", "results", news).json()["status"]["phase"] == "Bound")
+
+    eventually(bound)
+    yield folder
+    lab.delete("PersistentVolume", volume)
+
+
+@pytest.fixture
+def site(at: OmeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What an older task has no place for, said once for this machine; and an empty store."""
+    path = tmp_path / "site.yaml"
+    settings = {k: v for k, v in at.settings().items() if k not in {"runtime", "namespace"}}
+    benchmarks = {"ome_job": BY_OME, "native": {"limits": dict(CALM_LIMITS)}}
+    path.write_text(json.dumps({"deploy": {"ome": settings}, "benchmark": benchmarks}))
+    monkeypatch.setenv("AUTOTUNER_SITE", str(path))
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    return path
+
+
+@pytest.fixture
+def task(at: OmeLab, site: Path, tmp_path: Path) -> Path:
+    """The older task file of that namespace."""
+    assert site.exists()
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps({**TASK, "model": {**TASK["model"], "namespace": at.lab.namespace}}))
+    return file

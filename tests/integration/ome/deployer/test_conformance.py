@@ -1,0 +1,46 @@
+"""What every deployer must keep, as InferenceServices with a scripted server."""
+
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import pytest
+
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.trial import Phase
+from autotuner.testing.deployer_kit import DeployerConformance
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.testing.fake_plans import fake_plan
+from autotuner.testing.scripted_case import ScriptedServerCase
+
+pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
+
+
+class OmeCase(ScriptedServerCase):
+    patience_s: ClassVar[float] = 2.0
+    phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.ACCEPTED, Phase.SCHEDULED, Phase.LOADING)
+
+    def __init__(self, at: Any) -> None:
+        self.deployer, self._at = at.deployer(), at
+
+    def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
+        """The runtime's own words, then everything of the plan."""
+        given = self._at.fake_runtime()["spec"]["engineConfig"]["runner"]
+        engine = FakeEngine(FakeEngineSettings())
+        flags = [word for flag in plan.flags for word in flag.argv() if not word.startswith("--model")]
+        return engine.override((*given["command"], *given["args"]), engine.read(("program", *flags)).single)
+
+    def good(self) -> LaunchPlan:
+        return fake_plan(parallel=3, note='two words {"a": "b c"} $(HOME) $$')
+
+    async def kill(self, endpoint: Endpoint) -> None:
+        self._at.kill()
+
+    def left(self) -> list[str]:
+        return self._at.left()
+
+
+class TestOme(DeployerConformance):
+    @pytest.fixture
+    def case(self, at: Any) -> OmeCase:
+        return OmeCase(at)

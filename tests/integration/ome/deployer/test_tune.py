@@ -1,0 +1,93 @@
+"""Whole studies on OME: the older tool's task file as it is, two trials at a time on four GPUs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner import api
+from autotuner.store import Store
+from autotuner.study.errors import AutotunerError
+from autotuner.study.failure import FailureCause
+from autotuner.study.spec import PluginSpec
+from autotuner.study.trial import TrialState
+from autotuner.testing.calm import CALM_BENCHMARK
+from support.ome_lab import written
+from support.ome_standin.furniture import RUNTIME
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.parametrize("benchmark", ["native", pytest.param("ome_job", marks=pytest.mark.campaign)])
+def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, request: pytest.FixtureRequest) -> None:
+    """0.99 leaves nothing for activations, which the log tells; two trials at a time never share a GPU or a pod, nor
+    read each other's results."""
+    volume = None
+    spec = api.read_study(task, mode="ome", benchmark=benchmark).spec
+    if benchmark == "ome_job":
+        at.needs_names()
+        volume = request.getfixturevalue("results")
+    else:
+        spec = spec.model_copy(update={"benchmark": PluginSpec.model_validate(CALM_BENCHMARK)})
+    search = spec.search.model_copy(update={"parallel": 2})
+    confirm = spec.confirm.model_copy(update={"repeats": 0})
+    result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
+    states = [t.state for t in result.trials]
+    assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
+    last = result.trials[3].failure
+    assert last is not None
+    assert last.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    assert "out of memory" in last.log_tail.lower()
+    for trial, fraction in zip(result.trials, (None, "0.8", "0.85"), strict=False):
+        assert trial.identity is not None
+        assert trial.identity.kind == "pod"
+        assert trial.gpus == 1
+        assert [(m.requests, m.failed) for m in trial.measurements] == [(50, 0), (50, 0)]
+        told = [b for a, b in pairwise(trial.argv) if a in {"--mem-fraction-static", "--mem-frac"}]
+        assert told == [fraction or "0.9"], "the default is the runtime's own"
+        assert [b for a, b in pairwise(trial.argv) if a == "--model-path"] == [at.ome.settings.model_path]
+    assert len({t.identity.id for t in result.trials if t.identity}) == 3
+    assert result.winner is not None, [t.verdict for t in result.trials]
+    text = api.manifest(result, "inference-service").text
+    assert f"name: {RUNTIME}" in text
+    assert at.left() == []
+    assert volume is None or written(volume) == []
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    "phase",
+    ["launching", "accepted", "scheduled", "loading", "ready", "warming", "measuring", "scoring", "releasing"],
+)
+def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
+    """SIGKILL in every state; the same command removes what was left and comes to the end."""
+    task.write_text(json.dumps({**json.loads(task.read_text()), "parameters": {"mem_frac": [0.8]}}))
+    argv = [sys.executable, "-m", "autotuner", "run", str(task), "--mode", "ome", "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ)) as run:
+        until_phase(phase)
+        run.kill()
+    done = subprocess.run(argv, capture_output=True, text=True, env=dict(os.environ), check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = api.result("simple-tune")
+    cut_off = [t for t in found.trials if t.state is TrialState.VOID]
+    assert [t.failure for t in cut_off] == [None], "the one in which the run ended"
+    assert {t.state for t in found.trials if t not in cut_off} == {TrialState.DONE}
+    assert found.winner is not None
+    assert at.left() == []
+
+
+def until_phase(phase: str) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        with suppress(AutotunerError), Store.open() as store:  # there is none at first
+            if phase in [e.data["phase"] for e in store.events("simple-tune") if e.kind == "phase"]:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"never {phase}")

@@ -1,0 +1,34 @@
+"""What tests of OME's preflight share: a look at everything, as a study or without one."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.deployers.kubernetes.client import connected
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome import preflight
+from autotuner.study.errors import Check
+from autotuner.study.launch import LaunchPlan
+from support.labs.cluster import OwnCluster
+from support.ome_standin.furniture import MODEL, RUNTIME
+from support.ome_standin.lab import Lab
+
+PLAN = LaunchPlan(command=("python3", "-m", "sglang.launch_server"), model="m", gpus=1)
+
+
+@pytest.fixture
+def look(ome_cluster: OwnCluster, lab: Lab) -> Callable[..., Awaitable[list[Check]]]:
+    """All checks of a study in the test's namespace; keywords change what it asks for."""
+
+    async def asked(
+        *plans: LaunchPlan, model: str | None = MODEL, kubeconfig: Path = ome_cluster.kubeconfig, **changes: Any
+    ) -> list[Check]:
+        more = {key: changes.pop(key) for key in ("problems", "dry_run") if key in changes}
+        told = {"namespace": lab.namespace, "runtime": RUNTIME, "loadgen_image": "x", "api_patience": 5, **changes}
+        settings = OmeSettings.model_validate({"kubeconfig": str(kubeconfig), **told})
+        async with connected(settings) as cluster:
+            return await preflight.checks(cluster, plans or (PLAN,), settings, model=model, **more)
+
+    return asked

@@ -1,0 +1,280 @@
+"""What was seen of a live OME is seen of the stand-in, on a cluster whose pods run."""
+
+import json
+from typing import Any
+
+import pytest
+
+from support.labs.cluster import OwnCluster
+from support.ome_standin import OmeStandIn
+from support.ome_standin.furniture import MODEL, RUNTIME, model, runtime
+from support.ome_standin.lab import ARGS, LABEL, SERVER, Lab, eventually
+
+pytestmark = pytest.mark.cluster
+
+BLANK = '{"rope_scaling": {"factor": 2}}'
+STUBBORN = {"command": ["python3", "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"]}
+
+
+def names(lab: Lab, kind: str) -> set[str]:
+    return {thing["metadata"]["name"] for thing in lab.all(kind)}
+
+
+def reasons(lab: Lab, uid: str) -> dict[str, str]:
+    return {event["reason"]: event["type"] for event in lab.events(uid)}
+
+
+def tried(ome: OmeStandIn, lab: Lab, name: str) -> bool:
+    """Whether the controller has failed at it more than once: what is not there then will not come."""
+    return ome.log.count(f"InferenceService {lab.namespace}/{name}: Reconciler error") > 2
+
+
+def test_a_healthy_service(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+    args = [*ARGS, "--json-model-override-args", BLANK, "--enable-metrics"]
+    uid = lab.created(lab.service("good", args=args))
+    eventually(lambda: lab.ready("good"), "ready")
+    [pod] = lab.pods("good")
+    asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
+    said = ome_cluster.kubectl("exec", "-n", lab.namespace, pod["metadata"]["name"], "--", "python3", "-c", asked)
+    expanded = [ome.settings.model_path if word == "$(MODEL_PATH)" else word for word in args]
+    assert said.rstrip("\0").split("\0") == [*SERVER, *expanded]
+    assert {"good-engine"} == names(lab, "Deployment") == names(lab, "PodDisruptionBudget")
+    assert names(lab, "Service") == {"good", "good-engine"}
+    assert names(lab, "ConfigMap") == {"kube-root-ca.crt", "modelconfig-good"}
+    assert not names(lab, "HorizontalPodAutoscaler")
+    assert pod["metadata"]["labels"].items() >= {
+        "autotuner/trial": "7", LABEL: "good", "component": "engine", "app": "good-engine",
+        "serving-runtime": RUNTIME, "base-model-name": MODEL,
+    }.items()  # fmt: skip
+    seen = reasons(lab, uid)
+    alarms = {"UpdateFailed", "InternalError", "InferenceServiceNotReady"}
+    assert {reason for reason, kind in seen.items() if kind == "Warning"} == alarms
+    assert seen["InferenceServiceReady"] == "Normal"
+    status = lab.get("InferenceService", "good")["status"]
+    assert status["url"] == f"http://good.{lab.namespace}.svc.cluster.local:8080"
+    assert status["components"]["engine"]["url"] == f"http://good-engine.{lab.namespace}.svc.cluster.local"
+    assert lab.condition("good", "IngressReady") == ("True", "IngressDisabled")
+    assert status["modelStatus"]["transitionStatus"] == "UpToDate"
+
+
+def test_a_missing_model_is_refused(lab: Lab) -> None:
+    service = lab.service("lost", model={"name": "nope", "kind": "ClusterBaseModel"})
+    answer = lab.post(service)
+    assert answer.status_code == 403
+    assert answer.json()["message"] == (
+        'admission webhook "inferenceservice.ome-webhook-server.validator" denied the request: referenced model "nope" '
+        f'not found in namespace "{lab.namespace}": ensure a BaseModel exists in this namespace or a ClusterBaseModel '
+        "exists cluster-wide with this name"
+    )
+    assert lab.post(service, dryRun="All").status_code == 403
+
+
+def test_a_missing_runtime_is_an_event_only(lab: Lab, ome: OmeStandIn) -> None:
+    uid = lab.created(lab.service("lost", runtime={"name": "nope", "kind": "ClusterServingRuntime"}))
+    event = eventually(lambda: lab.event(uid, "RuntimeValidationError"))
+    assert event["message"] == (
+        f"Runtime nope does not support model {MODEL}: runtime nope not found in namespace {lab.namespace} or at "
+        "cluster scope"
+    )
+    assert (event["type"], event["source"]["component"]) == ("Warning", "v1beta1Controllers")
+    eventually(lambda: tried(ome, lab, "lost"))
+    assert "status" not in lab.get("InferenceService", "lost")
+    assert lab.event(uid, "RuntimeValidationError")["count"] > 1  # type: ignore[index]
+
+
+def test_the_silent_ones(lab: Lab, ome: OmeStandIn) -> None:
+    nameless = lab.service("nameless")
+    del nameless["spec"]["engine"]["runner"]["name"]
+    unequal = {"resources": {"requests": {"nvidia.com/gpu": "2"}}}
+    labelled = lab.service("labelled")
+    labelled["spec"]["engine"]["labels"] = {"note": "not a label's value"}
+    own = model(ome.settings.model_path, name="own-model")
+    lab.created({**own, "kind": "BaseModel", "metadata": {"name": "own-model", "namespace": lab.namespace}})
+    silent = [
+        nameless, lab.service("template", args=[*ARGS, "--chat-template", "{{x}}"]),
+        lab.service("unequal", runner=unequal), labelled, lab.service("kindless", model={"name": "own-model"}),
+    ]  # fmt: skip
+    eventually(lambda: lab.post(silent[-1], dryRun="All").status_code == 201, "the webhook's cache has the model")
+    uids = {service["metadata"]["name"]: lab.created(service) for service in silent}
+    for name, uid in uids.items():
+        eventually(lambda name=name: tried(ome, lab, name), name)  # type: ignore[misc]
+        assert lab.events(uid) == [], name
+        assert "status" not in lab.get("InferenceService", name), name
+    assert not names(lab, "Deployment")
+
+
+def test_the_trail_of_a_bad_flag(lab: Lab) -> None:
+    lab.created(lab.service("flag", args=[*ARGS, "--no-such-flag", "1"]))
+    lab.created(lab.service("memory", args=[*ARGS, "--mem-fraction-static", "0.02"]))
+    for name, code, words in (
+        ("flag", 2, "unrecognized arguments: --no-such-flag"),
+        ("memory", 247, "Received sigquit from a child process"),
+    ):
+        eventually(lambda name=name: lab.state(name).get("restartCount", 0) >= 1, name)  # type: ignore[misc]
+        state = lab.state(name)
+        ended = state["state"].get("terminated") or state["lastState"]["terminated"]
+        assert (ended["reason"], ended["exitCode"]) == ("Error", code)
+        assert words in ended["message"]
+        assert lab.condition(name, "EngineReady") == ("False", "Initializing")
+        told = lab.get("InferenceService", name)["status"]["modelStatus"]
+        assert (told["transitionStatus"], told["modelRevisionStates"]["targetModelState"]) == ("InProgress", "Pending")
+    a_failure_is_seen_by_chance_and_never_forgotten(lab)
+
+
+def a_failure_is_seen_by_chance_and_never_forgotten(lab: Lab) -> None:
+    """A change of the service makes the controller look at the pod in its back-off."""
+    eventually(lambda: "CrashLoopBackOff" in json.dumps(lab.state("flag").get("state", {})), "back-off")
+    change: dict[str, Any] = {"metadata": {"annotations": {"ome.io/service-type": "ClusterIP"}}}
+    lab.patch("InferenceService", "flag", {"spec": {"engine": {"maxReplicas": 2}}}).raise_for_status()
+
+    def told() -> dict[str, Any]:
+        return dict(lab.get("InferenceService", "flag").get("status", {}).get("modelStatus", {}))
+
+    eventually(lambda: told().get("transitionStatus") == "BlockedByFailedLoad")
+    failure = told()["lastFailureInfo"]
+    assert (failure["reason"], failure["exitCode"]) == ("ModelLoadFailed", 2)
+    mended = lab.service("flag")["spec"]["engine"]["runner"]
+    lab.patch("InferenceService", "flag", {**change, "spec": {"engine": {"runner": mended}}}).raise_for_status()
+    eventually(lambda: lab.ready("flag"))
+    assert told()["transitionStatus"] == "UpToDate"
+    assert told()["lastFailureInfo"]["exitCode"] == 2
+
+
+def test_more_gpus_than_there_are(lab: Lab) -> None:
+    eight = {"nvidia.com/gpu": "8"}
+    lab.created(lab.service("large", runner={"resources": {"requests": eight, "limits": eight}}))
+
+    def unschedulable() -> str:
+        conditions = [c for pod in lab.pods("large") for c in pod["status"].get("conditions", [])]
+        return "".join(c["message"] for c in conditions if c.get("reason") == "Unschedulable")
+
+    assert "Insufficient nvidia.com/gpu" in eventually(unschedulable)
+    eventually(lambda: lab.condition("large", "EngineReady") == ("False", "Initializing"))
+
+
+def test_names_and_fields(lab: Lab) -> None:
+    long = "a-name-of-just-28-characters"
+    assert lab.post(lab.service(long)).status_code == 201
+    assert lab.post(lab.service("Capital")).status_code == 422
+    digit = lab.post(lab.service("1st"))
+    assert digit.status_code == 403
+    assert 'invalid InferenceService name "1st", must match "[a-z]([-a-z0-9]*[a-z0-9])?"' in digit.text.replace(
+        "\\", ""
+    )
+    stray = lab.service("stray")
+    stray["spec"]["engine"]["resources"] = {"limits": {}}
+    strict = lab.post(stray)
+    assert strict.status_code == 400
+    assert 'unknown field "spec.engine.resources"' in strict.text.replace("\\", "")
+    pruned = lab.post(stray, fieldValidation="Ignore")
+    assert pruned.status_code == 201
+    assert "resources" not in pruned.json()["spec"]["engine"]
+    assert lab.post(lab.service("number", runner={"env": [{"name": "N", "value": 1}]})).status_code == 422
+    eventually(lambda: names(lab, "ConfigMap") >= {f"modelconfig-{long[-20:]}"})
+
+
+def test_defaults_make_a_service_grow(lab: Lab) -> None:
+    service = lab.service("grows")
+    service["metadata"]["annotations"] = {}
+    service["spec"]["engine"] = {"runner": {"name": "ome-container"}}
+    assert lab.created(service)
+    engine = lab.get("InferenceService", "grows")["spec"]["engine"]
+    assert (engine["minReplicas"], engine["maxReplicas"]) == (1, 3)
+    eventually(lambda: names(lab, "HorizontalPodAutoscaler"))
+    scaler = lab.get("HorizontalPodAutoscaler", "grows-engine")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 3)
+    assert scaler["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+    deployment = lab.get("Deployment", "grows-engine")["spec"]
+    assert deployment["strategy"]["rollingUpdate"]["maxSurge"] == 1
+    command = deployment["template"]["spec"]["containers"][0]["command"]
+    assert command[command.index("--mem-frac") + 1] == "0.9", "what the service leaves out is the runtime's"
+
+
+def test_when_a_deleted_service_is_gone(lab: Lab) -> None:
+    """With background deletion its pod, and so its GPU, outlives it."""
+    ways = {"fore": "Foreground", "back": "Background"}
+    for name in ways:
+        service = lab.service(name, runner={**STUBBORN, "args": [], "readinessProbe": None, "startupProbe": None})
+        service["spec"]["engine"]["terminationGracePeriodSeconds"] = 2
+        lab.created(service)
+    for name in ways:
+        eventually(lambda name=name: lab.state(name).get("state", {}).get("running"))  # type: ignore[misc]
+    for name, propagation in ways.items():
+        lab.delete("InferenceService", name, propagation)
+    eventually(lambda: not lab.get("InferenceService", "back"))
+    assert lab.pods("back")
+    eventually(lambda: not lab.get("InferenceService", "fore"))
+    assert not lab.pods("fore")
+    eventually(lambda: not lab.pods("back"))
+
+
+def test_a_service_without_its_model_cannot_go(lab: Lab, ome: OmeStandIn) -> None:
+    lab.created(model(ome.settings.model_path, name=f"gone-{lab.namespace}"))
+    name = {"name": f"gone-{lab.namespace}", "kind": "ClusterBaseModel"}
+    eventually(lambda: lab.post(lab.service("stuck", model=name), dryRun="All").status_code == 201)
+    lab.created(lab.service("stuck", model=name))
+    eventually(lambda: lab.get("InferenceService", "stuck")["metadata"].get("finalizers"))
+    lab.delete("ClusterBaseModel", name["name"])
+    eventually(lambda: not lab.get("ClusterBaseModel", name["name"]))
+    eventually(lambda: lab.post(lab.service("other", model=name), dryRun="All").status_code == 403)
+    lab.delete("InferenceService", "stuck")
+    eventually(lambda: tried(ome, lab, "stuck"))
+    meta = lab.get("InferenceService", "stuck")["metadata"]
+    assert meta["deletionTimestamp"]
+    assert meta["finalizers"] == ["inferenceservice.finalizers"]
+    lab.created(model(ome.settings.model_path, name=name["name"]))
+    eventually(lambda: not lab.get("InferenceService", "stuck"), "with the model back, it goes")
+    lab.delete("ClusterBaseModel", name["name"])
+
+
+def test_ways_to_deploy_that_run_nothing(lab: Lab) -> None:
+    virtual = lab.service("virtual")
+    virtual["metadata"]["annotations"]["ome.io/deploymentMode"] = "VirtualDeployment"
+    lab.created(virtual)
+    spread = lab.service("spread")
+    runner = spread["spec"]["engine"].pop("runner")
+    spread["spec"]["engine"] |= {"leader": {"runner": runner}, "worker": {"size": 1, "runner": runner}}
+    lab.created(spread)
+    zero = lab.service("zero")
+    zero["spec"]["engine"]["minReplicas"] = 0
+    lab.created(zero)
+    engineless = lab.service("engineless")
+    del engineless["spec"]["engine"]
+    uid = lab.created(engineless)
+    eventually(lambda: lab.ready("virtual"))
+    eventually(lambda: lab.condition("spread", "EngineReady") == ("False", "Initializing"))
+    assert lab.get("Service", "spread-engine")["spec"]["selector"] == {"ray.io/node-type": "head"}
+    event = eventually(lambda: lab.event(uid, "DeploymentModeError"))
+    assert event["message"] == "engine component is required"
+    assert not names(lab, "Deployment")
+    assert "status" not in lab.get("InferenceService", "zero")
+
+
+def test_a_decoder_does_not_count(lab: Lab) -> None:
+    """The service is ready though its decoder never is."""
+    own = runtime("lmsysorg/sglang:v0.5.23", name="apart")
+    own |= {"kind": "ServingRuntime", "metadata": {"name": "apart", "namespace": lab.namespace}}
+    engine = own["spec"]["engineConfig"]
+    own["spec"]["decoderConfig"] = {**engine, "runner": {**engine["runner"], "image": "nowhere/none:1"}}
+    lab.created(own)
+    lab.created(lab.service("apart", runtime={"name": "apart"}, decoder={}))
+    found = lab.get("InferenceService", "apart")
+    assert found["metadata"]["annotations"]["ome.io/deploymentMode"] == "PDDisaggregated"
+    eventually(lambda: lab.ready("apart"))
+    assert lab.condition("apart", "DecoderReady") == ("False", "Initializing")
+    assert names(lab, "Deployment") == {"apart-engine", "apart-decoder"}
+    refused = lab.post(lab.service("half", engine=None, decoder={}))
+    assert "decoder cannot be specified without engine" in refused.text
+
+
+def test_an_unsuitable_runtime_is_admitted(lab: Lab) -> None:
+    for name, spec in (("off", {"disabled": True}), ("small", {"modelSizeRange": {"min": "0.5B", "max": "0.7B"}})):
+        thing = runtime("lmsysorg/sglang:v0.5.23", name=name, **spec)
+        lab.created({**thing, "kind": "ServingRuntime", "metadata": {"name": name, "namespace": lab.namespace}})
+    said = {}
+    for name in ("off", "small"):
+        uid = lab.created(lab.service(f"with-{name}", runtime={"name": name, "kind": "ServingRuntime"}))
+        said[name] = eventually(lambda uid=uid: lab.event(uid, "RuntimeValidationError"))["message"]  # type: ignore[misc]
+    refused = "Runtime {} does not support model sim-model: "
+    assert said["off"] == refused.format("off") + "namespace-scoped runtime off is disabled"
+    assert said["small"].endswith("model size 1B is outside supported range [500M, 700M]")

@@ -1,0 +1,197 @@
+"""How a store is opened: made, migrated, refused; and that no error shows a password or takes more than a line."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from autotuner.store import OwnerRecord, Store, StoreError, rows, tables
+from autotuner.store import connection as store_connection
+from autotuner.study.owner import Owner
+from autotuner.study.spec import StudySpec
+
+HAMMER = Path(__file__).with_name("hammer.py")
+
+
+def refusal(url: str) -> str:
+    """Why a store cannot be opened: always one line."""
+    with pytest.raises(StoreError) as caught:
+        Store.open(url)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_migrations_make_the_tables_of_the_program(store: Store) -> None:
+    with store._engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
+    assert differences == []
+
+
+def test_the_newest_revision_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(store_connection.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [rows.HEAD]
+
+
+def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
+    plain = store_connection.connect(url)
+    tables.metadata.drop_all(plain)
+    with plain.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+        config = Config()
+        config.set_main_option("script_location", str(Path(store_connection.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO owners VALUES ('a', 'h', 7, 2.5, 3.5, NULL)"))
+    plain.dispose()
+    with Store.open(url) as store:
+        (record,) = store.owners()
+        assert record == OwnerRecord(owner=Owner(id="a", host="h", pid=7, started=2.5), heartbeat_at=3.5)
+        assert record.owner.process == ""
+
+
+def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
+    add_study()
+    with Store.open(url) as again:
+        assert [r.name for r in again.studies()] == ["s"]
+
+
+def test_several_processes_open_a_new_database_at_once(url: str) -> None:
+    argv = [sys.executable, str(HAMMER), url, "open"]
+    started = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [out for out, _ in said] == ["opened\n"] * 3, said
+
+
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [("9999", "was made by a newer autotuner (revision 9999"), ("e3246e0f1a2b", "holds another program's tables")],
+)
+def test_tables_of_another_program_or_version_are_left_alone(url: str, store: Store, revision: str, said: str) -> None:
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+    assert said in refusal(url)
+    with store._engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
+
+
+def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(connection: object) -> None:
+        tables.owners.create(connection)  # type: ignore[arg-type]
+        raise OSError("no more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_connection, "import_module", lambda _: SimpleNamespace(migrate=half))
+        assert "no more" in refusal(url)
+    with Store.open(url) as store:
+        assert store.owners() == []
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://someone:{SECRET}@127.0.0.1:1/none",
+        f"postgres://someone:{SECRET}@127.0.0.1:1/none",
+        f"postgresql://127.0.0.1:1/none?user=someone&password={SECRET}",
+        f"postgresql://someone:{SECRET}@127.0.0.1:no-port/none",
+        f"postgresql://someone:a/{SECRET}@[::1/none",
+        f"postgresql+nothing://someone:{SECRET}@h/none",
+        f"mysql://someone:{SECRET}@h/none",
+        f"nothing://someone:{SECRET}:x@h/none?password={SECRET}",
+        f"someone:{SECRET}@h//x:{SECRET}@y",
+    ],
+)
+def test_a_password_is_in_no_refusal(url: str) -> None:
+    assert SECRET not in refusal(url)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("way", ["before the host", "in the query"])
+def test_a_wrong_password_is_not_shown_and_a_right_one_neither(postgresql: str, way: str) -> None:
+    def address(password: str) -> str:
+        if way == "in the query":
+            return f"postgresql:///postgres?host={postgresql}&user=autotuner&password={password}"
+        return f"postgresql://autotuner:{password}@/postgres?host={postgresql}"
+
+    said = refusal(address("p%40ss-word"))
+    assert "password authentication failed" in said
+    assert "p%40ss-word" not in said
+    assert "p@ss-word" not in said
+    with Store.open(address("hunter2-of-the-tests")) as store:
+        assert "hunter2" not in store.url
+        assert "***" in store.url
+        with pytest.raises(StoreError) as caught:
+            store.append("s" * 3000, "k", {}, at=1.0)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
+def test_a_store_in_memory_is_refused(url: str) -> None:
+    assert "in memory would lose every result" in refusal(url)
+
+
+def test_paths_that_cannot_be_a_database(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no database at all, but long enough to be taken for one" * 100)
+    assert "Not a directory" in refusal(f"sqlite:///{file}/below/autotuner.db")
+    assert "not a regular file" in refusal(f"sqlite:///{tmp_path}")
+    assert "not a database" in refusal(f"sqlite:///{file}")
+    assert file.read_text().startswith("no database at all")
+    assert "cannot be used" in refusal("sqlite:////proc/nowhere/autotuner.db")
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    """Run without the rights of root, which may write anywhere."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    tmp_path.chmod(0o755)
+    script = f"from autotuner.store import Store; Store.open('sqlite:///{closed}/autotuner.db')"
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    ran = subprocess.run([*drop, sys.executable, "-c", script], capture_output=True, text=True)
+    if "setpriv" in ran.stderr:
+        pytest.skip(f"rights cannot be given up here: {ran.stderr}")
+    assert ran.returncode == 1
+    assert "StoreError: the store sqlite:///" in ran.stderr.splitlines()[-1]
+    assert list(closed.iterdir()) == []
+
+
+def test_a_full_disk_is_said_in_a_line_and_takes_nothing_back(tmp_path: Path) -> None:
+    """The file may not grow beyond a limit, which is what a full disk looks like to a database."""
+    url = f"sqlite:///{tmp_path / 'autotuner.db'}"
+    script = f"""
+import resource
+from autotuner.store import Store, StoreError
+from autotuner.testing.samples import sample_spec
+spec = sample_spec("s")
+store = Store.open({url!r})
+store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+kept = 0
+try:
+    while kept < 1000:
+        store.append("s", "notice", {{"text": "x" * 5000}}, at=1.0)
+        kept += 1
+except StoreError as error:
+    print(kept, str(error).count("\\n"), error)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    kept, lines, said = ran.stdout.split(" ", 2)
+    assert 0 < int(kept) < 1000, ran.stderr
+    assert int(lines) == 0
+    assert "cannot be used" in said
+    with Store.open(url) as store:
+        assert len(store.events("s")) == int(kept), "what was stored before is there, and nothing in half"
+        store.append("s", "notice", {}, at=2.0)

@@ -1,0 +1,159 @@
+"""A namespace of a cluster with OME as tests of InferenceServices use it: runtimes of scripted servers, a deployer."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from autotuner.deployers.kubernetes.client import connected
+from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.deployers.ome.deployer import OmeDeployer, OmeSettings
+from autotuner.plugins.engine import Engine
+from autotuner.study.spec import Model
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from support.labs.cluster_images import PYTHON_IMAGE
+from support.ome_standin import OmeStandIn
+from support.ome_standin.furniture import MODEL, RUNTIME, runtime
+from support.ome_standin.images import GENAI_BENCH
+from support.ome_standin.lab import Lab
+from support.outages import kill_first_process
+
+FAKE = "fake-runtime"
+TASK: dict[str, Any] = {
+    "task_name": "simple-tune",
+    "description": "One model, one GPU, three memory fractions",
+    "model": {"id_or_path": MODEL, "namespace": "autotuner"},
+    "base_runtime": RUNTIME,
+    "parameters": {
+        "tp_size": {"type": "choice", "values": [1]},
+        "mem_frac": {"type": "choice", "values": [0.8, 0.85, 0.99]},
+    },
+    "optimization": {
+        "strategy": "grid_search",
+        "objective": "minimize_latency",
+        "max_iterations": 3,
+        "timeout_per_iteration": 600,
+    },
+    "benchmark": {
+        "task": "text-to-text",
+        "model_name": MODEL,
+        "model_tokenizer": "meta-llama/Llama-3.2-1B-Instruct",
+        "traffic_scenarios": ["D(100,100)"],
+        "num_concurrency": [1, 4],
+        "max_time_per_iteration": 10,
+        "max_requests_per_iteration": 50,
+        "additional_params": {"temperature": "0.0"},
+    },
+}
+"""As the older tool had it: a model, a runtime, three memory fractions of which the last leaves too little."""
+BY_OME = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
+OURS = "app.kubernetes.io/managed-by=autotuner"
+_LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
+POLITE = """
+import os, runpy, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys=True)
+"""
+
+
+KUBECONFIG = os.environ.get("AUTOTUNER_TEST_KUBECONFIG")
+NAMESPACE = os.environ.get("AUTOTUNER_TEST_NAMESPACE", "default")
+THEIR_MODEL = os.environ.get("AUTOTUNER_TEST_MODEL", MODEL)
+IMAGE = os.environ.get("AUTOTUNER_TEST_IMAGE", PYTHON_IMAGE)
+
+
+class AnyCluster:
+    """Somebody's cluster, by a kubeconfig: what tests need that assume nothing of it."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self.kubeconfig = Path(kubeconfig).expanduser()
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One call, from wherever."""
+
+        async def call() -> httpx.Response:
+            async with connected(PodSettings(kubeconfig=str(self.kubeconfig))) as cluster:
+                return await cluster._http.request(method, path, **options)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(anyio.run, call).result()
+
+
+class OmeLab:
+    """A namespace of a cluster with OME as a deployer's tests use it."""
+
+    def __init__(self, cluster: Any, ome: OmeStandIn | None, lab: Lab, model: str = MODEL) -> None:
+        self.cluster, self.ome, self.lab, self.model = cluster, ome, lab, model
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """Of a deployer for this namespace; keywords change them."""
+        return {
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "namespace": self.lab.namespace,
+            "runtime": RUNTIME,
+            "loadgen_image": IMAGE,
+            "loadgen_cpu": "50m",
+            "loadgen_memory": "128Mi",
+            **({} if KUBECONFIG else {"image_pull_policy": "Never"}),
+            "stop_grace": "1s",
+            **changes,
+        }
+
+    def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> OmeDeployer:
+        """A deployer of scripted servers, or of another engine's."""
+        settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
+        made = OmeDeployer(OmeSettings.model_validate(settings))
+        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
+
+    def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
+        """A runtime of the namespace that starts the scripted server."""
+        made = runtime(IMAGE, name=name)
+        made["kind"], made["metadata"]["namespace"] = "ServingRuntime", self.lab.namespace
+        if KUBECONFIG:
+            spec = self.lab.get("BaseModel", self.model) or self.lab.get("ClusterBaseModel", self.model)
+            [supported] = made["spec"]["supportedModelFormats"]
+            facts = ("modelFramework", "modelFormat", "modelArchitecture", "quantization")
+            told = {key: spec["spec"][key] for key in facts if spec["spec"].get(key)}
+            made["spec"]["supportedModelFormats"] = [{**told, "autoSelect": supported["autoSelect"], "priority": 1}]
+            del made["spec"]["modelSizeRange"]
+        container = made["spec"]["engineConfig"]["runner"]
+        container["command"] = [sys.executable, "-c", POLITE]
+        container["args"] = ["--host=0.0.0.0", "--port=8080", "--model=fake"]
+        container["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+        container |= runner
+        return made
+
+    def left(self) -> list[str]:
+        """What is there of ours."""
+        return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, OURS)]
+
+    def pod(self, role: str = "server") -> dict[str, Any]:
+        """The only pod of that role."""
+        (found,) = self.lab.all("Pod", f"{OURS},autotuner/role={role}")
+        return found
+
+    def service(self) -> dict[str, Any]:
+        """The only service of ours."""
+        (found,) = self.lab.all("InferenceService", OURS)
+        return found
+
+    def needs_names(self) -> None:
+        """Skips where a BenchmarkJob could not find the server: OME names it as DNS does; the stand-in by address."""
+        if self.ome and self.ome.settings.real:
+            pytest.skip("the tests' cluster has no DNS, by which OME's benchmarks find servers")
+
+    def kill(self, role: str = "server") -> None:
+        """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        if KUBECONFIG:
+            pytest.skip("a container's first process is killed from its node alone")
+        kill_first_process(self.pod(role))
+
+
+def written(volume: Path) -> list[str]:
+    """What benchmarks have on it."""
+    return [str(path) for path in volume.glob("autotuner/**/*")]

@@ -1,0 +1,113 @@
+"""The stand-in's process: ``python -m support.ome_standin SETTINGS`` installs, serves until stdin ends, and removes.
+
+Each line of standard input is a JSON object of faults to set; each is answered by a line with all faults as they are.
+The first line of output says that everything is there. ``python -m support.ome_standin SETTINGS remove`` only removes.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.ome_standin.agent import Agent
+from support.ome_standin.benchmark import BenchmarkController
+from support.ome_standin.controller import Controller
+from support.ome_standin.faults import Faults
+from support.ome_standin.furniture import Settings
+from support.ome_standin.install import furnish, install, remove
+from support.ome_standin.kube import Kube
+from support.ome_standin.real import Manager
+from support.ome_standin.webhooks import Webhooks
+from support.ome_standin.world import World
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What runs, and obeys."""
+
+    faults: Faults
+    webhooks: Webhooks
+    agent: Agent
+
+
+def say(told: object) -> None:
+    """One line to the parent."""
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+async def serve(settings: Settings) -> None:
+    """Until standard input ends."""
+    kube, faults = Kube(Path(settings.kubeconfig)), Faults()
+    try:
+        await install(kube, settings)
+        with tempfile.TemporaryDirectory(prefix="ome-") as folder:
+            await _serve(kube, faults, settings, Path(folder))
+    finally:
+        await remove(kube)
+        await kube.close()
+
+
+async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -> None:
+    world = World(kube, faults)
+    webhooks = Webhooks(world, folder, settings.listen)
+    agent = Agent(world, settings.manager_image, settings.engine_image, alone=not settings.real)
+    parts = Parts(faults, webhooks, agent)
+    manager = Manager(kube, settings, folder) if settings.real else None
+    runs = [*(informer.run() for informer in world.informers.values()), agent.run()]
+    if manager is None:
+        controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
+        runs += [controller.worker.run(), benchmarks.worker.run()]
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        await world.synced()
+        if manager is not None:
+            await manager.start()
+        else:
+            await webhooks.start()
+            await webhooks.install()
+        await furnish(kube, settings)
+        say({"ready": True})
+        obeying = asyncio.create_task(_obey(parts))
+        done, _ = await asyncio.wait({obeying, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await webhooks.stop()
+        if manager is not None:
+            await manager.stop()
+
+
+async def _obey(parts: Parts) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async for line in reader:
+        asked = json.loads(line)
+        try:
+            parts.faults.set(asked)
+        except ValueError as error:
+            say({"error": str(error)})
+            continue
+        if "webhook" in asked:
+            await parts.webhooks.obey(parts.faults.webhook)
+        if "agent" in asked:
+            await parts.agent.obey(parts.faults.agent)
+        say(parts.faults.told())
+
+
+async def _remove(settings: Settings) -> None:
+    kube = Kube(Path(settings.kubeconfig))
+    await remove(kube)
+    await kube.close()
+
+
+if __name__ == "__main__":
+    given = Settings(**json.loads(sys.argv[1]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_remove(given) if sys.argv[2:] == ["remove"] else serve(given))

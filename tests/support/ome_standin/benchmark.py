@@ -1,0 +1,224 @@
+"""BenchmarkJobs: the Job that one becomes, and the little that its status tells.
+
+Where OME's Job finds the service by its DNS name, the stand-in adds that name to the pod's ``hostAliases`` with the
+address of one of the service's ready pods: a test cluster has neither DNS nor a service proxy. The command line is
+the same.
+"""
+
+import copy
+import json
+from typing import Any
+
+from support.ome_standin.admission import Catalogue
+from support.ome_standin.kube import Key, Object, log
+from support.ome_standin.merging import merge, model_label
+from support.ome_standin.status import is_ready, now
+from support.ome_standin.world import Worker, World
+
+FINALIZER = "benchmarkjob.finalizers"
+FAULT_LABEL = "ome-stand-in/benchmark-fault"
+"""On a BenchmarkJob: its program does this of :mod:`ome.fake_genai_bench`'s faults."""
+FAULT_ENV = "FAKE_GENAI_BENCH_FAULT"
+CONFIG = {
+    "podConfig": {
+        "image": "genai-bench:0.1.113", "cpuRequest": "2", "cpuLimit": "2",
+        "memoryRequest": "2Gi", "memoryLimit": "2Gi",
+    }
+}  # fmt: skip
+"""Of ConfigMap ``benchmarkjob-config``, under ``benchmarkjob``."""
+_MODEL_NAME = "vllm-model"
+_KEY = "HUGGINGFACE_API_KEY"
+_OVERRIDDEN = ("tolerations", "nodeSelector", "affinity", "volumes")
+
+
+def arguments(job: Object, base: str, model: Object | None, model_name: str = "") -> list[str]:
+    """What genai-bench is given. Additional request parameters and a dataset are not among it, and the model's name
+    is always the same; for an endpoint that is only a URL, key and tokenizer are missing."""
+    spec = job["spec"]
+    made = ["genai-bench", "benchmark", "--api-backend", "openai", "--api-base", base]
+    made += ["--api-model-name", model_name or _MODEL_NAME, "--task", spec["task"]]
+    made += ["--max-time-per-run", str(spec["maxTimePerIteration"])]
+    made += ["--max-requests-per-run", str(spec["maxRequestsPerIteration"])]
+    if model is not None:
+        made += ["--api-key", "sample-key", "--model-tokenizer", model["spec"]["storage"]["path"]]
+    for scenario in spec.get("trafficScenarios") or []:
+        made += ["--traffic-scenario", scenario]
+    for number in spec.get("numConcurrency") or []:
+        made += ["--num-concurrency", str(number)]
+    if folder := spec.get("resultFolderName"):
+        made += ["--experiment-folder-name", folder]
+    if told := spec.get("serviceMetadata"):
+        made += ["--server-engine", told["engine"], "--server-gpu-type", told["gpuType"]]
+        made += ["--server-version", told["version"], "--server-gpu-count", str(told["gpuCount"])]
+    return made + _output(spec["outputLocation"])
+
+
+def _output(location: Object) -> list[str]:
+    store, _, rest = location["storageUri"].partition("://")
+    if store == "pvc":
+        return ["--experiment-base-dir", f"/{rest.partition('/')[2]}"]
+    if store == "oci":
+        parts = rest.split("/")
+        named = dict(zip(parts[::2], parts[1::2], strict=False))
+        wanted = {"--namespace": "n", "--storage-bucket": "b", "--storage-prefix": "o"}
+        return ["--upload-results", *(word for flag, key in wanted.items() for word in (flag, named.get(key, "")))]
+    secrets = [word for key, value in (location.get("parameters") or {}).items() for word in (f"--{key}", value)]
+    return ["--upload-results", "--storage-provider", store, *secrets]
+
+
+def pvc_of(job: Object) -> tuple[str, str] | None:
+    """Claim and folder of the results, where they go to a volume."""
+    uri = job["spec"]["outputLocation"]["storageUri"]
+    claim, _, folder = uri.removeprefix("pvc://").partition("/")
+    return (claim, folder) if uri.startswith("pvc://") else None
+
+
+def job_of(job: Object, args: list[str], model: Object | None, config: Object, aliases: list[Object]) -> Object:
+    """The batch Job: no second try, no deadline, never cleaned up."""
+    meta, override = job["metadata"], job["spec"].get("podOverride") or {}
+    sizes = {of: {s: config[f"{s}{of.title()}"] for s in ("cpu", "memory")} for of in ("request", "limit")}
+    container: Object = {
+        "name": "genai-bench" if override else meta["name"], "image": config["image"], "command": args[:1],
+        "args": args[1:], "env": [], "volumeMounts": [],
+        "resources": {"requests": sizes["request"], "limits": sizes["limit"]},
+    }  # fmt: skip
+    pod: Object = {"restartPolicy": "Never", "volumes": [], "hostAliases": aliases}
+    if model is not None:
+        path, name = model["spec"]["storage"]["path"], model["metadata"]["name"]
+        pod["nodeSelector"] = {model_label(model): "Ready"}
+        pod["volumes"].append({"name": name, "hostPath": {"path": path}})
+        container["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
+        container["env"].append({"name": "MODEL_PATH", "value": path})
+    if secret := job["spec"].get("huggingFaceSecretReference"):
+        source = {"secretKeyRef": {"name": secret["name"], "key": _KEY}}
+        container["env"].append({"name": _KEY, "valueFrom": source})
+    if (claimed := pvc_of(job)) is not None:
+        claim, folder = claimed
+        pod["volumes"].append({"name": claim, "persistentVolumeClaim": {"claimName": claim}})
+        container["volumeMounts"].append({"name": claim, "mountPath": f"/{folder}", "subPath": folder})
+    container = merge(container, {k: v for k, v in override.items() if k not in _OVERRIDDEN})
+    pod = merge(pod, {k: v for k, v in override.items() if k in _OVERRIDDEN})
+    pod["containers"] = [container]
+    owner = {
+        "apiVersion": "ome.io/v1beta1", "kind": "BenchmarkJob", "name": meta["name"], "uid": meta["uid"],
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+    labels = {"benchmark": meta["name"]}
+    made = {"name": meta["name"], "namespace": meta["namespace"], "labels": labels, "ownerReferences": [owner]}
+    template = {"metadata": {"labels": dict(labels)}, "spec": pod}
+    spec = {"backoffLimit": 0, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": spec}
+
+
+def state_of(found: Object | None, before: Object) -> Object:
+    """What the status says: a Job that exists is Running, whatever becomes of its pod."""
+    told = {"lastReconcileTime": before.get("lastReconcileTime", now())}
+    if found is None:
+        return {**told, "state": "Pending"}
+    told |= {"startTime": before.get("startTime", now()), "state": "Running"}
+    for condition in found.get("status", {}).get("conditions", []):
+        if condition["status"] != "True" or condition["type"] not in ("Complete", "Failed"):
+            continue
+        told["completionTime"] = before.get("completionTime", now())
+        if condition["type"] == "Complete":
+            return {**told, "state": "Completed"}
+        return {**told, "state": "Failed", "failureMessage": condition.get("message", "")}
+    return told
+
+
+class BenchmarkController:
+    """Reconciles BenchmarkJobs, one at a time."""
+
+    def __init__(self, world: World, pause_s: float) -> None:
+        self._world, self._kube, self._pause_s = world, world.kube, pause_s
+        self.worker = Worker("BenchmarkJob", self._reconcile, world.faults)
+        world["BenchmarkJob"].listeners.append(self.worker.heard)
+        world["Job"].listeners.append(self._job_changed)
+
+    def _job_changed(self, job: Object) -> None:
+        for owner in job["metadata"].get("ownerReferences", []):
+            if owner["kind"] == "BenchmarkJob":
+                self.worker.add((job["metadata"]["namespace"], owner["name"]))
+
+    async def _reconcile(self, key: Key) -> float | None:
+        found = self._world["BenchmarkJob"].objects.get(key)
+        if found is None:
+            return None
+        meta = found["metadata"]
+        finalizers = meta.get("finalizers", [])
+        if meta.get("deletionTimestamp"):
+            if FINALIZER in finalizers:
+                await self._kube.delete("Job", meta["name"], meta["namespace"])
+                rest = {"metadata": {"finalizers": [one for one in finalizers if one != FINALIZER]}}
+                await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], rest)
+            return None
+        if FINALIZER not in finalizers:
+            patch = {"metadata": {"finalizers": [*finalizers, FINALIZER]}}
+            await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], patch)
+            return None
+        job = await self._kube.get("Job", meta["name"], meta["namespace"])
+        if job is None:
+            job = await self._begun(found)
+        await self._say(found, state_of(job, found.get("status") or {}))
+        return self._pause_s if job is None else None
+
+    async def _begun(self, found: Object) -> Object | None:
+        """The Job, where everything that it needs is there; what is missing is known to the log alone."""
+        meta, catalogue = found["metadata"], self._world.catalogue()
+        claimed = pvc_of(found)
+        if claimed and await self._kube.get("PersistentVolumeClaim", claimed[0], meta["namespace"]) is None:
+            log(f"BenchmarkJob {meta['name']}: PersistentVolumeClaim {claimed[0]} not found")
+            return None
+        endpoint = found["spec"]["endpoint"]
+        model, aliases, name = None, [], ""
+        if reference := endpoint.get("inferenceService"):
+            service = self._world["InferenceService"].get(reference["name"], reference["namespace"])
+            model = _model_of(service, catalogue)
+            if service is None or model is None or not is_ready(service.get("status") or {}):
+                log(f"BenchmarkJob {meta['name']}: InferenceService {reference['name']} is not ready")
+                return None
+            if not model["spec"].get("storage", {}).get("path"):
+                log(f"BenchmarkJob {meta['name']}: model {model['metadata']['name']} has no path")
+                return None
+            base, aliases = service["status"]["url"], await self._aliases(service)
+        else:
+            base, name = endpoint["endpoint"]["url"], endpoint["endpoint"].get("modelName", "")
+        thing = job_of(found, arguments(found, base, model, name), model, await self._config(), aliases)
+        _plant(thing, found["metadata"].get("labels", {}).get(FAULT_LABEL) or self._world.faults.benchmark)
+        return await self._kube.create(thing)
+
+    async def _aliases(self, service: Object) -> list[Object]:
+        """The service's name with the address of one of its ready pods."""
+        meta = service["metadata"]
+        labels = f"kubernetes.io/service-name={meta['name']}"
+        for piece in await self._kube.list("EndpointSlice", meta["namespace"], labels):
+            for one in piece.get("endpoints") or []:
+                if one.get("conditions", {}).get("ready"):
+                    host = f"{meta['name']}.{meta['namespace']}.svc.cluster.local"
+                    return [{"ip": one["addresses"][0], "hostnames": [host]}]
+        raise RuntimeError(f"Service {meta['name']} has no ready endpoints")
+
+    async def _config(self) -> Object:
+        found = await self._kube.get("ConfigMap", "benchmarkjob-config", "ome")
+        told = {**CONFIG, **json.loads(((found or {}).get("data") or {}).get("benchmarkjob", "{}"))}
+        return dict(told["podConfig"])
+
+    async def _say(self, found: Object, told: Object) -> None:
+        before, meta = found.get("status") or {}, found["metadata"]
+        if before == told:
+            return
+        told = {**told, "lastReconcileTime": now()}
+        await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], {"status": told}, "status")
+
+
+def _model_of(service: Object | None, catalogue: Catalogue) -> Object | None:
+    if service is None:
+        return None
+    named: Any = (service["spec"].get("model") or {}).get("name", "")
+    return catalogue.model(service["metadata"]["namespace"], named)
+
+
+def _plant(thing: Object, fault: str) -> None:
+    if fault:
+        [container] = thing["spec"]["template"]["spec"]["containers"]
+        container["env"] = [*copy.deepcopy(container["env"]), {"name": FAULT_ENV, "value": fault}]

@@ -1,0 +1,225 @@
+"""The controller of InferenceServices: what it makes of them, what it says of it, and above all what it does not say.
+
+A reconcile that fails while objects are built writes a log line and nothing else: no event, no status.
+"""
+
+import asyncio
+import json
+
+from support.ome_standin.admission import MODE
+from support.ome_standin.kube import Key, Object, log
+from support.ome_standin.matching import UnsuitableError, require, select
+from support.ome_standin.status import compute, is_ready, same, virtual
+from support.ome_standin.workloads import (
+    SERVICE_LABEL,
+    Resolved,
+    budget,
+    ingress,
+    mode,
+    model_config,
+    outer_service,
+    router_rights,
+    runner_of,
+    scaler,
+    service,
+    workload,
+)
+from support.ome_standin.world import Worker, World
+
+FINALIZER = "inferenceservice.finalizers"
+_MODIFIED = (
+    'Operation cannot be fulfilled on inferenceservices.ome.io "{}": the object has been modified; '
+    "please apply your changes to the latest version and try again"
+)
+
+
+class ReportedError(RuntimeError):
+    """One of the errors that become an event; there is no status then either."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Controller:
+    """Reconciles services, one at a time."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._kube = world, world.kube
+        self.worker = Worker("InferenceService", self._reconcile, world.faults)
+        self._made: dict[tuple[str, ...], str] = {}
+        """What each object was last made to be, by owner, kind, namespace and name."""
+        self._greeted: set[str] = set()
+        world["InferenceService"].listeners.append(self.worker.heard)
+        world["Deployment"].listeners.append(self._deployment_changed)
+
+    def _deployment_changed(self, deployment: Object) -> None:
+        meta = deployment["metadata"]
+        if name := meta.get("labels", {}).get(SERVICE_LABEL):
+            self.worker.add((meta["namespace"], name))
+
+    async def _reconcile(self, key: Key) -> float | None:
+        found = self._world["InferenceService"].objects.get(key)
+        if found is None:
+            return None
+        if found["metadata"].get("deletionTimestamp"):
+            await self._finalize(found)
+            return None
+        if FINALIZER not in found["metadata"].get("finalizers", []):
+            finalizers = [*found["metadata"].get("finalizers", []), FINALIZER]
+            await self._patch(found, {"metadata": {"finalizers": finalizers}})
+            return None  # its own change comes back as news
+        try:
+            await self._bring_about(found)
+        except ReportedError as error:
+            await self._world.event(found, error.reason, str(error))
+            raise
+        return None
+
+    async def _patch(self, found: Object, patch: Object) -> None:
+        meta = found["metadata"]
+        await self._kube.merge("InferenceService", meta["name"], meta["namespace"], patch)
+
+    async def _finalize(self, found: Object) -> None:
+        """Passes the validating webhook, which may refuse: then the service stays, and nothing says why."""
+        rest = [one for one in found["metadata"].get("finalizers", []) if one != FINALIZER]
+        if rest != found["metadata"].get("finalizers", []):
+            await self._patch(found, {"metadata": {"finalizers": rest}})
+
+    async def _bring_about(self, found: Object) -> None:
+        annotated = found["metadata"].get("annotations", {}).get(MODE)
+        if annotated == "VirtualDeployment":
+            await self._write(found, virtual())
+            return
+        if annotated == "Serverless":
+            raise ReportedError("ServerlessModeRejected", "Knative Serving is not installed")
+        one = self._resolved(found)
+        engine = one.merged("engine")
+        if engine is None:
+            raise ReportedError("DeploymentModeError", "engine component is required")
+        way = mode(engine)
+        if way == "Serverless":
+            raise RuntimeError("no kind Service is registered for version serving.knative.dev/v1")
+        await self._put(model_config(one))
+        if way == "MultiNode":
+            await self._many_nodes(one, engine)
+            return
+        parts = [part for part in ("engine", "decoder", "router") if found["spec"].get(part) is not None]
+        deployments = {part: await self._part(one, part, one.merged(part) or {}) for part in parts}
+        runner = runner_of(one, engine)
+        with_ingress = await self._ingress_enabled()
+        if with_ingress:
+            await self._kube.delete("Service", one.name, one.namespace)  # whoever's it is
+        await self._put(ingress(one) if with_ingress else outer_service(one, runner))
+        await self._greet(found)
+        await self._say(one, deployments, ingress=with_ingress)
+
+    def _resolved(self, found: Object) -> Resolved:
+        """Model and runtime; raises :class:`ReportedError`."""
+        catalogue, spec = self._world.catalogue(), found["spec"]
+        namespace = found["metadata"]["namespace"]
+        named = (spec.get("model") or {}).get("name", "")
+        model = catalogue.model(namespace, named)
+        if model is None:
+            raise ReportedError("ModelReconcileError", f"No BaseModel or ClusterBaseModel with the name: {named}")
+        if model["spec"].get("disabled"):
+            raise ReportedError("ModelReconcileError", f"specified base model {named} is disabled")
+        chosen = (spec.get("runtime") or {}).get("name")
+        accelerator = (spec.get("acceleratorSelector") or {}).get("acceleratorClass", "")
+        if not chosen:
+            try:
+                return Resolved(found, model, select(catalogue.candidates(namespace), model))
+            except UnsuitableError as error:
+                raise ReportedError("RuntimeSelectionError", str(error)) from None
+        runtime = catalogue.runtime(namespace, chosen)
+        refused = f"Runtime {chosen} does not support model {named}: "
+        if runtime is None:
+            why = f"runtime {chosen} not found in namespace {namespace} or at cluster scope"
+            raise ReportedError("RuntimeValidationError", refused + why)
+        try:
+            require(runtime, model, accelerator)
+        except UnsuitableError as error:
+            raise ReportedError("RuntimeValidationError", f"{refused}{error}") from None
+        return Resolved(found, model, runtime)
+
+    async def _part(self, one: Resolved, part: str, merged: Object) -> Object | None:
+        runner = runner_of(one, merged)
+        if part == "router":
+            for thing in router_rights(one):
+                await self._put(thing)
+        deployment = await self._put(workload(one, part, merged, runner))
+        await self._put(service(one, part, merged, runner))
+        if (scaling := scaler(one, part, merged)) is not None:
+            await self._put(scaling)
+        await self._put(budget(one, part, merged))
+        return deployment
+
+    async def _many_nodes(self, one: Resolved, engine: Object) -> None:
+        """Only the Service: the set of leaders and workers needs a controller that is not here."""
+        runner = runner_of(one, engine.get("leader") or engine)
+        await self._put(service(one, "engine", engine, runner))
+        await self._say(one, {"engine": None}, ingress=await self._ingress_enabled(), many_nodes=True)
+
+    async def _put(self, thing: Object) -> Object:
+        """Makes the object be as given, unless it was before. Raises ``ApiError`` where the API refuses it, and
+        ``RuntimeError`` where another service's object of that name is still there."""
+        meta = thing["metadata"]
+        [owner] = meta["ownerReferences"]
+        key = (owner["uid"], thing["kind"], meta["namespace"], meta["name"])
+        text = json.dumps(thing, sort_keys=True)
+        there = await self._kube.get(thing["kind"], meta["name"], meta["namespace"])
+        if there is None:
+            made = await self._kube.create(thing)
+        elif all(known["uid"] != owner["uid"] for known in there["metadata"].get("ownerReferences", [])):
+            raise RuntimeError(f"{thing['kind']} {meta['name']} belongs to another")
+        elif self._made.get(key) == text:
+            return there
+        else:
+            made = await self._kube.merge(thing["kind"], meta["name"], meta["namespace"], thing)
+        self._made[key] = text
+        return made
+
+    async def _ingress_enabled(self) -> bool:
+        config = await self._kube.get("ConfigMap", "inferenceservice-config", "ome")
+        told = json.loads(((config or {}).get("data") or {}).get("ingress", "{}"))
+        return not told.get("disableIngressCreation", False)
+
+    async def _greet(self, found: Object) -> None:
+        """The alarming events of a healthy service's first second, which mean nothing."""
+        meta = found["metadata"]
+        if meta["uid"] in self._greeted:
+            return
+        self._greeted.add(meta["uid"])
+        modified = _MODIFIED.format(meta["name"])
+        await self._world.event(found, "UpdateFailed", f"Failed to update status for InferenceService: {modified}")
+        await self._world.event(found, "InternalError", modified)
+        await self._world.event(found, "InternalError", f'Service "{meta["name"]}" not found')
+        await self._world.event(
+            found, "InferenceServiceNotReady", f"InferenceService [{meta['name']}] is no longer Ready"
+        )
+
+    async def _say(
+        self, one: Resolved, deployments: dict[str, Object | None], *, ingress: bool, many_nodes: bool = False
+    ) -> None:
+        """Looks at the pods as they are now (nobody watches them), and writes the status."""
+        labels = f"{SERVICE_LABEL}={one.name},component=engine"
+        pods = await self._kube.list("Pod", one.namespace, labels)
+        told = compute(one.service, deployments, pods, ingress=ingress, many_nodes=many_nodes)
+        await self._write(one.service, told)
+
+    async def _write(self, found: Object, told: Object) -> None:
+        before, meta = found.get("status") or {}, found["metadata"]
+        if same(before, told):
+            return
+        if self._world.faults.slow_status_s:
+            await asyncio.sleep(self._world.faults.slow_status_s)
+        await self._kube.merge("InferenceService", meta["name"], meta["namespace"], {"status": told}, "status")
+        if is_ready(told) != is_ready(before):
+            log(f"InferenceService {meta['namespace']}/{meta['name']}: ready: {is_ready(told)}")
+            if is_ready(told):
+                await self._world.event(
+                    found, "InferenceServiceReady", f"InferenceService [{meta['name']}] is Ready", "Normal"
+                )
+            else:
+                message = f"InferenceService [{meta['name']}] is no longer Ready"
+                await self._world.event(found, "InferenceServiceNotReady", message)

@@ -1,0 +1,123 @@
+"""What the stand-in's parts share: caches of the cluster, events, and the queue that a controller works off."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from support.ome_standin.admission import Catalogue
+from support.ome_standin.faults import Faults
+from support.ome_standin.kube import ApiError, Informer, Key, Kube, Object, log
+from support.ome_standin.status import now
+
+SOURCE = "v1beta1Controllers"
+_LONGEST_PAUSE_S = 15.0
+_WATCHED = (
+    "InferenceService", "ServingRuntime", "ClusterServingRuntime", "BaseModel", "ClusterBaseModel", "AcceleratorClass",
+    "BenchmarkJob", "Node",
+)  # fmt: skip
+
+
+class World:
+    """One cluster as the stand-in's caches have it."""
+
+    def __init__(self, kube: Kube, faults: Faults) -> None:
+        self.kube, self.faults = kube, faults
+        self.informers = {kind: Informer(kube, kind) for kind in _WATCHED}
+        self.informers["Deployment"] = Informer(kube, "Deployment", "ome.io/inferenceservice")
+        self.informers["Job"] = Informer(kube, "Job", "benchmark")
+        self._seen: dict[tuple[str, str, str], tuple[str, int]] = {}
+
+    def __getitem__(self, kind: str) -> Informer:
+        return self.informers[kind]
+
+    async def synced(self) -> None:
+        """Once every cache is filled."""
+        for informer in self.informers.values():
+            await informer.synced.wait()
+
+    def catalogue(self) -> Catalogue:
+        """Models and runtimes."""
+        return Catalogue(
+            models={**self["BaseModel"].objects, **self["ClusterBaseModel"].objects},
+            runtimes={**self["ServingRuntime"].objects, **self["ClusterServingRuntime"].objects},
+            classes=frozenset(name for _, name in self["AcceleratorClass"].objects),
+        )
+
+    async def event(self, about: Object, reason: str, message: str, kind: str = "Warning") -> None:
+        """An event; one that was there before is counted up."""
+        meta = about["metadata"]
+        namespace = meta["namespace"]
+        seen = self._seen.get((meta["uid"], reason, message))
+        if seen is not None:
+            name, count = seen[0], seen[1] + 1
+            self._seen[meta["uid"], reason, message] = (name, count)
+            await self.kube.merge("Event", name, namespace, {"count": count, "lastTimestamp": now()})
+            return
+        name = f"{meta['name']}.{secrets.token_hex(8)}"
+        self._seen[meta["uid"], reason, message] = (name, 1)
+        involved = {"apiVersion": "ome.io/v1beta1", "kind": about["kind"], "name": meta["name"]}
+        await self.kube.create(
+            {
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": {**involved, "namespace": namespace, "uid": meta["uid"]},
+                "reason": reason, "message": message, "type": kind, "count": 1, "source": {"component": SOURCE},
+                "firstTimestamp": now(), "lastTimestamp": now(),
+            }
+        )  # fmt: skip
+
+
+Reconcile = Callable[[Key], Awaitable["float | None"]]
+"""Brings one object about; returns seconds after which to look again, or None to wait for a change."""
+
+
+class Worker:
+    """One reconcile at a time; one that fails is tried again after ever longer pauses, and only the log knows."""
+
+    def __init__(self, name: str, reconcile: Reconcile, faults: Faults) -> None:
+        self._name, self._reconcile, self._faults = name, reconcile, faults
+        self._waiting: dict[Key, None] = {}
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, key: Key) -> None:
+        """To be looked at as soon as possible."""
+        self._waiting[key] = None
+        self._wake.set()
+
+    def heard(self, thing: Object) -> None:
+        """For an informer's listeners."""
+        self.add((thing["metadata"].get("namespace", ""), thing["metadata"]["name"]))
+
+    async def run(self) -> None:
+        """For ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._waiting or self._faults.controller_stopped:
+                self._wake.clear()
+                # a stopped controller is looked after; nobody wakes it when it may go on
+                timeout = 0.1 if self._faults.controller_stopped else None
+                try:
+                    await asyncio.wait_for(self._wake.wait(), timeout)
+                except TimeoutError:
+                    continue
+            key = next(iter(self._waiting))
+            del self._waiting[key]
+            try:
+                pause = await self._reconcile(key)
+                self._failures.pop(key, None)
+            except (
+                ApiError,
+                httpx.HTTPError,
+                OSError,
+                ArithmeticError,
+                LookupError,
+                RuntimeError,
+                ValueError,
+            ) as error:
+                failures = self._failures[key] = self._failures.get(key, 0) + 1
+                pause = min(_LONGEST_PAUSE_S, 0.1 * 2 ** (failures - 1))
+                log(f"{self._name} {'/'.join(key)}: Reconciler error: {type(error).__name__}: {error}")
+            if pause is not None:
+                loop.call_later(pause, self.add, key)

@@ -1,0 +1,189 @@
+"""``autotuner doctor``: with a study and without one, every fault with its remedy, and nothing is made."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from autotuner.diagnosis import Diagnosis
+from autotuner.plugins import loading
+from autotuner.study.errors import Check, CheckStatus, UsageError
+from autotuner.study_file.site import parse_settings
+
+Call = Callable[..., Any]
+STUDY = {
+    "name": "s",
+    "model": "m.gguf",
+    "engine": "llama_cpp",
+    "parameters": {"threads": [1, 2]},
+    "workload": {"scenarios": "D(8,8)", "concurrency": 1},
+    "objective": "max output_throughput",
+}
+
+
+def checks(said: Any) -> dict[str, tuple[str, str, str]]:
+    return {c["name"]: (c["status"], c["detail"], c["remedy"]) for c in said.data["checks"]}
+
+
+def study_file(tmp_path: Path, **changes: Any) -> str:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({**STUDY, **changes}))
+    return str(path)
+
+
+def test_without_a_study(call: Call, home: Path) -> None:
+    said = call("doctor", "--json")
+    assert said.code == 0
+    assert (said.data["deploy"], said.data["study"]) == ("process", None)
+    found = checks(said)
+    assert {"autotuner", "site settings", "data folder", "store", "ports", "gpus"} == set(found)
+    assert found["store"][1].endswith("autotuner.db, made by the first run")
+    assert not home.exists(), "nothing is made"
+
+
+def test_what_people_read(call: Call, tmp_path: Path) -> None:
+    """One row a check; a remedy stands beside what is not well, and the exit code says so."""
+    said = call("doctor", study_file(tmp_path))
+    assert said.code == 4
+    lines = said.out.splitlines()
+    (row,) = [line for line in lines if line.startswith("fail")]
+    assert row.split()[:2] == ["fail", "model"]
+    assert row.endswith("correct model.path")
+    assert lines[-1] == f"1 of {len(lines) - 2} checks fail"
+    assert call("doctor").out.splitlines()[-1] == "servers by process: nothing fails"
+
+
+def test_a_study_that_is_well(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    said = call("doctor", study_file(tmp_path), "--json")
+    assert said.code == 0
+    assert said.data["study"] == "s"
+    assert {"data folder", "store", "program", "model", "ports"} <= set(checks(said))
+
+
+def test_a_study_that_cannot_be_prepared(call: Call, tmp_path: Path) -> None:
+    """Every problem of it, and its target all the same."""
+    said = call("doctor", study_file(tmp_path, constraints=["no-such <= 1", "nor-this <= 1"]), "--json")
+    assert said.code == 4
+    faults = [c["detail"] for c in said.data["checks"] if c["name"] == "study"]
+    assert [f.partition(" = ")[0] for f in faults] == ["constraints[0]", "constraints[1]"]
+    assert {"data folder", "ports", "gpus"} <= set(checks(said))
+
+
+def test_a_file_that_is_wrong_is_an_error_of_usage(call: Call, tmp_path: Path) -> None:
+    assert call("doctor", str(tmp_path / "none.yaml")).code == 2
+    assert call("doctor", study_file(tmp_path, objective="fast")).code == 2
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
+    """Something that answers where models are listed."""
+    (tmp_path / "web" / "v1").mkdir(parents=True)
+    (tmp_path / "web" / "v1" / "models").write_text("{}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "web"))) as made:
+        thread = Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+def test_another_target(
+    call: Call, tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command line, by this machine's settings, and for a study's file too."""
+    url = f"http://127.0.0.1:{server.server_port}"
+    said = call("doctor", "--mode", "external", "--set", f"url={url}", "--json")
+    assert (said.code, checks(said)["server"][0]) == (0, "ok")
+    site = tmp_path / "site.yaml"
+    site.write_text(json.dumps({"deploy": {"external": {"url": url}}}))
+    monkeypatch.setenv("AUTOTUNER_SITE", str(site))
+    said = call("doctor", "--mode", "external", "--json")
+    assert (said.code, checks(said)["site settings"]) == (0, ("ok", str(site), ""))
+    said = call("doctor", "--mode", "external", "--set", "url=http://127.0.0.1:9", "--json")
+    assert (said.code, checks(said)["server"][0]) == (4, "fail"), "what is typed goes before the site's"
+    said = call("doctor", study_file(tmp_path), "--set", "ports=[4000, 4001]", "--json")
+    assert "in 4000-4001" in checks(said)["ports"][1]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--mode", "proces"], 'deploy.kind = proces: unknown kind; did you mean "process"?'),
+        (["--set", "portz=1"], "deploy.portz: unknown key"),
+        (["--set", "ports"], "--set = ports: is no setting; write KEY=VALUE"),
+        (["--set", "kind=docker"], "--set = kind=docker: is no setting"),
+        (["--mode", "external"], "deploy.url: missing; this key is required"),
+    ],
+)
+def test_settings_that_are_wrong(call: Call, words: list[str], told: str) -> None:
+    said = call("doctor", *words)
+    assert said.code == 2
+    assert f"autotuner: {told}" in said.err
+
+
+def test_settings_are_read_as_in_a_study_file() -> None:
+    told = parse_settings(["a=1", "b=on", "c={claim: x}", "d=a=b", "e=", "f=[1, 2]", "g=true"])
+    assert told == {"a": 1, "b": "on", "c": {"claim": "x"}, "d": "a=b", "e": "", "f": [1, 2], "g": True}
+    with pytest.raises(UsageError, match="--set a"):
+        parse_settings(["a={x"])
+
+
+def test_no_cluster_is_one_line(call: Call, tmp_path: Path) -> None:
+    """Also for a study, which cannot be prepared without one."""
+    for words in (["--mode", "kubernetes"], [study_file(tmp_path, deploy="kubernetes")]):
+        found = call("doctor", *words, "--json")
+        assert found.code == 4
+        assert [name for name, check in checks(found).items() if check[0] == "fail"] == ["kubernetes"]
+        assert "deploy.kubeconfig" in checks(found)["kubernetes"][2]
+
+
+class Absent:
+    """An entry point of ours whose module needs what is not installed."""
+
+    dist = None
+
+    def load(self) -> type:
+        raise ModuleNotFoundError("No module named 'aiodocker'", name="aiodocker")
+
+
+def test_a_missing_extra(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installed = loading.kinds
+    absent = {"docker": Absent()}
+    monkeypatch.setattr(loading, "kinds", lambda group: {**installed(group), **absent})
+    for words, name in ([["--mode", "docker"], "docker"], [[study_file(tmp_path, deploy="docker")], "study"]):
+        said = call("doctor", *words, "--json")
+        assert said.code == 4
+        assert "pip install 'autotuner[docker]'" in checks(said)[str(name)][1]
+
+
+def test_stores(call: Call, home: Path, tmp_path: Path) -> None:
+    said = call("doctor", "--store", "mysql://me:s3cret@host/db", "--json")
+    assert (said.code, checks(said)["store"][0]) == (4, "fail")
+    assert "s3cret" not in said.out
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        other.execute("INSERT INTO alembic_version VALUES ('abc')")
+    other.close()
+    said = call("doctor", "--store", f"sqlite:///{tmp_path / 'other.db'}", "--json")
+    assert "another program's tables" in checks(said)["store"][1]
+    call("list")
+    assert checks(call("doctor", "--json"))["store"][1].endswith("autotuner.db, 0 studies")
+
+
+def test_its_status_is_the_worst() -> None:
+    made = [Check(name=s.value, status=s) for s in CheckStatus]
+    assert Diagnosis(deploy="x", checks=tuple(made)).status is CheckStatus.FAIL
+    assert Diagnosis(deploy="x", checks=tuple(made[:2])).status is CheckStatus.WARN
+    assert Diagnosis(deploy="x").status is CheckStatus.OK

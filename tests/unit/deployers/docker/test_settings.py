@@ -1,0 +1,281 @@
+"""What the docker deployer decides without an engine: settings, models, commands, and the meaning of errors."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiodocker.exceptions import DockerError
+from ruamel.yaml import YAML
+
+from autotuner.deployers.docker import failures, model_mounts, processes
+from autotuner.deployers.docker.container_spec import Launch, chosen_gpus
+from autotuner.deployers.docker.deployer import DockerDeployer
+from autotuner.deployers.docker.processes import server_argv
+from autotuner.deployers.docker.remove_orphan import Orphan
+from autotuner.deployers.docker.settings import DockerSettings, parse_size, parse_volume
+from autotuner.deployers.local import procfs
+from autotuner.plugins import loading
+from autotuner.study.errors import UsageError
+from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.launch import Flag, Gpu, Labels, LaunchPlan
+from autotuner.study.spec import Model, PluginSpec
+from autotuner.testing.deployer_kit import Recorder
+
+pytestmark = pytest.mark.anyio
+LABELS = Labels(study="s", trial=1, owner="o")
+
+
+def made(**settings: Any) -> DockerDeployer:
+    found = loading.deployer(PluginSpec.model_validate({"kind": "docker", **settings}))
+    assert isinstance(found, DockerDeployer)
+    return found
+
+
+def test_is_found_as_a_plugin_with_usable_defaults() -> None:
+    settings = made().settings
+    assert settings.model_roots == (Path("/mnt/data/models"),)
+    assert settings.shm_size == 16 << 30
+    assert settings.init
+    assert settings.network == "bridge"
+
+
+def test_what_removes_an_orphan_is_small_and_reads_back() -> None:
+    settings = made(docker_host="tcp://127.0.0.1:2375", stop_grace="3s", volumes=["/data:/data:ro"] * 500).settings
+    found = Orphan.model_validate_json(Orphan.of("autotuner-s-1-abc", settings).spec())
+    assert found.name == "autotuner-s-1-abc"
+    assert (found.settings.docker_host, found.settings.stop_grace) == ("tcp://127.0.0.1:2375", 3.0)
+    assert found.settings.engine_patience == settings.engine_patience
+    assert len(Orphan.of("x", settings).spec()) < 1000, "a pipe must hold it"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("16g", 16 << 30), ("512M", 512 << 20), ("1.5GiB", 3 << 29), (4096, 4096), ("64kb", 64 << 10)]
+)
+def test_sizes(text: str | int, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"shm_size": "much"}, "deploy.shm_size = much: not a size; write e.g. 512m"),
+        ({"shm_size": 0}, "deploy.shm_size"),
+        ({"stop_grace": "soon"}, "deploy.stop_grace = soon: not a duration"),
+        ({"volumes": ["/data"]}, "/data is no volume; write /host/path:/container/path"),
+        ({"volumes": ["data:/data"]}, "data is no absolute path"),
+        ({"volumes": ["/a/../etc:/data"]}, "is no absolute path"),
+        ({"devices": ["null"]}, "null is no device"),
+        ({"ulimits": {"nofile": "many"}}, "nofile: many is no limit"),
+        ({"model_roots": ["/"]}, "/ is no root for models"),
+        ({"model_roots": ["models"]}, "models is no root for models"),
+        ({"network": "none"}, "the load could not reach it"),
+        ({"env_passthrough": ["CUDA_VISIBLE_DEVICES"]}, "CUDA_VISIBLE_DEVICES would hide leased GPUs"),
+        ({"env_passthrough": ["A=1"]}, "deploy.env_passthrough[0]"),
+        ({"image": "a/b:1", "image_tag": "2"}, "a/b:1 has a tag already"),
+        ({"docker_host": "engine:2375"}, "deploy.docker_host"),
+        ({"gpu_id": [0]}, 'unknown key; did you mean "gpu_ids"?'),
+        ({"ports": [2, 1]}, "ports must be"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        made(**settings)
+    assert words in str(caught.value)
+    assert len(caught.value.problems) == 1
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "engines", "name"),
+    [
+        ({}, "vllm/vllm-openai:v0.11.0", "vllm/vllm-openai:v0.11.0"),
+        ({"image_tag": "v0.12.0"}, "vllm/vllm-openai:v0.11.0", "vllm/vllm-openai:v0.12.0"),
+        ({"image": "my.host:5000/vllm", "image_tag": "x"}, "other:1", "my.host:5000/vllm:x"),
+        ({"image": "my.host:5000/vllm"}, None, "my.host:5000/vllm:latest"),
+        ({"image": "a/b@sha256:12"}, None, "a/b@sha256:12"),
+        ({"image_tag": "1"}, "a/b@sha256:12", "a/b:1"),
+        ({}, None, None),
+    ],
+)
+def test_the_images_name(settings: dict[str, Any], engines: str | None, name: str | None) -> None:
+    assert made(**settings).settings.image_name(engines) == name
+
+
+class TestModels:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        root = tmp_path / "models"
+        (root / "llama-3-2-1b-instruct").mkdir(parents=True)
+        (root / "org" / "name").mkdir(parents=True)
+        (tmp_path / "private").mkdir()
+        (tmp_path / "private" / "key").write_text("secret")
+        (root / "sly").symlink_to(tmp_path / "private")
+        return root
+
+    @pytest.fixture
+    def settings(self, root: Path, tmp_path: Path) -> DockerSettings:
+        return DockerSettings(model_roots=(root,), hub_cache=tmp_path / "hub")
+
+    @pytest.mark.parametrize("name", ["llama-3-2-1b-instruct", "org/name"])
+    async def test_a_bare_name_under_a_root(self, settings: DockerSettings, root: Path, name: str) -> None:
+        found = await DockerDeployer(settings).locate(Model(path=name))
+        assert found == Model(path=str(root / name), name=name)
+        named = await DockerDeployer(settings).locate(Model(path=name, name="served"))
+        assert named.name == "served"
+
+    def test_a_hubs_name_stays(self, settings: DockerSettings) -> None:
+        assert model_mounts.locate(Model(path="meta-llama/Llama-3.2-1B"), settings).path == "meta-llama/Llama-3.2-1B"
+
+    @pytest.mark.parametrize("path", ["/etc", "{root}/../private", "{root}/sly", "sly", "../private", "{root}2"])
+    def test_what_lies_elsewhere_is_refused_in_one_line(self, settings: DockerSettings, root: Path, path: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            model_mounts.locate(Model(path=path.format(root=root)), settings)
+        assert str(caught.value).startswith("model.path = ")
+        assert len(str(caught.value).splitlines()) == 1
+
+    def test_a_path_under_a_root(self, settings: DockerSettings, root: Path) -> None:
+        model = Model(path=str(root / "org" / "name"))
+        assert model_mounts.locate(model, settings) == model
+
+    def test_links_are_followed_where_they_lead(self, settings: DockerSettings, root: Path) -> None:
+        folder = root / "org" / "name"
+        (root / "blobs").mkdir()
+        (root / "blobs" / "1").write_text("x")
+        (root / "between").symlink_to("blobs/1")
+        (folder / "inside").symlink_to("config")
+        (folder / "config").write_text("{}")
+        (folder / "weights").symlink_to("../../between")
+        found = [v.text for v in model_mounts.mounts([str(folder)], settings)]
+        assert found == [f"{root}/blobs/1:{root}/between:ro", f"{folder}:{folder}:ro"]
+
+    @pytest.mark.parametrize("target", ["../../../private/key", "{private}/key", "gone"])
+    def test_a_link_may_not_leave_the_roots(
+        self, settings: DockerSettings, root: Path, tmp_path: Path, target: str
+    ) -> None:
+        folder = root / "org" / "name"
+        (folder / "weights").symlink_to(target.format(private=tmp_path / "private"))
+        if target == "gone":
+            assert len(model_mounts.mounts([str(folder)], settings)) == 1, "a link within is the server's to judge"
+            return
+        with pytest.raises(model_mounts.ModelFilesError, match="outside of the folders") as caught:
+            model_mounts.mounts([str(folder)], settings)
+        assert caught.value.remedy
+
+    def test_a_loop_of_links_ends(self, settings: DockerSettings, root: Path) -> None:
+        folder = root / "org" / "name"
+        (folder / "up").symlink_to("..")
+        assert model_mounts.mounts([str(folder)], settings)
+
+
+def launch(settings: DockerSettings, **plan: Any) -> Launch:
+    made_of = LaunchPlan(command=("vllm", "serve"), flags=(Flag(name="--x", value="a b"),), model="m", **plan)
+    argv = made_of.argv(host="0.0.0.0", port=8000)
+    gpus = (Gpu(index=1, uuid="GPU-b"), Gpu(index=3, uuid="GPU-d"))
+    return Launch(plan=made_of, settings=settings, image="i:1", argv=argv, name="n", labels=LABELS, gpus=gpus)
+
+
+def test_the_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    settings = DockerSettings(ipc="host", volumes=("/a:/b:ro",), ulimits={"memlock": -1}, hub_cache=Path("/c"))
+    line = shlex.join(launch(settings, hub_models=("m",)).command())
+    assert line == (
+        "docker run --rm --network bridge -p 127.0.0.1:8000:8000 --init --gpus '\"device=GPU-b,GPU-d\"' --ipc host"
+        " --ulimit memlock=-1 -v /a:/b:ro -v /c:/root/.cache/huggingface -e HF_TOKEN"
+        " -e HF_HOME=/root/.cache/huggingface --no-healthcheck --entrypoint vllm i:1 serve --x 'a b'"
+        " --host 0.0.0.0 --port 8000"
+    )
+
+
+def test_cdi_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_of = launch(DockerSettings(gpu_driver="cdi"))
+    (request,) = made_of.config()["HostConfig"]["DeviceRequests"]
+    assert request == {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-b", "nvidia.com/gpu=GPU-d"]}
+    assert "--device nvidia.com/gpu=GPU-b" in " ".join(made_of.command())
+
+
+def test_gpus_are_chosen_by_index_or_uuid() -> None:
+    found = [Gpu(index=i, uuid=f"GPU-{i}", memory_gb=80) for i in range(4)]
+    assert chosen_gpus(found, None) == found
+    assert [g.index for g in chosen_gpus(found, ["3", "GPU-1", "GPU-3"])] == [3, 1]
+    assert [g.uuid for g in chosen_gpus([], ["3", "GPU-1", "3"])] == ["3", "GPU-1"]
+    with pytest.raises(TrialFailedError, match="names 9, and this machine has 0, 1, 2, 3"):
+        chosen_gpus(found, ["1", "9"])
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ('could not select device driver "" with capabilities: [[gpu]]', FailureCause.GPU_UNAVAILABLE),
+        ("nvidia-container-cli: device error: GPU-x: unknown device: unknown", FailureCause.GPU_UNAVAILABLE),
+        ("CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7", FailureCause.GPU_UNAVAILABLE),
+        ("driver failed programming: Bind for 127.0.0.1:80 failed: port is already allocated",
+         FailureCause.PORT_UNAVAILABLE),
+        ("mkdir /var/lib/docker/x: no space left on device", FailureCause.DISK_FULL),
+        ("error setting rlimit type 8: operation not permitted", FailureCause.NOT_ACCEPTED),
+        ("something new", FailureCause.ENVIRONMENT),
+    ],
+)  # fmt: skip
+def test_what_the_engine_refuses(message: str, cause: FailureCause) -> None:
+    failure = failures.not_started(DockerError(500, message), "it")
+    assert failure.cause is cause
+    assert failure.remedy
+
+
+def test_a_denied_socket_is_told_apart() -> None:
+    error = DockerError(900, "Cannot connect")
+    error.__context__ = aiohttp.ClientConnectorError(None, PermissionError(13, "Permission denied"))  # type: ignore[arg-type]
+    assert "group docker" in failures.lost(error).remedy
+
+
+@pytest.mark.parametrize(("code", "told"), [(0, 0), (1, 1), (137, -9), (143, -15), (255, 255), (127, 127)])
+def test_exit_codes_are_told_as_signals(code: int, told: int) -> None:
+    assert failures.exit_code({"ExitCode": code}) == told
+
+
+def test_out_of_memory_comes_before_what_the_log_says(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    state = {"ExitCode": 1, "OOMKilled": True}
+    failure = failures.ended(state, recorder.context, "Traceback", was_ready=True)
+    assert (failure.cause, recorder.ends) == (FailureCause.HOST_OUT_OF_MEMORY, [])
+
+
+def test_a_process_that_cannot_be_seen_has_the_planned_arguments() -> None:
+    assert server_argv("0" * 64, 1, ("a", "b"), behind_init=True) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (("python", "serve", "--x", "1"), ("python", "serve", "--x", "1")),
+        (("python", "serve", "--x", "2"), ("python", "serve", "--x", "2")),
+        (("VLLM::APIServer", "", "", ""), ("serve", "--x", "1")),
+        ((), ("serve", "--x", "1")),
+    ],
+)
+def test_a_process_tells_its_arguments_unless_it_has_a_title_instead(
+    monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(processes, "_belongs", lambda *_: True)
+    monkeypatch.setattr(procfs, "cmdline", lambda _: seen)
+    assert server_argv("id", 1, ("serve", "--x", "1"), behind_init=False) == told
+
+
+def test_volumes_expand_the_home() -> None:
+    assert parse_volume("~/x:/y").source == str(Path.home() / "x")
+
+
+DOCS = Path(__file__).parents[4] / "docs"
+
+
+def test_the_reference_names_every_setting_in_order() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "docker-settings.md").read_text(), re.MULTILINE)
+    assert rows == list(DockerSettings.model_fields)
+
+
+def test_the_how_to_can_be_followed() -> None:
+    (block,) = re.findall(r"```yaml\ndeploy:\n(.*?)```", (DOCS / "how-to" / "run-in-docker.md").read_text(), re.DOTALL)
+    written = YAML(typ="safe").load(block)
+    assert made(**{k: v for k, v in written.items() if k != "kind"}).settings.image_tag == "v0.11.0"

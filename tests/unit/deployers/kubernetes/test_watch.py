@@ -1,0 +1,183 @@
+"""Connections that break: an API server made to fail in each way, by the script of a double."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from autotuner.deployers.kubernetes import logs, pod_lifecycle
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError
+from autotuner.deployers.kubernetes.watch import Watched
+from autotuner.study.failure import FailureCause, TrialFailedError
+
+pytestmark = pytest.mark.anyio
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def pod(name: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"uid": name, "name": name, "resourceVersion": str(version)}}
+
+
+def listed(version: int, *names: str) -> httpx.Response:
+    items = [pod(name, version) for name in names]
+    return httpx.Response(200, json={"metadata": {"resourceVersion": str(version)}, "items": items})
+
+
+def change(kind: str, item: dict[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "object": item}).encode() + b"\n"
+
+
+async def said(*lines: bytes, then: str = "ends") -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line
+    if then == "hangs":
+        await asyncio.sleep(3600)
+    if then == "breaks":
+        raise httpx.ReadError("connection reset")
+
+
+def streamed(*lines: bytes, then: str = "ends") -> httpx.Response:
+    return httpx.Response(200, content=said(*lines, then=then))
+
+
+class Script:
+    """Answers one request after the other, and keeps what was asked; the last answer goes on for ever."""
+
+    def __init__(self, *answers: httpx.Response | Exception | Answer) -> None:
+        self._answers, self.asked = list(answers), list[httpx.Request]()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    def cluster(self, patience_s: float = 5.0) -> Cluster:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://api")
+        return Cluster(http, None, "default", patience_s)
+
+
+async def names(watched: Watched, *wanted: str) -> None:
+    with anyio.fail_after(10):
+        await watched.until(lambda: True if set(watched.objects) == set(wanted) else None)
+
+
+@pytest.mark.parametrize(
+    "too_old",
+    [
+        streamed(change("ERROR", {"code": 410, "reason": "Expired", "message": "too old resource version: 5 (9)"})),
+        httpx.Response(410, json={"reason": "Gone", "message": "too old"}),
+    ],
+)
+async def test_a_watch_that_is_too_old_lists_again(too_old: httpx.Response) -> None:
+    script = Script(listed(5, "a"), too_old, listed(9, "b"), streamed(then="hangs"))
+    async with Watched(script.cluster(), "/pods") as watched:
+        await names(watched, "b")
+        await asyncio.sleep(0)
+    assert [dict(r.url.params).get("resourceVersion") for r in script.asked[:3]] == [None, "5", None]
+
+
+async def test_a_watch_that_is_cut_goes_on_where_it_was() -> None:
+    script = Script(
+        listed(5, "a"),
+        streamed(change("ADDED", pod("b", 6)), change("BOOKMARK", pod("", 8)), then="breaks"),
+        httpx.ConnectError("refused"),
+        httpx.Response(503, json={"message": "starting"}),
+        streamed(change("DELETED", pod("a", 9)), then="hangs"),
+    )
+    async with Watched(script.cluster(), "/pods", labels="x=y") as watched:
+        await names(watched, "b")
+    versions = [dict(r.url.params).get("resourceVersion") for r in script.asked]
+    assert versions == [None, "5", "8", "8", "8"]
+    assert {dict(r.url.params)["labelSelector"] for r in script.asked} == {"x=y"}
+
+
+async def test_patience_ends() -> None:
+    script = Script(listed(5), httpx.ConnectError("refused"))
+    async with Watched(script.cluster(patience_s=0.2), "/pods") as watched:
+        with anyio.fail_after(10), pytest.raises(TrialFailedError, match="refused") as caught:
+            await watched.until(lambda: None)
+    assert caught.value.failure.cause is FailureCause.DEPLOYER_LOST
+    assert len(script.asked) < 10, "pauses grow"
+
+
+async def test_a_watch_that_ends_at_once_is_no_storm() -> None:
+    script = Script(listed(5), lambda _: streamed())
+    async with Watched(script.cluster(), "/pods"):
+        await anyio.sleep(1)
+    assert len(script.asked) < 12
+
+
+async def test_a_right_that_is_taken_away_is_told() -> None:
+    script = Script(listed(5), httpx.Response(403, json={"message": "pods is forbidden"}))
+    async with Watched(script.cluster(), "/pods") as watched:
+        with anyio.fail_after(10), pytest.raises(TrialFailedError, match="pods may not be watched"):
+            await watched.until(lambda: None)
+
+
+async def test_calls_outlive_what_passes() -> None:
+    webhook = {"message": 'failed calling webhook "x": connection refused'}
+    script = Script(
+        httpx.ReadError("reset"),
+        httpx.Response(429, json={"message": "slow down"}, headers={"Retry-After": "0"}),
+        httpx.Response(500, json=webhook),
+        httpx.Response(409, json={"reason": "AlreadyExists", "message": "x exists"}),
+        httpx.Response(200, json={"metadata": {"uid": "u"}}),
+    )
+    made = await script.cluster().create("/jobs", {"metadata": {"name": "x"}})
+    assert made["metadata"]["uid"] == "u", "made by the first try, whose answer was lost"
+    assert [r.method for r in script.asked] == ["POST"] * 4 + ["GET"]
+    assert dict(script.asked[0].url.params)["fieldValidation"] == "Strict"
+
+
+async def test_a_name_that_was_there_before_is_no_success() -> None:
+    theirs = httpx.Response(409, json={"reason": "AlreadyExists", "message": "x exists"})
+    script = Script(theirs, httpx.Response(200, json={"metadata": {"uid": "theirs"}}))
+    with pytest.raises(RefusedError, match="x exists"):
+        await script.cluster().create("/jobs", {"metadata": {"name": "x"}})
+
+
+async def test_a_log_is_told_once_over_broken_connections() -> None:
+    """Lines of the same second, of the very same moment, a torn one; and what comes after the container's end."""
+    at = [f"2026-11-25T03:00:0{n}.5Z" for n in range(5)]
+    lines = [f"{at[0]} a\n", f"{at[1]} b\n", f"{at[1]} b\n", f"{at[1]} c\n", f"{at[2]} d\n"]
+    data = [line.encode() for line in lines]
+    script = Script(
+        streamed(*data[:3], b"2026-11-25T03:00:01.5Z to", then="breaks"),
+        httpx.ConnectError("refused"),
+        streamed(*data[1:4], then="ends"),
+        lambda _: streamed(*data[1:], then="ends"),
+    )
+
+    def has_ended() -> bool:
+        return len(script.asked) >= 3
+
+    heard = [line async for line in logs.follow(script.cluster(), "p", "c", has_ended)]
+    assert heard == [b"a", b"b", b"b", b"c", b"d"]
+    assert dict(script.asked[1].url.params)["sinceTime"] == "2026-11-25T03:00:01Z"
+
+
+async def test_a_log_that_may_not_be_read_is_told() -> None:
+    script = Script(httpx.Response(403, json={"message": "pods/log is forbidden"}))
+    with pytest.raises(TrialFailedError, match="may not be read"):
+        await anext(logs.follow(script.cluster(), "p", "c", lambda: False))
+
+
+async def test_pods_that_go_while_their_nodes_are_looked_at() -> None:
+    """The removal of a server asks for each pod's node, and news comes in between."""
+
+    def node(_: httpx.Request) -> httpx.Response:
+        pods.objects.clear()
+        return httpx.Response(200, json={"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+
+    script = Script(node)
+    pods = Watched(script.cluster(), "/pods")
+    pods.objects = {name: {**pod(name, 1), "spec": {"nodeName": "n"}} for name in ("a", "b")}
+    assert await pod_lifecycle._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
+    assert len(script.asked) == 2

@@ -1,0 +1,177 @@
+"""What the lines on OME itself say of what the API server tells: pure, case by case."""
+
+import json
+from typing import Any
+
+import pytest
+
+from autotuner.deployers.ome import check_installation
+from autotuner.study.errors import Check, CheckStatus
+
+OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
+Object = dict[str, Any]
+
+
+def the_only(checks: list[Check]) -> Check:
+    (found,) = checks
+    return found
+
+
+def test_what_is_served() -> None:
+    kinds = [*check_installation.KINDS, check_installation.BENCHMARKS]
+    resources = [{"name": name} for kind in kinds for name in (kind, f"{kind}/status")]
+    assert check_installation.served({"resources": resources}).detail == "ome.io/v1beta1, 6 kinds"
+    assert "not installed" in check_installation.served(None).detail
+    told = check_installation.served({"resources": resources[2:]})
+    assert (told.status, "inferenceservices" in told.detail) == (FAIL, True)
+    assert check_installation.served({"resources": resources[:-2]}).status is WARN
+
+
+@pytest.mark.parametrize(
+    ("image", "ready", "detail"),
+    [
+        ("ghcr.io:443/x/ome-manager:v0.1.4", 1, "v0.1.4, 1 of 3 ready"),
+        ("registry:5000/ome-manager", 3, "of no tag, 3 of 3 ready"),
+        ("ome-manager:v1.2.2@sha256:abc", 3, "v1.2.2, 3 of 3 ready"),
+        ("ome-manager:v0.1.5", None, "v0.1.5, 0 of 3 ready: no service would be acted on"),
+    ],
+)
+def test_the_manager(image: str, ready: int | None, detail: str) -> None:
+    spec = {"replicas": 3, "template": {"spec": {"containers": [{"image": image}]}}}
+    found = check_installation.manager({"spec": spec, "status": {"readyReplicas": ready}}, "ome")
+    assert (found.detail, found.status) == (detail, OK if ready else FAIL)
+    assert "ome_namespace" in check_installation.manager(None, "ome").remedy
+
+
+@pytest.mark.parametrize(
+    ("cause", "told", "remedy"),
+    [
+        ("dial tcp 10.0.0.7:443: connect: connection refused", "nobody listens", "rollout restart"),
+        ('no endpoints available for service "ome-webhook-server-service"', "nobody listens", "rollout restart"),
+        ('service "ome-webhook-server-service" not found', "nobody listens", "rollout restart"),
+        (
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "its certificate",
+            "cert-m",
+        ),
+        (
+            "tls: failed to verify certificate: x509: certificate has expired",
+            "its certificate is not trusted",
+            "cert-m",
+        ),
+        ("context deadline exceeded", "no answer within its time", "network policies"),
+        (
+            "net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+            "no answer",
+            "network policies",
+        ),
+        ("unexpected EOF", "it cannot be called", "rollout restart"),
+    ],
+)
+def test_webhooks(cause: str, told: str, remedy: str) -> None:
+    post = f'Post "https://ome-webhook-server-service.ome.svc:443/mutate?timeout=10s": {cause}'
+    message = (
+        f'Internal error occurred: failed calling webhook "isvc.ome-webhook.defaulter": failed to call webhook: {post}'
+    )
+    found = check_installation.webhook(f"no answer from the Kubernetes API server: {message}", "ome-system")
+    assert found.status is FAIL
+    assert found.detail == f"{found.detail.partition(':')[0]}: isvc.ome-webhook.defaulter: {cause}"
+    assert found.detail.startswith(told)
+    assert remedy in found.remedy
+    assert "-n ome-system " in found.remedy or "namespace ome-system" in found.remedy
+
+
+def test_certificates() -> None:
+    ready = {"metadata": {"name": "cert-manager"}, "status": {"readyReplicas": 1}}
+    asleep = {"metadata": {"name": "cert-manager-cainjector"}}
+    assert "not installed" in check_installation.certificates(None, []).detail
+    assert check_installation.certificates({}, [ready, asleep]).detail == "not ready: cert-manager-cainjector"
+    assert check_installation.certificates({}, [ready]).status is WARN
+
+
+def config(**data: Any) -> Object:
+    return {"data": {key: value if isinstance(value, str) else json.dumps(value) for key, value in data.items()}}
+
+
+def test_configuration() -> None:
+    told = check_installation.configuration
+    assert told(config(ingress={"disableIngressCreation": True})).detail.startswith("not made")
+    assert told(config(ingress={"ingressDomain": "a.b"})).detail == "made for each service, under a.b"
+    assert [told(c).status for c in (None, config(), config(ingress="{"), config(ingress="3"))] == [WARN] * 4
+    image = check_installation.benchmark_image
+    for section in ({"podConfig": {"image": "genai:1"}}, {"image": "genai:1"}):
+        assert image(config(benchmarkjob=section)).detail.startswith("genai:1, unless")
+    assert image(None).status is WARN
+
+
+def agent_set(ready: int, wanted: int = 2, **requests: str) -> Object:
+    pod = {"spec": {"containers": [{"resources": {"requests": requests}}]}}
+    return {"spec": {"template": pod}, "status": {"numberReady": ready, "desiredNumberScheduled": wanted}}
+
+
+def agent_pod(name: str = "p", **status: Any) -> Object:
+    return {"metadata": {"name": name}, "status": status}
+
+
+CRASHED = {"containerStatuses": [{"state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 1}}}]}
+SHAPE = "starting\nFatal: couldn't find shape  in the shape mapping\ngoroutine 1 [running]:\nmain.main()\n"
+
+
+def test_an_agent() -> None:
+    look = check_installation.agent
+    assert the_only(look(agent_set(2), [agent_pod()], {}, needed=True)).detail == "2 of 2 pods ready"
+    assert the_only(look(None, [], {}, needed=True)).status is FAIL
+    assert the_only(look(agent_set(1), [], {}, needed=False)).status is WARN
+    shape = the_only(look(agent_set(1), [agent_pod(**CRASHED)], {"p": SHAPE}, needed=True))
+    assert shape.detail == "p ends again and again: Fatal: couldn't find shape  in the shape mapping"
+    assert "instance-type=BM.GPU.H100.8" in shape.remedy
+    assert "v0.1.3" in shape.remedy
+    other = the_only(look(agent_set(1), [agent_pod(**CRASHED)], {"p": "a\nnil pointer\n"}, needed=False))
+    assert (other.status, other.detail) == (WARN, "p ends again and again: nil pointer")
+    assert "says nothing" in the_only(look(agent_set(1), [agent_pod(**CRASHED)], {}, needed=True)).detail
+
+
+def test_an_agent_without_room() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
+    pending = agent_pod(conditions=[condition])
+    for requests, cure in (({"cpu": "10", "memory": "100Gi"}, "requests.cpu=500m"), ({"cpu": "1"}, "make room")):
+        found = the_only(check_installation.agent(agent_set(0, **requests), [pending], {}, needed=True))
+        assert "Insufficient cpu" in found.detail
+        assert cure in found.remedy
+
+
+def test_which_pods_crash() -> None:
+    assert check_installation.crashes(agent_pod(**CRASHED))
+    ended = {"containerStatuses": [{"state": {"terminated": {"exitCode": 2}}}]}
+    assert check_installation.crashes(agent_pod(**ended))
+    again = {"containerStatuses": [{**CRASHED["containerStatuses"][0], "ready": True}]}
+    for well in (again, {"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}, {}):
+        assert not check_installation.crashes(agent_pod(**well))
+    leaving = agent_pod(**CRASHED)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert not check_installation.crashes(leaving)
+
+
+def test_what_is_left_behind() -> None:
+    look = check_installation.left_behind
+    assert the_only(look([], {})).status is OK
+    things = [{"kind": "InferenceService", "metadata": {"name": f"at-{i}"}} for i in range(7)]
+    assert the_only(look(things, {})).detail.startswith("7 of ours: InferenceService at-0")
+    assert the_only(look(things, {})).detail.endswith("and 2 more")
+    held = {
+        "kind": "BenchmarkJob",
+        "metadata": {"name": "b", "deletionTimestamp": "x", "finalizers": ["benchmarkjob.f"]},
+    }
+    found = look([held, things[0]], {"b": "its model is gone"})
+    assert (
+        found[0].detail == "BenchmarkJob b is being deleted, held by its finalizers (benchmarkjob.f): its model is gone"
+    )
+    assert "reap" in found[1].remedy
+
+
+def test_benchmark_pods() -> None:
+    waiting = [{"image": "i:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    (told,) = check_installation.benchmark_pods(
+        [agent_pod(containerStatuses=waiting), agent_pod(**CRASHED), agent_pod()]
+    )
+    assert told.detail == "p cannot have i:1 (ImagePullBackOff)"

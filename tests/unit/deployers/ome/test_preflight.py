@@ -1,0 +1,279 @@
+"""What the lines of OME's preflight say of what the API server tells: pure, case by case."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
+from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome import check_model, check_runtime, scheduling
+from autotuner.deployers.ome import preflight as ome_preflight
+from autotuner.deployers.ome.resources import Found
+from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import LaunchPlan
+from support.ome_standin.furniture import model as a_model
+from support.ome_standin.furniture import runtime as a_runtime
+
+OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
+LABEL = "models.ome.io/clusterbasemodel.m"
+GPU = "nvidia.com/gpu"
+Object = dict[str, Any]
+
+
+def model(name: str = "m", status: Object | None = None, **spec: Any) -> Found:
+    return Found({**a_model("/models/m", name=name, **spec), "status": status or {}})
+
+
+def runtime(runner: Object | None = None, **spec: Any) -> Found:
+    made = a_runtime("engine:1", **spec)
+    made["spec"].get("engineConfig", {}).get("runner", {}).update(runner or {})
+    return Found(made)
+
+
+def node(name: str, **labels: str) -> Object:
+    return {"metadata": {"name": name, "labels": {k.replace("__", "/"): v for k, v in labels.items()}}}
+
+
+def holder(name: str) -> Object:
+    return {"metadata": {"name": name, "labels": {LABEL: "Ready"}}}
+
+
+def the_only(checks: list[Check]) -> Check:
+    (found,) = checks
+    return found
+
+
+# Models
+
+
+@pytest.mark.parametrize(
+    ("status", "nodes", "kind", "words"),
+    [
+        ({"state": "Ready", "nodesReady": ["a"]}, [holder("a")], OK, "ready on a"),
+        ({"state": "Ready", "nodesReady": ["a"]}, None, OK, "ready on a"),
+        ({"state": "Ready", "nodesReady": ["a"], "nodesFailed": ["b"]}, [holder("a")], OK, "ready on a; failed on b"),
+        ({"state": "Ready", "nodesReady": ["a"]}, [node("a")], FAIL, f"is Ready, but no node has its label {LABEL}"),
+        ({"state": "In_Transit"}, [holder("a"), node("b")], WARN, "is In_Transit, but a may serve it"),
+        ({"state": "In_Transit"}, [node("a")], FAIL, "is In_Transit: no node has it yet"),
+        ({"state": "Failed", "nodesFailed": ["a", "b"]}, [node("a")], FAIL, "onto a node; failed on a, b"),
+        ({}, [node("a")], FAIL, "is without a state: no node has it yet"),
+    ],
+)
+def test_a_models_state(status: Object, nodes: list[Object] | None, kind: CheckStatus, words: str) -> None:
+    found = the_only(check_model.checks(model(status=status), nodes, {}))
+    assert (found.status, words in found.detail) == (kind, True), found
+    assert bool(found.remedy) is (kind is not OK)
+
+
+def test_many_nodes_are_counted() -> None:
+    found = the_only(check_model.checks(model(status={"state": "Ready"}), [holder(f"n{i}") for i in range(11)], {}))
+    assert found.detail.endswith("n0, n1, n10, n2, n3, n4, n5, n6 and 3 more")
+
+
+def test_a_long_name_is_found_by_the_status() -> None:
+    """OME's label has a digest of it."""
+    long = model(name="x" * 40, status={"state": "Ready", "nodesReady": ["a"]})
+    assert check_model.holders(long, [node("a"), node("b")]) == ["a"]
+    assert the_only(check_model.checks(long, [node("a")], {})).status is OK
+
+
+def test_what_agents_write_down() -> None:
+    entry = {"status": "Updating", "progress": {"totalBytes": 2e9, "completedBytes": 5e8}}
+    maps = [
+        {"metadata": {"name": "a"}, "data": {"clusterbasemodel.m": json.dumps(entry)}},
+        {
+            "metadata": {"name": "b"},
+            "data": {"clusterbasemodel.m": '{"status": "Updating", "progress": {"phase": "Copy"}}'},
+        },
+        {"metadata": {"name": "c"}, "data": {"clusterbasemodel.m": '{"status": "Failed", "progress": null}'}},
+        {"metadata": {"name": "d"}, "data": {"clusterbasemodel.m": "{"}},
+        {"metadata": {"name": "e"}, "data": {"clusterbasemodel.m": "3"}},
+        {"metadata": {"name": "f"}, "data": {"clusterbasemodel.other": "{}"}},
+        {"metadata": {"name": "g"}},
+    ]
+    told = check_model.progress(model(), maps)
+    assert told == {"a": "Updating, 25% of 2.0 GB", "b": "Updating, Copy", "c": "Failed"}
+    own = Found({**model().thing, "metadata": {"name": "m", "namespace": "ns"}})
+    mine = [{"metadata": {"name": "a"}, "data": {"ns.basemodel.m": '{"status": "Ready"}'}}]
+    assert check_model.progress(own, mine) == {"a": "Ready"}
+    found = the_only(check_model.checks(model(status={"state": "In_Transit"}), [], told))
+    assert "; a: Updating, 25% of 2.0 GB; b: Updating, Copy; c: Failed" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"spec": {"disabled": True}}, "ClusterBaseModel m is disabled"),
+        ({"spec": {"storage": {"storageUri": "hf://a/b"}}}, "has no storage.path"),
+        ({"spec": {"storage": {"storageUri": "pvc://c/d", "path": "/m"}}}, "is stored at pvc://c/d"),
+        ({"name": "qwen2.5"}, "qwen2.5 cannot name a volume"),
+        ({"name": "x" * 64}, "cannot name a volume"),
+        ({"spec": {"vendor": "two words"}}, "vendor two words of m cannot be a label's value"),
+        ({"deleted": True}, "ClusterBaseModel m is being deleted"),
+    ],
+)
+def test_models_of_which_no_pod_can_be_made(changes: Object, words: str) -> None:
+    made = model(changes.get("name", "m"), {"state": "Ready", "nodesReady": ["a"]}, **changes.get("spec", {}))
+    if changes.get("deleted"):
+        made.thing["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    failed = [c for c in check_model.checks(made, None, {}) if c.status is FAIL]
+    assert words in the_only(failed).detail
+    assert failed[0].remedy
+
+
+def test_paths_need_not_be_like_names() -> None:
+    made = model(
+        storage={"storageUri": "local:///data/Qwen2.5-0.5B", "path": "/data/Qwen2.5-0.5B"}, status={"state": "Ready"}
+    )
+    assert the_only(check_model.checks(made, [holder("a")], {})).status is OK
+
+
+def test_an_overview_of_models() -> None:
+    things = [model("a", {"state": "Ready"}).thing, model("b", {"state": "Failed"}).thing, model("c").thing]
+    assert check_model.overview(things).detail == "1 ready: a; not ready: b (Failed), c (no state)"
+    assert check_model.overview(things[1:]).status is WARN
+    assert check_model.overview([]).status is WARN
+
+
+# Runtimes
+
+
+def why(found: Found) -> list[str]:
+    return [text for text, remedy in check_runtime.faults(found, GPU) if remedy]
+
+
+@pytest.mark.parametrize(
+    ("runner", "words"),
+    [
+        ({"name": "main"}, "calls its server's container main"),
+        ({"name": ""}, "calls its server's container nothing"),
+        ({"command": ["sh", "-c", "serve"]}, "starts its server through a shell (sh)"),
+        ({"command": [], "args": []}, "has neither command nor args"),
+        ({"command": ["serve", 8]}, "has 8 in command, which is no text"),
+        ({"args": ["--disaggregation-mode=decode"]}, "splits prefill from decode"),
+        ({"args": ["--disaggregation_mode", "decode"]}, "splits prefill from decode"),
+        ({"args": ["{{ .Values.x }}"]}, "has {{ in args[0]"),
+        ({"env": [{"name": "T", "value": "{% if %}{{ m }}"}]}, "has {{ in env T"),
+        ({"resources": {"requests": {"rdma/x": "2"}, "limits": {"rdma/x": "1"}}}, "rdma/x 2 with a limit of 1"),
+        ({"resources": {"requests": {"rdma/x": "2"}}}, "requests rdma/x 2 with no limit"),
+    ],
+)
+def test_runtimes_that_cannot_be_tuned(runner: Object, words: str) -> None:
+    (told,) = why(runtime(runner))
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [
+        {"args": ["--name", "{{.Name}}.{{ .Namespace }}", "{{.Labels.trial}}"], "env": [{"name": "A", "value": "1"}]},
+        {"args": ['{"a": {"b": 1}}', "$(MODEL_PATH)"]},
+        {"resources": {"requests": {GPU: "2"}, "limits": {GPU: "1"}}},
+        {"resources": {"limits": {"rdma/x": "1"}}},
+        {"command": ["/opt/shell-server"], "args": ["disaggregation-mode"]},
+    ],
+)
+def test_runtimes_that_can(runner: Object) -> None:
+    assert why(runtime(runner)) == []
+
+
+def test_all_faults_are_told_at_once() -> None:
+    config = {"leader": {}, "worker": {"size": 2}, "runner": {"name": "x", "command": ["bash"]}}
+    told = why(runtime(engineConfig=config, decoderConfig={"runner": {}}))
+    assert [text.split(",")[0].split("(")[0].strip() for text in told] == [
+        "runs on several nodes", "splits prefill from decode", "calls its server's container x",
+        "starts its server through a shell",
+    ]  # fmt: skip
+    assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, of which OME makes the server"]
+    assert why(Found({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
+
+
+def test_a_runtime_and_its_model() -> None:
+    good = the_only(check_runtime.checks(runtime(), model(), GPU))
+    assert (good.status, good.detail) == (OK, "ClusterServingRuntime srt-sim-model, serves m")
+    bad = the_only(check_runtime.checks(runtime(), model(modelArchitecture="X"), GPU))
+    assert "does not serve m: modelArchitecture is X in the model and LlamaForCausalLM in the runtime" in bad.detail
+    classes = runtime(acceleratorRequirements={"acceleratorClasses": ["h100"]})
+    assert [c.status for c in check_runtime.checks(classes, None, GPU)] == [OK, WARN]
+
+
+def test_runtimes_that_are_not_there() -> None:
+    absent = check_runtime.absent
+    assert absent("rt", "ns", ["rtt"], [], []).remedy == 'did you mean "rtt"?'
+    assert absent("rt", "ns", [], ["good"], ["other"]).detail == "ServingRuntime rt is in namespace other, not in ns"
+    assert absent("rt", "ns", ["rtt"], ["good"], []).remedy == "these serve the model: good"
+    assert absent("rt", "ns", [], [], []).remedy
+    assert absent(None, "ns", [], ["good"], []).remedy == "set deploy.runtime; these serve the model: good"
+
+
+# Room
+
+
+def test_what_a_server_asks_for() -> None:
+    own = {"requests": {"cpu": 10, "memory": "30Gi", GPU: 1}, "limits": {"cpu": 10, "memory": "30Gi", GPU: 1}}
+    found, plan = runtime({"resources": own}), LaunchPlan(command=("x",), model="m", gpus=4)
+    asked = scheduling.resources(found, plan, OmeSettings(cpu="16", memory="64Gi"))
+    assert asked == {
+        "requests": {"cpu": "16", "memory": "64Gi", GPU: "4"}, "limits": {"cpu": "16", "memory": "64Gi", GPU: "4"},
+    }  # fmt: skip
+    as_it_is = scheduling.resources(found, plan.model_copy(update={"gpus": 0}), OmeSettings())
+    assert as_it_is["requests"] == {"cpu": "10", "memory": "30Gi", GPU: "1"}
+
+
+def test_where_a_server_may_come_to() -> None:
+    toleration = {"key": "a", "operator": "Exists"}
+    config = {**runtime().spec["engineConfig"], "nodeSelector": {"b": "1", "c": "1"}, "tolerations": [toleration]}
+    mine = {"key": "d", "operator": "Exists"}
+    settings = OmeSettings(node_selector={"c": "2"}, tolerations=(mine,))
+    placed = scheduling.placing(settings, runtime(engineConfig=config, nodeSelector={"a": "1"}), model())
+    assert placed.node_selector == {"a": "1", "b": "1", "c": "2", LABEL: "Ready"}
+    assert placed.tolerations == (toleration, mine)
+    volumes = [{"name": "x", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "y", "emptyDir": {}}]
+    assert scheduling.claims(runtime(engineConfig={**config, "volumes": [*volumes, volumes[0]]})) == ["c"]
+
+
+def test_nodes_without_gpus() -> None:
+    """On a cluster of a diagnosis that is a warning; where a server asks for some, it is why."""
+    bare = {"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "4"}}}
+    nodes, settings = kubernetes_nodes.Nodes(usable=(bare,)), OmeSettings()
+    for demands, status in (([], WARN), ([{"cpu": "1"}], OK), ([{GPU: "1"}], FAIL)):
+        found = preflight.room(nodes, demands, settings)
+        assert found.status is status
+        assert ("device plugin" in found.remedy) is (status is not OK)
+    assert "no node can be used" in preflight.room(kubernetes_nodes.Nodes(), [], settings).detail
+    assert preflight.room(nodes, [{GPU: "1"}], OmeSettings(gpus=1)).status is WARN, "nodes may come on demand"
+
+
+def test_what_may_not_be_looked_at() -> None:
+    said = (
+        'deployments.apps "x" is forbidden: User "u" cannot get resource "deployments" in API group "apps" in the ...'
+    )
+    found = preflight.unseen("ome manager", RefusedError(403, "Forbidden", said))
+    assert (found.status, found.detail) == (WARN, "not looked at: get deployments (apps) is not allowed")
+    other = preflight.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
+    assert (other.status, other.detail) == (FAIL, "cannot be looked at: no")
+
+
+@pytest.mark.anyio
+async def test_an_api_server_that_goes_away_in_between() -> None:
+    """What was found before is told."""
+    there = True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if there and request.url.path == "/version":
+            return httpx.Response(200, json={"major": "1", "minor": "27+", "gitVersion": "v1.27.0"})
+        raise httpx.ConnectError("refused", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://x") as http:
+        found = await ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())
+        assert [(c.status, c.name) for c in found] == [(FAIL, "kubernetes")] * 2
+        assert found[0].remedy == "Kubernetes 1.28 or newer is needed"
+        assert "refused" in found[1].detail
+        there = False
+        with pytest.raises(TrialFailedError):
+            await ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())

@@ -1,0 +1,144 @@
+"""Events arrive in order, all of them, and a store that fails hangs nobody."""
+
+from collections.abc import Mapping
+
+import anyio
+import pytest
+
+from autotuner.events.follow import follow
+from autotuner.events.journal import Journal
+from autotuner.store import Store, StoreError
+from autotuner.testing.samples import sample_spec
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def study(store: Store) -> None:
+    spec = sample_spec("s")
+    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+
+
+class FullError(StoreError):
+    """The disk is full."""
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    real = Store.append
+
+    def append(self: Store, study: str, kind: str, data: Mapping[str, object], **more: object) -> object:
+        if data.get("i") == at:
+            raise FullError("the disk is full")
+        return real(self, study, kind, data, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "append", append)
+
+
+async def test_order_is_kept_and_flush_waits(store: Store) -> None:
+    async with Journal(store, "s") as journal:
+        for i in range(50):
+            journal.note("notice", {"i": i}, trial=i)
+        await journal.flush()
+        seen = store.events("s")
+        journal.note("phase", {"i": 50})
+    assert [e.data["i"] for e in seen] == list(range(50))
+    assert [e.trial for e in seen] == list(range(50))
+    assert [e.at for e in seen] == sorted(e.at for e in seen)
+    assert len(store.events("s")) == 51, "leaving writes what is still waiting"
+
+
+async def test_nothing_is_lost_on_cancel(store: Store) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def work() -> None:
+            async with Journal(store, "s") as journal:
+                for i in range(40):
+                    journal.note("notice", {"i": i})
+                tasks.cancel_scope.cancel()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    journal.note("phase", {"i": 40})
+
+        tasks.start_soon(work)
+    assert [e.data["i"] for e in store.events("s")] == list(range(41))
+
+
+async def test_nothing_is_lost_on_an_error(store: Store) -> None:
+    with pytest.raises(ValueError, match="ours"):  # noqa: PT012 - the block is what is tested
+        async with Journal(store, "s") as journal:
+            journal.note("notice", {"i": 0})
+            raise ValueError("ours")
+    assert len(store.events("s")) == 1
+
+
+async def test_only_progress_is_dropped_when_the_database_cannot_keep_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotuner.events.journal._WAITING", 10)
+    async with Journal(store, "s") as journal:
+        for i in range(30):
+            journal.note("progress", {"i": i})
+            journal.note("phase", {"i": i})
+    events = store.events("s")
+    assert [e.data["i"] for e in events if e.kind == "phase"] == list(range(30))
+    assert 0 < sum(e.kind == "progress" for e in events) < 30
+
+
+@pytest.mark.parametrize("shielded", [False, True])
+async def test_a_store_that_fails_is_told_and_hangs_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch, shielded: bool
+) -> None:
+    breaking(monkeypatch, at=3)
+    with anyio.fail_after(30), pytest.raises(FullError, match="the disk is full"):  # noqa: PT012 - the block is what is tested
+        async with Journal(store, "s") as journal:
+            for i in range(10):
+                journal.note("notice", {"i": i})
+            with anyio.move_on_after(20, shield=shielded):
+                await journal.flush()
+            pytest.fail("told at the next flush")
+    assert [e.data["i"] for e in store.events("s")] == [0, 1, 2]
+
+
+async def test_a_failure_that_nobody_asked_for_is_told_at_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(monkeypatch, at=0)
+    with pytest.raises(FullError):  # noqa: PT012 - the block is what is tested
+        async with Journal(store, "s") as journal:
+            journal.note("notice", {"i": 0})
+            journal.note("notice", {"i": 1})
+
+
+async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autotuner.events.follow.PAGE", 7)
+    monkeypatch.setattr("autotuner.events.follow.POLL_S", 0.01)
+    seen: list[object] = []
+
+    async def watch() -> None:
+        pages = follow(store, "s")
+        async for page in pages:
+            assert len(page) <= 7
+            seen.extend(e.data["i"] for e in page)
+            if len(seen) == 60:
+                await pages.aclose()  # type: ignore[attr-defined]
+                return
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            async with Journal(store, "s") as journal:
+                for i in range(60):
+                    journal.note("notice", {"i": i})
+                    await anyio.sleep(0.001)
+    assert seen == list(range(60))
+
+
+async def test_a_follower_begins_where_it_is_told_and_never_ends_by_itself(store: Store) -> None:
+    events = [store.append("s", "notice", {"i": i}, at=1.0) for i in range(3)]
+    pages = follow(store, "s", after=events[0].seq)
+    assert [e.data["i"] for e in await anext(pages)] == [1, 2]
+    assert await anext(pages) == [], "time to redraw"
+    store.append("s", "notice", {"i": 3}, at=1.0)
+    assert [e.data["i"] for e in await anext(pages)] == [3]
+    await pages.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,209 @@
+"""What failed HTTP exchanges mean, and what is advised."""
+
+import gzip
+import json
+import socket
+import ssl
+from itertools import pairwise
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotuner.net.faults import (
+    LONGEST,
+    Answer,
+    Fault,
+    message_of,
+    of_answer,
+    of_exception,
+    without_secrets,
+    words_of,
+)
+from autotuner.net.remedies import BENCH, STUDY, remedy_for
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": {"message": "no key", "type": "x", "code": null}}', "no key"),
+        (b'{"error": "no key"}', "no key"),
+        (b'{"object": "error", "message": "no key"}', "no key"),
+        (b'{"detail": "no key"}', "no key"),
+        (b'{"detail": [{"loc": ["body", "temperature"], "msg": "not a number"}]}', "body.temperature: not a number"),
+        (b'{"title": "no key", "status": 401}', "no key"),
+        (b'{"code": 7}', '{"code": 7}'),
+        (b'["no key", "really"]', "no key; really"),
+        (b"no\n  key\r\n", "no key"),
+        (b"<html><head><title>401 Authorization\nRequired</title></head><body>x</body>", "401 Authorization Required"),
+        (b"<p>no <b>key</b></p>", "no key"),
+        (b"no \x1b[31mkey\x07", "no \\x1b[31mkey\\x07"),
+        (b'{"error": {"message": "cut in the mid', "cut in the mid"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"", ""),
+    ],
+)
+def test_the_servers_message(body: bytes, message: str) -> None:
+    assert words_of(body) == message
+
+
+@given(st.binary(max_size=600), st.text(max_size=600))
+def test_a_message_is_one_short_printable_line(body: bytes, text: str) -> None:
+    for found in (words_of(body), message_of(text), message_of({"error": {"message": text}})):
+        assert len(found) <= LONGEST
+        assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "stream", "kind"),
+    [
+        (Answer(401, {}, b"{}"), False, "http_401"),
+        (Answer(429, {"retry-after": "20"}, b""), True, "http_429"),
+        (Answer(307, {"location": "https://other/v1?key=s3cret"}, b""), False, "http_307"),
+        (Answer(200, {}, b'{"data": []}'), False, None),
+        (Answer(200, {}, b'{"error": {"message": "overloaded"}}'), False, "error_in_200"),
+        (Answer(200, {}, b'{"error": {"message": "overloaded"}}'), True, "error_in_200"),
+        (Answer(200, {}, b'{"choices": [{"message": {"content": "a"}}]}'), True, "not_streaming"),
+        (Answer(200, {"content-type": "text/html; charset=utf-8"}, b"hello"), False, "html"),
+        (Answer(200, {}, b"\n<!DOCTYPE html><title>Open WebUI</title>"), True, "html"),
+        (Answer(200, {}, b"hello"), False, "not_json"),
+        (Answer(200, {}, b"hello"), True, "no_stream"),
+        (Answer(200, {}, b"data: {half an event"), True, None),
+        (Answer(200, {}, b": ping\n\n"), True, None),
+        (Answer(200, {}, b""), True, None),
+        (Answer(200, {"content-encoding": "gzip"}, gzip.compress(b"data: {}\n\n")), True, "compressed"),
+        (Answer(200, {"content-encoding": "br"}, b"\x8b\x02"), True, "compressed"),
+    ],
+)
+def test_the_kind_of_an_answer(answer: Answer, stream: bool, kind: str | None) -> None:
+    found = of_answer(answer, asked_stream=stream)
+    assert (found.kind if found else None) == kind
+    assert found is None or "s3cret" not in found.message
+
+
+def test_a_compressed_refusal_is_read() -> None:
+    body = gzip.compress(json.dumps({"error": {"message": "no key"}}).encode())
+    found = of_answer(Answer(401, {"content-encoding": "gzip"}, body))
+    assert found == Fault("http_401", "HTTP 401: no key")
+    bomb = gzip.compress(b"x" * 100_000_000)
+    found = of_answer(Answer(500, {"content-encoding": "gzip"}, bomb))
+    assert found is not None
+    assert len(found.message) < LONGEST + 50
+
+
+def test_when_to_come_again_and_where_to_go() -> None:
+    late = of_answer(Answer(429, {"retry-after": "20"}, b'{"error": "slow down"}'))
+    away = of_answer(Answer(308, {"location": "https://new.example/v1"}))
+    assert late is not None
+    assert away is not None
+    assert "slow down" in late.message
+    assert "Retry-After: 20" in late.message
+    assert "https://new.example/v1" in away.message
+
+
+def _nested(*errors: BaseException) -> BaseException:
+    for outer, inner in pairwise(errors):
+        outer.__cause__ = inner
+    return errors[0]
+
+
+def _certificate(message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] {message} (_ssl.c:1)")
+    error.verify_message = message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "word"),
+    [
+        (_nested(httpx.ConnectError("x"), _certificate("self-signed certificate")), "tls", "self-signed"),
+        (_certificate("certificate has expired"), "tls", "expired"),
+        (ConnectionRefusedError(111, "Connection refused"), "connect", "refused"),
+        (
+            _nested(
+                httpx.ConnectError("All connection attempts failed"), OSError("all"), ConnectionRefusedError(111, "")
+            ),
+            "connect",
+            "refused",
+        ),
+        (
+            ExceptionGroup("x", [ConnectionRefusedError(111, ""), OSError(113, "No route to host")]),
+            "connect",
+            "refused",
+        ),
+        (OSError(113, "No route to host"), "connect", "No route to host"),
+        (_nested(httpx.ConnectError("x"), socket.gaierror(-2, "Name or service not known")), "no_host", "Name or"),
+        (httpx.ReadTimeout(""), "no_answer", "in time"),
+        (TimeoutError(), "no_answer", "in time"),
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), "closed", "disconnected"),
+        (httpx.ProxyError("403 Forbidden"), "proxy", "403"),
+        (RuntimeError(), "connect", "RuntimeError"),
+    ],
+)
+def test_the_kind_of_an_exception(error: BaseException, kind: str, word: str) -> None:
+    found = of_exception(error)
+    assert found.kind == kind
+    assert word in found.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted", "unwanted"),
+    [
+        (Fault("http_400", "Field 'temperature': must be number"), "extra_body", "lengths"),
+        (Fault("http_400", "This model's maximum context length is 4096 tokens"), "scenarios", "extra_body"),
+        (
+            Fault("http_400", "The input (900 tokens) is longer than the model's context length"),
+            "scenarios",
+            "extra_body",
+        ),
+        (Fault("http_400", "the request exceeds the available context size"), "scenarios", "extra_body"),
+        (Fault("http_429", "rate limit exceeded: tokens per minute"), "lower the load", "lengths"),
+        (Fault("http_400", "Unrecognized request argument supplied: ignore_eos"), "ignore_eos: false", "extra_body"),
+        (Fault("http_400", "Use 'max_completion_tokens' instead"), "max_tokens_field", "extra_body"),
+        (Fault("http_401", "no key"), "api_key_env", "lengths"),
+        (Fault("http_404", "The model `x` does not exist."), "model", "path"),
+        (Fault("http_404", "Not Found"), "path", "lengths"),
+        (Fault("http_500", "internal"), "log", "lengths"),
+        (Fault("tls", "certificate verify failed: self-signed certificate"), "ca_file", "clock"),
+        (Fault("tls", "certificate verify failed: certificate has expired"), "clock", "ca_file"),
+        (Fault("tls", "certificate verify failed: IP address mismatch"), "host name", "ca_file"),
+        (Fault("tls", "the server does not speak TLS on this port"), "http://", "insecure"),
+        (Fault("timeout", "no complete answer in 5 s"), "request_timeout", "lengths"),
+    ],
+)
+def test_the_advice_fits(fault: Fault, wanted: str, unwanted: str) -> None:
+    advice = remedy_for(fault, STUDY)
+    assert wanted in advice
+    assert unwanted not in advice
+
+
+@pytest.mark.parametrize(
+    ("fault", "option"),
+    [
+        (Fault("http_401", ""), "--api-key-env"),
+        (Fault("tls", "certificate verify failed: self-signed certificate"), "--ca-file"),
+        (Fault("http_400", "unknown field ignore_eos"), "--no-ignore-eos"),
+        (Fault("http_400", "use max_completion_tokens"), "--max-tokens-field"),
+        (Fault("http_400", "bad field"), "--extra-body"),
+    ],
+)
+def test_bench_is_advised_its_own_options(fault: Fault, option: str) -> None:
+    advice = remedy_for(fault, BENCH)
+    assert option in advice
+    assert "deploy." not in advice
+
+
+@pytest.mark.parametrize("cut", range(1, 25))
+def test_a_secret_is_not_shown_even_where_the_text_was_cut_inside_it(cut: int) -> None:
+    secret = "sk-0123456789-abcdefghij"
+    text = f"wrong key {secret[:cut]}" + ("..." if cut < len(secret) else " given")
+    assert secret[:5] not in without_secrets(text, [secret])
+
+
+@pytest.mark.parametrize("nest", ['{"error":', '{"x":', "["])
+def test_deep_nesting_does_no_harm(nest: str) -> None:
+    assert words_of((nest * 1700).encode())
+    closing = "}" if nest.startswith("{") else "]"
+    for depth in (5, 100, 900, 1700):
+        assert words_of((nest * depth + '"x"' + closing * depth).encode())

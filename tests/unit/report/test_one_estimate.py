@@ -1,0 +1,125 @@
+"""One gain has one number: every output that shows the first objective's change shows the same one."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autotuner.cli.study_page import study_text
+from autotuner.cli.table import live_table
+from autotuner.cli.trial_page import trial_text
+from autotuner.events.view import StudyView
+from autotuner.report.exports import best_json, export_text, plain_data, strict_json
+from autotuner.report.html.page import html_report
+from autotuner.report.numbers import percent
+from autotuner.report.result import StudyResult, study_result
+from autotuner.report.terminal import result_text
+from autotuner.study.trial import Event, Trial, TrialRole
+from autotuner.study.workload import Concurrency
+from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
+from autotuner.tuning.answer import answer_of
+from autotuner.tuning.ending import conclude
+
+FIRST, SECOND = 1, 2
+"""The winner, and a challenger that is repeated as often."""
+
+
+def made(noise: float = 0.05) -> StudyResult:
+    """One level, so that the objective is the metric itself; noisy enough for means and medians to differ."""
+    spec = sample_spec(slos=(), objectives=(THROUGHPUT,))
+    spec = spec.model_copy(
+        update={"workload": spec.workload.model_copy(update={"levels": (Concurrency(in_flight=16),)})}
+    )
+    maker = StudyMaker(spec, seed=5, noise=noise)
+    maker.speed = lambda c: 400.0 + 40 * float(c.values.get("parallel", 0) or 0)
+    maker.measured()
+    maker.measured(configuration(parallel=8))
+    maker.measured(configuration(parallel=7))
+    for numbers in ((0, FIRST, SECOND), (SECOND, FIRST, 0), (0, FIRST, SECOND)):
+        for number in numbers:
+            maker.measured(maker.trials[number].configuration, repeat_of=number)
+    sample = maker.sample()
+    return study_result(sample.spec, sample.state, sample.trials)
+
+
+def live(result: StudyResult) -> str:
+    """The live table at the end of the study."""
+    view = StudyView(result.spec.name)
+    for trial in result.trials:
+        proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": trial.repeat_of}
+        verdict = trial.verdict.model_dump(mode="json") if trial.verdict else None
+        ended: dict[str, Any] = {"state": "done", "verdict": verdict, "failure": None, "windows": [], "slos": []}
+        for kind, data in (("trial_proposed", proposed), ("trial_finished", ended)):
+            view.apply(
+                [Event(seq=view.seq + 1, at=float(view.seq), study="s", trial=trial.number, kind=kind, data=data)]
+            )
+    console = Console(width=160, height=50, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(live_table(view, result.spec, now=99.0, width=160, height=48))
+    return captured.get()
+
+
+def of_trial(text: str, trial: Trial) -> list[str]:
+    """The percentages in the rows of a table that begin with a trial's configuration."""
+    rows = [line for line in text.splitlines() if trial.configuration.text in line and "│" not in line]
+    return [p for line in rows for p in re.findall(r"[+-]\d[\d.,]* %", line)]
+
+
+def changes(result: StudyResult) -> dict[str, list[str]]:
+    """Every change of the winner's first objective, by output."""
+    winner = result.trials[FIRST]
+    assert result.gain is not None
+    page = html.unescape(html_report(result)).replace("\u00a0", " ")
+    row = re.search(r"<th scope=\"row\">output throughput</th>(.*?)</tr>", page, re.DOTALL)
+    assert row is not None
+    answer = answer_of(result.spec, conclude(result.spec, result.state, result.trials), result.trials)
+    assert answer.change is not None
+    interval = r"(?:interval|to) [+-][\d.]+ %(?: to [+-][\d.]+ %)?"
+    return {
+        "headline": re.findall(r"[+-]\d[\d.]* %", re.sub(interval, "", result_text(result).split("\n")[1])),
+        "report's large figure": re.findall(r"<strong>([+-]\d[\d.]* %)</strong>", page),
+        "report's headline": re.findall(r"[+-]\d[\d.]* % output throughput", page)[:1],
+        "comparison": re.findall(r">([+-]\d[\d.]* %)<", row[1]),
+        "show": of_trial(re.sub(interval, "", study_text(result, width=160)), winner),
+        "show of one trial": re.findall(r"([+-]\d[\d.]* %)", trial_text(result, winner, [], width=160))[:1],
+        "live table": of_trial(live(result), winner),
+        "best": [percent(best_json(result)["gain"]["relative"])],
+        "json": [percent(plain_data(result)["gain"]["relative"])],
+        "list": [percent(answer.change)],
+    }
+
+
+def test_all_outputs_show_one_number() -> None:
+    result = made()
+    expected = percent(result.gain.relative) if result.gain else ""
+    for output, found in changes(result).items():
+        assert found, f"{output} shows no change"
+        assert {f.removesuffix(" output throughput") for f in found} == {expected}, output
+    assert strict_json(result) == export_text(result, "json").rstrip("\n")
+
+
+def test_the_numbers_would_differ_by_another_estimator() -> None:
+    """Otherwise the test above shows nothing: medians and first measurements give other figures."""
+    result = made()
+    ours, theirs = (sorted(result.repeat_values(result.trials[n])) for n in (FIRST, 0))
+    assert result.gain is not None
+    shown = percent(result.gain.relative)
+    assert percent(ours[1] / theirs[1] - 1) != shown
+    firsts = [result.trials[n].verdict for n in (FIRST, 0)]
+    assert firsts[0] is not None
+    assert firsts[1] is not None
+    assert percent((firsts[0].objectives[0] or 0) / (firsts[1].objectives[0] or 1) - 1) != shown
+
+
+@pytest.mark.parametrize("number", [0, FIRST, SECOND])
+def test_the_value_of_a_configuration_is_the_mean_of_its_repeats_everywhere(number: int) -> None:
+    result = made()
+    trial = result.trials[number]
+    repeats = [t for t in result.trials if t.role is TrialRole.CONFIRM and t.repeat_of == number]
+    mean = sum(t.verdict.objectives[0] or 0 for t in repeats if t.verdict) / len(repeats)
+    if result.winner == trial:
+        assert best_json(result)["objectives"]["max output_throughput"] == pytest.approx(mean)
+        answer = answer_of(result.spec, conclude(result.spec, result.state, result.trials), result.trials)
+        assert answer.value == pytest.approx(mean)

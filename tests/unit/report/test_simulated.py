@@ -1,0 +1,221 @@
+"""Simulated numbers are called so in every output, and studies that mix them with measured ones are warned of."""
+
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from autotuner.cli.main import app
+from autotuner.cli.plain_lines import PlainLines
+from autotuner.cli.study_page import study_text
+from autotuner.cli.table import live_table
+from autotuner.events.view import StudyView
+from autotuner.report.analysis import caveats
+from autotuner.report.exports import best_json, export_text
+from autotuner.report.html.page import html_report
+from autotuner.report.result import StudyResult, study_result
+from autotuner.report.terminal import result_text
+from autotuner.store import Store
+from autotuner.study.simulated import ALL, MARK, simulated_text
+from autotuner.study.trial import Event, Trial, TrialState
+from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
+from autotuner.tuning.study_runner import summary_of
+
+
+def mixed() -> Sample:
+    """Trials 1 and 2 of four are simulated."""
+    maker = StudyMaker(sample_spec("chat-mixed"))
+    maker.measured()
+    maker.simulated = True
+    maker.measured(configuration(parallel=8))
+    maker.measured(configuration(parallel=2))
+    maker.simulated = False
+    maker.measured(configuration(parallel=16))
+    return maker.sample(why="4 trials")
+
+
+def result_of(sample: Sample) -> StudyResult:
+    return study_result(sample.spec, sample.state, sample.trials, why=sample.why)
+
+
+REAL = result_of(sample_study(SampleKind.GPUS))
+SIMULATED = result_of(sample_study(SampleKind.SIMULATED))
+MIXED = result_of(mixed())
+WARNING = "Simulated and measured numbers stand side by side and cannot be compared: trials 1, 2 are simulated"
+
+
+def test_the_sentence() -> None:
+    assert simulated_text({}) == simulated_text({0: False}) == ""
+    assert simulated_text({0: True, 1: True}) == ALL == "All numbers are simulated: no real GPU was measured"
+    assert simulated_text({2: True, 1: True, 0: False}) == WARNING
+    assert simulated_text({7: True, 0: False}).endswith(": trial 7 is simulated")
+    many = simulated_text({n: n > 0 for n in range(12)})
+    assert many.endswith("trials 1, 2, 3, 4, 5, 6, 7, 8 and 3 more are simulated")
+    assert (REAL.simulated, SIMULATED.simulated, MIXED.simulated) == ("", ALL, WARNING)
+
+
+def test_a_trial_without_numbers_does_not_count() -> None:
+    maker = StudyMaker(sample_spec(), simulated=True)
+    maker.measured()
+    maker.simulated = False
+    maker.running(configuration(parallel=8))
+    assert result_of(maker.sample("running")).simulated == ALL
+
+
+@pytest.mark.parametrize("text", [study_text, result_text])
+def test_the_terminal_says_it_once_before_the_answer(text: Callable[[StudyResult], str]) -> None:
+    for result, sentence in ((SIMULATED, ALL), (MIXED, WARNING)):
+        lines = text(result).splitlines()
+        assert lines.count(f"{sentence}.") == 1
+        answer = next(i for i, line in enumerate(lines) if line.startswith(("winner:", "best:")))
+        assert lines.index(f"{sentence}.") < answer
+        command = [i for i, line in enumerate(lines) if "start it with" in line]
+        assert all(i > answer for i in command)
+    assert MARK not in text(REAL).lower()
+
+
+def test_show_marks_each_row() -> None:
+    def marked(result: StudyResult) -> list[str]:
+        return [line for line in study_text(result).splitlines() if f"({MARK})" in line]
+
+    assert len(marked(SIMULATED)) == len(SIMULATED.trials)
+    assert len(marked(MIXED)) == 2
+    assert marked(REAL) == []
+
+
+def test_the_report_says_it_first_and_marks_each_row() -> None:
+    page = html_report(SIMULATED)
+    banner = f'<p class="simulated" role="note">{ALL}.</p>'
+    assert page.count(banner) == 1
+    assert page.index(banner) < page.index('class="answer"') < page.index('id="command"')
+    rows = re.findall(r"<tr[^>]*><th scope=\"row\">\d+</th>.*?</tr>", page, re.DOTALL)
+    assert len(rows) == 2 * len(SIMULATED.trials), "all trials, and their GPUs"
+    assert all(MARK in row for row in rows)
+    assert 'class="simulated"' not in html_report(REAL)
+    assert f"{WARNING}." in html_report(MIXED)
+
+
+def test_a_mixed_study_is_the_first_caveat() -> None:
+    assert caveats(MIXED)[0] == f"{WARNING}."
+    assert not any(MARK in text.lower() for result in (REAL, SIMULATED) for text in caveats(result))
+
+
+def test_csv_has_a_column() -> None:
+    def column(result: StudyResult) -> list[str]:
+        return [row["simulated"] for row in csv.DictReader(io.StringIO(export_text(result, "csv")))]
+
+    assert set(column(SIMULATED)) == {"true"}
+    assert set(column(REAL)) == {"false"}
+    assert column(MIXED) == ["false"] * 2 + ["true"] * 4 + ["false"] * 2
+
+
+def test_json_says_it_of_the_study_and_of_each_trial() -> None:
+    data = json.loads(export_text(MIXED, "json"))
+    assert data["simulated"] == WARNING
+    assert [t["simulated"] for t in data["trials"]] == [False, True, True, False]
+    assert data["default"]["simulated"] is False
+    assert json.loads(export_text(REAL, "json"))["simulated"] is None
+    assert best_json(SIMULATED)["simulated"] == ALL
+    assert best_json(REAL)["simulated"] is None
+
+
+def test_the_older_results_say_it_too() -> None:
+    data = json.loads(export_text(MIXED, "older"))
+    assert data["simulated"] == WARNING
+    assert [e["simulated"] for e in data["all_results"]] == [False, True, True, False]
+    assert data["best_result"]["simulated"] is MIXED.winner.simulated if MIXED.winner else False
+    assert json.loads(export_text(REAL, "older"))["simulated"] is None
+
+
+# The command line on a real store
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AUTOTUNER_STORE", url)
+    sample = sample_study(SampleKind.SIMULATED)
+    with Store.open(url) as store:
+        store.create_study(sample.spec, source="test", digest="d", now=time.time())
+        for trial in sample.trials:
+            added = store.add_trial(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
+            store.finish_trial(trial.model_copy(update={"number": added.number}), summary_of(trial, sample.spec.slos))
+        store.set_study_state(sample.spec.name, "done", None, time.time())
+    return tmp_path
+
+
+def test_best_says_it_before_the_command(stored: Path) -> None:
+    done = CliRunner().invoke(app, ["best", "chat-simulated"])
+    assert done.exit_code == 0
+    assert done.stderr.startswith(f"{ALL}.\n"), "words for people"
+    assert done.stdout.startswith("python3 -m sglang.launch_server"), "and nothing but the command for the shell"
+    assert json.loads(CliRunner().invoke(app, ["best", "chat-simulated", "--json"]).stdout)["simulated"] == ALL
+    shown = json.loads(CliRunner().invoke(app, ["show", "chat-simulated", "--json"]).stdout)
+    assert shown["simulated"] == ALL
+    assert all(trial["simulated"] for trial in shown["trials"])
+
+
+# Live views
+
+
+def view_of(trials: list[Trial]) -> StudyView:
+    events = []
+    for trial in trials:
+        proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
+        events += [("trial_proposed", proposed, trial), ("trial_finished", summary_of(trial, MIXED.spec.slos), trial)]
+    view = StudyView("s")
+    view.apply(
+        [
+            Event(seq=i + 1, at=float(i), study="s", trial=trial.number, kind=kind, data=data)
+            for i, (kind, data, trial) in enumerate(events)
+        ]
+    )
+    return view
+
+
+def drawn(view: StudyView) -> list[str]:
+    console = Console(width=160, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(live_table(view, MIXED.spec, now=0.0, width=160, height=40))
+    return captured.get().splitlines()
+
+
+def test_the_live_table_says_it_and_marks_each_row() -> None:
+    lines = drawn(view_of(list(SIMULATED.trials[:3])))
+    assert lines[1].rstrip() == f"! {ALL}"
+    rows = [line for line in lines if line.lstrip()[:1].isdigit()]
+    assert [f"({MARK})" in row for row in rows] == [True] * 3
+    assert "tp-size=1 mem-fraction-static=0.8, 1 GPU (simulated)" in rows[1]
+    assert sum(WARNING in line for line in drawn(view_of(list(MIXED.trials)))) == 1
+    assert not any(MARK in line.lower() for line in drawn(view_of(list(REAL.trials))))
+
+
+def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
+    view = view_of([])
+    phase = {"phase": "warming", "simulated": True, "gpus": 2}
+    progress = {"elapsed_s": 1, "total_s": 4, "output_throughput": 9.0}
+    proposed = {"role": "search", "values": {}, "repeat_of": None}
+    lines = (("trial_proposed", proposed), ("phase", phase), ("progress", progress), ("phase", {"phase": "scoring"}))
+    view.apply([Event(seq=i + 1, at=0.0, study="s", trial=5, kind=k, data=d) for i, (k, d) in enumerate(lines)])
+    assert view.simulated() == ALL
+    assert (view.rows[5].simulated, view.rows[5].gpus) == (True, 2)
+
+
+def test_plain_lines_say_it_once_and_mark_each_line() -> None:
+    said: list[str] = []
+    lines = PlainLines(said.append, MIXED.spec)
+    trials = list(MIXED.trials)
+    for count in range(1, len(trials) + 1):
+        lines.update(view_of(trials[:count]))
+    warnings = [line for line in said if line.startswith("! ")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("! Simulated and measured numbers stand side by side")
+    assert [f"({MARK})" in line for line in said if line.startswith("trial")] == [False, True, True, False]

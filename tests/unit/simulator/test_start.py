@@ -1,0 +1,173 @@
+"""Starting and failing as the engines do, with causes that the engine plugin reads from the log."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autotuner import simulator
+from autotuner.engines.simulated import MODELLED, Simulated, SimulatedSettings
+from autotuner.simulator.__main__ import main
+from autotuner.simulator.options import (
+    FLAVOURS,
+    Flavour,
+    engine_options,
+    engine_parser,
+    flag_table,
+    human_int,
+    own_options,
+)
+from autotuner.simulator.sglang import start
+from autotuner.simulator.vllm import start as vllm_start
+from autotuner.study.failure import FailureCause
+
+Ended = Callable[..., tuple[int, str]]
+FLAGS = {"sglang": ("--model-path", "Llama-3.1-8B"), "vllm": ("Llama-3.1-8B",)}
+SHIMS = Path(simulator.__file__).parent / "shims"
+
+
+@pytest.fixture
+def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ended:
+    """Runs a server that cannot start: its exit code and log. A signal that it sends itself is its exit code."""
+
+    def run(flavour: Flavour, *own: str, flags: tuple[str, ...] = ()) -> tuple[int, str]:
+        sent: list[int] = []
+        monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
+        try:
+            code = main(["--flavour", flavour, *own, *FLAGS[flavour], *flags])
+        except SystemExit as error:
+            code = int(str(error.code))
+        return -sent[0] if sent else code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flavour", "own", "flags", "cause"),
+    [
+        ("sglang", (), ("--bogus", "1"), FailureCause.INVALID_FLAG),
+        ("vllm", (), ("--bogus", "1"), FailureCause.INVALID_FLAG),
+        ("sglang", (), ("--tp-size", "two"), FailureCause.INVALID_VALUE),
+        ("sglang", (), ("--schedule-policy", "best"), FailureCause.INVALID_VALUE),
+        ("sglang", ("--gpu", "L4"), ("--context-length", "200000"), FailureCause.UNSUPPORTED_COMBINATION),
+        ("sglang", ("--shape", "Llama-3.1-70B"), (), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
+        ("vllm", ("--shape", "Llama-3.1-70B"), (), FailureCause.GPU_OUT_OF_MEMORY_LOADING),
+        ("sglang", (), ("--mem-fraction-static", "0.15"), FailureCause.KV_CACHE_TOO_SMALL),
+        ("vllm", (), ("--gpu-memory-utilization", "0.2"), FailureCause.KV_CACHE_TOO_SMALL),
+        ("sglang", (), ("--mem-fraction-static", "0.992"), FailureCause.GPU_OUT_OF_MEMORY_RUNNING),
+        ("vllm", (), ("--gpu-memory-utilization", "0.999"), FailureCause.GPU_OUT_OF_MEMORY_RUNNING),
+        ("vllm", ("--gpu", "L4"), (), FailureCause.KV_CACHE_TOO_SMALL),
+        ("vllm", (), ("--gpu-memory-utilization", "0.985", "--max-num-seqs", "8192"),
+         FailureCause.GPU_OUT_OF_MEMORY_RUNNING),
+        ("sglang", ("--gpu", "A100"), ("--kv-cache-dtype", "fp8_e4m3"), FailureCause.UNSUPPORTED_GPU),
+        ("vllm", ("--gpu", "A100"), ("--kv-cache-dtype", "fp8"), FailureCause.UNSUPPORTED_GPU),
+        ("sglang", ("--gpu", "A100"), ("--quantization", "w8a8_fp8"), FailureCause.UNSUPPORTED_GPU),
+        ("sglang", (), ("--tp-size", "2"), FailureCause.GPU_UNAVAILABLE),
+        ("vllm", (), ("-tp", "2"), FailureCause.GPU_UNAVAILABLE),
+        ("vllm", ("--gpu-count", "3"), ("-tp", "3"), FailureCause.UNSUPPORTED_COMBINATION),
+        ("vllm", (), ("--max-num-batched-tokens", "64", "--max-num-seqs", "128"),
+         FailureCause.UNSUPPORTED_COMBINATION),
+        ("vllm", (), ("--no-enable-chunked-prefill",), FailureCause.UNSUPPORTED_COMBINATION),
+        ("sglang", (), ("--page-size", "3"), FailureCause.UNSUPPORTED_COMBINATION),
+        ("sglang", (), ("--speculative-algorithm", "EAGLE"), FailureCause.UNSUPPORTED_COMBINATION),
+        ("sglang", ("--speed", "0"), (), FailureCause.INVALID_VALUE),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_ends_as_the_engine_would(
+    ended: Ended, flavour: Flavour, own: tuple[str, ...], flags: tuple[str, ...], cause: FailureCause
+) -> None:
+    code, log = ended(flavour, *own, flags=flags)
+    engine = Simulated(SimulatedSettings(flavour=flavour))
+    failure = engine.explain(code, log, ready=False)
+    assert failure is not None, log
+    assert failure.cause is cause, log
+    assert code != 0
+    if cause is FailureCause.INVALID_FLAG:
+        assert code == 2
+        assert "error: unrecognized arguments: --bogus 1" in log
+
+
+def test_both_cures_of_a_gpu_that_is_full_are_told(ended: Ended) -> None:
+    engine = Simulated(SimulatedSettings())
+    remedies = []
+    for fraction in ("0.15", "0.992"):
+        failure = engine.explain(*ended("sglang", flags=("--mem-fraction-static", fraction)), ready=False)
+        assert failure is not None
+        remedies.append(failure.remedy.split()[0])
+    assert remedies == ["raise", "lower"]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavour: Flavour) -> None:
+    values = {"int": ["1"], "human": ["4k"], "float": ["0.5"], "str": ["x"], "list": ["1", "2"], "optional": []}
+    base = ["--model-path", "m"] if flavour == "sglang" else ["m"]
+    table, parser = flag_table(flavour), engine_parser(flavour)
+    assert len(table) > 300
+    for row in table:
+        for spelling in row.spellings:
+            given = [spelling, *([row.choices[0]] if row.choices else values.get(row.kind, []))]
+            assert row.dest in vars(parser.parse_args([*base, *given])), spelling
+
+
+@pytest.mark.parametrize(
+    ("flavour", "modelled"),
+    [("sglang", start.MODELLED), ("vllm", vllm_start.MODELLED)],
+)
+def test_what_is_modelled_is_a_flag_of_the_engine(flavour: Flavour, modelled: frozenset[str]) -> None:
+    known = {row.dest for row in flag_table(flavour)} | {"model_tag"}
+    assert modelled <= known
+    assert {name.replace("-", "_") for name in MODELLED[flavour]} <= modelled
+
+
+def test_an_ambiguous_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        engine_options("sglang", ["--model-path", "m", "--cuda-graph-max-bs", "8"])
+    assert ended.value.code == 2
+    assert "ambiguous option: --cuda-graph-max-bs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("512", 512), ("4k", 4000), ("2Ki", 2048), ("1K", 1024), ("1.5M", 1_500_000), ("-1", -1)]
+)
+def test_numbers_as_people_write_them(text: str, number: int) -> None:
+    assert human_int(text) == number
+
+
+def test_own_options_come_from_the_front_or_the_environment() -> None:
+    environ = {"AUTOTUNER_SIMULATED_GPU": "L4", "AUTOTUNER_SIMULATED_SPEED": "2"}
+    found, rest = own_options(["--gpu", "H200", "--gpu-count=2", "--model-path", "m", "--gpu", "x"], environ)
+    assert (found.gpu, found.gpu_count, found.speed) == ("H200", 2, 2.0)
+    assert rest == ["--model-path", "m", "--gpu", "x"]
+    with pytest.raises(ValueError, match="--speed fast"):
+        own_options(["--speed", "fast"], {})
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ([sys.executable, "-m", "sglang.launch_server", "--model-path", "m"], "is no known model shape"),
+        ([str(SHIMS / "bin/sglang"), "serve", "--model-path", "m"], "is no known model shape"),
+        ([str(SHIMS / "bin/vllm"), "serve", "m"], "is no known model shape"),
+        ([sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "m"], "is no known model shape"),
+        ([str(SHIMS / "bin/vllm"), "bench"], "only `vllm serve"),
+    ],
+)
+def test_the_engines_own_command_lines(command: list[str], said: str) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {**os.environ, "PYTHONPATH": str(SHIMS), "PATH": path, "AUTOTUNER_SIMULATED_GPU": "L4"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
+    assert said in done.stderr
+    assert done.returncode != 0
+    assert "bench" in command or "1 x L4" in done.stderr
+
+
+def test_a_failing_scheduler_kills_the_server() -> None:
+    argv = [sys.executable, "-m", "autotuner.simulator", *FLAGS["sglang"], "--mem-fraction-static", "0.992"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.returncode == -9
+    assert done.stderr.startswith("[")
+    assert "] SIMULATED sglang 0.5.23: no GPU and no model is used" in done.stderr.splitlines()[0]
+    assert "Received sigquit from a child process" in done.stderr

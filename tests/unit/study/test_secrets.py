@@ -1,0 +1,246 @@
+"""What is recognized as a secret, by name and by form, what only looks like one, and what is left of it in text."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import autotuner.simulator
+from autotuner.plugins import loading
+from autotuner.study import secrets
+from autotuner.study.configuration import Configuration
+from autotuner.study.errors import HIDDEN_VALUE, Problem
+from autotuner.study.secrets import HIDDEN, clean, clean_document, clean_text, has_secret_form, looks_secret, secrets_in
+
+NAMES = [
+    "HF_TOKEN",
+    "api-key",
+    "apiKey",
+    "hfToken",
+    "OPENAI_APIKEY",
+    "AWS_SECRET_ACCESS_KEY",
+    "awsSecretAccessKey",
+    "Authorization",
+    "Proxy-Authorization",
+    "db_password",
+    "HF_TOKEN_2",
+    "HF_TOKEN_READ",
+    "DB_PASS",
+    "MYSQL_PWD",
+    "GITHUB_PAT",
+    "API_TOKENS",
+    "TOKENS",
+    "API_KEYS",
+    "KEYS",
+    "KEY",
+    "SECRETS",
+    "REDIS_AUTH",
+    "HTTP_BASIC_AUTH",
+    "AUTH",
+    "COOKIE",
+    "Set-Cookie",
+    "SESSION_COOKIE",
+    "BEARER",
+    "SSH_PASSPHRASE",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "X-API-Key",
+    "PGPASSWORD",
+    "privateKey",
+    "clientSecret",
+    "authToken",
+    "accesstoken",
+    "ssl_keyfile_password",
+    "VAULT_SECRET_ID",
+    "AZURE_SAS",
+    "SIGNATURE",
+    "token",
+    "password",
+    "hf-token",
+    "admin-api-key",
+    "API_KEY_PROD",
+]
+OTHER_NAMES = [
+    "token_source",
+    "token-ms",
+    "tokenizer",
+    "TokenSource",
+    "max-tokens",
+    "max_tokens",
+    "tokens",
+    "prefix_tokens",
+    "total_token_count",
+    "api_key_env",
+    "api-key-file",
+    "keyboard",
+    "monkey",
+    "-",
+    "cache-type-k",
+    "key",
+    "kv_cache_dtype",
+    "key_cache",
+    "num_key_value_heads",
+    "pad_token_id",
+    "bos_token",
+    "stop_tokens",
+    "token_ids",
+    "author",
+    "authors",
+    "pass",
+    "PWD",
+    "OLDPWD",
+    "hub_token_secret",
+    "env_secret",
+    "image_pull_secrets",
+    "secretName",
+    "max-num-batched-tokens",
+    "num-speculative-tokens",
+    "long-prefill-token-threshold",
+    "ssl-keyfile",
+    "allow-credentials",
+    "SSH_AUTH_SOCK",
+    "compass",
+    "bypass",
+    "public_key",
+    "AUTH_MODE",
+    "model",
+    "revision",
+    "enable-prompt-tokens-details",
+    "output_token_throughput",
+]
+FORMS = [
+    "hf_abcdefghijKLMNOP1234", "sk-abcdefGHIJ1234", "sk-proj-abcdefGHIJ1234", "ghp_abcdefGHIJ1234",
+    "gho_abcdefGHIJ1234", "github_pat_11ABCDEFG0abcdef", "glpat-abcdefGHIJ1234", "xoxb-1234567890-abcdef",
+    "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AIzaSyA1234567890abcdefghij", "nvapi-abcdefGHIJ1234",
+    "sk_live_abcdefGHIJ1234", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcDEF123", "Bearer abcDEF123456",
+    "Basic dXNlcjpwYXNz", "npm_abcdefghij1234567890", "https://user:pa55word@example.com/x",
+    "postgresql://me:pa55@word@db:5432/x", "https://abcDEF123@github.com/a/b", "http://host/p?api_key=abcDEF12",
+    "http://host/p?a=1&sig=abcDEF12", "https://h/p?X-Amz-Signature=abcdef12",
+    "-----BEGIN PRIVATE KEY-----\nMIIabcdefgh\n-----END PRIVATE KEY-----", "HF_TOKEN=abc", "--api-key abc",
+    "--hf-token=abc", "{\"password\": \"x y\"}", "{'api_key': ['abc']}", "X-API-Key: abcDEF12",
+    "dckr_pat_abcdefGHIJ",
+]  # fmt: skip
+OTHER_TEXTS = [
+    "api-key: is a secret, and a command line is public", "token: expected a string", "missing bearer token",
+    "bearer authentication required", "export HF_TOKEN of that account", 'HF_TOKEN="$HF_TOKEN" vllm serve x',
+    "max_tokens=64 total_tokens: 12345678", "hf_transfer hf_overrides", "task-Force99 disk-Usage99", "user@example.com",
+    "http://127.0.0.1:8000/@x", "registry:5000/image@sha256:0123456789abcdef", "best --env-secret VAR=NAME/KEY",
+    "--hub-token-secret hub/token", "git+ssh://git@github.com/a/b", "unexpected token: '<'", "tcp://10.0.0.1:2375",
+    "key=value cache-type-k=q8_0", "write KEY=VALUE", "export API_KEY=... or remove it",
+    "password abc is required", "0 tokens, 3 keys", "http://h/p?model=x&n=2",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_remembered", frozenset())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_secrets(name: str) -> None:
+    assert looks_secret(name)
+    assert clean({name: "some value", "deep": [{name: ["a value", 12345678901]}]}) == {
+        name: HIDDEN, "deep": [{name: [HIDDEN, clean({name: 12345678901})[name]]}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_names_of_other_things(name: str) -> None:
+    assert not looks_secret(name)
+    assert clean({name: "plain"}) == {name: "plain"}
+
+
+def test_the_flags_of_every_engine_that_are_secrets() -> None:
+    """Thousands of flags, and only those that hold a credential."""
+    names = {name for kind in loading.available("engines") for name in loading.load("engines", kind).catalog}
+    lists = (Path(autotuner.simulator.__file__).parent / "flags").glob("*.txt")
+    names |= {line.split()[0].removeprefix("--") for file in lists for line in file.read_text().splitlines() if line}
+    assert len(names) > 500
+    assert {name for name in names if looks_secret(name)} == {
+        "api-key", "hf-token", "admin-api-key", "ssl-keyfile-password",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_forms_of_secrets(text: str) -> None:
+    assert HIDDEN in clean_text(f"before {text} after")
+    found = [s for s in secrets_in(text) if len(s) >= 3]
+    assert found
+    assert not any(s in clean_text(f"before {text} after") for s in found)
+    assert clean_text(text) == clean_text(clean_text(text))
+
+
+@pytest.mark.parametrize("text", OTHER_TEXTS)
+def test_texts_without_secrets_stay(text: str) -> None:
+    assert clean_text(text) == text
+    assert clean_document(text) == text
+
+
+def test_the_value_of_a_secret_flag_is_the_next_argument() -> None:
+    argv = ["serve", "--api-key", "abc", "--max-tokens", "5", "--hf-token", "--port", "1"]
+    assert clean(argv) == ["serve", "--api-key", HIDDEN, "--max-tokens", "5", "--hf-token", "--port", "1"]
+    assert list(secrets_in(argv)) == ["abc"]
+
+
+def test_references_to_secrets_are_not_secrets() -> None:
+    settings = {
+        "hub_token_secret": {"name": "hub", "key": "token"}, "env_from": [{"secret": "serving"}],
+        "image_pull_secrets": ["registry"], "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "secretKeyRef": {"name": "a", "key": "password"}, "api_key_env": "KEY_OF_SERVER",
+    }  # fmt: skip
+    assert clean(settings) == settings
+
+
+def test_switches_gaps_and_counts_are_not_secrets() -> None:
+    data = {"token": True, "key": None, "password": {"x": 1}, "API_TOKENS": 4096}
+    assert list(secrets_in(data)) == []
+    assert clean(data) == data
+
+
+def test_of_two_secrets_the_longer_is_hidden_first() -> None:
+    known = frozenset(secrets_in([{"token": "abcd"}, {"token": "abcdef"}, {"password": "ab"}]))
+    assert clean("abcdef abcd ab", known) == f"{HIDDEN} {HIDDEN} ab"
+
+
+def test_what_is_remembered_is_hidden_wherever_it_appears() -> None:
+    """Also spelled as JSON, in a URL or in HTML."""
+    secrets.remember({"engine": {"env": {"API_KEY": 'a"b&c/d'}}})
+    secrets.remember_environment({"MY_PASS": "environment", "MY_PWD": "short"})
+    for text in ('a"b&c/d', json.dumps('a"b&c/d'), "a%22b%26c%2Fd", "a&quot;b&amp;c/d", "environment"):
+        assert HIDDEN in clean_document(f"<p>{text}</p>")
+    assert clean_text("short") == "short"
+
+
+def test_a_problem_never_repeats_a_secret() -> None:
+    shown = Problem(where="study.yaml:3 engine.args.api-key[0]", value="abc", why="HF_TOKEN=abcdef is wrong")
+    assert shown.value == HIDDEN_VALUE
+    assert "abcdef" not in str(shown)
+    assert Problem(where="engine.env.PLAIN", value="abc", why="x").value == HIDDEN_VALUE
+    assert Problem(where="model", value="https://u:hidden@h/m", why="x").value == f"https://{HIDDEN}@h/m"
+
+
+@given(st.text(alphabet="aA1=:-_ \"'[]/?&@.\n", max_size=200))
+def test_text_is_cleaned_once_and_for_all(text: str) -> None:
+    assert clean_text(clean_text(text)) == clean_text(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["sk-", "hf_", "a:", "://", "http://a:b", "Bearer ", "a='", "token: ", "eyJaaaaaa.", "?a=b"]
+)
+def test_long_text_costs_no_more_than_its_length(piece: str) -> None:
+    """A quadratic pattern would take minutes here, and end at the test's time limit."""
+    assert clean_text(piece * 40_000)
+
+
+def test_a_text_has_a_form_or_not() -> None:
+    assert has_secret_form("https://u:p@h/")
+    assert not has_secret_form("Qwen/Qwen3-8B")
+
+
+def test_a_value_of_several_arguments_stays_hashable() -> None:
+    point = Configuration(values={"cuda-graph-bs": (1, 2), "lora-paths": ("a=/x", "hunter2-secret")})
+    cleaned = secrets.clean_model(point, ["hunter2-secret"])
+    assert cleaned.values == {"cuda-graph-bs": (1, 2), "lora-paths": ("a=/x", "***")}
+    assert hash(cleaned.values["lora-paths"])

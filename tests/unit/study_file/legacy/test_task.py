@@ -1,0 +1,215 @@
+"""The older task JSON becomes the same StudySpec, and nothing of it is dropped in silence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.study.errors import Problem, UsageError
+from autotuner.study.spec import EngineSpec
+from autotuner.study_file.loader import Loaded, parse_study
+from autotuner.study_file.writer import render_study
+
+TASK: dict[str, Any] = {
+    "task_name": "old",
+    "description": "words",
+    "deployment_mode": "docker",
+    "runtime_image_tag": "v1",
+    "model": {"id_or_path": "org/model", "namespace": "autotuner"},
+    "base_runtime": "sglang",
+    "parameters": {"tp_size": [1, 2], "mem_frac": {"type": "choice", "values": [0.7, 0.8]}, "none": []},
+    "optimization": {
+        "strategy": "grid_search", "objective": "minimize_ttft", "max_iterations": 4, "timeout_per_iteration": 600
+    },
+    "benchmark": {
+        "task": "text-to-text", "model_name": "served", "model_tokenizer": "org/model",
+        "traffic_scenarios": ["D(100,100)"], "num_concurrency": [1, 4],
+        "max_time_per_iteration": 10, "max_requests_per_iteration": 50, "additional_params": {"temperature": 0.0},
+    },
+    "slo": {
+        "ttft": {"threshold": 1.0, "weight": 2.0},
+        "latency": {"p90": {"threshold": 5.0, "weight": 2.0, "hard_fail": True, "fail_ratio": 0.2}},
+        "steepness": 0.2,
+    },
+}  # fmt: skip
+
+
+def load(**changes: Any) -> Loaded:
+    task = {k: v for k, v in {**TASK, **changes}.items() if v is not ...}
+    return parse_study(json.dumps(task, indent=1), source="t.json", folder=Path("/here"))
+
+
+def problem(**changes: Any) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load(**changes)
+    return str(caught.value).splitlines()
+
+
+def test_every_part_has_its_place() -> None:
+    loaded = load()
+    spec = loaded.spec
+    assert (spec.name, spec.model.path, spec.model.name) == ("old", "org/model", "served")
+    assert (spec.engine.kind, spec.deploy.kind, spec.deploy.settings) == ("sglang", "docker", {"image_tag": "v1"})
+    assert {p.name: p.domain.grid() for p in spec.parameters} == {"tp-size": (1, 2), "mem-fraction-static": (0.7, 0.8)}
+    assert [o.text for o in spec.objectives] == ["min mean ttft"]
+    assert (spec.search.kind, spec.search.trials, spec.search.trial_timeout_s) == ("grid", 5, 1200)
+    assert [level.text for level in spec.workload.levels] == ["concurrency=1", "concurrency=4"]
+    assert (spec.workload.duration_s, spec.workload.requests) == (600, 50), "genai-bench's time is minutes"
+    assert spec.workload.extra_body == {"temperature": 0.0}
+    assert spec.workload.tokenizer is None
+    assert [(s.text, s.hard, s.weight) for s in spec.slos] == [
+        ("mean ttft <= 1000ms", False, 1.0),
+        ("p90 e2e_latency <= 6000ms", True, 1.0),
+        ("p90 e2e_latency <= 5000ms", False, 1.0),
+    ]
+    assert [note.split(" ")[0] for note in loaded.notes] == [
+        "model.namespace", "parameters.none", "benchmark.model_tokenizer",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("minimize_latency", "min mean e2e_latency"),
+        ("maximize_throughput", "max output_throughput"),
+        ("minimize_tpot", "min mean tpot"),
+    ],
+)
+def test_objectives(name: str, text: str) -> None:
+    assert [o.text for o in load(optimization={"objective": name}).spec.objectives] == [text]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"optimisation": {}}, 'optimisation: unknown key; did you mean "optimization"?'),
+        ({"quant_config": 3},
+         "quant_config: must be a mapping; known: attention_dtype, gemm_dtype, kvcache_dtype, moe_dtype, preset, "
+         "presets"),
+        ({"quant_config": {"gem_dtype": "fp8"}},
+         'quant_config.gem_dtype: unknown key; did you mean "gemm_dtype"?'),
+        ({"quant_config": {"preset": "default", "presets": ["default"]}},
+         "quant_config.presets: the same as preset; remove one of the two"),
+        ({"quant_config": {"presets": ["default", "dynamic-pf8"]}},
+         'quantization.preset[1] = dynamic-pf8: unknown preset; did you mean "dynamic-fp8"?'),
+        ({"parallel_config": {"moe_tp": 2}},
+         "parallel_config.moe_tp: sglang has no setting for it; leave it out: it is tp / ep"),
+        ({"parallel_config": {"enable_expert_parallel": True}},
+         "parallel_config.enable_expert_parallel: sglang has no setting for it; write ep, how many GPUs the experts "
+         "are spread over"),
+        ({"parallel_config": {"ep": 2, "moe_ep": 2}},
+         "parallel_config.moe_ep: the same as ep; remove one of the two"),
+        ({"parallel_config": {"tp": ["2"]}}, "parallelism.tp[0] = 2: must be a whole number, 1 or above"),
+        ({"parallel_config": {"moe_dense_tp": [1, 2]}, "parameters": {"moe-dense-tp-size": [1]}},
+         "parallel_config.moe_dense_tp: the same as parameters.moe-dense-tp-size; remove one of the two"),
+        ({"deployment_mode": "dokcer"},
+         'deployment_mode = dokcer: unknown mode; did you mean "docker"?'),
+        ({"parameters": {"a": 4}}, "parameters.a = 4: must be a list of values; write [a, b]"),
+        ({"parameters": {"tp_size": [1], "tp-size": [2]}},
+         'parameters.tp-size: the same parameter as "tp_size"; remove one of the two'),
+        ({"optimization": {"strategy": "grid"}},
+         'optimization.strategy = grid: unknown value; known: bayesian, grid_search, random'),
+        ({"optimization": {"max_iterations": 0}},
+         "optimization.max_iterations = 0: must be a number above 0"),
+        ({"slo": {"latency": {"p95": {}}}}, "slo.latency.p95: unknown key; known: p50, p90, p99"),
+        ({"slo": {"ttft": {"treshold": 1}}}, 'slo.ttft.treshold: unknown key; did you mean "threshold"?'),
+        ({"base_runtime": ...}, "base_runtime: missing; this key is required, e.g. sglang"),
+    ],
+)  # fmt: skip
+def test_mistakes(changes: dict[str, Any], line: str) -> None:
+    found = problem(**changes)
+    assert any(f.split(" ", 1)[1] == line and f.startswith("t.json:") for f in found), found
+
+
+def test_lines_point_into_the_task() -> None:
+    [line] = problem(benchmark={**TASK["benchmark"], "num_concurrency": [1, 0]})
+    number = json.dumps({**TASK, "benchmark": {**TASK["benchmark"], "num_concurrency": [1, 0]}}, indent=1)
+    row = 1 + next(i for i, text in enumerate(number.splitlines()) if text.strip() == "0")
+    assert line == f"t.json:{row} workload.concurrency[1] = 0: must be greater than or equal to 1"
+
+
+def test_an_engine_that_is_not_installed_is_kept_for_the_registry_to_refuse() -> None:
+    def canonical_of(spec: EngineSpec) -> Any:
+        raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind"))
+
+    loaded = parse_study(TASK, source="t", folder=Path("/here"), canonical_of=canonical_of)
+    assert loaded.spec.engine.kind == "sglang"
+
+
+def test_an_ome_runtime_names_engine_and_settings() -> None:
+    loaded = load(deployment_mode="ome", base_runtime="sglang-llama-small", clusterbasemodel_config={"preset": "p"})
+    spec = loaded.spec
+    assert (spec.engine.kind, spec.deploy.kind) == ("sglang", "ome")
+    assert spec.deploy.settings == {"runtime": "sglang-llama-small", "namespace": "autotuner", "image_tag": "v1"}
+    assert any("clusterbasemodel_config: model objects are the cluster's" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize(
+    ("base", "runtime", "engine"),
+    [
+        ("llama-3-2-1b-instruct-rt", "llama-3-2-1b-instruct-rt", "sglang"),
+        ("srt-qwen3-0-6b", "srt-qwen3-0-6b", "sglang"),
+        ("vllm-deepseek", "vllm-deepseek", "vllm"),
+        ("sglang", "small", "sglang"),
+    ],
+)
+def test_what_a_base_runtime_of_ome_means(base: str, runtime: str, engine: str) -> None:
+    """``mode`` on the command line makes it one of OME, whatever the task says."""
+    task = {**TASK, "base_runtime": base, "clusterservingruntime_config": {"preset": "small"}}
+    spec = parse_study(task, source="t", folder=Path("/here"), mode="ome").spec
+    assert (spec.deploy.kind, spec.deploy.settings["runtime"], spec.engine.kind) == ("ome", runtime, engine)
+    assert spec.deploy.settings["namespace"] == "autotuner"
+    assert spec.model.name is None, "the runtime's own name for it"
+
+
+@pytest.mark.parametrize(("benchmark", "ignore_eos"), [(None, True), ("native", True), ("ome_job", False)])
+def test_what_measures_is_not_the_tasks_to_say(benchmark: str | None, ignore_eos: bool) -> None:
+    """A BenchmarkJob cannot ask for exact lengths, which a study would have to allow by a key that tasks lack."""
+    loaded = parse_study(TASK, source="t", folder=Path("/here"), mode="ome", benchmark=benchmark)
+    assert loaded.spec.workload.ignore_eos is ignore_eos
+    assert any("BenchmarkJobs send no ignore_eos" in note for note in loaded.notes) is not ignore_eos
+
+
+def test_a_task_of_ome_in_plain_pods() -> None:
+    """The same file without OME: the runtime's name tells the engine, and the namespace stays."""
+    spec = parse_study(
+        {**TASK, "base_runtime": "llama-3-2-1b-instruct-rt"}, source="t", folder=Path("/here"), mode="kubernetes"
+    ).spec
+    assert (spec.deploy.kind, spec.engine.kind) == ("kubernetes", "sglang")
+    assert spec.deploy.settings["namespace"] == "autotuner"
+    assert "runtime" not in spec.deploy.settings
+
+
+def test_a_task_can_be_rendered_as_a_study() -> None:
+    spec = load().spec
+    assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind", "noted"),
+    [
+        ("chat-8b-instruct-rt", "ome", True),
+        ("vllm-llama-small", "ome", True),
+        ("sglang", "process", False),
+        ("llama.cpp", "process", False),
+    ],
+)
+def test_without_a_mode_a_runtime_of_the_cluster_is_one_for_ome(runtime: str, kind: str, noted: bool) -> None:
+    """The older command deployed by OME unless told otherwise; an engine's name is not a runtime's."""
+    task = {k: v for k, v in TASK.items() if k != "deployment_mode"} | {"base_runtime": runtime}
+    loaded = parse_study(task, source="t", folder=Path("/here"))
+    assert loaded.spec.deploy.kind == kind
+    assert any("--mode docker" in note for note in loaded.notes) is noted
+
+
+def test_a_runtime_that_is_no_engine_names_the_way_to_ome() -> None:
+    def unknown(spec: EngineSpec) -> Callable[[str], str]:
+        raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind", remedy="known: sglang"))
+
+    task = {**TASK, "base_runtime": "chat-8b-instruct-rt"}
+    with pytest.raises(UsageError) as error:
+        parse_study(task, source="t", folder=Path("/here"), mode="docker", canonical_of=unknown)
+    [problem] = error.value.problems
+    assert problem.remedy.endswith("--mode ome")

@@ -1,0 +1,195 @@
+"""Portable settings before a launch: what is refused with its place in the file, what is skipped, what is launched."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from autotuner.engines.shared.portable import PortableEngine
+from autotuner.plugins import loading
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.study.launch import Hardware
+from autotuner.study.parameters.parameter import CatalogEntry, ValueType
+from autotuner.study_file.loader import parse_study
+from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.tuning.planning.prepared import Prepared, prepare
+
+pytestmark = pytest.mark.anyio
+
+
+class Tabled(PortableEngine, FakeEngine):
+    """The fake server's engine with the real table of SGLang."""
+
+    kind: ClassVar[str] = "sglang"
+    catalog: ClassVar[Mapping[str, CatalogEntry]] = {
+        name: CatalogEntry(
+            name=name, type=ValueType(kind="int", low=1, high=64), default=1, meaning="GPUs", aliases=(a,)
+        )
+        for name, a in (("tp-size", "tensor-parallel-size"), ("pp-size", "pipeline-parallel-size"), ("dp-size", "dp"))
+    }
+
+    def gpus(self, values: Mapping[str, Value]) -> int:
+        """As SGLang counts."""
+        total = 1
+        for name in self.catalog:
+            value = values.get(name)
+            total *= value if isinstance(value, int) else 1
+        return total
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both engines behind their kinds, and a target with 8 GPUs."""
+    engines: dict[str, Engine] = {e.kind: e for e in (Tabled(FakeEngineSettings()), FakeEngine(FakeEngineSettings()))}
+    monkeypatch.setattr(loading, "engine", lambda spec: engines[spec.kind])
+    eight = Hardware(cpus=8, memory_gb=64, gpus=8)
+    monkeypatch.setattr(loading, "deployer", lambda _: FakeDeployer(machine=eight))
+
+
+async def study(**changes: Any) -> Prepared:
+    data = {
+        "model": "m", "engine": "sglang", "deploy": "fake",
+        "workload": {"scenarios": "D(1,1)", "concurrency": 1}, "objective": "max output_throughput", **changes,
+    }  # fmt: skip
+    canonical = Tabled(FakeEngineSettings()).canonical
+    spec = parse_study(data, source="s", folder=Path("/here"), canonical_of=lambda _: canonical).spec
+    return await prepare(spec)
+
+
+async def launchable(**changes: Any) -> list[dict[str, Value]]:
+    prepared = await study(**changes)
+    return [dict(c.values) for c in prepared.space.grid() if prepared.valid(c)]
+
+
+NONE = (
+    "parameters: none of the 2 configurations satisfies the constraints and the engine's own limits; widen the values "
+    "or relax a constraint"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"engine": "fake", "parallelism": {"tp": [1, 2]}},
+         "parallelism.tp: fake has no portable settings; write the engine's own flags"),
+        ({"engine": "fake", "quantization": "kv-cache-fp8"},
+         "quantization.preset: fake has no portable settings; write the engine's own flags"),
+        ({"quantization": {"kv_cache": ["auto", "int8"]}},
+         "quantization.kv_cache[1] = int8: sglang has no KV cache of int8; it has auto, bfloat16, fp8, fp8_e4m3, "
+         "fp8_e5m2, mxfp8, nvfp4"),
+        ({"parallelism": {"preset": ["balanced", "long-context"]}},
+         "parallelism.preset[1] = long-context: sglang has no such preset; known: balanced, high-throughput, "
+         "large-model-tp, large-model-tp-pp, moe-optimized, single-gpu"),
+        ({"parallelism": {"tp": 65}}, "parallelism.tp = 65: is no value of this parameter"),
+        ({"engine": {"kind": "sglang", "args": {"tp-size": 65}}, "parallelism": {"tp": 2}},
+         "engine.args.tp-size = 65: is no value of this parameter"),
+        ({"quantization": {"kv_cache": "fp8_e5m2", "attention": "fp8"}},
+         "quantization.attention = fp8: sglang has attention of fp8 only with kv_cache: fp8|fp8_e4m3"),
+        ({"parallelism": {"tp": [1, 2]}, "parameters": {"tensor-parallel-size": [1, 2]}},
+         "parameters.tp-size: means the same as parallelism.tp, which is set too; keep one of the two"),
+        ({"parallelism": {"tp": [1, 2]}, "engine": {"kind": "sglang", "args": {"tp-size": 2}}},
+         "engine.args.tp-size: wins over parallelism.tp, so that nothing would be tuned; keep one of the two"),
+        ({"parallelism": {"tp": [1, 2]}, "constraints": "tp_size <= 2"},
+         'constraints[0] = tp-size <= 2: "tp-size" is set by parallelism.tp; write parallelism.tp'),
+        ({"parallelism": "balanced", "constraints": "tp-size <= 2"},
+         'constraints[0] = tp-size <= 2: "tp-size" is set by parallelism.preset; name the values of the preset'),
+        ({"parallelism": "balanced", "constraints": "parallelism.tp <= 2"},
+         'constraints[0] = parallelism.tp <= 2: "parallelism.tp" is no parameter, fixed argument, catalog default or '
+         "hardware name"),
+        ({"quantization": {"attention": ["fp8"], "kv_cache": ["auto", "fp8_e5m2"]}},
+         NONE),
+    ],
+)  # fmt: skip
+async def test_refused_before_a_launch(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        await study(**changes)
+    assert str(caught.value).splitlines() == [line]
+
+
+async def test_what_is_refused_only_together_is_skipped() -> None:
+    found = await launchable(quantization={"attention": ["auto", "fp8"], "kv_cache": ["auto", "fp8_e5m2", "fp8_e4m3"]})
+    assert [(v["quantization.attention"], v["quantization.kv-cache"]) for v in found] == [
+        ("auto", "auto"), ("auto", "fp8_e5m2"), ("auto", "fp8_e4m3"), ("fp8", "fp8_e4m3"),
+    ]  # fmt: skip
+
+
+async def test_constraints_and_the_target_bound_portable_parameters() -> None:
+    sizes = {"tp": [1, 2, 8], "pp": [1, 2]}
+    assert len(await launchable(parallelism=sizes)) == 5
+    found = await launchable(
+        parallelism=sizes, constraints="parallelism.tp * parallelism.pp * parallelism.dp <= gpus / 4"
+    )
+    assert [(v["parallelism.tp"], v["parallelism.pp"]) for v in found] == [(1, 1), (1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "said"),
+    [
+        ("large-model-tp-pp", "the default needs 16, there are 8"),
+        ({"tp": 4, "pp": 4}, "the default needs 16, there are 8"),
+        ({"tp": [16, 32]}, "every configuration needs 16 (up to 32 in the space), there are 8"),
+    ],
+)
+async def test_degrees_that_the_target_is_too_small_for_fail_a_check(parallelism: object, said: str) -> None:
+    prepared = await study(parallelism=parallelism)
+    failed = {c.name: c.detail for c in await prepared.preflight() if c.status is CheckStatus.FAIL}
+    assert failed["gpus"].startswith(said)
+
+
+async def test_values_that_are_too_large_are_told_and_not_launched() -> None:
+    prepared = await study(parallelism={"preset": ["single-gpu", "balanced", "large-model-tp-pp"]})
+    assert len([c for c in prepared.space.grid() if prepared.valid(c)]) == 2
+    [warning] = [c for c in await prepared.preflight() if c.status is CheckStatus.WARN]
+    assert (warning.name, warning.detail) == ("parallelism.preset", "needs 16 GPUs, there are 8: not launched")
+
+
+@pytest.mark.parametrize(
+    ("changes", "default"),
+    [
+        ({"parallelism": {"tp": [1, 2]}, "quantization": {"gemm": ["auto", "fp8"]}},
+         {"parallelism.tp": 1, "quantization.gemm": "auto"}),
+        ({"parallelism": {"preset": ["single-gpu", "balanced"]}}, {"parallelism.preset": "single-gpu"}),
+        ({"quantization": {"preset": "dynamic-fp8", "gemm": ["auto", "fp8"]}}, None),
+        ({"parallelism": {"tp": [2, 4]}}, None),
+    ],
+)  # fmt: skip
+async def test_the_default_is_known_as_a_configuration(
+    changes: dict[str, Any], default: dict[str, Value] | None
+) -> None:
+    prepared = await study(**changes)
+    assert (prepared.default and dict(prepared.default.values)) == default
+
+
+async def test_a_launch_has_real_flags_only_and_proves_each_of_them() -> None:
+    prepared = await study(
+        engine={"kind": "sglang", "args": {"note": "kept", "dp_size": 2}},
+        parallelism={"preset": "balanced", "tp": [1, 2]},
+        quantization={"kv_cache": ["auto", "fp8_e5m2"]},
+    )
+    first, *_, last = prepared.space.grid()
+    plans = [prepared.engine.launch(prepared.model, prepared.spec.engine, c) for c in (DEFAULT, first, last)]
+    assert [dict(p.tuned) for p in plans] == [
+        {"tp-size": 2, "pp-size": 1},
+        {"tp-size": 1, "pp-size": 1},
+        {"tp-size": 2, "pp-size": 1, "kv-cache-dtype": "fp8_e5m2"},
+    ]
+    argv = plans[2].argv(host="h", port=1)
+    assert {"--tp-size=2", "--dp-size=2", "--pp-size=1", "--kv-cache-dtype=fp8_e5m2", "--note=kept"} <= set(argv)
+    assert not [a for a in argv if "parallelism" in a or "quantization" in a]
+
+
+async def test_canonical_keeps_portable_names() -> None:
+    engine = Tabled(FakeEngineSettings())
+    assert engine.canonical("parallelism.tp") == "parallelism.tp"
+    assert engine.canonical("quantization.kv_cache") == "quantization.kv-cache"
+    assert engine.canonical("tensor_parallel_size") == "tp-size"
+    assert FakeEngine(FakeEngineSettings()).expand({"x": 1}) == {"x": 1}
+    with pytest.raises(UsageError, match="fake has no portable settings"):
+        FakeEngine(FakeEngineSettings()).launch(
+            (await study()).model, (await study()).spec.engine, Configuration(values={"parallelism.tp": 2})
+        )

@@ -1,0 +1,113 @@
+"""The starter file is a valid study whatever it is made of, and tunes what its load and machine can touch."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from autotuner import api
+from autotuner.plugins import loading
+from autotuner.study.launch import Hardware
+from autotuner.study.parameters.parameter import CatalogEntry, ValueType
+from autotuner.study.spec import StudySpec
+from autotuner.study_file.loader import parse_study
+from autotuner.testing.fake_engine import FakeEngine
+from autotuner.tuning.planning.load_checks import idle_values
+from autotuner.tuning.planning.starter import LISTED, Start, starter_text
+
+KINDS = sorted(loading.kinds("engines"))
+
+
+def parsed(text: str) -> StudySpec:
+    return parse_study(text, source="starter.yaml", folder=Path("/models"), exists=lambda _: True).spec
+
+
+def made(kind: str, **changes: Any) -> StudySpec:
+    return parsed(starter_text(Start(**{"name": "mine", "model": "m.gguf", **changes}), loading.load("engines", kind)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_a_study_of_the_engines_own_parameters(kind: str) -> None:
+    engine, study = loading.load("engines", kind), made(kind)
+    tuned = [p.name for p in study.parameters]
+    assert tuned == list(engine.starters or [e.name for e in engine.catalog.values() if e.suggested][:LISTED])
+    assert all(len(p.domain.grid() or ()) > 1 for p in study.parameters)
+    assert (study.name, study.engine.kind, study.deploy.kind) == ("mine", kind, engine.starter_deployer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gpus", [0, 1, 8])
+def test_every_value_can_matter_under_the_files_load(kind: str, gpus: int) -> None:
+    study = made(kind, hardware=Hardware(cpus=16, gpus=gpus))
+    engine = loading.engine(study.engine)
+    assert list(idle_values(engine, study.parameters, study.workload)) == []
+    for parameter in study.parameters:
+        assert all(engine.check_value(parameter.name, v) == [] for v in parameter.domain.grid() or ())
+
+
+def values(study: StudySpec) -> dict[str, Any]:
+    return {p.name: list(p.domain.grid() or ()) for p in study.parameters}
+
+
+def test_threads_follow_the_cores() -> None:
+    assert values(made("llama_cpp", hardware=Hardware(cpus=6)))["threads"] == [1, 2, 4, 6]
+    assert values(made("llama_cpp", hardware=Hardware(cpus=2)))["threads"] == [1, 2]
+    assert "threads" not in values(made("llama_cpp", hardware=Hardware(cpus=1)))
+
+
+@pytest.mark.parametrize(("kind", "flag"), [("vllm", "tensor-parallel-size"), ("sglang", "tp-size")])
+def test_degrees_follow_the_gpus(kind: str, flag: str) -> None:
+    assert values(made(kind, hardware=Hardware(cpus=2, gpus=4)))[flag] == [1, 2, 4]
+    for gpus in (0, 1):
+        assert flag not in values(made(kind, hardware=Hardware(cpus=2, gpus=gpus)))
+
+
+def test_ones_own_server_is_used_and_put_on_the_gpu() -> None:
+    study = made("llama_cpp", server="/opt/llama server", hardware=Hardware(cpus=2, gpus=1))
+    assert study.engine.settings == {"server": "/opt/llama server"}
+    assert study.engine.args == {"n-gpu-layers": "all"}
+    assert made("llama_cpp", server="/opt/llama").engine.args == {}
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "fake"])
+def test_the_written_file_can_be_planned_as_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_docker_is_here", lambda: False)
+    path = api.write_starter(tmp_path / f"{kind}.yaml", engine=kind)
+    schema, *_ = path.read_text().splitlines()
+    assert Path(schema.removeprefix("# yaml-language-server: $schema=")).is_file()
+    plan = api.plan(path)
+    assert plan.launchable
+    assert not [c for c in plan.checks if "cannot differ" in c.detail]
+
+
+def test_an_engine_that_takes_no_program_says_so(tmp_path: Path) -> None:
+    with pytest.raises(api.UsageError, match="takes no program"):
+        api.write_starter(tmp_path / "s.yaml", engine="simulated", server="x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_commented_out_can_be_switched_on(kind: str) -> None:
+    engine = loading.load("engines", kind)
+    text = starter_text(Start(name="mine", model="m.gguf"), engine)
+    study = parsed(text.replace("\n  # ", "\n  "))
+    assert {p.name for p in study.parameters} == {e.name for e in engine.catalog.values() if e.suggested}
+    bounds = parsed(text.replace("# constraints:", "constraints:")).constraints
+    assert bounds == ((engine.starter_constraint,) if engine.starter_constraint else ())
+
+
+@pytest.mark.parametrize("name", ["123", "1e3", "true", "null", "no", "2024-01-01", "a.b_c-d", "0x10", "1_000"])
+def test_names_that_yaml_takes_for_something_else(name: str) -> None:
+    assert parsed(starter_text(Start(name=name, model="m"), FakeEngine)).name == name
+
+
+@pytest.mark.parametrize("model", ["m", "/a b/c: d.gguf", "org/name#1", "émoji-\U0001f600.gguf", 'quote".gguf', "true"])
+def test_models_with_odd_names(model: str) -> None:
+    path = parsed(starter_text(Start(name="s", model=model), FakeEngine)).model.path
+    assert path.removeprefix("/models/") == model
+
+
+def test_an_engine_without_suggestions() -> None:
+    class Bare(FakeEngine):
+        catalog: ClassVar = {"x": CatalogEntry(name="x", type=ValueType(kind="int"), meaning="nothing to suggest")}
+
+    assert parsed(starter_text(Start(name="s", model="m"), Bare)).parameters == ()

@@ -1,0 +1,144 @@
+"""Budgets are counted by the search's own clock and over stored trials."""
+
+from typing import Any
+
+import pytest
+
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.errors import CheckStatus
+from autotuner.study.spec import SearchSpec
+from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
+from autotuner.tuning.budget import Budget, SearchClock, searched_s
+from autotuner.tuning.planning.plan import budget_checks, estimate_s, make_plan
+
+
+class Time:
+    """A steady clock that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trial(seconds: float, number: int = 0, **changes: Any) -> Trial:
+    made = Trial(study="s", number=number, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.DONE)
+    facts = {"started_at": 10.0, "finished_at": 10.0 + seconds, "phases": {"queued": 50.0, "measuring": seconds}}
+    return made.model_copy(update={**facts, **changes})
+
+
+def budget(spent_s: float = 0.0, *, least_s: float = 0.0, **search: Any) -> Budget:
+    clock = SearchClock()
+    clock.set(spent_s)
+    return Budget(SearchSpec(**search), clock, least_s=least_s)
+
+
+def test_no_limit_is_never_used_up() -> None:
+    assert budget(1e9).used_up([trial(1e9)]) == ""
+
+
+def test_time_is_that_of_the_clock_whatever_runs_in_parallel() -> None:
+    assert budget(99, time_s=100).used_up([]) == ""
+    for parallel in (1, 4):
+        assert "time budget of 100 s is used up" in budget(100, time_s=100, parallel=parallel).used_up([])
+
+
+def test_a_trial_that_cannot_end_in_time_does_not_start() -> None:
+    made = [trial(5.0), trial(7.0), trial(6.0), trial(0.5, state=TrialState.FAILED)]
+    assert budget(94, time_s=100).used_up(made) == ""
+    assert budget(94.5, time_s=100).used_up(made).endswith("a trial takes about 6 s")
+    assert budget(94.5, time_s=100, least_s=4).used_up([]) == "", "nothing is known yet but its windows"
+    assert budget(96.5, time_s=100, least_s=4).used_up([])
+    assert budget(time_s=100).latest_s(made) == 106
+
+
+def test_the_clock_counts_once_what_runs_side_by_side() -> None:
+    time = Time()
+    clock = SearchClock(time)
+    clock.set(30.0)
+    clock.start()
+    for number in (1, 2):
+        clock.began(number)
+        clock.entered(number, Phase.LAUNCHING)
+    time.now += 10
+    clock.ended(1)
+    time.now += 5
+    assert clock.spent_s == 45
+    assert clock.worked_s(2) == 15
+    clock.ended(2)
+    clock.stop()
+    time.now += 1000
+    assert clock.spent_s == 45, "the proof and the pause until the next session are not charged"
+
+
+def test_the_clock_stands_still_while_all_trials_wait_in_a_queue() -> None:
+    time = Time()
+    clock = SearchClock(time)
+    clock.start()
+    clock.began(1)
+    time.now += 100
+    clock.entered(1, Phase.LAUNCHING)
+    time.now += 1
+    clock.began(2)
+    time.now += 1
+    assert clock.spent_s == 2, "one of two waits"
+    clock.entered(1, Phase.QUEUED)
+    time.now += 100
+    assert (clock.spent_s, clock.worked_s(1), clock.worked_s(2)) == (2, 2, 0)
+
+
+def test_gpu_hours_count_only_trials_with_gpus() -> None:
+    made = budget(gpu_hours=1)
+    assert made.used_up([trial(7200)]) == ""
+    assert "1 GPU hours is used up" in made.used_up([trial(1800, gpus=2)])
+    assert made.used_up([trial(1200, gpus=2)]).endswith("0.33 are left, and a trial takes about 0.67")
+
+
+def test_gpu_hours_of_a_killed_run_are_those_of_a_usual_trial() -> None:
+    """Its last trial was ended long after by whoever resumed the study: the pause held no GPU."""
+    killed = trial(1e6, state=TrialState.VOID, phases={}, gpus=1)
+    assert budget(gpu_hours=1).used_up([trial(600, gpus=1), killed]) == ""
+
+
+def test_gpu_hours_of_a_running_trial_are_charged_to_its_end() -> None:
+    made = SearchClock()
+    made.began(1)
+    running = trial(0, 1, state=TrialState.RUNNING, phases={}, gpus=4)
+    assert Budget(SearchSpec(gpu_hours=1), made).used_up([trial(300, gpus=4), running]) == ""
+    assert Budget(SearchSpec(gpu_hours=0.9), made).used_up([trial(300, gpus=4), running])
+
+
+def test_confirmations_are_not_charged() -> None:
+    assert budget(gpu_hours=1).used_up([trial(7200, gpus=1, role=TrialRole.CONFIRM)]) == ""
+
+
+def test_time_of_studies_stored_before_it_was_kept() -> None:
+    side_by_side = [trial(60), trial(40), trial(20, started_at=100.0, finished_at=120.0)]
+    left_open = trial(0, state=TrialState.VOID, started_at=130.0, finished_at=99999.0)
+    assert searched_s([*side_by_side, left_open]) == 80
+
+
+def test_the_plan_says_what_fits(loop: Any) -> None:
+    spec = loop.spec(time_s=1000.0, parallel=2)
+    each = estimate_s(loop.spec(), 1, 0)
+    fits = 1 + 2 * int((1000 - each) / each)
+    (check,) = budget_checks(spec, 100, 0)
+    assert (check.name, check.status) == ("search.time", CheckStatus.OK)
+    assert f"room for about {fits} of 100 trials" in check.detail
+    (check,) = budget_checks(loop.spec(time_s=each * 1.5), 100, 0)
+    assert check.status is CheckStatus.WARN
+    assert estimate_s(spec, 1000, 0) == 1000
+    (check,) = budget_checks(loop.spec(gpu_hours=1.0), 5, 8)
+    assert check.name == "search.gpu_hours"
+
+
+@pytest.mark.anyio
+async def test_plan_says_what_trials_side_by_side_do_to_the_numbers(loop: Any) -> None:
+    alone, beside, unproven = [
+        [c for c in (await make_plan(loop.prepared(spec))).checks if c.name == "search.parallel"]
+        for spec in (loop.spec(repeats=2), loop.spec(repeats=2, parallel=2), loop.spec(parallel=2))
+    ]
+    assert alone == []
+    assert beside[0].status is unproven[0].status is CheckStatus.WARN
+    assert "one at a time" in beside[0].detail
+    assert "nothing is compared" in unproven[0].detail

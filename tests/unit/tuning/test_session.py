@@ -1,0 +1,317 @@
+"""A study under one owner: who may run it, what is checked first, how it ends, and that everything is given back."""
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.store import Store, StoreError
+from autotuner.store.process_identity import ProcessIdentity
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, UsageError
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.measurement import Measurement
+from autotuner.study.owner import Owner
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
+from autotuner.tuning import session
+from autotuner.tuning.answer import Answer
+from autotuner.tuning.ending import Ending
+from autotuner.tuning.owners import this_owner
+from autotuner.tuning.session import PreflightError, StudyBusyError, run_session
+
+pytestmark = pytest.mark.anyio
+LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+def dead_owner(name: str = "dead") -> Owner:
+    """One whose process is gone."""
+    process = ProcessIdentity.of_this_process()._replace(pid=LAST_PID + os.getpid())
+    return Owner(id=name, host=socket.gethostname(), pid=process.pid, started=1.0, process=process.text)
+
+
+def all_given_back(store: Store, deployer: FakeDeployer) -> None:
+    """No lease, no server, no open trial, and every owner of this process has said goodbye."""
+    assert store.leases() == []
+    assert deployer.live == []
+    assert len(deployer.released) == len(deployer.deployed)
+    assert [t for t in store.trials("s") if t.state in {TrialState.QUEUED, TrialState.RUNNING}] == []
+    assert [r for r in store.owners() if r.ended_at is None and r.owner.pid == os.getpid()] == []
+    record = store.study("s")
+    assert record is not None
+    assert record.owner_id is None
+
+
+def kinds(store: Store) -> list[str]:
+    return [e.kind for e in store.events("s") if e.kind not in {"phase", "progress"}]
+
+
+SUMMARY = {"ending": "not_proven", "exit_code": None}
+
+
+async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
+    deployer, started = FakeDeployer(), list[Owner]()
+    outcome = await run_session(loop.prepared(deployer=deployer), store, source="file.yaml", on_start=started.append)
+    assert outcome.state == "done"
+    assert [o.pid for o in started] == [os.getpid()]
+    assert {labels.owner for labels, _ in deployer.deployed} == {started[0].id}
+    assert kinds(store) == ["study_started", *["trial_proposed", "trial_finished"] * 4, "study_finished"]
+    record = store.study("s")
+    assert record is not None
+    summary = dict(record.summary or {})
+    answer = Answer.model_validate(summary.pop("answer"))
+    assert (record.state, record.source, summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
+    assert (answer.ending, answer.trial) == (outcome.ending, 0)
+    assert outcome.ending is Ending.NOT_PROVEN
+    last = store.last_event("s", "study_finished")
+    assert last is not None
+    assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "exit_code": None}
+    all_given_back(store, deployer)
+
+
+async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: Store) -> None:
+    prepared, deployer = loop.prepared(), FakeDeployer()
+    store.create_study(prepared.spec, source="t", digest=prepared.spec.digest, now=1.0)
+    living = this_owner()
+    store.register_owner(living, 1.0)
+    assert store.lease_study("s", living.id, 1.0, dead=()) is None
+    with pytest.raises(StudyBusyError, match=f"study s is being run by process {os.getpid()} on .*autotuner watch s"):
+        await run_session(loop.prepared(deployer=deployer), store, source="t")
+    assert deployer.deployed == []
+    record = store.study("s")
+    assert record is not None
+    assert record.owner_id == living.id, "it keeps the study"
+    assert [r.owner.id for r in store.owners() if r.ended_at is None] == [living.id]
+
+
+async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
+    deployer, errors, done = FakeDeployer(max_live=1), list[Exception](), list[str]()
+    others_refused = anyio.Event()
+
+    async def script(_: Endpoint, window: Window) -> Measurement:
+        with anyio.fail_after(60):
+            await others_refused.wait()
+        return scripted_measurement(window)
+
+    async def one(made: Any) -> None:
+        prepared = made.prepared(deployer=deployer, script=script)
+        try:
+            done.append((await run_session(prepared, store, source="t")).state)
+        except StudyBusyError as error:
+            errors.append(error)
+            if len(errors) == 2:
+                others_refused.set()
+
+    async with anyio.create_task_group() as tasks:
+        for made in (loop, another_loop("a"), another_loop("b")):
+            tasks.start_soon(one, made)
+    assert (done, len(errors)) == (["done"], 2)
+    assert [t.number for t in store.trials("s")] == [0, 1, 2, 3]
+
+
+async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, store: Store) -> None:
+    reaped: list[tuple[bool, bool]] = []
+
+    class Reaping(FakeDeployer):
+        async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+            reaped.append((is_dead("dead"), any(is_dead(r.owner.id) for r in store.owners() if r.ended_at is None
+                                                and r.owner.pid == os.getpid())))  # fmt: skip
+            assert store.trials("s")[0].state is TrialState.RUNNING, "servers first, then the trials"
+            return ["ended process 7"]
+
+    spec = loop.spec()
+    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+    store.register_owner(dead_owner(), 1.0)
+    store.lease_study("s", "dead", 1.0, dead=())
+    left = Trial(study="s", number=-1, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.RUNNING)
+    store.add_trial(left, owner_id="dead")
+    outcome = await run_session(loop.prepared(spec, deployer=Reaping()), store, source="t")
+    assert reaped == [(True, False)], "of the dead only"
+    assert [(t.number, t.state, t.role) for t in outcome.trials][:2] == [(0, "void", "default"), (1, "done", "default")]
+    notices = [e.data["text"] for e in store.events("s") if e.kind == "notice"]
+    assert notices == ["ended process 7", "trial 0 was cut off by the end of its run; it does not count"]
+
+
+async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) -> None:
+    class NotReady(FakeDeployer):
+        async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+            return [
+                Check(name="program", status=CheckStatus.FAIL, detail="no server here", remedy="install it"),
+                Check(name="ports", status=CheckStatus.WARN, detail="few"),
+                Check(name="model", status=CheckStatus.FAIL, detail="missing"),
+            ]
+
+    deployer = NotReady()
+    with pytest.raises(PreflightError) as caught:
+        await run_session(loop.prepared(deployer=deployer), store, source="t")
+    assert str(caught.value) == "program: no server here; install it\nmodel: missing"
+    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert deployer.deployed == []
+    assert store.trials("s") == []
+    all_given_back(store, deployer)
+
+
+async def test_a_spec_that_measures_something_else_is_refused(loop: Any, store: Store) -> None:
+    spec = loop.spec()
+    await run_session(loop.prepared(spec), store, source="t")
+    other = spec.model_copy(
+        update={"min_success_rate": 0.5, "slos": (), "model": spec.model.model_copy(update={"path": "n"})}
+    )
+    deployer = FakeDeployer()
+    with pytest.raises(UsageError) as caught:
+        await run_session(loop.prepared(other, deployer=deployer), store, source="t")
+    assert str(caught.value) == (
+        "name = s: has stored results that were measured otherwise: model.path was m, and is n; run with --fresh "
+        "(keeps the old trials under another name), or with --name NEW, or remove them: autotuner delete s"
+    )
+    assert deployer.deployed == []
+    record = store.study("s")
+    assert record is not None
+    assert record.spec == spec
+
+
+async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, store: Store) -> None:
+    def with_token(token: str) -> Any:
+        spec = loop.spec()
+        engine = spec.engine.model_copy(update={"env": {"HF_TOKEN": token}})
+        return loop.prepared(spec.model_copy(update={"engine": engine}))
+
+    await run_session(with_token("hf_first_one"), store, source="t")
+    again = await run_session(with_token("hf_first_one"), store, source="t")
+    assert len(again.trials) == 4
+    with pytest.raises(UsageError, match="a secret in it differs") as caught:
+        await run_session(with_token("hf_second_one"), store, source="t")
+    assert "hf_" not in str(caught.value)
+
+
+async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) -> None:
+    """A runtime that somebody changed between two runs would be compared with itself; without results it may change."""
+    void = Failure(cause=FailureCause.ENVIRONMENT, message="not now")
+    ill = FakeDeployer(behaviour=lambda _: Behaviour(fails=void))
+    with pytest.raises(AutotunerError, match="not now"):
+        await run_session(replace(loop.prepared(deployer=ill), base_version="runtime r, 1"), store, source="t")
+    two = replace(loop.prepared(loop.spec(trials=2)), base_version="runtime r, 2")
+    await run_session(two, store, source="t")
+    deployer = FakeDeployer()
+    prepared = loop.prepared(loop.spec(trials=4), deployer=deployer)
+    with pytest.raises(UsageError, match="runtime has changed: it was runtime r, 2, and is runtime r, 3"):
+        await run_session(replace(prepared, base_version="runtime r, 3"), store, source="t")
+    assert deployer.deployed == []
+    all_given_back(store, deployer)
+    again = await run_session(replace(prepared, base_version="runtime r, 2"), store, source="t")
+    assert len(again.trials) >= 4
+
+
+async def test_a_larger_budget_goes_on(loop: Any, store: Store) -> None:
+    first = await run_session(loop.prepared(loop.spec(trials=2)), store, source="t")
+    deployer = FakeDeployer()
+    second = await run_session(loop.prepared(loop.spec(trials=4), deployer=deployer), store, source="t")
+    assert (len(first.trials), len(second.trials), len(deployer.deployed)) == (2, 4, 2)
+    record = store.study("s")
+    assert record is not None
+    assert record.spec.search.trials == 4
+
+
+class Held:
+    """A benchmark whose window lasts until the session is ended."""
+
+    def __init__(self, store: Store, then: Callable[[], None] = lambda: None) -> None:
+        self._store, self._then = store, then
+
+    async def __call__(self, _: Endpoint, window: Window) -> Measurement:
+        if window.labels.trial == 0:
+            return scripted_measurement(window)
+        self._then()
+        await anyio.sleep_forever()
+        raise AssertionError("unreachable")
+
+
+async def test_a_stop_request_ends_it_cleanly_and_it_can_go_on(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "STOP_POLL_S", 0.02)
+    deployer = FakeDeployer()
+    script = Held(store, lambda: store.request_stop("s"))
+    with anyio.fail_after(60):
+        outcome = await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
+    assert (outcome.state, outcome.why) == ("stopped", "stopped by request")
+    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    all_given_back(store, deployer)
+    resumed = await run_session(loop.prepared(), store, source="t")
+    assert [t.state for t in resumed.trials] == ["done", "void", "done", "done", "done"]
+    assert resumed.trials[0] == outcome.trials[0], "an old request does not end a new run"
+
+
+async def test_a_cancel_from_outside_gives_everything_back(loop: Any, store: Store) -> None:
+    deployer, measuring = FakeDeployer(), anyio.Event()
+    prepared = loop.prepared(deployer=deployer, script=Held(store, measuring.set))
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await run_session(prepared, store, source="t")
+
+        tasks.start_soon(run)
+        await measuring.wait()
+        tasks.cancel_scope.cancel()
+    record = store.study("s")
+    assert record is not None
+    assert record.state == "interrupted"
+    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    all_given_back(store, deployer)
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), StoreError("the disk is full")])
+async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Exception) -> None:
+    def script(_: Endpoint, __: Window) -> Measurement:
+        raise error
+
+    deployer = FakeDeployer()
+    with pytest.raises(type(error), match=str(error)):
+        await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
+    record = store.study("s")
+    assert record is not None
+    environment = isinstance(error, StoreError)
+    ended = {"ending": "environment_fault", "exit_code": 4} if environment else {"ending": "failed", "exit_code": 1}
+    summary = dict(record.summary or {})
+    assert Answer.model_validate(summary.pop("answer")).trial is None
+    assert (record.state, summary) == ("failed", {"why": str(error), **ended})
+    all_given_back(store, deployer)
+
+
+@pytest.mark.parametrize("call", ["heartbeat", "append", "finish_trial"])
+async def test_a_store_that_fails_once_is_told_in_a_line(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The heart beat, the journal and the runner write at the same time: whoever fails, the reason comes out bare."""
+    real, failed = getattr(Store, call), list[bool]()
+
+    def fail_once(self: Store, *args: object, **kwargs: object) -> object:
+        if not failed:
+            failed.append(True)
+            raise StoreError("the disk is full")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Store, call, fail_once)
+    deployer = FakeDeployer()
+    script = Held(store) if call == "heartbeat" else lambda _, window: scripted_measurement(window)
+    with anyio.fail_after(60), pytest.raises(StoreError, match="the disk is full"):
+        await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
+    monkeypatch.undo()
+    all_given_back(store, deployer)
+    if call == "append":
+        assert [t.state for t in store.trials("s")] == ["done"], "a result is stored even where its events are not"
+
+
+async def test_a_defect_is_told_before_a_fault_that_came_with_it() -> None:
+    fault, defect = StoreError("full"), KeyError("ours")
+    assert session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
+    assert session._cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault
