@@ -6,7 +6,7 @@ The server (C, ``benchmarks/mock/mock.c``) has one core, the client another; TTF
 out. CPU is that of the client's whole process tree between the server's first request and its last token, so that no
 client pays for its imports ("under load"), and from there to its end ("after it": records, summary, plots). TTFT error
 is each client's own figure less the server's truth: just before the first token is sent, less the request's arrival.
-Machines are noisy: take the ratios before the absolutes, or give ``--nice -15`` (as root) to keep neighbours away.
+Machines are noisy: take the ratios before the absolutes, or give ``--nice -15`` (as root) to keep neighbors away.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 # Read by scripts that build Go modules for tests, in the root of the repository: finds a Go that can build "$module", which
 # is called "$what" of "$version", and makes an empty folder "$made" ("$into" in full) below "$place", which goes with the
-# script. Afterwards `compile ARGUMENTS` is that Go's `go build` in the module.
+# script. Afterward `compile ARGUMENTS` is that Go's `go build` in the module.
 go=go
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 if ! command -v go >/dev/null; then

@@ -25,8 +25,8 @@ CONTRASTS = """() => {
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = element => {
     for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour[3] === 1) return colour;
+      const color = parse(getComputedStyle(e).backgroundColor);
+      if (color[3] === 1) return color;
     }
     return parse(getComputedStyle(document.body).backgroundColor);
   };
@@ -35,8 +35,8 @@ CONTRASTS = """() => {
     const words = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim());
     if (!words || element.closest("script, desc, title") || !element.checkVisibility()) continue;
     const svg = element instanceof SVGElement;
-    const colour = parse(getComputedStyle(element)[svg ? "fill" : "color"]);
-    const pair = [light(colour), light(behind(svg ? element.closest("figure, ul") : element))].sort((a, b) => b - a);
+    const color = parse(getComputedStyle(element)[svg ? "fill" : "color"]);
+    const pair = [light(color), light(behind(svg ? element.closest("figure, ul") : element))].sort((a, b) => b - a);
     found.push([(pair[0] + 0.05) / (pair[1] + 0.05), element.tagName + " " + element.textContent.slice(0, 40)]);
   }
   return found;

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FILES = [*PAGES, *sorted(ROOT.glob("examples/*.yaml"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-SIMULATOR = re.compile(r"python -m autotuner\.simulator --flavour (sglang|vllm)\b")
+SIMULATOR = re.compile(r"python -m autotuner\.simulator --flavor (sglang|vllm)\b")
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 

@@ -31,7 +31,7 @@ from autotuner.study.spec import EngineSpec, Model
 SERVER = "autotuner.simulator"
 IMAGE = f"autotuner/simulated:{autotuner.__version__}"
 """What packaging/simulated.Dockerfile is built as."""
-MODELLED: Mapping[str, frozenset[str]] = {
+MODELED: Mapping[str, frozenset[str]] = {
     "sglang": frozenset(
         {
             "tp-size", "pp-size", "dp-size", "mem-fraction-static", "max-running-requests", "max-total-tokens",
@@ -65,7 +65,7 @@ class SimulatedSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    flavour: Literal["sglang", "vllm"] = "sglang"
+    flavor: Literal["sglang", "vllm"] = "sglang"
     """The engine whose flags are taken."""
     gpu: str = "H100"
     """The simulated GPU: A100-40GB, A100-80GB, H100, H100-PCIe, H200, B200, L4, L40S, A10G or RTX-4090."""
@@ -102,7 +102,7 @@ def _known(find: Any) -> str:
 
 
 class Simulated(Engine):
-    """The simulated engine; making one gives the class of its flavour."""
+    """The simulated engine; making one gives the class of its flavor."""
 
     kind: ClassVar[str] = "simulated"
     Settings: ClassVar[type[BaseModel]] = SimulatedSettings
@@ -117,8 +117,8 @@ class Simulated(Engine):
     settings: SimulatedSettings
 
     def __new__(cls, settings: BaseModel) -> "Simulated":
-        """An engine of the flavour that the settings name."""
-        wanted = SimulatedVllm if getattr(settings, "flavour", "") == "vllm" else SimulatedSGLang
+        """An engine of the flavor that the settings name."""
+        wanted = SimulatedVllm if getattr(settings, "flavor", "") == "vllm" else SimulatedSGLang
         return super().__new__(wanted if cls is Simulated else cls)
 
     def __init__(self, settings: BaseModel) -> None:
@@ -131,7 +131,7 @@ class Simulated(Engine):
 
     def _simulation(self) -> tuple[str, ...]:
         s = self.settings
-        given: dict[str, object] = {"flavour": s.flavour, "gpu": s.gpu, "gpu-count": s.gpu_count}
+        given: dict[str, object] = {"flavor": s.flavor, "gpu": s.gpu, "gpu-count": s.gpu_count}
         given |= {"shape": s.model} if s.model else {}
         optional = {"speed": (s.speed, 1.0), "start-s": (s.start_s, 0.0), "noise": (s.noise, 0.0)}
         given |= {name: value for name, (value, usual) in optional.items() if value != usual}
@@ -205,12 +205,12 @@ class Simulated(Engine):
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
         """The real engine's, and flags that the simulator takes and does not model."""
-        why, remedy = "is not modelled by the simulator: it has no effect", "tune it on the real engine"
-        known = MODELLED[self.settings.flavour]
-        unmodelled = [name for name in self._real.named(values) if name not in known]
+        why, remedy = "is not modeled by the simulator: it has no effect", "tune it on the real engine"
+        known = MODELED[self.settings.flavor]
+        unmodeled = [name for name in self._real.named(values) if name not in known]
         return [
-            *(n for n in self._real.notes(values) if n.where not in unmodelled),
-            *(Problem(where=n, value=text_of(self._real.named(values)[n]), why=why, remedy=remedy) for n in unmodelled),
+            *(n for n in self._real.notes(values) if n.where not in unmodeled),
+            *(Problem(where=n, value=text_of(self._real.named(values)[n]), why=why, remedy=remedy) for n in unmodeled),
         ]
 
     def gpus(self, values: Mapping[str, Value]) -> int:

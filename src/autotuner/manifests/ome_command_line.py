@@ -96,7 +96,7 @@ def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan:
     """Whether a line looks like that of an engine: another one's flags would be nonsense to it."""
     command = plan.command if plan else ()
     program = next((w for w in command if not w.startswith("-") and "python" not in w), kind)
-    names = {kind, str(settings.get("flavour") or kind), PurePath(program).name.split(".")[0]}
+    names = {kind, str(settings.get("flavor") or kind), PurePath(program).name.split(".")[0]}
     text = " ".join((line.image, *line.words)).replace("-", "_").lower()
     return any(name.replace("-", "_").lower() in text for name in names)
 

@@ -177,7 +177,7 @@ class Engine(ABC):
     @abstractmethod
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """The cause of an end, from exit code and log; ``ready`` tells whether the server had answered before.
-        None where nothing is recognised."""
+        None where nothing is recognized."""
 
     @abstractmethod
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:

@@ -210,10 +210,10 @@ def older_results(result: StudyResult) -> dict[str, Any]:
 
 def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
     value = objective_value(trial)
-    maximised = result.spec.objectives[0].direction.value == "max"
+    maximized = result.spec.objectives[0].direction.value == "max"
     usable = trial.state is TrialState.DONE and trial.verdict is not None and trial.verdict.rankable
     known = usable and value is not None and math.isfinite(value)
-    score = None if value is None or not known else -value if maximised else value
+    score = None if value is None or not known else -value if maximized else value
     return {
         "experiment_id": trial.number + 1,
         "simulated": trial.simulated,

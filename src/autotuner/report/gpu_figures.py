@@ -18,7 +18,7 @@ class GpuFigures:
     """tokens/s, geometric mean over the windows."""
     energy_per_token: float | None = None
     """Joules of all windows / output tokens of all windows."""
-    utilisation: float | None = None
+    utilization: float | None = None
     memory_gb: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
@@ -35,7 +35,7 @@ def gpu_figures(trial: Trial) -> GpuFigures | None:
         gpus=trial.gpus,
         throughput_per_gpu=geometric_mean(rates) if rates and min(rates) > 0 else None,
         energy_per_token=_energy_per_token(trial),
-        utilisation=_mean(windows, lambda use: use.utilisation),
+        utilization=_mean(windows, lambda use: use.utilization),
         memory_gb=_most(windows, lambda use: use.memory_gb),
         power_w=_mean(windows, lambda use: use.power_w),
         temperature_c=_most(windows, lambda use: use.temperature_c),
@@ -55,7 +55,7 @@ def gpu_cells(trial: Trial) -> tuple[str, ...]:
         str(found.gpus),
         with_unit("output_throughput_per_gpu", found.throughput_per_gpu),
         with_unit("energy_per_token", found.energy_per_token),
-        "-" if found.utilisation is None else f"{found.utilisation:.0%}".replace("%", " %"),
+        "-" if found.utilization is None else f"{found.utilization:.0%}".replace("%", " %"),
         _with(found.memory_gb, "GiB"),
         _with(found.power_w, "W"),
         _with(found.temperature_c, "°C"),

@@ -92,14 +92,14 @@ def gain(
     if not all(math.isfinite(v) and v > 0 for v in (*default_values, *values)):
         raise ValueError("values must be positive, finite numbers")
     ratio = change(default_values, values)
-    centre = math.log1p(0.0 if ratio is None else ratio)
+    center = math.log1p(0.0 if ratio is None else ratio)
     half = _half_width(default_values, values, confidence)
     known = student_t(0.5 + confidence / 2, math.inf) * noise * math.sqrt(1 / len(default_values) + 1 / len(values))
     half = max(half, known)
     sign = 1 if direction is Direction.MAX else -1
-    low, high = sorted(sign * math.expm1(edge) for edge in (centre - half, centre + half))
+    low, high = sorted(sign * math.expm1(edge) for edge in (center - half, center + half))
     return Gain(
-        relative=sign * math.expm1(centre),
+        relative=sign * math.expm1(center),
         low=low,
         high=high,
         confidence=confidence,
@@ -153,8 +153,8 @@ def variance_of_log_mean(values: Sequence[float]) -> float:
         return fmean((value - 1) ** 2 for value in scaled) / n
     resamples, weights = _resamples(n)
     logs = [math.log(sum(map(scaled.__getitem__, drawn)) / n) for drawn in resamples]
-    centre = math.fsum(map(mul, logs, weights))
-    return math.fsum(weight * (value - centre) ** 2 for value, weight in zip(logs, weights, strict=True))
+    center = math.fsum(map(mul, logs, weights))
+    return math.fsum(weight * (value - center) ** 2 for value, weight in zip(logs, weights, strict=True))
 
 
 @cache

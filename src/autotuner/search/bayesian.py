@@ -67,7 +67,7 @@ class BayesianSearch(Search):
         self._told: dict[int, Trial] = {}
 
     def tell(self, trial: Trial) -> None:
-        """Kept; learnt from at the next question."""
+        """Kept; learned from at the next question."""
         self._told[trial.number] = trial
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
@@ -77,49 +77,49 @@ class BayesianSearch(Search):
         made = [t for t in history if t.state is not TrialState.VOID]
         if isinstance(at_random, Stop) or sum(t.role is TrialRole.SEARCH for t in made) < self._startup:
             return at_random
-        learnt = sorted((t for t in self._told.values() if _says_something(t)), key=lambda t: t.number)
-        learnt = [t for t in learnt if self._position(spelled_out(self.context, t)) is not None]
-        if not learnt:
+        learned = sorted((t for t in self._told.values() if _says_something(t)), key=lambda t: t.number)
+        learned = [t for t in learned if self._position(spelled_out(self.context, t)) is not None]
+        if not learned:
             return at_random
         waiting = [t for t in sorted(made, key=lambda t: t.number) if t.number not in self._told]
-        return self._best(learnt, waiting, taken, Random(f"ask {self.context.seed} {len(made)}"))  # noqa: S311
+        return self._best(learned, waiting, taken, Random(f"ask {self.context.seed} {len(made)}"))  # noqa: S311
 
     def _best(
-        self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], random: Random
+        self, learned: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], random: Random
     ) -> Configuration:
         candidates = list(islice(self._proposals.unused(taken), _LISTED))
         if len(candidates) == _LISTED:
-            candidates += self._proposed(learnt, waiting, taken, random.getrandbits(32))
+            candidates += self._proposed(learned, waiting, taken, random.getrandbits(32))
         drawn = [random.expovariate(1.0) for _ in self.context.directions]
         shares = [share / math.fsum(drawn) for share in drawn]
         features = np.array([self._feature(c) for c in candidates])
-        worth = self._log_chance(learnt, features)
-        if any(_violation(t) == _NONE for t in learnt):
-            worth = worth + self._log_improvement(learnt, waiting, features, shares)
+        worth = self._log_chance(learned, features)
+        if any(_violation(t) == _NONE for t in learned):
+            worth = worth + self._log_improvement(learned, waiting, features, shares)
         return candidates[int(np.argmax(worth))]
 
-    def _log_chance(self, learnt: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
+    def _log_chance(self, learned: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
         """The logarithm of the probability that a candidate meets every bound."""
-        groups = _grouped(learnt, _violation)
-        if len(groups) == 1 and _violation(learnt[0]) == _NONE:
+        groups = _grouped(learned, _violation)
+        if len(groups) == 1 and _violation(learned[0]) == _NONE:
             return np.zeros(len(features))
         order = surrogate.scores(groups)
         levels = sorted({order[g[0]] for g in groups}, reverse=True)
-        any_feasible = any(_violation(t) == _NONE for t in learnt)
+        any_feasible = any(_violation(t) == _NONE for t in learned)
         bound = (levels[0] + levels[1]) / 2 if any_feasible else levels[0] + 0.5
-        model = self._fit(learnt, np.array([order[t.number] for t in learnt]))
+        model = self._fit(learned, np.array([order[t.number] for t in learned]))
         return np.log(surrogate.chance_above(*model.predict(features), bound) + _TINY)
 
     def _log_improvement(
         self,
-        learnt: Sequence[Trial],
+        learned: Sequence[Trial],
         waiting: Sequence[Trial],
         features: surrogate.Array,
         shares: Sequence[float],
     ) -> surrogate.Array:
         """The logarithm of how much better than the best feasible trial a candidate is expected to be."""
         directions = self.context.directions
-        valued = [t for t in learnt if len(_values(t, directions)) == len(directions)]
+        valued = [t for t in learned if len(_values(t, directions)) == len(directions)]
         figures = np.array([-_cost(t, directions, shares) for t in valued])
         best = max(v for t, v in zip(valued, figures, strict=True) if t.verdict and t.verdict.feasible)
         values = np.clip(figures, best - _SPAN, best + _SPAN)
@@ -136,13 +136,13 @@ class BayesianSearch(Search):
         return surrogate.fit(self._features(trials), values, columns, variances)
 
     def _proposed(
-        self, learnt: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
+        self, learned: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
     ) -> list[Configuration]:
         """What Optuna would try, as far as it may be tried."""
         space = optuna_proposals.distributions(self._axes)
-        worst = max((t.verdict.total_violation for t in learnt if t.verdict), default=0.0)
+        worst = max((t.verdict.total_violation for t in learned if t.verdict), default=0.0)
         trials = []
-        for trial in learnt:
+        for trial in learned:
             position = self._position(spelled_out(self.context, trial))
             if position is None:
                 continue

@@ -42,7 +42,7 @@ class GridSearch(Search):
         return self._proposals.first_unused(used(self.context, history))
 
     def tell(self, trial: Trial) -> None:
-        """Nothing is learnt."""
+        """Nothing is learned."""
 
 
 def _suffices(context: SearchContext, points: Points) -> bool:

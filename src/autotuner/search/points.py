@@ -51,7 +51,7 @@ class Axis:
 
     @property
     def ordered(self) -> bool:
-        """Whether neighbouring positions are neighbouring amounts: ranges, and rising or falling lists of numbers."""
+        """Whether neighboring positions are neighboring amounts: ranges, and rising or falling lists of numbers."""
         if not isinstance(self.domain, Choices):
             return True
         numbers = [v for v in self.domain.values if isinstance(v, int | float) and not isinstance(v, bool)]

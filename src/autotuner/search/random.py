@@ -31,4 +31,4 @@ class RandomSearch(Search):
         return self._proposals.first_unused(used(self.context, history))
 
     def tell(self, trial: Trial) -> None:
-        """Nothing is learnt."""
+        """Nothing is learned."""

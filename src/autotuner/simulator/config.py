@@ -7,7 +7,7 @@ from typing import Any
 from autotuner.predict.roofline import GIB, Replica
 
 Log = Callable[[str], None]
-"""Takes one message, which may have several lines; the flavour's prefix is added by whoever writes it."""
+"""Takes one message, which may have several lines; the flavor's prefix is added by whoever writes it."""
 
 
 class EngineExitError(Exception):

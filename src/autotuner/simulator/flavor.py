@@ -14,7 +14,7 @@ from autotuner.simulator.options import Simulation
 from autotuner.simulator.scheduler import Counters, Scheduler, Step
 
 
-class Flavour(ABC):
+class Flavor(ABC):
     """One engine's face."""
 
     name: str
@@ -71,7 +71,7 @@ class Flavour(ABC):
 
     def simulated_lines(self, loops: Sequence[EngineLoop]) -> list[str]:
         """Metrics that say what this is."""
-        labels = {"flavour": self.name, "gpu": self.simulation.gpu}
+        labels = {"flavor": self.name, "gpu": self.simulation.gpu}
         slipped = sum(loop.slipped_s for loop in loops)
         return [
             *sample("autotuner_simulated", 1, {}),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
-Flavour = Literal["sglang", "vllm"]
-FLAVOURS: tuple[Flavour, ...] = ("sglang", "vllm")
+Flavor = Literal["sglang", "vllm"]
+FLAVORS: tuple[Flavor, ...] = ("sglang", "vllm")
 ENVIRONMENT = "AUTOTUNER_SIMULATED_"
 """Prefix of environment variables that give the own options where a command line has no place for them."""
 _SI = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -24,7 +24,7 @@ _IEC = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 class Simulation:
     """What is simulated."""
 
-    flavour: Flavour = "sglang"
+    flavor: Flavor = "sglang"
     gpu: str = "H100"
     gpu_count: int = 1
     shape: str = ""
@@ -38,7 +38,7 @@ class Simulation:
 
 
 _OWN: Mapping[str, tuple[str, type]] = {
-    "--flavour": ("flavour", str),
+    "--flavor": ("flavor", str),
     "--gpu": ("gpu", str),
     "--gpu-count": ("gpu_count", int),
     "--shape": ("shape", str),
@@ -68,8 +68,8 @@ def own_options(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
         name, kind = _OWN[spelling]
         found[name] = _value(spelling, text, kind)
     simulation = Simulation(**found)
-    if simulation.flavour not in FLAVOURS:
-        raise ValueError(f"--flavour {simulation.flavour}: must be one of {', '.join(FLAVOURS)}")
+    if simulation.flavor not in FLAVORS:
+        raise ValueError(f"--flavor {simulation.flavor}: must be one of {', '.join(FLAVORS)}")
     if not (simulation.speed > 0 and simulation.gpu_count > 0 and simulation.start_s >= 0 and simulation.noise >= 0):
         raise ValueError("--speed and --gpu-count must be above 0, --start-s and --noise not below it")
     return simulation, rest
@@ -102,9 +102,9 @@ class FlagRow(NamedTuple):
         return self.spellings[0].lstrip("-").replace("-", "_")
 
 
-def flag_table(flavour: Flavour) -> list[FlagRow]:
+def flag_table(flavor: Flavor) -> list[FlagRow]:
     """All flags of the engine's server."""
-    text = files("autotuner.simulator").joinpath("flags", f"{flavour}.txt").read_text(encoding="utf-8")
+    text = files("autotuner.simulator").joinpath("flags", f"{flavor}.txt").read_text(encoding="utf-8")
     rows = []
     for line in text.splitlines()[1:]:
         spellings, kind, *choices = line.split(" ", 2)
@@ -142,22 +142,22 @@ def _add(parser: argparse.ArgumentParser, row: FlagRow) -> None:
     parser.add_argument(*row.spellings, **given)
 
 
-def engine_parser(flavour: Flavour) -> argparse.ArgumentParser:
+def engine_parser(flavor: Flavor) -> argparse.ArgumentParser:
     """argparse with every flag of the engine; what is not given is not in its namespace."""
-    parser = argparse.ArgumentParser(prog="sglang serve" if flavour == "sglang" else "vllm serve")
-    if flavour == "vllm":
+    parser = argparse.ArgumentParser(prog="sglang serve" if flavor == "sglang" else "vllm serve")
+    if flavor == "vllm":
         parser.add_argument("model_tag", nargs="?", default=argparse.SUPPRESS)
-    for row in flag_table(flavour):
+    for row in flag_table(flavor):
         _add(parser, row)
     return parser
 
 
-def engine_options(flavour: Flavour, argv: Sequence[str]) -> dict[str, Any]:
+def engine_options(flavor: Flavor, argv: Sequence[str]) -> dict[str, Any]:
     """What was given, by name. Ends the process with argparse's words and code 2 on what the engine refuses."""
-    if flavour == "vllm":
+    if flavor == "vllm":
         argv = [re.sub(r"^--[^=]+", lambda m: m[0].replace("_", "-"), a) if a.startswith("--") else a for a in argv]
-    parser = engine_parser(flavour)
+    parser = engine_parser(flavor)
     given = vars(parser.parse_args(argv))
-    if flavour == "sglang" and "model_path" not in given:
+    if flavor == "sglang" and "model_path" not in given:
         parser.error("the following arguments are required: --model-path/--model")
     return given

@@ -11,13 +11,13 @@ from typing import Any
 
 from autotuner.simulator.config import EngineConfig, EngineExitError
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavor import Flavour
+from autotuner.simulator.flavor import Flavor
 from autotuner.simulator.http_server import Answer, HttpRequest, HttpServer
 from autotuner.simulator.openai_api import BadRequestError, Reply, parse
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.request import Request
-from autotuner.simulator.sglang.flavor import SGLangFlavour
-from autotuner.simulator.vllm.flavor import VllmFlavour
+from autotuner.simulator.sglang.flavor import SGLangFlavor
+from autotuner.simulator.vllm.flavor import VllmFlavor
 
 _GENERATING = {"/v1/chat/completions", "/v1/completions"}
 
@@ -25,8 +25,8 @@ _GENERATING = {"/v1/chat/completions", "/v1/completions"}
 class Logger:
     """Writes lines to stderr, each with the engine's prefix."""
 
-    def __init__(self, flavour: str) -> None:
-        self._sglang = flavour == "sglang"
+    def __init__(self, flavor: str) -> None:
+        self._sglang = flavor == "sglang"
 
     def __call__(self, text: str) -> None:
         if self._sglang:
@@ -42,9 +42,9 @@ class SimulatedServer:
 
     def __init__(self, simulation: Simulation, given: Mapping[str, Any]) -> None:
         self._simulation, self._given = simulation, given
-        self._log = Logger(simulation.flavour)
-        made = SGLangFlavour if simulation.flavour == "sglang" else VllmFlavour
-        self._flavour: Flavour = made(simulation, self._log)
+        self._log = Logger(simulation.flavor)
+        made = SGLangFlavor if simulation.flavor == "sglang" else VllmFlavor
+        self._flavor: Flavor = made(simulation, self._log)
         self._config: EngineConfig | None = None
         self._loops: list[EngineLoop] = []
         self._next = 0
@@ -52,21 +52,21 @@ class SimulatedServer:
 
     async def run(self) -> int:
         """Serves until SIGTERM or SIGINT (0), or until the engine dies (raises :class:`EngineExitError`)."""
-        flavour, simulation = self._flavour, self._simulation
+        flavor, simulation = self._flavor, self._simulation
         self._log(
-            f"SIMULATED {flavour.name} {flavour.version}: no GPU and no model is used; times are predicted for "
+            f"SIMULATED {flavor.name} {flavor.version}: no GPU and no model is used; times are predicted for "
             f"{simulation.gpu_count} x {simulation.gpu} at speed {simulation.speed:g}"
         )
-        config = self._config = flavour.start(self._given)
+        config = self._config = flavor.start(self._given)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self._loops = [
             EngineLoop(
-                flavour.scheduler(config),
+                flavor.scheduler(config),
                 speed=simulation.speed,
                 noise=simulation.noise,
-                on_step=flavour.on_step,
+                on_step=flavor.on_step,
                 log=self._log,
                 seed=index,
             )
@@ -91,7 +91,7 @@ class SimulatedServer:
         if stop.is_set():
             return
         self._healthy = True
-        self._flavour.ready(self._config)
+        self._flavor.ready(self._config)
         running = [asyncio.create_task(loop.run()) for loop in self._loops]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -109,12 +109,12 @@ class SimulatedServer:
         try:
             self._route(request, answer)
         except BadRequestError as error:
-            answer.send_json(self._flavour.error(error), error.status)
+            answer.send_json(self._flavor.error(error), error.status)
 
     def _route(self, request: HttpRequest, answer: Answer) -> None:
-        config, flavour, path = self._config, self._flavour, request.path
+        config, flavor, path = self._config, self._flavor, request.path
         assert config is not None  # noqa: S101 - nothing listens before
-        sglang = flavour.name == "sglang"
+        sglang = flavor.name == "sglang"
         if path == "/health" or (path == "/health_generate" and sglang):
             answer.send(200 if self._healthy else 503, b"", "text/plain")
             return
@@ -123,12 +123,12 @@ class SimulatedServer:
         if path in _GENERATING or (path == "/generate" and sglang):
             self._generate(request, answer)
         elif path == "/v1/models":
-            answer.send_json(flavour.models(config))
-        elif path == "/metrics" and (text := flavour.metrics(config, self._loops)) is not None:
+            answer.send_json(flavor.models(config))
+        elif path == "/metrics" and (text := flavor.metrics(config, self._loops)) is not None:
             answer.send(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/flush_cache" and sglang:
             self._flush(answer)
-        elif (info := flavour.info(path, config, self._loops)) is not None:
+        elif (info := flavor.info(path, config, self._loops)) is not None:
             answer.send_json(info)
         else:
             answer.send_json({"detail": "Not Found"}, 404)
@@ -149,12 +149,12 @@ class SimulatedServer:
         if not self._healthy:
             raise BadRequestError("the server is starting", status=503)
         asked = parse(request.path, request.body)
-        allowed = self._flavour.limited(asked, config)
+        allowed = self._flavor.limited(asked, config)
         began = time.monotonic()
 
         def done(made: Request) -> None:
             now = time.monotonic()
-            self._flavour.latencies.observe((made.first_s or now) - began, now - began)
+            self._flavor.latencies.observe((made.first_s or now) - began, now - began)
 
         reply = Reply(asked, answer, config.served_name, done)
         made = Request(asked.prompt, allowed, ignore_eos=asked.ignore_eos, on_token=reply.on_token, arrived_s=began)

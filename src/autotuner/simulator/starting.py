@@ -28,7 +28,7 @@ QUANTIZATIONS: Mapping[str, tuple[WeightFormat, int]] = {
     "mxfp4": (FP4, 80),
     "modelopt_fp4": (FP4, 100),
 }
-"""Format and least compute capability of the modelled methods (``get_min_capability`` in the engines' sources)."""
+"""Format and least compute capability of the modeled methods (``get_min_capability`` in the engines' sources)."""
 FP8_KV_E5M2 = {"fp8_e5m2"}
 
 

@@ -50,7 +50,7 @@ class FailureCause(StrEnum):
     NO_BINARY = "no_binary"
     MODEL_MISSING = "model_missing"
     MODEL_GATED = "model_gated"
-    """The hub wants a token or a licence that was accepted."""
+    """The hub wants a token or a license that was accepted."""
     IMAGE_MISSING = "image_missing"
     PACKAGE_MISSING = "package_missing"
     """A package or shared library that the server needs is missing or broken."""

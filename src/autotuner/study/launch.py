@@ -39,7 +39,7 @@ class GpuSample(Noun):
     at: float
     """Seconds since the epoch."""
     index: int
-    utilisation: float | None = None
+    utilization: float | None = None
     """0 to 1: share of the last sampling period in which a kernel ran."""
     memory_gb: float | None = None
     power_w: float | None = None
@@ -102,9 +102,9 @@ class LaunchPlan(Noun):
     hub_models: tuple[str, ...] = ()
     """Models that the server fetches from a hub by itself; a container gets the hub's cache."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
-    """The tuned parameters this plan realises (canonical names)."""
+    """The tuned parameters this plan realizes (canonical names)."""
     tuned_env: Mapping[str, str | None] = Field(default_factory=dict)
-    """The tuned environment variables this plan realises; None for one that must not be set."""
+    """The tuned environment variables this plan realizes; None for one that must not be set."""
 
     @property
     def unset(self) -> tuple[str, ...]:

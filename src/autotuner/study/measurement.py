@@ -62,7 +62,7 @@ class GpuUse(Noun):
 
     samples: int
     """Of each GPU."""
-    utilisation: float | None = None
+    utilization: float | None = None
     """0 to 1, mean over GPUs and time."""
     memory_gb: float | None = None
     """GiB on the fullest GPU, at most."""

@@ -1,4 +1,4 @@
-"""What is optimised, and which bounds must hold."""
+"""What is optimized, and which bounds must hold."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from autotuner.study.metric import METRICS, Direction
 
 
 class Objective(Noun):
-    """One optimised quantity, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
+    """One optimized quantity, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
 
     Without ``at``, all levels count: a latency statistic is taken at its worst scenario and level; a throughput is the
     geometric mean over them; ``success_rate`` the lowest. Percentiles are never averaged.

@@ -361,7 +361,7 @@ class StudyFile(FileForm):
     workload: WorkloadForm = Field(description="The load.")
     objective: Annotated[
         list[Annotated[ObjectiveForm, BeforeValidator(_objective, json_schema_input_type=str | ObjectiveForm)]], ListOf
-    ] = Field(min_length=1, description="What is optimised, e.g. max output_throughput; several give a Pareto front.")
+    ] = Field(min_length=1, description="What is optimized, e.g. max output_throughput; several give a Pareto front.")
     slo: Annotated[list[Annotated[SloForm, BeforeValidator(_slo, json_schema_input_type=str | SloForm)]], ListOf] = (
         Field(default_factory=list, description="Bounds that must hold, e.g. p99 ttft <= 200ms.")
     )

@@ -24,7 +24,7 @@ from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, Workload
-from autotuner.testing.mock_openai import Behaviour, Fault, MockOpenAI, mock_openai
+from autotuner.testing.mock_openai import Behavior, Fault, MockOpenAI, mock_openai
 
 _LINE_LIMIT = 256 * 1024 * 1024
 
@@ -229,8 +229,8 @@ class BenchmarkConformance:
 
     async def test_failing_requests_are_part_of_the_measurement(self, benchmark: Benchmark, tmp_path: Path) -> None:
         """They lower the success rate; they do not raise, and they do not vanish."""
-        behaviour = Behaviour(fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
-        async with mock_openai(behaviour) as server:
+        behavior = Behavior(fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
+        async with mock_openai(behavior) as server:
             measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
         assert 0 < measured.failed < measured.requests
         assert sum(measured.errors.values()) == measured.failed
@@ -238,7 +238,7 @@ class BenchmarkConformance:
 
     async def test_a_server_that_always_fails_is_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
         """Nothing succeeded: no latency is invented."""
-        async with mock_openai(Behaviour(fault=Fault.STATUS)) as server:
+        async with mock_openai(Behavior(fault=Fault.STATUS)) as server:
             measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
         assert measured.requests == measured.failed > 0
         assert measured.value("ttft", "p50") is None

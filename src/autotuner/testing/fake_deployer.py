@@ -20,7 +20,7 @@ from autotuner.study.trial import Phase
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """How one launch goes. Times in seconds."""
 
     queued_s: float = 0.0
@@ -40,9 +40,9 @@ class Behaviour:
     """Every call of identity() answers differently."""
 
 
-def behave_well(_: LaunchPlan) -> Behaviour:
+def behave_well(_: LaunchPlan) -> Behavior:
     """Ready at once, and alive for ever."""
-    return Behaviour()
+    return Behavior()
 
 
 def fake_gpus(count: int, *, memory_gb: float = 80.0) -> list[Gpu]:
@@ -59,15 +59,15 @@ class NoRunner(CommandRunner):
 
 
 class FakeEndpoint(Endpoint):
-    """An endpoint that lives as its behaviour says."""
+    """An endpoint that lives as its behavior says."""
 
-    def __init__(self, plan: LaunchPlan, context: DeployContext, behaviour: Behaviour, number: int, port: int) -> None:
-        self._context, self._behaviour, self._number = context, behaviour, number
+    def __init__(self, plan: LaunchPlan, context: DeployContext, behavior: Behavior, number: int, port: int) -> None:
+        self._context, self._behavior, self._number = context, behavior, number
         self._calls = 0
         self.url = f"http://127.0.0.1:{port}"
         self.model = plan.model
-        self.argv = plan.argv(host="127.0.0.1", port=port) if behaviour.argv is None else behaviour.argv
-        self._environment = dict(plan.env if behaviour.environment is None else behaviour.environment)
+        self.argv = plan.argv(host="127.0.0.1", port=port) if behavior.argv is None else behavior.argv
+        self._environment = dict(plan.env if behavior.environment is None else behavior.environment)
         self.client: CommandRunner = NoRunner()
         self.killed = anyio.Event()
         self.dead = False
@@ -77,18 +77,18 @@ class FakeEndpoint(Endpoint):
         if self.dead:
             raise TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=f"{self.url} has ended"))
         self._calls += 1
-        return Identity(kind="process", id=str(self._number), restarts=self._calls * self._behaviour.changes_identity)
+        return Identity(kind="process", id=str(self._number), restarts=self._calls * self._behavior.changes_identity)
 
     async def died(self) -> Failure:
-        """Waits for the behaviour's end, or for :meth:`kill`."""
-        wait = float("inf") if self._behaviour.dies_after_s is None else self._behaviour.dies_after_s
+        """Waits for the behavior's end, or for :meth:`kill`."""
+        wait = float("inf") if self._behavior.dies_after_s is None else self._behavior.dies_after_s
         with anyio.move_on_after(wait):
             await self.killed.wait()
         self.dead = True
-        return self._context.explain(self._behaviour.exit_code, self._behaviour.log, True)
+        return self._context.explain(self._behavior.exit_code, self._behavior.log, True)
 
     async def environment(self) -> Mapping[str, str]:
-        """The plan's, or the behaviour's."""
+        """The plan's, or the behavior's."""
         return self._environment
 
     def kill(self) -> None:
@@ -97,8 +97,8 @@ class FakeEndpoint(Endpoint):
         self.killed.set()
 
     async def log_tail(self, lines: int = 40) -> str:
-        """The behaviour's log."""
-        return "\n".join(self._behaviour.log.splitlines()[-lines:])
+        """The behavior's log."""
+        return "\n".join(self._behavior.log.splitlines()[-lines:])
 
     def pids(self) -> frozenset[int]:
         """None: there is no process."""
@@ -122,7 +122,7 @@ class _Log:
 
 
 class FakeDeployer(Deployer):
-    """Deploys nothing, as ``behaviour`` says.
+    """Deploys nothing, as ``behavior`` says.
 
     ``deployed``, ``leased``, ``released``, ``live`` and ``most_live`` tell what happened.
     ``machine_gpus`` are the GPUs at the moment, and may be changed; ``sensors`` reads one, None: they have no sensors.
@@ -136,14 +136,14 @@ class FakeDeployer(Deployer):
         self,
         settings: BaseModel | None = None,
         *,
-        behaviour: Callable[[LaunchPlan], Behaviour] = behave_well,
+        behavior: Callable[[LaunchPlan], Behavior] = behave_well,
         max_live: int | None = None,
         machine: Hardware | None = None,
         gpus: Sequence[Gpu] = (),
         sensors: Callable[[Gpu], GpuSample] | None = None,
     ) -> None:
         super().__init__(settings or FakeSettings())
-        self._behaviour, self._max_live = behaviour, max_live
+        self._behavior, self._max_live = behavior, max_live
         smallest = min((gpu.memory_gb for gpu in gpus), default=0.0)
         self._machine = machine or Hardware(cpus=2, memory_gb=8.0, gpus=len(gpus), gpu_memory_gb=smallest)
         self.machine_gpus = list(gpus)
@@ -186,16 +186,16 @@ class FakeDeployer(Deployer):
             context.on_phase(Phase.LAUNCHING)
             self.deployed.append((context.labels, plan))
             ours = self._occupied(context)
-            behaviour = self._behaviour(plan)
-            endpoint = FakeEndpoint(plan, context, behaviour, len(self.deployed), port)
+            behavior = self._behavior(plan)
+            endpoint = FakeEndpoint(plan, context, behavior, len(self.deployed), port)
             try:
-                if behaviour.queued_s:
+                if behavior.queued_s:
                     context.on_phase(Phase.QUEUED)
-                    await anyio.sleep(behaviour.queued_s)
+                    await anyio.sleep(behavior.queued_s)
                 context.on_phase(Phase.LOADING)
-                await anyio.sleep(behaviour.ready_after_s)
-                if behaviour.fails:
-                    raise TrialFailedError(behaviour.fails)
+                await anyio.sleep(behavior.ready_after_s)
+                if behavior.fails:
+                    raise TrialFailedError(behavior.fails)
                 self.live.append(endpoint)
                 self._log.most_live = max(self._log.most_live, len(self.live))
                 if self._max_live is not None and len(self.live) > self._max_live:

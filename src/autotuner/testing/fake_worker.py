@@ -2,7 +2,7 @@
 
 Reads a JSON object on stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each, with a pause of
 ``every`` seconds; ``echo``: a text to write as it is; ``say``: a line for stderr; ``wait``: seconds to live on
-afterwards; ``exit_code``; ``pids``: a file for the process ids of this process and, with ``child``, of a child that
+afterward; ``exit_code``; ``pids``: a file for the process ids of this process and, with ``child``, of a child that
 ignores SIGTERM.
 """
 

@@ -40,7 +40,7 @@ class Fault(StrEnum):
 
 
 @dataclass
-class Behaviour:
+class Behavior:
     """How the mock answers. Times in seconds; may be changed while it runs."""
 
     ttft_s: float = 0.02
@@ -104,8 +104,8 @@ class Truth:
 class MockOpenAI:
     """The server; use :func:`mock_openai`."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behavior: Behavior) -> None:
+        self.behavior = behavior
         self.log: list[Truth] = []
         self.connections = 0
         self.url = ""
@@ -150,10 +150,10 @@ class MockOpenAI:
         truth = Truth(len(self.log), body, headers, now)
         self.log.append(truth)
         async with self._freed:
-            await self._freed.wait_for(lambda: self._running < self.behaviour.slots)
+            await self._freed.wait_for(lambda: self._running < self.behavior.slots)
             self._running += 1
         try:
-            return await _Answer(self.behaviour, truth, writer).send()
+            return await _Answer(self.behavior, truth, writer).send()
         finally:
             self._running -= 1
             async with self._freed:
@@ -163,9 +163,9 @@ class MockOpenAI:
 class _Answer:
     """One answer, faults included."""
 
-    def __init__(self, behaviour: Behaviour, truth: Truth, writer: asyncio.StreamWriter) -> None:
-        self.b, self.truth, self.writer = behaviour, truth, writer
-        self.fault = behaviour.fault if behaviour.fault_when(truth.number) else None
+    def __init__(self, behavior: Behavior, truth: Truth, writer: asyncio.StreamWriter) -> None:
+        self.b, self.truth, self.writer = behavior, truth, writer
+        self.fault = behavior.fault if behavior.fault_when(truth.number) else None
         self.chat = "messages" in truth.body
         self.asked = int(truth.body.get("max_tokens") or truth.body.get("max_completion_tokens") or 16)
 
@@ -259,9 +259,9 @@ class _Answer:
 
 
 @asynccontextmanager
-async def mock_openai(behaviour: Behaviour | None = None) -> AsyncIterator[MockOpenAI]:
+async def mock_openai(behavior: Behavior | None = None) -> AsyncIterator[MockOpenAI]:
     """Runs the mock on a free port of the loopback interface, in the running asyncio loop."""
-    mock = MockOpenAI(behaviour or Behaviour())
+    mock = MockOpenAI(behavior or Behavior())
     server = await asyncio.start_server(mock.serve, "127.0.0.1", 0, backlog=4096)
     mock.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:

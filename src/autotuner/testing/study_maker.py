@@ -197,7 +197,7 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
     busy = min(0.99, 0.4 + rate / gpus / 2500)
     power = gpus * 700 * busy
     use = GpuUse(
-        samples=round(2 * measured.window_s), utilisation=busy, memory_gb=70.4, power_w=power,
+        samples=round(2 * measured.window_s), utilization=busy, memory_gb=70.4, power_w=power,
         temperature_c=40 + 35 * busy, clock_mhz=1980.0, energy_j=power * measured.window_s,
     )  # fmt: skip
     scalars = {**measured.scalars, "output_throughput_per_gpu": rate / gpus, "energy_per_token": power / rate}

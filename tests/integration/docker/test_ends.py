@@ -106,7 +106,7 @@ class TestDeadOwners:
         return tuner
 
     async def test_a_container_ends_with_a_tuner_that_is_killed(self, engine: OwnEngine, tmp_path: Path) -> None:
-        """It may hold a GPU, and its engine knows nothing of tuners. Nobody runs anything afterwards."""
+        """It may hold a GPU, and its engine knows nothing of tuners. Nobody runs anything afterward."""
         killed, living = (self.left_by(engine, name, name, tmp_path / name) for name in ("killed", "living"))
         try:
             killed.kill()

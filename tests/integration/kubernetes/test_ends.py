@@ -51,7 +51,7 @@ anyio.run(main)
 
 @pytest.fixture
 def mortal(shared: Any) -> Iterator[Any]:
-    """The cluster for a test that kills parts of it; they run again afterwards."""
+    """The cluster for a test that kills parts of it; they run again afterward."""
     yield shared
     mend(shared.cluster)
     until(lambda: shared.left() == [])

@@ -2,8 +2,8 @@
  *
  * One fact a line: "driver 570.1", "gpus 4", "code init 9" or "code count 1" (what these calls return),
  * "code I 15" (every call for GPU I), "sensors I 15" (its sensors only), "lacks I power" (a sensor that GPU I has not), "mig I", "used I MIB",
- * "process I PID MIB", "drawing I PID MIB", "power I MILLIWATT". Each initialisation adds a line to the file's
- * neighbour NVML_STUB.inits.
+ * "process I PID MIB", "drawing I PID MIB", "power I MILLIWATT". Each initialization adds a line to the file's
+ * neighbor NVML_STUB.inits.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ typedef struct { unsigned version; unsigned long long total, reserved, free, use
 typedef struct { unsigned gpu, memory; } Utilization;
 
 static Device devices[16];
-static int initialised;
+static int initialized;
 
 static FILE *facts(void) { return fopen(getenv("NVML_STUB"), "r"); }
 
@@ -44,7 +44,7 @@ static long long number_or(const char *words, long long otherwise) {
 
 static int code(const Device *device) {
     char words[32];
-    if (!initialised) return UNINITIALIZED;
+    if (!initialized) return UNINITIALIZED;
     sprintf(words, "code %u", device->index);
     return (int)number_or(words, OK);
 }
@@ -74,11 +74,11 @@ int nvmlInitWithFlags(unsigned flags) {
     file = fopen(path, "a");
     fprintf(file, "%d\n", returned);
     fclose(file);
-    initialised = returned == OK;
+    initialized = returned == OK;
     return returned;
 }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) { initialised = 0; return OK; }
+int nvmlShutdown(void) { initialized = 0; return OK; }
 const char *nvmlErrorString(int returned) { return returned == 77 ? "stub error" : "error"; }
 
 int nvmlSystemGetDriverVersion(char *text, unsigned length) {
@@ -94,7 +94,7 @@ int nvmlSystemGetDriverVersion(char *text, unsigned length) {
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
     int returned = (int)number_or("code count", OK);
-    if (!initialised) return UNINITIALIZED;
+    if (!initialized) return UNINITIALIZED;
     *count = (unsigned)number_or("gpus", 0);
     return returned;
 }
@@ -132,7 +132,7 @@ int nvmlDeviceGetMemoryInfo_v2(Device *device, Memory2 *memory) {
 int nvmlDeviceGetUtilizationRates(Device *device, Utilization *busy) {
     busy->gpu = 25;
     busy->memory = 5;
-    return sensor(device, "utilisation");
+    return sensor(device, "utilization");
 }
 
 int nvmlDeviceGetPowerUsage(Device *device, unsigned *milliwatt) {

@@ -48,7 +48,7 @@ class Machine:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def initialisations(self) -> list[str]:
+    def initializations(self) -> list[str]:
         return Path(f"{self._state}.inits").read_text().split()
 
     def end(self) -> None:
@@ -141,14 +141,14 @@ def test_a_process_that_has_just_ended_is_still_told(machine: Machine) -> None:
 
 
 def test_sensors_and_those_that_a_gpu_lacks(machine: Machine) -> None:
-    machine.facts("used 0 2048", "power 0 500250", *(f"lacks 1 {s}" for s in ("power", "energy", "utilisation")))
+    machine.facts("used 0 2048", "power 0 500250", *(f"lacks 1 {s}" for s in ("power", "energy", "utilization")))
     first, second, *_ = machine.do("samples")
     wanted = {
-        "index": 0, "utilisation": 0.25, "memory_gb": 2.0, "power_w": 500.25, "temperature_c": 61.0,
+        "index": 0, "utilization": 0.25, "memory_gb": 2.0, "power_w": 500.25, "temperature_c": 61.0,
         "clock_mhz": 1980.0, "energy_j": 1234.5,
     }  # fmt: skip
     assert {k: v for k, v in first.items() if k != "at"} == wanted
-    assert (second["power_w"], second["energy_j"], second["utilisation"]) == (None, None, None)
+    assert (second["power_w"], second["energy_j"], second["utilization"]) == (None, None, None)
     assert (second["clock_mhz"], second["temperature_c"]) == (1980.0, 61.0)
     machine.facts(*(f"lacks 0 {s}" for s in ("memory", "temperature", "clock")))
     first = machine.do("samples")[0]
@@ -176,13 +176,13 @@ def test_nvml_is_opened_once_and_again_when_it_went_away(machine: Machine) -> No
     for _ in range(5):
         machine.do("gpus")
         machine.do("samples")
-    assert machine.initialisations() == ["0"]
+    assert machine.initializations() == ["0"]
     machine.facts("code count 9")
     assert machine.do("gpus") == []
     machine.facts("code count 1", "code init 9")
     assert machine.do("samples") == machine.do("gpus") == []
     assert "the NVIDIA driver is not loaded" in machine.do("describe")["detail"]
-    assert machine.initialisations() == ["0", "9"], "a driver that is gone is not asked for at every call"
+    assert machine.initializations() == ["0", "9"], "a driver that is gone is not asked for at every call"
 
 
 def test_one_fault_of_nvml_does_not_last(machine: Machine) -> None:

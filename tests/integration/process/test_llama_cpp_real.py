@@ -71,7 +71,7 @@ def context(engine: LlamaCpp, folder: Path) -> DeployContext:
 
 
 def plan(engine: LlamaCpp, model: Path, values: Mapping[str, Value], **args: Value) -> LaunchPlan:
-    """One thread that sleeps when it waits, unless the test sets another: busy neighbours then only slow it down."""
+    """One thread that sleeps when it waits, unless the test sets another: busy neighbors then only slow it down."""
     given = {"threads": 1, **{k.replace("_", "-"): v for k, v in args.items()}}
     spec = EngineSpec(kind="llama_cpp", args=given, env={"OMP_WAIT_POLICY": "passive"})
     return engine.plan(Model(path=str(model), name="tiny"), spec, Configuration(values=values))

@@ -47,7 +47,7 @@ def alive(pids: list[int]) -> list[int]:
     return [s.pid for s in found if s and s.alive]
 
 
-def labelled(study: str) -> list[str]:
+def labeled(study: str) -> list[str]:
     """Every process on this machine with the label of this study, by command line."""
     return [
         " ".join(procfs.cmdline(p.pid))
@@ -84,7 +84,7 @@ class ProcessCase(ScriptedServerCase):
         return True
 
     def left(self) -> list[str]:
-        return labelled(LABELS.study)
+        return labeled(LABELS.study)
 
 
 class TestProcess(DeployerConformance):
@@ -101,7 +101,7 @@ def deployer() -> ProcessDeployer:
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     yield Recorder(tmp_path / "trial")
-    assert labelled(LABELS.study) == []
+    assert labeled(LABELS.study) == []
 
 
 def test_is_found_as_a_plugin() -> None:

@@ -16,8 +16,11 @@ from sqlalchemy import text
 
 from autotuner.store import OwnerRecord, Store, StoreError, rows, tables
 from autotuner.store import connection as store_connection
+from autotuner.study.measurement import GpuUse
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial
+from autotuner.testing.samples import sample_study
 
 HAMMER = Path(__file__).with_name("hammer.py")
 
@@ -58,6 +61,22 @@ def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
         (record,) = store.owners()
         assert record == OwnerRecord(owner=Owner(id="a", host="h", pid=7, started=2.5), heartbeat_at=3.5)
         assert record.owner.process == ""
+
+
+def test_gpu_use_of_the_third_revision_is_still_read(
+    url: str, store: Store, add_study: Callable[..., StudySpec], new_trial: Callable[..., Trial]
+) -> None:
+    add_study()
+    measured = next(m for trial in sample_study("several").trials for m in trial.measurements)
+    use = GpuUse(samples=3, utilization=0.5)
+    trial = new_trial(measurements=(measured.model_copy(update={"gpu_use": use}),))
+    store.add_trial(trial, owner_id="a")
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE trials SET trial = REPLACE(trial, 'utilization', 'utilisation')"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    with Store.open(url) as again:
+        (stored,) = again.trials("s")
+    assert stored.measurements[0].gpu_use == use
 
 
 def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:

@@ -29,7 +29,7 @@ class DeniedError(Exception):
 
 
 @dataclass
-class Catalogue:
+class Catalog:
     """Models and runtimes as a webhook's cache has them."""
 
     models: dict[tuple[str, str], Object] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def default_service(service: Object) -> None:
         service["metadata"].setdefault("annotations", {}).setdefault(MODE, "PDDisaggregated")
 
 
-def check_service(service: Object, catalogue: Catalogue) -> None:
+def check_service(service: Object, catalog: Catalog) -> None:
     """Raises :class:`DeniedError`. With ``spec.runtime`` set only the model's existence is looked at."""
     meta, spec = service["metadata"], service["spec"]
     name, namespace = meta["name"], meta["namespace"]
@@ -77,10 +77,10 @@ def check_service(service: Object, catalogue: Catalogue) -> None:
         raise DeniedError("decoder cannot be specified without engine")
     if len((spec.get("model") or {}).get("fineTunedWeights") or []) > 1:
         raise DeniedError("stacked fine-tuned serving is not supported yet")
-    _check_model(spec, namespace, catalogue)
+    _check_model(spec, namespace, catalog)
 
 
-def _check_model(spec: Object, namespace: str, catalogue: Catalogue) -> None:
+def _check_model(spec: Object, namespace: str, catalog: Catalog) -> None:
     complete = bool(((spec.get("engine") or {}).get("runner") or {}).get("image"))
     named, chosen = (spec.get("model") or {}).get("name"), (spec.get("runtime") or {}).get("name")
     if not named:
@@ -90,7 +90,7 @@ def _check_model(spec: Object, namespace: str, catalogue: Catalogue) -> None:
                 "configuration"
             )
         return
-    model = catalogue.model(namespace, named)
+    model = catalog.model(namespace, named)
     if model is None:
         raise DeniedError(
             f'referenced model "{named}" not found in namespace "{namespace}": ensure a BaseModel exists in this '
@@ -103,7 +103,7 @@ def _check_model(spec: Object, namespace: str, catalogue: Catalogue) -> None:
     if complete:
         return
     try:
-        select(catalogue.candidates(namespace), model)
+        select(catalog.candidates(namespace), model)
     except UnsuitableError as error:
         raise DeniedError(
             f"no supporting runtime found for model {named} and engine does not have complete runner configuration: "
@@ -111,11 +111,11 @@ def _check_model(spec: Object, namespace: str, catalogue: Catalogue) -> None:
         ) from None
 
 
-def check_runtime(runtime: Object, catalogue: Catalogue) -> None:
+def check_runtime(runtime: Object, catalog: Catalog) -> None:
     """Raises :class:`DeniedError` for a priority that another runtime has, or an unknown accelerator class."""
     name, namespace = runtime["metadata"]["name"], runtime["metadata"].get("namespace", "")
     mine = dict(_priorities(runtime))
-    for (place, other), known in catalogue.runtimes.items():
+    for (place, other), known in catalog.runtimes.items():
         if place != namespace or other == name:
             continue
         for key, model_format in _priorities(known):
@@ -123,7 +123,7 @@ def check_runtime(runtime: Object, catalogue: Catalogue) -> None:
                 where = f"servingruntimes {name} and {other} in namespace {namespace}"
                 raise DeniedError(f"same priority assigned for the model format {model_format} in the {where}")
     named = (runtime["spec"].get("acceleratorRequirements") or {}).get("acceleratorClasses") or []
-    if unknown := [one for one in named if one not in catalogue.classes]:
+    if unknown := [one for one in named if one not in catalog.classes]:
         raise DeniedError(f"unknown accelerator classes referenced in AcceleratorRequirements: [{' '.join(unknown)}]")
 
 

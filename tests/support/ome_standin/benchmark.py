@@ -9,7 +9,7 @@ import copy
 import json
 from typing import Any
 
-from support.ome_standin.admission import Catalogue
+from support.ome_standin.admission import Catalog
 from support.ome_standin.kube import Key, Object, log
 from support.ome_standin.merging import merge, model_label
 from support.ome_standin.status import is_ready, now
@@ -164,7 +164,7 @@ class BenchmarkController:
 
     async def _begun(self, found: Object) -> Object | None:
         """The Job, where everything that it needs is there; what is missing is known to the log alone."""
-        meta, catalogue = found["metadata"], self._world.catalogue()
+        meta, catalog = found["metadata"], self._world.catalog()
         claimed = pvc_of(found)
         if claimed and await self._kube.get("PersistentVolumeClaim", claimed[0], meta["namespace"]) is None:
             log(f"BenchmarkJob {meta['name']}: PersistentVolumeClaim {claimed[0]} not found")
@@ -173,7 +173,7 @@ class BenchmarkController:
         model, aliases, name = None, [], ""
         if reference := endpoint.get("inferenceService"):
             service = self._world["InferenceService"].get(reference["name"], reference["namespace"])
-            model = _model_of(service, catalogue)
+            model = _model_of(service, catalog)
             if service is None or model is None or not is_ready(service.get("status") or {}):
                 log(f"BenchmarkJob {meta['name']}: InferenceService {reference['name']} is not ready")
                 return None
@@ -211,11 +211,11 @@ class BenchmarkController:
         await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], {"status": told}, "status")
 
 
-def _model_of(service: Object | None, catalogue: Catalogue) -> Object | None:
+def _model_of(service: Object | None, catalog: Catalog) -> Object | None:
     if service is None:
         return None
     named: Any = (service["spec"].get("model") or {}).get("name", "")
-    return catalogue.model(service["metadata"]["namespace"], named)
+    return catalog.model(service["metadata"]["namespace"], named)
 
 
 def _plant(thing: Object, fault: str) -> None:

@@ -116,10 +116,10 @@ class Controller:
 
     def _resolved(self, found: Object) -> Resolved:
         """Model and runtime; raises :class:`ReportedError`."""
-        catalogue, spec = self._world.catalogue(), found["spec"]
+        catalog, spec = self._world.catalog(), found["spec"]
         namespace = found["metadata"]["namespace"]
         named = (spec.get("model") or {}).get("name", "")
-        model = catalogue.model(namespace, named)
+        model = catalog.model(namespace, named)
         if model is None:
             raise ReportedError("ModelReconcileError", f"No BaseModel or ClusterBaseModel with the name: {named}")
         if model["spec"].get("disabled"):
@@ -128,10 +128,10 @@ class Controller:
         accelerator = (spec.get("acceleratorSelector") or {}).get("acceleratorClass", "")
         if not chosen:
             try:
-                return Resolved(found, model, select(catalogue.candidates(namespace), model))
+                return Resolved(found, model, select(catalog.candidates(namespace), model))
             except UnsuitableError as error:
                 raise ReportedError("RuntimeSelectionError", str(error)) from None
-        runtime = catalogue.runtime(namespace, chosen)
+        runtime = catalog.runtime(namespace, chosen)
         refused = f"Runtime {chosen} does not support model {named}: "
         if runtime is None:
             why = f"runtime {chosen} not found in namespace {namespace} or at cluster scope"

@@ -12,7 +12,7 @@ class Faults:
     """``up``; ``down``: connection refused; ``x509``: a certificate that the API server does not trust; ``slow``:
     answers after its 10 s are over."""
     controller_stopped: bool = False
-    """Nothing is reconciled; what happened meanwhile is made up for afterwards."""
+    """Nothing is reconciled; what happened meanwhile is made up for afterward."""
     slow_status_s: float = 0.0
     """Every status is written this much later."""
     agent: str = "up"

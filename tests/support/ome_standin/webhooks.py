@@ -119,11 +119,11 @@ class Webhooks:
         return web.json_response(review)
 
     def _check(self, kind: str, asked: Object) -> None:
-        catalogue = self._world.catalogue()
+        catalog = self._world.catalog()
         checks: dict[str, Callable[[Object], None]] = {
-            "inferenceservices": lambda thing: check_service(thing, catalogue),
-            "servingruntimes": lambda thing: check_runtime(thing, catalogue),
-            "clusterservingruntimes": lambda thing: check_runtime(thing, catalogue),
+            "inferenceservices": lambda thing: check_service(thing, catalog),
+            "servingruntimes": lambda thing: check_runtime(thing, catalog),
+            "clusterservingruntimes": lambda thing: check_runtime(thing, catalog),
             "benchmarkjobs": check_benchmark,
         }
         checks[kind](asked["object"])

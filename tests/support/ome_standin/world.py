@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from support.ome_standin.admission import Catalogue
+from support.ome_standin.admission import Catalog
 from support.ome_standin.faults import Faults
 from support.ome_standin.kube import ApiError, Informer, Key, Kube, Object, log
 from support.ome_standin.status import now
@@ -37,9 +37,9 @@ class World:
         for informer in self.informers.values():
             await informer.synced.wait()
 
-    def catalogue(self) -> Catalogue:
+    def catalog(self) -> Catalog:
         """Models and runtimes."""
-        return Catalogue(
+        return Catalog(
             models={**self["BaseModel"].objects, **self["ClusterBaseModel"].objects},
             runtimes={**self["ServingRuntime"].objects, **self["ClusterServingRuntime"].objects},
             classes=frozenset(name for _, name in self["AcceleratorClass"].objects),

@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from autotuner.benchmarks.bench import bench
 from autotuner.benchmarks.loadgen.words import WORDS
 from autotuner.benchmarks.measuring.records import read_records
-from autotuner.benchmarks.measuring.summary import summarise
+from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Benchmark
@@ -33,7 +33,7 @@ from autotuner.testing.benchmark_kit import (
     fixed_scenario,
     make_window,
 )
-from autotuner.testing.mock_openai import Behaviour, Fault, MockOpenAI, Truth, mock_openai
+from autotuner.testing.mock_openai import Behavior, Fault, MockOpenAI, Truth, mock_openai
 
 pytestmark = pytest.mark.anyio
 FOUR = Concurrency(in_flight=4)
@@ -59,10 +59,10 @@ def tokenizer_file(tmp_path: Path) -> Path:
 
 
 async def measured(
-    folder: Path, behaviour: Behaviour, level: LoadLevel = FOUR, **more: object
+    folder: Path, behavior: Behavior, level: LoadLevel = FOUR, **more: object
 ) -> tuple[Measurement, MockOpenAI]:
     settings = NativeSettings(drain=more.pop("drain_s", 3.0))  # type: ignore[arg-type]
-    async with mock_openai(behaviour) as server:
+    async with mock_openai(behavior) as server:
         window = make_window(folder, level, **more)  # type: ignore[arg-type]
         return await NativeBenchmark(settings).measure(UrlEndpoint(server.url), window), server
 
@@ -77,7 +77,7 @@ def p50(measurement: Measurement, metric: str) -> float:
 
 
 async def test_late_usage_and_done_belong_to_no_latency(tmp_path: Path) -> None:
-    seen, server = await measured(tmp_path, Behaviour(ttft_s=0.03, itl_s=0.005, tail_s=0.2), scenario=D_100)
+    seen, server = await measured(tmp_path, Behavior(ttft_s=0.03, itl_s=0.005, tail_s=0.2), scenario=D_100)
     truth = median((t.sent_ns[-1] - t.sent_ns[0]) / 1e9 / (len(t.sent_ns) - 1) for t in whole(server, 100))
     assert p50(seen, "tpot") == pytest.approx(truth, rel=0.1)
     assert p50(seen, "e2e_latency") < 0.03 + 0.5 + 0.15
@@ -85,7 +85,7 @@ async def test_late_usage_and_done_belong_to_no_latency(tmp_path: Path) -> None:
 
 
 async def test_several_tokens_a_chunk_have_two_named_gaps(tmp_path: Path) -> None:
-    seen, server = await measured(tmp_path, Behaviour(itl_s=0.02, tokens_per_chunk=4), scenario=D_40)
+    seen, server = await measured(tmp_path, Behavior(itl_s=0.02, tokens_per_chunk=4), scenario=D_40)
     truth = median(gap / 1e9 for t in whole(server, 10) for gap in gaps(t.sent_ns))
     assert p50(seen, "itl") == pytest.approx(truth, rel=0.15)
     assert p50(seen, "itl_token") == pytest.approx(truth / 4, rel=0.15)
@@ -95,8 +95,8 @@ async def test_several_tokens_a_chunk_have_two_named_gaps(tmp_path: Path) -> Non
 
 
 async def test_an_error_event_in_a_200_stream_is_a_failure(tmp_path: Path) -> None:
-    behaviour = Behaviour(fault=Fault.ERROR_EVENT, fault_when=lambda n: n % 2 == 1)
-    seen, _ = await measured(tmp_path, behaviour)
+    behavior = Behavior(fault=Fault.ERROR_EVENT, fault_when=lambda n: n % 2 == 1)
+    seen, _ = await measured(tmp_path, behavior)
     assert seen.errors == {"stream_error": seen.failed}
     assert 0 < seen.failed < seen.requests
     assert any("out of memory" in message for message in seen.error_messages.values())
@@ -104,16 +104,16 @@ async def test_an_error_event_in_a_200_stream_is_a_failure(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["reasoning_content", "reasoning", "tool_calls"])
 async def test_what_comes_before_content_is_the_first_token(tmp_path: Path, kind: str) -> None:
-    seen, server = await measured(tmp_path, Behaviour(first=kind, content_after_s=0.25), duration_s=1.5)
+    seen, server = await measured(tmp_path, Behavior(first=kind, content_after_s=0.25), duration_s=1.5)
     assert p50(seen, "ttft") < 0.15
     assert p50(seen, "e2e_latency") > 0.25
     assert p50(seen, "ttft") == pytest.approx(median(t.ttft_s for t in server.log), abs=0.02)
 
 
 async def test_overload_is_not_hidden_by_a_cap(tmp_path: Path) -> None:
-    behaviour = Behaviour(ttft_s=0.0, itl_s=0.01, slots=4)
+    behavior = Behavior(ttft_s=0.0, itl_s=0.01, slots=4)
     level = RequestRate(rate=80.0, arrivals=Arrivals.CONSTANT)
-    seen, server = await measured(tmp_path, behaviour, level, duration_s=2.0, scenario=fixed_scenario(16, 10))
+    seen, server = await measured(tmp_path, behavior, level, duration_s=2.0, scenario=fixed_scenario(16, 10))
     assert len(server.log) > 80 * 2 * 0.95, "every scheduled request is sent, however slow the answers are"
     assert p50(seen, "ttft_scheduled") > 0.2, "the queue's wait is part of the latency"
     assert p50(seen, "ttft_scheduled") >= p50(seen, "ttft")
@@ -122,7 +122,7 @@ async def test_overload_is_not_hidden_by_a_cap(tmp_path: Path) -> None:
 
 async def test_a_constant_rate_is_constant(tmp_path: Path) -> None:
     level = RequestRate(rate=50.0, arrivals=Arrivals.CONSTANT)
-    seen, server = await measured(tmp_path, Behaviour(), level, duration_s=1.2)
+    seen, server = await measured(tmp_path, Behavior(), level, duration_s=1.2)
     found = gaps([t.received_ns for t in server.log[5:]])
     assert median(found) / 1e9 == pytest.approx(0.02, rel=0.1)
     assert seen.self_check.achieved_rate == pytest.approx(50, rel=0.05)
@@ -130,12 +130,12 @@ async def test_a_constant_rate_is_constant(tmp_path: Path) -> None:
 
 
 async def test_poisson_delivers_its_rate(tmp_path: Path) -> None:
-    seen, _ = await measured(tmp_path, Behaviour(), RequestRate(rate=50.0), duration_s=1.2)
+    seen, _ = await measured(tmp_path, Behavior(), RequestRate(rate=50.0), duration_s=1.2)
     assert seen.self_check.achieved_rate == pytest.approx(50, rel=0.05)
 
 
 async def test_a_closed_loop_keeps_its_number_in_flight(tmp_path: Path) -> None:
-    seen, server = await measured(tmp_path, Behaviour(ttft_s=0.05))
+    seen, server = await measured(tmp_path, Behavior(ttft_s=0.05))
     assert "ttft_scheduled" not in seen.distributions
     loads = [sum(t.received_ns <= at < t.sent_ns[-1] for t in server.log if t.sent_ns) for at in middles(server)]
     assert max(loads) <= 4
@@ -158,8 +158,8 @@ async def test_a_closed_loop_keeps_its_number_in_flight(tmp_path: Path) -> None:
     ],
 )
 async def test_each_failure_has_its_name_and_is_counted(tmp_path: Path, fault: Fault, kind: str) -> None:
-    behaviour = Behaviour(fault=fault, fault_status=503, fault_when=lambda n: n % 3 == 2)
-    seen, _ = await measured(tmp_path, behaviour, duration_s=0.8)
+    behavior = Behavior(fault=fault, fault_status=503, fault_when=lambda n: n % 3 == 2)
+    seen, _ = await measured(tmp_path, behavior, duration_s=0.8)
     assert set(seen.errors) == {kind}
     assert seen.scalars["success_rate"] == pytest.approx(1 - seen.failed / seen.requests)
     assert 0 < seen.failed < seen.requests
@@ -167,15 +167,15 @@ async def test_each_failure_has_its_name_and_is_counted(tmp_path: Path, fault: F
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.STALL])
 async def test_what_hangs_times_out(tmp_path: Path, fault: Fault) -> None:
-    behaviour = Behaviour(fault=fault, fault_when=lambda n: n % 5 == 4)
-    seen, _ = await measured(tmp_path, behaviour, request_timeout_s=0.3, duration_s=0.8)
+    behavior = Behavior(fault=fault, fault_when=lambda n: n % 5 == 4)
+    seen, _ = await measured(tmp_path, behavior, request_timeout_s=0.3, duration_s=0.8)
     assert set(seen.errors) == {"timeout"}
     assert seen.failed < seen.requests
 
 
 async def test_a_request_that_outlives_everything_does_not_vanish(tmp_path: Path) -> None:
-    behaviour = Behaviour(fault=Fault.HANG, fault_when=lambda n: n == 12)
-    seen, _ = await measured(tmp_path, behaviour, request_timeout_s=100.0, duration_s=0.6, drain_s=0.3)
+    behavior = Behavior(fault=Fault.HANG, fault_when=lambda n: n == 12)
+    seen, _ = await measured(tmp_path, behavior, request_timeout_s=100.0, duration_s=0.6, drain_s=0.3)
     assert seen.errors == {"timeout": 1}
 
 
@@ -188,7 +188,7 @@ async def test_a_refused_connection_is_counted(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_closes_after_each_answer_is_served_by_new_connections(tmp_path: Path) -> None:
-    seen, server = await measured(tmp_path, Behaviour(keep_alive=False))
+    seen, server = await measured(tmp_path, Behavior(keep_alive=False))
     assert seen.failed == 0
     assert server.connections >= seen.requests
 
@@ -197,8 +197,8 @@ async def test_a_server_that_closes_after_each_answer_is_served_by_new_connectio
 
 
 async def test_prompts_have_the_asked_length(tmp_path: Path) -> None:
-    behaviour = Behaviour(count_prompt=lambda text: round(len(text) / 3.7), template_tokens=20)
-    seen, server = await measured(tmp_path, behaviour, scenario=fixed_scenario(200, 4), prefix_tokens=100)
+    behavior = Behavior(count_prompt=lambda text: round(len(text) / 3.7), template_tokens=20)
+    seen, server = await measured(tmp_path, behavior, scenario=fixed_scenario(200, 4), prefix_tokens=100)
     counts = [round(len(t.text) / 3.7) + 20 for t in server.log[20:]]
     assert median(counts) == pytest.approx(300, rel=0.03)
     assert len({t.text for t in server.log}) == len(server.log)
@@ -217,14 +217,14 @@ async def test_a_calibration_is_kept_for_the_next_window(tmp_path: Path) -> None
 
 
 async def test_without_usage_chunks_are_counted_and_it_says_so(tmp_path: Path) -> None:
-    seen, _ = await measured(tmp_path, Behaviour(usage=False))
+    seen, _ = await measured(tmp_path, Behavior(usage=False))
     assert seen.token_source == "chunks"
     assert any("no usage" in w for w in seen.warnings)
 
 
 async def test_a_local_tokenizer_counts_where_the_server_does_not(tmp_path: Path, tokenizer_file: Path) -> None:
-    behaviour = Behaviour(usage=False, tokens_per_chunk=4)
-    seen, server = await measured(tmp_path, behaviour, tokenizer=str(tokenizer_file), scenario=fixed_scenario(60, 8))
+    behavior = Behavior(usage=False, tokens_per_chunk=4)
+    seen, server = await measured(tmp_path, behavior, tokenizer=str(tokenizer_file), scenario=fixed_scenario(60, 8))
     assert seen.token_source == "tokenizer"
     columns = read_records(tmp_path / "records.parquet").columns
     whole_answers = zip(columns["complete"], columns["asked_output"], columns["output_tokens"], strict=True)
@@ -233,12 +233,12 @@ async def test_a_local_tokenizer_counts_where_the_server_does_not(tmp_path: Path
 
 
 async def test_short_answers_are_warned_of(tmp_path: Path) -> None:
-    seen, _ = await measured(tmp_path, Behaviour(shorter_by=4))
+    seen, _ = await measured(tmp_path, Behavior(shorter_by=4))
     assert any("answers had 4 tokens" in w for w in seen.warnings)
 
 
 async def test_completions_and_odd_line_ends(tmp_path: Path) -> None:
-    seen, server = await measured(tmp_path, Behaviour(newline="\r\n"), api=Api.COMPLETIONS)
+    seen, server = await measured(tmp_path, Behavior(newline="\r\n"), api=Api.COMPLETIONS)
     assert seen.failed == 0
     assert seen.requests > 0
     assert all("prompt" in t.body for t in server.log)
@@ -247,7 +247,7 @@ async def test_completions_and_odd_line_ends(tmp_path: Path) -> None:
 async def test_uniform_lengths_vary(tmp_path: Path) -> None:
     lengths = TokenLengths(kind="uniform", a=4, b=12)
     scenario = Scenario(text="U(4,12)/(4,12)", input=lengths, output=lengths)
-    seen, server = await measured(tmp_path, Behaviour(), scenario=scenario)
+    seen, server = await measured(tmp_path, Behavior(), scenario=scenario)
     assert {t.body["max_tokens"] for t in server.log} >= set(range(4, 13))
     assert seen.failed == 0
 
@@ -256,7 +256,7 @@ async def test_uniform_lengths_vary(tmp_path: Path) -> None:
 
 
 async def test_the_request_count_ends_the_window_early(tmp_path: Path) -> None:
-    seen, _ = await measured(tmp_path, Behaviour(), requests=10, duration_s=30.0)
+    seen, _ = await measured(tmp_path, Behavior(), requests=10, duration_s=30.0)
     assert seen.requests == 10
     assert seen.window_s < 10
 
@@ -272,10 +272,10 @@ async def test_goodput_counts_requests_within_every_slo(tmp_path: Path) -> None:
 
 
 async def test_the_records_sum_up_to_the_same_measurement(tmp_path: Path) -> None:
-    behaviour = Behaviour(fault=Fault.CUT, fault_when=lambda n: n % 4 == 3)
-    seen, _ = await measured(tmp_path, behaviour)
+    behavior = Behavior(fault=Fault.CUT, fault_when=lambda n: n % 4 == 3)
+    seen, _ = await measured(tmp_path, behavior)
     records = read_records(tmp_path / "records.parquet")
-    assert summarise(records, name="records.parquet") == seen
+    assert summarize(records, name="records.parquet") == seen
     assert sum(e is not None for e in records.columns["error"]) >= seen.failed > 0
     assert os.listdir(tmp_path) == ["records.parquet"]  # noqa: PTH208
 
@@ -290,7 +290,7 @@ async def test_a_blocked_client_says_that_it_is_the_bottleneck(tmp_path: Path) -
 
 
 async def test_a_client_that_keeps_up_is_not_limited_by_its_own_rate(tmp_path: Path) -> None:
-    seen, _ = await measured(tmp_path, Behaviour())
+    seen, _ = await measured(tmp_path, Behavior())
     assert seen.self_check.client_cpu_cores < 0.9
     assert not any("sent" in r or "core" in r for r in seen.self_check.reasons)
 
@@ -300,8 +300,8 @@ async def test_a_secret_header_reaches_the_server_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret-1234")
     runner = ChildRunner()
-    behaviour = Behaviour(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
-    async with mock_openai(behaviour) as server:
+    behavior = Behavior(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
+    async with mock_openai(behavior) as server:
         benchmark = NativeBenchmark(NativeSettings(api_key_env="MY_KEY"))
         window = make_window(tmp_path, FOUR, headers={"X-Long": "y" * 110, "X-Other": "another-secret"})
         seen = await benchmark.measure(UrlEndpoint(server.url, client=runner), window)

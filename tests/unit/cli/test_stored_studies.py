@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_written_is_one_line(call: Call, keep: Keep, tmp_p
     [
         ("show", "none"), ("best", "none"), ("logs", "none"), ("watch", "none"), ("stop", "none"), ("delete", "none"),
         ("report", "none"), ("export", "none"), ("run", "none.yaml"), ("plan", "none.yaml"), ("params", "none"),
-        ("bench", "ftp://x"), ("show",), ("show", "x", "--colour"), ("logs", "x", "three"), ("frobnicate",),
+        ("bench", "ftp://x"), ("show",), ("show", "x", "--color"), ("logs", "x", "three"), ("frobnicate",),
         ("export", "x", "--as", "x"), ("bench", "http://127.0.0.1:9", "-c", "0"),
     ],
 )  # fmt: skip

@@ -239,7 +239,7 @@ ARGPARSE = "usage: sglang serve [-h] --model-path MODEL_PATH\nsglang serve: erro
         (1, "OSError: org/x is not a local folder and is not a valid model identifier listed on the hub\n", False,
          FailureCause.MODEL_MISSING, "no such model"),
         (1, "huggingface_hub.errors.GatedRepoError: 401 Client Error. Cannot access gated repo for url x\n", False,
-         FailureCause.MODEL_GATED, "licence"),
+         FailureCause.MODEL_GATED, "license"),
         (1, "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url\n", False, FailureCause.MODEL_GATED,
          "403"),
         (1, "ValueError: The repository /m contains custom code which must be executed. Please pass the argument "

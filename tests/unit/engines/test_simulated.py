@@ -28,7 +28,7 @@ class TestSGLang(EngineConformance):
 class TestVllm(EngineConformance):
     @pytest.fixture
     def engine(self) -> Simulated:
-        return Simulated(SimulatedSettings(flavour="vllm", gpu_count=8))
+        return Simulated(SimulatedSettings(flavor="vllm", gpu_count=8))
 
 
 def engine(**settings: object) -> Simulated:
@@ -41,17 +41,17 @@ def test_the_simulated_hardware_stands_in_front_of_the_engines_own_flags() -> No
     made = engine(gpu="h100", gpu_count=4, model="llama-3.1-70b", speed=0.5, start_s=2, noise=0.1)
     spec = EngineSpec(kind="simulated", args={"tp_size": 4})
     plan = made.plan(MODEL, spec, Configuration(values={"schedule-policy": "lpm"}))
-    own = "--flavour sglang --gpu H100 --gpu-count 4 --shape Llama-3.1-70B --speed 0.5 --start-s 2.0 --noise 0.1"
+    own = "--flavor sglang --gpu H100 --gpu-count 4 --shape Llama-3.1-70B --speed 0.5 --start-s 2.0 --noise 0.1"
     assert plan.command[1:] == ("-m", "autotuner.simulator", *own.split())
     argv = plan.argv(host="127.0.0.1", port=1)
     assert argv[argv.index("--tp-size") + 1] == "4"
     assert made.flag_value(argv, "schedule_policy") == "lpm"
 
 
-@pytest.mark.parametrize(("flavour", "size"), [("sglang", "tp-size"), ("vllm", "tensor-parallel-size")])
-def test_gpus_are_leased_only_when_asked(flavour: str, size: str) -> None:
+@pytest.mark.parametrize(("flavor", "size"), [("sglang", "tp-size"), ("vllm", "tensor-parallel-size")])
+def test_gpus_are_leased_only_when_asked(flavor: str, size: str) -> None:
     for lease, expected in ((False, 0), (True, 4)):
-        made = engine(flavour=flavour, gpu_count=4, lease_gpus=lease)
+        made = engine(flavor=flavor, gpu_count=4, lease_gpus=lease)
         plan = made.plan(MODEL, EngineSpec(kind="simulated"), Configuration(values={size: 4}))
         assert made.simulated_gpus(plan.tuned) == 4
         assert made.gpus(plan.tuned) == plan.gpus == expected
@@ -79,14 +79,14 @@ def test_secrets_stay_off_the_command_line() -> None:
     assert "s3cret" not in str(problem)
 
 
-def test_flags_that_are_not_modelled_are_let_through_and_said() -> None:
+def test_flags_that_are_not_modeled_are_let_through_and_said() -> None:
     made = engine()
     assert made.check({"attention-backend": "fa3"}, HARDWARE) == []
     (note,) = made.notes({"attention-backend": "fa3", "page-size": 16})
     assert note.where == "attention-backend"
 
 
-@pytest.mark.parametrize("settings", [{"gpu": "H1000"}, {"model": "Lama-3.1-8B"}, {"speed": 0}, {"flavour": "tgi"}])
+@pytest.mark.parametrize("settings", [{"gpu": "H1000"}, {"model": "Lama-3.1-8B"}, {"speed": 0}, {"flavor": "tgi"}])
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as raised:
         SimulatedSettings.model_validate(settings)
@@ -94,7 +94,7 @@ def test_settings_are_checked(settings: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flavour", "said", "ready", "cause", "remedy"),
+    ("flavor", "said", "ready", "cause", "remedy"),
     [
         ("sglang", "sglang serve: error: unrecognized arguments: --nope", False, FailureCause.INVALID_FLAG, "spelling"),
         ("sglang", "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", False,
@@ -113,8 +113,8 @@ def test_settings_are_checked(settings: dict[str, object]) -> None:
          FailureCause.GPU_UNAVAILABLE, "end what else uses the GPU"),
     ],
 )  # fmt: skip
-def test_causes(flavour: str, said: str, ready: bool, cause: FailureCause, remedy: str) -> None:
-    failure = engine(flavour=flavour).explain(-9, said, ready=ready)
+def test_causes(flavor: str, said: str, ready: bool, cause: FailureCause, remedy: str) -> None:
+    failure = engine(flavor=flavor).explain(-9, said, ready=ready)
     assert failure is not None
     assert failure.cause is cause
     assert remedy in failure.remedy
@@ -132,7 +132,7 @@ def test_what_the_server_decided() -> None:
     metrics = (
         'vllm:cache_config_info{num_gpu_blocks="28285",cache_dtype="auto",engine="0"} 1.0\nautotuner_simulated 1\n'
     )
-    found = engine(flavour="vllm").resolved({}, metrics, "GPU KV cache size: 452,560 tokens, Maximum")
+    found = engine(flavor="vllm").resolved({}, metrics, "GPU KV cache size: 452,560 tokens, Maximum")
     assert (found["num-gpu-blocks"], found["kv-cache-dtype"], found["simulated"]) == (28285, "auto", True)
 
 

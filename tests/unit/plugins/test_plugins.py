@@ -152,7 +152,7 @@ def test_a_missing_extra_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         ("from autotuner.plugins.engine import Gone", "acme_engine:Acme", "cannot import name 'Gone'"),
         ("from autotuner.gone import Engine", "acme_engine:Acme", "No module named 'autotuner.gone'"),
         ("def broken(:", "acme_engine:Acme", "invalid syntax"),
-        ("raise OSError('no licence')", "acme_engine:Acme", "no licence"),
+        ("raise OSError('no license')", "acme_engine:Acme", "no license"),
     ],
 )
 def test_another_ones_plugin_that_cannot_be_loaded(install: Install, source: str, target: str, said: str) -> None:
@@ -167,7 +167,7 @@ def test_another_ones_plugin_that_cannot_be_loaded(install: Install, source: str
 
 
 def test_a_broken_plugin_harms_no_other(install: Install) -> None:
-    install("raise OSError('no licence')")
+    install("raise OSError('no license')")
     assert loading.load("engines", "llama_cpp") is LlamaCpp
 
 

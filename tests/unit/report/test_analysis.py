@@ -195,7 +195,7 @@ def test_trials_as_text(numbers: list[int], text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_every_kind_is_analysed(sampled: Sampled, kind: SampleKind) -> None:
+def test_every_kind_is_analyzed(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     assert len(importance(result)) == len(result.spec.parameters)
     assert isinstance(caveats(result), tuple)

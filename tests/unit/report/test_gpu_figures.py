@@ -44,17 +44,17 @@ def test_a_trials_windows_are_put_together() -> None:
     found = gpu_figures(
         trial(
             window(
-                100, 10, utilisation=0.5, memory_gb=60, power_w=400, temperature_c=70, clock_mhz=1000, energy_j=4000
+                100, 10, utilization=0.5, memory_gb=60, power_w=400, temperature_c=70, clock_mhz=1000, energy_j=4000
             ),
             window(
-                400, 30, utilisation=0.9, memory_gb=62, power_w=800, temperature_c=60, clock_mhz=2000, energy_j=9000
+                400, 30, utilization=0.9, memory_gb=62, power_w=800, temperature_c=60, clock_mhz=2000, energy_j=9000
             ),
         )
     )
     assert found is not None
     assert found.throughput_per_gpu == pytest.approx(100), "the geometric mean of 50 and 200"
     assert found.energy_per_token == pytest.approx(13000 / (100 * 10 + 400 * 30))
-    assert (found.utilisation, found.power_w, found.clock_mhz) == (pytest.approx(0.8), 700, 1750)
+    assert (found.utilization, found.power_w, found.clock_mhz) == (pytest.approx(0.8), 700, 1750)
     assert (found.memory_gb, found.temperature_c) == (62, 70)
 
 
@@ -62,11 +62,11 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert gpu_figures(trial(gpus=0)) is None
     assert gpu_cells(trial(gpus=0)) == ("-",) * len(TITLES)
     assert gpu_cells(trial(gpus=4)) == ("4", *("-",) * (len(TITLES) - 1))
-    half = trial(window(100, 10, power_w=400, energy_j=4000), window(100, 10, utilisation=0.5))
+    half = trial(window(100, 10, power_w=400, energy_j=4000), window(100, 10, utilization=0.5))
     found = gpu_figures(half)
     assert found is not None
     assert found.energy_per_token is None, "the energy of one window is not that of both"
-    assert (found.utilisation, found.power_w, found.memory_gb) == (0.5, 400, None)
+    assert (found.utilization, found.power_w, found.memory_gb) == (0.5, 400, None)
     assert [TITLES[i] for i in known_columns([half])] == ["GPUs", "tokens/s per GPU", "GPU busy", "power"]
 
 

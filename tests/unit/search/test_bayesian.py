@@ -58,9 +58,9 @@ def tried_until_best(search: Search) -> int:
 
 def test_it_needs_at_most_half_of_what_random_search_needs() -> None:
     contexts = [context_of(grid(), seed=seed, trials=40) for seed in range(5)]
-    learnt = sum(tried_until_best(bayesian(c)) for c in contexts)
+    learned = sum(tried_until_best(bayesian(c)) for c in contexts)
     blind = sum(tried_until_best(RandomSearch(RandomSettings(), c)) for c in contexts)
-    assert learnt * 2 <= blind, (learnt, blind)
+    assert learned * 2 <= blind, (learned, blind)
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.DONE])
@@ -105,7 +105,7 @@ def test_only_the_order_of_failures_matters_never_a_number() -> None:
     assert scaled(1.0) == scaled(1e6)
 
 
-def test_the_default_is_learnt_from_where_it_can_be_expressed() -> None:
+def test_the_default_is_learned_from_where_it_can_be_expressed() -> None:
     default = Configuration(values={"batch": 256, "chunk": 0, "mode": "c"})
     zero = made(0, Configuration(), role=TrialRole.DEFAULT, objectives=[306.0])
     with_default = context_of(grid(), default=default)
@@ -167,7 +167,7 @@ def test_several_objectives_reach_both_ends_of_the_front() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_a_continuous_range_is_learnt(log: bool) -> None:
+def test_a_continuous_range_is_learned(log: bool) -> None:
     """Large spaces: Optuna proposes too."""
     share = FloatRange(low=0.01, high=1.0, log=log)
 

@@ -46,12 +46,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a server and waits until it answers; all are ended after the test."""
     started: list[Server] = []
 
-    def begin(flavour: str = "sglang", *own: str, flags: tuple[str, ...] = (), **environment: str) -> Server:
+    def begin(flavor: str = "sglang", *own: str, flags: tuple[str, ...] = (), **environment: str) -> Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         log = tmp_path / f"{len(started)}.log"
-        argv = [sys.executable, "-m", "autotuner.simulator", "--flavour", flavour, *own, *FLAGS[flavour], *flags]
+        argv = [sys.executable, "-m", "autotuner.simulator", "--flavor", flavor, *own, *FLAGS[flavor], *flags]
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*argv, "--host", "127.0.0.1", "--port", str(port)], stderr=out, env={**os.environ, **environment}

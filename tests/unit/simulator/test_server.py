@@ -15,7 +15,7 @@ from autotuner.engines.simulated import Simulated, SimulatedSettings
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import MODELS
 from autotuner.predict.roofline import Replica, decode
-from autotuner.simulator.options import FLAVOURS
+from autotuner.simulator.options import FLAVORS
 from autotuner.study.failure import FailureCause
 
 CHAT = {"model": "Llama-3.1-8B", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
@@ -35,9 +35,9 @@ def metric(text: str, name: str) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_answers_whole_and_streamed(start: Any, flavour: str) -> None:
-    server = start(flavour)
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_answers_whole_and_streamed(start: Any, flavor: str) -> None:
+    server = start(flavor)
     whole = server.post("/v1/chat/completions", CHAT).json()
     assert whole["usage"]["completion_tokens"] == len(whole["choices"][0]["message"]["content"].split()) == 5
     assert whole["choices"][0]["finish_reason"] == "length"
@@ -118,15 +118,15 @@ def test_vllm_tells_about_itself(start: Any) -> None:
         "Application startup complete.",
     ):  # fmt: skip
         assert line in log
-    resolved = Simulated(SimulatedSettings(flavour="vllm")).resolved({}, metrics, log)
+    resolved = Simulated(SimulatedSettings(flavor="vllm")).resolved({}, metrics, log)
     assert resolved["simulated"] is True
     assert resolved["kv-cache-tokens"] == int(resolved["num-gpu-blocks"]) * int(resolved["block-size"])
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_bad_requests_are_refused_in_the_engines_form(start: Any, flavour: str) -> None:
-    limit = "--context-length" if flavour == "sglang" else "--max-model-len"
-    server = start(flavour, flags=(limit, "100"))
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_bad_requests_are_refused_in_the_engines_form(start: Any, flavor: str) -> None:
+    limit = "--context-length" if flavor == "sglang" else "--max-model-len"
+    server = start(flavor, flags=(limit, "100"))
     long = " ".join(["word"] * 100)
     cases: list[tuple[Any, str]] = [
         ({**TEXT, "prompt": long}, "context length"),
@@ -139,13 +139,13 @@ def test_bad_requests_are_refused_in_the_engines_form(start: Any, flavour: str) 
     for body, said in cases:
         answer = server.post("/v1/completions", body)
         assert answer.status_code == 400, body
-        error = answer.json() if flavour == "sglang" else answer.json()["error"]
+        error = answer.json() if flavor == "sglang" else answer.json()["error"]
         assert said in error["message"]
         assert error["code"] == 400
     assert server.post("/v1/chat/completions", {**CHAT, "messages": []}).status_code == 400
     assert httpx.post(server.url + "/v1/completions", content=b"{nonsense", trust_env=False).status_code == 400
     other = server.post("/v1/completions", {**TEXT, "model": "other"})
-    assert other.status_code == (200 if flavour == "sglang" else 404)
+    assert other.status_code == (200 if flavor == "sglang" else 404)
     assert server.get("/v1/completions").status_code == 405
     assert server.get("/nothing").status_code == 404
     assert server.post("/v1/completions", TEXT).status_code == 200, "and it still answers"
@@ -215,9 +215,9 @@ def test_memory_that_runs_out_under_load_kills_it_with_its_cause(start: Any) -> 
     assert "lower mem-fraction-static" in failure.remedy
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_our_load_generator_sees_the_simulated_hardware(start: Any, flavour: str) -> None:
-    server = start(flavour, "--speed", "0.5")
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_our_load_generator_sees_the_simulated_hardware(start: Any, flavor: str) -> None:
+    server = start(flavor, "--speed", "0.5")
     workload = {"scenarios": "D(100,24)", "concurrency": [1, 32], "warmup": "200ms", "duration": "1s"}
     alone, many = api.bench(server.url, workload=workload).measurements
     for measured in (alone, many):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from autotuner import simulator
-from autotuner.engines.simulated import MODELLED, Simulated, SimulatedSettings
+from autotuner.engines.simulated import MODELED, Simulated, SimulatedSettings
 from autotuner.simulator.__main__ import main
 from autotuner.simulator.options import (
-    FLAVOURS,
-    Flavour,
+    FLAVORS,
+    Flavor,
     engine_options,
     engine_parser,
     flag_table,
@@ -33,11 +33,11 @@ SHIMS = Path(simulator.__file__).parent / "shims"
 def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ended:
     """Runs a server that cannot start: its exit code and log. A signal that it sends itself is its exit code."""
 
-    def run(flavour: Flavour, *own: str, flags: tuple[str, ...] = ()) -> tuple[int, str]:
+    def run(flavor: Flavor, *own: str, flags: tuple[str, ...] = ()) -> tuple[int, str]:
         sent: list[int] = []
         monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
         try:
-            code = main(["--flavour", flavour, *own, *FLAGS[flavour], *flags])
+            code = main(["--flavor", flavor, *own, *FLAGS[flavor], *flags])
         except SystemExit as error:
             code = int(str(error.code))
         return -sent[0] if sent else code, capsys.readouterr().err
@@ -46,7 +46,7 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("flavour", "own", "flags", "cause"),
+    ("flavor", "own", "flags", "cause"),
     [
         ("sglang", (), ("--bogus", "1"), FailureCause.INVALID_FLAG),
         ("vllm", (), ("--bogus", "1"), FailureCause.INVALID_FLAG),
@@ -77,10 +77,10 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     ],
 )  # fmt: skip
 def test_what_cannot_work_ends_as_the_engine_would(
-    ended: Ended, flavour: Flavour, own: tuple[str, ...], flags: tuple[str, ...], cause: FailureCause
+    ended: Ended, flavor: Flavor, own: tuple[str, ...], flags: tuple[str, ...], cause: FailureCause
 ) -> None:
-    code, log = ended(flavour, *own, flags=flags)
-    engine = Simulated(SimulatedSettings(flavour=flavour))
+    code, log = ended(flavor, *own, flags=flags)
+    engine = Simulated(SimulatedSettings(flavor=flavor))
     failure = engine.explain(code, log, ready=False)
     assert failure is not None, log
     assert failure.cause is cause, log
@@ -100,11 +100,11 @@ def test_both_cures_of_a_gpu_that_is_full_are_told(ended: Ended) -> None:
     assert remedies == ["raise", "lower"]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavour: Flavour) -> None:
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavor: Flavor) -> None:
     values = {"int": ["1"], "human": ["4k"], "float": ["0.5"], "str": ["x"], "list": ["1", "2"], "optional": []}
-    base = ["--model-path", "m"] if flavour == "sglang" else ["m"]
-    table, parser = flag_table(flavour), engine_parser(flavour)
+    base = ["--model-path", "m"] if flavor == "sglang" else ["m"]
+    table, parser = flag_table(flavor), engine_parser(flavor)
     assert len(table) > 300
     for row in table:
         for spelling in row.spellings:
@@ -113,13 +113,13 @@ def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavour: Flavour) -
 
 
 @pytest.mark.parametrize(
-    ("flavour", "modelled"),
-    [("sglang", start.MODELLED), ("vllm", vllm_start.MODELLED)],
+    ("flavor", "modeled"),
+    [("sglang", start.MODELED), ("vllm", vllm_start.MODELED)],
 )
-def test_what_is_modelled_is_a_flag_of_the_engine(flavour: Flavour, modelled: frozenset[str]) -> None:
-    known = {row.dest for row in flag_table(flavour)} | {"model_tag"}
-    assert modelled <= known
-    assert {name.replace("-", "_") for name in MODELLED[flavour]} <= modelled
+def test_what_is_modeled_is_a_flag_of_the_engine(flavor: Flavor, modeled: frozenset[str]) -> None:
+    known = {row.dest for row in flag_table(flavor)} | {"model_tag"}
+    assert modeled <= known
+    assert {name.replace("-", "_") for name in MODELED[flavor]} <= modeled
 
 
 def test_an_ambiguous_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,17 +8,17 @@ from autotuner.plugins.deployer import Endpoint
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Flag, LaunchPlan
 from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, Recorder
-from autotuner.testing.fake_deployer import Behaviour, FakeDeployer, FakeEndpoint
+from autotuner.testing.fake_deployer import Behavior, FakeDeployer, FakeEndpoint
 
 pytestmark = pytest.mark.anyio
 
 BROKEN = Failure(cause=FailureCause.CRASH_LOADING, message="x", exit_code=3, log_tail="broken")
 LATE = Failure(cause=FailureCause.START_TIMEOUT, message="x")
-BEHAVIOURS = {
-    "good": Behaviour(),
-    "dies_loading": Behaviour(fails=BROKEN),
-    "never_ready": Behaviour(ready_after_s=0.2, fails=LATE),
-    "dies_later": Behaviour(dies_after_s=0.05, exit_code=3),
+BEHAVIORS = {
+    "good": Behavior(),
+    "dies_loading": Behavior(fails=BROKEN),
+    "never_ready": Behavior(ready_after_s=0.2, fails=LATE),
+    "dies_later": Behavior(dies_after_s=0.05, exit_code=3),
 }
 
 
@@ -28,7 +28,7 @@ def plan(name: str) -> LaunchPlan:
 
 class FakeCase(DeployerCase):
     def __init__(self) -> None:
-        self.deployer: FakeDeployer = FakeDeployer(behaviour=lambda plan: BEHAVIOURS[plan.command[1]])
+        self.deployer: FakeDeployer = FakeDeployer(behavior=lambda plan: BEHAVIORS[plan.command[1]])
 
     def good(self) -> LaunchPlan:
         return plan("good")
@@ -43,7 +43,7 @@ class FakeCase(DeployerCase):
         return plan("dies_later")
 
     async def provoke(self, endpoint: Endpoint) -> None:
-        """It dies by its behaviour."""
+        """It dies by its behavior."""
 
     async def kill(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint, FakeEndpoint)

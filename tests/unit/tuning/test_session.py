@@ -22,7 +22,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
+from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning import session
 from autotuner.tuning.answer import Answer
 from autotuner.tuning.ending import Ending
@@ -196,7 +196,7 @@ async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, sto
 async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) -> None:
     """A runtime that somebody changed between two runs would be compared with itself; without results it may change."""
     void = Failure(cause=FailureCause.ENVIRONMENT, message="not now")
-    ill = FakeDeployer(behaviour=lambda _: Behaviour(fails=void))
+    ill = FakeDeployer(behavior=lambda _: Behavior(fails=void))
     with pytest.raises(AutotunerError, match="not now"):
         await run_session(replace(loop.prepared(deployer=ill), base_version="runtime r, 1"), store, source="t")
     two = replace(loop.prepared(loop.spec(trials=2)), base_version="runtime r, 2")

@@ -18,7 +18,7 @@ from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
+from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.tuning import study_runner
 from autotuner.tuning.budget import SearchClock
@@ -57,14 +57,14 @@ def by_slots(rates: dict[str, float]) -> Callable[[Endpoint, Window], Measuremen
     return script
 
 
-class Behaviours:
+class Behaviors:
     """Each launch behaves as the next of a list says, the rest well."""
 
     def __init__(self, *fails: Failure | None) -> None:
         self._fails = list(fails)
 
-    def __call__(self, _: LaunchPlan) -> Behaviour:
-        return Behaviour(fails=self._fails.pop(0) if self._fails else None)
+    def __call__(self, _: LaunchPlan) -> Behavior:
+        return Behavior(fails=self._fails.pop(0) if self._fails else None)
 
 
 async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Store) -> None:
@@ -83,11 +83,11 @@ async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Stor
 async def test_every_trial_is_stored_before_the_next_is_launched(loop: Any, store: Store) -> None:
     stored: list[int] = []
 
-    def behave(_: LaunchPlan) -> Behaviour:
+    def behave(_: LaunchPlan) -> Behavior:
         stored.append(sum(t.state.finished for t in store.trials("s")))
-        return Behaviour()
+        return Behavior()
 
-    await run(loop.prepared(deployer=FakeDeployer(behaviour=behave)), store)
+    await run(loop.prepared(deployer=FakeDeployer(behavior=behave)), store)
     assert stored == [0, 1, 2, 3]
 
 
@@ -133,14 +133,14 @@ async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: 
 
 
 async def test_a_failed_configuration_is_a_result_and_the_study_goes_on(loop: Any, store: Store) -> None:
-    deployer = FakeDeployer(behaviour=Behaviours(None, MEMORY, None, MEMORY))
+    deployer = FakeDeployer(behavior=Behaviors(None, MEMORY, None, MEMORY))
     outcome = await run(loop.prepared(deployer=deployer), store)
     assert [t.state for t in outcome.trials] == ["done", "failed", "done", "failed"]
     assert outcome.state == "done"
 
 
 async def test_a_default_that_fails_does_not_end_the_study(loop: Any, store: Store) -> None:
-    deployer = FakeDeployer(behaviour=Behaviours(MEMORY))
+    deployer = FakeDeployer(behavior=Behaviors(MEMORY))
     outcome = await run(loop.prepared(loop.spec(repeats=1), deployer=deployer), store)
     assert [t.state for t in outcome.trials[:4]] == ["failed", "done", "done", "done"]
     assert [t.repeat_of for t in outcome.trials[4:]] == [1, 2, 3], "the challengers alone"
@@ -168,7 +168,7 @@ async def test_only_results_are_told_and_a_resumed_search_is_told_them_again_in_
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Told(monkeypatch).told
-    deployer = FakeDeployer(behaviour=Behaviours(None, FAULT, None, MEMORY))
+    deployer = FakeDeployer(behavior=Behaviors(None, FAULT, None, MEMORY))
     first = await run(loop.prepared(loop.spec(trials=3, repeats=1), deployer=deployer), store)
     assert [t.state for t in first.trials[:4]] == ["done", "void", "done", "failed"]
     assert told == [(0, "done"), (2, "done"), (3, "failed")], "neither faults nor repeats"
@@ -279,7 +279,7 @@ async def test_two_runs_on_one_store_never_share_a_gpu_or_a_port(
 
 
 async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store: Store) -> None:
-    deployer = FakeDeployer(behaviour=Behaviours(FAULT, None, FAULT, FAULT, None, FAULT, None))
+    deployer = FakeDeployer(behavior=Behaviors(FAULT, None, FAULT, FAULT, None, FAULT, None))
     outcome = await run(loop.prepared(deployer=deployer), store)
     made = [(slots(t), t.state.value) for t in outcome.trials]
     assert made == [
@@ -293,7 +293,7 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
 
 @pytest.mark.parametrize("parallel", [1, 2])
 async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel: int) -> None:
-    deployer = FakeDeployer(behaviour=Behaviours(None, *[FAULT] * 20))
+    deployer = FakeDeployer(behavior=Behaviors(None, *[FAULT] * 20))
     prepared = loop.prepared(loop.spec(max_environment_faults=3, parallel=parallel), deployer=deployer)
     with pytest.raises(EnvironmentFaultError) as caught:
         await run(prepared, store)
@@ -310,17 +310,17 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
 
 @pytest.mark.parametrize("cause", [FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL])
 async def test_what_a_second_try_does_not_cure_stops_at_once(loop: Any, store: Store, cause: FailureCause) -> None:
-    deployer = FakeDeployer(behaviour=Behaviours(None, Failure(cause=cause, message="m", remedy="r")))
+    deployer = FakeDeployer(behavior=Behaviors(None, Failure(cause=cause, message="m", remedy="r")))
     with pytest.raises(EnvironmentFaultError, match=f"{cause.value}: m; r"):
         await run(loop.prepared(deployer=deployer), store)
     assert [t.state for t in store.trials("s")] == ["done", "void"]
 
 
 async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, store: Store) -> None:
-    def behave(plan: LaunchPlan) -> Behaviour:
-        return Behaviour(argv=tuple(a for a in plan.argv(host="h", port=1) if not a.startswith("--parallel")))
+    def behave(plan: LaunchPlan) -> Behavior:
+        return Behavior(argv=tuple(a for a in plan.argv(host="h", port=1) if not a.startswith("--parallel")))
 
-    prepared = loop.prepared(deployer=FakeDeployer(behaviour=behave))
+    prepared = loop.prepared(deployer=FakeDeployer(behavior=behave))
     with pytest.raises(EnvironmentFaultError, match=r"value_not_applied: parallel=1 was asked for.*report it"):
         await run(prepared, store)
     assert [t.state for t in store.trials("s")] == ["done", "void"]

@@ -1,4 +1,4 @@
-"""Requests, serialised before the run: distinct prompts of a given token length, and an output length each.
+"""Requests, serialized before the run: distinct prompts of a given token length, and an output length each.
 
 Every prompt of ``n`` words holds the same words in another order: the first ones shuffled, the rest rotated. Words are
 tokenized one by one by nearly every vocabulary, so all prompts of ``n`` words cost the same tokens, yet no two share

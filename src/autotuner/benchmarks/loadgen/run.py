@@ -97,7 +97,7 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, r
 
 
 def _prebuild(ready: list[Request], maker: Requests, wanted: int) -> None:
-    """Serialises requests ahead of the run, as many as memory allows; they leave in the order they were made."""
+    """Serializes requests ahead of the run, as many as memory allows; they leave in the order they were made."""
     size = 0
     while len(ready) < wanted and size < _PREBUILT_BYTES:
         ready.append(maker.next())

@@ -1,4 +1,4 @@
-"""How much CPU others used during a window: a busy neighbour can halve what a CPU-bound engine reaches.
+"""How much CPU others used during a window: a busy neighbor can halve what a CPU-bound engine reaches.
 
 From ``/proc/stat`` (user, nice and system time of the host) less the trees of the server and of ourselves. Interrupt
 time is left out: the kernel books the loopback traffic of the measurement itself there.

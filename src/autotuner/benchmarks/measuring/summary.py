@@ -31,7 +31,7 @@ _COLLAPSE = 0.5
 """Difference between the rates of a window's halves, relative to their mean, above which the window decides nothing."""
 
 
-def summarise(records: Records, *, name: str | None = None) -> Measurement:
+def summarize(records: Records, *, name: str | None = None) -> Measurement:
     """The window's figures. ``name`` is that of the records' file. ``records.where`` is a dumped :class:`Asked`."""
     asked, info = Asked.model_validate(records.where), records.info
     window_s = info.window_ns * S

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from autotuner.benchmarks.measuring.foreign_cpu import CpuSample, foreign_cores, sample
 from autotuner.benchmarks.measuring.records import RunInfo, from_rows, write_records
 from autotuner.benchmarks.measuring.requirements import Asked, Limits
-from autotuner.benchmarks.measuring.summary import summarise
+from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -76,7 +76,7 @@ def measurement(heard: Heard, window: Window, limits: Limits, info: RunInfo) -> 
             remedy="free some space, or put the data directory elsewhere",
         )
         raise TrialFailedError(failure) from error
-    return summarise(records, name=window.records_name)
+    return summarize(records, name=window.records_name)
 
 
 _NOTHING: CpuSample | None = None

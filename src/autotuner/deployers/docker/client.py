@@ -40,7 +40,7 @@ def labels_of(labels: Labels) -> dict[str, str]:
     return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner, RUNNER: runner}
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """A container that carries our labels."""
 
     id: str
@@ -92,12 +92,12 @@ class Engine:
                     raise
             await anyio.sleep(_POLL_S)
 
-    async def labelled(self, *labels: str) -> list[Labelled]:
+    async def labeled(self, *labels: str) -> list[Labeled]:
         """Containers that carry all of these labels (``name`` or ``name=value``), in whatever state they are."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             filters = json.dumps({"label": labels})
             found = await self.client.containers.list(all=True, filters=filters)
-        return [Labelled(c.id, c["Names"][0].lstrip("/"), dict(c["Labels"]), c["State"]) for c in found]
+        return [Labeled(c.id, c["Names"][0].lstrip("/"), dict(c["Labels"]), c["State"]) for c in found]
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
         """What ``docker inspect`` tells of a container; None when there is none."""

@@ -114,7 +114,7 @@ class DockerDeployer(Deployer):
 
     async def _sweep(self, engine: Engine, owner: str) -> None:
         """Removes what this run left with an engine that went away. Raises when it cannot be removed."""
-        for left in await engine.labelled(f"{OWNER}={owner}"):
+        for left in await engine.labeled(f"{OWNER}={owner}"):
             if left.name not in _ACTIVE:
                 await engine.remove(left.name, 0.0)
 
@@ -257,7 +257,7 @@ class DockerDeployer(Deployer):
         lines: list[str] = []
         with suppress(TrialFailedError):
             async with connected(self.settings) as engine:
-                for left in await engine.labelled(OWNER):
+                for left in await engine.labeled(OWNER):
                     owner, of_study = left.labels[OWNER], left.labels.get(STUDY, "?")
                     if study in {None, of_study} and (is_dead(owner) or left.runner_ended):
                         trial = left.labels.get(TRIAL, "?")

@@ -118,7 +118,7 @@ class PodDeployer(Deployer):
     async def _sweep(self, cluster: Cluster, owner: str) -> None:
         """Removes what this run left with an API server that went away. Raises when it cannot be asked."""
         try:
-            for left in await self._labelled(cluster, f"{OWNER}={label_value(owner)}"):
+            for left in await self._labeled(cluster, f"{OWNER}={label_value(owner)}"):
                 if left["metadata"]["name"] not in _ACTIVE:
                     await cluster.delete(self.path(cluster, left), uid=left["metadata"]["uid"])
                     await self.released(cluster, left["metadata"]["name"])
@@ -138,7 +138,7 @@ class PodDeployer(Deployer):
         """Of an object."""
         return cluster.path(self.plural, made["metadata"]["name"], group=self.group)
 
-    async def _labelled(self, cluster: Cluster, selector: str) -> list[Json]:
+    async def _labeled(self, cluster: Cluster, selector: str) -> list[Json]:
         """The servers' objects that are ours and fit the selector."""
         labels = f"{MANAGED_BY}=autotuner,{ROLE}={SERVER},{selector}"
         found: list[Json] = (await cluster.get(cluster.path(self.plural, group=self.group), labelSelector=labels))[
@@ -172,7 +172,7 @@ class PodDeployer(Deployer):
         lines: list[str] = []
         with suppress(TrialFailedError, RefusedError):
             async with connected(self.settings.impatient()) as cluster:
-                for left in await self._labelled(cluster, OWNER):
+                for left in await self._labeled(cluster, OWNER):
                     metadata = left["metadata"]
                     told = metadata.get("annotations") or {}
                     owner, of_study = told.get(OWNER, metadata["labels"][OWNER]), told.get(STUDY, "?")

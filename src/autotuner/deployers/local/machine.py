@@ -105,12 +105,12 @@ def _ports(host: str, ports: tuple[int, int]) -> Check:
 
 
 async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: float) -> list[str]:
-    """Ends every process labelled with a dead owner, and what runs in these processes' sessions.
+    """Ends every process labeled with a dead owner, and what runs in these processes' sessions.
 
     An owner that ``is_dead`` knows nothing of (its store is lost, or it is another one) is dead when the runner's
     process, which the label names too, has ended.
 
-    A labelled process was started by a run, in a session of that run's own; so was everything in its session. Neither
+    A labeled process was started by a run, in a session of that run's own; so was everything in its session. Neither
     this process, nor its ancestors, nor their sessions are ever touched.
     """
     verdicts: dict[str, bool] = {}
@@ -151,7 +151,7 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[proc
     everyone = list(procfs.processes())
     spared = _lineage()
     own_sessions = {p.session for p in everyone if p.pid in spared}
-    sessions, labelled = set[int](), set[int]()
+    sessions, labeled = set[int](), set[int]()
     living = set[int]()
     for process in everyone:
         found = _labels(process.pid)
@@ -159,12 +159,12 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[proc
             continue
         owner, of_study, _ = found
         if study in {None, of_study} and (is_dead(owner) or _runner_ended(process.pid)):
-            labelled.add(process.pid)
+            labeled.add(process.pid)
             sessions.add(process.session)
         else:
             living.add(process.pid)
     sessions -= own_sessions
-    return [p for p in everyone if p.pid in labelled or (p.session in sessions and p.pid not in living)]
+    return [p for p in everyone if p.pid in labeled or (p.session in sessions and p.pid not in living)]
 
 
 def _lineage() -> set[int]:

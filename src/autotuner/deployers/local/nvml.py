@@ -243,7 +243,7 @@ def _sample(gpu: Gpu) -> GpuSample:
     return GpuSample(
         at=time.time(),
         index=gpu.index,
-        utilisation=None if busy is None else busy.gpu / 100,
+        utilization=None if busy is None else busy.gpu / 100,
         memory_gb=None if memory is None else memory.used / _GIB,
         power_w=_scaled(_first(lambda: pynvml.nvmlDeviceGetPowerUsage(handle)), 1000),
         temperature_c=_scaled(

@@ -45,7 +45,7 @@ _SMALLER = "lower ctx-size, parallel or batch-size, or quantise the cache (cache
 
 
 def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-    """The cause of an end; None where nothing is recognised. ``exit_code`` is negative for a signal."""
+    """The cause of an end; None where nothing is recognized. ``exit_code`` is negative for a signal."""
 
     def failure(cause: FailureCause, message: str, remedy: str) -> Failure:
         return Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)

@@ -162,12 +162,12 @@ _KERNELS: Rows = (
             suggested=(4, 8, 16)),
     switch("disable-custom-all-reduce", "use NCCL instead of the own all-reduce kernel"),
     choice("flashinfer-allreduce-fusion-backend", None, ("auto", "trtllm", "mnnvl", "cutedsl"),
-           "fuse all-reduce with normalisation by FlashInfer"),
+           "fuse all-reduce with normalization by FlashInfer"),
     switch("enable-mscclpp", "use MSCCL++ for small all-reduces"),
     switch("enable-symm-mem", "use NCCL's symmetric memory"),
     switch("enable-torch-symm-mem", "use PyTorch's symmetric memory for all-reduce"),
     switch("enable-nccl-nvls", "use NVLink SHARP for prompts"),
-    pair("enable-fused-qk-norm-rope", None, "fuse normalisation and position encoding of queries and keys"),
+    pair("enable-fused-qk-norm-rope", None, "fuse normalization and position encoding of queries and keys"),
 )  # fmt: skip
 
 _GRAPHS: Rows = (

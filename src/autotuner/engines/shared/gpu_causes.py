@@ -59,8 +59,8 @@ def _argument_lines(kind: str) -> tuple[Line, ...]:
 _MODEL_LINES = (
     line(r"GatedRepoError|gated repo|is gated|Access to model \S+ is restricted|awaiting a review",
          FailureCause.MODEL_GATED,
-         "the hub does not hand out this model without a licence that was accepted",
-         "accept the licence on the model's page, then export HF_TOKEN of that account"),
+         "the hub does not hand out this model without a license that was accepted",
+         "accept the license on the model's page, then export HF_TOKEN of that account"),
     line(r"RepositoryNotFoundError|Repository Not Found for url|is not a valid model identifier",
          FailureCause.MODEL_MISSING,
          "the hub has no such model, or it is private",
@@ -139,7 +139,7 @@ _GPU_LINES = (
 def explain(
     own: tuple[Line, ...], cures: Cures, exit_code: int | None, log_tail: str, *, ready: bool
 ) -> Failure | None:
-    """The cause of an end; ``own`` are the engine's lines, asked first. None where nothing is recognised."""
+    """The cause of an end; ``own`` are the engine's lines, asked first. None where nothing is recognized."""
     table = (*own, *_argument_lines(cures.kind), *_MODEL_LINES, *_MACHINE_LINES)
     return (
         first_match(table, exit_code, log_tail, ready=ready)

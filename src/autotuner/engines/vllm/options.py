@@ -54,7 +54,7 @@ _PARALLEL: Rows = (
 _MEMORY: Rows = (
     number("gpu-memory-utilization", 0.92, "share of GPU memory that the server may use, weights included",
            high=1.0, aliases=("device-memory-utilization",), suggested=(0.85, 0.9, 0.95)),
-    text("kv-cache-memory-bytes", None, "size of the KV cache of each GPU, instead of what the utilisation leaves"),
+    text("kv-cache-memory-bytes", None, "size of the KV cache of each GPU, instead of what the utilization leaves"),
     integer("block-size", None, "tokens in a block of the KV cache", suggested=(16, 32, 64)),
     choice("kv-cache-dtype", "auto", KV_CACHE_DTYPES, "number format of the KV cache; auto: the model's",
            suggested=("auto", "fp8")),

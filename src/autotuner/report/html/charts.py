@@ -1,6 +1,6 @@
 """Small charts as inline SVG: pure functions from numbers to markup, without a library and without scripts.
 
-Colours come from the page's style sheet, so they follow light and dark. What a colour tells, a shape tells as well.
+Colors come from the page's style sheet, so they follow light and dark. What a color tells, a shape tells as well.
 Each chart is an image with a title and a description; each mark carries a tooltip.
 """
 
@@ -99,13 +99,13 @@ def rows_chart(chart: Chart, rows: Sequence[tuple[str, Sequence[Mark]]], *, mean
     ]
     parts.append(element("text", chart.x_title, class_="axis middle", x=(label + WIDTH - RIGHT) / 2, y=height - 8))
     for i, (name, marks) in enumerate(rows):
-        centre = TOP + pitch * (i + 0.5)
-        parts.append(element("line", class_="row", x1=label, x2=WIDTH - RIGHT, y1=centre, y2=centre))
-        parts.append(element("text", _cut(name), class_="tick end", x=label - 8, y=centre + 4))
-        parts += [_mark(m, x(m.x), centre + _SPREAD[j % len(_SPREAD)] * pitch) for j, m in enumerate(marks)]
+        center = TOP + pitch * (i + 0.5)
+        parts.append(element("line", class_="row", x1=label, x2=WIDTH - RIGHT, y1=center, y2=center))
+        parts.append(element("text", _cut(name), class_="tick end", x=label - 8, y=center + 4))
+        parts += [_mark(m, x(m.x), center + _SPREAD[j % len(_SPREAD)] * pitch) for j, m in enumerate(marks)]
         if means and marks:
             mean = x(math.fsum(m.x for m in marks) / len(marks))
-            parts.append(element("line", class_="mean", x1=mean, x2=mean, y1=centre - 12, y2=centre + 12))
+            parts.append(element("line", class_="mean", x1=mean, x2=mean, y1=center - 12, y2=center + 12))
     return _svg(chart, height, *parts)
 
 

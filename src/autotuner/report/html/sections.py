@@ -1,4 +1,4 @@
-"""The report's sections below the answer: tables and lists, from analysed figures to markup."""
+"""The report's sections below the answer: tables and lists, from analyzed figures to markup."""
 
 from collections.abc import Sequence
 from statistics import fmean

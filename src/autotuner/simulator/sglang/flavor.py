@@ -6,18 +6,18 @@ from typing import Any
 
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavor import Flavour, summed
+from autotuner.simulator.flavor import Flavor, summed
 from autotuner.simulator.metrics import sample
 from autotuner.simulator.openai_api import Asked, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
 from autotuner.simulator.sglang import start as sglang_start
-from autotuner.simulator.sglang.scheduler import MODELLED_POLICIES, SGLangScheduler
+from autotuner.simulator.sglang.scheduler import MODELED_POLICIES, SGLangScheduler
 
 _SPARE_TOKENS = 8
 """Of the KV cache, never promised to one request."""
 
 
-class SGLangFlavour(Flavour):
+class SGLangFlavor(Flavor):
     """SGLang."""
 
     name = "sglang"
@@ -28,7 +28,7 @@ class SGLangFlavour(Flavour):
     def start(self, given: Mapping[str, Any]) -> EngineConfig:
         """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
         config = sglang_start.SGLangStart(given, self.simulation, self.log).run()
-        if config.policy not in MODELLED_POLICIES:
+        if config.policy not in MODELED_POLICIES:
             self.log(f"simulated: --schedule-policy {config.policy} behaves like fcfs")
         return config
 

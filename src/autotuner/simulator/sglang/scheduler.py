@@ -14,7 +14,7 @@ INIT_RATIO, MIN_RATIO_FACTOR, DECAY_STEPS, RETRACT_STEPS = 0.7, 0.14, 600, 20
 CLIP_NEW_TOKENS = 4096
 MATCHED_QUEUE = 128
 """Above so many waiting requests, prefixes are no longer matched to order them."""
-MODELLED_POLICIES = ("fcfs", "lpm", "lof", "random", "shortest-prefill-first")
+MODELED_POLICIES = ("fcfs", "lpm", "lof", "random", "shortest-prefill-first")
 
 
 class SGLangScheduler(Scheduler):

@@ -29,7 +29,7 @@ _NAMES = (
     "cuda_graph_backend_decode cuda_graph_backend_prefill enable_mixed_chunk disable_overlap_schedule "
     "prefill_decode_interval enable_metrics api_key decode_log_interval log_level"
 )
-MODELLED = frozenset(_NAMES.split())
+MODELED = frozenset(_NAMES.split())
 REFUSED = {
     "speculative_algorithm": "speculative decoding",
     "enable_dp_attention": "data parallel attention",
@@ -93,7 +93,7 @@ class SGLangStart:
             fraction = self._fraction(gpu.memory_gb, chunk, decode_graphs, prefill_graphs, latent=bool(shape.kv_rank))
         shown = without_secrets({**given, "mem_fraction_static": fraction})
         self._log(f"server_args=ServerArgs({', '.join(f'{k}={v!r}' for k, v in shown.items())})")
-        self._log_unmodelled()
+        self._log_unmodeled()
         if self._tp * self._pp * self._dp > self._simulation.gpu_count:
             raise RefusedError("torch.AcceleratorError: CUDA error: invalid device ordinal")
         if shape.heads % self._tp:
@@ -154,8 +154,8 @@ class SGLangStart:
             "decode_log_interval": int(given.get("decode_log_interval", 40)),
         }
 
-    def _log_unmodelled(self) -> None:
-        for name in sorted(set(self._given) - MODELLED):
+    def _log_unmodeled(self) -> None:
+        for name in sorted(set(self._given) - MODELED):
             self._log(f"simulated: --{name.replace('_', '-')} is accepted and has no effect")
 
     def _policy(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavor import Flavour, process_id, summed
+from autotuner.simulator.flavor import Flavor, process_id, summed
 from autotuner.simulator.metrics import sample
 from autotuner.simulator.openai_api import Asked, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
@@ -16,7 +16,7 @@ from autotuner.simulator.vllm.scheduler import VllmScheduler
 _LOG_EVERY_S = 10.0
 
 
-class VllmFlavour(Flavour):
+class VllmFlavor(Flavor):
     """vLLM."""
 
     name = "vllm"

@@ -21,7 +21,7 @@ _NAMES = (
     "max_cudagraph_capture_size cudagraph_capture_sizes kv_cache_memory_bytes async_scheduling api_key "
     "uvicorn_log_level disable_log_stats"
 )
-MODELLED = frozenset(_NAMES.split())
+MODELED = frozenset(_NAMES.split())
 REFUSED = {
     "speculative_config": "speculative decoding",
     "spec_method": "speculative decoding",
@@ -48,7 +48,7 @@ class VllmStart:
         given = self._given
         self._log(f"vLLM server version {VERSION}, serving model {self._model}")
         self._log(f"non-default args: {without_secrets(given)}")
-        for name in sorted(set(given) - MODELLED - set(REFUSED)):
+        for name in sorted(set(given) - MODELED - set(REFUSED)):
             self._log(f"simulated: --{name.replace('_', '-')} is accepted and has no effect")
         for name, what in REFUSED.items():
             if given.get(name):

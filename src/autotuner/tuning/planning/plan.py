@@ -193,4 +193,4 @@ def _simulated(spec: StudySpec) -> str:
     if spec.engine.kind != "simulated":
         return ""
     settings = spec.engine.settings
-    return f"{settings.get('flavour', 'sglang')} on {settings.get('gpu', 'H100')}x{settings.get('gpu_count', 1)}"
+    return f"{settings.get('flavor', 'sglang')} on {settings.get('gpu', 'H100')}x{settings.get('gpu_count', 1)}"

@@ -10,7 +10,7 @@ from autotuner.predict.models import shape_named
 from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 
-_FLAVOURS = ("sglang", "vllm")
+_FLAVORS = ("sglang", "vllm")
 _NAME_LENGTH = 63
 _MOST_GPUS = 1024
 
@@ -43,7 +43,7 @@ def _check_shape(model: Model, settings: Mapping[str, Any]) -> None:
     except UsageError as error:
         [problem] = error.problems
         near = f"{problem.remedy} " if problem.remedy.startswith("did you mean") else ""
-        remedy = f"{near}write engine: {{kind: simulated, flavour: .., model: SHAPE}} in the file"
+        remedy = f"{near}write engine: {{kind: simulated, flavor: .., model: SHAPE}} in the file"
         raise UsageError(problem.model_copy(update={"where": "model.path", "remedy": remedy})) from None
 
 
@@ -63,8 +63,8 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
     engine, kind = spec.engine, spec.engine.kind
     if kind == "simulated":
         settings = {**engine.settings, "gpu": gpu, "gpu_count": count}
-    elif kind in _FLAVOURS:
-        settings = {"flavour": kind, "gpu": gpu, "gpu_count": count}
+    elif kind in _FLAVORS:
+        settings = {"flavor": kind, "gpu": gpu, "gpu_count": count}
     else:
         remedy = "leave --simulate out, or use one of these engines"
         why = "only sglang and vllm can be simulated"

@@ -1,10 +1,10 @@
-"""Whether measuring a disturbed window again is worth its time: a neighbour that comes and goes is waited out, one that
+"""Whether measuring a disturbed window again is worth its time: a neighbor that comes and goes is waited out, one that
 stays is only reported."""
 
 from dataclasses import dataclass
 
 FOREIGN_CPU_CORES = 0.25
-"""A window in which other processes used more than this is disturbed; a busy neighbour can cost a CPU engine 40 %."""
+"""A window in which other processes used more than this is disturbed; a busy neighbor can cost a CPU engine 40 %."""
 DISTURBED = "other processes used"
 """How every text on a disturbed window begins."""
 GIVE_UP_AFTER = 3
@@ -12,7 +12,7 @@ GIVE_UP_AFTER = 3
 
 
 @dataclass
-class Neighbours:
+class Neighbors:
     """What was seen of other processes' CPU so far, over all trials of a run."""
 
     in_vain: int = 0

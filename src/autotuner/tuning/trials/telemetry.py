@@ -1,4 +1,4 @@
-"""The sensors of a trial's GPUs, read beside the measurement and cut to its windows afterwards.
+"""The sensors of a trial's GPUs, read beside the measurement and cut to its windows afterward.
 
 Reading goes on from launch to release, so that a window's edges lie between two samples; the samples are kept in the
 trial's folder.
@@ -113,7 +113,7 @@ def gpu_use(samples: Iterable[GpuSample], begin: float, end: float) -> GpuUse | 
     powers = [_mean(own, lambda s: s.power_w) for own in inside]
     return GpuUse(
         samples=min(map(len, inside)),
-        utilisation=_mean(every, lambda s: s.utilisation),
+        utilization=_mean(every, lambda s: s.utilization),
         memory_gb=_most(every, lambda s: s.memory_gb),
         power_w=_total(powers),
         temperature_c=_most(every, lambda s: s.temperature_c),

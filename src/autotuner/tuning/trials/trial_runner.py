@@ -32,7 +32,7 @@ from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.surroundings import world_changed
-from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbours
+from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.leases import Leases
 from autotuner.tuning.trials.start_failures import start_failure
 from autotuner.tuning.trials.telemetry import Telemetry
@@ -63,7 +63,7 @@ class TrialTools:
     owner_id: str
     model: Model
     """As the target finds it."""
-    neighbours: Neighbours = field(default_factory=Neighbours)
+    neighbors: Neighbors = field(default_factory=Neighbors)
     told: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
     """Takes what a running server tells of itself; one line for each fact that differs from the other trials'."""
     engine_spec: EngineSpec | None = None
@@ -195,18 +195,18 @@ class TrialRunner:
 
     async def _window(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
         """One window; measured again once when other processes took CPU in it, and the quieter one is kept."""
-        neighbours = self._tools.neighbours
+        neighbors = self._tools.neighbors
         first = await self._attempt(endpoint, scenario, level, f"records-{name}-0.parquet")
-        if not neighbours.seen(first.self_check.foreign_cpu_cores, again=False):
+        if not neighbors.seen(first.self_check.foreign_cpu_cores, again=False):
             return await self._answered(endpoint, first)
         taken, used = [first], f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
-        if neighbours.again():
+        if neighbors.again():
             text = f"{used} during the window: measuring it again"
             self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
             taken.append(await self._attempt(endpoint, scenario, level, f"records-{name}-1.parquet"))
-            if not neighbours.seen(taken[1].self_check.foreign_cpu_cores, again=True):
+            if not neighbors.seen(taken[1].self_check.foreign_cpu_cores, again=True):
                 return await self._answered(endpoint, taken[1])
-            if not neighbours.again():
+            if not neighbors.again():
                 self._note("notice", {"text": "the machine stays busy: disturbed windows are no longer measured twice"})
         quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
         tries = "2 times tried" if len(taken) > 1 else "tried once"

@@ -54,7 +54,7 @@ anyio.run(main)
 
 @pytest.fixture
 def mortal(at: Any) -> Iterator[Any]:
-    """A lab for a test that kills parts of its cluster; they run again afterwards."""
+    """A lab for a test that kills parts of its cluster; they run again afterward."""
     yield at
     mend(at.cluster)
     eventually(lambda: at.left() == [], "everything of ours is gone")

@@ -86,13 +86,13 @@ def test_the_silent_ones(lab: Lab, ome: OmeStandIn) -> None:
     nameless = lab.service("nameless")
     del nameless["spec"]["engine"]["runner"]["name"]
     unequal = {"resources": {"requests": {"nvidia.com/gpu": "2"}}}
-    labelled = lab.service("labelled")
-    labelled["spec"]["engine"]["labels"] = {"note": "not a label's value"}
+    labeled = lab.service("labeled")
+    labeled["spec"]["engine"]["labels"] = {"note": "not a label's value"}
     own = model(ome.settings.model_path, name="own-model")
     lab.created({**own, "kind": "BaseModel", "metadata": {"name": "own-model", "namespace": lab.namespace}})
     silent = [
         nameless, lab.service("template", args=[*ARGS, "--chat-template", "{{x}}"]),
-        lab.service("unequal", runner=unequal), labelled, lab.service("kindless", model={"name": "own-model"}),
+        lab.service("unequal", runner=unequal), labeled, lab.service("kindless", model={"name": "own-model"}),
     ]  # fmt: skip
     eventually(lambda: lab.post(silent[-1], dryRun="All").status_code == 201, "the webhook's cache has the model")
     uids = {service["metadata"]["name"]: lab.created(service) for service in silent}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.testing.mock_openai import Behaviour, Fault, mock_openai
+from autotuner.testing.mock_openai import Behavior, Fault, mock_openai
 from support.ome_standin import fake_genai_bench
 from support.ome_standin.admission import (
-    Catalogue,
+    Catalog,
     DeniedError,
     check_benchmark,
     check_runtime,
@@ -48,11 +48,11 @@ def resolved(**engine: Any) -> tuple[Resolved, Object]:
     return one, one.merged("engine") or {}
 
 
-def catalogue(*runtimes: Object, models: tuple[Object, ...] = (MODEL,)) -> Catalogue:
+def catalog(*runtimes: Object, models: tuple[Object, ...] = (MODEL,)) -> Catalog:
     def by_key(things: Any) -> dict[tuple[str, str], Object]:
         return {(t["metadata"].get("namespace", ""), t["metadata"]["name"]): t for t in things}
 
-    return Catalogue(by_key(models), by_key(runtimes), frozenset())
+    return Catalog(by_key(models), by_key(runtimes), frozenset())
 
 
 def test_words_are_replaced_and_the_rest_is_merged() -> None:
@@ -167,21 +167,21 @@ def test_automatic_selection() -> None:
         select([supporting("a", **newer)], MODEL)
 
 
-def refusal(thing: Object, known: Catalogue) -> str:
+def refusal(thing: Object, known: Catalog) -> str:
     with pytest.raises(DeniedError) as caught:
         check_service(thing, known)
     return str(caught.value)
 
 
 def test_what_services_are_refused() -> None:
-    known = catalogue(RUNTIME)
+    known = catalog(RUNTIME)
     check_service(service(runtime={"name": "nope"}), known)
     bare = service()
     del bare["spec"]["runtime"]
     assert refusal(bare, known).startswith(
         "no supporting runtime found for model sim-model and engine does not have complete runner configuration: "
     )
-    off = catalogue(RUNTIME, models=(model("/m", disabled=True),))
+    off = catalog(RUNTIME, models=(model("/m", disabled=True),))
     assert refusal(bare, off) == "model sim-model is disabled"
     check_service(service(), off)
     bare["spec"]["engine"]["runner"] = {"image": "mine:1"}
@@ -198,11 +198,11 @@ def test_two_runtimes_of_one_priority() -> None:
     with pytest.raises(
         DeniedError, match="same priority assigned for the model format safetensors in the servingruntimes"
     ):
-        check_runtime(supporting("one", priority=1), catalogue(other))
-    check_runtime(supporting("one", priority=1, autoSelect=False), catalogue(other))
+        check_runtime(supporting("one", priority=1), catalog(other))
+    check_runtime(supporting("one", priority=1, autoSelect=False), catalog(other))
     classes = runtime("e:1", acceleratorRequirements={"acceleratorClasses": ["h100", "a10"]})
     with pytest.raises(DeniedError, match=r"referenced in AcceleratorRequirements: \[h100 a10\]"):
-        check_runtime(classes, catalogue())
+        check_runtime(classes, catalog())
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_arguments_of_a_plain_url() -> None:
 @pytest.mark.anyio
 async def test_the_benchmark_measures(tmp_path: Path) -> None:
     """Against a server that knows the truth: half of the answers are errors."""
-    behaviour = Behaviour(ttft_s=0.02, itl_s=0.002, fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
-    async with mock_openai(behaviour) as server:
+    behavior = Behavior(ttft_s=0.02, itl_s=0.002, fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
+    async with mock_openai(behavior) as server:
         words = ["benchmark", "--api-backend", "openai", "--api-base", server.url, "--api-model-name", "m", "--task",
                  "text-to-text", "--max-time-per-run", "1", "--max-requests-per-run", "8", "--api-key", "k",
                  "--model-tokenizer", str(tmp_path), "--traffic-scenario", "D(16,5)", "--num-concurrency", "2",

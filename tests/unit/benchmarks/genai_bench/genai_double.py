@@ -1,6 +1,6 @@
 """A scripted genai-bench: its options, files and log lines in the form of version 0.0.5, and faults on demand.
 
-``genai_double.py [behaviour=VALUE ...] --version | benchmark OPTIONS``. It really sends requests, one thread a user.
+``genai_double.py [behavior=VALUE ...] --version | benchmark OPTIONS``. It really sends requests, one thread a user.
 
 - ``note=FILE``: writes there what it was given, its environment and the process ids of itself and its child.
 - ``crash=CODE``: ends while starting. ``mute=1``: never sends a request.
@@ -31,11 +31,11 @@ def log(origin: str, text: str, level: str = "DEBUG") -> None:
 
 
 class Double:
-    def __init__(self, behaviour: dict[str, str], options: dict[str, str]) -> None:
-        self.behaviour, self.options = behaviour, options
+    def __init__(self, behavior: dict[str, str], options: dict[str, str]) -> None:
+        self.behavior, self.options = behavior, options
         self.url = urlsplit(options["--api-base"])
         self.key = os.environ.get("MODEL_API_KEY") or options["--api-key"]
-        self.left = int(behaviour.get("after", 10**9))
+        self.left = int(behavior.get("after", 10**9))
 
     def start(self) -> None:
         """What it does before the first request: options and secrets go into log and metadata."""
@@ -47,17 +47,17 @@ class Double:
         (folder / "experiment_metadata.json").write_text(json.dumps(shown))
         with (Path(self.options["--log-dir"]) / "genai_bench.log").open("a") as file:
             file.write(json.dumps(shown))
-        if "crash" in self.behaviour:
+        if "crash" in self.behavior:
             sys.stderr.write(f"Error: cannot start with {self.key}\n")
-            sys.exit(int(self.behaviour["crash"]))
+            sys.exit(int(self.behavior["crash"]))
         pids = [os.getpid()]
-        if "child" in self.behaviour:
+        if "child" in self.behavior:
             pids.append(subprocess.Popen([sys.executable, "-c", _SLEEPER]).pid)
-        if "note" in self.behaviour:
+        if "note" in self.behavior:
             note = {"argv": sys.argv, "env": dict(os.environ), "pids": pids, "cwd": str(Path.cwd())}
-            part = Path(self.behaviour["note"] + ".part")
+            part = Path(self.behavior["note"] + ".part")
             part.write_text(json.dumps(note))
-            part.rename(self.behaviour["note"])
+            part.rename(self.behavior["note"])
         log("genai_bench.benchmark:benchmark", "Starting benchmark with concurrency=1, spawn_rate=1", "INFO")
 
     def user(self) -> None:
@@ -65,7 +65,7 @@ class Double:
             with _LOCK:
                 self.left -= 1
                 if self.left < 0:
-                    os._exit(int(self.behaviour.get("code", "0")))
+                    os._exit(int(self.behavior.get("code", "0")))
             self.request()
 
     def request(self) -> None:
@@ -103,7 +103,7 @@ class Double:
                 content, finish = choice["delta"].get("content"), choice.get("finish_reason") or finish
                 if content:
                     first, text = first or time.monotonic(), text + content
-        told = self.behaviour.get("usage") != "0"
+        told = self.behavior.get("usage") != "0"
         lines = [
             f"Generated text: {text} ", f"Time at first token: {first} ", f"Finish reason: {finish}",
             f"Prompt Tokens: {usage['prompt_tokens'] if told else None} ",
@@ -124,14 +124,14 @@ def events(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 def main() -> None:
     at = next(i for i, argument in enumerate(sys.argv) if argument in ("--version", "benchmark"))
-    behaviour = dict(argument.split("=", 1) for argument in sys.argv[1:at])
+    behavior = dict(argument.split("=", 1) for argument in sys.argv[1:at])
     if sys.argv[at] == "--version":
-        sys.stdout.write(behaviour.get("version", "genai-bench version 0.0.5") + "\n")
+        sys.stdout.write(behavior.get("version", "genai-bench version 0.0.5") + "\n")
         return
     rest = sys.argv[at + 1 :]
-    double = Double(behaviour, dict(zip(rest[::2], rest[1::2], strict=True)))
+    double = Double(behavior, dict(zip(rest[::2], rest[1::2], strict=True)))
     double.start()
-    if "mute" in behaviour:
+    if "mute" in behavior:
         time.sleep(600)
     for _ in range(int(double.options["--num-concurrency"])):
         threading.Thread(target=double.user).start()

@@ -21,7 +21,7 @@ from autotuner.benchmarks.genai_bench.benchmark import COMMAND_VARIABLE, GenaiBe
 from autotuner.benchmarks.genai_bench.log import Answer, LogReader
 from autotuner.benchmarks.genai_bench.worker import GenaiSpec
 from autotuner.benchmarks.measuring.records import read_records
-from autotuner.benchmarks.measuring.summary import summarise
+from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.plugins.benchmark import Benchmark, Progress
@@ -32,7 +32,7 @@ from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.study.workload import Api, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
 from autotuner.testing.benchmark_kit import BenchmarkConformance, ChildRunner, UrlEndpoint, fixed_scenario, make_window
-from autotuner.testing.mock_openai import Behaviour, Fault, MockOpenAI, mock_openai
+from autotuner.testing.mock_openai import Behavior, Fault, MockOpenAI, mock_openai
 
 pytestmark = pytest.mark.anyio
 DOUBLE = Path(__file__).with_name("genai_double.py")
@@ -64,16 +64,16 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     assert list(folder.iterdir()) == []
 
 
-def scripted(tokenizer: Path | None, *behaviour: str, **settings: object) -> GenaiBench:
-    command = (sys.executable, str(DOUBLE), *behaviour)
+def scripted(tokenizer: Path | None, *behavior: str, **settings: object) -> GenaiBench:
+    command = (sys.executable, str(DOUBLE), *behavior)
     path = str(tokenizer) if tokenizer else None
     return GenaiBench(GenaiBenchSettings(command=command, tokenizer=path, **settings))  # type: ignore[arg-type]
 
 
 async def measured(
-    benchmark: Benchmark, folder: Path, behaviour: Behaviour | None = None, level: LoadLevel = TWO, **more: object
+    benchmark: Benchmark, folder: Path, behavior: Behavior | None = None, level: LoadLevel = TWO, **more: object
 ) -> tuple[Measurement, MockOpenAI]:
-    async with mock_openai(behaviour) as server:
+    async with mock_openai(behavior) as server:
         window = make_window(folder, level, **{"duration_s": 0.3, **more})  # type: ignore[arg-type]
         return await benchmark.measure(UrlEndpoint(server.url), window), server
 
@@ -117,11 +117,11 @@ class TestReal(BenchmarkConformance):
 
     async def test_it_agrees_with_the_native_client(self, benchmark: Benchmark, tmp_path: Path) -> None:
         """Requests, tokens and times of one user, against the server's own log and our own client."""
-        behaviour = Behaviour(ttft_s=0.1, itl_s=0.005)
+        behavior = Behavior(ttft_s=0.1, itl_s=0.005)
         found = []
         for each in (benchmark, NativeBenchmark(NativeSettings())):
             seen, server = await measured(
-                each, tmp_path, behaviour, ONE, scenario=fixed_scenario(16, 20), requests=12, duration_s=30.0
+                each, tmp_path, behavior, ONE, scenario=fixed_scenario(16, 20), requests=12, duration_s=30.0
             )
             truth = [t for t in server.log if len(t.sent_ns) == 20]
             assert seen.requests == 12
@@ -166,8 +166,8 @@ class TestReal(BenchmarkConformance):
     )
     async def test_no_failing_request_vanishes(self, benchmark: Benchmark, tmp_path: Path, fault: Fault) -> None:
         """Each kind, as our definitions call it."""
-        behaviour = Behaviour(fault=fault, fault_when=lambda n: n % 4 == 3)
-        seen, _ = await measured(benchmark, tmp_path, behaviour, duration_s=1.0, request_timeout_s=2.0)
+        behavior = Behavior(fault=fault, fault_when=lambda n: n % 4 == 3)
+        seen, _ = await measured(benchmark, tmp_path, behavior, duration_s=1.0, request_timeout_s=2.0)
         assert 0 < seen.failed < seen.requests
         assert set(seen.errors) == {
             {Fault.CUT: "cut_stream", Fault.TRUNCATED: "cut_stream", Fault.EMPTY: "empty", Fault.HANG: "timeout"}.get(
@@ -190,7 +190,7 @@ class TestReal(BenchmarkConformance):
     async def test_the_key_is_on_no_disk(
         self, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Neither while it runs nor afterwards, though it writes its options into two files."""
+        """Neither while it runs nor afterward, though it writes its options into two files."""
         await key_stays_secret(
             GenaiBench(GenaiBenchSettings(command=REAL, tokenizer=str(tokenizer), api_key_env="MY_KEY")),
             tmp_path,
@@ -204,7 +204,7 @@ class TestReal(BenchmarkConformance):
 async def test_the_records_sum_up_to_the_same_measurement(tokenizer: Path, tmp_path: Path) -> None:
     seen, server = await measured(scripted(tokenizer), tmp_path, scenario=fixed_scenario(16, 20))
     records = read_records(tmp_path / "records.parquet")
-    assert summarise(records, name="records.parquet") == seen
+    assert summarize(records, name="records.parquet") == seen
     assert seen.value("ttft", "p50") == pytest.approx(median(t.ttft_s for t in server.log if t.sent_ns), rel=0.5)
     assert seen.distributions.keys() == {"ttft", "tpot", "e2e_latency"}
     assert seen.scalars["output_throughput"] == pytest.approx(20 * seen.scalars["request_throughput"], rel=0.4)
@@ -230,8 +230,8 @@ async def test_its_own_work_is_warned_of(tokenizer: Path, tmp_path: Path) -> Non
 
 
 async def test_what_hangs_is_counted_and_told(tokenizer: Path, tmp_path: Path) -> None:
-    behaviour = Behaviour(fault=Fault.HANG, fault_when=lambda n: n == 5)
-    seen, _ = await measured(scripted(tokenizer), tmp_path, behaviour, request_timeout_s=1.0)
+    behavior = Behavior(fault=Fault.HANG, fault_when=lambda n: n == 5)
+    seen, _ = await measured(scripted(tokenizer), tmp_path, behavior, request_timeout_s=1.0)
     assert seen.errors == {"timeout": 1}
     assert any("1 requests never ended" in w for w in seen.warnings)
 
@@ -363,7 +363,7 @@ async def test_the_version_is_asked_for(tokenizer: Path, tmp_path: Path, version
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "said"),
+    ("behavior", "said"),
     [
         (("crash=3",), "exit code 3 before its first request: Error: cannot start with"),
         (("after=5", "code=7"), "exit code 7 after [0-9]+ requests, too early"),
@@ -372,10 +372,10 @@ async def test_the_version_is_asked_for(tokenizer: Path, tmp_path: Path, version
     ],
 )
 async def test_a_client_that_ends_too_early_is_a_failed_benchmark(
-    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: tuple[str, ...], said: str
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behavior: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    benchmark = scripted(tokenizer, *behaviour, start_timeout=1.0, api_key_env="MY_KEY")
+    benchmark = scripted(tokenizer, *behavior, start_timeout=1.0, api_key_env="MY_KEY")
     with pytest.raises(TrialFailedError, match=said) as raised:
         await measured(benchmark, tmp_path, duration_s=5.0)
     failure = raised.value.failure
@@ -396,8 +396,8 @@ async def key_stays_secret(benchmark: Benchmark, folder: Path, monkeypatch: pyte
         for process in psutil.process_iter(["cmdline"]):
             assert not any(KEY in part for part in process.info["cmdline"] or ())
 
-    behaviour = Behaviour(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
-    async with mock_openai(behaviour) as server:
+    behavior = Behavior(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
+    async with mock_openai(behavior) as server:
         window = make_window(folder, TWO, on_progress=look, duration_s=1.0)
         seen = await benchmark.measure(UrlEndpoint(server.url, client=runner), window)
         assert server.log[0].headers["authorization"] == f"Bearer {KEY}"

@@ -12,7 +12,7 @@ from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import Api, Concurrency
 from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_window
-from autotuner.testing.mock_openai import Behaviour, mock_openai
+from autotuner.testing.mock_openai import Behavior, mock_openai
 
 
 def answered(*finishes: object, chunks: int = 3, done: bool = True, usage: dict[str, object] | None = None) -> Request:
@@ -93,8 +93,8 @@ def test_usage_that_contradicts_the_stream_is_not_believed(
     assert (request.usage_tokens, request.usage_prompt_tokens, request.error) == (tokens, prompt, None)
 
 
-async def measured(folder: Path, behaviour: Behaviour, api: Api = Api.CHAT) -> Measurement:
-    async with mock_openai(behaviour) as server:
+async def measured(folder: Path, behavior: Behavior, api: Api = Api.CHAT) -> Measurement:
+    async with mock_openai(behavior) as server:
         window = make_window(folder, Concurrency(in_flight=2), scenario=fixed_scenario(16, 10), duration_s=0.6, api=api)
         return await NativeBenchmark(NativeSettings(drain=2.0)).measure(UrlEndpoint(server.url), window)
 
@@ -103,7 +103,7 @@ async def measured(folder: Path, behaviour: Behaviour, api: Api = Api.CHAT) -> M
 @pytest.mark.parametrize("api", list(Api))
 async def test_aborted_answers_count_as_failed(tmp_path: Path, api: Api) -> None:
     broken = {1: "abort", 2: "error"}
-    seen = await measured(tmp_path, Behaviour(finish=lambda n: broken.get(n % 3, "length")), api)
+    seen = await measured(tmp_path, Behavior(finish=lambda n: broken.get(n % 3, "length")), api)
     assert set(seen.errors) == {"finish_abort", "finish_error"}
     assert seen.failed / seen.requests == pytest.approx(2 / 3, abs=0.15)
     assert seen.distributions["ttft"].count <= seen.requests - seen.failed + 2
@@ -111,13 +111,13 @@ async def test_aborted_answers_count_as_failed(tmp_path: Path, api: Api) -> None
 
 @pytest.mark.anyio
 async def test_a_server_without_finish_reasons_is_measured(tmp_path: Path) -> None:
-    seen = await measured(tmp_path, Behaviour(finish=lambda _: None))
+    seen = await measured(tmp_path, Behavior(finish=lambda _: None))
     assert (seen.failed, seen.errors) == (0, {})
 
 
 @pytest.mark.anyio
 async def test_tokens_are_counted_where_usage_is_wrong(tmp_path: Path) -> None:
-    seen = await measured(tmp_path, Behaviour(told_tokens=lambda _: 2, told_prompt=lambda _: 0))
+    seen = await measured(tmp_path, Behavior(told_tokens=lambda _: 2, told_prompt=lambda _: 0))
     assert seen.token_source == "chunks"
     tpot = seen.value("tpot", "p50")
     assert tpot is not None

@@ -9,7 +9,7 @@ from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.workload import Concurrency, Scenario
 from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_window
-from autotuner.testing.mock_openai import Behaviour, MockOpenAI, mock_openai
+from autotuner.testing.mock_openai import Behavior, MockOpenAI, mock_openai
 
 pytestmark = pytest.mark.anyio
 TWO = Concurrency(in_flight=2)
@@ -26,7 +26,7 @@ def rows(folder: Path, count: int) -> Scenario:
 
 
 async def test_a_second_run_sends_other_prompts(tmp_path: Path) -> None:
-    async with mock_openai(Behaviour(itl_s=0.001)) as server:
+    async with mock_openai(Behavior(itl_s=0.001)) as server:
         found, ids = [], []
         for run in ("one", "two"):
             folder = tmp_path / run
@@ -42,7 +42,7 @@ async def test_a_second_run_sends_other_prompts(tmp_path: Path) -> None:
 
 async def test_the_windows_of_one_server_share_no_row(tmp_path: Path) -> None:
     scenario = rows(tmp_path, 2000)
-    async with mock_openai(Behaviour(itl_s=0.001)) as server:
+    async with mock_openai(Behavior(itl_s=0.001)) as server:
         benchmark, endpoint = NativeBenchmark(NativeSettings()), UrlEndpoint(server.url)
         for level in (TWO, Concurrency(in_flight=4), TWO):
             seen = await benchmark.measure(endpoint, make_window(tmp_path, level, scenario=scenario, requests=8))
@@ -53,7 +53,7 @@ async def test_the_windows_of_one_server_share_no_row(tmp_path: Path) -> None:
 
 async def test_rows_that_are_sent_again_are_told_by_their_share(tmp_path: Path) -> None:
     scenario = rows(tmp_path, 12)
-    async with mock_openai(Behaviour(itl_s=0.001)) as server:
+    async with mock_openai(Behavior(itl_s=0.001)) as server:
         benchmark, endpoint = NativeBenchmark(NativeSettings()), UrlEndpoint(server.url)
         window = make_window(tmp_path, TWO, scenario=scenario, requests=4, warmup_s=0.0)
         first = await benchmark.measure(endpoint, window)

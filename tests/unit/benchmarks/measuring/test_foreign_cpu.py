@@ -1,4 +1,4 @@
-"""CPU of others: a neighbour's work is seen, our own children's is not."""
+"""CPU of others: a neighbor's work is seen, our own children's is not."""
 
 import subprocess
 import sys

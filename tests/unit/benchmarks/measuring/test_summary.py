@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autotuner.benchmarks.measuring.distribution import distribution
 from autotuner.benchmarks.measuring.records import Records, RunInfo, from_rows
 from autotuner.benchmarks.measuring.requirements import Asked, Limits
-from autotuner.benchmarks.measuring.summary import summarise
+from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.workload import Concurrency, RequestRate
@@ -49,7 +49,7 @@ def records(rows: list[dict[str, Any]], *, window_s: float = 10.0, slos: tuple[S
 
 
 def test_known_figures() -> None:
-    seen = summarise(records([row()] * 20))
+    seen = summarize(records([row()] * 20))
     assert seen.requests == 20
     assert seen.value("ttft", "p50") == pytest.approx(0.05)
     assert seen.value("e2e_latency", "p99") == pytest.approx(0.09)
@@ -65,18 +65,18 @@ def test_known_figures() -> None:
 
 def test_percentiles_are_over_pooled_requests() -> None:
     rows = [row(first_ns=1 * S + n * MS, end_ns=2 * S) for n in range(1, 101)]
-    seen = summarise(records(rows)).distributions["ttft"]
+    seen = summarize(records(rows)).distributions["ttft"]
     truth = np.percentile(np.arange(1, 101) / 1000, (50, 90, 99))
     assert (seen.p50, seen.p90, seen.p99) == pytest.approx(tuple(truth))
 
 
 def test_the_end_of_the_answer_is_in_no_latency() -> None:
-    early, late = summarise(records([row()])), summarise(records([row(end_ns=3 * S)]))
+    early, late = summarize(records([row()])), summarize(records([row(end_ns=3 * S)]))
     assert early.distributions == late.distributions
 
 
 def test_four_tokens_a_chunk() -> None:
-    seen = summarise(records([row(output_tokens=20, gaps_ns=[20 * MS] * 4)]))
+    seen = summarize(records([row(output_tokens=20, gaps_ns=[20 * MS] * 4)]))
     assert seen.value("itl", "p50") == pytest.approx(0.020)
     assert seen.value("itl_token", "p50") == pytest.approx(0.005)
     assert (seen.distributions["itl"].count, seen.distributions["itl_token"].count) == (4, 16)
@@ -85,7 +85,7 @@ def test_four_tokens_a_chunk() -> None:
 
 
 def test_one_token_answers_have_no_tpot() -> None:
-    seen = summarise(records([row(output_tokens=1, gaps_ns=[])]))
+    seen = summarize(records([row(output_tokens=1, gaps_ns=[])]))
     assert seen.value("tpot", "p50") is None
     assert seen.value("itl", "p50") is None
     assert seen.value("ttft", "p50") == pytest.approx(0.05)
@@ -94,7 +94,7 @@ def test_one_token_answers_have_no_tpot() -> None:
 def test_tokens_and_time_outside_of_the_window_are_left_out() -> None:
     before, after = moved(row(), -2 * S), moved(row(), 20 * S)
     across = moved(row(), -1 * S - 65 * MS)  # chunks at -15, -5, 5, 15, 25 ms; ends at 35 ms
-    seen = summarise(records([before, across, after]))
+    seen = summarize(records([before, across, after]))
     assert seen.requests == 1
     assert seen.scalars["output_throughput"] == pytest.approx(0.3)
     assert seen.scalars["input_throughput"] == 0
@@ -103,38 +103,38 @@ def test_tokens_and_time_outside_of_the_window_are_left_out() -> None:
 def test_a_request_still_answered_at_the_end_counts_by_its_tokens_only() -> None:
     whole = row(output_tokens=10)  # two tokens a chunk
     cut = row(complete=False, first_ns=9 * S, gaps_ns=[400 * MS] * 3, end_ns=11 * S, output_tokens=4)
-    seen = summarise(records([whole, cut]))
+    seen = summarize(records([whole, cut]))
     assert (seen.requests, seen.failed) == (1, 0)
     assert seen.scalars["output_throughput"] == pytest.approx((10 + 3 * 2) / 10)
 
 
 def test_the_shortened_first_requests_of_a_closed_loop_count_by_their_tokens_only() -> None:
-    seen = summarise(records([row(), row(ramp=True, output_tokens=5)]))
+    seen = summarize(records([row(), row(ramp=True, output_tokens=5)]))
     assert seen.requests == 1
     assert seen.scalars["output_throughput"] == pytest.approx(1.0)
-    assert summarise(records([row(), failed(ramp=True)])).failed == 1, "failures never vanish"
+    assert summarize(records([row(), failed(ramp=True)])).failed == 1, "failures never vanish"
 
 
 def test_failures_are_counted_and_have_no_latency() -> None:
-    seen = summarise(records([row()] * 3 + [failed()]))
+    seen = summarize(records([row()] * 3 + [failed()]))
     assert (seen.requests, seen.failed, seen.errors) == (4, 1, {"http_500": 1})
     assert seen.scalars["success_rate"] == 0.75
     assert seen.distributions["ttft"].count == 3
     partial = failed(error="cut_stream", first_ns=1 * S, gaps_ns=[MS], output_tokens=2)
-    assert summarise(records([partial])).scalars["output_throughput"] == 0
+    assert summarize(records([partial])).scalars["output_throughput"] == 0
 
 
 def test_a_request_that_outlived_the_window_without_an_answer_is_a_timeout_in_it() -> None:
     hung = failed(error="timeout", end_ns=25 * S)
-    assert summarise(records([row(), hung])).errors == {"timeout": 1}
+    assert summarize(records([row(), hung])).errors == {"timeout": 1}
     later = failed(error="timeout", sent_ns=11 * S, end_ns=25 * S)
-    assert summarise(records([row(), later])).errors == {}
+    assert summarize(records([row(), later])).errors == {}
     other = failed(error="cut_stream", end_ns=11 * S)
-    assert summarise(records([row(), other])).errors == {}
+    assert summarize(records([row(), other])).errors == {}
 
 
 def test_open_loop_latency_is_from_the_schedule_as_well() -> None:
-    seen = summarise(records([row(scheduled_ns=S - 300 * MS, lag_ns=300 * MS)], asked_rate=1.0))
+    seen = summarize(records([row(scheduled_ns=S - 300 * MS, lag_ns=300 * MS)], asked_rate=1.0))
     assert seen.value("ttft", "p50") == pytest.approx(0.05)
     assert seen.value("ttft_scheduled", "p50") == pytest.approx(0.35)
     assert seen.value("e2e_latency_scheduled", "p50") == pytest.approx(0.39)
@@ -155,7 +155,7 @@ def test_open_loop_latency_is_from_the_schedule_as_well() -> None:
     ],
 )
 def test_goodput(slo: SLO, good: int) -> None:
-    seen = summarise(records([row(), row()], slos=(slo,)))
+    seen = summarize(records([row(), row()], slos=(slo,)))
     assert seen.scalars["goodput"] == pytest.approx(good / 10)
 
 
@@ -168,18 +168,18 @@ def test_goodput(slo: SLO, good: int) -> None:
     ],
 )
 def test_the_self_check_has_limits(info: Mapping[str, Any], reason: str) -> None:
-    check = summarise(records([row()] * 20, **info)).self_check
+    check = summarize(records([row()] * 20, **info)).self_check
     assert check.client_limited
     assert reason in check.reasons[0]
 
 
 def test_the_self_check_allows_a_share_of_a_long_ttft_and_leaves_connecting_out() -> None:
     slow = row(first_ns=3 * S)
-    assert not summarise(records([slow] * 9, loop_lag_p99_s=0.1)).self_check.client_limited
+    assert not summarize(records([slow] * 9, loop_lag_p99_s=0.1)).self_check.client_limited
     late = row(lag_ns=80 * MS)
-    assert summarise(records([late] * 9)).self_check.client_limited
+    assert summarize(records([late] * 9)).self_check.client_limited
     dialled = row(lag_ns=80 * MS, connect_ns=80 * MS)
-    assert not summarise(records([dialled] * 9)).self_check.client_limited
+    assert not summarize(records([dialled] * 9)).self_check.client_limited
 
 
 def spread(times: list[float], ttfts: list[float]) -> list[dict[str, Any]]:
@@ -191,13 +191,13 @@ def spread(times: list[float], ttfts: list[float]) -> list[dict[str, Any]]:
 
 def test_steady_and_not() -> None:
     even = [n * 9.5 / 100 for n in range(100)]
-    assert summarise(records(spread(even, [0.05] * 100))).steady
-    growing = summarise(records(spread(even, [0.05 + at / 20 for at in even])))
+    assert summarize(records(spread(even, [0.05] * 100))).steady
+    growing = summarize(records(spread(even, [0.05 + at / 20 for at in even])))
     assert not growing.steady
     assert "median ttft went from" in growing.warnings[0]
     lopsided = [n * 4.5 / 80 for n in range(80)] + [5 + n / 5 for n in range(20)]
-    assert "tokens/s in the first half" in summarise(records(spread(lopsided, [0.05] * 100))).warnings[0]
-    few = summarise(records([row()] * 3))
+    assert "tokens/s in the first half" in summarize(records(spread(lopsided, [0.05] * 100))).warnings[0]
+    few = summarize(records([row()] * 3))
     assert not few.steady, "nothing shows that it was"
     assert "too few" in few.warnings[0]
 
@@ -227,7 +227,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_what_holds_for_any_records(rows: list[dict[str, Any]]) -> None:
-    seen = summarise(records(rows))
+    seen = summarize(records(rows))
     assert set(seen.distributions) | set(seen.scalars) <= set(METRICS)
     assert seen.failed == sum(seen.errors.values()) <= seen.requests <= len(rows)
     assert seen.scalars["goodput"] == seen.scalars["request_throughput"] == (seen.requests - seen.failed) / 10
@@ -239,15 +239,15 @@ def test_what_holds_for_any_records(rows: list[dict[str, Any]]) -> None:
         assert min(order, default=0) >= 0
         assert every[: len(order)] == order, "what is unknown lies above what is known"
         assert (found.mean is None) is (found.max is None) is (found.censored > 0)
-    assert seen == summarise(records(list(rows)))
-    assert seen.scalars == pytest.approx(summarise(records(rows[::-1])).scalars), "the order of records is nothing"
+    assert seen == summarize(records(list(rows)))
+    assert seen.scalars == pytest.approx(summarize(records(rows[::-1])).scalars), "the order of records is nothing"
 
 
 @given(ROWS.filter(len))
 def test_a_failure_never_improves_anything(rows: list[dict[str, Any]]) -> None:
-    before = summarise(records(rows)).scalars
+    before = summarize(records(rows)).scalars
     spoiled = {**rows[0], "error": "cut_stream", "complete": False, "ramp": False}
-    after = summarise(records([spoiled, *rows[1:]])).scalars
+    after = summarize(records([spoiled, *rows[1:]])).scalars
     assert after["goodput"] <= before["goodput"]
     assert after.get("success_rate", 0) <= before.get("success_rate", 1)
 
@@ -266,7 +266,7 @@ def arrival(at_s: float, wait_s: float, length_s: float, *, ended: bool = True, 
 
 
 def opened(rows: list[dict[str, Any]], **more: Any) -> Any:
-    return summarise(records(rows, asked_rate=2.0, **more))
+    return summarize(records(rows, asked_rate=2.0, **more))
 
 
 def test_every_arrival_of_an_open_loop_counts_wherever_it_ended() -> None:
@@ -324,7 +324,7 @@ def test_what_is_known_of_censored_values_never_depends_on_their_true_size(
 def test_a_closed_loop_hides_no_request_that_outlasts_the_others() -> None:
     quick = [moved(row(), n * S) for n in range(8)]
     slow = row(sent_ns=2 * S, first_ns=3 * S, gaps_ns=[9 * S], end_ns=12 * S, complete=False, output_tokens=2)
-    seen = summarise(records([*quick, slow]))
+    seen = summarize(records([*quick, slow]))
     whole = seen.distributions["e2e_latency"]
     assert (whole.count, whole.censored, whole.max) == (9, 1, None)
     assert whole.p50 == pytest.approx(0.09)
@@ -339,7 +339,7 @@ def test_long_answers_of_a_steady_closed_loop_are_measured() -> None:
             output_tokens=2)
         for at in range(-56, 30, 4)
     ]  # fmt: skip
-    seen = summarise(records(rows, window_s=30.0))
+    seen = summarize(records(rows, window_s=30.0))
     whole = seen.distributions["e2e_latency"]
     assert (whole.count, whole.censored) == (7, 0)
     assert whole.p50 == pytest.approx(60)
@@ -358,16 +358,16 @@ def asked_for(found: Records, *objectives: str, slos: tuple[SLO, ...] = (), fewe
 
 
 def test_a_window_with_few_requests_is_thin() -> None:
-    few = summarise(asked_for(records([moved(row(), n * S) for n in range(3)]), "output_throughput"))
+    few = summarize(asked_for(records([moved(row(), n * S) for n in range(3)]), "output_throughput"))
     assert few.thin
     assert "3 requests finished" in few.thin[0]
-    assert not summarise(asked_for(records([moved(row(), n * S // 6) for n in range(50)]), "output_throughput")).thin
+    assert not summarize(asked_for(records([moved(row(), n * S // 6) for n in range(50)]), "output_throughput")).thin
 
 
 def test_a_rate_that_collapses_within_the_window_is_thin() -> None:
     early = [moved(row(), n * 20 * MS - S) for n in range(80)]
     late = [moved(row(), n * S) for n in range(2, 9)]
-    seen = summarise(asked_for(records([*early, *late]), "output_throughput"))
+    seen = summarize(asked_for(records([*early, *late]), "output_throughput"))
     assert not seen.steady
     assert any("throughput went" in reason for reason in seen.thin)
     assert seen.uncertainty["output_throughput"] > 0.3
@@ -375,11 +375,11 @@ def test_a_rate_that_collapses_within_the_window_is_thin() -> None:
 
 def test_a_percentile_that_the_sample_cannot_carry_is_named() -> None:
     slo = SLO(metric="ttft", statistic="p99", threshold=0.2)
-    few = summarise(asked_for(records([moved(row(), n * S // 4) for n in range(30)]), "output_throughput", slos=(slo,)))
+    few = summarize(asked_for(records([moved(row(), n * S // 4) for n in range(30)]), "output_throughput", slos=(slo,)))
     assert "p99" in few.distributions["ttft"].too_few
     assert "p95" not in few.distributions["ttft"].too_few
     assert any(w.startswith("p99 ttft of 30 requests") for w in few.warnings)
     assert not few.thin, "it is marked, and may win"
-    many = summarise(asked_for(records([moved(row(), n * S // 20) for n in range(150)]), "ttft p50", slos=(slo,)))
+    many = summarize(asked_for(records([moved(row(), n * S // 20) for n in range(150)]), "ttft p50", slos=(slo,)))
     assert not any("p99" in w for w in many.warnings)
     assert many.uncertainty["p50 ttft"] == pytest.approx(0, abs=1e-9)

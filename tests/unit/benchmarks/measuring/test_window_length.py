@@ -12,22 +12,22 @@ from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate
 from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_window
-from autotuner.testing.mock_openai import Behaviour, mock_openai
+from autotuner.testing.mock_openai import Behavior, mock_openai
 
 pytestmark = pytest.mark.anyio
 P99 = SLO(metric="ttft", statistic="p99", threshold=9.0)
 THROUGHPUT = Objective(metric="output_throughput", direction=Direction.MAX)
 
 
-async def measured(folder: Path, behaviour: Behaviour, level: LoadLevel, **more: object) -> Measurement:
-    async with mock_openai(behaviour) as server:
+async def measured(folder: Path, behavior: Behavior, level: LoadLevel, **more: object) -> Measurement:
+    async with mock_openai(behavior) as server:
         window = make_window(folder, level, scenario=fixed_scenario(16, 10), **more)
         window = replace(window, objectives=(THROUGHPUT,), slos=(P99,))
         return await NativeBenchmark(NativeSettings(drain=5.0)).measure(UrlEndpoint(server.url), window)
 
 
 async def test_a_window_with_too_few_requests_goes_on(tmp_path: Path) -> None:
-    slow = Behaviour(ttft_s=0.05, itl_s=0.005)  # about 10 requests per second
+    slow = Behavior(ttft_s=0.05, itl_s=0.005)  # about 10 requests per second
     seen = await measured(tmp_path, slow, Concurrency(in_flight=1), duration_s=0.4)
     assert 0.5 < seen.window_s < 1.4
     assert seen.requests >= 8 or seen.thin
@@ -38,20 +38,20 @@ async def test_a_window_with_too_few_requests_goes_on(tmp_path: Path) -> None:
 
 
 async def test_requests_that_were_asked_for_are_enough(tmp_path: Path) -> None:
-    seen = await measured(tmp_path, Behaviour(), Concurrency(in_flight=1), requests=3, duration_s=9.0)
+    seen = await measured(tmp_path, Behavior(), Concurrency(in_flight=1), requests=3, duration_s=9.0)
     assert seen.requests == 3
     assert not any("are needed" in reason for reason in seen.thin)
 
 
 async def test_a_server_that_still_compiles_does_not_decide_the_window(tmp_path: Path) -> None:
-    behaviour = Behaviour(ttft_s=0.3, itl_s=0.001)
+    behavior = Behavior(ttft_s=0.3, itl_s=0.001)
 
     def settle(number: int) -> str:
-        behaviour.ttft_s = 0.3 if number < 12 else 0.02
+        behavior.ttft_s = 0.3 if number < 12 else 0.02
         return "length"
 
-    behaviour.finish = settle
-    seen = await measured(tmp_path, behaviour, Concurrency(in_flight=4), duration_s=1.0)
+    behavior.finish = settle
+    seen = await measured(tmp_path, behavior, Concurrency(in_flight=4), duration_s=1.0)
     ttft = seen.distributions["ttft"]
     assert ttft.p90 is not None
     assert ttft.p90 < 0.2, "the first requests are left out"
@@ -60,9 +60,9 @@ async def test_a_server_that_still_compiles_does_not_decide_the_window(tmp_path:
 
 
 async def test_an_overloaded_window_is_not_prolonged_and_meets_nothing(tmp_path: Path) -> None:
-    behaviour = Behaviour(ttft_s=0.05, itl_s=0.0, slots=1)
+    behavior = Behavior(ttft_s=0.05, itl_s=0.0, slots=1)
     level = RequestRate(rate=60.0, arrivals=Arrivals.CONSTANT)
-    seen = await measured(tmp_path, behaviour, level, duration_s=1.0, warmup_s=0.0)
+    seen = await measured(tmp_path, behavior, level, duration_s=1.0, warmup_s=0.0)
     assert seen.overloaded
     assert not seen.steady
     assert seen.window_s < 1.2

@@ -179,7 +179,7 @@ def test_a_server_that_was_not_ours_has_no_manifest(won: Won, manifest: Make) ->
 
 
 def test_this_python_means_nothing_elsewhere(won: Won, manifest: Make) -> None:
-    settings = {"flavour": "vllm", "gpu": "H100"}
+    settings = {"flavor": "vllm", "gpu": "H100"}
     result = won(engine="simulated", settings=settings, gpus=0)
     found = manifest(result, Form.KUBERNETES, image="registry.example/simulated:1")
     assert words_of(found)[:3] == ["python3", "-m", "autotuner.simulator"]

@@ -44,7 +44,7 @@ def test_the_simulated_engine_takes_the_files_place() -> None:
     spec = study("sglang", args={"tp-size": 2}, env={"A": "1"}, start_timeout="3m")
     found = simulated_study(spec, "H100x8")
     assert found.engine.kind == "simulated"
-    assert found.engine.settings == {"flavour": "sglang", "gpu": "H100", "gpu_count": 8}
+    assert found.engine.settings == {"flavor": "sglang", "gpu": "H100", "gpu_count": 8}
     assert (found.engine.args, found.engine.env) == (spec.engine.args, spec.engine.env)
     assert (found.deploy.kind, found.benchmark.kind) == ("process", "native")
     assert (found.parameters, found.workload) == (spec.parameters, spec.workload)
@@ -60,8 +60,8 @@ def test_its_name_keeps_the_numbers_apart() -> None:
 
 
 def test_a_simulated_study_only_changes_its_gpus() -> None:
-    found = simulated_study(study("simulated", flavour="vllm", gpu="L4", speed=10.0), "H100x2")
-    assert found.engine.settings == {"flavour": "vllm", "gpu": "H100", "gpu_count": 2, "speed": 10.0}
+    found = simulated_study(study("simulated", flavor="vllm", gpu="L4", speed=10.0), "H100x2")
+    assert found.engine.settings == {"flavor": "vllm", "gpu": "H100", "gpu_count": 2, "speed": 10.0}
 
 
 def test_other_engines_cannot_be_simulated() -> None:

@@ -11,7 +11,7 @@ from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.testing.fake_deployer import Behaviour, FakeDeployer
+from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning.session import run_session
 from autotuner.tuning.study_runner import CannotStartError
 from autotuner.tuning.trials.judge import hopeless, same_words, settled
@@ -154,7 +154,7 @@ def test_what_is_only_warned_of_early_is_not_the_cause() -> None:
 
 
 async def _ended(loop: Any, store: Store, failure: Failure) -> tuple[FakeDeployer, CannotStartError]:
-    deployer = FakeDeployer(behaviour=lambda _: Behaviour(fails=failure))
+    deployer = FakeDeployer(behavior=lambda _: Behavior(fails=failure))
     with pytest.raises(CannotStartError) as caught:
         await run_session(loop.prepared(loop.spec(trials=9), deployer=deployer), store, source="t")
     return deployer, caught.value
@@ -175,11 +175,11 @@ async def test_a_study_whose_server_cannot_start_stops_and_goes_on_once_it_can(l
 async def test_a_default_that_crashes_once_is_not_lost(loop: Any, store: Store) -> None:
     fails = [crash("by chance")]
 
-    def behave(_: LaunchPlan) -> Behaviour:
-        return Behaviour(fails=fails.pop() if fails else None)
+    def behave(_: LaunchPlan) -> Behavior:
+        return Behavior(fails=fails.pop() if fails else None)
 
     spec = loop.spec(max_environment_faults=1)
-    outcome = await run_session(loop.prepared(spec, deployer=FakeDeployer(behaviour=behave)), store, source="t")
+    outcome = await run_session(loop.prepared(spec, deployer=FakeDeployer(behavior=behave)), store, source="t")
     assert [(t.role, t.state) for t in outcome.trials][:3] == [
         ("default", "void"), ("default", "done"), ("search", "done"),
     ]  # fmt: skip

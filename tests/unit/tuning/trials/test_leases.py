@@ -26,7 +26,7 @@ def leases(store: Store) -> MakeLeases:
 
 @pytest.fixture
 def ports() -> range:
-    """Three neighbours that nobody listens on."""
+    """Three neighbors that nobody listens on."""
     for first in range(23000, 23900, 3):
         try:
             for port in range(first, first + 3):

@@ -21,11 +21,11 @@ def sample(at: float, index: int = 0, **sensors: float) -> GpuSample:
 
 def test_only_what_lies_inside_the_window_counts() -> None:
     samples = [
-        sample(t, power_w=p, utilisation=u) for t, p, u in ((0, 900, 0), (10, 100, 0.5), (11, 200, 1), (20, 900, 0))
+        sample(t, power_w=p, utilization=u) for t, p, u in ((0, 900, 0), (10, 100, 0.5), (11, 200, 1), (20, 900, 0))
     ]
     use = gpu_use(samples, 9, 12)
     assert use is not None
-    assert (use.samples, use.power_w, use.utilisation) == (2, 150, 0.75)
+    assert (use.samples, use.power_w, use.utilization) == (2, 150, 0.75)
     assert use.energy_j == 450, "mean power times the window, where there is no counter"
     assert use.temperature_c is None
 
@@ -49,7 +49,7 @@ def test_several_gpus_are_summed_and_a_silent_one_leaves_the_sum_unknown() -> No
     use = gpu_use(both, 0, 2)
     assert use is not None
     assert (use.power_w, use.memory_gb, use.temperature_c, use.energy_j) == (160, 30, 50, 320)
-    silent = gpu_use([sample(1, 0, power_w=100), sample(1, 1, utilisation=0.1)], 0, 2)
+    silent = gpu_use([sample(1, 0, power_w=100), sample(1, 1, utilization=0.1)], 0, 2)
     assert silent is not None
     assert silent.power_w is None
     assert silent.energy_j is None

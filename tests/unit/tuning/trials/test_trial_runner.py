@@ -15,7 +15,7 @@ from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.fake_deployer import Behaviour, FakeDeployer, FakeEndpoint
+from autotuner.testing.fake_deployer import Behavior, FakeDeployer, FakeEndpoint
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +41,8 @@ async def for_ever(_: Endpoint, __: Window) -> Measurement:
     raise AssertionError("unreachable")
 
 
-def deployer_of(**behaviour: Any) -> FakeDeployer:
-    return FakeDeployer(behaviour=lambda _: Behaviour(**behaviour))
+def deployer_of(**behavior: Any) -> FakeDeployer:
+    return FakeDeployer(behavior=lambda _: Behavior(**behavior))
 
 
 async def test_a_trial_that_goes_well(loop: Any) -> None:
@@ -288,7 +288,7 @@ async def test_a_disturbed_window_is_measured_again_and_the_quietest_kept(
     assert len(loop.notices()) == windows - 1
 
 
-async def test_a_neighbour_that_stays_is_not_waited_for_in_every_window(loop: Any) -> None:
+async def test_a_neighbor_that_stays_is_not_waited_for_in_every_window(loop: Any) -> None:
     busy = [2.0] * 20
     made: list[float] = []
 
@@ -325,7 +325,7 @@ async def test_unknown_disturbance_is_none(loop: Any) -> None:
 
 @pytest.mark.parametrize("phase", ["loading", "measuring"])
 async def test_a_cancel_releases_server_and_leases(loop: Any, phase: str) -> None:
-    deployer = FakeDeployer(behaviour=lambda _: Behaviour(ready_after_s=60.0 if phase == "loading" else 0.0))
+    deployer = FakeDeployer(behavior=lambda _: Behavior(ready_after_s=60.0 if phase == "loading" else 0.0))
     engine = GpuEngine(FakeEngineSettings())
     prepared = loop.prepared(deployer=deployer, engine=engine, script=for_ever, gpus=8)
     async with anyio.create_task_group() as tasks:
@@ -368,7 +368,7 @@ async def test_a_place_in_the_targets_queue_is_not_charged_either(
     loop: Any, ready_after_s: float, state: TrialState
 ) -> None:
     """The clock of ``trial_timeout`` stands still meanwhile, and goes on after it."""
-    deployer = FakeDeployer(behaviour=lambda _: Behaviour(queued_s=1.0, ready_after_s=ready_after_s))
+    deployer = FakeDeployer(behavior=lambda _: Behavior(queued_s=1.0, ready_after_s=ready_after_s))
     with anyio.fail_after(30):
         trial = await loop.trial(loop.prepared(loop.spec(trial_timeout_s=0.5), deployer=deployer))
     assert trial.state is state
@@ -400,15 +400,15 @@ async def test_what_is_measured_is_what_the_plan_says(loop: Any) -> None:
     """Fixed arguments hold for every trial, and a tuned value wins over them."""
     seen: list[LaunchPlan] = []
 
-    def behave(plan: LaunchPlan) -> Behaviour:
+    def behave(plan: LaunchPlan) -> Behavior:
         seen.append(plan)
-        return Behaviour()
+        return Behavior()
 
     spec = loop.spec()
     spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"args": {"np": 2, "note": "fixed"}})})
     for number, configuration in enumerate((DEFAULT, EIGHT)):
         trial = await loop.trial(
-            loop.prepared(spec, deployer=FakeDeployer(behaviour=behave)), configuration, number=number
+            loop.prepared(spec, deployer=FakeDeployer(behavior=behave)), configuration, number=number
         )
         assert trial.state is TrialState.DONE
     flags = [[f.name for f in plan.flags] for plan in seen]

@@ -5,4 +5,4 @@ import sys
 from autotuner.simulator.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main(flavour="sglang"))
+    sys.exit(main(flavor="sglang"))
