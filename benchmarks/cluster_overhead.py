@@ -27,7 +27,8 @@ from support.ome_standin import OmeStandIn
 from support.ome_standin.furniture import MODEL, RUNTIME
 from support.ome_standin.images import write_images
 
-WARMUP_S, WINDOW_S = 0.5, 2.0
+WARMUP_S = 0.5
+WINDOW_S = 2.0
 STARTING = ("launching", "accepted", "scheduled", "pulling", "loading")
 PODS = ("pods start", "pods end")
 
@@ -100,9 +101,11 @@ def main() -> None:
     for trial, row in zip(trials, rows, strict=True):
         print(f"{trial.number:5}", *(f"{v:10.3f}" for v in row))
     overheads = [row[-1] for row in rows[1:]]
-    print(f"overhead per trial by {arguments.deploy}: median {statistics.median(overheads):.3f} s, max"
-          f" {max(overheads):.3f} s, beyond pods that start and end ({statistics.median(r[-3] for r in rows):.1f} s and"
-          f" {statistics.median(r[-2] for r in rows):.1f} s)")  # fmt: skip
+    print(
+        f"overhead per trial by {arguments.deploy}: median {statistics.median(overheads):.3f} s, max"
+        f" {max(overheads):.3f} s, beyond pods that start and end ({statistics.median(r[-3] for r in rows):.1f} s and"
+        f" {statistics.median(r[-2] for r in rows):.1f} s)"
+    )
 
 
 def _row(trial: Trial, before: Trial | None, names: list[str]) -> list[float]:

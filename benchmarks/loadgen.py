@@ -38,7 +38,10 @@ from autotuner.study.workload import Concurrency
 from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_window
 
 HERE = Path(__file__).parent
-TTFT_US, ITL_US, TOKENS_IN, TOKENS_OUT = 50_000, 5_000, 64, 100
+TTFT_US = 50_000
+ITL_US = 5_000
+TOKENS_IN = 64
+TOKENS_OUT = 100
 
 
 @dataclass
@@ -141,7 +144,8 @@ def measured(client: Client, binary: Path, in_flight: int, requests: int, nice: 
             sys.exit(f"{client.name} failed:\n{stdout.decode(errors='replace')[-3000:]}")
         rows = np.loadtxt(truth, ndmin=2, dtype=np.int64)
         tokens = rows[:, 4].sum()
-        begin, end = rows[:, 1].min() / 1e9, rows[:, 3].max() / 1e9
+        begin = rows[:, 1].min() / 1e9
+        end = rows[:, 3].max() / 1e9
         whole = rows[rows[:, 4] == TOKENS_OUT]
         return Run(
             load_us=watch.between(begin, end) / tokens * 1e6,
@@ -157,9 +161,16 @@ def measured(client: Client, binary: Path, in_flight: int, requests: int, nice: 
 def native() -> Client:
     def command(url: str, in_flight: int, requests: int, folder: Path) -> tuple[list[str], bytes]:
         spec = WorkerSpec(
-            url=url, model="mock", concurrency=in_flight, requests=requests, duration_s=600.0, warmup_s=1.0,
-            input=Lengths("fixed", TOKENS_IN), output=Lengths("fixed", TOKENS_OUT), drain_s=1.0,
-        )  # fmt: skip
+            url=url,
+            model="mock",
+            concurrency=in_flight,
+            requests=requests,
+            duration_s=600.0,
+            warmup_s=1.0,
+            input=Lengths("fixed", TOKENS_IN),
+            output=Lengths("fixed", TOKENS_OUT),
+            drain_s=1.0,
+        )
         return [sys.executable, "-m", WORKER], spec.to_json()
 
     def ttfts(folder: Path, stdout: bytes) -> list[float]:
@@ -182,12 +193,33 @@ def native_whole() -> Client:
 def genai_bench(path: str, tokenizer: Path) -> Client:
     def command(url: str, in_flight: int, requests: int, folder: Path) -> tuple[list[str], bytes]:
         return [
-            path, "benchmark", "--api-backend", "vllm", "--api-base", url, "--api-key", "none",
-            "--api-model-name", "mock", "--model-tokenizer", str(tokenizer), "--task", "text-to-text",
-            "--max-time-per-run", "15", "--max-requests-per-run", str(requests), "--num-concurrency", str(in_flight),
-            "--traffic-scenario", f"D({TOKENS_IN},{TOKENS_OUT})", "--experiment-base-dir", str(folder),
-            "--experiment-folder-name", "run",
-        ], b""  # fmt: skip
+            path,
+            "benchmark",
+            "--api-backend",
+            "vllm",
+            "--api-base",
+            url,
+            "--api-key",
+            "none",
+            "--api-model-name",
+            "mock",
+            "--model-tokenizer",
+            str(tokenizer),
+            "--task",
+            "text-to-text",
+            "--max-time-per-run",
+            "15",
+            "--max-requests-per-run",
+            str(requests),
+            "--num-concurrency",
+            str(in_flight),
+            "--traffic-scenario",
+            f"D({TOKENS_IN},{TOKENS_OUT})",
+            "--experiment-base-dir",
+            str(folder),
+            "--experiment-folder-name",
+            "run",
+        ], b""
 
     def ttfts(folder: Path, stdout: bytes) -> list[float]:
         found = [json.loads(f.read_text()) for f in (folder / "run").glob("*_time_*.json")]
@@ -199,12 +231,37 @@ def genai_bench(path: str, tokenizer: Path) -> Client:
 def vllm_bench(path: str, tokenizer: Path) -> Client:
     def command(url: str, in_flight: int, requests: int, folder: Path) -> tuple[list[str], bytes]:
         return [
-            path, "bench", "serve", "--backend", "openai-chat", "--base-url", url, "--endpoint",
-            "/v1/chat/completions", "--model", "mock", "--tokenizer", str(tokenizer), "--dataset-name", "random",
-            "--random-input-len", str(TOKENS_IN), "--random-output-len", str(TOKENS_OUT), "--num-prompts",
-            str(requests), "--max-concurrency", str(in_flight), "--ignore-eos", "--save-result", "--save-detailed",
-            "--result-dir", str(folder), "--result-filename", "result.json",
-        ], b""  # fmt: skip
+            path,
+            "bench",
+            "serve",
+            "--backend",
+            "openai-chat",
+            "--base-url",
+            url,
+            "--endpoint",
+            "/v1/chat/completions",
+            "--model",
+            "mock",
+            "--tokenizer",
+            str(tokenizer),
+            "--dataset-name",
+            "random",
+            "--random-input-len",
+            str(TOKENS_IN),
+            "--random-output-len",
+            str(TOKENS_OUT),
+            "--num-prompts",
+            str(requests),
+            "--max-concurrency",
+            str(in_flight),
+            "--ignore-eos",
+            "--save-result",
+            "--save-detailed",
+            "--result-dir",
+            str(folder),
+            "--result-filename",
+            "result.json",
+        ], b""
 
     def ttfts(folder: Path, stdout: bytes) -> list[float]:
         return [t * 1000 for t in json.loads((folder / "result.json").read_text())["ttfts"] if t]
@@ -213,7 +270,8 @@ def vllm_bench(path: str, tokenizer: Path) -> Client:
 
 
 async def whole(url: str, in_flight: int, requests: int, folder: Path) -> None:
-    level, scenario = Concurrency(in_flight=in_flight), fixed_scenario(TOKENS_IN, TOKENS_OUT)
+    level = Concurrency(in_flight=in_flight)
+    scenario = fixed_scenario(TOKENS_IN, TOKENS_OUT)
     window = make_window(folder, level, scenario=scenario, requests=requests, duration_s=600.0, warmup_s=1.0)
     await NativeBenchmark(NativeSettings()).measure(UrlEndpoint(url), window)
 
@@ -254,7 +312,8 @@ def main() -> None:
         asyncio.run(whole(url, int(in_flight), int(requests), Path(folder)))
         return
     with tempfile.TemporaryDirectory() as name:
-        binary, tokenizer = Path(name) / "mock", make_tokenizer(Path(name) / "tokenizer")
+        binary = Path(name) / "mock"
+        tokenizer = make_tokenizer(Path(name) / "tokenizer")
         subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / "mock" / "mock.c")], check=True)
         plan = [(native(), 64), (native_whole(), 64)]
         plan += [(genai_bench(args.genai_bench, tokenizer), 64)] if args.genai_bench else []

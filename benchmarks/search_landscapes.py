@@ -116,7 +116,9 @@ def _point(row: Mapping[str, str]) -> Point:
     if "tps_gpu" in row:
         fails = bool(row["err"]) or not row["tps_gpu"]
         return Point(None, None) if fails else Point(float(row["tps_gpu"]), float(row["tpot"]))
-    ttft, tpot, osl = float(row["ttft_ms"]), float(row["tpot_ms"]), int(row["osl"])
+    ttft = float(row["ttft_ms"])
+    tpot = float(row["tpot_ms"])
+    osl = int(row["osl"])
     seconds = (ttft + tpot * (osl - 1)) / 1000
     return Point(int(row["concurrency"]) * osl / seconds / int(row["gpus"]), tpot)
 
@@ -161,7 +163,8 @@ def _trial(number: int, configuration: Configuration, verdict: Verdict | None) -
 
 def coverage(repeats: int, noise: float, runs: int) -> float:
     """Share of simulated proofs whose 95 % interval holds the true gain (10 %)."""
-    source, hits = random.Random(f"{repeats} {noise}"), 0
+    source = random.Random(f"{repeats} {noise}")
+    hits = 0
     for _ in range(runs):
         default = [100 * math.exp(source.gauss(0, noise)) for _ in range(repeats)]
         winner = [110 * math.exp(source.gauss(0, noise)) for _ in range(repeats)]
@@ -184,7 +187,9 @@ def main() -> None:
         found = landscapes(path, arguments.fewest)
         print(f"{path.name}: {len(found)} landscapes, {sum(len(x.points) for x in found)} points", flush=True)
         for name in arguments.strategy or STRATEGIES:
-            began, means, unfound = time.monotonic(), [], 0
+            began = time.monotonic()
+            means = []
+            unfound = 0
             for landscape in found:
                 needed = [
                     trials_needed(STRATEGIES[name], landscape, seed, min(arguments.most, len(landscape.points)))

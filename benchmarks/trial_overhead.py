@@ -17,7 +17,8 @@ import autotuner
 from autotuner.demo_model import write_tiny_gguf
 from autotuner.study.trial import Trial
 
-WARMUP_S, WINDOW_S = 0.5, 2.0
+WARMUP_S = 0.5
+WINDOW_S = 2.0
 STARTING = ("launching", "loading")
 
 

@@ -43,7 +43,9 @@ def options(text: str) -> dict[str, Option]:
 
 
 def _option(block: str) -> Option | None:
-    spellings, metavars, index = [], [], 0
+    spellings = []
+    metavars = []
+    index = 0
     while match := _FLAG.match(block, index):
         spellings.append(match[1])
         metavars += [match[2]] if match[2] else []
@@ -81,7 +83,8 @@ def _unlike(entry: CatalogEntry, option: Option) -> Iterator[str]:
     if entry.off_flag and f"--{entry.off_flag}" not in option.spellings:
         yield f"has no --{entry.off_flag}"
     if option.choices and entry.type.kind == "choice":
-        new, gone = option.choices - set(entry.type.choices), set(entry.type.choices) - option.choices
+        new = option.choices - set(entry.type.choices)
+        gone = set(entry.type.choices) - option.choices
         yield from [f"new choices: {', '.join(sorted(new))}"] if new else []
         yield from [f"choices that are gone: {', '.join(sorted(gone))}"] if gone else []
     told = option.default

@@ -54,7 +54,8 @@ def hold(folder: Path) -> int:
         own.write(str(os.getpid()))
         own.flush()
         with OwnCluster() as cluster:
-            names, simulated = [Sglang.image, Vllm.image], {"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"}
+            names = [Sglang.image, Vllm.image]
+            simulated = {"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"}
             write_simulated(cluster.folder / "simulated.tar", names, simulated)
             write_loadgen(cluster.folder / "loadgen.tar")
             for archive in ("simulated.tar", "loadgen.tar"):

@@ -16,7 +16,8 @@ from autotuner.cli.table import live_table
 from autotuner.events.view import StudyView
 from autotuner.store import Store
 
-COLUMNS, LINES = 100, 30
+COLUMNS = 100
+LINES = 30
 
 
 def main() -> None:

@@ -94,12 +94,14 @@ def read_study(
         benchmark=benchmark,
         overrides=overrides,
     )
-    spec, changes = loaded.spec, dict[str, PluginSpec]()
+    spec = loaded.spec
+    changes = dict[str, PluginSpec]()
     for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
         if kind is not None and given.kind != kind:
             changes[section] = PluginSpec(kind=kind)
     remember(spec)
-    spec, notes = spec.model_copy(update=changes) if changes else spec, loaded.notes
+    spec = spec.model_copy(update=changes) if changes else spec
+    notes = loaded.notes
     if simulate is not None:
         spec = simulated_study(spec, simulate, mode=mode, benchmark=benchmark)
         notes = (*notes, f"simulated: no real GPU is measured; the study is stored as {spec.name}")
@@ -192,10 +194,8 @@ def with_name(loaded: Loaded, name: str | None) -> Loaded:
     if name is None:
         return loaded
     if not re.fullmatch(NAME_PATTERN, name):
-        why, remedy = (
-            "is not a valid name",
-            "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first",
-        )
+        why = "is not a valid name"
+        remedy = "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first"
         raise UsageError(Problem(where="--name", value=name, why=why, remedy=remedy))
     return Loaded(spec=loaded.spec.model_copy(update={"name": name}), notes=loaded.notes)
 
@@ -376,7 +376,8 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
     from autotuner.tuning.owners import OwnerWatch, mark_ended
 
     async def work(store: Store) -> list[str]:
-        dead, lines = await OwnerWatch(store).settled(), list[str]()
+        dead = await OwnerWatch(store).settled()
+        lines = list[str]()
         launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
         used = [record.spec.deploy for record in store.studies()]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
@@ -410,7 +411,8 @@ def delete(name: str, *, store_url: str | None = None) -> None:
         stored, holder = store.holder(name)  # also of a study whose row cannot be read
         if not stored:
             record = record_of(store, name)
-            name, holder = record.name, record.owner_id
+            name = record.name
+            holder = record.owner_id
         _not_being_run(store, name, holder)
         store.delete_study(name)
     shutil.rmtree(study_folder(name), ignore_errors=True)

@@ -22,13 +22,23 @@ from random import Random
 from typing import NamedTuple
 
 _ALIGNMENT = 32
-_F32, _Q8_0 = 0, 8
+_F32 = 0
+_Q8_0 = 8
 """Tensor types."""
-_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+_UINT32 = 4
+_INT32 = 5
+_FLOAT32 = 6
+_BOOL = 7
+_STRING = 8
+_ARRAY = 9
 """Metadata value types."""
-_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+_NORMAL = 1
+_UNKNOWN = 2
+_CONTROL = 3
+_BYTE = 6
 """Token types."""
-_BLOCK, _BLOCK_BYTES = 32, 34
+_BLOCK = 32
+_BLOCK_BYTES = 34
 """Q8_0: 32 weights as one half-precision scale and 32 signed bytes."""
 _BYTE_STD = 73.3
 """Standard deviation of a uniform signed byte."""
@@ -127,7 +137,8 @@ def _padded(size: int) -> int:
 
 
 def _tensors(shape: Shape) -> Iterator[_Tensor]:
-    width, kv_width = shape.width, shape.width // shape.heads * shape.kv_heads
+    width = shape.width
+    kv_width = shape.width // shape.heads * shape.kv_heads
     yield _weights("token_embd.weight", width, shape.vocabulary, std=1.0)
     yield _weights("output.weight", width, shape.vocabulary, std=0.1, silent_rows=_special_tokens())
     yield _ones("output_norm.weight", width)
@@ -174,7 +185,8 @@ def _vocabulary(size: int) -> list[tuple[str, int]]:
     special = [("<unk>", _UNKNOWN), ("<s>", _CONTROL), ("</s>", _CONTROL)]
     octets = [(f"<0x{b:02X}>", _BYTE) for b in range(256)]
     letters = "abcdefghijklmnopqrstuvwxyz"
-    consonants, vowels = "bcdfghjklmnprstvwz", "aeiou"
+    consonants = "bcdfghjklmnprstvwz"
+    vowels = "aeiou"
     pairs = ["".join(p) for p in itertools.product(letters, repeat=2)]
     triples = ["".join(p) for p in itertools.product(consonants, vowels, consonants)]
     pieces = [

@@ -77,7 +77,8 @@ def test_links_lead_somewhere(page: str, target: str) -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    seen, todo = set[Path](), [ROOT / "README.md"]
+    seen = set[Path]()
+    todo = [ROOT / "README.md"]
     while todo:
         page = todo.pop()
         if page not in seen and page.suffix == ".md":

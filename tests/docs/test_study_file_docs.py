@@ -70,7 +70,8 @@ def _accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
 
 
 def _object(schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any]) -> bool:
-    properties, further = schema.get("properties", {}), schema.get("additionalProperties", True)
+    properties = schema.get("properties", {})
+    further = schema.get("additionalProperties", True)
     if any(key not in value for key in schema.get("required", ())):
         return False
     for key, inner in value.items():

@@ -11,14 +11,17 @@ from autotuner import api
 from autotuner.store import Store
 from autotuner.tuning.trials.trial_runner import TrialRunner
 
-file, point, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+file = sys.argv[1]
+point = sys.argv[2]
+number = int(sys.argv[3])
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-enter, finish = TrialRunner._enter, Store.finish_trial
+enter = TrialRunner._enter
+finish = Store.finish_trial
 
 
 def entering(self, phase, where=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201

@@ -54,7 +54,8 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.fixture
 def children() -> Iterator[set[str]]:
     """Command lines of all processes below this one, looked at all the time."""
-    seen, ended = set[str](), threading.Event()
+    seen = set[str]()
+    ended = threading.Event()
 
     def look() -> None:
         while not ended.wait(0.01):
@@ -90,7 +91,7 @@ def study(tmp_path: Path, name: str) -> dict[str, Any]:
         "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "confirm": {"repeats": 0},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -124,12 +125,22 @@ def test_no_planted_secret_leaves(
     got = json.loads((tmp_path / "seen.json").read_text())
     assert {n: v for n, v in got.items() if MARK in v} == {**ENVIRONMENT, **BY_FORM}
     for words in (
-        ["show", name], ["show", name, "--json"], ["list", "--json"], ["logs", name, "-n", "1000"],
+        ["show", name],
+        ["show", name, "--json"],
+        ["list", "--json"],
+        ["logs", name, "-n", "1000"],
         ["watch", name, "--json"],
-        ["best", name], ["best", name, "--json"], ["best", name, "--as", "json"], ["best", name, "--as", "compose"],
-        ["best", name, "--as", "kubernetes", "--image", "x"], ["export", name], ["export", name, "--as", "older"],
-        ["export", name, "--as", "csv"], ["report", name, "-o", str(tmp_path / "report.html")], ["delete", "none"],
-    ):  # fmt: skip
+        ["best", name],
+        ["best", name, "--json"],
+        ["best", name, "--as", "json"],
+        ["best", name, "--as", "compose"],
+        ["best", name, "--as", "kubernetes", "--image", "x"],
+        ["export", name],
+        ["export", name, "--as", "older"],
+        ["export", name, "--as", "csv"],
+        ["report", name, "-o", str(tmp_path / "report.html")],
+        ["delete", "none"],
+    ):
         said = call(*words)
         assert planted(said) == [], words
         if words[0] == "logs":

@@ -28,13 +28,16 @@ def study(name: str) -> dict[str, Any]:
         "engine": {"kind": "simulated", "gpu": "RTX-4090", "speed": 3, "args": {"context-length": 4096}},
         "parameters": {"mem-fraction-static": [0.5, 0.92, 0.99]},
         "workload": {
-            "scenarios": ["D(300,64)"], "concurrency": [40], "warmup": "700ms", "duration": "1s",
+            "scenarios": ["D(300,64)"],
+            "concurrency": [40],
+            "warmup": "700ms",
+            "duration": "1s",
         },
         "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 4, "seed": 1},
         "confirm": {"repeats": 1},
-    }  # fmt: skip
+    }
 
 
 def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:

@@ -88,7 +88,10 @@ class OmeLab:
     """A namespace of a cluster with OME as a deployer's tests use it."""
 
     def __init__(self, cluster: Any, ome: OmeStandIn | None, lab: Lab, model: str = MODEL) -> None:
-        self.cluster, self.ome, self.lab, self.model = cluster, ome, lab, model
+        self.cluster = cluster
+        self.ome = ome
+        self.lab = lab
+        self.model = model
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Of a deployer for this namespace; keywords change them."""
@@ -113,7 +116,8 @@ class OmeLab:
     def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
         """A runtime of the namespace that starts the scripted server."""
         made = runtime(IMAGE, name=name)
-        made["kind"], made["metadata"]["namespace"] = "ServingRuntime", self.lab.namespace
+        made["kind"] = "ServingRuntime"
+        made["metadata"]["namespace"] = self.lab.namespace
         if KUBECONFIG:
             spec = self.lab.get("BaseModel", self.model) or self.lab.get("ClusterBaseModel", self.model)
             [supported] = made["spec"]["supportedModelFormats"]

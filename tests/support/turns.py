@@ -32,7 +32,8 @@ async def take_turns(
     meanwhile: Callable[[Endpoint], Awaitable[None]] = _alone,
 ) -> list[str]:
     """Runs both to their ends, the second begun beside the first, and returns the second's notes."""
-    waiting, notes = second[1], list[str]()
+    waiting = second[1]
+    notes = list[str]()
     context = replace(waiting.context, note=notes.append)
 
     async def after() -> None:

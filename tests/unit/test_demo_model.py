@@ -26,7 +26,8 @@ def _options() -> list[str]:
 
 def test_a_whole_file_is_kept_and_a_broken_one_made_again(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "sub" / "m.gguf", **SMALL)
-    whole, before = path.read_bytes(), path.stat()
+    whole = path.read_bytes()
+    before = path.stat()
     write_tiny_gguf(path, **SMALL)
     assert path.stat().st_ino == before.st_ino
     path.write_bytes(whole[:-100])
@@ -53,7 +54,8 @@ def test_shapes_that_cannot_be_are_refused(tmp_path: Path, wrong: dict[str, int]
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "autotuner.demo_model", tmp_path / "m.gguf", "--width", "100"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: width")

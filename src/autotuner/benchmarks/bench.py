@@ -146,7 +146,8 @@ def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tup
 
 def _slo_result(slo: SLO, measured: Measurement) -> SloResult:
     value = measured.value(slo.metric, slo.statistic)
-    met, enough = False, measured.carries(slo.metric, slo.statistic)
+    met = False
+    enough = measured.carries(slo.metric, slo.statistic)
     if value is not None and not (measured.overloaded and METRICS[slo.metric].distribution):
         met = value <= slo.threshold if slo.comparison is Comparison.LE else value >= slo.threshold
     return SloResult(

@@ -100,7 +100,8 @@ class NativeBenchmark(Benchmark):
         return checks
 
     def _headers(self, window: Window) -> dict[str, str]:
-        headers, name = dict(window.headers or {}), self._settings.api_key_env
+        headers = dict(window.headers or {})
+        name = self._settings.api_key_env
         if name:
             key = os.environ.get(name)
             if not key:
@@ -114,7 +115,9 @@ class NativeBenchmark(Benchmark):
         self, endpoint: Endpoint, window: Window, headers: Mapping[str, str], life: _Life
     ) -> tuple[WorkerSpec, tuple[str, ...]]:
         """The worker's spec, and notes on its inputs."""
-        workload, scenario, level = window.workload, window.scenario, window.level
+        workload = window.workload
+        scenario = window.scenario
+        level = window.level
         dataset = read_dataset(scenario.dataset) if scenario.dataset else None
         # A server of ours starts with an empty cache, so all configurations may get the same rows. One that was there
         # before us may have been sent them in an earlier run.

@@ -84,7 +84,8 @@ class OmeJob(Benchmark):
 
     def __init__(self, settings: OmeJobSettings, platform: PlatformBenchmark | None = None) -> None:
         super().__init__(settings)
-        self._settings, self._platform = settings, platform
+        self._settings = settings
+        self._platform = platform
 
     def for_deployer(self, deployer: Deployer) -> "OmeJob":
         """With the platform that runs the servers. Raises ``UsageError`` where that has no such benchmark."""
@@ -114,7 +115,9 @@ class OmeJob(Benchmark):
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """One run of a BenchmarkJob; the records go to ``window.folder / window.records_name``."""
-        workload, level, began = window.workload, window.level, [time.time()]
+        workload = window.workload
+        level = window.level
+        began = [time.time()]
         only = workload.model_copy(update={"scenarios": (window.scenario,), "levels": (level,)})
         problems = of_benchmark_jobs(only)
         if window.headers:
@@ -150,7 +153,8 @@ class OmeJob(Benchmark):
 
     def _there(self) -> PlatformBenchmark:
         if self._platform is None:
-            why, remedy = "no deployer runs its jobs", "use deploy: ome"
+            why = "no deployer runs its jobs"
+            remedy = "use deploy: ome"
             raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy=remedy))
         return self._platform
 

@@ -51,7 +51,8 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
                 try:
                     outcome = await run_session(prepared, store, source=source, named=loaded.named, handle_signals=True)
                 except Exception as error:
-                    failed, outcome = error, None
+                    failed = error
+                    outcome = None
                 tasks.cancel_scope.cancel()
             if outcome is None:
                 raise failed
@@ -99,7 +100,8 @@ async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bo
         live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop")
     else:
         live = nullcontext()
-    lines, owners = PlainLines(say, spec), OwnerWatch(store)
+    lines = PlainLines(say, spec)
+    owners = OwnerWatch(store)
     with live as screen:
         try:
             async for events in follow(store, spec.name, after=view.seq):

@@ -162,11 +162,24 @@ def best(
 ) -> None:
     """Print the best configuration: the exact command that starts it, or a manifest that other systems take."""
     options = {
-        "name": object_name, "namespace": namespace, "image": image, "server": server, "port": port, "pvc": pvc,
-        "cache_pvc": cache_pvc, "hub_token_secret": hub_token_secret, "env_secret": env_secret, "runtime": runtime,
-        "model": model, "start_from": start_from, "model_format": model_format, "model_framework": model_framework,
-        "architecture": architecture, "quantization": quantization, "size_range": size_range,
-    }  # fmt: skip
+        "name": object_name,
+        "namespace": namespace,
+        "image": image,
+        "server": server,
+        "port": port,
+        "pvc": pvc,
+        "cache_pvc": cache_pvc,
+        "hub_token_secret": hub_token_secret,
+        "env_secret": env_secret,
+        "runtime": runtime,
+        "model": model,
+        "start_from": start_from,
+        "model_format": model_format,
+        "model_framework": model_framework,
+        "architecture": architecture,
+        "quantization": quantization,
+        "size_range": size_range,
+    }
     as_json = json or as_ is BestAs.JSON
     with answering(as_json=as_json):
         from autotuner import api
@@ -187,10 +200,12 @@ def best(
             text = strict_json(data) if as_ is BestAs.JSON else data["command"]
         else:
             made = api.manifest(result, as_.value, **options)
-            text, data = made.text.rstrip("\n"), made.data()
+            text = made.text.rstrip("\n")
+            data = made.data()
         if out_file is not None and text:
             api.write_text(out_file, text + "\n")
-            text, data = str(out_file), {"study": name, "written": str(out_file)}
+            text = str(out_file)
+            data = {"study": name, "written": str(out_file)}
         if as_json:
             out(data)
             return

@@ -113,7 +113,8 @@ def change_text(view: StudyView, row: Row, spec: StudySpec) -> str:
 
 def _in_company(view: StudyView, row: Row) -> bool:
     """Whether another trial ran at the same time."""
-    start, end = row.started_at or 0.0, row.finished_at or math.inf
+    start = row.started_at or 0.0
+    end = row.finished_at or math.inf
     others = (r for r in view.rows.values() if r.number != row.number)
     return any((o.started_at or 0.0) < end and start < (o.finished_at or math.inf) for o in others)
 

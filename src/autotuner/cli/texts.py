@@ -99,7 +99,8 @@ def doctor_text(found: Diagnosis) -> str:
         remedy = check.remedy if check.status is not CheckStatus.OK else ""
         table.add_row(check.status.value, check.name, check.detail, remedy)
     counts = {status: sum(c.status is status for c in found.checks) for status in CheckStatus}
-    failed, warned = counts[CheckStatus.FAIL], counts[CheckStatus.WARN]
+    failed = counts[CheckStatus.FAIL]
+    warned = counts[CheckStatus.WARN]
     what = f"study {found.study} by {found.deploy}" if found.study else f"servers by {found.deploy}"
     summary = f"{failed} of {len(found.checks)} checks fail" if failed else f"{what}: nothing fails"
     return "\n".join([_text(table), summary + (f", {warned} should be known" if warned else "")])

@@ -77,7 +77,9 @@ class ProcessEndpoint(Endpoint):
     """A server that runs as a child process."""
 
     def __init__(self, server: OwnedProcess, *, plan: LaunchPlan, context: DeployContext, host: str, port: int) -> None:
-        self._server, self._context, self._address = server, context, (host, port)
+        self._server = server
+        self._context = context
+        self._address = (host, port)
         self._log = context.folder / "server.log"
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.model = plan.model
@@ -183,8 +185,10 @@ class ProcessDeployer(Deployer):
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """Programs, modules, files, CPUs, GPUs and ports; nothing is started."""
-        settings, launches = self.settings, list(plans)
-        usable, described = await self.gpus(), await run_sync(nvml.describe)
+        settings = self.settings
+        launches = list(plans)
+        usable = await self.gpus()
+        described = await run_sync(nvml.describe)
         found = await run_sync(preflight, launches, settings.host, settings.ports, settings.cpus)
         return [*found, *gpu_selection.checks(described, usable, launches)]
 
@@ -222,8 +226,11 @@ class _Start:
     def __init__(
         self, server: OwnedProcess, plan: LaunchPlan, context: DeployContext, settings: ProcessSettings, port: int
     ) -> None:
-        self._server, self._plan, self._context = server, plan, context
-        self._host, self._port = settings.host, port
+        self._server = server
+        self._plan = plan
+        self._context = context
+        self._host = settings.host
+        self._port = port
         self._timeout_s = settings.start_timeout or plan.readiness.timeout_s
         self._last = "nothing"
 

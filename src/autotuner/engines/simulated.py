@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 import autotuner
 from autotuner.engines.sglang.engine import Sglang, SglangSettings
@@ -81,6 +81,14 @@ class SimulatedSettings(BaseModel):
     """Standard deviation of a step's time, as a share of it; seeded."""
     lease_gpus: bool = False
     """Ask the deployer for as many real GPUs as are simulated; nothing runs on them. To try out leases."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_spelling(cls, data: Any) -> Any:
+        # Studies stored by earlier versions say flavour.
+        if isinstance(data, dict) and "flavour" in data and "flavor" not in data:
+            return {"flavor" if key == "flavour" else key: value for key, value in data.items()}
+        return data
 
     @field_validator("gpu")
     @classmethod
@@ -205,7 +213,8 @@ class Simulated(Engine):
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
         """The real engine's, and flags that the simulator takes and does not model."""
-        why, remedy = "is not modeled by the simulator: it has no effect", "tune it on the real engine"
+        why = "is not modeled by the simulator: it has no effect"
+        remedy = "tune it on the real engine"
         known = MODELED[self.settings.flavor]
         unmodeled = [name for name in self._real.named(values) if name not in known]
         return [

@@ -22,7 +22,8 @@ class Journal:
     """
 
     def __init__(self, store: Store, study: str) -> None:
-        self._store, self._study = store, study
+        self._store = store
+        self._study = study
         self._send, self._receive = anyio.create_memory_object_stream[_Line | anyio.Event](float("inf"))
         self._tasks: TaskGroup | None = None
         self._error: Exception | None = None

@@ -107,14 +107,18 @@ class StudyView:
         return max(0.0, rest) + (math.ceil(search / self._parallel) + repeats) * mean
 
     def _on_study_started(self, event: Event) -> None:
-        self.state, self.announced, self.started_at, self.why = "running", event.data, event.at, ""
+        self.state = "running"
+        self.announced = event.data
+        self.started_at = event.at
+        self.why = ""
         data: Mapping[str, Any] = event.data
         self._parallel = max(1, int(data.get("parallel") or 1))
         self._see_left(data)
         self.ending = ""
 
     def _on_study_finished(self, event: Event) -> None:
-        self.state, self.why = str(event.data.get("state")), str(event.data.get("why", ""))
+        self.state = str(event.data.get("state"))
+        self.why = str(event.data.get("why", ""))
         self.ending = str(event.data.get("ending", ""))
         self._left = (0, 0)
 
@@ -143,7 +147,8 @@ class StudyView:
     def _on_phase(self, event: Event) -> None:
         row = self._row(event)
         if row is not None:
-            row.phase, row.state = str(event.data["phase"]), "running"
+            row.phase = str(event.data["phase"])
+            row.state = "running"
             self._facts(row, event.data)
             row.where = f"{event.data.get('scenario', '')} {event.data.get('level', '')}".strip()
 
@@ -151,7 +156,8 @@ class StudyView:
         row = self._row(event)
         if row is not None:
             data: Mapping[str, Any] = event.data
-            row.elapsed_s, row.total_s = float(data["elapsed_s"]), float(data["total_s"])
+            row.elapsed_s = float(data["elapsed_s"])
+            row.total_s = float(data["total_s"])
             row.output_throughput = float(data["output_throughput"])
 
     def _on_trial_finished(self, event: Event) -> None:
@@ -159,13 +165,16 @@ class StudyView:
         if row is None:
             return
         data: Mapping[str, Any] = event.data
-        row.state, row.phase, row.finished_at = str(data["state"]), "done", event.at
+        row.state = str(data["state"])
+        row.phase = "done"
+        row.finished_at = event.at
         self._facts(row, data)
         windows = data.get("windows") or []
         rates = [w["output_throughput"] for w in windows if w["output_throughput"]]
         row.output_throughput = _geometric_mean(rates)
         row.slos = tuple(data.get("slos") or ())
-        verdict, failure = data.get("verdict"), data.get("failure")
+        verdict = data.get("verdict")
+        failure = data.get("failure")
         if verdict:
             row.feasible = bool(verdict["feasible"])
             row.rankable = bool(verdict.get("rankable", True))

@@ -34,7 +34,8 @@ class RuntimeLineError(ValueError):
 
     def __init__(self, why: str, remedy: str) -> None:
         super().__init__(f"{why}; {remedy}")
-        self.why, self.remedy = why, remedy
+        self.why = why
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class RuntimeLine:
         if several:
             why = f"gives {several[0]} more than once or more than one value"
             raise RuntimeLineError(f"{why}, so that it cannot be replaced", "write each flag once, with one value")
-        command, args = self.command, self.args
+        command = self.command
+        args = self.args
         if not args:
             command = engine.override(command, flags)
         else:

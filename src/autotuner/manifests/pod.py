@@ -61,7 +61,8 @@ def wants_scratch(pod: ServerPod) -> bool:
 
 def resources(pod: ServerPod, gpus: int) -> dict[str, dict[str, str]]:
     """Requests and limits. GPUs and memory are both; CPUs are only requested unless a limit is named."""
-    requests, limits = dict[str, str](), dict[str, str]()
+    requests = dict[str, str]()
+    limits = dict[str, str]()
     if pod.cpu:
         requests["cpu"] = pod.cpu
     if pod.cpu_limit:

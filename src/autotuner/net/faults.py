@@ -226,7 +226,8 @@ def _handshake(error: ssl.SSLError) -> str:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and all that it came from, each once."""
-    waiting, seen = [error], set[int]()
+    waiting = [error]
+    seen = set[int]()
     while waiting:
         found = waiting.pop(0)
         if id(found) in seen:

@@ -57,7 +57,8 @@ BENCH = Options(
 
 def remedy_for(fault: Fault, options: Options = STUDY) -> str:
     """What to do about a fault; empty where only the server's log can tell."""
-    kind, text = fault.kind, fault.message.lower()
+    kind = fault.kind
+    text = fault.message.lower()
     if kind == TLS:
         return _tls_remedy(text, options)
     if kind in {CONNECT, NO_HOST, NO_ANSWER}:

@@ -114,7 +114,8 @@ class Engine(ABC):
         does not have; here for every portable name."""
         names = [name for name in values if is_portable(name)]
         if names:
-            why, remedy = f"{self.kind} has no portable settings", "write the engine's own flags"
+            why = f"{self.kind} has no portable settings"
+            remedy = "write the engine's own flags"
             raise UsageError([Problem(where=file_path(name), why=why, remedy=remedy) for name in names])
         return dict(values)
 

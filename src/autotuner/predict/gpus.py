@@ -36,13 +36,21 @@ class GpuModel(Noun):
         return self.fp8_flops is not None
 
 
-_NVLINK_S, _PCIE_S = 8e-6, 25e-6
+_NVLINK_S = 8e-6
+_PCIE_S = 25e-6
 
 
 def _gpu(
-    name: str, device: str, memory_gb: float, tb_s: float, bf16: float, fp8: float | None, link_gb_s: float,
-    capability: int, source: str,
-) -> GpuModel:  # fmt: skip
+    name: str,
+    device: str,
+    memory_gb: float,
+    tb_s: float,
+    bf16: float,
+    fp8: float | None,
+    link_gb_s: float,
+    capability: int,
+    source: str,
+) -> GpuModel:
     return GpuModel(
         name=name,
         device=device,

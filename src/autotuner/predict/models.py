@@ -108,9 +108,19 @@ class ModelShape(Noun):
 
 
 def _dense(
-    name: str, family: str, layers: int, hidden: int, heads: int, kv: int, dim: int, ffn: int, vocab: int,
-    context: int, *, tied: bool = False,
-) -> ModelShape:  # fmt: skip
+    name: str,
+    family: str,
+    layers: int,
+    hidden: int,
+    heads: int,
+    kv: int,
+    dim: int,
+    ffn: int,
+    vocab: int,
+    context: int,
+    *,
+    tied: bool = False,
+) -> ModelShape:
     return ModelShape(
         name=name,
         architecture=f"{family}ForCausalLM",
@@ -179,7 +189,8 @@ def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:
     """The shape that a ``config.json`` of the ``transformers`` library describes. Raises ``UsageError``."""
     config = config.get("text_config") or config
     try:
-        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        hidden = int(config["hidden_size"])
+        heads = int(config["num_attention_heads"])
         latent = int(config.get("kv_lora_rank") or 0)
         experts = int(
             config.get("n_routed_experts") or config.get("num_experts") or config.get("num_local_experts") or 0

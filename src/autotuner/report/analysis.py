@@ -140,12 +140,14 @@ def compared(result: StudyResult) -> Trial | None:
 
 def comparison(result: StudyResult) -> tuple[Comparison, ...]:
     """Default and :func:`compared` at every scenario and level, from their repeats where there are any."""
-    ours, theirs = _runs(compared(result), result), _runs(result.default, result)
+    ours = _runs(compared(result), result)
+    theirs = _runs(result.default, result)
     places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*theirs, *ours) for m in t.measurements))
     noise = confirmation.known_noise(result.trials)
     found = []
     for place in places:
-        default, candidate = _at(theirs, place), _at(ours, place)
+        default = _at(theirs, place)
+        candidate = _at(ours, place)
         figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise) for m, s in FIGURES]
         found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
     return tuple(found)

@@ -67,7 +67,8 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
     several = len(result.spec.objectives) > 1
     pairs = zip(result.spec.objectives, result.gains, strict=False)
     known = [(o, g) for o, g in pairs if g and g.repeats >= LEAST_REPEATS]
-    changes, intervals = [], []
+    changes = []
+    intervals = []
     for objective, gain in sorted(known, key=lambda pair: pair[1].relative, reverse=True):
         change, low, high = signed(objective, gain)
         changes.append(f"{percent(change)} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
@@ -96,7 +97,8 @@ def change_text(result: StudyResult, trial: Trial) -> str:
         return percent(change)
     if confirmation.in_company(trial, result.trials) is not confirmation.in_company(default, result.trials):
         return ""  # one ran alone and the other did not: the difference would be that of the conditions
-    base, single = objective_value(default), objective_value(trial)
+    base = objective_value(default)
+    single = objective_value(trial)
     rough = scoring.change([base], [single]) if base and single else None
     return "" if rough is None else f"~{percent(rough)}"
 
@@ -188,7 +190,8 @@ def _not_proven(result: StudyResult) -> str:
 
 
 def _not_decided(result: StudyResult) -> str:
-    best, default = result.best, result.default
+    best = result.best
+    default = result.default
     if best is None or best is default:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
         unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]

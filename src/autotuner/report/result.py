@@ -101,10 +101,12 @@ def study_result(
     """The result so far, without the study's secrets, since all of it is for display; ``exit_code`` is that of the
     error that ended a failed run, ``address`` names the flags (each with a value) that are left out of the command."""
     secrets = frozenset(secrets_in(spec))
-    spec, why = clean_model(spec, secrets), clean_text(why, secrets)
+    spec = clean_model(spec, secrets)
+    why = clean_text(why, secrets)
     ordered = tuple(clean_model(t, secrets) for t in sorted(trials, key=lambda t: t.number))
     found = conclude(spec, state, ordered, exit_code=exit_code)
-    winner, refuted = found.winner, tuple(t.number for t in found.refuted)
+    winner = found.winner
+    refuted = tuple(t.number for t in found.refuted)
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]
     standing = [_settled(t, ordered, spec.objectives) for t in first_class if t.number not in refuted]
     about = next((t for t in standing if winner and t.number == winner.number), None)

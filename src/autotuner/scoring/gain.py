@@ -119,7 +119,8 @@ def _effect(low: float, high: float) -> Effect:
 def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:
     """The relative difference that two single measurements of one configuration stay below in 95 % of cases, pooled
     over groups of repeats; None where no configuration was measured twice."""
-    squares, freedom = 0.0, 0
+    squares = 0.0
+    freedom = 0
     for group in repeats:
         mean = math.fsum(group) / len(group) if group else 0.0
         if len(group) > 1 and mean > 0:
@@ -145,7 +146,8 @@ def _half_width(default: Sequence[float], other: Sequence[float], confidence: fl
 
 def variance_of_log_mean(values: Sequence[float]) -> float:
     """The bootstrap's variance of the logarithm of the mean."""
-    n, mean = len(values), fmean(values)
+    n = len(values)
+    mean = fmean(values)
     if min(values) == max(values):
         return 0.0
     scaled = [value / mean for value in values]
@@ -192,10 +194,13 @@ def student_t(probability: float, freedom: float) -> float:
 def _area(angle: float, power: float, whole: float) -> float:
     """The integral of cos(x) ** power from 0 to ``angle``; ``whole`` is the one up to pi / 2. It is summed as a
     hypergeometric series, from the end of the range that is closer: there the series converges quickly."""
-    sine, cosine = math.sin(angle), math.cos(angle)
+    sine = math.sin(angle)
+    cosine = math.cos(angle)
     tail = angle > math.pi / 4
     ratio, first, offset = (cosine**2, 1 / (power + 1), power + 3) if tail else (sine**2, 1.0, 3.0)
-    term, total, k = first, 0.0, 0
+    term = first
+    total = 0.0
+    k = 0
     while term > 1e-17 * total:
         total += term
         term *= ratio * (power + 2 + 2 * k) / (offset + 2 * k)

@@ -23,7 +23,8 @@ RankKey = tuple[int, float, float, int]
 
 def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
     """A sorting key, smaller is better. With several objectives it leaves out the fronts; see :func:`rank`."""
-    group, verdict = _group(trial), trial.verdict
+    group = _group(trial)
+    verdict = trial.verdict
     if verdict is None or group >= FAILED:
         return (group, 0.0, 0.0, trial.number)
     if group == INFEASIBLE:

@@ -196,7 +196,8 @@ def _features_of(axis: Axis, at: float) -> Iterator[float]:
     """0 to 1 for amounts; unordered values are all at distance 1 of one another."""
     if axis.values is None:
         assert isinstance(axis.domain, FloatRange)  # noqa: S101 - only these have no positions
-        low, high = axis.domain.low, axis.domain.high
+        low = axis.domain.low
+        high = axis.domain.high
         if high == low:
             yield 0.0
         else:

@@ -112,7 +112,8 @@ def permutation(size: int, seed: int) -> Iterator[int]:
 
 def _feistel(number: int, half: int, seed: int) -> int:
     mask = (1 << half) - 1
-    left, right = number >> half, number & mask
+    left = number >> half
+    right = number & mask
     for turn in range(4):
         digest = blake2b(f"{seed} {turn} {right}".encode(), digest_size=16).digest()
         left, right = right, left ^ (int.from_bytes(digest) & mask)

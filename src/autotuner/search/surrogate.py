@@ -134,7 +134,8 @@ def _log_likelihood(model: Surrogate, owner: NDArray[np.int_]) -> float:
 
 
 def _kernel(a: Array, b: Array, lengths: Array) -> Array:
-    one, other = a / lengths, b / lengths
+    one = a / lengths
+    other = b / lengths
     squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T
     scaled = np.sqrt(5 * np.maximum(squares, 0))
     matern: Array = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)

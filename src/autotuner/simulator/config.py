@@ -14,7 +14,8 @@ class EngineExitError(Exception):
     """The engine ends: what it writes last, and its exit code (negative: the signal that it sends itself)."""
 
     def __init__(self, lines: str, exit_code: int) -> None:
-        self.lines, self.exit_code = lines, exit_code
+        self.lines = lines
+        self.exit_code = exit_code
         super().__init__(lines.strip().rsplit("\n", 1)[-1])
 
 
@@ -62,7 +63,8 @@ class EngineConfig:
 
 def cuda_out_of_memory(asked_bytes: float, total_gb: float, free_bytes: float) -> str:
     """The text of ``torch.OutOfMemoryError``."""
-    free, used = max(0.0, free_bytes), total_gb * GIB - max(0.0, free_bytes)
+    free = max(0.0, free_bytes)
+    used = total_gb * GIB - max(0.0, free_bytes)
     return (
         f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {_size(asked_bytes)}. GPU 0 has a total "
         f"capacity of {total_gb:.2f} GiB of which {_size(free)} is free. Including non-PyTorch memory, this process "

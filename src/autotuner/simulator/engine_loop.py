@@ -34,7 +34,10 @@ class EngineLoop:
     ) -> None:
         self.scheduler = scheduler
         self.slipped_s = 0.0
-        self._speed, self._noise, self._on_step, self._log = speed, noise, on_step, log
+        self._speed = speed
+        self._noise = noise
+        self._on_step = on_step
+        self._log = log
         self._random = Random(seed)  # noqa: S311 - noise, not a secret
         self._wake = asyncio.Event()
 

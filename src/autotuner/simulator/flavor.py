@@ -21,7 +21,8 @@ class Flavor(ABC):
     version: str
 
     def __init__(self, simulation: Simulation, log: Log) -> None:
-        self.simulation, self.log = simulation, log
+        self.simulation = simulation
+        self.log = log
         self.latencies = Latencies()
         self.started = time.time()
 

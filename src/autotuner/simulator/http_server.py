@@ -35,7 +35,8 @@ class Answer:
     """Where an answer goes. ``on_closed`` is called when the client goes away first."""
 
     def __init__(self, connection: "_Connection", *, keep_alive: bool) -> None:
-        self._connection, self._keep_alive = connection, keep_alive
+        self._connection = connection
+        self._keep_alive = keep_alive
         self.on_closed: Callable[[], None] = lambda: None
         self.finished = False
 
@@ -78,12 +79,15 @@ class _Connection(asyncio.Protocol):
     """One client. Requests that are sent ahead wait for the answers of those before."""
 
     def __init__(self, handler: Handler, open_connections: "set[_Connection]") -> None:
-        self._handler, self._open = handler, open_connections
+        self._handler = handler
+        self._open = open_connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._queue: list[HttpRequest] = []
         self._answer: Answer | None = None
-        self._url, self._headers, self._body = b"", dict[str, str](), bytearray()
+        self._url = b""
+        self._headers = dict[str, str]()
+        self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a client has come."""
@@ -93,7 +97,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the client has gone."""
         self._open.discard(self)
-        answer, self._transport, self._answer = self._answer, None, None
+        answer = self._answer
+        self._transport = None
+        self._answer = None
         if answer is not None and not answer.finished:
             answer.on_closed()
 
@@ -109,7 +115,9 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
-        self._url, self._headers, self._body = b"", {}, bytearray()
+        self._url = b""
+        self._headers = {}
+        self._body = bytearray()
 
     def on_url(self, url: bytes) -> None:
         """httptools: a part of the URL."""
@@ -134,7 +142,8 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """httptools: a whole request."""
         path = self._url.decode("latin-1").partition("?")[0]
-        method, keep = self._parser.get_method().decode(), self._parser.should_keep_alive()
+        method = self._parser.get_method().decode()
+        keep = self._parser.should_keep_alive()
         self._queue.append(HttpRequest(method, path, bytes(self._body), self._headers, keep))
         if self._answer is None:
             self._next()

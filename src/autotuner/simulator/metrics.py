@@ -35,7 +35,8 @@ class Latencies:
     """What every finished request adds."""
 
     def __init__(self) -> None:
-        self.ttft, self.e2e = Histogram(_TTFT), Histogram(_E2E)
+        self.ttft = Histogram(_TTFT)
+        self.e2e = Histogram(_E2E)
 
     def observe(self, ttft_s: float, e2e_s: float) -> None:
         """Adds one request."""

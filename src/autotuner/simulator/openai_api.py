@@ -14,7 +14,8 @@ from autotuner.simulator.prefix_cache import TOKEN
 from autotuner.simulator.request import WORDS, Request, token_ids
 
 _JSON_WORDS = tuple(orjson.dumps(f"{w} ") for w in WORDS)
-_LEAST_FREE_TOKENS, _FREE_TOKENS = 64, 256
+_LEAST_FREE_TOKENS = 64
+_FREE_TOKENS = 256
 """An answer without a limit ends by itself after so many tokens, and up to so many more; a prompt decides."""
 
 
@@ -22,7 +23,8 @@ class BadRequestError(Exception):
     """The client asked for something that cannot be; ``param`` names what."""
 
     def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
-        self.param, self.status = param, status
+        self.param = param
+        self.status = status
         super().__init__(message)
 
 
@@ -140,8 +142,11 @@ class Reply:
     """Turns a request's tokens into the answer's bytes, one event a token. ``on_done`` is told when it is complete."""
 
     def __init__(self, asked: Asked, answer: Answer, served: str, on_done: Callable[[Request], None]) -> None:
-        self._asked, self._answer, self._on_done = asked, answer, on_done
-        self._id, self._created = uuid.uuid4().hex, int(time.time())
+        self._asked = asked
+        self._answer = answer
+        self._on_done = on_done
+        self._id = uuid.uuid4().hex
+        self._created = int(time.time())
         self._served = served
         self._began = time.monotonic()
         chat = asked.kind == "chat"

@@ -117,7 +117,9 @@ def human_int(text: str) -> int:
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)(k|m|g|t|K|M|G|T)?(i)?", text.strip())
     if not match or (match[3] and not match[2]):
         raise argparse.ArgumentTypeError(f"invalid integer: {text!r}")
-    number, suffix, binary = match[1], match[2], match[3]
+    number = match[1]
+    suffix = match[2]
+    binary = match[3]
     if suffix is None:
         return int(number)
     scale = _IEC[suffix.upper()] if binary or suffix == "K" else _SI[suffix.lower()]

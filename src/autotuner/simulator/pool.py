@@ -35,11 +35,14 @@ class KvPool:
         """Gives the request the cached beginning of its text, but never all of it; returns that beginning's tokens."""
         request.shared = request.private = 0
         if self.tree is None:
-            request.node, request.kv = None, 0
+            request.node = None
+            request.kv = 0
             return 0
         node, matched = self.tree.match(request.reusable())
         self.tree.lock(node)
-        request.node, request.shared, request.kv = node, matched, matched
+        request.node = node
+        request.shared = matched
+        request.kv = matched
         return matched
 
     def matched(self, request: Request) -> int:
@@ -77,7 +80,10 @@ class KvPool:
         if self.tree is not None and request.node is not None:
             self.tree.unlock(request.node)
         self.free += request.private
-        request.node, request.shared, request.private, request.kv = None, 0, 0, 0
+        request.node = None
+        request.shared = 0
+        request.private = 0
+        request.kv = 0
 
     def flush(self) -> None:
         """Forgets all prefixes that nobody uses."""

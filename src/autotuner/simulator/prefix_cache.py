@@ -15,7 +15,8 @@ class Node:
     __slots__ = ("children", "key", "locks", "parent")
 
     def __init__(self, key: bytes, parent: "Node | None") -> None:
-        self.key, self.parent = key, parent
+        self.key = key
+        self.parent = parent
         self.children: dict[bytes, Node] = {}
         self.locks = 0
 
@@ -39,7 +40,8 @@ class PrefixCache:
 
     def match(self, tokens: bytes) -> tuple[Node, int]:
         """The node that ends the longest cached prefix, and that prefix's tokens. Splits a node that only begins so."""
-        node, at = self.root, 0
+        node = self.root
+        at = 0
         whole = len(tokens) - len(tokens) % self._step
         while at < whole:
             child = node.children.get(tokens[at : at + self._step])
@@ -125,7 +127,8 @@ class PrefixCache:
         longest -= longest % self._step
         if key[:longest] == tokens[at : at + longest]:
             return longest
-        low, high = 0, longest // self._step
+        low = 0
+        high = longest // self._step
         while high - low > 1:
             middle = (low + high) // 2
             cut = middle * self._step
@@ -142,7 +145,8 @@ class PrefixCache:
         front.locks = node.locks
         front.children[node.key[at : at + self._step]] = node
         parent.children[front.key[: self._step]] = front
-        node.key, node.parent = node.key[at:], front
+        node.key = node.key[at:]
+        node.parent = front
         return front
 
     def _touch(self, node: Node) -> None:

@@ -31,9 +31,23 @@ class Request:
     """Prompt, what was generated, and what of both is in the KV cache."""
 
     __slots__ = (
-        "arrived_s", "cached", "first_s", "generated", "ignore_eos", "kv", "max_new", "node", "number", "on_token",
-        "private", "prompt", "prompt_tokens", "retractions", "seed", "shared",
-    )  # fmt: skip
+        "arrived_s",
+        "cached",
+        "first_s",
+        "generated",
+        "ignore_eos",
+        "kv",
+        "max_new",
+        "node",
+        "number",
+        "on_token",
+        "private",
+        "prompt",
+        "prompt_tokens",
+        "retractions",
+        "seed",
+        "shared",
+    )
 
     def __init__(
         self,
@@ -45,8 +59,11 @@ class Request:
         arrived_s: float = 0.0,
     ) -> None:
         self.number = next(_NUMBERS)
-        self.prompt, self.prompt_tokens = prompt, len(prompt) // TOKEN
-        self.max_new, self.ignore_eos, self.on_token = max_new, ignore_eos, on_token
+        self.prompt = prompt
+        self.prompt_tokens = len(prompt) // TOKEN
+        self.max_new = max_new
+        self.ignore_eos = ignore_eos
+        self.on_token = on_token
         self.arrived_s = arrived_s
         self.first_s: float | None = None
         self.seed = zlib.crc32(prompt)

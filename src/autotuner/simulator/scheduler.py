@@ -54,7 +54,8 @@ class Scheduler(ABC):
     """The queue, the running batch and the KV cache of one replica."""
 
     def __init__(self, config: EngineConfig, log: Log = lambda _: None) -> None:
-        self.config, self.log = config, log
+        self.config = config
+        self.log = log
         self.pool = KvPool(config.kv_tokens, config.page, reuse=config.prefix_cache)
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
@@ -89,14 +90,16 @@ class Scheduler(ABC):
 
     def timed(self, step: Step) -> Step:
         """Fills in a step's seconds."""
-        config, replica = self.config, self.config.replica
+        config = self.config
+        replica = self.config.replica
         work = Work(0, 0)
         for request, new in step.prefill:
             work += prefill(new, request.kv)
         kv = sum(r.kv for r in step.decode) + len(step.decode)
         work += Work(len(step.decode), len(step.decode), kv, kv)
         limit = config.prefill_graph_max if step.prefill else config.decode_graph_max
-        step.graph, step.running = work.tokens <= limit, len(self.running)
+        step.graph = work.tokens <= limit
+        step.running = len(self.running)
         step.seconds = replica.step_s(work, graph=step.graph)
         if not config.overlap:
             step.seconds += HOST_STEP_S + HOST_REQUEST_S * work.sequences

@@ -41,7 +41,8 @@ class SimulatedServer:
     """One server process."""
 
     def __init__(self, simulation: Simulation, given: Mapping[str, Any]) -> None:
-        self._simulation, self._given = simulation, given
+        self._simulation = simulation
+        self._given = given
         self._log = Logger(simulation.flavor)
         made = SGLangFlavor if simulation.flavor == "sglang" else VllmFlavor
         self._flavor: Flavor = made(simulation, self._log)
@@ -52,7 +53,8 @@ class SimulatedServer:
 
     async def run(self) -> int:
         """Serves until SIGTERM or SIGINT (0), or until the engine dies (raises :class:`EngineExitError`)."""
-        flavor, simulation = self._flavor, self._simulation
+        flavor = self._flavor
+        simulation = self._simulation
         self._log(
             f"SIMULATED {flavor.name} {flavor.version}: no GPU and no model is used; times are predicted for "
             f"{simulation.gpu_count} x {simulation.gpu} at speed {simulation.speed:g}"
@@ -112,7 +114,9 @@ class SimulatedServer:
             answer.send_json(self._flavor.error(error), error.status)
 
     def _route(self, request: HttpRequest, answer: Answer) -> None:
-        config, flavor, path = self._config, self._flavor, request.path
+        config = self._config
+        flavor = self._flavor
+        path = request.path
         assert config is not None  # noqa: S101 - nothing listens before
         sglang = flavor.name == "sglang"
         if path == "/health" or (path == "/health_generate" and sglang):

@@ -21,7 +21,8 @@ MAX_READ = 8 << 20
 WAIT_S = 10.0
 """How long a pipe may stay silent, or stay without its other end."""
 _POLL_S = 0.05
-_FOLDER, _FILE = 0o700, 0o600
+_FOLDER = 0o700
+_FILE = 0o600
 _DESCRIPTORS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 """Names of what this process has open already: standard streams and the shell's ``<(...)``."""
 

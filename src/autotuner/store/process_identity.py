@@ -44,7 +44,8 @@ class ProcessIdentity(NamedTuple):
     def of_this_process(cls) -> Self:
         """This process."""
         pid = os.getpid()
-        boot, namespace = _boot(), _namespace()
+        boot = _boot()
+        namespace = _namespace()
         ticks = _ticks(pid) if boot else None
         return cls(boot if ticks else "", namespace, pid, ticks or 0)
 

@@ -193,7 +193,9 @@ def _looks_random(value: str) -> bool:
 
 
 def _is_assigned(match: re.Match[str]) -> bool:
-    name, middle, value = match["name"], match["middle"], match["value"]
+    name = match["name"]
+    middle = match["middle"]
+    value = match["value"]
     if _KEPT.match(value) or not _hides(name, value.strip("\"'")):
         return False
     if "=" in middle or middle.isspace():

@@ -152,7 +152,8 @@ def parse_level(text: str) -> LoadLevel:
     kind = match["kind"] or Arrivals.POISSON.value
     if kind not in list(Arrivals):
         raise ValueError(f'unknown arrivals "{kind}"; {did_you_mean(kind, list(Arrivals))}')
-    rate, shape = _scaled(match["rate"], "1"), _scaled(match["shape"] or "1", "1")
+    rate = _scaled(match["rate"], "1")
+    shape = _scaled(match["shape"] or "1", "1")
     if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
         raise ValueError("a rate and its burstiness must be above 0 and at most 1000000")
     return RequestRate(rate=rate, arrivals=Arrivals(kind), burstiness=shape)
@@ -183,7 +184,7 @@ def check_direction(metric: Metric, direction: str) -> None:
         raise ValueError(f"{better} {metric.name} is better; write {metric.better.value}")
 
 
-_DIRECTIONS = {"min": "min", "minimize": "min", "minimize": "min", "max": "max", "maximize": "max", "maximize": "max"}
+_DIRECTIONS = {"min": "min", "minimize": "min", "minimise": "min", "max": "max", "maximize": "max", "maximise": "max"}
 _TAIL = r"(?:\s+at\s+(?P<at>.+?))?(?:\s+for\s+(?P<for>\S.*?))?"
 _OBJECTIVE = re.compile(rf"(?P<dir>\w+)\s+(?:(?P<stat>\S+)\s+)?(?P<metric>\w+){_TAIL}")
 _SLO = re.compile(rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)\s*(?P<op>[<>=]+)\s*(?P<bound>.+?){_TAIL}")
@@ -194,7 +195,8 @@ def parse_objective(text: str) -> Objective:
     match = _OBJECTIVE.fullmatch(text.strip())
     if match is None or match["dir"] not in _DIRECTIONS:
         raise ValueError('not an objective; write e.g. "max output_throughput" or "min p99 ttft at concurrency=8"')
-    metric, direction = known_metric(match["metric"]), _DIRECTIONS[match["dir"]]
+    metric = known_metric(match["metric"])
+    direction = _DIRECTIONS[match["dir"]]
     check_statistic(metric, match["stat"], needed=direction)
     check_direction(metric, direction)
     at, scenario = place(match["at"], match["for"])

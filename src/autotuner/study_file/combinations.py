@@ -18,7 +18,8 @@ def read_combinations(listed: list[Any], document: Document) -> Written:
             ("parameters",), "the list is empty", remedy="write {flag: value, flag: value} for each combination"
         )
     if len(listed) > MAX_COMBINATIONS:
-        why, remedy = f"more than {MAX_COMBINATIONS} combinations", "write ranges and constraints instead"
+        why = f"more than {MAX_COMBINATIONS} combinations"
+        remedy = "write ranges and constraints instead"
         document.fault(("parameters",), why, remedy=remedy)
         return []
     return [_combination(item, index, document) for index, item in enumerate(listed)]
@@ -47,7 +48,8 @@ def forms_of(written: Written, canonical: Callable[[str], str], document: Docume
         for name in point:
             flag = canonical(name)
             if flag in seen:
-                why, remedy = "the same parameter as another of this combination", "remove one of the two"
+                why = "the same parameter as another of this combination"
+                remedy = "remove one of the two"
                 document.fault(("parameters", index, name), why, remedy=remedy)
             seen.add(flag)
             spelled.setdefault(flag, name)

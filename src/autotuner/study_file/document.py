@@ -248,7 +248,8 @@ class _YamlReader(_Reader):
             line = event.start_mark.line + 1
             if not isinstance(event, ScalarEvent) or event.anchor is not None or event.tag is not None:
                 _fail(self.document, line, "a key must be plain text")
-            key, inner = str(event.value), (*path, str(event.value))
+            key = str(event.value)
+            inner = (*path, str(event.value))
             if key in found:
                 self.duplicate(inner, line)
             value = self._node(next(self.events), inner)

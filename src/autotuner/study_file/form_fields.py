@@ -89,7 +89,8 @@ class ParameterForm(FileForm):
         """The noun."""
         if self.choices is not None:
             return Choices(values=tuple(self.choices))
-        low, high = self.low or 0, self.high or 0
+        low = self.low or 0
+        high = self.high or 0
         if self.whole:
             return IntRange(low=int(low), high=int(high), step=int(self.step or 1), log=self.log)
         return FloatRange(low=float(low), high=float(high), step=float(self.step) if self.step else None, log=self.log)

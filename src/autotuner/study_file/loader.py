@@ -120,8 +120,12 @@ class _Study:
         older: bool,
         from_file: bool,
     ) -> None:
-        self.document, self.folder, self.exists = document, folder, exists
-        self.canonical_of, self.older, self.from_file = canonical_of, older, from_file
+        self.document = document
+        self.folder = folder
+        self.exists = exists
+        self.canonical_of = canonical_of
+        self.older = older
+        self.from_file = from_file
         self.sections: dict[str, Any] = {}
         self.combinations: list[dict[str, Value]] = []
         """As written, where the parameters are a list."""
@@ -147,7 +151,8 @@ class _Study:
         if self.document.problems or engine is None or workload is None:
             raise UsageError(self.document.problems)
         sections = self.sections
-        model, search = sections["model"], sections["search"]
+        model = sections["model"]
+        search = sections["search"]
         try:
             return StudySpec(
                 name=name,
@@ -170,7 +175,8 @@ class _Study:
 
     def _sections(self) -> None:
         """Each section on its own; those with faults are left out."""
-        data, fields = self.document.data, StudyFile.model_fields
+        data = self.document.data
+        fields = StudyFile.model_fields
         for key in data:
             if key not in fields:
                 self.document.unknown((key,), list(fields))
@@ -205,7 +211,8 @@ class _Study:
 
     def _path(self, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
         """The part of pydantic's location that is in the file: its names of union members are not."""
-        current, path = self.document.data, []
+        current = self.document.data
+        path = []
         for index, part in enumerate(location):
             inside = isinstance(current, dict) and part in current
             if inside or (isinstance(current, list) and isinstance(part, int) and part < len(current)):

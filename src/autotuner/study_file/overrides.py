@@ -40,10 +40,12 @@ def apply_overrides(document: Document, words: Sequence[str]) -> None:
 
 
 def _set(document: Document, option: str, rest: list[str | int], value: Any) -> None:
-    current, path = document.data, list[str | int]()
+    current = document.data
+    path = list[str | int]()
     while True:
         key, taken = _key(current, path, rest, option)
-        rest, path = rest[taken:], [*path, key]
+        rest = rest[taken:]
+        path = [*path, key]
         if not rest:
             _note(document, tuple(path), option)
             current[key] = value

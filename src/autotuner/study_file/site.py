@@ -60,7 +60,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:
     """The study with the site's settings below its own, and a note of what came from there."""
-    changes, notes = dict[str, PluginSpec](), list[str]()
+    changes = dict[str, PluginSpec]()
+    notes = list[str]()
     for section, given in (("deploy", spec.deploy), ("benchmark", spec.benchmark)):
         theirs = site.get(section, {}).get(given.kind, {})
         if added := [name for name in theirs if name not in given.settings]:

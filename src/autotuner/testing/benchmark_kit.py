@@ -81,7 +81,9 @@ class UrlEndpoint(Endpoint):
     """A server at a URL, of which nothing else is known."""
 
     def __init__(self, url: str, model: str = "mock", client: CommandRunner | None = None) -> None:
-        self.url, self.model, self.argv = url, model, ()
+        self.url = url
+        self.model = model
+        self.argv = ()
         self.client = client or ChildRunner()
 
     async def identity(self) -> Identity:

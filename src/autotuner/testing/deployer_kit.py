@@ -248,7 +248,8 @@ class DeployerConformance:
 
     async def test_two_at_once_do_not_meet(self, case: DeployerCase, tmp_path: Path) -> None:
         ports = MemoryPorts()
-        one, two = Recorder(tmp_path / "1", ports=ports), Recorder(tmp_path / "2", ports=ports)
+        one = Recorder(tmp_path / "1", ports=ports)
+        two = Recorder(tmp_path / "2", ports=ports)
         async with (
             case.deployer.deploy(case.good(), one.context) as first,
             case.deployer.deploy(case.good(), two.context) as second,

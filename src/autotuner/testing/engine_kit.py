@@ -38,7 +38,9 @@ examples = settings(max_examples=60, deadline=None, suppress_health_check=_SHARE
 
 def sample(entry: CatalogEntry) -> Value:
     """A valid value of a catalog entry, not its default where that can be helped."""
-    kind, low, high = entry.type.kind, entry.type.low, entry.type.high
+    kind = entry.type.kind
+    low = entry.type.low
+    high = entry.type.high
     if kind == "bool":
         return not entry.default
     candidates: list[Value] = [*entry.suggested, *entry.type.choices]

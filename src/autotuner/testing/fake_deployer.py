@@ -62,7 +62,9 @@ class FakeEndpoint(Endpoint):
     """An endpoint that lives as its behavior says."""
 
     def __init__(self, plan: LaunchPlan, context: DeployContext, behavior: Behavior, number: int, port: int) -> None:
-        self._context, self._behavior, self._number = context, behavior, number
+        self._context = context
+        self._behavior = behavior
+        self._number = number
         self._calls = 0
         self.url = f"http://127.0.0.1:{port}"
         self.model = plan.model
@@ -143,7 +145,8 @@ class FakeDeployer(Deployer):
         sensors: Callable[[Gpu], GpuSample] | None = None,
     ) -> None:
         super().__init__(settings or FakeSettings())
-        self._behavior, self._max_live = behavior, max_live
+        self._behavior = behavior
+        self._max_live = max_live
         smallest = min((gpu.memory_gb for gpu in gpus), default=0.0)
         self._machine = machine or Hardware(cpus=2, memory_gb=8.0, gpus=len(gpus), gpu_memory_gb=smallest)
         self.machine_gpus = list(gpus)

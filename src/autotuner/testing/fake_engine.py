@@ -75,7 +75,8 @@ class FakeEngine(Engine):
     def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
         """``argv`` with these flags replaced or appended."""
         new = {self.canonical(n): v for n, v in flags.items()}
-        kept, index = list(argv[:1]), 1
+        kept = list(argv[:1])
+        index = 1
         while index < len(argv):
             name, _, taken = self._read(argv, index)
             if name not in new:
@@ -131,7 +132,8 @@ class FakeEngine(Engine):
         if entry.type.kind == "bool":
             wrong = not isinstance(value, bool)
         else:
-            low, high = entry.type.low or 0.0, entry.type.high or float("inf")
+            low = entry.type.low or 0.0
+            high = entry.type.high or float("inf")
             wrong = isinstance(value, bool | str | tuple) or not low <= value <= high
         return [Problem(where=name, value=str(value), why="is no value of this parameter")] if wrong else []
 

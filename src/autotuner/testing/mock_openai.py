@@ -164,7 +164,9 @@ class _Answer:
     """One answer, faults included."""
 
     def __init__(self, behavior: Behavior, truth: Truth, writer: asyncio.StreamWriter) -> None:
-        self.b, self.truth, self.writer = behavior, truth, writer
+        self.b = behavior
+        self.truth = truth
+        self.writer = writer
         self.fault = behavior.fault if behavior.fault_when(truth.number) else None
         self.chat = "messages" in truth.body
         self.asked = int(truth.body.get("max_tokens") or truth.body.get("max_completion_tokens") or 16)

@@ -152,7 +152,8 @@ def _flat(name: str, noise: float) -> Sample:
 def _refuted() -> Sample:
     maker = StudyMaker(sample_spec("chat-fragile"), noise=0.02, speed=lambda _: 420.0, latency=lambda _: 0.13)
     maker.measured()
-    steady, fragile = maker.measured(configuration(parallel=8)), configuration(parallel=16)
+    steady = maker.measured(configuration(parallel=8))
+    fragile = configuration(parallel=16)
     maker.speed = lambda c: 1600.0 if c == fragile else 420.0
     fast = maker.measured(fragile)
     maker.proof(steady)

@@ -167,7 +167,8 @@ class SearchConformance:
     ) -> None:
         """Two at a time: trials finish out of order, and at the kill one is still running."""
         space = small_space()
-        search, history = strategy(context_of(space)), list[Trial]()
+        search = strategy(context_of(space))
+        history = list[Trial]()
         for _ in range(8):
             for _ in range(2):
                 asked = search.ask(history, free=2)
@@ -188,7 +189,8 @@ class SearchConformance:
         assert len(trials) == 20
 
     def test_nothing_but_failures(self, strategy: Callable[[SearchContext], Search]) -> None:
-        search, history = strategy(context_of(small_space())), list[Trial]()
+        search = strategy(context_of(small_space()))
+        history = list[Trial]()
         while not isinstance(asked := search.ask(history), Stop):
             history.append(made(len(history), asked, state=TrialState.FAILED))
             search.tell(history[-1])

@@ -39,14 +39,16 @@ def number_in(c: Configuration, name: str, default: float) -> float:
 
 def sample_speed(c: Configuration) -> float:
     """Tokens/s at full load."""
-    parallel, batch = number_in(c, "parallel", 4), number_in(c, "ubatch-size", 512)
+    parallel = number_in(c, "parallel", 4)
+    batch = number_in(c, "ubatch-size", 512)
     flash = 1.06 if c.values.get("flash-attn") else 1.0
     return 420 * math.pow(parallel / 4, 0.32) * math.pow(batch / 512, 0.05) * flash
 
 
 def sample_latency(c: Configuration) -> float:
     """Median TTFT at full load, seconds."""
-    parallel, batch = number_in(c, "parallel", 4), number_in(c, "ubatch-size", 512)
+    parallel = number_in(c, "parallel", 4)
+    batch = number_in(c, "ubatch-size", 512)
     return 0.13 * math.pow(parallel / 4, 0.45) * math.pow(512 / batch, 0.12)
 
 
@@ -197,9 +199,14 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
     busy = min(0.99, 0.4 + rate / gpus / 2500)
     power = gpus * 700 * busy
     use = GpuUse(
-        samples=round(2 * measured.window_s), utilization=busy, memory_gb=70.4, power_w=power,
-        temperature_c=40 + 35 * busy, clock_mhz=1980.0, energy_j=power * measured.window_s,
-    )  # fmt: skip
+        samples=round(2 * measured.window_s),
+        utilization=busy,
+        memory_gb=70.4,
+        power_w=power,
+        temperature_c=40 + 35 * busy,
+        clock_mhz=1980.0,
+        energy_j=power * measured.window_s,
+    )
     scalars = {**measured.scalars, "output_throughput_per_gpu": rate / gpus, "energy_per_token": power / rate}
     return measured.model_copy(update={"gpu_use": use, "scalars": scalars})
 

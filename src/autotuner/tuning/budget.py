@@ -17,7 +17,9 @@ class _Stopwatch:
     """Seconds that it ran."""
 
     def __init__(self, steady: Steady, spent_s: float = 0.0) -> None:
-        self._steady, self._before, self._since = steady, spent_s, None
+        self._steady = steady
+        self._before = spent_s
+        self._since = None
 
     _since: float | None
 
@@ -29,7 +31,8 @@ class _Stopwatch:
         if on and self._since is None:
             self._since = self._steady()
         elif not on:
-            self._before, self._since = self.spent_s, None
+            self._before = self.spent_s
+            self._since = None
 
 
 class SearchClock:
@@ -40,7 +43,8 @@ class SearchClock:
     """
 
     def __init__(self, steady: Steady = time.monotonic) -> None:
-        self._steady, self._on = steady, False
+        self._steady = steady
+        self._on = False
         self.known = False
         """Whether it is known what earlier sessions used."""
         self._search = _Stopwatch(steady)
@@ -104,7 +108,9 @@ class Budget:
     """Whether another trial may start. ``least_s`` is what a trial takes at least, until one has been measured."""
 
     def __init__(self, search: SearchSpec, clock: SearchClock, *, least_s: float = 0.0) -> None:
-        self._search, self._clock, self._least_s = search, clock, least_s
+        self._search = search
+        self._clock = clock
+        self._least_s = least_s
 
     def used_up(self, trials: Iterable[Trial]) -> str:
         """Why no further trial may start; empty while one may. A trial that would end too late does not start."""
@@ -115,7 +121,8 @@ class Budget:
         limit = self._search.time_s
         if limit is None:
             return ""
-        left, needed = limit - self._clock.spent_s, self.typical_s(trials)
+        left = limit - self._clock.spent_s
+        needed = self.typical_s(trials)
         if left <= 0:
             return f"the time budget of {limit:g} s is used up"
         if needed > left:
@@ -132,7 +139,8 @@ class Budget:
         if spent_s >= limit * 3600:
             return f"the budget of {limit:g} GPU hours is used up"
         if spent_s + next_s > limit * 3600:
-            left, needed = limit - spent_s / 3600, next_s / 3600
+            left = limit - spent_s / 3600
+            needed = next_s / 3600
             return f"of the budget of {limit:g} GPU hours {left:.2g} are left, and a trial takes about {needed:.2g}"
         return ""
 
@@ -163,7 +171,8 @@ def searched_s(trials: Iterable[Trial]) -> float:
     """The search's wall-clock time by its trials' own times, for studies stored before it was kept."""
     ended = (t for t in trials if t.role is not TrialRole.CONFIRM and t.state.finished)
     spans = sorted((t.started_at, t.finished_at) for t in ended if t.started_at and t.finished_at)
-    total, until = 0.0, 0.0
+    total = 0.0
+    until = 0.0
     for begin, end in spans:
         total += max(0.0, end - max(begin, until))
         until = max(until, end)

@@ -91,7 +91,8 @@ def values(trial: Trial, trials: Sequence[Trial], objective: Objective, index: i
     """One objective in a trial's rankable repeats, in order, made worse by missed soft SLOs."""
     found = []
     for repeat in rankable_repeats(trial, trials):
-        verdict, value = repeat.verdict, _objective(repeat, index)
+        verdict = repeat.verdict
+        value = _objective(repeat, index)
         if verdict and value is not None and math.isfinite(value) and value > 0:
             found.append(scoring.worsened(value, objective.direction, verdict.penalty))
     return found
@@ -131,7 +132,8 @@ def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
     """Standard deviation of the log cost between launches of one configuration, pooled over all that were repeated, and
     its degrees of freedom; (0, 0) where none was. First measurements count unless they had company, which is bias and
     not noise."""
-    squares, freedom = 0.0, 0
+    squares = 0.0
+    freedom = 0
     for trial in trials:
         repeats = rankable_repeats(trial, trials)
         first = [trial] if usable(trial) and not in_company(trial, trials) else []
@@ -145,7 +147,8 @@ def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
 
 def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
     """Whether another server of this study ran at the same time. Trials start when their wait for GPUs is over."""
-    start, end = trial.started_at, trial.finished_at
+    start = trial.started_at
+    end = trial.finished_at
     if start is None or end is None:
         return False
     others = ((t.started_at, t.finished_at) for t in trials if t.number != trial.number)
@@ -199,7 +202,8 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], most: i
 def _clearly_below(
     trial: Trial, leader: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], sd: float, freedom: int
 ) -> bool:
-    mine, best = standing(trial, trials, objectives), standing(leader, trials, objectives)
+    mine = standing(trial, trials, objectives)
+    best = standing(leader, trials, objectives)
     if mine is None or best is None or not freedom:
         return False
     counts = [len(rankable_repeats(t, trials)) for t in (trial, leader)]

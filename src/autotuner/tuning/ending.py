@@ -150,7 +150,8 @@ class _Facts:
     """One study's trials, looked at from each side that an ending depends on."""
 
     def __init__(self, spec: StudySpec, trials: tuple[Trial, ...]) -> None:
-        self.spec, self.trials = spec, trials
+        self.spec = spec
+        self.trials = trials
         self.default = confirmation.default_of(trials)
         self.challengers = confirmation.challengers(trials, spec.objectives)
         self.refuted = tuple(t for t in self.challengers if confirmation.refuted(t, trials))

@@ -43,7 +43,8 @@ class OwnerWatch:
     """Tells dead owners from living ones, and remembers what it saw: keep one for as long as the question is asked."""
 
     def __init__(self, store: Reading, steady: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._steady = store, steady
+        self._store = store
+        self._steady = steady
         self._seen: dict[str, tuple[float, float]] = {}
         """Owner id to (heartbeat, since when by our clock it has been that)."""
 
@@ -66,7 +67,8 @@ class OwnerWatch:
         return await run_sync(self.dead)
 
     def _judged(self) -> tuple[frozenset[str], dict[str, float]]:
-        dead, undecided = set[str](), dict[str, float]()
+        dead = set[str]()
+        undecided = dict[str, float]()
         clock: float | None = None
         for record in self._store.owners():
             owner = record.owner.id

@@ -67,7 +67,8 @@ async def run_session(
 ) -> Outcome:
     """Runs or resumes the study. Raises ``UsageError``, :class:`PreflightError`, :class:`StudyBusyError`,
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
-    spec, owner = prepared.spec, this_owner()
+    spec = prepared.spec
+    owner = this_owner()
     await run_sync(_register, store, spec, source)
     await run_sync(store.register_owner, owner)
     owners = OwnerWatch(store)

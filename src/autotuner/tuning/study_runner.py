@@ -89,8 +89,11 @@ class StudyRunner:
         journal: Journal,
         surroundings: Surroundings | None = None,
     ) -> None:
-        self._prepared, self._spec = prepared, prepared.spec
-        self._store, self._owner, self._journal = store, owner, journal
+        self._prepared = prepared
+        self._spec = prepared.spec
+        self._store = store
+        self._owner = owner
+        self._journal = journal
         self._owners = OwnerWatch(store)
         self._surroundings = surroundings or Surroundings(prepared)
         self._tools = TrialTools(

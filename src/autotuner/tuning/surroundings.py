@@ -83,7 +83,8 @@ class Surroundings:
         return facts
 
     def _of_this_machine(self) -> Iterator[tuple[str, str]]:
-        deployer, hardware = self._prepared.deployer, self._prepared.hardware
+        deployer = self._prepared.deployer
+        hardware = self._prepared.hardware
         if not deployer.here:
             return
         gpus = f", {hardware.gpus} GPUs {hardware.gpu_name}".rstrip() if hardware.gpus else ""
@@ -95,7 +96,9 @@ class Surroundings:
                 yield f"model {model} in the hub's cache", f"revision {revision}"
 
     def _paths(self) -> Iterator[tuple[str, Path]]:
-        prepared, deployer, plan = self._prepared, self._prepared.deployer, self._plan
+        prepared = self._prepared
+        deployer = self._prepared.deployer
+        plan = self._plan
         workload = prepared.spec.workload
         for scenario in workload.scenarios:
             if scenario.dataset:

@@ -14,7 +14,8 @@ REPOSITORY = "autotuner-test-moved"
 
 
 async def test_a_tag_that_was_moved_is_another_image(make: Callable[..., DockerDeployer], engine: OwnEngine) -> None:
-    deployer, plan = make(image=f"{REPOSITORY}:1"), telling_plan()
+    deployer = make(image=f"{REPOSITORY}:1")
+    plan = telling_plan()
     assert await deployer.facts(plan) == {}, "not there yet: nothing is known, and nothing is pulled"
     async with aiodocker.Docker(url=engine.url) as docker:
         try:

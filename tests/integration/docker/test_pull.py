@@ -88,7 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         refused = bool(self.registry.login) and self.headers.get("Authorization") != f"Basic {wanted}"
         if refused:
             said = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
-            status, kind, body = 401, "application/json", json.dumps(said).encode()
+            status = 401
+            kind = "application/json"
+            body = json.dumps(said).encode()
         self.send_response(status)
         if refused:
             self.send_header("WWW-Authenticate", 'Basic realm="test"')

@@ -75,9 +75,14 @@ def cli(engine: OwnEngine, plays_sglang: str, tmp_path: Path, monkeypatch: pytes
     (models / MODEL).mkdir(parents=True)
     (models / MODEL / "config.json").write_text("{}")
     site = {
-        "docker_host": engine.url, "network": engine.settings()["network"], "ulimits": {}, "pull": "never",
-        "model_roots": [str(models)], "gpu_ids": ["0", "1", "2", "3"], "stop_grace": "2s",
-    }  # fmt: skip
+        "docker_host": engine.url,
+        "network": engine.settings()["network"],
+        "ulimits": {},
+        "pull": "never",
+        "model_roots": [str(models)],
+        "gpu_ids": ["0", "1", "2", "3"],
+        "stop_grace": "2s",
+    }
     benchmark = {"native": {"limits": dict(CALM_LIMITS)}}
     (tmp_path / "site.yaml").write_text(yaml.safe_dump({"deploy": {"docker": site}, "benchmark": benchmark}))
     monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "site.yaml"))
@@ -164,15 +169,19 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
     file.write_text(
         json.dumps(
             {
-                "name": "genai", "model": MODEL, "engine": "sglang", "deploy": "docker",
+                "name": "genai",
+                "model": MODEL,
+                "engine": "sglang",
+                "deploy": "docker",
                 "benchmark": {"kind": "genai_bench", "command": os.environ["AUTOTUNER_GENAI_BENCH"]},
                 "parameters": {"mem-fraction-static": [0.7]},
                 "workload": {"scenarios": "D(64,32)", "concurrency": [1, 2], "warmup": "1s", "duration": "4s"},
-                "objective": "max output_throughput", "search": {"strategy": "grid", "trials": 2},
+                "objective": "max output_throughput",
+                "search": {"strategy": "grid", "trials": 2},
                 "confirm": {"repeats": 0},
             }
         )
-    )  # fmt: skip
+    )
     code, out, said = ended(cli("run", str(file), "--json"))
     assert code == 0, said
     trials = api.result("genai").trials
@@ -215,7 +224,8 @@ class Watcher:
     """Looks at the engine's running containers again and again: what each was given."""
 
     def __init__(self, engine: OwnEngine) -> None:
-        self._engine, self._over = engine, Event()
+        self._engine = engine
+        self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self.looks: list[list[tuple[str, str, tuple[str, ...], int]]] = []
         """Per look: (study, trial, GPUs, port) of each container that runs."""

@@ -47,9 +47,11 @@ async def test_every_argument_arrives_as_it_is(
         inspected = engine.inspect((await endpoint.identity()).id)
         assert (inspected["Path"], *inspected["Args"]) == planned
         assert inspected["Config"]["Labels"] == {
-            "autotuner.study": LABELS.study, "autotuner.trial": "7", "autotuner.owner": LABELS.owner,
+            "autotuner.study": LABELS.study,
+            "autotuner.trial": "7",
+            "autotuner.owner": LABELS.owner,
             "autotuner.runner": ProcessIdentity.of_this_process().text,
-        }  # fmt: skip
+        }
         assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
         assert inspected["Name"].startswith(f"/autotuner-{LABELS.study}-7-")
         binding = inspected["NetworkSettings"]["Ports"]["8000/tcp"]
@@ -85,8 +87,10 @@ async def test_parallel_trials_see_their_own_gpus(make: Make, engine: OwnEngine,
     gpus = list(await deployer.gpus())
     assert [g.uuid for g in gpus] == ["GPU-a", "GPU-b", "2"]
     assert (await deployer.hardware()).gpus == 3
-    one, two = Recorder(tmp_path / "1"), Recorder(tmp_path / "2")
-    first, second = replace(one.context, gpus=tuple(gpus[:2])), replace(two.context, gpus=tuple(gpus[2:]))
+    one = Recorder(tmp_path / "1")
+    two = Recorder(tmp_path / "2")
+    first = replace(one.context, gpus=tuple(gpus[:2]))
+    second = replace(two.context, gpus=tuple(gpus[2:]))
     plan = telling_plan(gpus=1)
     async with deployer.deploy(plan, first) as left, deployer.deploy(plan, second) as right:
         seen = [(await tells(endpoint.url))["env"] for endpoint in (left, right)]
@@ -132,8 +136,10 @@ async def test_a_hubs_cache_and_token(
     ) as endpoint:
         env = (await tells(endpoint.url))["env"]
         assert (env["HF_TOKEN"], env["OTHER"], env["HF_HOME"]) == (
-            "hf_verysecret", "passed too", "/root/.cache/huggingface",
-        )  # fmt: skip
+            "hf_verysecret",
+            "passed too",
+            "/root/.cache/huggingface",
+        )
         assert "UNSET" not in env
         assert (cache / "fetched").exists()
         inspected = engine.inspect((await endpoint.identity()).id)
@@ -154,7 +160,8 @@ async def test_a_hub_snapshots_files_are_read_only_under_the_same_path(
 ) -> None:
     """A snapshot is a folder of links to files beside it; they resolve inside."""
     root = tmp_path / "models"
-    snapshot, blobs = root / "org--m" / "snapshots" / "abc", root / "org--m" / "blobs"
+    snapshot = root / "org--m" / "snapshots" / "abc"
+    blobs = root / "org--m" / "blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
     (blobs / "1234").write_text("weights")

@@ -126,7 +126,8 @@ def test_a_container_that_someone_kills_is_not_its_configurations_failure(engine
         engine.api("POST", f"/containers/{container['Id']}/kill")
         result = tuner.result(60)
     told = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
-    void, done = (TrialState.VOID, FailureCause.ENVIRONMENT), (TrialState.DONE, None)
+    void = (TrialState.VOID, FailureCause.ENVIRONMENT)
+    done = (TrialState.DONE, None)
     assert told == [done, void, done, done], "it was made again"
     assert result.trials[1].failure is not None
     assert result.trials[1].failure.exit_code == -signal.SIGKILL
@@ -137,7 +138,8 @@ def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:
     deploy = {"gpu_ids": ["GPU-a", "GPU-b", "GPU-c"]}
     search = {"strategy": "grid", "trials": 3, "seed": 1, "parallel": 2}
     contents = [study(engine, n, "fake_gpu", deploy=deploy, search=search, workload=LASTING) for n in ("one", "two")]
-    most, shared = 0, list[list[str]]()
+    most = 0
+    shared = list[list[str]]()
     with running(*contents) as tuners:
         while not all(tuner.done() for tuner in tuners):
             used = [gpu for c in engine.containers() if c["State"] == "running" for gpu in gpus_of(engine, c["Id"])]

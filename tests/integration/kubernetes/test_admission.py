@@ -33,7 +33,8 @@ Make = Callable[..., str]
 @pytest.fixture
 def namespace(kube: Any) -> Iterator[Make]:
     """Makes namespaces with labels, and objects in them; all are gone after the test."""
-    made, names = list[str](), list[str]()
+    made = list[str]()
+    names = list[str]()
 
     def create(labels: dict[str, str], *objects: tuple[str, dict[str, Any]]) -> str:
         name = f"rules-{uuid4().hex[:8]}"
@@ -90,7 +91,8 @@ async def test_a_namespace_that_enforces_pod_security(kube: Any, recorder: Recor
     look = "import pathlib\nhome = pathlib.Path.home()\n(home / 'x').write_text('')\ntold = {'user': os.getuid()}"
     plan = telling_plan(f"{look}\n{ENDS}")
     async with cured.deploy(plan, recorder.context) as endpoint:
-        order, labels = json.dumps({"lines": 2}).encode(), recorder.context.labels
+        order = json.dumps({"lines": 2}).encode()
+        labels = recorder.context.labels
         async with endpoint.client.run("autotuner.testing.fake_worker", order, labels=labels) as lines:
             assert len([line async for line in lines]) == 2
 
@@ -146,8 +148,11 @@ async def test_each_refusal_is_foreseen_and_final(
 
 
 async def test_a_policy_that_wants_a_label_on_every_pod(kube: Any, recorder: Recorder, namespace: Make) -> None:
-    name = namespace({}, (f"{POLICIES}/validatingadmissionpolicies", POLICY),
-                     (f"{POLICIES}/validatingadmissionpolicybindings", BINDING))  # fmt: skip
+    name = namespace(
+        {},
+        (f"{POLICIES}/validatingadmissionpolicies", POLICY),
+        (f"{POLICIES}/validatingadmissionpolicybindings", BINDING),
+    )
 
     async def told() -> list[str]:
         checks = await kube.deployer(namespace=name).preflight([fake_plan()])

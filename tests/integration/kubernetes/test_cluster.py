@@ -253,7 +253,8 @@ class Trace:
     """What a running cluster has on this machine."""
 
     def __init__(self, folder: Path, host_address: str) -> None:
-        self.folder, self.host_address = folder, host_address
+        self.folder = folder
+        self.host_address = host_address
         state = folder / "containerd/state/io.containerd.runtime.v2.task/k8s.io"
         self._containers = [entry.name for entry in state.iterdir()]
         assert len(self._containers) == 2, "a pod and its sandbox"

@@ -20,7 +20,8 @@ class KubernetesCase(ScriptedServerCase):
     phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.SCHEDULED, Phase.LOADING)
 
     def __init__(self, kube: Any) -> None:
-        self.deployer, self._kube = kube.deployer(), kube
+        self.deployer = kube.deployer()
+        self._kube = kube
 
     def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
         return plan.argv(host="0.0.0.0", port=8000)

@@ -191,7 +191,8 @@ def grant(cluster: OwnCluster) -> None:
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete"]},
     ]
-    group, where = "rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    group = "rbac.authorization.k8s.io"
+    where = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
     cluster.api("POST", f"{where}/roles", json={"metadata": {"name": "tuner"}, "rules": rules}).raise_for_status()
     binding = {
         "metadata": {"name": "tuner"},

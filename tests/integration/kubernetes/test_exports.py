@@ -73,7 +73,8 @@ def exported(
 def answered(cluster: Any, text: str) -> list[dict[str, Any]]:
     """What the API server makes of a file, as kubectl reads and sends it; nothing is kept."""
     said = cluster.kubectl("create", "--validate=strict", "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
-    found, decoder = list[dict[str, Any]](), json.JSONDecoder()
+    found = list[dict[str, Any]]()
+    decoder = json.JSONDecoder()
     while said := said.strip():
         thing, end = decoder.raw_decode(said)
         found.append(thing)
@@ -184,7 +185,8 @@ def test_a_deployment_starts_what_was_measured(cluster: Any, tmp_path: Path, eng
 def words_of(cluster: Any, pod: dict[str, Any]) -> list[str]:
     """The command line of the pod's first process, as it has it."""
     asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
-    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    name = pod["metadata"]["name"]
+    namespace = pod["metadata"]["namespace"]
     said: str = cluster.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", asked)
     return said.removesuffix("\0").split("\0")
 
@@ -205,7 +207,8 @@ def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[st
 
 @pytest.mark.campaign
 def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
-    lab, cluster = request.getfixturevalue("lab"), request.getfixturevalue("ome_cluster")
+    lab = request.getfixturevalue("lab")
+    cluster = request.getfixturevalue("ome_cluster")
     stand_in = request.getfixturevalue("ome")
     args = {"json-model-override-args": '{"a": [1, "x  y"],\n "b": "$(HOME) $$"}'}
     kept = cluster.kubectl("get", "clusterservingruntime", RUNTIME, "-o", "yaml")
@@ -265,13 +268,25 @@ def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
     enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
     things: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforce}},
-        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-         "spec": {**common, "capacity": size, "hostPath": {"path": str(tmp_path / "models")}}},
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models", "namespace": name},
-         "spec": {**common, "resources": {"requests": size}, "volumeName": name}},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more", "namespace": name},
-         "data": {"FROM_THE_MAP": "yes"}},
-    ]  # fmt: skip
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {**common, "capacity": size, "hostPath": {"path": str(tmp_path / "models")}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "models", "namespace": name},
+            "spec": {**common, "resources": {"requests": size}, "volumeName": name},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "more", "namespace": name},
+            "data": {"FROM_THE_MAP": "yes"},
+        },
+    ]
     cluster.kubectl("create", "-f", "-", stdin="\n---\n".join(map(json.dumps, things)))
     yield name
     cluster.kubectl("delete", "--wait=false", "namespace", name)

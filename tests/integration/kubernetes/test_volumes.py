@@ -24,7 +24,8 @@ CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
 @pytest.fixture
 def claim(kube: Any, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Makes a claim on a folder of this machine, which is the node too."""
-    api, made = kube.cluster.api, list[str]()
+    api = kube.cluster.api
+    made = list[str]()
 
     def bound(name: str) -> Path:
         folder = tmp_path / name
@@ -35,7 +36,8 @@ def claim(kube: Any, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         body = {"metadata": {"name": name}, "spec": {**COMMON, "resources": {"requests": SIZE}, "volumeName": name}}
         api("POST", CLAIMS, json=body).raise_for_status()
         made.append(name)
-        number, headers = count(), {"Content-Type": "application/merge-patch+json"}
+        number = count()
+        headers = {"Content-Type": "application/merge-patch+json"}
 
         def is_bound() -> bool:
             """Any news of the claim makes its controller look again; by itself it does so every 15 s."""

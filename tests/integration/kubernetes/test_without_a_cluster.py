@@ -97,7 +97,8 @@ class TestArchives:
     """Images as files."""
 
     def test_names_are_full(self, tmp_path: Path) -> None:
-        layer, path = tmp_path / "layer", tmp_path / "image.tar"
+        layer = tmp_path / "layer"
+        path = tmp_path / "image.tar"
         tarfile.open(layer, "w").close()
         write_archive(path, layer, ["a:1", "b/c:2", "registry.example/d:3", "localhost/e:4", "host:5000/f:5"], {})
         full = ["docker.io/library/a:1", "docker.io/b/c:2", "registry.example/d:3", "localhost/e:4", "host:5000/f:5"]

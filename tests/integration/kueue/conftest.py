@@ -38,7 +38,8 @@ class Place:
 
     def __init__(self, kind: str, queued: tuple[OwnCluster, Kueue, OmeStandIn], lab: Lab) -> None:
         self.cluster, self.kueue, ome = queued
-        self.kind, self.lab = kind, lab
+        self.kind = kind
+        self.lab = lab
         self._ome = OmeLab(self.cluster, ome, lab)
         self._kube = Kube(self.cluster)
 

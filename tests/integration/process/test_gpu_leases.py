@@ -56,7 +56,8 @@ class Machine:
     """GPUs, and trials of several studies that lease them."""
 
     def __init__(self, store: Store, count: int = 4) -> None:
-        self.store, self.gpus = store, fake_gpus(count)
+        self.store = store
+        self.gpus = fake_gpus(count)
         self.notes: list[str] = []
         self.order: list[str] = []
         self.looks = 0
@@ -71,9 +72,12 @@ class Machine:
     @asynccontextmanager
     async def lease(self, study: str, count: int, trial: int = 0, **more: Any) -> AsyncIterator[list[int]]:
         made = Leases(
-            self.store, owner_id=f"owner-{study}", study=study, trial=trial,
+            self.store,
+            owner_id=f"owner-{study}",
+            study=study,
+            trial=trial,
             dead=OwnerWatch(self.store).dead,
-        )  # fmt: skip
+        )
         async with made.gpus(count, self.look, note=self.notes.append, **more) as held:
             self.order.append(f"{study}{trial}")
             yield [gpu.index for gpu in held]
@@ -101,7 +105,10 @@ class Waiting:
     """A trial that asks in the background, and gives back when told."""
 
     def __init__(self, machine: Machine, study: str, count: int, **more: Any) -> None:
-        self._machine, self._study, self._count, self._more = machine, study, count, more
+        self._machine = machine
+        self._study = study
+        self._count = count
+        self._more = more
         self.got: list[int] = []
         self.back = anyio.Event()
         self.ended = False
@@ -214,8 +221,10 @@ async def test_a_cancelled_wait_leaves_nothing(machine: Machine) -> None:
 async def test_small_trials_do_not_overtake_a_big_one(machine: Machine) -> None:
     """Neither those of the same study nor those of another run."""
     async with anyio.create_task_group() as tasks:
-        first, big = Waiting(machine, "a", 1), Waiting(machine, "a", 4, trial=1)
-        small, other = Waiting(machine, "a", 1, trial=2), Waiting(machine, "b", 1)
+        first = Waiting(machine, "a", 1)
+        big = Waiting(machine, "a", 4, trial=1)
+        small = Waiting(machine, "a", 1, trial=2)
+        other = Waiting(machine, "b", 1)
         tasks.start_soon(first)
         await machine.until(lambda: machine.order == ["a0"])
         for later in (big, small, other):
@@ -248,8 +257,10 @@ async def test_a_big_one_that_strangers_block_is_overtaken(machine: Machine) -> 
 
 
 async def test_runs_with_gpus_of_their_own_do_not_wait_for_one_another(store: Store) -> None:
-    left, right = Machine(store), Machine(store)
-    left.gpus, right.gpus = left.gpus[:2], right.gpus[2:]
+    left = Machine(store)
+    right = Machine(store)
+    left.gpus = left.gpus[:2]
+    right.gpus = right.gpus[2:]
     async with anyio.create_task_group() as tasks, left.lease("a", 1):
         both = Waiting(left, "a", 2, trial=1)
         tasks.start_soon(both)
@@ -307,9 +318,14 @@ def test_runs_of_several_processes_never_share_a_gpu(store: Store, tmp_path: Pat
 
 def measured(window: Any, rate: float = 100.0) -> Measurement:
     return Measurement(
-        scenario=window.scenario.text, level=window.level, window_s=1.0, requests=4, failed=0,
-        scalars={"output_throughput": rate, "success_rate": 1.0}, started_at=time.time() - 1.0,
-    )  # fmt: skip
+        scenario=window.scenario.text,
+        level=window.level,
+        window_s=1.0,
+        requests=4,
+        failed=0,
+        scalars={"output_throughput": rate, "success_rate": 1.0},
+        started_at=time.time() - 1.0,
+    )
 
 
 def prepared(deployer: FakeDeployer, script: Script, tps: tuple[Value, ...], **search: Any) -> Prepared:
@@ -329,10 +345,15 @@ def prepared(deployer: FakeDeployer, script: Script, tps: tuple[Value, ...], **s
         confirm=ConfirmSpec(repeats=0),
     )
     return Prepared(
-        spec=spec, engine=FakeEngine(FakeEngineSettings()), deployer=deployer, benchmark=ScriptedBenchmark(script),
-        hardware=deployer._machine, model=spec.model,
-        space=Space(parameters=spec.parameters), default=None,
-    )  # fmt: skip
+        spec=spec,
+        engine=FakeEngine(FakeEngineSettings()),
+        deployer=deployer,
+        benchmark=ScriptedBenchmark(script),
+        hardware=deployer._machine,
+        model=spec.model,
+        space=Space(parameters=spec.parameters),
+        default=None,
+    )
 
 
 async def run_study(study: Prepared, store: Store) -> list[Trial]:

@@ -33,8 +33,10 @@ class Machine:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(HERE / "nvml_eyes.py")],
             env={**inherited, "LD_LIBRARY_PATH": str(library), "NVML_STUB": str(self._state), **env},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def facts(self, *lines: str, gpus: int = 4) -> None:
         new = self._state.with_suffix(".new")
@@ -94,9 +96,14 @@ def ours() -> Iterator[int]:
 
 def test_four_gpus_and_who_uses_them(machine: Machine, process: int, ours: int) -> None:
     machine.facts(
-        "used 1 4300", f"process 1 {process} 4198", "used 2 70000", f"process 2 {ours} 70000",
-        f"process 3 {ours} 100", f"process 3 {process} -1", f"drawing 3 {process} 5",
-    )  # fmt: skip
+        "used 1 4300",
+        f"process 1 {process} 4198",
+        "used 2 70000",
+        f"process 2 {ours} 70000",
+        f"process 3 {ours} 100",
+        f"process 3 {process} -1",
+        f"drawing 3 {process} 5",
+    )
     seen = [Gpu.model_validate(gpu) for gpu in machine.do("gpus")]
     assert [(g.index, g.uuid, g.name, g.memory_gb) for g in seen] == [(i, uuid(i), "Stub H100", 80.0) for i in range(4)]
     assert [g.used_gb for g in seen] == [0.0, 4.2, 68.36, 0.0]
@@ -144,9 +151,14 @@ def test_sensors_and_those_that_a_gpu_lacks(machine: Machine) -> None:
     machine.facts("used 0 2048", "power 0 500250", *(f"lacks 1 {s}" for s in ("power", "energy", "utilization")))
     first, second, *_ = machine.do("samples")
     wanted = {
-        "index": 0, "utilization": 0.25, "memory_gb": 2.0, "power_w": 500.25, "temperature_c": 61.0,
-        "clock_mhz": 1980.0, "energy_j": 1234.5,
-    }  # fmt: skip
+        "index": 0,
+        "utilization": 0.25,
+        "memory_gb": 2.0,
+        "power_w": 500.25,
+        "temperature_c": 61.0,
+        "clock_mhz": 1980.0,
+        "energy_j": 1234.5,
+    }
     assert {k: v for k, v in first.items() if k != "at"} == wanted
     assert (second["power_w"], second["energy_j"], second["utilization"]) == (None, None, None)
     assert (second["clock_mhz"], second["temperature_c"]) == (1980.0, 61.0)
@@ -158,8 +170,11 @@ def test_sensors_and_those_that_a_gpu_lacks(machine: Machine) -> None:
 
 def test_a_gpu_that_fell_off_the_bus_is_left_out_and_told(machine: Machine) -> None:
     assert machine.do("describe") == {
-        "name": "gpus", "status": "ok", "detail": "4 x Stub H100 (80 GiB), driver 570.86.10", "remedy": "",
-    }  # fmt: skip
+        "name": "gpus",
+        "status": "ok",
+        "detail": "4 x Stub H100 (80 GiB), driver 570.86.10",
+        "remedy": "",
+    }
     assert len(machine.do("samples")) == 4
     machine.facts("code 2 15", "mig 0")
     assert [g["index"] for g in machine.do("gpus")] == [1, 3]

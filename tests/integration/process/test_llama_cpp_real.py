@@ -122,9 +122,18 @@ async def test_every_option_of_the_catalog_is_accepted(
 
 async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
     values: dict[str, Value] = {
-        "threads": 1, "threads-batch": 2, "threads-http": 3, "parallel": 3, "ctx-size": 4608, "batch-size": 256,
-        "ubatch-size": 64, "flash-attn": "on", "cache-type-k": "q8_0", "cache-type-v": "q4_0", "load-mode": "none",
-    }  # fmt: skip
+        "threads": 1,
+        "threads-batch": 2,
+        "threads-http": 3,
+        "parallel": 3,
+        "ctx-size": 4608,
+        "batch-size": 256,
+        "ubatch-size": 64,
+        "flash-attn": "on",
+        "cache-type-k": "q8_0",
+        "cache-type-v": "q4_0",
+        "load-mode": "none",
+    }
     async with served(engine, deployer, tmp_path, plan(engine, model, values, log_verbosity=5)) as (_, client):
         resolved = engine.resolved((await client.get("/props")).json(), "", "")
         assert resolved.pop("build")
@@ -132,10 +141,19 @@ async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, m
         assert len((await client.get("/slots")).json()) == 3
         assert (await client.get("/v1/models")).json()["data"][0]["id"] == "tiny"
     assert_logged(
-        tmp_path, r"n_threads = 1 \(n_threads_batch = 2\)", "using 3 threads for HTTP", r"n_seq_max += 3",
-        r"n_ctx += 4608", r"n_batch += 256", r"n_ubatch += 64", r"flash_attn += enabled", r"kv_unified += false",
-        r"K \(q8_0\)", r"V \(q4_0\)", "load_mode = none",
-    )  # fmt: skip
+        tmp_path,
+        r"n_threads = 1 \(n_threads_batch = 2\)",
+        "using 3 threads for HTTP",
+        r"n_seq_max += 3",
+        r"n_ctx += 4608",
+        r"n_batch += 256",
+        r"n_ubatch += 64",
+        r"flash_attn += enabled",
+        r"kv_unified += false",
+        r"K \(q8_0\)",
+        r"V \(q4_0\)",
+        "load_mode = none",
+    )
 
 
 async def test_other_values_have_other_effects(
@@ -158,9 +176,15 @@ async def test_the_default_is_that_of_the_catalog(
         assert (await client.get("/props")).json()["total_slots"] == 4
         assert (await client.get("/metrics")).status_code == 200
     assert_logged(
-        tmp_path, r"n_batch += 2048", r"n_ubatch += 512", r"flash_attn += auto", r"kv_unified += true",
-        r"K \(f16\)", r"V \(f16\)", "load_mode = mmap",
-    )  # fmt: skip
+        tmp_path,
+        r"n_batch += 2048",
+        r"n_ubatch += 512",
+        r"flash_attn += auto",
+        r"kv_unified += true",
+        r"K \(f16\)",
+        r"V \(f16\)",
+        "load_mode = mmap",
+    )
 
 
 def assert_logged(folder: Path, *patterns: str) -> None:
@@ -204,9 +228,14 @@ async def test_greedy_text_is_printable_and_never_ends_early(
     ],
 )
 async def test_a_bad_configuration_has_a_named_cause(
-    engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path,
-    args: dict[str, Value], cause: FailureCause, said: str,
-) -> None:  # fmt: skip
+    engine: LlamaCpp,
+    deployer: ProcessDeployer,
+    model: Path,
+    tmp_path: Path,
+    args: dict[str, Value],
+    cause: FailureCause,
+    said: str,
+) -> None:
     failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {}, **args))
     assert failure.cause is cause
     assert failure.blame is Blame.CONFIGURATION
@@ -311,7 +340,8 @@ class RealCase(DeployerCase):
     """The kit's case with the real server; the server has no script, so its failures are real ones."""
 
     def __init__(self, model: Path, deployer: ProcessDeployer) -> None:
-        self.deployer, self._model = deployer, model
+        self.deployer = deployer
+        self._model = model
 
     def _plan(self, timeout_s: float, command: tuple[str, ...] = (), **args: Value) -> LaunchPlan:
         made = plan(LlamaCpp(LlamaCppSettings(start_timeout=timeout_s)), self._model, {"parallel": 2}, **args)

@@ -416,7 +416,8 @@ class TestPorts:
         monkeypatch.setattr(local_ports, "_POLL_S", 0.01)
         mine = ProcessDeployer(ProcessSettings(ports=(port, port)))
         ports = MemoryPorts()
-        first, second = Recorder(tmp_path / "1", ports=ports), Recorder(tmp_path / "2", ports=ports)
+        first = Recorder(tmp_path / "1", ports=ports)
+        second = Recorder(tmp_path / "2", ports=ports)
 
         async def wait() -> None:
             async with mine.deploy(fake_plan(), second.context) as endpoint:
@@ -511,7 +512,8 @@ class TestReap:
             process.wait()
 
     async def test_only_dead_owners_lose_theirs(self, deployer: ProcessDeployer) -> None:
-        dead, living = self.spawn("dead"), self.spawn("living")
+        dead = self.spawn("dead")
+        living = self.spawn("living")
         bystander = self.bystander()
         try:
             lines = await deployer.reap(lambda owner: owner == "dead")

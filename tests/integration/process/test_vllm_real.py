@@ -40,7 +40,11 @@ pytestmark = [
 
 LABELS = Labels(study=f"vllm-{uuid4().hex[:8]}", trial=1, owner="owner")
 ENV = {"HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"}
-WIDTH, LAYERS, HEADS, KV_HEADS, FFN = 256, 2, 8, 2, 512
+WIDTH = 256
+LAYERS = 2
+HEADS = 8
+KV_HEADS = 2
+FFN = 512
 
 
 def weights(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -50,10 +54,16 @@ def weights(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.norm.weight", (WIDTH,)
     for layer in range(LAYERS):
         shapes = {
-            "input_layernorm": (WIDTH,), "post_attention_layernorm": (WIDTH,), "self_attn.q_proj": (WIDTH, WIDTH),
-            "self_attn.k_proj": (kv, WIDTH), "self_attn.v_proj": (kv, WIDTH), "self_attn.o_proj": (WIDTH, WIDTH),
-            "mlp.gate_proj": (FFN, WIDTH), "mlp.up_proj": (FFN, WIDTH), "mlp.down_proj": (WIDTH, FFN),
-        }  # fmt: skip
+            "input_layernorm": (WIDTH,),
+            "post_attention_layernorm": (WIDTH,),
+            "self_attn.q_proj": (WIDTH, WIDTH),
+            "self_attn.k_proj": (kv, WIDTH),
+            "self_attn.v_proj": (kv, WIDTH),
+            "self_attn.o_proj": (WIDTH, WIDTH),
+            "mlp.gate_proj": (FFN, WIDTH),
+            "mlp.up_proj": (FFN, WIDTH),
+            "mlp.down_proj": (WIDTH, FFN),
+        }
         yield from ((f"model.layers.{layer}.{name}.weight", shape) for name, shape in shapes.items())
 
 
@@ -67,14 +77,24 @@ def write_model(folder: Path) -> Path:
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": WIDTH, "intermediate_size": FFN,
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
-        "vocab_size": len(alphabet), "max_position_embeddings": 4_000_000, "torch_dtype": "bfloat16",
-        "bos_token_id": len(alphabet) - 2, "eos_token_id": len(alphabet) - 1,
-    }  # fmt: skip
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": WIDTH,
+        "intermediate_size": FFN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "vocab_size": len(alphabet),
+        "max_position_embeddings": 4_000_000,
+        "torch_dtype": "bfloat16",
+        "bos_token_id": len(alphabet) - 2,
+        "eos_token_id": len(alphabet) - 1,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    random, header, data = np.random.default_rng(0), {}, b""
+    random = np.random.default_rng(0)
+    header = {}
+    data = b""
     for name, shape in weights(len(alphabet)):
         drawn = random.standard_normal(shape, dtype=np.float32) * 0.02 if len(shape) > 1 else np.ones(shape, np.float32)
         written = (drawn.view(np.uint32) >> 16).astype(np.uint16).tobytes()
@@ -161,9 +181,14 @@ async def test_a_server_is_read_and_its_death_is_explained(
     ],
 )
 async def test_causes(
-    engine: Vllm, deployer: ProcessDeployer, model: Path, tmp_path: Path, args: dict[str, Value], cause: FailureCause,
+    engine: Vllm,
+    deployer: ProcessDeployer,
+    model: Path,
+    tmp_path: Path,
+    args: dict[str, Value],
+    cause: FailureCause,
     says: str,
-) -> None:  # fmt: skip
+) -> None:
     plan = engine.plan(Model(path=str(model)), spec(args), Configuration())
     with pytest.raises(TrialFailedError) as caught:
         async with deployer.deploy(plan, context(engine, tmp_path)):

@@ -22,7 +22,8 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.samples import sample_spec
 
-ROOT, PASSWORD = "autotuner", "hunter2-of-the-tests"
+ROOT = "autotuner"
+PASSWORD = "hunter2-of-the-tests"
 
 
 def programs() -> Path | None:
@@ -54,7 +55,8 @@ def postgresql() -> Iterator[str]:
         pytest.skip("no PostgreSQL here (apt install postgresql)")
     prefix = unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="autotuner-pg-"))
-    secret, log = folder / "password", folder / "log"
+    secret = folder / "password"
+    log = folder / "log"
     try:
         secret.write_text(PASSWORD)
         owner = next((int(p.partition("=")[2]) for p in prefix if p.startswith("--reuid")), os.getuid())

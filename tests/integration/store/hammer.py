@@ -15,7 +15,8 @@ def say(what: object) -> None:
 
 
 def main() -> None:
-    url, deed = sys.argv[1], sys.argv[2]
+    url = sys.argv[1]
+    deed = sys.argv[2]
     times = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     owner = f"owner-{os.getpid()}"
     trial = Trial(study="s", number=-1, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.RUNNING)

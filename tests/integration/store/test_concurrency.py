@@ -56,8 +56,11 @@ def test_a_new_file_is_opened_by_all(tmp_path: Path) -> None:
 
 def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
-    numbers = [n for some in at_once(lambda i: [store.add_trial(new_trial(), owner_id=f"{i}").number for _ in range(5)])
-               for n in some]  # type: ignore[attr-defined]  # fmt: skip
+    numbers = [
+        n
+        for some in at_once(lambda i: [store.add_trial(new_trial(), owner_id=f"{i}").number for _ in range(5)])
+        for n in some
+    ]  # type: ignore[attr-defined]
     assert sorted(numbers) == list(range(5 * WRITERS))
     assert [t.number for t in store.trials("s")] == list(range(5 * WRITERS))
 

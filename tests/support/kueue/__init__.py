@@ -18,7 +18,8 @@ from support.ome_standin.webhooks import certificate
 _ROOT = Path(__file__).resolve().parents[3]
 VERSION = "v0.17.0"
 _PATIENCE_S = 60.0
-_HEALTH, _WEBHOOK = 8081, 9443
+_HEALTH = 8081
+_WEBHOOK = 9443
 _GROUPS = {"kueue.x-k8s.io", "batch", "apps", ""}
 _CONVERTED = {"clusterqueues", "cohorts", "localqueues", "multikueueclusters", "workloads"}
 _API = "kueue.x-k8s.io/v1beta2"
@@ -46,7 +47,8 @@ class Kueue:
     those of the cluster and of OME."""
 
     def __init__(self, cluster: OwnCluster, *, everything: bool = False) -> None:
-        self._cluster, self._everything = cluster, everything
+        self._cluster = cluster
+        self._everything = everything
         self._folder = tempfile.TemporaryDirectory(prefix="kueue-")
         self._place = Path(self._folder.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,9 +59,14 @@ class Kueue:
         bundle = base64.b64encode(pair[0].read_bytes()).decode()
         self._install(f"https://{address}:{_WEBHOOK}", bundle)
         (self._place / "config.yaml").write_text(json.dumps(self._configuration(address)))
-        argv = [*_WITH_CERTIFICATES, str(self._place), str(program_folder() / "kueue"),
-                f"--config={self._place}/config.yaml", f"--kubeconfig={self._cluster.kubeconfig}",
-                "--feature-gates=VisibilityOnDemand=false"]  # fmt: skip
+        argv = [
+            *_WITH_CERTIFICATES,
+            str(self._place),
+            str(program_folder() / "kueue"),
+            f"--config={self._place}/config.yaml",
+            f"--kubeconfig={self._cluster.kubeconfig}",
+            "--feature-gates=VisibilityOnDemand=false",
+        ]
         with (self._place / "log").open("wb") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         try:

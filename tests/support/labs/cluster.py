@@ -179,7 +179,8 @@ class OwnCluster:
 
     def kubectl_argv(self, *words: str, user: User = User.ADMIN) -> list[str]:
         """The command line of such a call, for one that goes on."""
-        program, config = self._site.programs / "kubectl", self._site.kubeconfig(user)
+        program = self._site.programs / "kubectl"
+        config = self._site.kubeconfig(user)
         return [str(program), f"--kubeconfig={config}", f"--cache-dir={self.folder / 'kubectl'}", *words]
 
     def load_image(self, archive: Path) -> None:
@@ -196,7 +197,8 @@ class OwnCluster:
         """Makes a pod and gives it back when it is ``Ready`` or in the phase ``until``. Raises ``RuntimeError`` with
         its status where it does not come to that."""
         self.create_pod(pod)
-        name, end = pod["metadata"]["name"], time.monotonic() + _PATIENCE_S
+        name = pod["metadata"]["name"]
+        end = time.monotonic() + _PATIENCE_S
         while True:
             found = self.get_pod(name)
             status = found["status"]

@@ -44,11 +44,14 @@ def write_loadgen(path: Path, names: Sequence[str] = (LOADGEN,)) -> None:
 
 def write_python(path: Path, names: Sequence[str] = (PYTHON_IMAGE,)) -> None:
     """This Python, also under the path that it has here, with the package's scripted servers and load generators."""
-    layer, package = path.with_suffix(".layer"), Path(autotuner.__file__).parent
+    layer = path.with_suffix(".layer")
+    package = Path(autotuner.__file__).parent
     write_root(layer, _WORKER, [package / "testing", package / "deployers"])
     with tarfile.open(layer, "a") as tar:
         link = tarfile.TarInfo(sys.executable.lstrip("/"))
-        link.type, link.linkname, link.mode = tarfile.SYMTYPE, os.path.realpath(sys.executable), 0o777
+        link.type = tarfile.SYMTYPE
+        link.linkname = os.path.realpath(sys.executable)
+        link.mode = 0o777
         tar.addfile(link)
     write_archive(path, layer, names, {"Env": _listed(environment())})
 
@@ -62,7 +65,9 @@ def write_busybox(path: Path, names: Sequence[str]) -> None:
         tar.add(Path(program).resolve(), arcname="bin/busybox")
         for tool in ("sh", "cat", "echo", "env", "sleep", "nc", "wget"):
             link = tarfile.TarInfo(f"bin/{tool}")
-            link.type, link.linkname, link.mode = tarfile.SYMTYPE, "busybox", 0o777
+            link.type = tarfile.SYMTYPE
+            link.linkname = "busybox"
+            link.mode = 0o777
             tar.addfile(link)
     write_archive(path, layer, names, {"Env": ["PATH=/bin"], "Cmd": ["/bin/sleep", "2147483647"]})
 

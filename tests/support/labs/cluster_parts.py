@@ -98,13 +98,15 @@ def write_kubeconfigs(site: Site) -> None:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
-                {"name": "test", "cluster": {
-                    "server": f"https://{site.address}:443", "certificate-authority-data": authority}},
+                {
+                    "name": "test",
+                    "cluster": {"server": f"https://{site.address}:443", "certificate-authority-data": authority},
+                },
             ],
             "users": [{"name": user, "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": user, "namespace": "default"}}],
             "current-context": "test",
-        }  # fmt: skip
+        }
         _private(site.kubeconfig(user), json.dumps(config, indent=1))
 
 
@@ -114,51 +116,77 @@ def _private(path: Path, text: str) -> None:
 
 
 def _etcd(site: Site) -> list[str]:
-    client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
+    client = "http://127.0.0.1:2379"
+    peer = "http://127.0.0.1:2380"
     return [
-        f"--data-dir={site.folder / 'etcd'}", "--name=test", "--unsafe-no-fsync", "--log-level=warn",
-        f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=test={peer}",
-    ]  # fmt: skip
+        f"--data-dir={site.folder / 'etcd'}",
+        "--name=test",
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=test={peer}",
+    ]
 
 
 def _api_server(site: Site) -> list[str]:
     key = site.certificates / "apiserver.key"
     return [
-        "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--secure-port=443",
-        f"--advertise-address={site.address}", "--endpoint-reconciler-type=none",
-        f"--service-cluster-ip-range={SERVICES}", "--allow-privileged=true", "--authorization-mode=Node,RBAC",
-        f"--token-auth-file={site.folder / 'tokens.csv'}", f"--cert-dir={site.certificates}",
-        "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=0.0.0.0",
+        "--secure-port=443",
+        f"--advertise-address={site.address}",
+        "--endpoint-reconciler-type=none",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--allow-privileged=true",
+        "--authorization-mode=Node,RBAC",
+        f"--token-auth-file={site.folder / 'tokens.csv'}",
+        f"--cert-dir={site.certificates}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         # by name, the kubelet would be looked up in a DNS that is not there
-        "--kubelet-preferred-address-types=InternalIP", "--profiling=false",
-    ]  # fmt: skip
+        "--kubelet-preferred-address-types=InternalIP",
+        "--profiling=false",
+    ]
 
 
 def _controller_manager(site: Site) -> list[str]:
     return [
-        f"--kubeconfig={site.kubeconfig(User.ADMIN)}", "--leader-elect=false", "--bind-address=127.0.0.1",
+        f"--kubeconfig={site.kubeconfig(User.ADMIN)}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
         f"--service-account-private-key-file={site.certificates / 'apiserver.key'}",
-        f"--root-ca-file={site.certificates / 'apiserver.crt'}", f"--cert-dir={site.folder / 'own-certificates'}",
-        f"--controllers={_CONTROLLERS}", "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
+        f"--root-ca-file={site.certificates / 'apiserver.crt'}",
+        f"--cert-dir={site.folder / 'own-certificates'}",
+        f"--controllers={_CONTROLLERS}",
+        "--node-monitor-period=1s",
+        "--node-monitor-grace-period=12s",
         "--profiling=false",
-    ]  # fmt: skip
+    ]
 
 
 def _scheduler(site: Site) -> list[str]:
     return [
-        f"--kubeconfig={site.kubeconfig(User.ADMIN)}", "--leader-elect=false", "--bind-address=127.0.0.1",
-        f"--cert-dir={site.folder / 'own-certificates'}", "--profiling=false",
-    ]  # fmt: skip
+        f"--kubeconfig={site.kubeconfig(User.ADMIN)}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--cert-dir={site.folder / 'own-certificates'}",
+        "--profiling=false",
+    ]
 
 
 def _kubelet_flags(site: Site) -> list[str]:
     return [
-        f"--config={site.folder / 'kubelet.json'}", f"--kubeconfig={site.kubeconfig(User.NODE)}",
-        f"--root-dir={site.folder / 'kubelet'}", f"--cert-dir={site.folder / 'kubelet-certificates'}",
-        f"--node-ip={site.address}", f"--hostname-override={NODE}",
-    ]  # fmt: skip
+        f"--config={site.folder / 'kubelet.json'}",
+        f"--kubeconfig={site.kubeconfig(User.NODE)}",
+        f"--root-dir={site.folder / 'kubelet'}",
+        f"--cert-dir={site.folder / 'kubelet-certificates'}",
+        f"--node-ip={site.address}",
+        f"--hostname-override={NODE}",
+    ]
 
 
 _FLAGS = {
@@ -197,9 +225,14 @@ def _kubelet(site: Site) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": "2s",
         "nodeLeaseDurationSeconds": 8,
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%",
-                         "nodefs.inodesFree": "1%", "imagefs.inodesFree": "1%"},
-    }  # fmt: skip
+        "evictionHard": {
+            "memory.available": "50Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+            "imagefs.inodesFree": "1%",
+        },
+    }
 
 
 def _network(site: Site) -> dict[str, Any]:
@@ -208,9 +241,13 @@ def _network(site: Site) -> dict[str, Any]:
     stem = first.rpartition(".")[0]
     pods = {"subnet": site.subnet, "rangeStart": f"{stem}.2", "rangeEnd": f"{stem}.250", "gateway": site.address}
     bridge = {
-        "type": "bridge", "bridge": BRIDGE, "isDefaultGateway": True, "ipMasq": False, "hairpinMode": True,
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isDefaultGateway": True,
+        "ipMasq": False,
+        "hairpinMode": True,
         "ipam": {"type": "host-local", "ranges": [[pods]], "dataDir": str(site.folder / "leases")},
-    }  # fmt: skip
+    }
     return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
 

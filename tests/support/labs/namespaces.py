@@ -84,8 +84,12 @@ class Namespaces:
         with log.open("ab") as out:
             entered = subprocess.Popen(
                 [*self._enter(), "setpriv", "--pdeathsig", "KILL", *argv],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, process_group=0,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=env,
+                process_group=0,
+            )
         return Inmate(entered)
 
     def _enter(self) -> list[str]:

@@ -37,7 +37,8 @@ def write_root(path: Path, module: str, more: Iterable[Path] = ()) -> None:
         _link(tar, "/usr/local/bin/python3", os.path.realpath(sys.executable))
         for name in ("tmp", "root", "etc"):
             folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            folder.type = tarfile.DIRTYPE
+            folder.mode = 0o1777 if name == "tmp" else 0o755
             tar.addfile(folder)
 
 
@@ -85,5 +86,7 @@ def _libraries(binaries: list[Path]) -> Iterator[Path]:
 
 def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
     link = tarfile.TarInfo(name.lstrip("/"))
-    link.type, link.linkname, link.mode = tarfile.SYMTYPE, target, 0o777
+    link.type = tarfile.SYMTYPE
+    link.linkname = target
+    link.mode = 0o777
     tar.addfile(link)

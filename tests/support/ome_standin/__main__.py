@@ -41,7 +41,8 @@ def say(told: object) -> None:
 
 async def serve(settings: Settings) -> None:
     """Until standard input ends."""
-    kube, faults = Kube(Path(settings.kubeconfig)), Faults()
+    kube = Kube(Path(settings.kubeconfig))
+    faults = Faults()
     try:
         await install(kube, settings)
         with tempfile.TemporaryDirectory(prefix="ome-") as folder:
@@ -59,7 +60,8 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
     manager = Manager(kube, settings, folder) if settings.real else None
     runs = [*(informer.run() for informer in world.informers.values()), agent.run()]
     if manager is None:
-        controller, benchmarks = Controller(world), BenchmarkController(world, settings.benchmark_pause_s)
+        controller = Controller(world)
+        benchmarks = BenchmarkController(world, settings.benchmark_pause_s)
         runs += [controller.worker.run(), benchmarks.worker.run()]
     tasks = [asyncio.create_task(run) for run in runs]
     try:

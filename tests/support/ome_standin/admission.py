@@ -21,7 +21,8 @@ _SCENARIOS = {
 _AUTOSCALERS = ("hpa", "keda", "external")
 _STORES = ("oci://", "pvc://", "s3://", "az://", "gs://", "github://")
 _SYSTEM_FOLDERS = ("bin", "boot", "dev", "etc", "lib", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
-AUTOSCALER, MODE = "ome.io/autoscalerClass", "ome.io/deploymentMode"
+AUTOSCALER = "ome.io/autoscalerClass"
+MODE = "ome.io/deploymentMode"
 
 
 class DeniedError(Exception):
@@ -66,8 +67,10 @@ def default_service(service: Object) -> None:
 
 def check_service(service: Object, catalog: Catalog) -> None:
     """Raises :class:`DeniedError`. With ``spec.runtime`` set only the model's existence is looked at."""
-    meta, spec = service["metadata"], service["spec"]
-    name, namespace = meta["name"], meta["namespace"]
+    meta = service["metadata"]
+    spec = service["spec"]
+    name = meta["name"]
+    namespace = meta["namespace"]
     if not _SERVICE_NAME.fullmatch(name):
         raise DeniedError(f'invalid InferenceService name "{name}", must match "{SERVICE_NAME}"')
     scaler = meta.get("annotations", {}).get(AUTOSCALER, "hpa")
@@ -82,7 +85,8 @@ def check_service(service: Object, catalog: Catalog) -> None:
 
 def _check_model(spec: Object, namespace: str, catalog: Catalog) -> None:
     complete = bool(((spec.get("engine") or {}).get("runner") or {}).get("image"))
-    named, chosen = (spec.get("model") or {}).get("name"), (spec.get("runtime") or {}).get("name")
+    named = (spec.get("model") or {}).get("name")
+    chosen = (spec.get("runtime") or {}).get("name")
     if not named:
         if not chosen and not complete:
             raise DeniedError(
@@ -113,7 +117,8 @@ def _check_model(spec: Object, namespace: str, catalog: Catalog) -> None:
 
 def check_runtime(runtime: Object, catalog: Catalog) -> None:
     """Raises :class:`DeniedError` for a priority that another runtime has, or an unknown accelerator class."""
-    name, namespace = runtime["metadata"]["name"], runtime["metadata"].get("namespace", "")
+    name = runtime["metadata"]["name"]
+    namespace = runtime["metadata"].get("namespace", "")
     mine = dict(_priorities(runtime))
     for (place, other), known in catalog.runtimes.items():
         if place != namespace or other == name:

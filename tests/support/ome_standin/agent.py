@@ -15,7 +15,9 @@ DAEMON_SET = "ome-model-agent-daemonset"
 NAMESPACE = "ome"
 _EVERY_S = 0.25
 _FINALIZERS = {"ClusterBaseModel": "clusterbasemodels.ome.io/finalizer", "BaseModel": "basemodels.ome.io/finalizer"}
-_READY, _FAILED, _UPDATING = "Ready", "Failed", "Updating"
+_READY = "Ready"
+_FAILED = "Failed"
+_UPDATING = "Updating"
 _CRASH = (
     "import sys; sys.exit(\"Fatal: couldn't find shape  in the shape mapping: "
     'label beta.kubernetes.io/instance-type is not one of the known shapes")'
@@ -73,8 +75,11 @@ class Agent:
 
     def __init__(self, world: World, image: str, python_image: str, *, alone: bool = True) -> None:
         """``alone``: it does the controller's part too, which is to tell a model's state of what the nodes say."""
-        self._world, self._kube = world, world.kube
-        self._image, self._python, self._alone = image, python_image, alone
+        self._world = world
+        self._kube = world.kube
+        self._image = image
+        self._python = python_image
+        self._alone = alone
         self._downloaded: dict[tuple[str, str], str] = {}
         """By the model's uid and node: a failed download is not tried again."""
 
@@ -101,7 +106,8 @@ class Agent:
 
     async def _look_after(self, model: Object) -> None:
         kind, (namespace, name) = model["kind"], key_of(model)
-        finalizer, finalizers = _FINALIZERS[kind], model["metadata"].get("finalizers", [])
+        finalizer = _FINALIZERS[kind]
+        finalizers = model["metadata"].get("finalizers", [])
         nodes = list(self._world["Node"].objects.values())
         if model["metadata"].get("deletionTimestamp"):
             if not self._works():
@@ -137,7 +143,8 @@ class Agent:
 
     async def _tell(self, node: Object, model: Object, state: str | None) -> None:
         """Label of the node, and its ConfigMap; None takes both away."""
-        label, name = model_label(model), node["metadata"]["name"]
+        label = model_label(model)
+        name = node["metadata"]["name"]
         if node["metadata"].get("labels", {}).get(label) == state:
             return
         entry = {"name": model["metadata"]["name"], "status": state, "config": {}, "progress": None}

@@ -75,16 +75,22 @@ def pvc_of(job: Object) -> tuple[str, str] | None:
 
 def job_of(job: Object, args: list[str], model: Object | None, config: Object, aliases: list[Object]) -> Object:
     """The batch Job: no second try, no deadline, never cleaned up."""
-    meta, override = job["metadata"], job["spec"].get("podOverride") or {}
+    meta = job["metadata"]
+    override = job["spec"].get("podOverride") or {}
     sizes = {of: {s: config[f"{s}{of.title()}"] for s in ("cpu", "memory")} for of in ("request", "limit")}
     container: Object = {
-        "name": "genai-bench" if override else meta["name"], "image": config["image"], "command": args[:1],
-        "args": args[1:], "env": [], "volumeMounts": [],
+        "name": "genai-bench" if override else meta["name"],
+        "image": config["image"],
+        "command": args[:1],
+        "args": args[1:],
+        "env": [],
+        "volumeMounts": [],
         "resources": {"requests": sizes["request"], "limits": sizes["limit"]},
-    }  # fmt: skip
+    }
     pod: Object = {"restartPolicy": "Never", "volumes": [], "hostAliases": aliases}
     if model is not None:
-        path, name = model["spec"]["storage"]["path"], model["metadata"]["name"]
+        path = model["spec"]["storage"]["path"]
+        name = model["metadata"]["name"]
         pod["nodeSelector"] = {model_label(model): "Ready"}
         pod["volumes"].append({"name": name, "hostPath": {"path": path}})
         container["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
@@ -100,9 +106,13 @@ def job_of(job: Object, args: list[str], model: Object | None, config: Object, a
     pod = merge(pod, {k: v for k, v in override.items() if k in _OVERRIDDEN})
     pod["containers"] = [container]
     owner = {
-        "apiVersion": "ome.io/v1beta1", "kind": "BenchmarkJob", "name": meta["name"], "uid": meta["uid"],
-        "controller": True, "blockOwnerDeletion": True,
-    }  # fmt: skip
+        "apiVersion": "ome.io/v1beta1",
+        "kind": "BenchmarkJob",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
     labels = {"benchmark": meta["name"]}
     made = {"name": meta["name"], "namespace": meta["namespace"], "labels": labels, "ownerReferences": [owner]}
     template = {"metadata": {"labels": dict(labels)}, "spec": pod}
@@ -130,7 +140,9 @@ class BenchmarkController:
     """Reconciles BenchmarkJobs, one at a time."""
 
     def __init__(self, world: World, pause_s: float) -> None:
-        self._world, self._kube, self._pause_s = world, world.kube, pause_s
+        self._world = world
+        self._kube = world.kube
+        self._pause_s = pause_s
         self.worker = Worker("BenchmarkJob", self._reconcile, world.faults)
         world["BenchmarkJob"].listeners.append(self.worker.heard)
         world["Job"].listeners.append(self._job_changed)
@@ -164,13 +176,16 @@ class BenchmarkController:
 
     async def _begun(self, found: Object) -> Object | None:
         """The Job, where everything that it needs is there; what is missing is known to the log alone."""
-        meta, catalog = found["metadata"], self._world.catalog()
+        meta = found["metadata"]
+        catalog = self._world.catalog()
         claimed = pvc_of(found)
         if claimed and await self._kube.get("PersistentVolumeClaim", claimed[0], meta["namespace"]) is None:
             log(f"BenchmarkJob {meta['name']}: PersistentVolumeClaim {claimed[0]} not found")
             return None
         endpoint = found["spec"]["endpoint"]
-        model, aliases, name = None, [], ""
+        model = None
+        aliases = []
+        name = ""
         if reference := endpoint.get("inferenceService"):
             service = self._world["InferenceService"].get(reference["name"], reference["namespace"])
             model = _model_of(service, catalog)
@@ -180,9 +195,11 @@ class BenchmarkController:
             if not model["spec"].get("storage", {}).get("path"):
                 log(f"BenchmarkJob {meta['name']}: model {model['metadata']['name']} has no path")
                 return None
-            base, aliases = service["status"]["url"], await self._aliases(service)
+            base = service["status"]["url"]
+            aliases = await self._aliases(service)
         else:
-            base, name = endpoint["endpoint"]["url"], endpoint["endpoint"].get("modelName", "")
+            base = endpoint["endpoint"]["url"]
+            name = endpoint["endpoint"].get("modelName", "")
         thing = job_of(found, arguments(found, base, model, name), model, await self._config(), aliases)
         _plant(thing, found["metadata"].get("labels", {}).get(FAULT_LABEL) or self._world.faults.benchmark)
         return await self._kube.create(thing)
@@ -204,7 +221,8 @@ class BenchmarkController:
         return dict(told["podConfig"])
 
     async def _say(self, found: Object, told: Object) -> None:
-        before, meta = found.get("status") or {}, found["metadata"]
+        before = found.get("status") or {}
+        meta = found["metadata"]
         if before == told:
             return
         told = {**told, "lastReconcileTime": now()}

@@ -45,7 +45,8 @@ class Controller:
     """Reconciles services, one at a time."""
 
     def __init__(self, world: World) -> None:
-        self._world, self._kube = world, world.kube
+        self._world = world
+        self._kube = world.kube
         self.worker = Worker("InferenceService", self._reconcile, world.faults)
         self._made: dict[tuple[str, ...], str] = {}
         """What each object was last made to be, by owner, kind, namespace and name."""
@@ -116,7 +117,8 @@ class Controller:
 
     def _resolved(self, found: Object) -> Resolved:
         """Model and runtime; raises :class:`ReportedError`."""
-        catalog, spec = self._world.catalog(), found["spec"]
+        catalog = self._world.catalog()
+        spec = found["spec"]
         namespace = found["metadata"]["namespace"]
         named = (spec.get("model") or {}).get("name", "")
         model = catalog.model(namespace, named)
@@ -208,7 +210,8 @@ class Controller:
         await self._write(one.service, told)
 
     async def _write(self, found: Object, told: Object) -> None:
-        before, meta = found.get("status") or {}, found["metadata"]
+        before = found.get("status") or {}
+        meta = found["metadata"]
         if same(before, told):
             return
         if self._world.faults.slow_status_s:

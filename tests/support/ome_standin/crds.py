@@ -23,7 +23,8 @@ from support.ome_standin.schemas import (
     one_of,
 )
 
-GROUP, VERSION = "ome.io", "v1beta1"
+GROUP = "ome.io"
+VERSION = "v1beta1"
 
 _SCALING: dict[str, Schema] = {
     "minReplicas": INTEGER, "maxReplicas": INTEGER, "scaleTarget": INTEGER,
@@ -33,9 +34,13 @@ _SCALING: dict[str, Schema] = {
     "kedaConfig": ANYTHING,
 }  # fmt: skip
 _ENGINE = a(
-    **POD, **_SCALING, runner=RUNNER, leader=a(**POD, runner=RUNNER), worker=a(**POD, size=INTEGER, runner=RUNNER),
+    **POD,
+    **_SCALING,
+    runner=RUNNER,
+    leader=a(**POD, runner=RUNNER),
+    worker=a(**POD, size=INTEGER, runner=RUNNER),
     acceleratorOverride=ANYTHING,
-)  # fmt: skip
+)
 _ROUTER = a(**POD, **_SCALING, runner=RUNNER, config=STRING_MAP, extension=ANYTHING)
 _REFERENCE = {"name": STRING, "kind": STRING, "apiGroup": STRING}
 _SELECTOR = a(
@@ -47,9 +52,14 @@ _SELECTOR = a(
     policy=one_of("BestFit", "Cheapest", "MostCapable", "FirstAvailable"),
 )  # fmt: skip
 SERVICE = a(
-    model=a("name", **_REFERENCE, fineTunedWeights=STRINGS), runtime=a("name", **_REFERENCE),
-    engine=_ENGINE, decoder=_ENGINE, router=_ROUTER, acceleratorSelector=_SELECTOR, kedaConfig=ANYTHING,
-)  # fmt: skip
+    model=a("name", **_REFERENCE, fineTunedWeights=STRINGS),
+    runtime=a("name", **_REFERENCE),
+    engine=_ENGINE,
+    decoder=_ENGINE,
+    router=_ROUTER,
+    acceleratorSelector=_SELECTOR,
+    kedaConfig=ANYTHING,
+)
 
 _FORMAT = a("name", name=STRING, version=STRING, operator=STRING, weight=INTEGER)
 _SUPPORTED = a(
@@ -63,16 +73,31 @@ _SUPPORTED = a(
     )},
 )  # fmt: skip
 RUNTIME = a(
-    supportedModelFormats=many(_SUPPORTED), modelSizeRange=a(min=STRING, max=STRING), disabled=BOOLEAN,
-    protocolVersions=STRINGS, engineConfig=_ENGINE, decoderConfig=_ENGINE, routerConfig=_ROUTER,
+    supportedModelFormats=many(_SUPPORTED),
+    modelSizeRange=a(min=STRING, max=STRING),
+    disabled=BOOLEAN,
+    protocolVersions=STRINGS,
+    engineConfig=_ENGINE,
+    decoderConfig=_ENGINE,
+    routerConfig=_ROUTER,
     acceleratorRequirements=a(acceleratorClasses=STRINGS, minMemory=INTEGER, requiredFeatures=STRINGS),
-    containers=many(RUNNER), volumes=VOLUMES, nodeSelector=STRING_MAP, workers=ANYTHING,
-)  # fmt: skip
+    containers=many(RUNNER),
+    volumes=VOLUMES,
+    nodeSelector=STRING_MAP,
+    workers=ANYTHING,
+)
 
 _STORAGE = a(
-    "storageUri", storageUri=STRING, path=STRING, key=STRING, parameters=STRING_MAP, nodeSelector=STRING_MAP,
-    nodeAffinity=ANYTHING, downloadPolicy=one_of("AlwaysDownload", "ReuseIfExists"), schemaPath=STRING,
-)  # fmt: skip
+    "storageUri",
+    storageUri=STRING,
+    path=STRING,
+    key=STRING,
+    parameters=STRING_MAP,
+    nodeSelector=STRING_MAP,
+    nodeAffinity=ANYTHING,
+    downloadPolicy=one_of("AlwaysDownload", "ReuseIfExists"),
+    schemaPath=STRING,
+)
 MODEL = a(
     "storage", storage=_STORAGE, modelFormat=a("name", name=STRING, version=STRING),
     modelFramework=a("name", name=STRING, version=STRING),
@@ -83,9 +108,16 @@ MODEL = a(
 )  # fmt: skip
 
 _OVERRIDE = a(
-    image=STRING, env=ENV, envFrom=ENV_FROM, volumeMounts=MOUNTS, resources=RESOURCES, tolerations=TOLERATIONS,
-    nodeSelector=STRING_MAP, affinity=ANYTHING, volumes=VOLUMES,
-)  # fmt: skip
+    image=STRING,
+    env=ENV,
+    envFrom=ENV_FROM,
+    volumeMounts=MOUNTS,
+    resources=RESOURCES,
+    tolerations=TOLERATIONS,
+    nodeSelector=STRING_MAP,
+    affinity=ANYTHING,
+    volumes=VOLUMES,
+)
 BENCHMARK = a(
     "endpoint", "task", "maxTimePerIteration", "maxRequestsPerIteration", "outputLocation",
     endpoint=a(
@@ -166,16 +198,24 @@ def _crd(
     known = KINDS[kind]
     shown = {**columns, "Age": ".metadata.creationTimestamp"} if age else columns
     version = {
-        "name": VERSION, "served": True, "storage": True,
-        "schema": {"openAPIV3Schema": a(
-            apiVersion=STRING, kind=STRING, metadata={"type": "object"}, spec=spec, status=ANYTHING,
-        )},
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {
+            "openAPIV3Schema": a(
+                apiVersion=STRING,
+                kind=STRING,
+                metadata={"type": "object"},
+                spec=spec,
+                status=ANYTHING,
+            )
+        },
         "subresources": {"status": {}} if status else {},
         "additionalPrinterColumns": [
             {"name": name, "type": "date" if name == "Age" else "string", "jsonPath": path}
             for name, path in shown.items()
         ],
-    }  # fmt: skip
+    }
     names = {"kind": kind, "listKind": f"{kind}List", "plural": known.plural, "singular": kind.lower()}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

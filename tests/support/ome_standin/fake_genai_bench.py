@@ -72,7 +72,9 @@ class Run:
     """One scenario at one concurrency."""
 
     def __init__(self, told: argparse.Namespace, scenario: str, users: int) -> None:
-        self._told, self._scenario, self._users = told, scenario, users
+        self._told = told
+        self._scenario = scenario
+        self._users = users
         self._url = urlsplit(told.api_base)
         self._tokens = lengths(scenario)
         self._lock = threading.Lock()
@@ -111,10 +113,13 @@ class Run:
         """Figures of one request, or the error's code."""
         asked, wanted = self._tokens
         body = {
-            "model": self._told.api_model_name, "stream": True, "max_tokens": wanted, "temperature": 0.0,
+            "model": self._told.api_model_name,
+            "stream": True,
+            "max_tokens": wanted,
+            "temperature": 0.0,
             "stream_options": {"include_usage": True},
             "messages": [{"role": "user", "content": " ".join(["word"] * asked)}],
-        }  # fmt: skip
+        }
         if FAULT == "all_errors":
             body["model"] = body["messages"] = None
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._told.api_key}"}
@@ -133,7 +138,8 @@ class Run:
 
 
 def _read(lines: Any, began: float) -> dict[str, Any] | str:
-    first, last = 0.0, 0.0
+    first = 0.0
+    last = 0.0
     usage: dict[str, Any] = {}
     for line in lines:
         data = line.strip().removeprefix(b"data: ")
@@ -146,15 +152,24 @@ def _read(lines: Any, began: float) -> dict[str, Any] | str:
             first = first or last
     if not first or not usage:
         return "no tokens"
-    put_in, put_out = usage["prompt_tokens"], usage["completion_tokens"]
-    ttft, latency = first - began, last - began
+    put_in = usage["prompt_tokens"]
+    put_out = usage["completion_tokens"]
+    ttft = first - began
+    latency = last - began
     tpot = (latency - ttft) / (put_out - 1) if put_out > 1 else 0.0
     return {
-        "ttft": ttft, "tpot": tpot, "e2e_latency": latency, "output_latency": latency - ttft,
-        "input_throughput": put_in / ttft, "output_throughput": (put_out - 1) / max(latency - ttft, 1e-9),
-        "num_input_tokens": put_in, "num_output_tokens": put_out, "total_tokens": put_in + put_out,
-        "error_code": None, "error_message": None,
-    }  # fmt: skip
+        "ttft": ttft,
+        "tpot": tpot,
+        "e2e_latency": latency,
+        "output_latency": latency - ttft,
+        "input_throughput": put_in / ttft,
+        "output_throughput": (put_out - 1) / max(latency - ttft, 1e-9),
+        "num_input_tokens": put_in,
+        "num_output_tokens": put_out,
+        "total_tokens": put_in + put_out,
+        "error_code": None,
+        "error_message": None,
+    }
 
 
 def _figures(values: list[float]) -> dict[str, float]:
@@ -172,13 +187,20 @@ def report(run: Run, scenario: str, users: int, seconds: float) -> dict[str, Any
     names = [name for name, value in (good[0] if good else {}).items() if value is not None]
     tokens = sum(one["num_output_tokens"] for one in good)
     metrics = {
-        "scenario": scenario, "num_concurrency": users, "iteration_type": "num_concurrency", "run_duration": seconds,
+        "scenario": scenario,
+        "num_concurrency": users,
+        "iteration_type": "num_concurrency",
+        "run_duration": seconds,
         "mean_output_throughput_tokens_per_s": tokens / seconds,
         "mean_input_throughput_tokens_per_s": sum(one["num_input_tokens"] for one in good) / seconds,
-        "requests_per_second": len(good) / seconds, "error_codes_frequency": dict(run.errors), "error_rate": 0.0,
-        "num_error_requests": failed, "num_completed_requests": len(good), "num_requests": len(good) + failed,
+        "requests_per_second": len(good) / seconds,
+        "error_codes_frequency": dict(run.errors),
+        "error_rate": 0.0,
+        "num_error_requests": failed,
+        "num_completed_requests": len(good),
+        "num_requests": len(good) + failed,
         "stats": {name: _figures([one[name] for one in good]) for name in names},
-    }  # fmt: skip
+    }
     return {"aggregated_metrics": metrics, "individual_request_metrics": good}
 
 

@@ -39,9 +39,13 @@ class OmeStandIn:
         self._folder = tempfile.TemporaryDirectory(prefix="ome-stand-in-")
         place = model_path or ready_folder(Path(self._folder.name) / "models" / "sim-model")
         self.settings = Settings(
-            kubeconfig=str(kubeconfig), listen=listen, engine_image=engine_image, manager_image=manager_image,
-            model_path=str(place), **more,
-        )  # fmt: skip
+            kubeconfig=str(kubeconfig),
+            listen=listen,
+            engine_image=engine_image,
+            manager_image=manager_image,
+            model_path=str(place),
+            **more,
+        )
         self._log = Path(self._folder.name) / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: Queue[dict[str, Any] | None] = Queue()
@@ -79,7 +83,8 @@ class OmeStandIn:
         """Ends the process, which removes everything; where it was killed, another does. It may be started again."""
         if self._process is None:
             return
-        process, self._process = self._process, None
+        process = self._process
+        self._process = None
         assert process.stdin is not None
         process.stdin.close()
         try:

@@ -6,7 +6,8 @@ from typing import Any
 
 from support.ome_standin.kube import Object
 
-MODEL, RUNTIME = "sim-model", "srt-sim-model"
+MODEL = "sim-model"
+RUNTIME = "srt-sim-model"
 
 
 @dataclass(frozen=True)
@@ -35,44 +36,69 @@ def model(path: str, name: str = MODEL, **spec: Any) -> Object:
         "storage": {"storageUri": f"local://{path}", "path": path},
         "modelFormat": {"name": "safetensors", "version": "1.0.0"},
         "modelFramework": {"name": "transformers", "version": "4.51.0"},
-        "modelArchitecture": "LlamaForCausalLM", "modelParameterSize": "1B", "vendor": "simulated", **spec,
-    }  # fmt: skip
+        "modelArchitecture": "LlamaForCausalLM",
+        "modelParameterSize": "1B",
+        "vendor": "simulated",
+        **spec,
+    }
     return {"apiVersion": "ome.io/v1beta1", "kind": "ClusterBaseModel", "metadata": {"name": name}, "spec": made}
 
 
 def runtime(image: str, name: str = RUNTIME, **spec: Any) -> Object:
     """SGLang as OME's own runtimes start it: every flag in ``command``, no ``args``; small enough for a test's node."""
     command = [
-        "python3", "-m", "sglang.launch_server", "--host", "0.0.0.0", "--port", "8080", "--enable-metrics",
-        "--model-path", "$(MODEL_PATH)", "--tp-size", "1", "--mem-frac", "0.9", "--served-model-name", MODEL,
-    ]  # fmt: skip
+        "python3",
+        "-m",
+        "sglang.launch_server",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8080",
+        "--enable-metrics",
+        "--model-path",
+        "$(MODEL_PATH)",
+        "--tp-size",
+        "1",
+        "--mem-frac",
+        "0.9",
+        "--served-model-name",
+        MODEL,
+    ]
     sizes = {"cpu": "100m", "memory": "256Mi", "nvidia.com/gpu": "1"}
     health = {"httpGet": {"path": "/health", "port": 8080}}
     runner = {
-        "name": "ome-container", "image": image, "command": command,
+        "name": "ome-container",
+        "image": image,
+        "command": command,
         "ports": [{"containerPort": 8080, "name": "http1", "protocol": "TCP"}],
         "volumeMounts": [{"mountPath": "/dev/shm", "name": "dshm"}],  # noqa: S108 - of the container
         "resources": {"requests": sizes, "limits": {**sizes, "cpu": "2", "memory": "1Gi"}},
         "readinessProbe": {**health, "failureThreshold": 3, "periodSeconds": 60, "timeoutSeconds": 200},
         "livenessProbe": {**health, "failureThreshold": 5, "periodSeconds": 60, "timeoutSeconds": 60},
         "startupProbe": {**health, "failureThreshold": 150, "periodSeconds": 6, "timeoutSeconds": 30},
-    }  # fmt: skip
+    }
     engine = {
         "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics"},
         "labels": {"logging-forward": "enabled"},
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         "volumes": [{"name": "dshm", "emptyDir": {"medium": "Memory"}}],
         "runner": runner,
-    }  # fmt: skip
+    }
     supported = {
         "modelFramework": {"name": "transformers", "version": "4.51.0"},
         "modelFormat": {"name": "safetensors", "version": "1.0.0"},
-        "modelArchitecture": "LlamaForCausalLM", "autoSelect": False, "priority": 1,
-    }  # fmt: skip
+        "modelArchitecture": "LlamaForCausalLM",
+        "autoSelect": False,
+        "priority": 1,
+    }
     made = {
-        "disabled": False, "supportedModelFormats": [supported], "protocolVersions": ["openAI"],
-        "modelSizeRange": {"min": "0.5B", "max": "2B"}, "engineConfig": engine, **spec,
-    }  # fmt: skip
+        "disabled": False,
+        "supportedModelFormats": [supported],
+        "protocolVersions": ["openAI"],
+        "modelSizeRange": {"min": "0.5B", "max": "2B"},
+        "engineConfig": engine,
+        **spec,
+    }
     return {"apiVersion": "ome.io/v1beta1", "kind": "ClusterServingRuntime", "metadata": {"name": name}, "spec": made}
 
 

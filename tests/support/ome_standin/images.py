@@ -30,6 +30,7 @@ def write_genai_bench(path: Path, names: list[str]) -> None:
     program = b"#!/usr/local/bin/python3\n" + _PROGRAM.read_bytes()
     with tarfile.open(layer, "a") as tar:
         entry = tarfile.TarInfo("usr/local/bin/genai-bench")
-        entry.size, entry.mode = len(program), 0o755
+        entry.size = len(program)
+        entry.mode = 0o755
         tar.addfile(entry, io.BytesIO(program))
     write_archive(path, layer, names, {"Env": [f"{name}={value}" for name, value in environment().items()]})

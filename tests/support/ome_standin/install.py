@@ -16,7 +16,8 @@ from support.ome_standin.webhooks import uninstall
 NAMESPACE = "ome"
 MANAGER = "ome-controller-manager"
 _KINDS = [kind for kind in KINDS.values() if kind.api.startswith(GROUP)]
-_PATIENCE_S, _EVERY_S = 30.0, 0.05
+_PATIENCE_S = 30.0
+_EVERY_S = 0.05
 
 
 async def install(kube: Kube, settings: Settings) -> None:
@@ -26,8 +27,10 @@ async def install(kube: Kube, settings: Settings) -> None:
     await _settled(kube)
     await kube.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     ingress = {"disableIngressCreation": not settings.ingress, "ingressDomain": "svc.cluster.local"}
-    own = [_config("inferenceservice-config", ingress=json.dumps(ingress)),
-           _config("benchmarkjob-config", benchmarkjob=json.dumps(CONFIG))]  # fmt: skip
+    own = [
+        _config("inferenceservice-config", ingress=json.dumps(ingress)),
+        _config("benchmarkjob-config", benchmarkjob=json.dumps(CONFIG)),
+    ]
     for made in real.configuration(place) if place else own:
         await kube.ensure(made)
     await _until(lambda: _has_account(kube))
@@ -137,9 +140,11 @@ def _config(name: str, **data: str) -> Object:
 def _manager(settings: Settings) -> Object:
     labels = {"control-plane": MANAGER}
     container = {
-        "name": "manager", "image": settings.manager_image, "imagePullPolicy": "IfNotPresent",
+        "name": "manager",
+        "image": settings.manager_image,
+        "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": {"cpu": "10m"}},
-    }  # fmt: skip
+    }
     pod = {"containers": [container], "terminationGracePeriodSeconds": 1}
     spec = {
         "replicas": 1,

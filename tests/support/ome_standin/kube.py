@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace (empty for what has none) and name."""
-_TRIES, _PAUSE_S = 100, 0.1
+_TRIES = 100
+_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class ApiError(Exception):
 
     def __init__(self, status: int, message: str, reason: str = "") -> None:
         super().__init__(f"{status} {message}")
-        self.status, self.message, self.reason = status, message, reason
+        self.status = status
+        self.message = message
+        self.reason = reason
 
 
 class Kube:
@@ -163,7 +166,9 @@ class Informer:
     """A cache of one kind, kept by list and watch. Callbacks hear of every change, with the object as it is now."""
 
     def __init__(self, kube: Kube, kind: str, labels: str = "") -> None:
-        self._kube, self._kind, self._labels = kube, kind, labels
+        self._kube = kube
+        self._kind = kind
+        self._labels = labels
         self.objects: dict[Key, Object] = {}
         self.listeners: list[Callable[[Object], None]] = []
         self.synced = asyncio.Event()
@@ -180,7 +185,8 @@ class Informer:
     async def _once(self) -> None:
         params = {"labelSelector": self._labels} if self._labels else {}
         told = await self._kube.call("GET", KINDS[self._kind].path(), params=params)
-        before, self.objects = self.objects, {}
+        before = self.objects
+        self.objects = {}
         for item in told["items"]:
             self.objects[key_of(item)] = item
         for thing in [*told["items"], *(old for key, old in before.items() if key not in self.objects)]:
@@ -227,7 +233,8 @@ def _tls(cluster: Object, user: Object) -> ssl.SSLContext | bool:
         cafile=cluster.get("certificate-authority"), cadata=_decoded(cluster, "certificate-authority-data")
     )
     if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     if "client-certificate" in user:
         context.load_cert_chain(user["client-certificate"], user["client-key"])
     if certificate := _decoded(user, "client-certificate-data"):

@@ -31,37 +31,54 @@ class Lab:
     """A namespace of one test."""
 
     def __init__(self, api: Api, namespace: str) -> None:
-        self.api, self.namespace = api, namespace
+        self.api = api
+        self.namespace = namespace
 
     def service(self, name: str, *, args: list[str] | None = None, runner: Any = None, **more: Any) -> Object:
         """A service as a careful client sends it; ``runner`` and the rest (fields of ``spec``) change it."""
         container = {
-            "name": "ome-container", "command": SERVER, "args": ARGS if args is None else args,
+            "name": "ome-container",
+            "command": SERVER,
+            "args": ARGS if args is None else args,
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "readinessProbe": {"periodSeconds": 1}, "startupProbe": {"periodSeconds": 1}, **(runner or {}),
-        }  # fmt: skip
+            "readinessProbe": {"periodSeconds": 1},
+            "startupProbe": {"periodSeconds": 1},
+            **(runner or {}),
+        }
         engine = {
-            "minReplicas": 1, "maxReplicas": 1, "deploymentStrategy": {"type": "Recreate"},
-            "terminationGracePeriodSeconds": 1, "runner": container,
-        }  # fmt: skip
-        model, runtime = {"name": MODEL, "kind": "ClusterBaseModel"}, {"name": RUNTIME, "kind": "ClusterServingRuntime"}
+            "minReplicas": 1,
+            "maxReplicas": 1,
+            "deploymentStrategy": {"type": "Recreate"},
+            "terminationGracePeriodSeconds": 1,
+            "runner": container,
+        }
+        model = {"name": MODEL, "kind": "ClusterBaseModel"}
+        runtime = {"name": RUNTIME, "kind": "ClusterServingRuntime"}
         return {
-            "apiVersion": "ome.io/v1beta1", "kind": "InferenceService",
+            "apiVersion": "ome.io/v1beta1",
+            "kind": "InferenceService",
             "metadata": {
-                "name": name, "namespace": self.namespace, "labels": {"autotuner/trial": "7"},
+                "name": name,
+                "namespace": self.namespace,
+                "labels": {"autotuner/trial": "7"},
                 "annotations": {"ome.io/autoscalerClass": "external"},
             },
             "spec": {"model": model, "runtime": runtime, "engine": engine, **more},
-        }  # fmt: skip
+        }
 
     def benchmark(self, name: str, service: str, **spec: Any) -> Object:
         """A BenchmarkJob of one scenario, with its results on the claim ``results``."""
         made = {
-            "endpoint": {"inferenceService": {"name": service, "namespace": self.namespace}}, "task": "text-to-text",
-            "trafficScenarios": ["D(20,10)"], "numConcurrency": [1, 4], "maxTimePerIteration": 1,
-            "maxRequestsPerIteration": 10, "outputLocation": {"storageUri": "pvc://results/out"},
-            "resultFolderName": "trial-1", **spec,
-        }  # fmt: skip
+            "endpoint": {"inferenceService": {"name": service, "namespace": self.namespace}},
+            "task": "text-to-text",
+            "trafficScenarios": ["D(20,10)"],
+            "numConcurrency": [1, 4],
+            "maxTimePerIteration": 1,
+            "maxRequestsPerIteration": 10,
+            "outputLocation": {"storageUri": "pvc://results/out"},
+            "resultFolderName": "trial-1",
+            **spec,
+        }
         meta = {"name": name, "namespace": self.namespace}
         return {"apiVersion": "ome.io/v1beta1", "kind": "BenchmarkJob", "metadata": meta, "spec": made}
 

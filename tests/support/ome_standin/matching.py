@@ -44,9 +44,11 @@ def require(runtime: Object, model: Object, accelerator: str = "") -> None:
     if "" not in reasons:
         why = reasons[0] if reasons else "no supported formats"
         raise UnsuitableError(f"{refused}model format '{_label(wanted)}' not in supported formats: {why}")
-    bounds, size = spec.get("modelSizeRange"), wanted.get("modelParameterSize")
+    bounds = spec.get("modelSizeRange")
+    size = wanted.get("modelParameterSize")
     if bounds and size:
-        low, high = size_of(bounds["min"]), size_of(bounds["max"])
+        low = size_of(bounds["min"])
+        high = size_of(bounds["max"])
         if not low <= size_of(size) <= high:
             limits = f"[{size_text(low)}, {size_text(high)}]"
             raise UnsuitableError(f"{refused}model size {size} is outside supported range {limits}")
@@ -60,7 +62,8 @@ def _label(model: Object) -> str:
 def mismatch(entry: Object, model: Object) -> str:
     """The first difference between one of a runtime's formats and a model; set on one side only is a difference."""
     for field, word in (("modelArchitecture", "architecture"), ("quantization", "quantization")):
-        mine, theirs = model.get(field), entry.get(field)
+        mine = model.get(field)
+        theirs = entry.get(field)
         if (mine or None) != (theirs or None):
             return f"{word} mismatch (model={mine or ''}, runtime={theirs or ''})"
     for field, word in (("modelFormat", "model format"), ("modelFramework", "model framework")):
@@ -78,10 +81,12 @@ def _same(model: Object | None, runtime: Object | None) -> bool:
         return not model and not runtime
     if model.get("name") != runtime.get("name"):
         return False
-    mine, theirs = model.get("version"), runtime.get("version")
+    mine = model.get("version")
+    theirs = runtime.get("version")
     if not mine or not theirs:
         return not mine and not theirs
-    mine, theirs = str(mine), str(theirs)
+    mine = str(mine)
+    theirs = str(theirs)
     operator = runtime.get("operator", "Equal")
     released = _RELEASE.match(mine) and _RELEASE.match(theirs)
     if _comparable(mine) is None or _comparable(theirs) is None:

@@ -79,7 +79,8 @@ def rendered(container: Object, meta: Object) -> Object:
 def model_label(model: Object) -> str:
     """Key of the label that nodes carry where the model is."""
     meta = model["metadata"]
-    namespace, name = meta.get("namespace"), meta["name"]
+    namespace = meta.get("namespace")
+    name = meta["name"]
     if len(name) > LONGEST_KEY:
         name = f"{name[: LONGEST_KEY - 8]}-{hashlib.sha256(name.encode()).hexdigest()[:7]}"
     return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"

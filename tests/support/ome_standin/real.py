@@ -18,7 +18,8 @@ from support.ome_standin.furniture import Settings
 from support.ome_standin.kube import Kube, Object
 from support.ome_standin.webhooks import NAME, certificate
 
-_PATIENCE_S, _EVERY_S = 60.0, 0.1
+_PATIENCE_S = 60.0
+_EVERY_S = 0.1
 _LOG_END = 2000
 
 
@@ -40,8 +41,11 @@ class Manager:
     """OME's controllers and webhooks, as a process beside the cluster."""
 
     def __init__(self, kube: Kube, settings: Settings, folder: Path) -> None:
-        self._kube, self._folder = kube, folder
-        self._place, self._kubeconfig, self._address = Path(settings.real), settings.kubeconfig, settings.listen
+        self._kube = kube
+        self._folder = folder
+        self._place = Path(settings.real)
+        self._kubeconfig = settings.kubeconfig
+        self._address = settings.listen
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -51,11 +55,16 @@ class Manager:
         made, key = certificate(self._folder, "manager", self._address)
         (served / "tls.crt").write_bytes(made.read_bytes())
         (served / "tls.key").write_bytes(key.read_bytes())
-        port, health = _free_port(), f"{self._address}:{_free_port()}"
+        port = _free_port()
+        health = f"{self._address}:{_free_port()}"
         argv = [
-            str(self._place / "manager"), f"--kubeconfig={self._kubeconfig}", "--metrics-bind-address=0", "--webhook",
-            f"--webhook-port={port}", f"--health-probe-addr={health}",
-        ]  # fmt: skip
+            str(self._place / "manager"),
+            f"--kubeconfig={self._kubeconfig}",
+            "--metrics-bind-address=0",
+            "--webhook",
+            f"--webhook-port={port}",
+            f"--health-probe-addr={health}",
+        ]
         with (self._folder / "manager.log").open("wb") as log:
             environment = {**os.environ, "TMPDIR": str(self._folder)}
             self._process = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log, env=environment)

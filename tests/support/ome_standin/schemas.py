@@ -32,22 +32,40 @@ def one_of(*values: str) -> Schema:
 
 RESOURCES = a(requests=QUANTITIES, limits=QUANTITIES, claims=many(a("name", name=STRING, request=STRING)))
 _HTTP = a(
-    "port", path=STRING, port=INT_OR_STRING, host=STRING, scheme=STRING,
+    "port",
+    path=STRING,
+    port=INT_OR_STRING,
+    host=STRING,
+    scheme=STRING,
     httpHeaders=many(a("name", "value", name=STRING, value=STRING)),
-)  # fmt: skip
+)
 PROBE = a(
-    httpGet=_HTTP, tcpSocket=a("port", port=INT_OR_STRING, host=STRING), exec=a(command=STRINGS),
-    grpc=a("port", port=INTEGER, service=STRING), initialDelaySeconds=INTEGER, periodSeconds=INTEGER,
-    timeoutSeconds=INTEGER, failureThreshold=INTEGER, successThreshold=INTEGER, terminationGracePeriodSeconds=INTEGER,
-)  # fmt: skip
+    httpGet=_HTTP,
+    tcpSocket=a("port", port=INT_OR_STRING, host=STRING),
+    exec=a(command=STRINGS),
+    grpc=a("port", port=INTEGER, service=STRING),
+    initialDelaySeconds=INTEGER,
+    periodSeconds=INTEGER,
+    timeoutSeconds=INTEGER,
+    failureThreshold=INTEGER,
+    successThreshold=INTEGER,
+    terminationGracePeriodSeconds=INTEGER,
+)
 ENV = many(a("name", name=STRING, value=STRING, valueFrom=ANYTHING))
 ENV_FROM = many(a(prefix=STRING, configMapRef=ANYTHING, secretRef=ANYTHING))
 MOUNTS = many(
     a(
-        "name", "mountPath", name=STRING, mountPath=STRING, readOnly=BOOLEAN, subPath=STRING, subPathExpr=STRING,
-        mountPropagation=STRING, recursiveReadOnly=STRING,
+        "name",
+        "mountPath",
+        name=STRING,
+        mountPath=STRING,
+        readOnly=BOOLEAN,
+        subPath=STRING,
+        subPathExpr=STRING,
+        mountPropagation=STRING,
+        recursiveReadOnly=STRING,
     )
-)  # fmt: skip
+)
 _CONTAINER: dict[str, Schema] = {
     "name": STRING, "image": STRING, "command": STRINGS, "args": STRINGS, "env": ENV, "envFrom": ENV_FROM,
     "workingDir": STRING, "imagePullPolicy": STRING, "volumeMounts": MOUNTS, "volumeDevices": many(ANYTHING),

@@ -119,9 +119,11 @@ def _model(before: Object, pods: list[Object], ready: bool) -> Object:
         if failure := _failure(pod):
             states["targetModelState"] = "FailedToLoad"
             return {
-                "transitionStatus": "BlockedByFailedLoad", "modelRevisionStates": states,
-                "modelCopies": {**copied, "failedCopies": 1}, "lastFailureInfo": failure,
-            }  # fmt: skip
+                "transitionStatus": "BlockedByFailedLoad",
+                "modelRevisionStates": states,
+                "modelCopies": {**copied, "failedCopies": 1},
+                "lastFailureInfo": failure,
+            }
     return {"transitionStatus": "InProgress", "modelRevisionStates": states, "modelCopies": copied, **kept}
 
 
@@ -136,7 +138,11 @@ def _failure(pod: Object) -> Object | None:
         elif ended.get("reason") != "Error":
             continue
         return {
-            "location": pod["metadata"]["name"], "reason": "ModelLoadFailed", "message": ended.get("message", ""),
-            "modelRevisionName": "", "time": now(), "exitCode": ended.get("exitCode", 0),
-        }  # fmt: skip
+            "location": pod["metadata"]["name"],
+            "reason": "ModelLoadFailed",
+            "message": ended.get("message", ""),
+            "modelRevisionName": "",
+            "time": now(),
+            "exitCode": ended.get("exitCode", 0),
+        }
     return None

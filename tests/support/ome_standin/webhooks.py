@@ -24,13 +24,32 @@ _CHANGES = ["CREATE", "UPDATE"]
 
 def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
     """A new self-signed certificate for an address, and its key: its own authority."""
-    made, key = folder / f"{name}.crt", folder / f"{name}.key"
+    made = folder / f"{name}.crt"
+    key = folder / f"{name}.key"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=ome-webhook-server", "-addext", f"subjectAltName=IP:{address}",
-         "-keyout", str(key), "-out", str(made)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=ome-webhook-server",
+            "-addext",
+            f"subjectAltName=IP:{address}",
+            "-keyout",
+            str(key),
+            "-out",
+            str(made),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return made, key
 
 
@@ -38,7 +57,9 @@ class Webhooks:
     """The server. :meth:`install` makes the API server use it."""
 
     def __init__(self, world: World, folder: Path, address: str) -> None:
-        self._world, self._folder, self._address = world, folder, address
+        self._world = world
+        self._folder = folder
+        self._address = address
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._pair = certificate(folder, "webhook", address)
@@ -88,18 +109,24 @@ class Webhooks:
         return [self._hook(name, "validate", f"{name}s", bundle) for name in names]
 
     def _hook(
-        self, name: str, deed: str, plural: str, bundle: str, api: tuple[str, str] = ("ome.io", "v1beta1"),
+        self,
+        name: str,
+        deed: str,
+        plural: str,
+        bundle: str,
+        api: tuple[str, str] = ("ome.io", "v1beta1"),
         deeds: list[str] = _CHANGES,
-    ) -> Object:  # fmt: skip
+    ) -> Object:
         suffix = "defaulter" if deed == "mutate" else "validator"
         return {
             "name": f"{name}.{_SERVER}.{suffix if name != 'pod' else 'pod-mutator'}",
             "clientConfig": {"url": f"https://{self._address}:{self._port}/{deed}/{plural}", "caBundle": bundle},
-            "rules": [
-                {"apiGroups": [api[0]], "apiVersions": [api[1]], "resources": [plural], "operations": deeds}
-            ],
-            "failurePolicy": "Fail", "timeoutSeconds": 10, "sideEffects": "None", "admissionReviewVersions": ["v1"],
-        }  # fmt: skip
+            "rules": [{"apiGroups": [api[0]], "apiVersions": [api[1]], "resources": [plural], "operations": deeds}],
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 10,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
 
     async def _answer(self, request: web.Request) -> web.Response:
         if self._world.faults.webhook == "slow":

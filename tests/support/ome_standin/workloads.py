@@ -62,9 +62,13 @@ def label(text: str) -> str:
 def _meta(one: Resolved, name: str, labels: dict[str, str] | None = None) -> Object:
     meta = one.service["metadata"]
     owner = {
-        "apiVersion": "ome.io/v1beta1", "kind": "InferenceService", "name": meta["name"], "uid": meta["uid"],
-        "controller": True, "blockOwnerDeletion": True,
-    }  # fmt: skip
+        "apiVersion": "ome.io/v1beta1",
+        "kind": "InferenceService",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
     return {"name": name, "namespace": meta["namespace"], "labels": labels or {}, "ownerReferences": [owner]}
 
 
@@ -202,9 +206,14 @@ def router_rights(one: Resolved) -> list[Object]:
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(one, name)},
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": _meta(one, name), "rules": rules},
-        {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": _meta(one, name), "roleRef": role,
-         "subjects": subjects},
-    ]  # fmt: skip
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": _meta(one, name),
+            "roleRef": role,
+            "subjects": subjects,
+        },
+    ]
 
 
 def ingress(one: Resolved) -> Object:

@@ -23,7 +23,8 @@ class World:
     """One cluster as the stand-in's caches have it."""
 
     def __init__(self, kube: Kube, faults: Faults) -> None:
-        self.kube, self.faults = kube, faults
+        self.kube = kube
+        self.faults = faults
         self.informers = {kind: Informer(kube, kind) for kind in _WATCHED}
         self.informers["Deployment"] = Informer(kube, "Deployment", "ome.io/inferenceservice")
         self.informers["Job"] = Informer(kube, "Job", "benchmark")
@@ -51,7 +52,8 @@ class World:
         namespace = meta["namespace"]
         seen = self._seen.get((meta["uid"], reason, message))
         if seen is not None:
-            name, count = seen[0], seen[1] + 1
+            name = seen[0]
+            count = seen[1] + 1
             self._seen[meta["uid"], reason, message] = (name, count)
             await self.kube.merge("Event", name, namespace, {"count": count, "lastTimestamp": now()})
             return
@@ -60,12 +62,19 @@ class World:
         involved = {"apiVersion": "ome.io/v1beta1", "kind": about["kind"], "name": meta["name"]}
         await self.kube.create(
             {
-                "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": namespace},
                 "involvedObject": {**involved, "namespace": namespace, "uid": meta["uid"]},
-                "reason": reason, "message": message, "type": kind, "count": 1, "source": {"component": SOURCE},
-                "firstTimestamp": now(), "lastTimestamp": now(),
+                "reason": reason,
+                "message": message,
+                "type": kind,
+                "count": 1,
+                "source": {"component": SOURCE},
+                "firstTimestamp": now(),
+                "lastTimestamp": now(),
             }
-        )  # fmt: skip
+        )
 
 
 Reconcile = Callable[[Key], Awaitable["float | None"]]
@@ -76,7 +85,9 @@ class Worker:
     """One reconcile at a time; one that fails is tried again after ever longer pauses, and only the log knows."""
 
     def __init__(self, name: str, reconcile: Reconcile, faults: Faults) -> None:
-        self._name, self._reconcile, self._faults = name, reconcile, faults
+        self._name = name
+        self._reconcile = reconcile
+        self._faults = faults
         self._waiting: dict[Key, None] = {}
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()

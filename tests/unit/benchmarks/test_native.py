@@ -318,7 +318,8 @@ async def test_a_secret_header_reaches_the_server_and_nothing_else(
 
 async def test_a_missing_key_is_found_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
-    benchmark, window = NativeBenchmark(NativeSettings(api_key_env="MY_KEY")), make_window(tmp_path, FOUR)
+    benchmark = NativeBenchmark(NativeSettings(api_key_env="MY_KEY"))
+    window = make_window(tmp_path, FOUR)
     checks = await benchmark.preflight(window.workload)
     assert [c.status for c in checks] == [CheckStatus.FAIL]
     assert "MY_KEY" in checks[0].remedy
@@ -337,7 +338,8 @@ async def test_foreign_cpu_is_unknown_without_the_servers_pids_and_small_here(tm
             return frozenset({os.getpid()})
 
     async with mock_openai() as server:
-        benchmark, window = NativeBenchmark(NativeSettings()), make_window(tmp_path, FOUR)
+        benchmark = NativeBenchmark(NativeSettings())
+        window = make_window(tmp_path, FOUR)
         unknown = await benchmark.measure(UrlEndpoint(server.url), window)
         known = await benchmark.measure(Known(server.url), window)
     assert unknown.self_check.foreign_cpu_cores is None
@@ -367,7 +369,8 @@ async def test_bench_measures_every_scenario_at_every_level(tmp_path: Path) -> N
 
 # helpers
 
-D_100, D_40 = fixed_scenario(16, 100), fixed_scenario(16, 40)
+D_100 = fixed_scenario(16, 100)
+D_40 = fixed_scenario(16, 40)
 
 
 def gaps(times: list[int]) -> list[int]:
@@ -380,7 +383,8 @@ def whole(server: MockOpenAI, chunks: int) -> list[Truth]:
 
 def middles(server: MockOpenAI) -> list[int]:
     times = sorted(t.received_ns for t in server.log)
-    first, last = times[len(times) // 3], times[-len(times) // 4]
+    first = times[len(times) // 3]
+    last = times[-len(times) // 4]
     return [first + (last - first) * i // 50 for i in range(50)]
 
 

@@ -22,7 +22,8 @@ from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_wi
 from autotuner.testing.fake_deployer import FakeDeployer
 
 pytestmark = pytest.mark.anyio
-SCENARIO, TWO = fixed_scenario(20, 10), Concurrency(in_flight=2)
+SCENARIO = fixed_scenario(20, 10)
+TWO = Concurrency(in_flight=2)
 NAME = "D20_10_text-to-text_num_concurrency_2_time_12s.json"
 METADATA = "experiment_metadata.json"
 SETTINGS = OmeJobSettings(claim="results", image="genai-bench:1")
@@ -45,7 +46,8 @@ def requests(count: int = 10, tokens: int = 10) -> list[dict[str, Any]]:
 
 def told(good: list[dict[str, Any]] | None = None, errors: Mapping[str, int] | None = None, **changes: Any) -> Any:
     """A result file as genai-bench writes it, whose own averages and error rate lie; keywords change its totals."""
-    good, errors = requests() if good is None else good, errors or {}
+    good = requests() if good is None else good
+    errors = errors or {}
     failed = sum(errors.values())
     totals = {
         "scenario": SCENARIO.text,
@@ -141,7 +143,8 @@ async def test_an_answer_without_tokens_failed(tmp_path: Path) -> None:
 
 
 async def test_what_the_platform_is_asked_for(tmp_path: Path) -> None:
-    platform, seen = Platform(), list[Progress]()
+    platform = Platform()
+    seen = list[Progress]()
     asked = window(tmp_path, requests=None, duration_s=61, on_progress=seen.append)
     found = await OmeJob(SETTINGS, platform).measure(UrlEndpoint("http://server", MODEL), asked)
     [run] = platform.runs

@@ -68,7 +68,8 @@ def keep() -> Callable[..., Sample]:
 
     def store_it(kind: str, *, owner: Owner | None = None) -> Sample:
         sample = sample_study(kind)
-        spec, owned_by = sample.spec, owner or this_owner()
+        spec = sample.spec
+        owned_by = owner or this_owner()
         with Store.open() as store:
             store.create_study(spec, source="study.yaml", digest=spec.digest, now=1.0)
             store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)

@@ -12,9 +12,15 @@ P99 = SLO(metric="ttft", statistic="p99", threshold=0.2)
 
 def seen(**changes: object) -> Measurement:
     window = Measurement(
-        scenario="D(8,8)", level=RequestRate(rate=4.0), window_s=10, requests=200, failed=0, arrived=200,
-        distributions={"ttft": spread(0.1, 200)}, scalars={"output_throughput": 100.0, "success_rate": 1.0},
-    )  # fmt: skip
+        scenario="D(8,8)",
+        level=RequestRate(rate=4.0),
+        window_s=10,
+        requests=200,
+        failed=0,
+        arrived=200,
+        distributions={"ttft": spread(0.1, 200)},
+        scalars={"output_throughput": 100.0, "success_rate": 1.0},
+    )
     return window.model_copy(update=changes)
 
 

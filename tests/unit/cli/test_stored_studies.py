@@ -94,8 +94,11 @@ def test_logs(call: Call, keep: Keep) -> None:
     assert (said.code, said.out) == (0, "two\nthr\ufffdee\n")
     assert said.err.strip() == str(log)
     assert call("logs", "chat-8b", "3", "--json").data == {
-        "study": "chat-8b", "trial": 3, "path": str(log), "lines": ["one", "two", "thr\ufffdee"],
-    }  # fmt: skip
+        "study": "chat-8b",
+        "trial": 3,
+        "path": str(log),
+        "lines": ["one", "two", "thr\ufffdee"],
+    }
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [(("99",), 2, "trials 0 to 19"), (("4",), 1, "no server log")])

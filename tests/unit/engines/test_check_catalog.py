@@ -61,7 +61,9 @@ def test_what_agrees_and_what_does_not(kind: str) -> None:
     assert (code, len(lines)) == (0, 1), lines
 
     other = argparse.ArgumentParser(prog="server")
-    gone, dtype, switch = entries.pop("quantization"), entries.pop("dtype"), entries.pop("stream-interval")
+    gone = entries.pop("quantization")
+    dtype = entries.pop("dtype")
+    switch = entries.pop("stream-interval")
     for entry in entries.values():
         add(other, entry)
     other.add_argument(f"--{switch.name}", action="store_true", help="(default: 1)")

@@ -66,10 +66,41 @@ def test_every_option_lands_in_the_wheels_parameters(option: Option) -> None:
 
 def test_values_are_the_ones_given() -> None:
     params = applied(
-        "-t", "3", "-np", "7", "-b", "100", "-ub", "50", "-c", "4096", "-fa", "off", "-ctk", "q8_0", "-ctv", "bf16",
-        "--no-cont-batching", "--no-repack", "--load-mode", "mmap+mlock", "--cache-reuse", "64", "--seed", "-1",
-        "--alias", "one,two", "--host", "127.0.0.1", "--port", "1234", "--timeout", "9", "-ngl", "all",
-    )  # fmt: skip
+        "-t",
+        "3",
+        "-np",
+        "7",
+        "-b",
+        "100",
+        "-ub",
+        "50",
+        "-c",
+        "4096",
+        "-fa",
+        "off",
+        "-ctk",
+        "q8_0",
+        "-ctv",
+        "bf16",
+        "--no-cont-batching",
+        "--no-repack",
+        "--load-mode",
+        "mmap+mlock",
+        "--cache-reuse",
+        "64",
+        "--seed",
+        "-1",
+        "--alias",
+        "one,two",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "1234",
+        "--timeout",
+        "9",
+        "-ngl",
+        "all",
+    )
     assert (params.cpuparams.n_threads, params.cpuparams_batch.n_threads) == (3, 3)
     assert (params.n_parallel, params.n_batch, params.n_ubatch, params.n_ctx) == (7, 100, 50, 4096)
     assert params.flash_attn_type == xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -14,20 +14,24 @@ from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.spec import EngineSpec, Model
 
-VLLM, SGLANG = Vllm(VllmSettings()), Sglang(SglangSettings())
-TRTLLM, PROGRAM = TensorrtLlm(TensorrtLlmSettings(set_flag=True)), LlamaCpp(LlamaCppSettings(server="llama-server"))
+VLLM = Vllm(VllmSettings())
+SGLANG = Sglang(SglangSettings())
+TRTLLM = TensorrtLlm(TensorrtLlmSettings(set_flag=True))
+PROGRAM = LlamaCpp(LlamaCppSettings(server="llama-server"))
 
 
 def argv(engine: Engine, **values: Value) -> tuple[str, ...]:
     named = {name.replace("__", "."): value for name, value in values.items()}
     canonical = {engine.canonical(name): value for name, value in named.items()}
-    spec, model = EngineSpec(kind=engine.kind), Model(path="/models/m")
+    spec = EngineSpec(kind=engine.kind)
+    model = Model(path="/models/m")
     return engine.plan(model, spec, Configuration(values=canonical)).argv(host="", port=0)
 
 
 def tail(engine: Engine, **values: Value) -> str:
     """The flags that these values add."""
-    plain, found = argv(engine), argv(engine, **values)
+    plain = argv(engine)
+    found = argv(engine, **values)
     return " ".join(found[len(plain) - 4 : len(found) - 4])
 
 

@@ -48,10 +48,28 @@ def test_the_launch(engine: Sglang) -> None:
     spec = SPEC.model_copy(update={"args": {"mem_fraction_static": 0.8, "chat-template": "/srv/chat.jinja"}})
     plan = engine.plan(HUB, spec, Configuration(values={"tp-size": 2, "disable-radix-cache": True, "dp": 2}))
     assert plan.argv(host="0.0.0.0", port=30000) == (
-        "python3", "-m", "sglang.launch_server", "--model-path", "org/model-8b", "--served-model-name", "org/model-8b",
-        "--enable-metrics", "--mem-fraction-static", "0.8", "--chat-template", "/srv/chat.jinja", "--tp-size", "2",
-        "--disable-radix-cache", "--dp-size", "2", "--host", "0.0.0.0", "--port", "30000",
-    )  # fmt: skip
+        "python3",
+        "-m",
+        "sglang.launch_server",
+        "--model-path",
+        "org/model-8b",
+        "--served-model-name",
+        "org/model-8b",
+        "--enable-metrics",
+        "--mem-fraction-static",
+        "0.8",
+        "--chat-template",
+        "/srv/chat.jinja",
+        "--tp-size",
+        "2",
+        "--disable-radix-cache",
+        "--dp-size",
+        "2",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "30000",
+    )
     assert (plan.gpus, plan.model, plan.readiness.path) == (4, "org/model-8b", "/health")
     assert plan.image == "lmsysorg/sglang:v0.5.23"
     assert plan.help == ("python3", "-m", "sglang.launch_server", "--help")
@@ -329,6 +347,9 @@ def test_the_beginning_of_a_flag_is_the_flag(engine: Sglang) -> None:
     line = ("python3", "-m", "sglang.launch_server", "--mem-frac", "0.9", "--log-level", "info")
     assert engine.read(line).single["mem-fraction-static"] == 0.9
     assert engine.override(line, {"mem-fraction-static": 0.8})[-4:] == (
-        "--log-level", "info", "--mem-fraction-static", "0.8",
-    )  # fmt: skip
+        "--log-level",
+        "info",
+        "--mem-fraction-static",
+        "0.8",
+    )
     assert "mem-fraction-static" not in engine.read((*line[:3], "--mem", "0.9")).single

@@ -150,3 +150,7 @@ def test_in_a_container_it_is_the_images_python() -> None:
     plan = Simulated(SimulatedSettings()).plan(Model(path="Llama-3.1-8B"), EngineSpec(kind="simulated"), DEFAULT)
     assert plan.command[0] == sys.executable
     assert plan.in_container().argv(host="h", port=1) == ("python3", *plan.argv(host="h", port=1)[1:])
+
+
+def test_the_earlier_spelling_of_a_stored_study_is_still_read() -> None:
+    assert SimulatedSettings.model_validate({"flavour": "vllm"}) == SimulatedSettings(flavor="vllm")

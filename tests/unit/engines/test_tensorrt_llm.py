@@ -45,10 +45,23 @@ def test_the_launch(released: TensorrtLlm) -> None:
         HUB, spec, Configuration(values={"max-batch-size": 64, "tp": 2, "free_gpu_memory_fraction": 0.8})
     )
     assert plan.argv(host="0.0.0.0", port=8000) == (
-        "trtllm-serve", "serve", "org/model-8b", "--extra_llm_api_options", "/srv/options.yaml",
-        "--enable_chunked_prefill", "--max_batch_size", "64", "--tp_size", "2",
-        "--kv_cache_free_gpu_memory_fraction", "0.8", "--host", "0.0.0.0", "--port", "8000",
-    )  # fmt: skip
+        "trtllm-serve",
+        "serve",
+        "org/model-8b",
+        "--extra_llm_api_options",
+        "/srv/options.yaml",
+        "--enable_chunked_prefill",
+        "--max_batch_size",
+        "64",
+        "--tp_size",
+        "2",
+        "--kv_cache_free_gpu_memory_fraction",
+        "0.8",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8000",
+    )
     assert plan.tuned == {"max-batch-size": 64, "tp-size": 2, "kv-cache-free-gpu-memory-fraction": 0.8}
     assert (plan.gpus, plan.model, plan.readiness.path) == (2, "org/model-8b", "/health")
     assert plan.image == "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
@@ -58,16 +71,25 @@ def test_the_launch(released: TensorrtLlm) -> None:
 
 def test_options_that_are_no_flags_reach_a_newer_server(newer: TensorrtLlm) -> None:
     values: dict[str, Value] = {
-        "kv_cache_config.dtype": "fp8", "kv_cache_config.enable_block_reuse": False, "disable_overlap_scheduler": True,
-        "some_config.new_option": 3, "stream_interval": None,
-    }  # fmt: skip
+        "kv_cache_config.dtype": "fp8",
+        "kv_cache_config.enable_block_reuse": False,
+        "disable_overlap_scheduler": True,
+        "some_config.new_option": 3,
+        "stream_interval": None,
+    }
     model = Model(path="/models/m", name="m8")
     argv = newer.plan(model, SPEC, Configuration(values=values)).argv(host="h", port=1)
     assert argv[3:5] == ("--served_model_name", "m8")
     assert argv[5:-4] == (
-        "--set", "kv_cache_config.dtype=fp8", "--set", "kv_cache_config.enable_block_reuse=false",
-        "--set", "disable_overlap_scheduler=true", "--set", "some_config.new_option=3",
-    )  # fmt: skip
+        "--set",
+        "kv_cache_config.dtype=fp8",
+        "--set",
+        "kv_cache_config.enable_block_reuse=false",
+        "--set",
+        "disable_overlap_scheduler=true",
+        "--set",
+        "some_config.new_option=3",
+    )
     assert newer.flag_value(argv, "kv_cache_config.enable_block_reuse") == "false"
     assert newer.flag_value(argv, "some-config.new-option") == "3"
     changed = newer.override(argv, {"kv-cache-config.dtype": "auto"})
@@ -180,7 +202,11 @@ def test_what_the_server_decided(released: TensorrtLlm) -> None:
         "[TensorRT-LLM][INFO] [MemUsageChange] Allocated 40.50 GiB for max tokens in paged KV cache (331776).\n"
     )
     assert released.resolved({"version": "1.2.1"}, "", log) == {
-        "version": "1.2.1", "kv-cache-gib": 40.5, "kv-cache-tokens": 331776, "max-seq-len": 8224, "max-batch-size": 64,
+        "version": "1.2.1",
+        "kv-cache-gib": 40.5,
+        "kv-cache-tokens": 331776,
+        "max-seq-len": 8224,
+        "max-batch-size": 64,
         "max-num-tokens": 8192,
-    }  # fmt: skip
+    }
     assert released.resolved({"version": "x", "simulated": True}, "", "") == {"version": "x", "simulated": True}

@@ -48,18 +48,38 @@ def test_is_found_as_a_plugin() -> None:
 
 def test_the_launch(engine: Vllm) -> None:
     values: dict[str, Value] = {
-        "tp": 2, "enable_prefix_caching": False, "enforce-eager": True, "async-scheduling": None,
-        "compilation-config": '{"mode": 3, "cudagraph_mode": "FULL"}', "compilation-config.max_cudagraph_size": 8,
-        "some_new_switch": False, "compilation-config.pass_config.fuse_x": True,
-    }  # fmt: skip
+        "tp": 2,
+        "enable_prefix_caching": False,
+        "enforce-eager": True,
+        "async-scheduling": None,
+        "compilation-config": '{"mode": 3, "cudagraph_mode": "FULL"}',
+        "compilation-config.max_cudagraph_size": 8,
+        "some_new_switch": False,
+        "compilation-config.pass_config.fuse_x": True,
+    }
     plan = engine.plan(HUB, SPEC, Configuration(values=values))
     assert plan.argv(host="0.0.0.0", port=8000) == (
-        "vllm", "serve", "org/model-8b", "--served-model-name", "org/model-8b", "--tensor-parallel-size", "2",
-        "--no-enable-prefix-caching", "--enforce-eager", "--compilation-config",
-        '{"mode": 3, "cudagraph_mode": "FULL"}', "--compilation-config.max_cudagraph_size", "8", "--no-some-new-switch",
-        "--compilation-config.pass_config.fuse_x", "true",
-        "--host", "0.0.0.0", "--port", "8000",
-    )  # fmt: skip
+        "vllm",
+        "serve",
+        "org/model-8b",
+        "--served-model-name",
+        "org/model-8b",
+        "--tensor-parallel-size",
+        "2",
+        "--no-enable-prefix-caching",
+        "--enforce-eager",
+        "--compilation-config",
+        '{"mode": 3, "cudagraph_mode": "FULL"}',
+        "--compilation-config.max_cudagraph_size",
+        "8",
+        "--no-some-new-switch",
+        "--compilation-config.pass_config.fuse_x",
+        "true",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8000",
+    )
     argv = plan.argv(host="h", port=1)
     assert engine.flag_value(argv, "compilation-config.max-cudagraph-size") == "8"
     assert (plan.gpus, plan.model, plan.readiness.path) == (2, "org/model-8b", "/health")
@@ -278,13 +298,23 @@ METRICS = (
 
 def test_what_the_server_decided(engine: Vllm) -> None:
     assert engine.resolved({}, "", LOG) == {
-        "version": "0.32.0", "kv-cache-tokens": 2097152, "max-model-len": 1024, "max-concurrency": 2048.0,
-        "max-num-batched-tokens": 2048, "attention-backend": "FLASH_ATTN",
-    }  # fmt: skip
+        "version": "0.32.0",
+        "kv-cache-tokens": 2097152,
+        "max-model-len": 1024,
+        "max-concurrency": 2048.0,
+        "max-num-batched-tokens": 2048,
+        "attention-backend": "FLASH_ATTN",
+    }
     assert engine.resolved({"version": "0.32.0"}, METRICS, "") == {
-        "version": "0.32.0", "block-size": 128, "kv-cache-dtype": "auto", "enable-prefix-caching": True,
-        "gpu-memory-utilization": 0.92, "max-concurrency": 2048.0, "kv-cache-tokens": 2097152, "num-gpu-blocks": 16384,
-    }  # fmt: skip
+        "version": "0.32.0",
+        "block-size": 128,
+        "kv-cache-dtype": "auto",
+        "enable-prefix-caching": True,
+        "gpu-memory-utilization": 0.92,
+        "max-concurrency": 2048.0,
+        "kv-cache-tokens": 2097152,
+        "num-gpu-blocks": 16384,
+    }
 
 
 def test_a_simulator_says_so(engine: Vllm) -> None:

@@ -58,7 +58,8 @@ def test_a_failed_trial_shows_its_cause_and_is_not_feasible() -> None:
 
 def test_events_seen_twice_change_nothing() -> None:
     lines = events(("trial_proposed", 0, PROPOSED), ("trial_finished", 0, FINISHED))
-    once, twice = StudyView("s"), StudyView("s")
+    once = StudyView("s")
+    twice = StudyView("s")
     once.apply(lines)
     for batch in (lines[:1], lines, lines):
         twice.apply(batch)

@@ -21,7 +21,9 @@ def ok(body: bytes) -> bytes:
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """A server that sends these bytes to each who asks, and keeps what was asked; the URL is the answer."""
-    sockets, threads, ended = list[socket.socket](), list[threading.Thread](), threading.Event()
+    sockets = list[socket.socket]()
+    threads = list[threading.Thread]()
+    ended = threading.Event()
 
     def start(answer: bytes, *, asked: list[bytes] | None = None, hang: bool = False) -> str:
         listener = socket.create_server(("127.0.0.1", 0))

@@ -131,7 +131,8 @@ def test_a_missing_extra_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     own = next(point for point in real if point.name == "process")
 
     class Lacking:
-        name, dist = "process", own.dist
+        name = "process"
+        dist = own.dist
 
         def load(self) -> object:
             raise ModuleNotFoundError("No module named 'kubernetes'", name="kubernetes")
@@ -175,7 +176,8 @@ def test_a_defect_of_ours_is_not_called_a_missing_extra(monkeypatch: pytest.Monk
     own = next(iter(metadata.entry_points(group="autotuner.deployers")))
 
     class Lacking:
-        name, dist = "process", own.dist
+        name = "process"
+        dist = own.dist
 
         def load(self) -> object:
             raise ModuleNotFoundError("No module named 'autotuner.gone'", name="autotuner.gone")

@@ -93,7 +93,8 @@ def test_a_larger_fraction_never_leaves_less_cache(model: str, gpu: str, fractio
 @given(NAMES, CARDS, SIZES, st.integers(1, 512), st.integers(1, 8192))
 def test_more_work_never_takes_less_time_and_batches_pay(model: str, gpu: str, tp: int, batch: int, ctx: int) -> None:
     made = replica(model, gpu, tp=tp)
-    one, more = decode(batch, ctx), decode(batch + 1, ctx)
+    one = decode(batch, ctx)
+    more = decode(batch + 1, ctx)
     assert made.step_s(more) >= made.step_s(one)
     assert made.step_s(decode(batch, ctx + 1)) >= made.step_s(one)
     assert made.decode_throughput(batch + 1, ctx) >= 0.999 * made.decode_throughput(batch, ctx)
@@ -102,7 +103,8 @@ def test_more_work_never_takes_less_time_and_batches_pay(model: str, gpu: str, t
 
 @given(NAMES, st.integers(1, 4096), st.integers(0, 4096))
 def test_two_pieces_of_a_prompt_are_the_work_of_the_whole(model: str, first: int, second: int) -> None:
-    whole, pieces = prefill(first + second), prefill(first) + prefill(second, cached=first)
+    whole = prefill(first + second)
+    pieces = prefill(first) + prefill(second, cached=first)
     assert pieces.pairs == pytest.approx(whole.pairs)
     assert pieces.tokens == whole.tokens
     made = replica(model, "H200", tp=8)
@@ -118,7 +120,8 @@ def test_tensor_parallelism_pays_less_over_pcie() -> None:
 
 def test_fp8_weights_compute_faster_only_where_the_gpu_has_fp8() -> None:
     for gpu, faster in (("H100", True), ("A100", False)):
-        plain, small = replica(gpu=gpu).step_s(prefill(8192)), replica(gpu=gpu, weights=FP8).step_s(prefill(8192))
+        plain = replica(gpu=gpu).step_s(prefill(8192))
+        small = replica(gpu=gpu, weights=FP8).step_s(prefill(8192))
         assert (small < 0.9 * plain) is faster
 
 

@@ -90,8 +90,10 @@ def test_groups_never_mix_kinds_of_values(values: list[bool | int | str | None])
 def test_failures_by_cause_with_their_trials(sampled: Sampled) -> None:
     groups = failure_groups(sampled("failures").trials)
     assert [(g.cause, [t.number for t in g.trials]) for g in groups] == [
-        ("out_of_memory", [1, 2, 3]), ("crash_under_load", [4]), ("start_timeout", [5]),
-    ]  # fmt: skip
+        ("out_of_memory", [1, 2, 3]),
+        ("crash_under_load", [4]),
+        ("start_timeout", [5]),
+    ]
     assert groups[0].remedy == "lower ctx-size or parallel"
     assert {g.blame for g in groups} == {Blame.CONFIGURATION}
 
@@ -104,7 +106,8 @@ def test_voided_trials_are_failures_of_the_environment() -> None:
 
 
 def test_a_figure_is_better_or_worse_where_its_interval_leaves_out_zero() -> None:
-    low, high = (1.00, 1.01, 0.99), (1.50, 1.52, 1.48)
+    low = (1.00, 1.01, 0.99)
+    high = (1.50, 1.52, 1.48)
     assert Figure("output_throughput", None, low, high).effect == "better"
     assert Figure("output_throughput", None, high, low).effect == "worse"
     assert Figure("ttft", "p99", low, high).effect == "worse"

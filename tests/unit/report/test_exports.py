@@ -101,8 +101,10 @@ def test_what_did_not_hold_up_is_marked_in_every_form(sampled: Sampled) -> None:
 
 def test_json_of_numbers_that_are_none() -> None:
     assert strict(strict_json({"a": math.inf, "b": [math.nan, 1.5], 3: (-math.inf,)})) == {
-        "a": None, "b": [None, 1.5], "3": [None],
-    }  # fmt: skip
+        "a": None,
+        "b": [None, 1.5],
+        "3": [None],
+    }
 
 
 @pytest.mark.parametrize("kind", SampleKind)

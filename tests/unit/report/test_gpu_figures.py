@@ -27,17 +27,26 @@ def result_of(kind: SampleKind) -> StudyResult:
 
 def trial(*windows: Measurement, gpus: int = 2) -> Trial:
     return Trial(
-        study="s", number=3, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.DONE, measurements=windows,
+        study="s",
+        number=3,
+        role=TrialRole.SEARCH,
+        configuration=DEFAULT,
+        state=TrialState.DONE,
+        measurements=windows,
         gpus=gpus,
-    )  # fmt: skip
+    )
 
 
 def window(rate: float, seconds: float, **use: Any) -> Measurement:
     return Measurement(
-        scenario="D(8,8)", level=Concurrency(in_flight=1), window_s=seconds, requests=1, failed=0,
+        scenario="D(8,8)",
+        level=Concurrency(in_flight=1),
+        window_s=seconds,
+        requests=1,
+        failed=0,
         scalars={"output_throughput": rate, "output_throughput_per_gpu": rate / 2},
         gpu_use=GpuUse(samples=4, **use) if use else None,
-    )  # fmt: skip
+    )
 
 
 def test_a_trials_windows_are_put_together() -> None:
@@ -98,7 +107,8 @@ def test_csv_has_the_gpus_and_their_sensors() -> None:
     rows = list(csv.DictReader(io.StringIO(export_text(result_of(SampleKind.GPUS), "csv"))))
     row = rows[-1]
     assert row["gpus"] == "4"
-    rate, power = float(row["output_throughput"]), float(row["gpu_power_w"])
+    rate = float(row["output_throughput"])
+    power = float(row["gpu_power_w"])
     assert float(row["output_throughput_per_gpu"]) == pytest.approx(rate / 4)
     assert float(row["energy_per_token"]) == pytest.approx(power / rate)
     assert float(row["gpu_energy_j"]) == pytest.approx(power * 60)

@@ -22,7 +22,8 @@ from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sam
 from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import conclude
 
-FIRST, SECOND = 1, 2
+FIRST = 1
+SECOND = 2
 """The winner, and a challenger that is repeated as often."""
 
 

@@ -15,7 +15,8 @@ RUNS = 400
 
 def covered(repeats: int, noise: tuple[float, float], drift: float = 0.0) -> int:
     """How many of ``RUNS`` simulated proofs hold the true gain of 10 %; drift is common to each pair."""
-    source, hits = Random(f"{repeats} {noise} {drift}"), 0
+    source = Random(f"{repeats} {noise} {drift}")
+    hits = 0
     for _ in range(RUNS):
         shift = [source.gauss(0, drift) for _ in range(repeats)]
         default = [100 * math.exp(s + source.gauss(0, noise[0])) for s in shift]
@@ -38,7 +39,8 @@ def test_drift_that_moves_both_alike_does_not_make_it_too_narrow() -> None:
 
 def test_a_percentile_bootstrap_would_not_have_passed() -> None:
     """Three repeats cover too little without the correction: the reason for it."""
-    source, hits = Random(1), 0
+    source = Random(1)
+    hits = 0
     for _ in range(RUNS):
         ratios = sorted(source.gauss(0, 0.03) for _ in range(3))
         hits += ratios[0] <= 0 <= ratios[-1]  # the percentile interval of three reaches no further
@@ -91,7 +93,8 @@ def test_what_the_windows_do_not_know_widens_the_interval() -> None:
 
 def test_among_equal_configurations_a_winner_is_claimed_in_one_study_of_twenty_at_most() -> None:
     """Three challengers share one default; the best of them is looked at. Sampling error: 1.1 percentage points."""
-    source, claimed = Random(5), 0
+    source = Random(5)
+    claimed = 0
     for _ in range(RUNS):
         default, *others = [[100 * math.exp(source.gauss(0, 0.02)) for _ in range(3)] for _ in range(4)]
         claimed += any(gain(default, o, Direction.MAX).effect is Effect.BETTER for o in others)

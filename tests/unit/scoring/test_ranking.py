@@ -187,20 +187,23 @@ def test_units_do_not_matter(values: list[float], scale: float) -> None:
 
 @pytest.mark.parametrize("objective", [FAST, SOON])
 def test_a_soft_penalty_worsens_in_both_directions(objective: Objective) -> None:
-    clean, late = feasible(1, 100.0), feasible(0, 100.0, penalty=0.2)
+    clean = feasible(1, 100.0)
+    late = feasible(0, 100.0, penalty=0.2)
     assert rank([late, clean], (objective,)) == [clean, late]
     assert worsened(100, Direction.MAX, 0.25) == 80
     assert worsened(100, Direction.MIN, 0.25) == 125
 
 
 def test_infeasible_trials_by_violation_and_never_by_objective() -> None:
-    good, bad = infeasible(2, 0.1, 1.0), infeasible(1, 0.2, 1000.0)
+    good = infeasible(2, 0.1, 1.0)
+    bad = infeasible(1, 0.2, 1000.0)
     assert rank([bad, good], (FAST,)) == [good, bad]
 
 
 def test_what_is_not_rankable_comes_between() -> None:
     limited = scored(0, Verdict(feasible=True, objectives=(999.0,), rankable=False))
-    fine, missed = feasible(2, 1.0), infeasible(1, 0.001, 999.0)
+    fine = feasible(2, 1.0)
+    missed = infeasible(1, 0.001, 999.0)
     for given_order in permutations([limited, fine, missed]):
         assert rank(given_order, (FAST,)) == [fine, limited, missed]
 

@@ -12,7 +12,8 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import Concurrency
 
-ONE, EIGHT = Concurrency(in_flight=1), Concurrency(in_flight=8)
+ONE = Concurrency(in_flight=1)
+EIGHT = Concurrency(in_flight=8)
 EXPECTED = [("D(8,8)", ONE), ("D(8,8)", EIGHT)]
 THROUGHPUT = Objective(metric="output_throughput", direction=Direction.MAX)
 TTFT = Objective(metric="ttft", statistic="p99", direction=Direction.MIN)

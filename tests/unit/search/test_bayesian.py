@@ -43,7 +43,8 @@ def grid() -> Space:
 
 def hill(number: int, configuration: Configuration) -> Trial:
     """Best at batch 256 and mode c; above that memory runs out, and mode b breaks a bound."""
-    batch, mode = configuration.values["batch"], configuration.values["mode"]
+    batch = configuration.values["batch"]
+    mode = configuration.values["mode"]
     assert isinstance(batch, int)
     if batch > 256:
         return made(number, configuration, state=TrialState.FAILED)
@@ -68,7 +69,8 @@ def test_it_keeps_away_from_what_fails_and_what_breaks_a_bound(state: TrialState
     """A fifth of the space is bad; the first ten trials show which."""
 
     def server(number: int, configuration: Configuration) -> Trial:
-        batch, mode = configuration.values["batch"], configuration.values["mode"]
+        batch = configuration.values["batch"]
+        mode = configuration.values["mode"]
         assert isinstance(batch, int)
         bad = mode == "b"
         made_as = state if bad else TrialState.DONE
@@ -111,7 +113,8 @@ def test_the_default_is_learned_from_where_it_can_be_expressed() -> None:
     with_default = context_of(grid(), default=default)
 
     def fifth(context: SearchContext) -> Configuration | Stop:
-        search, trials = bayesian(context), [zero]
+        search = bayesian(context)
+        trials = [zero]
         search.tell(zero)
         for _ in range(4):
             asked = search.ask(trials)

@@ -16,11 +16,23 @@ from autotuner.simulator.scheduler import Step
 from autotuner.simulator.sglang.scheduler import SGLangScheduler
 
 CONFIG = EngineConfig(
-    model_path="m", served_name="m", host="", port=0,
-    replica=Replica(model=MODELS["Llama-3.2-1B"], gpu=gpu_named("H100")), replicas=1, context=4096, kv_tokens=100_000,
-    page=1, max_running=64, max_prefill=16384, chunk=8192, prefix_cache=True, decode_graph_max=256,
-    prefill_graph_max=8192, overlap=True,
-)  # fmt: skip
+    model_path="m",
+    served_name="m",
+    host="",
+    port=0,
+    replica=Replica(model=MODELS["Llama-3.2-1B"], gpu=gpu_named("H100")),
+    replicas=1,
+    context=4096,
+    kv_tokens=100_000,
+    page=1,
+    max_running=64,
+    max_prefill=16384,
+    chunk=8192,
+    prefix_cache=True,
+    decode_graph_max=256,
+    prefill_graph_max=8192,
+    overlap=True,
+)
 
 
 def loop(*, noise: float = 0.0, speed: float = 1.0, seen: list[Step] | None = None) -> EngineLoop:
@@ -51,7 +63,8 @@ def test_speed_is_a_factor_of_time(speed: float, seconds: float) -> None:
 @pytest.mark.anyio
 async def test_steps_follow_one_another_and_late_requests_wake_it() -> None:
     seen: list[Step] = []
-    made, tokens = loop(speed=50.0, seen=seen), list[int]()
+    made = loop(speed=50.0, seen=seen)
+    tokens = list[int]()
     running = asyncio.create_task(made.run())
     for round_ in range(2):
         done = asyncio.Event()

@@ -60,7 +60,8 @@ def test_what_is_locked_is_never_evicted(inserts: list[tuple[list[int], bool]], 
 
 def test_the_least_recently_used_goes_first() -> None:
     tree = PrefixCache()
-    old, new = encoded([1, 1, 1]), encoded([2, 2, 2])
+    old = encoded([1, 1, 1])
+    new = encoded([2, 2, 2])
     tree.insert(old)
     tree.insert(new)
     tree.match(old)

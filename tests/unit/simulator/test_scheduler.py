@@ -19,10 +19,23 @@ from autotuner.simulator.vllm.scheduler import VllmScheduler
 
 REPLICA = Replica(model=MODELS["Llama-3.1-8B"], gpu=gpu_named("H100"))
 SGLANG = EngineConfig(
-    model_path="m", served_name="m", host="", port=0, replica=REPLICA, replicas=1, context=131072, kv_tokens=400_000,
-    page=1, max_running=2048, max_prefill=16384, chunk=8192, prefix_cache=True, decode_graph_max=256,
-    prefill_graph_max=8192, overlap=True,
-)  # fmt: skip
+    model_path="m",
+    served_name="m",
+    host="",
+    port=0,
+    replica=REPLICA,
+    replicas=1,
+    context=131072,
+    kv_tokens=400_000,
+    page=1,
+    max_running=2048,
+    max_prefill=16384,
+    chunk=8192,
+    prefix_cache=True,
+    decode_graph_max=256,
+    prefill_graph_max=8192,
+    overlap=True,
+)
 VLLM = replace(SGLANG, page=16, max_prefill=8192, max_running=1024)
 Kind = Callable[[EngineConfig], Scheduler]
 BOTH = pytest.mark.parametrize(("kind", "config"), [(SGLangScheduler, SGLANG), (VllmScheduler, VLLM)])
@@ -64,7 +77,9 @@ class Run:
 
 def run(scheduler: Scheduler, requests: Iterable[Request], *, in_flight: int = 10**9) -> Run:
     """Serves the requests, ``in_flight`` at a time, as a closed loop does; latencies count from the submission."""
-    waiting, done, sent = list(requests), Run(), dict[int, float]()
+    waiting = list(requests)
+    done = Run()
+    sent = dict[int, float]()
     active = 0
     while waiting or not scheduler.idle:
         while waiting and active < in_flight:
@@ -127,7 +142,8 @@ def test_a_small_chunk_delays_the_first_token_and_keeps_answers_flowing() -> Non
         scheduler = SGLangScheduler(replace(SGLANG, chunk=chunk, mixed=mixed))
         return run(scheduler, [request(8000, 20) for _ in range(24)], in_flight=8)
 
-    whole, small = measured(8192), measured(512)
+    whole = measured(8192)
+    small = measured(512)
     assert small.ttft > whole.ttft
     assert small.worst_gap < whole.worst_gap / 4
     assert measured(None).worst_gap >= whole.worst_gap
@@ -147,7 +163,8 @@ def test_vllms_token_budget_trades_the_first_token_for_steady_answers() -> None:
         config = replace(VLLM, max_prefill=budget, chunk=budget)
         return run(VllmScheduler(config), [request(4000, 30) for _ in range(24)], in_flight=8)
 
-    small, large = measured(512), measured(8192)
+    small = measured(512)
+    large = measured(8192)
     assert small.ttft > large.ttft
     assert small.worst_gap < large.worst_gap / 4
 
@@ -188,7 +205,8 @@ def test_longest_prefix_first_saves_more_than_first_come() -> None:
 
 def test_longest_output_first() -> None:
     scheduler = SGLangScheduler(replace(SGLANG, policy="lof", max_running=1))
-    short, long = request(10, 5), request(10, 50)
+    short = request(10, 5)
+    long = request(10, 50)
     done = run(scheduler, [short, long])
     assert done.first[long.number] < done.first[short.number]
 
@@ -200,7 +218,8 @@ def test_low_conservativeness_admits_more_and_is_sent_back_more_often() -> None:
         done = run(scheduler, [request(100, 400, ignore_eos=False) for _ in range(40)])
         return max(len(s.decode) for s in done.steps), scheduler.counters.retractions
 
-    bold, careful = measured(0.1), measured(1.4)
+    bold = measured(0.1)
+    careful = measured(1.4)
     assert bold[0] > careful[0]
     assert bold[1] > careful[1]
 
@@ -259,13 +278,30 @@ def test_memory_that_is_missing_at_run_time_ends_the_engine_only_under_load() ->
 )
 @settings(max_examples=150, deadline=None)
 def test_whatever_comes_every_answer_is_whole_and_no_token_of_cache_is_lost(
-    kind: Kind, config: EngineConfig, sizes: list[tuple[int, int, int]], page: int, chunk: int, kv: int, most: int,
-    mixed: bool, cache: bool, policy: str, aborted: set[int],
-) -> None:  # fmt: skip
+    kind: Kind,
+    config: EngineConfig,
+    sizes: list[tuple[int, int, int]],
+    page: int,
+    chunk: int,
+    kv: int,
+    most: int,
+    mixed: bool,
+    cache: bool,
+    policy: str,
+    aborted: set[int],
+) -> None:
     changed = replace(
-        config, page=page, chunk=chunk, max_prefill=max(chunk, most), kv_tokens=kv, max_running=most, mixed=mixed,
-        prefix_cache=cache, policy=policy, conservativeness=0.2,
-    )  # fmt: skip
+        config,
+        page=page,
+        chunk=chunk,
+        max_prefill=max(chunk, most),
+        kv_tokens=kv,
+        max_running=most,
+        mixed=mixed,
+        prefix_cache=cache,
+        policy=policy,
+        conservativeness=0.2,
+    )
     scheduler = kind(changed)
     work = [Request(token_ids([f"group{g}-{i}" for i in range(p)]), n, ignore_eos=bool(g % 2)) for p, n, g in sizes]
     for made in work:

@@ -94,10 +94,15 @@ def test_sglang_tells_about_itself(start: Any) -> None:
     log = server.log.read_text()
     assert log.splitlines()[0].count("SIMULATED sglang") == 1
     for line in (
-        "server_args=ServerArgs(model_path='Llama-3.1-8B'", "Load weight end. ", "KV Cache is allocated. dtype: ",
-        "max_total_num_tokens=", "Capture decode CUDA graph end. ", "The server is fired up and ready to roll!",
-        "Prefill batch, #new-seq: 1, ", "--attention-backend is accepted and has no effect",
-    ):  # fmt: skip
+        "server_args=ServerArgs(model_path='Llama-3.1-8B'",
+        "Load weight end. ",
+        "KV Cache is allocated. dtype: ",
+        "max_total_num_tokens=",
+        "Capture decode CUDA graph end. ",
+        "The server is fired up and ready to roll!",
+        "Prefill batch, #new-seq: 1, ",
+        "--attention-backend is accepted and has no effect",
+    ):
         assert line in log
     resolved = Simulated(SimulatedSettings()).resolved(info, metrics, log)
     assert resolved["simulated"] is True
@@ -110,13 +115,17 @@ def test_vllm_tells_about_itself(start: Any) -> None:
     assert server.get("/get_server_info").status_code == 404
     assert server.get("/generate").status_code == 404
     assert server.post("/v1/completions", {**TEXT, "model": "mine"}).status_code == 200
-    metrics, log = server.get("/metrics").text, server.log.read_text()
+    metrics = server.get("/metrics").text
+    log = server.log.read_text()
     assert metric(metrics, "vllm:generation_tokens_total") == 5
     for line in (
-        "non-default args: {'model_tag': 'Llama-3.1-8B'", "Model loading took 14.9", "Available KV cache memory: ",
-        "GPU KV cache size: ", "Maximum concurrency for 131,072 tokens per request: ",
+        "non-default args: {'model_tag': 'Llama-3.1-8B'",
+        "Model loading took 14.9",
+        "Available KV cache memory: ",
+        "GPU KV cache size: ",
+        "Maximum concurrency for 131,072 tokens per request: ",
         "Application startup complete.",
-    ):  # fmt: skip
+    ):
         assert line in log
     resolved = Simulated(SimulatedSettings(flavor="vllm")).resolved({}, metrics, log)
     assert resolved["simulated"] is True

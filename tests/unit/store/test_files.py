@@ -47,7 +47,8 @@ def unwritten(path: Path) -> str:
 
 
 def test_text_is_read_from_files_and_pipes(tmp_path: Path) -> None:
-    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file = tmp_path / "file"
+    pipe = tmp_path / "pipe"
     file.write_text("name: ü\n")
     os.mkfifo(pipe)
     assert files.read_text(file) == "name: ü\n"
@@ -145,7 +146,8 @@ def test_links_stay_links(tmp_path: Path) -> None:
 
 
 def test_devices_and_pipes_are_written_into(tmp_path: Path) -> None:
-    pipe, null = tmp_path / "pipe", tmp_path / "null"
+    pipe = tmp_path / "pipe"
+    null = tmp_path / "null"
     os.mkfifo(pipe)
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
@@ -236,7 +238,8 @@ def test_own_files_are_private_whatever_the_umask(tmp_path: Path, umask: Callabl
 
 def test_a_sealed_folder_has_no_secret_in_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "_remembered", frozenset())
-    log, link = tmp_path / "server.log", tmp_path / "link.log"
+    log = tmp_path / "server.log"
+    link = tmp_path / "link.log"
     log.write_bytes(b"start \xff\n" + b"it is kept-secret\n" * 100_000)
     link.symlink_to("/dev/null")
     files.seal(tmp_path)

@@ -142,8 +142,9 @@ def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_of_secrets(name: str) -> None:
     assert looks_secret(name)
     assert clean({name: "some value", "deep": [{name: ["a value", 12345678901]}]}) == {
-        name: HIDDEN, "deep": [{name: [HIDDEN, clean({name: 12345678901})[name]]}],
-    }  # fmt: skip
+        name: HIDDEN,
+        "deep": [{name: [HIDDEN, clean({name: 12345678901})[name]]}],
+    }
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
@@ -159,8 +160,11 @@ def test_the_flags_of_every_engine_that_are_secrets() -> None:
     names |= {line.split()[0].removeprefix("--") for file in lists for line in file.read_text().splitlines() if line}
     assert len(names) > 500
     assert {name for name in names if looks_secret(name)} == {
-        "api-key", "hf-token", "admin-api-key", "ssl-keyfile-password",
-    }  # fmt: skip
+        "api-key",
+        "hf-token",
+        "admin-api-key",
+        "ssl-keyfile-password",
+    }
 
 
 @pytest.mark.parametrize("text", FORMS)
@@ -186,10 +190,13 @@ def test_the_value_of_a_secret_flag_is_the_next_argument() -> None:
 
 def test_references_to_secrets_are_not_secrets() -> None:
     settings = {
-        "hub_token_secret": {"name": "hub", "key": "token"}, "env_from": [{"secret": "serving"}],
-        "image_pull_secrets": ["registry"], "tolerations": [{"key": "gpu", "operator": "Exists"}],
-        "secretKeyRef": {"name": "a", "key": "password"}, "api_key_env": "KEY_OF_SERVER",
-    }  # fmt: skip
+        "hub_token_secret": {"name": "hub", "key": "token"},
+        "env_from": [{"secret": "serving"}],
+        "image_pull_secrets": ["registry"],
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "secretKeyRef": {"name": "a", "key": "password"},
+        "api_key_env": "KEY_OF_SERVER",
+    }
     assert clean(settings) == settings
 
 

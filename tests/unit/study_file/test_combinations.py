@@ -27,9 +27,14 @@ LISTED: list[Any] = [
 
 def read(parameters: Any, **changes: Any) -> StudySpec:
     data = {
-        "name": "s", "model": "m", "engine": "vllm", "objective": "max output_throughput",
-        "workload": {"scenarios": "D(8,8)", "concurrency": 1}, "parameters": parameters, **changes,
-    }  # fmt: skip
+        "name": "s",
+        "model": "m",
+        "engine": "vllm",
+        "objective": "max output_throughput",
+        "workload": {"scenarios": "D(8,8)", "concurrency": 1},
+        "parameters": parameters,
+        **changes,
+    }
     return parse_study(data, source="s.yaml", folder=Path("/"), canonical_of=lambda _: CANONICAL).spec
 
 

@@ -91,6 +91,10 @@ def test_what_is_wrong_names_the_option(word: str, where: str, said: str) -> Non
 
 def test_other_problems_still_have_their_line() -> None:
     with pytest.raises(UsageError) as error:
-        parse_study(FILE.replace("objective: max", "objective: mox"), source="s.yaml", folder=Path("/"),
-                    overrides=["search.trials=5"])  # fmt: skip
+        parse_study(
+            FILE.replace("objective: max", "objective: mox"),
+            source="s.yaml",
+            folder=Path("/"),
+            overrides=["search.trials=5"],
+        )
     assert [p.where for p in error.value.problems] == ["s.yaml:9 objective"]

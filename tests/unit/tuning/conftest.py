@@ -29,7 +29,8 @@ class Loop:
     """Makes studies, prepares them on doubles, and runs single trials; keeps what was noted."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self.store, self.folder = store, folder
+        self.store = store
+        self.folder = folder
         self.noted: list[tuple[str, dict[str, Any]]] = []
 
     def spec(self, name: str = "s", *, levels: int = 1, repeats: int = 0, **search: Any) -> StudySpec:
@@ -77,9 +78,7 @@ class Loop:
     ) -> Trial:
         """One trial, run to its end."""
         spec = prepared.spec
-        tools = TrialTools(
-            spec, prepared.engine, prepared.deployer, prepared.benchmark, owner, prepared.model
-        )  # fmt: skip
+        tools = TrialTools(spec, prepared.engine, prepared.deployer, prepared.benchmark, owner, prepared.model)
         trial = Trial(study=spec.name, number=number, role=TrialRole.SEARCH, configuration=configuration)
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())
         folder = self.folder / str(number)

@@ -41,7 +41,7 @@ def repeat(number: int, of: int, value: float | None) -> Trial:
 def crashed(number: int, of: int) -> Trial:
     return trial(
         number, None, role=TrialRole.CONFIRM, repeat_of=of, state=TrialState.FAILED, verdict=None, failure=CRASH
-    )  # fmt: skip
+    )
 
 
 def played(
@@ -187,9 +187,7 @@ def test_any_history_ends_within_the_announced_launches(seed: int) -> None:
 
 def test_first_measurements_in_company_are_no_noise() -> None:
     """Side by side both were half as fast; alone they repeat to a percent."""
-    together = [
-        trial(n, 75.0, started_at=10.0, finished_at=20.0) for n in (1, 2)
-    ]  # fmt: skip
+    together = [trial(n, 75.0, started_at=10.0, finished_at=20.0) for n in (1, 2)]
     trials = [trial(0, 100.0, started_at=0.0, finished_at=9.0), *together, repeat(3, 1, 150.0), repeat(4, 1, 151.5)]
     sd, freedom = confirmation.measured_noise(trials, OBJECTIVES)
     assert freedom == 1

@@ -39,7 +39,8 @@ def launch(number: int, role: TrialRole, of: int | None, base: int, kind: Kind, 
         rankable=what != "limited",
         reasons=("the load generator could not keep up",) if what == "limited" else (),
     )
-    state, failure = TrialState.DONE, None
+    state = TrialState.DONE
+    failure = None
     if what in {"crashed", "void"}:
         verdict = None
         state, failure = (TrialState.FAILED, CRASH) if what == "crashed" else (TrialState.VOID, FAULT)
@@ -62,7 +63,7 @@ def history(first: Sequence[Kind], repeats: Sequence[tuple[int, Kind]] = (), obj
     trials = [launch(n, roles[n], None, n, kind, objectives) for n, kind in enumerate(first)]
     return trials + [
         launch(len(first) + i, TrialRole.CONFIRM, of, of, kind, objectives) for i, (of, kind) in enumerate(repeats)
-    ]  # fmt: skip
+    ]
 
 
 def proof(default: Sequence[float], other: Sequence[float], of: int = 1) -> list[tuple[int, Kind]]:
@@ -73,7 +74,9 @@ def spec(repeats: int = 3, **changes: Any) -> StudySpec:
     return SPEC.model_copy(update={"confirm": ConfirmSpec(repeats=repeats), **changes})
 
 
-FLAT, FAST, NOISY = (100.0, 100.5, 99.6), (150.0, 151.0, 149.0), (80.0, 100.0, 125.0)
+FLAT = (100.0, 100.5, 99.6)
+FAST = (150.0, 151.0, 149.0)
+NOISY = (80.0, 100.0, 125.0)
 TWO = [GOOD, ("ok", 150.0)]
 ENDINGS: dict[Ending, tuple[StudySpec, str, list[Trial]]] = {
     Ending.PROVEN_BETTER: (spec(), "done", history(TWO, proof(FLAT, FAST))),
@@ -176,9 +179,7 @@ kinds = st.tuples(
 def histories(draw: st.DrawFn) -> tuple[StudySpec, str, list[Trial]]:
     """A study in any state, with any launches of any kind in any order."""
     first = draw(st.lists(kinds, max_size=5))
-    repeats = (
-        draw(st.lists(st.tuples(st.integers(0, len(first) - 1), kinds), max_size=16)) if first else []
-    )  # fmt: skip
+    repeats = draw(st.lists(st.tuples(st.integers(0, len(first) - 1), kinds), max_size=16)) if first else []
     states = st.sampled_from(["done"] * 6 + ["new", "running", "stopped", "interrupted", "failed"])
     study = spec(draw(st.sampled_from([3, 3, 3, 2, 1, 0])))
     if draw(st.booleans()):
@@ -191,8 +192,10 @@ def histories(draw: st.DrawFn) -> tuple[StudySpec, str, list[Trial]]:
 def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) -> None:
     study, state, trials = case
     result = study_result(study, state, trials)
-    ending, text = result.ending, headline(result)
-    winner, default = result.winner, result.default
+    ending = result.ending
+    text = headline(result)
+    winner = result.winner
+    default = result.default
     if winner is not None:
         held = confirmation.launches(winner, trials)
         assert held.held, "never a winner that died or missed the SLOs"
@@ -218,7 +221,8 @@ def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) 
 def test_outputs_agree_and_name_every_crash_of_what_they_are_about(case: tuple[StudySpec, str, list[Trial]]) -> None:
     study, state, trials = case
     result = study_result(study, state, trials)
-    data, best = plain_data(result), best_json(result)
+    data = plain_data(result)
+    best = best_json(result)
     assert data["ending"] == best["ending"] == result.ending.value == Ending(data["ending"])
     assert data["headline"] == best["headline"] == headline(result)
     assert data["exit_code"] == int(result.ending.exit_code)

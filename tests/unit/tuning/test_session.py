@@ -59,7 +59,8 @@ SUMMARY = {"ending": "not_proven", "exit_code": None}
 
 
 async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
-    deployer, started = FakeDeployer(), list[Owner]()
+    deployer = FakeDeployer()
+    started = list[Owner]()
     outcome = await run_session(loop.prepared(deployer=deployer), store, source="file.yaml", on_start=started.append)
     assert outcome.state == "done"
     assert [o.pid for o in started] == [os.getpid()]
@@ -79,7 +80,8 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
 
 
 async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: Store) -> None:
-    prepared, deployer = loop.prepared(), FakeDeployer()
+    prepared = loop.prepared()
+    deployer = FakeDeployer()
     store.create_study(prepared.spec, source="t", digest=prepared.spec.digest, now=1.0)
     living = this_owner()
     store.register_owner(living, 1.0)
@@ -94,7 +96,9 @@ async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: S
 
 
 async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
-    deployer, errors, done = FakeDeployer(max_live=1), list[Exception](), list[str]()
+    deployer = FakeDeployer(max_live=1)
+    errors = list[Exception]()
+    done = list[str]()
     others_refused = anyio.Event()
 
     async def script(_: Endpoint, window: Window) -> Measurement:
@@ -123,8 +127,14 @@ async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, st
 
     class Reaping(FakeDeployer):
         async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-            reaped.append((is_dead("dead"), any(is_dead(r.owner.id) for r in store.owners() if r.ended_at is None
-                                                and r.owner.pid == os.getpid())))  # fmt: skip
+            reaped.append(
+                (
+                    is_dead("dead"),
+                    any(
+                        is_dead(r.owner.id) for r in store.owners() if r.ended_at is None and r.owner.pid == os.getpid()
+                    ),
+                )
+            )
             assert store.trials("s")[0].state is TrialState.RUNNING, "servers first, then the trials"
             return ["ended process 7"]
 
@@ -225,7 +235,8 @@ class Held:
     """A benchmark whose window lasts until the session is ended."""
 
     def __init__(self, store: Store, then: Callable[[], None] = lambda: None) -> None:
-        self._store, self._then = store, then
+        self._store = store
+        self._then = then
 
     async def __call__(self, _: Endpoint, window: Window) -> Measurement:
         if window.labels.trial == 0:
@@ -252,7 +263,8 @@ async def test_a_stop_request_ends_it_cleanly_and_it_can_go_on(
 
 
 async def test_a_cancel_from_outside_gives_everything_back(loop: Any, store: Store) -> None:
-    deployer, measuring = FakeDeployer(), anyio.Event()
+    deployer = FakeDeployer()
+    measuring = anyio.Event()
     prepared = loop.prepared(deployer=deployer, script=Held(store, measuring.set))
     async with anyio.create_task_group() as tasks:
 
@@ -292,7 +304,8 @@ async def test_a_store_that_fails_once_is_told_in_a_line(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """The heart beat, the journal and the runner write at the same time: whoever fails, the reason comes out bare."""
-    real, failed = getattr(Store, call), list[bool]()
+    real = getattr(Store, call)
+    failed = list[bool]()
 
     def fail_once(self: Store, *args: object, **kwargs: object) -> object:
         if not failed:
@@ -312,6 +325,7 @@ async def test_a_store_that_fails_once_is_told_in_a_line(
 
 
 async def test_a_defect_is_told_before_a_fault_that_came_with_it() -> None:
-    fault, defect = StoreError("full"), KeyError("ours")
+    fault = StoreError("full")
+    defect = KeyError("ours")
     assert session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
     assert session._cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault

@@ -70,8 +70,11 @@ class Behaviors:
 async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Store) -> None:
     outcome = await run(loop.prepared(), store)
     assert [(t.number, t.role, slots(t)) for t in outcome.trials] == [
-        (0, "default", "default"), (1, "search", 1), (2, "search", 2), (3, "search", 8),
-    ]  # fmt: skip
+        (0, "default", "default"),
+        (1, "search", 1),
+        (2, "search", 2),
+        (3, "search", 8),
+    ]
     assert all(t.state is TrialState.DONE for t in outcome.trials)
     assert outcome.state == "done"
     assert "4 trials of the budget" in outcome.why
@@ -151,7 +154,8 @@ class Told:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[tuple[int, str]] = []
-        told, tried = self.told, [Configuration(values={"parallel": v}) for v in (1, 2, 8)]
+        told = self.told
+        tried = [Configuration(values={"parallel": v}) for v in (1, 2, 8)]
 
         class Recorder(Search):
             def ask(self, history: Any, free: int = 1) -> Configuration | Stop:
@@ -213,7 +217,7 @@ async def test_never_more_at_once_than_there_are_slots(loop: Any, store: Store, 
     engine = GpuEngine(FakeEngineSettings())
     prepared = loop.prepared(
         loop.spec(parallel=parallel), deployer=deployer, engine=engine, script=script, gpus=parallel
-    )  # fmt: skip
+    )
     outcome = await run(prepared, store)
     assert [t.state for t in outcome.trials] == ["done"] * 4
     assert deployer.most_live == parallel, "and as many as there are"
@@ -226,9 +230,7 @@ async def test_slots_wait_for_gpus(loop: Any, store: Store, monkeypatch: pytest.
     """Three slots and one GPU: one server at a time."""
     monkeypatch.setattr("autotuner.tuning.trials.leases.POLL_S", 0.02)
     deployer = FakeDeployer(max_live=1)
-    prepared = loop.prepared(
-        loop.spec(parallel=3), deployer=deployer, engine=GpuEngine(FakeEngineSettings()), gpus=1
-    )  # fmt: skip
+    prepared = loop.prepared(loop.spec(parallel=3), deployer=deployer, engine=GpuEngine(FakeEngineSettings()), gpus=1)
     outcome = await run(prepared, store)
     assert [t.state for t in outcome.trials] == ["done"] * 4
     assert deployer.most_live == 1
@@ -244,9 +246,10 @@ async def test_two_runs_on_one_store_never_share_a_gpu_or_a_port(
     async def script(endpoint: Endpoint, window: Window) -> Measurement:
         nonlocal together
         mine = {
-            r.resource for r in store.leases()
+            r.resource
+            for r in store.leases()
             if (r.study, r.trial, r.owner_id) == (window.labels.study, window.labels.trial, window.labels.owner)
-        }  # fmt: skip
+        }
         assert len(mine) == 3
         assert endpoint.url.rpartition(":")[2] in {r.rpartition(":")[2] for r in mine}
         using.update(mine)
@@ -268,7 +271,7 @@ async def test_two_runs_on_one_store_never_share_a_gpu_or_a_port(
     async def one(made: Any, name: str) -> None:
         prepared = made.prepared(
             made.spec(name, parallel=2), script=script, engine=TwoGpus(FakeEngineSettings()), gpus=5
-        )  # fmt: skip
+        )
         outcomes.append(await run(prepared, store))
 
     async with anyio.create_task_group() as tasks:
@@ -283,9 +286,15 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
     outcome = await run(loop.prepared(deployer=deployer), store)
     made = [(slots(t), t.state.value) for t in outcome.trials]
     assert made == [
-        ("default", "void"), ("default", "done"), (1, "void"), (1, "void"), (1, "done"), (2, "void"), (2, "done"),
+        ("default", "void"),
+        ("default", "done"),
+        (1, "void"),
+        (1, "void"),
+        (1, "done"),
+        (2, "void"),
+        (2, "done"),
         (8, "done"),
-    ]  # fmt: skip
+    ]
     notices = [str(e.data["text"]) for e in store.events("s") if e.kind == "notice"]
     assert len(notices) == 4
     assert all("not counted, trying again" in n for n in notices)
@@ -358,7 +367,8 @@ async def test_a_trial_that_lasts_far_beyond_the_time_budget_is_cut_off(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study_runner, "_LOOK_S", 0.02)
-    clock, deployer = Clock(monkeypatch), FakeDeployer()
+    clock = Clock(monkeypatch)
+    deployer = FakeDeployer()
 
     async def script(endpoint: Endpoint, window: Window) -> Measurement:
         if window.labels.trial == 1:

@@ -35,7 +35,8 @@ def state(path: Path) -> str:
 
 
 def test_a_file_is_told_by_its_content(tmp_path: Path) -> None:
-    prints, file = Fingerprints(), tmp_path / "m.gguf"
+    prints = Fingerprints()
+    file = tmp_path / "m.gguf"
     file.write_bytes(b"one")
     first = prints.of(file)
     assert first is not None
@@ -64,7 +65,8 @@ def test_a_large_file_is_told_by_samples(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_told_by_all_of_its_files(tmp_path: Path) -> None:
-    folder, blob = tmp_path / "model", tmp_path / "blob"
+    folder = tmp_path / "model"
+    blob = tmp_path / "blob"
     folder.mkdir()
     blob.write_text("weights")
     (folder / "config.json").write_text("{}")
@@ -119,23 +121,34 @@ async def test_what_is_looked_at(loop: Any, tmp_path: Path) -> None:
         files[name].write_text(name)
     files["build/server"].chmod(0o755)
     spec = loop.spec()
-    workload = spec.workload.model_copy(update={
-        "scenarios": (parse_scenario(f"dataset:{files['rows.jsonl']}"),), "tokenizer": str(files["tokenizer.json"]),
-    })  # fmt: skip
+    workload = spec.workload.model_copy(
+        update={
+            "scenarios": (parse_scenario(f"dataset:{files['rows.jsonl']}"),),
+            "tokenizer": str(files["tokenizer.json"]),
+        }
+    )
     args = {"draft": str(files["draft.gguf"]), "note": "no file"}
-    spec = spec.model_copy(update={
-        "workload": workload, "engine": spec.engine.model_copy(update={"args": args}),
-        "model": Model(path=str(files["m.gguf"])),
-    })  # fmt: skip
+    spec = spec.model_copy(
+        update={
+            "workload": workload,
+            "engine": spec.engine.model_copy(update={"args": args}),
+            "model": Model(path=str(files["m.gguf"])),
+        }
+    )
     engine = Program(FakeEngine.Settings())
     engine.program = str(files["build/server"])
     deployer = Here(machine=Hardware(cpus=2, memory_gb=4))
     prepared = loop.prepared(spec, deployer=deployer, engine=engine)
     first = await world(prepared)
     assert set(first) == {
-        "model", "dataset", "tokenizer", "machine", f"draft {files['draft.gguf']}", "server program",
+        "model",
+        "dataset",
+        "tokenizer",
+        "machine",
+        f"draft {files['draft.gguf']}",
+        "server program",
         "server library libx.so.1",
-    }  # fmt: skip
+    }
     watched = {
         "m.gguf": "model",
         "rows.jsonl": "dataset",

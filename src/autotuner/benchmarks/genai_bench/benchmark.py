@@ -114,7 +114,8 @@ class GenaiBench(Benchmark):
         return problems
 
     async def _installed(self) -> Check:
-        command, name = self._command(), "genai-bench"
+        command = self._command()
+        name = "genai-bench"
         found = shutil.which(command[0])
         if found is None:
             detail = f"{command[0]} is not installed, or cannot be run"
@@ -131,7 +132,8 @@ class GenaiBench(Benchmark):
             detail = f"{found} --version: {last[:200]}"
             return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=_INSTALL)
         if version[1] != VERSION:
-            detail, remedy = f"{found} is version {version[1]}; known is {VERSION}", f"install genai-bench=={VERSION}"
+            detail = f"{found} is version {version[1]}; known is {VERSION}"
+            remedy = f"install genai-bench=={VERSION}"
             return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
         return Check(name=name, status=CheckStatus.OK, detail=f"{found} {version[1]}")
 
@@ -158,11 +160,13 @@ class GenaiBench(Benchmark):
 
     def _api_key(self, headers: Mapping[str, str]) -> str | None:
         """The bearer token. Raises :class:`UsageError` for headers that genai-bench cannot send."""
-        name, key = self._settings.api_key_env, None
+        name = self._settings.api_key_env
+        key = None
         if name:
             key = os.environ.get(name)
             if not key:
-                why, remedy = f"the environment variable {name} is not set", f"export {name}=... or remove it here"
+                why = f"the environment variable {name} is not set"
+                remedy = f"export {name}=... or remove it here"
                 raise UsageError(Problem(where="benchmark.api_key_env", value=name, why=why, remedy=remedy))
         for header, value in headers.items():
             scheme, _, token = value.partition(" ")
@@ -173,7 +177,9 @@ class GenaiBench(Benchmark):
         return key
 
     def _spec(self, endpoint: Endpoint, window: Window) -> GenaiSpec:
-        workload, scenario, level = window.workload, window.scenario, window.level
+        workload = window.workload
+        scenario = window.scenario
+        level = window.level
         only = workload.model_copy(update={"scenarios": (scenario,), "levels": (level,)})
         problems = refusals(only, self._backend(workload), self._settings.extra_args)
         if endpoint.access != DIRECT:

@@ -50,7 +50,8 @@ def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> lis
 def of_load(workload: Workload) -> Iterator[Problem]:
     """What no genai-bench can send, whatever its options."""
     if workload.api is not Api.CHAT:
-        why, value = "genai-bench measures text through the chat API only", workload.api.value
+        why = "genai-bench measures text through the chat API only"
+        value = workload.api.value
         yield Problem(where="workload.api", value=value, why=why, remedy=f"use chat, {_NATIVE}")
     for level in workload.levels:
         if not isinstance(level, Concurrency):
@@ -68,7 +69,8 @@ def of_load(workload: Workload) -> Iterator[Problem]:
         value = str(workload.prefix_tokens)
         yield Problem(where="workload.prefix_tokens", value=value, why=why, remedy=f"leave it out, {_NATIVE}")
     if workload.seed:
-        why, value = "genai-bench draws its prompts without a seed", str(workload.seed)
+        why = "genai-bench draws its prompts without a seed"
+        value = str(workload.seed)
         yield Problem(where="workload.seed", value=value, why=why, remedy=f"leave it out, {_NATIVE}")
 
 
@@ -93,7 +95,8 @@ def of_benchmark_jobs(workload: Workload) -> list[Problem]:
     """What OME's BenchmarkJob cannot have genai-bench do: it takes parameters of requests, and passes none on."""
     problems = list(of_load(workload))
     if workload.ignore_eos:
-        why, remedy = "a BenchmarkJob cannot have ignore_eos sent", f"set workload.ignore_eos: false, {_NATIVE}"
+        why = "a BenchmarkJob cannot have ignore_eos sent"
+        remedy = f"set workload.ignore_eos: false, {_NATIVE}"
         problems.append(Problem(where="workload.ignore_eos", value="true", why=why, remedy=remedy))
     problems += _of_body(workload.extra_body)
     for scenario in workload.scenarios:

@@ -104,7 +104,8 @@ class LogReader:
                 self._message.append(line)
             return []
         events = self._finished()
-        origin, text = (header[1].decode(), header[2].decode()), header[3]
+        origin = (header[1].decode(), header[2].decode())
+        text = header[3]
         if origin == ("genai_bench.user.openai_user", "parse_chat_response") and text.startswith(_TEXT):
             self._answer = [text.removeprefix(_TEXT)]
         elif origin == ("genai_bench.benchmark", "benchmark"):
@@ -117,7 +118,8 @@ class LogReader:
             if status is not None and status[1] != b"200":
                 self._statuses[int(status[1])] += 1
         else:
-            self._from, self._at_ns = origin, now_ns
+            self._from = origin
+            self._at_ns = now_ns
             self._message.append(text)
         return events
 
@@ -133,7 +135,8 @@ class LogReader:
         """The message before this line has come to its end."""
         text = b"\n".join(self._message).decode(errors="replace")
         self._message.clear()
-        origin, self._from = self._from, ("", "")
+        origin = self._from
+        self._from = ("", "")
         if origin == ("genai_bench.user.base_user", "collect_metrics"):
             refused = _REFUSED.match(text)
             return [self._refused(int(refused[1]), refused[2].removesuffix("."))] if refused else []

@@ -69,7 +69,8 @@ def read(files: Mapping[str, bytes], scenario: Scenario, in_flight: int) -> Run:
     """The run of one scenario at one concurrency. Raises ``TrialFailedError`` (``benchmark_failed``)."""
     name, result = _the_result(files)
     told = result.aggregated_metrics
-    found, asked = f"{told.scenario} at {told.num_concurrency}", f"{scenario.text} at {in_flight}"
+    found = f"{told.scenario} at {told.num_concurrency}"
+    asked = f"{scenario.text} at {in_flight}"
     if found.replace(" ", "") != asked.replace(" ", ""):
         raise _failed(f"{name} is of another run: {found} in flight, and {asked} was asked", "use a folder of its own")
     if result.time_unit != "s":
@@ -119,11 +120,14 @@ def _check_counts(name: str, told: _Aggregated, good: int, bad: int) -> None:
 
 
 def _answered(name: str, index: int, request: _Request, scenario: Scenario, window_ns: int) -> dict[str, Any]:
-    ttft, e2e, tokens = request.ttft, request.e2e_latency, request.num_output_tokens
+    ttft = request.ttft
+    e2e = request.e2e_latency
+    tokens = request.num_output_tokens
     if ttft is None or e2e is None or tokens is None or not 0 < ttft <= e2e or round(e2e * 1e9) >= window_ns:
         what = f"ttft {ttft} s, e2e_latency {e2e} s, {tokens} tokens in a run of {window_ns / 1e9:g} s"
         raise _failed(f"{name}: request {index} cannot be: {what}", _OTHER_VERSION)
-    first_ns, end_ns = round(ttft * 1e9), round(e2e * 1e9)
+    first_ns = round(ttft * 1e9)
+    end_ns = round(e2e * 1e9)
     row = _row(index, scenario, request.num_input_tokens, tokens)
     if tokens < 1:
         return row | {"end_ns": end_ns, "error": "empty"}
@@ -140,12 +144,24 @@ def _unanswered(index: int, code: str, detail: str) -> dict[str, Any]:
 
 def _row(index: int, scenario: Scenario | None, put_in: int | None, put_out: int) -> dict[str, Any]:
     return {
-        "index": index, "scheduled_ns": None, "sent_ns": 0, "lag_ns": 0, "end_ns": 0, "connect_ns": 0,
-        "first_ns": None, "gaps_ns": [], "asked_input": _asked(scenario.input if scenario else None, put_in),
-        "asked_output": _asked(scenario.output if scenario else None, put_out), "input_tokens": put_in,
-        "output_tokens": put_out, "token_source": "tokenizer", "complete": False, "ramp": False, "error": None,
+        "index": index,
+        "scheduled_ns": None,
+        "sent_ns": 0,
+        "lag_ns": 0,
+        "end_ns": 0,
+        "connect_ns": 0,
+        "first_ns": None,
+        "gaps_ns": [],
+        "asked_input": _asked(scenario.input if scenario else None, put_in),
+        "asked_output": _asked(scenario.output if scenario else None, put_out),
+        "input_tokens": put_in,
+        "output_tokens": put_out,
+        "token_source": "tokenizer",
+        "complete": False,
+        "ramp": False,
+        "error": None,
         "detail": "",
-    }  # fmt: skip
+    }
 
 
 def _asked(lengths: TokenLengths | None, found: int | None) -> int:

@@ -136,10 +136,13 @@ class Timeline:
 
     def _progress(self, now_ns: int) -> Line:
         return {
-            "kind": "progress", "elapsed_s": (now_ns - (self.begin_ns or now_ns)) / 1e9,
-            "total_s": self._plan.duration_s, "completed": self._seen - self._failed, "failed": self._failed,
+            "kind": "progress",
+            "elapsed_s": (now_ns - (self.begin_ns or now_ns)) / 1e9,
+            "total_s": self._plan.duration_s,
+            "completed": self._seen - self._failed,
+            "failed": self._failed,
             "chunks": self._tokens,
-        }  # fmt: skip
+        }
 
     def _count(self, end_ns: int, error: str | None, tokens: int) -> None:
         if self.begin_ns is None or self.end_ns is not None:
@@ -162,26 +165,29 @@ class Timeline:
         answer: Answer | None = None,
         detail: str = "",
     ) -> None:
-        plan, tokens = self._plan, answer.output_tokens if answer else 0
+        plan = self._plan
+        tokens = answer.output_tokens if answer else 0
         prompt = answer.prompt_tokens if answer else None
         self._count(end_ns, error, tokens)
-        self._rows.append({
-            "index": len(self._rows),
-            "scheduled_ns": None,
-            "sent_ns": sent_ns,
-            "lag_ns": 0,
-            "end_ns": end_ns,
-            "connect_ns": 0,
-            "first_ns": answer.first_ns if answer else None,
-            "gaps_ns": [answer.end_ns - answer.first_ns] if answer and tokens > 1 else [],
-            "asked_input": plan.asked_input if plan.asked_input is not None else prompt or 0,
-            "asked_output": plan.asked_output if plan.asked_output is not None else tokens,
-            "input_tokens": prompt,
-            "output_tokens": tokens,
-            "token_source": "tokenizer" if answer and prompt is None else "usage",
-            "complete": error is None,
-            "ramp": begun is not None and begun.index < plan.concurrency,
-            "error": error,
-            "detail": detail or (f"after {tokens} tokens" if answer and error else ""),
-            "finish": (answer.finish or None) if answer else None,
-        })  # fmt: skip
+        self._rows.append(
+            {
+                "index": len(self._rows),
+                "scheduled_ns": None,
+                "sent_ns": sent_ns,
+                "lag_ns": 0,
+                "end_ns": end_ns,
+                "connect_ns": 0,
+                "first_ns": answer.first_ns if answer else None,
+                "gaps_ns": [answer.end_ns - answer.first_ns] if answer and tokens > 1 else [],
+                "asked_input": plan.asked_input if plan.asked_input is not None else prompt or 0,
+                "asked_output": plan.asked_output if plan.asked_output is not None else tokens,
+                "input_tokens": prompt,
+                "output_tokens": tokens,
+                "token_source": "tokenizer" if answer and prompt is None else "usage",
+                "complete": error is None,
+                "ramp": begun is not None and begun.index < plan.concurrency,
+                "error": error,
+                "detail": detail or (f"after {tokens} tokens" if answer and error else ""),
+                "finish": (answer.finish or None) if answer else None,
+            }
+        )

@@ -109,9 +109,15 @@ def _leave(*_: object) -> NoReturn:
 def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
     try:
         process = subprocess.Popen(
-            _argv(spec, folder), env=_env(spec, folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads
-        )  # fmt: skip
+            _argv(spec, folder),
+            env=_env(spec, folder),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads
+        )
     except OSError as error:
         raise EndedError(f"{spec.command[0]} could not be started: {error.strerror or error}") from None
     try:
@@ -122,18 +128,21 @@ def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
     rows = timeline.rows()
     for at in range(0, len(rows), _BATCH):
         say({"kind": "records", "records": rows[at : at + _BATCH]})
-    say({
-        "kind": "result",
-        "begin_epoch_s": epoch_s,
-        "window_ns": (timeline.end_ns or 0) - (timeline.begin_ns or 0),
-        "client_cpu_cores": cpu_cores,
-        "unanswered": timeline.unanswered,
-    })  # fmt: skip
+    say(
+        {
+            "kind": "result",
+            "begin_epoch_s": epoch_s,
+            "window_ns": (timeline.end_ns or 0) - (timeline.begin_ns or 0),
+            "client_cpu_cores": cpu_cores,
+            "unanswered": timeline.unanswered,
+        }
+    )
 
 
 def _argv(spec: GenaiSpec, folder: Path) -> list[str]:
     """The command line. Prepares what it names: a tokenizer without any code, and two files that keep nothing."""
-    tokenizer, results = folder / "tokenizer", folder / "results"
+    tokenizer = folder / "tokenizer"
+    results = folder / "results"
     tokenizer.mkdir()
     (tokenizer / "tokenizer.json").write_text(spec.tokenizer_json, encoding="utf-8")
     (tokenizer / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
@@ -197,7 +206,9 @@ def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader)
     if process.stdout is None:
         raise EndedError("no pipe")
     tokens = _Tokens(spec.tokenizer_json)
-    log, timeline, since = process.stdout.fileno(), Timeline(spec.plan), time.monotonic()
+    log = process.stdout.fileno()
+    timeline = Timeline(spec.plan)
+    since = time.monotonic()
     begun_cpu_s = cpu_cores = epoch_s = 0.0
     while not timeline.over:
         if select.select([log], [], [], _POLL_S)[0]:
@@ -211,7 +222,8 @@ def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader)
         for line in timeline.tick(time.monotonic_ns()):
             match line.get("state"):
                 case "begin":
-                    begun_cpu_s, epoch_s = _cpu_s(process.pid), time.time()
+                    begun_cpu_s = _cpu_s(process.pid)
+                    epoch_s = time.time()
                 case "end":
                     seconds = ((timeline.end_ns or 0) - (timeline.begin_ns or 0)) / 1e9
                     cpu_cores = (_cpu_s(process.pid) - begun_cpu_s) / seconds if seconds > 0 else 0.0

@@ -14,10 +14,28 @@ class Request:
     """One request's life. Times are monotonic nanoseconds; 0 where it has not happened."""
 
     __slots__ = (
-        "asked_input", "asked_output", "chunks", "connect_ns", "counted_tokens", "detail", "done", "end_ns",
-        "error", "finish", "finish_detail", "index", "output_tokens", "payload", "prompt_tokens", "ramp", "retried",
-        "reused", "scheduled_ns", "sent_ns", "texts",
-    )  # fmt: skip
+        "asked_input",
+        "asked_output",
+        "chunks",
+        "connect_ns",
+        "counted_tokens",
+        "detail",
+        "done",
+        "end_ns",
+        "error",
+        "finish",
+        "finish_detail",
+        "index",
+        "output_tokens",
+        "payload",
+        "prompt_tokens",
+        "ramp",
+        "retried",
+        "reused",
+        "scheduled_ns",
+        "sent_ns",
+        "texts",
+    )
 
     def __init__(self, index: int, payload: bytes, asked_input: int, asked_output: int, *, keep_text: bool) -> None:
         self.index = index
@@ -111,7 +129,8 @@ class Request:
     def _finish(self, found: Any) -> None:
         reason, message = reason_of(found)
         if not self.finish or failure_of(reason) is not None:
-            self.finish, self.finish_detail = reason, message
+            self.finish = reason
+            self.finish_detail = message
 
 
 def fail_unfinished(requests: Iterable[Request]) -> None:

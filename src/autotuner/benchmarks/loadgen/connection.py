@@ -69,7 +69,8 @@ class Connection(asyncio.Protocol):
 
     def take(self) -> Request | None:
         """Takes the request away from the connection: nobody will hear of it through ``ended``."""
-        request, self.request = self.request, None
+        request = self.request
+        self.request = None
         return request
 
     # asyncio.Protocol

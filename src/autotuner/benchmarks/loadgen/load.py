@@ -221,7 +221,8 @@ class Load:
                 self.stop()
             await asyncio.sleep(0.01)
         self.stop()
-        now, carriers = monotonic_ns(), self.connections.carrying()
+        now = monotonic_ns()
+        carriers = self.connections.carrying()
         for request in list(self.flying):
             if request.scheduled_ns < end_ns and _lifeless(request, end_ns):
                 request.fail("timeout", f"no sign of life in the {drain_s:g} s after the window")
@@ -247,7 +248,8 @@ class Load:
 
     def _on_ended(self, connection: Connection, request: Request) -> None:
         if request.error == STALE:
-            request.error, request.detail = None, ""
+            request.error = None
+            request.detail = ""
             if not request.retried:
                 request.retried = True
                 self.connections.drop(connection)

@@ -20,7 +20,8 @@ from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 from autotuner.benchmarks.loadgen.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.words import WORDS
 
-_PROMPT, _SYSTEM = "@prompt@", "@system@"
+_PROMPT = "@prompt@"
+_SYSTEM = "@system@"
 _SHUFFLED = 48
 DEFAULT_OUTPUT = 256
 """Longest answer to a dataset row that names no length."""
@@ -88,7 +89,8 @@ class Requests:
 
     def next(self, *, output_share: float = 1.0) -> Request:
         """The next request; ``output_share`` asks for a part of the answer only (to spread a closed loop's start)."""
-        spec, index = self._spec, self._index
+        spec = self._spec
+        index = self._index
         self._index += 1
         if self._rows is not None:
             row, reused = next(self._rows)
@@ -158,7 +160,9 @@ def _unused(rows: Sequence[Mapping[str, Any]], order: str, used: int) -> Iterato
 
     Every row once, then all of them again in another order. Two rows with the same text are one prompt.
     """
-    rng, left, sent = Random(order), list(rows), set[bytes]()
+    rng = Random(order)
+    left = list(rows)
+    sent = set[bytes]()
     for position in count():
         if position % len(left) == 0:
             rng.shuffle(left)

@@ -78,7 +78,8 @@ async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests,
 async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
     """Arrivals on a schedule drawn before the run: the warm-up, then parts as long as the shortest window, so that each
     offers exactly the asked rate; those behind the window's end keep the load up while its last requests end."""
-    rate, rng = spec.rate or 1.0, Random(f"{spec.seed}:arrivals")
+    rate = spec.rate or 1.0
+    rng = Random(f"{spec.seed}:arrivals")
     warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
     parts = ceil((max(spec.max_duration_s, spec.duration_s) + spec.drain_s) / spec.duration_s)
     main = [
@@ -113,18 +114,22 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
         size += len(request.chunks) + 20
         if size > _BATCH_CHUNKS:
             yield batch
-            batch, size = [], 0
+            batch = []
+            size = 0
     if batch:
         yield batch
 
 
 def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
     chunks = request.chunks
-    tokens, source = len(chunks), "chunks"
+    tokens = len(chunks)
+    source = "chunks"
     if request.usage_tokens is not None:
-        tokens, source = request.usage_tokens, "usage"
+        tokens = request.usage_tokens
+        source = "usage"
     elif request.counted_tokens is not None:
-        tokens, source = request.counted_tokens, "tokenizer"
+        tokens = request.counted_tokens
+        source = "tokenizer"
     return {
         "index": request.index,
         "scheduled_ns": request.scheduled_ns - zero if spec.rate is not None else None,

@@ -65,8 +65,10 @@ class Seen:
         before, between, after = (self._chunks_at(at) for at in (begin, middle, end))
         if rates_drift(between - before, after - between, requests):
             return False
-        first, half = bisect_left(self.ends, begin), bisect_left(self.ends, middle)
-        early, late = _sampled(self.ttfts[first:half]), _sampled(self.ttfts[half:])
+        first = bisect_left(self.ends, begin)
+        half = bisect_left(self.ends, middle)
+        early = _sampled(self.ttfts[first:half])
+        late = _sampled(self.ttfts[half:])
         return not (early and late and latencies_drift(median(early), median(late), requests))
 
     def _chunks_at(self, at: float) -> float:

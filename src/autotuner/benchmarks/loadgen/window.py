@@ -20,7 +20,9 @@ class Window:
     """Opens when the load is up, goes on until it is steady and holds enough, and may leave its start out."""
 
     def __init__(self, spec: WorkerSpec, load: Load, say: Say) -> None:
-        self._spec, self._load, self._say = spec, load, say
+        self._spec = spec
+        self._load = load
+        self._say = say
         self.aim = Aim(
             duration=spec.duration_s,
             longest=max(spec.duration_s, spec.max_duration_s),
@@ -56,7 +58,9 @@ class Window:
 
     async def run(self) -> None:
         """Opens the window, waits for its end, closes it."""
-        opened_epoch, cpu, chunks = time(), process_time(), self._chunks()
+        opened_epoch = time()
+        cpu = process_time()
+        chunks = self._chunks()
         self._base = chunks
         self._opened_ns = self.begin_ns = monotonic_ns()
         self.crowd = self._load.crowded
@@ -126,8 +130,14 @@ class Window:
 
     async def _progress(self, chunks: int) -> None:
         while not self._full.is_set():
-            self._tell({
-                "kind": "progress", "elapsed_s": self._now(), "total_s": self._total_s,
-                "completed": self._done - self._failed, "failed": self._failed, "chunks": self._chunks() - chunks,
-            })  # fmt: skip
+            self._tell(
+                {
+                    "kind": "progress",
+                    "elapsed_s": self._now(),
+                    "total_s": self._total_s,
+                    "completed": self._done - self._failed,
+                    "failed": self._failed,
+                    "chunks": self._chunks() - chunks,
+                }
+            )
             await asyncio.sleep(_PROGRESS_S)

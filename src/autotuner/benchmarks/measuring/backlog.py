@@ -71,7 +71,8 @@ def _rise(inside: Sequence[Arrival], window_s: float, first: bool) -> float:
     cap = min(unknown, default=float("inf"))
     at = np.array([r.scheduled for r in inside])
     cut = np.minimum(np.array(waits), cap)
-    early, late = cut[at < window_s / 3], cut[at >= window_s * 2 / 3]
+    early = cut[at < window_s / 3]
+    late = cut[at >= window_s * 2 / 3]
     if not len(early) or not len(late):
         return 0.0
     if float(np.median(late)) >= cap:

@@ -52,7 +52,8 @@ def read_dataset(path: str) -> Dataset:
     found = _another_kind(data, path)
     if found is not None:
         raise UsageError(Problem(where=where, why=found[0], remedy=found[1]))
-    rows, unsent = [], dict[str, None]()
+    rows = []
+    unsent = dict[str, None]()
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
             row, others = _row(line, f"{path}:{number}")
@@ -97,7 +98,8 @@ def _row(line: bytes, where: str) -> tuple[Mapping[str, Any], list[str]]:
         raise UsageError(Problem(where=where, why=f"not JSON: {error}", remedy=_ROW)) from None
     if not isinstance(row, dict):
         raise UsageError(Problem(where=where, why="not a JSON object", remedy=_ROW))
-    prompt, messages = row.get("prompt"), row.get("messages")
+    prompt = row.get("prompt")
+    messages = row.get("messages")
     if not (isinstance(prompt, str) and prompt) and not (isinstance(messages, list) and messages):
         why, remedy = _promptless(row, where.rpartition(":")[0])
         raise UsageError(Problem(where=where, why=why, remedy=remedy))

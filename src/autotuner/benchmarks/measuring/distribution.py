@@ -18,7 +18,8 @@ def distribution(values: NDArray[np.float64], censored: int = 0) -> Distribution
     the statistics that need every value.
     """
     ordered = np.sort(values)
-    count, complete = len(ordered) + censored, censored == 0
+    count = len(ordered) + censored
+    complete = censored == 0
     return Distribution(
         count=count,
         mean=float(ordered.mean()) if complete else None,
@@ -37,5 +38,6 @@ def _percentile(ordered: NDArray[np.float64], count: int, share: float) -> float
     above = min(below + 1, count - 1) if place > below else below
     if above >= len(ordered):
         return None
-    low, high = float(ordered[below]), float(ordered[above])
+    low = float(ordered[below])
+    high = float(ordered[above])
     return low + (high - low) * (place - below)

@@ -45,7 +45,8 @@ def foreign_cores(begin: CpuSample | None, end: CpuSample | None) -> float | Non
 
 def _table() -> tuple[dict[int, int], dict[int, float]]:
     """Per process its parent, and its CPU seconds with those of children that it has waited for."""
-    parents, used = {}, {}
+    parents = {}
+    used = {}
     for entry in os.scandir(_PROC):
         if not entry.name.isdigit():
             continue

@@ -106,27 +106,31 @@ class Population:
 
 def population(records: Records) -> Population:
     """The requests with their roles."""
-    columns, info = records.columns, records.info
+    columns = records.columns
+    info = records.info
     rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
     whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
     chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
     usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
     if info.ends_only:
-        rows, usual = [_evenly(row) for row in rows], 1.0
+        rows = [_evenly(row) for row in rows]
+        usual = 1.0
     open_loop = any(row["scheduled_ns"] is not None for row in rows)
     return Population(tuple(_derived(row, info, usual, open_loop=open_loop) for row in rows), open_loop)
 
 
 def _evenly(row: dict[str, Any]) -> dict[str, Any]:
     """The row with one chunk a token at an even pace, so that throughput counts what lies inside the window."""
-    tokens, span = row["output_tokens"], sum(row["gaps_ns"])
+    tokens = row["output_tokens"]
+    span = sum(row["gaps_ns"])
     even = [span / (tokens - 1)] * (tokens - 1) if row["gaps_ns"] and tokens > 1 else []
     return {**row, "gaps_ns": even}
 
 
 def _derived(row: dict[str, Any], info: RunInfo, usual: float, *, open_loop: bool) -> Request:
     window_ns = info.window_ns
-    failed, ok = row["error"] is not None, row["complete"] and row["first_ns"] is not None
+    failed = row["error"] is not None
+    ok = row["complete"] and row["first_ns"] is not None
     sent_ns = row["scheduled_ns"] if open_loop else row["sent_ns"]
     ended_inside = 0 <= row["end_ns"] < window_ns
     outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and sent_ns < window_ns
@@ -150,7 +154,9 @@ def _derived(row: dict[str, Any], info: RunInfo, usual: float, *, open_loop: boo
 
 
 def _with_values(request: Request, info: RunInfo) -> Request:
-    row, gaps, values = request.row, request.gaps, dict[str, float]()
+    row = request.row
+    gaps = request.gaps
+    values = dict[str, float]()
     if row["first_ns"] is None or not (request.ok or request.running or request.timed_out):
         return request
     late = None if row["scheduled_ns"] is None else (row["sent_ns"] - row["scheduled_ns"]) * S
@@ -159,7 +165,8 @@ def _with_values(request: Request, info: RunInfo) -> Request:
         values["ttft_scheduled"] = values["ttft"] + late
     if not request.ok:
         return replace(request, values=values)
-    tokens, span = row["output_tokens"], float(gaps.sum())
+    tokens = row["output_tokens"]
+    span = float(gaps.sum())
     per_chunk = max(tokens / (len(gaps) + 1), 1e-9)
     values["e2e_latency"] = values["ttft"] + span
     if late is not None:

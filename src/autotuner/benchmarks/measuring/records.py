@@ -19,7 +19,9 @@ from arro3.io import read_parquet, write_parquet
 from autotuner.store.files import private_file
 from autotuner.study.secrets import clean_text
 
-_INT, _TEXT, _FLAG = DataType.int64(), DataType.utf8(), DataType.bool()
+_INT = DataType.int64()
+_TEXT = DataType.utf8()
+_FLAG = DataType.bool()
 _GAPS = DataType.list(Field("item", _INT, nullable=False))
 COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "index": (_INT, False),

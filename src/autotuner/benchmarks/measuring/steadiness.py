@@ -20,14 +20,16 @@ def drifted(
     (end, ttft) of each counted request, in seconds."""
     if len(ttfts) < FEWEST:
         return False, [f"only {len(ttfts)} requests ended in the window: too few to tell whether it was steady"]
-    half, reasons = window_s / 2, []
+    half = window_s / 2
+    reasons = []
     first, second = halves(output, window_s)
     if rates_drift(first, second, len(ttfts)):
         reasons.append(f"not steady: {first / half:.0f} tokens/s in the first half, {second / half:.0f} in the second")
     early = [ttft for end, ttft in ttfts if end < half]
     late = [ttft for end, ttft in ttfts if end >= half]
     if early and late:
-        a, b = median(early), median(late)
+        a = median(early)
+        b = median(late)
         if latencies_drift(a, b, len(ttfts)):
             reasons.append(f"not steady: median ttft went from {a * 1000:.1f} to {b * 1000:.1f} ms")
     return not reasons, reasons

@@ -33,14 +33,17 @@ _COLLAPSE = 0.5
 
 def summarize(records: Records, *, name: str | None = None) -> Measurement:
     """The window's figures. ``name`` is that of the records' file. ``records.where`` is a dumped :class:`Asked`."""
-    asked, info = Asked.model_validate(records.where), records.info
+    asked = Asked.model_validate(records.where)
+    info = records.info
     window_s = info.window_ns * S
     found = population(records)
-    counted, good = found.counted, found.good
+    counted = found.counted
+    good = found.good
     distributions = _distributions(found, gaps=not info.ends_only)
     output, scalars = _rates(found, asked, info.window_ns)
     check = _self_check(records, asked.limits, distributions)
-    steady, drift = True, [_UNTIMED]
+    steady = True
+    drift = [_UNTIMED]
     if not info.untimed:
         ended = [r for r in found.requests if r.ended]
         steady, drift = drifted(output, [(r.row["end_ns"] * S, r.values["ttft"]) for r in ended], window_s)
@@ -146,7 +149,8 @@ def _token_gaps(request: Request) -> Floats:
 def _rates(found: Population, asked: Asked, window_ns: int) -> tuple[list[tuple[Floats, float]], dict[str, float]]:
     """Per request its chunk times (s) and tokens a chunk inside the window; and the window's scalars."""
     window_s = window_ns * S
-    counted, ended = found.counted, [r for r in found.requests if r.ended]
+    counted = found.counted
+    ended = [r for r in found.requests if r.ended]
     output: list[tuple[Floats, float]] = []
     prompt_tokens = 0
     for request in found.requests:
@@ -196,7 +200,8 @@ def _meets(asked: Asked) -> Callable[[Request], bool]:
 
 
 def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Distribution]) -> SelfCheck:
-    info, columns = records.info, records.columns
+    info = records.info
+    columns = records.columns
     window_s = info.window_ns * S
     sent = [i for i, at in enumerate(columns["sent_ns"]) if 0 <= at < info.window_ns]
     lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * S for i in sent]
@@ -246,7 +251,8 @@ def _usage_warnings(good: Sequence[Request]) -> list[str]:
     by = "by the tokenizer" if source == "tokenizer" else "as one token per chunk"
     wrong = [r for r in good if r.row["usage_output"] is not None and not _by_usage(r)]
     if wrong:
-        told, chunks = wrong[0].row["usage_output"], len(wrong[0].gaps) + 1
+        told = wrong[0].row["usage_output"]
+        chunks = len(wrong[0].gaps) + 1
         example = f"{told} tokens for an answer of {chunks} chunks"
         found.append(
             f"usage of {len(wrong)} of {len(good)} answers contradicts the stream ({example}): counted {by} instead"
@@ -278,10 +284,12 @@ def _warnings(records: Records, who: Population) -> list[str]:
     if records.info.left_out_s:
         found.append(f"{records.info.left_out_s:.1f} s of load after the warm-up had not settled and are left out")
     told = [r.row for r in good if r.row["input_tokens"] is not None]
-    asked, seen = sum(row["asked_input"] for row in told), sum(row["input_tokens"] for row in told)
+    asked = sum(row["asked_input"] for row in told)
+    seen = sum(row["input_tokens"] for row in told)
     if asked and abs(seen / asked - 1) > _OFF_LENGTH:
         found.append(f"prompts had {seen / len(told):.0f} tokens on average, {asked / len(told):.0f} were asked")
-    wanted, got = sum(r.row["asked_output"] for r in good), sum(r.row["output_tokens"] for r in good)
+    wanted = sum(r.row["asked_output"] for r in good)
+    got = sum(r.row["output_tokens"] for r in good)
     if wanted and got < _SHORT_ANSWER * wanted:
         found.append(f"answers had {got / len(good):.0f} tokens on average, {wanted / len(good):.0f} were asked")
     found += _usage_warnings(good)

@@ -58,7 +58,8 @@ def of_percentile(values: Floats, share: float, *, censored: int = 0) -> float |
     ordered = np.sort(values)
     center = share * (count - 1)
     half = _Z * math.sqrt(share * (1 - share) * count * _inflation(values, share))
-    low, high = math.floor(center - half), math.ceil(center + half)
+    low = math.floor(center - half)
+    high = math.ceil(center + half)
     if low < 0 or high >= len(ordered):
         return None
     value = float(np.interp(center, np.arange(len(ordered)), ordered))

@@ -33,7 +33,8 @@ class Heard:
 
 async def listen(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> Heard:
     """Runs the worker to its end. ``pids`` are the server's. Raises ``TrialFailedError`` (``benchmark_failed``)."""
-    heard, begin = Heard(), _NOTHING
+    heard = Heard()
+    begin = _NOTHING
     async with client.run(module, spec, labels=window.labels) as lines:
         async for line in lines:
             said = orjson.loads(line) if line.strip() else {}

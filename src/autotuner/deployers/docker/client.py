@@ -20,7 +20,9 @@ from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
-STUDY, TRIAL, OWNER = "autotuner.study", "autotuner.trial", "autotuner.owner"
+STUDY = "autotuner.study"
+TRIAL = "autotuner.trial"
+OWNER = "autotuner.owner"
 RUNNER = "autotuner.runner"
 """Names the runner's process, for a run that knows nothing of its owner."""
 _QUICK_S = 30.0
@@ -29,7 +31,8 @@ _CALL_S = 180.0
 """Longest wait for a start: GPUs, volumes and a busy disk take their time."""
 _POLL_S = 0.2
 _CONNECT_S = 5.0
-_NO_SUCH, _CONFLICT = 404, 409
+_NO_SUCH = 404
+_CONFLICT = 409
 _STEPS = 10
 """A pull is told to whoever watches in so many steps."""
 
@@ -206,7 +209,9 @@ class _Progress:
     """A pull's many messages, made few."""
 
     def __init__(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
-        self._name, self._say, self._note = name, say, note
+        self._name = name
+        self._say = say
+        self._note = note
         self._status: dict[str, str] = {}
         self._bytes: dict[str, tuple[int, int]] = {}
         self._told = 0
@@ -215,7 +220,8 @@ class _Progress:
         """One message of the engine; raises ``DockerError`` where it tells one."""
         if "error" in message:
             raise DockerError(0, str(message["error"]))
-        layer, status = str(message.get("id", "")), str(message.get("status", ""))
+        layer = str(message.get("id", ""))
+        status = str(message.get("status", ""))
         if status and self._status.get(layer) != status:
             self._status[layer] = status
             self._say(f"{layer}: {status}" if layer else status)

@@ -33,7 +33,11 @@ class Container:
     """A container under its name. Whoever makes one must call :meth:`remove` on every path."""
 
     def __init__(self, engine: Engine, launch: Launch, log: Log, context: DeployContext) -> None:
-        self.engine, self.launch, self.name, self.log, self._context = engine, launch, launch.name, log, context
+        self.engine = engine
+        self.launch = launch
+        self.name = launch.name
+        self.log = log
+        self._context = context
         self._api = engine.client.containers.container(launch.name)
         self._following: asyncio.Task[None] | None = None
         self.id = ""
@@ -96,7 +100,8 @@ class Container:
             state = {}
         await self.drained()
         if state.get("Status", "removing") in _REMOVED:
-            message, remedy = "the container was removed by somebody else", "leave containers named autotuner-... alone"
+            message = "the container was removed by somebody else"
+            remedy = "leave containers named autotuner-... alone"
             tail = self.log.tail()
             return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
         return failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)

@@ -12,7 +12,8 @@ from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.secrets import has_secret_form, looks_secret
 
 LOOPBACK = "127.0.0.1"
-_CACHE, _CACHE_OF_USER = "/root/.cache/huggingface", "/hub-cache"
+_CACHE = "/root/.cache/huggingface"
+_CACHE_OF_USER = "/hub-cache"
 _TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
 _NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
 """Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""

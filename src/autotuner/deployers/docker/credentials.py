@@ -88,7 +88,8 @@ def _ask(helper: str, key: str) -> dict[str, str] | None:
     try:
         done = subprocess.run([program, "get"], input=key.encode(), capture_output=True, timeout=_HELPER_S, check=True)
         told = json.loads(done.stdout)
-        user, secret = str(told["Username"]), str(told["Secret"])
+        user = str(told["Username"])
+        secret = str(told["Secret"])
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
         return None
     if not secret:

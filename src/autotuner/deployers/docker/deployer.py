@@ -258,7 +258,8 @@ class DockerDeployer(Deployer):
         with suppress(TrialFailedError):
             async with connected(self.settings) as engine:
                 for left in await engine.labeled(OWNER):
-                    owner, of_study = left.labels[OWNER], left.labels.get(STUDY, "?")
+                    owner = left.labels[OWNER]
+                    of_study = left.labels.get(STUDY, "?")
                     if study in {None, of_study} and (is_dead(owner) or left.runner_ended):
                         trial = left.labels.get(TRIAL, "?")
                         what = f"container {left.name} of study {of_study} trial {trial} (owner {owner})"
@@ -280,7 +281,9 @@ class _Start:
     def __init__(
         self, container: Container, address: Address, context: DeployContext, settings: DockerSettings
     ) -> None:
-        self._container, self._address, self._context = container, address, context
+        self._container = container
+        self._address = address
+        self._context = context
         self._readiness = container.launch.plan.readiness
         self._timeout_s = settings.start_timeout or self._readiness.timeout_s
         self._last = "nothing"

@@ -47,10 +47,13 @@ class DockerEndpoint(Endpoint):
     """A server that runs in a container."""
 
     def __init__(self, container: Container, address: Address, log: Log, argv: tuple[str, ...]) -> None:
-        self._container, self._address, self._log = container, address, log
+        self._container = container
+        self._address = address
+        self._log = log
         self.url = address.url
         self.model = container.launch.plan.model
-        self.argv, self._environment = argv, dict[str, str]()
+        self.argv = argv
+        self._environment = dict[str, str]()
         self.command = container.launch.command()
         self.client: CommandRunner = LocalRunner()
         self._proxies = processes.proxies(address.port)

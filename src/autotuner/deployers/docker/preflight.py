@@ -22,7 +22,8 @@ from autotuner.study.launch import Gpu, Labels, LaunchPlan
 _LEAST_API = (1, 40)
 """Device requests came with it (Docker 19.03)."""
 _CDI_API = (1, 44)
-_LITTLE_BYTES, _LEAST_BYTES = 30e9, 1e9
+_LITTLE_BYTES = 30e9
+_LEAST_BYTES = 1e9
 """Images of inference servers take 10 to 30 GB."""
 _HELP_S = 120.0
 _HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
@@ -38,7 +39,8 @@ async def checks(
     engine: Engine, plans: Sequence[LaunchPlan], settings: DockerSettings, gpus: Sequence[Gpu]
 ) -> list[Check]:
     """All checks. Raises ``TrialFailedError`` (``deployer_lost``) when the engine does not answer."""
-    version, info = await engine.version(), await engine.info()
+    version = await engine.version()
+    info = await engine.info()
     found = [_engine(version)]
     names = list(dict.fromkeys(settings.image_name(plan.image) for plan in plans))
     images = {name: await engine.image(name) for name in names if name}
@@ -78,15 +80,14 @@ def _image(name: str | None, settings: DockerSettings, *, here: bool) -> Check:
 
 
 def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
-    folder, driver = str(info.get("DockerRootDir", "")), info.get("Driver")
+    folder = str(info.get("DockerRootDir", ""))
+    driver = info.get("Driver")
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
         return ok("disk", f"{driver}; {folder} is not visible from here")
-    detail, remedy = (
-        f"{driver}, {free / 1e9:.0f} GB free in {folder}",
-        "make room: docker system df, docker image prune",
-    )
+    detail = f"{driver}, {free / 1e9:.0f} GB free in {folder}"
+    remedy = "make room: docker system df, docker image prune"
     if free < _LEAST_BYTES:
         return fail("disk", detail, remedy)
     return warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else ok("disk", detail)

@@ -29,9 +29,11 @@ def parse_size(value: Any) -> int:
 
 def _texts(value: Any) -> Any:
     """GPU indices may be written as numbers."""
-    return [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value] if isinstance(
-        value, list | tuple
-    ) else value  # fmt: skip
+    return (
+        [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
+        if isinstance(value, list | tuple)
+        else value
+    )
 
 
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(gt=0)]

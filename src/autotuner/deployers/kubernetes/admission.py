@@ -49,8 +49,10 @@ def pod_of(asked: Asked) -> Json:
     """The pod as its controller would ask for it. It has an owner, since policies against bare pods want one."""
     template = deepcopy(asked.pod)
     made = dict(asked.body or {})
-    kind, version = str(made.get("kind", "Job")), str(made.get("apiVersion", "batch/v1"))
-    name, uid = str((made.get("metadata") or {}).get("name", "preflight")), str(uuid4())
+    kind = str(made.get("kind", "Job"))
+    version = str(made.get("apiVersion", "batch/v1"))
+    name = str((made.get("metadata") or {}).get("name", "preflight"))
+    uid = str(uuid4())
     owner = {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": True}
     labels = dict(template["metadata"].get("labels") or {})
     if kind == "Job":
@@ -163,7 +165,8 @@ async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
 
 def changes(asked: Asked, pod: Json) -> list[Check]:
     """What admission put into the pod that bears on the figures."""
-    spec, found = pod.get("spec") or {}, list[Check]()
+    spec = pod.get("spec") or {}
+    found = list[Check]()
     own = {c["name"] for c in asked.pod["spec"]["containers"]}
     extra = [str(c["name"]) for c in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
     for name in dict.fromkeys(n for n in extra if n not in own and is_proxy(n)):

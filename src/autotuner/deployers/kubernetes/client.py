@@ -26,7 +26,8 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _CALL_S = 30.0
 _CONNECT_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
 _TOO_MANY = 429
 _UNAUTHORIZED = 401
 _OF_THE_SERVER = 500
@@ -43,7 +44,9 @@ class RefusedError(Exception):
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
-        self.code, self.reason, self.message = code, reason, " ".join(message.split())
+        self.code = code
+        self.reason = reason
+        self.message = " ".join(message.split())
 
     @classmethod
     def of(cls, code: int, body: bytes) -> "RefusedError":
@@ -91,7 +94,8 @@ class Patience:
     """Pauses that grow while the API server does not answer, and an end to it."""
 
     def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
-        self._limit_s, self._proxy = limit_s, proxy
+        self._limit_s = limit_s
+        self._proxy = proxy
         self.fine()
 
     def fine(self) -> None:
@@ -141,7 +145,9 @@ class Cluster:
         patience_s: float,
         proxy: Proxy | None = None,
     ) -> None:
-        self._http, self.namespace, self.patience_s = http, namespace, patience_s
+        self._http = http
+        self.namespace = namespace
+        self.patience_s = patience_s
         self.proxy = proxy
         """What ``http`` goes through."""
         self._sni = {"sni_hostname": sni} if sni else {}
@@ -206,7 +212,8 @@ class Cluster:
         body: Json | None = None,
         warnings: list[str] | None = None,
     ) -> Json:
-        patience, tries = Patience(self.patience_s, self.proxy), 0
+        patience = Patience(self.patience_s, self.proxy)
+        tries = 0
         headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else None
         while True:
             tries += 1
@@ -228,7 +235,8 @@ class Cluster:
                     return await self.get(f"{path}/{body['metadata']['name']}")
                 if not refused.passing:
                     raise refused
-                why, wanted_s = refused.message, _seconds(answer.headers.get("Retry-After"))
+                why = refused.message
+                wanted_s = _seconds(answer.headers.get("Retry-After"))
             await patience.after(why, wanted_s=wanted_s)
 
     @asynccontextmanager
@@ -333,7 +341,8 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
     if settings.kubeconfig:
         kubeconfig = str(await anyio.Path(settings.kubeconfig).expanduser())
     if kubeconfig and not await anyio.Path(kubeconfig).is_file():
-        message, remedy = f"{kubeconfig} does not exist", "correct deploy.kubeconfig"
+        message = f"{kubeconfig} does not exist"
+        remedy = "correct deploy.kubeconfig"
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
     api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=settings.context)
     await _read_credentials(api)

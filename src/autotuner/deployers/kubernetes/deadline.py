@@ -48,7 +48,10 @@ class Heartbeat:
     one that a queue holds back does not."""
 
     def __init__(self, cluster: Cluster, path: str, length_s: float, has_begun: Callable[[], bool]) -> None:
-        self._cluster, self._path, self._length_s, self._has_begun = cluster, path, length_s, has_begun
+        self._cluster = cluster
+        self._path = path
+        self._length_s = length_s
+        self._has_begun = has_begun
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.get_running_loop().create_task(self._beat())

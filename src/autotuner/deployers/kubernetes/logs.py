@@ -22,7 +22,9 @@ class _Seen:
     """Up to where a log is known: the last line's time, and how many lines had that very time."""
 
     def __init__(self) -> None:
-        self.last, self._count, self._to_pass = "", 0, 0
+        self.last = ""
+        self._count = 0
+        self._to_pass = 0
 
     def again(self) -> dict[str, str]:
         """Parameters of the next connection; it tells all lines of the last line's second again."""
@@ -34,7 +36,9 @@ class _Seen:
         if at < self.last:
             return False
         if at > self.last:
-            self.last, self._count, self._to_pass = at, 0, 0
+            self.last = at
+            self._count = 0
+            self._to_pass = 0
         elif self._to_pass:
             self._to_pass -= 1
             return False
@@ -46,10 +50,12 @@ async def follow(cluster: Cluster, pod: str, container: str, has_ended: Callable
     """The log's lines, without their newline, until the container has ended (as ``has_ended`` knows) and its last line
     was told, or the pod is gone. A node or an API server that stays away is waited for: others tell of that. Raises
     ``TrialFailedError`` where logs may not be read."""
-    seen, patience = _Seen(), Patience(math.inf)
+    seen = _Seen()
+    patience = Patience(math.inf)
     while True:
         over = has_ended()
-        whole, why = False, "the log ended early"
+        whole = False
+        why = "the log ended early"
         try:
             async for at, line in _lines(cluster, pod, container, seen.again()):
                 patience.fine()

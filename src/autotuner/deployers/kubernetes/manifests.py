@@ -32,12 +32,18 @@ from autotuner.study.launch import Labels, LaunchPlan
 Json = dict[str, Any]
 
 BATCH = "batch/v1"
-SERVER, LOADGEN, LEASE = "server", "loadgen", "lease"
+SERVER = "server"
+LOADGEN = "loadgen"
+LEASE = "lease"
 """Names of the containers."""
-STUDY, TRIAL, OWNER, ROLE = f"{OWN}study", f"{OWN}trial", f"{OWN}owner", f"{OWN}role"
+STUDY = f"{OWN}study"
+TRIAL = f"{OWN}trial"
+OWNER = f"{OWN}owner"
+ROLE = f"{OWN}role"
 GROUP = f"{OWN}server"
 """On the pods of a server and of all load on it: the server's name."""
-INSTANCE, MANAGED_BY = "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"
+INSTANCE = "app.kubernetes.io/instance"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 SPEC_FOLDER = "/autotuner/spec"
 _CACHE = "/hub-cache"
 _SLUG = 24
@@ -139,7 +145,8 @@ class Launch:
         return pod | pod_fields(settings, tolerations=[*settings.tolerations, *own])
 
     def _container(self) -> Json:
-        settings, plan = self.settings, self.plan
+        settings = self.settings
+        plan = self.plan
         container: Json = {
             "name": SERVER,
             "image": self.image,
@@ -259,7 +266,8 @@ class Load:
 
     def job(self, secrets: Sequence[str], image: str) -> Json:
         """The Job."""
-        settings, own = self.settings, self.settings.load_pod()
+        settings = self.settings
+        own = self.settings.load_pod()
         command = [
             settings.loadgen_python,
             "-m",

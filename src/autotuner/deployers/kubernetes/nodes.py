@@ -23,7 +23,8 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware
 
 _GIB = 2**30
-_PRODUCT, _MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
+_PRODUCT = "nvidia.com/gpu.product"
+_MEMORY = "nvidia.com/gpu.memory"
 """Labels that NVIDIA's feature discovery puts on nodes; memory in MiB."""
 _KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
 
@@ -76,7 +77,8 @@ async def _foreign(cluster: Cluster, settings: ServerSettings) -> dict[str, list
     pods = await cluster.visible("/api/v1/pods", fieldSelector=fields)
     found: dict[str, list[tuple[str, int]]] = {}
     for pod in pods or ():
-        node, metadata = pod["spec"].get("nodeName"), pod["metadata"]
+        node = pod["spec"].get("nodeName")
+        metadata = pod["metadata"]
         used = sum(int(amount(_limits(c).get(settings.gpu_resource, 0))) for c in pod["spec"]["containers"])
         if node and used and (metadata.get("labels") or {}).get(MANAGED_BY) != "autotuner":
             found.setdefault(node, []).append((f"pod {metadata['namespace']}/{metadata['name']}", used))
@@ -103,7 +105,8 @@ async def _cluster_uid(cluster: Cluster) -> str:
 def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
     """Why a pod cannot run on a node at all, whatever its size; empty where it can. ``gpus``: it asks for some, and so
     tolerates nodes that are kept for them."""
-    spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
+    spec = node.get("spec") or {}
+    labels = node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
         return "cordoned"
     if not is_ready(node):
@@ -171,7 +174,8 @@ def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
         return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
     found: list[Gpu] = []
     for node in nodes.usable:
-        name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+        name = node["metadata"]["name"]
+        labels = node["metadata"].get("labels") or {}
         foreign = () if settings.kueue_queue else nodes.foreign.get(name, ())
         users = [pod for pod, count in foreign for _ in range(count)]
         for number in range(int(allocatable(node, settings.gpu_resource))):
@@ -194,8 +198,11 @@ def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
     if any(_holds(n, requests) for n in nodes.usable):
         return ""
     most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}
-    lacking = [f"{name} {text} is asked for, the largest node has {_short(most[name])}"
-               for name, text in requests.items() if most[name] < amount(text)]  # fmt: skip
+    lacking = [
+        f"{name} {text} is asked for, the largest node has {_short(most[name])}"
+        for name, text in requests.items()
+        if most[name] < amount(text)
+    ]
     return "no node is large enough: " + ("; ".join(lacking) or "none has all of what is asked for together")
 
 

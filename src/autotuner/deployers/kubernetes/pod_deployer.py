@@ -175,7 +175,8 @@ class PodDeployer(Deployer):
                 for left in await self._labeled(cluster, OWNER):
                     metadata = left["metadata"]
                     told = metadata.get("annotations") or {}
-                    owner, of_study = told.get(OWNER, metadata["labels"][OWNER]), told.get(STUDY, "?")
+                    owner = told.get(OWNER, metadata["labels"][OWNER])
+                    of_study = told.get(STUDY, "?")
                     if study in {None, of_study} and is_dead(owner):
                         trial = metadata["labels"].get(TRIAL, "?")
                         kind = self.plural.removesuffix("s")
@@ -186,7 +187,8 @@ class PodDeployer(Deployer):
     async def _reaped(self, cluster: Cluster, left: Json, what: str) -> str:
         try:
             with anyio.CancelScope(shield=True):
-                path, uid = self.path(cluster, left), left["metadata"]["uid"]
+                path = self.path(cluster, left)
+                uid = left["metadata"]["uid"]
                 await removed(cluster, path, uid, self.settings.stop_grace)
                 await self.released(cluster, left["metadata"]["name"])
         except TrialFailedError as error:
@@ -203,8 +205,12 @@ class PodTrial:
     def __init__(
         self, deployer: PodDeployer, cluster: Cluster, request: Request, context: DeployContext, log: Log
     ) -> None:
-        self.cluster, self.request, self.settings = cluster, request, deployer.settings
-        self._deployer, self._context, self._log = deployer, context, log
+        self.cluster = cluster
+        self.request = request
+        self.settings = deployer.settings
+        self._deployer = deployer
+        self._context = context
+        self._log = log
         self._made: Json | None = None
         self._asked = False
         self._server: PodServer | None = None
@@ -213,7 +219,8 @@ class PodTrial:
     async def started(self) -> Endpoint:
         """Makes the object and returns when its server is ready. Raises ``TrialFailedError``."""
         made = await self._make()
-        settings, request = self.settings, self.request
+        settings = self.settings
+        request = self.request
         server = PodServer(
             self.cluster,
             settings,
@@ -270,7 +277,8 @@ class PodTrial:
 
     async def _make(self) -> Json:
         """The object; a quota of such objects that is used up is waited for."""
-        until, waits = time.monotonic() + self.settings.queue_timeout, False
+        until = time.monotonic() + self.settings.queue_timeout
+        waits = False
         while True:
             try:
                 made = await self._create()

@@ -90,13 +90,16 @@ class PodRun:
         on_stage: Callable[[Stage, str], None] = lambda stage, why: None,
         hopeless: Callable[[str], Awaitable[str]] = _unknown,
     ) -> None:
-        self.cluster, self._container, self._limits = cluster, container, limits
+        self.cluster = cluster
+        self._container = container
+        self._limits = limits
         self._news = News()
         self._pods = Watched(cluster, cluster.path("pods"), labels=selector, news=self._news)
         self._maker = maker(self._news)
         self._about_pod: Watched | None = None
         self._stack = AsyncExitStack()
-        self._on_stage, self._hopeless = on_stage, hopeless
+        self._on_stage = on_stage
+        self._hopeless = hopeless
         self._uid: str | None = None
         self.pod: Json = {}
         """As it was last seen."""
@@ -140,7 +143,8 @@ class PodRun:
         long for that."""
         clock = _Clock()
         while True:
-            count, seen = self._news.count, self.look()
+            count = self._news.count
+            seen = self.look()
             if seen and seen.stage in _STARTED:
                 if seen.failure:
                     raise TrialFailedError(seen.failure)
@@ -218,7 +222,8 @@ class PodRun:
     async def ready(self) -> Seen:
         """Waits until the container is ready or has ended."""
         while True:
-            count, seen = self._news.count, self.look()
+            count = self._news.count
+            seen = self.look()
             if seen and seen.stage in {Stage.READY, Stage.ENDED}:
                 return seen
             self._raise_lost()
@@ -228,7 +233,8 @@ class PodRun:
         """Waits until the container has ended, its pod is gone, or its node. Raises ``TrialFailedError`` when the API
         server stays away."""
         while True:
-            count, seen = self._news.count, self.look()
+            count = self._news.count
+            seen = self.look()
             if seen and seen.stage is Stage.ENDED:
                 return seen
             self._raise_lost()

@@ -53,8 +53,12 @@ class PodServer:
         hopeless: Callable[[str], Awaitable[str]],
         steps: Sequence[Phase],
     ) -> None:
-        self.cluster, self.settings, self.plan, self.log = cluster, settings, plan, log
-        self._context, self.container = context, container
+        self.cluster = cluster
+        self.settings = settings
+        self.plan = plan
+        self.log = log
+        self._context = context
+        self.container = container
         self.run = PodRun(
             cluster,
             selector=selector,
@@ -215,14 +219,18 @@ class PodEndpoint(Endpoint):
     ) -> None:
         self._server = server
         self._pod = server.run.pod
-        self.url, self.info_url, self.client = url, info_url, client
-        self.model, self.argv = server.plan.model, argv
+        self.url = url
+        self.info_url = info_url
+        self.client = client
+        self.model = server.plan.model
+        self.argv = argv
 
     @classmethod
     async def of(cls, server: PodServer, stack: AsyncExitStack, port: int, job: Callable[[], CommandRunner]) -> Self:
         """The endpoint, reached as the settings say; tunnels end with ``stack``. Raises ``TrialFailedError`` where it
         cannot be reached from here."""
-        settings, pod = server.settings, server.run.pod
+        settings = server.settings
+        pod = server.run.pod
         ip = str(pod["status"]["podIP"])
         tunnel = None
         if settings.load != "direct":
@@ -236,7 +244,8 @@ class PodEndpoint(Endpoint):
         else:
             client = LocalRunner()
             if tunnel:
-                url, client.caveats = tunnel, (_CAVEAT,)
+                url = tunnel
+                client.caveats = (_CAVEAT,)
             elif settings.url_template:
                 names = {"name": server.run.name, "namespace": server.cluster.namespace}
                 url = settings.url_template.format(ip=host, port=port, **names).rstrip("/").removesuffix("/v1")

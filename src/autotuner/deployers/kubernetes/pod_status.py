@@ -112,7 +112,8 @@ def look(pod: Json, container: str) -> Seen:
 
 def _waiting(status: Json, found: Json) -> Seen:
     waiting = (found.get("state") or {}).get("waiting") or {}
-    reason, why = str(waiting.get("reason", "")), one_line(waiting.get("message"))
+    reason = str(waiting.get("reason", ""))
+    why = one_line(waiting.get("message"))
     if trouble := _start_trouble(reason, why):
         failure, patient = trouble
         return Seen(Stage.ON_NODE, why or reason, failure, patient)
@@ -163,8 +164,10 @@ def _ended(found: Json) -> Seen | None:
     end = end or ((found.get("lastState") or {}).get("terminated") if restarts else None)
     if not end:
         return None
-    reason, why = str(end.get("reason", "")), one_line(end.get("message"))
-    code, started = exit_code(end.get("exitCode")), _time(end.get("startedAt"))
+    reason = str(end.get("reason", ""))
+    why = one_line(end.get("message"))
+    code = exit_code(end.get("exitCode"))
+    started = _time(end.get("startedAt"))
     failure = None
     if reason == "OOMKilled":
         failure = Failure(
@@ -190,7 +193,8 @@ def exit_code(code: Any) -> int | None:
 def _taken_away(pod: Json) -> Failure | None:
     """Why the pod itself is at its end, where that is not its container's doing."""
     status = pod.get("status") or {}
-    reason, why = str(status.get("reason", "")), one_line(status.get("message"))
+    reason = str(status.get("reason", ""))
+    why = one_line(status.get("message"))
     if reason.startswith("OutOf"):
         cause = FailureCause.GPU_UNAVAILABLE if "gpu" in reason else FailureCause.ENVIRONMENT
         message = f"its node had no room after all ({reason}): {why}"
@@ -218,7 +222,8 @@ def _init_names(pod: Json) -> list[str]:
 
 def _init_trouble(found: Json) -> Seen | None:
     state = found.get("state") or {}
-    waiting, end = state.get("waiting") or {}, state.get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    end = state.get("terminated") or {}
     if trouble := _start_trouble(str(waiting.get("reason", "")), one_line(waiting.get("message"))):
         failure, patient = trouble
         return Seen(Stage.ON_NODE, failure.message, failure, patient)
@@ -270,7 +275,8 @@ def events_trouble(events: Iterable[Json], part: str = "") -> Trouble | None:
     """What the warnings about a pod, or about what should make it, say; None where there is none. ``part`` is the pod's
     container."""
     for event in events:
-        reason, why = str(event.get("reason")), one_line(event.get("message"))
+        reason = str(event.get("reason"))
+        why = one_line(event.get("message"))
         if reason == "FailedCreate":
             return not_made(why, part)
         if reason == "FailedMount" and "hostPath type check failed" in why:

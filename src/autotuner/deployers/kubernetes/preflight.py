@@ -80,8 +80,10 @@ def needed_rights(settings: KubernetesSettings) -> list[Right]:
     """What the deployer of Jobs needs, and what is better to have."""
     own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
     own.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
-    nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
-             Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    nodes = [
+        Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
+        Right("get", "nodes", needed=False, cluster_wide=True),
+    ]
     return list(dict.fromkeys([*own, *pod_rights(settings), *nodes]))
 
 
@@ -273,7 +275,8 @@ def load_room(
     """Whether some nodes could ever hold a load generator beside each of the servers that request this."""
     if settings.load != "job" or not settings.loadgen_image:
         return []
-    load, make = settings.load_pod(), warn if settings.gpus else fail
+    load = settings.load_pod()
+    make = warn if settings.gpus else fail
     remedy = "correct deploy.loadgen_tolerations or loadgen_node_selector, or lower loadgen_cpu and loadgen_memory"
     for demand in demands or [{}]:
         if why := kubernetes_nodes.never_beside(nodes, demand, load):
@@ -283,7 +286,8 @@ def load_room(
 
 def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
     """:func:`nodes`, of nodes that were looked at."""
-    resource, make = settings.gpu_resource, warn if settings.gpus else fail
+    resource = settings.gpu_resource
+    make = warn if settings.gpus else fail
     gpus = sum(int(kubernetes_nodes.allocatable(n, resource)) for n in nodes.usable)
     for demand in sorted(demands or [{}], key=lambda d: amount(d.get(resource, 0)), reverse=True):
         if why := kubernetes_nodes.never_fits(nodes, demand):
@@ -348,7 +352,9 @@ async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
 
 
 def _quota(quota: Json, needed: Needed) -> list[Check]:
-    status, name, spec = quota.get("status") or {}, quota["metadata"]["name"], quota.get("spec") or {}
+    status = quota.get("status") or {}
+    name = quota["metadata"]["name"]
+    spec = quota.get("spec") or {}
     if spec.get("scopes") or spec.get("scopeSelector"):
         return []  # it may not be for these pods; the dry run tells
     found = []

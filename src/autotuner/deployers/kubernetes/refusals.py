@@ -95,7 +95,8 @@ def of_resource(key: str, part: str) -> str:
 
 
 def _pod_security(match: re.Match[str], _: str) -> str:
-    violations, cures = match[2] or "", list[str]()
+    violations = match[2] or ""
+    cures = list[str]()
     if _CONTEXT.search(violations):
         cures.append("set deploy.security: restricted, or deploy.security_context and container_security_context")
     if _VOLUME.search(violations):

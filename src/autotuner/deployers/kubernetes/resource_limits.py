@@ -51,7 +51,8 @@ def _amounts(given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _outside(item: Json, has: Mapping[str, Mapping[str, float]], what: str) -> Iterator[str]:
-    requests, limits = has["requests"], has["limits"]
+    requests = has["requests"]
+    limits = has["limits"]
     for name, text in (item.get("max") or {}).items():
         if name not in limits:
             yield f"maximum {name} usage per {what} is {text}. No limit is specified"
@@ -63,7 +64,8 @@ def _outside(item: Json, has: Mapping[str, Mapping[str, float]], what: str) -> I
         elif requests[name] < amount(text):
             yield f"minimum {name} usage per {what} is {text}, but request is {requests[name]:g}"
     for name, text in (item.get("maxLimitRequestRatio") or {}).items():
-        request, limit = requests.get(name, 0.0), limits.get(name, 0.0)
+        request = requests.get(name, 0.0)
+        limit = limits.get(name, 0.0)
         if request and limit / request > amount(text):
             ratio = f"{limit / request:g}"
             yield f"{name} max limit to request ratio per {what} is {text}, but provided ratio is {ratio}"

@@ -91,7 +91,8 @@ class PodSettings(ServerPod):
         """The load generator's pod: the server's, as far as it is not set apart. It gets neither the server's choice of
         nodes, since GPU nodes are for servers, nor the Secrets in its environment."""
         own = self.loadgen_tolerations
-        context, inner = self.loadgen_security_context, self.loadgen_container_security_context
+        context = self.loadgen_security_context
+        inner = self.loadgen_container_security_context
         return ServerPod(
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,

@@ -13,8 +13,10 @@ import httpx_ws
 from autotuner.deployers.kubernetes.client import Cluster
 
 _PROTOCOL = "v4.channel.k8s.io"
-_DATA, _ERROR = 0, 1
-_STDOUT, _END = 1, 3
+_DATA = 0
+_ERROR = 1
+_STDOUT = 1
+_END = 3
 _COMMAND_S = 20.0
 _CHUNK = 1 << 16
 _FAULTS = (httpx_ws.HTTPXWSException, httpx.TransportError, ssl.SSLError, OSError, ExceptionGroup)
@@ -88,7 +90,8 @@ async def _down(session: httpx_ws.AsyncWebSocketSession, writer: asyncio.StreamW
     begun: set[int] = set()
     while True:
         message = await session.receive_bytes()
-        channel, data = message[0], message[1:]
+        channel = message[0]
+        data = message[1:]
         if channel not in begun:
             begun.add(channel)
         elif channel == _DATA:

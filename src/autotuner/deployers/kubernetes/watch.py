@@ -53,7 +53,8 @@ class Watched:
     def __init__(
         self, cluster: Cluster, path: str, *, labels: str = "", fields: str = "", news: News | None = None
     ) -> None:
-        self._cluster, self._path = cluster, path
+        self._cluster = cluster
+        self._path = path
         self.news = news or News()
         self._selectors = {"labelSelector": labels, "fieldSelector": fields}
         self._selectors = {name: text for name, text in self._selectors.items() if text}
@@ -131,7 +132,8 @@ class Watched:
                     patience.fine()
 
     def _take(self, change: Json) -> None:
-        kind, item = change["type"], change["object"]
+        kind = change["type"]
+        item = change["object"]
         if kind == "ERROR":
             raise RefusedError(int(item.get("code") or 0), str(item.get("reason")), str(item.get("message")))
         self._version = item["metadata"]["resourceVersion"]

@@ -21,7 +21,9 @@ class BoundedLog:
     """The only writer of one new file. Raises ``OSError`` where the file cannot be made or written."""
 
     def __init__(self, path: str, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES) -> None:
-        self._path, self._head, self._tail = path, head, tail
+        self._path = path
+        self._head = head
+        self._tail = tail
         self._size = 0
         self._dropped = 0
         """Bytes missing from the file, all cuts together."""
@@ -97,15 +99,18 @@ class BoundedLog:
         marker = b"\n[autotuner: %d bytes of this log were dropped here]\n" % dropped
         aside = f"{self._path}.new"
         file = os.open(aside, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        old, self._file = self._file, file
-        size, self._size = self._size, 0
+        old = self._file
+        self._file = file
+        size = self._size
+        self._size = 0
         try:
             self._append(os.pread(old, self._after_head, 0))
             self._append(marker)
             self._append(tail)
             os.rename(aside, self._path)  # noqa: PTH104 - pathlib is slow to import
         except OSError:
-            self._file, self._size = old, size
+            self._file = old
+            self._size = size
             os.close(file)
             raise
         self._marker = len(marker)

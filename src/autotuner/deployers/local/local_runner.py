@@ -69,7 +69,9 @@ class _Lines(AsyncIterator[bytes]):
     """The worker's lines; at their end the exit code is looked at."""
 
     def __init__(self, worker: OwnedProcess, stdout: int, errors: IO[bytes]) -> None:
-        self._worker, self._stdout, self._errors = worker, stdout, errors
+        self._worker = worker
+        self._stdout = stdout
+        self._errors = errors
         self._lines: list[bytes] = []
         self._begun = bytearray()
         self._ended = False

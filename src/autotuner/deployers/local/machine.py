@@ -151,7 +151,8 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[proc
     everyone = list(procfs.processes())
     spared = _lineage()
     own_sessions = {p.session for p in everyone if p.pid in spared}
-    sessions, labeled = set[int](), set[int]()
+    sessions = set[int]()
+    labeled = set[int]()
     living = set[int]()
     for process in everyone:
         found = _labels(process.pid)
@@ -169,7 +170,8 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[proc
 
 def _lineage() -> set[int]:
     """This process and its ancestors."""
-    found, current = set(), os.getpid()
+    found = set()
+    current = os.getpid()
     while current > 0 and current not in found:
         found.add(current)
         stat = procfs.stat(current)

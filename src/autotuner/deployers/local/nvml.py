@@ -140,13 +140,15 @@ class _Library:
                 except pynvml.NVMLError as error:
                     self._why = _reason(error)
                 else:
-                    self._open, self._why = True, ""
+                    self._open = True
+                    self._why = ""
             return "" if self._open else self._why
 
     def failed(self, error: Any) -> str:
         """NVML stopped answering; the next use opens it again. The reason as text."""
         with self._lock, suppress(pynvml.NVMLError):
-            self._open, self._why = False, _reason(error)
+            self._open = False
+            self._why = _reason(error)
             self._tried = float("-inf")
             pynvml.nvmlShutdown()
         return self._why
@@ -209,7 +211,8 @@ def _user_text(pid: int, size: int | None) -> str:
 def _is_ours(pid: int) -> bool:
     """Whether a run of ours started it: it, the leader of its session or an ancestor carries the label. Servers may
     overwrite their environment with a title, so what this process started in sessions of its own counts too."""
-    asked, here = procfs.stat(pid), procfs.stat(os.getpid())
+    asked = procfs.stat(pid)
+    here = procfs.stat(os.getpid())
     current = asked
     for _ in range(100):
         if current is None or current.pid <= 1:

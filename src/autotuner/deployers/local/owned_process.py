@@ -46,7 +46,9 @@ class OwnedProcess:
     """One started child. Made by :func:`spawn`; whoever makes it must call :meth:`stop` on every path."""
 
     def __init__(self, supervisor: subprocess.Popen[bytes], orders: int, answers: int, mark: Mapping[str, str]) -> None:
-        self._supervisor, self._orders, self._answers = supervisor, orders, answers
+        self._supervisor = supervisor
+        self._orders = orders
+        self._answers = answers
         self._mark = mark
         self._said = b""
         self._code: int | None = None
@@ -204,7 +206,8 @@ async def spawn(
 def _supervised(
     order: bytes, env: Mapping[str, str], mark: Mapping[str, str], streams: tuple[Stream, Stream, Stream]
 ) -> OwnedProcess:
-    ours, theirs = os.pipe(), os.pipe()
+    ours = os.pipe()
+    theirs = os.pipe()
     (orders, ordering), (answers, answering) = ours, theirs
     try:
         supervisor = subprocess.Popen(

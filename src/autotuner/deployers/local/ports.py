@@ -28,7 +28,9 @@ class Ports:
     """The ports of one deployment: each launch gets another one."""
 
     def __init__(self, host: str, ports: tuple[int, int], context: DeployContext) -> None:
-        self._host, self._range, self._context = host, range(ports[0], ports[1] + 1), context
+        self._host = host
+        self._range = range(ports[0], ports[1] + 1)
+        self._context = context
         self._lost: set[int] = set()
 
     async def lease(self, stack: AsyncExitStack) -> int:

@@ -149,9 +149,12 @@ class _Supervisor:
     def __init__(
         self, order: Order, child: int, orders: int, answers: int, log: BoundedLog | None, output: int | None
     ) -> None:
-        self._child, self._orders, self._answers = child, orders, answers
+        self._child = child
+        self._orders = orders
+        self._answers = answers
         self._grace_s = order["grace"]
-        self._log, self._output = log, output
+        self._log = log
+        self._output = output
         self._log_failed = False
         self._stopping = False
         self._killing = False

@@ -75,10 +75,15 @@ class _Run:
     """One BenchmarkJob from its making to its results."""
 
     def __init__(self, endpoint: ServiceEndpoint, deploy: OmeSettings, run: PlatformRun) -> None:
-        self._cluster, self._deploy, self._told = endpoint.cluster, deploy, run
+        self._cluster = endpoint.cluster
+        self._deploy = deploy
+        self._told = run
         self._owner = {
-            "apiVersion": OME, "kind": "InferenceService", "name": endpoint.service, "uid": endpoint.service_uid,
-        }  # fmt: skip
+            "apiVersion": OME,
+            "kind": "InferenceService",
+            "name": endpoint.service,
+            "uid": endpoint.service_uid,
+        }
         settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
         self.job = Job.of(endpoint.service, self._owner, endpoint.cluster.namespace, run, settings)
         self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
@@ -186,7 +191,8 @@ class _Run:
             raise _failed(f"not over after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container))
         if seen.failure:
             raise TrialFailedError(_ours(seen.failure))
-        state, why = "", ""
+        state = ""
+        why = ""
         with anyio.move_on_after(_STATE_S):
             state = await told.until(lambda: found if (found := _state(told)) in _OVER else None)
             why = _status(told).get("failureMessage", "")
@@ -238,7 +244,8 @@ class _Run:
                 raise self._unread(error.failure) from error
             found = await self._again(error.failure)
         if found is None:
-            claim, sub = self.job.settings.claim, self.job.settings.sub_path
+            claim = self.job.settings.claim
+            sub = self.job.settings.sub_path
             message = f"genai-bench ended well, and there is no {self.job.folder} in claim {claim}, {sub}"
             raise _failed(message, "see that the image writes to its --experiment-base-dir")
         if other := another_run(found, self.job.folder):
@@ -312,7 +319,8 @@ def _never_ran(failure: Failure, seen: Seen | None) -> Failure:
     """Of a pod that could not start: the BenchmarkJob says Running all the same."""
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure
-    remedy, cause = failure.remedy, failure.cause
+    remedy = failure.remedy
+    cause = failure.cause
     if cause is FailureCause.NOT_ACCEPTED:
         remedy = "a BenchmarkJob's pod takes no labels and no security context; use benchmark.kind: native"
     elif cause is FailureCause.IMAGE_MISSING:

@@ -22,7 +22,8 @@ from autotuner.study.problems import path_text
 
 _NAME = "benchmark job"
 _GROUP = OME.partition("/")[0]
-_CONFIG, _CONFIG_KEY = "benchmarkjob-config", "benchmarkjob"
+_CONFIG = "benchmarkjob-config"
+_CONFIG_KEY = "benchmarkjob"
 
 
 def rights() -> list[Right]:
@@ -102,7 +103,8 @@ def _reader(deploy: OmeSettings) -> Check:
 
 async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
     """What API server and webhook say of a first BenchmarkJob, by a dry run."""
-    name, labels = f"{_NAME}: admission", Labels(study="preflight", trial=0, owner="preflight")
+    name = f"{_NAME}: admission"
+    labels = Labels(study="preflight", trial=0, owner="preflight")
     run = PlatformRun("D(100,100)", 1, 1, 1, labels, {})
     job = Job.of("preflight", {}, cluster.namespace, run, settings)
     try:

@@ -26,7 +26,8 @@ _CURE_SIZE = (
     "install with --set modelAgent.resources.requests.cpu=500m --set modelAgent.resources.requests.memory=1Gi: "
     "OME's default is 10 CPUs and 100Gi on every node"
 )
-_LARGE_CPU, _LARGE_MEMORY = 8.0, 64 * 2.0**30
+_LARGE_CPU = 8.0
+_LARGE_MEMORY = 64 * 2.0**30
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _RESTART = "kubectl -n {ns} rollout restart deployment/{name}, and wait until its pods are ready"
 _FAULTS = (
@@ -83,7 +84,8 @@ def manager(deployment: Json | None, namespace: str) -> Check:
 def webhook(message: str, namespace: str) -> Check:
     """What an API server's complaint that it could not call OME's webhook means."""
     told = " ".join(message.partition("failed calling webhook")[2].split()) or message
-    called, cause = told.partition(":")[0].strip('" '), told.rpartition('": ')[2][:200]
+    called = told.partition(":")[0].strip('" ')
+    cause = told.rpartition('": ')[2][:200]
     names = {"ns": namespace, "name": MANAGER}
     _, why, remedy = next(
         (fault for fault in _FAULTS if fault[0].search(cause)), (None, "it cannot be called", _RESTART)
@@ -136,11 +138,13 @@ def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
 def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str], *, needed: bool) -> list[Check]:
     """The model agent's pods. ``logs``: the end of each crashing pod's. ``needed``: no node has the model yet, so that
     nothing can be served without the agent."""
-    name, make = "model agent", fail if needed else warn
+    name = "model agent"
+    make = fail if needed else warn
     if daemon_set is None:
         return [make(name, f"no DaemonSet {AGENT}: models do not get onto nodes", "install chart ome-resources anew")]
     status = daemon_set.get("status") or {}
-    ready, wanted = int(status.get("numberReady") or 0), int(status.get("desiredNumberScheduled") or 0)
+    ready = int(status.get("numberReady") or 0)
+    wanted = int(status.get("desiredNumberScheduled") or 0)
     crashed = {p["metadata"]["name"]: logs.get(p["metadata"]["name"], "") for p in pods if crashes(p)}
     found = []
     for pod, log in crashed.items():
@@ -188,7 +192,8 @@ def _is_large(daemon_set: Json) -> bool:
 def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
     """Services and benchmark jobs of ours in the namespace. ``held``: why those that are being deleted stay, by name,
     where that is known."""
-    found, others = [], []
+    found = []
+    others = []
     for thing in things:
         metadata = thing["metadata"]
         label = f"{thing['kind']} {metadata['name']}"
@@ -196,9 +201,11 @@ def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
             others.append(label)
             continue
         finalizers = ", ".join(metadata.get("finalizers") or ()) or "none"
-        why, remedy = f"{label} is being deleted, held by its finalizers ({finalizers})", "wait, then see OME's manager"
+        why = f"{label} is being deleted, held by its finalizers ({finalizers})"
+        remedy = "wait, then see OME's manager"
         if reason := held.get(str(metadata["name"])):
-            why, remedy = f"{why}: {reason}", "mend that, and OME lets it go; its GPUs are free once its pods are gone"
+            why = f"{why}: {reason}"
+            remedy = "mend that, and OME lets it go; its GPUs are free once its pods are gone"
         found.append(warn("left behind", why, remedy))
     if others:
         remedy = "autotuner reap removes those of dead runs; a run that lives looks after its own"

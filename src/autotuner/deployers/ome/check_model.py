@@ -35,7 +35,8 @@ def checks(model: Found, nodes: Sequence[Json] | None, told: Mapping[str, str]) 
 def _faults(model: Found) -> list[Check]:
     """What is wrong with the object itself."""
     storage = model.spec.get("storage") or {}
-    uri, vendor = str(storage.get("storageUri", "")), str(model.spec.get("vendor") or "")
+    uri = str(storage.get("storageUri", ""))
+    vendor = str(model.spec.get("vendor") or "")
     found = []
     if model.thing["metadata"].get("deletionTimestamp"):
         found.append(fail(NAME, f"{model.kind} {model.name} is being deleted", "make it again when it is gone"))
@@ -59,7 +60,8 @@ def _faults(model: Found) -> list[Check]:
 def holds(model: Found, node: Json) -> bool:
     """Whether a server of the model may come to a node: it has OME's label, or, where a long name hides that behind a
     digest, the model's status names it."""
-    metadata, label = node["metadata"], node_label(model)
+    metadata = node["metadata"]
+    label = node_label(model)
     if not label:
         return metadata["name"] in (model.status.get("nodesReady") or ())
     return bool((metadata.get("labels") or {}).get(label) == _READY)
@@ -114,8 +116,10 @@ def progress(model: Found, config_maps: Iterable[Json]) -> dict[str, str]:
 
 
 def _told(entry: Mapping[str, Any]) -> str:
-    text, done = str(entry.get("status")), entry.get("progress") or {}
-    total, completed = float(done.get("totalBytes") or 0), float(done.get("completedBytes") or 0)
+    text = str(entry.get("status"))
+    done = entry.get("progress") or {}
+    total = float(done.get("totalBytes") or 0)
+    completed = float(done.get("completedBytes") or 0)
     if total:
         return f"{text}, {completed / total:.0%} of {total / 1e9:.1f} GB"
     return f"{text}, {done['phase']}" if done.get("phase") else text

@@ -61,7 +61,8 @@ def _accelerators(runtime: Found) -> list[Check]:
 
 def faults(runtime: Found, gpu_resource: str) -> list[tuple[str, str]]:
     """(why, remedy) of everything for which no server could be made and tuned; ``why`` goes on after the name."""
-    config, own = engine_config(runtime), runner(runtime)
+    config = engine_config(runtime)
+    own = runner(runtime)
     found = []
     if len(runtime.name) > _LONGEST_NAME:
         found.append(("has a name that is too long for a label: no pod could be made", "63 characters at most"))
@@ -99,12 +100,14 @@ def _templates(own: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _extended(own: Mapping[str, Any], gpu_resource: str) -> list[tuple[str, str]]:
     """Devices have no overcommitment; those that a study sets itself do not count."""
     resources = own.get("resources") or {}
-    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    requests = resources.get("requests") or {}
+    limits = resources.get("limits") or {}
     found = []
     for name in sorted({*requests, *limits}):
         if "/" not in name or name == gpu_resource or name not in requests:
             continue
-        asked, limit = requests[name], limits.get(name)
+        asked = requests[name]
+        limit = limits.get(name)
         if limit is None or amount(asked) != amount(limit):
             why = f"requests {name} {asked} with {'no limit' if limit is None else f'a limit of {limit}'}"
             found.append((f"{why}: no pod could be made", "make request and limit the same"))

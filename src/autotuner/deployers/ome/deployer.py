@@ -63,7 +63,8 @@ class OmeDeployer(PodDeployer):
 
     def __init__(self, settings: OmeSettings, engine: Engine | None = None, model: str | None = None) -> None:
         super().__init__(settings)
-        self._engine, self._model_name = engine, model
+        self._engine = engine
+        self._model_name = model
         self.platform_benchmark = BenchmarkJobs(settings)
         self._prepared_for: tuple[Found, Found] | None = None
         self._first: tuple[str, int] | None = None
@@ -81,12 +82,14 @@ class OmeDeployer(PodDeployer):
 
     async def _found(self, cluster: Cluster) -> tuple[Found, Found]:
         """Runtime and model now. Raises ``TrialFailedError`` where one is not there, or may not be looked at."""
-        name, model_name = self.settings.runtime, self._model_name
+        name = self.settings.runtime
+        model_name = self._model_name
         if name is None or model_name is None:
             remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"
             raise failed(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy)
         try:
-            runtime, model = await find_runtime(cluster, name), await find_model(cluster, model_name)
+            runtime = await find_runtime(cluster, name)
+            model = await find_model(cluster, model_name)
             if runtime is None:
                 why = f"runtime {name} is neither in namespace {cluster.namespace} nor in the cluster"
                 raise failed(

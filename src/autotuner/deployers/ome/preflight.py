@@ -29,7 +29,8 @@ _GROUP = "ome.io"
 _CERTIFICATES = "cert-manager"
 _BENCHMARK_LABEL = "benchmark"
 _AGENT_LABEL = "models.ome/basemodel-status=true"
-_LOG_LINES, _LOG_IDLE_S = "50", 5.0
+_LOG_LINES = "50"
+_LOG_IDLE_S = 5.0
 _ALLOW = "allow them, to have OME itself looked at and misspelt names corrected (packaging/rbac-ome.yaml)"
 
 
@@ -52,13 +53,21 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
     shared = ("clusterservingruntimes", "clusterbasemodels")
     # A tenant's model and runtime may be the namespace's own; where they are not, the look at them says so.
     found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
-    nodes = [Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
-             Right("get", "nodes", needed=False, cluster_wide=True)]  # fmt: skip
+    nodes = [
+        Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
+        Right("get", "nodes", needed=False, cluster_wide=True),
+    ]
     nodes.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
     names = [Right("list", kind, _GROUP, needed=False) for kind in ("servingruntimes", "basemodels", BENCHMARKS)]
     names += [Right("list", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
-    own = [("get", "deployments", "apps"), ("get", "daemonsets", "apps"), ("list", "pods", ""), ("get", "pods/log", ""),
-           ("get", "configmaps", ""), ("list", "configmaps", "")]  # fmt: skip
+    own = [
+        ("get", "deployments", "apps"),
+        ("get", "daemonsets", "apps"),
+        ("list", "pods", ""),
+        ("get", "pods/log", ""),
+        ("get", "configmaps", ""),
+        ("list", "configmaps", ""),
+    ]
     names += [Right(v, kind, group, needed=False, namespace=settings.ome_namespace) for v, kind, group in own]
     return [*services, *made, *found, *preflight.pod_rights(settings), *nodes, *names]
 
@@ -203,7 +212,9 @@ async def _benchmarks(cluster: Cluster, namespace: str) -> list[Check]:
 async def _agent(cluster: Cluster, namespace: str, *, needed: bool) -> list[Check]:
     base = f"/api/v1/namespaces/{namespace}/pods"
     found = await cluster.find(f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{check_installation.AGENT}")
-    pods, logs, unread = list[Json](), dict[str, str](), list[Check]()
+    pods = list[Json]()
+    logs = dict[str, str]()
+    unread = list[Check]()
     labels = ((found or {}).get("spec") or {}).get("selector", {}).get("matchLabels") or {}
     try:
         if labels:
@@ -252,8 +263,12 @@ async def _left_behind(cluster: Cluster, down: str) -> list[Check]:
 
 
 async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, problems: Problems) -> _Study:
-    models, runtimes = (await known(cluster, "basemodels"), await known(cluster, "servingruntimes"))
-    found, model, runtime, nodes = list[Check](), None, None, tuple[str, ...]()
+    models = await known(cluster, "basemodels")
+    runtimes = await known(cluster, "servingruntimes")
+    found = list[Check]()
+    model = None
+    runtime = None
+    nodes = tuple[str, ...]()
     if name is None:
         found += [check_model.overview(models)] if models is not None else []
     else:
@@ -318,7 +333,8 @@ async def _runtime(
 
 
 async def _room(cluster: Cluster, plans: Sequence[LaunchPlan], settings: OmeSettings, study: _Study) -> list[Check]:
-    runtime, model = study.runtime, study.model
+    runtime = study.runtime
+    model = study.model
     if runtime is None:
         gpus = [{settings.gpu_resource: str(plan.gpus)} for plan in plans if plan.gpus]
         return await preflight.nodes(cluster, gpus, settings)

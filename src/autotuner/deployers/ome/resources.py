@@ -6,7 +6,8 @@ from autotuner.deployers.kubernetes.client import Cluster, Json
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint
 
-SERVICES, BENCHMARKS = "inferenceservices", "benchmarkjobs"
+SERVICES = "inferenceservices"
+BENCHMARKS = "benchmarkjobs"
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32
@@ -102,7 +103,8 @@ def model_path(model: Found) -> str | None:
 def node_label(model: Found) -> str:
     """The label that a node which has the model carries, with the value ``Ready``. Empty for a long name, of which
     OME's label holds a digest: its status still tells the nodes."""
-    name, namespace = model.name, model.thing["metadata"].get("namespace")
+    name = model.name
+    namespace = model.thing["metadata"].get("namespace")
     if len(name) > _KEY_LENGTH:
         return ""
     return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"

@@ -17,7 +17,9 @@ _VERSION = re.compile(
     rf"(v?){_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:\.([^-+]*))?(?:-([^+]*))?(?:\+(.*))?)?)?", re.DOTALL
 )
 _UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
-_EQUAL, _NEWER, _NEWER_OR_EQUAL = "Equal", "GreaterThan", "GreaterThanOrEqual"
+_EQUAL = "Equal"
+_NEWER = "GreaterThan"
+_NEWER_OR_EQUAL = "GreaterThanOrEqual"
 _WORDS = {_EQUAL: "", _NEWER: "older than ", _NEWER_OR_EQUAL: "at most "}
 """The operator compares the runtime's version with the model's: a greater one in the runtime bounds the model's."""
 _COMPONENTS = ("scheduler", "textEncoder", "tokenizer", "transformer", "vae")
@@ -55,7 +57,8 @@ class _Version:
 def why_not(runtime: Found, model: Found) -> list[str]:
     """One reason for each format that the runtime supports, or the one that holds for all; empty where it serves the
     model."""
-    spec, wanted = runtime.spec, model.spec
+    spec = runtime.spec
+    wanted = model.spec
     if spec.get("disabled"):
         return ["it is disabled"]
     if not (wanted.get("modelFormat") or {}).get("name"):
@@ -75,7 +78,8 @@ def _entry(entry: Part, model: Part) -> str:
     if why := _pipeline(entry.get("diffusionPipeline"), model.get("diffusionPipeline")):
         return why
     for field in ("modelArchitecture", "quantization"):
-        mine, theirs = model.get(field), entry.get(field)
+        mine = model.get(field)
+        theirs = entry.get(field)
         if mine != theirs:
             return f"{field} is {_shown(mine)} in the model and {_shown(theirs)} in the runtime"
     for field in ("modelFormat", "modelFramework"):
@@ -98,7 +102,8 @@ def _named(field: str, model: Part | None, runtime: Part | None) -> str:
         return (
             f"{field}.name is {_shown(model.get('name'))} in the model and {_shown(runtime.get('name'))} in the runtime"
         )
-    mine, theirs = model.get("version"), runtime.get("version")
+    mine = model.get("version")
+    theirs = runtime.get("version")
     operator = str(runtime.get("operator") or _EQUAL)
     if mine is None and theirs is None:
         return ""
@@ -113,7 +118,8 @@ def _label(part: Part | None) -> str:
 
 
 def _fits(model: str, runtime: str, operator: str) -> bool:
-    mine, theirs = _Version.of(model), _Version.of(runtime)
+    mine = _Version.of(model)
+    theirs = _Version.of(runtime)
     if mine is None or theirs is None:
         return False
     if operator not in {_NEWER, _NEWER_OR_EQUAL} or not (mine.official and theirs.official):
@@ -149,7 +155,8 @@ def _pipeline(runtime: Part | None, model: Part | None) -> str:
 def _size(bounds: Part | None, size: str | None) -> str:
     if not bounds or size is None:
         return ""
-    low, high = bounds.get("min"), bounds.get("max")
+    low = bounds.get("min")
+    high = bounds.get("max")
     if low is None or high is None:
         return "its modelSizeRange has only one of min and max, on which OME's manager crashes up to v0.1.5"
     if _parameters(low) <= _parameters(size) <= _parameters(high):

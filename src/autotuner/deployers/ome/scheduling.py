@@ -18,7 +18,8 @@ def resources(runtime: Found, plan: LaunchPlan, settings: OmeSettings) -> dict[s
     request, with which Kubernetes would refuse the pod and OME tell nobody."""
     own: Mapping[str, Any] = runner(runtime).get("resources") or {}
     asked = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
-    requests, limits = asked["requests"], asked["limits"]
+    requests = asked["requests"]
+    limits = asked["limits"]
     of_study = pod_resources(settings, plan.gpus)
     requests |= of_study["requests"]
     limits |= of_study["limits"]
@@ -30,7 +31,8 @@ def resources(runtime: Found, plan: LaunchPlan, settings: OmeSettings) -> dict[s
 
 def placing(settings: OmeSettings, runtime: Found, model: Found | None) -> OmeSettings:
     """The settings as they choose nodes, with what runtime and model add to them."""
-    config, label = engine_config(runtime), node_label(model) if model else ""
+    config = engine_config(runtime)
+    label = node_label(model) if model else ""
     selector = {
         **(runtime.spec.get("nodeSelector") or {}),
         **(config.get("nodeSelector") or {}),

@@ -82,7 +82,9 @@ class ServiceLaunch:
 
     def line(self) -> RuntimeLine:
         """The runtime's command line with everything of the plan in it; its own program, model and address stay."""
-        given, engine, plan = self._given(), self.engine, self.plan
+        given = self._given()
+        engine = self.engine
+        plan = self.plan
         planned = engine.read((PROGRAM, *(word for flag in plan.flags for word in flag.argv()))).single
         path = model_path(self.model)
         wanted: dict[str, Value] = dict.fromkeys([*sorted(self.replaced), *plan.tuned])
@@ -161,7 +163,9 @@ class ServiceLaunch:
         return pod_fields(settings, tolerations=own) | set_only({"volumes": volumes})
 
     def _runner(self) -> Json:
-        settings, own, line = self.settings, runner(self.runtime), self.line()
+        settings = self.settings
+        own = runner(self.runtime)
+        line = self.line()
         extra = scratch() if wants_scratch(settings) else []
         env = {**(scratch_env() if extra else {}), **self.plan.env, **self.labels.env()}
         found: Json = {

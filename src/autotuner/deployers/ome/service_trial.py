@@ -52,7 +52,8 @@ class ServiceMaker(Maker):
     """News of a service, its Deployment and its events, while there is no pod."""
 
     def __init__(self, cluster: Cluster, made: Json, settings: OmeSettings, news: News) -> None:
-        self.uid, name = str(made["metadata"]["uid"]), str(made["metadata"]["name"])
+        self.uid = str(made["metadata"]["uid"])
+        name = str(made["metadata"]["name"])
         super().__init__(cluster, self.uid, news)
         self._accept_s = settings.accept_timeout
         self.service = Watched(cluster, cluster.path(SERVICES, group=OME), fields=f"metadata.name={name}", news=news)
@@ -100,7 +101,8 @@ class ServiceMaker(Maker):
     def _told(self) -> Failure | None:
         """OME's own reason."""
         for event in self.events:
-            reason, why = str(event.get("reason")), one_line(event.get("message"))
+            reason = str(event.get("reason"))
+            why = one_line(event.get("message"))
             if reason in _FATAL_EVENTS:
                 cause = FailureCause.MODEL_MISSING if reason == _OF_THE_MODEL else FailureCause.NOT_ACCEPTED
                 remedy = "correct model, deploy.runtime or deploy.namespace; autotuner doctor tells more"
@@ -115,7 +117,8 @@ class ServiceMaker(Maker):
         deployment = self.deployment
         if deployment is None:
             return "it has no Deployment"
-        status, wanted = deployment.get("status") or {}, int(deployment["spec"].get("replicas", 1))
+        status = deployment.get("status") or {}
+        wanted = int(deployment["spec"].get("replicas", 1))
         if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
             return "its Deployment is being changed"
         if not wanted == int(status.get("updatedReplicas", 0)) == int(status.get("availableReplicas", 0)):
@@ -249,7 +252,8 @@ class OmeTrial(PodTrial):
             return failure
         if model is None:
             why = f"model {name} was deleted, and OME's webhook lets no service go without its model"
-            message, remedy = f"{failure.message}; {why}", "make the model again, and delete it later"
+            message = f"{failure.message}; {why}"
+            remedy = "make the model again, and delete it later"
             return failure.model_copy(update={"message": message, "remedy": remedy})
         return failure
 
@@ -259,7 +263,9 @@ class OmeEndpoint(PodEndpoint, ServiceEndpoint):
 
     def watch(self, cluster: Cluster, service: str, uid: str, deployment: Json, runtime: Found) -> None:
         """What must stay as it is."""
-        self.cluster, self.service, self.service_uid = cluster, service, uid
+        self.cluster = cluster
+        self.service = service
+        self.service_uid = uid
         self._deployment = str(deployment["metadata"]["name"])
         self._generation = deployment["metadata"].get("generation")
         self._runtime = runtime

@@ -100,10 +100,9 @@ def ended(
     except OSError:
         full = False
     if full:
-        message, remedy = "the disk is full, and the server ended", "make room on the disk"
-        return Failure(
-            cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail
-        )  # fmt: skip
+        message = "the disk is full, and the server ended"
+        remedy = "make room on the disk"
+        return Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail)
     failure = context.explain(code, log_tail, was_ready)
     if memory_ran_out and failure.cause in _UNEXPLAINED:
         message = f"the kernel killed it {'under load' if was_ready else 'while loading'}: memory ran out"

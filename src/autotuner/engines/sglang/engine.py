@@ -61,8 +61,11 @@ class Sglang(GpuEngine):
     info_path: ClassVar[str | None] = "/get_server_info"
     metrics_path: ClassVar[str | None] = "/metrics"
     starters: ClassVar[tuple[str, ...]] = (
-        "chunked-prefill-size", "max-running-requests", "num-continuous-decode-steps", "stream-interval",
-    )  # fmt: skip
+        "chunked-prefill-size",
+        "max-running-requests",
+        "num-continuous-decode-steps",
+        "stream-interval",
+    )
     starter_degree: ClassVar[str] = "tp-size"
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {
         "max-running-requests": LoadLimit.REQUESTS,
@@ -86,8 +89,13 @@ class Sglang(GpuEngine):
     adapters: ClassVar[tuple[str, ...]] = ("lora-paths",)
     files: ClassVar[tuple[str, ...]] = ("chat-template",)
     suffixes: ClassVar[Mapping[str, int]] = {
-        "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
-    }  # fmt: skip
+        "k": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "Ki": 2**10,
+        "Mi": 2**20,
+        "Gi": 2**30,
+    }
     human: ClassVar[frozenset[str]] = frozenset({"max-total-tokens", "max-prefill-tokens", "context-length"})
     reserved: ClassVar[Mapping[str, str]] = {
         "model-path": "write model.path",
@@ -141,38 +149,56 @@ class Sglang(GpuEngine):
         yield from self._gpu(values, capability(hardware.gpu_name))
 
     def _parallel(self, values: Mapping[str, Value]) -> Iterator[Problem]:
-        tp, groups, replicas = self.size(values, "tp-size"), self.attention_groups(values), self.size(values, "dp-size")
-        context, experts = self.size(values, "attn-cp-size"), self.size(values, "ep-size")
+        tp = self.size(values, "tp-size")
+        groups = self.attention_groups(values)
+        replicas = self.size(values, "dp-size")
+        context = self.size(values, "attn-cp-size")
+        experts = self.size(values, "ep-size")
         moe_groups = self.size(values, "moe-dp-size")
         if groups > 1 and tp % groups:
             yield problem("tp-size", tp, f"is not divisible by the {groups} attention groups", "change one of the two")
         if self.size(values, "attn-dp-size") > 1 and replicas > 1:
             yield problem("dp-size", replicas, "cannot be combined with attn-dp-size", "set it to 1")
         if context > 1 and tp % (groups * context):
-            yield problem("attn-cp-size", context, f"times the attention groups does not divide tp-size ({tp})",
-                           "choose a divisor")  # fmt: skip
+            yield problem(
+                "attn-cp-size",
+                context,
+                f"times the attention groups does not divide tp-size ({tp})",
+                "choose a divisor",
+            )
         if experts > tp:
             yield problem("ep-size", experts, f"exceeds tp-size ({tp}), which it divides up", f"set it to {tp} at most")
         if moe_groups > 1 and (tp % moe_groups or (experts > 1 and experts * moe_groups != tp)):
-            yield problem("moe-dp-size", moe_groups, f"does not fit tp-size ({tp}) and ep-size ({experts})",
-                           "keep moe-dp-size x ep-size equal to tp-size")  # fmt: skip
+            yield problem(
+                "moe-dp-size",
+                moe_groups,
+                f"does not fit tp-size ({tp}) and ep-size ({experts})",
+                "keep moe-dp-size x ep-size equal to tp-size",
+            )
         dense = values.get("moe-dense-tp-size")
         if dense is not None and str(dense) not in {"1", str(tp)}:
             yield problem("moe-dense-tp-size", dense, f"may be 1 or tp-size ({tp})", "set it to 1")
         alone = self.value(values, "moe-a2a-backend") == "none" and groups == 1
         if values.get("enable-two-batch-overlap") and alone:
-            yield problem("enable-two-batch-overlap", True, "needs moe-a2a-backend or attention groups",
-                           "set moe-a2a-backend or attn-dp-size")  # fmt: skip
+            yield problem(
+                "enable-two-batch-overlap",
+                True,
+                "needs moe-a2a-backend or attention groups",
+                "set moe-a2a-backend or attn-dp-size",
+            )
 
     def _prefill(self, values: Mapping[str, Value]) -> Iterator[Problem]:
-        chunk, page = self.whole(values.get("chunked-prefill-size")), self.whole(values.get("page-size"))
+        chunk = self.whole(values.get("chunked-prefill-size"))
+        page = self.whole(values.get("page-size"))
         off = chunk is not None and chunk <= 0
         if chunk and chunk > 0 and page and chunk % page:
-            yield problem("chunked-prefill-size", chunk, f"is not divisible by page-size ({page})",
-                           "choose a multiple of it")  # fmt: skip
+            yield problem(
+                "chunked-prefill-size", chunk, f"is not divisible by page-size ({page})", "choose a multiple of it"
+            )
         if values.get("enable-mixed-chunk") and off:
-            yield problem("enable-mixed-chunk", True, "has no effect without chunked prefill",
-                           "set chunked-prefill-size above 0")  # fmt: skip
+            yield problem(
+                "enable-mixed-chunk", True, "has no effect without chunked prefill", "set chunked-prefill-size above 0"
+            )
         if values.get("enable-priority-scheduling") and self.value(values, "schedule-policy") not in {"fcfs", "lof"}:
             yield problem("schedule-policy", values["schedule-policy"], "does not know priorities", "set it to fcfs")
         if values.get("retraction-policy") == "priority" and not values.get("enable-priority-scheduling"):
@@ -189,21 +215,31 @@ class Sglang(GpuEngine):
             if values.get(name) is not None and off:
                 yield problem(name, values[name], f"has no effect: {off} switches graphs off", "remove one of the two")
         if values.get("disable-cuda-graph-padding") and values.get("enable-torch-compile"):
-            yield problem("disable-cuda-graph-padding", True, "cannot be combined with enable-torch-compile",
-                           "remove one of the two")  # fmt: skip
+            yield problem(
+                "disable-cuda-graph-padding",
+                True,
+                "cannot be combined with enable-torch-compile",
+                "remove one of the two",
+            )
         if values.get("torch-compile-max-bs") is not None and not values.get("enable-torch-compile"):
-            yield problem("torch-compile-max-bs", values["torch-compile-max-bs"],
-                           "has no effect without enable-torch-compile", "set enable-torch-compile")  # fmt: skip
+            yield problem(
+                "torch-compile-max-bs",
+                values["torch-compile-max-bs"],
+                "has no effect without enable-torch-compile",
+                "set enable-torch-compile",
+            )
 
     def _caches(self, values: Mapping[str, Value]) -> Iterator[Problem]:
         if values.get("enable-hierarchical-cache") and values.get("disable-radix-cache"):
-            yield problem("enable-hierarchical-cache", True, "extends the radix cache, which is off",
-                           "remove disable-radix-cache")  # fmt: skip
+            yield problem(
+                "enable-hierarchical-cache", True, "extends the radix cache, which is off", "remove disable-radix-cache"
+            )
         if self.value(values, "speculative-algorithm") is None:
             for name in ("speculative-num-steps", "speculative-eagle-topk", "speculative-num-draft-tokens"):
                 if values.get(name) is not None:
-                    yield problem(name, values[name], "has no effect without speculative-algorithm",
-                                   "set speculative-algorithm")  # fmt: skip
+                    yield problem(
+                        name, values[name], "has no effect without speculative-algorithm", "set speculative-algorithm"
+                    )
 
     def _gpu(self, values: Mapping[str, Value], has: float | None) -> Iterator[Problem]:
         if has is None:

@@ -9,36 +9,48 @@ Rows = tuple[CatalogEntry, ...]
 
 
 def integer(
-    name: str, default: int | None, meaning: str, *, low: int | None = 1, high: int | None = None,
-    aliases: tuple[str, ...] = (), suggested: tuple[int, ...] = (), words: tuple[str, ...] = (),
-) -> CatalogEntry:  # fmt: skip
+    name: str,
+    default: int | None,
+    meaning: str,
+    *,
+    low: int | None = 1,
+    high: int | None = None,
+    aliases: tuple[str, ...] = (),
+    suggested: tuple[int, ...] = (),
+    words: tuple[str, ...] = (),
+) -> CatalogEntry:
     """A flag with a whole number; ``words`` are accepted beside numbers."""
     kind = ValueType(kind="int", low=low, high=high, choices=words)
-    return CatalogEntry(
-        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
-    )  # fmt: skip
+    return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
 
 def number(
-    name: str, default: float | None, meaning: str, *, low: float | None = 0.0, high: float | None = None,
-    aliases: tuple[str, ...] = (), suggested: tuple[float, ...] = (),
-) -> CatalogEntry:  # fmt: skip
+    name: str,
+    default: float | None,
+    meaning: str,
+    *,
+    low: float | None = 0.0,
+    high: float | None = None,
+    aliases: tuple[str, ...] = (),
+    suggested: tuple[float, ...] = (),
+) -> CatalogEntry:
     """A flag with a real number."""
     kind = ValueType(kind="float", low=low, high=high)
-    return CatalogEntry(
-        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
-    )  # fmt: skip
+    return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
 
 def choice(
-    name: str, default: str | None, choices: Iterable[str], meaning: str, *,
-    aliases: tuple[str, ...] = (), suggested: tuple[str, ...] = (),
-) -> CatalogEntry:  # fmt: skip
+    name: str,
+    default: str | None,
+    choices: Iterable[str],
+    meaning: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    suggested: tuple[str, ...] = (),
+) -> CatalogEntry:
     """A flag with one of several words."""
     kind = ValueType(kind="choice", choices=tuple(choices))
-    return CatalogEntry(
-        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested
-    )  # fmt: skip
+    return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
 
 def text(
@@ -55,9 +67,13 @@ def sizes(
 ) -> CatalogEntry:
     """A flag with several whole numbers as its arguments."""
     return CatalogEntry(
-        name=name, type=ValueType(kind="int", low=low), several="arguments", meaning=meaning, aliases=aliases,
+        name=name,
+        type=ValueType(kind="int", low=low),
+        several="arguments",
+        meaning=meaning,
+        aliases=aliases,
         suggested=suggested,
-    )  # fmt: skip
+    )
 
 
 def numbers(name: str, meaning: str) -> CatalogEntry:
@@ -67,9 +83,7 @@ def numbers(name: str, meaning: str) -> CatalogEntry:
 
 def texts(name: str, meaning: str, *, several: Several = "arguments", aliases: tuple[str, ...] = ()) -> CatalogEntry:
     """A flag with several texts, as arguments in a row or as one flag each."""
-    return CatalogEntry(
-        name=name, type=ValueType(kind="string"), several=several, meaning=meaning, aliases=aliases
-    )  # fmt: skip
+    return CatalogEntry(name=name, type=ValueType(kind="string"), several=several, meaning=meaning, aliases=aliases)
 
 
 def switch(name: str, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:
@@ -80,11 +94,17 @@ def switch(name: str, meaning: str, *, aliases: tuple[str, ...] = ()) -> Catalog
 
 def pair(name: str, default: bool | None, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:
     """A switch with a flag for each state: ``--x`` and ``--no-x``."""
-    kind, suggested = ValueType(kind="bool"), (False, True)
+    kind = ValueType(kind="bool")
+    suggested = (False, True)
     return CatalogEntry(
-        name=name, type=kind, default=default, meaning=meaning, aliases=aliases, off_flag=f"no-{name}",
+        name=name,
+        type=kind,
+        default=default,
+        meaning=meaning,
+        aliases=aliases,
+        off_flag=f"no-{name}",
         suggested=suggested,
-    )  # fmt: skip
+    )
 
 
 def by_name(*groups: Rows) -> Mapping[str, CatalogEntry]:

@@ -32,7 +32,8 @@ def first_match(lines: Iterable[Line], exit_code: int | None, log_tail: str, *, 
         match = row.pattern.search(log_tail) if row.late or not ready else None
         if match:
             groups = [_one_line(text) for text in (match[0], *match.groups(""))]
-            message, remedy = _filled(row.message, groups), _filled(row.remedy, groups)
+            message = _filled(row.message, groups)
+            remedy = _filled(row.remedy, groups)
             return Failure(cause=row.cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)
     return None
 

@@ -89,7 +89,9 @@ class CommandLine:
         abbreviates: bool = True,
         unknown: Several = "arguments",
     ) -> None:
-        self._catalog, self._underscores, self._abbreviates = catalog, underscores, abbreviates
+        self._catalog = catalog
+        self._underscores = underscores
+        self._abbreviates = abbreviates
         self._unknown: Several = unknown
         self._off = {e.off_flag: e.name for e in catalog.values() if e.off_flag} | dict(off or {})
         self._names = {s: e.name for e in catalog.values() for s in (e.name, *e.aliases)}
@@ -211,7 +213,8 @@ def type_problem(entry: CatalogEntry, value: Value) -> Problem | None:
     if value is None:
         return None
     if isinstance(value, tuple) and entry.several == "no":
-        why, remedy = "takes one value", "write one; values to try one after another go under parameters"
+        why = "takes one value"
+        remedy = "write one; values to try one after another go under parameters"
         return Problem(where=entry.name, value=text_of(value), why=why, remedy=remedy)
     if entry.several != "no" and not isinstance(value, bool):
         found = (_item_problem(entry, item) for item in items_of(value, entry))
@@ -235,12 +238,15 @@ def _item_problem(entry: CatalogEntry, value: Value) -> Problem | None:
 
 
 def _number_problem(entry: CatalogEntry, value: Value) -> tuple[str, str] | None:
-    low, high, kind = entry.type.low, entry.type.high, entry.type.kind
+    low = entry.type.low
+    high = entry.type.high
+    kind = entry.type.kind
     try:
         number = int(text_of(value)) if kind == "int" else float(text_of(value))
     except ValueError:
         return (f"is not a {'whole ' if kind == 'int' else ''}number", _expected(entry))
-    below, above = low is not None and not number >= low, high is not None and not number <= high
+    below = low is not None and not number >= low
+    above = high is not None and not number <= high
     return ("is outside its range", _expected(entry)) if below or above else None
 
 
@@ -248,7 +254,8 @@ def _expected(entry: CatalogEntry) -> str:
     words = ", ".join(entry.type.choices)
     if entry.type.kind == "choice":
         return f"one of: {words}"
-    low, high = entry.type.low, entry.type.high
+    low = entry.type.low
+    high = entry.type.high
     bounds = [f"at least {low:g}"] if low is not None else []
     bounds += [f"at most {high:g}"] if high is not None else []
     kind = "a whole number" if entry.type.kind == "int" else "a number"

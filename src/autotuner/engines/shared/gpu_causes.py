@@ -41,19 +41,43 @@ class Cures(NamedTuple):
 def _argument_lines(kind: str) -> tuple[Line, ...]:
     listing = f"autotuner params {kind}"
     return (
-        line(r"error: unrecognized arguments: (.+)", FailureCause.INVALID_FLAG,
-             "the server does not know {1}", f"remove it, or check its spelling with: {listing}"),
-        line(r"error: ambiguous option: (\S+) could match (.+)", FailureCause.INVALID_FLAG,
-             "the server takes {1} for several flags: {2}", f"write one of them in full: {listing}"),
-        line(r"error: argument ([^:\n]+): (.+)", FailureCause.INVALID_VALUE,
-             "the server refuses {1}: {2}", f"give it one of its values: {listing}"),
-        line(r"No such option:? '?(--?[\w-]+)", FailureCause.INVALID_FLAG,
-             "the server does not know {1}", f"remove it, or check its spelling with: {listing}"),
-        line(r"Error: Invalid value for '([^'\n]+)'(?: / '[^'\n]+')*: (.+)", FailureCause.INVALID_VALUE,
-             "the server refuses {1}: {2}", f"give it one of its values: {listing}"),
-        line(r"Error: Option '([^'\n]+)' requires an argument", FailureCause.INVALID_VALUE,
-             "the server wants a value for {1}", f"give it one of its values: {listing}"),
-    )  # fmt: skip
+        line(
+            r"error: unrecognized arguments: (.+)",
+            FailureCause.INVALID_FLAG,
+            "the server does not know {1}",
+            f"remove it, or check its spelling with: {listing}",
+        ),
+        line(
+            r"error: ambiguous option: (\S+) could match (.+)",
+            FailureCause.INVALID_FLAG,
+            "the server takes {1} for several flags: {2}",
+            f"write one of them in full: {listing}",
+        ),
+        line(
+            r"error: argument ([^:\n]+): (.+)",
+            FailureCause.INVALID_VALUE,
+            "the server refuses {1}: {2}",
+            f"give it one of its values: {listing}",
+        ),
+        line(
+            r"No such option:? '?(--?[\w-]+)",
+            FailureCause.INVALID_FLAG,
+            "the server does not know {1}",
+            f"remove it, or check its spelling with: {listing}",
+        ),
+        line(
+            r"Error: Invalid value for '([^'\n]+)'(?: / '[^'\n]+')*: (.+)",
+            FailureCause.INVALID_VALUE,
+            "the server refuses {1}: {2}",
+            f"give it one of its values: {listing}",
+        ),
+        line(
+            r"Error: Option '([^'\n]+)' requires an argument",
+            FailureCause.INVALID_VALUE,
+            "the server wants a value for {1}",
+            f"give it one of its values: {listing}",
+        ),
+    )
 
 
 _MODEL_LINES = (
@@ -177,12 +201,16 @@ def _ended_from_outside(exit_code: int | None, log_tail: str, ready: bool) -> Fa
 
 def _crash(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
     cause = FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING
-    said, signal, died = _first_error(log_tail), ended_by(exit_code), _DIED.search(log_tail)
+    said = _first_error(log_tail)
+    signal = ended_by(exit_code)
+    died = _DIED.search(log_tail)
     if said and not ready and re.match(r"(ValueError|AssertionError|NotImplementedError)", said):
         cause = FailureCause.UNSUPPORTED_COMBINATION
-        message, remedy = f"the server refuses this configuration: {said}", "leave this combination out"
+        message = f"the server refuses this configuration: {said}"
+        remedy = "leave this combination out"
     elif said:
-        message, remedy = f"ended {'under load' if ready else 'while loading'}: {said}", "read the log's last lines"
+        message = f"ended {'under load' if ready else 'while loading'}: {said}"
+        remedy = "read the log's last lines"
     elif signal or died:
         message = f"ended by {signal}" if signal else f"a process of the server ended: {died[0] if died else ''}"
         remedy = "read the log's last lines; the kernel's (dmesg) tells of memory that ran out"
@@ -194,10 +222,12 @@ def _crash(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
 def _first_error(log_tail: str) -> str | None:
     """The first exception that the log names in full, other than those that only point to another process."""
     for match in _ERROR.finditer(log_tail):
-        name, said = match[1].rpartition(".")[2], match[2]
+        name = match[1].rpartition(".")[2]
+        said = match[2]
         inner = _EXPLANATION.search(log_tail, match.end())
         if name == "ValidationError" and inner:
-            name, said = "ValueError", inner[1]
+            name = "ValueError"
+            said = inner[1]
         if not _WRAPPERS.search(said):
             return " ".join(f"{name}: {said}".split())[:300]
     return None

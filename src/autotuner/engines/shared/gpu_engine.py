@@ -200,7 +200,8 @@ class GpuEngine(PortableEngine):
     def _misspelt_off(self, name: str, value: Value) -> Problem | None:
         for entry in self.known.values():
             if entry.off_flag == name:
-                why, remedy = "is the off spelling of a switch", f"write {entry.name}: false"
+                why = "is the off spelling of a switch"
+                remedy = f"write {entry.name}: false"
                 return Problem(where=name, value=text_of(value), why=why, remedy=remedy)
         return None
 

@@ -149,20 +149,27 @@ class TensorrtLlm(GpuEngine):
 
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
         """What the mapping of ranks refuses, and what this GPU cannot run."""
-        tp, experts = self.size(values, "tp-size"), self.whole(values.get("ep-size"))
+        tp = self.size(values, "tp-size")
+        experts = self.whole(values.get("ep-size"))
         if experts and tp % experts:
             yield problem("ep-size", experts, f"does not divide tp-size ({tp})", "choose a divisor")
-        tokens, batch = self.whole(values.get("max-num-tokens")), self.whole(values.get("max-batch-size"))
+        tokens = self.whole(values.get("max-num-tokens"))
+        batch = self.whole(values.get("max-batch-size"))
         if tokens and batch and tokens < batch:
-            yield problem("max-num-tokens", tokens, f"is smaller than max-batch-size ({batch}), so that has no effect",
-                          f"set it to {batch} at least")  # fmt: skip
+            yield problem(
+                "max-num-tokens",
+                tokens,
+                f"is smaller than max-batch-size ({batch}), so that has no effect",
+                f"set it to {batch} at least",
+            )
         longest = self.whole(values.get("max-seq-len"))
         if self.value(values, "backend") == "tensorrt" and any(by_path(n) for n in values):
             yield problem("backend", values["backend"], "knows only flags", "set it to pytorch")
         if tokens and longest and tokens < longest and not values.get("enable-chunked-prefill"):
             why = f"is smaller than max-seq-len ({longest}), so long prompts are refused without chunked prefill"
             yield problem("max-num-tokens", tokens, why, "set enable-chunked-prefill")
-        has, cache = capability(hardware.gpu_name), str(values.get("kv-cache-config.dtype"))
+        has = capability(hardware.gpu_name)
+        cache = str(values.get("kv-cache-config.dtype"))
         if has is not None and has < _LEAST_CACHE.get(cache, 0.0):
             yield too_old("kv-cache-config.dtype", cache, has, _LEAST_CACHE[cache])
 
@@ -175,7 +182,8 @@ class TensorrtLlm(GpuEngine):
         found: dict[str, Any] = {"version": server_info.get("version")}
         caches = _CACHE_LINE.findall(log)
         if caches:
-            found["kv-cache-gib"], found["kv-cache-tokens"] = float(caches[-1][0]), int(caches[-1][1])
+            found["kv-cache-gib"] = float(caches[-1][0])
+            found["kv-cache-tokens"] = int(caches[-1][1])
         if sizes := _SIZES_LINE.search(log):
             names = ("max-seq-len", "max-batch-size", "max-num-tokens")
             found |= {name: int(value) for name, value in zip(names, sizes.groups(), strict=True)}

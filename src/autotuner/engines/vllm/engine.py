@@ -87,8 +87,11 @@ class Vllm(GpuEngine):
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/metrics"
     starters: ClassVar[tuple[str, ...]] = (
-        "max-num-batched-tokens", "max-num-seqs", "performance-mode", "stream-interval",
-    )  # fmt: skip
+        "max-num-batched-tokens",
+        "max-num-seqs",
+        "performance-mode",
+        "stream-interval",
+    )
     starter_degree: ClassVar[str] = "tensor-parallel-size"
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {
         "max-num-seqs": LoadLimit.REQUESTS,
@@ -109,8 +112,13 @@ class Vllm(GpuEngine):
     adapters: ClassVar[tuple[str, ...]] = ("lora-modules",)
     files: ClassVar[tuple[str, ...]] = ("chat-template",)
     suffixes: ClassVar[Mapping[str, int]] = {
-        "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30,
-    }  # fmt: skip
+        "k": 10**3,
+        "m": 10**6,
+        "g": 10**9,
+        "K": 2**10,
+        "M": 2**20,
+        "G": 2**30,
+    }
     human: ClassVar[frozenset[str]] = frozenset({"max-model-len", "max-num-batched-tokens"})
     reserved: ClassVar[Mapping[str, str]] = {
         "model": "write model.path",
@@ -178,45 +186,71 @@ class Vllm(GpuEngine):
         requests, active = (self.whole(values.get(n)) for n in ("max-num-seqs", "max-num-active-seqs"))
         threshold = self.whole(values.get("long-prefill-token-threshold"))
         if values.get("enable-chunked-prefill") is False and tokens and longest and 0 < tokens < longest:
-            yield problem("max-num-batched-tokens", tokens,
-                          f"is smaller than max-model-len ({longest}), without chunked prefill",
-                          f"set it to {longest} at least")  # fmt: skip
+            yield problem(
+                "max-num-batched-tokens",
+                tokens,
+                f"is smaller than max-model-len ({longest}), without chunked prefill",
+                f"set it to {longest} at least",
+            )
         if tokens and requests and tokens < requests:
-            yield problem("max-num-batched-tokens", tokens, f"is smaller than max-num-seqs ({requests})",
-                          f"set it to {requests} at least")  # fmt: skip
+            yield problem(
+                "max-num-batched-tokens",
+                tokens,
+                f"is smaller than max-num-seqs ({requests})",
+                f"set it to {requests} at least",
+            )
         if active and requests and active > requests:
             yield problem("max-num-active-seqs", active, f"exceeds max-num-seqs ({requests})", "lower it")
         if threshold and longest and 0 < longest < threshold:
             yield problem("long-prefill-token-threshold", threshold, f"exceeds max-model-len ({longest})", "lower it")
 
     def _parallel(self, values: Mapping[str, Value]) -> Iterator[Problem]:
-        tp, dp = self.size(values, "tensor-parallel-size"), self.size(values, "data-parallel-size")
+        tp = self.size(values, "tensor-parallel-size")
+        dp = self.size(values, "data-parallel-size")
         pcp = self.size(values, "prefill-context-parallel-size")
         dcp = self.size(values, "decode-context-parallel-size")
         if pcp == 1 and tp % dcp:
-            yield problem("decode-context-parallel-size", dcp, f"does not divide tensor-parallel-size ({tp})",
-                          "choose a divisor")  # fmt: skip
+            yield problem(
+                "decode-context-parallel-size", dcp, f"does not divide tensor-parallel-size ({tp})", "choose a divisor"
+            )
         if pcp > 1 and dcp not in {1, pcp, tp * pcp}:
-            yield problem("decode-context-parallel-size", dcp, "does not fit prefill-context-parallel-size",
-                          f"set it to 1, {pcp} or {tp * pcp}")  # fmt: skip
+            yield problem(
+                "decode-context-parallel-size",
+                dcp,
+                "does not fit prefill-context-parallel-size",
+                f"set it to 1, {pcp} or {tp * pcp}",
+            )
         if values.get("enable-eplb") and not values.get("enable-expert-parallel"):
             yield problem("enable-eplb", True, "needs enable-expert-parallel", "set enable-expert-parallel")
         elif values.get("enable-eplb") and tp * pcp * dp == 1:
             yield problem("enable-eplb", True, "needs more than one GPU", "set it to false")
         if values.get("enable-dbo") and str(self.value(values, "all2all-backend")) not in _MICROBATCHING:
-            yield problem("enable-dbo", True, f"needs all2all-backend {' or '.join(_MICROBATCHING)}",
-                          "set all2all-backend")  # fmt: skip
+            yield problem(
+                "enable-dbo", True, f"needs all2all-backend {' or '.join(_MICROBATCHING)}", "set all2all-backend"
+            )
 
     def _no_effect(self, values: Mapping[str, Value]) -> Iterator[Problem]:
         if values.get("enforce-eager") and values.get("max-cudagraph-capture-size") is not None:
-            yield problem("max-cudagraph-capture-size", values["max-cudagraph-capture-size"],
-                          "has no effect: enforce-eager switches graphs off", "remove one of the two")  # fmt: skip
+            yield problem(
+                "max-cudagraph-capture-size",
+                values["max-cudagraph-capture-size"],
+                "has no effect: enforce-eager switches graphs off",
+                "remove one of the two",
+            )
         if values.get("enable-prefix-caching") is False and values.get("prefix-caching-hash-algo") is not None:
-            yield problem("prefix-caching-hash-algo", values["prefix-caching-hash-algo"],
-                          "has no effect without prefix caching", "remove it")  # fmt: skip
+            yield problem(
+                "prefix-caching-hash-algo",
+                values["prefix-caching-hash-algo"],
+                "has no effect without prefix caching",
+                "remove it",
+            )
         if values.get("speculative-config") is not None and values.get("spec-method") is not None:
-            yield problem("spec-method", values["spec-method"], "is said twice: speculative-config has a method too",
-                          "keep one of the two")  # fmt: skip
+            yield problem(
+                "spec-method",
+                values["spec-method"],
+                "is said twice: speculative-config has a method too",
+                "keep one of the two",
+            )
         for name in _JSON:
             said = values.get(name)
             if isinstance(said, str) and not _is_object(said):
@@ -230,7 +264,8 @@ class Vllm(GpuEngine):
             yield too_old("quantization", values["quantization"], has, needs)
         if values.get("dtype") == "bfloat16" and has < 8.0:
             yield too_old("dtype", "bfloat16", has, 8.0)
-        backend, cache = str(values.get("attention-backend")).upper(), str(values.get("kv-cache-dtype"))
+        backend = str(values.get("attention-backend")).upper()
+        cache = str(values.get("kv-cache-dtype"))
         if has < _LEAST_BACKEND.get(backend, 0.0):
             yield too_old("attention-backend", backend, has, _LEAST_BACKEND[backend])
         elif cache.startswith("fp8") and has < _LEAST_FP8_CACHE.get(backend, 0.0):

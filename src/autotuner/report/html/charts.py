@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.numbers import plain
 
-WIDTH, HEIGHT = 640.0, 280.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 44.0
+WIDTH = 640.0
+HEIGHT = 280.0
+LEFT = 64.0
+RIGHT = 16.0
+TOP = 14.0
+BOTTOM = 44.0
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,18 @@ def ticks_between(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten apart) that cover ``low`` to ``high``, both ends outside or on."""
     step = 10.0 ** math.floor(math.log10((high - low) / count))
     step = next(step * f for f in (1, 2, 5, 10) if (high - low) / (step * f) <= count)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
     return [i * step for i in range(first, last + 1)]
 
 
 def _scale(values: Sequence[float], start: float, end: float, *, whole: bool = False) -> tuple[_Scale, list[float]]:
-    low, high = min(values, default=0.0), max(values, default=1.0)
+    low = min(values, default=0.0)
+    high = max(values, default=1.0)
     if high - low < 1e-9 * max(abs(low), abs(high), 1e-12):
         margin = abs(low) * 0.05 or 1.0
-        low, high = low - margin, high + margin
+        low = low - margin
+        high = high + margin
     if whole and high - low < 5:
         high = low + 5
     ticks = ticks_between(low, high)
@@ -132,7 +139,8 @@ def _scale(values: Sequence[float], start: float, end: float, *, whole: bool = F
 
 
 def _svg(chart: Chart, height: float, *children: Child) -> Html:
-    title, description = f"{chart.id}-title", f"{chart.id}-description"
+    title = f"{chart.id}-title"
+    description = f"{chart.id}-description"
     return element(
         "svg",
         element("title", chart.title, id=title),
@@ -209,7 +217,8 @@ def _square(x: float, y: float) -> Html:
 def _star(x: float, y: float) -> Html:
     corners = []
     for i in range(10):
-        radius, angle = (8.5 if i % 2 == 0 else 3.6), math.pi * (i / 5 - 0.5)
+        radius = 8.5 if i % 2 == 0 else 3.6
+        angle = math.pi * (i / 5 - 0.5)
         corners.append(f"{x + radius * math.cos(angle):.1f},{y + radius * math.sin(angle):.1f}")
     return element("polygon", points=" ".join(corners))
 

@@ -54,7 +54,8 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
     marks = []
     for trial in _shown(result):
         for m in trial.measurements:
-            x, y = m.value("ttft", "p99"), m.value("output_throughput", None)
+            x = m.value("ttft", "p99")
+            y = m.value("output_throughput", None)
             if (m.scenario, m.level.text) == place and x is not None and y is not None and math.isfinite(x + y):
                 marks.append(_mark(result, trial, x * 1000, y))
     if len(marks) < 2:
@@ -74,7 +75,8 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
 
 def repeats_figure(result: StudyResult) -> Html | None:
     """The interleaved repeats of default and best, by objective; None without repeats."""
-    best, default = compared(result), result.default
+    best = compared(result)
+    default = result.default
     if best is None or default is None:
         return None
     drawn = []
@@ -126,7 +128,8 @@ def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple
     objective = result.spec.objectives[0]
     rows = []
     for indexes in members.values():
-        first, last = value_text(values[indexes[0]]), value_text(values[indexes[-1]])
+        first = value_text(values[indexes[0]])
+        last = value_text(values[indexes[-1]])
         marks = [_mark(result, trials[i], _value(objective, trials[i]), 0.0) for i in indexes]
         rows.append((first if first == last else f"{first} to {last}", marks))
     return rows

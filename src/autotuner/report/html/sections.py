@@ -80,7 +80,8 @@ def _range(metric: str, values: Sequence[float]) -> Child:
     if not values:
         return "-"
     text = with_unit(metric, fmean(values))
-    low, high = with_unit(metric, min(values)), with_unit(metric, max(values))
+    low = with_unit(metric, min(values))
+    high = with_unit(metric, max(values))
     if low == high:
         return text
     return [text, element("span", f" ({low.rpartition(' ')[0] or low} to {high.rpartition(' ')[0]})", class_="small")]

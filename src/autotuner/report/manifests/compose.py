@@ -88,7 +88,8 @@ def _volumes(winner: Winner, measured: Sequence[str] | None) -> list[dict[str, A
     if measured is not None:
         return [_bind(*text.split(":")) for text in measured]
     if is_local(winner.model) and not winner.model.startswith("/"):
-        why, remedy = "is no absolute path", "write the model's whole path in the study"
+        why = "is no absolute path"
+        remedy = "write the model's whole path in the study"
         raise UsageError(Problem(where="model.path", value=winner.model, why=why, remedy=remedy))
     paths = dict.fromkeys(folder_of_files(path) for path in winner.plan.needs_files if path.startswith("/"))
     found = [_bind(path, path, "ro") for path in paths]

@@ -72,7 +72,8 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
 def _with_study(winner: Winner, options: ManifestOptions) -> ManifestOptions:
     """Where the study itself ran on Kubernetes: its namespace, claims and Secret, unless others were typed."""
     deploy = winner.result.spec.deploy
-    settings, found = deploy.settings, dict[str, Any]()
+    settings = deploy.settings
+    found = dict[str, Any]()
     if deploy.kind != _KIND:
         return options
     if isinstance(claim := settings.get("pvc"), Mapping) and winner.plan.needs_files:
@@ -100,7 +101,8 @@ def _pod(winner: Winner, options: ManifestOptions, port: int) -> tuple[Json, lis
                 remedy="name one that has the server: --image REPOSITORY:TAG",
             )
         )
-    stored, secrets = stored_pod(winner), dict(options.env_secret)
+    stored = stored_pod(winner)
+    secrets = dict(options.env_secret)
     if options.hub_token_secret:
         secrets.setdefault(TOKEN, options.hub_token_secret)
     hub = {"HF_HOME": _HUB} if winner.plan.hub_models else {}

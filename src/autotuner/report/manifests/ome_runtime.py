@@ -49,14 +49,18 @@ def serving_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json
         return _made_anew(winner, options)
     facts = ("model_format", "model_framework", "architecture", "quantization", "size_range")
     if given := next((name for name in facts if getattr(options, name) is not None), None):
-        why, remedy = "is said by the runtime already that --from gives", "leave it out, or edit the file"
+        why = "is said by the runtime already that --from gives"
+        remedy = "leave it out, or edit the file"
         raise UsageError(Problem(where=flag(given), why=why, remedy=remedy))
     return _tuned(winner, options, _runtime_in(options.start_from))
 
 
 def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
-    image, kind, framework = options.image or winner.image, options.model_format, options.model_framework
-    architecture, sizes = options.architecture, options.size_range
+    image = options.image or winner.image
+    kind = options.model_format
+    framework = options.model_framework
+    architecture = options.architecture
+    sizes = options.size_range
     if image is None or kind is None or framework is None or architecture is None or sizes is None:
         given = (image, kind, framework, architecture, sizes)
         raise UsageError([_missing(o) for o, value in zip(_NEEDED, given, strict=True) if value is None])
@@ -192,7 +196,8 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != _APPLIED}
     namespace = options.namespace or metadata.get("namespace")
     if namespace and runtime["kind"] == _KINDS[1]:
-        why, remedy = "means nothing for a ClusterServingRuntime", "leave it out"
+        why = "means nothing for a ClusterServingRuntime"
+        remedy = "leave it out"
         raise UsageError(Problem(where="--namespace", value=str(namespace), why=why, remedy=remedy))
     return {
         "name": name,

@@ -35,7 +35,8 @@ def inference_service(winner: Winner, options: ManifestOptions) -> tuple[list[Js
             f"the image is the runtime's; the trial's engine is {winner.spec.kind}: {winner.image or 'no image'}"
         )
     namespace = {"namespace": found.namespace} if found.namespace else {}
-    stored, of_pod = stored_pod(winner), pod_metadata(winner)
+    stored = stored_pod(winner)
+    of_pod = pod_metadata(winner)
     service = {
         "apiVersion": API,
         "kind": "InferenceService",

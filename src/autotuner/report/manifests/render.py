@@ -43,7 +43,8 @@ class Manifest:
 
     def head(self) -> list[str]:
         """Study, trial, gain, and what the reader should know."""
-        result, trial = self.winner.result, self.winner.trial
+        result = self.winner.result
+        trial = self.winner.trial
         values = one_line(trial.configuration.text)
         lines = [f"{result.spec.name}, trial {trial.number}: {values}", *marked_summary(result).splitlines()]
         lines.append(f"made by: autotuner best {result.spec.name} --as {self.form}")

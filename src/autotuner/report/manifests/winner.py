@@ -117,7 +117,9 @@ def winner_of(
     image = image_of(plan)
     if result.spec.deploy.kind == OME:
         _same_flags(result, trial, engine, plan)
-        words, program, notes = without_flags(trial.argv, address), 1, list[str]()
+        words = without_flags(trial.argv, address)
+        program = 1
+        notes = list[str]()
         _no_secrets(result, trial, words)
         path = _model_path(engine, plan, model, trial)
     else:
@@ -127,11 +129,21 @@ def winner_of(
             engine = loading.engine(spec)
             plan = engine.launch(model, spec, trial.configuration)
         words, notes = _portable_program(plan)
-        program, path = len(plan.command), model.path
+        program = len(plan.command)
+        path = model.path
     return Winner(
-        result=result, trial=trial, engine=engine, spec=spec, plan=plan, model=path, words=words, program=program,
-        image=image or plan.image, ran_in_image=image is not None, notes=tuple(notes),
-    )  # fmt: skip
+        result=result,
+        trial=trial,
+        engine=engine,
+        spec=spec,
+        plan=plan,
+        model=path,
+        words=words,
+        program=program,
+        image=image or plan.image,
+        ran_in_image=image is not None,
+        notes=tuple(notes),
+    )
 
 
 def _model_path(engine: Engine, plan: LaunchPlan, model: Model, trial: Trial) -> str:
@@ -142,7 +154,8 @@ def _model_path(engine: Engine, plan: LaunchPlan, model: Model, trial: Trial) ->
 
 def _same_command(result: StudyResult, trial: Trial, plan: LaunchPlan) -> None:
     address = (plan.host_flag, plan.port_flag)
-    stored, planned = without_flags(trial.argv, address), without_flags(plan.argv(host="", port=0), address)
+    stored = without_flags(trial.argv, address)
+    planned = without_flags(plan.argv(host="", port=0), address)
     _no_secrets(result, trial, (*stored, *planned))
     extra = len(stored) - len(planned)
     if 0 <= extra <= _INTERPRETER_WORDS and _same_words(stored[extra:], planned):
@@ -168,7 +181,8 @@ def _same_flags(result: StudyResult, trial: Trial, engine: Engine, plan: LaunchP
     planned = plan.argv(host="", port=0)
     names = {*plan.tuned, *(engine.canonical(n) for n in result.spec.engine.args if not is_portable(n))}
     for name in sorted(names):
-        was, now = engine.flag_value(trial.argv, name), engine.flag_value(planned, name)
+        was = engine.flag_value(trial.argv, name)
+        now = engine.flag_value(planned, name)
         if was != now:
             raise PlanDiffersError(result, trial, f"{name} was {was!r}, and would be {now!r} now")
 

@@ -43,7 +43,8 @@ class SGLangFlavor(Flavor):
 
     def on_step(self, loop: EngineLoop, step: Step) -> None:
         """One line for every step with prompts, one for every so many decode steps."""
-        scheduler, now = loop.scheduler, time.monotonic()
+        scheduler = loop.scheduler
+        now = time.monotonic()
         pool = scheduler.pool
         usage = f"token usage: {pool.used / max(1, pool.total):.2f}"
         self._generated += len(step.decode)
@@ -58,7 +59,8 @@ class SGLangFlavor(Flavor):
             )
         elif scheduler.counters.decode_steps % scheduler.config.decode_log_interval == 0:
             rate = self._generated / max(1e-9, now - self._last_decode)
-            self._last_decode, self._generated = now, 0
+            self._last_decode = now
+            self._generated = 0
             self.log(
                 f"Decode batch, #running-req: {step.running}, #token: {pool.used}, {usage}, cuda graph: "
                 f"{step.graph}, gen throughput (token/s): {rate:.2f}, #queue-req: {len(scheduler.waiting)}"
@@ -66,7 +68,8 @@ class SGLangFlavor(Flavor):
 
     def limited(self, asked: Asked, config: EngineConfig) -> int:
         """Refuses what is longer than the context; cuts what is longer than the KV cache."""
-        prompt, most = asked.prompt_tokens, config.context
+        prompt = asked.prompt_tokens
+        most = config.context
         if prompt >= most:
             raise BadRequestError(
                 f"The input ({prompt} tokens) is longer than the model's context length ({most} tokens)."
@@ -131,9 +134,11 @@ class SGLangFlavor(Flavor):
         """Off unless ``--enable-metrics``."""
         if not config.metrics:
             return None
-        labels, total = {"model_name": config.served_name}, summed(loops)
+        labels = {"model_name": config.served_name}
+        total = summed(loops)
         pools = [loop.scheduler.pool for loop in loops]
-        used, whole = sum(p.used for p in pools), sum(p.total for p in pools)
+        used = sum(p.used for p in pools)
+        whole = sum(p.total for p in pools)
         hit = total.cached_tokens / total.prompt_tokens if total.prompt_tokens else 0.0
         lines = [
             *sample("sglang:num_running_reqs", sum(len(loop.scheduler.running) for loop in loops), labels),

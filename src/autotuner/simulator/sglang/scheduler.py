@@ -10,7 +10,10 @@ from autotuner.simulator.config import EngineConfig, Log, cuda_out_of_memory
 from autotuner.simulator.request import Request
 from autotuner.simulator.scheduler import Scheduler, Step
 
-INIT_RATIO, MIN_RATIO_FACTOR, DECAY_STEPS, RETRACT_STEPS = 0.7, 0.14, 600, 20
+INIT_RATIO = 0.7
+MIN_RATIO_FACTOR = 0.14
+DECAY_STEPS = 600
+RETRACT_STEPS = 20
 CLIP_NEW_TOKENS = 4096
 MATCHED_QUEUE = 128
 """Above so many waiting requests, prefixes are no longer matched to order them."""
@@ -72,7 +75,8 @@ class SGLangScheduler(Scheduler):
         room = self.pool.available - sum(self._expected(r) for r in self.running) - mixed
         if self._chunked is not None:
             used = self._go_on(step, self._chunked, input_left if chunk_left is None else chunk_left)
-            input_left, room = input_left - used, room - used
+            input_left = input_left - used
+            room = room - used
             chunk_left = None if chunk_left is None else chunk_left - used
         if not self._full:
             self._admit(step, chunk_left, input_left, room)
@@ -138,7 +142,8 @@ class SGLangScheduler(Scheduler):
             self.counters.cached_tokens += matched
 
     def _ordered(self) -> list[Request]:
-        waiting, policy = list(self.waiting), self.config.policy
+        waiting = list(self.waiting)
+        policy = self.config.policy
         if policy == "lpm" and len(waiting) <= MATCHED_QUEUE:
             return sorted(waiting, key=lambda r: -self.pool.matched(r))
         if policy == "shortest-prefill-first":
@@ -169,7 +174,9 @@ class SGLangScheduler(Scheduler):
 
     def _retract(self) -> None:
         order = sorted(self.running, key=lambda r: (r.generated, -r.prompt_tokens), reverse=True)
-        before, had, back = self.ratio, self.pool.available, list[Request]()
+        before = self.ratio
+        had = self.pool.available
+        back = list[Request]()
         while len(order) > 1 and (not back or self._needed() > self.pool.available):
             request = order.pop()
             self.running.remove(request)

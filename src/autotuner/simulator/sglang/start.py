@@ -38,7 +38,8 @@ REFUSED = {
 _DEFAULTS = {"tp_size": 1, "pp_size": 1, "dp_size": 1, "schedule_policy": "fcfs", "schedule_conservativeness": 1.0}
 _ATTENTION_GB = 0.5
 """Workspace and metadata of the attention backend (the engine reserves 512 MB for it)."""
-_GRAPH_MB, _PREFILL_GRAPH_MB = 2.0, 8.0
+_GRAPH_MB = 2.0
+_PREFILL_GRAPH_MB = 8.0
 """Of one captured batch size step and of one captured prompt length, as the engine reserves."""
 _CAPTURE_HELP = (
     "Possible solutions:\n"
@@ -64,8 +65,11 @@ class SGLangStart:
     """One start. ``run`` writes the log and returns what was decided."""
 
     def __init__(self, given: Mapping[str, Any], simulation: Simulation, log: Log) -> None:
-        self._given, self._simulation, self._log = given, simulation, log
-        self._tp, self._pp = int(given.get("tp_size", 1)), int(given.get("pp_size", 1))
+        self._given = given
+        self._simulation = simulation
+        self._log = log
+        self._tp = int(given.get("tp_size", 1))
+        self._pp = int(given.get("pp_size", 1))
         self._dp = int(given.get("dp_size", 1))
 
     def run(self) -> EngineConfig:
@@ -80,7 +84,8 @@ class SGLangStart:
             raise _died(str(error)) from None
 
     def _decided(self) -> EngineConfig:
-        given, gpu = self._given, gpu_of(self._simulation)
+        given = self._given
+        gpu = gpu_of(self._simulation)
         shape = model_shape(given["model_path"], self._simulation)
         context = self._context(shape.context)
         chunk = given.get("chunked_prefill_size") or self._chunk_default(gpu.memory_gb)
@@ -98,7 +103,8 @@ class SGLangStart:
             raise RefusedError("torch.AcceleratorError: CUDA error: invalid device ordinal")
         if shape.heads % self._tp:
             raise RefusedError("AssertionError: assert self.total_num_heads % tp_size == 0")
-        kv_dtype, quantization = str(given.get("kv_cache_dtype", "auto")), given.get("quantization")
+        kv_dtype = str(given.get("kv_cache_dtype", "auto"))
+        quantization = given.get("quantization")
         replica = make_replica(shape, gpu, self._tp, self._pp, quantization, kv_dtype)
         free = self._load(replica)
         tokens, free = self._cache(replica, float(fraction), free, page, kv_dtype)

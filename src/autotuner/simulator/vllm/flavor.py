@@ -45,10 +45,13 @@ class VllmFlavor(Flavor):
         now = time.monotonic()
         if now - self._last_log < _LOG_EVERY_S:
             return
-        counters, scheduler, passed = loop.scheduler.counters, loop.scheduler, now - self._last_log
+        counters = loop.scheduler.counters
+        scheduler = loop.scheduler
+        passed = now - self._last_log
         prompt = (counters.prompt_tokens - self._last[0]) / passed
         generated = (counters.generated_tokens - self._last[1]) / passed
-        self._last_log, self._last = now, (counters.prompt_tokens, counters.generated_tokens)
+        self._last_log = now
+        self._last = (counters.prompt_tokens, counters.generated_tokens)
         hit = 100 * counters.cached_tokens / max(1, counters.prompt_tokens)
         self.log(
             f"Engine 000: Avg prompt throughput: {prompt:.1f} tokens/s, Avg generation throughput: {generated:.1f} "
@@ -60,7 +63,8 @@ class VllmFlavor(Flavor):
         """Refuses other models, prompts and answers longer than the context."""
         if asked.model and asked.model != config.served_name:
             raise BadRequestError(f"The model `{asked.model}` does not exist.", param="model", status=404)
-        prompt, most = asked.prompt_tokens, config.context
+        prompt = asked.prompt_tokens
+        most = config.context
         if prompt >= most:
             raise BadRequestError(
                 f"This model's maximum context length is {most} tokens. However, your prompt contains {prompt} input "
@@ -89,7 +93,8 @@ class VllmFlavor(Flavor):
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
         """Always there."""
         labels = {"engine": "0", "model_name": config.served_name}
-        total, schedulers = summed(loops), [loop.scheduler for loop in loops]
+        total = summed(loops)
+        schedulers = [loop.scheduler for loop in loops]
         pools = [s.pool for s in schedulers]
         usage = sum(p.used for p in pools) / max(1, sum(p.total for p in pools))
         cache = {k: str(v) for k, v in config.resolved.items() if not k.startswith("max_")}

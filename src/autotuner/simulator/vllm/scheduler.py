@@ -24,7 +24,9 @@ class VllmScheduler(Scheduler):
         return self.next_step() if preempted else None
 
     def _running(self, step: Step) -> tuple[int, bool]:
-        budget, preempted, index = self.config.max_prefill, False, 0
+        budget = self.config.max_prefill
+        preempted = False
+        index = 0
         while index < len(self.running) and budget > 0:
             request = self.running[index]
             rest = request.length - request.kv

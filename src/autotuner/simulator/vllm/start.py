@@ -37,7 +37,9 @@ class VllmStart:
     """One start. ``run`` writes the log and returns what was decided."""
 
     def __init__(self, given: Mapping[str, Any], simulation: Simulation, log: Log) -> None:
-        self._given, self._simulation, self._log = given, simulation, log
+        self._given = given
+        self._simulation = simulation
+        self._log = log
         self._tp = int(given.get("tensor_parallel_size", 1))
         self._pp = int(given.get("pipeline_parallel_size", 1))
         self._dp = int(given.get("data_parallel_size", 1))
@@ -63,13 +65,15 @@ class VllmStart:
             ) from None
 
     def _decided(self) -> EngineConfig:
-        given, gpu = self._given, gpu_of(self._simulation)
+        given = self._given
+        gpu = gpu_of(self._simulation)
         shape = model_shape(self._model, self._simulation)
         context = self._context(shape.context)
         seqs, batched = self._batching(gpu)
         chunked = bool(given.get("enable_chunked_prefill", True))
         self._check(shape.heads, seqs, batched, context, chunked=chunked)
-        kv_dtype, quantization = str(given.get("kv_cache_dtype", "auto")), given.get("quantization")
+        kv_dtype = str(given.get("kv_cache_dtype", "auto"))
+        quantization = given.get("quantization")
         replica = make_replica(shape, gpu, self._tp, self._pp, quantization, kv_dtype)
         graphs = self._graphs(gpu, seqs, batched)
         block = int(given.get("block_size") or 16)
@@ -160,8 +164,10 @@ class VllmStart:
 
     def _memory(self, replica: Replica, seqs: int, batched: int, graphs: int, context: int, block: int) -> int:
         """The tokens of KV cache that fit."""
-        total, asked = replica.gpu.memory_gb * GIB, float(self._given.get("gpu_memory_utilization", 0.92))
-        free, wanted = total - replica.fixed_bytes, asked * total
+        total = replica.gpu.memory_gb * GIB
+        asked = float(self._given.get("gpu_memory_utilization", 0.92))
+        free = total - replica.fixed_bytes
+        wanted = asked * total
         if free < wanted:
             raise RefusedError(
                 f"ValueError: Free memory on device cuda:0 ({free / GIB:.2f}/{total / GIB:.2f} GiB) on startup is less "

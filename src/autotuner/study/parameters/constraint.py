@@ -103,7 +103,8 @@ class _Names:
     """What is known of each name, under any of its spellings."""
 
     def __init__(self, values: Mapping[str, Value], left_out: Container[str]) -> None:
-        self._values, self._left_out = values, left_out
+        self._values = values
+        self._left_out = left_out
 
     def value(self, name: str) -> _Result:
         for spelling in (name, name.replace("-", "_")):
@@ -193,7 +194,8 @@ def _equal(left: Node, right: Node, names: _Names) -> _Truth:
     for one, other in ((left, right), (right, left)):
         if one.operator == "literal" and one.literal is None and other.operator == "name":
             return names.is_null(str(other.literal))
-    a, b = _value(left, names), _value(right, names)
+    a = _value(left, names)
+    b = _value(right, names)
     if isinstance(a, _Odd) or isinstance(b, _Odd):
         return _odd_of(a, b)
     if isinstance(a, str) or isinstance(b, str):

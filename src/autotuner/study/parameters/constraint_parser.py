@@ -97,7 +97,8 @@ def tokens(text: str) -> list[Token]:
 
 
 def _token(match: re.Match[str]) -> Token:
-    kind, text = str(match.lastgroup), match.group()
+    kind = str(match.lastgroup)
+    text = match.group()
     if kind == "name" and text in _WORDS:
         kind = "word"
     elif kind == "name" and text in _PYTHON_WORDS:
@@ -122,7 +123,8 @@ _POWERS = {
     **dict.fromkeys("+-", 6),
     **dict.fromkeys(("*", "/", "//", "%"), 7),
 }
-_NOT, _MINUS = 4, 8
+_NOT = 4
+_MINUS = 8
 _LOGIC = ("implies", "or", "and")
 _TESTS = ("==", "!=", "<", "<=", ">", ">=")
 
@@ -229,8 +231,11 @@ class _Parser:
                 inner = self.expression(_MINUS, depth + 1)
                 _need(inner, "number", "-")
                 return _node("-", inner, gives="number", start=token.start)
-        fail(token.start, f'expected a value, found "{token.text}"' if token.kind != "end" else "ends too early",
-             "e.g. tp-size * pp-size <= gpus")  # fmt: skip
+        fail(
+            token.start,
+            f'expected a value, found "{token.text}"' if token.kind != "end" else "ends too early",
+            "e.g. tp-size * pp-size <= gpus",
+        )
 
     def _leaf(self, token: Token, depth: int) -> Node:
         if token.kind == "string":

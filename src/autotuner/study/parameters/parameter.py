@@ -52,7 +52,8 @@ class Steps(Sequence[Value]):
     """The grid of a stepped float range, computed one by one: a million steps cost no more than one."""
 
     def __init__(self, low: float, high: float, step: float) -> None:
-        self._low, self._step = low, step
+        self._low = low
+        self._step = step
         self._digits = max(0, 2 - math.floor(math.log10(step)) + 6)
         self._count = math.floor((high - low) / step + 1e-9) + 1
 

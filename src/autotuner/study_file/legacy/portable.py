@@ -53,7 +53,8 @@ class OlderPortable:
     """Reads both sections of a task for one engine; problems go to ``fault(path, why, remedy)``."""
 
     def __init__(self, kind: str, fault: Fault) -> None:
-        self.kind, self._fault = kind, fault
+        self.kind = kind
+        self._fault = fault
         self.found: list[Moved] = []
         self.notes: list[str] = []
 

@@ -86,7 +86,9 @@ def native_of(document: Document, mode: str | None = None, benchmark: str | None
 
 class _Task:
     def __init__(self, document: Document, mode: str | None, benchmark: str | None) -> None:
-        self.old, self._given_mode, self._benchmark_kind = document, mode, benchmark
+        self.old = document
+        self._given_mode = mode
+        self._benchmark_kind = benchmark
         self.new = Document(document.source, {}, {(): document.lines.get((), 1)} if document.lines else {})
         self.new.problems = document.problems
         self.notes: list[str] = []
@@ -170,7 +172,8 @@ class _Task:
 
     def _engine(self) -> None:
         data = self.old.data
-        mode, runtime = self._mode(), data.get("base_runtime")
+        mode = self._mode()
+        runtime = data.get("base_runtime")
         if mode not in _DEPLOYERS:
             self.old.fault(
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
@@ -207,7 +210,8 @@ class _Task:
         return base, engine
 
     def _deploy_settings(self, deploy: dict[str, Any]) -> None:
-        data, kind = self.old.data, deploy["kind"]
+        data = self.old.data
+        kind = deploy["kind"]
         for key in _OME_ONLY:
             if key in data and kind == "ome":
                 self.notes.append(f"{key}: {_NOT_MADE[key]}")
@@ -245,8 +249,9 @@ class _Task:
                 hyphenated = name.lstrip("-").replace("_", "-")
                 proper = _FLAGS.get(hyphenated, name) if sglang else name
                 if proper in self.new.data.get("parameters", {}):
-                    self.old.fault(("parameters", name), f"the same parameter as another: {proper}",
-                                   remedy="remove one of the two")  # fmt: skip
+                    self.old.fault(
+                        ("parameters", name), f"the same parameter as another: {proper}", remedy="remove one of the two"
+                    )
                 self._put("parameters", values, origin, proper)
 
     def _portable(self) -> None:
@@ -297,7 +302,8 @@ class _Task:
     def _benchmark(self) -> None:
         found = self._section("benchmark", _BENCHMARK)
         if found.get("task", "text-to-text") != "text-to-text":
-            why, remedy = "only text generation is measured", "write text-to-text"
+            why = "only text generation is measured"
+            remedy = "write text-to-text"
             self.old.fault(("benchmark", "task"), why, value=found["task"], remedy=remedy)
         put = self._put
         put("workload", found.get("traffic_scenarios", ["D(100,100)"]), ("benchmark", "traffic_scenarios"), "scenarios")
@@ -356,7 +362,8 @@ class _Task:
             self.old.fault((*path, "threshold"), "missing", remedy="this key is required, in seconds")
             return []
         threshold = self._number((*path, "threshold"), found, None)
-        weight, ratio = found.get("weight", 1.0), found.get("fail_ratio", 0.5)
+        weight = found.get("weight", 1.0)
+        ratio = found.get("fail_ratio", 0.5)
         for key, value in (("weight", weight), ("fail_ratio", ratio)):
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 self.old.fault((*path, key), "must be a number, 0 or above", value=value)

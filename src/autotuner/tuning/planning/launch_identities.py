@@ -17,7 +17,10 @@ class LaunchIdentities:
     """Compares the launches of a study's configurations."""
 
     def __init__(self, engine: Engine, model: Model, engine_spec: EngineSpec, parameters: Sequence[Parameter]) -> None:
-        self._engine, self._model, self._spec, self._parameters = engine, model, engine_spec, parameters
+        self._engine = engine
+        self._model = model
+        self._spec = engine_spec
+        self._parameters = parameters
         self._launches: dict[str, str] = {}
         self._alike = frozenset(
             (parameter.name, type(value), value)

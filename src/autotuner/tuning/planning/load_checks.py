@@ -69,7 +69,9 @@ class Bound:
 
 def bound_of(limit: LoadLimit, load: Load) -> Bound | None:
     """What the load makes of a limit; None where it bounds nothing."""
-    n, prompt, request = load.in_flight, load.prompt_tokens, load.request_tokens
+    n = load.in_flight
+    prompt = load.prompt_tokens
+    request = load.request_tokens
     if limit is LoadLimit.PREFIXES:
         remedy = "give the workload prefix_tokens, or a dataset whose prompts share beginnings"
         return None if load.shares_prefixes else Bound(None, "without prompts that share a beginning", remedy)
@@ -103,7 +105,8 @@ def idle_values(engine: Engine, parameters: Sequence[Parameter], workload: Workl
 def single_values(engine: Engine, parameters: Sequence[Parameter]) -> Iterator[Problem]:
     """Flags that take several arguments, tuned with several single values: each alone is what is tried."""
     for parameter in parameters:
-        entry, domain = engine.catalog.get(parameter.name), parameter.domain
+        entry = engine.catalog.get(parameter.name)
+        domain = parameter.domain
         if entry is None or entry.several != "arguments" or not isinstance(domain, Choices):
             continue
         singles = [v for v in domain.values if isinstance(v, int | float) and not isinstance(v, bool)]

@@ -31,7 +31,8 @@ def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence
     largest configuration, and likewise the smallest."""
     if not all(_sound(engine, name, value) for name, value in fixed.items()):
         return Needs(0, 0, 0)
-    smallest, largest = dict(fixed), dict(fixed)
+    smallest = dict(fixed)
+    largest = dict(fixed)
     for parameter in parameters:
         values = [v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)]
         counts = {i: _gpus(engine, {**fixed, parameter.name: value}) for i, value in enumerate(values)}
@@ -61,7 +62,8 @@ def with_missing_gpus(
 ) -> tuple[Hardware, Check | None]:
     """The hardware to plan with, and what is missing: a target on which not even the default runs, or nothing of what
     is tuned, is planned with as many GPUs as the study can use."""
-    needs, there = needed_gpus(engine, fixed, parameters), hardware.gpus
+    needs = needed_gpus(engine, fixed, parameters)
+    there = hardware.gpus
     if max(needs.default, needs.least) <= there:
         return hardware, None
     who, count = ("the default", needs.default) if needs.default > there else ("every configuration", needs.least)

@@ -131,7 +131,8 @@ def _examples(prepared: Prepared, count: int) -> list[Configuration]:
 
 def trial_counts(prepared: Prepared) -> tuple[int, int]:
     """(launches of the search, launches of the proof), at most."""
-    spec, others = prepared.spec, prepared.others
+    spec = prepared.spec
+    others = prepared.others
     if not spec.parameters:
         return 1, 0
     trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
@@ -161,7 +162,8 @@ def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
 
 def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
     """How many trials the budgets leave room for. ``gpus`` are those of the default."""
-    each, search = trial_s(spec), spec.search
+    each = trial_s(spec)
+    search = spec.search
     found = []
     if search.time_s is not None:
         rounds = max(0, int((search.time_s - each) / each))

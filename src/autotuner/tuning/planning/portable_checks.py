@@ -44,7 +44,8 @@ def _values(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str,
     for parameter in parameters:
         if not is_portable(parameter.name):
             continue
-        path, listed = file_path(parameter.name), isinstance(parameter.domain, Choices)
+        path = file_path(parameter.name)
+        listed = isinstance(parameter.domain, Choices)
         seen: set[str] = set()
         for index, value in enumerate((parameter.domain.grid() or ())[:MAX_CHECKED]):
             for problem in engine.check_portable(parameter.name, value):

@@ -94,9 +94,7 @@ class Prepared:
 
     def launch(self, configuration: Configuration) -> LaunchPlan:
         """The launch of one configuration."""
-        return self.engine.launch(
-            self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters)
-        )  # fmt: skip
+        return self.engine.launch(self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters))
 
     def identity(self, configuration: Configuration) -> str:
         """What this configuration starts; see :meth:`LaunchIdentities.of`."""
@@ -172,7 +170,8 @@ class Prepared:
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
         if self.spec.parameters and self.spec.search.trials == 1:
-            why, remedy = "only the default is launched, so nothing is tuned", "raise it to 2 or more"
+            why = "only the default is launched, so nothing is tuned"
+            remedy = "raise it to 2 or more"
             found.append(Problem(where="search.trials", why=why, remedy=remedy))
         return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
 
@@ -182,7 +181,8 @@ async def prepare(spec: StudySpec) -> Prepared:
     remember(spec)
     engine = loading.engine(spec.engine)
     deployer = loading.deployer(spec.deploy).for_study(engine, spec.model)
-    benchmark, hardware = loading.benchmark(spec.benchmark), await deployer.hardware()
+    benchmark = loading.benchmark(spec.benchmark)
+    hardware = await deployer.hardware()
     if not deployer.launches and spec.parameters:
         why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
         raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
@@ -273,7 +273,8 @@ def _check_metrics(prepared: Prepared) -> None:
 
 def _check_fixed(prepared: Prepared) -> None:
     """What every launch has, the default's included, must work without the parameters."""
-    engine, fixed = prepared.engine, prepared.fixed
+    engine = prepared.engine
+    fixed = prepared.fixed
     values = expanded(engine, fixed)
     if not prepared.deployer.launches:
         return
@@ -361,10 +362,8 @@ def data_folder() -> Check:
     folder = data_home()
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    detail, remedy = (
-        f"{folder} ({free / 1e9:.1f} GB free)",
-        "set AUTOTUNER_HOME to a folder with room that you may write",
-    )
+    detail = f"{folder} ({free / 1e9:.1f} GB free)"
+    remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
     bad = not os.access(existing, os.W_OK | os.X_OK) or free < LEAST_FREE_BYTES
     return Check(name="data folder", status=CheckStatus.FAIL if bad else CheckStatus.OK, detail=detail, remedy=remedy)
 

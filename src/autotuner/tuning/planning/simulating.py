@@ -60,7 +60,8 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
         UsageError: For unknown GPUs, or an engine that cannot be simulated.
     """
     gpu, count = parse_gpus(gpus)
-    engine, kind = spec.engine, spec.engine.kind
+    engine = spec.engine
+    kind = spec.engine.kind
     if kind == "simulated":
         settings = {**engine.settings, "gpu": gpu, "gpu_count": count}
     elif kind in _FLAVORS:

@@ -73,7 +73,8 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
 def before(store: Store, name: str) -> World:
     """The world that the stored trials measured, as far as it is known."""
     found: dict[str, Any] = {}
-    started, later = store.last_event(name, "study_started"), store.last_event(name, "world")
+    started = store.last_event(name, "study_started")
+    later = store.last_event(name, "world")
     if started is not None:
         if base := started.data.get("base_version"):  # as earlier versions stored it
             found = {"runtime": {"state": base}}
@@ -89,8 +90,9 @@ def _compared_with(stored: World, now: World, name: str) -> list[str]:
     if changed := differences(stored, now):
         why = "; ".join(changed)
         remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {name}"
-        raise UsageError(Problem(where="name", value=name, why=f"has trials that measured something else: {why}",
-                                 remedy=remedy))  # fmt: skip
+        raise UsageError(
+            Problem(where="name", value=name, why=f"has trials that measured something else: {why}", remedy=remedy)
+        )
     return [f"{fact} was written again since the stored trials, with the same content" for fact in touched(stored, now)]
 
 
@@ -104,7 +106,8 @@ def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if record.digest in {spec.digest, spec.first_digest}:
         return
     secrets = frozenset(secrets_in(spec))  # the stored form has none, and would always differ
-    old, new = clean(record.spec.measured, frozenset()), clean(spec.measured, secrets)
+    old = clean(record.spec.measured, frozenset())
+    new = clean(spec.measured, secrets)
     changed = list(_differing("", old, new))
     first_form = not record.digest.startswith("m-")
     if not changed and first_form and HIDDEN not in str(new):

@@ -36,9 +36,7 @@ class Start:
 def starter_text(start: Start, engine: type[Engine]) -> str:
     """A valid YAML study file whose values can all matter under its load."""
     scenario, levels = engine.starter_load
-    workload = Workload(
-        scenarios=(parse_scenario(scenario),), levels=tuple(Concurrency(in_flight=n) for n in levels)
-    )  # fmt: skip
+    workload = Workload(scenarios=(parse_scenario(scenario),), levels=tuple(Concurrency(in_flight=n) for n in levels))
     worth = {entry.name: entry for entry in engine.catalog.values() if entry.suggested}
     wanted = list(dict.fromkeys(n for n in (_degree(engine, start.hardware), *engine.starters) if n in worth))
     fitted = {n: _fitted(worth[n], engine, start.hardware, workload) for n in wanted or list(worth)[:LISTED]}
@@ -100,7 +98,8 @@ def _fitted(entry: CatalogEntry, engine: type[Engine], hardware: Hardware, workl
         return tuple(n for n in (1, 2, 4, 8) if n <= hardware.gpus)
     if entry.name in engine.core_flags:
         return tuple(sorted({*(n for n in (1, 2, 4, 8, 16, 32) if n <= hardware.cpus), hardware.cpus}))
-    load, limit = Load.of(workload), engine.load_limits.get(entry.name)
+    load = Load.of(workload)
+    limit = engine.load_limits.get(entry.name)
     if limit is LoadLimit.REQUESTS and load.in_flight:
         return tuple(sorted({max(1, load.in_flight // share) for share in (4, 2, 1)}))
     bound = bound_of(limit, load) if limit else None

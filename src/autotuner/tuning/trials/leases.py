@@ -40,7 +40,11 @@ class Leases:
     def __init__(
         self, store: Store, *, owner_id: str, study: str, trial: int, dead: Callable[[], Collection[str]]
     ) -> None:
-        self._store, self._owner, self._study, self._trial, self._dead = store, owner_id, study, trial, dead
+        self._store = store
+        self._owner = owner_id
+        self._study = study
+        self._trial = trial
+        self._dead = dead
         self._host = socket.gethostname()
 
     @asynccontextmanager

@@ -28,7 +28,9 @@ class Telemetry:
     """Use as ``async with Telemetry(deployer, gpus, folder) as telemetry``; does nothing where there are no GPUs."""
 
     def __init__(self, deployer: Deployer, gpus: Sequence[Gpu], folder: Path) -> None:
-        self._deployer, self._gpus, self._path = deployer, tuple(gpus), folder / FILE
+        self._deployer = deployer
+        self._gpus = tuple(gpus)
+        self._path = folder / FILE
         self._samples: list[GpuSample] = []
         self._steady: list[float] = []
         """When each of them was read, by a clock that is never set."""

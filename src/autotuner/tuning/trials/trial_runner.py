@@ -74,9 +74,13 @@ class TrialRunner:
     """Runs one trial to its end. ``folder`` is the trial's own, empty one."""
 
     def __init__(self, tools: TrialTools, trial: Trial, leases: Leases, folder: Path, note: Note) -> None:
-        self._tools, self._leases, self._folder, self._note = tools, leases, folder, note
+        self._tools = tools
+        self._leases = leases
+        self._folder = folder
+        self._note = note
         self._trial = trial.model_copy(update={"state": TrialState.RUNNING, "started_at": time.time()})
-        self._phase, self._since = Phase.QUEUED, time.monotonic()
+        self._phase = Phase.QUEUED
+        self._since = time.monotonic()
         self._spent: dict[str, float] = {}
         self._limit: anyio.CancelScope | None = None
         self._left_s: float | None = None
@@ -100,7 +104,8 @@ class TrialRunner:
 
     async def _leased(self) -> dict[str, Any]:
         """The GPUs first: to wait for them is no fault of the configuration, and not charged to its time."""
-        tools, limit_s = self._tools, self._tools.spec.search.trial_timeout_s
+        tools = self._tools
+        limit_s = self._tools.spec.search.trial_timeout_s
         engine_spec = tools.engine_spec or tools.spec.engine
         variables = tuned_variables(tools.spec.parameters)
         plan = tools.engine.launch(tools.model, engine_spec, self._trial.configuration, variables)
@@ -113,7 +118,8 @@ class TrialRunner:
             self._trial = self._trial.model_copy(update={"gpus": len(gpus)})
             with anyio.move_on_after(limit_s) as self._limit:
                 return await self._deployed(plan, gpus)
-        message, remedy = f"not finished after {limit_s:g} s", "raise search.trial_timeout or shorten the workload"
+        message = f"not finished after {limit_s:g} s"
+        remedy = "raise search.trial_timeout or shorten the workload"
         raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
 
     async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...]) -> dict[str, Any]:
@@ -153,7 +159,8 @@ class TrialRunner:
         self._same_world(await endpoint.facts())
         windows = []
         for number, scenario in enumerate(self._tools.spec.workload.scenarios):
-            policy, seen = FixedLevels(self._tools.spec.workload.levels), list[Measurement]()
+            policy = FixedLevels(self._tools.spec.workload.levels)
+            seen = list[Measurement]()
             while (level := policy.next(seen)) is not None:
                 seen.append(await self._window(endpoint, scenario, level, f"{number}-{len(seen)}"))
                 await _same_server(endpoint, before)
@@ -199,7 +206,8 @@ class TrialRunner:
         first = await self._attempt(endpoint, scenario, level, f"records-{name}-0.parquet")
         if not neighbors.seen(first.self_check.foreign_cpu_cores, again=False):
             return await self._answered(endpoint, first)
-        taken, used = [first], f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
+        taken = [first]
+        used = f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
         if neighbors.again():
             text = f"{used} during the window: measuring it again"
             self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
@@ -305,7 +313,8 @@ class TrialRunner:
         if phase is not self._phase and Phase.QUEUED in {phase, self._phase}:
             self._count_time(waits=phase is Phase.QUEUED)
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
-        self._phase, self._since = phase, now
+        self._phase = phase
+        self._since = now
         facts = {"gpus": self._trial.gpus, "simulated": self._trial.simulated}
         self._note("phase", {"phase": phase.value, **(where or {}), **{k: v for k, v in facts.items() if v}})
 
@@ -314,7 +323,8 @@ class TrialRunner:
         if not waits:
             self._trial = self._trial.model_copy(update={"started_at": time.time()})
         if self._limit is not None and waits:
-            self._left_s, self._limit.deadline = self._limit.deadline - anyio.current_time(), math.inf
+            self._left_s = self._limit.deadline - anyio.current_time()
+            self._limit.deadline = math.inf
         elif self._limit is not None and self._left_s is not None:
             self._limit.deadline = anyio.current_time() + self._left_s
 

@@ -38,7 +38,8 @@ def at(request: pytest.FixtureRequest) -> Iterator[OmeLab]:
         theirs = AnyCluster(KUBECONFIG)
         made = OmeLab(theirs, None, Lab(theirs.api, NAMESPACE), THEIR_MODEL)
     else:
-        own, ome = request.getfixturevalue("ome_with_python"), request.getfixturevalue("ome")
+        own = request.getfixturevalue("ome_with_python")
+        ome = request.getfixturevalue("ome")
         made = OmeLab(own, ome, request.getfixturevalue("lab"))
     made.lab.created(made.fake_runtime())
     yield made
@@ -56,7 +57,8 @@ def recorder(tmp_path: Path) -> Recorder:
 @pytest.fixture
 def results(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     """A folder of this machine, behind the bound claim ``results``."""
-    folder, volume = tmp_path / "volume", f"results-{lab.namespace}"
+    folder = tmp_path / "volume"
+    volume = f"results-{lab.namespace}"
     folder.mkdir()
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
     size = {"storage": "1Gi"}

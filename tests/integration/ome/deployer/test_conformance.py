@@ -21,7 +21,8 @@ class OmeCase(ScriptedServerCase):
     phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.ACCEPTED, Phase.SCHEDULED, Phase.LOADING)
 
     def __init__(self, at: Any) -> None:
-        self.deployer, self._at = at.deployer(), at
+        self.deployer = at.deployer()
+        self._at = at
 
     def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
         """The runtime's own words, then everything of the plan."""

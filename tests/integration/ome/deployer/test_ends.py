@@ -138,7 +138,8 @@ async def test_a_model_that_is_deleted_holds_its_services(
 ) -> None:
     """OME's webhook refuses to let the finalizer go; that is said, and no finalizer of others is taken away."""
     monkeypatch.setattr(pod_deployer, "_REMOVAL_S", 1.0)
-    name, notes = f"own-{at.lab.namespace}", list[str]()
+    name = f"own-{at.lab.namespace}"
+    notes = list[str]()
     own = model(at.ome.settings.model_path, name=name)
     at.lab.created(own)
     label = f"models.ome.io/clusterbasemodel.{name}"

@@ -18,7 +18,8 @@ MANIFEST = Path(__file__).parents[4] / "packaging" / "rbac-ome.yaml"
 @pytest.fixture
 def account(at: Any, tmp_path: Path) -> Iterator[Path]:
     """The kubeconfig of the manifest's account, in the test's namespace."""
-    file, config = tmp_path / "rbac.yaml", tmp_path / "kubeconfig"
+    file = tmp_path / "rbac.yaml"
+    config = tmp_path / "kubeconfig"
     file.write_text(MANIFEST.read_text().replace("namespace: autotuner", f"namespace: {at.lab.namespace}"))
     at.cluster.kubectl("apply", "-f", str(file))
     token = at.cluster.kubectl("-n", at.lab.namespace, "create", "token", "autotuner").strip()

@@ -43,7 +43,8 @@ async def test_a_bad_flag_is_noticed_at_its_first_end(at: Any, recorder: Recorde
 
 async def test_what_the_service_and_its_pod_carry(at: Any, recorder: Recorder) -> None:
     async with at.deployer(labels={"team": "a"}).deploy(fake_plan(parallel=2), recorder.context):
-        service, pod = at.service()["metadata"], at.pod()["metadata"]
+        service = at.service()["metadata"]
+        pod = at.pod()["metadata"]
         for metadata in (service, pod):
             assert metadata["labels"]["team"] == "a"
             assert metadata["labels"]["autotuner/study"] == LABELS.study
@@ -61,8 +62,9 @@ async def test_a_controller_that_does_nothing(at: Any, recorder: Recorder) -> No
         # the service's finalizer was never set, so that it can go without a controller
         cause, message = await refused(at.deployer(accept_timeout="2s"), fake_plan(), recorder)
     assert (cause, message) == (
-        FailureCause.NOT_ACCEPTED, "OME made nothing of InferenceService in 2 s, and gave no reason",
-    )  # fmt: skip
+        FailureCause.NOT_ACCEPTED,
+        "OME made nothing of InferenceService in 2 s, and gave no reason",
+    )
 
 
 @campaign
@@ -195,15 +197,17 @@ async def test_a_runtime_changed_between_two_trials_is_another_studys(at: Any, r
     assert await at.deployer().base_version() != before, "of the next run"
     cause, message = await refused(deployer, fake_plan(), recorder)
     assert (cause, message) == (
-        FailureCause.NOT_ACCEPTED, "runtime fake-runtime was changed while the study runs",
-    )  # fmt: skip
+        FailureCause.NOT_ACCEPTED,
+        "runtime fake-runtime was changed while the study runs",
+    )
 
 
 @campaign
 async def test_a_model_of_the_namespace_goes_before_the_clusters(at: Any, recorder: Recorder) -> None:
     """And is named by its own kind, without which OME would make nothing of it."""
     own = model(at.ome.settings.model_path)
-    own["kind"], own["metadata"]["namespace"] = "BaseModel", at.lab.namespace
+    own["kind"] = "BaseModel"
+    own["metadata"]["namespace"] = at.lab.namespace
     at.lab.created(own)
     eventually(lambda: at.lab.get("BaseModel", MODEL).get("status", {}).get("state") == "Ready")
     label = f"models.ome.io/{at.lab.namespace}.basemodel.{MODEL}"

@@ -123,11 +123,17 @@ async def test_models(look: Look, lab: Lab, ome: OmeStandIn) -> None:
         "pathless": ({"storage": {"storageUri": f"local://{path}"}}, "has no storage.path", "spec.storage.path"),
         "dotted-0.5b": ({"storage": good}, "cannot name a volume", "small letters, digits and hyphens"),
         "vendor": ({"storage": good, "vendor": "a b"}, "cannot be a label's value", "spec.vendor"),
-        "lost": ({"storage": {"storageUri": "local:///no/such", "path": "/no/such"}}, "could not be brought onto a "
-                 "node; failed on node-1; node-1: Failed", "a failed download is not tried again"),
-        "coming": ({"storage": {"storageUri": "hf://org/m", "path": "/x"}}, "is In_Transit: no node has it yet; "
-                   "node-1: Updating", "wait for the download"),
-    }  # fmt: skip
+        "lost": (
+            {"storage": {"storageUri": "local:///no/such", "path": "/no/such"}},
+            "could not be brought onto a node; failed on node-1; node-1: Failed",
+            "a failed download is not tried again",
+        ),
+        "coming": (
+            {"storage": {"storageUri": "hf://org/m", "path": "/x"}},
+            "is In_Transit: no node has it yet; node-1: Updating",
+            "wait for the download",
+        ),
+    }
     with ome.fault(downloads="in_transit"):
         for name, (spec, _, _) in cases.items():
             own_model(lab, name, **spec)
@@ -185,21 +191,31 @@ async def test_runtimes(look: Look, lab: Lab) -> None:
     onnx = {"modelFormat": {"name": "onnx"}, "modelFramework": {"name": "onnxruntime"}, "autoSelect": False}
     cases: dict[str, tuple[Object, str]] = {
         "off": ({"disabled": True}, "does not serve sim-model: it is disabled"),
-        "other": ({"supportedModelFormats": [onnx]},
-                  "does not serve sim-model: modelArchitecture is LlamaForCausalLM in the model and not set in"),
+        "other": (
+            {"supportedModelFormats": [onnx]},
+            "does not serve sim-model: modelArchitecture is LlamaForCausalLM in the model and not set in",
+        ),
         "large": ({"modelSizeRange": {"min": "7B", "max": "8B"}}, "modelParameterSize 1B is outside of its"),
         "several": ({"engineConfig": {**config, "worker": {"size": 1}, "leader": {}}}, "runs on several nodes"),
         "split": ({"decoderConfig": {"runner": own}}, "splits prefill from decode (decoderConfig)"),
-        "phase": ({"engineConfig": {**config, "runner": {**own, "args": ["--disaggregation-mode", "prefill"]}}},
-                  "splits prefill from decode (--disaggregation-mode)"),
+        "phase": (
+            {"engineConfig": {**config, "runner": {**own, "args": ["--disaggregation-mode", "prefill"]}}},
+            "splits prefill from decode (--disaggregation-mode)",
+        ),
         "empty": ({"engineConfig": {}}, "has no engineConfig.runner"),
-        "named": ({"engineConfig": {**config, "runner": {**own, "name": "engine"}}},
-                  "calls its server's container engine"),
-        "shell": ({"engineConfig": {**config, "runner": {**own, "command": ["/bin/bash", "-c"], "args": ["serve"]}}},
-                  "starts its server through a shell (/bin/bash)"),
-        "jinja": ({"engineConfig": {**config, "runner": {**own, "args": ["--chat-template", "{{ messages }}"]}}},
-                  "has {{ in args[1], which OME takes for a template"),
-    }  # fmt: skip
+        "named": (
+            {"engineConfig": {**config, "runner": {**own, "name": "engine"}}},
+            "calls its server's container engine",
+        ),
+        "shell": (
+            {"engineConfig": {**config, "runner": {**own, "command": ["/bin/bash", "-c"], "args": ["serve"]}}},
+            "starts its server through a shell (/bin/bash)",
+        ),
+        "jinja": (
+            {"engineConfig": {**config, "runner": {**own, "args": ["--chat-template", "{{ messages }}"]}}},
+            "has {{ in args[1], which OME takes for a template",
+        ),
+    }
     for name, (spec, _) in cases.items():
         made = runtime("engine:1", name=name, **spec)
         lab.created({**made, "kind": "ServingRuntime", "metadata": {"name": name, "namespace": lab.namespace}})

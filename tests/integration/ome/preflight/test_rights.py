@@ -107,8 +107,10 @@ def given_by(thing: Object, rule: Object, verb: str, right: Right) -> bool:
 
 def without(thing: Object, number: int, verb: str) -> Object:
     """The role without one verb of one rule."""
-    rules = [{**rule, "verbs": [v for v in rule["verbs"] if (i, v) != (number, verb)]}
-             for i, rule in enumerate(thing["rules"])]  # fmt: skip
+    rules = [
+        {**rule, "verbs": [v for v in rule["verbs"] if (i, v) != (number, verb)]}
+        for i, rule in enumerate(thing["rules"])
+    ]
     return {**thing, "rules": [rule for rule in rules if rule["verbs"]]}
 
 
@@ -118,7 +120,8 @@ async def test_each_right_is_named_where_it_is_missing(
     name: str, applied: Callable[[str], Path], ome_cluster: OwnCluster
 ) -> None:
     """Each verb of the manifest is taken away by itself; what the preflight wants of it is then said, and no other."""
-    kubeconfig, named = applied(name), set[Right]()
+    kubeconfig = applied(name)
+    named = set[Right]()
     of_jobs = preflight.needed_rights(KubernetesSettings(loadgen_image="x"))
     wanted = ome_preflight.needed_rights(OmeSettings()) if "ome" in name else of_jobs
     roles = [thing for thing in YAML(typ="safe").load_all(PACKAGING / name) if "rules" in thing]

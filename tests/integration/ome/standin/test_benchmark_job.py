@@ -85,11 +85,35 @@ def test_results_are_on_the_claim(lab: Lab, service: str, results: Path, ome: Om
     [container] = lab.get("Job", "bench")["spec"]["template"]["spec"]["containers"]
     base = f"http://good.{lab.namespace}.svc.cluster.local:8080"
     assert [*container["command"], *container["args"]] == [
-        "genai-bench", "benchmark", "--api-backend", "openai", "--api-base", base, "--api-model-name", "vllm-model",
-        "--task", "text-to-text", "--max-time-per-run", "1", "--max-requests-per-run", "10", "--api-key", "sample-key",
-        "--model-tokenizer", ome.settings.model_path, "--traffic-scenario", "D(20,10)", "--num-concurrency", "1",
-        "--num-concurrency", "4", "--experiment-folder-name", "trial-1", "--experiment-base-dir", "/out",
-    ]  # fmt: skip
+        "genai-bench",
+        "benchmark",
+        "--api-backend",
+        "openai",
+        "--api-base",
+        base,
+        "--api-model-name",
+        "vllm-model",
+        "--task",
+        "text-to-text",
+        "--max-time-per-run",
+        "1",
+        "--max-requests-per-run",
+        "10",
+        "--api-key",
+        "sample-key",
+        "--model-tokenizer",
+        ome.settings.model_path,
+        "--traffic-scenario",
+        "D(20,10)",
+        "--num-concurrency",
+        "1",
+        "--num-concurrency",
+        "4",
+        "--experiment-folder-name",
+        "trial-1",
+        "--experiment-base-dir",
+        "/out",
+    ]
     assert container["name"] == "genai-bench"
     status = lab.get("BenchmarkJob", "bench")["status"]
     assert status["startTime"] <= status["completionTime"]

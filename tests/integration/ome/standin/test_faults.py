@@ -60,8 +60,13 @@ def test_the_agent(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
     assert labels[READY_LABEL] == "Ready"
     told = ome_cluster.api("GET", f"/api/v1/namespaces/ome/configmaps/{ome_cluster.node}").json()
     assert json.loads(told["data"][f"clusterbasemodel.{MODEL}"])["status"] == "Ready"
-    uris = {"local:///no/such/folder": "Failed", "pvc://claim/sub": "In_Transit", "s3://bucket/x": "Failed",
-            "vendor://v/type/path": "Ready", "hf://org/model": "Ready"}  # fmt: skip
+    uris = {
+        "local:///no/such/folder": "Failed",
+        "pvc://claim/sub": "In_Transit",
+        "s3://bucket/x": "Failed",
+        "vendor://v/type/path": "Ready",
+        "hf://org/model": "Ready",
+    }
     for number, (uri, state) in enumerate(uris.items()):
         name = f"m{number}-{lab.namespace}"
         lab.created(model("/x", name=name, storage={"storageUri": uri, "path": "/x"}))

@@ -42,10 +42,17 @@ def test_a_healthy_service(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -
     assert names(lab, "Service") == {"good", "good-engine"}
     assert names(lab, "ConfigMap") == {"kube-root-ca.crt", "modelconfig-good"}
     assert not names(lab, "HorizontalPodAutoscaler")
-    assert pod["metadata"]["labels"].items() >= {
-        "autotuner/trial": "7", LABEL: "good", "component": "engine", "app": "good-engine",
-        "serving-runtime": RUNTIME, "base-model-name": MODEL,
-    }.items()  # fmt: skip
+    assert (
+        pod["metadata"]["labels"].items()
+        >= {
+            "autotuner/trial": "7",
+            LABEL: "good",
+            "component": "engine",
+            "app": "good-engine",
+            "serving-runtime": RUNTIME,
+            "base-model-name": MODEL,
+        }.items()
+    )
     seen = reasons(lab, uid)
     alarms = {"UpdateFailed", "InternalError", "InferenceServiceNotReady"}
     assert {reason for reason, kind in seen.items() if kind == "Warning"} == alarms
@@ -91,9 +98,12 @@ def test_the_silent_ones(lab: Lab, ome: OmeStandIn) -> None:
     own = model(ome.settings.model_path, name="own-model")
     lab.created({**own, "kind": "BaseModel", "metadata": {"name": "own-model", "namespace": lab.namespace}})
     silent = [
-        nameless, lab.service("template", args=[*ARGS, "--chat-template", "{{x}}"]),
-        lab.service("unequal", runner=unequal), labeled, lab.service("kindless", model={"name": "own-model"}),
-    ]  # fmt: skip
+        nameless,
+        lab.service("template", args=[*ARGS, "--chat-template", "{{x}}"]),
+        lab.service("unequal", runner=unequal),
+        labeled,
+        lab.service("kindless", model={"name": "own-model"}),
+    ]
     eventually(lambda: lab.post(silent[-1], dryRun="All").status_code == 201, "the webhook's cache has the model")
     uids = {service["metadata"]["name"]: lab.created(service) for service in silent}
     for name, uid in uids.items():

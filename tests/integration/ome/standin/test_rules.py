@@ -58,10 +58,14 @@ def catalog(*runtimes: Object, models: tuple[Object, ...] = (MODEL,)) -> Catalog
 def test_words_are_replaced_and_the_rest_is_merged() -> None:
     base = RUNTIME["spec"]["engineConfig"]["runner"]
     own = {
-        "name": "ome-container", "args": ["--tp", "2"], "env": [{"name": "A", "value": "1"}],
-        "ports": [{"containerPort": 9, "name": "metrics"}], "volumeMounts": [{"mountPath": SHM, "name": "other"}],
-        "resources": {"limits": {"cpu": "4"}}, "readinessProbe": {"periodSeconds": 5},
-    }  # fmt: skip
+        "name": "ome-container",
+        "args": ["--tp", "2"],
+        "env": [{"name": "A", "value": "1"}],
+        "ports": [{"containerPort": 9, "name": "metrics"}],
+        "volumeMounts": [{"mountPath": SHM, "name": "other"}],
+        "resources": {"limits": {"cpu": "4"}},
+        "readinessProbe": {"periodSeconds": 5},
+    }
     runner = (component(RUNTIME, service(engine={"runner": own}), "engine") or {})["runner"]
     assert runner["command"] == base["command"], "left out: the runtime's"
     assert runner["args"] == ["--tp", "2"]
@@ -127,8 +131,10 @@ def test_matching() -> None:
     cases: dict[str, tuple[Object, Object]] = {
         "cluster-scoped runtime srt-sim-model is disabled": ({"disabled": True}, {}),
         "runtime srt-sim-model does not support model safetensors: model format 'mt:safetensors:1.0.0:Other' not in "
-        "supported formats: architecture mismatch (model=Other, runtime=LlamaForCausalLM)":
-            ({}, {"modelArchitecture": "Other"}),
+        "supported formats: architecture mismatch (model=Other, runtime=LlamaForCausalLM)": (
+            {},
+            {"modelArchitecture": "Other"},
+        ),
         "model size 7B is outside supported range [500M, 2B]": ({}, {"modelParameterSize": "7B"}),
         "invalid model specification: modelFormat.name: model format name is required": ({}, {"modelFormat": {}}),
         "quantization mismatch (model=fp8, runtime=)": ({}, {"quantization": "fp8"}),
@@ -137,7 +143,7 @@ def test_matching() -> None:
             {"supportedModelFormats": [{**SUPPORTED, "modelFramework": {"name": "transformers", "version": "x"}}]},
             {"modelFramework": {"name": "transformers", "version": "x"}},
         ),
-    }  # fmt: skip
+    }
     for words, (of_runtime, of_model) in cases.items():
         with pytest.raises(UnsuitableError) as caught:
             require(runtime("e:1", **of_runtime), model("/m", **of_model))
@@ -216,9 +222,11 @@ def test_two_runtimes_of_one_priority() -> None:
 )  # fmt: skip
 def test_scenarios(task: str, scenario: str, good: bool) -> None:
     spec = {
-        "endpoint": {"inferenceService": {"name": "x"}}, "task": task, "trafficScenarios": [scenario],
+        "endpoint": {"inferenceService": {"name": "x"}},
+        "task": task,
+        "trafficScenarios": [scenario],
         "outputLocation": {"storageUri": "pvc://c/out"},
-    }  # fmt: skip
+    }
     if good:
         check_benchmark({"spec": spec})
     else:
@@ -254,9 +262,10 @@ def test_what_a_status_tells() -> None:
     first = compute(service(), {"engine": deployment(available=False)}, [], ingress=False)
     reasons = {c["type"]: (c["status"], c.get("reason")) for c in first["conditions"]}
     assert reasons == {
-        "EngineReady": ("False", "Initializing"), "IngressReady": ("True", "IngressDisabled"),
+        "EngineReady": ("False", "Initializing"),
+        "IngressReady": ("True", "IngressDisabled"),
         "Ready": ("Unknown", None),
-    }  # fmt: skip
+    }
     assert first["url"] == "http://x.ns.svc.cluster.local:8080", "long before anything answers"
     assert first["observedGeneration"] == 5, "another's"
     oom = pod({"terminated": {"reason": "OOMKilled", "exitCode": 137}})
@@ -287,14 +296,25 @@ def test_models_on_nodes(tmp_path: Path) -> None:
 
 
 def test_arguments_of_a_plain_url() -> None:
-    spec = {"task": "text-to-text", "maxTimePerIteration": 1, "maxRequestsPerIteration": 2, "resultFolderName": "f",
-            "outputLocation": {"storageUri": "oci://n/space/b/bucket/o/prefix"}}  # fmt: skip
+    spec = {
+        "task": "text-to-text",
+        "maxTimePerIteration": 1,
+        "maxRequestsPerIteration": 2,
+        "resultFolderName": "f",
+        "outputLocation": {"storageUri": "oci://n/space/b/bucket/o/prefix"},
+    }
     words = arguments({"spec": spec}, "http://h", None, "name")
     assert "--api-key" not in words
     assert "--model-tokenizer" not in words
     assert words[-7:] == [
-        "--upload-results", "--namespace", "space", "--storage-bucket", "bucket", "--storage-prefix", "prefix",
-    ]  # fmt: skip
+        "--upload-results",
+        "--namespace",
+        "space",
+        "--storage-bucket",
+        "bucket",
+        "--storage-prefix",
+        "prefix",
+    ]
 
 
 @pytest.mark.anyio
@@ -302,10 +322,33 @@ async def test_the_benchmark_measures(tmp_path: Path) -> None:
     """Against a server that knows the truth: half of the answers are errors."""
     behavior = Behavior(ttft_s=0.02, itl_s=0.002, fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
     async with mock_openai(behavior) as server:
-        words = ["benchmark", "--api-backend", "openai", "--api-base", server.url, "--api-model-name", "m", "--task",
-                 "text-to-text", "--max-time-per-run", "1", "--max-requests-per-run", "8", "--api-key", "k",
-                 "--model-tokenizer", str(tmp_path), "--traffic-scenario", "D(16,5)", "--num-concurrency", "2",
-                 "--experiment-folder-name", "f", "--experiment-base-dir", str(tmp_path)]  # fmt: skip
+        words = [
+            "benchmark",
+            "--api-backend",
+            "openai",
+            "--api-base",
+            server.url,
+            "--api-model-name",
+            "m",
+            "--task",
+            "text-to-text",
+            "--max-time-per-run",
+            "1",
+            "--max-requests-per-run",
+            "8",
+            "--api-key",
+            "k",
+            "--model-tokenizer",
+            str(tmp_path),
+            "--traffic-scenario",
+            "D(16,5)",
+            "--num-concurrency",
+            "2",
+            "--experiment-folder-name",
+            "f",
+            "--experiment-base-dir",
+            str(tmp_path),
+        ]
         done = await anyio.run_process([sys.executable, fake_genai_bench.__file__, *words])
     assert done.returncode == 0
     [file] = (tmp_path / "f").glob("D16_5_text-to-text_num_concurrency_2_time_*s.json")

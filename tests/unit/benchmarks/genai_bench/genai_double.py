@@ -32,7 +32,8 @@ def log(origin: str, text: str, level: str = "DEBUG") -> None:
 
 class Double:
     def __init__(self, behavior: dict[str, str], options: dict[str, str]) -> None:
-        self.behavior, self.options = behavior, options
+        self.behavior = behavior
+        self.options = options
         self.url = urlsplit(options["--api-base"])
         self.key = os.environ.get("MODEL_API_KEY") or options["--api-key"]
         self.left = int(behavior.get("after", 10**9))
@@ -71,11 +72,13 @@ class Double:
     def request(self) -> None:
         _, tokens = self.options["--traffic-scenario"].strip("D()").split(",")
         body = {
-            "model": self.options["--api-model-name"], "max_tokens": int(tokens), "stream": True,
+            "model": self.options["--api-model-name"],
+            "max_tokens": int(tokens),
+            "stream": True,
             "messages": [{"role": "user", "content": " ".join(["x"] * 16)}],
             **json.loads(self.options.get("--additional-request-params", "{}")),
             **({"ignore_eos": True} if self.options["--api-backend"] != "openai" else {}),
-        }  # fmt: skip
+        }
         started = time.monotonic()
         log("urllib3.connectionpool:_new_conn", f"Starting new HTTP connection (1): {self.url.netloc}")
         connection = HTTPConnection(self.url.hostname or "", self.url.port, timeout=30)
@@ -96,20 +99,28 @@ class Double:
         connection.close()
 
     def answer(self, started: float, chunks: Iterator[dict]) -> None:  # type: ignore[type-arg]
-        text, first, finish, usage = "", None, None, {}
+        text = ""
+        first = None
+        finish = None
+        usage = {}
         for chunk in chunks:
             usage = chunk.get("usage") or usage
             for choice in chunk["choices"]:
-                content, finish = choice["delta"].get("content"), choice.get("finish_reason") or finish
+                content = choice["delta"].get("content")
+                finish = choice.get("finish_reason") or finish
                 if content:
-                    first, text = first or time.monotonic(), text + content
+                    first = first or time.monotonic()
+                    text = text + content
         told = self.behavior.get("usage") != "0"
         lines = [
-            f"Generated text: {text} ", f"Time at first token: {first} ", f"Finish reason: {finish}",
+            f"Generated text: {text} ",
+            f"Time at first token: {first} ",
+            f"Finish reason: {finish}",
             f"Prompt Tokens: {usage['prompt_tokens'] if told else None} ",
             f"Completion Tokens: {usage['completion_tokens'] if told else 0}",
-            f"Start Time: {started}", f"End Time: {time.monotonic()}",
-        ]  # fmt: skip
+            f"Start Time: {started}",
+            f"End Time: {time.monotonic()}",
+        ]
         log("genai_bench.user.openai_user:parse_chat_response", "\n".join(lines))
 
 

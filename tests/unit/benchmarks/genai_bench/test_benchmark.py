@@ -38,7 +38,8 @@ pytestmark = pytest.mark.anyio
 DOUBLE = Path(__file__).with_name("genai_double.py")
 KNOWN_VENV = Path(__file__).parents[4] / ".cache" / "genai-bench" / "bin" / "genai-bench"
 REAL = os.environ.get(COMMAND_VARIABLE) or (str(KNOWN_VENV) if KNOWN_VENV.exists() else "")
-ONE, TWO = Concurrency(in_flight=1), Concurrency(in_flight=2)
+ONE = Concurrency(in_flight=1)
+TWO = Concurrency(in_flight=2)
 KEY = "sk-very-secret-1234"
 real = [pytest.mark.genai, pytest.mark.skipif(not REAL, reason="no genai-bench: make test-genai installs one")]
 
@@ -142,11 +143,21 @@ class TestReal(BenchmarkConformance):
         (tokenizer / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
         async with mock_openai() as server:
             options = {
-                "api-backend": "vllm", "api-base": server.url, "api-key": "none", "api-model-name": "m", "model": "m",
-                "model-tokenizer": tokenizer, "task": "text-to-text", "traffic-scenario": "D(16,8)",
-                "num-concurrency": 2, "max-time-per-run": 1, "max-requests-per-run": 5,
-                "experiment-base-dir": temporary, "experiment-folder-name": "out", "log-dir": temporary / "out",
-            }  # fmt: skip
+                "api-backend": "vllm",
+                "api-base": server.url,
+                "api-key": "none",
+                "api-model-name": "m",
+                "model": "m",
+                "model-tokenizer": tokenizer,
+                "task": "text-to-text",
+                "traffic-scenario": "D(16,8)",
+                "num-concurrency": 2,
+                "max-time-per-run": 1,
+                "max-requests-per-run": 5,
+                "experiment-base-dir": temporary,
+                "experiment-folder-name": "out",
+                "log-dir": temporary / "out",
+            }
             argv = [REAL, "benchmark", *(str(part) for n, v in options.items() for part in (f"--{n}", v))]
             env = {**os.environ, "ENABLE_UI": "false", "GENAI_BENCH_LOGGING_LEVEL": "DEBUG"}
             done = await anyio.run_process(argv, check=False, env=env, cwd=temporary)
@@ -294,10 +305,14 @@ async def test_headers_other_than_a_bearer_token_are_refused_without_their_value
 
 def study(tmp_path: Path, **more: object) -> StudySpec:
     fields = {
-        "name": "s", "model": Model(path=str(tmp_path)), "engine": EngineSpec(kind="fake"),
-        "deploy": PluginSpec(kind="fake"), "workload": make_window(tmp_path, ONE).workload,
-        "objectives": [Objective.model_validate({"metric": "output_throughput", "direction": "max"})], **more,
-    }  # fmt: skip
+        "name": "s",
+        "model": Model(path=str(tmp_path)),
+        "engine": EngineSpec(kind="fake"),
+        "deploy": PluginSpec(kind="fake"),
+        "workload": make_window(tmp_path, ONE).workload,
+        "objectives": [Objective.model_validate({"metric": "output_throughput", "direction": "max"})],
+        **more,
+    }
     return StudySpec.model_validate(fields)
 
 
@@ -387,7 +402,8 @@ async def test_a_client_that_ends_too_early_is_a_failed_benchmark(
 async def key_stays_secret(benchmark: Benchmark, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Measures with a key; returns what the worker said, in which it is not."""
     monkeypatch.setenv("MY_KEY", KEY)
-    runner, looked = ChildRunner(), []
+    runner = ChildRunner()
+    looked = []
 
     def look(_: Progress) -> None:
         files = files_of(folder)

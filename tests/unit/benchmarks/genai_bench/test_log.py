@@ -28,8 +28,14 @@ def test_every_request_of_a_real_log_is_told_once() -> None:
     failed = [e for e in events if isinstance(e, Failed)]
     assert len([e for e in events if isinstance(e, Started)]) == len(answers) + len(failed) == 40
     assert [e.error for e in failed] == [
-        "http_500", "stream_error", "cut_stream", "empty", "cut_stream", "bad_response", "stream_error"
-    ]  # fmt: skip
+        "http_500",
+        "stream_error",
+        "cut_stream",
+        "empty",
+        "cut_stream",
+        "bad_response",
+        "stream_error",
+    ]
     assert [bool(a.finish) for a in answers].count(False) == 1
     assert {a.output_tokens for a in answers if a.finish} == {8}
     assert all(a.sent_ns < a.first_ns < a.end_ns < a.sent_ns + 200_000_000 for a in answers)
@@ -38,7 +44,8 @@ def test_every_request_of_a_real_log_is_told_once() -> None:
 
 @given(st.lists(st.integers(0, len(LOG)), max_size=20))
 def test_it_does_not_matter_how_the_log_is_cut(cuts: list[int]) -> None:
-    reader, places = LogReader(), [0, *sorted(cuts), len(LOG)]
+    reader = LogReader()
+    places = [0, *sorted(cuts), len(LOG)]
     pieces = [event for a, b in pairwise(places) for event in reader.feed(LOG[a:b], 7)]
     assert pieces == read(LOG)
 

@@ -140,8 +140,14 @@ def test_genai_benchs_answers_fail_by_their_reason() -> None:
 )
 def test_genai_benchs_log_tells_the_reason(said: str, finish: str) -> None:
     lines = [
-        "DEBUG x y - genai_bench.user.openai_user:parse_chat_response - Generated text: a ", "Time at first token: 2.0",
-        f"Finish reason: {said}", "Prompt Tokens: 8", "Completion Tokens: 4", "Start Time: 1.0", "End Time: 3.0", "",
-    ]  # fmt: skip
+        "DEBUG x y - genai_bench.user.openai_user:parse_chat_response - Generated text: a ",
+        "Time at first token: 2.0",
+        f"Finish reason: {said}",
+        "Prompt Tokens: 8",
+        "Completion Tokens: 4",
+        "Start Time: 1.0",
+        "End Time: 3.0",
+        "",
+    ]
     found = LogReader().feed("\n".join(lines).encode(), 0)
     assert [e.finish for e in found if isinstance(e, Answer)] == [finish]

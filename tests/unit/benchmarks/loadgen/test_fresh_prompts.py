@@ -27,7 +27,8 @@ def rows(folder: Path, count: int) -> Scenario:
 
 async def test_a_second_run_sends_other_prompts(tmp_path: Path) -> None:
     async with mock_openai(Behavior(itl_s=0.001)) as server:
-        found, ids = [], []
+        found = []
+        ids = []
         for run in ("one", "two"):
             folder = tmp_path / run
             folder.mkdir()
@@ -43,7 +44,8 @@ async def test_a_second_run_sends_other_prompts(tmp_path: Path) -> None:
 async def test_the_windows_of_one_server_share_no_row(tmp_path: Path) -> None:
     scenario = rows(tmp_path, 2000)
     async with mock_openai(Behavior(itl_s=0.001)) as server:
-        benchmark, endpoint = NativeBenchmark(NativeSettings()), UrlEndpoint(server.url)
+        benchmark = NativeBenchmark(NativeSettings())
+        endpoint = UrlEndpoint(server.url)
         for level in (TWO, Concurrency(in_flight=4), TWO):
             seen = await benchmark.measure(endpoint, make_window(tmp_path, level, scenario=scenario, requests=8))
             assert not any("prefix cache" in w for w in seen.warnings)
@@ -54,7 +56,8 @@ async def test_the_windows_of_one_server_share_no_row(tmp_path: Path) -> None:
 async def test_rows_that_are_sent_again_are_told_by_their_share(tmp_path: Path) -> None:
     scenario = rows(tmp_path, 12)
     async with mock_openai(Behavior(itl_s=0.001)) as server:
-        benchmark, endpoint = NativeBenchmark(NativeSettings()), UrlEndpoint(server.url)
+        benchmark = NativeBenchmark(NativeSettings())
+        endpoint = UrlEndpoint(server.url)
         window = make_window(tmp_path, TWO, scenario=scenario, requests=4, warmup_s=0.0)
         first = await benchmark.measure(endpoint, window)
         assert not any("prefix cache" in w for w in first.warnings), "12 rows are enough for what was sent"

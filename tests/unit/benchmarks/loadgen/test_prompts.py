@@ -126,7 +126,8 @@ def test_dataset_rows_are_sent_as_they_are(api: str, key: str) -> None:
 
 def test_rows_are_drawn_without_repetition_across_the_windows_of_a_servers_life() -> None:
     rows = tuple({"prompt": f"row {n}"} for n in range(10))
-    texts, used = [], 0
+    texts = []
+    used = 0
     for sent in (3, 4, 3):
         maker = Requests(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
         made = [maker.next() for _ in range(sent + 5)]  # more are prepared than are sent

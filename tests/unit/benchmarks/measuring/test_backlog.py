@@ -13,16 +13,28 @@ RATE = 4.0
 DRAIN_S = 15.0
 
 
-def simulated(seed: int, *, load: float, requests: int, slots: int = 1, random: bool = True, warm: bool = True,
-              kind: str = "poisson", answer_s: float | None = None) -> tuple[list[Arrival], float]:  # fmt: skip
+def simulated(
+    seed: int,
+    *,
+    load: float,
+    requests: int,
+    slots: int = 1,
+    random: bool = True,
+    warm: bool = True,
+    kind: str = "poisson",
+    answer_s: float | None = None,
+) -> tuple[list[Arrival], float]:
     """A queue before ``slots`` servers whose work is ``load`` times what they can do, and the window's seconds."""
-    rng, window_s = Random(seed), requests / RATE
+    rng = Random(seed)
+    window_s = requests / RATE
     service = load * slots / RATE if answer_s is None else answer_s
     draw: Callable[[], float] = (lambda: rng.expovariate(1 / service)) if random else (lambda: service)
     warmup_s = window_s / 5 if warm else 0.0
     spans = [(-warmup_s, warmup_s), (0.0, window_s), (window_s, DRAIN_S)]
     at = [begin + t for begin, span in spans for t in arrivals(kind, RATE, span, rng, burstiness=0.5)]
-    free, found, stop = [-1e9] * slots, [], window_s + DRAIN_S
+    free = [-1e9] * slots
+    found = []
+    stop = window_s + DRAIN_S
     for scheduled in at:
         start = max(scheduled, heapq.heappop(free))
         end = start + draw()

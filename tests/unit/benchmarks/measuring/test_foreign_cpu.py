@@ -30,9 +30,11 @@ def test_the_work_of_a_child_is_ours_also_after_its_end() -> None:
 def test_the_work_of_a_stranger_is_not_ours_unless_it_is_the_server() -> None:
     orphaned = subprocess.run([sys.executable, "-c", ORPHAN], check=True, capture_output=True)
     pid = int(orphaned.stdout)
-    before, server_before = sample(()), sample({pid})
+    before = sample(())
+    server_before = sample({pid})
     time.sleep(0.3)
-    after, server_after = sample(()), sample({pid})
+    after = sample(())
+    server_after = sample({pid})
     assert before is not None
     assert after is not None
     assert server_before is not None

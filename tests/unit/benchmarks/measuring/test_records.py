@@ -42,7 +42,8 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
 
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, later = tmp_path / "r.parquet", {"finish", "usage_input", "usage_output", "reused"}
+    path = tmp_path / "r.parquet"
+    later = {"finish", "usage_input", "usage_output", "reused"}
     row = {n: "usage" if kind is COLUMNS["error"][0] else 1 for n, (kind, _) in COLUMNS.items() if n not in later}
     with monkeypatch.context() as earlier:
         earlier.setattr(module, "COLUMNS", {n: c for n, c in COLUMNS.items() if n not in later})

@@ -11,7 +11,9 @@ from autotuner.benchmarks.loadgen.settling import FEWEST, Aim, Seen
 
 def load(*spans: tuple[float, float, float, float]) -> Seen:
     """What a load would show whose spans (seconds, tokens/s, requests/s, ttft in seconds) follow one another."""
-    seen, at, chunks = Seen(), 0.0, 0.0
+    seen = Seen()
+    at = 0.0
+    chunks = 0.0
     for seconds, tokens, requests, ttft in spans:
         steps = round(seconds / 0.05)
         owed = 0.0

@@ -24,11 +24,24 @@ MS = 1_000_000
 def row(**more: Any) -> dict[str, Any]:
     """A request of 5 tokens in 5 chunks: first after 50 ms, then one each 10 ms."""
     fields = {
-        "index": 0, "scheduled_ns": None, "sent_ns": 1 * S, "lag_ns": 0, "end_ns": 1 * S + 100 * MS, "connect_ns": 0,
-        "first_ns": 1 * S + 50 * MS, "gaps_ns": [10 * MS] * 4, "asked_input": 16, "asked_output": 5,
-        "input_tokens": 16, "output_tokens": 5, "token_source": "usage", "complete": True, "ramp": False,
-        "error": None, "detail": "",
-    }  # fmt: skip
+        "index": 0,
+        "scheduled_ns": None,
+        "sent_ns": 1 * S,
+        "lag_ns": 0,
+        "end_ns": 1 * S + 100 * MS,
+        "connect_ns": 0,
+        "first_ns": 1 * S + 50 * MS,
+        "gaps_ns": [10 * MS] * 4,
+        "asked_input": 16,
+        "asked_output": 5,
+        "input_tokens": 16,
+        "output_tokens": 5,
+        "token_source": "usage",
+        "complete": True,
+        "ramp": False,
+        "error": None,
+        "detail": "",
+    }
     return {**fields, **more}
 
 
@@ -71,7 +84,8 @@ def test_percentiles_are_over_pooled_requests() -> None:
 
 
 def test_the_end_of_the_answer_is_in_no_latency() -> None:
-    early, late = summarize(records([row()])), summarize(records([row(end_ns=3 * S)]))
+    early = summarize(records([row()]))
+    late = summarize(records([row(end_ns=3 * S)]))
     assert early.distributions == late.distributions
 
 
@@ -92,7 +106,8 @@ def test_one_token_answers_have_no_tpot() -> None:
 
 
 def test_tokens_and_time_outside_of_the_window_are_left_out() -> None:
-    before, after = moved(row(), -2 * S), moved(row(), 20 * S)
+    before = moved(row(), -2 * S)
+    after = moved(row(), 20 * S)
     across = moved(row(), -1 * S - 65 * MS)  # chunks at -15, -5, 5, 15, 25 ms; ends at 35 ms
     seen = summarize(records([before, across, after]))
     assert seen.requests == 1
@@ -257,12 +272,19 @@ def test_a_failure_never_improves_anything(rows: list[dict[str, Any]]) -> None:
 
 def arrival(at_s: float, wait_s: float, length_s: float, *, ended: bool = True, **more: Any) -> dict[str, Any]:
     """An open-loop request: its first token after ``wait_s``, its end (or the watch's) ``length_s`` later."""
-    at, first = round(at_s * S), round((at_s + wait_s) * S)
+    at = round(at_s * S)
+    first = round((at_s + wait_s) * S)
     end = first + round(length_s * S)
     return row(
-        scheduled_ns=at, sent_ns=at, first_ns=first, end_ns=end, gaps_ns=[end - first], output_tokens=2, complete=ended,
+        scheduled_ns=at,
+        sent_ns=at,
+        first_ns=first,
+        end_ns=end,
+        gaps_ns=[end - first],
+        output_tokens=2,
+        complete=ended,
         **more,
-    )  # fmt: skip
+    )
 
 
 def opened(rows: list[dict[str, Any]], **more: Any) -> Any:
@@ -286,7 +308,8 @@ def test_every_arrival_of_an_open_loop_counts_wherever_it_ended() -> None:
 
 def test_a_percentile_among_requests_that_still_ran_is_unknown() -> None:
     seen = opened([*(arrival(n, 0.1, 0.5) for n in range(8)), *(arrival(9, 0.2, 9, ended=False) for _ in range(2))])
-    whole, first = seen.distributions["e2e_latency"], seen.distributions["ttft"]
+    whole = seen.distributions["e2e_latency"]
+    first = seen.distributions["ttft"]
     assert (first.count, first.censored) == (10, 0)
     assert first.max == pytest.approx(0.2)
     assert (whole.count, whole.censored) == (10, 2)
@@ -335,10 +358,16 @@ def test_a_closed_loop_hides_no_request_that_outlasts_the_others() -> None:
 def test_long_answers_of_a_steady_closed_loop_are_measured() -> None:
     """Answers of 60 s in a window of 30 s: those that end in it are as many as in any other 30 s."""
     rows = [
-        row(sent_ns=at * S, first_ns=at * S + S, gaps_ns=[59 * S], end_ns=min(at + 60, 31) * S, complete=at <= -30,
-            output_tokens=2)
+        row(
+            sent_ns=at * S,
+            first_ns=at * S + S,
+            gaps_ns=[59 * S],
+            end_ns=min(at + 60, 31) * S,
+            complete=at <= -30,
+            output_tokens=2,
+        )
         for at in range(-56, 30, 4)
-    ]  # fmt: skip
+    ]
     seen = summarize(records(rows, window_s=30.0))
     whole = seen.distributions["e2e_latency"]
     assert (whole.count, whole.censored) == (7, 0)

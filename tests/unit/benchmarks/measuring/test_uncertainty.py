@@ -15,7 +15,8 @@ def covered(truth: float, estimates: list[tuple[float, float | None]]) -> float:
 
 
 def test_a_rates_interval_covers_it() -> None:
-    rng, found = np.random.default_rng(1), []
+    rng = np.random.default_rng(1)
+    found = []
     for _ in range(RUNS):
         moments = np.cumsum(rng.exponential(1 / 20, 1000))
         moments = moments[moments < 30]
@@ -25,7 +26,8 @@ def test_a_rates_interval_covers_it() -> None:
 
 @pytest.mark.parametrize(("count", "share"), [(60, 0.5), (200, 0.9), (1000, 0.99)])
 def test_a_percentiles_interval_covers_it(count: int, share: float) -> None:
-    rng, truth = np.random.default_rng(2), -np.log(1 - share)
+    rng = np.random.default_rng(2)
+    truth = -np.log(1 - share)
     samples = [rng.exponential(1.0, count) for _ in range(RUNS)]
     assert covered(truth, [(float(np.quantile(s, share)), of_percentile(s, share)) for s in samples]) >= 0.9
 
@@ -33,7 +35,8 @@ def test_a_percentiles_interval_covers_it(count: int, share: float) -> None:
 def test_neighbors_that_are_alike_widen_the_interval() -> None:
     rng = np.random.default_rng(3)
     alike = np.repeat(rng.exponential(1.0, 20), 20)
-    half, shuffled = of_percentile(alike, 0.5), of_percentile(rng.permutation(alike), 0.5)
+    half = of_percentile(alike, 0.5)
+    shuffled = of_percentile(rng.permutation(alike), 0.5)
     assert half is not None
     assert shuffled is not None
     assert half > 1.5 * shuffled

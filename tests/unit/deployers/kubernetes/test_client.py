@@ -17,7 +17,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_handshake_that_is_cancelled_leaves_no_connection() -> None:
     """httpcore closes connections whose handshake fails, but not those where it is cancelled."""
-    began, ended = anyio.Event(), anyio.Event()
+    began = anyio.Event()
+    ended = anyio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         began.set()

@@ -22,7 +22,8 @@ class Api(Cluster):
 
     def __init__(self, answers: int = 1000, conflicts: int = 0) -> None:
         self.namespace = "default"
-        self.left, self.conflicts = answers, conflicts
+        self.left = answers
+        self.conflicts = conflicts
         self.deadlines: list[int] = []
         self.asked = anyio.Event()
 
@@ -87,7 +88,8 @@ async def test_an_outage_that_a_run_survives_costs_no_server() -> None:
 
 
 async def test_a_job_has_a_deadline_with_and_without_a_heartbeat() -> None:
-    plan, settings = LaunchPlan(command=("serve",), model="m"), KubernetesSettings()
+    plan = LaunchPlan(command=("serve",), model="m")
+    settings = KubernetesSettings()
     whole = Launch(plan, settings, "i:1", "n", LABELS).job()
     leased = Launch(plan, settings, "i:1", "n", LABELS, 600.0).job()
     assert whole["spec"]["activeDeadlineSeconds"] == manifests.LONGEST_S

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autotuner.deployers.kubernetes.load import worker as load_worker
 
+from autotuner.deployers.kubernetes.load import worker as load_worker
 from autotuner.deployers.kubernetes.load.job import _Frames
 from autotuner.study.failure import FailureCause, TrialFailedError
 
@@ -93,7 +93,8 @@ def test_words_that_were_exchanged_are_noticed(tmp_path: Path) -> None:
     """Each frame is whole, and still they are not what was said."""
     log = spoken(tmp_path, lines=3)
     texts = [said.rsplit(b" ", 1) for said in log]
-    log[0], log[1] = texts[0][0] + b" " + texts[1][1], texts[1][0] + b" " + texts[0][1]
+    log[0] = texts[0][0] + b" " + texts[1][1]
+    log[1] = texts[1][0] + b" " + texts[0][1]
     with pytest.raises(TrialFailedError, match="digest differs"):
         heard(log)
 

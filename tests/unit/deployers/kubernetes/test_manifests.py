@@ -211,9 +211,13 @@ def test_one_server_is_on_one_node() -> None:
     assert (hardware.gpus, hardware.cpus, hardware.memory_gb) == (4, 8, 16)
     places = kubernetes_nodes.places(nodes, settings)
     assert [(gpu.uuid, bool(gpu.users)) for gpu in places] == [
-        ("kube:c:a:0", False), ("kube:c:a:1", False),
-        ("kube:c:b:0", True), ("kube:c:b:1", False), ("kube:c:b:2", False), ("kube:c:b:3", False),
-    ]  # fmt: skip
+        ("kube:c:a:0", False),
+        ("kube:c:a:1", False),
+        ("kube:c:b:0", True),
+        ("kube:c:b:1", False),
+        ("kube:c:b:2", False),
+        ("kube:c:b:3", False),
+    ]
     assert not any(gpu.users for gpu in kubernetes_nodes.places(nodes, KubernetesSettings(kueue_queue="q")))
     for gpus, why in ((4, ""), (6, "nvidia.com/gpu 6 is asked for, the largest node has 4")):
         plan = LaunchPlan(command=("serve",), model="m", gpus=gpus)

@@ -49,7 +49,8 @@ class Script:
     """Answers one request after the other, and keeps what was asked; the last answer goes on for ever."""
 
     def __init__(self, *answers: httpx.Response | Exception | Answer) -> None:
-        self._answers, self.asked = list(answers), list[httpx.Request]()
+        self._answers = list(answers)
+        self.asked = list[httpx.Request]()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)

@@ -12,7 +12,8 @@ from autotuner.deployers.local.bounded_log import BoundedLog
 from autotuner.deployers.local.server_log import Log
 
 DROPPED = re.compile(rb"\n\[autotuner: (\d+) bytes of this log were dropped here\]\n")
-HEAD, TAIL = 40, 100
+HEAD = 40
+TAIL = 100
 
 
 def written(path: Path, pieces: list[bytes], flush_every: int) -> bytes:
@@ -30,12 +31,14 @@ def written(path: Path, pieces: list[bytes], flush_every: int) -> bytes:
 def test_nothing_is_lost_without_being_counted(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], flush_every: int
 ) -> None:
-    everything, text = b"".join(pieces), written(tmp_path_factory.getbasetemp() / "log", pieces, flush_every)
+    everything = b"".join(pieces)
+    text = written(tmp_path_factory.getbasetemp() / "log", pieces, flush_every)
     found = DROPPED.search(text)
     if found is None:
         assert text == everything
         return
-    head, tail = text[: found.start()], text[found.end() :]
+    head = text[: found.start()]
+    tail = text[found.end() :]
     assert everything.startswith(head)
     assert everything.endswith(tail)
     assert len(head) + int(found[1]) + len(tail) == len(everything)

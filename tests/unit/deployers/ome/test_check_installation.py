@@ -8,7 +8,9 @@ import pytest
 from autotuner.deployers.ome import check_installation
 from autotuner.study.errors import Check, CheckStatus
 
-OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
+OK = CheckStatus.OK
+WARN = CheckStatus.WARN
+FAIL = CheckStatus.FAIL
 Object = dict[str, Any]
 
 

@@ -19,7 +19,9 @@ from autotuner.study.launch import LaunchPlan
 from support.ome_standin.furniture import model as a_model
 from support.ome_standin.furniture import runtime as a_runtime
 
-OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
+OK = CheckStatus.OK
+WARN = CheckStatus.WARN
+FAIL = CheckStatus.FAIL
 LABEL = "models.ome.io/clusterbasemodel.m"
 GPU = "nvidia.com/gpu"
 Object = dict[str, Any]
@@ -186,9 +188,11 @@ def test_all_faults_are_told_at_once() -> None:
     config = {"leader": {}, "worker": {"size": 2}, "runner": {"name": "x", "command": ["bash"]}}
     told = why(runtime(engineConfig=config, decoderConfig={"runner": {}}))
     assert [text.split(",")[0].split("(")[0].strip() for text in told] == [
-        "runs on several nodes", "splits prefill from decode", "calls its server's container x",
+        "runs on several nodes",
+        "splits prefill from decode",
+        "calls its server's container x",
         "starts its server through a shell",
-    ]  # fmt: skip
+    ]
     assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, of which OME makes the server"]
     assert why(Found({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
 
@@ -216,11 +220,13 @@ def test_runtimes_that_are_not_there() -> None:
 
 def test_what_a_server_asks_for() -> None:
     own = {"requests": {"cpu": 10, "memory": "30Gi", GPU: 1}, "limits": {"cpu": 10, "memory": "30Gi", GPU: 1}}
-    found, plan = runtime({"resources": own}), LaunchPlan(command=("x",), model="m", gpus=4)
+    found = runtime({"resources": own})
+    plan = LaunchPlan(command=("x",), model="m", gpus=4)
     asked = scheduling.resources(found, plan, OmeSettings(cpu="16", memory="64Gi"))
     assert asked == {
-        "requests": {"cpu": "16", "memory": "64Gi", GPU: "4"}, "limits": {"cpu": "16", "memory": "64Gi", GPU: "4"},
-    }  # fmt: skip
+        "requests": {"cpu": "16", "memory": "64Gi", GPU: "4"},
+        "limits": {"cpu": "16", "memory": "64Gi", GPU: "4"},
+    }
     as_it_is = scheduling.resources(found, plan.model_copy(update={"gpus": 0}), OmeSettings())
     assert as_it_is["requests"] == {"cpu": "10", "memory": "30Gi", GPU: "1"}
 
@@ -240,7 +246,8 @@ def test_where_a_server_may_come_to() -> None:
 def test_nodes_without_gpus() -> None:
     """On a cluster of a diagnosis that is a warning; where a server asks for some, it is why."""
     bare = {"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "4"}}}
-    nodes, settings = kubernetes_nodes.Nodes(usable=(bare,)), OmeSettings()
+    nodes = kubernetes_nodes.Nodes(usable=(bare,))
+    settings = OmeSettings()
     for demands, status in (([], WARN), ([{"cpu": "1"}], OK), ([{GPU: "1"}], FAIL)):
         found = preflight.room(nodes, demands, settings)
         assert found.status is status

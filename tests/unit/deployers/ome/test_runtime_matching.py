@@ -31,7 +31,8 @@ VERSIONS = [
 
 def reasons(runtime: Part | None = None, model: Part | None = None, **entry: Any) -> list[str]:
     """With changes of the runtime's specification, the model's, and the runtime's one supported format."""
-    theirs, mine = a_runtime("engine:1", **(runtime or {})), a_model("/models/x", **(model or {}))
+    theirs = a_runtime("engine:1", **(runtime or {}))
+    mine = a_model("/models/x", **(model or {}))
     for supported in theirs["spec"]["supportedModelFormats"]:
         supported.update(entry)
         for key in [k for k, v in supported.items() if v is None]:
@@ -135,7 +136,8 @@ def present(part: Part) -> Part:
     return {key: value for key, value in part.items() if value is not None}
 
 
-FORMAT, FRAMEWORK = named(["safetensors", "onnx"]), named(["transformers"])
+FORMAT = named(["safetensors", "onnx"])
+FRAMEWORK = named(["transformers"])
 COMMON = {
     "modelArchitecture": st.sampled_from([None, "LlamaForCausalLM", "LlamaForCausalLM", "Other"]),
     "quantization": st.sampled_from([None, None, "fp8"]),

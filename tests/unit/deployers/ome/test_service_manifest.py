@@ -185,8 +185,16 @@ def test_variables_stay_variables() -> None:
 
 
 def test_the_services_other_fields() -> None:
-    made = launch(cpu="8", memory="64Gi", stop_grace="3s", kueue_queue="q", labels={"team": "a"}, image_tag="v9",
-                  tolerations=[{"key": "own", "operator": "Exists"}], node_selector={"zone": "a"})  # fmt: skip
+    made = launch(
+        cpu="8",
+        memory="64Gi",
+        stop_grace="3s",
+        kueue_queue="q",
+        labels={"team": "a"},
+        image_tag="v9",
+        tolerations=[{"key": "own", "operator": "Exists"}],
+        node_selector={"zone": "a"},
+    )
     body = made.body()
     engine, runner = body["spec"]["engine"], body["spec"]["engine"]["runner"]
     assert body["metadata"]["annotations"]["ome.io/autoscalerClass"] == "external"
@@ -214,5 +222,6 @@ def test_a_probe_that_is_no_http_call_keeps_what_it_asks() -> None:
 
 def test_another_engines_runtime() -> None:
     assert runtime_problem(runtime_with(), Vllm(Vllm.Settings()), "nvidia.com/gpu") == (
-        f"runtime {RUNTIME} starts python3 -m sglang.launch_server", "choose a runtime of vllm, or another engine",
-    )  # fmt: skip
+        f"runtime {RUNTIME} starts python3 -m sglang.launch_server",
+        "choose a runtime of vllm, or another engine",
+    )

@@ -135,8 +135,13 @@ def test_the_search_is_drawn_trial_by_trial(sampled: Sampled) -> None:
 
 def test_numbers_for_people() -> None:
     assert [plain(v) for v in (0, 0.01234, 5.678, 99.94, 123.4, 12345.6)] == [
-        "0", "0.0123", "5.68", "99.9", "123", "12,346",
-    ]  # fmt: skip
+        "0",
+        "0.0123",
+        "5.68",
+        "99.9",
+        "123",
+        "12,346",
+    ]
     assert [percent(v) for v in (0.0, 0.0123, -0.0994, 0.0996, 1.5)] == ["0 %", "+1.2 %", "-9.9 %", "+10 %", "+150 %"]
     assert with_unit("ttft", 0.0567) == "56.7 ms"
     assert with_unit("success_rate", 0.995) == "99.5 %"

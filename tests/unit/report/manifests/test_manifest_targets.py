@@ -70,9 +70,12 @@ def test_a_claim_stands_where_the_model_was(won: Won, manifest: Make, model: str
 
 def test_a_study_on_kubernetes_says_where_its_models_and_credentials_are(won: Won, manifest: Make) -> None:
     deploy = {
-        "kind": "kubernetes", "namespace": "tuning", "pvc": {"claim": "models", "sub_path": "llama"},
-        "hub_token_secret": {"name": "hf"}, "cache_pvc": "hub",
-    }  # fmt: skip
+        "kind": "kubernetes",
+        "namespace": "tuning",
+        "pvc": {"claim": "models", "sub_path": "llama"},
+        "hub_token_secret": {"name": "hf"},
+        "cache_pvc": "hub",
+    }
     args = {"tokenizer": "/models/tokenizer"}
     local = manifest(won(deploy=deploy, args=args), Form.KUBERNETES)
     assert local.objects[0]["metadata"]["namespace"] == "tuning"
@@ -140,13 +143,48 @@ def test_gpus_are_asked_for_as_the_trial_had_them(won: Won, manifest: Make, gpus
 
 def test_a_container_is_composed_as_it_was_measured(won: Won, manifest: Make) -> None:
     command = (
-        "docker", "run", "--rm", "--network", "bridge", "-p", "127.0.0.1:8000:8000", "--init",
-        "--gpus", '"device=GPU-1"',
-        "--shm-size", "8g", "--cpus", "4", "--memory", "32g", "--memory-swap", "32g", "--user", "1000",
-        "--ulimit", "memlock=-1", "--ulimit", "nofile=1024:2048", "--device", "/dev/infiniband",
-        "-v", "/mnt/models/chat-8b:/models/chat-8b:ro", "-v", "/data:/data", "-e", "HF_TOKEN", "-e", "A=b$c",
-        "--no-healthcheck", "--entrypoint", "vllm", "vllm/vllm-openai:v1", "serve", "-v", "/not/a:/volume",
-    )  # fmt: skip
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "bridge",
+        "-p",
+        "127.0.0.1:8000:8000",
+        "--init",
+        "--gpus",
+        '"device=GPU-1"',
+        "--shm-size",
+        "8g",
+        "--cpus",
+        "4",
+        "--memory",
+        "32g",
+        "--memory-swap",
+        "32g",
+        "--user",
+        "1000",
+        "--ulimit",
+        "memlock=-1",
+        "--ulimit",
+        "nofile=1024:2048",
+        "--device",
+        "/dev/infiniband",
+        "-v",
+        "/mnt/models/chat-8b:/models/chat-8b:ro",
+        "-v",
+        "/data:/data",
+        "-e",
+        "HF_TOKEN",
+        "-e",
+        "A=b$c",
+        "--no-healthcheck",
+        "--entrypoint",
+        "vllm",
+        "vllm/vllm-openai:v1",
+        "serve",
+        "-v",
+        "/not/a:/volume",
+    )
     found = manifest(won(command=command), Form.COMPOSE, image_of=lambda plan: "registry.example/vllm:1")
     service = service_of(found)
     assert service["image"] == "registry.example/vllm:1"
@@ -157,9 +195,14 @@ def test_a_container_is_composed_as_it_was_measured(won: Won, manifest: Make) ->
     assert service["environment"] == {"HF_TOKEN": None, "A": "b$$c"}
     limits = ("shm_size", "cpus", "mem_limit", "memswap_limit", "user", "ulimits", "devices")
     assert {key: service[key] for key in limits} == {
-        "shm_size": "8g", "cpus": 4.0, "mem_limit": "32g", "memswap_limit": "32g", "user": "1000",
-        "ulimits": {"memlock": -1, "nofile": {"soft": 1024, "hard": 2048}}, "devices": ["/dev/infiniband"],
-    }  # fmt: skip
+        "shm_size": "8g",
+        "cpus": 4.0,
+        "mem_limit": "32g",
+        "memswap_limit": "32g",
+        "user": "1000",
+        "ulimits": {"memlock": -1, "nofile": {"soft": 1024, "hard": 2048}},
+        "devices": ["/dev/infiniband"],
+    }
 
 
 def test_the_image_that_was_measured_goes_into_a_service_of_ome(won: Won, manifest: Make) -> None:
@@ -215,9 +258,20 @@ def test_a_study_on_ome_says_runtime_model_and_namespace_itself(won: Won, manife
     assert thing["spec"]["model"]["name"] == "llama-8b"
     runner = thing["spec"]["engine"]["runner"]
     assert [*runner["command"], *runner["args"]] == [
-        "python3", "-m", "sglang.launch_server", "--model-path", "$(MODEL_PATH)", "--log-requests", "--enable-metrics",
-        "--mem-fraction-static", "0.8", "--host", "0.0.0.0", "--port", "8081",
-    ]  # fmt: skip
+        "python3",
+        "-m",
+        "sglang.launch_server",
+        "--model-path",
+        "$(MODEL_PATH)",
+        "--log-requests",
+        "--enable-metrics",
+        "--mem-fraction-static",
+        "0.8",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "8081",
+    ]
 
 
 def test_the_image_of_a_runtime_with_another_tag_is_not_guessed(won: Won, manifest: Make) -> None:

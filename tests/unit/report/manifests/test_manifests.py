@@ -155,9 +155,22 @@ def test_a_plan_that_differs_is_refused(won: Won, manifest: Make) -> None:
         (("vllm", "serve", "/models/chat-8b", "--served-model-name", "chat-8b"), "would be '--max-num-seqs 64' now"),
         (("vllm", "serve", "/models/other", "--served-model-name", "chat-8b", "--max-num-seqs", "64"), "/models/other"),
         (("sglang", "serve", "/models/chat-8b", "--served-model-name", "chat-8b", "--max-num-seqs", "64"), "sglang"),
-        (("a", "b", "c", "vllm", "serve", "/models/chat-8b", "--served-model-name", "chat-8b", "--max-num-seqs", "64"),
-         "argument"),
-    ):  # fmt: skip
+        (
+            (
+                "a",
+                "b",
+                "c",
+                "vllm",
+                "serve",
+                "/models/chat-8b",
+                "--served-model-name",
+                "chat-8b",
+                "--max-num-seqs",
+                "64",
+            ),
+            "argument",
+        ),
+    ):
         with pytest.raises(PlanDiffersError, match="cannot be started again as it was measured") as refused:
             manifest(won(argv=(*argv, "--host", "127.0.0.1", "--port", "1")), Form.KUBERNETES)
         assert how in str(refused.value)

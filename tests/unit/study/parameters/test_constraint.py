@@ -117,7 +117,8 @@ def number(tree: Any) -> Any:
 
 def evaluated(trees: list[Any], one: Callable[[Any], Any] = number) -> list[Any]:
     """All of them, or the worst that can be said of one: a fault, else something unknown."""
-    parts, odd = [], []
+    parts = []
+    odd = []
     for tree in trees:
         try:
             parts.append(one(tree))

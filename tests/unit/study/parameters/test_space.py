@@ -19,13 +19,16 @@ choices = st.lists(values, min_size=1, max_size=4, unique_by=lambda v: (type(v),
 
 @st.composite
 def whole(draw: st.DrawFn) -> IntRange:
-    low, width, log = draw(st.integers(1, 50)), draw(st.integers(0, 60)), draw(st.booleans())
+    low = draw(st.integers(1, 50))
+    width = draw(st.integers(0, 60))
+    log = draw(st.booleans())
     return IntRange(low=low, high=low + width, step=1 if log else draw(st.integers(1, 9)), log=log)
 
 
 @st.composite
 def real(draw: st.DrawFn) -> FloatRange:
-    low, width = draw(st.floats(0.01, 50)), draw(st.floats(0.01, 50))
+    low = draw(st.floats(0.01, 50))
+    width = draw(st.floats(0.01, 50))
     step = draw(st.none() | st.sampled_from([0.05, 0.1, 0.25, 1.0]))
     return FloatRange(low=low, high=low + width, step=step, log=step is None and draw(st.booleans()))
 

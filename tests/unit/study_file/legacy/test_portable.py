@@ -15,9 +15,14 @@ from autotuner.study_file.writer import render_study
 def load(runtime: str = "sglang", **keys: Any) -> Loaded:
     """A task with these keys; ``...`` leaves one out."""
     task: dict[str, Any] = {
-        "task_name": "old", "deployment_mode": "docker", "model": {"id_or_path": "m"}, "base_runtime": runtime,
-        "optimization": {"strategy": "grid_search"}, "benchmark": {}, **keys,
-    }  # fmt: skip
+        "task_name": "old",
+        "deployment_mode": "docker",
+        "model": {"id_or_path": "m"},
+        "base_runtime": runtime,
+        "optimization": {"strategy": "grid_search"},
+        "benchmark": {},
+        **keys,
+    }
     task = {key: value for key, value in task.items() if value is not ...}
     return parse_study(task, source="t.json", folder=Path("/here"))
 

@@ -65,8 +65,10 @@ def test_every_part_has_its_place() -> None:
         ("p90 e2e_latency <= 5000ms", False, 1.0),
     ]
     assert [note.split(" ")[0] for note in loaded.notes] == [
-        "model.namespace", "parameters.none", "benchmark.model_tokenizer",
-    ]  # fmt: skip
+        "model.namespace",
+        "parameters.none",
+        "benchmark.model_tokenizer",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,13 @@ CLOSED = {"scenarios": "D(100,50)", "concurrency": [1, 32]}
 
 def spec_of(engine: Any, parameters: Any, workload: Any = None) -> Any:
     data = {
-        "name": "s", "model": "Qwen/Qwen3-8B", "engine": engine, "objective": "max output_throughput",
-        "parameters": parameters, "workload": workload or CLOSED,
-    }  # fmt: skip
+        "name": "s",
+        "model": "Qwen/Qwen3-8B",
+        "engine": engine,
+        "objective": "max output_throughput",
+        "parameters": parameters,
+        "workload": workload or CLOSED,
+    }
     canonical = loading.engine(
         parse_study({**data, "parameters": {}}, source="s", folder=Path("/")).spec.engine
     ).canonical

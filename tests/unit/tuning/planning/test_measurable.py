@@ -73,7 +73,8 @@ def test_bounds_on_requests_without_goodput_are_said(loop: Any) -> None:
 
 
 def test_figures_of_gpus(loop: Any) -> None:
-    energy, rate = study(loop, "min energy_per_token"), study(loop, "max output_throughput_per_gpu")
+    energy = study(loop, "min energy_per_token")
+    rate = study(loop, "max output_throughput_per_gpu")
     external = ExternalDeployer(ExternalSettings(url="http://127.0.0.1:1"))
     for spec in (energy, rate):
         assert wrong(spec, gpus=1) == []

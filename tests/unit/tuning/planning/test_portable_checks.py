@@ -53,9 +53,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def study(**changes: Any) -> Prepared:
     data = {
-        "model": "m", "engine": "sglang", "deploy": "fake",
-        "workload": {"scenarios": "D(1,1)", "concurrency": 1}, "objective": "max output_throughput", **changes,
-    }  # fmt: skip
+        "model": "m",
+        "engine": "sglang",
+        "deploy": "fake",
+        "workload": {"scenarios": "D(1,1)", "concurrency": 1},
+        "objective": "max output_throughput",
+        **changes,
+    }
     canonical = Tabled(FakeEngineSettings()).canonical
     spec = parse_study(data, source="s", folder=Path("/here"), canonical_of=lambda _: canonical).spec
     return await prepare(spec)
@@ -114,8 +118,11 @@ async def test_refused_before_a_launch(changes: dict[str, Any], line: str) -> No
 async def test_what_is_refused_only_together_is_skipped() -> None:
     found = await launchable(quantization={"attention": ["auto", "fp8"], "kv_cache": ["auto", "fp8_e5m2", "fp8_e4m3"]})
     assert [(v["quantization.attention"], v["quantization.kv-cache"]) for v in found] == [
-        ("auto", "auto"), ("auto", "fp8_e5m2"), ("auto", "fp8_e4m3"), ("fp8", "fp8_e4m3"),
-    ]  # fmt: skip
+        ("auto", "auto"),
+        ("auto", "fp8_e5m2"),
+        ("auto", "fp8_e4m3"),
+        ("fp8", "fp8_e4m3"),
+    ]
 
 
 async def test_constraints_and_the_target_bound_portable_parameters() -> None:

@@ -198,8 +198,9 @@ async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> 
     prepared = await prepare(spec(loop, parameters=values(1, 4, 8)))
     [warned] = [c for c in await prepared.preflight() if c.status is CheckStatus.WARN]
     assert (warned.name, warned.detail) == (
-        "parameters.parallel", "parallel 8 needs 7 GPUs, there are 3: not launched",
-    )  # fmt: skip
+        "parameters.parallel",
+        "parallel 8 needs 7 GPUs, there are 3: not launched",
+    )
 
 
 async def test_the_data_folder_is_part_of_the_preflight(

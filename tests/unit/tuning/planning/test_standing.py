@@ -160,7 +160,8 @@ async def test_what_the_world_was(loop: Any, store: Store) -> None:
 
 
 async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) -> None:
-    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one = tmp_path / "one.yaml"
+    other = tmp_path / "other.yaml"
     one.touch()
     prepared = loop.prepared()
     await run_session(prepared, store, source=str(one))

@@ -28,7 +28,8 @@ def made(kind: str, **changes: Any) -> StudySpec:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_a_study_of_the_engines_own_parameters(kind: str) -> None:
-    engine, study = loading.load("engines", kind), made(kind)
+    engine = loading.load("engines", kind)
+    study = made(kind)
     tuned = [p.name for p in study.parameters]
     assert tuned == list(engine.starters or [e.name for e in engine.catalog.values() if e.suggested][:LISTED])
     assert all(len(p.domain.grid() or ()) > 1 for p in study.parameters)

@@ -181,5 +181,7 @@ async def test_a_default_that_crashes_once_is_not_lost(loop: Any, store: Store) 
     spec = loop.spec(max_environment_faults=1)
     outcome = await run_session(loop.prepared(spec, deployer=FakeDeployer(behavior=behave)), store, source="t")
     assert [(t.role, t.state) for t in outcome.trials][:3] == [
-        ("default", "void"), ("default", "done"), ("search", "done"),
-    ]  # fmt: skip
+        ("default", "void"),
+        ("default", "done"),
+        ("search", "done"),
+    ]

@@ -63,9 +63,14 @@ def test_a_clock_that_is_set_within_the_window_changes_nothing(tmp_path: Path, s
         wall = 1000.0 + second + (step if second > 5 else 0.0)
         telemetry.keep([sample(wall, energy_j=100.0 * second)], 50.0 + second)
     window = Measurement(
-        scenario="s", level=Concurrency(in_flight=1), window_s=8.0, requests=8, failed=0,
-        scalars={"output_throughput": 100.0}, started_at=1001.0,
-    )  # fmt: skip
+        scenario="s",
+        level=Concurrency(in_flight=1),
+        window_s=8.0,
+        requests=8,
+        failed=0,
+        scalars={"output_throughput": 100.0},
+        started_at=1001.0,
+    )
     assert telemetry.added_to(window).scalars["energy_per_token"] == pytest.approx(1.0)
 
 
@@ -86,9 +91,14 @@ class Metered(FakeDeployer):
 async def test_samples_become_energy_per_token_and_are_kept(tmp_path: Path) -> None:
     gpu = Gpu(index=3, uuid="GPU-3")
     measured = Measurement(
-        scenario="D(8,8)", level=Concurrency(in_flight=1), window_s=4.0, requests=1, failed=0,
-        scalars={"output_throughput": 5.0}, started_at=99.0,
-    )  # fmt: skip
+        scenario="D(8,8)",
+        level=Concurrency(in_flight=1),
+        window_s=4.0,
+        requests=1,
+        failed=0,
+        scalars={"output_throughput": 5.0},
+        started_at=99.0,
+    )
     async with Telemetry(Metered(), [gpu], tmp_path) as telemetry:
         with anyio.fail_after(5):
             while (found := telemetry.added_to(measured)).gpu_use is None:  # noqa: ASYNC110 - no event tells

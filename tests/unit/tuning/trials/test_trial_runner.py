@@ -56,9 +56,18 @@ async def test_a_trial_that_goes_well(loop: Any) -> None:
     assert trial.identity is not None
     assert [m.level.text for m in trial.measurements] == ["concurrency=1", "concurrency=2"]
     assert loop.phases() == [
-        "launching", "launching", "loading", "ready", "warming", "measuring", "warming", "measuring", "scoring",
-        "releasing", "done",
-    ]  # fmt: skip
+        "launching",
+        "launching",
+        "loading",
+        "ready",
+        "warming",
+        "measuring",
+        "warming",
+        "measuring",
+        "scoring",
+        "releasing",
+        "done",
+    ]
     assert set(trial.phases) == {"queued", *loop.phases()} - {"done"}
     assert trial.started_at is not None
     assert trial.finished_at is not None
@@ -345,9 +354,7 @@ async def test_waiting_for_gpus_is_not_charged_to_the_configuration(loop: Any) -
     """Another run holds the machine for longer than a trial may take."""
     other = {"owner_id": "other", "study": "t", "trial": 0, "now": 1.0, "dead": ()}
     async with anyio.create_task_group() as tasks:
-        prepared = loop.prepared(
-            loop.spec(trial_timeout_s=0.4), engine=GpuEngine(FakeEngineSettings()), gpus=1
-        )  # fmt: skip
+        prepared = loop.prepared(loop.spec(trial_timeout_s=0.4), engine=GpuEngine(FakeEngineSettings()), gpus=1)
         await loop.trial(prepared)
         assert loop.store.acquire("gpu:GPU-fake-0", **other)
 

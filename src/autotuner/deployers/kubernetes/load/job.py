@@ -40,7 +40,10 @@ class JobRunner(CommandRunner):
     def __init__(
         self, cluster: Cluster, settings: PodSettings, owner: Mapping[str, Any] | None, disk: Disk | None = None
     ) -> None:
-        self._cluster, self._settings, self._owner, self._disk = cluster, settings, owner, disk
+        self._cluster = cluster
+        self._settings = settings
+        self._owner = owner
+        self._disk = disk
 
     def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See :meth:`autotuner.plugins.deployer.CommandRunner.run`."""
@@ -84,7 +87,9 @@ class _LoadJob:
     """The objects of one run."""
 
     def __init__(self, cluster: Cluster, settings: PodSettings, load: Load) -> None:
-        self._cluster, self._settings, self._load = cluster, settings, load
+        self._cluster = cluster
+        self._settings = settings
+        self._load = load
         self._secrets: list[str] = []
         self._made: str | None = None
         self.told_all = False
@@ -178,7 +183,8 @@ class _Frames:
         self._texts.append(text)
         if mark == PART:
             return []
-        whole, self._texts = decode(self._texts), []
+        whole = decode(self._texts)
+        self._texts = []
         if mark == ERRORS:
             self.errors = whole.decode(errors="replace")
         return [whole] if mark == LINE else []

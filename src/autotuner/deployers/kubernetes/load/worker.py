@@ -24,7 +24,10 @@ from typing import IO
 
 FRAME = "autotuner-frame"
 """Begins each frame: ``autotuner-frame NUMBER MARK TEXT``; numbers begin with 1."""
-PART, LINE, ERRORS, END = "+", ".", "!", "="
+PART = "+"
+LINE = "."
+ERRORS = "!"
+END = "="
 """Marks: more of it follows; a line of stdout is whole; stderr's tail is whole; the end, in plain JSON."""
 _TEXT = 6000
 """Longest text of a frame: container runtimes break lines at 16 KiB."""
@@ -96,8 +99,10 @@ class _Teller:
 
 def main() -> int:
     """Runs the module to its end and tells it."""
-    module, folder = sys.argv[1], Path(sys.argv[2])
-    teller, stopped = _Teller(), threading.Event()
+    module = sys.argv[1]
+    folder = Path(sys.argv[2])
+    teller = _Teller()
+    stopped = threading.Event()
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as errors:
         stdin.write(unpack(folder))
         stdin.seek(0)
