@@ -1,6 +1,6 @@
 """The loop on doubles: a real store and real leases, a deployer and a benchmark that do as a test says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,6 @@ class Loop:
     def notices(self) -> list[str]:
         """What was said."""
         return [data["text"] for kind, data in self.noted if kind == "notice"]
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """An empty store, in a home of its own."""
-    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
-    with Store.open(f"sqlite:///{tmp_path / 'autotuner.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ def spoken(folder: Path, *, again: int = 0, size: int = 10_000, **order: Any) ->
     for number, part in enumerate(load_worker.pack(json.dumps(order).encode(), size)):
         (folder / f"{number:03d}").write_bytes(part)
     code = (
-        "import sys; from autotuner.deployers import _kube_worker as w; w._AGAIN_AFTER_S = (0.01,) * int(sys.argv[1]);"
+        "import sys; from autotuner.deployers.kubernetes.load import worker as w;"
+        "w._AGAIN_AFTER_S = (0.01,) * int(sys.argv[1]);"
         "sys.argv[1:] = sys.argv[2:]; sys.exit(w.main())"
     )
     argv = [sys.executable, "-c", code, str(again), WORKER, str(folder)]
