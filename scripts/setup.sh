@@ -43,9 +43,11 @@ inputs=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$inputs" ]; then
     exit 0
 fi
-echo "setup: installing autotuner[$extras]${groups:+ and what tests need} into $venv"
+echo "setup: installing llm-inference-autotuner[$extras]${groups:+ and what tests need} into $venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 "$venv/bin/pip" install -q -c constraints.txt 'pip>=25.1'
+# The distribution was called autotuner before; both would own the same files.
+"$venv/bin/pip" uninstall -q -y autotuner 2>/dev/null
 if [ -n "$groups" ]; then
     "$venv/bin/pip" install -q -c constraints.txt -e ".[$extras]" --group "$groups"
 else

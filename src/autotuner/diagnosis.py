@@ -7,10 +7,10 @@ same, since that is where most reasons lie.
 import platform
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 
 from anyio.to_thread import run_sync
 
+import autotuner
 from autotuner.plugins import loading
 from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store, StoreError
@@ -92,7 +92,7 @@ def _distinct(checks: list[Check]) -> list[Check]:
 
 def _program() -> list[Check]:
     """Versions, and what this machine gives to every study."""
-    detail = f"{version('autotuner')} on Python {platform.python_version()} ({sys.executable})"
+    detail = f"{autotuner.__version__} on Python {platform.python_version()} ({sys.executable})"
     found = [Check(name="autotuner", status=CheckStatus.OK, detail=detail)]
     site = site_file()
     if site is not None:

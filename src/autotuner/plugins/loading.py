@@ -21,7 +21,8 @@ _SECTION: dict[Group, str] = {
 }  # fmt: skip
 
 
-_OURS = "autotuner"
+_DISTRIBUTION = "llm-inference-autotuner"
+_PACKAGE = "autotuner"
 _EXTRAS = {"ome": "kubernetes"}
 """Optional dependencies by kind, where they are not called like it."""
 
@@ -53,9 +54,9 @@ def load(group: Group, kind: str) -> Any:
         return point.load()
     except Exception as error:
         dist = point.dist
-        if dist is not None and dist.name != _OURS:
+        if dist is not None and dist.name != _DISTRIBUTION:
             raise PluginError(kind, f"{dist.name} {dist.version}", error) from error
-        if not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_OURS):
+        if not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_PACKAGE):
             raise
         raise MissingExtraError(kind, _EXTRAS.get(kind, kind.replace("_", "-"))) from error
 

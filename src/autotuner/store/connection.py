@@ -42,7 +42,7 @@ def connect(url: str | Path) -> Engine:
             engine.dispose()
             raise
     except ModuleNotFoundError as error:
-        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+        raise StoreError(f"this store needs {error.name}: pip install 'llm-inference-autotuner[postgresql]'") from None
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise unusable(parsed, error) from None
     return engine
@@ -82,7 +82,7 @@ def _parsed(url: str | Path) -> URL:
         shown = re.sub(r"^(\w[\w+]*://)?.*@", r"\1***@", url).partition("?")[0]
         raise StoreError(f"not a SQLite or PostgreSQL URL: {shown}; for example sqlite:////path/autotuner.db") from None
     except ModuleNotFoundError as error:
-        raise StoreError(f"this store needs {error.name}: pip install 'autotuner[postgresql]'") from None
+        raise StoreError(f"this store needs {error.name}: pip install 'llm-inference-autotuner[postgresql]'") from None
     if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise StoreError("a store in memory would lose every result; name a file: sqlite:////path/autotuner.db")
     return parsed

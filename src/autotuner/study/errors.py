@@ -122,7 +122,7 @@ class MissingExtraError(AutotunerError):
     exit_code = ExitCode.ENVIRONMENT
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the \"{extra}\" extra: pip install 'autotuner[{extra}]'")
+        super().__init__(f"{what} needs the \"{extra}\" extra: pip install 'llm-inference-autotuner[{extra}]'")
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:

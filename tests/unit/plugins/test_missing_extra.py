@@ -27,7 +27,7 @@ def _absent(group: str) -> dict[str, Absent]:
 
 
 def test_asked_for() -> None:
-    with pytest.raises(MissingExtraError, match=r"pip install 'autotuner\[docker\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'llm-inference-autotuner\[docker\]'"):
         loading.load("deployers", "docker")
 
 

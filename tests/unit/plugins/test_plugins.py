@@ -140,7 +140,7 @@ def test_a_missing_extra_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "entry_points", lambda group: [Lacking()])
     with pytest.raises(MissingExtraError) as caught:
         loading.load("deployers", "process")
-    assert str(caught.value) == "process needs the \"process\" extra: pip install 'autotuner[process]'"
+    assert str(caught.value) == "process needs the \"process\" extra: pip install 'llm-inference-autotuner[process]'"
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
 
 

@@ -14,7 +14,7 @@ def counter(tokenizer_json: str) -> Callable[[str], int]:
     """Counts a text's tokens, without the special tokens that a template adds. Raises ``ValueError`` when the text is
     no tokenizer.json, or the ``tokenizer`` extra is missing."""
     if Tokenizer is None:
-        raise ValueError("needs the \"tokenizer\" extra: pip install 'autotuner[tokenizer]'")
+        raise ValueError("needs the \"tokenizer\" extra: pip install 'llm-inference-autotuner[tokenizer]'")
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the library raises bare Exception

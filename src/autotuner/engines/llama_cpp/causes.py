@@ -37,7 +37,7 @@ _LINES = (
          FailureCause.MODEL_MISSING,
          "the model file is damaged or incomplete", "download or make the model file again"),
     line(r"the xllamacpp wheel cannot be loaded: (.*)", FailureCause.NO_BINARY,
-         "the llama.cpp wheel cannot be loaded: {1}", "pip install 'autotuner[llama-cpp]'"),
+         "the llama.cpp wheel cannot be loaded: {1}", "pip install 'llm-inference-autotuner[llama-cpp]'"),
     line(r"No space left on device", FailureCause.DISK_FULL, "the disk is full", "make room on the disk"),
 )  # fmt: skip
 
