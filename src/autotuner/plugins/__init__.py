@@ -1,1 +1,1 @@
-"""The seams between the rooms: abstract classes that plugins implement, and the one place that loads them."""
+"""The interfaces that plugins implement, and the one place that loads them."""
