@@ -19,8 +19,8 @@ from autotuner.events.follow import follow
 from autotuner.events.view import StudyView
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
+from autotuner.store.records import EventRecord
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Event
 from autotuner.study_file.loader import Loaded
 from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.planning.plan import make_plan
@@ -122,5 +122,5 @@ def _redraw(screen: Live | None, lines: PlainLines, view: StudyView, spec: Study
         screen.update(live_table(view, spec, now=time.time(), width=width, height=height - 1), refresh=True)
 
 
-def _history(store: Store, name: str, until: int) -> list[Event]:
+def _history(store: Store, name: str, until: int) -> list[EventRecord]:
     return store.events(name, after=0, limit=1_000_000) if until else []

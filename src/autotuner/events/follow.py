@@ -7,13 +7,13 @@ import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.store import Store
-from autotuner.study.trial import Event
+from autotuner.store.records import EventRecord
 
 POLL_S = 0.25
 PAGE = 1000
 
 
-async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[list[Event]]:
+async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[list[EventRecord]]:
     """Yields new events as they come, and an empty list when there are none at the moment (time to redraw).
 
     Never ends by itself: the caller leaves when it has seen what it waited for.

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autotuner.store.records import EventRecord
 from autotuner.study.configuration import Configuration
 from autotuner.study.simulated import simulated_text
-from autotuner.study.trial import Event, TrialRole
+from autotuner.study.trial import TrialRole
 
 
 @dataclass
@@ -65,7 +66,7 @@ class StudyView:
     _left: tuple[int, int] = (0, 0)
     _parallel: int = 1
 
-    def apply(self, events: Sequence[Event]) -> None:
+    def apply(self, events: Sequence[EventRecord]) -> None:
         """Takes further events; ones already seen are ignored."""
         for event in events:
             if event.seq > self.seq:
@@ -106,7 +107,7 @@ class StudyView:
         rest = max((mean - t for t in running), default=0.0)
         return max(0.0, rest) + (math.ceil(search / self._parallel) + repeats) * mean
 
-    def _on_study_started(self, event: Event) -> None:
+    def _on_study_started(self, event: EventRecord) -> None:
         self.state = "running"
         self.announced = event.data
         self.started_at = event.at
@@ -116,17 +117,17 @@ class StudyView:
         self._see_left(data)
         self.ending = ""
 
-    def _on_study_finished(self, event: Event) -> None:
+    def _on_study_finished(self, event: EventRecord) -> None:
         self.state = str(event.data.get("state"))
         self.why = str(event.data.get("why", ""))
         self.ending = str(event.data.get("ending", ""))
         self._left = (0, 0)
 
-    def _on_notice(self, event: Event) -> None:
+    def _on_notice(self, event: EventRecord) -> None:
         where = f"trial {event.trial}: " if event.trial is not None else ""
         self.notices.append(where + str(event.data.get("text", "")))
 
-    def _on_trial_proposed(self, event: Event) -> None:
+    def _on_trial_proposed(self, event: EventRecord) -> None:
         if event.trial is None:
             return
         data: Mapping[str, Any] = event.data
@@ -144,7 +145,7 @@ class StudyView:
         if left:
             self._left = (int(left["search"]), int(left["repeats"]))
 
-    def _on_phase(self, event: Event) -> None:
+    def _on_phase(self, event: EventRecord) -> None:
         row = self._row(event)
         if row is not None:
             row.phase = str(event.data["phase"])
@@ -152,7 +153,7 @@ class StudyView:
             self._facts(row, event.data)
             row.where = f"{event.data.get('scenario', '')} {event.data.get('level', '')}".strip()
 
-    def _on_progress(self, event: Event) -> None:
+    def _on_progress(self, event: EventRecord) -> None:
         row = self._row(event)
         if row is not None:
             data: Mapping[str, Any] = event.data
@@ -160,7 +161,7 @@ class StudyView:
             row.total_s = float(data["total_s"])
             row.output_throughput = float(data["output_throughput"])
 
-    def _on_trial_finished(self, event: Event) -> None:
+    def _on_trial_finished(self, event: EventRecord) -> None:
         row = self._row(event)
         if row is None:
             return
@@ -189,7 +190,7 @@ class StudyView:
         row.gpus = int(data.get("gpus") or row.gpus)
         row.simulated = bool(data.get("simulated")) or row.simulated
 
-    def _row(self, event: Event) -> Row | None:
+    def _row(self, event: EventRecord) -> Row | None:
         return self.rows.get(event.trial) if event.trial is not None else None
 
 

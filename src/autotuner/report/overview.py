@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from autotuner.store.records import StudyRecord
-from autotuner.study.trial import Event, Trial
+from autotuner.store.records import EventRecord, StudyRecord
+from autotuner.study.trial import Trial
 from autotuner.tuning.answer import Answer, answer_of
 from autotuner.tuning.ending import conclude
 
@@ -37,7 +37,7 @@ def overview(
     *,
     running: bool,
     launches: int,
-    newest: Event | None,
+    newest: EventRecord | None,
     trials: Callable[[], list[Trial]],
 ) -> StudyOverview:
     """The overview of a stored study; ``newest`` is its last ``trial_proposed`` event, ``trials`` reads its trials,

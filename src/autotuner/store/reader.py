@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 from autotuner.store.paths import data_home, default_url
-from autotuner.store.records import OwnerRecord, StudyRecord
+from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
 from autotuner.store.rows import (
     BUSY_TIMEOUT_S,
     FINISHED,
@@ -31,7 +31,7 @@ from autotuner.store.rows import (
     storable,
     unusable_store,
 )
-from autotuner.study.trial import Event, Trial
+from autotuner.study.trial import Trial
 
 _PLAIN_URL = re.compile(r"sqlite:///(?!:|file:)([^?%]+)")
 """URLs that name a file as it is, without escapes and options; SQLAlchemy reads all others."""
@@ -52,7 +52,7 @@ class Reading(Protocol):
     def unreadable(self) -> list[str]: ...
     def trials(self, study: str) -> list[Trial]: ...
     def launch_counts(self) -> dict[str, int]: ...
-    def last_event(self, study: str, kind: str) -> Event | None: ...
+    def last_event(self, study: str, kind: str) -> EventRecord | None: ...
 
 
 def open_to_read(url: str | None = None) -> Reading:
@@ -144,7 +144,7 @@ class Reader:
         query = f"SELECT study, count(*) AS n FROM trials WHERE state IN ({marks}) GROUP BY study"  # noqa: S608
         return {row["study"]: int(row["n"]) for row in self._rows(query, *FINISHED)}
 
-    def last_event(self, study: str, kind: str) -> Event | None:
+    def last_event(self, study: str, kind: str) -> EventRecord | None:
         """The newest event of that kind; None where there is none."""
         query = "SELECT * FROM events WHERE study = ? AND kind = ? ORDER BY seq DESC LIMIT 1"
         rows = self._rows(query, study, kind)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from autotuner.study.base import Noun
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
@@ -45,3 +47,17 @@ class LeaseRecord(Noun):
     trial: int
     acquired_at: float
     """Seconds since the holder's machine was started: only the order counts, among claims on one machine's GPUs."""
+
+
+class EventRecord(Noun):
+    """One stored event: where it stands in its study's stream, its kind, and its fields as JSON data."""
+
+    seq: int
+    """Position in the stream. It grows within a store; gaps are possible, repeats are not."""
+    at: float
+    """Seconds since the epoch."""
+    study: str
+    trial: int | None = None
+    kind: str
+    """Which class of :mod:`autotuner.events.types` reads ``data``; a newer version may write further kinds."""
+    data: Mapping[str, object] = Field(default_factory=dict)

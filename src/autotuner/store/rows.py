@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from autotuner.store.records import OwnerRecord, StudyRecord
+from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
 from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.owner import Owner
 from autotuner.study.secrets import clean_text
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Event, Trial, TrialState
+from autotuner.study.trial import Trial, TrialState
 
 HEAD = "0004"
 """Newest revision; a test compares it with the migrations."""
@@ -90,9 +90,9 @@ def read_trial(study: str, text: str) -> Trial:
         raise UnreadableError(study, f"trial {number[1]} of " if number else "a trial of ", error) from None
 
 
-def read_event(row: Mapping[str, Any]) -> Event:
+def read_event(row: Mapping[str, Any]) -> EventRecord:
     """One row of ``events``. Raises :class:`UnreadableError`."""
     try:
-        return Event.model_validate({**row, "data": json.loads(row["data"])})
+        return EventRecord.model_validate({**row, "data": json.loads(row["data"])})
     except (ValueError, TypeError) as error:
         raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from None

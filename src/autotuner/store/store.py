@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autotuner.store import tables
 from autotuner.store.connection import connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
-from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
+from autotuner.store.records import EventRecord, LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.rows import (
     FINISHED,
     StoreError,
@@ -34,7 +34,7 @@ from autotuner.store.rows import (
 from autotuner.study.owner import Owner
 from autotuner.study.secrets import clean, remember, secrets_in
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Event, Trial, TrialState
+from autotuner.study.trial import Trial, TrialState
 
 _NUMBERS = range(2**31)
 """What the database takes for a trial's number."""
@@ -308,21 +308,21 @@ class Store:
 
     def append(
         self, study: str, kind: str, data: Mapping[str, object], *, trial: int | None = None, at: float
-    ) -> Event:
+    ) -> EventRecord:
         """Adds one event at the end of the stream."""
         with self._writing() as db:
             self._locked(db, study)
             seq = self._append(db, study, kind, data, trial=trial, at=at)
-        return Event(seq=seq, at=at, study=study, trial=trial, kind=kind, data=data)
+        return EventRecord(seq=seq, at=at, study=study, trial=trial, kind=kind, data=data)
 
-    def events(self, study: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    def events(self, study: str, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """A study's events with a ``seq`` above ``after``, in order."""
         where = (tables.events.c.study == study) & (tables.events.c.seq > after)
         with self._reading() as db:
             rows = db.execute(select(tables.events).where(where).order_by(tables.events.c.seq).limit(limit)).mappings()
             return [read_event(dict(row)) for row in rows]
 
-    def last_event(self, study: str, kind: str) -> Event | None:
+    def last_event(self, study: str, kind: str) -> EventRecord | None:
         """The newest event of that kind; None where there is none."""
         where = (tables.events.c.study == study) & (tables.events.c.kind == kind)
         with self._reading() as db:

@@ -93,18 +93,3 @@ class Trial(Noun):
     def simulated(self) -> bool:
         """The server said that its numbers are not real; they must be called simulated wherever they appear."""
         return self.resolved.get("simulated") is True
-
-
-class Event(Noun):
-    """One line of a study's history; every view (terminal, web, webhook) is a cursor over these."""
-
-    seq: int
-    """Grows by study store; gaps are possible, repeats are not."""
-    at: float
-    """Seconds since the epoch."""
-    study: str
-    trial: int | None = None
-    kind: str
-    """``study_started``, ``trial_proposed``, ``phase``, ``progress``, ``trial_finished``, ``notice`` or
-    ``study_finished``."""
-    data: Mapping[str, object] = Field(default_factory=dict)

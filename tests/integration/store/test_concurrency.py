@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from autotuner.store import Store
+from autotuner.store.records import EventRecord
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Event, Trial, TrialState
+from autotuner.study.trial import Trial, TrialState
 
 AddStudy = Callable[..., StudySpec]
 NewTrial = Callable[..., Trial]
@@ -74,7 +75,7 @@ def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy
 def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
     """A later ``seq`` must not be seen before an earlier one: the second writer has to wait for the first."""
     add_study()
-    seen: list[Event] = []
+    seen: list[EventRecord] = []
 
     def read() -> None:
         seen.extend(store.events("s", after=seen[-1].seq if seen else 0))
@@ -93,7 +94,7 @@ def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> No
 
 def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStudy) -> None:
     add_study()
-    seen: list[Event] = []
+    seen: list[EventRecord] = []
     ended = threading.Event()
 
     def read() -> None:

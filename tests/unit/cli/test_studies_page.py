@@ -11,7 +11,7 @@ from autotuner.cli.studies_page import chosen, studies_text
 from autotuner.cli.texts import age_text
 from autotuner.report.overview import StudyOverview, overview
 from autotuner.store import StudyRecord
-from autotuner.study.trial import Event
+from autotuner.store.records import EventRecord
 from autotuner.testing.samples import SampleKind, sample_study
 from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import Ending, conclude
@@ -35,7 +35,7 @@ def made(
         created_at=0.0,
         updated_at=at,
     )
-    newest = Event(
+    newest = EventRecord(
         seq=1, at=0.0, study="s", trial=1, kind="trial_proposed", data={"left": {"search": left, "repeats": 0}}
     )
 

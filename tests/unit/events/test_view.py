@@ -3,12 +3,12 @@
 from typing import Any
 
 from autotuner.events.view import StudyView
-from autotuner.study.trial import Event
+from autotuner.store.records import EventRecord
 
 
-def events(*lines: tuple[str, int | None, dict[str, Any]]) -> list[Event]:
+def events(*lines: tuple[str, int | None, dict[str, Any]]) -> list[EventRecord]:
     return [
-        Event(seq=i + 1, at=100.0 + i, study="s", trial=trial, kind=kind, data=data)
+        EventRecord(seq=i + 1, at=100.0 + i, study="s", trial=trial, kind=kind, data=data)
         for i, (kind, trial, data) in enumerate(lines)
     ]
 

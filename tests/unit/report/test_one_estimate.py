@@ -16,7 +16,8 @@ from autotuner.report.html.page import html_report
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
-from autotuner.study.trial import Event, Trial, TrialRole
+from autotuner.store.records import EventRecord
+from autotuner.study.trial import Trial, TrialRole
 from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
 from autotuner.tuning.answer import answer_of
@@ -54,7 +55,7 @@ def live(result: StudyResult) -> str:
         ended: dict[str, Any] = {"state": "done", "verdict": verdict, "failure": None, "windows": [], "slos": []}
         for kind, data in (("trial_proposed", proposed), ("trial_finished", ended)):
             view.apply(
-                [Event(seq=view.seq + 1, at=float(view.seq), study="s", trial=trial.number, kind=kind, data=data)]
+                [EventRecord(seq=view.seq + 1, at=float(view.seq), study="s", trial=trial.number, kind=kind, data=data)]
             )
     console = Console(width=160, height=50, color_system=None, legacy_windows=False)
     with console.capture() as captured:

@@ -23,8 +23,9 @@ from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
 from autotuner.store import Store
+from autotuner.store.records import EventRecord
 from autotuner.study.simulated import ALL, MARK, simulated_text
-from autotuner.study.trial import Event, Trial, TrialState
+from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
 from autotuner.tuning.study_runner import summary_of
 
@@ -174,7 +175,7 @@ def view_of(trials: list[Trial]) -> StudyView:
     view = StudyView("s")
     view.apply(
         [
-            Event(seq=i + 1, at=float(i), study="s", trial=trial.number, kind=kind, data=data)
+            EventRecord(seq=i + 1, at=float(i), study="s", trial=trial.number, kind=kind, data=data)
             for i, (kind, data, trial) in enumerate(events)
         ]
     )
@@ -204,7 +205,7 @@ def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
     progress = {"elapsed_s": 1, "total_s": 4, "output_throughput": 9.0}
     proposed = {"role": "search", "values": {}, "repeat_of": None}
     lines = (("trial_proposed", proposed), ("phase", phase), ("progress", progress), ("phase", {"phase": "scoring"}))
-    view.apply([Event(seq=i + 1, at=0.0, study="s", trial=5, kind=k, data=d) for i, (k, d) in enumerate(lines)])
+    view.apply([EventRecord(seq=i + 1, at=0.0, study="s", trial=5, kind=k, data=d) for i, (k, d) in enumerate(lines)])
     assert view.simulated() == ALL
     assert (view.rows[5].simulated, view.rows[5].gpus) == (True, 2)
 
