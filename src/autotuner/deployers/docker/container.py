@@ -14,7 +14,7 @@ from aiodocker.exceptions import DockerError
 
 from autotuner.deployers.docker import failures
 from autotuner.deployers.docker.client import Engine
-from autotuner.deployers.docker.container_spec import LOOPBACK, Launch
+from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec
 from autotuner.deployers.local.server_log import Log
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -32,7 +32,7 @@ _FRAME = struct.Struct(">4xI")
 class Container:
     """A container under its name. Whoever makes one must call :meth:`remove` on every path."""
 
-    def __init__(self, engine: Engine, launch: Launch, log: Log, context: DeployContext) -> None:
+    def __init__(self, engine: Engine, launch: ContainerSpec, log: Log, context: DeployContext) -> None:
         self.engine = engine
         self.launch = launch
         self.name = launch.name

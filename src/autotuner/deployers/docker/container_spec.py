@@ -21,7 +21,7 @@ _LOG = {"Type": "json-file", "Config": {"max-size": "256m", "max-file": "2"}}
 
 
 @dataclass(frozen=True)
-class Launch:
+class ContainerSpec:
     """All that decides a container."""
 
     plan: LaunchPlan

@@ -18,7 +18,7 @@ from autotuner.deployers.docker import model_mounts, processes, remove_orphan
 from autotuner.deployers.docker import preflight as docker_preflight
 from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, connected
 from autotuner.deployers.docker.container import Container
-from autotuner.deployers.docker.container_spec import LOOPBACK, Launch, chosen_gpus
+from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
@@ -153,7 +153,7 @@ class DockerDeployer(Deployer):
         image: str,
         leased: int | None,
         entrypoint: tuple[str, ...] | None,
-    ) -> Launch:
+    ) -> ContainerSpec:
         inside = ("0.0.0.0", self.settings.container_port) if leased is None else (LOOPBACK, leased)  # noqa: S104
         try:
             model_files = model_mounts.mounts(plan.needs_files, self.settings)
@@ -162,7 +162,7 @@ class DockerDeployer(Deployer):
         if plan.hub_models:
             _make_cache(self.settings.cache)
         labels = context.labels
-        return Launch(
+        return ContainerSpec(
             plan=plan,
             settings=self.settings,
             image=image,
@@ -189,7 +189,7 @@ class DockerDeployer(Deployer):
             gpus = tuple(await self.gpus())[: plan.gpus]
         except (model_mounts.ModelFilesError, TrialFailedError):
             model_files = gpus = ()  # a failed check says why
-        return Launch(
+        return ContainerSpec(
             plan=plan,
             settings=self.settings,
             image=image,

@@ -8,7 +8,7 @@ import anyio
 
 from autotuner.deployers.docker import processes
 from autotuner.deployers.docker.container import Container, published_port, started_at
-from autotuner.deployers.docker.container_spec import LOOPBACK, Launch
+from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.server_log import Log
 from autotuner.plugins.deployer import CommandRunner, Endpoint
@@ -31,7 +31,7 @@ class Address:
         return f"http://{LOOPBACK}:{self.port}"
 
     @classmethod
-    def of(cls, launch: Launch, inspected: dict[str, Any], leased: int | None) -> Self:
+    def of(cls, launch: ContainerSpec, inspected: dict[str, Any], leased: int | None) -> Self:
         """The leased port, or the one that the engine published. Raises ``TrialFailedError``."""
         port = leased or published_port(inspected, launch.settings.container_port)
         if port is None and not (inspected.get("State") or {}).get("Running"):

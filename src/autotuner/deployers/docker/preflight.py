@@ -12,7 +12,7 @@ from aiodocker.exceptions import DockerError
 
 from autotuner.deployers.docker import capabilities, failures, model_mounts
 from autotuner.deployers.docker.client import Engine
-from autotuner.deployers.docker.container_spec import Launch
+from autotuner.deployers.docker.container_spec import ContainerSpec
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.study.errors import Check
@@ -153,7 +153,7 @@ async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> 
         return ok("flags", f"not compared: {name} is not present yet")
     labels = Labels(study="preflight", trial=0, owner="preflight")
     bare = plan.model_copy(update={"gpus": 0, "hub_models": (), "needs_files": ()})
-    launch = Launch(
+    launch = ContainerSpec(
         plan=bare,
         settings=settings,
         image=name,

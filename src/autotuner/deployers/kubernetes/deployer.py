@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from autotuner.deployers.kubernetes import manifests, model_location
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
 from autotuner.deployers.kubernetes.client import Cluster, connected
-from autotuner.deployers.kubernetes.manifests import BATCH, INSTANCE, LONGEST_S, SERVER, Launch
+from autotuner.deployers.kubernetes.manifests import BATCH, INSTANCE, LONGEST_S, SERVER, ServerJob
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, Request
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.shared.failures import failed
@@ -41,7 +41,7 @@ class KubernetesDeployer(PodDeployer):
                 )
         name = manifests.unique_name(context.labels.study, context.labels.trial)
         lease_s = await self.lease_s(cluster)
-        launch = Launch(plan, self.settings, image, name, context.labels, lease_s or LONGEST_S)
+        launch = ServerJob(plan, self.settings, image, name, context.labels, lease_s or LONGEST_S)
         return Request(
             plan=plan,
             name=name,

@@ -97,7 +97,7 @@ def pod_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping
 
 
 @dataclass(frozen=True)
-class Launch:
+class ServerJob:
     """All that decides a server's Job."""
 
     plan: LaunchPlan

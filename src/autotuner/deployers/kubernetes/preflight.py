@@ -11,7 +11,7 @@ from autotuner.deployers.kubernetes import admission, manifests, model_location
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import BATCH, LOADGEN, SERVER, Launch, Load
+from autotuner.deployers.kubernetes.manifests import BATCH, LOADGEN, SERVER, Load, ServerJob
 from autotuner.deployers.kubernetes.pod_status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
@@ -100,7 +100,7 @@ async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Kubern
     found = [reached, await namespace(cluster)]
     allowed = await rights(cluster, needed_rights(settings))
     found += [*allowed, *_images(plans, settings), *_models(plans, settings)]
-    asked = [Launch(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
+    asked = [ServerJob(plan, settings, "none", "preflight", _LABELS).resources() for plan in plans]
     found += await nodes(cluster, [one["requests"] for one in asked], settings)
     for name in dict.fromkeys(_claims(plans, settings)):
         found.append(await claim(cluster, name))
@@ -393,7 +393,7 @@ async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Ku
     asked = []
     for plan in plans:
         name = manifests.unique_name("preflight", 0)
-        job = Launch(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS).job()
+        job = ServerJob(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS).job()
         path = cluster.path("jobs", group=BATCH)
         asked.append(Asked("server", SERVER, job["spec"]["template"], path, job))
     found = await admission.checks(cluster, asked, queued=settings.kueue_queue is not None)

@@ -11,7 +11,7 @@ from aiodocker.exceptions import DockerError
 from ruamel.yaml import YAML
 
 from autotuner.deployers.docker import failures, model_mounts, processes
-from autotuner.deployers.docker.container_spec import Launch, chosen_gpus
+from autotuner.deployers.docker.container_spec import ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.deployer import DockerDeployer
 from autotuner.deployers.docker.processes import server_argv
 from autotuner.deployers.docker.remove_orphan import Orphan
@@ -170,11 +170,11 @@ class TestModels:
         assert model_mounts.mounts([str(folder)], settings)
 
 
-def launch(settings: DockerSettings, **plan: Any) -> Launch:
+def launch(settings: DockerSettings, **plan: Any) -> ContainerSpec:
     made_of = LaunchPlan(command=("vllm", "serve"), flags=(Flag(name="--x", value="a b"),), model="m", **plan)
     argv = made_of.argv(host="0.0.0.0", port=8000)
     gpus = (Gpu(index=1, uuid="GPU-b"), Gpu(index=3, uuid="GPU-d"))
-    return Launch(plan=made_of, settings=settings, image="i:1", argv=argv, name="n", labels=LABELS, gpus=gpus)
+    return ContainerSpec(plan=made_of, settings=settings, image="i:1", argv=argv, name="n", labels=LABELS, gpus=gpus)
 
 
 def test_the_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:

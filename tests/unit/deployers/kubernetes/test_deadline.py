@@ -8,7 +8,7 @@ import pytest
 from autotuner.deployers.kubernetes import deadline, manifests
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.deadline import Heartbeat
-from autotuner.deployers.kubernetes.manifests import Launch
+from autotuner.deployers.kubernetes.manifests import ServerJob
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.study.launch import Labels, LaunchPlan
 
@@ -90,8 +90,8 @@ async def test_an_outage_that_a_run_survives_costs_no_server() -> None:
 async def test_a_job_has_a_deadline_with_and_without_a_heartbeat() -> None:
     plan = LaunchPlan(command=("serve",), model="m")
     settings = KubernetesSettings()
-    whole = Launch(plan, settings, "i:1", "n", LABELS).job()
-    leased = Launch(plan, settings, "i:1", "n", LABELS, 600.0).job()
+    whole = ServerJob(plan, settings, "i:1", "n", LABELS).job()
+    leased = ServerJob(plan, settings, "i:1", "n", LABELS, 600.0).job()
     assert whole["spec"]["activeDeadlineSeconds"] == manifests.LONGEST_S
     assert leased["spec"]["activeDeadlineSeconds"] == 600
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autotuner.deployers.kubernetes import manifests, model_location
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
-from autotuner.deployers.kubernetes.manifests import Launch, Load
+from autotuner.deployers.kubernetes.manifests import Load, ServerJob
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.manifests.text import amount, label_value, literal, plain
@@ -24,9 +24,9 @@ LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 STUDIES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
 
 
-def launch(plan: LaunchPlan | None = None, **settings: Any) -> Launch:
+def launch(plan: LaunchPlan | None = None, **settings: Any) -> ServerJob:
     plan = plan or LaunchPlan(command=("serve", "$(X)"), flags=(Flag(name="--a", value="b c"),), model="m")
-    return Launch(plan, KubernetesSettings.model_validate(settings), "i:1", "at-x-1-abc", LABELS)
+    return ServerJob(plan, KubernetesSettings.model_validate(settings), "i:1", "at-x-1-abc", LABELS)
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes import preflight
-from autotuner.deployers.kubernetes.manifests import Launch, Load
+from autotuner.deployers.kubernetes.manifests import Load, ServerJob
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.manifests.pod import NO_SIDECAR_ANNOTATIONS, NO_SIDECAR_LABELS
@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 def pods(**settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The templates of the server's and of the load generator's pod."""
     found = KubernetesSettings.model_validate(settings)
-    server = Launch(LaunchPlan(command=("serve",), model="m"), found, "i:1", "at-x", LABELS).job()
+    server = ServerJob(LaunchPlan(command=("serve",), model="m"), found, "i:1", "at-x", LABELS).job()
     load = Load("some.module", found, "at-l", LABELS, None).job(["spec"], "i:1")
     return server["spec"]["template"], load["spec"]["template"]
 

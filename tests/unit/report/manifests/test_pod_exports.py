@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from autotuner.deployers.kubernetes.manifests import Launch
+from autotuner.deployers.kubernetes.manifests import ServerJob
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.manifests.security import HOME
 from autotuner.report.manifests.options import Form, parse_options
@@ -129,7 +129,7 @@ def test_a_deployment_is_the_pod_that_was_measured() -> None:
     pod, container, _ = parts(Form.KUBERNETES, found)
     settings = KubernetesSettings.model_validate({**DEPLOY, **PLAIN})
     plan = found.winner.plan.model_copy(update={"gpus": 2})
-    measured = Launch(plan, settings, "i:1", "n", Labels(study="s", trial=0, owner="o")).job()["spec"]["template"][
+    measured = ServerJob(plan, settings, "i:1", "n", Labels(study="s", trial=0, owner="o")).job()["spec"]["template"][
         "spec"
     ]
     inner = measured["containers"][0]
