@@ -1,6 +1,6 @@
 # An image of the simulated engine: SGLang's and vLLM's command lines on predicted times, without GPUs.
 #
-#     docker build -f packaging/simulated.Dockerfile -t autotuner/simulated:0.1.0 .
+#     docker build -f packaging/simulated.Dockerfile -t llm-inference-autotuner/simulated:0.1.0 .
 #
 # With `engine: simulated` and `deploy: docker` it is used as it is. It plays the real engines too: with `engine: sglang`
 # or `engine: vllm` name it in `deploy.image`, and set what is simulated here or by `engine.env`.

@@ -29,7 +29,7 @@ from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
-IMAGE = f"autotuner/simulated:{autotuner.__version__}"
+IMAGE = f"llm-inference-autotuner/simulated:{autotuner.__version__}"
 """What packaging/simulated.Dockerfile is built as."""
 MODELED: Mapping[str, frozenset[str]] = {
     "sglang": frozenset(
