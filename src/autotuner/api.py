@@ -4,7 +4,7 @@
     result = autotuner.tune("study.yaml")
     print(result.winner.configuration.values, result.gain)
 
-Every function raises :class:`autotuner.study.errors.AutotunerError` (or a subclass) for what a person can mend.
+Every function raises :class:`autotuner.errors.AutotunerError` (or a subclass) for what a person can mend.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.secrets import clean_document, clean_text, remember
 from autotuner.store import Reading, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
-from autotuner.study.errors import AutotunerError, Problem, UsageError, did_you_mean
-from autotuner.study.secrets import clean_document, clean_text, remember
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 

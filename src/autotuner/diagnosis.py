@@ -11,12 +11,13 @@ from contextlib import suppress
 from anyio.to_thread import run_sync
 
 import autotuner
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store, StoreError
 from autotuner.store.paths import site_file
 from autotuner.study.base import Noun
-from autotuner.study.errors import AutotunerError, Check, CheckStatus, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.tuning.planning.prepared import data_folder, prepare, worst
 

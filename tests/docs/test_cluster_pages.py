@@ -12,7 +12,7 @@ from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSetti
 from autotuner.deployers.ome import check_model, check_runtime
 from autotuner.deployers.ome.resources import Found
 from autotuner.deployers.ome.runtime_matching import why_not
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study_file.loader import parse_study
 
 ROOT = Path(__file__).parents[2]

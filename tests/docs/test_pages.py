@@ -13,7 +13,8 @@ import typer
 import autotuner
 from autotuner.cli.main import app
 from autotuner.cli.reference import reference
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.errors import UsageError
+from autotuner.study.check import CheckStatus
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from autotuner import secrets
 from autotuner.cli.main import main
 from autotuner.store import Store
-from autotuner.study import secrets
 from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 
 MARK = "PLANTED"

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
+from autotuner.errors import AutotunerError, ExitCode
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
 from autotuner.study.base import Noun
-from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
@@ -104,7 +104,7 @@ async def bench(
     """Every scenario at every level, in order; records go to ``folder`` as ``records-0-0.parquet`` and on.
 
     ``on_measured`` gets each measurement as soon as its window has ended. Raises
-    :class:`~autotuner.study.errors.UsageError` for unusable files and
+    :class:`~autotuner.errors.UsageError` for unusable files and
     :class:`~autotuner.study.failure.TrialFailedError` when the load generator itself fails.
     """
     endpoint = AddressEndpoint(target, model, client)

@@ -18,10 +18,11 @@ from autotuner.benchmarks.genai_bench.results import Run
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.measuring.worker_session import Heard, measurement
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
 from autotuner.study.base import Noun, number_text
-from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec

@@ -86,14 +86,14 @@ def out(data: Any) -> None:
 
 def say(text: str) -> None:
     """A message for people, on standard error, without secrets."""
-    from autotuner.study.secrets import clean_text
+    from autotuner.secrets import clean_text
 
     sys.stderr.write(printable(clean_text(text)) + "\n")
 
 
 def show(text: str) -> None:
     """The answer for people, on standard output, without secrets. It may be a whole manifest."""
-    from autotuner.study.secrets import clean_document
+    from autotuner.secrets import clean_document
 
     sys.stdout.write(printable(clean_document(text)) + "\n")
 
@@ -112,7 +112,7 @@ def program() -> str:
 
 def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
     """An error for programs, on standard output, in one line."""
-    from autotuner.study.secrets import clean
+    from autotuner.secrets import clean
 
     body = clean({"kind": kind, "message": message, "problems": list(problems)})
     sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False) + "\n")
@@ -122,8 +122,8 @@ def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
 def answering(*, as_json: bool) -> Iterator[None]:
     """Turns the program's own errors into one line each and the documented exit code. A traceback is a defect of ours,
     and with ``--json`` even that comes with an error for programs."""
-    from autotuner.study.errors import AutotunerError, ExitCode, UsageError
-    from autotuner.study.secrets import remember_environment
+    from autotuner.errors import AutotunerError, ExitCode, UsageError
+    from autotuner.secrets import remember_environment
 
     remember_environment()
     try:

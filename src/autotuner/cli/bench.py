@@ -70,7 +70,7 @@ def bench(
     with answering(as_json=json), _sigterm_as_ctrl_c():
         from autotuner import api as autotuner_api
         from autotuner.benchmarks.bench import BenchStoppedError
-        from autotuner.study.errors import ExitCode
+        from autotuner.errors import ExitCode
 
         workload = {
             "api": api.value,
@@ -131,7 +131,7 @@ def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    from autotuner.study.errors import Problem, UsageError
+    from autotuner.errors import Problem, UsageError
 
     if text is None:
         return {}
@@ -145,8 +145,8 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _headers(given: "list[str] | tuple[()]") -> dict[str, str]:
+    from autotuner.errors import Problem, UsageError
     from autotuner.net.target import parse_header
-    from autotuner.study.errors import Problem, UsageError
 
     try:
         return dict(parse_header(text) for text in given)

@@ -183,10 +183,10 @@ def best(
     as_json = json or as_ is BestAs.JSON
     with answering(as_json=as_json):
         from autotuner import api
+        from autotuner.errors import ExitCode
         from autotuner.report.exports import best_json, strict_json
         from autotuner.report.manifests.options import parse_options
         from autotuner.report.terminal import marked_summary
-        from autotuner.study.errors import ExitCode
 
         parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})
         result = api.result(name, store_url=store)
@@ -263,8 +263,8 @@ def delete(
     """Remove a study with all its results; refused while it runs."""
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.errors import AutotunerError, Problem, UsageError
         from autotuner.store import UnreadableError
-        from autotuner.study.errors import AutotunerError, Problem, UsageError
 
         if not yes:
             try:

@@ -73,8 +73,8 @@ def run(
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.live import run_live
+        from autotuner.errors import ExitCode
         from autotuner.report.terminal import result_text
-        from autotuner.study.errors import ExitCode
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
         loaded = api.with_name(loaded, name)
@@ -107,7 +107,8 @@ def plan(
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.texts import plan_text
-        from autotuner.study.errors import CheckStatus, ExitCode
+        from autotuner.errors import ExitCode
+        from autotuner.study.check import CheckStatus
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
         loaded = api.with_name(loaded, name)
@@ -141,7 +142,8 @@ def doctor(
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.texts import doctor_text
-        from autotuner.study.errors import CheckStatus, ExitCode
+        from autotuner.errors import ExitCode
+        from autotuner.study.check import CheckStatus
         from autotuner.study_file.site import parse_settings
 
         told = parse_settings(settings or [])

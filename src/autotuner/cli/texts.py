@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from autotuner.cli.columns import PIPE_WIDTH, drawn
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from autotuner.net.remedies import remedy_for
 from autotuner.net.target import Target, check_header, expanded, parse_target, variables_of
 from autotuner.net.tls import tls_context
 from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.secrets import has_secret_form, looks_secret
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
-from autotuner.study.secrets import has_secret_form, looks_secret
 from autotuner.study.short_forms import Duration
 from autotuner.study.trial import Phase
 

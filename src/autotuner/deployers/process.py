@@ -22,8 +22,9 @@ from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.shared import failures
 from autotuner.deployers.shared import log_tail as shared_log_tail
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
+from autotuner.errors import UsageError
 from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
-from autotuner.study.errors import Check, UsageError
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
 from autotuner.study.short_forms import Duration

@@ -17,12 +17,12 @@ from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.engines.shared.command_line import text_of
 from autotuner.engines.shared.gpu_engine import GpuEngine
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from autotuner.plugins.deployer import Deployer, Endpoint
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO, Objective

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from autotuner.net.target import DIRECT, Access
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
 from autotuner.study.spec import Model

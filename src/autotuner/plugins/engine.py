@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from autotuner.errors import Problem, UsageError
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.parameters.environment import flags_in, variables_in

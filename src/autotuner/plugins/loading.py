@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from autotuner.errors import AutotunerError, ExitCode, MissingExtraError, Problem, UsageError, did_you_mean
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext
-from autotuner.study.errors import AutotunerError, ExitCode, MissingExtraError, Problem, UsageError, did_you_mean
 from autotuner.study.problems import one_line, problems_of
 from autotuner.study.spec import PluginSpec
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.study.base import Noun
-from autotuner.study.errors import Problem, UsageError, did_you_mean
 
 
 class GpuModel(Noun):

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from autotuner.errors import ExitCode
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.study.errors import ExitCode
+from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.measurement import Distribution, GpuUse, Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.parameters.environment import variables_in
-from autotuner.study.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 

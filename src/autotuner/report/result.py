@@ -9,9 +9,9 @@ from statistics import fmean
 
 from autotuner import scoring
 from autotuner.scoring import Gain
+from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import Noun
 from autotuner.study.objective import Objective
-from autotuner.study.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState

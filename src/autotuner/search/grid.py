@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.points import Points
 from autotuner.search.proposals import Proposals, shuffled, used
 from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.trial import Trial
 
 _LOOK_AT = 50_000

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autotuner.errors import UsageError
 from autotuner.predict.gpus import GpuModel, gpu_named
 from autotuner.predict.models import ModelShape, shape_from_config, shape_named
 from autotuner.predict.roofline import BF16, FP4, FP8, INT4, INT8, Replica, WeightFormat
 from autotuner.simulator.options import Simulation
-from autotuner.study.errors import UsageError
 
 QUANTIZATIONS: Mapping[str, tuple[WeightFormat, int]] = {
     "fp8": (FP8, 75),

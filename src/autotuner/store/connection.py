@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from autotuner.secrets import HIDDEN, looks_secret
 from autotuner.store.files import make_private, private_file, reason
 from autotuner.store.paths import data_home
 from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError, unusable_store
-from autotuner.study.secrets import HIDDEN, looks_secret
 
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from autotuner.study.errors import AutotunerError, Problem, UsageError
-from autotuner.study.secrets import clean_text, known_secrets
+from autotuner.errors import AutotunerError, Problem, UsageError
+from autotuner.secrets import clean_text, known_secrets
 
 MAX_READ = 8 << 20
 """Bytes of a file that a person writes; more is a mistake in the path."""

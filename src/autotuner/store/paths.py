@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from autotuner.study.errors import AutotunerError, ExitCode
+from autotuner.errors import AutotunerError, ExitCode
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from autotuner.errors import AutotunerError, ExitCode
+from autotuner.secrets import clean_text
 from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
-from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.owner import Owner
-from autotuner.study.secrets import clean_text
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from autotuner.secrets import clean, remember, secrets_in
 from autotuner.store import tables
 from autotuner.store.connection import connect, not_made_yet, unusable, url_text, writing
 from autotuner.store.paths import default_url
@@ -32,7 +33,6 @@ from autotuner.store.rows import (
     storable,
 )
 from autotuner.study.owner import Owner
-from autotuner.study.secrets import clean, remember, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 

@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
+from autotuner.errors import AutotunerError, ExitCode
 from autotuner.study.base import Noun
-from autotuner.study.errors import AutotunerError, ExitCode
 
 
 class Blame(StrEnum):

@@ -26,7 +26,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from autotuner.study.errors import Problem, UsageError, did_you_mean
+from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.study.problems import MAX_DETAILED, path_text, shown
 
 MAX_BYTES = 1 << 20

@@ -15,15 +15,15 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from autotuner.errors import UsageError
+from autotuner.secrets import looks_secret
 from autotuner.study.base import Value
-from autotuner.study.errors import UsageError
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import canonical_variable, is_variable, tuned_name_problem, variable_of
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import SECTIONS, file_path
 from autotuner.study.problems import MAX_DETAILED, problems_of
-from autotuner.study.secrets import looks_secret
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
 from autotuner.study_file.combinations import forms_of, points_of, read_combinations

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from autotuner.study.errors import Problem, UsageError
+from autotuner.errors import Problem, UsageError
 from autotuner.study.problems import path_text
 from autotuner.study_file.document import Document, Path, read_text
 

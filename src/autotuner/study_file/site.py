@@ -8,7 +8,7 @@ task JSON has no place for them.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotuner.study.errors import Problem, UsageError, did_you_mean
+from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study_file.document import Document, read_text
 

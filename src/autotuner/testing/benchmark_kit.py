@@ -15,10 +15,11 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel
 
+from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
 from autotuner.study.base import Noun
-from autotuner.study.errors import Check, CheckStatus, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck

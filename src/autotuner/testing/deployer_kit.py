@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.trial import Phase

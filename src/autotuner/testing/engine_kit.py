@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autotuner.errors import Problem
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model

@@ -13,7 +13,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict
 
 from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
 from autotuner.study.trial import Phase

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from autotuner.errors import Problem
 from autotuner.plugins.engine import CommandFlags, Engine
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType

@@ -12,9 +12,10 @@ from autotuner.benchmarks.bench import BenchReport, BenchStoppedError, slo_resul
 from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
+from autotuner.errors import AutotunerError, ExitCode, UsageError
 from autotuner.plugins.benchmark import Progress
 from autotuner.store import files
-from autotuner.study.errors import AutotunerError, CheckStatus, ExitCode, UsageError
+from autotuner.study.check import CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.problems import problems_of
 from autotuner.study.workload import LoadLevel, Scenario

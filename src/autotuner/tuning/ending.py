@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autotuner import scoring
+from autotuner.errors import ExitCode
 from autotuner.scoring import Effect, Gain
-from autotuner.study.errors import ExitCode
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping
 
+from autotuner.errors import Problem, UsageError
 from autotuner.net.client import fetch_object
 from autotuner.net.faults import NOT_JSON, Fault
 from autotuner.net.remedies import BENCH, remedy_for
 from autotuner.net.target import Target, expanded, parse_target
 from autotuner.net.tls import tls_context
-from autotuner.study.errors import Problem, UsageError
 
 _TIMEOUT_S = 10.0
 _NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})

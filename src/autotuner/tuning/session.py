@@ -10,9 +10,10 @@ from functools import partial
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.errors import AutotunerError, ExitCode
 from autotuner.events.journal import Journal
 from autotuner.store import Store, StoreError, StudyRecord
-from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial

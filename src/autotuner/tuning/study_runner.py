@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.errors import AutotunerError, ExitCode
 from autotuner.events.journal import Journal
 from autotuner.plugins.search import Search, Stop
 from autotuner.scoring.goals import slo_value
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import Blame, Failure
 from autotuner.study.objective import SLO
 from autotuner.study.owner import Owner

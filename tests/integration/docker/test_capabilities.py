@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.docker.deployer import DockerDeployer
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, TrialFailedError
 from autotuner.study.launch import LaunchPlan
 from autotuner.testing.deployer_kit import Recorder

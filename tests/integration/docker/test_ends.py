@@ -18,7 +18,7 @@ import pytest
 from autotuner.deployers.docker.deployer import DockerDeployer, DockerSettings
 from autotuner.deployers.shared.failures import UnusableTargetError
 from autotuner.plugins.deployer import DeployContext, Endpoint
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu
 from autotuner.testing.deployer_kit import Recorder

@@ -13,7 +13,7 @@ import pytest
 from autotuner.deployers.docker.deployer import DockerDeployer
 from autotuner.deployers.local import procfs
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, LaunchPlan
 from autotuner.testing.deployer_kit import LABELS, Recorder

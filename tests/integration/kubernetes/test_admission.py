@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from autotuner import api
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, Failure, TrialFailedError
 from autotuner.study.trial import TrialState
 from autotuner.testing.calm import CALM_BENCHMARK, calm_workload

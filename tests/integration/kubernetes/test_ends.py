@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer, KubernetesSettings
 from autotuner.deployers.shared.failures import UnusableTargetError
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
 

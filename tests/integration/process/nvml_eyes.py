@@ -13,8 +13,8 @@ import anyio
 
 from autotuner.deployers.local import nvml, procfs
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
+from autotuner.errors import UsageError
 from autotuner.plugins.deployer import DeployContext
-from autotuner.study.errors import UsageError
 from autotuner.study.launch import LaunchPlan
 from autotuner.testing.deployer_kit import Recorder
 

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from autotuner.deployers.external import ExternalDeployer, ExternalSettings
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan, Readiness
 from autotuner.study.spec import PluginSpec

@@ -13,13 +13,13 @@ from typing import Any
 import anyio
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.events.journal import Journal
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample
 from autotuner.study.measurement import Measurement

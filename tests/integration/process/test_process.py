@@ -20,10 +20,11 @@ from autotuner.deployers.local import ports as local_ports
 from autotuner.deployers.local.ports import Ports
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.deployers.shared import failures
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.spec import PluginSpec

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
+from autotuner.secrets import HIDDEN
 from autotuner.store import Store
 from autotuner.study.failure import Failure, FailureCause
-from autotuner.study.secrets import HIDDEN
 from autotuner.study.spec import EngineSpec, PluginSpec
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import sample_spec

@@ -18,13 +18,14 @@ from autotuner.benchmarks.loadgen.words import WORDS
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
+from autotuner.errors import UsageError
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Benchmark
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.secrets import HIDDEN
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO
-from autotuner.study.secrets import HIDDEN
 from autotuner.study.workload import Api, Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
 from autotuner.testing.benchmark_kit import (
     BenchmarkConformance,

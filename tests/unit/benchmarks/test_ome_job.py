@@ -10,9 +10,10 @@ import pytest
 
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.ome_job import MODEL, UNBOUNDED, OmeJob, OmeJobSettings
+from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
-from autotuner.study.errors import Check, CheckStatus, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO, Objective

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from autotuner.diagnosis import Diagnosis
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
-from autotuner.study.errors import Check, CheckStatus, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study_file.site import parse_settings
 
 Call = Callable[..., Any]

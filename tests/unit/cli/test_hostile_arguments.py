@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from autotuner import api
+from autotuner.errors import ExitCode
 from autotuner.store import Store
-from autotuner.study.errors import ExitCode
 
 Call = Callable[..., Any]
 CODES = {code.value for code in ExitCode}

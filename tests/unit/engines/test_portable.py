@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from autotuner.engines.shared.portable import check, expand, flags
 from autotuner.engines.shared.portable_tables import TABLES
+from autotuner.errors import UsageError
 from autotuner.study.base import Value
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.portable import PRESET, SECTIONS, is_left_out, is_portable, plain, vocabulary_problem
 
 KINDS = sorted(TABLES)

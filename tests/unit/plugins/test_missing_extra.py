@@ -3,8 +3,8 @@
 import pytest
 
 from autotuner import api
+from autotuner.errors import MissingExtraError
 from autotuner.plugins import loading
-from autotuner.study.errors import MissingExtraError
 
 
 class Absent:

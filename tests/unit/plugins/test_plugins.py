@@ -9,9 +9,9 @@ import pytest
 
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.engines.llama_cpp.engine import LlamaCpp
+from autotuner.errors import AutotunerError, ExitCode, MissingExtraError, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.search import SearchContext
-from autotuner.study.errors import AutotunerError, ExitCode, MissingExtraError, UsageError
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import PluginSpec

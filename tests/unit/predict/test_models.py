@@ -2,8 +2,8 @@
 
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.predict.models import MODELS, shape_from_config, shape_named
-from autotuner.study.errors import UsageError
 
 PUBLISHED = {
     # Billions, all and active, of the models' cards and papers.

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.errors import UsageError
 from autotuner.predict.gpus import GPUS, gpu_named
 from autotuner.predict.models import MODELS
 from autotuner.predict.roofline import FP8, GIB, INT4, Replica, Work, decode, prefill
-from autotuner.study.errors import UsageError
 
 SIZES = st.sampled_from([1, 2, 4, 8])
 NAMES = st.sampled_from(sorted(MODELS))

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotuner.errors import UsageError
 from autotuner.plugins.search import Stop
 from autotuner.search.grid import GridSearch, GridSettings
 from autotuner.search.points import Axis, Points, permutation
 from autotuner.search.proposals import MAX_REJECTED, Proposals
 from autotuner.search.random import RandomSearch, RandomSettings
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.parameter import Choices, Domain, FloatRange, IntRange, Parameter
 from autotuner.testing.search_kit import context_of, run, small_space, space_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from autotuner import secrets
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.store import files
-from autotuner.study import secrets
-from autotuner.study.errors import AutotunerError, UsageError
 
 
 @pytest.fixture(autouse=True)

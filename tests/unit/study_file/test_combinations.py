@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
+from autotuner.errors import UsageError
 from autotuner.search.points import Points
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import StudySpec

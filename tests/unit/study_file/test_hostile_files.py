@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autotuner.study.errors import MAX_SHOWN, UsageError
+from autotuner.errors import MAX_SHOWN, UsageError
 from autotuner.study_file import document
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.site import parse_settings, parse_site

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.study.errors import ExitCode, Problem, UsageError
+from autotuner.errors import ExitCode, Problem, UsageError
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate

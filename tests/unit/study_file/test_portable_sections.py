@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.errors import UsageError
 from autotuner.study.base import Value
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, IntRange
 from autotuner.study.parameters.portable import PRESET, SECTIONS, SPELLINGS, file_path, is_portable

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.search.points import Axis
 from autotuner.study.base import Value, same, value_text
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.spec import StudySpec
 from autotuner.study_file.loader import parse_study

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autotuner import api
-from autotuner.study.errors import UsageError
+from autotuner.errors import UsageError
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.site import parse_site, with_site
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.errors import CheckStatus
 from autotuner.study.spec import SearchSpec
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning.budget import Budget, SearchClock, searched_s

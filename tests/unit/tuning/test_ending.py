@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotuner.errors import ExitCode
 from autotuner.report.exports import best_json, plain_data
 from autotuner.report.headline import headline
 from autotuner.report.result import study_result
-from autotuner.study.errors import ExitCode
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState

@@ -10,12 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
+from autotuner.errors import AutotunerError, ExitCode, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
 from autotuner.store.process_identity import ProcessIdentity
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.errors import AutotunerError, Check, CheckStatus, ExitCode, UsageError
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement

@@ -7,12 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
+from autotuner.errors import ExitCode
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.search import Search, Stop
 from autotuner.store import Store
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import ExitCode
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import ExitCode, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
-from autotuner.study.errors import ExitCode, UsageError
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import parse_scenario

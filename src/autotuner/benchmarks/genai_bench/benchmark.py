@@ -22,11 +22,12 @@ from autotuner.benchmarks.measuring.inputs import tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.measuring.worker_session import Heard, listen, measurement
+from autotuner.errors import Problem, UsageError
 from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import Noun
-from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec

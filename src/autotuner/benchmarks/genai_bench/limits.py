@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from autotuner.study.errors import Problem
-from autotuner.study.secrets import has_secret_form, looks_secret, secrets_in
+from autotuner.errors import Problem
+from autotuner.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import Api, Concurrency, Workload
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from autotuner.errors import Problem, UsageError
 from autotuner.store import files
-from autotuner.study.errors import Problem, UsageError
 
 LENGTHS = (
     "max_tokens", "max_completion_tokens", "output_tokens", "output_len", "output_length", "expected_output_len",

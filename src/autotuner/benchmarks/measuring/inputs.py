@@ -5,8 +5,9 @@ from pathlib import Path
 
 from autotuner.benchmarks.loadgen.tokens import available, counter
 from autotuner.benchmarks.measuring.datasets import Dataset, read_dataset
+from autotuner.errors import Problem, UsageError
 from autotuner.store import files
-from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.workload import Workload
 
 MAX_TOKENIZER = 1 << 28

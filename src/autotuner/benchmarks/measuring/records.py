@@ -16,8 +16,8 @@ import orjson
 from arro3.core import Array, DataType, Field, Schema, Table, list_array
 from arro3.io import read_parquet, write_parquet
 
+from autotuner.secrets import clean_text
 from autotuner.store.files import private_file
-from autotuner.study.secrets import clean_text
 
 _INT = DataType.int64()
 _TEXT = DataType.utf8()

@@ -11,7 +11,7 @@ from autotuner.deployers.docker import resource_limits
 from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.settings import DockerSettings, parse_volume
 from autotuner.deployers.shared.checks import fail, ok
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
 
 _BUILT_IN = frozenset({"bridge", "host", "default"})

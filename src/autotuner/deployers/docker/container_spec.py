@@ -7,9 +7,9 @@ from typing import Any
 
 from autotuner.deployers.docker.client import labels_of
 from autotuner.deployers.docker.settings import DockerSettings, Volume, parse_volume
+from autotuner.secrets import has_secret_form, looks_secret
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
-from autotuner.study.secrets import has_secret_form, looks_secret
 
 LOOPBACK = "127.0.0.1"
 _CACHE = "/root/.cache/huggingface"

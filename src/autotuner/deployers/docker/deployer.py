@@ -30,7 +30,7 @@ from autotuner.deployers.shared import failures
 from autotuner.deployers.shared.failures import UnusableTargetError, failed
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
 from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Labels, LaunchPlan
 from autotuner.study.spec import Model

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autotuner.deployers.docker.settings import DockerSettings, Volume
-from autotuner.study.errors import Problem, UsageError
+from autotuner.errors import Problem, UsageError
 from autotuner.study.spec import Model
 
 _MOST_LINKS = 4096

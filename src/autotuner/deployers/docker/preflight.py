@@ -15,7 +15,7 @@ from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.container_spec import ContainerSpec
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.shared.checks import fail, ok, warn
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 

@@ -16,7 +16,7 @@ from autotuner.deployers.kubernetes.pod_status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod_settings import ServerPod
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 
 _NAME = "admission"
 _ENFORCED = "pod-security.kubernetes.io/enforce"

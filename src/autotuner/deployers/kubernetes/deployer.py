@@ -13,7 +13,7 @@ from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, Request
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.shared.failures import failed
 from autotuner.plugins.deployer import DeployContext
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.spec import Model

@@ -3,8 +3,8 @@
 from pathlib import PurePosixPath
 
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.errors import Problem, UsageError
 from autotuner.manifests.text import root_of
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import Model
 
 

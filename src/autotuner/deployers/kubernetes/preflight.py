@@ -19,7 +19,7 @@ from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod import resources
 from autotuner.manifests.pod_settings import QUEUE
 from autotuner.manifests.text import amount
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from autotuner.deployers.local.nvml import Seen
-from autotuner.study.errors import Check, CheckStatus, Problem
+from autotuner.errors import Problem
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -14,7 +14,7 @@ import psutil
 from autotuner.deployers.local import procfs
 from autotuner.deployers.local.owned_process import RUNNER
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import Hardware, LaunchPlan
 
 _CGROUP = Path("/sys/fs/cgroup")

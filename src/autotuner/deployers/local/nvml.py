@@ -17,7 +17,7 @@ import pynvml
 from anyio.to_thread import run_sync
 
 from autotuner.deployers.local import procfs
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import Gpu, GpuSample
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, Bench
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import FATAL, Blame, Failure, FailureCause, TrialFailedError
 
 _READER = "autotuner.deployers.ome.result_reader"

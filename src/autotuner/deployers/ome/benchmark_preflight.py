@@ -15,7 +15,7 @@ from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import PlatformRun
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import Labels
 from autotuner.study.problems import path_text

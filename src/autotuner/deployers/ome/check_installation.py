@@ -9,7 +9,7 @@ from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.kubernetes.pod_status import condition
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.text import amount
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 
 MANAGER = "ome-controller-manager"
 AGENT = "ome-model-agent-daemonset"

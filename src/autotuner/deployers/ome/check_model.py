@@ -8,7 +8,8 @@ from typing import Any
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.ome.resources import Found, model_path, node_label
 from autotuner.deployers.shared.checks import fail, ok, warn
-from autotuner.study.errors import Check, did_you_mean
+from autotuner.errors import did_you_mean
+from autotuner.study.check import Check
 
 NAME = "model"
 _VOLUME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

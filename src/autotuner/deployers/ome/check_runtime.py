@@ -9,9 +9,10 @@ from typing import Any
 from autotuner.deployers.ome.resources import Found, engine_config, runner
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.deployers.shared.checks import fail, ok, warn
+from autotuner.errors import did_you_mean
 from autotuner.manifests.ome_command_line import CONTAINER, RuntimeLine, RuntimeLineError, template_problems
 from autotuner.manifests.text import amount
-from autotuner.study.errors import Check, did_you_mean
+from autotuner.study.check import Check
 
 NAME = "runtime"
 _ONE_POD = "choose a runtime whose server is one pod"

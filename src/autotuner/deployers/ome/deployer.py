@@ -40,7 +40,7 @@ from autotuner.manifests.ome_command_line import CONTAINER, OME, RuntimeLine
 from autotuner.plugins.deployer import DeployContext
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.spec import Model

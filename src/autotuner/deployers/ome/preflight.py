@@ -17,7 +17,7 @@ from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, Found, find_
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.deployers.shared.checks import fail, ok
 from autotuner.manifests.ome_command_line import OME
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
 

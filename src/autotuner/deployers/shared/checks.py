@@ -1,6 +1,6 @@
 """The three kinds of lines in a preflight."""
 
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 
 
 def ok(name: str, detail: str) -> Check:

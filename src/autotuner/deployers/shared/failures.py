@@ -4,8 +4,8 @@ import errno
 import re
 import shutil
 
+from autotuner.errors import AutotunerError, ExitCode
 from autotuner.plugins.deployer import DeployContext
-from autotuner.study.errors import AutotunerError, ExitCode
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _MESSAGES = {

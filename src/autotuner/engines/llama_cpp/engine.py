@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotuner.engines.llama_cpp.causes import explain
 from autotuner.engines.llama_cpp.options import OPTIONS, QUANTISED_CACHE_TYPES, REPLACED, Option
 from autotuner.engines.shared.command_line import CommandLine, text_of, type_problem
+from autotuner.errors import Problem, did_you_mean
 from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, did_you_mean
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from autotuner.errors import Problem
 from autotuner.plugins.engine import CommandFlags
 from autotuner.study.base import Scalar, Value, parts_of
-from autotuner.study.errors import Problem
 from autotuner.study.launch import Flag
 from autotuner.study.parameters.parameter import CatalogEntry, Several
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.engines.shared.command_line import CommandLine, items_of, text_of, type_problem
 from autotuner.engines.shared.portable import PortableEngine
+from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import CommandFlags
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.short_forms import Duration

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from autotuner.engines.shared.portable_tables import TABLES, Degree, Rule, Table
+from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
-from autotuner.study.errors import Problem, UsageError, did_you_mean
 from autotuner.study.parameters.portable import (
     PRESET,
     SECTIONS,

@@ -19,9 +19,9 @@ from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.tensorrt_llm.causes import CURES, LINES
 from autotuner.engines.tensorrt_llm.options import CATALOG, KNOWN, YAML_ONLY
+from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
 from autotuner.study.base import Value
-from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry

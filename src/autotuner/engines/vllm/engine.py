@@ -16,9 +16,9 @@ from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.vllm.causes import explain
 from autotuner.engines.vllm.options import CATALOG, KNOWN
+from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
 from autotuner.study.base import Value
-from autotuner.study.errors import Problem
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from autotuner.errors import Problem, UsageError
 from autotuner.manifests.pod import wants_scratch
 from autotuner.manifests.pod_settings import StoredPod
 from autotuner.manifests.security import contexts, needs_scratch, scratch, scratch_env
@@ -10,7 +11,6 @@ from autotuner.manifests.text import amount
 from autotuner.report.manifests.options import Form, ManifestOptions, name_of
 from autotuner.report.manifests.pod_parts import folder_of_files, labels_of, no_gpus, stored_pod
 from autotuner.report.manifests.winner import Winner
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import is_local
 
 PORT = 8000

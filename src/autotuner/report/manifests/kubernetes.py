@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from autotuner.errors import Problem, UsageError
 from autotuner.manifests.pod import container_fields, gpu_toleration, pod_fields
 from autotuner.manifests.pod_settings import QUEUE, StoredPod
 from autotuner.manifests.text import literal, root_of
@@ -24,7 +25,6 @@ from autotuner.report.manifests.pod_parts import (
     stored_pod,
 )
 from autotuner.report.manifests.winner import Winner
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import is_local
 
 PORT = 8000

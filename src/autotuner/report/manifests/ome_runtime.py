@@ -7,6 +7,7 @@ InferenceService come after it.
 from collections.abc import Mapping
 from typing import Any
 
+from autotuner.errors import Problem, UsageError
 from autotuner.manifests.ome_command_line import CONTAINER, PROGRAM, RuntimeLine, RuntimeLineError, same_engine
 from autotuner.manifests.ome_command_line import OME as API
 from autotuner.manifests.pod import container_fields, pod_fields, set_only
@@ -26,7 +27,6 @@ from autotuner.report.manifests.pod_parts import (
 )
 from autotuner.report.manifests.winner import Winner
 from autotuner.study.base import Value, with_texts
-from autotuner.study.errors import Problem, UsageError
 
 _KINDS = ("ServingRuntime", "ClusterServingRuntime")
 _KEPT = ("name", "namespace", "labels", "annotations")

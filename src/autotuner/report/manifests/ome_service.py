@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from autotuner.errors import Problem, UsageError
 from autotuner.manifests.ome_command_line import CONTAINER, MODEL_PATH, PORT, template_problems
 from autotuner.manifests.ome_command_line import OME as API
 from autotuner.manifests.pod import container_fields, pod_fields, set_only
@@ -15,7 +16,6 @@ from autotuner.manifests.text import literal
 from autotuner.report.manifests.options import Form, ManifestOptions, Named, name_of, parse_options
 from autotuner.report.manifests.pod_parts import Json, env_of, pod_metadata, probe, resources_of, scratch_of, stored_pod
 from autotuner.report.manifests.winner import OME, Winner
-from autotuner.study.errors import Problem, UsageError
 
 _HERE = "/autotuner-model-path"
 """Stands for the model's path until everything else is made literal."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
+from autotuner.errors import Problem, UsageError
 from autotuner.study.base import Noun
-from autotuner.study.errors import Problem, UsageError
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

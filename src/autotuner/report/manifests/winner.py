@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from autotuner.errors import AutotunerError, Problem, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
 from autotuner.report.result import StudyResult, without_flags
+from autotuner.secrets import HIDDEN, has_secret_form, looks_secret
 from autotuner.study.base import Value
-from autotuner.study.errors import AutotunerError, Problem, UsageError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.environment import flags_in
 from autotuner.study.parameters.portable import is_portable
-from autotuner.study.secrets import HIDDEN, has_secret_form, looks_secret
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.trial import Trial
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from autotuner.study.errors import did_you_mean
+from autotuner.errors import did_you_mean
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 50

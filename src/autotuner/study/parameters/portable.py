@@ -8,8 +8,8 @@ what can be said without one.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autotuner.errors import Problem, did_you_mean
 from autotuner.study.base import Value
-from autotuner.study.errors import Problem, did_you_mean
 from autotuner.study.parameters.parameter import Domain
 
 PRESET = "preset"

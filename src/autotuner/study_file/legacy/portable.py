@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autotuner.study.errors import did_you_mean
+from autotuner.errors import did_you_mean
 
 Path = tuple[str | int, ...]
 Fault = Callable[[Path, str, str], None]

@@ -10,7 +10,7 @@ See ``docs/reference/older-task-json.md``.
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.study.errors import did_you_mean
+from autotuner.errors import did_you_mean
 from autotuner.study_file.document import Document
 from autotuner.study_file.legacy.portable import OlderPortable
 

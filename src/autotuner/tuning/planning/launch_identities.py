@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import EngineSpec, Model

@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from autotuner.errors import Problem
 from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.study.base import Value, value_text
-from autotuner.study.errors import Problem
 from autotuner.study.parameters.parameter import Choices, IntRange, Parameter
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 

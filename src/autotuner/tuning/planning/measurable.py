@@ -7,8 +7,8 @@ after all its launches.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from autotuner.errors import Problem
 from autotuner.plugins.deployer import Deployer
-from autotuner.study.errors import Problem
 from autotuner.study.metric import GPU_METRICS, METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
-from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.environment import is_variable
 from autotuner.study.parameters.parameter import Parameter

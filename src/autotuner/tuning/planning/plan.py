@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import Noun
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import Check, CheckStatus
-from autotuner.study.secrets import clean_model, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.tuning import confirmation
 from autotuner.tuning.planning.prepared import CHECKED_POINTS, Prepared

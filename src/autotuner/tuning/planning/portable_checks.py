@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.parameters.portable import PRESET, SECTIONS, default_of, file_path, is_portable, split

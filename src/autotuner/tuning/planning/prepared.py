@@ -8,22 +8,23 @@ from functools import cached_property
 
 from anyio.to_thread import run_sync
 
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.secrets import has_secret_form, looks_secret, remember
 from autotuner.store.paths import data_home
 from autotuner.study.base import Value
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import Check, CheckStatus, Problem, UsageError
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, is_variable, tuned_variables
 from autotuner.study.parameters.parameter import Choices
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
-from autotuner.study.secrets import has_secret_form, looks_secret, remember
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.planning.launch_identities import LaunchIdentities

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autotuner.errors import Problem, UsageError
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
-from autotuner.study.errors import Problem, UsageError
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 
 _FLAVORS = ("sglang", "vllm")

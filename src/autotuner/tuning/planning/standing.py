@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autotuner import scoring
+from autotuner.errors import Problem, UsageError
+from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Problem, UsageError
-from autotuner.study.secrets import HIDDEN, clean, secrets_in
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.world import World, differences, touched, world_of

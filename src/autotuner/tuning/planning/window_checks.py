@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from autotuner.study.base import number_text
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.spec import StudySpec

@@ -11,8 +11,8 @@ from autotuner import api
 from autotuner.benchmarks.ome_job import OmeJob, OmeJobSettings
 from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.plugins.benchmark import Window
+from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.trial import TrialState

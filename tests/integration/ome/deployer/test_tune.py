@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from autotuner import api
+from autotuner.errors import AutotunerError
 from autotuner.store import Store
-from autotuner.study.errors import AutotunerError
 from autotuner.study.failure import FailureCause
 from autotuner.study.spec import PluginSpec
 from autotuner.study.trial import TrialState

@@ -9,7 +9,7 @@ import pytest
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import preflight
-from autotuner.study.errors import Check
+from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster
 from support.ome_standin.furniture import MODEL, RUNTIME

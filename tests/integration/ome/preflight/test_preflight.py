@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import preflight
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster
 from support.ome_standin import OmeStandIn

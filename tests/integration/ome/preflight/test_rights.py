@@ -14,7 +14,7 @@ from autotuner.deployers.kubernetes.deployer import KubernetesDeployer
 from autotuner.deployers.kubernetes.preflight import Right
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
 from autotuner.deployers.ome import preflight as ome_preflight
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster
 from support.labs.cluster_parts import User

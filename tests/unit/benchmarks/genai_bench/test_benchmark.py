@@ -24,8 +24,9 @@ from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
+from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO, Objective

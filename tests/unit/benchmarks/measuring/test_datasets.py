@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autotuner.benchmarks.measuring.datasets import LENGTHS, read_dataset
-from autotuner.study.errors import UsageError
+from autotuner.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from autotuner.benchmarks.measuring import inputs
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
-from autotuner.study.errors import CheckStatus, UsageError
+from autotuner.errors import UsageError
+from autotuner.study.check import CheckStatus
 from autotuner.study.workload import Concurrency, Scenario, Workload
 
 

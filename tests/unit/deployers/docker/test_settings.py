@@ -17,8 +17,8 @@ from autotuner.deployers.docker.processes import server_argv
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings, parse_size, parse_volume
 from autotuner.deployers.local import procfs
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
-from autotuner.study.errors import UsageError
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, Gpu, Labels, LaunchPlan
 from autotuner.study.spec import Model, PluginSpec

@@ -13,8 +13,8 @@ from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.manifests import Load, ServerJob
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.errors import UsageError
 from autotuner.manifests.text import amount, label_value, literal, plain
-from autotuner.study.errors import UsageError
 from autotuner.study.launch import Flag, Labels, LaunchPlan
 from autotuner.study.spec import Model
 

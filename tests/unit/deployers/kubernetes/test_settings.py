@@ -13,7 +13,7 @@ from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.manifests.pod import NO_SIDECAR_ANNOTATIONS, NO_SIDECAR_LABELS
 from autotuner.manifests.security import HOME
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.launch import Labels, LaunchPlan
 
 LABELS = Labels(study="s", trial=1, owner="o")

@@ -14,7 +14,7 @@ from autotuner.deployers.ome.benchmark_job import BenchmarkJobs, another_run
 from autotuner.deployers.ome.benchmark_manifest import RESULTS, BenchmarkSettings, Job
 from autotuner.manifests.text import label_value
 from autotuner.plugins.deployer import PlatformRun
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, Failure, FailureCause
 from autotuner.study.launch import Labels
 

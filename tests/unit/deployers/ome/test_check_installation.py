@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.ome import check_installation
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 
 OK = CheckStatus.OK
 WARN = CheckStatus.WARN

@@ -13,7 +13,7 @@ from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import check_model, check_runtime, scheduling
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome.resources import Found
-from autotuner.study.errors import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
 from support.ome_standin.furniture import model as a_model

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.manifests.yaml_text import yaml_objects, yaml_text
 from autotuner.report.manifests.options import Form
 from autotuner.report.manifests.render import Manifest
 from autotuner.report.manifests.winner import PlanDiffersError
 from autotuner.report.result import StudyResult
-from autotuner.study.errors import UsageError
 
 Won = Callable[..., StudyResult]
 Make = Callable[..., Manifest]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from syrupy.assertion import SnapshotAssertion
 
+from autotuner.errors import UsageError
 from autotuner.manifests.text import label_value
 from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.manifests.options import Form, check_name, name_of, parse_options
 from autotuner.report.manifests.render import Manifest
 from autotuner.report.manifests.winner import PlanDiffersError
 from autotuner.report.result import StudyResult, without_flags
-from autotuner.study.errors import UsageError
 from autotuner.testing.samples import SampleKind
 
 Sampled = Callable[[str], StudyResult]

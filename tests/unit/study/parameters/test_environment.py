@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
+from autotuner.errors import UsageError
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import UsageError
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study_file.loader import Loaded, parse_study

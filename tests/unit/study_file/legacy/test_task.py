@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotuner.study.errors import Problem, UsageError
+from autotuner.errors import Problem, UsageError
 from autotuner.study.spec import EngineSpec
 from autotuner.study_file.loader import Loaded, parse_study
 from autotuner.study_file.writer import render_study

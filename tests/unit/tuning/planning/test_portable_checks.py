@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import pytest
 
 from autotuner.engines.shared.portable import PortableEngine
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
+from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study_file.loader import parse_study

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.external import ExternalDeployer
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.search import proposals
+from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import CheckStatus, UsageError
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
 from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autotuner.study.errors import UsageError
+from autotuner.errors import UsageError
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.planning.prepared import prepare

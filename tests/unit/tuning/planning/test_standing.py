@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
-from autotuner.study.errors import UsageError
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.short_forms import parse_objective, parse_slo

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotuner.study.errors import CheckStatus
+from autotuner.study.check import CheckStatus
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import ExitCode
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.errors import ExitCode
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.parameter import Choices, Parameter

@@ -6,12 +6,11 @@ Every exception that is meant for a person derives from :class:`AutotunerError` 
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from autotuner.study.base import Noun
-from autotuner.study.secrets import clean_text, looks_secret
+from autotuner.secrets import clean_text, looks_secret
 
 MAX_SHOWN = 20
 """Problems that are shown; who has more corrects these first."""
@@ -47,8 +46,10 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class Problem(Noun):
+class Problem(BaseModel):
     """One thing that is wrong in what the user gave."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     where: str
     """Path in the file, e.g. ``study.yaml:12 parameters.threads[1]``."""
@@ -73,23 +74,6 @@ class Problem(Noun):
         got = f" = {self.value}" if self.value else ""
         cure = f"; {self.remedy}" if self.remedy else ""
         return f"{self.where}{got}: {self.why}{cure}"
-
-
-class CheckStatus(StrEnum):
-    """Outcome of a check of the environment."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Check(Noun):
-    """One line of a preflight: what was looked at, how it is, and the cure when it is not well."""
-
-    name: str
-    status: CheckStatus
-    detail: str = ""
-    remedy: str = ""
 
 
 class AutotunerError(Exception):

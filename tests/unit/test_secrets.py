@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autotuner.simulator
+from autotuner import secrets
+from autotuner.errors import HIDDEN_VALUE, Problem
 from autotuner.plugins import loading
-from autotuner.study import secrets
+from autotuner.secrets import HIDDEN, clean, clean_document, clean_text, has_secret_form, looks_secret, secrets_in
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import HIDDEN_VALUE, Problem
-from autotuner.study.secrets import HIDDEN, clean, clean_document, clean_text, has_secret_form, looks_secret, secrets_in
+from autotuner.study.metric import METRICS
 
 NAMES = [
     "HF_TOKEN",
@@ -151,6 +152,11 @@ def test_names_of_secrets(name: str) -> None:
 def test_names_of_other_things(name: str) -> None:
     assert not looks_secret(name)
     assert clean({name: "plain"}) == {name: "plain"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics_are_not_secrets(metric: str) -> None:
+    assert not looks_secret(metric)
 
 
 def test_the_flags_of_every_engine_that_are_secrets() -> None:

@@ -18,8 +18,6 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from autotuner.study.metric import METRICS
-
 HIDDEN = "***"
 SHORTEST = 4
 """Shorter values are hidden where they stand, but not searched for in other text."""
@@ -59,7 +57,7 @@ _SWITCHES = _set("allow enable disable require use no has is")
 _TOKEN_CONTEXT = _set(
     "max min num n total avg mean budget threshold per batched prefill partial draft special bos eos pad unk "
     "sep cls mask stop start end think reasoning image video audio prompt prompts input output completion "
-    "cached new generated context first last next limit length len size interval rate ratio throughput "
+    "cached new generated itl context first last next limit length len size interval rate ratio throughput "
     "latency parallel healing dropping added extra prefix decode requests samples chunk page seq"
 )
 """Beside ``token``: a piece of text, not a credential."""
@@ -79,8 +77,6 @@ _REFERRING = frozenset({"env_from", "envFrom", "imagePullSecrets", "secretKeyRef
 def looks_secret(name: str) -> bool:
     """Whether a value is a secret by its name: ``HF_TOKEN``, ``api-key``, ``hfToken``, ``DB_PASS``; not ``tokenizer``,
     ``max_tokens``, ``api_key_env``, ``token_source``, ``key`` alone, nor a metric's name."""
-    if name in METRICS:
-        return False
     words = _words(name)
     if not words or "pull" in words or " ".join(words) in _REFERENCES:
         return False
