@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
 from autotuner.deployers.ome import check_model, check_runtime
-from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.study.check import CheckStatus
 from autotuner.study_file.loader import parse_study
@@ -34,7 +34,9 @@ def test_the_study_of_ome(fenced: Callable[[str, str], list[str]], tmp_path: Pat
 
 
 def test_the_runtime_of_ome_serves_the_model(fenced: Callable[[str, str], list[str]]) -> None:
-    model, runtime = [Found(YAML(typ="safe").load(text)) for text in fenced("docs/how-to/run-in-ome.md", "yaml")[2:]]
+    model, runtime = [
+        OmeResource(YAML(typ="safe").load(text)) for text in fenced("docs/how-to/run-in-ome.md", "yaml")[2:]
+    ]
     assert why_not(runtime, model) == []
     assert [c.status for c in check_runtime.checks(runtime, model, "nvidia.com/gpu")] == [CheckStatus.OK]
     model.thing["status"] = {"state": "Ready", "nodesReady": ["node-1"]}

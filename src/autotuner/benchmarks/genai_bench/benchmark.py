@@ -21,7 +21,7 @@ from autotuner.benchmarks.genai_bench.worker import GenaiSpec, kept_environment
 from autotuner.benchmarks.measuring.inputs import tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
-from autotuner.benchmarks.measuring.worker_session import Heard, listen, measurement
+from autotuner.benchmarks.measuring.worker_session import WorkerOutput, listen, measurement
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
@@ -216,7 +216,7 @@ def _fixed(lengths: TokenLengths | None) -> int | None:
     return lengths.a if lengths and lengths.kind == "fixed" else None
 
 
-def _notes(level: LoadLevel, heard: Heard) -> tuple[str, ...]:
+def _notes(level: LoadLevel, heard: WorkerOutput) -> tuple[str, ...]:
     notes = [ENDS_ONLY, *(own_work(level.in_flight) if isinstance(level, Concurrency) else ())]
     if heard.result["unanswered"]:
         notes.append(_UNANSWERED.format(heard.result["unanswered"]))

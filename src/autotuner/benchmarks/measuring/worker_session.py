@@ -23,7 +23,7 @@ Pids = Callable[[], frozenset[int]]
 
 
 @dataclass
-class Heard:
+class WorkerOutput:
     """What a worker has said."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -31,9 +31,9 @@ class Heard:
     foreign_cpu_cores: float | None = None
 
 
-async def listen(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> Heard:
+async def listen(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> WorkerOutput:
     """Runs the worker to its end. ``pids`` are the server's. Raises ``TrialFailedError`` (``benchmark_failed``)."""
-    heard = Heard()
+    heard = WorkerOutput()
     begin = _NOTHING
     async with client.run(module, spec, labels=window.labels) as lines:
         async for line in lines:
@@ -56,7 +56,7 @@ async def listen(client: CommandRunner, module: str, spec: bytes, window: Window
     return heard
 
 
-def measurement(heard: Heard, window: Window, limits: Limits, info: RunInfo) -> Measurement:
+def measurement(heard: WorkerOutput, window: Window, limits: Limits, info: RunInfo) -> Measurement:
     """Keeps the records as ``window.folder / window.records_name`` and sums them up. Raises ``TrialFailedError``
     (``disk_full``) when they cannot be written."""
     asked = Asked(

@@ -19,10 +19,10 @@ from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError, c
 from autotuner.deployers.kubernetes.deadline import Heartbeat
 from autotuner.deployers.kubernetes.load.job import JobRunner
 from autotuner.deployers.kubernetes.manifests import BATCH, GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
-from autotuner.deployers.kubernetes.pod_lifecycle import Limits, Maker, is_quota, refusal, remove
+from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, is_quota, refusal, remove
 from autotuner.deployers.kubernetes.pod_server import PodEndpoint, PodServer
 from autotuner.deployers.kubernetes.settings import ServerSettings
-from autotuner.deployers.kubernetes.watch import News, Watched
+from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.shared.failures import UnusableTargetError
 from autotuner.manifests.text import label_value
@@ -264,9 +264,9 @@ class PodTrial:
         """What load generators belong to, once there is a pod."""
         return made
 
-    def maker(self, made: Json, news: News) -> Maker:
-        """News of the object that was made, while there is no pod."""
-        return Maker(self.cluster, str(made["metadata"]["uid"]), news)
+    def maker(self, made: Json, news: ChangeSignal) -> ControllerWatch:
+        """Watches the object that was made until its pod exists."""
+        return ControllerWatch(self.cluster, str(made["metadata"]["uid"]), news)
 
     async def confirmed(self) -> None:
         """Returns when whatever made the pod takes it for ready too. Raises ``TrialFailedError``."""
@@ -347,5 +347,5 @@ class PodTrial:
 async def removed(cluster: Cluster, path: str, uid: str | None, grace_s: float) -> None:
     """Deletes what makes a server, and returns when it and all pods of server and load are gone."""
     selector = f"{GROUP}={path.rpartition('/')[2]}"
-    async with Watched(cluster, cluster.path("pods"), labels=selector) as pods:
+    async with ResourceWatch(cluster, cluster.path("pods"), labels=selector) as pods:
         await remove(cluster, path, uid, pods, grace_s + _REMOVAL_S)

@@ -15,9 +15,9 @@ import httpx
 
 from autotuner.deployers.kubernetes import pod_status
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_status import Seen, Stage, Trouble
+from autotuner.deployers.kubernetes.pod_status import PodState, Stage, StartFailure
 from autotuner.deployers.kubernetes.refusals import judge, not_authenticated
-from autotuner.deployers.kubernetes.watch import News, Watched
+from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _PATIENT_S = 120.0
@@ -43,11 +43,13 @@ async def _unknown(_: str) -> str:
     return ""
 
 
-class Maker:
-    """News of what should make the pod, while there is none: here its events. ``uid`` is that of the object, ``part``
-    the pod's container."""
+class ControllerWatch:
+    """Watches the controller object until its pod exists; this one looks at its events only.
 
-    def __init__(self, cluster: Cluster, uid: str, news: News, part: str = "") -> None:
+    ``uid`` is the object's, ``part`` the container of its pod.
+    """
+
+    def __init__(self, cluster: Cluster, uid: str, news: ChangeSignal, part: str = "") -> None:
         self._events = about(cluster, uid, news)
         self._part = part
 
@@ -57,7 +59,7 @@ class Maker:
         return self._events.objects.values()
 
     @property
-    def watches(self) -> tuple[Watched, ...]:
+    def watches(self) -> tuple[ResourceWatch, ...]:
         """To be entered with the pod's own."""
         return (self._events,)
 
@@ -66,17 +68,17 @@ class Maker:
         """Whether an operator took the object, and made of it what makes the pod; here nothing stands between."""
         return False
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> StartFailure | None:
         """Why there is no pod; None where nothing is known."""
         return pod_status.events_trouble(self.events, self._part)
 
 
-def about(cluster: Cluster, uid: str, news: News) -> Watched:
+def about(cluster: Cluster, uid: str, news: ChangeSignal) -> ResourceWatch:
     """The events about one object."""
-    return Watched(cluster, cluster.path("events"), fields=f"involvedObject.uid={uid}", news=news)
+    return ResourceWatch(cluster, cluster.path("events"), fields=f"involvedObject.uid={uid}", news=news)
 
 
-class PodRun:
+class PodLifecycle:
     """Watches the pod for the time of the block. ``maker`` gives news of what makes it, from its constructor's news."""
 
     def __init__(
@@ -85,7 +87,7 @@ class PodRun:
         *,
         selector: str,
         container: str,
-        maker: Callable[[News], Maker],
+        maker: Callable[[ChangeSignal], ControllerWatch],
         limits: Limits,
         on_stage: Callable[[Stage, str], None] = lambda stage, why: None,
         hopeless: Callable[[str], Awaitable[str]] = _unknown,
@@ -93,10 +95,10 @@ class PodRun:
         self.cluster = cluster
         self._container = container
         self._limits = limits
-        self._news = News()
-        self._pods = Watched(cluster, cluster.path("pods"), labels=selector, news=self._news)
+        self._news = ChangeSignal()
+        self._pods = ResourceWatch(cluster, cluster.path("pods"), labels=selector, news=self._news)
         self._maker = maker(self._news)
-        self._about_pod: Watched | None = None
+        self._about_pod: ResourceWatch | None = None
         self._stack = AsyncExitStack()
         self._on_stage = on_stage
         self._hopeless = hopeless
@@ -120,7 +122,7 @@ class PodRun:
         """The pod's; empty until there is one."""
         return str(self.pod["metadata"]["name"]) if self.pod else ""
 
-    def look(self) -> Seen | None:
+    def look(self) -> PodState | None:
         """The pod now; None while there is none. The first pod is the pod: another one means that this one ended."""
         found = self._pods.objects
         if self._uid is None and found:
@@ -136,9 +138,9 @@ class PodRun:
             return last
         message = f"pod {self.name} was removed by somebody else"
         remedy = "leave pods with autotuner's labels alone"
-        return Seen(Stage.ENDED, message, Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+        return PodState(Stage.ENDED, message, Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
 
-    async def started(self) -> Seen:
+    async def started(self) -> PodState:
         """Waits until the container runs or has ended. Raises ``TrialFailedError`` when it cannot start, or takes too
         long for that."""
         clock = _Clock()
@@ -157,7 +159,7 @@ class PodRun:
             with anyio.move_on_after(_POLL_S * 5 if clock.is_short else _NODE_LOOK_S):
                 await self._news.after(count)
 
-    async def _check(self, seen: Seen | None, clock: "_Clock") -> None:
+    async def _check(self, seen: PodState | None, clock: "_Clock") -> None:
         """Tells how far it is, and raises when there is nothing more to be hoped for."""
         trouble = self._trouble(seen)
         stage, why = self._stage(seen, trouble)
@@ -185,7 +187,7 @@ class PodRun:
                 raise TrialFailedError(fault)
             raise TrialFailedError(await self._late(f"not started within {self._limits.pull_s:g} s: {why or stage}"))
 
-    def _check_queue(self, why: str, trouble: Trouble | None, clock: "_Clock") -> None:
+    def _check_queue(self, why: str, trouble: StartFailure | None, clock: "_Clock") -> None:
         """A place in a queue has a patience of its own; time for a node begins after it."""
         clock.forget("node")
         if clock.lasts("queue", None) > self._limits.queue_s:
@@ -193,7 +195,7 @@ class PodRun:
             message = f"{failure.message} (waited for {self._limits.queue_s:g} s)"
             raise TrialFailedError(failure.model_copy(update={"message": message}))
 
-    def _stage(self, seen: Seen | None, trouble: Trouble | None) -> tuple[Stage | None, str]:
+    def _stage(self, seen: PodState | None, trouble: StartFailure | None) -> tuple[Stage | None, str]:
         if trouble and trouble.queued:
             return Stage.HELD, trouble.failure.message
         if seen is None and self._maker.accepted:
@@ -204,9 +206,9 @@ class PodRun:
             return None, ""
         return seen.stage, seen.why
 
-    def _trouble(self, seen: Seen | None) -> Trouble | None:
+    def _trouble(self, seen: PodState | None) -> StartFailure | None:
         if seen and seen.failure:
-            return Trouble(seen.failure, passing=seen.patient)
+            return StartFailure(seen.failure, passing=seen.patient)
         if seen is None:
             return self._maker.trouble()
         if seen.stage is Stage.ON_NODE and self._about_pod:
@@ -219,7 +221,7 @@ class PodRun:
         reasons = [e.get("reason") for e in self._about_pod.objects.values()] if self._about_pod else []
         return reasons.count("Pulling") > reasons.count("Pulled")
 
-    async def ready(self) -> Seen:
+    async def ready(self) -> PodState:
         """Waits until the container is ready or has ended."""
         while True:
             count = self._news.count
@@ -229,7 +231,7 @@ class PodRun:
             self._raise_lost()
             await self._news.after(count)
 
-    async def ended(self) -> Seen:
+    async def ended(self) -> PodState:
         """Waits until the container has ended, its pod is gone, or its node. Raises ``TrialFailedError`` when the API
         server stays away."""
         while True:
@@ -239,7 +241,7 @@ class PodRun:
                 return seen
             self._raise_lost()
             if seen and seen.stage is Stage.RUNNING and (node := await self.lost_node()):
-                return Seen(Stage.ENDED, node.message, node)
+                return PodState(Stage.ENDED, node.message, node)
             await self._news.after(count)
 
     async def lost_node(self) -> Failure | None:
@@ -273,7 +275,7 @@ class PodRun:
         await remove(self.cluster, path, uid, self._pods, limit_s)
 
 
-async def remove(cluster: Cluster, path: str, uid: str | None, pods: Watched, limit_s: float) -> None:
+async def remove(cluster: Cluster, path: str, uid: str | None, pods: ResourceWatch, limit_s: float) -> None:
     """Deletes an object, and returns when it and the watched pods are gone. Raises ``TrialFailedError``.
 
     Where there is no pod yet, controllers that heard of the object may still make one while it goes.
@@ -295,7 +297,7 @@ async def remove(cluster: Cluster, path: str, uid: str | None, pods: Watched, li
         raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
 
 
-async def _without_pods(cluster: Cluster, path: str, pods: Watched, until: float) -> None:
+async def _without_pods(cluster: Cluster, path: str, pods: ResourceWatch, until: float) -> None:
     while True:
         with anyio.move_on_after(_NODE_LOOK_S):
             await pods.until(lambda: None if pods.objects else True)
@@ -304,7 +306,7 @@ async def _without_pods(cluster: Cluster, path: str, pods: Watched, until: float
             raise TrialFailedError(why)
 
 
-async def _stuck(cluster: Cluster, path: str, pods: Watched, *, late: bool) -> Failure | None:
+async def _stuck(cluster: Cluster, path: str, pods: ResourceWatch, *, late: bool) -> Failure | None:
     """Why it is not worth waiting any longer: a lost node ends no pod, and time is up at some time."""
     name = path.rpartition("/")[2]
     for pod in list(pods.objects.values()):  # news may come while the API server is asked

@@ -11,10 +11,10 @@ from autotuner.deployers.kubernetes import logs, pod_status
 from autotuner.deployers.kubernetes import tunnel as kubernetes_tunnel
 from autotuner.deployers.kubernetes.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_lifecycle import Limits, Maker, PodRun
-from autotuner.deployers.kubernetes.pod_status import Seen, Stage
+from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle
+from autotuner.deployers.kubernetes.pod_status import PodState, Stage
 from autotuner.deployers.kubernetes.settings import PodSettings
-from autotuner.deployers.kubernetes.watch import News
+from autotuner.deployers.kubernetes.watch import ChangeSignal
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.shared import failures
@@ -48,7 +48,7 @@ class PodServer:
         *,
         selector: str,
         container: str,
-        maker: Callable[[News], Maker],
+        maker: Callable[[ChangeSignal], ControllerWatch],
         limits: Limits,
         hopeless: Callable[[str], Awaitable[str]],
         steps: Sequence[Phase],
@@ -59,7 +59,7 @@ class PodServer:
         self.log = log
         self._context = context
         self.container = container
-        self.run = PodRun(
+        self.run = PodLifecycle(
             cluster,
             selector=selector,
             container=container,
@@ -146,7 +146,7 @@ class PodServer:
         except TrialFailedError as error:
             return self._with_tail(error.failure).failure
 
-    async def _failure(self, seen: Seen, *, was_ready: bool) -> Failure:
+    async def _failure(self, seen: PodState, *, was_ready: bool) -> Failure:
         await self.drained()
         if seen.failure:
             return self._with_tail(seen.failure).failure

@@ -1,6 +1,6 @@
 """What a pod's status means: how far it is, and which failure it is when it goes no further.
 
-Pure: the API server's JSON in, a :class:`Seen` out. The same for servers and load generators, whatever made the pod.
+Pure: the API server's JSON in, a :class:`PodState` out. The same for servers and load generators.
 """
 
 import re
@@ -66,7 +66,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class PodState:
     """A pod at one moment."""
 
     stage: Stage
@@ -88,11 +88,11 @@ def image_id(pod: Json, container: str) -> str:
     return str(found.get("imageID") or "")
 
 
-def look(pod: Json, container: str) -> Seen:
+def look(pod: Json, container: str) -> PodState:
     """What a pod's status says of its container of that name."""
     status = pod.get("status") or {}
     if moved := _taken_away(pod):
-        return Seen(Stage.ENDED, moved.message, moved)
+        return PodState(Stage.ENDED, moved.message, moved)
     for state in (_container(status, "initContainerStatuses", n) for n in _init_names(pod)):
         if trouble := _init_trouble(state):
             return trouble
@@ -103,27 +103,27 @@ def look(pod: Json, container: str) -> Seen:
     running = (found.get("state") or {}).get("running")
     if running:
         stage = Stage.READY if condition(status, "Ready").get("status") == "True" else Stage.RUNNING
-        return Seen(stage, started=_time(running.get("startedAt")), restarts=int(found.get("restartCount", 0)))
+        return PodState(stage, started=_time(running.get("startedAt")), restarts=int(found.get("restartCount", 0)))
     if status.get("phase") in {"Failed", "Succeeded"}:
         why = str(status.get("message") or status.get("reason") or "it ended")
-        return Seen(Stage.ENDED, why, _environment(f"the pod ended before its server ran: {why}"))
+        return PodState(Stage.ENDED, why, _environment(f"the pod ended before its server ran: {why}"))
     return _waiting(status, found)
 
 
-def _waiting(status: Json, found: Json) -> Seen:
+def _waiting(status: Json, found: Json) -> PodState:
     waiting = (found.get("state") or {}).get("waiting") or {}
     reason = str(waiting.get("reason", ""))
     why = one_line(waiting.get("message"))
     if trouble := _start_trouble(reason, why):
         failure, patient = trouble
-        return Seen(Stage.ON_NODE, why or reason, failure, patient)
+        return PodState(Stage.ON_NODE, why or reason, failure, patient)
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "True" or waiting:
-        return Seen(Stage.ON_NODE, why or reason)
+        return PodState(Stage.ON_NODE, why or reason)
     said = one_line(scheduled.get("message"))
     if scheduled.get("reason") == "SchedulingGated":
-        return Seen(Stage.HELD, said or "scheduling gated")
-    return Seen(Stage.UNSCHEDULED, said)
+        return PodState(Stage.HELD, said or "scheduling gated")
+    return PodState(Stage.UNSCHEDULED, said)
 
 
 def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
@@ -157,7 +157,7 @@ def not_started(reason: str, why: str) -> Failure:
     )
 
 
-def _ended(found: Json) -> Seen | None:
+def _ended(found: Json) -> PodState | None:
     """The first end of a container, whether it was started again or not."""
     restarts = int(found.get("restartCount", 0))
     end = (found.get("state") or {}).get("terminated")
@@ -180,7 +180,7 @@ def _ended(found: Json) -> Seen | None:
         failure = not_started(reason, why)
     elif reason == "ContainerStatusUnknown":
         failure = _environment("nobody knows how the container ended: its node went away")
-    return Seen(Stage.ENDED, why or reason, failure, exit_code=code, started=started, restarts=restarts)
+    return PodState(Stage.ENDED, why or reason, failure, exit_code=code, started=started, restarts=restarts)
 
 
 def exit_code(code: Any) -> int | None:
@@ -220,23 +220,23 @@ def _init_names(pod: Json) -> list[str]:
     return [c["name"] for c in (pod.get("spec") or {}).get("initContainers") or ()]
 
 
-def _init_trouble(found: Json) -> Seen | None:
+def _init_trouble(found: Json) -> PodState | None:
     state = found.get("state") or {}
     waiting = state.get("waiting") or {}
     end = state.get("terminated") or {}
     if trouble := _start_trouble(str(waiting.get("reason", "")), one_line(waiting.get("message"))):
         failure, patient = trouble
-        return Seen(Stage.ON_NODE, failure.message, failure, patient)
+        return PodState(Stage.ON_NODE, failure.message, failure, patient)
     if end.get("exitCode"):
         failure = _environment(
             f"init container {found.get('name')} ended with {end['exitCode']}", one_line(end.get("message"))
         )
-        return Seen(Stage.ENDED, failure.message, failure)
+        return PodState(Stage.ENDED, failure.message, failure)
     return None
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StartFailure:
     """Why there is no pod, or none that starts."""
 
     failure: Failure
@@ -246,17 +246,17 @@ class Trouble:
     """Others have what it wants, and give it back some time: it is waited for as in a queue."""
 
 
-def not_made(why: str, part: str = "") -> Trouble:
+def not_made(why: str, part: str = "") -> StartFailure:
     """Why what should make a pod, or is to be made, could not; ``part`` is the pod's container."""
     if "exceeded quota" in why:
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
         cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
         failure = Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
-        return Trouble(failure, queued=not _never_allowed(why))
+        return StartFailure(failure, queued=not _never_allowed(why))
     refused = judge(why, part)
     cause = FailureCause.NOT_ACCEPTED if refused.final else FailureCause.ENVIRONMENT
     failure = Failure(cause=cause, message=refused.message, remedy=refused.remedy)
-    return Trouble(failure, passing=not refused.final)
+    return StartFailure(failure, passing=not refused.final)
 
 
 def _never_allowed(why: str) -> bool:
@@ -271,7 +271,7 @@ def _never_allowed(why: str) -> bool:
         return False
 
 
-def events_trouble(events: Iterable[Json], part: str = "") -> Trouble | None:
+def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | None:
     """What the warnings about a pod, or about what should make it, say; None where there is none. ``part`` is the pod's
     container."""
     for event in events:
@@ -282,11 +282,11 @@ def events_trouble(events: Iterable[Json], part: str = "") -> Trouble | None:
         if reason == "FailedMount" and "hostPath type check failed" in why:
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
             message = f"the node lacks it: {why}"
-            return Trouble(Failure(cause=FailureCause.MODEL_MISSING, message=message, remedy=remedy))
+            return StartFailure(Failure(cause=FailureCause.MODEL_MISSING, message=message, remedy=remedy))
         if reason in {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"}:
             message = f"the pod cannot be prepared ({reason}): {why}"
             remedy = "see that its volumes exist"
-            return Trouble(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy), passing=True)
+            return StartFailure(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy), passing=True)
     return None
 
 

@@ -25,7 +25,7 @@ _IDLE_S = 90.0
 """The server sends a bookmark about once a minute; a connection that is silent for longer is dead."""
 
 
-class News:
+class ChangeSignal:
     """Told by watches whenever something has changed, so that one waiter can wait for all of them."""
 
     def __init__(self) -> None:
@@ -44,18 +44,18 @@ class News:
             await self._event.wait()
 
 
-class Watched:
+class ResourceWatch:
     """The objects of one kind that fit a selector, by uid, for the time of the block.
 
     Entering raises ``TrialFailedError`` where they may not be listed, or the API server stays away.
     """
 
     def __init__(
-        self, cluster: Cluster, path: str, *, labels: str = "", fields: str = "", news: News | None = None
+        self, cluster: Cluster, path: str, *, labels: str = "", fields: str = "", news: ChangeSignal | None = None
     ) -> None:
         self._cluster = cluster
         self._path = path
-        self.news = news or News()
+        self.news = news or ChangeSignal()
         self._selectors = {"labelSelector": labels, "fieldSelector": fields}
         self._selectors = {name: text for name, text in self._selectors.items() if text}
         self._version = ""

@@ -18,10 +18,10 @@ import httpx
 from autotuner.deployers.kubernetes.client import Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
 from autotuner.deployers.kubernetes.manifests import BATCH
-from autotuner.deployers.kubernetes.pod_lifecycle import Limits, Maker, PodRun, refusal, remove
-from autotuner.deployers.kubernetes.pod_status import Seen, Stage, condition
+from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal, remove
+from autotuner.deployers.kubernetes.pod_status import PodState, Stage, condition
 from autotuner.deployers.kubernetes.settings import OmeSettings
-from autotuner.deployers.kubernetes.watch import Watched
+from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.deployers.ome import benchmark_preflight
 from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
@@ -96,14 +96,14 @@ class _Run:
         """Returns when it ended well. Raises ``TrialFailedError``."""
         await self._make()
         own = f"metadata.name={self.job.name}"
-        async with Watched(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
+        async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
             job = await self._accepted(told)
             wait_s = self.job.settings.start_timeout
-            pod = PodRun(
+            pod = PodLifecycle(
                 self._cluster,
                 selector=f"{JOB_LABEL}={self.job.name}",
                 container=job["spec"]["template"]["spec"]["containers"][0]["name"],
-                maker=lambda news: Maker(self._cluster, str(job["metadata"]["uid"]), news),
+                maker=lambda news: ControllerWatch(self._cluster, str(job["metadata"]["uid"]), news),
                 limits=Limits(wait_s, wait_s, wait_s),
                 hopeless=_hopeless,
             )
@@ -115,7 +115,7 @@ class _Run:
                     if (seen := pod.look()) and seen.stage in _RAN:
                         self._pod = pod.pod
 
-    async def _started(self, pod: PodRun) -> None:
+    async def _started(self, pod: PodLifecycle) -> None:
         try:
             await pod.started()
         except TrialFailedError as error:
@@ -135,7 +135,7 @@ class _Run:
                 raise TrialFailedError(told.model_copy(update={"remedy": remedy})) from error
         self._uid = str(made["metadata"]["uid"])
 
-    async def _accepted(self, told: Watched) -> Json:
+    async def _accepted(self, told: ResourceWatch) -> Json:
         """The batch Job that OME has made of it. What OME waits for, only its log says: so it is looked for here."""
         unready = ""
         with anyio.move_on_after(self.job.settings.start_timeout):
@@ -180,7 +180,7 @@ class _Run:
             raise _failed(f"model {name} {what}, and OME waits for it for ever", "correct the model")
         return _unready(service)
 
-    async def _ended(self, pod: PodRun, job: Json, told: Watched) -> None:
+    async def _ended(self, pod: PodLifecycle, job: Json, told: ResourceWatch) -> None:
         """Returns when pod and BenchmarkJob ended well."""
         limit_s = 60 * self._told.minutes + self.job.settings.extra_time
         container = job["spec"]["template"]["spec"]["containers"][0]["name"]
@@ -204,7 +204,7 @@ class _Run:
         message = f"genai-bench ended {how}" + (f": {last}" if last else "")
         raise _failed(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
-    async def _tail(self, pod: PodRun, container: str) -> str:
+    async def _tail(self, pod: PodLifecycle, container: str) -> str:
         """The log's last lines; empty where nobody has them."""
         lines: deque[str] = deque(maxlen=_EVIDENCE_LINES)
         with suppress(RefusedError, httpx.TransportError):
@@ -221,7 +221,7 @@ class _Run:
         if not self._asked:
             return
         selector = f"{JOB_LABEL}={self.job.name}"
-        async with Watched(self._cluster, self._cluster.path("pods"), labels=selector) as pods:
+        async with ResourceWatch(self._cluster, self._cluster.path("pods"), labels=selector) as pods:
             await remove(self._cluster, self._path, self._uid, pods, _REMOVAL_S)
         self._asked = False
 
@@ -299,12 +299,12 @@ async def _hopeless(why: str) -> str:
     return why if "persistentvolumeclaim" in why and "not found" in why else ""
 
 
-def _status(told: Watched) -> Json:
+def _status(told: ResourceWatch) -> Json:
     found = next(iter(told.objects.values()), {})
     return found.get("status") or {}
 
 
-def _state(told: Watched) -> str:
+def _state(told: ResourceWatch) -> str:
     return str(_status(told).get("state") or "")
 
 
@@ -315,7 +315,7 @@ def _unready(service: Json) -> str:
     return f"InferenceService {service['metadata']['name']} is not Ready ({ready.get('reason') or 'no status'})"
 
 
-def _never_ran(failure: Failure, seen: Seen | None) -> Failure:
+def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
     """Of a pod that could not start: the BenchmarkJob says Running all the same."""
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.ome.resources import Found, model_path, node_label
+from autotuner.deployers.ome.resources import OmeResource, model_path, node_label
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.errors import did_you_mean
 from autotuner.study.check import Check
@@ -27,13 +27,13 @@ def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[
     return fail(NAME, detail, did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
 
 
-def checks(model: Found, nodes: Sequence[Json] | None, told: Mapping[str, str]) -> list[Check]:
+def checks(model: OmeResource, nodes: Sequence[Json] | None, told: Mapping[str, str]) -> list[Check]:
     """``nodes``: all of the cluster, None where they may not be listed. ``told``: what the node's own agents say of the
     model, by node, where that could be read."""
     return [*_faults(model), _state(model, holders(model, nodes), told)]
 
 
-def _faults(model: Found) -> list[Check]:
+def _faults(model: OmeResource) -> list[Check]:
     """What is wrong with the object itself."""
     storage = model.spec.get("storage") or {}
     uri = str(storage.get("storageUri", ""))
@@ -58,7 +58,7 @@ def _faults(model: Found) -> list[Check]:
     return found
 
 
-def holds(model: Found, node: Json) -> bool:
+def holds(model: OmeResource, node: Json) -> bool:
     """Whether a server of the model may come to a node: it has OME's label, or, where a long name hides that behind a
     digest, the model's status names it."""
     metadata = node["metadata"]
@@ -68,14 +68,14 @@ def holds(model: Found, node: Json) -> bool:
     return bool((metadata.get("labels") or {}).get(label) == _READY)
 
 
-def holders(model: Found, nodes: Sequence[Json] | None) -> list[str]:
+def holders(model: OmeResource, nodes: Sequence[Json] | None) -> list[str]:
     """The nodes that hold it, as far as they may be seen."""
     if nodes is None:
         return sorted(model.status.get("nodesReady") or ())
     return sorted(str(node["metadata"]["name"]) for node in nodes if holds(model, node))
 
 
-def _state(model: Found, holders: Sequence[str], told: Mapping[str, str]) -> Check:
+def _state(model: OmeResource, holders: Sequence[str], told: Mapping[str, str]) -> Check:
     state = model.status.get("state") or "without a state"
     failed = sorted(model.status.get("nodesFailed") or ())
     said = "".join(f"; {node}: {what}" for node, what in sorted(told.items()))
@@ -102,7 +102,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def progress(model: Found, config_maps: Iterable[Json]) -> dict[str, str]:
+def progress(model: OmeResource, config_maps: Iterable[Json]) -> dict[str, str]:
     """By node, what its agent has written down about the model: ``Updating, 40% of 15.0 GB``."""
     namespace = model.thing["metadata"].get("namespace")
     key = f"{namespace}.basemodel.{model.name}" if namespace else f"clusterbasemodel.{model.name}"

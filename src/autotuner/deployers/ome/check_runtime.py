@@ -6,7 +6,7 @@ Almost all of this OME takes without a word, and then makes no server.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotuner.deployers.ome.resources import Found, engine_config, runner
+from autotuner.deployers.ome.resources import OmeResource, engine_config, runner
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.errors import did_you_mean
@@ -36,7 +36,7 @@ def absent(
     return fail(NAME, detail, remedy or did_you_mean(name, list(known)) or "make a ServingRuntime of this name")
 
 
-def checks(runtime: Found, model: Found | None, gpu_resource: str) -> list[Check]:
+def checks(runtime: OmeResource, model: OmeResource | None, gpu_resource: str) -> list[Check]:
     """Of a runtime by itself, and with the model where there is one."""
     found = [
         fail(NAME, f"{runtime.kind} {runtime.name} {why}", remedy) for why, remedy in faults(runtime, gpu_resource)
@@ -52,7 +52,7 @@ def checks(runtime: Found, model: Found | None, gpu_resource: str) -> list[Check
     return [ok(NAME, f"{runtime.kind} {runtime.name}{serves}"), *found]
 
 
-def _accelerators(runtime: Found) -> list[Check]:
+def _accelerators(runtime: OmeResource) -> list[Check]:
     classes = (runtime.spec.get("acceleratorRequirements") or {}).get("acceleratorClasses") or []
     if not classes:
         return []
@@ -60,7 +60,7 @@ def _accelerators(runtime: Found) -> list[Check]:
     return [warn("accelerators", why, "see acceleratorConfig of its formats: what it overrides cannot be tuned")]
 
 
-def faults(runtime: Found, gpu_resource: str) -> list[tuple[str, str]]:
+def faults(runtime: OmeResource, gpu_resource: str) -> list[tuple[str, str]]:
     """(why, remedy) of everything for which no server could be made and tuned; ``why`` goes on after the name."""
     config = engine_config(runtime)
     own = runner(runtime)

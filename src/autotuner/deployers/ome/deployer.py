@@ -25,7 +25,7 @@ from autotuner.deployers.ome.benchmark_job import BenchmarkJobs
 from autotuner.deployers.ome.resources import (
     SERVICE_LABEL,
     SERVICES,
-    Found,
+    OmeResource,
     find_model,
     find_runtime,
     known,
@@ -66,7 +66,7 @@ class OmeDeployer(PodDeployer):
         self._engine = engine
         self._model_name = model
         self.platform_benchmark = BenchmarkJobs(settings)
-        self._prepared_for: tuple[Found, Found] | None = None
+        self._prepared_for: tuple[OmeResource, OmeResource] | None = None
         self._first: tuple[str, int] | None = None
         self._handed_out: frozenset[str] = frozenset()
 
@@ -80,7 +80,7 @@ class OmeDeployer(PodDeployer):
         assert self._engine is not None  # noqa: S101 - a study's deployer has one
         return self._engine
 
-    async def _found(self, cluster: Cluster) -> tuple[Found, Found]:
+    async def _found(self, cluster: Cluster) -> tuple[OmeResource, OmeResource]:
         """Runtime and model now. Raises ``TrialFailedError`` where one is not there, or may not be looked at."""
         name = self.settings.runtime
         model_name = self._model_name
@@ -105,7 +105,7 @@ class OmeDeployer(PodDeployer):
             raise failed(FailureCause.MODEL_MISSING, why, "set spec.storage.path to its folder on the nodes")
         return runtime, model
 
-    async def _usable(self) -> tuple[Found, Found]:
+    async def _usable(self) -> tuple[OmeResource, OmeResource]:
         """Runtime and model as a study is prepared for them, looked at once. Raises :class:`UnusableTargetError`."""
         if self._prepared_for is None:
             try:
@@ -163,7 +163,7 @@ class OmeDeployer(PodDeployer):
             model=model,
         )
 
-    def _launch(self, plan: LaunchPlan, labels: Labels, runtime: Found, model: Found) -> ServiceLaunch:
+    def _launch(self, plan: LaunchPlan, labels: Labels, runtime: OmeResource, model: OmeResource) -> ServiceLaunch:
         name = unique_name(labels.trial)
         return ServiceLaunch(plan, self.settings, self.engine, runtime, model, name, labels, replaced=self._handed_out)
 
@@ -200,7 +200,7 @@ class OmeDeployer(PodDeployer):
         except TrialFailedError as error:
             return [kubernetes_preflight.unreachable(error.failure)]
 
-    def _problem(self, runtime: Found) -> tuple[str, str] | None:
+    def _problem(self, runtime: OmeResource) -> tuple[str, str] | None:
         """Why the study's engine cannot tune a runtime."""
         return runtime_problem(runtime, self._engine, self.settings.gpu_resource) if self._engine else None
 

@@ -13,7 +13,7 @@ from autotuner.deployers.kubernetes.manifests import MANAGED_BY
 from autotuner.deployers.kubernetes.preflight import Right, unseen
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import check_installation, check_model, check_runtime, scheduling
-from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, Found, find_model, find_runtime, known
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, OmeResource, find_model, find_runtime, known
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.deployers.shared.checks import fail, ok
 from autotuner.manifests.ome_command_line import OME
@@ -21,7 +21,7 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
 
-Problems = Callable[[Found], tuple[str, str] | None]
+Problems = Callable[[OmeResource], tuple[str, str] | None]
 """(why, remedy) where an engine's flags cannot be put into a runtime's command line."""
 _LEAST = (1, 28)
 """What OME v0.1.5 asks for."""
@@ -39,8 +39,8 @@ class _Study:
     """What a study asks for, as far as the cluster has it."""
 
     checks: tuple[Check, ...] = ()
-    model: Found | None = None
-    runtime: Found | None = None
+    model: OmeResource | None = None
+    runtime: OmeResource | None = None
     nodes: tuple[str, ...] = ()
     """Nodes that may serve the model."""
 
@@ -297,7 +297,7 @@ async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
 
 
 async def _model(
-    cluster: Cluster, settings: OmeSettings, name: str, model: Found | None, known: Sequence[Json]
+    cluster: Cluster, settings: OmeSettings, name: str, model: OmeResource | None, known: Sequence[Json]
 ) -> tuple[list[Check], tuple[str, ...]]:
     """Checks, and the nodes that may serve it."""
     if model is None:
@@ -313,14 +313,14 @@ async def _model(
 async def _runtime(
     cluster: Cluster,
     settings: OmeSettings,
-    pair: tuple[Found | None, Found | None],
+    pair: tuple[OmeResource | None, OmeResource | None],
     known: Sequence[Json],
     problems: Problems,
 ) -> list[Check]:
     runtime, model = pair
     if runtime is None:
         names = [str(one["metadata"]["name"]) for one in known]
-        serving = [str(one["metadata"]["name"]) for one in known if model and not why_not(Found(one), model)]
+        serving = [str(one["metadata"]["name"]) for one in known if model and not why_not(OmeResource(one), model)]
         elsewhere = await _elsewhere(cluster, "servingruntimes", settings.runtime) if settings.runtime else []
         return [check_runtime.absent(settings.runtime, cluster.namespace, names, serving, elsewhere)]
     found = check_runtime.checks(runtime, model, settings.gpu_resource)

@@ -24,7 +24,7 @@ class ServiceEndpoint(Endpoint):
 
 
 @dataclass(frozen=True)
-class Found:
+class OmeResource:
     """A model or a runtime."""
 
     thing: Json
@@ -68,21 +68,21 @@ class Found:
         return {"name": self.name, "kind": self.kind}
 
 
-async def find_model(cluster: Cluster, name: str) -> Found | None:
+async def find_model(cluster: Cluster, name: str) -> OmeResource | None:
     """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` where they may not be looked at."""
     return await _find(cluster, "basemodels", "BaseModel", name)
 
 
-async def find_runtime(cluster: Cluster, name: str) -> Found | None:
+async def find_runtime(cluster: Cluster, name: str) -> OmeResource | None:
     """ServingRuntime of the namespace, else ClusterServingRuntime. Raises ``RefusedError`` as :func:`find_model`."""
     return await _find(cluster, "servingruntimes", "ServingRuntime", name)
 
 
-async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> Found | None:
+async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> OmeResource | None:
     if own := await cluster.find(cluster.path(plural, name, group=OME)):
-        return Found({"kind": kind, **own})
+        return OmeResource({"kind": kind, **own})
     if shared := await cluster.find(f"/apis/{OME}/cluster{plural}/{name}"):
-        return Found({"kind": f"Cluster{kind}", **shared})
+        return OmeResource({"kind": f"Cluster{kind}", **shared})
     return None
 
 
@@ -94,13 +94,13 @@ async def known(cluster: Cluster, plural: str) -> list[Json] | None:
     return None if own is None is shared else [*(own or ()), *(shared or ())]
 
 
-def model_path(model: Found) -> str | None:
+def model_path(model: OmeResource) -> str | None:
     """Where servers find the model: in MODEL_PATH too."""
     path = (model.spec.get("storage") or {}).get("path")
     return str(path) if path else None
 
 
-def node_label(model: Found) -> str:
+def node_label(model: OmeResource) -> str:
     """The label that a node which has the model carries, with the value ``Ready``. Empty for a long name, of which
     OME's label holds a digest: its status still tells the nodes."""
     name = model.name
@@ -110,13 +110,13 @@ def node_label(model: Found) -> str:
     return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"
 
 
-def runner(runtime: Found) -> Json:
+def runner(runtime: OmeResource) -> Json:
     """The server's container in a runtime; empty where it has none."""
     found: Json = engine_config(runtime).get("runner") or {}
     return found
 
 
-def engine_config(runtime: Found) -> Json:
+def engine_config(runtime: OmeResource) -> Json:
     """The runtime's part that becomes the server's pod."""
     found: Json = runtime.spec.get("engineConfig") or {}
     return found

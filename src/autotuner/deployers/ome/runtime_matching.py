@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.resources import OmeResource
 
 _NUMBER = r"(0|[1-9][0-9]*)"
 _VERSION = re.compile(
@@ -54,7 +54,7 @@ class _Version:
         return not any(self.unofficial)
 
 
-def why_not(runtime: Found, model: Found) -> list[str]:
+def why_not(runtime: OmeResource, model: OmeResource) -> list[str]:
     """One reason for each format that the runtime supports, or the one that holds for all; empty where it serves the
     model."""
     spec = runtime.spec

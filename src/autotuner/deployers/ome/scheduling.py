@@ -5,7 +5,7 @@ from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.kubernetes.settings import OmeSettings
-from autotuner.deployers.ome.resources import Found, engine_config, node_label, runner
+from autotuner.deployers.ome.resources import OmeResource, engine_config, node_label, runner
 from autotuner.manifests.pod import resources as pod_resources
 from autotuner.manifests.text import amount
 from autotuner.study.launch import LaunchPlan
@@ -13,7 +13,7 @@ from autotuner.study.launch import LaunchPlan
 Resources = Mapping[str, Mapping[str, str]]
 
 
-def resources(runtime: Found, plan: LaunchPlan, settings: OmeSettings) -> dict[str, dict[str, str]]:
+def resources(runtime: OmeResource, plan: LaunchPlan, settings: OmeSettings) -> dict[str, dict[str, str]]:
     """Requests and limits, merged as OME merges them: the study's over the runtime's. A limit is never below its
     request, with which Kubernetes would refuse the pod and OME tell nobody."""
     own: Mapping[str, Any] = runner(runtime).get("resources") or {}
@@ -29,7 +29,7 @@ def resources(runtime: Found, plan: LaunchPlan, settings: OmeSettings) -> dict[s
     return asked
 
 
-def placing(settings: OmeSettings, runtime: Found, model: Found | None) -> OmeSettings:
+def placing(settings: OmeSettings, runtime: OmeResource, model: OmeResource | None) -> OmeSettings:
     """The settings as they choose nodes, with what runtime and model add to them."""
     config = engine_config(runtime)
     label = node_label(model) if model else ""
@@ -43,7 +43,7 @@ def placing(settings: OmeSettings, runtime: Found, model: Found | None) -> OmeSe
     return settings.model_copy(update={"node_selector": selector, "tolerations": tolerations})
 
 
-def claims(runtime: Found) -> list[str]:
+def claims(runtime: OmeResource) -> list[str]:
     """The volumes that a runtime's pods mount from the servers' namespace."""
     volumes: list[Json] = engine_config(runtime).get("volumes") or []
     found = [str((v.get("persistentVolumeClaim") or {}).get("claimName") or "") for v in volumes]

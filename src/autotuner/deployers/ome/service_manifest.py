@@ -11,7 +11,7 @@ from autotuner.deployers.kubernetes.manifests import GROUP, SERVER
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.check_runtime import faults
-from autotuner.deployers.ome.resources import Found, engine_config, model_path, runner
+from autotuner.deployers.ome.resources import OmeResource, engine_config, model_path, runner
 from autotuner.deployers.shared.failures import failed
 from autotuner.manifests.ome_command_line import (
     CONTAINER,
@@ -58,8 +58,8 @@ class ServiceLaunch:
     plan: LaunchPlan
     settings: OmeSettings
     engine: Engine
-    runtime: Found
-    model: Found
+    runtime: OmeResource
+    model: OmeResource
     name: str
     labels: Labels
     replaced: frozenset[str] = frozenset()
@@ -218,7 +218,7 @@ class ServiceLaunch:
 
 
 def runtime_problem(
-    runtime: Found, engine: Engine, gpu_resource: str, plan: LaunchPlan | None = None
+    runtime: OmeResource, engine: Engine, gpu_resource: str, plan: LaunchPlan | None = None
 ) -> tuple[str, str] | None:
     """(why, remedy) where a runtime cannot be tuned by one server a trial; None where it can. Whether it serves the
     model is another question."""
@@ -231,5 +231,5 @@ def runtime_problem(
     return None
 
 
-def _own_tolerations(runtime: Found) -> list[Json]:
+def _own_tolerations(runtime: OmeResource) -> list[Json]:
     return list(engine_config(runtime).get("tolerations") or [])

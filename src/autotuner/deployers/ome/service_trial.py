@@ -18,13 +18,20 @@ from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
 from autotuner.deployers.kubernetes.manifests import BATCH, lease_job
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, PodTrial, Request
-from autotuner.deployers.kubernetes.pod_lifecycle import Maker
+from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch
 from autotuner.deployers.kubernetes.pod_server import PodEndpoint, PodServer
-from autotuner.deployers.kubernetes.pod_status import Trouble, condition, not_made, one_line
+from autotuner.deployers.kubernetes.pod_status import StartFailure, condition, not_made, one_line
 from autotuner.deployers.kubernetes.settings import OmeSettings, ServerSettings
-from autotuner.deployers.kubernetes.watch import News, Watched
+from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.deployers.local.server_log import Log
-from autotuner.deployers.ome.resources import SERVICE_LABEL, SERVICES, Found, ServiceEndpoint, find_model, find_runtime
+from autotuner.deployers.ome.resources import (
+    SERVICE_LABEL,
+    SERVICES,
+    OmeResource,
+    ServiceEndpoint,
+    find_model,
+    find_runtime,
+)
 from autotuner.deployers.ome.scheduling import placing
 from autotuner.manifests.ome_command_line import CONTAINER, OME
 from autotuner.plugins.deployer import DeployContext
@@ -48,23 +55,25 @@ _LOOK_S = 1.0
 _DENIED = "denied the request"
 
 
-class ServiceMaker(Maker):
-    """News of a service, its Deployment and its events, while there is no pod."""
+class ServiceWatch(ControllerWatch):
+    """Watches a service, its Deployment and its events until its pod exists."""
 
-    def __init__(self, cluster: Cluster, made: Json, settings: OmeSettings, news: News) -> None:
+    def __init__(self, cluster: Cluster, made: Json, settings: OmeSettings, news: ChangeSignal) -> None:
         self.uid = str(made["metadata"]["uid"])
         name = str(made["metadata"]["name"])
         super().__init__(cluster, self.uid, news)
         self._accept_s = settings.accept_timeout
-        self.service = Watched(cluster, cluster.path(SERVICES, group=OME), fields=f"metadata.name={name}", news=news)
-        self.deployments = Watched(
+        self.service = ResourceWatch(
+            cluster, cluster.path(SERVICES, group=OME), fields=f"metadata.name={name}", news=news
+        )
+        self.deployments = ResourceWatch(
             cluster, cluster.path("deployments", group=APPS), labels=f"{SERVICE_LABEL}={name}", news=news
         )
         self._since = time.monotonic()
         self.lag_hint = f"see the log of ome-controller-manager in namespace {settings.ome_namespace}"
 
     @property
-    def watches(self) -> tuple[Watched, ...]:
+    def watches(self) -> tuple[ResourceWatch, ...]:
         """Events, service, Deployment."""
         return (*super().watches, self.service, self.deployments)
 
@@ -81,7 +90,7 @@ class ServiceMaker(Maker):
         """Whether OME made a Deployment of it."""
         return self.deployment is not None
 
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> StartFailure | None:
         """Why there is no pod."""
         waited_s = time.monotonic() - self._since
         deployment = self.deployment
@@ -91,12 +100,12 @@ class ServiceMaker(Maker):
                 return not_made(one_line(failure.get("message")), CONTAINER)
             return None
         if told := self._told():
-            return Trouble(told, passing=waited_s < _EVENT_COUNTS_S)
+            return StartFailure(told, passing=waited_s < _EVENT_COUNTS_S)
         if waited_s < self._accept_s:
             return None
         message = f"OME made nothing of InferenceService in {self._accept_s:g} s, and gave no reason"
         remedy = f"its controller is down, or could not build the pod: {self.lag_hint}"
-        return Trouble(Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy))
+        return StartFailure(Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy))
 
     def _told(self) -> Failure | None:
         """OME's own reason."""
@@ -135,8 +144,8 @@ class ServiceMaker(Maker):
 class ServiceRequest(Request):
     """A service as OME is asked for it."""
 
-    runtime: Found
-    model: Found
+    runtime: OmeResource
+    model: OmeResource
 
 
 class OmeTrial(PodTrial):
@@ -150,15 +159,15 @@ class OmeTrial(PodTrial):
         self, deployer: PodDeployer, cluster: Cluster, request: ServiceRequest, context: DeployContext, log: Log
     ) -> None:
         super().__init__(deployer, cluster, request, context, log)
-        self._maker: ServiceMaker | None = None
+        self._maker: ServiceWatch | None = None
 
-    def maker(self, made: Json, news: News) -> Maker:
-        """News of the service."""
-        self._maker = ServiceMaker(self.cluster, made, self.settings, news)
+    def maker(self, made: Json, news: ChangeSignal) -> ControllerWatch:
+        """Watches the service until its pod exists."""
+        self._maker = ServiceWatch(self.cluster, made, self.settings, news)
         return self._maker
 
     @property
-    def service(self) -> ServiceMaker:
+    def service(self) -> ServiceWatch:
         """The service that was made."""
         assert self._maker is not None  # noqa: S101 - made before anything is waited for
         return self._maker
@@ -261,7 +270,7 @@ class OmeTrial(PodTrial):
 class OmeEndpoint(PodEndpoint, ServiceEndpoint):
     """A ready server of an InferenceService."""
 
-    def watch(self, cluster: Cluster, service: str, uid: str, deployment: Json, runtime: Found) -> None:
+    def watch(self, cluster: Cluster, service: str, uid: str, deployment: Json, runtime: OmeResource) -> None:
         """What must stay as it is."""
         self.cluster = cluster
         self.service = service

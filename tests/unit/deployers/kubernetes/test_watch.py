@@ -11,7 +11,7 @@ import pytest
 
 from autotuner.deployers.kubernetes import logs, pod_lifecycle
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
-from autotuner.deployers.kubernetes.watch import Watched
+from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.study.failure import FailureCause, TrialFailedError
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ class Script:
         return Cluster(http, None, "default", patience_s)
 
 
-async def names(watched: Watched, *wanted: str) -> None:
+async def names(watched: ResourceWatch, *wanted: str) -> None:
     with anyio.fail_after(10):
         await watched.until(lambda: True if set(watched.objects) == set(wanted) else None)
 
@@ -78,7 +78,7 @@ async def names(watched: Watched, *wanted: str) -> None:
 )
 async def test_a_watch_that_is_too_old_lists_again(too_old: httpx.Response) -> None:
     script = Script(listed(5, "a"), too_old, listed(9, "b"), streamed(then="hangs"))
-    async with Watched(script.cluster(), "/pods") as watched:
+    async with ResourceWatch(script.cluster(), "/pods") as watched:
         await names(watched, "b")
         await asyncio.sleep(0)
     assert [dict(r.url.params).get("resourceVersion") for r in script.asked[:3]] == [None, "5", None]
@@ -92,7 +92,7 @@ async def test_a_watch_that_is_cut_goes_on_where_it_was() -> None:
         httpx.Response(503, json={"message": "starting"}),
         streamed(change("DELETED", pod("a", 9)), then="hangs"),
     )
-    async with Watched(script.cluster(), "/pods", labels="x=y") as watched:
+    async with ResourceWatch(script.cluster(), "/pods", labels="x=y") as watched:
         await names(watched, "b")
     versions = [dict(r.url.params).get("resourceVersion") for r in script.asked]
     assert versions == [None, "5", "8", "8", "8"]
@@ -101,7 +101,7 @@ async def test_a_watch_that_is_cut_goes_on_where_it_was() -> None:
 
 async def test_patience_ends() -> None:
     script = Script(listed(5), httpx.ConnectError("refused"))
-    async with Watched(script.cluster(patience_s=0.2), "/pods") as watched:
+    async with ResourceWatch(script.cluster(patience_s=0.2), "/pods") as watched:
         with anyio.fail_after(10), pytest.raises(TrialFailedError, match="refused") as caught:
             await watched.until(lambda: None)
     assert caught.value.failure.cause is FailureCause.DEPLOYER_LOST
@@ -110,14 +110,14 @@ async def test_patience_ends() -> None:
 
 async def test_a_watch_that_ends_at_once_is_no_storm() -> None:
     script = Script(listed(5), lambda _: streamed())
-    async with Watched(script.cluster(), "/pods"):
+    async with ResourceWatch(script.cluster(), "/pods"):
         await anyio.sleep(1)
     assert len(script.asked) < 12
 
 
 async def test_a_right_that_is_taken_away_is_told() -> None:
     script = Script(listed(5), httpx.Response(403, json={"message": "pods is forbidden"}))
-    async with Watched(script.cluster(), "/pods") as watched:
+    async with ResourceWatch(script.cluster(), "/pods") as watched:
         with anyio.fail_after(10), pytest.raises(TrialFailedError, match="pods may not be watched"):
             await watched.until(lambda: None)
 
@@ -178,7 +178,7 @@ async def test_pods_that_go_while_their_nodes_are_looked_at() -> None:
         return httpx.Response(200, json={"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
 
     script = Script(node)
-    pods = Watched(script.cluster(), "/pods")
+    pods = ResourceWatch(script.cluster(), "/pods")
     pods.objects = {name: {**pod(name, 1), "spec": {"nodeName": "n"}} for name in ("a", "b")}
     assert await pod_lifecycle._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
     assert len(script.asked) == 2

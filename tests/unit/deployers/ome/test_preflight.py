@@ -12,7 +12,7 @@ from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import check_model, check_runtime, scheduling
 from autotuner.deployers.ome import preflight as ome_preflight
-from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.resources import OmeResource
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
@@ -27,14 +27,14 @@ GPU = "nvidia.com/gpu"
 Object = dict[str, Any]
 
 
-def model(name: str = "m", status: Object | None = None, **spec: Any) -> Found:
-    return Found({**a_model("/models/m", name=name, **spec), "status": status or {}})
+def model(name: str = "m", status: Object | None = None, **spec: Any) -> OmeResource:
+    return OmeResource({**a_model("/models/m", name=name, **spec), "status": status or {}})
 
 
-def runtime(runner: Object | None = None, **spec: Any) -> Found:
+def runtime(runner: Object | None = None, **spec: Any) -> OmeResource:
     made = a_runtime("engine:1", **spec)
     made["spec"].get("engineConfig", {}).get("runner", {}).update(runner or {})
-    return Found(made)
+    return OmeResource(made)
 
 
 def node(name: str, **labels: str) -> Object:
@@ -100,7 +100,7 @@ def test_what_agents_write_down() -> None:
     ]
     told = check_model.progress(model(), maps)
     assert told == {"a": "Updating, 25% of 2.0 GB", "b": "Updating, Copy", "c": "Failed"}
-    own = Found({**model().thing, "metadata": {"name": "m", "namespace": "ns"}})
+    own = OmeResource({**model().thing, "metadata": {"name": "m", "namespace": "ns"}})
     mine = [{"metadata": {"name": "a"}, "data": {"ns.basemodel.m": '{"status": "Ready"}'}}]
     assert check_model.progress(own, mine) == {"a": "Ready"}
     found = the_only(check_model.checks(model(status={"state": "In_Transit"}), [], told))
@@ -145,7 +145,7 @@ def test_an_overview_of_models() -> None:
 # Runtimes
 
 
-def why(found: Found) -> list[str]:
+def why(found: OmeResource) -> list[str]:
     return [text for text, remedy in check_runtime.faults(found, GPU) if remedy]
 
 
@@ -194,7 +194,7 @@ def test_all_faults_are_told_at_once() -> None:
         "starts its server through a shell",
     ]
     assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, of which OME makes the server"]
-    assert why(Found({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
+    assert why(OmeResource({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
 
 
 def test_a_runtime_and_its_model() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.runtime_matching import why_not
 from support.ome_standin.furniture import model as a_model
 from support.ome_standin.furniture import runtime as a_runtime
@@ -38,7 +38,7 @@ def reasons(runtime: Part | None = None, model: Part | None = None, **entry: Any
         for key in [k for k, v in supported.items() if v is None]:
             del supported[key]
     mine["spec"] = {k: v for k, v in mine["spec"].items() if v is not None}
-    return why_not(Found(theirs), Found(mine))
+    return why_not(OmeResource(theirs), OmeResource(mine))
 
 
 def framework(version: str | None = "4.51.0", **more: str) -> Part:
@@ -173,5 +173,5 @@ def test_two_readings_of_the_rules_agree(pair: tuple[Part, Part]) -> None:
         stand_in = True
     except UnsuitableError:
         stand_in = False
-    assert (why_not(Found(theirs), Found(mine)) == []) is stand_in
+    assert (why_not(OmeResource(theirs), OmeResource(mine)) == []) is stand_in
     assert (theirs, mine) == before

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.deployers.kubernetes.settings import OmeSettings
-from autotuner.deployers.ome.resources import Found
+from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.service_manifest import ServiceLaunch, runtime_problem, unique_name
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.vllm.engine import Vllm
@@ -26,11 +26,11 @@ PATH = "/mnt/models/sim"
 LABELS = Labels(study="a study", trial=7, owner="me")
 
 
-def runtime_with(**runner: Any) -> Found:
+def runtime_with(**runner: Any) -> OmeResource:
     made = runtime("lmsysorg/sglang:v0.5.5")
     made["spec"]["engineConfig"]["runner"] |= runner
     made["metadata"] |= {"uid": "u", "generation": 1}
-    return Found(made)
+    return OmeResource(made)
 
 
 def plan(tuned: dict[str, Value], fixed: dict[str, Value] | None = None) -> LaunchPlan:
@@ -40,7 +40,7 @@ def plan(tuned: dict[str, Value], fixed: dict[str, Value] | None = None) -> Laun
 
 def launch(
     tuned: dict[str, Value] | None = None,
-    found: Found | None = None,
+    found: OmeResource | None = None,
     fixed: dict[str, Value] | None = None,
     **deploy: Any,
 ) -> ServiceLaunch:
@@ -50,7 +50,7 @@ def launch(
     settings = OmeSettings.model_validate({"runtime": RUNTIME, **deploy})
     of_study = plan(tuned or {}, {**base, **(fixed or {})})
     return ServiceLaunch(
-        of_study, settings, SGLANG, found, Found(model(PATH)), unique_name(7), LABELS, replaced=frozenset(base)
+        of_study, settings, SGLANG, found, OmeResource(model(PATH)), unique_name(7), LABELS, replaced=frozenset(base)
     )
 
 
@@ -152,9 +152,9 @@ def test_several_nodes_and_split_servers_are_refused() -> None:
     for part, words in (("leader", "several nodes"), ("worker", "several nodes")):
         made = runtime("sglang")
         made["spec"]["engineConfig"][part] = {"runner": {"name": "ome-container"}}
-        assert words in (runtime_problem(Found(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+        assert words in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
     made = runtime("sglang", decoderConfig={"runner": {"name": "ome-container"}})
-    assert "prefill from decode" in (runtime_problem(Found(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+    assert "prefill from decode" in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
 
 
 def test_a_flag_that_the_runtime_gives_twice_is_not_replaced_by_half() -> None:

@@ -18,7 +18,7 @@ from autotuner.deployers.kubernetes.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.load.worker import END, ERRORS, FRAME, LINE, PART, decode, pack
 from autotuner.deployers.kubernetes.manifests import BATCH, INSTANCE, LOADGEN, Disk, Load
-from autotuner.deployers.kubernetes.pod_lifecycle import Limits, Maker, PodRun, refusal
+from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal
 from autotuner.deployers.kubernetes.pod_status import Stage
 from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.plugins.deployer import CommandRunner
@@ -59,11 +59,11 @@ class JobRunner(CommandRunner):
             wait_s = self._settings.schedule_timeout
             limits = Limits(wait_s, self._settings.pull_timeout, queue_s=wait_s)
             async with (
-                PodRun(
+                PodLifecycle(
                     self._cluster,
                     selector=f"{INSTANCE}={name}",
                     container=LOADGEN,
-                    maker=lambda news: Maker(self._cluster, uid, news, LOADGEN),
+                    maker=lambda news: ControllerWatch(self._cluster, uid, news, LOADGEN),
                     limits=limits,
                 ) as pod,
                 aclosing(_lines(pod, job)) as lines,
@@ -78,7 +78,7 @@ class JobRunner(CommandRunner):
             with anyio.CancelScope(shield=True):
                 await job.remove(None)
 
-    def _warn_of_proxies(self, pod: PodRun) -> None:
+    def _warn_of_proxies(self, pod: PodLifecycle) -> None:
         told = (f"requests went through the proxy {n} in the load generator's pod" for n in proxies_in(pod.pod))
         self.caveats = tuple(dict.fromkeys((*self.caveats, *told)))
 
@@ -128,7 +128,7 @@ class _LoadJob:
                 await self._cluster.delete(self._cluster.path("secrets", self._secrets[-1]), policy="Background")
             self._secrets.pop()
 
-    async def remove(self, pod: PodRun | None) -> None:
+    async def remove(self, pod: PodLifecycle | None) -> None:
         """Removes everything. A worker that has told all is not waited for: it does nothing any more, and the server's
         removal waits for its pod. What is left when the API server stays away goes with the server's object."""
         with suppress(TrialFailedError):
@@ -200,7 +200,7 @@ class _Frames:
         return f"{got}, {len(self._waiting)} after a gap" if self._waiting else got
 
 
-async def _lines(pod: PodRun, job: _LoadJob) -> AsyncGenerator[bytes]:
+async def _lines(pod: PodLifecycle, job: _LoadJob) -> AsyncGenerator[bytes]:
     """The worker's lines, to its end. Raises ``TrialFailedError`` as its exit code, its pod or its node want it."""
     try:
         await pod.started()
@@ -235,7 +235,7 @@ async def _lines(pod: PodRun, job: _LoadJob) -> AsyncGenerator[bytes]:
     _check(frames)
 
 
-async def _read(pod: PodRun, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
+async def _read(pod: PodLifecycle, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
     def has_ended() -> bool:
         seen = pod.look()
         return seen is not None and seen.stage is Stage.ENDED
@@ -249,7 +249,7 @@ async def _read(pod: PodRun, queue: "asyncio.Queue[bytes | Exception | None]") -
         await queue.put(error)
 
 
-async def _watch(pod: PodRun, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
+async def _watch(pod: PodLifecycle, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
     """Tells of an end that the log does not: the pod taken away, its node or the API server lost."""
     try:
         seen = await pod.ended()
