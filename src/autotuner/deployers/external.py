@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -177,12 +177,9 @@ class ExternalDeployer(Deployer):
 
     settings: ExternalSettings
 
-    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """The server, once it has answered a health check within the plan's start time-out."""
-        return self._deploy(plan, context)
-
     @asynccontextmanager
-    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        """The server, once it has answered a health check within the plan's start time-out."""
         context.on_phase(Phase.LOADING)
         try:
             endpoint = ExternalEndpoint(self.settings, plan.model)

@@ -6,7 +6,7 @@ once, not at a time-out; nothing is left on any path.
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import Annotated, ClassVar, Self
 
@@ -134,12 +134,9 @@ class ProcessDeployer(Deployer):
 
     settings: ProcessSettings
 
-    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A running server; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
-        return self._deploy(plan, context)
-
     @asynccontextmanager
-    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        """A running server; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
         ports = Ports(self.settings.host, self.settings.ports, context)
         for tries_left in reversed(range(TRIES)):
             async with AsyncExitStack() as leases:

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from inspect import isawaitable
 from pathlib import Path
 from typing import ClassVar
@@ -41,7 +41,8 @@ class ChildRunner(CommandRunner):
         self.stderr = b""
 
     @asynccontextmanager
-    async def _run(self, module: str, spec: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See :class:`CommandRunner`."""
         self.specs.append(spec)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
@@ -61,10 +62,6 @@ class ChildRunner(CommandRunner):
                 process.kill()
             self.stderr = await errors
             await process.wait()
-
-    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """See :class:`CommandRunner`."""
-        return self._run(module, spec)
 
     async def _lines(self, process: asyncio.subprocess.Process, errors: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
         if process.stdout is None:

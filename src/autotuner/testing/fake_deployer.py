@@ -179,12 +179,9 @@ class FakeDeployer(Deployer):
         """The largest number of endpoints that were live at once."""
         return self._log.most_live
 
-    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """An endpoint that behaves as told."""
-        return self._deploy(plan, context)
-
     @asynccontextmanager
-    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        """An endpoint that behaves as told."""
         async with context.lease_port(self.ports) as port:
             context.on_phase(Phase.LAUNCHING)
             self.deployed.append((context.labels, plan))

@@ -6,7 +6,7 @@ nothing is left on any path, and what an engine that went away kept running is r
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -38,8 +38,6 @@ from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
 _GIB = 2**30
-_ACTIVE: set[str] = set()
-"""Names of the containers that deployments of this process hold now; an owner lives in one process."""
 
 
 class DockerDeployer(Deployer):
@@ -53,15 +51,15 @@ class DockerDeployer(Deployer):
 
     def __init__(self, settings: BaseModel) -> None:
         super().__init__(settings)
+        self._held = set[str]()
+        """Names of the containers that deployments hold now: a sweep leaves them alone."""
         self._pulled: set[str] = set()
         self._pulling = anyio.Lock()
 
-    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A running container; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
-        return self._deploy(plan.in_container(), context)
-
     @asynccontextmanager
-    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        """A running container; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
+        plan = plan.in_container()
         log = Log(context.folder)
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
@@ -75,7 +73,7 @@ class DockerDeployer(Deployer):
                     leased = await ports.lease(leases) if self.settings.network == "host" else None
                     context.on_phase(Phase.LAUNCHING)
                     launch = self._launch(plan, context, image, leased, await self._entrypoint(engine, image))
-                    _ACTIVE.add(launch.name)
+                    self._held.add(launch.name)
                     orphan = Orphan.of(launch.name, self.settings)
                     leases.enter_context(when_killed(remove_orphan.__name__, orphan.spec()))
                     container = Container(engine, launch, log, context)
@@ -110,12 +108,12 @@ class DockerDeployer(Deployer):
         except TrialFailedError as error:
             context.note(f"{error.failure.message}; container {container.name} is removed before the next launch")
         finally:
-            _ACTIVE.discard(container.name)
+            self._held.discard(container.name)
 
     async def _sweep(self, engine: Engine, owner: str) -> None:
         """Removes what this run left with an engine that went away. Raises when it cannot be removed."""
         for left in await engine.labeled(f"{OWNER}={owner}"):
-            if left.name not in _ACTIVE:
+            if left.name not in self._held:
                 await engine.remove(left.name, 0.0)
 
     async def _image(self, engine: Engine, plan: LaunchPlan, context: DeployContext, log: Log) -> str:

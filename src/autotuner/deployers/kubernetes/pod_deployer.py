@@ -7,7 +7,7 @@ news; nothing is left on any path, and what an API server that went away kept is
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,8 +35,6 @@ _REMOVAL_S = 120.0
 _AGAIN_S = 1.0
 _FRESH_S = 5.0
 """How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
-_ACTIVE: set[str] = set()
-"""Names of what deployments of this process hold now; an owner lives in one process."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,8 @@ class PodDeployer(Deployer):
 
     def __init__(self, settings: ServerSettings) -> None:
         super().__init__(settings)
+        self._held = set[str]()
+        """Names of the objects that deployments hold now: a sweep leaves them alone."""
         self._leases: bool | None = None
         self._places: tuple[float, Sequence[Gpu]] | None = None
 
@@ -85,12 +85,10 @@ class PodDeployer(Deployer):
         """The settings as they choose nodes, with what the cluster itself adds to them."""
         return self.settings
 
-    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A ready pod; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
-        return self._deploy(plan.in_container(), context)
-
     @asynccontextmanager
-    async def _deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        """A ready pod; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
+        plan = plan.in_container()
         log = Log(context.folder)
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
@@ -99,7 +97,7 @@ class PodDeployer(Deployer):
             request = await self.request(cluster, plan, context)
             context.on_phase(Phase.LAUNCHING)
             trial = self.trial(cluster, request, context, log)
-            _ACTIVE.add(request.name)
+            self._held.add(request.name)
             try:
                 yield await trial.started()
             finally:
@@ -113,13 +111,13 @@ class PodDeployer(Deployer):
         except TrialFailedError as error:
             context.note(f"{error.failure.message}; it is removed before the next launch")
         finally:
-            _ACTIVE.discard(trial.request.name)
+            self._held.discard(trial.request.name)
 
     async def _sweep(self, cluster: Cluster, owner: str) -> None:
         """Removes what this run left with an API server that went away. Raises when it cannot be asked."""
         try:
             for left in await self._labeled(cluster, f"{OWNER}={label_value(owner)}"):
-                if left["metadata"]["name"] not in _ACTIVE:
+                if left["metadata"]["name"] not in self._held:
                     await cluster.delete(self.path(cluster, left), uid=left["metadata"]["uid"])
                     await self.released(cluster, left["metadata"]["name"])
         except RefusedError as error:

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import IO
 
 import anyio
@@ -28,13 +28,10 @@ _EVIDENCE_BYTES = 64 * 1024
 class LocalRunner(CommandRunner):
     """Runs ``python -m module`` on this machine."""
 
-    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    @asynccontextmanager
+    async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
         """See :meth:`autotuner.plugins.deployer.CommandRunner.run`. Lines come without their newline and may be of any
         length; the worker waits while they are not taken."""
-        return self._run(module, spec, labels)
-
-    @asynccontextmanager
-    async def _run(self, module: str, spec: bytes, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
         with tempfile.TemporaryFile() as errors:
             worker, stdout = await _start(module, spec, labels, errors)
             try:

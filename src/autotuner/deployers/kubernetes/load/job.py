@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -45,12 +45,9 @@ class JobRunner(CommandRunner):
         self._owner = owner
         self._disk = disk
 
-    def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """See :meth:`autotuner.plugins.deployer.CommandRunner.run`."""
-        return self._run(module, spec, labels)
-
     @asynccontextmanager
-    async def _run(self, module: str, spec: bytes, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See :meth:`autotuner.plugins.deployer.CommandRunner.run`."""
         name = manifests.unique_name(labels.study, labels.trial)
         load = Load(module, self._settings, name, labels, self._owner, self._disk)
         job = _LoadJob(self._cluster, self._settings, load)
