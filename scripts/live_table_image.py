@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from autotuner.cli.table import live_table
+from autotuner.events.follow import read
 from autotuner.events.view import StudyView
 from autotuner.store import Store
 
@@ -29,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     with Store.open() as store:
         record = store.study(options.study)
-        events = store.events(options.study, limit=1_000_000)
+        events = read(store, options.study, limit=1_000_000)
     if record is None or not events:
         parser.error(f"no run of {options.study} is stored; make quickstart makes one")
     events = events[: max(1, round(options.at * len(events)))]

@@ -15,17 +15,19 @@ from autotuner.cli.app import say
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.table import live_table
 from autotuner.cli.texts import headline
-from autotuner.events.follow import follow
+from autotuner.events.follow import follow, read
 from autotuner.events.view import StudyView
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
-from autotuner.store.records import EventRecord
 from autotuner.study.spec import StudySpec
 from autotuner.study_file.loader import Loaded
 from autotuner.tuning.owners import OwnerWatch
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.prepared import prepare
 from autotuner.tuning.session import run_session, standing_of
+
+_ALL = 1_000_000
+"""More events than a study has."""
 
 
 def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool) -> StudyResult:
@@ -44,7 +46,7 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
                 say(headline(await make_plan(prepared, preflight=False), stored=found.stored))
             view = StudyView(spec.name)
             after = store.last_seq(spec.name) if store.study(spec.name) else 0
-            view.apply(_history(store, spec.name, after))
+            view.apply(read(store, spec.name, limit=_ALL) if after else ())
             async with anyio.create_task_group() as tasks:
                 if not quiet:
                     tasks.start_soon(_show, store, spec, view)
@@ -81,7 +83,7 @@ async def _print_events(store: Store, name: str) -> None:
     owners = OwnerWatch(store)
     async for events in follow(store, name):
         for event in events:
-            sys.stdout.write(event.model_dump_json() + "\n")
+            sys.stdout.write(event.line() + "\n")
         sys.stdout.flush()
         if not events and not await run_sync(_is_run, store, name, owners):
             return
@@ -110,7 +112,7 @@ async def _show(store: Store, spec: StudySpec, view: StudyView, *, until_end: bo
                 if until_end and not events and not await run_sync(_is_run, store, spec.name, owners):
                     return
         finally:
-            view.apply(store.events(spec.name, after=view.seq, limit=100_000))
+            view.apply(read(store, spec.name, after=view.seq, limit=_ALL))
             _redraw(screen, lines, view, spec, console)
 
 
@@ -120,7 +122,3 @@ def _redraw(screen: Live | None, lines: PlainLines, view: StudyView, spec: Study
     else:
         width, height = console.size
         screen.update(live_table(view, spec, now=time.time(), width=width, height=height - 1), refresh=True)
-
-
-def _history(store: Store, name: str, until: int) -> list[EventRecord]:
-    return store.events(name, after=0, limit=1_000_000) if until else []

@@ -1,25 +1,40 @@
-"""A cursor over a study's events: the one way any view learns what happens, in this process or another."""
+"""Cursor over a study's stream: how every view learns what happens, in this process or another."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.events.types import Event, UnknownEvent, parse
 from autotuner.store import Store
-from autotuner.store.records import EventRecord
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
 PAGE = 1000
 
 
-async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[list[EventRecord]]:
-    """Yields new events as they come, and an empty list when there are none at the moment (time to redraw).
+def read(store: Store, study: str, *, after: int = 0, limit: int = PAGE) -> Sequence[Event | UnknownEvent]:
+    """The study's events with a ``seq`` above ``after``, in order, at most ``limit`` of them.
+
+    Rows that this version cannot read are included as :class:`UnknownEvent`, so that a cursor can move past them.
+    """
+    events = [parse(record) for record in store.events(study, after=after, limit=limit)]
+    for event in events:
+        if isinstance(event, UnknownEvent):
+            logger.warning("study %s: event %d skipped: %s", study, event.seq, event.why)
+    return events
+
+
+async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[Sequence[Event | UnknownEvent]]:
+    """Yields new events as they arrive, and an empty sequence when there are none at the moment (time to redraw).
 
     Never ends by itself: the caller leaves when it has seen what it waited for.
     """
     while True:
-        events = await run_sync(partial(store.events, study, after=after, limit=PAGE))
+        events = await run_sync(partial(read, store, study, after=after, limit=PAGE))
         if events:
             after = events[-1].seq
         yield events

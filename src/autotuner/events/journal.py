@@ -1,41 +1,40 @@
-"""The running study's own line into the event stream: phases, progress and notices, written in order, off the loop."""
+"""Writer of the event stream: accepts events from the loop and stores them in order from a thread."""
 
-import time
-from collections.abc import Mapping
 from types import TracebackType
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
+from autotuner.events.types import Event, WindowProgress
 from autotuner.store import Store
 
-_Line = tuple[str, Mapping[str, object], int | None, float]
 _WAITING = 10_000
+"""Queued events above which progress is dropped, which bounds the memory of a run beside a stuck database."""
 
 
 class Journal:
     """Accepts events from synchronous callbacks and writes them in order from one task.
 
-    Use as ``async with Journal(store, study) as journal``; leaving writes what is still waiting. When the store cannot
-    be written, :meth:`flush` and leaving raise its ``StoreError``; what is noted after that is lost.
+    Use as ``async with Journal(store) as journal``; leaving writes what is still queued. When the store cannot be
+    written, :meth:`flush` and leaving raise its ``StoreError``; later events are lost.
     """
 
-    def __init__(self, store: Store, study: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._study = study
-        self._send, self._receive = anyio.create_memory_object_stream[_Line | anyio.Event](float("inf"))
+        # An anyio.Event in the queue marks a flush: it is set once everything before it has been written.
+        self._send, self._receive = anyio.create_memory_object_stream[Event | anyio.Event](float("inf"))
         self._tasks: TaskGroup | None = None
         self._error: Exception | None = None
 
-    def note(self, kind: str, data: Mapping[str, object], *, trial: int | None = None) -> None:
-        """Takes one event. Progress is dropped while the database cannot keep up; nothing else is."""
-        if kind == "progress" and self._send.statistics().current_buffer_used > _WAITING:
+    def note(self, event: Event) -> None:
+        """Queues one event. Progress is dropped while the database cannot keep up; nothing else is."""
+        if isinstance(event, WindowProgress) and self._send.statistics().current_buffer_used > _WAITING:
             return
-        self._send.send_nowait((kind, data, trial, time.time()))
+        self._send.send_nowait(event)
 
     async def flush(self) -> None:
-        """Returns when everything noted so far is in the store; raises when it could not be written."""
+        """Returns once every event noted so far is stored; raises if one could not be written."""
         written = anyio.Event()
         await self._send.send(written)
         await written.wait()
@@ -58,7 +57,7 @@ class Journal:
             raise self._error
 
     async def _write(self) -> None:
-        """Goes on to the end whatever happens, so that nobody waits for ever on a full disk."""
+        """Drains the queue to its end even after an error, so that no flush waits forever on a full disk."""
         with anyio.CancelScope(shield=True):
             async with self._receive:
                 async for item in self._receive:
@@ -67,9 +66,13 @@ class Journal:
                     elif self._error is None:
                         await self._append(item)
 
-    async def _append(self, line: _Line) -> None:
-        kind, data, trial, at = line
+    async def _append(self, event: Event) -> None:
         try:
-            await run_sync(lambda: self._store.append(self._study, kind, data, trial=trial, at=at))
+            await run_sync(append, self._store, event)
         except Exception as error:
             self._error = error
+
+
+def append(store: Store, event: Event) -> None:
+    """Stores one event. Raises ``StoreError``."""
+    store.append(event.study, event.kind, event.payload(), trial=event.trial, at=event.at)

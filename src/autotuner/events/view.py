@@ -1,11 +1,22 @@
-"""What a running study looks like: a pure fold over its events, for the terminal now and any other view later."""
+"""State of a running study, folded from its events, for any view."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from autotuner.store.records import EventRecord
+from autotuner.events.types import (
+    Event,
+    Notice,
+    PhaseEntered,
+    Remaining,
+    StudyFinished,
+    StudyStarted,
+    TrialFinished,
+    TrialProposed,
+    UnknownEvent,
+    WindowProgress,
+    WorldLearned,
+)
 from autotuner.study.configuration import Configuration
 from autotuner.study.simulated import simulated_text
 from autotuner.study.trial import TrialRole
@@ -59,21 +70,18 @@ class StudyView:
     why: str = ""
     ending: str = ""
     """Value of :class:`autotuner.tuning.ending.Ending`; empty until the study has ended."""
-    announced: Mapping[str, Any] = field(default_factory=dict)
     started_at: float | None = None
     rows: dict[int, Row] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     _left: tuple[int, int] = (0, 0)
     _parallel: int = 1
 
-    def apply(self, events: Sequence[EventRecord]) -> None:
-        """Takes further events; ones already seen are ignored."""
+    def apply(self, events: Sequence[Event | UnknownEvent]) -> None:
+        """Takes further stored events; ones already seen are ignored."""
         for event in events:
             if event.seq > self.seq:
                 self.seq = event.seq
-                handler = getattr(self, f"_on_{event.kind}", None)
-                if handler is not None:
-                    handler(event)
+                self._one(event)
 
     def left(self) -> tuple[int, int]:
         """(launches of the search, repeats) still to be started, at most."""
@@ -107,91 +115,92 @@ class StudyView:
         rest = max((mean - t for t in running), default=0.0)
         return max(0.0, rest) + (math.ceil(search / self._parallel) + repeats) * mean
 
-    def _on_study_started(self, event: EventRecord) -> None:
+    def _one(self, event: Event | UnknownEvent) -> None:
+        match event:
+            case StudyStarted():
+                self._study_started(event)
+            case StudyFinished():
+                self.state = event.state
+                self.why = event.why
+                self.ending = event.ending
+                self._left = (0, 0)
+            case Notice():
+                where = f"trial {event.trial}: " if event.trial is not None else ""
+                self.notices.append(where + event.text)
+            case TrialProposed():
+                self._trial_proposed(event)
+            case PhaseEntered():
+                self._phase_entered(event)
+            case WindowProgress():
+                self._progress(event)
+            case TrialFinished():
+                self._trial_finished(event)
+            case WorldLearned() | UnknownEvent():
+                pass  # nothing to show
+
+    def _study_started(self, event: StudyStarted) -> None:
         self.state = "running"
-        self.announced = event.data
-        self.started_at = event.at
         self.why = ""
-        data: Mapping[str, Any] = event.data
-        self._parallel = max(1, int(data.get("parallel") or 1))
-        self._see_left(data)
         self.ending = ""
+        self.started_at = event.at
+        self._parallel = max(1, event.parallel)
+        self._see_left(event.left)
 
-    def _on_study_finished(self, event: EventRecord) -> None:
-        self.state = str(event.data.get("state"))
-        self.why = str(event.data.get("why", ""))
-        self.ending = str(event.data.get("ending", ""))
-        self._left = (0, 0)
-
-    def _on_notice(self, event: EventRecord) -> None:
-        where = f"trial {event.trial}: " if event.trial is not None else ""
-        self.notices.append(where + str(event.data.get("text", "")))
-
-    def _on_trial_proposed(self, event: EventRecord) -> None:
-        if event.trial is None:
-            return
-        data: Mapping[str, Any] = event.data
+    def _trial_proposed(self, event: TrialProposed) -> None:
         self.rows[event.trial] = Row(
             number=event.trial,
-            role=TrialRole(data["role"]),
-            configuration=Configuration(values=data["values"]),
-            repeat_of=data.get("repeat_of"),
+            role=event.role,
+            configuration=event.configuration,
+            repeat_of=event.repeat_of,
             started_at=event.at,
         )
-        self._see_left(data)
+        self._see_left(event.left)
 
-    def _see_left(self, data: Mapping[str, Any]) -> None:
-        left = data.get("left")
-        if left:
-            self._left = (int(left["search"]), int(left["repeats"]))
+    def _see_left(self, left: Remaining | None) -> None:
+        if left is not None:
+            self._left = (left.search, left.repeats)
 
-    def _on_phase(self, event: EventRecord) -> None:
-        row = self._row(event)
-        if row is not None:
-            row.phase = str(event.data["phase"])
-            row.state = "running"
-            self._facts(row, event.data)
-            row.where = f"{event.data.get('scenario', '')} {event.data.get('level', '')}".strip()
-
-    def _on_progress(self, event: EventRecord) -> None:
-        row = self._row(event)
-        if row is not None:
-            data: Mapping[str, Any] = event.data
-            row.elapsed_s = float(data["elapsed_s"])
-            row.total_s = float(data["total_s"])
-            row.output_throughput = float(data["output_throughput"])
-
-    def _on_trial_finished(self, event: EventRecord) -> None:
-        row = self._row(event)
+    def _phase_entered(self, event: PhaseEntered) -> None:
+        row = self.rows.get(event.trial)
         if row is None:
             return
-        data: Mapping[str, Any] = event.data
-        row.state = str(data["state"])
+        row.phase = event.phase.value
+        row.state = "running"
+        row.where = f"{event.scenario} {event.level}".strip()
+        self._facts(row, event)
+
+    def _progress(self, event: WindowProgress) -> None:
+        row = self.rows.get(event.trial)
+        if row is None:
+            return
+        row.elapsed_s = event.elapsed_s
+        row.total_s = event.total_s
+        row.output_throughput = event.output_throughput
+
+    def _trial_finished(self, event: TrialFinished) -> None:
+        row = self.rows.get(event.trial)
+        if row is None:
+            return
+        row.state = event.state.value
         row.phase = "done"
         row.finished_at = event.at
-        self._facts(row, data)
-        windows = data.get("windows") or []
-        rates = [w["output_throughput"] for w in windows if w["output_throughput"]]
-        row.output_throughput = _geometric_mean(rates)
-        row.slos = tuple(data.get("slos") or ())
-        verdict = data.get("verdict")
-        failure = data.get("failure")
-        if verdict:
-            row.feasible = bool(verdict["feasible"])
-            row.rankable = bool(verdict.get("rankable", True))
-            row.unsure = tuple(verdict.get("unsure") or ())
-            row.objectives = tuple(verdict["objectives"])
-        if failure:
-            row.note = f"{failure['cause']}: {failure['message']}"
-            row.feasible = row.feasible if verdict else False
+        self._facts(row, event)
+        row.output_throughput = _geometric_mean([w.output_throughput for w in event.windows if w.output_throughput])
+        row.slos = event.slos
+        if event.verdict is not None:
+            row.feasible = event.verdict.feasible
+            row.rankable = event.verdict.rankable
+            row.unsure = event.verdict.unsure
+            row.objectives = event.verdict.objectives
+        if event.failure is not None:
+            row.note = f"{event.failure.cause}: {event.failure.message}"
+            row.feasible = row.feasible if event.verdict is not None else False
 
     @staticmethod
-    def _facts(row: Row, data: Mapping[str, Any]) -> None:
-        row.gpus = int(data.get("gpus") or row.gpus)
-        row.simulated = bool(data.get("simulated")) or row.simulated
-
-    def _row(self, event: EventRecord) -> Row | None:
-        return self.rows.get(event.trial) if event.trial is not None else None
+    def _facts(row: Row, event: PhaseEntered | TrialFinished) -> None:
+        """Once known, these stay: a trial that ends early may not report them again."""
+        row.gpus = event.gpus or row.gpus
+        row.simulated = event.simulated or row.simulated
 
 
 def _geometric_mean(values: Sequence[float]) -> float | None:

@@ -5,13 +5,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.errors import AutotunerError, ExitCode
-from autotuner.events.journal import Journal
+from autotuner.events.journal import Journal, append
+from autotuner.events.types import Notice, Remaining, StudyFinished, StudyStarted
 from autotuner.store import Store, StoreError, StudyRecord
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.owner import Owner
@@ -23,7 +23,7 @@ from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_ow
 from autotuner.tuning.planning.plan import trial_counts
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.planning.standing import Standing, adopt, before, standing
-from autotuner.tuning.study_runner import StudyRunner, summary_of
+from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.surroundings import Surroundings
 
 STOP_POLL_S = 0.5
@@ -109,7 +109,7 @@ async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool
     found = await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
     stored = before(store, prepared.spec.name) if found.stored else {}
     surroundings.known = {**stored, **now}
-    await run_sync(lambda: adopt(prepared, store, summary_of, source=source))
+    await run_sync(lambda: adopt(prepared, store, source=source))
     return surroundings
 
 
@@ -145,7 +145,7 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
     await run_sync(mark_ended, store, dead)
     cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
     for text in (*removed, *cut_off):
-        await run_sync(partial(store.append, name, "notice", {"text": text}, at=time.time()))
+        await run_sync(append, store, Notice(study=name, text=text))
 
 
 def _hand_back(store: Store, name: str, owner: Owner) -> None:
@@ -170,8 +170,8 @@ async def _run(
     why = ""
     exit_code: int | None = None
     try:
-        async with Journal(store, name) as journal:
-            journal.note("study_started", {**_announcement(prepared), "world": surroundings.stored()})
+        async with Journal(store) as journal:
+            journal.note(_announcement(prepared, surroundings))
             on_start(owner)
             runner = StudyRunner(prepared, store, owner, journal, surroundings)
             ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
@@ -192,10 +192,11 @@ def _finish(store: Store, spec: StudySpec, state: str, why: str, exit_code: int 
     """Stores how the session ended, with what its trials show."""
     trials = store.trials(spec.name)
     found = conclude(spec, state, trials, exit_code=exit_code)
-    summary = {"why": why, "ending": found.ending.value, "exit_code": exit_code}
+    ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, exit_code=exit_code)
+    summary = {"why": why, "ending": ended.ending, "exit_code": exit_code}
     answer = answer_of(spec, found, trials).model_dump(mode="json")
     store.set_study_state(spec.name, state, {**summary, "answer": answer}, time.time())
-    store.append(spec.name, "study_finished", {"state": state, **summary}, trial=None, at=time.time())
+    append(store, ended)
     return found.ending
 
 
@@ -254,16 +255,18 @@ def _cause(error: Exception) -> Exception:
     return error
 
 
-def _announcement(prepared: Prepared) -> dict[str, object]:
+def _announcement(prepared: Prepared, surroundings: Surroundings) -> StudyStarted:
     spec = prepared.spec
     search, repeats = trial_counts(prepared)
-    return {
-        "left": {"search": search, "repeats": repeats},
-        "parallel": spec.search.parallel,
-        "trials": spec.search.trials,
-        "space": prepared.space.size,
-        "parameters": [p.name for p in spec.parameters],
-        "objectives": [o.text for o in spec.objectives],
-        "slos": [s.text for s in spec.slos],
-        "repeats": spec.confirm.repeats,
-    }
+    return StudyStarted(
+        study=spec.name,
+        left=Remaining(search=search, repeats=repeats),
+        parallel=spec.search.parallel,
+        trials=spec.search.trials,
+        space=prepared.space.size,
+        parameters=tuple(p.name for p in spec.parameters),
+        objectives=tuple(o.text for o in spec.objectives),
+        slos=tuple(s.text for s in spec.slos),
+        repeats=spec.confirm.repeats,
+        world=surroundings.stored(),
+    )

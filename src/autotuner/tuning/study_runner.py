@@ -5,7 +5,7 @@ A resumed study takes the same path as a new one: the search is told the stored 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -13,15 +13,22 @@ from anyio.to_thread import run_sync
 
 from autotuner.errors import AutotunerError, ExitCode
 from autotuner.events.journal import Journal
+from autotuner.events.types import (
+    Event,
+    Notice,
+    PhaseEntered,
+    Remaining,
+    TrialFinished,
+    TrialProposed,
+    WorldLearned,
+)
 from autotuner.plugins.search import Search, Stop
-from autotuner.scoring.goals import slo_value
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Blame, Failure
-from autotuner.study.objective import SLO
 from autotuner.study.owner import Owner
-from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
+from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock, searched_s
 from autotuner.tuning.owners import OwnerWatch
@@ -126,7 +133,7 @@ class StudyRunner:
             await self._drain(self._next_confirmation, lambda _: None, 1)
             share = self._interference()
             if known is None and share is not None:
-                self._journal.note("notice", {"text": confirmation.interference_text(share)})
+                self._notice(confirmation.interference_text(share))
         return list(self._trials.values())
 
     async def _searched(self) -> None:
@@ -227,21 +234,27 @@ class StudyRunner:
         )
         trial = await run_sync(lambda: self._store.add_trial(wanted, owner_id=self._owner.id))
         self._trials[trial.number] = trial
-        data = {
-            "role": trial.role.value,
-            "values": dict(trial.configuration.values),
-            "repeat_of": trial.repeat_of,
-            "left": self._left(trial),
-        }
-        self._journal.note("trial_proposed", data, trial=trial.number)
+        self._journal.note(
+            TrialProposed(
+                study=trial.study,
+                trial=trial.number,
+                role=trial.role,
+                values=trial.configuration.values,
+                repeat_of=trial.repeat_of,
+                left=self._left(trial),
+            )
+        )
         return trial
 
-    def _left(self, newest: Trial) -> dict[str, int]:
+    def _notice(self, text: str, trial: int | None = None) -> None:
+        self._journal.note(Notice(study=self._spec.name, trial=trial, text=text))
+
+    def _left(self, newest: Trial) -> Remaining:
         """Launches still to be started after the newest one, at most. The search is over once repeats begin."""
         counted = [t for t in self._trials.values() if t.state is not TrialState.VOID]
         repeats = sum(t.role is TrialRole.CONFIRM for t in counted)
         search = 0 if newest.role is TrialRole.CONFIRM else self._most_trials - (len(counted) - repeats)
-        return {"search": max(0, search), "repeats": max(0, self._most_repeats - repeats)}
+        return Remaining(search=max(0, search), repeats=max(0, self._most_repeats - repeats))
 
     async def _run(self, trial: Trial) -> Trial:
         leases = Leases(
@@ -253,10 +266,10 @@ class StudyRunner:
         )
         folder = trial_folder(self._spec.name, trial.number)
 
-        def note(kind: str, data: Mapping[str, object]) -> None:
-            if kind == "phase":
-                self._clock.entered(trial.number, Phase(str(data["phase"])))
-            self._journal.note(kind, data, trial=trial.number)
+        def note(event: Event) -> None:
+            if isinstance(event, PhaseEntered):
+                self._clock.entered(trial.number, event.phase)
+            self._journal.note(event)
 
         runner = TrialRunner(self._tools, trial, leases, folder, note)
         self._trials[trial.number] = trial.model_copy(update={"state": TrialState.RUNNING})
@@ -271,7 +284,7 @@ class StudyRunner:
             try:
                 await self._journal.flush()
             finally:
-                await run_sync(self._store.finish_trial, finished, summary_of(finished, self._spec.slos))
+                await run_sync(self._store.finish_trial, finished, self._ended(finished))
         self._trials[trial.number] = finished
         self._judge(finished)
         if self._fatal is None:
@@ -284,7 +297,7 @@ class StudyRunner:
         finished = await self._in_time(runner, trial) if not changed else runner.cut_off()
         changed = changed or await self._surroundings.changed()
         if known := self._surroundings.news():
-            self._journal.note("world", {"facts": known})
+            self._journal.note(WorldLearned(study=self._spec.name, facts=known))
         if not changed:
             return finished
         return finished.model_copy(update={"state": TrialState.VOID, "failure": world_changed(changed)})
@@ -307,8 +320,7 @@ class StudyRunner:
             finished = await runner.run()
             tasks.cancel_scope.cancel()
         if finished is None:
-            text = f"cut off: the time budget of {self._spec.search.time_s:g} s is used up"
-            self._journal.note("notice", {"text": text}, trial=trial.number)
+            self._notice(f"cut off: the time budget of {self._spec.search.time_s:g} s is used up", trial.number)
             return runner.cut_off()
         return finished
 
@@ -325,8 +337,7 @@ class StudyRunner:
         if is_fatal(failure) or self._faults >= self._spec.search.max_environment_faults:
             self._fatal = EnvironmentFaultError(failure, self._faults)
             return
-        text = f"{failure.cause.value}: {failure.message}; not counted, trying again"
-        self._journal.note("notice", {"text": text}, trial=trial.number)
+        self._notice(f"{failure.cause.value}: {failure.message}; not counted, trying again", trial.number)
         self._retry.append(_Job(trial.role, trial.configuration, trial.repeat_of))
 
     async def _give_up_if_hopeless(self) -> None:
@@ -337,29 +348,11 @@ class StudyRunner:
             return
         for trial in found:
             self._trials[trial.number] = trial.model_copy(update={"state": TrialState.VOID})
-        voided = [(self._trials[t.number], summary_of(self._trials[t.number], self._spec.slos)) for t in found]
+        voided = [(self._trials[t.number], self._ended(self._trials[t.number])) for t in found]
         with anyio.CancelScope(shield=True):
             await self._journal.flush()
             await run_sync(self._store.amend_trials, self._spec.name, voided, time.time())
         self._fatal = CannotStartError(found)
 
-
-def summary_of(trial: Trial, slos: Sequence[SLO]) -> dict[str, object]:
-    """What the live views show of a finished trial."""
-    return {
-        "state": trial.state.value,
-        "role": trial.role.value,
-        "gpus": trial.gpus,
-        "simulated": trial.simulated,
-        "verdict": trial.verdict.model_dump(mode="json") if trial.verdict else None,
-        "failure": {"cause": trial.failure.cause.value, "message": trial.failure.message} if trial.failure else None,
-        "windows": [
-            {
-                "scenario": m.scenario,
-                "level": m.level.text,
-                "output_throughput": m.value("output_throughput", None),
-            }
-            for m in trial.measurements
-        ],
-        "slos": [slo_value(slo, trial.measurements) for slo in slos] if trial.measurements else [],
-    }
+    def _ended(self, trial: Trial) -> dict[str, object]:
+        return TrialFinished.of(trial, self._spec.slos).payload()

@@ -42,14 +42,13 @@ class Surroundings:
         """As it was when the study's trials were made."""
         self._told: frozenset[str] = frozenset()
 
-    def stored(self) -> dict[str, object]:
-        """What is known, as data."""
+    def stored(self) -> World:
+        """All facts that are known, for an event."""
         self._told = frozenset(self.known)
-        return {name: fact.model_dump(mode="json") for name, fact in self.known.items()}
+        return dict(self.known)
 
-    def news(self) -> dict[str, object]:
-        """All that is known, as data, where something has become known since this or :meth:`stored` was asked; else
-        nothing."""
+    def news(self) -> World:
+        """All facts that are known if some became known since this or :meth:`stored` was called; nothing otherwise."""
         return self.stored() if self.known.keys() - self._told else {}
 
     async def look(self) -> dict[str, Fact]:

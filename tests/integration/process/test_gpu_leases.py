@@ -15,6 +15,7 @@ import pytest
 
 from autotuner.errors import UsageError
 from autotuner.events.journal import Journal
+from autotuner.events.types import Event, Notice, PhaseEntered
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
 from autotuner.store.process_identity import ProcessIdentity
@@ -28,7 +29,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
-from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency, Workload
 from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_scenario
 from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
@@ -360,7 +361,7 @@ async def run_study(study: Prepared, store: Store) -> list[Trial]:
     owner = this_owner()
     store.register_owner(owner, time.time())
     store.create_study(study.spec, source="test", digest="d", now=time.time())
-    async with Journal(store, study.spec.name) as journal:
+    async with Journal(store) as journal:
         return await StudyRunner(study, store, owner, journal).run()
 
 
@@ -399,7 +400,7 @@ async def test_a_trial_of_all_gpus_gets_its_turn_in_a_parallel_study(store: Stor
         assert len(later) <= 1, f"trial {number} was overtaken by {later}"
 
 
-async def one_trial(study: Prepared, store: Store, tp: int, note: Callable[[str, Any], None]) -> Trial:
+async def one_trial(study: Prepared, store: Store, tp: int, note: Callable[[Event], None]) -> Trial:
     tools = TrialTools(study.spec, study.engine, study.deployer, study.benchmark, "me", study.model)
     trial = Trial(study="s", number=7, role=TrialRole.SEARCH, configuration=Configuration(values={"tp": tp}))
     mine = Leases(store, owner_id="me", study="s", trial=7, dead=lambda: ())
@@ -414,7 +415,7 @@ async def test_a_trials_time_begins_with_its_gpus(store: Store) -> None:
     ended: list[Trial] = []
 
     async def run() -> None:
-        ended.append(await one_trial(study, store, 1, lambda *_: None))
+        ended.append(await one_trial(study, store, 1, lambda _: None))
 
     async with anyio.create_task_group() as tasks, held.lease("other", 1):
         tasks.start_soon(run)
@@ -432,7 +433,7 @@ async def test_a_timeout_is_the_launched_trials_own(store: Store) -> None:
         raise AssertionError("unreachable")
 
     study = prepared(FakeDeployer(gpus=fake_gpus(1)), script, (1,), trial_timeout_s=0.05)
-    trial = await one_trial(study, store, 1, lambda *_: None)
+    trial = await one_trial(study, store, 1, lambda _: None)
     assert trial.failure is not None
     assert trial.failure.cause is FailureCause.TRIAL_TIMEOUT
     assert store.leases() == []
@@ -443,9 +444,9 @@ async def test_a_stranger_makes_the_trial_wait_with_a_notice(store: Store) -> No
     deployer.machine_gpus[0] = deployer.machine_gpus[0].model_copy(update={"users": ("python3 (pid 7)",)})
     notices: list[str] = []
 
-    def note(kind: str, data: Any) -> None:
-        if kind == "notice":
-            notices.append(data["text"])
+    def note(event: Event) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
             deployer.machine_gpus = fake_gpus(2)
 
     trial = await one_trial(prepared(deployer, lambda _, w: measured(w), (2,)), store, 2, note)
@@ -460,7 +461,7 @@ async def test_sensors_of_the_leased_gpus_become_energy_per_token(store: Store) 
         await anyio.sleep(0.05)
         return measured(window)
 
-    trial = await one_trial(prepared(deployer, script, (2,)), store, 2, lambda *_: None)
+    trial = await one_trial(prepared(deployer, script, (2,)), store, 2, lambda _: None)
     (window,) = trial.measurements
     assert window.gpu_use is not None
     assert window.gpu_use.power_w == 600.0
@@ -471,7 +472,7 @@ async def test_sensors_of_the_leased_gpus_become_energy_per_token(store: Store) 
 async def test_without_gpus_their_figures_are_absent_and_cannot_be_asked_for(store: Store) -> None:
     deployer = FakeDeployer()
     study = prepared(deployer, lambda _, window: measured(window), (0,))
-    trial = await one_trial(study, store, 0, lambda *_: None)
+    trial = await one_trial(study, store, 0, lambda _: None)
     assert set(trial.measurements[0].scalars) == {"output_throughput", "success_rate"}
     goal = Objective(metric="output_throughput_per_gpu", direction=THROUGHPUT.direction)
     asked = study.spec.model_copy(update={"objectives": (goal,)})
@@ -489,10 +490,11 @@ class SimulatedEngine(FakeEngine):
 async def test_live_views_learn_of_gpus_and_simulators_before_the_first_number(store: Store) -> None:
     study = prepared(FakeDeployer(gpus=fake_gpus(2)), lambda _, window: measured(window), (2,))
     study = replace(study, engine=SimulatedEngine(FakeEngineSettings()))
-    noted: list[tuple[str, Mapping[str, Any]]] = []
-    trial = await one_trial(study, store, 2, lambda kind, data: noted.append((kind, data)))
+    noted: list[Event] = []
+    trial = await one_trial(study, store, 2, noted.append)
     assert trial.simulated
-    phases = {data["phase"]: data for kind, data in noted if kind == "phase"}
-    assert [(phases[p].get("gpus"), phases[p].get("simulated")) for p in ("launching", "ready")] == [(2, None)] * 2
-    assert (phases["warming"]["gpus"], phases["warming"]["simulated"]) == (2, True)
-    assert [kind for kind, _ in noted].index("progress") > noted.index(("phase", phases["warming"]))
+    phases = {event.phase: event for event in noted if isinstance(event, PhaseEntered)}
+    assert [(phases[p].gpus, phases[p].simulated) for p in (Phase.LAUNCHING, Phase.READY)] == [(2, False)] * 2
+    warming = phases[Phase.WARMING]
+    assert (warming.gpus, warming.simulated) == (2, True)
+    assert [event.kind for event in noted].index("progress") > noted.index(warming)

@@ -35,9 +35,8 @@ def made(
         created_at=0.0,
         updated_at=at,
     )
-    newest = EventRecord(
-        seq=1, at=0.0, study="s", trial=1, kind="trial_proposed", data={"left": {"search": left, "repeats": 0}}
-    )
+    proposed = {"role": "search", "values": {}, "left": {"search": left, "repeats": 0}}
+    newest = EventRecord(seq=1, at=0.0, study="s", trial=1, kind="trial_proposed", data=proposed)
 
     def trials() -> list[Any]:
         assert not stored, "the trials are read although the answer was stored"

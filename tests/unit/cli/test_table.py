@@ -9,6 +9,7 @@ from rich.console import Console
 
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.table import best_row, live_table
+from autotuner.events.types import parse
 from autotuner.events.view import StudyView
 from autotuner.store.records import EventRecord
 from autotuner.testing.samples import LATENCY, sample_spec
@@ -29,7 +30,7 @@ class Run:
     def __call__(self, kind: str, trial: int | None, **data: Any) -> None:
         self.seq += 1
         event = EventRecord(seq=self.seq, at=1000.0 + self.seq, study="chat", trial=trial, kind=kind, data=data)
-        self.view.apply([event])
+        self.view.apply([parse(event)])
 
     def propose(self, number: int, repeat_of: int | None = None, left: Any = None, **values: Any) -> None:
         role = "confirm" if repeat_of is not None else "search" if number else "default"

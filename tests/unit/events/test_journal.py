@@ -1,12 +1,13 @@
 """Events arrive in order, all of them, and a store that fails hangs nobody."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import anyio
 import pytest
 
-from autotuner.events.follow import follow
+from autotuner.events.follow import follow, read
 from autotuner.events.journal import Journal
+from autotuner.events.types import BaseEvent, Notice, WindowProgress
 from autotuner.store import Store, StoreError
 from autotuner.testing.samples import sample_spec
 
@@ -19,6 +20,14 @@ def study(store: Store) -> None:
     store.create_study(spec, source="t", digest=spec.digest, now=1.0)
 
 
+def notice(number: int, trial: int | None = None) -> Notice:
+    return Notice(study="s", trial=trial, text=str(number))
+
+
+def numbers(events: Sequence[BaseEvent]) -> list[int]:
+    return [int(e.text) for e in events if isinstance(e, Notice)]
+
+
 class FullError(StoreError):
     """The disk is full."""
 
@@ -27,7 +36,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     real = Store.append
 
     def append(self: Store, study: str, kind: str, data: Mapping[str, object], **more: object) -> object:
-        if data.get("i") == at:
+        if data.get("text") == str(at):
             raise FullError("the disk is full")
         return real(self, study, kind, data, **more)  # type: ignore[arg-type]
 
@@ -35,13 +44,13 @@ def breaking(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 
 
 async def test_order_is_kept_and_flush_waits(store: Store) -> None:
-    async with Journal(store, "s") as journal:
+    async with Journal(store) as journal:
         for i in range(50):
-            journal.note("notice", {"i": i}, trial=i)
+            journal.note(notice(i, trial=i))
         await journal.flush()
-        seen = store.events("s")
-        journal.note("phase", {"i": 50})
-    assert [e.data["i"] for e in seen] == list(range(50))
+        seen = read(store, "s")
+        journal.note(notice(50))
+    assert numbers(seen) == list(range(50))
     assert [e.trial for e in seen] == list(range(50))
     assert [e.at for e in seen] == sorted(e.at for e in seen)
     assert len(store.events("s")) == 51, "leaving writes what is still waiting"
@@ -51,23 +60,23 @@ async def test_nothing_is_lost_on_cancel(store: Store) -> None:
     async with anyio.create_task_group() as tasks:
 
         async def work() -> None:
-            async with Journal(store, "s") as journal:
+            async with Journal(store) as journal:
                 for i in range(40):
-                    journal.note("notice", {"i": i})
+                    journal.note(notice(i))
                 tasks.cancel_scope.cancel()
                 try:
                     await anyio.sleep_forever()
                 finally:
-                    journal.note("phase", {"i": 40})
+                    journal.note(notice(40))
 
         tasks.start_soon(work)
-    assert [e.data["i"] for e in store.events("s")] == list(range(41))
+    assert numbers(read(store, "s")) == list(range(41))
 
 
 async def test_nothing_is_lost_on_an_error(store: Store) -> None:
     with pytest.raises(ValueError, match="ours"):  # noqa: PT012 - the block is what is tested
-        async with Journal(store, "s") as journal:
-            journal.note("notice", {"i": 0})
+        async with Journal(store) as journal:
+            journal.note(notice(0))
             raise ValueError("ours")
     assert len(store.events("s")) == 1
 
@@ -76,13 +85,13 @@ async def test_only_progress_is_dropped_when_the_database_cannot_keep_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autotuner.events.journal._WAITING", 10)
-    async with Journal(store, "s") as journal:
+    async with Journal(store) as journal:
         for i in range(30):
-            journal.note("progress", {"i": i})
-            journal.note("phase", {"i": i})
-    events = store.events("s")
-    assert [e.data["i"] for e in events if e.kind == "phase"] == list(range(30))
-    assert 0 < sum(e.kind == "progress" for e in events) < 30
+            journal.note(WindowProgress(study="s", trial=0, elapsed_s=i, total_s=30.0, output_throughput=1.0))
+            journal.note(notice(i))
+    events = read(store, "s")
+    assert numbers(events) == list(range(30))
+    assert 0 < sum(isinstance(e, WindowProgress) for e in events) < 30
 
 
 @pytest.mark.parametrize("shielded", [False, True])
@@ -91,13 +100,13 @@ async def test_a_store_that_fails_is_told_and_hangs_nobody(
 ) -> None:
     breaking(monkeypatch, at=3)
     with anyio.fail_after(30), pytest.raises(FullError, match="the disk is full"):  # noqa: PT012 - the block is what is tested
-        async with Journal(store, "s") as journal:
+        async with Journal(store) as journal:
             for i in range(10):
-                journal.note("notice", {"i": i})
+                journal.note(notice(i))
             with anyio.move_on_after(20, shield=shielded):
                 await journal.flush()
             pytest.fail("told at the next flush")
-    assert [e.data["i"] for e in store.events("s")] == [0, 1, 2]
+    assert numbers(read(store, "s")) == [0, 1, 2]
 
 
 async def test_a_failure_that_nobody_asked_for_is_told_at_the_end(
@@ -105,9 +114,9 @@ async def test_a_failure_that_nobody_asked_for_is_told_at_the_end(
 ) -> None:
     breaking(monkeypatch, at=0)
     with pytest.raises(FullError):  # noqa: PT012 - the block is what is tested
-        async with Journal(store, "s") as journal:
-            journal.note("notice", {"i": 0})
-            journal.note("notice", {"i": 1})
+        async with Journal(store) as journal:
+            journal.note(notice(0))
+            journal.note(notice(1))
 
 
 async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +128,7 @@ async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkey
         pages = follow(store, "s")
         async for page in pages:
             assert len(page) <= 7
-            seen.extend(e.data["i"] for e in page)
+            seen.extend(numbers(page))
             if len(seen) == 60:
                 await pages.aclose()  # type: ignore[attr-defined]
                 return
@@ -127,18 +136,18 @@ async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkey
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
-            async with Journal(store, "s") as journal:
+            async with Journal(store) as journal:
                 for i in range(60):
-                    journal.note("notice", {"i": i})
+                    journal.note(notice(i))
                     await anyio.sleep(0.001)
     assert seen == list(range(60))
 
 
 async def test_a_follower_begins_where_it_is_told_and_never_ends_by_itself(store: Store) -> None:
-    events = [store.append("s", "notice", {"i": i}, at=1.0) for i in range(3)]
+    events = [store.append("s", "notice", {"text": str(i)}, at=1.0) for i in range(3)]
     pages = follow(store, "s", after=events[0].seq)
-    assert [e.data["i"] for e in await anext(pages)] == [1, 2]
+    assert numbers(await anext(pages)) == [1, 2]
     assert await anext(pages) == [], "time to redraw"
-    store.append("s", "notice", {"i": 3}, at=1.0)
-    assert [e.data["i"] for e in await anext(pages)] == [3]
+    store.append("s", "notice", {"text": "3"}, at=1.0)
+    assert numbers(await anext(pages)) == [3]
     await pages.aclose()  # type: ignore[attr-defined]

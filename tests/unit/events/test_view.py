@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from autotuner.events.types import Event, UnknownEvent, parse
 from autotuner.events.view import StudyView
 from autotuner.store.records import EventRecord
 
 
-def events(*lines: tuple[str, int | None, dict[str, Any]]) -> list[EventRecord]:
+def events(*lines: tuple[str, int | None, dict[str, Any]]) -> list[Event | UnknownEvent]:
     return [
-        EventRecord(seq=i + 1, at=100.0 + i, study="s", trial=trial, kind=kind, data=data)
+        parse(EventRecord(seq=i + 1, at=100.0 + i, study="s", trial=trial, kind=kind, data=data))
         for i, (kind, trial, data) in enumerate(lines)
     ]
 

@@ -10,14 +10,14 @@ from rich.console import Console
 from autotuner.cli.study_page import study_text
 from autotuner.cli.table import live_table
 from autotuner.cli.trial_page import trial_text
+from autotuner.events.types import TrialFinished, TrialProposed
 from autotuner.events.view import StudyView
 from autotuner.report.exports import best_json, export_text, plain_data, strict_json
 from autotuner.report.html.page import html_report
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
-from autotuner.store.records import EventRecord
-from autotuner.study.trial import Trial, TrialRole
+from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
 from autotuner.tuning.answer import answer_of
@@ -50,13 +50,16 @@ def live(result: StudyResult) -> str:
     """The live table at the end of the study."""
     view = StudyView(result.spec.name)
     for trial in result.trials:
-        proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": trial.repeat_of}
-        verdict = trial.verdict.model_dump(mode="json") if trial.verdict else None
-        ended: dict[str, Any] = {"state": "done", "verdict": verdict, "failure": None, "windows": [], "slos": []}
-        for kind, data in (("trial_proposed", proposed), ("trial_finished", ended)):
-            view.apply(
-                [EventRecord(seq=view.seq + 1, at=float(view.seq), study="s", trial=trial.number, kind=kind, data=data)]
-            )
+        here: dict[str, Any] = {"study": "s", "trial": trial.number, "at": float(view.seq)}
+        proposed = TrialProposed(
+            **here,
+            seq=view.seq + 1,
+            role=trial.role,
+            values=trial.configuration.values,
+            repeat_of=trial.repeat_of,
+        )
+        finished = TrialFinished(**here, seq=view.seq + 2, state=TrialState.DONE, verdict=trial.verdict)
+        view.apply([proposed, finished])
     console = Console(width=160, height=50, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(live_table(view, result.spec, now=99.0, width=160, height=48))

@@ -16,6 +16,7 @@ from autotuner.cli.main import app
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.study_page import study_text
 from autotuner.cli.table import live_table
+from autotuner.events.types import Event, TrialFinished, TrialProposed, parse
 from autotuner.events.view import StudyView
 from autotuner.report.analysis import caveats
 from autotuner.report.exports import best_json, export_text
@@ -27,7 +28,6 @@ from autotuner.store.records import EventRecord
 from autotuner.study.simulated import ALL, MARK, simulated_text
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
-from autotuner.tuning.study_runner import summary_of
 
 
 def mixed() -> Sample:
@@ -148,7 +148,8 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.create_study(sample.spec, source="test", digest="d", now=time.time())
         for trial in sample.trials:
             added = store.add_trial(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
-            store.finish_trial(trial.model_copy(update={"number": added.number}), summary_of(trial, sample.spec.slos))
+            finished = trial.model_copy(update={"number": added.number})
+            store.finish_trial(finished, TrialFinished.of(finished, sample.spec.slos).payload())
         store.set_study_state(sample.spec.name, "done", None, time.time())
     return tmp_path
 
@@ -168,17 +169,13 @@ def test_best_says_it_before_the_command(stored: Path) -> None:
 
 
 def view_of(trials: list[Trial]) -> StudyView:
-    events = []
+    events: list[Event] = []
     for trial in trials:
-        proposed = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
-        events += [("trial_proposed", proposed, trial), ("trial_finished", summary_of(trial, MIXED.spec.slos), trial)]
+        values = trial.configuration.values
+        events.append(TrialProposed(study="s", trial=trial.number, role=trial.role, values=values))
+        events.append(TrialFinished.of(trial, MIXED.spec.slos))
     view = StudyView("s")
-    view.apply(
-        [
-            EventRecord(seq=i + 1, at=float(i), study="s", trial=trial.number, kind=kind, data=data)
-            for i, (kind, data, trial) in enumerate(events)
-        ]
-    )
+    view.apply([e.model_copy(update={"seq": i + 1, "at": float(i)}) for i, e in enumerate(events)])
     return view
 
 
@@ -205,7 +202,8 @@ def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
     progress = {"elapsed_s": 1, "total_s": 4, "output_throughput": 9.0}
     proposed = {"role": "search", "values": {}, "repeat_of": None}
     lines = (("trial_proposed", proposed), ("phase", phase), ("progress", progress), ("phase", {"phase": "scoring"}))
-    view.apply([EventRecord(seq=i + 1, at=0.0, study="s", trial=5, kind=k, data=d) for i, (k, d) in enumerate(lines)])
+    rows = [EventRecord(seq=i + 1, at=0.0, study="s", trial=5, kind=k, data=d) for i, (k, d) in enumerate(lines)]
+    view.apply([parse(row) for row in rows])
     assert view.simulated() == ALL
     assert (view.rows[5].simulated, view.rows[5].gpus) == (True, 2)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autotuner.events.types import Event, Notice, PhaseEntered
 from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
@@ -31,7 +32,7 @@ class Loop:
     def __init__(self, store: Store, folder: Path) -> None:
         self.store = store
         self.folder = folder
-        self.noted: list[tuple[str, dict[str, Any]]] = []
+        self.noted: list[Event] = []
 
     def spec(self, name: str = "s", *, levels: int = 1, repeats: int = 0, **search: Any) -> StudySpec:
         """A study of ``parallel`` 1, 2 and 8 in grid order."""
@@ -83,18 +84,15 @@ class Loop:
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())
         folder = self.folder / str(number)
 
-        def note(kind: str, data: Any) -> None:
-            self.noted.append((kind, dict(data)))
-
-        return await TrialRunner(tools, trial, leases, folder, note).run()
+        return await TrialRunner(tools, trial, leases, folder, self.noted.append).run()
 
     def phases(self) -> list[str]:
         """The phases that were entered, in order."""
-        return [data["phase"] for kind, data in self.noted if kind == "phase"]
+        return [e.phase.value for e in self.noted if isinstance(e, PhaseEntered)]
 
     def notices(self) -> list[str]:
         """What was said."""
-        return [data["text"] for kind, data in self.noted if kind == "notice"]
+        return [e.text for e in self.noted if isinstance(e, Notice)]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from autotuner import scoring
 from autotuner.errors import Problem, UsageError
+from autotuner.events.types import TrialFinished
 from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import Noun
@@ -184,15 +185,15 @@ def _verdict(spec: StudySpec, trial: Trial) -> object:
     )
 
 
-def adopt(prepared: Prepared, store: Store, summary: Any, *, source: str) -> None:
-    """Takes the study as it is now over into the store; :func:`standing` has been asked before. ``summary`` makes the
-    event data of a trial."""
+def adopt(prepared: Prepared, store: Store, *, source: str) -> None:
+    """Stores the study as its file has it now; :func:`standing` has been asked before."""
     spec = prepared.spec
     record = store.study(spec.name)
     if record is None:
         return
     changes = judged_again(prepared, record, store.trials(spec.name))
     if changes:
-        store.amend_trials(spec.name, [(t, summary(t, spec.slos)) for t in changes], time.time())
+        amended = [(t, TrialFinished.of(t, spec.slos).payload()) for t in changes]
+        store.amend_trials(spec.name, amended, time.time())
     moved = source if source and not Path(record.source).exists() else record.source
     store.update_study_spec(spec.name, spec, digest=spec.digest, source=moved)

@@ -7,14 +7,15 @@ defects pass through as exceptions.
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
 
 from autotuner import scoring
+from autotuner.events.types import Event, Notice, PhaseEntered, WindowProgress
 from autotuner.net.info import get_json, get_text
 from autotuner.plugins.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
@@ -40,8 +41,8 @@ from autotuner.tuning.trials.unanswered import unanswered
 
 T = TypeVar("T")
 
-Note = Callable[[str, Mapping[str, object]], None]
-"""(event kind, data): one line into the study's event stream, for this trial."""
+Note = Callable[[Event], None]
+"""Takes one event of this trial into the study's stream."""
 
 LOG_LINES = 2000
 EVIDENCE_LINES = 40
@@ -68,6 +69,15 @@ class TrialTools:
     """Takes what a running server tells of itself; one line for each fact that differs from the other trials'."""
     engine_spec: EngineSpec | None = None
     """What every launch has; None: the study's engine alone."""
+
+
+class _Where(TypedDict):
+    """What the trial's events have in common."""
+
+    study: str
+    trial: int
+    scenario: str
+    level: str
 
 
 class TrialRunner:
@@ -209,13 +219,12 @@ class TrialRunner:
         taken = [first]
         used = f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
         if neighbors.again():
-            text = f"{used} during the window: measuring it again"
-            self._note("notice", {"text": text, "scenario": scenario.text, "level": level.text})
+            self._notice(f"{used} during the window: measuring it again", scenario, level)
             taken.append(await self._attempt(endpoint, scenario, level, f"records-{name}-1.parquet"))
             if not neighbors.seen(taken[1].self_check.foreign_cpu_cores, again=True):
                 return await self._answered(endpoint, taken[1])
             if not neighbors.again():
-                self._note("notice", {"text": "the machine stays busy: disturbed windows are no longer measured twice"})
+                self._notice("the machine stays busy: disturbed windows are no longer measured twice")
         quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
         tries = "2 times tried" if len(taken) > 1 else "tried once"
         busy = f"{DISTURBED} {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {tries}"
@@ -223,13 +232,12 @@ class TrialRunner:
         return await self._answered(endpoint, found)
 
     async def _attempt(self, endpoint: Endpoint, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
-        where = {"scenario": scenario.text, "level": level.text}
-        self._enter(Phase.WARMING, where)
+        self._enter(Phase.WARMING, scenario, level)
 
         def on_progress(progress: Progress) -> None:
             if self._phase is not Phase.MEASURING:
-                self._enter(Phase.MEASURING, where)
-            self._note("progress", {**where, **progress.__dict__})
+                self._enter(Phase.MEASURING, scenario, level)
+            self._note(WindowProgress(**self._where(scenario, level), **asdict(progress)))
 
         spec = self._tools.spec
         window = Window(
@@ -304,19 +312,27 @@ class TrialRunner:
         failure = failure.model_copy(update={"log_tail": last})
         return {"state": TrialState.VOID if void else TrialState.FAILED, "failure": failure}
 
-    def _notice(self, text: str) -> None:
+    def _notice(self, text: str, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
         if text.strip():
-            self._note("notice", {"text": text})
+            self._note(Notice(text=text, **self._where(scenario, level)))
 
-    def _enter(self, phase: Phase, where: Mapping[str, object] | None = None) -> None:
+    def _where(self, scenario: Scenario | None, level: LoadLevel | None) -> _Where:
+        return {
+            "study": self._trial.study,
+            "trial": self._trial.number,
+            "scenario": scenario.text if scenario else "",
+            "level": level.text if level else "",
+        }
+
+    def _enter(self, phase: Phase, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
         now = time.monotonic()
         if phase is not self._phase and Phase.QUEUED in {phase, self._phase}:
             self._count_time(waits=phase is Phase.QUEUED)
         self._spent[self._phase.value] = self._spent.get(self._phase.value, 0.0) + now - self._since
         self._phase = phase
         self._since = now
-        facts = {"gpus": self._trial.gpus, "simulated": self._trial.simulated}
-        self._note("phase", {"phase": phase.value, **(where or {}), **{k: v for k, v in facts.items() if v}})
+        where = self._where(scenario, level)
+        self._note(PhaseEntered(phase=phase, gpus=self._trial.gpus, simulated=self._trial.simulated, **where))
 
     def _count_time(self, *, waits: bool) -> None:
         """A place in a queue, for GPUs of a machine or in a cluster, is no fault of the configuration."""

@@ -1,0 +1,314 @@
+"""Typed events of a study's stream: one frozen class per kind.
+
+Writers construct them, readers match on their type. The store keeps a kind and JSON data; :func:`parse` turns a stored
+row back into its class. Fields that this version does not know are dropped, and fields that an earlier version did not
+write have defaults, so streams of both remain readable.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from autotuner.scoring.goals import slo_value
+from autotuner.store.records import EventRecord
+from autotuner.study.base import Noun, Value
+from autotuner.study.configuration import Configuration
+from autotuner.study.objective import SLO
+from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
+from autotuner.study.verdict import Verdict
+from autotuner.study.world import Fact
+
+_PLACE = ("seq", "at", "study", "trial", "kind")
+"""Fields with a column of their own in the store; all others are the event's data."""
+
+
+class _Part(Noun):
+    """A piece of an event. A newer version may have added fields."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class BaseEvent(_Part):
+    """What every event has."""
+
+    seq: int = 0
+    """Position in the stream, growing within a store; 0 until the event is stored."""
+    at: float = Field(default_factory=time.time)
+    """Seconds since the epoch."""
+    study: str
+    """Name of the study."""
+    trial: int | None = None
+    """Number of the trial; null for events of the study as a whole."""
+    kind: str
+    """Name of the event's class in the store and in JSON."""
+
+    def payload(self) -> dict[str, object]:
+        """The event's data as JSON values: every field that is not a column of the store."""
+        return self.model_dump(mode="json", exclude=set(_PLACE))
+
+    def line(self) -> str:
+        """The event as one line of JSON, as ``watch --json`` prints it: all but place and kind stand in ``data``."""
+        place = {name: getattr(self, name) for name in _PLACE}
+        return json.dumps({**place, "data": self.payload()}, ensure_ascii=False, separators=(",", ":"))
+
+
+class Remaining(_Part):
+    """Launches that a study still has to start, at most."""
+
+    search: int
+    """Launches of the search, the default included."""
+    repeats: int
+    """Launches of the proof."""
+
+
+class StudyStarted(BaseEvent):
+    """A run has taken the study and begins, or resumes, to launch trials."""
+
+    kind: Literal["study_started"] = "study_started"
+    left: Remaining | None = None
+    """Launches of the whole study, at most, those of earlier runs included."""
+    parallel: int = 1
+    """Trials of the search that run at the same time."""
+    trials: int | None = None
+    """Trial budget of the search."""
+    space: int | None = None
+    """Grid points of the space before constraints; null for a continuous space."""
+    parameters: tuple[str, ...] = ()
+    """Names of the tuned parameters."""
+    objectives: tuple[str, ...] = ()
+    """Objectives as the study file spells them, the first one ranks."""
+    slos: tuple[str, ...] = ()
+    """SLOs as the study file spells them."""
+    repeats: int = 0
+    """Launches of each configuration in the proof (``confirm.repeats``)."""
+    world: Mapping[str, Fact] = Field(default_factory=dict)
+    """What the numbers depend on beside the study file, by name."""
+
+
+class WorldLearned(BaseEvent):
+    """Something the numbers depend on became known only while trials ran, such as the server's build."""
+
+    kind: Literal["world"] = "world"
+    facts: Mapping[str, Fact] = Field(default_factory=dict)
+    """All facts that are known now, by name."""
+
+
+class TrialProposed(BaseEvent):
+    """A trial was added to the study; it is launched next."""
+
+    kind: Literal["trial_proposed"] = "trial_proposed"
+    trial: int
+    role: TrialRole
+    """Why the trial is made: ``default``, ``search`` or ``confirm``."""
+    values: Mapping[str, Value] = Field(default_factory=dict)
+    """Tuned values by parameter; empty for the engine's default."""
+    repeat_of: int | None = None
+    """For confirmations, the number of the trial whose configuration is launched again."""
+    left: Remaining | None = None
+    """Launches that remain after this one, at most."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The tuned values as a configuration."""
+        return Configuration(values=self.values)
+
+
+class PhaseEntered(BaseEvent):
+    """A running trial entered another phase."""
+
+    kind: Literal["phase"] = "phase"
+    trial: int
+    phase: Phase
+    """The phase, for example ``loading`` or ``measuring``."""
+    scenario: str = ""
+    """Scenario of the window, for ``warming`` and ``measuring``; empty otherwise."""
+    level: str = ""
+    """Load level of the window, for ``warming`` and ``measuring``; empty otherwise."""
+    gpus: int = 0
+    """GPUs that the trial holds."""
+    simulated: bool = False
+    """Whether the server said that its numbers are simulated."""
+
+
+class WindowProgress(BaseEvent):
+    """What a running measurement window has seen so far. Dropped when the store cannot keep up."""
+
+    kind: Literal["progress"] = "progress"
+    trial: int
+    scenario: str = ""
+    """Scenario of the window."""
+    level: str = ""
+    """Load level of the window."""
+    elapsed_s: float
+    """Seconds since the window began."""
+    total_s: float
+    """Seconds that the window takes."""
+    completed: int = 0
+    """Requests finished in the window."""
+    failed: int = 0
+    """Requests failed in the window."""
+    output_throughput: float
+    """Output tokens per second since the window began."""
+
+
+class WindowSummary(_Part):
+    """One measured window of a finished trial."""
+
+    scenario: str = ""
+    """Scenario of the window."""
+    level: str = ""
+    """Load level of the window."""
+    output_throughput: float | None = None
+    """Output tokens per second; null where it was not measured."""
+
+
+class FailureSummary(_Part):
+    """Why a trial has no usable result."""
+
+    cause: str
+    """Value of :class:`autotuner.study.failure.FailureCause`."""
+    message: str
+    """What happened, in one line."""
+
+
+class TrialFinished(BaseEvent):
+    """A trial ended, or its meaning changed afterward (other SLOs, a configuration that left the space)."""
+
+    kind: Literal["trial_finished"] = "trial_finished"
+    trial: int
+    state: TrialState
+    """``done``, ``failed`` or ``void``; a void trial is not a result."""
+    role: TrialRole | None = None
+    """Why the trial was made."""
+    gpus: int = 0
+    """GPUs that the trial held."""
+    simulated: bool = False
+    """Whether the trial's numbers are simulated."""
+    verdict: Verdict | None = None
+    """Feasibility and objective values; null where nothing was scored."""
+    failure: FailureSummary | None = None
+    """Why there is no usable result; null where there is one."""
+    windows: tuple[WindowSummary, ...] = ()
+    """The measured windows, in the order of measuring."""
+    slos: tuple[float | None, ...] = ()
+    """Worst measured value for each SLO of the study, in its metric's unit; null where it was not measured."""
+
+    @classmethod
+    def of(cls, trial: Trial, slos: Sequence[SLO]) -> "TrialFinished":
+        """The event for a trial as it stands now."""
+        failure = trial.failure
+        return cls(
+            study=trial.study,
+            trial=trial.number,
+            state=trial.state,
+            role=trial.role,
+            gpus=trial.gpus,
+            simulated=trial.simulated,
+            verdict=trial.verdict,
+            failure=FailureSummary(cause=failure.cause.value, message=failure.message) if failure else None,
+            windows=tuple(
+                WindowSummary(
+                    scenario=m.scenario,
+                    level=m.level.text,
+                    output_throughput=m.value("output_throughput", None),
+                )
+                for m in trial.measurements
+            ),
+            slos=tuple(slo_value(slo, trial.measurements) for slo in slos) if trial.measurements else (),
+        )
+
+
+class Notice(BaseEvent):
+    """Something a person should know: a wait, a retry, a window that was disturbed."""
+
+    kind: Literal["notice"] = "notice"
+    text: str
+    """One line."""
+    scenario: str = ""
+    """Scenario of the window that it is about; empty otherwise."""
+    level: str = ""
+    """Load level of the window that it is about; empty otherwise."""
+
+
+class StudyFinished(BaseEvent):
+    """The run has ended and released the study."""
+
+    kind: Literal["study_finished"] = "study_finished"
+    state: str
+    """``done``, ``stopped``, ``interrupted`` or ``failed``."""
+    why: str = ""
+    """Why the run ended, in one line."""
+    ending: str = ""
+    """What the trials show: a value of :class:`autotuner.tuning.ending.Ending`."""
+    exit_code: int | None = None
+    """Exit code of a run that failed; null otherwise."""
+
+
+class UnknownEvent(BaseEvent):
+    """A stored row that no class of this version reads. Readers pass over it."""
+
+    data: Mapping[str, object] = Field(default_factory=dict)
+    """The row's data as it is stored."""
+    why: str
+    """Why it cannot be read, in one line."""
+
+    def payload(self) -> dict[str, object]:
+        """The row's data as it is stored."""
+        return dict(self.data)
+
+
+Event = Annotated[
+    StudyStarted
+    | WorldLearned
+    | TrialProposed
+    | PhaseEntered
+    | WindowProgress
+    | TrialFinished
+    | Notice
+    | StudyFinished,
+    Field(discriminator="kind"),
+]
+"""Every event that this version writes."""
+
+KINDS: tuple[type[BaseEvent], ...] = (
+    StudyStarted,
+    WorldLearned,
+    TrialProposed,
+    PhaseEntered,
+    WindowProgress,
+    TrialFinished,
+    Notice,
+    StudyFinished,
+)
+"""The classes of :data:`Event`, in the order in which a study usually meets them."""
+
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    """Built on first use: commands that only look at results never need it."""
+    return TypeAdapter(Event)
+
+
+def parse(record: EventRecord) -> Event | UnknownEvent:
+    """The typed event of a stored row.
+
+    A row of a newer version's kind, or one whose fields do not fit, becomes an :class:`UnknownEvent` with the reason:
+    one such row must not keep anyone from reading the rest of the stream.
+    """
+    place = {name: getattr(record, name) for name in _PLACE}
+    try:
+        return _adapter().validate_python({**record.data, **place})
+    except ValidationError as error:
+        return UnknownEvent(**place, data=record.data, why=_reason(record.kind, error))
+
+
+def _reason(kind: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "union_tag_invalid":
+        return f"unknown kind of event: {kind}"
+    where = ".".join(str(part) for part in first["loc"][1:])  # the first part is the union's tag
+    return f"cannot read {kind}: {where}: {first['msg']}" if where else f"cannot read {kind}: {first['msg']}"
