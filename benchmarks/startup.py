@@ -38,13 +38,13 @@ def stored(home: Path) -> str:
     sample = sample_study("winner")
     name = sample.spec.name
     with Store.open() as store:
-        store.register_owner(Owner(id="gone", host="gone", pid=1, started=0.0), 0.0)
-        store.create_study(sample.spec, source="study.yaml", digest=sample.spec.digest, now=1.0)
+        store.owners.register(Owner(id="gone", host="gone", pid=1, started=0.0), 0.0)
+        store.studies.create(sample.spec, source="study.yaml", digest=sample.spec.digest, now=1.0)
         for trial in sample.trials:
-            store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id="gone")
+            store.trials.add(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id="gone")
             if trial.state.finished:
-                store.finish_trial(trial, {"state": trial.state.value, "windows": []})
-        store.set_study_state(name, sample.state, {"why": sample.why}, 3.0)
+                store.trials.finish(trial, {"state": trial.state.value, "windows": []})
+        store.studies.set_state(name, sample.state, {"why": sample.why}, 3.0)
     folder = home / "studies" / name / "trials" / f"{sample.trials[-1].number:04d}"
     folder.mkdir(parents=True)
     (folder / "server.log").write_text("a line\n" * 1000)

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--at", type=float, default=0.88, help="share of the run's events that have happened")
     options = parser.parse_args()
     with Store.open() as store:
-        record = store.study(options.study)
+        record = store.studies.get(options.study)
         events = read(store, options.study, limit=1_000_000)
     if record is None or not events:
         parser.error(f"no run of {options.study} is stored; make quickstart makes one")

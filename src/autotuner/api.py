@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text, remember
-from autotuner.store import Reading, StudyRecord, UnreadableError, files, open_to_read
+from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
@@ -264,12 +264,12 @@ def start_over(name: str, *, store_url: str | None = None) -> str:
     if not Store.is_made(store_url):
         return ""
     with Store.open(store_url) as store:
-        record = store.study(name)
+        record = store.studies.get(name)
         if record is None:
             return ""
         _not_being_run(store, record.name, record.owner_id)
         dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
-        store.rename_study(name, dated)
+        store.studies.rename(name, dated)
     if study_folder(name).exists():
         study_folder(name).rename(study_folder(dated))
     return dated
@@ -304,7 +304,7 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
 
     with open_to_read(store_url) as store:
         record = record_of(store, name)
-        trials = store.trials(record.name)
+        trials = store.trials.all(record.name)
     summary = record.summary or {}
     code = summary.get("exit_code")
     return study_result(
@@ -319,7 +319,7 @@ def result(name: str, *, store_url: str | None = None) -> StudyResult:
 def studies(*, store_url: str | None = None) -> list[StudyRecord]:
     """All studies in the store, newest first."""
     with open_to_read(store_url) as store:
-        return sorted(store.studies(), key=lambda r: r.updated_at, reverse=True)
+        return sorted(store.studies.all(), key=lambda r: r.updated_at, reverse=True)
 
 
 def overviews(
@@ -332,19 +332,17 @@ def overviews(
 
     with open_to_read(store_url) as store:
         dead = OwnerWatch(store).dead()
-        counts = store.launch_counts()
+        counts = store.trials.finished_counts()
         found = []
-        for line in store.unreadable():
-            on_unreadable(line)
-        for record in store.studies():
+        for record in store.studies.all(lambda error: on_unreadable(str(error))):
             ended = record.state == "done"
             try:
                 one = overview(
                     record,
                     running=record.owner_id is not None and record.owner_id not in dead,
                     launches=counts.get(record.name, 0),
-                    newest=None if ended else store.last_event(record.name, "trial_proposed"),
-                    trials=partial(store.trials, record.name),
+                    newest=None if ended else store.events.last(record.name, "trial_proposed"),
+                    trials=partial(store.trials.all, record.name),
                 )
             except UnreadableError as error:
                 on_unreadable(str(error))
@@ -362,7 +360,7 @@ def stop(name: str, *, store_url: str | None = None) -> bool:
         record = record_of(store, name)
         if record.owner_id is None or record.owner_id in OwnerWatch(store).dead():
             return False
-        store.request_stop(record.name)
+        store.studies.request_stop(record.name)
         return True
 
 
@@ -379,18 +377,18 @@ def reap(*, study: str | None = None, store_url: str | None = None) -> list[str]
         dead = await OwnerWatch(store).settled()
         lines = list[str]()
         launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
-        used = [record.spec.deploy for record in store.studies()]
+        used = [record.spec.deploy for record in store.studies.all()]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
             if spec.kind in launching:
                 with suppress(UsageError):  # of a stored study whose settings are not known any more
                     lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
-        for record in store.studies():
+        for record in store.studies.all():
             if study is None or record.name == study:
-                for trial in store.void_trials_of(dead, record.name, time.time()):
+                for trial in store.trials.void_owned_by(dead, record.name, time.time()):
                     lines.append(f"{record.name} trial {trial.number}: marked void")
         if study is None:  # servers of other studies may still hold what their dead owners leased
             for owner in dead:
-                store.release_all(owner)
+                store.leases.release_all(owner)
             mark_ended(store, dead)
         return lines
 
@@ -408,13 +406,13 @@ def delete(name: str, *, store_url: str | None = None) -> None:
     from autotuner.store import Store
 
     with Store.open(store_url) as store:
-        stored, holder = store.holder(name)  # also of a study whose row cannot be read
+        stored, holder = store.studies.holder(name)  # also of a study whose row cannot be read
         if not stored:
             record = record_of(store, name)
             name = record.name
             holder = record.owner_id
         _not_being_run(store, name, holder)
-        store.delete_study(name)
+        store.studies.delete(name)
     shutil.rmtree(study_folder(name), ignore_errors=True)
 
 
@@ -440,7 +438,7 @@ def server_log(name: str, trial: int | None = None, *, lines: int = 100, store_u
     """The last lines of a trial's server log; the newest trial's by default."""
     with open_to_read(store_url) as store:
         record = record_of(store, name)
-        numbers = [t.number for t in store.trials(record.name)]
+        numbers = [t.number for t in store.trials.all(record.name)]
     if not numbers or (trial is not None and trial not in numbers):
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
         raise UsageError(Problem(where=f"trial of {record.name}", value=str(trial), why="no such trial", remedy=known))
@@ -593,13 +591,13 @@ def _schema_file() -> Path:
     return path
 
 
-def record_of(store: Reading, name: str) -> StudyRecord:
+def record_of(store: ReadStore, name: str) -> StudyRecord:
     """A stored study by its name, or by the path of its file. Raises ``UsageError`` where it is not stored."""
     if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         name = read_study(name).spec.name
-    record = store.study(name)
+    record = store.studies.get(name)
     if record is None:
-        known = [r.name for r in store.studies()]
+        known = [r.name for r in store.studies.all()]
         raise UsageError(
             Problem(
                 where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run"

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from autotuner import api
-from autotuner.store import Store
+from autotuner.store.trials import TrialTable
 from autotuner.tuning.trials.trial_runner import TrialRunner
 
 file = sys.argv[1]
@@ -21,7 +21,7 @@ def die() -> None:
 
 
 enter = TrialRunner._enter
-finish = Store.finish_trial
+finish = TrialTable.finish
 
 
 def entering(self, phase, where=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
@@ -39,5 +39,5 @@ def finishing(self, trial, *args, **kwargs):  # type: ignore[no-untyped-def]  # 
 
 
 TrialRunner._enter = entering  # type: ignore[method-assign]
-Store.finish_trial = finishing  # type: ignore[method-assign]
+TrialTable.finish = finishing  # type: ignore[method-assign]
 api.tune(file)

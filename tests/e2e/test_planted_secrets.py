@@ -152,7 +152,7 @@ def test_no_planted_secret_leaves(
     assert any("fake_server" in line for line in children)
     assert [line for line in children if MARK in line] == []
     with Store.open() as store:
-        assert planted(" ".join(e.model_dump_json() for e in store.events(name))) == []
+        assert planted(" ".join(e.model_dump_json() for e in store.events.read(name))) == []
     modes = {str(path.relative_to(home)): oct(path.stat().st_mode & 0o777) for path in [home, *home.rglob("*")]}
     assert {mode for path, mode in modes.items() if (home / path).is_dir()} == {"0o700"}, modes
     assert {mode for path, mode in modes.items() if (home / path).is_file()} == {"0o600"}, modes

@@ -45,7 +45,7 @@ def run_live(loaded: Loaded, *, source: str, store_url: str | None, quiet: bool)
             if not quiet:
                 say(headline(await make_plan(prepared, preflight=False), stored=found.stored))
             view = StudyView(spec.name)
-            after = store.last_seq(spec.name) if store.study(spec.name) else 0
+            after = store.events.last_seq(spec.name) if store.studies.get(spec.name) else 0
             view.apply(read(store, spec.name, limit=_ALL) if after else ())
             async with anyio.create_task_group() as tasks:
                 if not quiet:
@@ -73,7 +73,7 @@ def watch_live(name: str, *, store_url: str | None, as_json: bool) -> str:
                 await _print_events(store, record.name)
             else:
                 await _show(store, record.spec, StudyView(record.name), until_end=True)
-            ended = store.study(record.name)
+            ended = store.studies.get(record.name)
             return ended.state if ended is not None else "deleted"
 
     return anyio.run(work)
@@ -91,7 +91,7 @@ async def _print_events(store: Store, name: str) -> None:
 
 def _is_run(store: Store, name: str, owners: OwnerWatch) -> bool:
     """Whether a living process runs the study; one that was killed says no last word."""
-    record = store.study(name)
+    record = store.studies.get(name)
     return record is not None and record.owner_id is not None and record.owner_id not in owners.dead()
 
 

@@ -21,7 +21,7 @@ def read(store: Store, study: str, *, after: int = 0, limit: int = PAGE) -> Sequ
 
     Rows that this version cannot read are included as :class:`UnknownEvent`, so that a cursor can move past them.
     """
-    events = [parse(record) for record in store.events(study, after=after, limit=limit)]
+    events = [parse(record) for record in store.events.read(study, after=after, limit=limit)]
     for event in events:
         if isinstance(event, UnknownEvent):
             logger.warning("study %s: event %d skipped: %s", study, event.seq, event.why)

@@ -75,4 +75,4 @@ class Journal:
 
 def append(store: Store, event: Event) -> None:
     """Stores one event. Raises ``StoreError``."""
-    store.append(event.study, event.kind, event.payload(), trial=event.trial, at=event.at)
+    store.events.append(event.study, event.kind, event.payload(), trial=event.trial, at=event.at)

@@ -7,7 +7,8 @@ SQLAlchemy.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from autotuner.store.reader import Reading, open_to_read
+from autotuner.store.queries import ReadStore
+from autotuner.store.reader import open_to_read
 from autotuner.store.records import LeaseRecord, OwnerRecord, StudyRecord
 from autotuner.store.rows import StoreError, UnreadableError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LeaseRecord",
     "OwnerRecord",
-    "Reading",
+    "ReadStore",
     "Store",
     "StoreError",
     "StudyRecord",

@@ -3,7 +3,7 @@ cannot. Nothing here loads SQLAlchemy."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autotuner.errors import AutotunerError, ExitCode
@@ -18,6 +18,8 @@ HEAD = "0004"
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
 """States of trials with a result."""
+Row = dict[str, Any]
+"""One row by column name."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -70,15 +72,6 @@ def read_study(row: Mapping[str, Any]) -> StudyRecord:
         return StudyRecord.model_validate(values)
     except (ValueError, TypeError) as error:
         raise UnreadableError(str(row["name"]), "", error) from None
-
-
-def read_studies(rows: Iterable[Mapping[str, Any]]) -> Iterator[StudyRecord | UnreadableError]:
-    """All rows of ``studies``, readable or not."""
-    for row in rows:
-        try:
-            yield read_study(row)
-        except UnreadableError as error:
-            yield error
 
 
 def read_trial(study: str, text: str) -> Trial:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from autotuner.store import OwnerRecord, Reading
+from autotuner.store import OwnerRecord, ReadStore
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
 
@@ -42,7 +42,7 @@ def this_owner() -> Owner:
 class OwnerWatch:
     """Tells dead owners from living ones, and remembers what it saw: keep one for as long as the question is asked."""
 
-    def __init__(self, store: Reading, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ReadStore, steady: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._steady = steady
         self._seen: dict[str, tuple[float, float]] = {}
@@ -70,7 +70,7 @@ class OwnerWatch:
         dead = set[str]()
         undecided = dict[str, float]()
         clock: float | None = None
-        for record in self._store.owners():
+        for record in self._store.owners.all():
             owner = record.owner.id
             running = _is_running(record)
             if running is None:
@@ -105,6 +105,6 @@ def _is_running(record: OwnerRecord) -> bool | None:
 
 def mark_ended(store: "Store", dead: Collection[str]) -> None:
     """Remembers these owners as ended, so that nobody has to find it out again."""
-    for record in store.owners():
+    for record in store.owners.all():
         if record.ended_at is None and record.owner.id in dead:
-            store.end_owner(record.owner.id, time.time())
+            store.owners.end(record.owner.id, time.time())

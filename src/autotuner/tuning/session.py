@@ -71,7 +71,7 @@ async def run_session(
     spec = prepared.spec
     owner = this_owner()
     await run_sync(_register, store, spec, source)
-    await run_sync(store.register_owner, owner)
+    await run_sync(store.owners.register, owner)
     owners = OwnerWatch(store)
     try:
         await _take(store, spec.name, owner, owners)
@@ -87,11 +87,11 @@ async def run_session(
                 await run_sync(_hand_back, store, spec.name, owner)
     finally:
         with anyio.CancelScope(shield=True):
-            await run_sync(store.end_owner, owner.id, time.time())
+            await run_sync(store.owners.end, owner.id, time.time())
 
 
 def _register(store: Store, spec: StudySpec, source: str) -> None:
-    if store.study(spec.name) is None:
+    if store.studies.get(spec.name) is None:
         _created(store, spec, source)
 
 
@@ -116,32 +116,32 @@ async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool
 def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
     """The new study, or the one that another process stored a moment earlier."""
     try:
-        return store.create_study(spec, source=source, digest=spec.digest, now=time.time())
+        return store.studies.create(spec, source=source, digest=spec.digest, now=time.time())
     except StoreError:
-        found = store.study(spec.name)
+        found = store.studies.get(spec.name)
         if found is None:
             raise
         return found
 
 
 async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> None:
-    record = await run_sync(store.study, name)
+    record = await run_sync(store.studies.get, name)
     dead = await owners.settled({record.owner_id} if record and record.owner_id else ())
-    holder = await run_sync(lambda: store.lease_study(name, owner.id, time.time(), dead=dead))
+    holder = await run_sync(lambda: store.studies.take(name, owner.id, time.time(), dead=dead))
     if holder is not None:
-        found = next((r.owner for r in await run_sync(store.owners) if r.owner.id == holder), None)
+        found = next((r.owner for r in await run_sync(store.owners.all) if r.owner.id == holder), None)
         who = f"process {found.pid} on {found.host}" if found else f"owner {holder}"
         raise StudyBusyError(f"study {name} is being run by {who}; follow it: autotuner watch {name}")
-    await run_sync(store.clear_stop, name)
+    await run_sync(store.studies.clear_stop, name)
 
 
 async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWatch) -> None:
     """Removes what dead owners left running, then their leases, and voids their unfinished trials."""
-    dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases)})
+    dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases.all)})
     removed = await prepared.deployer.reap(dead.__contains__)
-    for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases)}:
-        await run_sync(store.release_all, owner_id)
-    voided = await run_sync(lambda: store.void_trials_of(dead, name, time.time()))
+    for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases.all)}:
+        await run_sync(store.leases.release_all, owner_id)
+    voided = await run_sync(lambda: store.trials.void_owned_by(dead, name, time.time()))
     await run_sync(mark_ended, store, dead)
     cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
     for text in (*removed, *cut_off):
@@ -149,9 +149,9 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
 
 
 def _hand_back(store: Store, name: str, owner: Owner) -> None:
-    store.void_trials_of({owner.id}, name, time.time())
-    store.release_all(owner.id)
-    store.release_study(name, owner.id)
+    store.trials.void_owned_by({owner.id}, name, time.time())
+    store.leases.release_all(owner.id)
+    store.studies.release(name, owner.id)
 
 
 async def _run(
@@ -164,7 +164,7 @@ async def _run(
     on_start: Callable[[Owner], None],
 ) -> Outcome:
     name = prepared.spec.name
-    await run_sync(lambda: store.set_study_state(name, "running", None, time.time()))
+    await run_sync(lambda: store.studies.set_state(name, "running", None, time.time()))
     ended = "failed"
     trials: list[Trial] = []
     why = ""
@@ -190,12 +190,12 @@ async def _run(
 
 def _finish(store: Store, spec: StudySpec, state: str, why: str, exit_code: int | None) -> Ending:
     """Stores how the session ended, with what its trials show."""
-    trials = store.trials(spec.name)
+    trials = store.trials.all(spec.name)
     found = conclude(spec, state, trials, exit_code=exit_code)
     ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, exit_code=exit_code)
     summary = {"why": why, "ending": ended.ending, "exit_code": exit_code}
     answer = answer_of(spec, found, trials).model_dump(mode="json")
-    store.set_study_state(spec.name, state, {**summary, "answer": answer}, time.time())
+    store.studies.set_state(spec.name, state, {**summary, "answer": answer}, time.time())
     append(store, ended)
     return found.ending
 
@@ -214,10 +214,10 @@ async def _watched(
                 while True:
                     if time.monotonic() - last >= HEARTBEAT_S:
                         last = time.monotonic()
-                        if not await run_sync(store.heartbeat, owner.id):
+                        if not await run_sync(store.owners.heartbeat, owner.id):
                             raise _taken_for_dead(name)
                         await runner.keep_time()
-                    if await run_sync(store.stop_requested, name):
+                    if await run_sync(store.studies.stop_requested, name):
                         ended = "stopped"
                         tasks.cancel_scope.cancel()
                     await anyio.sleep(STOP_POLL_S)
@@ -237,7 +237,7 @@ async def _watched(
     except ExceptionGroup as group:
         raise _cause(group) from group
     if ended != "done":
-        trials[:] = await run_sync(store.trials, name)
+        trials[:] = await run_sync(store.trials.all, name)
     return ended
 
 

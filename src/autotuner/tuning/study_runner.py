@@ -125,7 +125,7 @@ class StudyRunner:
 
     async def run(self) -> list[Trial]:
         """All trials of the study, stored ones included. Raises :class:`EnvironmentFaultError`."""
-        for trial in await run_sync(self._store.trials, self._spec.name):
+        for trial in await run_sync(self._store.trials.all, self._spec.name):
             self._trials[trial.number] = trial
         await self._searched()
         if self._spec.confirm.repeats:
@@ -141,7 +141,7 @@ class StudyRunner:
         for trial in self._told():
             if trial.state.finished:
                 search.tell(trial)
-        record = await run_sync(self._store.study, self._spec.name)
+        record = await run_sync(self._store.studies.get, self._spec.name)
         spent_s = record.search_s if record is not None else None
         self._clock.set(searched_s(self._trials.values()) if spent_s is None else spent_s)
         self._clock.start()
@@ -155,7 +155,7 @@ class StudyRunner:
     async def keep_time(self) -> None:
         """Stores the time that the search has used so far; called now and then, for a run may be killed."""
         if self._clock.known:
-            await run_sync(self._store.set_search_time, self._spec.name, self._clock.spent_s)
+            await run_sync(self._store.studies.set_search_time, self._spec.name, self._clock.spent_s)
 
     def _told(self) -> list[Trial]:
         """What the search knows of: everything but repeats and what never became a result."""
@@ -232,7 +232,7 @@ class StudyRunner:
             repeat_of=job.repeat_of,
             created_at=time.time(),
         )
-        trial = await run_sync(lambda: self._store.add_trial(wanted, owner_id=self._owner.id))
+        trial = await run_sync(lambda: self._store.trials.add(wanted, owner_id=self._owner.id))
         self._trials[trial.number] = trial
         self._journal.note(
             TrialProposed(
@@ -273,7 +273,7 @@ class StudyRunner:
 
         runner = TrialRunner(self._tools, trial, leases, folder, note)
         self._trials[trial.number] = trial.model_copy(update={"state": TrialState.RUNNING})
-        await run_sync(self._store.update_trial, self._trials[trial.number])
+        await run_sync(self._store.trials.update, self._trials[trial.number])
         self._clock.began(trial.number)
         try:
             finished = await self._in_one_world(runner, trial)
@@ -284,7 +284,7 @@ class StudyRunner:
             try:
                 await self._journal.flush()
             finally:
-                await run_sync(self._store.finish_trial, finished, self._ended(finished))
+                await run_sync(self._store.trials.finish, finished, self._ended(finished))
         self._trials[trial.number] = finished
         self._judge(finished)
         if self._fatal is None:
@@ -351,7 +351,7 @@ class StudyRunner:
         voided = [(self._trials[t.number], self._ended(self._trials[t.number])) for t in found]
         with anyio.CancelScope(shield=True):
             await self._journal.flush()
-            await run_sync(self._store.amend_trials, self._spec.name, voided, time.time())
+            await run_sync(self._store.trials.amend, self._spec.name, voided, time.time())
         self._fatal = CannotStartError(found)
 
     def _ended(self, trial: Trial) -> dict[str, object]:

@@ -161,7 +161,7 @@ def gpus_of(engine: OwnEngine, name: str) -> list[str]:
 
 def phase_of(name: str, trial: int) -> Phase | None:
     with Store.open() as store:
-        seen = [e for e in store.events(name) if e.kind == "phase" and e.trial == trial]
+        seen = [e for e in store.events.read(name) if e.kind == "phase" and e.trial == trial]
     return Phase(str(seen[-1].data["phase"])) if seen else None
 
 

@@ -122,7 +122,7 @@ def until_measuring(study: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         with Store.open() as store:
-            phases = [e.data["phase"] for e in store.events(study) if e.kind == "phase"]
+            phases = [e.data["phase"] for e in store.events.read(study) if e.kind == "phase"]
         if "measuring" in phases:
             return
         time.sleep(0.05)

@@ -26,7 +26,7 @@ async def main(url: str, folder: Path, machine: int, count: int, times: int) -> 
         return fake_gpus(machine)
 
     with Store.open(url) as store:
-        store.register_owner(owner, time.time())
+        store.owners.register(owner, time.time())
         for number in range(times):
             mine = leases.Leases(store, owner_id=owner.id, study=f"s{count}", trial=number, dead=OwnerWatch(store).dead)
             async with mine.gpus(count, look) as held:
@@ -37,7 +37,7 @@ async def main(url: str, folder: Path, machine: int, count: int, times: int) -> 
                 await anyio.sleep(0.001)
                 for gpu in held:
                     (folder / gpu.uuid).unlink()
-        store.end_owner(owner.id, time.time())
+        store.owners.end(owner.id, time.time())
 
 
 anyio.run(main, sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -94,7 +94,7 @@ class Machine:
         await self.until(lambda: self.looks >= before + times)
 
     def held(self) -> set[str]:
-        return {lease.resource for lease in self.store.leases()}
+        return {lease.resource for lease in self.store.leases.all()}
 
 
 @pytest.fixture
@@ -143,7 +143,9 @@ async def test_all_or_none(machine: Machine) -> None:
         three = Waiting(machine, "b", 3)
         tasks.start_soon(three)
         await machine.looked()
-        held = {lease.resource: lease.study for lease in machine.store.leases() if lease.resource.startswith("gpu:")}
+        held = {
+            lease.resource: lease.study for lease in machine.store.leases.all() if lease.resource.startswith("gpu:")
+        }
         assert set(held.values()) == {"a"}, "none of the two free ones is held while a third is missing"
         assert machine.notes == ["waiting for 3 free GPUs (study a holds GPU 0; study a holds GPU 1)"]
         three.back.set()
@@ -235,7 +237,7 @@ async def test_small_trials_do_not_overtake_a_big_one(machine: Machine) -> None:
         first.back.set()
         await machine.until(lambda: machine.order == ["a0", "a1"])
         await machine.looked()
-        assert not any(lease.trial == 1 and "claim" in lease.resource for lease in machine.store.leases())
+        assert not any(lease.trial == 1 and "claim" in lease.resource for lease in machine.store.leases.all())
         big.back.set()
         await machine.until(lambda: len(machine.order) == 4)
         for later in (small, other):
@@ -282,9 +284,9 @@ async def test_what_a_dead_owner_held_is_cleaned_and_taken_over(machine: Machine
     process = ProcessIdentity.of_this_process()._replace(pid=ended_process())
     dead = Owner(id="dead", host=here.host, pid=process.pid, started=1.0, process=process.text)
     for owner in (here, dead):
-        store.register_owner(owner, time.time())
+        store.owners.register(owner, time.time())
     for resource in ("gpu:GPU-fake-0", "gpu:GPU-fake-1", "gpu-claim:GPU-fake-2:dead:old:3"):
-        assert store.acquire(resource, owner_id="dead", study="old", trial=3, now=1.0, dead=())
+        assert store.leases.take([resource], owner_id="dead", study="old", trial=3, now=1.0, dead=())
     reaped: list[bool] = []
 
     async def reap(is_dead: Callable[[str], bool]) -> list[str]:
@@ -294,7 +296,7 @@ async def test_what_a_dead_owner_held_is_cleaned_and_taken_over(machine: Machine
 
     async with machine.lease("a", 4, reap=reap) as held:
         assert held == [0, 1, 2, 3]
-        assert {lease.owner_id for lease in store.leases() if lease.resource.startswith("gpu:")} == {"owner-a"}
+        assert {lease.owner_id for lease in store.leases.all() if lease.resource.startswith("gpu:")} == {"owner-a"}
     assert reaped == [True]
     assert machine.notes == ["ended process 5 of study old"]
 
@@ -311,7 +313,7 @@ def test_runs_of_several_processes_never_share_a_gpu(store: Store, tmp_path: Pat
     told = [run.communicate(timeout=100)[1].decode() for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0, 0], "\n".join(told)
     assert list(folder.iterdir()) == []
-    assert store.leases() == []
+    assert store.leases.all() == []
 
 
 # Trials and studies on doubles
@@ -359,8 +361,8 @@ def prepared(deployer: FakeDeployer, script: Script, tps: tuple[Value, ...], **s
 
 async def run_study(study: Prepared, store: Store) -> list[Trial]:
     owner = this_owner()
-    store.register_owner(owner, time.time())
-    store.create_study(study.spec, source="test", digest="d", now=time.time())
+    store.owners.register(owner, time.time())
+    store.studies.create(study.spec, source="test", digest="d", now=time.time())
     async with Journal(store) as journal:
         return await StudyRunner(study, store, owner, journal).run()
 
@@ -379,7 +381,7 @@ async def test_a_parallel_study_shares_no_gpu_and_runs_two_at_a_time(store: Stor
     assert deployer.most_live == 2
     assert [t.gpus for t in trials] == [1, *(t.configuration.values["tp"] for t in trials[1:])]
     assert {g.uuid for _, gpus in deployer.leased for g in gpus} >= {"GPU-fake-0", "GPU-fake-1"}
-    assert store.leases() == []
+    assert store.leases.all() == []
     per_gpu = [t.measurements[0].scalars["output_throughput_per_gpu"] for t in trials]
     assert per_gpu == [100.0 / t.gpus for t in trials]
 
@@ -436,7 +438,7 @@ async def test_a_timeout_is_the_launched_trials_own(store: Store) -> None:
     trial = await one_trial(study, store, 1, lambda _: None)
     assert trial.failure is not None
     assert trial.failure.cause is FailureCause.TRIAL_TIMEOUT
-    assert store.leases() == []
+    assert store.leases.all() == []
 
 
 async def test_a_stranger_makes_the_trial_wait_with_a_notice(store: Store) -> None:

@@ -98,8 +98,8 @@ async def test_a_cancel_ends_the_servers_of_all_slots(loop: Any, store: Store) -
         assert len(servers("ended-servers")) == 2
         tasks.cancel_scope.cancel()
     assert servers("ended-servers") == []
-    assert store.leases() == []
-    assert [t.state for t in store.trials("ended-servers")] == ["done", "void", "void"]
+    assert store.leases.all() == []
+    assert [t.state for t in store.trials.all("ended-servers")] == ["done", "void", "void"]
 
 
 def native(loop: Any, **args: Any) -> Prepared:

@@ -118,7 +118,7 @@ def add_study(store: Store) -> Callable[..., StudySpec]:
 
     def add(name: str = "s", **changes: object) -> StudySpec:
         spec = sample_spec(name).model_copy(update=changes)
-        store.create_study(spec, source="test", digest=spec.digest, now=1.0)
+        store.studies.create(spec, source="test", digest=spec.digest, now=1.0)
         return spec
 
     return add

@@ -26,18 +26,18 @@ def main() -> None:
                 case "open":
                     say("opened")
                 case "add":
-                    say(store.add_trial(trial, owner_id=owner).number)
+                    say(store.trials.add(trial, owner_id=owner).number)
                 case "append":
-                    say(store.append("s", "notice", {"by": owner, "i": i}, at=1.0).seq)
+                    say(store.events.append("s", "notice", {"by": owner, "i": i}, at=1.0).seq)
                 case "acquire":
                     mine = {"owner_id": owner, "study": "s", "trial": 0, "now": 1.0}
-                    say(store.acquire(f"gpu:{i}", **mine, dead={"dead"}))
+                    say(bool(store.leases.take([f"gpu:{i}"], **mine, dead={"dead"})))
                 case "finish and die":
-                    added = store.add_trial(trial, owner_id=owner)
+                    added = store.trials.add(trial, owner_id=owner)
                     done = added.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
-                    store.finish_trial(done, {"state": "done"})
-                    store.append("s", "notice", {"text": "after"}, at=3.0)
-                    store.acquire("gpu:0", owner_id=owner, study="s", trial=added.number, now=3.0, dead=())
+                    store.trials.finish(done, {"state": "done"})
+                    store.events.append("s", "notice", {"text": "after"}, at=3.0)
+                    store.leases.take(["gpu:0"], owner_id=owner, study="s", trial=added.number, now=3.0, dead=())
                     os.kill(os.getpid(), signal.SIGKILL)
 
 

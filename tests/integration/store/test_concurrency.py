@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from autotuner.store import Store
+from autotuner.store.database import lock_study
 from autotuner.store.records import EventRecord
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
@@ -47,7 +48,7 @@ def test_a_new_file_is_opened_by_all(tmp_path: Path) -> None:
     def opened(url: str) -> Callable[[int], object]:
         def work(_: int) -> object:
             with Store.open(url) as store:
-                return store.studies()
+                return store.studies.all()
 
         return work
 
@@ -59,11 +60,11 @@ def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddS
     add_study()
     numbers = [
         n
-        for some in at_once(lambda i: [store.add_trial(new_trial(), owner_id=f"{i}").number for _ in range(5)])
+        for some in at_once(lambda i: [store.trials.add(new_trial(), owner_id=f"{i}").number for _ in range(5)])
         for n in some
     ]  # type: ignore[attr-defined]
     assert sorted(numbers) == list(range(5 * WRITERS))
-    assert [t.number for t in store.trials("s")] == list(range(5 * WRITERS))
+    assert [t.number for t in store.trials.all("s")] == list(range(5 * WRITERS))
 
 
 def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy) -> None:
@@ -78,12 +79,12 @@ def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> No
     seen: list[EventRecord] = []
 
     def read() -> None:
-        seen.extend(store.events("s", after=seen[-1].seq if seen else 0))
+        seen.extend(store.events.read("s", after=seen[-1].seq if seen else 0))
 
-    with ThreadPoolExecutor(1) as other, store._writing() as first:
-        store._locked(first, "s")
-        store._append(first, "s", "notice", {"i": "first"}, trial=None, at=1.0)
-        second = other.submit(store.append, "s", "notice", {"i": "second"}, at=1.0)
+    with ThreadPoolExecutor(1) as other, store.database.writing() as first:
+        lock_study(first, "s")
+        store.events.append_in(first, "s", "notice", {"i": "first"}, trial=None, at=1.0)
+        second = other.submit(store.events.append, "s", "notice", {"i": "second"}, at=1.0)
         threading.Event().wait(0.3)
         read()
         first.commit()
@@ -101,14 +102,14 @@ def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStud
         last_look = False
         while not last_look:
             last_look = ended.is_set()
-            seen.extend(store.events("s", after=seen[-1].seq if seen else 0, limit=7))
-            last_look = last_look and store.last_seq("s") == seen[-1].seq
+            seen.extend(store.events.read("s", after=seen[-1].seq if seen else 0, limit=7))
+            last_look = last_look and store.events.last_seq("s") == seen[-1].seq
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         said = processes(url, "append", 20)
-        written = at_once(lambda i: [store.append("s", "notice", {"i": i}, at=1.0).seq for _ in range(5)])
+        written = at_once(lambda i: [store.events.append("s", "notice", {"i": i}, at=1.0).seq for _ in range(5)])
     finally:
         ended.set()
         reader.join(60)
@@ -119,17 +120,17 @@ def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStud
 def test_one_of_many_gets_the_resource(store: Store) -> None:
     for round_ in range(5):
         mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ()}
-        got = at_once(lambda i, r=round_, m=mine: store.acquire(f"port:{r}", owner_id=f"{i}", **m))  # type: ignore[misc]
+        got = at_once(lambda i, r=round_, m=mine: store.leases.take([f"port:{r}"], owner_id=f"{i}", **m))  # type: ignore[misc]
         assert sorted(map(bool, got)) == [False] * (WRITERS - 1) + [True]
 
 
 def test_one_of_many_takes_over_from_the_dead(store: Store) -> None:
     for round_ in range(5):
         mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ("dead",)}
-        assert store.acquire(f"gpu:{round_}", owner_id="dead", study="s", trial=0, now=0.0, dead=())
-        got = at_once(lambda i, r=round_, m=mine: store.acquire(f"gpu:{r}", owner_id=f"{i}", **m))  # type: ignore[misc]
+        assert store.leases.take([f"gpu:{round_}"], owner_id="dead", study="s", trial=0, now=0.0, dead=())
+        got = at_once(lambda i, r=round_, m=mine: store.leases.take([f"gpu:{r}"], owner_id=f"{i}", **m))  # type: ignore[misc]
         assert sum(map(bool, got)) == 1
-    assert len(store.leases()) == 5
+    assert len(store.leases.all()) == 5
 
 
 def test_one_of_many_processes_gets_the_resource(url: str, store: Store) -> None:
@@ -142,15 +143,15 @@ def test_gpus_for_two_runs_never_overlap_and_one_of_them_always_gets_its_share(s
     names = [f"gpu:{i}" for i in range(WRITERS)]
 
     def take(i: int) -> list[str]:
-        return store.acquire_some(names, 5, owner_id=f"{i}", study="s", trial=0, now=1.0, dead=())
+        return store.leases.take(names, 5, owner_id=f"{i}", study="s", trial=0, now=1.0, dead=())
 
     assert sorted(len(got) for got in at_once(take)) == [0] * (WRITERS - 1) + [5]  # type: ignore[arg-type]
-    assert len(store.leases()) == 5
+    assert len(store.leases.all()) == 5
 
 
 def test_one_of_many_gets_the_study(store: Store, add_study: AddStudy) -> None:
     add_study()
-    holders = at_once(lambda i: store.lease_study("s", f"{i}", 1.0, dead=()))
+    holders = at_once(lambda i: store.studies.take("s", f"{i}", 1.0, dead=()))
     winners = [str(i) for i, holder in enumerate(holders) if holder is None]
     assert len(winners) == 1
     assert {h for h in holders if h is not None} == set(winners)
@@ -160,14 +161,14 @@ def test_a_trial_ends_once(store: Store, add_study: AddStudy, new_trial: NewTria
     """Its owner, and somebody who takes the owner for dead, at the same time."""
     add_study()
     for _ in range(5):
-        trial = store.add_trial(new_trial(), owner_id="o")
+        trial = store.trials.add(new_trial(), owner_id="o")
         done = trial.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
 
         def end(i: int, done: Trial = done) -> str:
             try:
                 if i % 2:
-                    return "void" if store.void_trials_of({"o"}, "s", 3.0) else "late"
-                store.finish_trial(done, {"state": "done"})
+                    return "void" if store.trials.void_owned_by({"o"}, "s", 3.0) else "late"
+                store.trials.finish(done, {"state": "done"})
             except Exception as error:
                 return f"late: {error}"
             return "done"
@@ -175,7 +176,7 @@ def test_a_trial_ends_once(store: Store, add_study: AddStudy, new_trial: NewTria
         ends = [str(e) for e in at_once(end)]
         winners = [e for e in ends if not e.startswith("late")]
         assert len(winners) == 1, ends
-        kept = store.trial("s", trial.number)
+        kept = store.trials.get("s", trial.number)
         assert kept is not None
         assert kept.state == winners[0]
-        assert len([e for e in store.events("s") if e.trial == trial.number]) == 1
+        assert len([e for e in store.events.read("s") if e.trial == trial.number]) == 1

@@ -17,9 +17,9 @@ def test_killed_right_after_a_call_returned(url: str, store: Store, add_study: C
     for run in range(2):
         ran = subprocess.run([sys.executable, str(HAMMER), url, "finish and die"], capture_output=True, timeout=120)
         assert ran.returncode == -9, ran.stderr
-        assert [t.state for t in store.trials("s")] == [TrialState.DONE] * (run + 1)
-        assert [e.kind for e in store.events("s")] == ["trial_finished", "notice"] * (run + 1)
-        assert len(store.leases()) == 1
+        assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * (run + 1)
+        assert [e.kind for e in store.events.read("s")] == ["trial_finished", "notice"] * (run + 1)
+        assert len(store.leases.all()) == 1
 
 
 def test_killed_within_a_transaction(
@@ -30,22 +30,23 @@ def test_killed_within_a_transaction(
     script = f"""
 import os
 from autotuner.store import Store
+from autotuner.store.database import lock_study
 store = Store.open({url!r})
-with store._writing() as db:
-    store._locked(db, "s")
-    store._append(db, "s", "notice", {{}}, trial=None, at=1.0)
+with store.database.writing() as db:
+    lock_study(db, "s")
+    store.events.append_in(db, "s", "notice", {{}}, trial=None, at=1.0)
     os.kill(os.getpid(), 9)
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
     assert ran.returncode == -9, ran.stderr
-    assert store.events("s") == []
-    assert store.add_trial(new_trial(), owner_id="o").number == 0
+    assert store.events.read("s") == []
+    assert store.trials.add(new_trial(), owner_id="o").number == 0
 
 
 def test_sqlite_writes_through_to_the_disk(tmp_path: Path) -> None:
     """A power cut cannot be had in a test; the setting that survives it can be looked at on every connection."""
     with Store.open(f"sqlite:///{tmp_path / 'autotuner.db'}") as store:
-        for open_ in (store._reading, store._writing):
+        for open_ in (store.database.reading, store.database.writing):
             with open_() as connection:
                 pragmas = [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous")]
                 assert pragmas == ["wal", 2]

@@ -34,7 +34,7 @@ def refusal(url: str) -> str:
 
 
 def test_the_migrations_make_the_tables_of_the_program(store: Store) -> None:
-    with store._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
     assert differences == []
@@ -58,7 +58,7 @@ def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
         connection.execute(text("INSERT INTO owners VALUES ('a', 'h', 7, 2.5, 3.5, NULL)"))
     plain.dispose()
     with Store.open(url) as store:
-        (record,) = store.owners()
+        (record,) = store.owners.all()
         assert record == OwnerRecord(owner=Owner(id="a", host="h", pid=7, started=2.5), heartbeat_at=3.5)
         assert record.owner.process == ""
 
@@ -70,19 +70,19 @@ def test_gpu_use_of_the_third_revision_is_still_read(
     measured = next(m for trial in sample_study("several").trials for m in trial.measurements)
     use = GpuUse(samples=3, utilization=0.5)
     trial = new_trial(measurements=(measured.model_copy(update={"gpu_use": use}),))
-    store.add_trial(trial, owner_id="a")
-    with store._engine.begin() as connection:
+    store.trials.add(trial, owner_id="a")
+    with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE trials SET trial = REPLACE(trial, 'utilization', 'utilisation')"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     with Store.open(url) as again:
-        (stored,) = again.trials("s")
+        (stored,) = again.trials.all("s")
     assert stored.measurements[0].gpu_use == use
 
 
 def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
     add_study()
     with Store.open(url) as again:
-        assert [r.name for r in again.studies()] == ["s"]
+        assert [r.name for r in again.studies.all()] == ["s"]
 
 
 def test_several_processes_open_a_new_database_at_once(url: str) -> None:
@@ -97,10 +97,10 @@ def test_several_processes_open_a_new_database_at_once(url: str) -> None:
     [("9999", "was made by a newer autotuner (revision 9999"), ("e3246e0f1a2b", "holds another program's tables")],
 )
 def test_tables_of_another_program_or_version_are_left_alone(url: str, store: Store, revision: str, said: str) -> None:
-    with store._engine.begin() as connection:
+    with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
     assert said in refusal(url)
-    with store._engine.connect() as connection:
+    with store.database._engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
 
 
@@ -113,7 +113,7 @@ def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.Mon
         patched.setattr(store_connection, "import_module", lambda _: SimpleNamespace(migrate=half))
         assert "no more" in refusal(url)
     with Store.open(url) as store:
-        assert store.owners() == []
+        assert store.owners.all() == []
 
 
 SECRET = "hunter2"
@@ -153,7 +153,7 @@ def test_a_wrong_password_is_not_shown_and_a_right_one_neither(postgresql: str, 
         assert "hunter2" not in store.url
         assert "***" in store.url
         with pytest.raises(StoreError) as caught:
-            store.append("s" * 3000, "k", {}, at=1.0)
+            store.events.append("s" * 3000, "k", {}, at=1.0)
         assert "hunter2" not in str(caught.value)
 
 
@@ -196,12 +196,12 @@ from autotuner.store import Store, StoreError
 from autotuner.testing.samples import sample_spec
 spec = sample_spec("s")
 store = Store.open({url!r})
-store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 kept = 0
 try:
     while kept < 1000:
-        store.append("s", "notice", {{"text": "x" * 5000}}, at=1.0)
+        store.events.append("s", "notice", {{"text": "x" * 5000}}, at=1.0)
         kept += 1
 except StoreError as error:
     print(kept, str(error).count("\\n"), error)
@@ -212,5 +212,5 @@ except StoreError as error:
     assert int(lines) == 0
     assert "cannot be used" in said
     with Store.open(url) as store:
-        assert len(store.events("s")) == int(kept), "what was stored before is there, and nothing in half"
-        store.append("s", "notice", {}, at=2.0)
+        assert len(store.events.read("s")) == int(kept), "what was stored before is there, and nothing in half"
+        store.events.append("s", "notice", {}, at=2.0)

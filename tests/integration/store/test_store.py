@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from autotuner.store import Store, StoreError
+from autotuner.store.events import EventLog
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.owner import Owner
@@ -19,12 +20,12 @@ DONE = {"state": TrialState.DONE, "finished_at": 9.0}
 
 def test_a_study_comes_back_as_it_was(store: Store, add_study: AddStudy) -> None:
     spec = add_study()
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert (record.spec, record.digest, record.state, record.owner_id) == (spec, spec.digest, "new", None)
-    assert store.study("another") is None
-    store.set_study_state("s", "done", {"why": "enough"}, 7.0)
-    changed = store.study("s")
+    assert store.studies.get("another") is None
+    store.studies.set_state("s", "done", {"why": "enough"}, 7.0)
+    changed = store.studies.get("s")
     assert changed is not None
     assert (changed.state, changed.summary, changed.updated_at) == ("done", {"why": "enough"}, 7.0)
 
@@ -38,8 +39,8 @@ def test_a_name_is_taken_once(store: Store, add_study: AddStudy) -> None:
 def test_changed_budgets_are_taken_over(store: Store, add_study: AddStudy) -> None:
     spec = add_study()
     more = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 99})})
-    store.update_study_spec("s", more, digest=more.digest, source="test")
-    record = store.study("s")
+    store.studies.update_spec("s", more, digest=more.digest, source="test")
+    record = store.studies.get("s")
     assert record is not None
     assert record.spec.search.trials == 99
 
@@ -49,27 +50,27 @@ def test_every_kind_of_trial_comes_back_as_it_was(store: Store, add_study: AddSt
     sample = sample_study(SampleKind.FAILURES)
     add_study(sample.spec.name)
     for trial in sample.trials:
-        added = store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id="o")
+        added = store.trials.add(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id="o")
         assert added.number == trial.number
-        store.finish_trial(trial, {})
-    assert store.trials(sample.spec.name) == list(sample.trials)
-    assert store.trial(sample.spec.name, 3) == sample.trials[3]
-    assert store.trial(sample.spec.name, 999) is None
+        store.trials.finish(trial, {})
+    assert store.trials.all(sample.spec.name) == list(sample.trials)
+    assert store.trials.get(sample.spec.name, 3) == sample.trials[3]
+    assert store.trials.get(sample.spec.name, 999) is None
     assert {m.token_source for t in sample.trials for m in t.measurements} == {"usage", "chunks"}
 
 
 def test_numbers_begin_at_zero_in_each_study(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study("s")
     add_study("t")
-    numbers = [store.add_trial(new_trial(name), owner_id="o").number for name in ("s", "s", "t", "s", "t")]
+    numbers = [store.trials.add(new_trial(name), owner_id="o").number for name in ("s", "s", "t", "s", "t")]
     assert numbers == [0, 1, 0, 2, 1]
 
 
 def test_a_study_that_is_not_stored_takes_nothing(store: Store, new_trial: NewTrial) -> None:
     for attempt in (
-        lambda: store.add_trial(new_trial("none"), owner_id="o"),
-        lambda: store.append("none", "notice", {}, at=1.0),
-        lambda: store.lease_study("none", "o", 1.0, dead=()),
+        lambda: store.trials.add(new_trial("none"), owner_id="o"),
+        lambda: store.events.append("none", "notice", {}, at=1.0),
+        lambda: store.studies.take("none", "o", 1.0, dead=()),
     ):
         with pytest.raises(StoreError, match="no study named none is stored"):
             attempt()
@@ -79,19 +80,19 @@ def test_a_trial_ends_together_with_its_event(
     store: Store, add_study: AddStudy, new_trial: NewTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_study()
-    trial = store.add_trial(new_trial(), owner_id="o")
+    trial = store.trials.add(new_trial(), owner_id="o")
 
     def broken(*_: object, **__: object) -> int:
         raise RuntimeError("between the two writes")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "_append", broken)
+        patched.setattr(EventLog, "append_in", broken)
         with pytest.raises(RuntimeError, match="between"):
-            store.finish_trial(trial.model_copy(update=DONE), {"state": "done"})
-    assert store.trials("s") == [trial]
-    assert store.events("s") == []
-    store.finish_trial(trial.model_copy(update=DONE), {"state": "done"})
-    (event,) = store.events("s")
+            store.trials.finish(trial.model_copy(update=DONE), {"state": "done"})
+    assert store.trials.all("s") == [trial]
+    assert store.events.read("s") == []
+    store.trials.finish(trial.model_copy(update=DONE), {"state": "done"})
+    (event,) = store.events.read("s")
     assert (event.kind, event.trial, event.at, event.data) == ("trial_finished", 0, 9.0, {"state": "done"})
 
 
@@ -100,19 +101,19 @@ def test_what_has_ended_cannot_be_changed(
     store: Store, add_study: AddStudy, new_trial: NewTrial, end: TrialState
 ) -> None:
     add_study()
-    trial = store.add_trial(new_trial(), owner_id="o")
+    trial = store.trials.add(new_trial(), owner_id="o")
     ended = trial.model_copy(update={"state": end, "finished_at": 2.0})
-    store.finish_trial(ended, {})
+    store.trials.finish(ended, {})
     other = Configuration(values={"parallel": 2})
     for again in (
-        lambda: store.update_trial(trial.model_copy(update={"configuration": other})),
-        lambda: store.finish_trial(trial.model_copy(update={**DONE, "configuration": other}), {}),
+        lambda: store.trials.update(trial.model_copy(update={"configuration": other})),
+        lambda: store.trials.finish(trial.model_copy(update={**DONE, "configuration": other}), {}),
     ):
         with pytest.raises(StoreError, match="trial 0 of s has ended already"):
             again()
-    assert store.trials("s") == [ended]
-    assert len(store.events("s")) == 1
-    assert store.void_trials_of({"o"}, "s", 5.0) == []
+    assert store.trials.all("s") == [ended]
+    assert len(store.events.read("s")) == 1
+    assert store.trials.void_owned_by({"o"}, "s", 5.0) == []
 
 
 def test_only_the_unfinished_trials_of_the_dead_are_voided(
@@ -120,129 +121,135 @@ def test_only_the_unfinished_trials_of_the_dead_are_voided(
 ) -> None:
     for name in ("s", "t"):
         add_study(name)
-    done = store.add_trial(new_trial(), owner_id="dead")
-    store.finish_trial(done.model_copy(update=DONE), {})
+    done = store.trials.add(new_trial(), owner_id="dead")
+    store.trials.finish(done.model_copy(update=DONE), {})
     for owner, study in (("dead", "s"), ("alive", "s"), ("dead", "t")):
-        store.add_trial(new_trial(study), owner_id=owner)
-    queued = store.add_trial(new_trial(state=TrialState.QUEUED), owner_id="dead")
-    voided = store.void_trials_of({"dead", "dead too"}, "s", 5.0)
+        store.trials.add(new_trial(study), owner_id=owner)
+    queued = store.trials.add(new_trial(state=TrialState.QUEUED), owner_id="dead")
+    voided = store.trials.void_owned_by({"dead", "dead too"}, "s", 5.0)
     assert [(t.number, t.state, t.finished_at) for t in voided] == [(1, "void", 5.0), (queued.number, "void", 5.0)]
-    assert [t.state for t in store.trials("s")] == ["done", "void", "running", "void"]
-    assert [t.state for t in store.trials("t")] == ["running"]
-    assert [e.trial for e in store.events("s") if e.data.get("state") == "void"] == [1, 3]
-    assert store.void_trials_of((), "s", 5.0) == []
+    assert [t.state for t in store.trials.all("s")] == ["done", "void", "running", "void"]
+    assert [t.state for t in store.trials.all("t")] == ["running"]
+    assert [e.trial for e in store.events.read("s") if e.data.get("state") == "void"] == [1, 3]
+    assert store.trials.void_owned_by((), "s", 5.0) == []
 
 
 def test_a_cursor_reads_on_where_it_was(store: Store, add_study: AddStudy) -> None:
     add_study("s")
     add_study("t")
-    made = [store.append(name, "notice", {"i": i}, trial=i, at=float(i)) for i in range(6) for name in ("s", "t")]
+    made = [
+        store.events.append(name, "notice", {"i": i}, trial=i, at=float(i)) for i in range(6) for name in ("s", "t")
+    ]
     mine = [e for e in made if e.study == "s"]
-    assert store.events("s") == mine
-    assert store.events("s", limit=2) == mine[:2]
-    assert store.events("s", after=mine[1].seq, limit=3) == mine[2:5]
-    assert store.events("s", after=mine[-1].seq) == []
-    assert store.last_seq("s") == mine[-1].seq
-    assert store.last_seq("none") == 0
-    assert store.last_event("s", "notice") == mine[-1]
-    assert store.last_event("s", "none") is None
+    assert store.events.read("s") == mine
+    assert store.events.read("s", limit=2) == mine[:2]
+    assert store.events.read("s", after=mine[1].seq, limit=3) == mine[2:5]
+    assert store.events.read("s", after=mine[-1].seq) == []
+    assert store.events.last_seq("s") == mine[-1].seq
+    assert store.events.last_seq("none") == 0
+    assert store.events.last("s", "notice") == mine[-1]
+    assert store.events.last("s", "none") is None
 
 
 def test_seq_is_never_used_again(store: Store, add_study: AddStudy) -> None:
     """A cursor from before a deletion must not skip what comes after it."""
     add_study()
-    last = store.append("s", "notice", {}, at=1.0).seq
-    store.delete_study("s")
+    last = store.events.append("s", "notice", {}, at=1.0).seq
+    store.studies.delete("s")
     add_study()
-    assert store.append("s", "notice", {}, at=1.0).seq > last
+    assert store.events.append("s", "notice", {}, at=1.0).seq > last
 
 
 def test_a_deleted_study_leaves_nothing(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     for name in ("s", "t"):
         add_study(name)
-        store.add_trial(new_trial(name), owner_id="o")
-        store.append(name, "notice", {}, at=1.0)
-    store.delete_study("s")
-    assert [r.name for r in store.studies()] == ["t"]
-    assert (store.trials("s"), store.events("s")) == ([], [])
-    assert (len(store.trials("t")), len(store.events("t"))) == (1, 1)
+        store.trials.add(new_trial(name), owner_id="o")
+        store.events.append(name, "notice", {}, at=1.0)
+    store.studies.delete("s")
+    assert [r.name for r in store.studies.all()] == ["t"]
+    assert (store.trials.all("s"), store.events.read("s")) == ([], [])
+    assert (len(store.trials.all("t")), len(store.events.read("t"))) == (1, 1)
     add_study("s")
-    assert store.add_trial(new_trial(), owner_id="o").number == 0
+    assert store.trials.add(new_trial(), owner_id="o").number == 0
 
 
 def test_a_stop_is_asked_for_and_forgotten(store: Store, add_study: AddStudy) -> None:
     add_study("s")
     add_study("t")
-    assert not store.stop_requested("s")
-    store.request_stop("s")
-    assert (store.stop_requested("s"), store.stop_requested("t"), store.stop_requested("none")) == (True, False, False)
-    store.clear_stop("s")
-    assert not store.stop_requested("s")
+    assert not store.studies.stop_requested("s")
+    store.studies.request_stop("s")
+    assert (
+        store.studies.stop_requested("s"),
+        store.studies.stop_requested("t"),
+        store.studies.stop_requested("none"),
+    ) == (True, False, False)
+    store.studies.clear_stop("s")
+    assert not store.studies.stop_requested("s")
 
 
 def test_one_owner_holds_a_study(store: Store, add_study: AddStudy) -> None:
     add_study()
-    assert store.lease_study("s", "a", 2.0, dead=()) is None
-    assert store.lease_study("s", "a", 2.0, dead=()) is None, "its own"
-    assert store.lease_study("s", "b", 3.0, dead=()) == "a"
-    store.release_study("s", "b")
-    assert store.lease_study("s", "b", 3.0, dead=()) == "a", "nobody gives back what another one holds"
-    assert store.lease_study("s", "b", 3.0, dead={"a"}) is None, "taken over from the dead"
-    store.release_study("s", "a")
-    record = store.study("s")
+    assert store.studies.take("s", "a", 2.0, dead=()) is None
+    assert store.studies.take("s", "a", 2.0, dead=()) is None, "its own"
+    assert store.studies.take("s", "b", 3.0, dead=()) == "a"
+    store.studies.release("s", "b")
+    assert store.studies.take("s", "b", 3.0, dead=()) == "a", "nobody gives back what another one holds"
+    assert store.studies.take("s", "b", 3.0, dead={"a"}) is None, "taken over from the dead"
+    store.studies.release("s", "a")
+    record = store.studies.get("s")
     assert record is not None
     assert record.owner_id == "b"
-    store.release_study("s", "b")
-    assert store.lease_study("s", "c", 4.0, dead=()) is None
+    store.studies.release("s", "b")
+    assert store.studies.take("s", "c", 4.0, dead=()) is None
 
 
 def test_a_resource_is_held_once(store: Store) -> None:
     def take(owner: str, dead: tuple[str, ...] = ()) -> bool:
-        return store.acquire("gpu:h:0", owner_id=owner, study="s", trial=3, now=5.0, dead=dead)
+        return bool(store.leases.take(["gpu:h:0"], owner_id=owner, study="s", trial=3, now=5.0, dead=dead))
 
     assert take("a")
     assert not take("b")
     assert not take("a"), "another trial of the same owner is another holder"
-    store.release("gpu:h:0", "b")
+    store.leases.release("gpu:h:0", "b")
     assert not take("b"), "nobody gives back what another one holds"
     assert take("b", dead=("a",)), "taken over from the dead"
-    store.release_all("a")
-    (lease,) = store.leases()
+    store.leases.release_all("a")
+    (lease,) = store.leases.all()
     assert (lease.resource, lease.owner_id, lease.study, lease.trial, lease.acquired_at) == ("gpu:h:0", "b", "s", 3, 5)
-    store.release_all("b")
-    assert store.leases() == []
+    store.leases.release_all("b")
+    assert store.leases.all() == []
 
 
 def test_several_resources_are_held_together_or_not_at_all(store: Store) -> None:
     def take(owner: str, count: int, dead: tuple[str, ...] = ()) -> list[str]:
         names = [f"gpu:h:{i}" for i in range(4)]
-        return store.acquire_some(names, count, owner_id=owner, study="s", trial=0, now=5.0, dead=dead)
+        return store.leases.take(names, count, owner_id=owner, study="s", trial=0, now=5.0, dead=dead)
 
     assert take("a", 0) == []
     assert take("a", 3) == ["gpu:h:0", "gpu:h:1", "gpu:h:2"]
     assert take("b", 2) == []
-    assert len(store.leases()) == 3, "the one that was free is free still"
+    assert len(store.leases.all()) == 3, "the one that was free is free still"
     assert take("b", 1) == ["gpu:h:3"]
     assert take("c", 4, dead=("a",)) == []
-    assert {r.owner_id for r in store.leases()} == {"a", "b"}, "a take-over that is not enough takes nothing"
+    assert {r.owner_id for r in store.leases.all()} == {"a", "b"}, "a take-over that is not enough takes nothing"
     assert take("c", 3, dead=("a",)) == ["gpu:h:0", "gpu:h:1", "gpu:h:2"]
 
 
 def test_owners_come_and_go(store: Store) -> None:
     owner = Owner(id="a", host="h", pid=7, started=1_780_000_000.123456)
-    store.register_owner(owner, 1.0)
-    store.heartbeat("a", 2.0)
-    (record,) = store.owners()
+    store.owners.register(owner, 1.0)
+    store.owners.heartbeat("a", 2.0)
+    (record,) = store.owners.all()
     assert (record.owner, record.heartbeat_at, record.ended_at) == (owner, 2.0, None)
-    store.end_owner("a", 3.0)
-    assert store.owners()[0].ended_at == 3.0
+    store.owners.end("a", 3.0)
+    assert store.owners.all()[0].ended_at == 3.0
 
 
 def test_times_keep_their_microseconds(store: Store, add_study: AddStudy) -> None:
     add_study()
     at = 1_780_000_000.123456
-    store.append("s", "notice", {}, at=at)
-    assert store.events("s")[0].at == at
+    store.events.append("s", "notice", {}, at=at)
+    assert store.events.read("s")[0].at == at
 
 
 ODD = 'tail: nul \0, lone \udcff \ud800, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
@@ -251,22 +258,22 @@ KEPT = 'tail: nul \ufffd, lone ? ?, emoji \U0001f600, backslash \\u0000, quote "
 
 def test_text_that_databases_refuse(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
-    trial = store.add_trial(new_trial(argv=("server", "\udcff")), owner_id="o")
+    trial = store.trials.add(new_trial(argv=("server", "\udcff")), owner_id="o")
     failure = Failure(cause=FailureCause.CRASH_LOADING, message="m\0", log_tail=ODD)
-    store.finish_trial(trial.model_copy(update={**DONE, "failure": failure}), {"text": ODD, "k\0": [ODD]})
-    (kept,) = store.trials("s")
+    store.trials.finish(trial.model_copy(update={**DONE, "failure": failure}), {"text": ODD, "k\0": [ODD]})
+    (kept,) = store.trials.all("s")
     assert kept.failure is not None
     assert (kept.failure.message, kept.failure.log_tail, kept.argv) == ("m\ufffd", KEPT, ("server", "?"))
-    assert store.events("s")[0].data == {"text": KEPT, "k\ufffd": [KEPT]}
-    store.set_study_state("s", "failed", {"why": ODD}, 1.0)
-    record = store.study("s")
+    assert store.events.read("s")[0].data == {"text": KEPT, "k\ufffd": [KEPT]}
+    store.studies.set_state("s", "failed", {"why": ODD}, 1.0)
+    record = store.studies.get("s")
     assert record is not None
     assert record.summary == {"why": KEPT}
 
 
 def test_numbers_that_are_none_come_back(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
-    store.add_trial(new_trial(phases={"loading": float("inf")}, resolved={"x": float("nan")}), owner_id="o")
-    (kept,) = store.trials("s")
+    store.trials.add(new_trial(phases={"loading": float("inf")}, resolved={"x": float("nan")}), owner_id="o")
+    (kept,) = store.trials.all("s")
     assert kept.phases["loading"] == float("inf")
     assert str(kept.resolved["x"]) == "nan"

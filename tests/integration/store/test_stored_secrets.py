@@ -50,16 +50,16 @@ def test_secrets_are_nowhere_in_the_database(
             ),
         }
     )
-    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
-    store.update_study_spec("s", spec, digest=spec.digest, source="test")
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.update_spec("s", spec, digest=spec.digest, source="test")
     said = " ".join(SECRETS.values()) + " kept-log"
-    trial = store.add_trial(new_trial(argv=("server", f"--api-key={SECRETS['args']}", said)), owner_id="o")
-    store.update_trial(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": said}]}}))
+    trial = store.trials.add(new_trial(argv=("server", f"--api-key={SECRETS['args']}", said)), owner_id="o")
+    store.trials.update(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": said}]}}))
     failure = Failure(cause=FailureCause.CRASH_LOADING, message=said, log_tail=said)
     ended = {"state": TrialState.FAILED, "finished_at": 2.0, "failure": failure}
-    store.finish_trial(trial.model_copy(update=ended), {"failure": {"message": said}})
-    store.append("s", "notice", {"text": said, "token": "short"}, at=1.0)
-    store.set_study_state("s", "failed", {"why": said}, 2.0)
+    store.trials.finish(trial.model_copy(update=ended), {"failure": {"message": said}})
+    store.events.append("s", "notice", {"text": said, "token": "short"}, at=1.0)
+    store.studies.set_state("s", "failed", {"why": said}, 2.0)
     kept = dump(url, tmp_path)
     assert b"kept-log" in kept
     assert b"kept-plain" in kept
@@ -68,7 +68,7 @@ def test_secrets_are_nowhere_in_the_database(
         for spelling in (secret, secret.replace("\\", "\\\\").replace('"', '\\"')):
             assert spelling.encode() not in kept, name
     assert b"short" not in kept
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.spec.engine.env["HF_TOKEN"] == HIDDEN
     assert record.digest == spec.digest
@@ -78,5 +78,5 @@ def test_what_was_blotted_out_is_found_by_nobody_with_tools(url: str, tmp_path: 
     """The tools of this test see what is there: a secret that is stored under a plain name is found."""
     with Store.open(url) as store:
         spec = sample_spec("s")
-        store.create_study(spec, source="FINDME-source", digest=spec.digest, now=1.0)
+        store.studies.create(spec, source="FINDME-source", digest=spec.digest, now=1.0)
     assert b"FINDME-source" in dump(url, tmp_path)

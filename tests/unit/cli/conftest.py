@@ -71,20 +71,20 @@ def keep() -> Callable[..., Sample]:
         spec = sample.spec
         owned_by = owner or this_owner()
         with Store.open() as store:
-            store.create_study(spec, source="study.yaml", digest=spec.digest, now=1.0)
-            store.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)
+            store.studies.create(spec, source="study.yaml", digest=spec.digest, now=1.0)
+            store.events.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)
             for trial in sample.trials:
-                store.add_trial(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
+                store.trials.add(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
                 data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
-                store.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
+                store.events.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
                 if trial.state.finished:
-                    store.finish_trial(trial, {"state": trial.state.value, "windows": []})
-            store.set_study_state(spec.name, sample.state, {"why": sample.why}, 3.0)
+                    store.trials.finish(trial, {"state": trial.state.value, "windows": []})
+            store.studies.set_state(spec.name, sample.state, {"why": sample.why}, 3.0)
             if sample.state != "running":
-                store.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
+                store.events.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
             if owner is not None:
-                store.register_owner(owner, time.time())
-                assert store.lease_study(spec.name, owner.id, time.time(), dead=()) is None
+                store.owners.register(owner, time.time())
+                assert store.studies.take(spec.name, owner.id, time.time(), dead=()) is None
         return sample
 
     return store_it

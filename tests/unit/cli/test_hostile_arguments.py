@@ -142,8 +142,8 @@ def test_a_damaged_study_is_named_and_does_not_hide_the_others(value: str, call:
     keep("winner")
     engine = create_engine(f"sqlite:///{home}/autotuner.db")
     with Store.open() as store, engine.begin() as db:
-        spec = store.studies()[0].spec.model_copy(update={"name": "broken"})
-        store.create_study(spec, source="x", digest="x", now=1.0)
+        spec = store.studies.all()[0].spec.model_copy(update={"name": "broken"})
+        store.studies.create(spec, source="x", digest="x", now=1.0)
         db.execute(text("UPDATE studies SET spec = :v WHERE name = 'broken'"), {"v": value})
     said = call("list")
     assert said.code == 0

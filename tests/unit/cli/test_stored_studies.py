@@ -117,8 +117,8 @@ def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:
     keep("empty", owner=this_owner())
     assert call("stop", "chat-new", "--json").data == {"study": "chat-new", "running": True}
     with Store.open() as store:
-        assert store.stop_requested("chat-new")
-        assert not store.stop_requested("chat-8b")
+        assert store.studies.stop_requested("chat-new")
+        assert not store.studies.stop_requested("chat-8b")
 
 
 def test_delete_is_refused_while_the_study_runs(call: Call, keep: Keep) -> None:
@@ -145,14 +145,14 @@ def test_reap_ends_what_dead_runs_left(call: Call, keep: Keep) -> None:
     owner = dead_owner()
     keep("empty", owner=owner)
     with Store.open() as store:
-        assert store.acquire("port:1", owner_id=owner.id, study="chat-new", trial=0, now=1.0, dead=())
+        assert store.leases.take(["port:1"], owner_id=owner.id, study="chat-new", trial=0, now=1.0, dead=())
     assert call("reap", "--study", "another", "--json").data == {"removed": []}
     with Store.open() as store:
-        assert len(store.leases()) == 1, "another study's server may still hold it"
+        assert len(store.leases.all()) == 1, "another study's server may still hold it"
     assert call("reap").out == "chat-new trial 0: marked void\n"
     with Store.open() as store:
-        assert store.leases() == []
-        assert [t.state for t in store.trials("chat-new")] == [TrialState.VOID]
+        assert store.leases.all() == []
+        assert [t.state for t in store.trials.all("chat-new")] == [TrialState.VOID]
     assert call("reap").out == "nothing was left behind\n"
 
 
@@ -160,7 +160,7 @@ def test_reap_leaves_the_living_alone(call: Call, keep: Keep) -> None:
     keep("empty", owner=this_owner())
     assert call("reap", "--json").data == {"removed": []}
     with Store.open() as store:
-        assert [t.state for t in store.trials("chat-new")] == [TrialState.RUNNING]
+        assert [t.state for t in store.trials.all("chat-new")] == [TrialState.RUNNING]
 
 
 def test_watch_of_an_ended_study_prints_its_events_and_ends(call: Call, keep: Keep) -> None:
@@ -200,8 +200,8 @@ def test_watch_follows_a_run_until_it_ends(call: Call, keep: Keep) -> None:
         with Store.open() as store:
             for number in range(3):
                 time.sleep(0.3)
-                store.append("chat-new", "notice", {"text": f"still here {number}"}, at=9.0)
-            store.release_study("chat-new", owner.id)
+                store.events.append("chat-new", "notice", {"text": f"still here {number}"}, at=9.0)
+            store.studies.release("chat-new", owner.id)
 
     runner = threading.Thread(target=go_on)
     runner.start()
@@ -292,7 +292,7 @@ def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) 
         file.write_text(STUDY.format(model=server, server=server))
     spec = api.read_study(files[0]).spec
     with Store.open() as store:
-        store.create_study(spec, source=str(files[0]), digest=spec.digest, now=1.0)
+        store.studies.create(spec, source=str(files[0]), digest=spec.digest, now=1.0)
     (study_folder("llama-study") / "trials").mkdir(parents=True)
     assert "study: resumes, 0 results are stored" in call("plan", str(files[0])).out
     refused = call("plan", str(files[1]))

@@ -9,6 +9,7 @@ from autotuner.events.follow import follow, read
 from autotuner.events.journal import Journal
 from autotuner.events.types import BaseEvent, Notice, WindowProgress
 from autotuner.store import Store, StoreError
+from autotuner.store.events import EventLog
 from autotuner.testing.samples import sample_spec
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def study(store: Store) -> None:
     spec = sample_spec("s")
-    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
 
 
 def notice(number: int, trial: int | None = None) -> Notice:
@@ -33,14 +34,14 @@ class FullError(StoreError):
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    real = Store.append
+    real = EventLog.append
 
-    def append(self: Store, study: str, kind: str, data: Mapping[str, object], **more: object) -> object:
+    def append(self: EventLog, study: str, kind: str, data: Mapping[str, object], **more: object) -> object:
         if data.get("text") == str(at):
             raise FullError("the disk is full")
         return real(self, study, kind, data, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "append", append)
+    monkeypatch.setattr(EventLog, "append", append)
 
 
 async def test_order_is_kept_and_flush_waits(store: Store) -> None:
@@ -53,7 +54,7 @@ async def test_order_is_kept_and_flush_waits(store: Store) -> None:
     assert numbers(seen) == list(range(50))
     assert [e.trial for e in seen] == list(range(50))
     assert [e.at for e in seen] == sorted(e.at for e in seen)
-    assert len(store.events("s")) == 51, "leaving writes what is still waiting"
+    assert len(store.events.read("s")) == 51, "leaving writes what is still waiting"
 
 
 async def test_nothing_is_lost_on_cancel(store: Store) -> None:
@@ -78,7 +79,7 @@ async def test_nothing_is_lost_on_an_error(store: Store) -> None:
         async with Journal(store) as journal:
             journal.note(notice(0))
             raise ValueError("ours")
-    assert len(store.events("s")) == 1
+    assert len(store.events.read("s")) == 1
 
 
 async def test_only_progress_is_dropped_when_the_database_cannot_keep_up(
@@ -144,10 +145,10 @@ async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkey
 
 
 async def test_a_follower_begins_where_it_is_told_and_never_ends_by_itself(store: Store) -> None:
-    events = [store.append("s", "notice", {"text": str(i)}, at=1.0) for i in range(3)]
+    events = [store.events.append("s", "notice", {"text": str(i)}, at=1.0) for i in range(3)]
     pages = follow(store, "s", after=events[0].seq)
     assert numbers(await anext(pages)) == [1, 2]
     assert await anext(pages) == [], "time to redraw"
-    store.append("s", "notice", {"text": "3"}, at=1.0)
+    store.events.append("s", "notice", {"text": "3"}, at=1.0)
     assert numbers(await anext(pages)) == [3]
     await pages.aclose()  # type: ignore[attr-defined]

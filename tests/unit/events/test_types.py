@@ -79,7 +79,7 @@ def test_the_union_the_list_and_these_tests_have_the_same_kinds() -> None:
 @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda e: e.kind)
 def test_an_event_is_read_as_it_was_written(event: BaseEvent, store: Store) -> None:
     spec = sample_spec("s")
-    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
     append(store, event)  # type: ignore[arg-type]
     [found] = read(store, "s")
     assert found.seq > 0

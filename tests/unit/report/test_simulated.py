@@ -145,12 +145,12 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AUTOTUNER_STORE", url)
     sample = sample_study(SampleKind.SIMULATED)
     with Store.open(url) as store:
-        store.create_study(sample.spec, source="test", digest="d", now=time.time())
+        store.studies.create(sample.spec, source="test", digest="d", now=time.time())
         for trial in sample.trials:
-            added = store.add_trial(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
+            added = store.trials.add(trial.model_copy(update={"state": TrialState.QUEUED}), owner_id="o")
             finished = trial.model_copy(update={"number": added.number})
-            store.finish_trial(finished, TrialFinished.of(finished, sample.spec.slos).payload())
-        store.set_study_state(sample.spec.name, "done", None, time.time())
+            store.trials.finish(finished, TrialFinished.of(finished, sample.spec.slos).payload())
+        store.studies.set_state(sample.spec.name, "done", None, time.time())
     return tmp_path
 
 

@@ -56,7 +56,7 @@ def unreaped() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_this_process_lives_however_old_its_heartbeat(store: Store, watch: OwnerWatch) -> None:
-    store.register_owner(this_owner(), 0.0)
+    store.owners.register(this_owner(), 0.0)
     assert watch.dead() == frozenset()
     assert watch.undecided_s() == 0
 
@@ -64,23 +64,23 @@ def test_this_process_lives_however_old_its_heartbeat(store: Store, watch: Owner
 def test_no_clock_has_a_say_on_one_machine(store: Store, watch: OwnerWatch) -> None:
     """The time at which a process started, in seconds since the epoch, changes with the wall clock."""
     for name, started in (("before", 1.0), ("after", 1e12)):
-        store.register_owner(this_owner().model_copy(update={"id": name, "started": started}), started)
+        store.owners.register(this_owner().model_copy(update={"id": name, "started": started}), started)
     assert watch.dead() == frozenset()
 
 
 def test_one_that_said_goodbye_is_dead(store: Store, watch: OwnerWatch) -> None:
-    store.register_owner(this_owner().model_copy(update={"id": "gone"}))
-    store.end_owner("gone", 5.0)
+    store.owners.register(this_owner().model_copy(update={"id": "gone"}))
+    store.owners.end("gone", 5.0)
     assert watch.dead() == {"gone"}
 
 
 def test_a_reused_pid_is_not_the_owner(store: Store, watch: OwnerWatch) -> None:
-    store.register_owner(owner("old", HERE._replace(ticks=HERE.ticks - 1)))
+    store.owners.register(owner("old", HERE._replace(ticks=HERE.ticks - 1)))
     assert watch.dead() == {"old"}
 
 
 def test_a_pid_that_is_gone_is_dead(store: Store, watch: OwnerWatch) -> None:
-    store.register_owner(owner("gone", HERE._replace(pid=2**22 + os.getpid())))
+    store.owners.register(owner("gone", HERE._replace(pid=2**22 + os.getpid())))
     assert watch.dead() == {"gone"}
 
 
@@ -102,7 +102,7 @@ def test_silence_decides_where_processes_cannot_be_compared(
     store: Store, watch: OwnerWatch, clock: Clock, process: ProcessIdentity | None
 ) -> None:
     """Host name and pid are ours in all three."""
-    store.register_owner(owner("far", process), store.clock() - SILENT_AFTER_S - 1)
+    store.owners.register(owner("far", process), store.clock() - SILENT_AFTER_S - 1)
     assert watch.dead() == frozenset(), "it only looks dead"
     assert watch.undecided_s() == CONFIRM_S
     assert watch.undecided_s({"another"}) == 0
@@ -117,17 +117,17 @@ def test_a_heartbeat_that_changes_is_life_whatever_the_wall_clock_says(
     store: Store, watch: OwnerWatch, clock: Clock
 ) -> None:
     """The clock was set ahead by a day, or the machine slept: all heartbeats look old until the next one."""
-    store.register_owner(owner("far", FAR), store.clock() - 86_400)
+    store.owners.register(owner("far", FAR), store.clock() - 86_400)
     for beat in range(10):
         assert watch.dead() == frozenset()
         clock.now += CONFIRM_S - 1
-        assert store.heartbeat("far", store.clock() - 86_400 + beat)
+        assert store.owners.heartbeat("far", store.clock() - 86_400 + beat)
     assert watch.dead() == frozenset()
 
 
 def test_a_heartbeat_from_the_future_expires_too(store: Store, watch: OwnerWatch, clock: Clock) -> None:
     """The dead machine's clock was ahead."""
-    store.register_owner(owner("far", FAR), store.clock() + 1e9)
+    store.owners.register(owner("far", FAR), store.clock() + 1e9)
     assert watch.dead() == frozenset()
     assert watch.undecided_s() == 0, "nobody waits for what looks alive"
     clock.now += SILENT_AFTER_S
@@ -135,12 +135,12 @@ def test_a_heartbeat_from_the_future_expires_too(store: Store, watch: OwnerWatch
 
 
 def test_one_that_was_taken_for_dead_learns_it(store: Store) -> None:
-    store.register_owner(owner("far", FAR))
-    store.register_owner(owner("near", HERE))
-    assert store.heartbeat("far")
+    store.owners.register(owner("far", FAR))
+    store.owners.register(owner("near", HERE))
+    assert store.owners.heartbeat("far")
     mark_ended(store, {"far"})
-    assert not store.heartbeat("far")
-    assert store.heartbeat("near")
+    assert not store.owners.heartbeat("far")
+    assert store.owners.heartbeat("near")
 
 
 def test_identities_are_read_back() -> None:

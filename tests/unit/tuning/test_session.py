@@ -14,7 +14,10 @@ from autotuner.errors import AutotunerError, ExitCode, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
+from autotuner.store.events import EventLog
+from autotuner.store.owners import OwnerTable
 from autotuner.store.process_identity import ProcessIdentity
+from autotuner.store.trials import TrialTable
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
@@ -42,18 +45,18 @@ def dead_owner(name: str = "dead") -> Owner:
 
 def all_given_back(store: Store, deployer: FakeDeployer) -> None:
     """No lease, no server, no open trial, and every owner of this process has said goodbye."""
-    assert store.leases() == []
+    assert store.leases.all() == []
     assert deployer.live == []
     assert len(deployer.released) == len(deployer.deployed)
-    assert [t for t in store.trials("s") if t.state in {TrialState.QUEUED, TrialState.RUNNING}] == []
-    assert [r for r in store.owners() if r.ended_at is None and r.owner.pid == os.getpid()] == []
-    record = store.study("s")
+    assert [t for t in store.trials.all("s") if t.state in {TrialState.QUEUED, TrialState.RUNNING}] == []
+    assert [r for r in store.owners.all() if r.ended_at is None and r.owner.pid == os.getpid()] == []
+    record = store.studies.get("s")
     assert record is not None
     assert record.owner_id is None
 
 
 def kinds(store: Store) -> list[str]:
-    return [e.kind for e in store.events("s") if e.kind not in {"phase", "progress"}]
+    return [e.kind for e in store.events.read("s") if e.kind not in {"phase", "progress"}]
 
 
 SUMMARY = {"ending": "not_proven", "exit_code": None}
@@ -67,14 +70,14 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert [o.pid for o in started] == [os.getpid()]
     assert {labels.owner for labels, _ in deployer.deployed} == {started[0].id}
     assert kinds(store) == ["study_started", *["trial_proposed", "trial_finished"] * 4, "study_finished"]
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     summary = dict(record.summary or {})
     answer = Answer.model_validate(summary.pop("answer"))
     assert (record.state, record.source, summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
     assert (answer.ending, answer.trial) == (outcome.ending, 0)
     assert outcome.ending is Ending.NOT_PROVEN
-    last = store.last_event("s", "study_finished")
+    last = store.events.last("s", "study_finished")
     assert last is not None
     assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "exit_code": None}
     all_given_back(store, deployer)
@@ -83,17 +86,17 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
 async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: Store) -> None:
     prepared = loop.prepared()
     deployer = FakeDeployer()
-    store.create_study(prepared.spec, source="t", digest=prepared.spec.digest, now=1.0)
+    store.studies.create(prepared.spec, source="t", digest=prepared.spec.digest, now=1.0)
     living = this_owner()
-    store.register_owner(living, 1.0)
-    assert store.lease_study("s", living.id, 1.0, dead=()) is None
+    store.owners.register(living, 1.0)
+    assert store.studies.take("s", living.id, 1.0, dead=()) is None
     with pytest.raises(StudyBusyError, match=f"study s is being run by process {os.getpid()} on .*autotuner watch s"):
         await run_session(loop.prepared(deployer=deployer), store, source="t")
     assert deployer.deployed == []
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.owner_id == living.id, "it keeps the study"
-    assert [r.owner.id for r in store.owners() if r.ended_at is None] == [living.id]
+    assert [r.owner.id for r in store.owners.all() if r.ended_at is None] == [living.id]
 
 
 async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
@@ -120,7 +123,7 @@ async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Ca
         for made in (loop, another_loop("a"), another_loop("b")):
             tasks.start_soon(one, made)
     assert (done, len(errors)) == (["done"], 2)
-    assert [t.number for t in store.trials("s")] == [0, 1, 2, 3]
+    assert [t.number for t in store.trials.all("s")] == [0, 1, 2, 3]
 
 
 async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, store: Store) -> None:
@@ -132,23 +135,25 @@ async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, st
                 (
                     is_dead("dead"),
                     any(
-                        is_dead(r.owner.id) for r in store.owners() if r.ended_at is None and r.owner.pid == os.getpid()
+                        is_dead(r.owner.id)
+                        for r in store.owners.all()
+                        if r.ended_at is None and r.owner.pid == os.getpid()
                     ),
                 )
             )
-            assert store.trials("s")[0].state is TrialState.RUNNING, "servers first, then the trials"
+            assert store.trials.all("s")[0].state is TrialState.RUNNING, "servers first, then the trials"
             return ["ended process 7"]
 
     spec = loop.spec()
-    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
-    store.register_owner(dead_owner(), 1.0)
-    store.lease_study("s", "dead", 1.0, dead=())
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    store.owners.register(dead_owner(), 1.0)
+    store.studies.take("s", "dead", 1.0, dead=())
     left = Trial(study="s", number=-1, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.RUNNING)
-    store.add_trial(left, owner_id="dead")
+    store.trials.add(left, owner_id="dead")
     outcome = await run_session(loop.prepared(spec, deployer=Reaping()), store, source="t")
     assert reaped == [(True, False)], "of the dead only"
     assert [(t.number, t.state, t.role) for t in outcome.trials][:2] == [(0, "void", "default"), (1, "done", "default")]
-    notices = [e.data["text"] for e in store.events("s") if e.kind == "notice"]
+    notices = [e.data["text"] for e in store.events.read("s") if e.kind == "notice"]
     assert notices == ["ended process 7", "trial 0 was cut off by the end of its run; it does not count"]
 
 
@@ -167,7 +172,7 @@ async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) 
     assert str(caught.value) == "program: no server here; install it\nmodel: missing"
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
     assert deployer.deployed == []
-    assert store.trials("s") == []
+    assert store.trials.all("s") == []
     all_given_back(store, deployer)
 
 
@@ -185,7 +190,7 @@ async def test_a_spec_that_measures_something_else_is_refused(loop: Any, store: 
         "(keeps the old trials under another name), or with --name NEW, or remove them: autotuner delete s"
     )
     assert deployer.deployed == []
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.spec == spec
 
@@ -227,7 +232,7 @@ async def test_a_larger_budget_goes_on(loop: Any, store: Store) -> None:
     deployer = FakeDeployer()
     second = await run_session(loop.prepared(loop.spec(trials=4), deployer=deployer), store, source="t")
     assert (len(first.trials), len(second.trials), len(deployer.deployed)) == (2, 4, 2)
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.spec.search.trials == 4
 
@@ -252,11 +257,11 @@ async def test_a_stop_request_ends_it_cleanly_and_it_can_go_on(
 ) -> None:
     monkeypatch.setattr(session, "STOP_POLL_S", 0.02)
     deployer = FakeDeployer()
-    script = Held(store, lambda: store.request_stop("s"))
+    script = Held(store, lambda: store.studies.request_stop("s"))
     with anyio.fail_after(60):
         outcome = await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
     assert (outcome.state, outcome.why) == ("stopped", "stopped by request")
-    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     all_given_back(store, deployer)
     resumed = await run_session(loop.prepared(), store, source="t")
     assert [t.state for t in resumed.trials] == ["done", "void", "done", "done", "done"]
@@ -275,10 +280,10 @@ async def test_a_cancel_from_outside_gives_everything_back(loop: Any, store: Sto
         tasks.start_soon(run)
         await measuring.wait()
         tasks.cancel_scope.cancel()
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.state == "interrupted"
-    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     all_given_back(store, deployer)
 
 
@@ -290,7 +295,7 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
     deployer = FakeDeployer()
     with pytest.raises(type(error), match=str(error)):
         await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     environment = isinstance(error, StoreError)
     ended = {"ending": "environment_fault", "exit_code": 4} if environment else {"ending": "failed", "exit_code": 1}
@@ -300,21 +305,21 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
     all_given_back(store, deployer)
 
 
-@pytest.mark.parametrize("call", ["heartbeat", "append", "finish_trial"])
+@pytest.mark.parametrize(("table", "call"), [(OwnerTable, "heartbeat"), (EventLog, "append"), (TrialTable, "finish")])
 async def test_a_store_that_fails_once_is_told_in_a_line(
-    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, call: str
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, table: type, call: str
 ) -> None:
     """The heart beat, the journal and the runner write at the same time: whoever fails, the reason comes out bare."""
-    real = getattr(Store, call)
+    real = getattr(table, call)
     failed = list[bool]()
 
-    def fail_once(self: Store, *args: object, **kwargs: object) -> object:
+    def fail_once(self: object, *args: object, **kwargs: object) -> object:
         if not failed:
             failed.append(True)
             raise StoreError("the disk is full")
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(Store, call, fail_once)
+    monkeypatch.setattr(table, call, fail_once)
     deployer = FakeDeployer()
     script = Held(store) if call == "heartbeat" else lambda _, window: scripted_measurement(window)
     with anyio.fail_after(60), pytest.raises(StoreError, match="the disk is full"):
@@ -322,7 +327,7 @@ async def test_a_store_that_fails_once_is_told_in_a_line(
     monkeypatch.undo()
     all_given_back(store, deployer)
     if call == "append":
-        assert [t.state for t in store.trials("s")] == ["done"], "a result is stored even where its events are not"
+        assert [t.state for t in store.trials.all("s")] == ["done"], "a result is stored even where its events are not"
 
 
 async def test_a_defect_is_told_before_a_fault_that_came_with_it() -> None:

@@ -78,8 +78,8 @@ async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Stor
     assert all(t.state is TrialState.DONE for t in outcome.trials)
     assert outcome.state == "done"
     assert "4 trials of the budget" in outcome.why
-    assert store.trials("s") == list(outcome.trials)
-    proposed = [e.data["values"] for e in store.events("s") if e.kind == "trial_proposed"]
+    assert store.trials.all("s") == list(outcome.trials)
+    proposed = [e.data["values"] for e in store.events.read("s") if e.kind == "trial_proposed"]
     assert proposed == [{}, {"parallel": 1}, {"parallel": 2}, {"parallel": 8}]
 
 
@@ -87,7 +87,7 @@ async def test_every_trial_is_stored_before_the_next_is_launched(loop: Any, stor
     stored: list[int] = []
 
     def behave(_: LaunchPlan) -> Behavior:
-        stored.append(sum(t.state.finished for t in store.trials("s")))
+        stored.append(sum(t.state.finished for t in store.trials.all("s")))
         return Behavior()
 
     await run(loop.prepared(deployer=FakeDeployer(behavior=behave)), store)
@@ -130,7 +130,7 @@ async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: 
         return by_slots({k: v / shared for k, v in rates.items()})(endpoint, window)
 
     outcome = await run(loop.prepared(loop.spec(parallel=3, repeats=2), script=script), store)
-    notices = [str(e.data["text"]) for e in store.events("s") if e.kind == "notice"]
+    notices = [str(e.data["text"]) for e in store.events.read("s") if e.kind == "notice"]
     assert [n for n in notices if "trials running side by side share this machine: they measured 67 % worse" in n]
     assert outcome.ending is Ending.PROVEN_BETTER
 
@@ -207,10 +207,10 @@ async def test_never_more_at_once_than_there_are_slots(loop: Any, store: Store, 
             with anyio.fail_after(60):
                 while len(together) < parallel:  # noqa: ASYNC110 - the others come by themselves
                     await anyio.sleep(0.01)
-        resources = [r.resource for r in store.leases()]
+        resources = [r.resource for r in store.leases.all()]
         held.update(resources)
         assert len(resources) == len(set(resources))
-        mine = [r for r in store.leases() if r.trial == window.labels.trial]
+        mine = [r for r in store.leases.all() if r.trial == window.labels.trial]
         assert sorted(r.resource.split(":")[0] for r in mine) == ["gpu", "port"]
         return scripted_measurement(window)
 
@@ -222,7 +222,7 @@ async def test_never_more_at_once_than_there_are_slots(loop: Any, store: Store, 
     assert [t.state for t in outcome.trials] == ["done"] * 4
     assert deployer.most_live == parallel, "and as many as there are"
     assert sum(r.startswith("gpu:") for r in held) == parallel
-    assert store.leases() == []
+    assert store.leases.all() == []
     assert [slots(t) for t in outcome.trials] == ["default", 1, 2, 8]
 
 
@@ -247,7 +247,7 @@ async def test_two_runs_on_one_store_never_share_a_gpu_or_a_port(
         nonlocal together
         mine = {
             r.resource
-            for r in store.leases()
+            for r in store.leases.all()
             if (r.study, r.trial, r.owner_id) == (window.labels.study, window.labels.trial, window.labels.owner)
         }
         assert len(mine) == 3
@@ -295,7 +295,7 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
         (2, "done"),
         (8, "done"),
     ]
-    notices = [str(e.data["text"]) for e in store.events("s") if e.kind == "notice"]
+    notices = [str(e.data["text"]) for e in store.events.read("s") if e.kind == "notice"]
     assert len(notices) == 4
     assert all("not counted, trying again" in n for n in notices)
 
@@ -309,7 +309,7 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
     assert str(caught.value) == "port_unavailable: the port is taken (3 times in a row); free it"
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
     assert len(deployer.deployed) in {4, 4 + parallel - 1}
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert (record.state, record.owner_id) == ("failed", None)
     resumed = await run(loop.prepared(loop.spec(max_environment_faults=3)), store)
@@ -322,7 +322,7 @@ async def test_what_a_second_try_does_not_cure_stops_at_once(loop: Any, store: S
     deployer = FakeDeployer(behavior=Behaviors(None, Failure(cause=cause, message="m", remedy="r")))
     with pytest.raises(EnvironmentFaultError, match=f"{cause.value}: m; r"):
         await run(loop.prepared(deployer=deployer), store)
-    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    assert [t.state for t in store.trials.all("s")] == ["done", "void"]
 
 
 async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, store: Store) -> None:
@@ -332,7 +332,7 @@ async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, sto
     prepared = loop.prepared(deployer=FakeDeployer(behavior=behave))
     with pytest.raises(EnvironmentFaultError, match=r"value_not_applied: parallel=1 was asked for.*report it"):
         await run(prepared, store)
-    assert [t.state for t in store.trials("s")] == ["done", "void"]
+    assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     assert len(prepared.benchmark.windows) == 1, "only the default was measured"  # type: ignore[attr-defined]
 
 
@@ -356,7 +356,7 @@ async def test_the_time_budget_ends_the_search_and_not_the_proof(
     outcome = await run(loop.prepared(loop.spec(time_s=1000.0, repeats=1), script=script), store)
     assert [t.role for t in outcome.trials] == ["default", "search", "confirm", "confirm"]
     assert "time budget" in outcome.why
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.search_s == 1200.0, "the proof is not charged"
     again = await run(loop.prepared(loop.spec(time_s=1100.0, repeats=1), script=script), store)
@@ -410,6 +410,6 @@ async def test_a_defect_voids_the_trial_and_ends_the_run(loop: Any, store: Store
     deployer = FakeDeployer()
     with pytest.raises(ZeroDivisionError, match="ours"):
         await run(loop.prepared(deployer=deployer, script=script), store)
-    assert [t.state for t in store.trials("s")] == ["void"]
-    assert store.leases() == []
+    assert [t.state for t in store.trials.all("s")] == ["void"]
+    assert store.leases.all() == []
     assert deployer.live == []

@@ -228,7 +228,7 @@ async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tm
         await run_session(with_model(loop, model, deployer=deployer, script=script), store, source="t")
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
     assert len(deployer.deployed) == during + 1
-    assert [t.state for t in store.trials("s")] == [TrialState.DONE] * during + [TrialState.VOID]
+    assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
 
 
 async def test_an_image_that_is_known_after_the_first_launch(loop: Any, store: Store) -> None:
@@ -240,7 +240,7 @@ async def test_an_image_that_is_known_after_the_first_launch(loop: Any, store: S
         return scripted_measurement(window)
 
     await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
-    assert [e.kind for e in store.events("s")].count("world") == 1
+    assert [e.kind for e in store.events.read("s")].count("world") == 1
     again = Here()
     again.told = {"image": "x:1 (sha256:b)"}
     with pytest.raises(UsageError, match=r"image has changed: it was x:1 \(sha256:a"):

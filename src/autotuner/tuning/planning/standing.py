@@ -50,15 +50,15 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
     ``named`` tells whether the name is a person's choice. Raises ``UsageError`` where what is stored was measured
     otherwise. Nothing is changed."""
     spec = prepared.spec
-    record = store.study(spec.name)
+    record = store.studies.get(spec.name)
     if record is None:
         return Standing(state="new")
     if not named and _another_file(record, source):
         why = f"is the name of a stored study that came from another file, {record.source}"
         remedy = "give this one a name: run --name NEW, or name: in the file"
         raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
-    changes = judged_again(prepared, record, store.trials(spec.name))
-    trials = {t.number: t for t in (*store.trials(spec.name), *changes)}.values()
+    changes = judged_again(prepared, record, store.trials.all(spec.name))
+    trials = {t.number: t for t in (*store.trials.all(spec.name), *changes)}.values()
     results = [t for t in trials if t.state.finished]
     notes: list[str] = []
     if results:
@@ -74,8 +74,8 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
 def before(store: Store, name: str) -> World:
     """The world that the stored trials measured, as far as it is known."""
     found: dict[str, Any] = {}
-    started = store.last_event(name, "study_started")
-    later = store.last_event(name, "world")
+    started = store.events.last(name, "study_started")
+    later = store.events.last(name, "world")
     if started is not None:
         if base := started.data.get("base_version"):  # as earlier versions stored it
             found = {"runtime": {"state": base}}
@@ -188,12 +188,12 @@ def _verdict(spec: StudySpec, trial: Trial) -> object:
 def adopt(prepared: Prepared, store: Store, *, source: str) -> None:
     """Stores the study as its file has it now; :func:`standing` has been asked before."""
     spec = prepared.spec
-    record = store.study(spec.name)
+    record = store.studies.get(spec.name)
     if record is None:
         return
-    changes = judged_again(prepared, record, store.trials(spec.name))
+    changes = judged_again(prepared, record, store.trials.all(spec.name))
     if changes:
         amended = [(t, TrialFinished.of(t, spec.slos).payload()) for t in changes]
-        store.amend_trials(spec.name, amended, time.time())
+        store.trials.amend(spec.name, amended, time.time())
     moved = source if source and not Path(record.source).exists() else record.source
-    store.update_study_spec(spec.name, spec, digest=spec.digest, source=moved)
+    store.studies.update_spec(spec.name, spec, digest=spec.digest, source=moved)

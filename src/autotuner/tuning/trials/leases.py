@@ -127,7 +127,7 @@ class Leases:
         """What is free for us, and who has the rest. A GPU that a living trial of ours holds has no strangers: what is
         seen on it from inside of a container is that trial's server."""
         seen = await look()
-        dead, leases = await run_sync(lambda: (self._dead(), self._store.leases()))
+        dead, leases = await run_sync(lambda: (self._dead(), self._store.leases.all()))
         holders = {lease.resource: lease for lease in leases}
         held = {gpu.uuid: holders[_gpu(gpu)] for gpu in seen if _gpu(gpu) in holders}
         left = {lease.owner_id for lease in held.values() if lease.owner_id in dead}
@@ -170,7 +170,7 @@ class Leases:
     async def _acquire(self, resources: Sequence[str], count: int = 1, *, since: float | None = None) -> list[str]:
         """All of them in one transaction, so that a cancellation cannot leave some behind."""
         return await run_sync(
-            lambda: self._store.acquire_some(
+            lambda: self._store.leases.take(
                 resources,
                 count,
                 owner_id=self._owner,
@@ -183,7 +183,7 @@ class Leases:
 
     async def _release(self, resource: str) -> None:
         with anyio.CancelScope(shield=True):
-            await run_sync(self._store.release, resource, self._owner)
+            await run_sync(self._store.leases.release, resource, self._owner)
 
 
 @dataclass

@@ -87,7 +87,7 @@ def until_phase(phase: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         with suppress(AutotunerError), Store.open() as store:  # there is none at first
-            if phase in [e.data["phase"] for e in store.events("simple-tune") if e.kind == "phase"]:
+            if phase in [e.data["phase"] for e in store.events.read("simple-tune") if e.kind == "phase"]:
                 return
         time.sleep(0.1)
     pytest.fail(f"never {phase}")

@@ -95,7 +95,7 @@ async def test_other_bounds_and_objectives_judge_what_is_stored(loop: Any, store
     ttft = trials[2].measurements[0].value("ttft", "p50")
     assert trials[2].verdict is not None
     assert trials[2].verdict.objectives == (ttft,)
-    events = [e for e in store.events("s") if e.kind == "trial_finished"]
+    events = [e for e in store.events.read("s") if e.kind == "trial_finished"]
     assert len(events) == 4 + 2 + 4, "live views learn of each verdict that is another one"
 
 
@@ -104,7 +104,7 @@ async def test_an_objective_that_was_not_measured_is_refused(loop: Any, store: S
     unmeasured = (parse_objective("max output_throughput_per_gpu"),)
     with pytest.raises(UsageError, match=r"objective = .*the stored results of study s do not have this figure"):
         await run(loop, store, objectives=unmeasured)
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.spec.objectives != unmeasured
 
@@ -125,10 +125,10 @@ async def test_settings_that_no_figure_depends_on_may_change(loop: Any, store: S
 
 async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) -> None:
     spec = loop.spec()
-    store.create_study(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
     void = Trial(study="s", number=-1, role="default", configuration={}, state=TrialState.RUNNING)  # type: ignore[arg-type]
-    made = store.add_trial(void, owner_id="x")
-    store.finish_trial(made.model_copy(update={"state": TrialState.VOID}), {})
+    made = store.trials.add(void, owner_id="x")
+    store.trials.finish(made.model_copy(update={"state": TrialState.VOID}), {})
     other = spec.workload.model_copy(update={"duration_s": 9.0})
     _, trials = await run(loop, store, workload=other)
     assert counted(trials) == [None, 1, 2, 8]
@@ -139,10 +139,10 @@ async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) ->
 async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) -> None:
     spec = loop.spec(trials=2)
     await run(loop, store, search=spec.search)
-    store.update_study_spec("s", spec, digest=spec.first_digest, source="t")
+    store.studies.update_spec("s", spec, digest=spec.first_digest, source="t")
     launched, _ = await run(loop, store, parameters=slots(1, 2, 8, 16))
     assert launched == ["--parallel=2", "--parallel=8", "--parallel=16"]
-    record = store.study("s")
+    record = store.studies.get("s")
     assert record is not None
     assert record.digest == spec.digest
 
@@ -150,7 +150,7 @@ async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) ->
 async def test_what_the_world_was(loop: Any, store: Store) -> None:
     await run(loop, store)
     prepared = loop.prepared(loop.spec(trials=20))
-    store.append("s", "world", {"facts": {"model": {"state": "10 bytes", "touched": "a"}}}, at=1.0)
+    store.events.append("s", "world", {"facts": {"model": {"state": "10 bytes", "touched": "a"}}}, at=1.0)
     same = standing(prepared, store, {"model": Fact(state="10 bytes", touched="a"), "image": Fact(state="new")})
     assert (same.state, same.stored, same.notes) == ("resumes", 4, ()), "what was not known before is no difference"
     again = standing(prepared, store, {"model": Fact(state="10 bytes", touched="b")})
@@ -175,15 +175,15 @@ async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) ->
 
 async def test_a_study_gets_another_name(loop: Any, store: Store) -> None:
     _, before = await run(loop, store)
-    seqs = [e.seq for e in store.events("s")]
-    store.rename_study("s", "s-old")
-    assert store.study("s") is None
-    record = store.study("s-old")
+    seqs = [e.seq for e in store.events.read("s")]
+    store.studies.rename("s", "s-old")
+    assert store.studies.get("s") is None
+    record = store.studies.get("s-old")
     assert record is not None
     assert (record.spec.name, record.state) == ("s-old", "done")
-    assert store.trials("s-old") == [t.model_copy(update={"study": "s-old"}) for t in before]
-    assert [e.seq for e in store.events("s-old")] == seqs
+    assert store.trials.all("s-old") == [t.model_copy(update={"study": "s-old"}) for t in before]
+    assert [e.seq for e in store.events.read("s-old")] == seqs
     launched, _ = await run(loop, store)
     assert len(launched) == 4, "a new beginning"
     with pytest.raises(StoreError, match="a study named s-old is stored already"):
-        store.rename_study("s", "s-old")
+        store.studies.rename("s", "s-old")

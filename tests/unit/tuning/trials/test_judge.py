@@ -166,7 +166,7 @@ async def test_a_study_whose_server_cannot_start_stops_and_goes_on_once_it_can(l
     assert error.exit_code is ExitCode.ENVIRONMENT
     assert 'it said last: "engine 0x7f21 fell over at 17:04"' in str(error)
     assert len(deployer.deployed) == 4, "the default twice, and two of the search"
-    assert {t.state for t in store.trials("s")} == {TrialState.VOID}
+    assert {t.state for t in store.trials.all("s")} == {TrialState.VOID}
     outcome = await run_session(loop.prepared(), store, source="t")
     assert [t.state for t in outcome.trials[4:]] == [TrialState.DONE] * 4
 

@@ -46,7 +46,7 @@ async def test_ports_of_runs_at_once_are_different(leases: MakeLeases, ports: ra
                 pytest.fail("there are no more")
     assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
     assert f"all ports from {ports[0]} to {ports[-1]} are in use" in caught.value.failure.message
-    assert store.leases() == []
+    assert store.leases.all() == []
 
 
 async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, ports: range, store: Store) -> None:
@@ -57,7 +57,7 @@ async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, po
         for trial in range(3):
             async with leases(trial=trial).port(ports) as port:
                 assert port in ports[1:]
-                assert len(store.leases()) == 1
+                assert len(store.leases.all()) == 1
 
 
 async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: range) -> None:
@@ -78,10 +78,10 @@ async def test_no_port_at_all(leases: MakeLeases) -> None:
 async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
     for port in ports:
         name = f"port:{socket.gethostname()}:{port}"
-        assert store.acquire(name, owner_id="dead", study="old", trial=3, now=1.0, dead=())
+        assert store.leases.take([name], owner_id="dead", study="old", trial=3, now=1.0, dead=())
     async with leases("b", dead=("dead",)).port(ports) as taken:
-        store.release(f"port:{socket.gethostname()}:{taken}", "dead")
-        living = [lease.resource for lease in store.leases() if lease.owner_id == "b"]
+        store.leases.release(f"port:{socket.gethostname()}:{taken}", "dead")
+        living = [lease.resource for lease in store.leases.all() if lease.owner_id == "b"]
         assert living == [f"port:{socket.gethostname()}:{taken}"], "the dead one gives back nothing of the living one's"
 
 
@@ -109,9 +109,9 @@ async def test_runs_begin_at_different_ports(leases: MakeLeases) -> None:
 async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:
     with pytest.raises(ValueError, match="within"):  # noqa: PT012 - the block is what is tested
         async with leases().gpus(2, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
-            assert len(store.leases()) == 3
+            assert len(store.leases.all()) == 3
             raise ValueError("within")
-    assert store.leases() == []
+    assert store.leases.all() == []
 
 
 async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
@@ -126,4 +126,4 @@ async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports
             tasks.start_soon(hold)
             await anyio.sleep(0.001 * i)
             tasks.cancel_scope.cancel()
-        assert store.leases() == [], f"cancelled after {i} ms"
+        assert store.leases.all() == [], f"cancelled after {i} ms"

@@ -33,7 +33,7 @@ class GpuEngine(FakeEngine):
 def nothing_is_left(loop: Any) -> Iterator[None]:
     """After every trial, however it ended."""
     yield
-    assert [r for r in loop.store.leases() if r.owner_id == "me"] == []
+    assert [r for r in loop.store.leases.all() if r.owner_id == "me"] == []
 
 
 async def for_ever(_: Endpoint, __: Window) -> Measurement:
@@ -342,11 +342,11 @@ async def test_a_cancel_releases_server_and_leases(loop: Any, phase: str) -> Non
         with anyio.fail_after(30):
             while phase not in loop.phases():  # noqa: ASYNC110 - phases can only be looked at
                 await anyio.sleep(0.01)
-        assert len(loop.store.leases()) == 9, "eight GPUs and a port"
+        assert len(loop.store.leases.all()) == 9, "eight GPUs and a port"
         tasks.cancel_scope.cancel()
     assert len(deployer.released) == 1
     assert deployer.live == []
-    assert loop.store.leases() == []
+    assert loop.store.leases.all() == []
     assert "done" not in loop.phases()
 
 
@@ -356,11 +356,11 @@ async def test_waiting_for_gpus_is_not_charged_to_the_configuration(loop: Any) -
     async with anyio.create_task_group() as tasks:
         prepared = loop.prepared(loop.spec(trial_timeout_s=0.4), engine=GpuEngine(FakeEngineSettings()), gpus=1)
         await loop.trial(prepared)
-        assert loop.store.acquire("gpu:GPU-fake-0", **other)
+        assert loop.store.leases.take(["gpu:GPU-fake-0"], **other)
 
         async def give_back() -> None:
             await anyio.sleep(0.8)
-            loop.store.release("gpu:GPU-fake-0", "other")
+            loop.store.leases.release("gpu:GPU-fake-0", "other")
 
         tasks.start_soon(give_back)
         trial = await loop.trial(prepared, number=1)

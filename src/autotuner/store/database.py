@@ -1,0 +1,102 @@
+"""One open database: connections, transactions, and the text form in which values are stored.
+
+Synchronous and thread-safe; the event loop calls it in threads. When a write returns, its effect survives the death of
+the process and, with SQLite's ``synchronous=FULL`` or PostgreSQL's default, a power cut too.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from autotuner.secrets import clean, remember, secrets_in
+from autotuner.store import tables
+from autotuner.store.connection import connect, unusable, url_text, writing
+from autotuner.store.rows import Row, StoreError, storable
+from autotuner.study.spec import StudySpec
+
+
+class Database:
+    """A SQLite file or a PostgreSQL database at the newest revision."""
+
+    def __init__(self, url: str | Path) -> None:
+        """Opens the database; creates or migrates it where needed. Raises :class:`StoreError`."""
+        self._engine = connect(url)
+        self._secrets: frozenset[str] = frozenset()
+        self.url = url_text(self._engine.url)
+        """For display; the password is masked."""
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads. Raises :class:`StoreError`."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise unusable(self._engine.url, error) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes: all of it or, on an error, nothing. Raises :class:`StoreError`."""
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise unusable(self._engine.url, error) from None
+
+    def rows(self, query: str, **values: object) -> list[Row]:
+        """The rows of one SELECT, in a transaction of its own. Raises :class:`StoreError`."""
+        with self.reading() as db:
+            return [dict(row) for row in db.execute(text(query), values).mappings()]
+
+    def clock(self) -> float:
+        """Seconds since the epoch by the database's clock, which all machines that share a server agree on."""
+        with self.reading() as db:
+            return clock(db)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def insert_new(self, db: Connection, table: Table, values: Mapping[str, object]) -> bool:
+        """Adds a row unless one with its primary key is there; whether it was added."""
+        # The other dialect would cost start-up time for nothing.
+        dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
+        adding = dialect.insert(table).values(**values).on_conflict_do_nothing()
+        return db.execute(adding.returning(*table.primary_key)).first() is not None
+
+    def learn_secrets(self, spec: StudySpec) -> None:
+        """From now on the secret values of this study are masked in everything that is stored."""
+        data = spec.model_dump(mode="json")
+        self._secrets |= frozenset(secrets_in(data))
+        remember(data)
+
+    def clean(self, data: Any) -> Any:
+        """A value without secrets and without characters that databases refuse."""
+        return storable(clean(data, self._secrets))
+
+    def json(self, data: object) -> str:
+        """A value as JSON text, cleaned."""
+        return json.dumps(self.clean(data), ensure_ascii=False)
+
+
+def clock(db: Connection) -> float:
+    """The database's time inside a transaction; see :meth:`Database.clock`."""
+    if db.dialect.name == "postgresql":
+        return float(db.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+    return time.time()  # SQLite has no clock of its own
+
+
+def lock_study(db: Connection, name: str) -> Row:
+    """The study's row, locked for the rest of the transaction: trial numbers and ``seq`` grow in commit order.
+    Raises :class:`StoreError` when no such study is stored."""
+    row = db.execute(select(tables.studies).where(tables.studies.c.name == name).with_for_update()).mappings().first()
+    if row is None:
+        raise StoreError(f"no study named {name} is stored")
+    return dict(row)

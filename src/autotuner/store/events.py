@@ -1,0 +1,39 @@
+"""The ordered event stream of each study."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, insert, update
+
+from autotuner.store.database import Database, lock_study
+from autotuner.store.queries import EventQueries
+from autotuner.store.records import EventRecord
+from autotuner.store.tables import events
+
+
+class EventLog(EventQueries):
+    """Events, appended only. The study's row is locked for the transaction that appends, so ``seq`` grows in commit
+    order and a reader that has seen one event has seen all before it."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._database = database
+
+    def append(
+        self, study: str, kind: str, data: Mapping[str, object], *, trial: int | None = None, at: float
+    ) -> EventRecord:
+        """Adds one event at the end of the stream, in a transaction of its own."""
+        with self._database.writing() as db:
+            lock_study(db, study)
+            seq = self.append_in(db, study, kind, data, trial=trial, at=at)
+        return EventRecord(seq=seq, at=at, study=study, trial=trial, kind=kind, data=data)
+
+    def append_in(
+        self, db: Connection, study: str, kind: str, data: Mapping[str, object], *, trial: int | None, at: float
+    ) -> int:
+        """Adds one event inside a transaction that holds the study's lock; returns its ``seq``."""
+        row = {"study": study, "trial": trial, "at": at, "kind": kind, "data": self._database.json(data)}
+        return int(db.execute(insert(events).values(**row).returning(events.c.seq)).scalar_one())
+
+    def rename_study_in(self, db: Connection, study: str, new: str) -> None:
+        """Moves a study's events to another name, inside a transaction."""
+        db.execute(update(events).where(events.c.study == study).values(study=new))

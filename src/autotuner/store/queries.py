@@ -1,0 +1,184 @@
+"""The read half of the store: one class per table, over any connection that answers SQL.
+
+Statements use ``:name`` parameters, which the standard library's ``sqlite3`` and SQLAlchemy both take, so commands that
+only look at results and the process that writes them share every query and every row decoder. Nothing here imports
+SQLAlchemy. Each call is one statement and sees what was committed when it began.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from autotuner.store.records import EventRecord, LeaseRecord, OwnerRecord, StudyRecord
+from autotuner.store.rows import (
+    FINISHED,
+    Row,
+    UnreadableError,
+    read_event,
+    read_owner,
+    read_study,
+    read_trial,
+    storable,
+)
+from autotuner.study.trial import Trial
+
+MAX_NUMBER = 2**31 - 1
+"""Largest trial number that the database's integer column can hold."""
+_FINISHED = ", ".join(f"'{state}'" for state in FINISHED)
+
+
+class Source(Protocol):
+    """A database connection that answers queries."""
+
+    url: str
+    """For display; a password is masked."""
+
+    def rows(self, query: str, **values: object) -> list[Row]:
+        """The rows of one SELECT, in a transaction of its own. Raises :class:`StoreError`."""
+        ...
+
+    def clock(self) -> float:
+        """Seconds since the epoch by the database's clock, which all machines that share a server agree on."""
+        ...
+
+    def close(self) -> None:
+        """Closes all connections."""
+        ...
+
+
+class StudyQueries:
+    """Reads ``studies``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def get(self, name: str) -> StudyRecord | None:
+        """One study, None when it is not stored. Raises :class:`UnreadableError`."""
+        rows = self._source.rows("SELECT * FROM studies WHERE name = :name", name=storable(name))
+        return read_study(rows[0]) if rows else None
+
+    def all(self, on_unreadable: Callable[[UnreadableError], None] = lambda _: None) -> list[StudyRecord]:
+        """All studies by name. A row that cannot be read is left out and handed to ``on_unreadable``."""
+        found = list[StudyRecord]()
+        for row in self._source.rows("SELECT * FROM studies ORDER BY name"):
+            try:
+                found.append(read_study(row))
+            except UnreadableError as error:
+                on_unreadable(error)
+        return found
+
+    def holder(self, name: str) -> tuple[bool, str | None]:
+        """(whether a study of this name is stored, readable or not; the id of its owner)."""
+        rows = self._source.rows("SELECT owner_id FROM studies WHERE name = :name", name=storable(name))
+        return bool(rows), rows[0]["owner_id"] if rows else None
+
+    def stop_requested(self, name: str) -> bool:
+        """Whether the study was asked to end."""
+        rows = self._source.rows("SELECT stop_requested FROM studies WHERE name = :name", name=name)
+        return bool(rows and rows[0]["stop_requested"])
+
+
+class TrialQueries:
+    """Reads ``trials``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def all(self, study: str) -> list[Trial]:
+        """A study's trials by number. Raises :class:`UnreadableError`."""
+        rows = self._source.rows("SELECT trial FROM trials WHERE study = :study ORDER BY number", study=study)
+        return [read_trial(study, row["trial"]) for row in rows]
+
+    def get(self, study: str, number: int) -> Trial | None:
+        """One trial, None when the study has no trial of this number. Raises :class:`UnreadableError`."""
+        if not 0 <= number <= MAX_NUMBER:
+            return None
+        query = "SELECT trial FROM trials WHERE study = :study AND number = :number"
+        rows = self._source.rows(query, study=study, number=number)
+        return read_trial(study, rows[0]["trial"]) if rows else None
+
+    def finished_counts(self) -> dict[str, int]:
+        """Trials with a result, by study; studies without any are left out."""
+        query = f"SELECT study, count(*) AS n FROM trials WHERE state IN ({_FINISHED}) GROUP BY study"  # noqa: S608
+        return {row["study"]: int(row["n"]) for row in self._source.rows(query)}
+
+
+class EventQueries:
+    """Reads ``events``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def read(self, study: str, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """A study's events with a ``seq`` above ``after``, in order."""
+        query = "SELECT * FROM events WHERE study = :study AND seq > :after ORDER BY seq LIMIT :count"
+        return [read_event(row) for row in self._source.rows(query, study=study, after=after, count=limit)]
+
+    def last(self, study: str, kind: str) -> EventRecord | None:
+        """The newest event of that kind, None when there is none."""
+        query = "SELECT * FROM events WHERE study = :study AND kind = :kind ORDER BY seq DESC LIMIT 1"
+        rows = self._source.rows(query, study=study, kind=kind)
+        return read_event(rows[0]) if rows else None
+
+    def last_seq(self, study: str) -> int:
+        """``seq`` of the study's last event, 0 when there is none."""
+        rows = self._source.rows("SELECT max(seq) AS seq FROM events WHERE study = :study", study=study)
+        return int(rows[0]["seq"] or 0)
+
+
+class OwnerQueries:
+    """Reads ``owners``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def all(self) -> list[OwnerRecord]:
+        """All owners ever seen."""
+        return [read_owner(row) for row in self._source.rows("SELECT * FROM owners")]
+
+
+class LeaseQueries:
+    """Reads ``leases``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def all(self) -> list[LeaseRecord]:
+        """All resources that are held."""
+        return [LeaseRecord.model_validate(row) for row in self._source.rows("SELECT * FROM leases ORDER BY resource")]
+
+
+class ReadStore:
+    """A store for reading: ``store.studies.get(name)``, ``store.trials.all(name)``. Closes when its block is left."""
+
+    studies: StudyQueries
+    trials: TrialQueries
+    events: EventQueries
+    owners: OwnerQueries
+    leases: LeaseQueries
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.url = source.url
+        """For display; a password is masked."""
+        self.studies = StudyQueries(source)
+        self.trials = TrialQueries(source)
+        self.events = EventQueries(source)
+        self.owners = OwnerQueries(source)
+        self.leases = LeaseQueries(source)
+
+    def clock(self) -> float:
+        """Seconds since the epoch by the database's clock."""
+        return self._source.clock()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,114 @@
+"""The stored studies."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from autotuner.store.database import Database, lock_study
+from autotuner.store.events import EventLog
+from autotuner.store.queries import StudyQueries
+from autotuner.store.records import StudyRecord
+from autotuner.store.rows import StoreError, storable
+from autotuner.store.tables import studies
+from autotuner.store.trials import TrialTable
+from autotuner.study.spec import StudySpec
+
+
+class StudyTable(StudyQueries):
+    """Studies: their specs, their state, and which owner runs them. Each call is a transaction of its own; renaming and
+    deleting take a study's trials and events along in the same one."""
+
+    def __init__(self, database: Database, trials: TrialTable, events: EventLog) -> None:
+        super().__init__(database)
+        self._database = database
+        self._trials = trials
+        self._events = events
+
+    def create(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
+        """Stores a new study. Raises :class:`StoreError` when the name is taken."""
+        self._database.learn_secrets(spec)
+        values = {
+            "name": spec.name,
+            "digest": digest,
+            "spec": self._text(spec),
+            "source": self._database.clean(source),
+            "state": "new",
+            "stop_requested": 0,
+            "created_at": now,
+            "updated_at": now,
+        }
+        with self._database.writing() as db:
+            _refuse_taken(db, spec.name)
+            db.execute(insert(studies).values(**values))
+        found = self.get(spec.name)
+        if found is None:
+            raise StoreError(f"no study named {spec.name} is stored")
+        return found
+
+    def update_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
+        """Replaces the study's spec by the one that its file has now."""
+        self._database.learn_secrets(spec)
+        values = {"spec": self._text(spec), "digest": digest, "source": storable(source)}
+        self._set(name, values)
+
+    def rename(self, name: str, new: str) -> None:
+        """Gives a study with its trials and events another name. Raises :class:`StoreError` when that is taken."""
+        with self._database.writing() as db:
+            row = lock_study(db, name)
+            _refuse_taken(db, new)
+            spec = StudySpec.model_validate_json(row["spec"]).model_copy(update={"name": new})
+            # Trials and events refer to a study that must exist, so the new row comes first and the old one goes last.
+            db.execute(insert(studies).values(**{**row, "name": new, "spec": self._text(spec)}))
+            self._trials.rename_study_in(db, name, new)
+            self._events.rename_study_in(db, name, new)
+            db.execute(delete(studies).where(studies.c.name == name))
+
+    def set_state(self, name: str, state: str, summary: Mapping[str, object] | None, now: float) -> None:
+        """Stores the study's state and what there is to say about it."""
+        text = None if summary is None else self._database.json(summary)
+        self._set(name, {"state": state, "summary": text, "updated_at": now})
+
+    def set_search_time(self, name: str, seconds: float) -> None:
+        """Stores how much wall-clock time the study's search has used by now."""
+        self._set(name, {"search_s": seconds})
+
+    def delete(self, name: str) -> None:
+        """Removes a study with its trials and events."""
+        with self._database.writing() as db:
+            db.execute(delete(studies).where(studies.c.name == name))
+
+    def take(self, name: str, owner_id: str, now: float, *, dead: Collection[str]) -> str | None:
+        """Takes the study for one owner. None on success, else the id of the living owner that holds it."""
+        with self._database.writing() as db:
+            holder = lock_study(db, name)["owner_id"]
+            if holder is not None and holder != owner_id and holder not in dead:
+                return str(holder)
+            values = {"owner_id": owner_id, "updated_at": now}
+            db.execute(update(studies).where(studies.c.name == name).values(**values))
+        return None
+
+    def release(self, name: str, owner_id: str) -> None:
+        """Gives the study back, if this owner holds it."""
+        mine = (studies.c.name == name) & (studies.c.owner_id == owner_id)
+        with self._database.writing() as db:
+            db.execute(update(studies).where(mine).values(owner_id=None))
+
+    def request_stop(self, name: str) -> None:
+        """Asks the process that runs the study to end."""
+        self._set(name, {"stop_requested": 1})
+
+    def clear_stop(self, name: str) -> None:
+        """Withdraws a request to end."""
+        self._set(name, {"stop_requested": 0})
+
+    def _set(self, name: str, values: Mapping[str, object]) -> None:
+        with self._database.writing() as db:
+            db.execute(update(studies).where(studies.c.name == name).values(**values))
+
+    def _text(self, spec: StudySpec) -> str:
+        return self._database.json(spec.model_dump(mode="json"))
+
+
+def _refuse_taken(db: Connection, name: str) -> None:
+    if db.execute(select(studies.c.name).where(studies.c.name == name)).first():
+        raise StoreError(f"a study named {name} is stored already")
