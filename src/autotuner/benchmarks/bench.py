@@ -1,8 +1,9 @@
 """Measures a URL without a trial: what ``autotuner bench URL`` does."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import anyio
 
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.errors import AutotunerError, ExitCode
@@ -77,7 +78,7 @@ class AddressEndpoint(Endpoint):
 
     async def died(self) -> Failure:
         """Never: nobody here watches that server."""
-        await asyncio.Event().wait()
+        await anyio.sleep_forever()
         raise AssertionError
 
     async def log_tail(self, lines: int = 40) -> str:

@@ -5,6 +5,7 @@ Nouns hold facts; they do no I/O. One pydantic model is the file format, the sto
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,6 +50,13 @@ class Noun(BaseModel):
     """A frozen pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
+
+    def replaced(self, **changes: object) -> Self:
+        """A copy with other values, validated as a new object is; ``model_copy(update=...)`` checks nothing.
+
+        Raises ``ValidationError`` for an unknown field or a value that does not fit.
+        """
+        return type(self).model_validate({**dict(self), **changes})
 
 
 def number_text(number: float, *, thousandfold: bool = False) -> str:

@@ -69,7 +69,7 @@ def bench(
             slos=spec.slos,
             settings=settings,
             on_progress=_once_a_window(on_window),
-            on_measured=lambda m: measured.append(m if folder else m.model_copy(update={"records": None})),
+            on_measured=lambda m: measured.append(m if folder else m.replaced(records=None)),
         )
 
     def report() -> BenchReport:

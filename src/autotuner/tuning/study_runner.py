@@ -37,7 +37,7 @@ from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.surroundings import Surroundings, world_changed
 from autotuner.tuning.trials.judge import hopeless, is_fatal, last_words, settled
 from autotuner.tuning.trials.leases import Leases
-from autotuner.tuning.trials.trial_runner import TrialRunner, TrialTools
+from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 _LOOK_S = 1.0
 """How often a trial that runs is held against the time of the search."""
@@ -103,16 +103,7 @@ class StudyRunner:
         self._journal = journal
         self._owners = OwnerWatch(store)
         self._surroundings = surroundings or Surroundings(prepared)
-        self._tools = TrialTools(
-            spec=prepared.spec,
-            engine=prepared.engine,
-            deployer=prepared.deployer,
-            benchmark=prepared.benchmark,
-            owner_id=owner.id,
-            model=prepared.model,
-            told=self._surroundings.told,
-            engine_spec=prepared.engine_spec,
-        )
+        self._context = RunContext(prepared, owner.id, compare=self._surroundings.told)
         self._trials: dict[int, Trial] = {}
         self._retry: list[_Job] = []
         self._faults = 0
@@ -271,8 +262,8 @@ class StudyRunner:
                 self._clock.entered(trial.number, event.phase)
             self._journal.note(event)
 
-        runner = TrialRunner(self._tools, trial, leases, folder, note)
-        self._trials[trial.number] = trial.model_copy(update={"state": TrialState.RUNNING})
+        runner = TrialRunner(self._context, trial, leases, folder, note)
+        self._trials[trial.number] = trial.replaced(state=TrialState.RUNNING)
         await run_sync(self._store.trials.update, self._trials[trial.number])
         self._clock.began(trial.number)
         try:
@@ -300,7 +291,7 @@ class StudyRunner:
             self._journal.note(WorldLearned(study=self._spec.name, facts=known))
         if not changed:
             return finished
-        return finished.model_copy(update={"state": TrialState.VOID, "failure": world_changed(changed)})
+        return finished.replaced(state=TrialState.VOID, failure=world_changed(changed))
 
     async def _in_time(self, runner: TrialRunner, trial: Trial) -> Trial:
         """The trial, cut off where it lasts far beyond the time of the search. The default is not: without it there
@@ -347,7 +338,7 @@ class StudyRunner:
         if not found:
             return
         for trial in found:
-            self._trials[trial.number] = trial.model_copy(update={"state": TrialState.VOID})
+            self._trials[trial.number] = trial.replaced(state=TrialState.VOID)
         voided = [(self._trials[t.number], self._ended(self._trials[t.number])) for t in found]
         with anyio.CancelScope(shield=True):
             await self._journal.flush()

@@ -40,7 +40,7 @@ from autotuner.tuning.planning.prepared import Prepared, _check_metrics
 from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.trials import leases
 from autotuner.tuning.trials.leases import Leases
-from autotuner.tuning.trials.trial_runner import TrialRunner, TrialTools
+from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 pytestmark = pytest.mark.anyio
 
@@ -403,10 +403,9 @@ async def test_a_trial_of_all_gpus_gets_its_turn_in_a_parallel_study(store: Stor
 
 
 async def one_trial(study: Prepared, store: Store, tp: int, note: Callable[[Event], None]) -> Trial:
-    tools = TrialTools(study.spec, study.engine, study.deployer, study.benchmark, "me", study.model)
     trial = Trial(study="s", number=7, role=TrialRole.SEARCH, configuration=Configuration(values={"tp": tp}))
     mine = Leases(store, owner_id="me", study="s", trial=7, dead=lambda: ())
-    return await TrialRunner(tools, trial, mine, Path(os.environ["AUTOTUNER_HOME"]) / "7", note).run()
+    return await TrialRunner(RunContext(study, "me"), trial, mine, Path(os.environ["AUTOTUNER_HOME"]) / "7", note).run()
 
 
 async def test_a_trials_time_begins_with_its_gpus(store: Store) -> None:

@@ -23,7 +23,7 @@ from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.trials.leases import Leases
-from autotuner.tuning.trials.trial_runner import TrialRunner, TrialTools
+from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 
 class Loop:
@@ -79,12 +79,11 @@ class Loop:
     ) -> Trial:
         """One trial, run to its end."""
         spec = prepared.spec
-        tools = TrialTools(spec, prepared.engine, prepared.deployer, prepared.benchmark, owner, prepared.model)
         trial = Trial(study=spec.name, number=number, role=TrialRole.SEARCH, configuration=configuration)
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())
         folder = self.folder / str(number)
 
-        return await TrialRunner(tools, trial, leases, folder, self.noted.append).run()
+        return await TrialRunner(RunContext(prepared, owner), trial, leases, folder, self.noted.append).run()
 
     def phases(self) -> list[str]:
         """The phases that were entered, in order."""

@@ -76,7 +76,7 @@ def with_missing_gpus(
         detail=f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
         remedy="run on a machine with GPUs, or try the study with --simulate H100x8",
     )
-    return hardware.model_copy(update={"gpus": needs.most}), check
+    return hardware.replaced(gpus=needs.most), check
 
 
 def too_large(

@@ -72,7 +72,7 @@ class Prepared:
     def engine_spec(self) -> EngineSpec:
         """The study's engine, over what the target's own command line says."""
         engine = self.spec.engine
-        return engine.model_copy(update={"args": {**self.base, **engine.args}}) if self.base else engine
+        return engine.replaced(args={**self.base, **engine.args}) if self.base else engine
 
     def valid(self, configuration: Configuration) -> bool:
         """Whether engine and hardware can run this, as far as that is known before a launch."""

@@ -72,10 +72,9 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
         raise UsageError(Problem(where="engine.kind", value=kind, why=why, remedy=remedy))
     _check_shape(spec.model, settings)
     suffix = f"-simulated-{gpu}x{count}"
-    changes = {
-        "name": spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
-        "engine": EngineSpec.model_validate({**settings, "kind": "simulated", "args": engine.args, "env": engine.env}),
-        "deploy": spec.deploy if mode else PluginSpec(kind="process"),
-        "benchmark": spec.benchmark if benchmark else PluginSpec(kind="native"),
-    }
-    return spec.model_copy(update=changes)
+    return spec.replaced(
+        name=spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
+        engine=EngineSpec.model_validate({**settings, "kind": "simulated", "args": engine.args, "env": engine.env}),
+        deploy=spec.deploy if mode else PluginSpec(kind="process"),
+        benchmark=spec.benchmark if benchmark else PluginSpec(kind="native"),
+    )

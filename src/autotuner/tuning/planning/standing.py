@@ -159,7 +159,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
         changed = _kept(trial, configuration)
         if other_goals and changed.verdict is not None:
-            changed = changed.model_copy(update={"verdict": _verdict(spec, changed)})
+            changed = changed.replaced(verdict=_verdict(spec, changed))
         if changed != trial:
             found.append(changed)
     return found
@@ -167,12 +167,12 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
 
 def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
     if configuration is None:
-        return trial.model_copy(update={"state": TrialState.VOID, "set_aside": OUTSIDE})
+        return trial.replaced(state=TrialState.VOID, set_aside=OUTSIDE)
     state = trial.state
     if trial.set_aside:
         state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
     same = configuration if configuration.key != trial.configuration.key else trial.configuration
-    return trial.model_copy(update={"state": state, "set_aside": "", "configuration": same})
+    return trial.replaced(state=state, set_aside="", configuration=same)
 
 
 def _verdict(spec: StudySpec, trial: Trial) -> object:

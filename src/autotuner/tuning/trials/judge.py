@@ -50,10 +50,10 @@ def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
     if failure is None:
         return trial
     if trial.role is TrialRole.SEARCH and trial.state is TrialState.VOID and failure.cause in _OF_ONE_VALUE:
-        return trial.model_copy(update={"state": TrialState.FAILED})
+        return trial.replaced(state=TrialState.FAILED)
     tried_before = any(_failed_by_itself(t) for t in trials if t.number != trial.number and _is_default(t))
     if _is_default(trial) and trial.state is TrialState.FAILED and _may_pass(failure) and not tried_before:
-        return trial.model_copy(update={"state": TrialState.VOID})
+        return trial.replaced(state=TrialState.VOID)
     return trial
 
 

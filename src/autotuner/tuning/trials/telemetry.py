@@ -46,7 +46,7 @@ class Telemetry:
         tokens = scalars.get("output_throughput", 0.0) * measured.window_s
         if use.energy_j is not None and tokens > 0:
             scalars["energy_per_token"] = use.energy_j / tokens
-        return measured.model_copy(update={"gpu_use": use, "scalars": scalars})
+        return measured.replaced(gpu_use=use, scalars=scalars)
 
     async def __aenter__(self) -> "Telemetry":
         self._tasks = anyio.create_task_group()
@@ -89,7 +89,7 @@ class Telemetry:
         if not stepped:
             return self._samples
         pairs = zip(self._samples, self._steady, strict=True)
-        return [s.model_copy(update={"at": steady + offset}) for s, steady in pairs]
+        return [s.replaced(at=steady + offset) for s, steady in pairs]
 
     def _write(self) -> None:
         if not self._samples:

@@ -1,0 +1,90 @@
+"""A trial while it runs, and the outcome that turns it into a finished :class:`Trial`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from autotuner.study.failure import Blame, Failure
+from autotuner.study.launch import Identity
+from autotuner.study.measurement import Measurement
+from autotuner.study.trial import Trial, TrialState
+from autotuner.study.verdict import Verdict
+
+EVIDENCE_LINES = 40
+"""Log lines that are stored with a failure. Its cause was looked for in more of them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended."""
+
+    state: TrialState
+    measurements: tuple[Measurement, ...] = ()
+    verdict: Verdict | None = None
+    failure: Failure | None = None
+
+    @classmethod
+    def failed(cls, failure: Failure) -> Self:
+        """A result if the configuration is to blame; void otherwise, so that the trial is made again."""
+        state = TrialState.FAILED if failure.blame is Blame.CONFIGURATION else TrialState.VOID
+        evidence = "\n".join(failure.log_tail.splitlines()[-EVIDENCE_LINES:])
+        return cls(state=state, failure=failure.replaced(log_tail=evidence))
+
+    @classmethod
+    def cut_off(cls) -> Self:
+        """Not a result: the trial was cancelled."""
+        return cls(state=TrialState.VOID)
+
+
+@dataclass
+class TrialDraft:
+    """What is known of a running trial so far."""
+
+    proposed: Trial
+    """As it was stored before its launch."""
+    gpus: int = 0
+    """GPUs that it holds."""
+    argv: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    identity: Identity | None = None
+    resolved: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def study(self) -> str:
+        """Name of the study."""
+        return self.proposed.study
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.proposed.number
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the server said that its numbers are simulated."""
+        return self.resolved.get("simulated") is True
+
+    def finished(
+        self, outcome: Outcome, *, phases: Mapping[str, float], started_at: float, finished_at: float
+    ) -> Trial:
+        """The finished trial, validated. ``phases`` in seconds, times in seconds since the epoch."""
+        return Trial(
+            study=self.study,
+            number=self.number,
+            role=self.proposed.role,
+            configuration=self.proposed.configuration,
+            repeat_of=self.proposed.repeat_of,
+            created_at=self.proposed.created_at,
+            state=outcome.state,
+            measurements=outcome.measurements,
+            verdict=outcome.verdict,
+            failure=outcome.failure,
+            argv=self.argv,
+            command=self.command,
+            identity=self.identity,
+            resolved=self.resolved,
+            phases=phases,
+            started_at=started_at,
+            finished_at=finished_at,
+            gpus=self.gpus,
+        )

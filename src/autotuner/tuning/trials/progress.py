@@ -1,0 +1,93 @@
+"""Phases of a running trial: their events, the seconds spent in each, and the time limit."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import TypedDict
+
+import anyio
+
+from autotuner.events.types import Event, Notice, PhaseEntered, WindowProgress
+from autotuner.plugins.benchmark import Progress
+from autotuner.study.trial import Phase
+from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.tuning.trials.draft import TrialDraft
+
+Note = Callable[[Event], None]
+"""Takes one event of a trial into the study's stream."""
+
+
+class _Place(TypedDict):
+    """What a trial's events have in common."""
+
+    study: str
+    trial: int
+    scenario: str
+    level: str
+
+
+class TrialProgress:
+    """Where a trial stands. Waiting in a queue, for GPUs or in a cluster, is not charged to the configuration: the time
+    limit stands still, and ``started_at`` is when the wait was over."""
+
+    def __init__(self, draft: TrialDraft, note: Note) -> None:
+        self._draft = draft
+        self._note = note
+        self.phase = Phase.QUEUED
+        self._since = time.monotonic()
+        self.spent_s: dict[str, float] = {}
+        """Seconds by phase, without the current one."""
+        self.started_at = time.time()
+        """Seconds since the epoch."""
+        self._limit: anyio.CancelScope | None = None
+        self._left_s: float | None = None
+
+    def limit(self, scope: anyio.CancelScope) -> None:
+        """Takes the scope whose deadline is the trial's time limit."""
+        self._limit = scope
+
+    def enter(self, phase: Phase, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
+        """The trial enters a phase, in one window for ``warming`` and ``measuring``."""
+        now = time.monotonic()
+        if phase is not self.phase and Phase.QUEUED in {phase, self.phase}:
+            self._count_time(waits=phase is Phase.QUEUED)
+        self.spent_s[self.phase.value] = self.spent_s.get(self.phase.value, 0.0) + now - self._since
+        self.phase = phase
+        self._since = now
+        place = self._place(scenario, level)
+        self._note(PhaseEntered(phase=phase, gpus=self._draft.gpus, simulated=self._draft.simulated, **place))
+
+    def window(self, seen: Progress, scenario: Scenario, level: LoadLevel) -> None:
+        """The benchmark reports on its running window."""
+        self._note(
+            WindowProgress(
+                elapsed_s=seen.elapsed_s,
+                total_s=seen.total_s,
+                completed=seen.completed,
+                failed=seen.failed,
+                output_throughput=seen.output_throughput,
+                **self._place(scenario, level),
+            )
+        )
+
+    def notice(self, text: str, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
+        """Something a person should know; empty text is ignored."""
+        if text.strip():
+            self._note(Notice(text=text, **self._place(scenario, level)))
+
+    def _place(self, scenario: Scenario | None, level: LoadLevel | None) -> _Place:
+        return {
+            "study": self._draft.study,
+            "trial": self._draft.number,
+            "scenario": scenario.text if scenario else "",
+            "level": level.text if level else "",
+        }
+
+    def _count_time(self, *, waits: bool) -> None:
+        if not waits:
+            self.started_at = time.time()
+        if self._limit is not None and waits:
+            self._left_s = self._limit.deadline - anyio.current_time()
+            self._limit.deadline = math.inf
+        elif self._limit is not None and self._left_s is not None:
+            self._limit.deadline = anyio.current_time() + self._left_s

@@ -1,0 +1,88 @@
+"""Checks that the measured server is the planned one: its flags, its identity, and that it is still alive."""
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
+
+import anyio
+
+from autotuner.concurrency import first_of
+from autotuner.plugins.deployer import Endpoint
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value, value_text
+from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import Identity, LaunchPlan
+from autotuner.study.parameters.environment import PREFIX
+
+T = TypeVar("T")
+
+DEATH_NEWS_S = 1.0
+"""How long failing requests wait for the news that the server has died, which is then their cause. A child process
+reports at once; a container engine on a busy machine takes some tenths of a second."""
+
+
+async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) -> None:
+    """Raises ``TrialFailedError`` unless every tuned value is in the command line or the environment of the running
+    process: otherwise the result would be another configuration's."""
+    environment = await endpoint.environment() if plan.tuned_env else None
+    if environment is not None:
+        for name, text in plan.tuned_env.items():
+            if environment.get(name) != text:
+                raise _not_applied(f"{PREFIX}{name}", text, environment.get(name))
+    if not endpoint.argv:
+        return
+    planned = plan.argv(host="", port=0)
+    for name, value in plan.tuned.items():
+        expected = engine.flag_value(planned, name)
+        found = engine.flag_value(endpoint.argv, name)
+        if expected != found:
+            raise _not_applied(name, value, found)
+
+
+def _not_applied(name: str, asked: Value, seen: Value) -> TrialFailedError:
+    return TrialFailedError(
+        Failure(
+            cause=FailureCause.VALUE_NOT_APPLIED,
+            message=f"{name}={value_text(asked)} was asked for, the running server has {seen!r}",
+            remedy="this is a defect of the tuner or its plugin: please report it",
+        )
+    )
+
+
+async def same_server(endpoint: Endpoint, before: Identity) -> None:
+    """Raises ``TrialFailedError`` unless the server that was measured still answers.
+
+    A server that has just died is reported with the cause of its death, not as a changed identity.
+    """
+    try:
+        after = await endpoint.identity()
+    except TrialFailedError as error:
+        with anyio.move_on_after(DEATH_NEWS_S):
+            raise TrialFailedError(await endpoint.died()) from error
+        raise
+    if after != before:
+        raise TrialFailedError(
+            Failure(
+                cause=FailureCause.IDENTITY_CHANGED,
+                message=f"another server answered after the measurement ({before.id} became {after.id})",
+                remedy="end what else uses this address, or give this study ports of its own",
+            )
+        )
+
+
+async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
+    """The work's result, unless the server ends first: then ``TrialFailedError`` with the cause of its death.
+
+    A benchmark that fails because its server just died is the server's failure, so a failing one waits for that news.
+    """
+
+    async def patient() -> T:
+        try:
+            return await work()
+        except Exception:
+            await anyio.sleep(DEATH_NEWS_S)
+            raise
+
+    async def death() -> NoReturn:
+        raise TrialFailedError(await endpoint.died())
+
+    return await first_of(death, patient)

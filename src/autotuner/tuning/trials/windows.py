@@ -1,0 +1,136 @@
+"""Measurement windows of one trial on its running server."""
+
+from pathlib import Path
+
+import anyio
+
+from autotuner.plugins.benchmark import Benchmark, FixedLevels, Progress, Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import Identity, Labels
+from autotuner.study.measurement import Measurement
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Phase
+from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
+from autotuner.tuning.trials.progress import TrialProgress
+from autotuner.tuning.trials.server_checks import DEATH_NEWS_S, or_died, same_server
+from autotuner.tuning.trials.telemetry import Telemetry
+from autotuner.tuning.trials.unanswered import unanswered
+
+
+class Windows:
+    """Measures every scenario at every load level of a study.
+
+    Args:
+        spec: The study.
+        benchmark: Puts the load on the server.
+        endpoint: The server.
+        identity: The server's identity before the first window; it must stay the same.
+        labels: Study, trial and owner, for what the benchmark creates outside of this process.
+        folder: Where request records go.
+        telemetry: GPU sensors of the trial.
+        neighbors: What is known of other processes' CPU use, over all trials of the run.
+        progress: Takes the phases and the progress of the windows.
+        gpus: GPUs that the trial holds.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        benchmark: Benchmark,
+        endpoint: Endpoint,
+        *,
+        identity: Identity,
+        labels: Labels,
+        folder: Path,
+        telemetry: Telemetry,
+        neighbors: Neighbors,
+        progress: TrialProgress,
+        gpus: int,
+    ) -> None:
+        self._spec = spec
+        self._benchmark = benchmark
+        self._endpoint = endpoint
+        self._identity = identity
+        self._labels = labels
+        self._folder = folder
+        self._telemetry = telemetry
+        self._neighbors = neighbors
+        self._progress = progress
+        self._gpus = gpus
+
+    async def measure(self) -> tuple[Measurement, ...]:
+        """All windows in order. Raises ``TrialFailedError`` when one cannot be measured."""
+        windows: list[Measurement] = []
+        for number, scenario in enumerate(self._spec.workload.scenarios):
+            policy = FixedLevels(self._spec.workload.levels)
+            seen: list[Measurement] = []
+            while (level := policy.next(seen)) is not None:
+                seen.append(await self._window(scenario, level, f"{number}-{len(seen)}"))
+                await same_server(self._endpoint, self._identity)
+            windows += seen
+        return tuple(windows)
+
+    async def _window(self, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
+        """One window. It is measured a second time if other processes used CPU meanwhile; the quieter one is kept."""
+        neighbors = self._neighbors
+        first = await self._attempt(scenario, level, f"records-{name}-0.parquet")
+        if not neighbors.seen(first.self_check.foreign_cpu_cores, again=False):
+            return await self._answered(first)
+        taken = [first]
+        used = f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
+        if neighbors.again():
+            self._progress.notice(f"{used} during the window: measuring it again", scenario, level)
+            taken.append(await self._attempt(scenario, level, f"records-{name}-1.parquet"))
+            if not neighbors.seen(taken[1].self_check.foreign_cpu_cores, again=True):
+                return await self._answered(taken[1])
+            if not neighbors.again():
+                self._progress.notice("the machine stays busy: disturbed windows are no longer measured twice")
+        quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
+        tries = "2 times tried" if len(taken) > 1 else "tried once"
+        busy = f"{DISTURBED} {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {tries}"
+        return await self._answered(quietest.replaced(warnings=(*quietest.warnings, busy)))
+
+    async def _attempt(self, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
+        self._progress.enter(Phase.WARMING, scenario, level)
+
+        def on_progress(seen: Progress) -> None:
+            # The first report is what tells that the warm-up is over.
+            if self._progress.phase is not Phase.MEASURING:
+                self._progress.enter(Phase.MEASURING, scenario, level)
+            self._progress.window(seen, scenario, level)
+
+        window = Window(
+            scenario=scenario,
+            level=level,
+            workload=self._spec.workload,
+            labels=self._labels,
+            folder=self._folder,
+            records_name=records,
+            slos=self._spec.slos,
+            objectives=self._spec.objectives,
+            headers=self._endpoint.headers,
+            on_progress=on_progress,
+        )
+        measured = await or_died(lambda: self._benchmark.measure(self._endpoint, window), self._endpoint)
+        measured = self._telemetry.added_to(_per_gpu(measured, self._gpus))
+        if measured.failed:
+            # Requests may have failed because the server is dying: its death is then the cause.
+            with anyio.move_on_after(DEATH_NEWS_S):
+                raise TrialFailedError(await self._endpoint.died())
+        return measured
+
+    async def _answered(self, measured: Measurement) -> Measurement:
+        """The measurement, if any request of it succeeded."""
+        if measured.requests > measured.failed:
+            return measured
+        raise TrialFailedError(unanswered(measured).replaced(log_tail=await self._endpoint.log_tail()))
+
+
+def _per_gpu(measured: Measurement, gpus: int) -> Measurement:
+    """With the throughput of each leased GPU, which compares configurations of different sizes."""
+    rate = measured.value("output_throughput", None)
+    if rate is None or not gpus:
+        return measured
+    return measured.replaced(scalars={**measured.scalars, "output_throughput_per_gpu": rate / gpus})

@@ -1,0 +1,63 @@
+"""``first_of``: one result or one plain exception, and nothing keeps running."""
+
+import anyio
+import pytest
+
+from autotuner.concurrency import first_of
+
+pytestmark = pytest.mark.anyio
+
+
+class Work:
+    """Ends with its own name, raises, or waits until it is cancelled."""
+
+    def __init__(self, name: str, *, error: Exception | None = None, waits: bool = False) -> None:
+        self.name = name
+        self.error = error
+        self.waits = waits
+        self.cancelled = False
+
+    async def __call__(self) -> str:
+        if self.waits:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.cancelled = True
+                if self.error is not None:
+                    raise self.error
+        await anyio.wait_all_tasks_blocked()  # the others have begun
+        if self.error is not None:
+            raise self.error
+        return self.name
+
+
+async def test_the_first_result_counts_and_the_others_are_cancelled() -> None:
+    slow = [Work("a", waits=True), Work("b", waits=True)]
+    assert await first_of(slow[0], Work("c"), slow[1]) == "c"
+    assert [work.cancelled for work in slow] == [True, True]
+
+
+async def test_an_exception_comes_without_a_group() -> None:
+    slow = Work("a", waits=True)
+    with pytest.raises(ValueError, match=r"^broken$"):
+        await first_of(slow, Work("b", error=ValueError("broken")))
+    assert slow.cancelled
+
+
+async def test_a_cleanup_that_fails_is_no_success() -> None:
+    with pytest.raises(OSError, match="disk"):
+        await first_of(Work("a"), Work("b", waits=True, error=OSError("disk")))
+
+
+async def test_the_first_exception_wins_over_one_of_a_cleanup() -> None:
+    first = Work("a", error=ValueError("cause"))
+    with pytest.raises(ValueError, match="cause"):
+        await first_of(first, Work("b", waits=True, error=OSError("consequence")))
+
+
+async def test_cancelling_the_caller_cancels_all() -> None:
+    works = [Work("a", waits=True), Work("b", waits=True)]
+    with anyio.move_on_after(0.01) as scope:
+        await first_of(*works)
+    assert scope.cancelled_caught
+    assert [work.cancelled for work in works] == [True, True]
