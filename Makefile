@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup lock setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -18,7 +18,10 @@ test: setup-test ## Everything: lint, types, import contracts, all tests with co
 	$(MAKE) lint types contracts pytest
 
 setup: ## An environment with everything for development
-	@scripts/setup.sh docker,kubernetes,llama-cpp,postgresql,tokenizer dev
+	@scripts/setup.sh docker,kubernetes,llama-cpp,postgresql,tokenizer "dev docs"
+
+lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: to the newest versions)
+	$(BIN)/uv lock $(LOCK)
 
 setup-test: setup
 	@scripts/setup-test-tools.sh
@@ -26,6 +29,9 @@ setup-test: setup
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python scripts/check_style.py
+	$(BIN)/python scripts/check_wording.py
 
 types:
 	$(BIN)/mypy

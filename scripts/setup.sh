@@ -1,11 +1,13 @@
 #!/bin/sh
-# Makes .venv with the package and the extras given as the first argument, and dependency groups as the second.
+# Makes .venv with the versions in uv.lock: the package, the extras given as the first argument ("docker,kubernetes") and
+# the dependency groups given as the second one ("dev docs").
 # On a bare Debian or Ubuntu it installs what Python itself lacks there (python3-venv), when it may.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 extras=$1
 groups=${2:-}
+UV_VERSION=0.13.9
 venv=${AUTOTUNER_VENV:-.venv}
 
 python=
@@ -38,19 +40,22 @@ if [ ! -x "$venv/bin/pip" ]; then
 fi
 
 # Installed already with the same inputs? Then there is nothing to do.
-stamp="$venv/.setup-$extras-${groups:-none}"
-inputs=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
+stamp="$venv/.setup-$extras-$(echo "${groups:-none}" | tr ' ' '+')"
+inputs=$(cat pyproject.toml uv.lock scripts/setup.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$inputs" ]; then
     exit 0
 fi
 echo "setup: installing llm-inference-autotuner[$extras]${groups:+ and what tests need} into $venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-"$venv/bin/pip" install -q -c constraints.txt 'pip>=25.1'
 # The distribution was called autotuner before; both would own the same files.
 "$venv/bin/pip" uninstall -q -y autotuner 2>/dev/null
-if [ -n "$groups" ]; then
-    "$venv/bin/pip" install -q -c constraints.txt -e ".[$extras]" --group "$groups"
-else
-    "$venv/bin/pip" install -q -c constraints.txt -e ".[$extras]"
-fi
+"$venv/bin/pip" install -q "uv==$UV_VERSION"
+set --
+for extra in $(echo "$extras" | tr , ' '); do set -- "$@" --extra "$extra"; done
+for group in $groups; do set -- "$@" --group "$group"; done
+"$venv/bin/uv" export -q --frozen --no-default-groups --no-emit-project "$@" -o "$venv/locked.txt"
+# pip is slower, but knows this machine's mirrors and certificates.
+"$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r "$venv/locked.txt" ||
+    "$venv/bin/pip" install -q --no-deps --require-hashes -r "$venv/locked.txt"
+"$venv/bin/pip" install -q --no-deps -e .
 echo "$inputs" > "$stamp"

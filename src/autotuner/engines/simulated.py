@@ -85,9 +85,9 @@ class SimulatedSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _earlier_spelling(cls, data: Any) -> Any:
-        # Studies stored by earlier versions say flavour.
-        if isinstance(data, dict) and "flavour" in data and "flavor" not in data:
-            return {"flavor" if key == "flavour" else key: value for key, value in data.items()}
+        # Studies stored by earlier versions say flavour.  codespell:ignore
+        if isinstance(data, dict) and "flavour" in data and "flavor" not in data:  # codespell:ignore
+            return {"flavor" if key == "flavour" else key: value for key, value in data.items()}  # codespell:ignore
         return data
 
     @field_validator("gpu")

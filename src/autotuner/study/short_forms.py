@@ -184,7 +184,10 @@ def check_direction(metric: Metric, direction: str) -> None:
         raise ValueError(f"{better} {metric.name} is better; write {metric.better.value}")
 
 
-_DIRECTIONS = {"min": "min", "minimize": "min", "minimise": "min", "max": "max", "maximize": "max", "maximise": "max"}
+_DIRECTIONS = {
+    **dict.fromkeys(["min", "minimize", "minimise"], "min"),  # codespell:ignore
+    **dict.fromkeys(["max", "maximize", "maximise"], "max"),  # codespell:ignore
+}
 _TAIL = r"(?:\s+at\s+(?P<at>.+?))?(?:\s+for\s+(?P<for>\S.*?))?"
 _OBJECTIVE = re.compile(rf"(?P<dir>\w+)\s+(?:(?P<stat>\S+)\s+)?(?P<metric>\w+){_TAIL}")
 _SLO = re.compile(rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)\s*(?P<op>[<>=]+)\s*(?P<bound>.+?){_TAIL}")

@@ -105,7 +105,8 @@ class Agent:
         return self._world.faults.agent == "up"
 
     async def _look_after(self, model: Object) -> None:
-        kind, (namespace, name) = model["kind"], key_of(model)
+        kind = model["kind"]
+        namespace, name = key_of(model)
         finalizer = _FINALIZERS[kind]
         finalizers = model["metadata"].get("finalizers", [])
         nodes = list(self._world["Node"].objects.values())

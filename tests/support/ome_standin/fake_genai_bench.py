@@ -60,10 +60,10 @@ def lengths(scenario: str) -> tuple[int, int]:
     found = _SCENARIO.match(scenario)
     if found is None:
         raise ValueError(f"{scenario} is no scenario")
-    kind, one, two, three, four = found[1], *(int(n) if n else 0 for n in found.groups()[1:])
-    if kind == "D":
+    one, two, three, four = (int(n) if n else 0 for n in found.groups()[1:])
+    if found[1] == "D":
         return one, two
-    if kind == "N":
+    if found[1] == "N":
         return one, three
     return ((one + two) // 2, (three + four) // 2) if three or four else (one // 2 or 1, two // 2 or 1)
 

@@ -29,7 +29,9 @@ def size_text(parameters: float) -> str:
 
 def require(runtime: Object, model: Object, accelerator: str = "") -> None:
     """Raises :class:`UnsuitableError` where one of the rules does not hold."""
-    name, spec, wanted = runtime["metadata"]["name"], runtime["spec"], model["spec"]
+    name = runtime["metadata"]["name"]
+    spec = runtime["spec"]
+    wanted = model["spec"]
     if spec.get("disabled"):
         scope = "namespace" if runtime["metadata"].get("namespace") else "cluster"
         raise UnsuitableError(f"{scope}-scoped runtime {name} is disabled")

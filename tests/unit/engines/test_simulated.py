@@ -153,4 +153,4 @@ def test_in_a_container_it_is_the_images_python() -> None:
 
 
 def test_the_earlier_spelling_of_a_stored_study_is_still_read() -> None:
-    assert SimulatedSettings.model_validate({"flavour": "vllm"}) == SimulatedSettings(flavor="vllm")
+    assert SimulatedSettings.model_validate({"flavour": "vllm"}) == SimulatedSettings(flavor="vllm")  # codespell:ignore

@@ -23,8 +23,8 @@ def words_for(points: Points, tokens: int) -> int:
     if not points:
         return max(1, round(tokens / _TOKENS_A_WORD))
     if len(points) == 1:
-        (words, seen), slope = points[0], _TOKENS_A_WORD
-        return max(1, round(words + (tokens - seen) / slope))
+        words, seen = points[0]
+        return max(1, round(words + (tokens - seen) / _TOKENS_A_WORD))
     right = next((i for i, point in enumerate(points) if point[1] >= tokens), len(points) - 1)
     (w0, t0), (w1, t1) = points[max(0, right - 1)], points[max(1, right)]
     return max(1, round(w0 + (tokens - t0) * (w1 - w0) / max(1, t1 - t0)))

@@ -61,7 +61,8 @@ def parse_volume(text: str) -> Volume:
     mode = parts.pop() if parts[-1] in {"ro", "rw"} else "rw"
     if len(parts) != 2 or not all(parts):
         raise ValueError(f"{text} is no volume; write /host/path:/container/path or /host/path:/container/path:ro")
-    source, target = os.path.expanduser(parts[0]), parts[1]  # noqa: PTH111 - stays text
+    source = os.path.expanduser(parts[0])  # noqa: PTH111 - stays text
+    target = parts[1]
     for path in (source, target):
         if not path.startswith("/") or ".." in Path(path).parts:
             raise ValueError(f"{path} is no absolute path; write both sides of a volume as absolute paths")

@@ -5,7 +5,7 @@ It leads a session of its own, so that nothing that ends the runner ends it too.
 (``PR_SET_CHILD_SUBREAPER``): also a process that forked twice, left its session and cleared its environment stays
 below it and is found. It notices the runner's end by the runner's pidfd and by the end of the control pipe.
 
-The runner speaks first: a length and a marshalled :class:`Order`, later ``stop SECONDS``. The answers are lines:
+The runner speaks first: a length and a marshaled :class:`Order`, later ``stop SECONDS``. The answers are lines:
 ``started PID``, or ``failed ERRNO`` and ``unwritable ERRNO`` (its program, its log); then ``log ERRNO`` and ``exited
 CODE``, after which the answers are closed. It starts on the way to every server and load generator, so only small
 modules are imported.

@@ -1,7 +1,7 @@
 """A small process that lives as long as its runner, and runs a program if the runner is killed.
 
 For what runs elsewhere and does not end with its runner: a container, under its own engine. The runner speaks first: a
-length and a marshalled :class:`Order`; later ``done``, when there is nothing left to do. As with the supervisor, only
+length and a marshaled :class:`Order`; later ``done``, when there is nothing left to do. As with the supervisor, only
 small modules are imported: one of these starts with every container.
 """
 

@@ -373,7 +373,7 @@ def _service() -> tuple[Option, ...]:
         ("port", "int", "port", "port to listen on", ()),
         ("api-prefix", "string", "api_prefix", "path before all routes", ()),
         ("timeout", "int", "", "read and write time-out in seconds", ("to",)),
-        ("sse-ping-interval", "int", "sse_ping_interval", "seconds between keep-alives of a stream; -1: none", ()),
+        ("sse-ping-interval", "int", "sse_ping_interval", "seconds between keep-alive events; -1: none", ()),
         ("predict", "int", "n_predict", "longest answer in tokens; -1: no limit", ("n", "n-predict")),
         ("keep", "int", "n_keep", "tokens of the prompt kept by a context shift", ()),
         ("seed", "int", "sampling.seed", "sampling seed; -1: random", ("s",)),

@@ -65,7 +65,9 @@ def check(kind: str, name: str, value: Value) -> list[Problem]:
         return [wrong]
     table = TABLES[kind]
     section, key = split(name)
-    value, where, text = plain(value), file_path(name), str(value)
+    where = file_path(name)
+    text = str(value)
+    value = plain(value)
     if key == PRESET:
         if value in table.presets[section]:
             return []

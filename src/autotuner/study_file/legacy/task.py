@@ -240,7 +240,8 @@ class _Task:
                         self.old.fault((*origin, key), "unknown key", remedy=did_you_mean(key, ("type", "values")))
                 if values.get("type", "choice") != "choice":
                     self.old.fault((*origin, "type"), "unknown type", value=values["type"], remedy="write choice")
-                values, origin = values.get("values"), (*origin, "values")
+                values = values.get("values")
+                origin = (*origin, "values")
             if not isinstance(values, list):
                 self.old.fault(("parameters", name), "must be a list of values", value=values, remedy="write [a, b]")
             elif not values:

@@ -196,7 +196,8 @@ def test_the_services_other_fields() -> None:
         node_selector={"zone": "a"},
     )
     body = made.body()
-    engine, runner = body["spec"]["engine"], body["spec"]["engine"]["runner"]
+    engine = body["spec"]["engine"]
+    runner = engine["runner"]
     assert body["metadata"]["annotations"]["ome.io/autoscalerClass"] == "external"
     assert body["metadata"]["annotations"]["autotuner/study"] == "a study"
     assert body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "q"

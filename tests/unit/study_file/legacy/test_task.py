@@ -86,7 +86,7 @@ def test_objectives(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"optimisation": {}}, 'optimisation: unknown key; did you mean "optimization"?'),
+        ({"optimisation": {}}, 'optimisation: unknown key; did you mean "optimization"?'),  # codespell:ignore
         ({"quant_config": 3},
          "quant_config: must be a mapping; known: attention_dtype, gemm_dtype, kvcache_dtype, moe_dtype, preset, "
          "presets"),

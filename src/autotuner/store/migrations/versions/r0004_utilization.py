@@ -11,5 +11,5 @@ depends_on = None
 
 def upgrade() -> None:
     """Renames the key in stored trials."""
-    rename = "UPDATE trials SET trial = REPLACE(trial, '\"utilisation\":', '\"utilization\":')"
+    rename = "UPDATE trials SET trial = REPLACE(trial, '\"utilisation\":', '\"utilization\":')"  # codespell:ignore
     op.execute(sa.text(rename))

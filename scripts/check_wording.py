@@ -1,0 +1,101 @@
+"""Finds phrases that this project does not use, in code, messages, docs and tests, and says what to write instead.
+``make lint`` runs it; so does the pre-commit hook, with the changed files. Spelling is codespell's job.
+
+    python scripts/check_wording.py [FILE ...]       # files listed in wording-exceptions.txt are skipped
+    python scripts/check_wording.py --exceptions     # prints that list for today's files; it may shrink, not grow
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = (".devcontainer", ".github", "benchmarks", "docs", "examples", "packaging", "scripts", "src", "tests")
+SUFFIXES = {".cff", ".md", ".py", ".sh", ".toml", ".yaml", ".yml"}
+EXCEPTIONS = "scripts/wording-exceptions.txt"
+QUOTES_PHRASES = {"scripts/check_wording.py", "tests/unit/repository/test_check_wording.py", "CHANGELOG.md"}
+"""Not checked: they quote the phrases, or keep the wording of an earlier version."""
+
+INSTEAD = {
+    r"(?:is|are|was|were) told": "the active voice: who says what",
+    r"(?:is|are) asked for": "the active voice: who asks for it",
+    r"goe?s? before": "overrides, takes precedence over, precedes",
+    r"for ever": "forever, without a limit",
+    r"mend(?:s|ed|ing)?": "fix, repair",
+    r"strangers?": "other processes, foreign",
+    r"somebody": "someone, a user; or name the process",
+    r"(?:to|can|cannot|could|could not) be had": "available; cannot be pulled",
+    r"words (?:of|about)": "messages, text",
+    r"(?<!there\s)(?:is|are) no(?! (?:longer|more|less|fewer|better|worse|different|one)\b)": "is not a, is unknown",
+    r"is not yours": "is managed by autotuner and cannot be set",
+    r"standard (?:output|error)": "stdout, stderr",
+    r"should be known": "warning",
+    r"(?:go|goes|going|went) on with": "resume, continue",
+    r"95 %": "95%",
+}
+# A space of a phrase may be a line break, with the indent and the comment mark of the next line.
+_GAP = r"(?:[ ]|\n[ \t]*(?:\# ?)?)"
+_PHRASES = [
+    (re.compile(rf"(?<![\w-]){phrase.replace(' ', _GAP)}(?![\w-])", re.IGNORECASE), instead)
+    for phrase, instead in INSTEAD.items()
+]
+
+
+class Finding(NamedTuple):
+    """A phrase in a text, and what to write instead of it."""
+
+    line: int
+    phrase: str
+    instead: str
+
+
+def check_text(text: str) -> list[Finding]:
+    """The phrases in a text, in the order of their lines."""
+    found = [
+        Finding(text.count("\n", 0, match.start()) + 1, " ".join(match.group().split()), instead)
+        for pattern, instead in _PHRASES
+        for match in pattern.finditer(text)
+    ]
+    return sorted(found)
+
+
+def checked_files(root: Path) -> list[Path]:
+    """Every text that people read."""
+    found = [path for path in root.iterdir() if path.suffix in SUFFIXES]
+    for folder in FOLDERS:
+        found += [path for path in (root / folder).rglob("*") if path.suffix in SUFFIXES]
+    return sorted(path for path in found if path.relative_to(root).as_posix() not in QUOTES_PHRASES)
+
+
+def exceptions(root: Path) -> set[str]:
+    """Files that were written before this check and are not cleaned yet."""
+    lines = (root / EXCEPTIONS).read_text().splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the phrases, or the files that have some; 1 if a file that is not listed has one."""
+    listing = arguments == ["--exceptions"]
+    named = [Path(name).resolve() for name in arguments] if arguments and not listing else None
+    skipped = set() if listing else exceptions(ROOT)
+    found = {}
+    for path in checked_files(ROOT):
+        name = path.relative_to(ROOT).as_posix()
+        if name not in skipped and (named is None or path in named):
+            found[name] = check_text(path.read_text())
+    if listing:
+        print("# Not cleaned yet; see check_wording.py. Take a file out of this list when you rewrite it.")
+        print(*(name for name, phrases in found.items() if phrases), sep="\n")
+        return 0
+    lines = [
+        f'{name}:{line}: "{phrase}"; write: {instead}'
+        for name, phrases in found.items()
+        for line, phrase, instead in phrases
+    ]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
