@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.errors import AutotunerError, Problem, StudyBusyError, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text, remember
 from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import data_home, site_file, study_folder, trial_folder
@@ -301,18 +301,18 @@ def doctor(
 def result(name: str, *, store_url: str | None = None) -> StudyResult:
     """The stored result of a study, finished or not. ``name`` may be a study file's path."""
     from autotuner.report.result import study_result
+    from autotuner.tuning.ending import environment_fault
 
     with open_to_read(store_url) as store:
         record = record_of(store, name)
         trials = store.trials.all(record.name)
     summary = record.summary or {}
-    code = summary.get("exit_code")
     return study_result(
         record.spec,
         record.state,
         trials,
         why=str(summary.get("why", "")),
-        exit_code=code if isinstance(code, int) else None,
+        environment_fault=environment_fault(summary),
     )
 
 
@@ -422,7 +422,9 @@ def _not_being_run(store: Store, name: str, holder: str | None) -> None:
     from autotuner.tuning.owners import OwnerWatch
 
     if holder is not None and holder not in anyio.run(OwnerWatch(store).settled, {holder}):
-        raise AutotunerError(f"study {name} is being run; stop it first: autotuner stop {name}")
+        raise StudyBusyError(
+            f"study {name} is being run", remedy=f"stop it first: autotuner stop {name}", details={"study": name}
+        )
 
 
 @dataclass(frozen=True)

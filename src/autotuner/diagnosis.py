@@ -83,8 +83,7 @@ def _told(where: str, value: str, why: str) -> str:
 
 
 def _broken(name: str, error: AutotunerError) -> Check:
-    detail, _, remedy = " ".join(str(error).split()).partition("; ")
-    return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+    return Check.fail(name, " ".join(error.message.split()), remedy=" ".join(error.remedy.split()))
 
 
 def _distinct(checks: list[Check]) -> list[Check]:

@@ -1,12 +1,14 @@
-"""What can be wrong, said in one line each: where, which value, why, and what to do about it.
+"""The errors that users see. Each carries what happened, what to do about it, and further facts as fields.
 
-Every exception that is meant for a person derives from :class:`AutotunerError` and knows its exit code.
+All of them derive from :class:`AutotunerError`. Which exit code stands for which is the command line's business:
+``autotuner.cli.exit_codes``.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from enum import IntEnum
+from itertools import islice
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -35,17 +37,6 @@ def hides_value(where: str) -> bool:
     return ".env." in where or looks_secret(re.sub(r"\[\d+\]$", "", where).rpartition(".")[2])
 
 
-class ExitCode(IntEnum):
-    """The exit codes of the command line; documented, and never reused for another meaning."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    INFEASIBLE = 3
-    ENVIRONMENT = 4
-    INTERRUPTED = 130
-
-
 class Problem(BaseModel):
     """One thing that is wrong in what the user gave."""
 
@@ -70,22 +61,40 @@ class Problem(BaseModel):
             return HIDDEN_VALUE
         return _shortened(clean_text(value[:_CLEANED]), info)
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """The problem without its remedy, in one line."""
         got = f" = {self.value}" if self.value else ""
-        cure = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.where}{got}: {self.why}{cure}"
+        return f"{self.where}{got}: {self.why}"
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class AutotunerError(Exception):
-    """Base of all errors that are shown to a person as lines, without a traceback."""
+    """Base of all errors that are shown to a user as lines, without a traceback.
 
-    exit_code: ExitCode = ExitCode.FAILED
+    ``str(error)`` is ``message; remedy``, for display only; programs read the fields.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message: str = message
+        """What happened, and where."""
+        self.remedy: str = remedy
+        """What to do about it; empty where nothing general helps."""
+        self.details: Mapping[str, Any] = dict(details or {})
+        """Further facts by name, as plain data; which ones depends on the class."""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(AutotunerError):
-    """The input is wrong; nothing was launched. Carries one :class:`Problem` per fault."""
+    """The input is wrong; nothing was launched. Carries one :class:`Problem` per fault.
 
-    exit_code = ExitCode.USAGE
+    ``message`` has a line per problem; ``remedy`` is that of a single problem, and empty where there are several.
+    """
 
     def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
         if isinstance(problems, str):
@@ -94,19 +103,51 @@ class UsageError(AutotunerError):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(problems)
         """All of them; of very many, the last ones are mere placeholders."""
-        lines = [str(problem) for problem in self.problems[:MAX_SHOWN]]
-        if rest := len(self.problems) - MAX_SHOWN:
-            lines += [f"and {rest} more"] if rest > 0 else []
-        super().__init__("\n".join(lines))
+        remedy = self.problems[0].remedy if len(self.problems) == 1 else ""
+        super().__init__(self._lines(problem.message for problem in self.problems), remedy=remedy)
+
+    def __str__(self) -> str:
+        return self._lines(map(str, self.problems))
+
+    def _lines(self, texts: Iterable[str]) -> str:
+        lines = list(islice(texts, MAX_SHOWN))
+        if (rest := len(self.problems) - MAX_SHOWN) > 0:
+            lines.append(f"and {rest} more")
+        return "\n".join(lines)
 
 
-class MissingExtraError(AutotunerError):
-    """An optional dependency is not installed."""
+class EnvironmentFaultError(AutotunerError):
+    """The machine, the target, the store or the installation is at fault, not the input."""
 
-    exit_code = ExitCode.ENVIRONMENT
+
+class MissingExtraError(EnvironmentFaultError):
+    """An optional dependency is not installed. ``details``: ``extra``, its name."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the \"{extra}\" extra: pip install 'llm-inference-autotuner[{extra}]'")
+        super().__init__(
+            f'{what} needs the "{extra}" extra',
+            remedy=f"pip install 'llm-inference-autotuner[{extra}]'",
+            details={"extra": extra},
+        )
+
+
+class StudyBusyError(AutotunerError):
+    """Another living process runs this study. ``details``: ``study``, its name."""
+
+
+class InvalidValueError(ValueError):
+    """A value that a validator refuses, with the remedy in a field of its own.
+
+    :func:`autotuner.study.problems.problems_of` turns it into a :class:`Problem`.
+    """
+
+    def __init__(self, why: str, *, remedy: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.why}; {self.remedy}" if self.remedy else self.why
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import AutotunerError
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
@@ -48,12 +48,20 @@ class BenchReport(Noun):
 
 
 class BenchStoppedError(AutotunerError):
-    """Some windows were measured before an interrupt or an error; ``report`` holds them."""
+    """Some windows were measured before an interrupt or an error."""
 
-    def __init__(self, report: BenchReport, message: str, exit_code: ExitCode) -> None:
+    def __init__(self, report: BenchReport, error: AutotunerError | None = None) -> None:
         self.report = report
-        self.exit_code = exit_code
-        super().__init__(message)
+        """What was measured before."""
+        self.error = error
+        """What ended it; None for an interrupt."""
+        if error is None:
+            super().__init__("interrupted")
+        else:
+            super().__init__(error.message, remedy=error.remedy, details=error.details)
+
+    def __str__(self) -> str:
+        return str(self.error or self.message)
 
 
 class AddressEndpoint(Endpoint):

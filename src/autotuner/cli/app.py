@@ -81,7 +81,18 @@ def out(data: Any) -> None:
     """Data for programs, on standard output. Nouns, mappings and lists of these; inf and nan become null."""
     from autotuner.report.exports import strict_json
 
-    sys.stdout.write(strict_json(data) + "\n")
+    sys.stdout.write(strict_json(with_exit_code(data)) + "\n")
+
+
+def with_exit_code(data: Any) -> Any:
+    """A study's result also says which code ``run`` returns for it."""
+    from autotuner.cli.exit_codes import of_ending
+    from autotuner.report.exports import plain_data
+    from autotuner.report.result import StudyResult
+
+    if isinstance(data, StudyResult):
+        return {**plain_data(data), "exit_code": int(of_ending(data.ending))}
+    return data
 
 
 def say(text: str) -> None:
@@ -110,11 +121,11 @@ def program() -> str:
     return str(called.relative_to(Path.cwd()) if inside else called)
 
 
-def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
+def out_error(kind: str, message: str, problems: Sequence[Any] = (), *, remedy: str = "") -> None:
     """An error for programs, on standard output, in one line."""
     from autotuner.secrets import clean
 
-    body = clean({"kind": kind, "message": message, "problems": list(problems)})
+    body = clean({"kind": kind, "message": message, "remedy": remedy, "problems": list(problems)})
     sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False) + "\n")
 
 
@@ -122,7 +133,8 @@ def out_error(kind: str, message: str, problems: Sequence[Any] = ()) -> None:
 def answering(*, as_json: bool) -> Iterator[None]:
     """Turns the program's own errors into one line each and the documented exit code. A traceback is a defect of ours,
     and with ``--json`` even that comes with an error for programs."""
-    from autotuner.errors import AutotunerError, ExitCode, UsageError
+    from autotuner.cli.exit_codes import ExitCode, of_error
+    from autotuner.errors import AutotunerError, UsageError
     from autotuner.secrets import remember_environment
 
     remember_environment()
@@ -131,10 +143,10 @@ def answering(*, as_json: bool) -> Iterator[None]:
     except AutotunerError as error:
         if as_json:
             problems = [p.model_dump() for p in error.problems] if isinstance(error, UsageError) else []
-            out_error(error.exit_code.name.lower(), str(error), problems)
+            out_error(of_error(error).name.lower(), error.message, problems, remedy=error.remedy)
         for line in str(error).splitlines():
             say(f"autotuner: {line}")
-        raise typer.Exit(int(error.exit_code)) from None
+        raise typer.Exit(int(of_error(error))) from None
     except KeyboardInterrupt:
         if as_json:
             out_error("interrupted", "interrupted")

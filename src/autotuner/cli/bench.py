@@ -14,6 +14,7 @@ from autotuner.cli.app import Json, answering, out, say, show
 
 if TYPE_CHECKING:
     from autotuner.benchmarks.bench import BenchReport, BenchStoppedError
+    from autotuner.cli.exit_codes import ExitCode
 
 
 class ApiKind(StrEnum):
@@ -70,7 +71,7 @@ def bench(
     with answering(as_json=json), _sigterm_as_ctrl_c():
         from autotuner import api as autotuner_api
         from autotuner.benchmarks.bench import BenchStoppedError
-        from autotuner.errors import ExitCode
+        from autotuner.cli.exit_codes import ExitCode
 
         workload = {
             "api": api.value,
@@ -102,7 +103,7 @@ def bench(
             )
         except BenchStoppedError as stopped:
             _show_stopped(stopped, as_json=json)
-            raise typer.Exit(int(stopped.exit_code)) from None
+            raise typer.Exit(int(_code(stopped))) from None
         _show(report, as_json=json)
         if all(m.requests == m.failed for m in report.measurements):
             raise typer.Exit(int(ExitCode.FAILED))
@@ -119,10 +120,17 @@ def _show(report: "BenchReport", *, as_json: bool) -> None:
         show(bench_text(report))
 
 
+def _code(stopped: "BenchStoppedError") -> "ExitCode":
+    from autotuner.cli.exit_codes import ExitCode, of_error
+
+    return ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
+
+
 def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
     """What was measured before the end, and why it ended; in JSON as one document."""
     if as_json:
-        error = {"kind": stopped.exit_code.name.lower(), "message": str(stopped), "problems": []}
+        kind = _code(stopped).name.lower()
+        error = {"kind": kind, "message": stopped.message, "remedy": stopped.remedy, "problems": []}
         out({**stopped.report.model_dump(), "error": error})
     else:
         _show(stopped.report, as_json=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from autotuner.cli.exit_codes import of_ending
 from autotuner.cli.main import app
 from autotuner.tuning.ending import Ending
 
@@ -21,7 +22,8 @@ Answers go to standard output, words about them to standard error. With `--json`
 JSON document (with `watch` one event a line), also when a command fails:
 
 ```json
-{"error": {"kind": "usage", "message": "...", "problems": [{"where": "", "value": "", "why": "", "remedy": ""}]}}
+{"error": {"kind": "usage", "message": "...", "remedy": "...",
+           "problems": [{"where": "", "value": "", "why": "", "remedy": ""}]}}
 ```
 
 | exit code | `kind` of the error | meaning |
@@ -65,7 +67,9 @@ def reference() -> str:
     root = group.make_context("autotuner", [], resilient_parsing=True, terminal_width=WIDTH)
     commands = [group.get_command(root, name) for name in group.list_commands(root)]
     index = [f"| [`{c.name}`](#autotuner-{c.name}) | {' '.join((c.help or '').split())} |" for c in commands]
-    endings = [f"| `{e.value}`{' (proven)' if e.proven else ''} | {int(e.exit_code)} | {e.condition} |" for e in Ending]
+    endings = [
+        f"| `{e.value}`{' (proven)' if e.proven else ''} | {int(of_ending(e))} | {e.condition} |" for e in Ending
+    ]
     head = HEAD + "\n".join(endings) + "\n"
     return "\n".join([head, "| command | |", "|---|---|", *index, "", *(_command(c, root) for c in commands)])
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
 
 from autotuner.cli import best_options
-from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show
+from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show, with_exit_code
 
 
 class BestAs(StrEnum):
@@ -183,7 +183,7 @@ def best(
     as_json = json or as_ is BestAs.JSON
     with answering(as_json=as_json):
         from autotuner import api
-        from autotuner.errors import ExitCode
+        from autotuner.cli.exit_codes import ExitCode
         from autotuner.report.exports import best_json, strict_json
         from autotuner.report.manifests.options import parse_options
         from autotuner.report.terminal import marked_summary
@@ -238,9 +238,10 @@ def export(
     """Export all results: json, csv, or the older results JSON."""
     with answering(as_json=json):
         from autotuner import api
-        from autotuner.report.exports import export_text
+        from autotuner.report.exports import export_text, strict_json
 
-        text = export_text(api.result(name, store_url=store), as_.value)
+        result = api.result(name, store_url=store)
+        text = strict_json(with_exit_code(result)) + "\n" if as_ is ExportAs.JSON else export_text(result, as_.value)
         if out_file is None:
             if json and as_ is ExportAs.CSV:
                 out({"study": name, "csv": text})

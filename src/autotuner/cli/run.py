@@ -72,8 +72,8 @@ def run(
         return
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.cli.exit_codes import of_ending
         from autotuner.cli.live import run_live
-        from autotuner.errors import ExitCode
         from autotuner.report.terminal import result_text
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
@@ -89,8 +89,8 @@ def run(
             show(result_text(result, report=api.write_report(result), program=program()))
         if result.state in {"interrupted", "stopped"}:
             say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
-        if result.ending.exit_code is not ExitCode.OK:
-            raise typer.Exit(int(result.ending.exit_code))
+        if not result.ending.answered:
+            raise typer.Exit(int(of_ending(result.ending)))
 
 
 def plan(
@@ -106,8 +106,8 @@ def plan(
     """Show what a study would launch and how long it takes; nothing is started."""
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import plan_text
-        from autotuner.errors import ExitCode
         from autotuner.study.check import CheckStatus
 
         loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
@@ -141,8 +141,8 @@ def doctor(
     """Look at this machine and at where servers run, with a study or without: what is wrong, and what to do."""
     with answering(as_json=json):
         from autotuner import api
+        from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
-        from autotuner.errors import ExitCode
         from autotuner.study.check import CheckStatus
         from autotuner.study_file.site import parse_settings
 

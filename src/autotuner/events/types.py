@@ -244,8 +244,8 @@ class StudyFinished(BaseEvent):
     """Why the run ended, in one line."""
     ending: str = ""
     """What the trials show: a value of :class:`autotuner.tuning.ending.Ending`."""
-    exit_code: int | None = None
-    """Exit code of a run that failed; null otherwise."""
+    environment_fault: bool | None = None
+    """Of a run that failed: whether the machine, the target or the store was at fault; null otherwise."""
 
 
 class UnknownEvent(BaseEvent):

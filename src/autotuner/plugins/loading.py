@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autotuner.errors import AutotunerError, ExitCode, MissingExtraError, Problem, UsageError, did_you_mean
+from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
@@ -27,14 +27,12 @@ _EXTRAS = {"ome": "kubernetes"}
 """Optional dependencies by kind, where they are not called like it."""
 
 
-class PluginError(AutotunerError):
+class PluginError(EnvironmentFaultError):
     """A plugin of another distribution is installed, but broken."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
     def __init__(self, kind: str, dist: str, error: Exception) -> None:
         why = one_line(str(error)) or type(error).__name__
-        super().__init__(f"the plugin {kind} of {dist} cannot be loaded: {why}; update, mend or remove {dist}")
+        super().__init__(f"the plugin {kind} of {dist} cannot be loaded: {why}", remedy=f"update, fix or remove {dist}")
 
 
 def kinds(group: Group) -> dict[str, EntryPoint]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from autotuner.errors import ExitCode
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
@@ -59,8 +58,7 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
     for name in ("default", "best", "winner", "nearest"):
         if (found := getattr(result, name)) is not None:
             data[name]["simulated"] = found.simulated
-    ending = {"headline": headline(result), "exit_code": int(result.ending.exit_code)}
-    return {**data, **ending, "simulated": result.simulated or None}
+    return {**data, "headline": headline(result), "simulated": result.simulated or None}
 
 
 def export_text(result: StudyResult, form: str) -> str:
@@ -171,7 +169,7 @@ def _answer(trial: Trial, result: StudyResult) -> str:
         return "did_not_hold_up"
     if result.winner is None or number != result.winner.number:
         return ""
-    return "winner" if result.ending.exit_code is ExitCode.OK else "best_so_far"
+    return "winner" if result.ending.answered else "best_so_far"
 
 
 def _cell(value: object) -> object:

@@ -95,16 +95,16 @@ def study_result(
     trials: Sequence[Trial],
     *,
     why: str = "",
-    exit_code: int | None = None,
+    environment_fault: bool | None = None,
     address: Sequence[str] = ("--host", "--port"),
 ) -> StudyResult:
-    """The result so far, without the study's secrets, since all of it is for display; ``exit_code`` is that of the
-    error that ended a failed run, ``address`` names the flags (each with a value) that are left out of the command."""
+    """The result so far, without the study's secrets, since all of it is for display; ``environment_fault`` is as
+    in :func:`conclude`, ``address`` names the flags (each with a value) that are left out of the command."""
     secrets = frozenset(secrets_in(spec))
     spec = clean_model(spec, secrets)
     why = clean_text(why, secrets)
     ordered = tuple(clean_model(t, secrets) for t in sorted(trials, key=lambda t: t.number))
-    found = conclude(spec, state, ordered, exit_code=exit_code)
+    found = conclude(spec, state, ordered, environment_fault=environment_fault)
     winner = found.winner
     refuted = tuple(t.number for t in found.refuted)
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]

@@ -21,6 +21,7 @@ from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError, unusable_stor
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF
 """The part of SQLite's extended result codes that says which error it is."""
+_POSTGRESQL = "pip install 'llm-inference-autotuner[postgresql]'"
 _MIGRATION_LOCK = 7_381_020_551
 _WRITE = "autotuner_write"
 
@@ -42,7 +43,7 @@ def connect(url: str | Path) -> Engine:
             engine.dispose()
             raise
     except ModuleNotFoundError as error:
-        raise StoreError(f"this store needs {error.name}: pip install 'llm-inference-autotuner[postgresql]'") from None
+        raise StoreError(f"this store needs {error.name}", remedy=_POSTGRESQL) from None
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise unusable(parsed, error) from None
     return engine
@@ -80,11 +81,15 @@ def _parsed(url: str | Path) -> URL:
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
         shown = re.sub(r"^(\w[\w+]*://)?.*@", r"\1***@", url).partition("?")[0]
-        raise StoreError(f"not a SQLite or PostgreSQL URL: {shown}; for example sqlite:////path/autotuner.db") from None
+        raise StoreError(
+            f"not a SQLite or PostgreSQL URL: {shown}", remedy="for example sqlite:////path/autotuner.db"
+        ) from None
     except ModuleNotFoundError as error:
-        raise StoreError(f"this store needs {error.name}: pip install 'llm-inference-autotuner[postgresql]'") from None
+        raise StoreError(f"this store needs {error.name}", remedy=_POSTGRESQL) from None
     if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise StoreError("a store in memory would lose every result; name a file: sqlite:////path/autotuner.db")
+        raise StoreError(
+            "a store in memory would lose every result", remedy="name a file: sqlite:////path/autotuner.db"
+        )
     return parsed
 
 
@@ -158,13 +163,14 @@ def _to_head(engine: Engine) -> None:
         found = _revision(connection)
         if found is not None and not re.fullmatch(r"\d{4}", found):
             raise StoreError(
-                f"the store {url_text(engine.url)} holds another program's tables (revision {found}); "
-                "give autotuner a database of its own"
+                f"the store {url_text(engine.url)} holds another program's tables (revision {found})",
+                remedy="give autotuner a database of its own",
             )
         if found is not None and found > HEAD:
             raise StoreError(
                 f"the store {url_text(engine.url)} was made by a newer autotuner "
-                f"(revision {found}, this one knows {HEAD}); update autotuner"
+                f"(revision {found}, this one knows {HEAD})",
+                remedy="update autotuner",
             )
         if found != HEAD:
             import_module("autotuner.store.migrate").migrate(connection)

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import EnvironmentFaultError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -34,13 +34,13 @@ def _of_user(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise NoHomeError(f"no home folder is known to expand {path}; set AUTOTUNER_HOME to a folder") from None
+        raise NoHomeError(
+            f"no home folder is known to expand {path}", remedy="set AUTOTUNER_HOME to a folder"
+        ) from None
 
 
-class NoHomeError(AutotunerError):
+class NoHomeError(EnvironmentFaultError):
     """The data directory cannot be named."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
 
 def default_url() -> str | Path:

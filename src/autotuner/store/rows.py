@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.secrets import clean_text
 from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
 from autotuner.study.owner import Owner
@@ -23,10 +23,8 @@ Row = dict[str, Any]
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-class StoreError(AutotunerError):
+class StoreError(EnvironmentFaultError):
     """The store cannot be used; one line, never with a password."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
 
 class UnreadableError(StoreError):
@@ -34,7 +32,11 @@ class UnreadableError(StoreError):
 
     def __init__(self, study: str, part: str, error: Exception) -> None:
         why = " ".join(str(error).split())[:200]
-        super().__init__(f"{part}the stored study {study} cannot be read ({why}); remove it: autotuner delete {study}")
+        super().__init__(
+            f"{part}the stored study {study} cannot be read ({why})",
+            remedy=f"remove it: autotuner delete {study}",
+            details={"study": study},
+        )
 
 
 def unusable_store(shown: str, why: str, secrets: Iterable[str] = ()) -> StoreError:

@@ -1,8 +1,10 @@
 """One line of a preflight or a diagnosis."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
+from autotuner.errors import EnvironmentFaultError
 from autotuner.study.base import Noun
 
 
@@ -36,3 +38,19 @@ class Check(Noun):
     def fail(cls, name: str, detail: str, *, remedy: str = "") -> Self:
         """Nothing is launched until this is corrected."""
         return cls(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+
+
+class PreflightError(EnvironmentFaultError):
+    """The environment is not ready; nothing was launched.
+
+    ``message`` has a line per check; ``remedy`` is that of a single check, and empty where several failed.
+    """
+
+    def __init__(self, failed: Iterable[Check]) -> None:
+        self.checks: tuple[Check, ...] = tuple(failed)
+        """The checks that failed."""
+        remedy = self.checks[0].remedy if len(self.checks) == 1 else ""
+        super().__init__("\n".join(f"{c.name}: {c.detail}" for c in self.checks), remedy=remedy)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{c.name}: {c.detail}" + (f"; {c.remedy}" if c.remedy else "") for c in self.checks)

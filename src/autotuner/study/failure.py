@@ -1,8 +1,9 @@
 """Why a trial has no usable result. A failure is a result with a cause, never a number."""
 
 from enum import StrEnum
+from typing import Self
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.study.base import Noun
 
 
@@ -125,11 +126,27 @@ class Failure(Noun):
         return _BLAME.get(self.cause, Blame.CONFIGURATION)
 
 
-class TrialFailedError(AutotunerError):
-    """Raised inside a trial by deployers and benchmarks; the trial runner turns it into the trial's failure."""
+class TrialFailedError(EnvironmentFaultError):
+    """Raised inside a trial by deployers and benchmarks; the trial runner turns it into the trial's failure.
 
-    exit_code = ExitCode.ENVIRONMENT
+    ``details``: ``cause``.
+    """
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
-        super().__init__(f"{failure.cause.value}: {failure.message}")
+        super().__init__(
+            f"{failure.cause.value}: {failure.message}", remedy=failure.remedy, details={"cause": failure.cause.value}
+        )
+
+    @classmethod
+    def because(
+        cls,
+        cause: FailureCause,
+        message: str,
+        *,
+        remedy: str = "",
+        exit_code: int | None = None,
+        log_tail: str = "",
+    ) -> Self:
+        """The failure with this cause and evidence, to be raised."""
+        return cls(Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail))

@@ -12,16 +12,15 @@ from autotuner.benchmarks.bench import BenchReport, BenchStoppedError, slo_resul
 from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
-from autotuner.errors import AutotunerError, ExitCode, UsageError
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.plugins.benchmark import Progress
 from autotuner.store import files
-from autotuner.study.check import CheckStatus
+from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.measurement import Measurement
 from autotuner.study.problems import problems_of
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.study_file.loader import parse_study
 from autotuner.tuning.running_server import first_model, server_at, shown_url
-from autotuner.tuning.session import PreflightError
 
 
 def bench(
@@ -85,11 +84,11 @@ def bench(
     except KeyboardInterrupt:
         if not measured:
             raise
-        raise BenchStoppedError(report(), "interrupted", ExitCode.INTERRUPTED) from None
+        raise BenchStoppedError(report()) from None
     except AutotunerError as error:
         if not measured:
             raise
-        raise BenchStoppedError(report(), str(error), error.exit_code) from error
+        raise BenchStoppedError(report(), error) from error
     return report()
 
 

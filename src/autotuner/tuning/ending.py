@@ -4,12 +4,12 @@
 report, every JSON, exports, ``best``, manifests and the ``study_finished`` event read what it returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from autotuner import scoring
-from autotuner.errors import ExitCode
 from autotuner.scoring import Effect, Gain
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -44,9 +44,9 @@ class Ending(StrEnum):
     FAILED = "failed"
 
     @property
-    def exit_code(self) -> ExitCode:
-        """What ``run`` returns for it."""
-        return _EXIT_CODES.get(self, ExitCode.OK)
+    def answered(self) -> bool:
+        """Whether the study ended with an answer: use the winner, or keep the default."""
+        return self not in _UNANSWERED
 
     @property
     def proven(self) -> bool:
@@ -59,18 +59,23 @@ class Ending(StrEnum):
         return _CONDITIONS[self]
 
 
-_EXIT_CODES = {
-    Ending.NOTHING_TRIED: ExitCode.FAILED,
-    Ending.NOT_DECIDED: ExitCode.FAILED,
-    Ending.WINNER_DID_NOT_HOLD_UP: ExitCode.FAILED,
-    Ending.NOTHING_FEASIBLE: ExitCode.INFEASIBLE,
-    Ending.NOTHING_MEASURED: ExitCode.INFEASIBLE,
-    Ending.NOT_COMPARED_YET: ExitCode.FAILED,
-    Ending.STOPPED: ExitCode.FAILED,
-    Ending.INTERRUPTED: ExitCode.INTERRUPTED,
-    Ending.ENVIRONMENT_FAULT: ExitCode.ENVIRONMENT,
-    Ending.FAILED: ExitCode.FAILED,
-}
+_EARLIER_ENVIRONMENT = 4
+"""The exit code of a fault of the environment, as earlier versions stored it."""
+
+_UNANSWERED = frozenset(
+    {
+        Ending.NOTHING_TRIED,
+        Ending.NOT_DECIDED,
+        Ending.WINNER_DID_NOT_HOLD_UP,
+        Ending.NOTHING_FEASIBLE,
+        Ending.NOTHING_MEASURED,
+        Ending.NOT_COMPARED_YET,
+        Ending.STOPPED,
+        Ending.INTERRUPTED,
+        Ending.ENVIRONMENT_FAULT,
+        Ending.FAILED,
+    }
+)
 
 _CONDITIONS = {
     Ending.PROVEN_BETTER: "Winner and default met the SLOs in every launch, and the interval of the gain lies above 0.",
@@ -125,22 +130,34 @@ class Conclusion:
     """Challengers that died or missed the SLOs in a repeat, the best first measurement first."""
 
 
-def conclude(spec: StudySpec, state: str, trials: Sequence[Trial], *, exit_code: int | None = None) -> Conclusion:
+def conclude(
+    spec: StudySpec, state: str, trials: Sequence[Trial], *, environment_fault: bool | None = None
+) -> Conclusion:
     """The end of a study, from its stored state and trials alone; pure.
 
-    ``state`` is the stored one; ``exit_code`` is that of the error that ended a failed run, where it is known.
+    ``state`` is the stored one; ``environment_fault`` says whether the environment was at fault for the error that
+    ended a failed run, where that is known.
     """
     facts = _Facts(spec, tuple(sorted(trials, key=lambda t: t.number)))
     if state == "done":
         return facts.ended()
-    ending = _BY_STATE.get(state, _fault(exit_code, facts.trials))
+    ending = _BY_STATE.get(state, _fault(environment_fault, facts.trials))
     best = facts.so_far()
     return facts.conclusion(ending, best, best)
 
 
-def _fault(exit_code: int | None, trials: Sequence[Trial]) -> Ending:
-    if exit_code is not None:
-        return Ending.ENVIRONMENT_FAULT if exit_code == ExitCode.ENVIRONMENT else Ending.FAILED
+def environment_fault(summary: Mapping[str, Any]) -> bool | None:
+    """What the stored summary of a run says of the error that ended it; None where it ended without one."""
+    fault = summary.get("environment_fault")
+    if isinstance(fault, bool):
+        return fault
+    code = summary.get("exit_code")  # what earlier versions stored in its place
+    return code == _EARLIER_ENVIRONMENT if isinstance(code, int) else None
+
+
+def _fault(environment: bool | None, trials: Sequence[Trial]) -> Ending:
+    if environment is not None:
+        return Ending.ENVIRONMENT_FAULT if environment else Ending.FAILED
     last = trials[-1] if trials else None
     void = last is not None and last.state is TrialState.VOID and last.failure is not None
     return Ending.ENVIRONMENT_FAULT if void else Ending.FAILED

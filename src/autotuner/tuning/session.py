@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import Journal, append
 from autotuner.events.types import Notice, Remaining, StudyFinished, StudyStarted
 from autotuner.store import Store, StoreError, StudyRecord
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
@@ -27,22 +27,6 @@ from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.surroundings import Surroundings
 
 STOP_POLL_S = 0.5
-
-
-class PreflightError(AutotunerError):
-    """The environment is not ready; nothing was launched."""
-
-    exit_code = ExitCode.ENVIRONMENT
-
-    def __init__(self, failed: list[Check]) -> None:
-        self.checks = tuple(failed)
-        super().__init__("\n".join(f"{c.name}: {c.detail}" + (f"; {c.remedy}" if c.remedy else "") for c in failed))
-
-
-class StudyBusyError(AutotunerError):
-    """Another living process runs this study."""
-
-    exit_code = ExitCode.FAILED
 
 
 @dataclass(frozen=True)
@@ -131,7 +115,9 @@ async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> No
     if holder is not None:
         found = next((r.owner for r in await run_sync(store.owners.all) if r.owner.id == holder), None)
         who = f"process {found.pid} on {found.host}" if found else f"owner {holder}"
-        raise StudyBusyError(f"study {name} is being run by {who}; follow it: autotuner watch {name}")
+        raise StudyBusyError(
+            f"study {name} is being run by {who}", remedy=f"follow it: autotuner watch {name}", details={"study": name}
+        )
     await run_sync(store.studies.clear_stop, name)
 
 
@@ -168,7 +154,7 @@ async def _run(
     ended = "failed"
     trials: list[Trial] = []
     why = ""
-    exit_code: int | None = None
+    fault: bool | None = None
     try:
         async with Journal(store) as journal:
             journal.note(_announcement(prepared, surroundings))
@@ -180,20 +166,20 @@ async def _run(
         ended = "failed" if isinstance(error, Exception) else "interrupted"
         why = str(error)
         if ended == "failed":
-            exit_code = int(error.exit_code if isinstance(error, AutotunerError) else ExitCode.FAILED)
+            fault = isinstance(error, EnvironmentFaultError)
         raise
     finally:
         with anyio.CancelScope(shield=True):
-            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, exit_code))
+            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, fault))
     return Outcome(state=ended, trials=tuple(trials), why=why, ending=ending)
 
 
-def _finish(store: Store, spec: StudySpec, state: str, why: str, exit_code: int | None) -> Ending:
+def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | None) -> Ending:
     """Stores how the session ended, with what its trials show."""
     trials = store.trials.all(spec.name)
-    found = conclude(spec, state, trials, exit_code=exit_code)
-    ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, exit_code=exit_code)
-    summary = {"why": why, "ending": ended.ending, "exit_code": exit_code}
+    found = conclude(spec, state, trials, environment_fault=fault)
+    ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, environment_fault=fault)
+    summary = {"why": why, "ending": ended.ending, "environment_fault": fault}
     answer = answer_of(spec, found, trials).model_dump(mode="json")
     store.studies.set_state(spec.name, state, {**summary, "answer": answer}, time.time())
     append(store, ended)
@@ -243,7 +229,7 @@ async def _watched(
 
 def _taken_for_dead(name: str) -> StudyBusyError:
     why = f"this run was silent for a while, and another process took over what it held of study {name}"
-    return StudyBusyError(f"{why}; resume with: autotuner run")
+    return StudyBusyError(why, remedy="resume with: autotuner run", details={"study": name})
 
 
 def _cause(error: Exception) -> Exception:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.events.journal import Journal
 from autotuner.events.types import (
     Event,
@@ -43,15 +43,18 @@ _LOOK_S = 1.0
 """How often a trial that runs is held against the time of the search."""
 
 
-class EnvironmentFaultError(AutotunerError):
-    """The machine, not a configuration, is at fault; the study stopped and can be resumed."""
-
-    exit_code = ExitCode.ENVIRONMENT
+class StudyFaultError(EnvironmentFaultError):
+    """The machine, not a configuration, is at fault; the study stopped and can be resumed. ``details``: ``cause`` and
+    ``tries``."""
 
     def __init__(self, failure: Failure, tries: int) -> None:
         self.failure = failure
         times = f" ({tries} times in a row)" if tries > 1 else ""
-        super().__init__(f"{failure.cause.value}: {failure.message}{times}{_said_last(failure)}{_cure(failure)}")
+        super().__init__(
+            f"{failure.cause.value}: {failure.message}{times}{_said_last(failure)}",
+            remedy=failure.remedy,
+            details={"cause": failure.cause.value, "tries": tries},
+        )
 
 
 def _said_last(failure: Failure) -> str:
@@ -59,21 +62,19 @@ def _said_last(failure: Failure) -> str:
     return f'; it said last: "{words}"' if words and words not in failure.message else ""
 
 
-def _cure(failure: Failure) -> str:
-    return f"; {failure.remedy}" if failure.remedy else ""
-
-
-class CannotStartError(EnvironmentFaultError):
+class CannotStartError(StudyFaultError):
     """The server fails in the same way with every configuration, the default included."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         failures = [t.failure for t in trials if t.failure is not None]
-        super().__init__(failures[0], 1)
         failure = failures[0]
+        super().__init__(failure, len(trials))
         times = f"{len(trials)} launches failed in the same way" if len(trials) > 1 else "no parameter is at fault"
-        text = f"the server cannot start ({times}): {failure.cause.value}: {failure.message}"
-        text += _said_last(failure) + _cure(failure)
-        self.args = (f"{text}; correct this and run again: these launches do not count",)
+        self.message = f"the server cannot start ({times}): {failure.cause.value}: {failure.message}" + _said_last(
+            failure
+        )
+        again = "correct this and run again: these launches do not count"
+        self.remedy = f"{failure.remedy}; {again}" if failure.remedy else again
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class StudyRunner:
         self._trials: dict[int, Trial] = {}
         self._retry: list[_Job] = []
         self._faults = 0
-        self._fatal: EnvironmentFaultError | None = None
+        self._fatal: StudyFaultError | None = None
         self._clock = SearchClock()
         self._budget = Budget(prepared.spec.search, self._clock, least_s=windows_s(prepared.spec))
         self._changed = anyio.Event()
@@ -115,7 +116,7 @@ class StudyRunner:
         self.stopped_because = ""
 
     async def run(self) -> list[Trial]:
-        """All trials of the study, stored ones included. Raises :class:`EnvironmentFaultError`."""
+        """All trials of the study, stored ones included. Raises :class:`StudyFaultError`."""
         for trial in await run_sync(self._store.trials.all, self._spec.name):
             self._trials[trial.number] = trial
         await self._searched()
@@ -326,7 +327,7 @@ class StudyRunner:
         if failure.blame is not Blame.CONFIGURATION:  # else the default, which gets a second try
             self._faults += 1
         if is_fatal(failure) or self._faults >= self._spec.search.max_environment_faults:
-            self._fatal = EnvironmentFaultError(failure, self._faults)
+            self._fatal = StudyFaultError(failure, self._faults)
             return
         self._notice(f"{failure.cause.value}: {failure.message}; not counted, trying again", trial.number)
         self._retry.append(_Job(trial.role, trial.configuration, trial.repeat_of))

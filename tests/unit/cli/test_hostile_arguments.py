@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from autotuner import api
-from autotuner.errors import ExitCode
+from autotuner.cli.exit_codes import ExitCode
 from autotuner.store import Store
 
 Call = Callable[..., Any]

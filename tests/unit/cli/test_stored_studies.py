@@ -108,7 +108,8 @@ def test_logs_that_are_not_there(call: Call, keep: Keep, words: tuple[str, ...],
     assert (said.code, said.out) == (code, "")
     assert says in said.err
     failed = call("logs", "chat-8b", *words, "--json")
-    assert says in failed.data["error"]["message"]
+    error = failed.data["error"]
+    assert says in (error["remedy"] or error["message"])
 
 
 def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:

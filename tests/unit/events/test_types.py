@@ -61,7 +61,7 @@ ONE_OF_EACH: list[Any] = [
         slos=(0.5, None),
     ),
     Notice(study="s", trial=None, text="the machine is busy"),
-    StudyFinished(study="s", state="failed", why="no disk", ending="failed", exit_code=4),
+    StudyFinished(study="s", state="failed", why="no disk", ending="environment_fault", environment_fault=True),
 ]
 
 

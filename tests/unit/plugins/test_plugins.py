@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from autotuner.cli.exit_codes import ExitCode, of_error
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.engines.llama_cpp.engine import LlamaCpp
-from autotuner.errors import AutotunerError, ExitCode, MissingExtraError, UsageError
+from autotuner.errors import AutotunerError, MissingExtraError, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.search import SearchContext
 from autotuner.study.metric import Direction
@@ -93,7 +94,7 @@ def test_an_unknown_kind(group: loading.Group, kind: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         loading.load(group, kind)
     assert str(caught.value).startswith(said)
-    assert caught.value.exit_code is ExitCode.USAGE
+    assert of_error(caught.value) is ExitCode.USAGE
 
 
 def test_broken_settings_are_all_named() -> None:
@@ -140,8 +141,9 @@ def test_a_missing_extra_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "entry_points", lambda group: [Lacking()])
     with pytest.raises(MissingExtraError) as caught:
         loading.load("deployers", "process")
-    assert str(caught.value) == "process needs the \"process\" extra: pip install 'llm-inference-autotuner[process]'"
-    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert caught.value.details == {"extra": "process"}
+    assert caught.value.remedy == "pip install 'llm-inference-autotuner[process]'"
+    assert of_error(caught.value) is ExitCode.ENVIRONMENT
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_another_ones_plugin_that_cannot_be_loaded(install: Install, source: str
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("the plugin acme of acme-tuning 1.0 cannot be loaded: ")
     assert said in str(caught.value)
-    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert of_error(caught.value) is ExitCode.ENVIRONMENT
 
 
 def test_a_broken_plugin_harms_no_other(install: Install) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.errors import ExitCode, Problem, UsageError
+from autotuner.cli.exit_codes import ExitCode, of_error
+from autotuner.errors import Problem, UsageError
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate
@@ -36,7 +37,7 @@ def spec_of(**changes: Any) -> StudySpec:
 def lines_of(text: str | dict[str, Any], source: str = "s.yaml", **options: Any) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load(text, source, **options)
-    assert caught.value.exit_code is ExitCode.USAGE
+    assert of_error(caught.value) is ExitCode.USAGE
     return str(caught.value).splitlines()
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotuner.errors import ExitCode
+from autotuner.cli.app import with_exit_code
+from autotuner.cli.exit_codes import ExitCode, of_ending
 from autotuner.report.exports import best_json, plain_data
 from autotuner.report.headline import headline
 from autotuner.report.result import study_result
@@ -17,7 +18,7 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict, Violation
 from autotuner.testing.samples import LATENCY, THROUGHPUT, configuration, sample_spec
 from autotuner.tuning import confirmation
-from autotuner.tuning.ending import LEAST_REPEATS, Ending, conclude
+from autotuner.tuning.ending import LEAST_REPEATS, Ending, conclude, environment_fault
 
 CRASH = Failure(cause=FailureCause.CRASH_UNDER_LOAD, message="it ended")
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="taken")
@@ -122,11 +123,12 @@ def test_each_ending_has_a_history(ending: Ending) -> None:
 
 
 def test_only_a_study_that_ran_to_its_end_with_an_answer_exits_with_0() -> None:
-    answers = {e for e in Ending if e.exit_code is ExitCode.OK}
+    answers = {e for e in Ending if of_ending(e) is ExitCode.OK}
+    assert answers == {e for e in Ending if e.answered}
     assert all(ENDINGS[e][1] == "done" for e in answers)
     assert all(conclude(*ENDINGS[e]).winner is not None for e in answers)
-    assert Ending.INTERRUPTED.exit_code == 130
-    assert {e for e in Ending if e.exit_code == 3} == {Ending.NOTHING_FEASIBLE, Ending.NOTHING_MEASURED}
+    assert of_ending(Ending.INTERRUPTED) == 130
+    assert {e for e in Ending if of_ending(e) == 3} == {Ending.NOTHING_FEASIBLE, Ending.NOTHING_MEASURED}
 
 
 def test_a_winner_that_misses_the_slos_in_a_repeat_loses_to_the_next_one() -> None:
@@ -157,9 +159,21 @@ def test_a_lucky_first_measurement_counts_for_nothing_once_there_are_repeats() -
     assert found.gains[0].relative == pytest.approx(213 / 160 - 1)
 
 
-def test_the_exit_code_of_the_error_decides_what_a_failed_run_was() -> None:
-    assert conclude(spec(), "failed", history(TWO), exit_code=4).ending is Ending.ENVIRONMENT_FAULT
-    assert conclude(spec(), "failed", history([("void", 1.0)]), exit_code=1).ending is Ending.FAILED
+@pytest.mark.parametrize("summary", [{"environment_fault": True}, {"exit_code": 4}])
+def test_an_error_of_the_environment_decides_what_a_failed_run_was(summary: dict[str, Any]) -> None:
+    fault = environment_fault(summary)
+    assert conclude(spec(), "failed", history(TWO), environment_fault=fault).ending is Ending.ENVIRONMENT_FAULT
+
+
+@pytest.mark.parametrize("summary", [{"environment_fault": False}, {"exit_code": 1}])
+def test_another_error_is_a_failed_run_even_after_a_void_trial(summary: dict[str, Any]) -> None:
+    fault = environment_fault(summary)
+    assert conclude(spec(), "failed", history([("void", 1.0)]), environment_fault=fault).ending is Ending.FAILED
+
+
+@pytest.mark.parametrize("summary", [{}, {"environment_fault": None}, {"exit_code": None}])
+def test_without_a_stored_error_the_last_trial_decides(summary: dict[str, Any]) -> None:
+    assert environment_fault(summary) is None
 
 
 def test_others_that_could_not_be_ranked_leave_it_undecided() -> None:
@@ -213,7 +227,7 @@ def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) 
         assert all(g is not None and -0.03 <= g.low <= 0 <= g.high <= 0.03 for g in result.gains)
     claims = text.startswith("best: ") and "not proven" not in text and "not decided" not in text
     assert claims == (ending.proven or ending is Ending.NO_DEFAULT)
-    assert (ending.exit_code is ExitCode.OK) <= (state == "done" and winner is not None)
+    assert (ending.answered) <= (state == "done" and winner is not None)
 
 
 @given(histories())
@@ -225,7 +239,7 @@ def test_outputs_agree_and_name_every_crash_of_what_they_are_about(case: tuple[S
     best = best_json(result)
     assert data["ending"] == best["ending"] == result.ending.value == Ending(data["ending"])
     assert data["headline"] == best["headline"] == headline(result)
-    assert data["exit_code"] == int(result.ending.exit_code)
+    assert with_exit_code(result) == {**data, "exit_code": int(of_ending(result.ending))}
     assert best["proven"] == result.ending.proven
     assert (best["winner"] is None) == (result.winner is None) == (result.command == ())
     named = [t for t in result.refuted_trials if f"trial {t.number} " in headline(result)]
@@ -244,7 +258,7 @@ _QUALITY = {ExitCode.OK: 1, ExitCode.FAILED: 0, ExitCode.INFEASIBLE: 0}
 
 def quality(ending: Ending) -> int:
     """A claim is more than an answer, an answer is more than none."""
-    return 2 if ending.proven or ending is Ending.NO_DEFAULT else _QUALITY[ending.exit_code]
+    return 2 if ending.proven or ending is Ending.NO_DEFAULT else _QUALITY[of_ending(ending)]
 
 
 @given(histories(), st.integers(1, 4), st.sampled_from(["missed", "crashed"]))
@@ -275,4 +289,4 @@ def test_the_order_in_which_trials_are_read_does_not_matter(
 def test_a_budget_of_one_trial_asks_for_the_default_alone() -> None:
     study = spec(search=SPEC.search.model_copy(update={"trials": 1}))
     ending = conclude(study, "done", history([GOOD])).ending
-    assert (ending, ending.exit_code) == (Ending.NOTHING_TO_TUNE, ExitCode.OK)
+    assert (ending, of_ending(ending)) == (Ending.NOTHING_TO_TUNE, ExitCode.OK)

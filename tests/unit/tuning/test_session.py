@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from autotuner.errors import AutotunerError, ExitCode, UsageError
+from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
@@ -18,7 +18,7 @@ from autotuner.store.events import EventLog
 from autotuner.store.owners import OwnerTable
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.store.trials import TrialTable
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus, PreflightError
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
@@ -31,7 +31,7 @@ from autotuner.tuning import session
 from autotuner.tuning.answer import Answer
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.owners import this_owner
-from autotuner.tuning.session import PreflightError, StudyBusyError, run_session
+from autotuner.tuning.session import run_session
 
 pytestmark = pytest.mark.anyio
 LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())
@@ -59,7 +59,7 @@ def kinds(store: Store) -> list[str]:
     return [e.kind for e in store.events.read("s") if e.kind not in {"phase", "progress"}]
 
 
-SUMMARY = {"ending": "not_proven", "exit_code": None}
+SUMMARY = {"ending": "not_proven", "environment_fault": None}
 
 
 async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
@@ -79,7 +79,7 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert outcome.ending is Ending.NOT_PROVEN
     last = store.events.last("s", "study_finished")
     assert last is not None
-    assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "exit_code": None}
+    assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "environment_fault": None}
     all_given_back(store, deployer)
 
 
@@ -170,7 +170,7 @@ async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) 
     with pytest.raises(PreflightError) as caught:
         await run_session(loop.prepared(deployer=deployer), store, source="t")
     assert str(caught.value) == "program: no server here; install it\nmodel: missing"
-    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert isinstance(caught.value, EnvironmentFaultError)
     assert deployer.deployed == []
     assert store.trials.all("s") == []
     all_given_back(store, deployer)
@@ -298,7 +298,7 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
     record = store.studies.get("s")
     assert record is not None
     environment = isinstance(error, StoreError)
-    ended = {"ending": "environment_fault", "exit_code": 4} if environment else {"ending": "failed", "exit_code": 1}
+    ended = {"ending": "environment_fault" if environment else "failed", "environment_fault": environment}
     summary = dict(record.summary or {})
     assert Answer.model_validate(summary.pop("answer")).trial is None
     assert (record.state, summary) == ("failed", {"why": str(error), **ended})

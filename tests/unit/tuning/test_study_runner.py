@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from autotuner.errors import ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.search import Search, Stop
@@ -25,7 +25,7 @@ from autotuner.tuning.budget import SearchClock
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.session import Outcome, run_session
-from autotuner.tuning.study_runner import EnvironmentFaultError
+from autotuner.tuning.study_runner import StudyFaultError
 
 pytestmark = pytest.mark.anyio
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="the port is taken", remedy="free it")
@@ -304,10 +304,10 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
 async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel: int) -> None:
     deployer = FakeDeployer(behavior=Behaviors(None, *[FAULT] * 20))
     prepared = loop.prepared(loop.spec(max_environment_faults=3, parallel=parallel), deployer=deployer)
-    with pytest.raises(EnvironmentFaultError) as caught:
+    with pytest.raises(StudyFaultError) as caught:
         await run(prepared, store)
     assert str(caught.value) == "port_unavailable: the port is taken (3 times in a row); free it"
-    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert isinstance(caught.value, EnvironmentFaultError)
     assert len(deployer.deployed) in {4, 4 + parallel - 1}
     record = store.studies.get("s")
     assert record is not None
@@ -320,7 +320,7 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
 @pytest.mark.parametrize("cause", [FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL])
 async def test_what_a_second_try_does_not_cure_stops_at_once(loop: Any, store: Store, cause: FailureCause) -> None:
     deployer = FakeDeployer(behavior=Behaviors(None, Failure(cause=cause, message="m", remedy="r")))
-    with pytest.raises(EnvironmentFaultError, match=f"{cause.value}: m; r"):
+    with pytest.raises(StudyFaultError, match=f"{cause.value}: m; r"):
         await run(loop.prepared(deployer=deployer), store)
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
 
@@ -330,7 +330,7 @@ async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, sto
         return Behavior(argv=tuple(a for a in plan.argv(host="h", port=1) if not a.startswith("--parallel")))
 
     prepared = loop.prepared(deployer=FakeDeployer(behavior=behave))
-    with pytest.raises(EnvironmentFaultError, match=r"value_not_applied: parallel=1 was asked for.*report it"):
+    with pytest.raises(StudyFaultError, match=r"value_not_applied: parallel=1 was asked for.*report it"):
         await run(prepared, store)
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     assert len(prepared.benchmark.windows) == 1, "only the default was measured"  # type: ignore[attr-defined]

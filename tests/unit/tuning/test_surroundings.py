@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autotuner.errors import ExitCode, UsageError
+from autotuner.errors import EnvironmentFaultError, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
@@ -22,7 +22,7 @@ from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
 from autotuner.tuning.session import run_session
-from autotuner.tuning.study_runner import EnvironmentFaultError
+from autotuner.tuning.study_runner import StudyFaultError
 from autotuner.tuning.surroundings import Surroundings
 
 pytestmark = pytest.mark.anyio
@@ -224,9 +224,9 @@ async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tm
         return scripted_measurement(window)
 
     deployer = Here()
-    with pytest.raises(EnvironmentFaultError, match="world_changed: model has changed") as caught:
+    with pytest.raises(StudyFaultError, match="world_changed: model has changed") as caught:
         await run_session(with_model(loop, model, deployer=deployer, script=script), store, source="t")
-    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert isinstance(caught.value, EnvironmentFaultError)
     assert len(deployer.deployed) == during + 1
     assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
 

@@ -4,7 +4,7 @@ import errno
 import re
 import shutil
 
-from autotuner.errors import AutotunerError, ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
@@ -22,15 +22,14 @@ _MESSAGES = {
 }
 
 
-class UnusableTargetError(AutotunerError):
+class UnusableTargetError(EnvironmentFaultError):
     """Docker engine or cluster cannot be asked, or lacks what the settings name; nothing was launched."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
     def __init__(self, failure: Failure, kind: str = "") -> None:
         """``kind`` is the deployer's, which a person may not have chosen: an older task names none."""
         where = f"deploy ({kind})" if kind else "deploy"
-        super().__init__(f"{where}: {failure.message}" + (f"; {failure.remedy}" if failure.remedy else ""))
+        details = {"cause": failure.cause.value}
+        super().__init__(f"{where}: {failure.message}", remedy=failure.remedy, details=details)
 
 
 def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:

@@ -33,8 +33,8 @@ class PlanDiffersError(AutotunerError):
 
     def __init__(self, result: StudyResult, trial: Trial, how: str) -> None:
         super().__init__(
-            f"trial {trial.number} of {result.spec.name} cannot be started again as it was measured: {how}; run the"
-            " study again with this version"
+            f"trial {trial.number} of {result.spec.name} cannot be started again as it was measured: {how}",
+            remedy="run the study again with this version",
         )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autotuner.errors import ExitCode
+from autotuner.errors import EnvironmentFaultError
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure, FailureCause
@@ -163,7 +163,7 @@ async def _ended(loop: Any, store: Store, failure: Failure) -> tuple[FakeDeploye
 @pytest.mark.anyio
 async def test_a_study_whose_server_cannot_start_stops_and_goes_on_once_it_can(loop: Any, store: Store) -> None:
     deployer, error = await _ended(loop, store, crash("engine 0x7f21 fell over at 17:04"))
-    assert error.exit_code is ExitCode.ENVIRONMENT
+    assert isinstance(error, EnvironmentFaultError)
     assert 'it said last: "engine 0x7f21 fell over at 17:04"' in str(error)
     assert len(deployer.deployed) == 4, "the default twice, and two of the search"
     assert {t.state for t in store.trials.all("s")} == {TrialState.VOID}

@@ -1,0 +1,105 @@
+"""Errors carry what happened, what to do and further facts as fields; their text is for display only."""
+
+import pytest
+
+from autotuner.cli.exit_codes import ExitCode, of_error
+from autotuner.errors import (
+    HIDDEN_VALUE,
+    MAX_SHOWN,
+    AutotunerError,
+    EnvironmentFaultError,
+    InvalidValueError,
+    MissingExtraError,
+    Problem,
+    StudyBusyError,
+    UsageError,
+)
+from autotuner.study.check import Check, PreflightError
+from autotuner.study.failure import FailureCause, TrialFailedError
+
+SPLIT = "no node can be used (n1: cordoned; n2: not ready)"
+
+
+def test_a_message_with_a_semicolon_keeps_its_remedy_apart() -> None:
+    error = AutotunerError(SPLIT, remedy="uncordon one; or add one", details={"nodes": ["n1", "n2"]})
+    assert (error.message, error.remedy) == (SPLIT, "uncordon one; or add one")
+    assert error.details == {"nodes": ["n1", "n2"]}
+    assert str(error) == f"{SPLIT}; uncordon one; or add one"
+
+
+def test_without_a_remedy_the_text_is_the_message() -> None:
+    assert str(AutotunerError(SPLIT)) == SPLIT
+
+
+def test_details_are_the_error_s_own() -> None:
+    given = {"study": "s"}
+    error = StudyBusyError("busy", details=given)
+    given["study"] = "t"
+    assert error.details == {"study": "s"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AutotunerError("x"), ExitCode.FAILED),
+        (StudyBusyError("x"), ExitCode.FAILED),
+        (UsageError("x"), ExitCode.USAGE),
+        (EnvironmentFaultError("x"), ExitCode.ENVIRONMENT),
+        (MissingExtraError("ray", "ray"), ExitCode.ENVIRONMENT),
+        (PreflightError([Check.fail("disk", "full")]), ExitCode.ENVIRONMENT),
+        (TrialFailedError.because(FailureCause.NCCL, "x"), ExitCode.ENVIRONMENT),
+    ],
+)
+def test_exit_codes(error: AutotunerError, code: ExitCode) -> None:
+    assert of_error(error) is code
+
+
+def test_one_problem_gives_the_error_its_remedy() -> None:
+    error = UsageError(Problem(where="a.b", value="1", why="not a size; or is it", remedy="write 1g"))
+    assert error.message == "a.b = 1: not a size; or is it"
+    assert error.remedy == "write 1g"
+    assert str(error) == f"{error.message}; {error.remedy}"
+
+
+def test_many_problems_are_counted() -> None:
+    error = UsageError(Problem(where=f"p{i}", why="w", remedy="r") for i in range(MAX_SHOWN + 3))
+    assert len(error.problems) == MAX_SHOWN + 3
+    assert error.remedy == ""
+    assert error.message.splitlines()[-2:] == [f"p{MAX_SHOWN - 1}: w", "and 3 more"]
+    assert str(error).splitlines()[-2:] == [f"p{MAX_SHOWN - 1}: w; r", "and 3 more"]
+
+
+def test_several_failed_checks_keep_their_remedies() -> None:
+    error = PreflightError([Check.fail("a", "x", remedy="r"), Check.fail("b", "y")])
+    assert (error.message, error.remedy) == ("a: x\nb: y", "")
+    assert str(error) == "a: x; r\nb: y"
+    assert PreflightError(error.checks[:1]).remedy == "r"
+
+
+def test_a_failed_trial_keeps_its_evidence() -> None:
+    error = TrialFailedError.because(FailureCause.NCCL, "m", remedy="r", exit_code=3, log_tail="t")
+    failure = error.failure
+    assert (failure.cause, failure.message, failure.remedy) == (FailureCause.NCCL, "m", "r")
+    assert (failure.exit_code, failure.log_tail) == (3, "t")
+    assert (error.message, error.remedy, error.details) == ("nccl: m", "r", {"cause": "nccl"})
+
+
+def test_a_missing_extra_names_itself() -> None:
+    error = MissingExtraError("the ray deployer", "ray")
+    assert error.details == {"extra": "ray"}
+    assert "llm-inference-autotuner[ray]" in error.remedy
+
+
+def test_a_refused_value_has_its_remedy_in_a_field() -> None:
+    error = InvalidValueError("no size; at all", remedy="write 1g")
+    assert (error.why, error.remedy, str(error)) == ("no size; at all", "write 1g", "no size; at all; write 1g")
+
+
+@pytest.mark.parametrize("name", ["hfToken", "authToken", "awsSecretAccessKey", "HF_TOKEN", "db_password"])
+def test_problems_hide_what_the_store_hides(name: str) -> None:
+    assert Problem(where=f"parameters.{name}", value="s3cr3t-value", why="must be a list").value == HIDDEN_VALUE
+
+
+@pytest.mark.parametrize("name", ["api_key_env", "tokenizer", "max_tokens"])
+def test_problems_show_what_the_store_shows(name: str) -> None:
+    assert Problem(where=f"benchmark.{name}", value="MY_KEY", why="unknown").value == "MY_KEY"
