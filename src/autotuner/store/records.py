@@ -7,6 +7,7 @@ from pydantic import Field
 from autotuner.study.base import Noun
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
+from autotuner.study.world import World
 
 
 class StudyRecord(Noun):
@@ -26,6 +27,8 @@ class StudyRecord(Noun):
     """Who holds the study; an owner that died may still stand here."""
     search_s: float | None = None
     """Seconds of wall-clock time that the search has used; None where no search of this version ran."""
+    world: World = Field(default_factory=dict, exclude=True)
+    """What the stored trials depended on beside the spec; a study resumes only in the same world."""
     created_at: float
     updated_at: float
 

@@ -13,7 +13,7 @@ from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0004"
+HEAD = "0005"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -71,6 +71,7 @@ def read_study(row: Mapping[str, Any]) -> StudyRecord:
     try:
         values["spec"] = StudySpec.model_validate_json(values["spec"])
         values["summary"] = json.loads(values["summary"]) if values["summary"] else None
+        values["world"] = json.loads(values["world"]) if values["world"] else {}
         return StudyRecord.model_validate(values)
     except (ValueError, TypeError) as error:
         raise UnreadableError(str(row["name"]), "", error) from None

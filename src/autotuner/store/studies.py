@@ -12,6 +12,7 @@ from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import studies
 from autotuner.store.trials import TrialTable
 from autotuner.study.spec import StudySpec
+from autotuner.study.world import World
 
 
 class StudyTable(StudyQueries):
@@ -71,6 +72,11 @@ class StudyTable(StudyQueries):
     def set_search_time(self, name: str, seconds: float) -> None:
         """Stores how much wall-clock time the study's search has used by now."""
         self._set(name, {"search_s": seconds})
+
+    def set_world(self, name: str, world: World) -> None:
+        """Stores what the study's trials depend on beside its spec."""
+        facts = {fact: found.model_dump(mode="json") for fact, found in world.items()}
+        self._set(name, {"world": self._database.json(facts)})
 
     def delete(self, name: str) -> None:
         """Removes a study with its trials and events."""

@@ -41,6 +41,7 @@ studies = Table(
     Column("owner_id", String(64)),
     Column("stop_requested", Integer, nullable=False),
     Column("search_s", Float),
+    Column("world", Text),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )

@@ -32,10 +32,3 @@ def touched(before: World, now: World) -> list[str]:
     """Names of the facts whose files were written again without a change."""
     same = [name for name in before if name in now and before[name].state == now[name].state]
     return [name for name in same if before[name].touched != now[name].touched]
-
-
-def world_of(data: object) -> dict[str, Fact]:
-    """The facts in stored data; what is no fact is left out."""
-    if not isinstance(data, Mapping):
-        return {}
-    return {str(name): Fact.model_validate(fact) for name, fact in data.items() if isinstance(fact, Mapping)}

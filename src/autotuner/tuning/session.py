@@ -22,7 +22,7 @@ from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.planning.plan import trial_counts
 from autotuner.tuning.planning.prepared import Prepared
-from autotuner.tuning.planning.standing import Standing, adopt, before, standing
+from autotuner.tuning.planning.standing import Standing, adopt, standing
 from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.surroundings import Surroundings
 
@@ -91,7 +91,9 @@ async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool
     surroundings = Surroundings(prepared)
     now = await surroundings.look()
     found = await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
-    stored = before(store, prepared.spec.name) if found.stored else {}
+    record = await run_sync(store.studies.get, prepared.spec.name)
+    # Without results the world is the present one; with results it is theirs, and what is known since then.
+    stored = record.world if record is not None and found.stored else {}
     surroundings.known = {**stored, **now}
     await run_sync(lambda: adopt(prepared, store, source=source))
     return surroundings
@@ -157,6 +159,7 @@ async def _run(
     fault: bool | None = None
     try:
         async with Journal(store) as journal:
+            await run_sync(store.studies.set_world, name, surroundings.known)
             journal.note(_announcement(prepared, surroundings))
             on_start(owner)
             runner = StudyRunner(prepared, store, owner, journal, surroundings)

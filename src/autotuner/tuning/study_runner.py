@@ -290,6 +290,7 @@ class StudyRunner:
         changed = changed or await self._surroundings.changed()
         if known := self._surroundings.news():
             self._journal.note(WorldLearned(study=self._spec.name, facts=known))
+            await run_sync(self._store.studies.set_world, self._spec.name, known)
         if not changed:
             return finished
         return finished.replaced(state=TrialState.VOID, failure=world_changed(changed))

@@ -73,10 +73,53 @@ def test_gpu_use_of_the_third_revision_is_still_read(
     store.trials.add(trial, owner_id="a")
     with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE trials SET trial = REPLACE(trial, 'utilization', 'utilisation')"))
+        connection.execute(text("ALTER TABLE studies DROP COLUMN world"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     with Store.open(url) as again:
         (stored,) = again.trials.all("s")
     assert stored.measurements[0].gpu_use == use
+
+
+@pytest.mark.parametrize(
+    ("events", "world"),
+    [
+        ([], {}),
+        ([("study_started", {"trials": 3})], {}),
+        ([("study_started", {"base_version": "r1"})], {"runtime": "r1"}),
+        (
+            [
+                ("world", {"facts": {"model": {"state": "gone"}}}),
+                ("study_started", {"base_version": "r1", "world": {"model": {"state": "a"}, "x": 5}}),
+            ],
+            {"runtime": "r1", "model": "a"},
+        ),
+        (
+            [
+                ("study_started", {"world": {"model": {"state": "a", "touched": "1"}}}),
+                ("world", {"facts": {"model": {"state": "b"}, "image": {"state": "c"}}}),
+                ("notice", {"text": "busy"}),
+            ],
+            {"model": "b", "image": "c"},
+        ),
+    ],
+)
+def test_the_world_of_the_fourth_revision_is_taken_over_from_its_events(
+    url: str,
+    store: Store,
+    add_study: Callable[..., StudySpec],
+    events: list[tuple[str, dict[str, object]]],
+    world: dict[str, str],
+) -> None:
+    add_study()
+    for kind, data in events:
+        store.events.append("s", kind, data, at=1.0)
+    with store.database._engine.begin() as connection:
+        connection.execute(text("ALTER TABLE studies DROP COLUMN world"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    with Store.open(url) as again:
+        record = again.studies.get("s")
+    assert record is not None
+    assert {name: fact.state for name, fact in record.world.items()} == world
 
 
 def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:

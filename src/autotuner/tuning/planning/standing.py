@@ -18,7 +18,7 @@ from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.study.world import World, differences, touched, world_of
+from autotuner.study.world import World, differences, touched
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.surroundings import WAYS_OUT
 
@@ -64,27 +64,11 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
     if results:
         _check_pinned(record, spec)
         _check_measured(record, spec, results)
-        notes = _compared_with(before(store, spec.name), now, spec.name)
+        notes = _compared_with(record.world, now, spec.name)
     if _another_file(record, source):
         notes.append(f"study {spec.name} was begun from another file, {record.source}")
     aside = sum(bool(t.set_aside) for t in trials)
     return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
-
-
-def before(store: Store, name: str) -> World:
-    """The world that the stored trials measured, as far as it is known."""
-    found: dict[str, Any] = {}
-    started = store.events.last(name, "study_started")
-    later = store.events.last(name, "world")
-    if started is not None:
-        if base := started.data.get("base_version"):  # as earlier versions stored it
-            found = {"runtime": {"state": base}}
-        facts = started.data.get("world")
-        found |= facts if isinstance(facts, Mapping) else {}
-    if later is not None and (started is None or later.seq > started.seq):
-        facts = later.data.get("facts")
-        found |= facts if isinstance(facts, Mapping) else {}
-    return world_of(found)
 
 
 def _compared_with(stored: World, now: World, name: str) -> list[str]:

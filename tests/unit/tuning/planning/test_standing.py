@@ -150,13 +150,29 @@ async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) ->
 async def test_what_the_world_was(loop: Any, store: Store) -> None:
     await run(loop, store)
     prepared = loop.prepared(loop.spec(trials=20))
-    store.events.append("s", "world", {"facts": {"model": {"state": "10 bytes", "touched": "a"}}}, at=1.0)
+    store.studies.set_world("s", {"model": Fact(state="10 bytes", touched="a")})
     same = standing(prepared, store, {"model": Fact(state="10 bytes", touched="a"), "image": Fact(state="new")})
     assert (same.state, same.stored, same.notes) == ("resumes", 4, ()), "what was not known before is no difference"
     again = standing(prepared, store, {"model": Fact(state="10 bytes", touched="b")})
     assert again.notes == ("model was written again since the stored trials, with the same content",)
     with pytest.raises(UsageError, match="model has changed: it was 10 bytes, and is 5 MB"):
         standing(prepared, store, {"model": Fact(state="5 MB")})
+
+
+async def test_the_world_of_a_run_is_kept_with_its_study(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    record = store.studies.get("s")
+    assert record is not None
+    before = {"model": Fact(state="10 bytes", touched="a")}
+    store.studies.set_world("s", before)
+    await run(loop, store, parameters=slots(1, 2, 8, 16))
+    found = store.studies.get("s")
+    assert found is not None
+    assert found.world == {**before, **record.world}, "what is not known now stays as it was"
+    store.studies.rename("s", "t")
+    renamed = store.studies.get("t")
+    assert renamed is not None
+    assert renamed.world == found.world
 
 
 async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) -> None:
