@@ -490,6 +490,7 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
     """
     import anyio
 
+    from autotuner.manifests.origin import origin_in
     from autotuner.plugins import loading
     from autotuner.report.manifests.options import Form, parse_options
     from autotuner.report.manifests.render import manifest_of
@@ -500,7 +501,9 @@ def manifest(found: StudyResult, form: str, **options: Any) -> Manifest:
     read = parse_options(form, options)
     deployer = loading.deployer(found.spec.deploy)
     model = anyio.run(deployer.locate, found.spec.model)
-    return manifest_of(winner_of(found, model, image_of=deployer.image, server=read.server), Form(form), read)
+    origin_of = origin_in(deployer.settings)
+    winner = winner_of(found, model, image_of=deployer.image, origin_of=origin_of, server=read.server)
+    return manifest_of(winner, Form(form), read)
 
 
 def write_report(found: StudyResult, path: Path | None = None) -> Path:

@@ -1,25 +1,24 @@
-"""What a study file can say about its pods, whatever makes them; checked when the file is read."""
+"""Settings of a server's pod, the same for every deployer; checked when the study file is read."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autotuner.manifests.labels import not_ours, valid_labels
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
 from autotuner.manifests.text import amount, positive
 
-OWN = "autotuner/"
-"""Prefix of the labels and annotations that say whose an object is."""
-QUEUE = "kueue.x-k8s.io/queue-name"
-"""Label that names Kueue's local queue."""
-_MANAGED_BY = "app.kubernetes.io/managed-by"
-_NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+"""A DNS subdomain, as most objects of Kubernetes are named."""
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""As namespaces are named, and what becomes a label's value."""
+KEY = r"^[A-Za-z0-9._-]{1,253}$"
+"""A key in a Secret or a ConfigMap."""
 _TOLERATION_FIELDS = frozenset({"key", "operator", "value", "effect", "tolerationSeconds"})
 
-Name = Annotated[str, Field(pattern=_NAME)]
+Name = Annotated[str, Field(pattern=NAME)]
 Quantity = Annotated[str, BeforeValidator(positive, json_schema_input_type=str | int | float)]
 
 
@@ -51,14 +50,19 @@ class Claim(Part):
 
 
 class SecretKey(Part):
-    """One value in a Secret of the namespace, by name: the value itself is never in a study."""
+    """One value in a Secret of the namespace, by name: a study never holds the value itself."""
 
     name: Name
-    key: str = Field(default="token", pattern=r"^[A-Za-z0-9._-]+$")
+    key: str = Field(default="token", pattern=KEY)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """As an environment variable's ``valueFrom``."""
+        return {"secretKeyRef": {"name": self.name, "key": self.key}}
 
 
 class EnvFrom(Part):
-    """Environment variables out of a Secret or a ConfigMap of the namespace."""
+    """Environment variables from a Secret or a ConfigMap of the namespace."""
 
     secret: Name | None = None
     config_map: Name | None = None
@@ -76,7 +80,7 @@ class EnvFrom(Part):
 
 
 class ServerPod(Part):
-    """The server's pod, as far as the study decides it."""
+    """Settings of the server's pod that apply to plain pods and to those of an operator."""
 
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[Name, ...] = ()
@@ -87,7 +91,7 @@ class ServerPod(Part):
     memory: Quantity | None = None
     """Requested memory, and its limit."""
     ephemeral_storage: Quantity | None = None
-    """Requested room on the node's disk, and its limit."""
+    """Requested disk space on the node, and its limit."""
     gpu_resource: str = Field(default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
     node_selector: Mapping[str, str] = Field(default_factory=dict)
     tolerations: Tolerations = ()
@@ -99,11 +103,13 @@ class ServerPod(Part):
     annotations: Mapping[str, str] = Field(default_factory=dict)
     env_from: tuple[EnvFrom, ...] = ()
     security: Literal["restricted"] | None = None
-    """``restricted``: what Pod Security's strictest level and OpenShift's restricted-v2 demand, without a user."""
+    """``restricted``: what Pod Security's strictest level and OpenShift's restricted-v2 require, without a user."""
     security_context: Mapping[str, Any] = Field(default_factory=dict)
-    """Of the pod, as in Kubernetes; over what ``security`` sets."""
+    """The pod's, as in Kubernetes; overrides what ``security`` sets."""
     container_security_context: Mapping[str, Any] = Field(default_factory=dict)
-    """Of the server's container, as in Kubernetes; over what ``security`` sets."""
+    """The server container's, as in Kubernetes; overrides what ``security`` sets."""
+    kueue_queue: Name | None = None
+    """Kueue's local queue that servers wait in."""
 
     @model_validator(mode="after")
     def _cpus(self) -> Self:
@@ -132,35 +138,36 @@ class ServerPod(Part):
         return check_fields(value, CONTAINER_FIELDS)
 
 
-class StoredPod(ServerPod):
-    """A server's pod as a stored study has it, with the fields that only plain pods have. Other settings are not of
-    interest here."""
+class PlainPod(ServerPod):
+    """Settings of a server's pod that no operator makes."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    shm_size: Quantity | None = None
-    container_port: int | None = None
     model_roots: tuple[str, ...] = ()
-    kueue_queue: str | None = None
-    KINDS: ClassVar[frozenset[str]] = frozenset({"kubernetes", "ome"})
-    """Deployers whose settings these are."""
+    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
+    pvc: Claim | None = None
+    """Volume that holds models, in place of folders of the nodes."""
+    cache_pvc: Name | None = None
+    """Claim that keeps what is downloaded from a hub; unset: downloaded again by every pod."""
+    hub_token_secret: SecretKey | None = None
+    shm_size: Quantity = "16Gi"
+    """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
+    container_port: int = Field(default=8000, ge=1, le=65535)
+
+    @field_validator("model_roots")
+    @classmethod
+    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for root in value:
+            path = PurePosixPath(root)
+            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
+                raise ValueError(f"{root} is not a root for models; write an absolute folder other than /")
+        return value
+
+    @model_validator(mode="after")
+    def _models(self) -> Self:
+        if self.pvc and self.model_roots:
+            raise ValueError("models come from pvc or from model_roots, not from both")
+        return self
 
     @classmethod
-    def of(cls, kind: str, settings: Mapping[str, Any]) -> Self:
-        """Of a study's ``deploy`` section; all unset where its servers do not run in pods."""
-        return cls.model_validate(settings) if kind in cls.KINDS else cls()
-
-
-def valid_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """The labels. Raises ValueError for one that Kubernetes would refuse."""
-    for key, text in labels.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(text):
-            raise ValueError(f"{key}: {text} is no label of Kubernetes")
-    return labels
-
-
-def not_ours(found: Mapping[str, str]) -> Mapping[str, str]:
-    """Labels or annotations. Raises ValueError for one by which the tuner finds its own objects."""
-    for key in found:
-        if key.startswith(OWN) or key == _MANAGED_BY:
-            raise ValueError(f"{key} is how the tuner finds its own; choose another")
-    return found
+    def of(cls, pod: ServerPod) -> "PlainPod":
+        """Those of the settings that plain pods have; the rest stays at its default."""
+        return PlainPod(**{name: getattr(pod, name) for name in PlainPod.model_fields if hasattr(pod, name)})

@@ -1,13 +1,8 @@
-"""Texts as Kubernetes takes them: quantities, label values, and words that look like variables."""
+"""Quantities, and arguments whose dollar signs must survive Kubernetes and Compose."""
 
-import hashlib
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
-_LABEL = 63
-_DIGEST = 8
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _FACTORS = {
     "m": 1e-3,
@@ -30,7 +25,7 @@ def amount(text: str | int | float) -> float:
     """A Kubernetes quantity (``500m``, ``16Gi``, ``4``) as a number. Raises ValueError."""
     match = _QUANTITY.fullmatch(str(text))
     if match is None:
-        raise ValueError(f"{text} is no quantity; write e.g. 500m, 4, 512Mi or 16Gi")
+        raise ValueError(f"{text} is not a quantity; write e.g. 500m, 4, 512Mi or 16Gi")
     return float(match[1]) * _FACTORS.get(match[2] or "", 1.0)
 
 
@@ -42,16 +37,9 @@ def positive(value: Any) -> Any:
     return text
 
 
-def label_value(text: str) -> str:
-    """Any text as a label's value: itself where Kubernetes allows it, else its beginning and a digest."""
-    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
-        return text
-    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LABEL - 1 - _DIGEST].strip("._-") or "x"
-    return f"{bare}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]}"
-
-
 def literal(text: str) -> str:
-    """A text that arrives as it is: Kubernetes puts variables in place of ``$(NAME)`` in arguments and values."""
+    """A text that arrives unchanged: Kubernetes substitutes ``$(NAME)`` in arguments and values, Compose ``$NAME``.
+    Both read ``$$`` as ``$``."""
     return text.replace("$", "$$")
 
 
@@ -60,7 +48,9 @@ def plain(text: str) -> str:
     return text.replace("$$", "$")
 
 
-def root_of(file: str, roots: Sequence[str]) -> str | None:
-    """The root that a path lies under."""
-    path = PurePosixPath(file)
-    return next((root for root in roots if ".." not in path.parts and path.is_relative_to(root)), None)
+def quantity(size: int) -> str:
+    """Bytes as a quantity, in the largest unit that is exact."""
+    for unit, power in (("Gi", 3), ("Mi", 2), ("Ki", 1)):
+        if size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)

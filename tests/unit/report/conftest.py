@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from autotuner.manifests.origin import origin_in
+from autotuner.plugins import loading
 from autotuner.report.manifests.options import Form, parse_options
 from autotuner.report.manifests.render import Manifest, manifest_of
 from autotuner.report.manifests.winner import winner_of
@@ -80,7 +82,9 @@ def won() -> Callable[..., StudyResult]:
 def _manifest(result: StudyResult, form: Form, *, image_of: Any = lambda _: None, **options: Any) -> Manifest:
     needed = {} if options.get("start_from") else NEEDED[form]
     read = parse_options(form, {**needed, **options})
-    return manifest_of(winner_of(result, result.spec.model, image_of=image_of, server=read.server), form, read)
+    origin_of = origin_in(loading.deployer(result.spec.deploy).settings)
+    winner = winner_of(result, result.spec.model, image_of=image_of, origin_of=origin_of, server=read.server)
+    return manifest_of(winner, form, read)
 
 
 @pytest.fixture(scope="session")

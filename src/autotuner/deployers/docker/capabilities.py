@@ -9,8 +9,9 @@ from anyio.to_thread import run_sync
 
 from autotuner.deployers.docker import resource_limits
 from autotuner.deployers.docker.client import Engine
-from autotuner.deployers.docker.settings import DockerSettings, parse_volume
+from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.shared.checks import fail, ok
+from autotuner.manifests.volume import parse_volume
 from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
 

@@ -1,4 +1,4 @@
-"""From a launch plan to a container: what the engine is asked for, and the same as a line that a person can paste."""
+"""A trial's container, from a launch plan: the engine's create call, and the same as a line to paste into a shell."""
 
 import os
 from collections.abc import Sequence
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.deployers.docker.client import labels_of
-from autotuner.deployers.docker.settings import DockerSettings, Volume, parse_volume
+from autotuner.deployers.docker.settings import DockerSettings
+from autotuner.manifests.container import host_config, run_options
+from autotuner.manifests.server import HUB_CACHE, NO_GPUS, TOKEN
+from autotuner.manifests.volume import Volume
 from autotuner.secrets import has_secret_form, looks_secret
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 
 LOOPBACK = "127.0.0.1"
 _CACHE = "/root/.cache/huggingface"
-_CACHE_OF_USER = "/hub-cache"
-_TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
-_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
-"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
 _LOG = {"Type": "json-file", "Config": {"max-size": "256m", "max-file": "2"}}
 
 
@@ -43,14 +42,14 @@ class ContainerSpec:
     @property
     def volumes(self) -> list[Volume]:
         """The study's own, the hub's cache where it is needed, and the model's files; the study's come first."""
-        own = [parse_volume(text) for text in self.settings.volumes]
+        own = self.settings.mounts
         cache = [Volume(source=str(self.settings.cache), target=self._cache)] if self.plan.hub_models else []
         taken = {v.target for v in own}
         return [*own, *(v for v in (*cache, *self.model_files) if v.target not in taken)]
 
     @property
     def _cache(self) -> str:
-        return _CACHE_OF_USER if self.settings.user else _CACHE
+        return HUB_CACHE if self.settings.user else _CACHE
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -65,11 +64,11 @@ class ContainerSpec:
         """The container's environment; credentials come from the tuner's own and go nowhere else."""
         values = {name: os.environ[name] for name in self._passed()}
         hub = {"HF_HOME": self._cache} if self.plan.hub_models else {}
-        no_gpus = {} if self.gpus else {_NO_GPUS: "void"}
+        no_gpus = {} if self.gpus else NO_GPUS
         return {**values, **hub, **no_gpus, **self.plan.env, **self.labels.env()}
 
     def _passed(self) -> list[str]:
-        hub = (_TOKEN,) if self.plan.hub_models else ()
+        hub = (TOKEN,) if self.plan.hub_models else ()
         return [name for name in dict.fromkeys((*hub, *self.settings.env_passthrough)) if self._inherits(name)]
 
     def _inherits(self, name: str) -> bool:
@@ -99,25 +98,13 @@ class ContainerSpec:
     def _host_config(self) -> dict[str, Any]:
         settings = self.settings
         host: dict[str, Any] = {
-            "NetworkMode": settings.network,
-            "Init": settings.init,
-            "ShmSize": settings.shm_size,
+            **host_config(settings),
             "RestartPolicy": {"Name": "no"},
             "LogConfig": _LOG,
             "Mounts": [
                 {"Type": "bind", "Source": v.source, "Target": v.target, "ReadOnly": v.read_only} for v in self.volumes
             ],
-            "Ulimits": [_ulimit(name, limit) for name, limit in settings.ulimits.items()],
-            "Devices": [_device(text) for text in settings.devices],
         }
-        if settings.ipc:
-            host["IpcMode"] = settings.ipc
-        if settings.runtime:
-            host["Runtime"] = settings.runtime
-        if settings.cpus:
-            host["NanoCpus"] = round(settings.cpus * 1e9)
-        if settings.memory:
-            host["Memory"] = host["MemorySwap"] = settings.memory
         if self.gpus:
             host["DeviceRequests"] = [_gpu_request(settings, self.gpus)]
         return host
@@ -131,15 +118,7 @@ class ContainerSpec:
             words += ["-p", f"{LOOPBACK}:{port}:{port}"]
         words += ["--init"] if settings.init else []
         words += self._gpu_words()
-        words += ["--ipc", settings.ipc] if settings.ipc else []
-        words += ["--shm-size", _size(settings.shm_size)] if settings.ipc != "host" else []
-        words += ["--runtime", settings.runtime] if settings.runtime else []
-        words += ["--cpus", f"{settings.cpus:g}"] if settings.cpus else []
-        if settings.memory:
-            words += ["--memory", _size(settings.memory), "--memory-swap", _size(settings.memory)]
-        words += ["--user", settings.user] if settings.user else []
-        words += [w for name, limit in settings.ulimits.items() for w in ("--ulimit", f"{name}={limit}")]
-        words += [w for device in settings.devices for w in ("--device", device)]
+        words += run_options(settings)
         words += [w for volume in self.volumes for w in ("-v", volume.text)]
         words += [w for name, value in self._shown_env().items() for w in ("-e", _variable(name, value))]
         words += ["--no-healthcheck"]
@@ -156,7 +135,7 @@ class ContainerSpec:
     def _shown_env(self) -> dict[str, str | None]:
         """Without what only this run needs; None stands for a value that comes from the shell's environment."""
         names = set(self._passed())
-        unseen = {*self.labels.env(), *(() if self.gpus else (_NO_GPUS,))}
+        unseen = {*self.labels.env(), *(() if self.gpus else NO_GPUS)}
         return {
             name: None if name in names and name not in self.plan.env else value
             for name, value in self.env().items()
@@ -167,25 +146,6 @@ class ContainerSpec:
 def _variable(name: str, value: str | None) -> str:
     hidden = value is None or looks_secret(name) or has_secret_form(value)
     return name if hidden else f"{name}={value}"
-
-
-def _size(size: int) -> str:
-    """Bytes in Docker's largest unit that is exact."""
-    for unit, power in (("g", 3), ("m", 2), ("k", 1)):
-        if size % 1024**power == 0:
-            return f"{size // 1024**power}{unit}"
-    return str(size)
-
-
-def _ulimit(name: str, limit: int | str) -> dict[str, Any]:
-    soft, _, hard = str(limit).partition(":")
-    return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
-
-
-def _device(text: str) -> dict[str, str]:
-    outside, *rest = text.split(":")
-    rights = rest.pop() if rest and not rest[-1].startswith("/") else "rwm"
-    return {"PathOnHost": outside, "PathInContainer": rest[0] if rest else outside, "CgroupPermissions": rights}
 
 
 def _cdi(gpu: Gpu) -> str:

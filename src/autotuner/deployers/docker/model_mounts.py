@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autotuner.deployers.docker.settings import DockerSettings, Volume
+from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.errors import Problem, UsageError
+from autotuner.manifests.volume import Volume
 from autotuner.study.spec import Model
 
 _MOST_LINKS = 4096

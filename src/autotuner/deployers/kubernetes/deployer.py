@@ -8,10 +8,13 @@ from pydantic import BaseModel
 from autotuner.deployers.kubernetes import manifests, model_location
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
 from autotuner.deployers.kubernetes.client import Cluster, connected
-from autotuner.deployers.kubernetes.manifests import BATCH, INSTANCE, LONGEST_S, SERVER, ServerJob
+from autotuner.deployers.kubernetes.manifests import LONGEST_S, ServerJob
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, Request
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.shared.failures import failed
+from autotuner.manifests.kubernetes import BATCH
+from autotuner.manifests.labels import INSTANCE
+from autotuner.manifests.pod import SERVER
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.check import Check
 from autotuner.study.failure import FailureCause, TrialFailedError

@@ -1,8 +1,8 @@
-"""From a launch plan to the objects that the API server is asked for.
+"""What a trial needs of the API server: the server's Job, and the load's Job and Secrets.
 
-A server is a Job of one pod that is never made again: its first end is kept with exit code and log, a lost node brings
-no second server, and queues (Kueue) and policies that want no bare pods take it as it is. What a window of load needs
-(a Job, a Secret) belongs to the server's Job, so that the garbage collector removes it with that even when we cannot.
+A server is a Job of one pod that is never replaced: its first end is kept with exit code and log, a lost node does not
+bring a second server, and queues (Kueue) and policies that refuse bare pods accept it. What a window of load needs (a
+Job, a Secret) belongs to the server's Job, so that the garbage collector removes it even when we cannot.
 """
 
 import base64
@@ -14,52 +14,40 @@ from typing import Any
 from uuid import uuid4
 
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings
+from autotuner.manifests.kubernetes import BATCH, server_job
+from autotuner.manifests.labels import GROUP, trial_annotations, trial_labels
 from autotuner.manifests.pod import (
     GPU_NODES,
-    NO_SIDECAR_ANNOTATIONS,
-    NO_SIDECAR_LABELS,
     container_fields,
-    gpu_toleration,
+    env_list,
+    measured_metadata,
     pod_fields,
+    pod_metadata,
     resources,
+    scratch_of,
     wants_scratch,
 )
-from autotuner.manifests.pod_settings import OWN, QUEUE, ServerPod
-from autotuner.manifests.security import scratch, scratch_env
-from autotuner.manifests.text import label_value, literal, root_of
+from autotuner.manifests.security import scratch_env
+from autotuner.manifests.server import ALL_INTERFACES, TOKEN, Server
+from autotuner.manifests.volume import model_volumes
 from autotuner.study.launch import Labels, LaunchPlan
 
 Json = dict[str, Any]
 
-BATCH = "batch/v1"
-SERVER = "server"
 LOADGEN = "loadgen"
 LEASE = "lease"
 """Names of the containers."""
-STUDY = f"{OWN}study"
-TRIAL = f"{OWN}trial"
-OWNER = f"{OWN}owner"
-ROLE = f"{OWN}role"
-GROUP = f"{OWN}server"
-"""On the pods of a server and of all load on it: the server's name."""
-INSTANCE = "app.kubernetes.io/instance"
-MANAGED_BY = "app.kubernetes.io/managed-by"
 SPEC_FOLDER = "/autotuner/spec"
-_CACHE = "/hub-cache"
 _SLUG = 24
-_KEPT_S = 600
-"""How long the cluster keeps a server's Job that ended, where its tuner did not remove it."""
 _KEPT_LOAD_S = 300
 LONGEST_S = 24 * 3600.0
-"""How long anything of ours may run where nobody moves its deadline, waits for a node included."""
+"""How long anything of ours may run unless its deadline is moved, waits for a node included."""
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _AWAY_FROM_GPUS: Json = {
     "weight": 1,
     "preference": {"matchExpressions": [{"key": GPU_NODES, "operator": "NotIn", "values": ["true"]}]},
 }
 """The load tolerates nodes with GPUs, since a cluster may have no others, and takes another one where there is one."""
-_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
-"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
 
 
 def unique_name(study: str, trial: int) -> str:
@@ -68,37 +56,9 @@ def unique_name(study: str, trial: int) -> str:
     return f"at-{slug}-{trial}-{uuid4().hex[:8]}"
 
 
-def labels_of(labels: Labels, name: str, role: str) -> dict[str, str]:
-    """By which an object is found; the exact texts are in its annotations."""
-    return {
-        MANAGED_BY: "autotuner",
-        INSTANCE: name,
-        STUDY: label_value(labels.study),
-        TRIAL: str(labels.trial),
-        OWNER: label_value(labels.owner),
-        ROLE: role,
-    }
-
-
-def annotations_of(labels: Labels) -> dict[str, str]:
-    """Study and owner as they are."""
-    return {STUDY: labels.study, OWNER: labels.owner}
-
-
-def pod_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
-    """Labels and annotations of a pod: ours, the study's, and those that keep a mesh's proxy out of it."""
-    # Istio reads its key from both, the label first: what a study says in one place must not be undone in the other.
-    off = {key: pod.annotations.get(key, value) for key, value in NO_SIDECAR_LABELS.items()}
-    also_off = {key: pod.labels.get(key, value) for key, value in NO_SIDECAR_ANNOTATIONS.items()}
-    return {
-        "labels": {**off, **pod.labels, **labels},
-        "annotations": {**also_off, **pod.annotations, **annotations},
-    }
-
-
 @dataclass(frozen=True)
 class ServerJob:
-    """All that decides a server's Job."""
+    """Everything that decides a server's Job."""
 
     plan: LaunchPlan
     settings: KubernetesSettings
@@ -106,114 +66,51 @@ class ServerJob:
     name: str
     labels: Labels
     deadline_s: float = LONGEST_S
-    """The cluster ends the server after this time, unless it is told to wait longer."""
+    """The cluster ends the server after this time, unless the deadline is moved."""
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The server's command line."""
-        return self.plan.argv(host="0.0.0.0", port=self.settings.container_port)  # noqa: S104 - a pod's own network
+        return self.plan.argv(host=ALL_INTERFACES, port=self.settings.container_port)
 
     def job(self) -> Json:
         """The whole Job."""
-        settings = self.settings
-        labels = {**labels_of(self.labels, self.name, SERVER), GROUP: self.name}
-        annotations = annotations_of(self.labels)
-        template = {"metadata": pod_metadata(settings, labels, annotations), "spec": self._pod()}
-        spec: Json = {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": math.ceil(self.deadline_s),
-            "ttlSecondsAfterFinished": _KEPT_S,
-            "template": template,
-        }
-        own_labels = {**settings.labels, **labels}
-        if settings.kueue_queue:
-            own_labels[QUEUE] = settings.kueue_queue
-            spec["suspend"] = True
-        return _object(BATCH, "Job", self.name, own_labels, {**settings.annotations, **annotations}) | {"spec": spec}
-
-    def _pod(self) -> Json:
-        settings = self.settings
-        pod: Json = {
-            "restartPolicy": "Never",
-            "enableServiceLinks": False,
-            "automountServiceAccountToken": settings.service_account is not None,
-            "terminationGracePeriodSeconds": math.ceil(settings.stop_grace),
-            "containers": [self._container()],
-            "volumes": [volume for volume, _ in self._volumes()],
-        }
-        own = [gpu_toleration(settings.gpu_resource)] if self.plan.gpus else []
-        return pod | pod_fields(settings, tolerations=[*settings.tolerations, *own])
-
-    def _container(self) -> Json:
-        settings = self.settings
-        plan = self.plan
-        container: Json = {
-            "name": SERVER,
-            "image": self.image,
-            "command": [literal(self.argv[0])],
-            "args": [literal(word) for word in self.argv[1:]],
-            "env": self._env(),
-            "ports": [{"containerPort": settings.container_port, "name": "http"}],
-            "resources": self.resources(),
-            "readinessProbe": {
-                "httpGet": {"path": plan.readiness.path, "port": settings.container_port},
-                "periodSeconds": 1,
-                "timeoutSeconds": 5,
-                "failureThreshold": 3,
-            },
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "volumeMounts": [mount for _, mount in self._volumes()],
-        }
-        return container | container_fields(settings)
+        return server_job(
+            self._server(),
+            self.settings,
+            self.name,
+            self.labels,
+            deadline_s=self.deadline_s,
+            grace_s=self.settings.stop_grace,
+        )
 
     def resources(self) -> Json:
         """Requests and limits."""
         return dict(resources(self.settings, self.plan.gpus))
 
-    def _env(self) -> list[Json]:
-        values = dict(self.plan.env)
-        if self.plan.hub_models:
-            values = {"HF_HOME": _CACHE, **values}
-        if not self.plan.gpus:
-            values = {_NO_GPUS: "void", **values}
-        if wants_scratch(self.settings):
-            values = {**scratch_env(), **values}
-        env: list[Json] = [{"name": n, "value": literal(v)} for n, v in {**values, **self.labels.env()}.items()]
-        token = self.settings.hub_token_secret
-        if token and self.plan.hub_models and "HF_TOKEN" not in values:
-            env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
-        return env
-
-    def _volumes(self) -> list[tuple[Json, Json]]:
-        """(volume, mount) of each."""
+    def _server(self) -> Server:
         settings = self.settings
-        shm = {"medium": "Memory", "sizeLimit": settings.shm_size}
-        found: list[tuple[Json, Json]] = [({"name": "shm", "emptyDir": shm}, {"name": "shm", "mountPath": "/dev/shm"})]  # noqa: S108
-        if wants_scratch(settings):
-            found += scratch()
-        if self.plan.hub_models:
-            cache: Json = (
-                {"persistentVolumeClaim": {"claimName": settings.cache_pvc}} if settings.cache_pvc else {"emptyDir": {}}
-            )
-            found.append(({"name": "hub-cache", **cache}, {"name": "hub-cache", "mountPath": _CACHE}))
-        if settings.pvc and self.plan.needs_files:
-            mount: Json = {"name": "models", "mountPath": settings.pvc.mount_path, "readOnly": True}
-            if settings.pvc.sub_path:
-                mount["subPath"] = settings.pvc.sub_path
-            claim = {"claimName": settings.pvc.claim, "readOnly": True}
-            found.append(({"name": "models", "persistentVolumeClaim": claim}, mount))
-        elif not settings.pvc:
-            for number, root in enumerate(needed_roots(self.plan.needs_files, settings.model_roots)):
-                name = f"models-{number}"
-                volume = {"name": name, "hostPath": {"path": root, "type": "Directory"}}
-                found.append((volume, {"name": name, "mountPath": root, "readOnly": True}))
-        return found
+        plan = self.plan
+        token = settings.hub_token_secret if plan.hub_models and TOKEN not in plan.env else None
+        return Server(
+            image=self.image,
+            command=self.argv[:1],
+            args=self.argv[1:],
+            port=settings.container_port,
+            ready_path=plan.readiness.path,
+            gpus=plan.gpus,
+            env={**plan.env, **self.labels.env()},
+            secrets={TOKEN: token} if token else {},
+            uses_hub=bool(plan.hub_models),
+            claim=settings.pvc if plan.needs_files else None,
+            volumes=() if settings.pvc else model_volumes(plan.needs_files, settings.model_roots),
+        )
 
 
 def lease_job(labels: Labels, name: str, lease_s: float) -> Json:
     """A Job that never makes a pod, to own what has no deadline itself: once nobody moves its deadline, it fails, is
     deleted, and takes with it what it owns."""
-    made = _object(BATCH, "Job", name, labels_of(labels, name, LEASE), annotations_of(labels))
+    made = _object(BATCH, "Job", name, trial_labels(labels, name, LEASE), trial_annotations(labels))
     container = {"name": LEASE, "image": "none"}
     spec = {
         "parallelism": 0,
@@ -223,11 +120,6 @@ def lease_job(labels: Labels, name: str, lease_s: float) -> Json:
         "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
     }
     return made | {"spec": spec}
-
-
-def needed_roots(files: Sequence[str], roots: Sequence[str]) -> list[str]:
-    """The roots that these files lie under, each once."""
-    return list(dict.fromkeys(root for file in files if (root := root_of(file, roots))))
 
 
 @dataclass(frozen=True)
@@ -275,13 +167,13 @@ class Load:
             self.module,
             SPEC_FOLDER,
         ]
-        extra = scratch() if wants_scratch(own) else []
-        env = {**(scratch_env() if extra else {}), **self.labels.env()}
+        extra = scratch_of(own)
+        env = {**(scratch_env() if wants_scratch(own) else {}), **self.labels.env()}
         container: Json = {
             "name": LOADGEN,
             "image": image,
             "command": command,
-            "env": [{"name": n, "value": literal(v)} for n, v in env.items()],
+            "env": env_list(env),
             "resources": resources(own, 0),
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "volumeMounts": [
@@ -304,23 +196,23 @@ class Load:
         if self.disk:
             _put_disk(pod, container, self.disk)
         made = self._owned(BATCH, "Job", self.name)
-        told = made["metadata"]
+        metadata = made["metadata"]
+        of_pod = measured_metadata(own, metadata["labels"], metadata["annotations"])
         spec = {
             "backoffLimit": 0,
             "activeDeadlineSeconds": math.ceil(LONGEST_S),
             "ttlSecondsAfterFinished": _KEPT_LOAD_S,
-            "template": {"metadata": pod_metadata(own, told["labels"], told["annotations"]), "spec": pod},
+            "template": {"metadata": of_pod, "spec": pod},
         }
         # Policies look at the Job itself too.
-        told["labels"] = {**own.labels, **told["labels"]}
-        told["annotations"] = {**own.annotations, **told["annotations"]}
+        made["metadata"] |= pod_metadata(own, metadata["labels"], metadata["annotations"])
         return made | {"spec": spec}
 
     def _owned(self, version: str, kind: str, name: str) -> Json:
-        labels = labels_of(self.labels, self.name, LOADGEN)
+        labels = trial_labels(self.labels, self.name, LOADGEN)
         if self.owner:
             labels[GROUP] = self.owner["name"]
-        made = _object(version, kind, name, labels, annotations_of(self.labels))
+        made = _object(version, kind, name, labels, trial_annotations(self.labels))
         if self.owner:
             made["metadata"]["ownerReferences"] = [dict(self.owner)]
         return made

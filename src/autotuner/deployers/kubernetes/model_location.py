@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.errors import Problem, UsageError
-from autotuner.manifests.text import root_of
+from autotuner.manifests.volume import root_of
 from autotuner.study.spec import Model
 
 

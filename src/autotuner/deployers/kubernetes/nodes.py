@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import MANAGED_BY
 from autotuner.deployers.kubernetes.pod_lifecycle import is_ready
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.manifests.labels import MANAGED_BY
 from autotuner.manifests.pod import gpu_toleration, resources
 from autotuner.manifests.pod_settings import ServerPod
 from autotuner.manifests.text import amount

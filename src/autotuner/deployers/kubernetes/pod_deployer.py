@@ -18,14 +18,15 @@ from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError, connected
 from autotuner.deployers.kubernetes.deadline import Heartbeat
 from autotuner.deployers.kubernetes.load.job import JobRunner
-from autotuner.deployers.kubernetes.manifests import BATCH, GROUP, MANAGED_BY, OWNER, ROLE, SERVER, STUDY, TRIAL
 from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, is_quota, refusal, remove
 from autotuner.deployers.kubernetes.pod_server import PodEndpoint, PodServer
 from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.shared.failures import UnusableTargetError
-from autotuner.manifests.text import label_value
+from autotuner.manifests.kubernetes import BATCH
+from autotuner.manifests.labels import GROUP, MANAGED_BY, OWNER, ROLE, STUDY, TRIAL, label_value
+from autotuner.manifests.pod import SERVER
 from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan

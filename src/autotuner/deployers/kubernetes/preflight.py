@@ -11,13 +11,14 @@ from autotuner.deployers.kubernetes import admission, manifests, model_location
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import BATCH, LOADGEN, SERVER, Load, ServerJob
+from autotuner.deployers.kubernetes.manifests import LOADGEN, Load, ServerJob
 from autotuner.deployers.kubernetes.pod_status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
 from autotuner.deployers.shared.checks import fail, ok, warn
-from autotuner.manifests.pod import resources
-from autotuner.manifests.pod_settings import QUEUE
+from autotuner.manifests.kubernetes import BATCH
+from autotuner.manifests.labels import QUEUE
+from autotuner.manifests.pod import SERVER, resources
 from autotuner.manifests.text import amount
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError

@@ -1,25 +1,26 @@
 """What a study file can say about pods: checked when the file is read, before any cluster is asked."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from autotuner.manifests.image_name import check_tags, image_name
+from autotuner.manifests.labels import not_ours, valid_labels
+from autotuner.manifests.origin import Origin
 from autotuner.manifests.pod import gpu_toleration
 from autotuner.manifests.pod_settings import (
-    Claim,
+    DNS_LABEL,
     Name,
+    PlainPod,
     Quantity,
-    SecretKey,
     ServerPod,
     Tolerations,
-    not_ours,
-    valid_labels,
 )
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
+from autotuner.study.launch import LaunchPlan
 from autotuner.study.short_forms import Duration
+from autotuner.study.trial import Trial
 
 _QUICK_S = 5.0
 
@@ -31,7 +32,7 @@ class PodSettings(ServerPod):
     """Path of the configuration; unset: ``KUBECONFIG``, ``~/.kube/config``, else the pod that the tuner runs in."""
     context: str | None = Field(default=None, min_length=1)
     """Context in it; unset: the current one."""
-    namespace: str | None = Field(default=None, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    namespace: str | None = Field(default=None, pattern=DNS_LABEL)
     """Unset: the context's."""
     start_timeout: Duration | None = Field(default=None, gt=0)
     """Longest time from the server's start to ready; unset: the engine's."""
@@ -138,8 +139,6 @@ class ServerSettings(PodSettings):
     """Tag of the image, in place of its own."""
     gpus: int | None = Field(default=None, ge=1)
     """GPUs to use together; unset: what the nodes have. To be given where nodes come on demand."""
-    kueue_queue: Name | None = None
-    """Kueue's local queue that servers wait in."""
     queue_timeout: Duration = Field(default=24 * 3600.0, gt=0)
     """Longest wait in a queue, or for others to leave room in the namespace's quota."""
 
@@ -153,34 +152,12 @@ class ServerSettings(PodSettings):
         return image_name(self.image, self.image_tag, others)
 
 
-class KubernetesSettings(ServerSettings):
+class KubernetesSettings(PlainPod, ServerSettings):
     """Settings of the deployer ``kubernetes`` in a study file."""
 
-    model_roots: tuple[str, ...] = ()
-    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
-    pvc: Claim | None = None
-    """Volume that holds models, in place of folders of the nodes."""
-    cache_pvc: Name | None = None
-    """Claim that keeps what a hub was asked for; unset: fetched again by every trial."""
-    hub_token_secret: SecretKey | None = None
-    shm_size: Quantity = "16Gi"
-    """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
-    container_port: int = Field(default=8000, ge=1, le=65535)
-
-    @field_validator("model_roots")
-    @classmethod
-    def _roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for root in value:
-            path = PurePosixPath(root)
-            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
-                raise ValueError(f"{root} is no root for models; write an absolute folder other than /")
-        return value
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.pvc and self.model_roots:
-            raise ValueError("models come from pvc or from model_roots, not from both")
-        return self
+    def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
+        """Everything the study says about its pods."""
+        return Origin(pod=self, namespace=self.namespace)
 
 
 class OmeSettings(ServerSettings):
@@ -192,3 +169,12 @@ class OmeSettings(ServerSettings):
     """Longest wait for OME to make a Deployment of an InferenceService."""
     ome_namespace: Name = "ome"
     """Where OME itself runs."""
+
+    def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
+        """What the study says about its pods, and the runtime that says the rest."""
+        return Origin(
+            pod=self,
+            namespace=self.namespace,
+            runtime=self.runtime,
+            runtime_image_tag=None if self.image else self.image_tag,
+        )

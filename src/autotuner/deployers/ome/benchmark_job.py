@@ -17,7 +17,6 @@ import httpx
 
 from autotuner.deployers.kubernetes.client import Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
-from autotuner.deployers.kubernetes.manifests import BATCH
 from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal, remove
 from autotuner.deployers.kubernetes.pod_status import PodState, Stage, condition
 from autotuner.deployers.kubernetes.settings import OmeSettings
@@ -25,6 +24,7 @@ from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.deployers.ome import benchmark_preflight
 from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
 from autotuner.study.check import Check

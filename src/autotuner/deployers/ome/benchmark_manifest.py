@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autotuner.deployers.kubernetes.manifests import GROUP, Disk, Json, annotations_of, labels_of, unique_name
+from autotuner.deployers.kubernetes.manifests import Disk, Json, unique_name
+from autotuner.manifests.labels import GROUP, trial_annotations, trial_labels
 from autotuner.manifests.ome_command_line import OME
 from autotuner.manifests.pod_settings import Name, Quantity
 from autotuner.plugins.deployer import PlatformRun
@@ -83,8 +84,8 @@ class Job:
 
     def manifest(self) -> Json:
         """The BenchmarkJob."""
-        labels = {**labels_of(self.run.labels, self.name, ROLE), GROUP: self.service}
-        metadata: Json = {"name": self.name, "labels": labels, "annotations": annotations_of(self.run.labels)}
+        labels = {**trial_labels(self.run.labels, self.name, ROLE), GROUP: self.service}
+        metadata: Json = {"name": self.name, "labels": labels, "annotations": trial_annotations(self.run.labels)}
         if self.owner:
             metadata["ownerReferences"] = [dict(self.owner)]
         spec: Json = {

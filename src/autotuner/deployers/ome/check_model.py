@@ -9,11 +9,11 @@ from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.ome.resources import OmeResource, model_path, node_label
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.errors import did_you_mean
+from autotuner.manifests.labels import is_label_value
+from autotuner.manifests.pod_settings import DNS_LABEL
 from autotuner.study.check import Check
 
 NAME = "model"
-_VOLUME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _READY = "Ready"
 _SHOWN = 8
 
@@ -49,10 +49,10 @@ def _faults(model: OmeResource) -> list[Check]:
     if uri.startswith("pvc://"):
         why = f"{model.kind} {model.name} is stored at {uri}, which OME's model agent passes over: it never gets ready"
         found.append(fail(NAME, why, "keep it on the nodes: storageUri local:///FOLDER, or hf://ORG/MODEL"))
-    if not _VOLUME.fullmatch(model.name):
+    if not re.fullmatch(DNS_LABEL, model.name):
         why = f"{model.name} cannot name a volume, which OME calls by the model's name: no pod could be made"
         found.append(fail(NAME, why, "give the model a name of small letters, digits and hyphens, 63 at most"))
-    if not _LABEL_VALUE.fullmatch(vendor):
+    if not is_label_value(vendor):
         why = f"vendor {vendor} of {model.name} cannot be a label's value, which OME makes of it: no pod could be made"
         found.append(fail(NAME, why, "set spec.vendor to letters, digits, hyphens, dots"))
     return found

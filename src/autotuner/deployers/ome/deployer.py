@@ -14,7 +14,6 @@ from autotuner.deployers.kubernetes import admission
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
-from autotuner.deployers.kubernetes.manifests import BATCH
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers.kubernetes.pod_lifecycle import refusal
 from autotuner.deployers.kubernetes.settings import OmeSettings, ServerSettings
@@ -36,6 +35,7 @@ from autotuner.deployers.ome.service_manifest import ServiceLaunch, runtime_prob
 from autotuner.deployers.ome.service_trial import OmeTrial, ServiceRequest
 from autotuner.deployers.shared.checks import fail, ok
 from autotuner.deployers.shared.failures import UnusableTargetError, failed
+from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import CONTAINER, OME, RuntimeLine
 from autotuner.plugins.deployer import DeployContext
 from autotuner.plugins.engine import Engine

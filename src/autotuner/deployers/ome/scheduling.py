@@ -6,27 +6,17 @@ from typing import Any
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome.resources import OmeResource, engine_config, node_label, runner
-from autotuner.manifests.pod import resources as pod_resources
-from autotuner.manifests.text import amount
+from autotuner.manifests.pod import merged_resources
 from autotuner.study.launch import LaunchPlan
 
 Resources = Mapping[str, Mapping[str, str]]
 
 
 def resources(runtime: OmeResource, plan: LaunchPlan, settings: OmeSettings) -> dict[str, dict[str, str]]:
-    """Requests and limits, merged as OME merges them: the study's over the runtime's. A limit is never below its
-    request, with which Kubernetes would refuse the pod and OME tell nobody."""
+    """Requests and limits: the study's over the runtime's."""
     own: Mapping[str, Any] = runner(runtime).get("resources") or {}
-    asked = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
-    requests = asked["requests"]
-    limits = asked["limits"]
-    of_study = pod_resources(settings, plan.gpus)
-    requests |= of_study["requests"]
-    limits |= of_study["limits"]
-    for name, text in requests.items():
-        if name in limits and amount(text) > amount(limits[name]):
-            limits[name] = text
-    return asked
+    texts = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
+    return merged_resources(texts, settings, plan.gpus)
 
 
 def placing(settings: OmeSettings, runtime: OmeResource, model: OmeResource | None) -> OmeSettings:

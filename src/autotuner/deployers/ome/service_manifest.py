@@ -1,22 +1,20 @@
-"""From a launch plan to the InferenceService that OME is asked for, and what it would swallow without a word. Pure."""
+"""A trial's InferenceService, from a launch plan, and what OME would ignore without reporting it. Pure."""
 
 import math
-import re
 from dataclasses import dataclass
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import manifests
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.kubernetes.manifests import GROUP, SERVER
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.check_runtime import faults
 from autotuner.deployers.ome.resources import OmeResource, engine_config, model_path, runner
 from autotuner.deployers.shared.failures import failed
+from autotuner.manifests import ome
+from autotuner.manifests.labels import GROUP, is_label_value, trial_annotations, trial_labels
 from autotuner.manifests.ome_command_line import (
     CONTAINER,
     MODEL_PATH,
-    OME,
     PORT,
     PROGRAM,
     RuntimeLine,
@@ -24,16 +22,15 @@ from autotuner.manifests.ome_command_line import (
     same_engine,
     template_problems,
 )
-from autotuner.manifests.pod import container_fields, pod_fields, set_only, wants_scratch
-from autotuner.manifests.pod_settings import QUEUE
-from autotuner.manifests.security import scratch, scratch_env
+from autotuner.manifests.pod import SERVER, env_list, measured_metadata, probe, wants_scratch
+from autotuner.manifests.security import scratch_env
+from autotuner.manifests.server import ALL_INTERFACES
 from autotuner.manifests.text import literal
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, with_texts
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
 
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _PERIOD_S = 1
 _TIMEOUT_S = 5
 _POD_FIELDS = (
@@ -94,7 +91,7 @@ class ServiceLaunch:
                     wanted[name] = MODEL_PATH
             else:
                 wanted[name] = with_texts(value, literal)
-        address = ((plan.host_flag, "0.0.0.0"), (plan.port_flag, str(self.port)))  # noqa: S104 - a pod's own network
+        address = ((plan.host_flag, ALL_INTERFACES), (plan.port_flag, str(self.port)))
         for flag, text in address:
             if engine.flag_value(given.words, flag) is None:
                 wanted[flag.lstrip("-")] = text
@@ -113,26 +110,18 @@ class ServiceLaunch:
     def body(self) -> Json:
         """The whole InferenceService."""
         settings = self.settings
-        own = {**manifests.labels_of(self.labels, self.name, SERVER), GROUP: self.name}
-        metadata = manifests.pod_metadata(settings, own, manifests.annotations_of(self.labels))
-        labels = metadata["labels"]
-        if settings.kueue_queue:
-            labels[QUEUE] = settings.kueue_queue
-        annotations = {**metadata["annotations"], "ome.io/autoscalerClass": "external"}
-        engine = {
-            "minReplicas": 1,
-            "maxReplicas": 1,
-            "deploymentStrategy": {"type": "Recreate"},
-            "terminationGracePeriodSeconds": max(1, math.ceil(settings.stop_grace)),
-            **self._pod(),
-            "runner": self._runner(),
-        }
-        body: Json = {
-            "apiVersion": OME,
-            "kind": "InferenceService",
-            "metadata": {"name": self.name, "labels": labels, "annotations": annotations},
-            "spec": {"model": self.model.reference, "runtime": self.runtime.reference, "engine": engine},
-        }
+        own = {**trial_labels(self.labels, self.name, SERVER), GROUP: self.name}
+        body = ome.inference_service(
+            self.name,
+            settings,
+            self._runner(),
+            metadata=measured_metadata(settings, own, trial_annotations(self.labels)),
+            model=self.model.reference,
+            runtime=self.runtime.reference,
+            grace_s=max(1, math.ceil(settings.stop_grace)),
+            # The list replaces the runtime's, so the runtime's are repeated.
+            tolerations=[*_own_tolerations(self.runtime), *settings.tolerations] if settings.tolerations else [],
+        )
         self._refuse_what_is_swallowed(body)
         return body
 
@@ -144,45 +133,40 @@ class ServiceLaunch:
         container = {**runner(self.runtime), **engine["runner"], "name": CONTAINER}
         spec = {name: engine[name] for name in _POD_FIELDS if name in engine}
         merged = {volume["name"]: volume for volume in engine_config(self.runtime).get("volumes") or ()}
-        volumes = [*(merged | {volume["name"]: volume for volume in self._pod().get("volumes", ())}).values()]
-        mounts = [*(runner(self.runtime).get("volumeMounts") or ()), *self._runner().get("volumeMounts", ())]
+        ours = {volume["name"]: volume for volume in body["spec"]["engine"].get("volumes", ())}
+        volumes = [*(merged | ours).values()]
+        own = body["spec"]["engine"]["runner"].get("volumeMounts", ())
+        mounts = [*(runner(self.runtime).get("volumeMounts") or ()), *own]
         if path := model_path(self.model):
             volumes.append({"name": "model", "hostPath": {"path": path}})
             mounts.append({"name": "model", "mountPath": path, "readOnly": True})
         container["volumeMounts"] = [*{mount["mountPath"]: mount for mount in mounts}.values()]
-        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-            container.pop(probe, None)  # OME merges these deeply, and admission does not care
+        for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+            container.pop(kind, None)  # OME merges these deeply, and admission does not care
         metadata = {key: body["metadata"][key] for key in ("labels", "annotations")}
         return {"metadata": metadata, "spec": {**spec, "volumes": volumes, "containers": [container]}}
-
-    def _pod(self) -> Json:
-        settings = self.settings
-        # A list replaces the runtime's, so that these are said again.
-        own = [*_own_tolerations(self.runtime), *settings.tolerations] if settings.tolerations else []
-        volumes = [volume for volume, _ in scratch()] if wants_scratch(settings) else []
-        return pod_fields(settings, tolerations=own) | set_only({"volumes": volumes})
 
     def _runner(self) -> Json:
         settings = self.settings
         own = runner(self.runtime)
         line = self.line()
-        extra = scratch() if wants_scratch(settings) else []
-        env = {**(scratch_env() if extra else {}), **self.plan.env, **self.labels.env()}
-        found: Json = {
-            "name": own.get("name") or CONTAINER,
-            "command": list(line.command),
-            "args": list(line.args),
-            "env": [{"name": n, "value": literal(v)} for n, v in env.items()],
-            "resources": self.resources(),
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "readinessProbe": self._probe("readinessProbe", failures=3),
-        }
+        probes = {"readinessProbe": self._probe("readinessProbe", failures=3)}
         if own.get("startupProbe"):
             start_s = settings.start_timeout or self.plan.readiness.timeout_s
-            found["startupProbe"] = self._probe("startupProbe", failures=math.ceil(start_s / _PERIOD_S) + 60)
+            probes["startupProbe"] = self._probe("startupProbe", failures=math.ceil(start_s / _PERIOD_S) + 60)
+        home = scratch_env() if wants_scratch(settings) else {}
+        found = ome.runner(
+            own.get("name") or CONTAINER,
+            settings,
+            command=line.command,
+            args=line.args,
+            env=env_list({**home, **self.plan.env, **self.labels.env()}),
+            resources=self.resources(),
+            probes=probes,
+        )
         if settings.image or settings.image_tag:
             found["image"] = settings.image_name(own.get("image"))
-        return found | container_fields(settings) | set_only({"volumeMounts": [mount for _, mount in extra]})
+        return found
 
     def _probe(self, kind: str, *, failures: int) -> Json:
         """A quick one. A runtime's may look once a minute, or make the server generate under the load's feet; where
@@ -196,7 +180,7 @@ class ServiceLaunch:
             "failureThreshold": failures,
         }
         if asks <= {"httpGet"}:
-            quick["httpGet"] = {"path": self.plan.readiness.path, "port": self.port}
+            quick |= probe(self.plan.readiness.path, self.port)
         return quick
 
     def _refuse_what_is_swallowed(self, body: Json) -> None:
@@ -213,8 +197,8 @@ class ServiceLaunch:
                 "put the text into a file of the image or the model, and name the file",
             )
         for key, text in body["metadata"]["labels"].items():
-            if not _LABEL_VALUE.fullmatch(text):
-                raise failed(FailureCause.NOT_ACCEPTED, f"{key}={text} is no label", "correct deploy.labels")
+            if not is_label_value(text):
+                raise failed(FailureCause.NOT_ACCEPTED, f"{key}={text} is not a valid label", "correct deploy.labels")
 
 
 def runtime_problem(

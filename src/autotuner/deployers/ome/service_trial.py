@@ -16,7 +16,7 @@ import httpx
 
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
-from autotuner.deployers.kubernetes.manifests import BATCH, lease_job
+from autotuner.deployers.kubernetes.manifests import lease_job
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer, PodTrial, Request
 from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch
 from autotuner.deployers.kubernetes.pod_server import PodEndpoint, PodServer
@@ -33,6 +33,7 @@ from autotuner.deployers.ome.resources import (
     find_runtime,
 )
 from autotuner.deployers.ome.scheduling import placing
+from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import CONTAINER, OME
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError

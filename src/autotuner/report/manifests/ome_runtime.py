@@ -8,23 +8,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotuner.errors import Problem, UsageError
-from autotuner.manifests.ome_command_line import CONTAINER, PROGRAM, RuntimeLine, RuntimeLineError, same_engine
-from autotuner.manifests.ome_command_line import OME as API
-from autotuner.manifests.pod import container_fields, pod_fields, set_only
-from autotuner.manifests.text import amount, literal
+from autotuner.manifests.carried import (
+    CONTAINER_IN_NEW_RUNTIME,
+    CONTAINER_IN_SERVICE,
+    POD_IN_NEW_RUNTIME,
+    POD_IN_RUNTIME,
+    as_pod,
+    notes,
+    runtime_note,
+)
+from autotuner.manifests.ome_command_line import CONTAINER, OME, PROGRAM, RuntimeLine, RuntimeLineError, same_engine
+from autotuner.manifests.pod import (
+    container_fields,
+    merged_resources,
+    pod_fields,
+    probe,
+    scratch_of,
+    set_only,
+    shared_memory,
+)
+from autotuner.manifests.pod_settings import PlainPod
+from autotuner.manifests.server import NO_GPUS
+from autotuner.manifests.text import literal
 from autotuner.manifests.yaml_text import yaml_objects
 from autotuner.report.manifests.ome_service import port_of, refuse_templates, runner_of
 from autotuner.report.manifests.options import Form, ManifestOptions, check_name, flag, name_of
-from autotuner.report.manifests.pod_parts import (
-    Json,
-    env_of,
-    labels_of,
-    no_gpus,
-    probe,
-    resources_of,
-    scratch_of,
-    stored_pod,
-)
+from autotuner.report.manifests.pod_parts import Json, labels_of, resources_of, runner_env, secrets_left_out
 from autotuner.report.manifests.winner import Winner
 from autotuner.study.base import Value, with_texts
 
@@ -41,6 +50,7 @@ _NEEDED = (
 )
 """Of a runtime made anew: OME takes a fact that one side has and the other lacks for a mismatch."""
 _PROBE_S = 10
+_NOT_CHOSEN = "autoSelect is false: name the runtime in an InferenceService"
 
 
 def serving_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
@@ -65,7 +75,8 @@ def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         given = (image, kind, framework, architecture, sizes)
         raise UsageError([_missing(o) for o, value in zip(_NEEDED, given, strict=True) if value is None])
     port = port_of(winner, options)
-    runner, notes = runner_of(winner, options, port)
+    pod = as_pod(winner.origin)
+    runner = {"image": image, **runner_of(winner, options, pod, port)}
     spec: Json = {
         "disabled": False,
         "supportedModelFormats": [
@@ -80,11 +91,11 @@ def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         ],
         "protocolVersions": ["openAI"],
         "modelSizeRange": {"min": sizes[0], "max": sizes[1]},
-        "engineConfig": _engine_config(winner, {"image": image, **runner}, port),
+        "engineConfig": _engine_config(winner, pod, runner, port),
     }
     namespaced = {"namespace": options.namespace} if options.namespace else {}
     runtime = {
-        "apiVersion": API,
+        "apiVersion": OME,
         "kind": _KINDS[0] if namespaced else _KINDS[1],
         "metadata": {
             "name": options.name or name_of(winner.result.spec.name, Form.SERVING_RUNTIME),
@@ -93,36 +104,34 @@ def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         },
         "spec": spec,
     }
-    return [runtime], [*notes, "autoSelect is false: name the runtime in an InferenceService"]
+    said = [*secrets_left_out(winner, options.env_secret), _NOT_CHOSEN, *runtime_note(winner.origin)]
+    return [runtime], [*said, *notes(winner.origin, POD_IN_NEW_RUNTIME, CONTAINER_IN_NEW_RUNTIME)]
 
 
-def _engine_config(winner: Winner, runner: Mapping[str, Any], port: int) -> Json:
+def _engine_config(winner: Winner, pod: PlainPod, runner: Mapping[str, Any], port: int) -> Json:
     """The runner with port, shared memory and probes of its own."""
     start_s = winner.plan.readiness.timeout_s
-    env = [{"name": n, "value": v} for n, v in no_gpus(winner).items()]
+    path = winner.plan.readiness.path
+    env = [] if winner.gpus else [{"name": n, "value": v} for n, v in NO_GPUS.items()]
+    shm = [shared_memory("dshm", pod.shm_size if "shm_size" in pod.model_fields_set else None)]
     whole = {
         "name": CONTAINER,
         "image": runner["image"],
         "ports": [{"name": "http1", "containerPort": port, "protocol": "TCP"}],
         "command": [*runner["command"], *runner["args"]],
         **({"env": found} if (found := [*env, *runner.get("env", [])]) else {}),
-        "volumeMounts": [
-            {"name": "dshm", "mountPath": "/dev/shm"},  # noqa: S108 - of the container
-            *runner.get("volumeMounts", []),
-        ],
+        "volumeMounts": [*(mount for _, mount in shm), *runner.get("volumeMounts", [])],
         **{name: runner[name] for name in ("imagePullPolicy", "envFrom", "securityContext") if name in runner},
         **({"resources": runner["resources"]} if "resources" in runner else {}),
-        "startupProbe": probe(winner, port, periodSeconds=_PROBE_S, failureThreshold=max(1, round(start_s / _PROBE_S))),
-        "readinessProbe": probe(winner, port, periodSeconds=5, failureThreshold=3),
+        "startupProbe": probe(path, port, periodSeconds=_PROBE_S, failureThreshold=max(1, round(start_s / _PROBE_S))),
+        "readinessProbe": probe(path, port, periodSeconds=5, failureThreshold=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    stored = stored_pod(winner)
-    own = [{"key": stored.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}] if winner.gpus else []
-    shm = {"medium": "Memory", **({"sizeLimit": stored.shm_size} if stored.shm_size else {})}
+    own = [{"key": pod.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}] if winner.gpus else []
     return {
-        **set_only({"labels": dict(stored.labels), "annotations": dict(stored.annotations)}),
-        **pod_fields(stored, tolerations=[*own, *stored.tolerations]),
-        "volumes": [{"name": "dshm", "emptyDir": shm}, *(volume for volume, _ in scratch_of(winner))],
+        **set_only({"labels": dict(pod.labels), "annotations": dict(pod.annotations)}),
+        **pod_fields(pod, tolerations=[*own, *pod.tolerations]),
+        "volumes": [volume for volume, _ in (*shm, *scratch_of(pod))],
         "runner": whole,
     }
 
@@ -157,32 +166,34 @@ def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[lis
     flags = winner.flags()
     _not_overruled(winner, spec, flags)
     command, args = _command_line(winner, runner, flags)
-    env, notes = env_of(winner, options.env_secret)
+    pod = as_pod(winner.origin)
+    env = runner_env(winner, pod, options.env_secret)
+    said = secrets_left_out(winner, options.env_secret)
     refuse_templates([], [], env)
     ours = {v["name"] for v in env}
     kept = [v for v in runner.get("env") or [] if v.get("name") not in ours]
     changed = {**runner, **({"command": command} if command else {}), **({"args": args} if args else {})}
     changed |= {"env": [*kept, *env]} if kept or env else {}
     changed |= {"image": options.image} if options.image else {}
-    if resources_of(winner):
-        changed["resources"] = _with_resources(winner, runner.get("resources") or {})
-    changed |= container_fields(stored_pod(winner))
-    if extra := [mount for _, mount in scratch_of(winner)]:
+    if resources_of(winner, pod):
+        changed["resources"] = merged_resources(runner.get("resources") or {}, pod, winner.gpus)
+    changed |= container_fields(pod)
+    if extra := [mount for _, mount in scratch_of(pod)]:
         changed["volumeMounts"] = [*(runner.get("volumeMounts") or []), *extra]
     if not winner.gpus and options.image is None and winner.image and winner.image != runner.get("image"):
-        notes.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
+        said.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
     formats = [{**f, "autoSelect": False} for f in spec.get("supportedModelFormats") or []]
     made = {
-        "apiVersion": API,
+        "apiVersion": OME,
         "kind": runtime["kind"],
         "metadata": _metadata(winner, options, runtime),
         "spec": {
             **spec,
             "supportedModelFormats": formats,
-            "engineConfig": {**_with_pod(winner, config), "runner": changed},
+            "engineConfig": {**_with_pod(pod, config), "runner": changed},
         },
     }
-    return [made], [*notes, "autoSelect is false: name the runtime in an InferenceService"]
+    return [made], [*said, _NOT_CHOSEN, *notes(winner.origin, POD_IN_RUNTIME, CONTAINER_IN_SERVICE)]
 
 
 def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
@@ -233,30 +244,17 @@ def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> No
                 raise _wrong(f"overrules the tuned flags for accelerator {accelerator} ({what})", "remove that")
 
 
-def _with_resources(winner: Winner, resources: Mapping[str, Any]) -> Json:
-    """The study's over the runtime's; a limit is never below its request."""
-    found: Json = {**resources}
-    for part, amounts in resources_of(winner).items():
-        found[part] = {**(resources.get(part) or {}), **amounts}
-    limits = found.get("limits") or {}
-    for name, text in (found.get("requests") or {}).items():
-        if name in limits and amount(text) > amount(limits[name]):
-            limits[name] = text
-    return found
-
-
-def _with_pod(winner: Winner, config: Json) -> Json:
-    """The runtime's pod with what the study says of its own."""
-    stored = stored_pod(winner)
+def _with_pod(pod: PlainPod, config: Json) -> Json:
+    """The runtime's pod with what the study says about its own."""
     known = [*(config.get("tolerations") or [])]
-    made = {**config, **pod_fields(stored)}
+    made = {**config, **pod_fields(pod)}
     made |= set_only(
         {
-            "tolerations": [*known, *(t for t in map(dict, stored.tolerations) if t not in known)],
-            "nodeSelector": {**(config.get("nodeSelector") or {}), **stored.node_selector},
-            "labels": {**(config.get("labels") or {}), **stored.labels},
-            "annotations": {**(config.get("annotations") or {}), **stored.annotations},
-            "volumes": [*(config.get("volumes") or []), *(volume for volume, _ in scratch_of(winner))],
+            "tolerations": [*known, *(t for t in map(dict, pod.tolerations) if t not in known)],
+            "nodeSelector": {**(config.get("nodeSelector") or {}), **pod.node_selector},
+            "labels": {**(config.get("labels") or {}), **pod.labels},
+            "annotations": {**(config.get("annotations") or {}), **pod.annotations},
+            "volumes": [*(config.get("volumes") or []), *(volume for volume, _ in scratch_of(pod))],
         }
     )
     return made

@@ -1,4 +1,4 @@
-"""What a person may say about a manifest, checked at once and whole: each option belongs to some of the forms."""
+"""Options of an exported manifest, all checked at once: each belongs to some of the forms."""
 
 import hashlib
 import re
@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import Field
 
 from autotuner.errors import Problem, UsageError
+from autotuner.manifests.pod_settings import DNS_LABEL, KEY, NAME, Claim, SecretKey
 from autotuner.study.base import Noun
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(NAME)
+_LABEL = re.compile(DNS_LABEL)
 _DNS = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_KEY = re.compile(KEY)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([TBM])")
 _UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
@@ -34,25 +35,15 @@ class Form(StrEnum):
     COMPOSE = "compose"
 
 
-class Claim(Noun):
-    """A PersistentVolumeClaim, or a folder in it."""
+class ClaimFolder(Noun):
+    """A PersistentVolumeClaim, or a folder in it, as typed: where servers see it depends on the model."""
 
-    name: str
+    claim: str
     sub_path: str | None = None
-    mount_path: str | None = None
-    """Where servers see it; None: in the model's place."""
 
-
-class SecretKey(Noun):
-    """One value of a Secret, by name."""
-
-    name: str
-    key: str
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        """As the source of an environment variable."""
-        return {"secretKeyRef": {"name": self.name, "key": self.key}}
+    def at(self, path: str) -> Claim:
+        """The same, seen under a path."""
+        return Claim(claim=self.claim, sub_path=self.sub_path, mount_path=path)
 
 
 class Named(Noun):
@@ -82,7 +73,7 @@ class ManifestOptions(Noun):
     image: str | None = None
     server: str | None = None
     port: int | None = None
-    pvc: Claim | None = None
+    pvc: ClaimFolder | None = None
     cache_pvc: str | None = None
     hub_token_secret: SecretKey | None = None
     env_secret: Mapping[str, SecretKey] = Field(default_factory=dict)
@@ -183,11 +174,11 @@ def _image(text: str) -> str:
     return text
 
 
-def _claim(text: str) -> Claim:
+def _claim(text: str) -> ClaimFolder:
     name, colon, path = text.partition(":")
     if colon and (not path or path.startswith("/") or ".." in path.split("/")):
         raise ValueError("is no folder of the claim; write CLAIM:folder/inside")
-    return Claim(name=_claim_name(name), sub_path=path or None)
+    return ClaimFolder(claim=_claim_name(name), sub_path=path or None)
 
 
 def _secret(text: str) -> SecretKey:

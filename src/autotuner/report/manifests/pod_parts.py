@@ -1,95 +1,52 @@
-"""What manifests whose servers run in pods have in common: labels, environment, resources, probes."""
+"""What the exported forms have in common: environment, labels, resources."""
 
-import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
-from autotuner.manifests.pod import resources, set_only, wants_scratch
-from autotuner.manifests.pod_settings import StoredPod
-from autotuner.manifests.security import scratch, scratch_env
-from autotuner.manifests.text import label_value, literal
-from autotuner.report.manifests.options import SecretKey
+from autotuner.errors import Problem, UsageError
+from autotuner.manifests.labels import winner_labels
+from autotuner.manifests.pod import env_list, pod_metadata, resources, set_only, wants_scratch
+from autotuner.manifests.pod_settings import SecretKey, ServerPod
+from autotuner.manifests.security import scratch_env
 from autotuner.report.manifests.winner import Winner
 
 Json = dict[str, Any]
 
-SHM_SIZE = "16Gi"
-"""As deployers give by default; it counts as memory. Tensor parallelism needs much of it."""
-TOKEN = "HF_TOKEN"  # noqa: S105 - the variable's name
-_NO_GPUS = "NVIDIA_VISIBLE_DEVICES"
-"""Images of CUDA ask for all GPUs by it; ``void`` keeps the NVIDIA runtime from handing out any."""
-
 
 def labels_of(winner: Winner) -> dict[str, str]:
-    """By which an object is found and traced back to its study."""
-    return {
-        "app.kubernetes.io/managed-by": "autotuner",
-        "autotuner/study": label_value(winner.result.spec.name),
-        "autotuner/trial": str(winner.trial.number),
-    }
+    """Labels that trace an object back to its study."""
+    return winner_labels(winner.result.spec.name, winner.trial.number)
 
 
-def stored_pod(winner: Winner) -> StoredPod:
-    """What the study says of its pods; nothing where its servers did not run in any."""
-    deploy = winner.result.spec.deploy
-    return StoredPod.of(deploy.kind, deploy.settings)
-
-
-def pod_metadata(winner: Winner) -> Json:
+def metadata_of(winner: Winner, pod: ServerPod) -> Json:
     """Labels and annotations: the study's own, and those by which the study is found."""
-    pod = stored_pod(winner)
-    found: Json = {"labels": {**pod.labels, **labels_of(winner)}}
-    return {**found, "annotations": dict(pod.annotations)} if pod.annotations else found
+    return pod_metadata(pod, labels_of(winner), {})
 
 
-def scratch_of(winner: Winner) -> list[tuple[Json, Json]]:
-    """(volume, mount) of the writable folders that the study's security context makes necessary."""
-    return scratch() if wants_scratch(stored_pod(winner)) else []
+def image_of(winner: Winner, typed: str | None) -> str:
+    """The image to run. Raises ``UsageError`` where none is known."""
+    image = typed or winner.image
+    if image is None:
+        why = f"the engine {winner.spec.kind} has no container image of its own"
+        remedy = "name one that has the server: --image REPOSITORY:TAG"
+        raise UsageError(Problem(where="image", why=why, remedy=remedy))
+    return image
 
 
-def env_of(
-    winner: Winner, secrets: Mapping[str, SecretKey], *, first: Mapping[str, str] | None = None
-) -> tuple[list[Json], list[str]]:
-    """The variables, and one line for each that had to be left out. ``first`` are ours, which the study's own win over;
-    ``secrets`` come by reference, over both."""
-    shown, hidden = winner.env()
-    home = scratch_env() if wants_scratch(stored_pod(winner)) else {}
-    values = {**home, **(first or {}), **shown}
-    env: list[Json] = [{"name": n, "value": literal(v)} for n, v in values.items() if n not in secrets]
-    env += [{"name": n, "valueFrom": key.reference} for n, key in secrets.items()]
-    left_out = [n for n in hidden if n not in secrets]
-    remedy = "give it by reference: --env-secret"
-    return env, [
-        f"{n} is left out, since its value is a secret that is not stored; {remedy} {n}=NAME/KEY" for n in left_out
-    ]
+def secrets_left_out(winner: Winner, secrets: Mapping[str, SecretKey]) -> list[str]:
+    """A line for each variable whose value is not known, unless it is given by reference."""
+    _, hidden = winner.env()
+    why = "is left out, since its value is a secret that is not stored"
+    return [f"{n} {why}; give it by reference: --env-secret {n}=NAME/KEY" for n in hidden if n not in secrets]
 
 
-def no_gpus(winner: Winner) -> dict[str, str]:
-    """What keeps GPUs from a server that does not use any."""
-    return {} if winner.gpus else {_NO_GPUS: "void"}
+def runner_env(winner: Winner, pod: ServerPod, secrets: Mapping[str, SecretKey]) -> list[Json]:
+    """A container's variables in OME: the study's, those by reference, and what the rights make necessary."""
+    shown, _ = winner.env()
+    home = scratch_env() if wants_scratch(pod) else {}
+    return env_list({**home, **shown}, secrets)
 
 
-def resources_of(winner: Winner) -> Json:
-    """Requests and limits as the study has them; parts that are empty are left out."""
-    return set_only(resources(stored_pod(winner), winner.gpus))
-
-
-def probe(winner: Winner, port: int, **more: int) -> Json:
-    """Asks what the engine calls ready."""
-    return {"httpGet": {"path": winner.plan.readiness.path, "port": port}, **more}
-
-
-def folder_of_files(path: str) -> str:
-    """What must be seen for a path to be usable: a hub's snapshot is links to files beside it, so all of the model's
-    cache folder; else the path."""
-    parts = PurePosixPath(path).parts
-    for index, part in enumerate(parts[:-1]):
-        if part.startswith("models--") and parts[index + 1] == "snapshots":
-            return str(PurePosixPath(*parts[: index + 1]))
-    return path
-
-
-def is_file(path: str) -> bool:
-    """Whether a path looks like a file, and not like a folder with a version in its name."""
-    return bool(re.search(r"\.(gguf|safetensors|bin|json|jinja|ya?ml|jsonl|txt)$", path))
+def resources_of(winner: Winner, pod: ServerPod) -> Json:
+    """Requests and limits; parts that are empty are left out."""
+    return set_only(resources(pod, winner.gpus))

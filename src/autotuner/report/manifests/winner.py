@@ -6,10 +6,12 @@ line that the trial's process really had, and nothing is written where the two d
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from autotuner.errors import AutotunerError, Problem, UsageError
+from autotuner.manifests.origin import Origin
+from autotuner.manifests.server import ALL_INTERFACES
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
 from autotuner.report.result import StudyResult, without_flags
@@ -21,8 +23,6 @@ from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.trial import Trial
 
-OME = "ome"
-"""The deployer whose servers run a cluster's own command line with our flags put in."""
 _INTERPRETER_WORDS = 2
 """What a script's first line may put before the program."""
 PYTHON = "python3"
@@ -57,6 +57,8 @@ class Winner:
     image: str | None
     """The image that it ran in, else the engine's own."""
     ran_in_image: bool
+    origin: Origin = field(default_factory=Origin)
+    """Where it ran."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -70,8 +72,18 @@ class Winner:
 
     def args(self, port: int) -> tuple[str, ...]:
         """Everything after the program, for a server that the whole network of its container reaches."""
-        address = (self.plan.host_flag, "0.0.0.0", self.plan.port_flag, str(port))  # noqa: S104 - a container's own
-        return (*self.words[self.program :], *address)
+        return (*self.words[self.program :], *self._address(port))
+
+    def _address(self, port: int) -> tuple[str, ...]:
+        return (self.plan.host_flag, ALL_INTERFACES, self.plan.port_flag, str(port))
+
+    def entry(self, port: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Program and arguments for a container. Without a program where the trial's container kept the image's own
+        entrypoint."""
+        kept = self.origin.entrypoint_words
+        if kept is None:
+            return self.command(), self.args(port)
+        return (), (*self.words[kept:], *self._address(port))
 
     def flags(self) -> dict[str, Value]:
         """Fixed arguments and tuned values as the engine's own flags, the address and the model left out."""
@@ -87,7 +99,7 @@ class Winner:
 
     def with_model_at(self, path: str) -> "Winner":
         """The same with the model in another place, still served under its name."""
-        if self.result.spec.deploy.kind == OME:
+        if self.origin.runtime is not None:
             return replace(self, words=tuple(path if word == self.model else word for word in self.words))
         plan = self.engine.launch(Model(path=path, name=self.plan.model), self.spec, self.trial.configuration)
         words, _ = _portable_program(plan)
@@ -99,10 +111,11 @@ def winner_of(
     model: Model,
     *,
     image_of: Callable[[LaunchPlan], str | None] = lambda _: None,
+    origin_of: Callable[[LaunchPlan, Trial], Origin] = lambda *_: Origin(),
     server: str | None = None,
 ) -> Winner:
-    """The winner; ``model`` is as the target found it, ``image_of`` says what the deployer runs a plan in, ``server``
-    is another program in place of the engine's setting.
+    """The winner; ``model`` is as the target found it, ``image_of`` says what the deployer runs a plan in, and
+    ``origin_of`` where a trial ran; ``server`` is another program in place of the engine's setting.
 
     Raises ``UsageError`` where there is nothing to start, :class:`PlanDiffersError` where it would be another server.
     """
@@ -115,7 +128,8 @@ def winner_of(
     plan = engine.launch(model, spec, trial.configuration)
     address = (plan.host_flag, plan.port_flag)
     image = image_of(plan)
-    if result.spec.deploy.kind == OME:
+    origin = origin_of(plan, trial)
+    if origin.runtime is not None:
         _same_flags(result, trial, engine, plan)
         words = without_flags(trial.argv, address)
         program = 1
@@ -126,6 +140,7 @@ def winner_of(
         _same_command(result, trial, plan)
         if server is not None:
             spec = EngineSpec.model_validate({**spec.model_dump(), "server": server})
+            origin = replace(origin, entrypoint_words=None)
             engine = loading.engine(spec)
             plan = engine.launch(model, spec, trial.configuration)
         words, notes = _portable_program(plan)
@@ -142,6 +157,7 @@ def winner_of(
         program=program,
         image=image or plan.image,
         ran_in_image=image is not None,
+        origin=origin,
         notes=tuple(notes),
     )
 

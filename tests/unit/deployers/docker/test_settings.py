@@ -9,15 +9,18 @@ import aiohttp
 import pytest
 from aiodocker.exceptions import DockerError
 from ruamel.yaml import YAML
+from syrupy.assertion import SnapshotAssertion
 
 from autotuner.deployers.docker import failures, model_mounts, processes
 from autotuner.deployers.docker.container_spec import ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.deployer import DockerDeployer
 from autotuner.deployers.docker.processes import server_argv
 from autotuner.deployers.docker.remove_orphan import Orphan
-from autotuner.deployers.docker.settings import DockerSettings, parse_size, parse_volume
+from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.local import procfs
 from autotuner.errors import UsageError
+from autotuner.manifests.container import parse_size
+from autotuner.manifests.volume import parse_volume
 from autotuner.plugins import loading
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Flag, Gpu, Labels, LaunchPlan
@@ -59,32 +62,32 @@ def test_sizes(text: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "where"),
     [
-        ({"shm_size": "much"}, "deploy.shm_size = much: not a size; write e.g. 512m"),
+        ({"shm_size": "much"}, "deploy.shm_size"),
         ({"shm_size": 0}, "deploy.shm_size"),
-        ({"stop_grace": "soon"}, "deploy.stop_grace = soon: not a duration"),
-        ({"volumes": ["/data"]}, "/data is no volume; write /host/path:/container/path"),
-        ({"volumes": ["data:/data"]}, "data is no absolute path"),
-        ({"volumes": ["/a/../etc:/data"]}, "is no absolute path"),
-        ({"devices": ["null"]}, "null is no device"),
-        ({"ulimits": {"nofile": "many"}}, "nofile: many is no limit"),
-        ({"model_roots": ["/"]}, "/ is no root for models"),
-        ({"model_roots": ["models"]}, "models is no root for models"),
-        ({"network": "none"}, "the load could not reach it"),
-        ({"env_passthrough": ["CUDA_VISIBLE_DEVICES"]}, "CUDA_VISIBLE_DEVICES would hide leased GPUs"),
+        ({"stop_grace": "soon"}, "deploy.stop_grace"),
+        ({"volumes": ["/data"]}, "deploy.volumes"),
+        ({"volumes": ["data:/data"]}, "deploy.volumes"),
+        ({"volumes": ["/a/../etc:/data"]}, "deploy.volumes"),
+        ({"devices": ["null"]}, "deploy.devices"),
+        ({"ulimits": {"nofile": "many"}}, "deploy.ulimits"),
+        ({"model_roots": ["/"]}, "deploy.model_roots"),
+        ({"model_roots": ["models"]}, "deploy.model_roots"),
+        ({"network": "none"}, "deploy.network"),
+        ({"env_passthrough": ["CUDA_VISIBLE_DEVICES"]}, "deploy.env_passthrough"),
         ({"env_passthrough": ["A=1"]}, "deploy.env_passthrough[0]"),
-        ({"image": "a/b:1", "image_tag": "2"}, "a/b:1 has a tag already"),
+        ({"image": "a/b:1", "image_tag": "2"}, "deploy"),
         ({"docker_host": "engine:2375"}, "deploy.docker_host"),
-        ({"gpu_id": [0]}, 'unknown key; did you mean "gpu_ids"?'),
-        ({"ports": [2, 1]}, "ports must be"),
+        ({"gpu_id": [0]}, "deploy.gpu_id"),
+        ({"ports": [2, 1]}, "deploy"),
     ],
 )
-def test_a_wrong_setting_is_one_line(settings: dict[str, Any], words: str) -> None:
+def test_a_wrong_setting_is_one_line(settings: dict[str, Any], where: str, snapshot: SnapshotAssertion) -> None:
     with pytest.raises(UsageError) as caught:
         made(**settings)
-    assert words in str(caught.value)
-    assert len(caught.value.problems) == 1
+    assert [problem.where for problem in caught.value.problems] == [where]
+    assert str(caught.value) == snapshot
     assert "\n" not in str(caught.value)
 
 

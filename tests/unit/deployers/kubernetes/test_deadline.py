@@ -10,6 +10,7 @@ from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.deadline import Heartbeat
 from autotuner.deployers.kubernetes.manifests import ServerJob
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.manifests.labels import ROLE
 from autotuner.study.launch import Labels, LaunchPlan
 
 pytestmark = pytest.mark.anyio
@@ -100,4 +101,4 @@ async def test_a_lease_owns_without_a_pod() -> None:
     job = manifests.lease_job(LABELS, "at-x", 600.0)
     assert job["spec"]["parallelism"] == 0
     assert job["spec"]["ttlSecondsAfterFinished"] == 0, "what it owns goes with it"
-    assert job["metadata"]["labels"][manifests.ROLE] == manifests.LEASE
+    assert job["metadata"]["labels"][ROLE] == manifests.LEASE

@@ -7,12 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from autotuner.benchmarks.ome_job import OmeJobSettings
-from autotuner.deployers.kubernetes.manifests import GROUP, OWNER, ROLE, STUDY, TRIAL, Load
+from autotuner.deployers.kubernetes.manifests import Load
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import benchmark_job
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs, another_run
 from autotuner.deployers.ome.benchmark_manifest import RESULTS, BenchmarkSettings, Job
-from autotuner.manifests.text import label_value
+from autotuner.manifests.labels import GROUP, OWNER, ROLE, STUDY, TRIAL, label_value
 from autotuner.plugins.deployer import PlatformRun
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, Failure, FailureCause

@@ -94,7 +94,7 @@ def test_other_files_are_shown_beside_the_model(won: Won, manifest: Make) -> Non
     hosts = [source["hostPath"] for source, _ in volumes_of(found).values() if "hostPath" in source]
     assert hosts == [{"path": "/models/tokenizer", "type": "Directory"}, {"path": "/models/chat.jinja", "type": "File"}]
     relative = manifest(won(args={"chat-template": "chat.jinja"}), Form.KUBERNETES)
-    assert "# note: chat.jinja is looked for in the image's own working folder" in relative.text
+    assert any(note.startswith("chat.jinja is looked up in") for note in relative.notes)
 
 
 def test_a_hubs_model_gets_a_cache_and_a_token_by_reference(won: Won, manifest: Make) -> None:
@@ -117,8 +117,8 @@ def test_a_hubs_model_gets_a_cache_and_a_token_by_reference(won: Won, manifest: 
     [
         ("Qwen/Qwen3-8B", {"pvc": "x"}, "is a hub's id, which the server fetches; --cache-pvc"),
         ("/models/x", {"cache_pvc": "x"}, "there is nothing to cache"),
-        ("~/models/x", {}, "is no absolute path"),
-        ("./x", {"pvc": "y"}, "is no absolute path"),
+        ("~/models/x", {}, "is not an absolute path"),
+        ("./x", {"pvc": "y"}, "is not an absolute path"),
     ],
 )
 def test_models_that_a_pod_cannot_see(won: Won, manifest: Make, model: str, options: dict[str, str], says: str) -> None:
@@ -185,7 +185,17 @@ def test_a_container_is_composed_as_it_was_measured(won: Won, manifest: Make) ->
         "-v",
         "/not/a:/volume",
     )
-    found = manifest(won(command=command), Form.COMPOSE, image_of=lambda plan: "registry.example/vllm:1")
+    deploy = {
+        "kind": "docker",
+        "shm_size": "8g",
+        "cpus": 4,
+        "memory": "32g",
+        "user": "1000",
+        "ulimits": {"memlock": -1, "nofile": "1024:2048"},
+        "devices": ["/dev/infiniband"],
+    }
+    result = won(command=command, deploy=deploy)
+    found = manifest(result, Form.COMPOSE, image_of=lambda plan: "registry.example/vllm:1")
     service = service_of(found)
     assert service["image"] == "registry.example/vllm:1"
     assert service["volumes"] == [

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from syrupy.assertion import SnapshotAssertion
 
 from autotuner.errors import UsageError
-from autotuner.manifests.text import label_value
+from autotuner.manifests.labels import label_value
 from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.manifests.options import Form, check_name, name_of, parse_options
 from autotuner.report.manifests.render import Manifest

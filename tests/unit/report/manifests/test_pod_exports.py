@@ -88,7 +88,9 @@ def exported(form: Form, deploy: dict[str, Any], **options: Any) -> Manifest:
     )
     sample = winning_sample(spec, {"tp-size": 2}, gpus=2)
     result = study_result(sample.spec, sample.state, sample.trials)
-    return manifest_of(winner_of(result, spec.model), form, parse_options(form, {**OPTIONS[form], **options}))
+    origin_of = KubernetesSettings.model_validate(deploy).origin
+    winner = winner_of(result, spec.model, origin_of=origin_of)
+    return manifest_of(winner, form, parse_options(form, {**OPTIONS[form], **options}))
 
 
 def parts(form: Form, found: Manifest) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -140,7 +142,8 @@ def test_a_deployment_is_the_pod_that_was_measured() -> None:
     paths = [{(m["mountPath"], m.get("readOnly")) for m in one["volumeMounts"]} for one in (container, inner)]
     assert paths[0] == paths[1]
     assert container["ports"][0]["containerPort"] == 9000
-    assert any("kueue.x-k8s.io/queue-name: q" in note for note in found.notes)
+    assert found.objects[0]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "q"
+    assert any("Kueue's queue q" in note for note in found.notes)
 
 
 def test_what_is_typed_takes_precedence() -> None:

@@ -17,10 +17,12 @@ from autotuner.deployers.kubernetes import logs, manifests
 from autotuner.deployers.kubernetes.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.load.worker import END, ERRORS, FRAME, LINE, PART, decode, pack
-from autotuner.deployers.kubernetes.manifests import BATCH, INSTANCE, LOADGEN, Disk, Load
+from autotuner.deployers.kubernetes.manifests import LOADGEN, Disk, Load
 from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal
 from autotuner.deployers.kubernetes.pod_status import Stage
 from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.manifests.kubernetes import BATCH
+from autotuner.manifests.labels import INSTANCE
 from autotuner.plugins.deployer import CommandRunner
 from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels

@@ -1,0 +1,89 @@
+"""Objects of OME: the InferenceService of a trial or of a winner. Pure.
+
+OME merges a service over its runtime: maps by key, volumes and mounts by name, other lists whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotuner.manifests.kubernetes import queue_label
+from autotuner.manifests.ome_command_line import OME
+from autotuner.manifests.pod import container_fields, pod_fields, scratch_of, set_only
+from autotuner.manifests.pod_settings import ServerPod
+
+Json = dict[str, Any]
+
+_STEERED = {"ome.io/autoscalerClass": "external"}
+"""Keeps OME from scaling the service: one server is measured, and one is exported."""
+
+
+def inference_service(
+    name: str,
+    settings: ServerPod,
+    runner: Mapping[str, Any],
+    *,
+    namespace: str | None = None,
+    metadata: Mapping[str, Mapping[str, str]],
+    model: Mapping[str, str],
+    runtime: Mapping[str, str],
+    grace_s: int,
+    tolerations: Sequence[Mapping[str, Any]] | None = None,
+) -> Json:
+    """One server of a runtime.
+
+    Args:
+        name: Of the service.
+        settings: What the study says about its pods.
+        runner: The server's container.
+        namespace: None leaves it to whoever sends the object.
+        metadata: Labels and annotations.
+        model: Name and kind. OME looks a model up without its kind, and then obeys it.
+        runtime: Name and kind.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+        tolerations: In place of the study's: the list replaces the runtime's, so both belong in it.
+    """
+    labels = {**metadata["labels"], **queue_label(settings.kueue_queue)}
+    engine = {
+        "minReplicas": 1,
+        "maxReplicas": 1,
+        "deploymentStrategy": {"type": "Recreate"},
+        "terminationGracePeriodSeconds": grace_s,
+        **pod_fields(settings, tolerations=tolerations),
+        **set_only({"volumes": [volume for volume, _ in scratch_of(settings)]}),
+        "runner": dict(runner),
+    }
+    return {
+        "apiVersion": OME,
+        "kind": "InferenceService",
+        "metadata": {
+            "name": name,
+            **({"namespace": namespace} if namespace else {}),
+            "labels": labels,
+            "annotations": {**metadata.get("annotations", {}), **_STEERED},
+        },
+        "spec": {"model": dict(model), "runtime": dict(runtime), "engine": engine},
+    }
+
+
+def runner(
+    name: str,
+    settings: ServerPod,
+    *,
+    command: Sequence[str],
+    args: Sequence[str],
+    env: Sequence[Json],
+    resources: Mapping[str, Any],
+    probes: Mapping[str, Json],
+) -> Json:
+    """The server's container in a service or a runtime, without image and ports."""
+    return {
+        "name": name,
+        "command": [*command],
+        "args": [*args],
+        **({"env": [*env]} if env else {}),
+        **({"resources": dict(resources)} if resources else {}),
+        **probes,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **container_fields(settings),
+        **set_only({"volumeMounts": [mount for _, mount in scratch_of(settings)]}),
+    }

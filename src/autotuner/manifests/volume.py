@@ -1,0 +1,66 @@
+"""Folders and files of a machine that a server's container sees."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Volume(BaseModel):
+    """A folder or file of the machine, at a path of the container."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    target: str
+    read_only: bool = False
+
+    @property
+    def text(self) -> str:
+        """As in ``docker run -v``."""
+        return f"{self.source}:{self.target}" + (":ro" if self.read_only else "")
+
+
+def parse_volume(text: str) -> Volume:
+    """``host:container[:ro]``, both absolute; ``~`` is this user's home. Raises ValueError."""
+    parts = text.split(":")
+    mode = parts.pop() if parts[-1] in {"ro", "rw"} else "rw"
+    if len(parts) != 2 or not all(parts):
+        raise ValueError(f"{text} is not a volume; write /host/path:/container/path or /host/path:/container/path:ro")
+    source = os.path.expanduser(parts[0])  # noqa: PTH111 - stays text
+    target = parts[1]
+    for path in (source, target):
+        if not path.startswith("/") or ".." in Path(path).parts:
+            raise ValueError(f"{path} is not an absolute path; write both sides of a volume as absolute paths")
+    return Volume(source=source, target=target, read_only=mode == "ro")
+
+
+def root_of(file: str, roots: Sequence[str]) -> str | None:
+    """The root that a path lies under."""
+    path = PurePosixPath(file)
+    return next((root for root in roots if ".." not in path.parts and path.is_relative_to(root)), None)
+
+
+def model_volumes(files: Sequence[str], roots: Sequence[str] = ()) -> tuple[Volume, ...]:
+    """What a server must see of the machine to read these files, each under its own path and read-only.
+
+    A root is mounted whole: links inside it may lead out of the model's folder.
+    """
+    shown = [root_of(path, roots) or _folder(path) for path in files if path.startswith("/")]
+    return tuple(Volume(source=path, target=path, read_only=True) for path in dict.fromkeys(shown))
+
+
+def _folder(path: str) -> str:
+    """The path itself; for a hub's snapshot, which is links to files beside it, the model's whole cache folder."""
+    parts = PurePosixPath(path).parts
+    for index, part in enumerate(parts[:-1]):
+        if part.startswith("models--") and parts[index + 1] == "snapshots":
+            return str(PurePosixPath(*parts[: index + 1]))
+    return path
+
+
+def is_file(path: str) -> bool:
+    """Whether a path looks like a file, and not like a folder with a version in its name."""
+    return bool(re.search(r"\.(gguf|safetensors|bin|json|jinja|ya?ml|jsonl|txt)$", path))
