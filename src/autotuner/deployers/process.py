@@ -14,9 +14,10 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from autotuner.deployers.local import gpu_selection, nvml, oom, procfs
+from autotuner.deployers.local import gpu_selection, oom, procfs
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.machine import hardware, preflight, reap
+from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.owned_process import LogNotWrittenError, OwnedProcess, spawn
 from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.shared import failures
@@ -134,6 +135,10 @@ class ProcessDeployer(Deployer):
 
     settings: ProcessSettings
 
+    def __init__(self, settings: BaseModel) -> None:
+        super().__init__(settings)
+        self._nvml = Nvml()
+
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
         """A running server; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
@@ -142,7 +147,7 @@ class ProcessDeployer(Deployer):
             async with AsyncExitStack() as leases:
                 port = await ports.lease(leases)
                 context.on_phase(Phase.LAUNCHING)
-                env = await _with_gpus(plan, context)
+                env = await self._environment(plan, context)
                 server = await self._start(plan, context, port, env)
                 try:
                     context.on_phase(Phase.LOADING)
@@ -156,6 +161,13 @@ class ProcessDeployer(Deployer):
                 finally:
                     with anyio.CancelScope(shield=True):
                         await server.stop(self.settings.stop_grace)
+
+    async def _environment(self, plan: LaunchPlan, context: DeployContext) -> Mapping[str, str]:
+        """The plan's environment; a server that uses GPUs sees the leased ones and no other."""
+        if not plan.gpus:
+            return plan.env
+        seen = await run_sync(self._nvml.look)
+        return {**plan.env, **seen.cuda_environment(context.gpus)}
 
     async def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
         argv = plan.argv(host=self.settings.host, port=port)
@@ -186,36 +198,28 @@ class ProcessDeployer(Deployer):
         settings = self.settings
         launches = list(plans)
         usable = await self.gpus()
-        described = await run_sync(nvml.describe)
+        described = await run_sync(self._nvml.describe)
         found = await run_sync(preflight, launches, settings.host, settings.ports, settings.cpus)
         return [*found, *gpu_selection.checks(described, usable, launches)]
 
     async def hardware(self) -> Hardware:
         """CPUs and memory that this process may use, and the GPUs. Raises ``UsageError`` for unknown ``gpu_ids``."""
-        problems = gpu_selection.unknown(await run_sync(nvml.look), self.settings.gpu_ids or ())
+        problems = gpu_selection.unknown(await run_sync(self._nvml.look), self.settings.gpu_ids or ())
         if problems:
             raise UsageError(problems)
         return gpu_selection.with_gpus(hardware(self.settings.cpus), await self.gpus())
 
     async def gpus(self) -> Sequence[Gpu]:
         """The GPUs that trials may lease, with their foreign users."""
-        return gpu_selection.chosen(await nvml.gpus(), self.settings.gpu_ids, os.environ)
+        return gpu_selection.chosen(await self._nvml.gpus(), self.settings.gpu_ids, os.environ)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
         """Their sensors by NVML."""
-        return await nvml.samples(gpus)
+        return await self._nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Ends the families of processes that carry a dead owner's label."""
         return await reap(is_dead, study=study, grace_s=self.settings.stop_grace)
-
-
-async def _with_gpus(plan: LaunchPlan, context: DeployContext) -> Mapping[str, str]:
-    """The plan's environment; a server that uses GPUs sees the leased ones and no other."""
-    if not plan.gpus:
-        return plan.env
-    seen = await run_sync(nvml.look)
-    return {**plan.env, **seen.cuda_environment(context.gpus)}
 
 
 class _Start:

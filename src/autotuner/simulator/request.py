@@ -3,7 +3,6 @@
 import zlib
 from array import array
 from collections.abc import Callable, Iterable
-from itertools import count
 
 from autotuner.simulator.prefix_cache import TOKEN, Node
 
@@ -16,7 +15,6 @@ _TEXT = (
     "turns opens keeps brings finds gives takes makes shows reads writes counts waits returns begins ends"
 )
 WORDS = tuple(dict.fromkeys(_TEXT.split()))
-_NUMBERS = count()
 
 
 def token_ids(words: Iterable[str]) -> bytes:
@@ -39,7 +37,6 @@ class Request:
         "kv",
         "max_new",
         "node",
-        "number",
         "on_token",
         "private",
         "prompt",
@@ -58,7 +55,6 @@ class Request:
         on_token: Callable[["Request"], None] = lambda _: None,
         arrived_s: float = 0.0,
     ) -> None:
-        self.number = next(_NUMBERS)
         self.prompt = prompt
         self.prompt_tokens = len(prompt) // TOKEN
         self.max_new = max_new

@@ -11,12 +11,15 @@ from typing import Any
 
 import anyio
 
-from autotuner.deployers.local import nvml, procfs
+from autotuner.deployers.local import procfs
+from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.errors import UsageError
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.launch import LaunchPlan
 from autotuner.testing.deployer_kit import Recorder
+
+NVML = Nvml()
 
 
 def _deployer(arguments: dict[str, Any]) -> ProcessDeployer:
@@ -29,16 +32,16 @@ def _plan(arguments: dict[str, Any]) -> LaunchPlan:
 
 
 async def _look(_: dict[str, Any]) -> Any:
-    return [gpu.model_dump() for gpu in await nvml.gpus()]
+    return [gpu.model_dump() for gpu in await NVML.gpus()]
 
 
 async def _samples(_: dict[str, Any]) -> Any:
-    kept.extend(await nvml.gpus() if not kept else ())
-    return [sample.model_dump() for sample in await nvml.samples(kept)]
+    kept.extend(await NVML.gpus() if not kept else ())
+    return [sample.model_dump() for sample in await NVML.samples(kept)]
 
 
 async def _describe(_: dict[str, Any]) -> Any:
-    return nvml.describe().model_dump(mode="json")
+    return NVML.describe().model_dump(mode="json")
 
 
 async def _hardware(arguments: dict[str, Any]) -> Any:

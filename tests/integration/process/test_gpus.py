@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from autotuner.deployers.local import nvml
 from autotuner.deployers.local.gpu_selection import chosen
+from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.process import ProcessSettings
 from autotuner.study.launch import Gpu, Labels
 
@@ -221,6 +221,7 @@ def test_sensors_end_with_nvml_and_come_back_with_it(machine: Machine) -> None:
 async def test_without_a_driver_there_are_no_gpus() -> None:
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has a driver")
+    nvml = Nvml()
     assert await nvml.gpus() == []
     assert await nvml.samples([Gpu(index=0, uuid=uuid(0))]) == []
     assert "libnvidia-ml.so.1 was not found" in nvml.describe().detail

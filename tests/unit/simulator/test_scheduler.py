@@ -56,8 +56,8 @@ class Run:
     seconds: float = 0.0
     tokens: int = 0
     steps: list[Step] = field(default_factory=list)
-    first: dict[int, float] = field(default_factory=dict)
-    last: dict[int, float] = field(default_factory=dict)
+    first: dict[Request, float] = field(default_factory=dict)
+    last: dict[Request, float] = field(default_factory=dict)
 
     @property
     def throughput(self) -> float:
@@ -79,12 +79,12 @@ def run(scheduler: Scheduler, requests: Iterable[Request], *, in_flight: int = 1
     """Serves the requests, ``in_flight`` at a time, as a closed loop does; latencies count from the submission."""
     waiting = list(requests)
     done = Run()
-    sent = dict[int, float]()
+    sent = dict[Request, float]()
     active = 0
     while waiting or not scheduler.idle:
         while waiting and active < in_flight:
             made = waiting.pop(0)
-            sent[made.number] = done.seconds
+            sent[made] = done.seconds
             scheduler.add(made)
             active += 1
         step = scheduler.next_step()
@@ -94,8 +94,8 @@ def run(scheduler: Scheduler, requests: Iterable[Request], *, in_flight: int = 1
         done.steps.append(step)
         for got in scheduler.finish_step(step):
             done.tokens += 1
-            done.first.setdefault(got.number, done.seconds - sent[got.number])
-            done.last[got.number] = done.seconds - sent[got.number]
+            done.first.setdefault(got, done.seconds - sent[got])
+            done.last[got] = done.seconds - sent[got]
             active -= got.left <= 0
     return done
 
@@ -208,7 +208,7 @@ def test_longest_output_first() -> None:
     short = request(10, 5)
     long = request(10, 50)
     done = run(scheduler, [short, long])
-    assert done.first[long.number] < done.first[short.number]
+    assert done.first[long] < done.first[short]
 
 
 def test_low_conservativeness_admits_more_and_is_sent_back_more_often() -> None:

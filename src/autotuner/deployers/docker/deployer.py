@@ -22,7 +22,8 @@ from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, c
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
-from autotuner.deployers.local import gpu_selection, nvml
+from autotuner.deployers.local import gpu_selection
+from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.local.when_killed import when_killed
@@ -55,6 +56,7 @@ class DockerDeployer(Deployer):
         """Names of the containers that deployments hold now: a sweep leaves them alone."""
         self._pulled: set[str] = set()
         self._pulling = anyio.Lock()
+        self._nvml = Nvml()
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
@@ -241,14 +243,14 @@ class DockerDeployer(Deployer):
 
     async def gpus(self) -> Sequence[Gpu]:
         """The machine's GPUs that the settings name, else those that were given to this process."""
-        found = await nvml.gpus()
+        found = await self._nvml.gpus()
         if self.settings.gpu_ids is None:
             return gpu_selection.chosen(found, None, os.environ)
         return chosen_gpus(found, self.settings.gpu_ids)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
         """The sensors of these GPUs."""
-        return await nvml.samples(gpus)
+        return await self._nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Removes the containers of dead owners. Without an engine there is nothing that could be found."""

@@ -1,9 +1,10 @@
 """This machine's GPUs through NVML, NVIDIA's management library: what they are, who uses them, and what they measure.
 
-NVML is opened once and stays open. Nothing here raises: where there is no driver there are no GPUs, a GPU that fell off
-the bus is left out, a sensor that a GPU does not have is None; :func:`describe` tells each of these.
+Nothing here raises: where there is no driver there are no GPUs, a GPU that fell off the bus is left out, a sensor that
+a GPU does not have is None; :meth:`Nvml.describe` reports each of these.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import Gpu, GpuSample
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _RETRY_S = 10.0
@@ -71,58 +73,12 @@ class Seen:
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(names)}
 
 
-async def gpus() -> list[Gpu]:
-    """The machine's usable GPUs in NVML's order, which is that of the PCI bus, with their foreign users."""
-    return list((await run_sync(look)).gpus)
+class Nvml:
+    """NVML as one deployer uses it: opened at the first look, and again after the driver went away.
 
-
-async def samples(gpus: Sequence[Gpu]) -> list[GpuSample]:
-    """The sensors of these GPUs now. A GPU that no longer answers has no sample."""
-    return await run_sync(_samples, tuple(gpus)) if gpus else []
-
-
-def describe() -> Check:
-    """Driver and GPUs in a line, or why there are none."""
-    seen = look()
-    if seen.why_none:
-        return Check(name="gpus", status=CheckStatus.OK, detail=f"none: {seen.why_none}")
-    kinds: dict[str, int] = {}
-    for gpu in seen.gpus:
-        kind = f"{gpu.name or 'GPU'} ({gpu.memory_gb:.0f} GiB)"
-        kinds[kind] = kinds.get(kind, 0) + 1
-    found = ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "none"
-    detail = "; ".join([f"{found}, driver {seen.driver or 'unknown'}", *seen.left_out])
-    if not seen.left_out:
-        return Check(name="gpus", status=CheckStatus.OK, detail=detail)
-    return Check(name="gpus", status=CheckStatus.WARN, detail=detail, remedy="these GPUs are not used")
-
-
-def look() -> Seen:
-    """Everything NVML tells of the machine; blocks for milliseconds."""
-    why = _library.opened()
-    if why:
-        return Seen(why_none=why)
-    try:
-        count = pynvml.nvmlDeviceGetCount()
-        driver = _first(pynvml.nvmlSystemGetDriverVersion) or ""
-    except pynvml.NVMLError as error:
-        return Seen(why_none=_library.failed(error))
-    found: list[Gpu] = []
-    left_out: list[str] = []
-    for index in range(count):
-        try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            if _is_split(handle):
-                left_out.append(f"GPU {index} is split into MIG devices, which cannot be leased")
-            else:
-                found.append(_gpu(index, handle))
-        except pynvml.NVMLError as error:
-            left_out.append(f"GPU {index} cannot be used: {_reason(error)}")
-    return Seen(gpus=tuple(found), left_out=tuple(left_out), driver=driver)
-
-
-class _Library:
-    """NVML: opened at the first use, and again when it had gone."""
+    It stays open until the process ends, since opening it during a measured window would disturb the window. NVML
+    counts how often it was opened, so several deployers in a process do not get in each other's way.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -130,7 +86,66 @@ class _Library:
         self._why = ""
         self._tried = float("-inf")
 
-    def opened(self) -> str:
+    async def gpus(self) -> list[Gpu]:
+        """The machine's usable GPUs in NVML's order, which is that of the PCI bus, with their foreign users."""
+        return list((await run_sync(self.look)).gpus)
+
+    async def samples(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
+        """The sensors of these GPUs now. A GPU that no longer answers has no sample."""
+        return await run_sync(self._samples, tuple(gpus)) if gpus else []
+
+    def describe(self) -> Check:
+        """Driver and GPUs in a line, or why there are none."""
+        seen = self.look()
+        if seen.why_none:
+            return Check(name="gpus", status=CheckStatus.OK, detail=f"none: {seen.why_none}")
+        kinds: dict[str, int] = {}
+        for gpu in seen.gpus:
+            kind = f"{gpu.name or 'GPU'} ({gpu.memory_gb:.0f} GiB)"
+            kinds[kind] = kinds.get(kind, 0) + 1
+        found = ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "none"
+        detail = "; ".join([f"{found}, driver {seen.driver or 'unknown'}", *seen.left_out])
+        if not seen.left_out:
+            return Check(name="gpus", status=CheckStatus.OK, detail=detail)
+        return Check(name="gpus", status=CheckStatus.WARN, detail=detail, remedy="these GPUs are not used")
+
+    def look(self) -> Seen:
+        """Everything NVML reports about the machine; blocks for milliseconds."""
+        why = self._opened()
+        if why:
+            return Seen(why_none=why)
+        try:
+            count = pynvml.nvmlDeviceGetCount()
+            driver = _first(pynvml.nvmlSystemGetDriverVersion) or ""
+        except pynvml.NVMLError as error:
+            return Seen(why_none=self._failed(error))
+        found: list[Gpu] = []
+        left_out: list[str] = []
+        for index in range(count):
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                if _is_split(handle):
+                    left_out.append(f"GPU {index} is split into MIG devices, which cannot be leased")
+                else:
+                    found.append(_gpu(index, handle))
+            except pynvml.NVMLError as error:
+                left_out.append(f"GPU {index} cannot be used: {_reason(error)}")
+        return Seen(gpus=tuple(found), left_out=tuple(left_out), driver=driver)
+
+    def _samples(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
+        found: list[GpuSample] = []
+        if self._opened():
+            return found
+        for gpu in gpus:
+            try:
+                found.append(_sample(gpu))
+            except pynvml.NVMLError as error:
+                if error.value in _NVML_GONE:
+                    self._failed(error)
+                    return []
+        return found
+
+    def _opened(self) -> str:
         """Why NVML cannot be used; empty when it can."""
         with self._lock:
             if not self._open and time.monotonic() - self._tried >= _RETRY_S:
@@ -142,19 +157,18 @@ class _Library:
                 else:
                     self._open = True
                     self._why = ""
+                logger.debug("NVML: %s", self._why or "opened")
             return "" if self._open else self._why
 
-    def failed(self, error: Any) -> str:
+    def _failed(self, error: Any) -> str:
         """NVML stopped answering; the next use opens it again. The reason as text."""
         with self._lock, suppress(pynvml.NVMLError):
             self._open = False
             self._why = _reason(error)
             self._tried = float("-inf")
+            logger.info("NVML stopped answering: %s", self._why)
             pynvml.nvmlShutdown()
         return self._why
-
-
-_library = _Library()
 
 
 def _reason(error: Any) -> str:
@@ -223,20 +237,6 @@ def _is_ours(pid: int) -> bool:
             return True
         current = procfs.stat(current.parent)
     return False
-
-
-def _samples(gpus: Sequence[Gpu]) -> list[GpuSample]:
-    found: list[GpuSample] = []
-    if _library.opened():
-        return found
-    for gpu in gpus:
-        try:
-            found.append(_sample(gpu))
-        except pynvml.NVMLError as error:
-            if error.value in _NVML_GONE:
-                _library.failed(error)
-                return []
-    return found
 
 
 def _sample(gpu: Gpu) -> GpuSample:
