@@ -120,8 +120,16 @@ def test_no_planted_secret_leaves(
 ) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(json.dumps(study))
-    for words in (["plan", str(file)], ["plan", str(file), "--json"], ["run", str(file)], ["run", str(file), "--json"]):
+    log = tmp_path / "run.log"
+    for words in (
+        ["plan", str(file)],
+        ["plan", str(file), "--json"],
+        ["run", str(file), "-vv", "--log-file", str(log)],
+        ["run", str(file), "--json"],
+    ):
         assert planted(call(*words)) == [], words
+    assert planted(log.read_text()) == []
+    assert "autotuner.deployers.local.owned_process" in log.read_text()
     got = json.loads((tmp_path / "seen.json").read_text())
     assert {n: v for n, v in got.items() if MARK in v} == {**ENVIRONMENT, **BY_FORM}
     for words in (

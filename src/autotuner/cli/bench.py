@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autotuner.cli.app import Json, answering, out, say, show
+from autotuner.cli.log_options import LogFile, Verbose, logged
 
 if TYPE_CHECKING:
     from autotuner.benchmarks.bench import BenchReport, BenchStoppedError
@@ -66,9 +67,11 @@ def bench(
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the server's certificate.")] = False,
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the request records.")] = None,
     json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
 ) -> None:
     """Measure a server that runs already; no study, nothing is stored."""
-    with answering(as_json=json), _sigterm_as_ctrl_c():
+    with answering(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
         from autotuner import api as autotuner_api
         from autotuner.benchmarks.bench import BenchStoppedError
         from autotuner.cli.exit_codes import ExitCode

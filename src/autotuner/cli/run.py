@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autotuner.cli.app import Json, Name, StoreUrl, answering, out, program, say, show
+from autotuner.cli.log_options import LogFile, Verbose, logged
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -56,6 +57,8 @@ def run(
     ] = False,
     store: StoreUrl = None,
     json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
 ) -> None:
     """Run a study, or go on with it where it was cut off."""
     if dry_run:
@@ -68,9 +71,11 @@ def run(
             settings=settings,
             store=store,
             json=json,
+            verbose=verbose,
+            log_file=log_file,
         )
         return
-    with answering(as_json=json):
+    with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
         from autotuner.cli.exit_codes import of_ending
         from autotuner.cli.live import run_live
@@ -102,9 +107,11 @@ def plan(
     settings: Set = None,
     store: StoreUrl = None,
     json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
 ) -> None:
     """Show what a study would launch and how long it takes; nothing is started."""
-    with answering(as_json=json):
+    with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import plan_text
@@ -137,9 +144,11 @@ def doctor(
     ] = None,
     store: StoreUrl = None,
     json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
 ) -> None:
     """Look at this machine and at where servers run, with a study or without: what is wrong, and what to do."""
-    with answering(as_json=json):
+    with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
@@ -189,9 +198,11 @@ def reap(
     study: Annotated[str | None, typer.Option("--study", help="Only what belongs to this study.")] = None,
     store: StoreUrl = None,
     json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
 ) -> None:
     """Remove what dead runs left behind: servers, load generators, leases."""
-    with answering(as_json=json):
+    with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
 
         removed = api.reap(study=study, store_url=store)

@@ -1,5 +1,6 @@
 """Writer of the event stream: accepts events from the loop and stores them in order from a thread."""
 
+import logging
 from types import TracebackType
 
 import anyio
@@ -8,6 +9,8 @@ from anyio.to_thread import run_sync
 
 from autotuner.events.types import Event, WindowProgress
 from autotuner.store import Store
+
+logger = logging.getLogger(__name__)
 
 _WAITING = 10_000
 """Queued events above which progress is dropped, which bounds the memory of a run beside a stuck database."""
@@ -31,6 +34,9 @@ class Journal:
         """Queues one event. Progress is dropped while the database cannot keep up; nothing else is."""
         if isinstance(event, WindowProgress) and self._send.statistics().current_buffer_used > _WAITING:
             return
+        level = logging.DEBUG if isinstance(event, WindowProgress) else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", event.line())
         self._send.send_nowait(event)
 
     async def flush(self) -> None:

@@ -1,5 +1,6 @@
 """The connection to the database: opened, set up for durability, and brought to the newest revision."""
 
+import logging
 import re
 import sqlite3
 import time
@@ -26,6 +27,9 @@ _MIGRATION_LOCK = 7_381_020_551
 _WRITE = "autotuner_write"
 
 
+logger = logging.getLogger(__name__)
+
+
 def connect(url: str | Path) -> Engine:
     """An engine whose database is at the newest revision. Raises :class:`StoreError`."""
     parsed = _parsed(url)
@@ -46,6 +50,7 @@ def connect(url: str | Path) -> Engine:
         raise StoreError(f"this store needs {error.name}", remedy=_POSTGRESQL) from None
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise unusable(parsed, error) from None
+    logger.debug("opened the store %s", url_text(parsed))
     return engine
 
 
@@ -142,6 +147,7 @@ def _to_wal(cursor: sqlite3.Cursor) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
+            logger.debug("another process holds the new database; trying again to switch it to WAL")
             time.sleep(_AGAIN_S)
         else:
             return
@@ -173,4 +179,5 @@ def _to_head(engine: Engine) -> None:
                 remedy="update autotuner",
             )
         if found != HEAD:
+            logger.info("store %s: migrating from revision %s to %s", url_text(engine.url), found or "none", HEAD)
             import_module("autotuner.store.migrate").migrate(connection)

@@ -5,6 +5,7 @@ the process and, with SQLite's ``synchronous=FULL`` or PostgreSQL's default, a p
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from autotuner.store import tables
 from autotuner.store.connection import connect, unusable, url_text, writing
 from autotuner.store.rows import Row, StoreError, storable
 from autotuner.study.spec import StudySpec
+
+logger = logging.getLogger(__name__)
 
 
 class Database:
@@ -48,6 +51,7 @@ class Database:
             with writing(self._engine) as connection:
                 yield connection
         except SQLAlchemyError as error:
+            logger.info("a write to the store failed: %s", type(error).__name__)
             raise unusable(self._engine.url, error) from None
 
     def rows(self, query: str, **values: object) -> list[Row]:

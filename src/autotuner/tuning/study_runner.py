@@ -4,6 +4,7 @@ the next one starts.
 A resumed study takes the same path as a new one: the search is told the stored trials again, in order.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 _LOOK_S = 1.0
 """How often a trial that runs is held against the time of the search."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class StudyFaultError(EnvironmentFaultError):
@@ -192,12 +196,15 @@ class StudyRunner:
             return None
         why = self._budget.used_up(self._trials.values()) or self._nothing_to_tune(len(told))
         if why:
+            logger.info("search stopped after %d trials: %s", len(told), why)
             self.stopped_because = why
             return None
         asked = search.ask(told, self._spec.search.parallel)
         if isinstance(asked, Stop):
+            logger.info("search stopped by the strategy after %d trials: %s", len(told), asked.why)
             self.stopped_because = asked.why
             return None
+        logger.info("search proposes, knowing %d trials: %s", len(told), dict(asked.values))
         return _Job(TrialRole.SEARCH, asked)
 
     def _nothing_to_tune(self, made: int) -> str:

@@ -1,6 +1,7 @@
 """One connection to the Docker engine: who it is, images, and the containers that carry our labels."""
 
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -35,6 +36,9 @@ _NO_SUCH = 404
 _CONFLICT = 409
 _STEPS = 10
 """A pull is told to whoever watches in so many steps."""
+
+
+logger = logging.getLogger(__name__)
 
 
 def labels_of(labels: Labels) -> dict[str, str]:
@@ -90,9 +94,10 @@ class Engine:
             try:
                 await self.version()
                 return
-            except TrialFailedError:
+            except TrialFailedError as error:
                 if time.monotonic() >= until:
                     raise
+                logger.info("waiting for the Docker engine: %s", error.failure.message)
             await anyio.sleep(_POLL_S)
 
     async def labeled(self, *labels: str) -> list[Labeled]:
@@ -253,6 +258,7 @@ async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
     except (AssertionError, ValueError, DockerError) as error:  # the library asserts that it found an address
         why = str(error) or "there is no socket of one (/var/run/docker.sock)"
         raise TrialFailedError(failures.lost(why)) from error
+    client.session.trace_configs.append(_call_log())
     async with client:
         engine = Engine(client, settings)
         host = URL(client.docker_host).host
@@ -263,3 +269,25 @@ async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
             remedy = "run autotuner on that machine"
             raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
         yield engine
+
+
+def _call_log() -> aiohttp.TraceConfig:
+    """Logs each call of the engine's API with its status and duration; bodies and headers are left out."""
+
+    async def began(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestStartParams) -> None:
+        context.began = time.monotonic()
+
+    async def ended(_: aiohttp.ClientSession, context: Any, call: aiohttp.TraceRequestEndParams) -> None:
+        spent_s = time.monotonic() - context.began
+        logger.debug("%s %s: %d in %.3f s", call.method, call.url.path_qs, call.response.status, spent_s)
+
+    async def failed(_: aiohttp.ClientSession, context: Any, call: aiohttp.TraceRequestExceptionParams) -> None:
+        spent_s = time.monotonic() - context.began
+        logger.debug("%s %s: no answer after %.3f s: %r", call.method, call.url.path_qs, spent_s, call.exception)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(began)
+    config.on_request_end.append(ended)
+    config.on_request_exception.append(failed)
+    config.freeze()
+    return config

@@ -4,6 +4,7 @@ Its name is known before it exists, so that it can be removed whatever the engin
 """
 
 import asyncio
+import logging
 import struct
 from contextlib import suppress
 from datetime import datetime
@@ -27,6 +28,9 @@ _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
 _FRAME = struct.Struct(">4xI")
 """Before each piece of stdout or stderr: which of them it is, and its size in bytes."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Container:
@@ -53,8 +57,10 @@ class Container:
                 made = await self.engine.client.containers.create(self.launch.config(), name=self.name)
                 self.id = made.id
                 await self._api.start()
+            logger.info("container %s started from %s", self.name, self.launch.image)
         except DockerError as error:
             failure = failures.not_started(error, what)
+            logger.info("container %s did not start: %s", self.name, failure.message)
             raise TrialFailedError(failure.model_copy(update={"log_tail": self.log.tail()})) from error
         self._following = asyncio.get_running_loop().create_task(self._follow())
         return await self.state()
@@ -99,6 +105,9 @@ class Container:
         except DockerError:
             state = {}
         await self.drained()
+        logger.info(
+            "container %s ended: %s", self.name, {k: state.get(k) for k in ("Status", "ExitCode", "OOMKilled", "Error")}
+        )
         if state.get("Status", "removing") in _REMOVED:
             message = "the container was removed by somebody else"
             remedy = "leave containers named autotuner-... alone"
@@ -121,6 +130,7 @@ class Container:
         try:
             await self.engine.remove(self.name, grace_s)
             await self.drained()
+            logger.info("container %s removed", self.name)
         finally:
             if self._following:
                 self._following.cancel()

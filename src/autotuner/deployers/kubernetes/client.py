@@ -5,6 +5,7 @@ to know (which 403 it was, that a body was taken as strictly as it was sent) is 
 """
 
 import json
+import logging
 import os
 import random
 import ssl
@@ -37,6 +38,9 @@ _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 _MESSAGE_BYTES = 1 << 20
 
 Json = dict[str, Any]
+
+
+logger = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
@@ -218,25 +222,37 @@ class Cluster:
         while True:
             tries += 1
             wanted_s = 0.0
+            began = time.monotonic()
             try:
                 answer = await self._http.request(
                     method, path, params=dict(params), json=body, headers=headers, extensions=self._extensions
                 )
             except (httpx.TransportError, ssl.SSLError) as error:
                 why = str(error) or type(error).__name__
+                logger.debug("%s %s: no answer after %.3f s: %s", method, path, time.monotonic() - began, why)
             else:
+                logger.debug(
+                    "%s %s %s: %d in %.3f s",
+                    method,
+                    path,
+                    dict(params) or "",
+                    answer.status_code,
+                    time.monotonic() - began,
+                )
                 if answer.is_success:
                     if warnings is not None:
                         warnings += map(_warned, answer.headers.get_list("Warning"))
                     found: Json = answer.json()
                     return found
                 refused = RefusedError.of(answer.status_code, answer.content)
+                logger.debug("%s %s refused: %s", method, path, refused)
                 if method == "POST" and tries > 1 and refused.reason == "AlreadyExists" and body:
                     return await self.get(f"{path}/{body['metadata']['name']}")
                 if not refused.passing:
                     raise refused
                 why = refused.message
                 wanted_s = _seconds(answer.headers.get("Retry-After"))
+            logger.info("API server: trying %s %s again, try %d failed: %s", method, path, tries, why)
             await patience.after(why, wanted_s=wanted_s)
 
     @asynccontextmanager
@@ -246,6 +262,7 @@ class Cluster:
         async with self._http.stream(
             "GET", path, params=params, timeout=timeout, extensions=self._extensions
         ) as answer:
+            logger.debug("GET %s (stream) %s: %d", path, params, answer.status_code)
             if not answer.is_success:
                 raise RefusedError.of(answer.status_code, await answer.aread())
             yield answer
@@ -255,6 +272,7 @@ class Cluster:
         self, path: str, params: Mapping[str, Any], protocol: str
     ) -> AsyncIterator[httpx_ws.AsyncWebSocketSession]:
         """A websocket, for ``exec`` and ``portforward``; one try."""
+        logger.debug("WEBSOCKET %s", path)
         async with httpx_ws.aconnect_ws(
             path,
             self._http,
@@ -354,6 +372,12 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
     finally:
         _forget_key_files(api)
     proxy = _proxy(api)
+    logger.debug(
+        "Kubernetes API server %s, context %s, proxy %s",
+        api.auth.server,
+        api.auth.active_context,
+        proxy.shown if proxy else "none",
+    )
     async with httpx.AsyncClient(
         base_url=api.auth.server,
         auth=_Credentials(api),

@@ -3,6 +3,7 @@
 The same for servers and load generators, and for whatever makes the pod: it is known by a label selector.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
@@ -26,6 +27,9 @@ _NODE_LOOK_S = 5.0
 _POLL_S = 0.1
 _LATECOMERS_S = 1.0
 _STARTED = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class PodLifecycle:
         self._on_stage = on_stage
         self._hopeless = hopeless
         self._uid: str | None = None
+        self._logged: dict[str, str] = {}
         self.pod: Json = {}
         """As it was last seen."""
 
@@ -124,6 +129,20 @@ class PodLifecycle:
 
     def look(self) -> PodState | None:
         """The pod now; None while there is none. The first pod is the pod: another one means that this one ended."""
+        seen = self._seen()
+        if seen is not None:
+            self._log("state", f"{seen.stage} {seen.why}".strip())
+        return seen
+
+    def _log(self, what: str, text: str) -> None:
+        """Logs what changed since the last look."""
+        if self._logged.get(what, "") != text:
+            self._logged[what] = text
+            logger.info(
+                "pod %s (container %s): %s: %s", self.name or "not there yet", self._container, what, text or "gone"
+            )
+
+    def _seen(self) -> PodState | None:
         found = self._pods.objects
         if self._uid is None and found:
             self._uid = min(found.values(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"][
@@ -162,6 +181,7 @@ class PodLifecycle:
     async def _check(self, seen: PodState | None, clock: "_Clock") -> None:
         """Tells how far it is, and raises when there is nothing more to be hoped for."""
         trouble = self._trouble(seen)
+        self._log("problem", trouble.failure.message if trouble else "")
         stage, why = self._stage(seen, trouble)
         if stage:
             self._on_stage(stage, why)

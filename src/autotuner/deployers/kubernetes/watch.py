@@ -6,6 +6,7 @@ whole state, never a single change, so that a change that was missed while the c
 
 import asyncio
 import json
+import logging
 import random
 import ssl
 from collections.abc import Callable
@@ -23,6 +24,9 @@ T = TypeVar("T")
 _WATCH_S = (240, 300)
 _IDLE_S = 90.0
 """The server sends a bookmark about once a minute; a connection that is silent for longer is dead."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class ChangeSignal:
@@ -93,6 +97,9 @@ class ResourceWatch:
         found = await self._cluster.get(self._path, **self._selectors)
         self.objects = {item["metadata"]["uid"]: item for item in found["items"]}
         self._version = found["metadata"]["resourceVersion"]
+        logger.debug(
+            "watching %s %s from version %s: %d objects", self._path, self._selectors, self._version, len(self.objects)
+        )
         self.news.tell()
 
     async def _run(self) -> None:
@@ -104,6 +111,7 @@ class ResourceWatch:
                     why = "the watch ended at once"
                 except RefusedError as error:
                     if error.expired:
+                        logger.info("watch of %s expired, listing again", self._path)
                         await self._list()
                         continue
                     if not error.passing:
@@ -111,11 +119,13 @@ class ResourceWatch:
                     why = error.message
                 except (httpx.TransportError, ssl.SSLError) as error:
                     why = str(error) or type(error).__name__
+                logger.info("watch of %s ended, starting it again: %s", self._path, why)
                 await patience.after(why)
         except RefusedError as error:
             self.lost = _refused(self._path, error)
         except TrialFailedError as error:
             self.lost = error.failure
+        logger.info("watch of %s given up: %s", self._path, self.lost.message)
         self.news.tell()
 
     async def _follow(self, patience: Patience) -> None:
@@ -137,6 +147,8 @@ class ResourceWatch:
         if kind == "ERROR":
             raise RefusedError(int(item.get("code") or 0), str(item.get("reason")), str(item.get("message")))
         self._version = item["metadata"]["resourceVersion"]
+        if kind != "BOOKMARK":
+            logger.debug("watch of %s: %s %s", self._path, kind, item["metadata"].get("name"))
         if kind == "DELETED":
             self.objects.pop(item["metadata"]["uid"], None)
         elif kind != "BOOKMARK":

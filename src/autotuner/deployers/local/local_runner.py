@@ -4,6 +4,7 @@ It has its own interpreter, so that a busy loop here cannot spoil its latencies;
 and with this process.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -25,6 +26,9 @@ _EVIDENCE_LINES = 40
 _EVIDENCE_BYTES = 64 * 1024
 
 
+logger = logging.getLogger(__name__)
+
+
 class LocalRunner(CommandRunner):
     """Runs ``python -m module`` on this machine."""
 
@@ -34,12 +38,14 @@ class LocalRunner(CommandRunner):
         length; the worker waits while they are not taken."""
         with tempfile.TemporaryFile() as errors:
             worker, stdout = await _start(module, spec, labels, errors)
+            logger.info("load generator %s started as process %d", module, worker.pid)
             try:
                 yield _Lines(worker, stdout, errors)
             finally:
                 os.close(stdout)
                 with anyio.CancelScope(shield=True):
                     await worker.stop(_STOP_GRACE_S)
+                logger.info("load generator %s of process %d: stopped", module, worker.pid)
 
 
 async def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) -> tuple[OwnedProcess, int]:

@@ -6,8 +6,10 @@ the child leaves behind, and ends it all when it is told to or when this process
 session and carries the trial's labels in its environment.
 """
 
+import logging
 import marshal
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -36,6 +38,9 @@ _KILL_TIMEOUT_S = 10.0
 _ORPHAN_GRACE_S = 5.0
 
 Stream = int | IO[bytes]
+
+
+logger = logging.getLogger(__name__)
 
 
 class LogNotWrittenError(OSError):
@@ -88,6 +93,9 @@ class OwnedProcess:
         for word, number in self._heard():
             if word == "exited":
                 self._code = number
+                logger.info(
+                    "process %d ended: %s", self.pid, f"signal {-number}" if number < 0 else f"exit code {number}"
+                )
             else:
                 self._log_error = LogNotWrittenError(number, os.strerror(number))
         if self._code is None and self._told_all:
@@ -119,6 +127,7 @@ class OwnedProcess:
         if self._stopped:
             return
         self._stopped = True
+        logger.debug("process %d: stopping it, %.1f s between SIGTERM and SIGKILL", self.pid, grace_s)
         try:
             with suppress(BrokenPipeError):
                 os.write(self._orders, b"stop %f\n" % grace_s)
@@ -197,9 +206,11 @@ async def spawn(
         process = _supervised(marshal.dumps(dict(order)), inherited, mark, (stdin, stdout, stderr))
         try:
             await process.begun()
-        except BaseException:
+        except BaseException as error:
+            logger.info("process did not start: %s (%s)", shlex.join(argv), error)
             await process.stop(0)
             raise
+    logger.info("process %d started, trial %d of %s: %s", process.pid, labels.trial, labels.study, shlex.join(argv))
     return process
 
 

@@ -4,6 +4,7 @@ GPUs are handed out first come, first served: a trial that waits leaves a claim 
 came later takes one of these. Otherwise a trial of four GPUs would wait for ever beside trials of one.
 """
 
+import logging
 import socket
 import sys
 import time
@@ -34,6 +35,9 @@ async def _nothing_to_reap(_: Callable[[str], bool]) -> Sequence[str]:
     return ()
 
 
+logger = logging.getLogger(__name__)
+
+
 class Leases:
     """Leases of one trial. ``dead`` names the owners whose leases may be taken over."""
 
@@ -60,8 +64,10 @@ class Leases:
             try:
                 with _claimed_on_machine(port) as ours:
                     if ours and await run_sync(_is_free, port):
+                        logger.debug("trial %d holds port %d", self._trial, port)
                         yield port
                         return
+                    logger.debug("port %d is in use by another process", port)
             finally:
                 await self._release(resource)
         raise TrialFailedError(
@@ -110,6 +116,7 @@ class Leases:
             with anyio.CancelScope(shield=True):
                 held = await self._take(turn, view)
             if held:
+                logger.info("trial %d holds GPUs %s", self._trial, [gpu.index for gpu in held])
                 return held
             if view.suffices(turn.count):
                 strangers_since = None  # our own trials hold them, and will end
@@ -117,6 +124,13 @@ class Leases:
                 strangers_since = strangers_since or time.monotonic()
                 if time.monotonic() - strangers_since >= wait_s:
                     raise _no_gpus(f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.strangers)})")
+            logger.debug(
+                "trial %d waits for %d GPUs: other processes on %s; leases %s",
+                self._trial,
+                turn.count,
+                view.strangers,
+                view.studies,
+            )
             others = [*view.strangers, *view.studies]
             if others and not told:
                 told = True

@@ -7,6 +7,7 @@ of :mod:`autotuner.deployers.kubernetes.load.worker`, each counted, and all of t
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -35,6 +36,9 @@ _EVIDENCE_LINES = 40
 _QUEUE = 1000
 
 
+logger = logging.getLogger(__name__)
+
+
 class JobRunner(CommandRunner):
     """Runs ``python -m module`` in a pod. ``owner`` is a reference to what the Job is to be removed with; ``disk`` what
     the pod sees of a volume."""
@@ -53,6 +57,7 @@ class JobRunner(CommandRunner):
         name = manifests.unique_name(labels.study, labels.trial)
         load = Load(module, self._settings, name, labels, self._owner, self._disk)
         job = _LoadJob(self._cluster, self._settings, load)
+        logger.info("load generator %s starts as Job %s", module, name)
         try:
             uid = await job.make(spec)
             wait_s = self._settings.schedule_timeout
@@ -73,6 +78,7 @@ class JobRunner(CommandRunner):
                 finally:
                     with anyio.CancelScope(shield=True):
                         await job.remove(pod)
+                    logger.info("load generator %s: removed", name)
         finally:
             with anyio.CancelScope(shield=True):
                 await job.remove(None)

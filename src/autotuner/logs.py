@@ -1,0 +1,134 @@
+"""The operator's log: what the program does behind the events, for diagnosing a start that fails.
+
+Every module logs to its own logger below ``autotuner`` at DEBUG and INFO. Nothing is written until :func:`logging_to`
+installs a handler, so the program is silent without ``-v`` and ``--log-file``. Every record passes a
+:class:`SecretFilter`.
+"""
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from autotuner.errors import Problem, UsageError
+from autotuner.secrets import clean_text
+
+ROOT = "autotuner"
+_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-5s %(name)s: %(message)s"
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+logger = logging.getLogger(__name__)
+
+
+class SecretFilter(logging.Filter):
+    """Takes secrets out of a record's message and traceback. It belongs on the handler, where every record passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cleans the record in place; lets every record through."""
+        record.msg = clean_text(record.getMessage())
+        record.args = None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = clean_text(record.exc_text)
+        return True
+
+
+class _OneLine(logging.Formatter):
+    """Spells out control characters, so that text from a server can neither move the cursor nor forge a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        shown = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+        return shown.replace("\n", "\n    ")
+
+
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Writes to the current ``sys.stderr``: a live display replaces it, and prints what is written above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class _File(logging.StreamHandler[TextIO]):
+    """Appends to a file. When that fails (a full disk), it says so once and stops; the command goes on."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError or ValueError for a path that cannot be opened."""
+        self._path = path
+        # Path.open takes no opener.
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=_open)  # noqa: SIM115
+        os.set_blocking(file.fileno(), True)
+        super().__init__(file)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Gives up the file."""
+        logging.getLogger(ROOT).removeHandler(self)
+        error = sys.exc_info()[1]
+        sys.stderr.write(f"autotuner: log file {self._path}: {error}; logging to it has stopped\n")
+
+    def close(self) -> None:
+        """Closes the file, which fails once more where the disk is full."""
+        with suppress(OSError):
+            self.stream.close()
+        super().close()
+
+
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a pipe that nothing reads would block before the command has said anything.
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
+@contextmanager
+def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
+    """Writes the log while the block runs.
+
+    Args:
+        verbosity: What goes to standard error: 0 nothing, 1 INFO, 2 or more DEBUG.
+        file: File to which everything is appended; None: no file.
+
+    Raises:
+        UsageError: When the file cannot be opened for appending.
+    """
+    handlers: list[tuple[logging.Handler, int]] = []
+    if verbosity > 0:
+        handlers.append((_Terminal(), logging.DEBUG if verbosity > 1 else logging.INFO))
+    if file is not None:
+        try:
+            handlers.append((_File(file), logging.DEBUG))
+        except (OSError, ValueError) as error:
+            why = f"cannot be opened for writing ({getattr(error, 'strerror', None) or error})"
+            remedy = "name a file in a folder that exists"
+            raise UsageError(Problem(where="--log-file", value=str(file), why=why, remedy=remedy)) from None
+    root = logging.getLogger(ROOT)
+    level_before = root.level
+    for handler, level in handlers:
+        handler.setLevel(level)
+        handler.setFormatter(_OneLine(_FORMAT, _TIME))
+        handler.addFilter(SecretFilter())
+        root.addHandler(handler)
+    try:
+        if handlers:
+            root.setLevel(min(level for _, level in handlers))
+            _announce()
+        yield
+    except BaseException as error:
+        logger.debug("ended by %s", type(error).__name__, exc_info=True)
+        raise
+    finally:
+        root.setLevel(level_before)
+        for handler, _ in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _announce() -> None:
+    from autotuner import __version__
+
+    logger.info("autotuner %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
