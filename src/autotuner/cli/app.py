@@ -1,6 +1,6 @@
-"""The command line's frame: the application object, shared options, and how errors become lines and exit codes.
+"""The CLI application: shared options, output, and mapping of errors to exit codes.
 
-Only light modules are imported here; each command imports what it needs when it runs, so that ``--help`` is quick.
+Only lightweight modules are imported here; each command imports what it needs when it runs, so ``--help`` is fast.
 """
 
 import json
@@ -17,7 +17,7 @@ import typer
 
 app = typer.Typer(
     name="autotuner",
-    help="Finds the launch parameters that make an LLM inference server fastest, and proves it against the default.",
+    help="Find the fastest launch parameters for an LLM inference server, and prove the gain over the default.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,18 +40,18 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Finds the launch parameters that make an LLM inference server fastest, and proves it against the default."""
+    """Find the fastest launch parameters for an LLM inference server, and prove the gain over the default."""
 
 
-Json = Annotated[bool, typer.Option("--json", help="Data as JSON on standard output; words go to standard error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout; send messages to stderr.")]
 StoreUrl = Annotated[
     str | None,
-    typer.Option("--store", envvar="AUTOTUNER_STORE", help="SQLAlchemy URL of the store.", show_default="local SQLite"),
+    typer.Option("--store", envvar="AUTOTUNER_STORE", help="Database URL (SQLAlchemy).", show_default="local SQLite"),
 ]
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    """Stored studies; a shell that completes must see no error."""
+    """Names of stored studies; errors must not reach the shell that completes."""
     from contextlib import suppress
 
     from autotuner import api
@@ -64,21 +64,21 @@ def _complete_name(incomplete: str) -> list[str]:
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="STUDY", help="A study's name, or the path of its file.", autocompletion=_complete_name),
+    typer.Argument(metavar="STUDY", help="Name of a study, or path to its file.", autocompletion=_complete_name),
 ]
 
 
 _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal would obey, or show in another order, and what cannot be encoded."""
+"""Control characters, text-direction overrides, and code points that cannot be encoded."""
 
 
 def printable(text: str) -> str:
-    """Text for a terminal, whoever wrote it (a file, a server, its log): control characters are spelled out."""
+    """Text from any source (a file, a server, its log) made safe for a terminal: control characters are escaped."""
     return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def out(data: Any) -> None:
-    """Data for programs, on standard output. Nouns, mappings and lists of these; inf and nan become null."""
+    """Prints models, mappings and lists of them as JSON to stdout; inf and nan become null."""
     from autotuner.report.exports import strict_json
 
     sys.stdout.write(strict_json(with_exit_code(data)) + "\n")
@@ -96,21 +96,21 @@ def with_exit_code(data: Any) -> Any:
 
 
 def say(text: str) -> None:
-    """A message for people, on standard error, without secrets."""
+    """Prints a message to stderr, secrets removed."""
     from autotuner.secrets import clean_text
 
     sys.stderr.write(printable(clean_text(text)) + "\n")
 
 
 def show(text: str) -> None:
-    """The answer for people, on standard output, without secrets. It may be a whole manifest."""
+    """Prints a result to stdout, secrets removed. It may be a whole manifest."""
     from autotuner.secrets import clean_document
 
     sys.stdout.write(printable(clean_document(text)) + "\n")
 
 
 def program() -> str:
-    """How this command was typed, for advice on what to type next."""
+    """How the user invoked this program, for suggesting the next command."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m autotuner"
@@ -122,7 +122,7 @@ def program() -> str:
 
 
 def out_error(kind: str, message: str, problems: Sequence[Any] = (), *, remedy: str = "") -> None:
-    """An error for programs, on standard output, in one line."""
+    """Prints an error as one line of JSON to stdout."""
     from autotuner.secrets import clean
 
     body = clean({"kind": kind, "message": message, "remedy": remedy, "problems": list(problems)})
@@ -131,8 +131,8 @@ def out_error(kind: str, message: str, problems: Sequence[Any] = (), *, remedy: 
 
 @contextmanager
 def answering(*, as_json: bool) -> Iterator[None]:
-    """Turns the program's own errors into one line each and the documented exit code. A traceback is a defect of ours,
-    and with ``--json`` even that comes with an error for programs."""
+    """Turns expected errors into one line each and the documented exit code. A traceback is a bug; with ``--json`` even
+    that is reported as JSON."""
     from autotuner.cli.exit_codes import ExitCode, of_error
     from autotuner.errors import AutotunerError, UsageError
     from autotuner.secrets import remember_environment
@@ -156,7 +156,7 @@ def answering(*, as_json: bool) -> Iterator[None]:
         sys.stderr.close()
         raise typer.Exit(int(ExitCode.OK)) from None
     except (OSError, MemoryError) as error:
-        # What no function foresaw: a disk that is full, a limit of the system. It is not a defect to report.
+        # Unforeseen limits of the system, such as a full disk: not a bug to report.
         line = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         line = line or "out of memory"
         if as_json:
@@ -170,5 +170,5 @@ def answering(*, as_json: bool) -> Iterator[None]:
 
 
 def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """A traceback on standard error, like Python's own but without secrets."""
+    """Prints a traceback to stderr like Python itself, secrets removed."""
     say("".join(traceback.format_exception(kind, error, trace)).rstrip())

@@ -1,4 +1,4 @@
-"""The command ``bench``: a server that already runs is measured, without a study."""
+"""The command ``bench``: measures a running server without a study."""
 
 import json as jsonlib
 import signal
@@ -28,49 +28,54 @@ class ApiKind(StrEnum):
 def bench(
     url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
     scenario: Annotated[
-        list[str] | None, typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE.")
+        list[str] | None,
+        typer.Option("--scenario", "-s", help="Lengths: D(in,out), N(..)/(..), U(..)/(..), dataset:FILE."),
     ] = None,
-    concurrency: Annotated[list[int] | None, typer.Option("--concurrency", "-c", min=1, help="In flight.")] = None,
-    rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests/s, Poisson arrivals.")] = None,
-    duration: Annotated[str, typer.Option("--duration", "-d", help="Measured window.")] = "30s",
-    warmup: Annotated[str, typer.Option("--warmup", help="Load before the window, left out of it.")] = "2s",
-    requests: Annotated[int | None, typer.Option("--requests", "-n", min=1, help="End the window early.")] = None,
-    request_timeout: Annotated[
-        str, typer.Option("--request-timeout", help="Longest time of one request; longer ones fail.")
-    ] = "120s",
+    concurrency: Annotated[
+        list[int] | None, typer.Option("--concurrency", "-c", min=1, help="Requests in flight.")
+    ] = None,
+    rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests per second (Poisson).")] = None,
+    duration: Annotated[str, typer.Option("--duration", "-d", help="Length of the measured window.")] = "30s",
+    warmup: Annotated[str, typer.Option("--warmup", help="Load before the window; not measured.")] = "2s",
+    requests: Annotated[
+        int | None, typer.Option("--requests", "-n", min=1, help="Requests per window, at most.")
+    ] = None,
+    request_timeout: Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")] = "120s",
     slo: Annotated[
-        list[str] | None, typer.Option("--slo", help="'p99 ttft <= 200ms'; exit code 3 when one is missed.")
+        list[str] | None, typer.Option("--slo", help="SLO, e.g. 'p99 ttft <= 200ms'; exit code 3 if missed.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Name in requests; default: the server's first.")] = None,
-    api: Annotated[ApiKind, typer.Option("--api", help="Endpoint.")] = ApiKind.CHAT,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Local tokenizer.json.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")
+    ] = None,
+    api: Annotated[ApiKind, typer.Option("--api", help="OpenAI endpoint.")] = ApiKind.CHAT,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Ask for answers of exactly the wanted length.")
+        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request exactly the given output length.")
     ] = True,
     extra_body: Annotated[
-        str | None, typer.Option("--extra-body", metavar="JSON", help="Object merged into every request's body.")
+        str | None, typer.Option("--extra-body", metavar="JSON", help="JSON object merged into every request body.")
     ] = None,
     max_tokens_field: Annotated[
-        str, typer.Option("--max-tokens-field", help="Field that bounds the answer, e.g. max_completion_tokens.")
+        str, typer.Option("--max-tokens-field", help="Request field for the output limit, e.g. max_completion_tokens.")
     ] = "max_tokens",
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
     ] = None,
     header: Annotated[
         list[str] | None,
-        typer.Option("--header", "-H", help="'Name: value' of every request; ${NAME} is an environment variable."),
+        typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
     ] = None,
     ca_file: Annotated[
-        str | None, typer.Option("--ca-file", help="Certificates to trust (PEM) in place of the system's.")
+        str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
     ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Do not check the server's certificate.")] = False,
-    out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the request records.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")] = False,
+    out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for request records.")] = None,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Measure a server that runs already; no study, nothing is stored."""
+    """Measure a running server without a study; nothing is stored."""
     with answering(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
         from autotuner import api as autotuner_api
         from autotuner.benchmarks.bench import BenchStoppedError

@@ -1,4 +1,4 @@
-"""The answer of ``autotuner bench``: a table of windows, a table of SLOs, and what to know about them."""
+"""Output of ``autotuner bench``: a table of windows, a table of SLOs, and notes on both."""
 
 from collections.abc import Iterator
 
@@ -27,14 +27,14 @@ _SLO_COLUMNS = (Column("SLO"), Column("scenario", drop=1), Column("level"), Colu
 
 
 def bench_text(report: BenchReport) -> str:
-    """The whole answer."""
+    """The whole output."""
     rows = [[Text(cell) for cell in _cells(m)] for m in report.measurements]
     parts = [table_text(_COLUMNS, rows)]
     if report.slos:
         parts += ["", table_text(_SLO_COLUMNS, [_slo_cells(found) for found in report.slos])]
     parts += [note for m in report.measurements for note in _notes(m)]
     if any(not d.carries("p99") for m in report.measurements for d in m.distributions.values()):
-        parts.append(f"{UNSURE} fewer than {fewest_samples('p99')} requests: too few for a p99")
+        parts.append(f"{UNSURE} based on fewer than the {fewest_samples('p99')} requests that a p99 needs")
     return "\n".join(parts)
 
 
@@ -54,21 +54,21 @@ def _cells(m: Measurement) -> tuple[str, ...]:
 
 def _slo_cells(found: SloResult) -> list[Text]:
     value = "unknown" if found.value is None else with_unit(found.metric, found.value)
-    few = "" if found.too_few is None else f" (of {found.too_few} requests)"
+    few = "" if found.too_few is None else f" ({found.too_few} requests)"
     outcome = Text(f"met{few}", style="green") if found.met else Text(f"missed{few}", style="red")
     return [Text(found.slo), Text(found.scenario), Text(found.level), Text(value), outcome]
 
 
 def _notes(m: Measurement) -> Iterator[str]:
-    """What to know about one window, a line each."""
+    """Notes on one window, one line each."""
     where = f"! {m.scenario} {m.level.text}:"
     if m.self_check.client_limited:
-        yield f"{where} client limited: {'; '.join(m.self_check.reasons)}"
+        yield f"{where} client-limited: {'; '.join(m.self_check.reasons)}"
     if not m.requests:
         yield f"{where} {no_answer_text(m)}; raise --duration"
     elif not m.steady and not m.overloaded:
-        yield f"{where} not steady; a longer window or warm-up helps"
-    yield from (f"{where} too thin: {reason}" for reason in m.thin)
+        yield f"{where} not steady; try a longer window or warm-up"
+    yield from (f"{where} insufficient data: {reason}" for reason in m.thin)
     yield from _errors(m, where)
     yield from (f"{where} {warning}" for warning in m.warnings)
 
@@ -96,4 +96,4 @@ def _rate(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value * 100:.4g} %"
+    return "-" if value is None else f"{value * 100:.4g}%"

@@ -1,26 +1,26 @@
-"""Options of ``best`` for manifests; what they mean is decided in ``report.manifest_options``."""
+"""Options of ``best`` for manifests; :mod:`autotuner.report.manifests.options` interprets them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-ObjectName = Annotated[str | None, typer.Option("--name", help="Name of the objects; default: the study's.")]
-Image = Annotated[str | None, typer.Option(help="Container image; default: the one measured, else the engine's.")]
-Server = Annotated[str | None, typer.Option(help="The server's program in the image, as engine.server.")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; default: 8000, with OME 8080.")]
-Namespace = Annotated[str | None, typer.Option(help="Kubernetes and OME: the namespace.")]
+ObjectName = Annotated[str | None, typer.Option("--name", help="Name of the objects; default: the study name.")]
+Image = Annotated[str | None, typer.Option(help="Container image; default: the measured one, else the engine's.")]
+Server = Annotated[str | None, typer.Option(help="Server executable inside the image (engine.server).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; default: 8000 (OME: 8080).")]
+Namespace = Annotated[str | None, typer.Option(help="Kubernetes and OME: namespace.")]
 EnvSecret = Annotated[
     list[str] | None,
-    typer.Option(metavar="VAR=NAME/KEY", help="Kubernetes and OME: a variable from a Secret."),
+    typer.Option(metavar="VAR=NAME/KEY", help="Kubernetes and OME: environment variable taken from a Secret."),
 ]
 Pvc = Annotated[
     str | None,
-    typer.Option(metavar="CLAIM[:FOLDER]", help="kubernetes: claim that holds the model."),
+    typer.Option(metavar="CLAIM[:FOLDER]", help="kubernetes: PVC that holds the model."),
 ]
 CachePvc = Annotated[
     str | None,
-    typer.Option(metavar="CLAIM", help="kubernetes: claim for what a hub is asked for."),
+    typer.Option(metavar="CLAIM", help="kubernetes: PVC that caches model downloads from the Hub."),
 ]
 HubTokenSecret = Annotated[
     str | None,
@@ -28,30 +28,30 @@ HubTokenSecret = Annotated[
 ]
 Runtime = Annotated[
     str | None,
-    typer.Option(metavar="[ServingRuntime/]NAME", help="inference-service: its runtime."),
+    typer.Option(metavar="[ServingRuntime/]NAME", help="inference-service: runtime to use."),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(metavar="[BaseModel/]NAME", help="inference-service: its model."),
+    typer.Option(metavar="[BaseModel/]NAME", help="inference-service: model to serve."),
 ]
 From = Annotated[
     Path | None,
-    typer.Option("--from", metavar="FILE", help="serving-runtime: existing one to start from."),
+    typer.Option("--from", metavar="FILE", help="serving-runtime: existing runtime to start from."),
 ]
 ModelFormat = Annotated[
     str | None,
-    typer.Option(metavar="NAME:VERSION", help="serving-runtime: e.g. safetensors:1.0.0."),
+    typer.Option(metavar="NAME:VERSION", help="serving-runtime: model format, e.g. safetensors:1.0.0."),
 ]
 ModelFramework = Annotated[
     str | None,
-    typer.Option(metavar="NAME:VERSION", help="serving-runtime: e.g. transformers:4.51.0."),
+    typer.Option(metavar="NAME:VERSION", help="serving-runtime: model framework, e.g. transformers:4.51.0."),
 ]
 Architecture = Annotated[
     str | None,
-    typer.Option(help="serving-runtime: the model's, e.g. Qwen3ForCausalLM."),
+    typer.Option(help="serving-runtime: model architecture, e.g. Qwen3ForCausalLM."),
 ]
-Quantization = Annotated[str | None, typer.Option(help="serving-runtime: the model's, where it has one.")]
+Quantization = Annotated[str | None, typer.Option(help="serving-runtime: quantization of the model, if any.")]
 SizeRange = Annotated[
     str | None,
-    typer.Option(metavar="LOW-HIGH", help="serving-runtime: models' parameters, e.g. 0.5B-1B."),
+    typer.Option(metavar="LOW-HIGH", help="serving-runtime: supported model sizes, e.g. 0.5B-1B."),
 ]

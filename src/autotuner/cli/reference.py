@@ -1,6 +1,6 @@
-"""The reference of the command line as Markdown, made from the commands: ``python -m autotuner.cli.reference``.
+"""The CLI reference as Markdown, generated from the commands: ``python -m autotuner.cli.reference``.
 
-A test compares ``docs/reference/cli.md`` with it, so that the page cannot fall behind.
+A test compares ``docs/reference/cli.md`` with it.
 """
 
 import sys
@@ -18,8 +18,8 @@ HEAD = """# Command line
 
 <!-- Made by `python -m autotuner.cli.reference > docs/reference/cli.md`; do not edit. -->
 
-Answers go to standard output, words about them to standard error. With `--json` standard output holds data only: one
-JSON document (with `watch` one event a line), also when a command fails:
+Results go to stdout; messages and progress go to stderr. With `--json`, stdout contains a single JSON document
+(`watch`: one event per line), even if the command fails:
 
 ```json
 {"error": {"kind": "usage", "message": "...", "remedy": "...",
@@ -28,33 +28,33 @@ JSON document (with `watch` one event a line), also when a command fails:
 
 | exit code | `kind` of the error | meaning |
 |---|---|---|
-| 0 | | ok; of `run`: the study ran to its end and has an answer, which may be to keep the default |
-| 1 | `failed`, `defect` | it did not work, or `run` has no answer that holds; `defect` is our mistake: report it |
-| 2 | `usage` | the command line or a file is wrong; nothing was launched |
-| 3 | | no configuration met the SLOs; the answer is printed all the same |
-| 4 | `environment` | the machine is not ready: a file, a program, a port or room is missing |
+| 0 | | success; for `run`: the study completed with an answer, which may be to keep the default |
+| 1 | `failed`, `defect` | the command failed, or `run` found no reliable answer; `defect` is a bug, please report it |
+| 2 | `usage` | invalid command line or file; nothing was launched |
+| 3 | | no configuration met the SLOs; the result is still printed |
+| 4 | `environment` | the machine is not ready: a missing file, program or port, or not enough space |
 | 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` resumes |
 
-Results are kept under `~/.local/share/autotuner`, or in `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` names
-another database. That folder and its files are for their user alone (0700, 0600). No secret is in any of them, nor in
-any output: values under names such as `HF_TOKEN` or `DB_PASS`, values of a known form (`ghp_...`, a password in a
-URL), and both wherever a server's log repeats them. A secret on a server's command line is refused.
+Results are stored under `~/.local/share/autotuner` or `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` selects
+another database. The folder and its files are accessible to their owner only (0700, 0600). Secrets are never stored
+or printed: values under names such as `HF_TOKEN` or `DB_PASS`, values in a known format (`ghp_...`, a password in a
+URL), and either of them where a server log repeats it. A secret on the command line of a server is rejected.
 
-`--out` writes into a device, a pipe or through a link, and replaces regular files as a whole; `-` is standard output.
-At most 20 problems of a file are printed, with the count of the rest; all study files are at most 1 MiB.
+`--out` writes into devices, pipes and links; regular files are replaced atomically; `-` means stdout. At most 20
+problems of a file are printed, followed by the count of the rest. A study file may be at most 1 MiB.
 
-`autotuner --version` prints the version; `autotuner --install-completion` sets up completion for your shell (bash,
+`autotuner --version` prints the version. `autotuner --install-completion` installs completion for your shell (bash,
 zsh, fish, PowerShell), and `--show-completion` prints it.
 
-`run` and `plan` take `--set PATH=VALUE` for single values of the study file, typed as in YAML:
-`--set search.trials=5 --set workload.concurrency=[1,8] --set engine.args.seed=1 --set slo[0]="p99 ttft <= 1s"`.
-A path that the file does not know is an error with the nearest known name. `run --dry-run` is `plan`.
+`run` and `plan` accept `--set PATH=VALUE` to override single values of the study file, typed as in YAML: `--set
+search.trials=5 --set workload.concurrency=[1,8] --set engine.args.seed=1 --set slo[0]="p99 ttft <= 1s"`. An unknown
+path is an error that suggests the closest known name. `run --dry-run` is the same as `plan`.
 
 ## Endings
 
-How a study ended is `ending` in the JSON of `run`, `show`, `best` and `export`, in the CSV and in the event
-`study_finished`; `headline` says it in one line, and `run` returns its exit code. Only the endings marked "proven"
-claim that the winner is to be preferred to the default.
+How a study ended is `ending` in the JSON of `run`, `show`, `best` and `export`, in the CSV, and in the event
+`study_finished`; `headline` says it in one line, and `run` returns the matching exit code. Only endings marked
+"proven" claim that the winner is better than the default.
 
 | `ending` | exit code | when |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Commands that look at results: list, show, logs, best, report, export, delete."""
+"""Commands on stored results: list, show, logs, best, report, export, delete."""
 
 import sys
 from enum import StrEnum
@@ -43,19 +43,22 @@ class ExportAs(StrEnum):
     OLDER = "older"
 
 
-TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Trial number; default: the last one.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")]
+TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Trial number; default: the latest.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Output file; default: stdout.")]
+ReportOut = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Output file; default: report.html in the folder of the study.")
+]
 
 
 def list_(
-    sort: Annotated[SortBy, typer.Option("--sort", help="Order of the rows.")] = SortBy.AGE,
+    sort: Annotated[SortBy, typer.Option("--sort", help="Sort order.")] = SortBy.AGE,
     state: Annotated[str | None, typer.Option("--state", help="Only studies in this state, e.g. running.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="Only studies of this kind of engine.")] = None,
-    match: Annotated[str | None, typer.Option("--match", help="Only names that match, e.g. 'chat-*'.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Only studies of this engine.")] = None,
+    match: Annotated[str | None, typer.Option("--match", help="Only matching names, e.g. 'chat-*'.")] = None,
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """List the studies in the store: progress, what to use, gain, age."""
+    """List stored studies with progress, recommended configuration, gain and age."""
     with answering(as_json=json):
         import time
 
@@ -83,14 +86,12 @@ def _say_unreadable(line: str) -> None:
 
 def show_(
     name: Name,
-    trial: Annotated[
-        int | None, typer.Argument(metavar="[TRIAL]", help="Only this trial, with all its figures.")
-    ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Log lines shown of one trial.")] = 15,
+    trial: Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Show this trial in detail.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Log lines to show for a single trial.")] = 15,
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Show a study's ranked trials and its answer so far, or one trial in detail."""
+    """Show the ranked trials of a study and its current answer, or one trial in detail."""
     with answering(as_json=json):
         from autotuner import api
 
@@ -120,11 +121,11 @@ def _show_trial(result: "StudyResult", number: int, lines: int, store: str | Non
 def logs(
     name: Name,
     trial: TrialNumber = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Last lines to show.")] = 100,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show, from the end.")] = 100,
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Show the server's log of a trial."""
+    """Show the server log of a trial."""
     with answering(as_json=json):
         from autotuner import api
 
@@ -138,7 +139,7 @@ def logs(
 
 def best(
     name: Name,
-    as_: Annotated[BestAs, typer.Option("--as", help="Form of the answer.")] = BestAs.COMMAND,
+    as_: Annotated[BestAs, typer.Option("--as", help="Output format.")] = BestAs.COMMAND,
     out_file: Out = None,
     store: StoreUrl = None,
     json: Json = False,
@@ -160,7 +161,7 @@ def best(
     quantization: best_options.Quantization = None,
     size_range: best_options.SizeRange = None,
 ) -> None:
-    """Print the best configuration: the exact command that starts it, or a manifest that other systems take."""
+    """Print the best configuration as the exact launch command or as a deployment manifest."""
     options = {
         "name": object_name,
         "namespace": namespace,
@@ -213,11 +214,11 @@ def best(
         if text and str(out_file) != "-":
             show(text)
         elif not text:
-            say("there is no command: the server was not started by this program")
+            say("no command: this server was not started by autotuner")
 
 
-def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json = False) -> None:
-    """Write the HTML report (one file, opens without a network)."""
+def report(name: Name, out_file: ReportOut = None, store: StoreUrl = None, json: Json = False) -> None:
+    """Write the HTML report, a single self-contained file."""
     with answering(as_json=json):
         from autotuner import api
 
@@ -230,12 +231,12 @@ def report(name: Name, out_file: Out = None, store: StoreUrl = None, json: Json 
 
 def export(
     name: Name,
-    as_: Annotated[ExportAs, typer.Option("--as", help="Form of the export.")] = ExportAs.JSON,
+    as_: Annotated[ExportAs, typer.Option("--as", help="Export format.")] = ExportAs.JSON,
     out_file: Out = None,
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Export all results: json, csv, or the older results JSON."""
+    """Export all results as JSON, CSV, or the older results JSON."""
     with answering(as_json=json):
         from autotuner import api
         from autotuner.report.exports import export_text, strict_json
@@ -257,11 +258,11 @@ def export(
 
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Remove a study with all its results; refused while it runs."""
+    """Delete a study and all its results; fails while the study is running."""
     with answering(as_json=json):
         from autotuner import api
         from autotuner.errors import AutotunerError, Problem, UsageError
@@ -273,12 +274,12 @@ def delete(
                 results = sum(t.state.finished for t in found.trials)
                 what = f"study {found.spec.name} with {results} results"
             except UnreadableError:
-                what = f"study {name}, which cannot be read"
+                what = f"unreadable study {name}"
             if json or not sys.stdin.isatty():
-                why = f"would remove {what}, and nobody can be asked"
+                why = f"cannot ask for confirmation to delete {what}"
                 raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))
-            if not typer.confirm(f"Remove {what}?", err=True):
-                raise AutotunerError("nothing was removed")
+            if not typer.confirm(f"Delete {what}?", err=True):
+                raise AutotunerError("nothing deleted")
         api.delete(name, store_url=store)
         if json:
             out({"deleted": name})

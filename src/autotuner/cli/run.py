@@ -1,4 +1,4 @@
-"""Commands that run studies: run, plan, watch, stop, reap."""
+"""Commands that run studies: run, plan, doctor, watch, stop, reap."""
 
 import shlex
 import sys
@@ -13,11 +13,11 @@ from autotuner.cli.log_options import LogFile, Verbose, logged
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
     str | None,
-    typer.Option("--mode", help="Deploy this way instead of the file's (process, docker, kubernetes, ome, external)."),
+    typer.Option("--mode", help="Deployer to use instead of the file's (process, docker, kubernetes, ome, external)."),
 ]
 Benchmark = Annotated[
     str | None,
-    typer.Option("--benchmark", help="Measure this way instead of the file's (native, genai_bench, ome_job)."),
+    typer.Option("--benchmark", help="Benchmark to use instead of the file's (native, genai_bench, ome_job)."),
 ]
 
 
@@ -26,19 +26,19 @@ Simulate = Annotated[
     typer.Option(
         "--simulate",
         metavar="GPUxN",
-        help="Simulate SGLang or vLLM on these GPUs (H100x8) in place of the file's engine; stored under another name.",
+        help="Simulate SGLang or vLLM on these GPUs, e.g. H100x8; results are stored under a separate name.",
     ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change one value of the file, e.g. search.trials=5; may be repeated."
+        "--set", metavar="PATH=VALUE", help="Override one value of the file, e.g. search.trials=5; repeatable."
     ),
 ]
 
 
 StudyName = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="Store the study under this name in place of the file's.")
+    str | None, typer.Option("--name", metavar="NAME", help="Study name to use instead of the file's.")
 ]
 
 
@@ -46,21 +46,21 @@ def run(
     file: File,
     name: StudyName = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew; what is stored under this name is kept under a dated one.")
+        bool, typer.Option("--fresh", help="Start over; previous results are kept under a dated name.")
     ] = False,
     mode: Mode = None,
     benchmark: Benchmark = None,
     simulate: Simulate = None,
     settings: Set = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Start nothing: show the plan, as the command plan does.")
+        bool, typer.Option("--dry-run", help="Launch nothing; show the plan (same as the plan command).")
     ] = False,
     store: StoreUrl = None,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Run a study, or go on with it where it was cut off."""
+    """Run a study; resumes automatically if it was interrupted."""
     if dry_run:
         plan(
             file,
@@ -86,7 +86,7 @@ def run(
         for note in loaded.notes:
             say(f"note: {note}")
         if fresh and (dated := api.start_over(loaded.spec.name, store_url=store)):
-            say(f"note: what was stored of {loaded.spec.name} is kept as {dated}")
+            say(f"note: previous results of {loaded.spec.name} are kept as {dated}")
         result = run_live(loaded, source=str(file.absolute()), store_url=store, quiet=json)
         if json:
             out(result)
@@ -110,7 +110,7 @@ def plan(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Show what a study would launch and how long it takes; nothing is started."""
+    """Show what a study would launch and how long it takes, without launching anything."""
     with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
@@ -133,21 +133,24 @@ def plan(
 
 
 def doctor(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Study file; default: none.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Study file; optional."),
+    ] = None,
     mode: Annotated[
-        str | None, typer.Option("--mode", help="Kind of deployer; default: the file's, else process.")
+        str | None, typer.Option("--mode", help="Deployer to check; default: the file's, else process.")
     ] = None,
     benchmark: Benchmark = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting of the deployer, as under deploy in a study file."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Deployer setting, as under deploy in a file; repeatable."),
     ] = None,
     store: StoreUrl = None,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Look at this machine and at where servers run, with a study or without: what is wrong, and what to do."""
+    """Check this machine and the deployment target, optionally for a study; each problem comes with a remedy."""
     with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
@@ -172,22 +175,22 @@ def doctor(
 
 
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
-    """Follow a study that runs elsewhere; ends when it ends. With --json: one event a line, as JSON."""
+    """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
     with answering(as_json=json):
         from autotuner.cli.live import watch_live
 
         state = watch_live(name, store_url=store, as_json=json)
         if not json:
-            say(f"{name}: {state}; its answer: {program()} show {name}")
+            say(f"{name}: {state}; results: {program()} show {name}")
 
 
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
-    """Ask a running study to end cleanly; what is finished is kept, and `run` goes on from there."""
+    """Stop a running study cleanly. Finished trials are kept, and `run` resumes from there."""
     with answering(as_json=json):
         from autotuner import api
 
         running = api.stop(name, store_url=store)
-        text = f"{name}: asked to stop" if running else f"{name}: not running"
+        text = f"{name}: stop requested" if running else f"{name}: not running"
         if json:
             out({"study": name, "running": running})
         else:
@@ -195,13 +198,13 @@ def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 
 
 def reap(
-    study: Annotated[str | None, typer.Option("--study", help="Only what belongs to this study.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Only resources of this study.")] = None,
     store: StoreUrl = None,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Remove what dead runs left behind: servers, load generators, leases."""
+    """Clean up after killed runs: servers, load generators, leases."""
     with answering(as_json=json), logged(verbose, log_file):
         from autotuner import api
 
@@ -209,7 +212,7 @@ def reap(
         if json:
             out({"removed": removed})
         else:
-            show("\n".join(removed) if removed else "nothing was left behind")
+            show("\n".join(removed) if removed else "nothing to clean up")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Commands beside a study: schema, params, init, version."""
+"""Commands that need no study: schema, params, init, version."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from autotuner.cli.app import Json, answering, out, program, show
 
 
 def schema(json: Json = False) -> None:
-    """Print the study file's JSON Schema (for editors); it is JSON with and without --json."""
+    """Print the JSON Schema of the study file, for editors; always JSON."""
     with answering(as_json=json):
         from autotuner import api
 
@@ -17,10 +17,10 @@ def schema(json: Json = False) -> None:
 
 
 def params(
-    engine: Annotated[str, typer.Argument(metavar="ENGINE", help="Kind of engine, e.g. llama_cpp.")],
+    engine: Annotated[str, typer.Argument(metavar="ENGINE", help="Engine, e.g. llama_cpp.")],
     json: Json = False,
 ) -> None:
-    """List an engine's parameters: type, range, default, meaning."""
+    """List the parameters of an engine: type, range, default, description."""
     with answering(as_json=json):
         from autotuner import api
         from autotuner.cli.texts import params_text
@@ -34,17 +34,15 @@ def params(
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file to write.")] = Path("study.yaml"),
-    engine: Annotated[str, typer.Option("--engine", help="Kind of engine.")] = "llama_cpp",
-    model: Annotated[
-        str | None, typer.Option("--model", help="The model's path or hub id; default: an example.")
-    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Engine to tune.")] = "llama_cpp",
+    model: Annotated[str | None, typer.Option("--model", help="Model path or Hub ID; default: a placeholder.")] = None,
     server: Annotated[
         str | None,
-        typer.Option("--server", help="The engine's program, e.g. your own llama-server; default: one on PATH."),
+        typer.Option("--server", help="Server executable, e.g. your own llama-server; default: the one on PATH."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a commented study file to start from, for this machine."""
+    """Write a commented starter study file for this machine."""
     with answering(as_json=json):
         from autotuner import api
 

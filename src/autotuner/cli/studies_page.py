@@ -1,4 +1,4 @@
-"""What ``list`` prints: every study with its progress, its answer and its age."""
+"""Output of ``list``: each study with its progress, recommendation and age."""
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -46,16 +46,16 @@ def _gain(study: StudyOverview) -> float:
 def studies_text(studies: Sequence[StudyOverview], *, now: float, filtered: bool, width: int | None = None) -> str:
     """One row per study; ``now`` in seconds since the epoch."""
     if not studies:
-        return "no study matches" if filtered else "no studies yet; autotuner init writes a study file to start from"
+        return "no matching studies" if filtered else "no studies yet; to create a study file: autotuner init"
     columns = [
         Column("study"),
         Column("state"),
         Column("launches", align="right", drop=4),
-        Column("to use", wraps=True),
+        Column("recommended", wraps=True),
         Column("vs default", align="right"),
         Column("objective", align="right", drop=5),
         Column("engine", drop=3),
-        Column("changed", align="right", drop=2),
+        Column("updated", align="right", drop=2),
         Column("file", drop=9),
     ]
     return table_text(columns, [_row(study, now) for study in studies], width=width)

@@ -1,5 +1,4 @@
-"""What ``show STUDY`` prints: the trials ranked, each with its figures, its change and the reason for its state, then
-the answer."""
+"""Output of ``show STUDY``: trials by rank with their metrics, change and reasons, then the answer."""
 
 from collections.abc import Sequence
 
@@ -145,7 +144,7 @@ def reasons(trial: Trial) -> list[str]:
         hard = [v for v in trial.verdict.violations if v.hard]
         found += [violation_text(v, trial) for v in hard[:_REASONS]]
         if len(hard) > _REASONS:
-            found.append(f"and {len(hard) - _REASONS} more bounds")
+            found.append(f"and {len(hard) - _REASONS} more SLOs")
         found += [r for r in trial.verdict.reasons if trial.failure is None or r not in trial.failure.message]
         found += [unsure_text(what) for what in trial.verdict.unsure[:_REASONS]]
     return found

@@ -166,12 +166,12 @@ def _status(view: StudyView, now: float) -> Text:
     if view.started_at is None:
         text.append("  starting", style="not bold")
         return text
-    text.append(f"  {len(view.finished())} of at most {view.planned()} launches", style="not bold")
+    text.append(f"  {len(view.finished())} of up to {view.planned()} launches", style="not bold")
     if view.state == "running":
-        text.append(f", {duration_text(now - view.started_at)} so far", style="not bold")
+        text.append(f", {duration_text(now - view.started_at)} elapsed", style="not bold")
     eta = view.eta_s(now)
     if eta is not None:
-        text.append(f", at most {duration_text(eta)} to go", style="not bold")
+        text.append(f", up to {duration_text(eta)} left", style="not bold")
     if view.state != "running":
         text.append(f"  {view.state}" + (f": {one_line(view.why)}" if view.why else ""), style="not bold")
     return text

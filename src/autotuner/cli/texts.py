@@ -1,4 +1,4 @@
-"""Answers as text: pure functions from nouns to what a person reads."""
+"""Text output of ``plan``, ``doctor`` and ``params``: pure functions from results to text."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     space = "all" if all_of else "up to"
     total = f" of {plan.others:,}" if plan.others is not None and not all_of else ""
     tries = f"the default and {space} {others}{total} configurations" if others else "one configuration"
-    proof = f", then up to {plan.repeats} interleaved launches to prove the answer" if plan.repeats else ""
-    windows = f"{plan.windows} windows each, " if plan.windows > 1 else ""
-    how = f"{plan.engine} by {plan.deploy}"
+    proof = f", then up to {plan.repeats} interleaved repeats" if plan.repeats else ""
+    windows = f"{plan.windows} windows per launch; " if plan.windows > 1 else ""
+    how = f"{plan.engine} on {plan.deploy}"
     most = plan.trials + plan.repeats
     about = f"about {duration_text(plan.estimated_s * max(0.0, 1 - stored / most))}"
     if stored:
-        about += f" for what is left: {stored} of {most} launches are stored"
+        about += f" remaining ({stored} of {most} launches already stored)"
     if stored >= most:
-        about = f"all {most} launches are stored, nothing is left to measure"
+        about = f"all {most} launches already stored, nothing left to measure"
     return f"{plan.study}: {how}: {tries}{proof}; {windows}{about}"
 
 
 def plan_text(plan: Plan) -> str:
-    """The answer of ``autotuner plan``."""
+    """Output of ``autotuner plan``."""
     size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
-    runnable = f", {plan.launchable:,} of them can be launched" if plan.launchable is not None else ""
+    runnable = f", {plan.launchable:,} launchable" if plan.launchable is not None else ""
     simulated = [f"simulated: {plan.simulated}; no real GPU is measured"] if plan.simulated else []
     stored = plan.standing.stored if plan.standing else 0
     known = [f"study: {plan.standing.text}"] if plan.standing else []
@@ -67,17 +67,17 @@ def plan_text(plan: Plan) -> str:
         headline(plan, stored=stored),
         *simulated,
         *known,
-        f"space: {size}{runnable}",
-        "would launch, for example:",
+        f"search space: {size}{runnable}",
+        "example launches:",
     ]
     lines += [f"  {launch.configuration.text}\n    {_command(launch)}" for launch in plan.launches]
     if not plan.launches:
-        lines[-1] = "launches nothing: measures the server that runs"
+        lines[-1] = "no launches: measures the running server"
     return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
 
 
 def _command(launch: PlannedLaunch) -> str:
-    """As a person would type it: the environment in front of the command."""
+    """The command as typed in a shell, environment first."""
     if launch.command:
         return shlex.join(launch.command)
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
@@ -93,22 +93,25 @@ def checks_text(checks: Sequence[Check]) -> str:
 
 
 def doctor_text(found: Diagnosis) -> str:
-    """The answer of ``autotuner doctor``: one row per check."""
-    table = _table("", "check", "found", "remedy")
+    """Output of ``autotuner doctor``: one row per check."""
+    table = _table("status", "check", "result", "remedy")
     for check in found.checks:
         remedy = check.remedy if check.status is not CheckStatus.OK else ""
         table.add_row(check.status.value, check.name, check.detail, remedy)
     counts = {status: sum(c.status is status for c in found.checks) for status in CheckStatus}
     failed = counts[CheckStatus.FAIL]
     warned = counts[CheckStatus.WARN]
-    what = f"study {found.study} by {found.deploy}" if found.study else f"servers by {found.deploy}"
-    summary = f"{failed} of {len(found.checks)} checks fail" if failed else f"{what}: nothing fails"
-    return "\n".join([_text(table), summary + (f", {warned} should be known" if warned else "")])
+    what = f"study {found.study} ({found.deploy} deployer)" if found.study else f"{found.deploy} deployer"
+    summary = f"{what}: all checks passed"
+    if failed or warned:
+        warnings = f"{warned} warning{'s' if warned != 1 else ''}"
+        summary = f"{len(found.checks)} checks: {failed} failed, {warnings}"
+    return "\n".join([_text(table), summary])
 
 
 def params_text(catalog: Sequence[CatalogEntry]) -> str:
-    """The answer of ``autotuner params``."""
-    table = _table("parameter", "values", "default", "meaning", "also written")
+    """Output of ``autotuner params``."""
+    table = _table("parameter", "values", "default", "description", "aliases")
     for entry in catalog:
         values: str = entry.type.kind
         if entry.type.choices:

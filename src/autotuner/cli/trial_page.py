@@ -1,4 +1,4 @@
-"""What ``show STUDY TRIAL`` prints: one trial with everything that is known of it."""
+"""Output of ``show STUDY TRIAL``: everything known about one trial."""
 
 import re
 import shlex
@@ -13,12 +13,11 @@ from autotuner.cli.goal_columns import figure_text
 from autotuner.cli.study_page import ranked, reasons, state_text
 from autotuner.cli.texts import duration_text
 from autotuner.report.headline import change_text
-from autotuner.report.numbers import UNSURE, one_line, with_unit
+from autotuner.report.numbers import UNSURE, metric_name, one_line, with_unit
 from autotuner.report.result import StudyResult, without_flags
 from autotuner.scoring.goals import missed, slo_value
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
-from autotuner.study.objective import metric_text
 from autotuner.study.trial import Trial
 from autotuner.tuning.trials.unanswered import error_message
 
@@ -101,16 +100,16 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
         f"  configuration  {one_line(trial.configuration.text)}",
     ]
     if trial.repeat_of is not None:
-        lines.append(f"  repeats        trial {trial.repeat_of}")
+        lines.append(f"  repeat of      trial {trial.repeat_of}")
     repeats = [str(t.number) for t in result.trials if t.repeat_of == trial.number]
     if repeats:
-        lines.append(f"  repeated by    trials {', '.join(repeats)}")
+        lines.append(f"  repeats        trials {', '.join(repeats)}")
     verdict = trial.verdict
     for objective, value in zip(result.spec.objectives, verdict.objectives if verdict else (), strict=False):
         lines.append(f"  {'objective':13}  {objective.text}: {with_unit(objective.metric, value)}")
     if change:
         lines.append(f"  vs default     {change} {_first(result)}")
-    lines += [f"  {'why':13}  {one_line(reason)}" for reason in reasons(trial)]
+    lines += [f"  {'reason':13}  {one_line(reason)}" for reason in reasons(trial)]
     if trial.failure is not None and trial.failure.remedy:
         lines.append(f"  {'remedy':13}  {one_line(trial.failure.remedy)}")
     if trial.failure is not None and trial.failure.exit_code is not None:
@@ -123,7 +122,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
 
 def _first(result: StudyResult) -> str:
     objective = result.spec.objectives[0]
-    return metric_text(objective.metric, objective.statistic).replace("_", " ")
+    return metric_name(objective.metric, objective.statistic)
 
 
 def _times(trial: Trial) -> list[str]:
@@ -164,9 +163,9 @@ def _window(measured: Measurement, width: int) -> list[str]:
     notes = [f"  ! {one_line(warning)}" for warning in measured.warnings]
     if any(not d.carries(s) for d in measured.distributions.values() for s in STATISTICS):
         notes.append(f"  {UNSURE} too few requests for this percentile")
-    notes += [f"  ! too thin: {one_line(reason)}" for reason in measured.thin]
+    notes += [f"  ! insufficient data: {one_line(reason)}" for reason in measured.thin]
     if measured.self_check.client_limited:
-        notes.append(f"  ! client limited: {one_line('; '.join(measured.self_check.reasons))}")
+        notes.append(f"  ! client-limited: {one_line('; '.join(measured.self_check.reasons))}")
     table = table_text(columns, rows, width=width).splitlines() if rows else []
     return [f"{measured.scenario} {measured.level.text}: {', '.join(facts)}", *table, *notes]
 
@@ -175,7 +174,7 @@ _DROP = {"mean": 4, "p50": 0, "p90": 2, "p95": 1, "p99": 0, "max": 3}
 
 
 def _statistics(measured: Measurement, metric: str) -> list[Text]:
-    cells = [Text(f"  {metric.replace('_', ' ')}")]
+    cells = [Text(f"  {metric_name(metric)}")]
     for statistic in STATISTICS:
         text = figure_text(metric, measured.value(metric, statistic))
         cells.append(Text(text if measured.carries(metric, statistic) else f"{UNSURE}{text}"))
@@ -197,13 +196,13 @@ def _argv(result: StudyResult, trial: Trial) -> list[str]:
             changes.append(f"  - {change.flag} {change.default}".rstrip())
         else:
             changes.append(f"  ~ {change.flag} {change.trial}   (default: {change.default or 'without a value'})")
-    return [*command, "against the default's command line", *(changes or ["  no difference"])]
+    return [*command, "changes from the default's command line", *(changes or ["  none"])]
 
 
 def _resolved(resolved: Mapping[str, object]) -> list[str]:
     facts = [f"  {name}: {one_line(str(value))}" for name, value in resolved.items()]
-    return ["chosen by the server", *facts] if facts else []
+    return ["resolved by the server", *facts] if facts else []
 
 
 def _tail(log: Sequence[str]) -> list[str]:
-    return ["end of the server's log", *(f"  {one_line(line)}" for line in log)] if log else []
+    return ["server log (tail)", *(f"  {one_line(line)}" for line in log)] if log else []

@@ -232,28 +232,27 @@ def _values(measurements: Sequence[Measurement], metric: str, statistic: str | N
 
 def _about_the_proof(result: StudyResult) -> Iterator[str]:
     if result.state in ("running", "new"):
-        yield "The study is not finished: everything here may still change."
+        yield "The study has not finished; everything here may still change."
     for trial in result.refuted_trials:
         failed = failed_launches(trial, result)
-        yield f"Trial {trial.number} did not hold up: {failed}. It is left out of the answer."
+        yield f"Trial {trial.number} did not hold up: {failed}. It is excluded from the answer."
     if result.best is None:
         return
     if result.default is None:
-        yield "The default was not measured, so no gain can be given."
+        yield "The default was not measured, so there is no gain to report."
     elif not confirmation.launches(result.default, result.trials).held:
         failed = failed_launches(result.default, result)
-        yield f"The default itself cannot be relied on: {failed}. The gain compares with it all the same."
+        yield f"The default itself is unreliable: {failed}. The gain is still computed against it."
     if result.best.role is not TrialRole.DEFAULT and result.ending is not Ending.WINNER_DID_NOT_HOLD_UP:
         if result.repeats == 0:
-            way = " upwards" if result.spec.objectives[0].direction is Direction.MAX else ""
-            yield f"The best was not measured again: its value was picked as the best of many and is biased{way}."
+            yield "The best was not measured again; picked as the best of many, its value is likely too good."
         elif result.repeats < 3:
             many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
-            yield f"Only {many} of trial {result.best.number} and of the default: the interval rests on very little."
+            yield f"Only {many} of trial {result.best.number} and the default: the interval rests on very little data."
     yield from _about_company(result)
     others = tied_others(result)
     if others:
-        yield f"The best and {trials_text(others)} differ by no more than the noise of one measurement."
+        yield f"The best and {trials_text(others)} differ by no more than the noise of a single measurement."
 
 
 def _about_company(result: StudyResult) -> Iterator[str]:
@@ -265,8 +264,8 @@ def _about_company(result: StudyResult) -> Iterator[str]:
         yield f"{text[:1].upper()}{text[1:]}."
     elif crowded and default is not None and default.number not in crowded:
         yield (
-            f"{trials_text(crowded).capitalize()} ran side by side and the default alone: only repeats, which run one "
-            "at a time, compare with it."
+            f"{trials_text(crowded).capitalize()} ran side by side while the default ran alone; only the repeats, "
+            "which run one at a time, are comparable with it."
         )
 
 
@@ -274,7 +273,7 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
     measured = [(t, m) for t in result.trials for m in t.measurements]
     checks: tuple[tuple[str, list[int]], ...] = (
         (
-            "the load generator could not keep up, so the server may be faster than shown (these are not ranked)",
+            "the load generator could not keep up, so the server may be faster than shown (not ranked)",
             _numbers(t for t, m in measured if m.self_check.client_limited),
         ),
         (
@@ -287,7 +286,7 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
             _numbers(t for t, m in measured if m.token_source == "tokenizer"),  # noqa: S105 - not a secret
         ),
         (
-            "the server reported no usage, so chunks were counted as tokens: throughput and tpot may be off",
+            "the server reported no usage, so chunks were counted as tokens: throughput and TPOT may be off",
             _numbers(t for t, m in measured if m.token_source == "chunks"),  # noqa: S105 - not a secret
         ),
         ("some requests failed", _numbers(t for t, m in measured if m.failed)),
@@ -299,7 +298,7 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
         yield f"In {trials_text(numbers)}: {text}."
     count = len(usable_trials(result))
     if 0 < count < FEW_TRIALS and result.spec.parameters:
-        yield f"Importance rests on only {count} trial{'s' if count > 1 else ''}: take it as a hint."
+        yield f"Importance is based on only {count} trial{'s' if count > 1 else ''}; treat it as a hint."
 
 
 def _warnings(measured: Sequence[tuple[Trial, Measurement]]) -> list[tuple[str, list[int]]]:

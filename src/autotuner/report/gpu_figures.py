@@ -55,7 +55,7 @@ def gpu_cells(trial: Trial) -> tuple[str, ...]:
         str(found.gpus),
         with_unit("output_throughput_per_gpu", found.throughput_per_gpu),
         with_unit("energy_per_token", found.energy_per_token),
-        "-" if found.utilization is None else f"{found.utilization:.0%}".replace("%", " %"),
+        "-" if found.utilization is None else f"{found.utilization:.0%}",
         _with(found.memory_gb, "GiB"),
         _with(found.power_w, "W"),
         _with(found.temperature_c, "°C"),

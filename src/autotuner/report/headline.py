@@ -1,18 +1,18 @@
-"""The ending of a study as sentences: one headline per ending, then what a reader must know beside it."""
+"""The ending of a study as sentences: one headline per ending, then qualifications."""
 
 from collections.abc import Callable, Mapping
 
 from autotuner import scoring
-from autotuner.report.numbers import one_line, percent, unsure_text, with_unit
+from autotuner.report.numbers import metric_name, one_line, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import MARGIN, Effect, Gain
 from autotuner.study.metric import Direction
-from autotuner.study.objective import Objective, metric_text
+from autotuner.study.objective import Objective
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 from autotuner.tuning.ending import LEAST_REPEATS, Ending
 
-_CONFIDENCE_TEXT = "95 % interval"
+_CONFIDENCE_TEXT = "95% interval"
 _SHOWN = 8
 
 
@@ -22,20 +22,21 @@ def headline(result: StudyResult) -> str:
 
 
 def summary_lines(result: StudyResult) -> list[str]:
-    """The headline, then challengers that did not hold up, the Pareto front, and what lies within the noise."""
+    """The headline, then challengers that did not hold up, the Pareto front, and trials within noise."""
     lines = [headline(result)]
     named = result.ending in {Ending.WINNER_DID_NOT_HOLD_UP, Ending.NOTHING_FEASIBLE}
     others = result.refuted_trials[1 if named else 0 :]
     lines += [f"{_named(trial)} did not hold up: {failed_launches(trial, result)}." for trial in others]
     if result.front and result.winner is not None:
         numbers = ", ".join(map(str, sorted(result.front)))
-        lines.append(f"Several objectives: trials {numbers} are on the Pareto front; the winner is the balanced one.")
+        lines.append(f"Pareto front: trials {numbers}; the winner is the most balanced one.")
     if result.best is not None and result.best.verdict is not None:
         lines += [f"{unsure_text(what)}." for what in result.best.verdict.unsure]
     tied = tied_others(result)
     if tied:
         many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")
-        lines.append(f"Within the noise ({percent(result.noise, sign=False)}) of the best: trials {many}.")
+        trials = f"trial{'s' if len(tied) > 1 else ''} {many}"
+        lines.append(f"Within noise ({percent(result.noise, sign=False)}) of the best: {trials}.")
     return lines
 
 
@@ -48,14 +49,14 @@ def tied_others(result: StudyResult) -> list[int]:
 
 
 def failed_launches(trial: Trial, result: StudyResult) -> str:
-    """``1 of 4 launches died (crash under load)``; empty where all launches held."""
+    """``1 of 4 launches failed (crash under load)``; empty where all launches held."""
     found = confirmation.launches(trial, result.trials)
     parts = []
     if found.died:
         all_of = [trial, *confirmation.repeats_of(trial, result.trials)]
         causes = dict.fromkeys(t.failure.cause.value.replace("_", " ") for t in all_of if t.failure)
         why = f" ({', '.join(causes)})" if causes else ""
-        parts.append(f"{found.died} of {_launches(found.total)} died{why}")
+        parts.append(f"{found.died} of {_launches(found.total)} failed{why}")
     if found.missed:
         parts.append(f"{found.missed} of {_launches(found.total)} missed the SLOs")
     return ", ".join(parts)
@@ -74,7 +75,7 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
         changes.append(f"{percent(change)} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
         intervals.append(f"{percent(low)} to {percent(high)}")
     if _missed_soft(result):
-        changes[-1] += ", missed soft SLOs counted"
+        changes[-1] += ", including penalties for missed soft SLOs"
     intervals_text = f"{_CONFIDENCE_TEXT}{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
     return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
 
@@ -113,7 +114,7 @@ def _missed_soft(result: StudyResult) -> bool:
 def effect(gain: Gain) -> str:
     """What the interval of a gain shows, in words."""
     return {Effect.BETTER: "better", Effect.WORSE: "worse", Effect.AS_GOOD: "as good"}.get(
-        gain.effect, "no difference shown"
+        gain.effect, "no significant difference"
     )
 
 
@@ -125,35 +126,36 @@ def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
 
 
 def objective_text(objective: Objective) -> str:
-    """``p99 ttft``, ``output throughput``."""
-    return metric_text(objective.metric, objective.statistic).replace("_", " ")
+    """``p99 TTFT``, ``output throughput``."""
+    return metric_name(objective.metric, objective.statistic)
 
 
 def _proven(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    trade_off = "a trade-off, " if result.ending is Ending.TRADE_OFF else ""
-    return f"best: {_winner(result)}: {trade_off}{change} over the default ({interval})"
+    trade_off = "trade-off: " if result.ending is Ending.TRADE_OFF else ""
+    return f"best: {_winner(result)}: {trade_off}{change} vs default ({interval})"
 
 
 def _default_infeasible(result: StudyResult) -> str:
     met = f"met the SLOs in all {_count(result.winner, result)} launches"
     default = failed_launches(result.default, result) if result.default else ""
     change, interval = gains_text(result) if result.repeats >= LEAST_REPEATS else ("", "")
-    gained = f"; {change} over the default ({interval})" if change else ""
-    return f"best: {_winner(result)}: {met}; of the default, {default}{gained}"
+    gained = f"; {change} vs default ({interval})" if change else ""
+    return f"best: {_winner(result)}: {met}; default: {default}{gained}"
 
 
 def _no_default(result: StudyResult) -> str:
-    why = "the default could not run, so there is nothing to compare with"
+    why = "the default could not run, so there is no baseline"
     if result.default is None:
-        why = "the default was not measured, so there is nothing to compare with"
+        why = "the default was not measured, so there is no baseline"
     met = f"met the SLOs in all {_count(result.winner, result)} launches"
     return f"best: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
 
 
 def _as_good(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    return f"the default is as good as {_challenger(result)}: {change} ({interval}), inside ±{MARGIN * 100:g} %"
+    margin = f"equivalent within ±{MARGIN * 100:g}%"
+    return f"keep the default: {_challenger(result)}, is {margin}: {change} ({interval})"
 
 
 def _default_better(result: StudyResult) -> str:
@@ -163,8 +165,7 @@ def _default_better(result: StudyResult) -> str:
 
 def _no_difference(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    what = f"{_challenger(result)}, is not proven better: {change} ({interval})"
-    return f"no significant difference; keep the default: {what}"
+    return f"no significant difference; keep the default: {_challenger(result)}: {change} ({interval})"
 
 
 def _default_only(result: StudyResult) -> str:
@@ -173,16 +174,16 @@ def _default_only(result: StudyResult) -> str:
     missed = sum(t.verdict is not None and not t.verdict.feasible for t in tried)
     parts = {"failed": failed, "missed the SLOs": missed, "could not be ranked": len(tried) - failed - missed}
     how = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
-    return f"keep the default: none of {len(tried)} other configurations can be used ({how})"
+    return f"keep the default: no other configuration is usable (tried {len(tried)}: {how})"
 
 
 def _nothing_to_tune(result: StudyResult) -> str:
-    return f"nothing to tune: the default gives {_value(result, result.default)}"
+    return f"nothing to tune; the default: {_value(result, result.default)}"
 
 
 def _nothing_tried(result: StudyResult) -> str:
     why = f": {one_line(result.why)}" if result.why else ""
-    return f"no configuration besides the default was tried{why}"
+    return f"no configuration other than the default was tried{why}"
 
 
 def _not_proven(result: StudyResult) -> str:
@@ -196,17 +197,15 @@ def _not_decided(result: StudyResult) -> str:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
         unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]
         why = next((f" ({one_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
-        return f"not decided; keep the default: {len(unranked)} of the others could not be ranked{why}"
+        return f"not decided; keep the default: {len(unranked)} others could not be ranked{why}"
     counts = []
-    for trial, name in ((best, "it"), (default, "the default")):
+    for trial in (best, default):
         if trial is not None:
             usable = len(confirmation.values(trial, result.trials, result.spec.objectives[0]))
-            counts.append(f"{usable} of {name}")
-    how = " and ".join(counts)
-    return (
-        f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: of {_asked(result)} repeats each, "
-        f"{how} could be used"
-    )
+            name = "the default" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
+            counts.append(f"{usable} of {_asked(result)} for {name}")
+    how = ", ".join(counts)
+    return f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: usable repeats: {how}"
 
 
 def _did_not_hold_up(result: StudyResult) -> str:
@@ -214,7 +213,7 @@ def _did_not_hold_up(result: StudyResult) -> str:
     text = f"keep the default: {_named(first)} did not hold up: {failed_launches(first, result)}"
     if result.best is not None and result.best.number not in result.refuted and result.repeats >= LEAST_REPEATS:
         change, interval = gains_text(result)
-        text += f"; the best of the others, {_named(result.best)}, is not proven better: {change} ({interval})"
+        text += f"; the next best, {_named(result.best)}, is not proven better: {change} ({interval})"
     return text
 
 
@@ -226,15 +225,15 @@ def _nothing_feasible(result: StudyResult) -> str:
     how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
     if nearest.verdict.feasible:
         how = f"met the SLOs once, but {failed_launches(nearest, result)}"
-        return f"no configuration met the SLOs in all of its launches; nearest: {_named(nearest)}: {how}"
-    return f"no configuration met the SLOs; nearest: {_named(nearest)}: {how or 'not measured at every level'}"
+        return f"no configuration met the SLOs in all of its launches; closest: {_named(nearest)}: {how}"
+    return f"no configuration met the SLOs; closest: {_named(nearest)}: {how or 'not measured at every level'}"
 
 
 def _nothing_measured(result: StudyResult) -> str:
     nearest = result.nearest
     if nearest is not None and nearest.verdict is not None and nearest.verdict.reasons:
         return (
-            "no configuration was measured well enough to be ranked; nearest: "
+            "no measurement was good enough to be ranked; closest: "
             f"{_named(nearest)}: {one_line(nearest.verdict.reasons[0])}"
         )
     return "no configuration could be measured"
@@ -243,15 +242,15 @@ def _nothing_measured(result: StudyResult) -> str:
 def _unfinished(result: StudyResult) -> str:
     said = {
         Ending.NOT_COMPARED_YET: "not compared yet",
-        Ending.STOPPED: "stopped before the end",
-        Ending.INTERRUPTED: "interrupted before the end",
-        Ending.ENVIRONMENT_FAULT: "ended by a fault of the environment",
-        Ending.FAILED: "the run failed",
+        Ending.STOPPED: "stopped early",
+        Ending.INTERRUPTED: "interrupted",
+        Ending.ENVIRONMENT_FAULT: "ended by an environment fault",
+        Ending.FAILED: "run failed",
     }[result.ending]
     measured = [t for t in result.trials if t.state.finished and t.measurements]
     if result.winner is None:
         if not measured:
-            return f"{said}: nothing has been measured yet"
+            return f"{said}: nothing measured yet"
         found = f"{said}: no configuration met the SLOs so far"
         first = next(iter(result.refuted_trials), None)
         return f"{found}; {_named(first)} did not hold up: {failed_launches(first, result)}" if first else found

@@ -1,4 +1,4 @@
-"""Numbers and words for people: milliseconds, percent, no false precision, nothing that moves a cursor."""
+"""Numbers and metric names for people: milliseconds, percent, no false precision, no control characters."""
 
 from autotuner.study.metric import METRICS, Unit, fewest_samples
 
@@ -21,13 +21,13 @@ def plain(value: float) -> str:
 
 
 UNSURE = "~"
-"""Stands before what rests on a percentile that its sample cannot carry."""
+"""Marks what rests on a percentile whose sample is too small."""
 
 
 def unsure_text(what: str) -> str:
     """The sentence on one such percentile (``p99 ttft of 30 requests``)."""
     statistic = what.partition(" ")[0]
-    return f"{UNSURE} {what}: too few for a {statistic}, which needs at least {fewest_samples(statistic):,}"
+    return f"{UNSURE} {what}: too few; a {statistic} needs at least {fewest_samples(statistic):,}"
 
 
 def with_unit(metric: str, value: float | None) -> str:
@@ -36,17 +36,35 @@ def with_unit(metric: str, value: float | None) -> str:
         return "-"
     unit = METRICS[metric].unit
     if unit is Unit.RATIO:
-        return f"{value * 100:.4g} %"
+        return f"{value * 100:.4g}%"
     shown = value * 1000 if unit is Unit.SECONDS else value
     return f"{plain(shown)} {_UNITS[unit]}"
 
 
+_PROSE = {
+    "ttft": "TTFT",
+    "tpot": "TPOT",
+    "itl": "ITL",
+    "itl_token": "ITL per token",
+    "e2e_latency": "E2E latency",
+    "ttft_scheduled": "scheduled TTFT",
+    "e2e_latency_scheduled": "scheduled E2E latency",
+    "output_throughput_per_gpu": "output throughput per GPU",
+}
+
+
+def metric_name(metric: str, statistic: str | None = None) -> str:
+    """A metric in prose: ``p99 TTFT``, ``output throughput``."""
+    name = _PROSE.get(metric, metric.replace("_", " "))
+    return f"{statistic} {name}" if statistic else name
+
+
 def percent(ratio: float, *, sign: bool = True) -> str:
-    """``+12 %``; one decimal below ten."""
+    """``+12%``; one decimal below ten."""
     if ratio == 0:
-        return "0 %"
+        return "0%"
     digits = 0 if abs(ratio) >= 0.0995 else 1
-    return f"{ratio * 100:{'+' if sign else ''}.{digits}f} %"
+    return f"{ratio * 100:{'+' if sign else ''}.{digits}f}%"
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The answer as plain text: first the sentence that matters, then the command, then what to type next."""
+"""The answer as plain text: the headline, the command, failures, and next commands."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +27,11 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
     lines = ["", marked_summary(result)]
     if result.winner is not None and result.command:
         what = "the default" if result.keeps_default else "it"
-        lines += ["", f"start {what} with (add --host and --port for the address):", f"  {command_line(result)}"]
+        lines += ["", f"start {what} with (add --host and --port):", f"  {command_line(result)}"]
     lines += failures_text(result.trials)
     if result.state != "done":
-        lines += ["", f"The study is {result.state}: {result.why}" if result.why else f"The study is {result.state}."]
-    next_steps = [f"report: {report}   (open it in a browser)"] if report else []
+        lines += ["", f"study {result.state}: {result.why}" if result.why else f"study {result.state}"]
+    next_steps = [f"report: {report}   (open in a browser)"] if report else []
     next_steps.append(f"next:   {program} show {name}  ·  {program} best {name}  ·  {program} export {name} --as csv")
     return "\n".join([*lines, "", *next_steps])
 

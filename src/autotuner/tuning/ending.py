@@ -78,31 +78,31 @@ _UNANSWERED = frozenset(
 )
 
 _CONDITIONS = {
-    Ending.PROVEN_BETTER: "Winner and default met the SLOs in every launch, and the interval of the gain lies above 0.",
-    Ending.TRADE_OFF: "As `proven_better` in one of several objectives, and shown to be worse in another.",
-    Ending.DEFAULT_INFEASIBLE: "The winner met the SLOs in every launch, at least two of them repeats; the default "
-    "died or missed the SLOs in one or more.",
-    Ending.NO_DEFAULT: "The default could not run, so there is nothing to compare with; the winner met the SLOs in "
-    "every launch, at least two of them repeats.",
-    Ending.SHOWN_AS_GOOD: "The interval of the best challenger's gain includes 0 and lies inside ±3 %: an equivalence "
-    "test. Use the default.",
-    Ending.DEFAULT_BETTER: "The interval of the best challenger's gain lies below 0. Use the default.",
-    Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and reaches beyond "
-    "±3 %. Keep the default.",
+    Ending.PROVEN_BETTER: "Winner and default met the SLOs in every launch, and the interval of the gain is above 0.",
+    Ending.TRADE_OFF: "As `proven_better` for one of several objectives, and proven worse for another.",
+    Ending.DEFAULT_INFEASIBLE: "The winner met the SLOs in every launch, including at least two repeats; the default "
+    "failed or missed the SLOs in at least one.",
+    Ending.NO_DEFAULT: "The default could not run, so there is no baseline; the winner met the SLOs in every launch, "
+    "including at least two repeats.",
+    Ending.SHOWN_AS_GOOD: "Equivalence test: the interval of the best challenger's gain includes 0 and is within ±3%. "
+    "Keep the default.",
+    Ending.DEFAULT_BETTER: "The interval of the best challenger's gain is below 0. Keep the default.",
+    Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and extends beyond ±3%. "
+    "Keep the default.",
     Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did.",
-    Ending.NOTHING_TO_TUNE: "The study has no parameters or a budget of one trial; the default was measured.",
-    Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be shown; the best measurement is named.",
-    Ending.NOTHING_TRIED: "The search tried no configuration besides the default.",
-    Ending.NOT_DECIDED: "Fewer than two repeats of the best challenger or of the default could be used, or no other "
-    "configuration than the default could be ranked.",
-    Ending.WINNER_DID_NOT_HOLD_UP: "A challenger died or missed the SLOs in a repeat, and no other one is proven to be "
+    Ending.NOTHING_TO_TUNE: "The study has no parameters or a budget of one trial; only the default was measured.",
+    Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be proven; the best measurement is reported.",
+    Ending.NOTHING_TRIED: "The search tried no configuration other than the default.",
+    Ending.NOT_DECIDED: "Fewer than two usable repeats of the best challenger or of the default, or no configuration "
+    "other than the default could be ranked.",
+    Ending.WINNER_DID_NOT_HOLD_UP: "A challenger failed or missed the SLOs in a repeat, and no other one is proven "
     "better. Keep the default.",
     Ending.NOTHING_FEASIBLE: "No configuration met the SLOs in all of its launches.",
-    Ending.NOTHING_MEASURED: "No launch gave a number that may be ranked.",
+    Ending.NOTHING_MEASURED: "No launch produced a measurement that can be ranked.",
     Ending.NOT_COMPARED_YET: "The study has not ended.",
-    Ending.STOPPED: "`autotuner stop` ended the study; what was found so far is shown and not claimed.",
-    Ending.INTERRUPTED: "Ctrl-C or a signal ended the study; what was found so far is shown and not claimed.",
-    Ending.ENVIRONMENT_FAULT: "The machine or the target kept trials from running.",
+    Ending.STOPPED: "`autotuner stop` ended the study; results so far are shown without a claim.",
+    Ending.INTERRUPTED: "Ctrl-C or a signal ended the study; results so far are shown without a claim.",
+    Ending.ENVIRONMENT_FAULT: "The machine or the target prevented trials from running.",
     Ending.FAILED: "The run ended with an error.",
 }
 

@@ -1,4 +1,6 @@
-"""What ``bench`` prints of windows whose figures must not be taken at their word."""
+"""What ``bench`` prints about windows whose figures must not be taken at face value."""
+
+import re
 
 from autotuner.benchmarks.bench import BenchReport, slo_results
 from autotuner.cli.bench_page import bench_text
@@ -31,8 +33,8 @@ def text(measured: Measurement) -> str:
 def test_a_p99_of_few_requests_is_marked_with_a_footnote() -> None:
     few = text(seen(distributions={"ttft": spread(0.1, 30)}))
     assert "100.0 / ~180.0" in few
-    assert "met (of 30 requests)" in few
-    assert "100 requests" in few.splitlines()[-1]
+    assert re.search(r"\bmet\b.*\b30\b", few), "the SLO is met, by 30 requests"
+    assert {"~", "100"} <= set(few.splitlines()[-1].split()), "the footnote says how many are needed"
     assert "~" not in text(seen())
 
 
@@ -44,6 +46,6 @@ def test_what_is_unknown_is_no_number() -> None:
 def test_overload_and_thinness_are_said() -> None:
     said = text(seen(overloaded=True, steady=False, warnings=("overloaded: backlog grew",), thin=("3 only",)))
     assert "overloaded" in said
-    assert "too thin: 3 only" in said
+    assert any(line.startswith("! D(8,8)") and line.endswith("3 only") for line in said.splitlines())
     assert "missed" in said, "a latency under overload meets no bound"
-    assert "a longer window or warm-up helps" not in said, "it does not help against overload"
+    assert "warm-up" not in said, "it does not help against overload"

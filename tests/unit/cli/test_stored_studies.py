@@ -48,7 +48,7 @@ def test_best_prints_the_command_alone_on_standard_output(call: Call, keep: Keep
     assert said.code == 0
     assert said.out.count("\n") == 1
     assert shlex.split(said.out)[0] == "llama-server"
-    assert said.err.startswith("best: trial 12, ")
+    assert "trial 12," in said.err
     assert call("best", "chat-8b", "--json").data["command"] == said.out.strip()
     assert call("best", "chat-8b", "--as", "json").data["winner"] == 12
 
@@ -57,13 +57,13 @@ def test_best_of_nothing_feasible_has_its_own_exit_code(call: Call, keep: Keep) 
     keep("infeasible")
     said = call("best", "chat-strict")
     assert (said.code, said.out) == (3, "")
-    assert "no configuration met the SLOs" in said.err
+    assert "trial 7 " in said.err, "the closest one is named"
     as_json = call("best", "chat-strict", "--json")
     assert (as_json.code, as_json.data["winner"], as_json.data["ending"]) == (3, None, "nothing_feasible")
 
 
 def test_list(call: Call, keep: Keep) -> None:
-    assert "no studies yet" in call("list").out
+    assert "autotuner init" in call("list").out
     assert call("list", "--json").data == {"studies": []}
     keep("winner")
     keep("infeasible")
@@ -114,7 +114,7 @@ def test_logs_that_are_not_there(call: Call, keep: Keep, words: tuple[str, ...],
 
 def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:
     keep("winner")
-    assert call("stop", "chat-8b").out == "chat-8b: not running\n"
+    assert call("stop", "chat-8b", "--json").data == {"study": "chat-8b", "running": False}
     keep("empty", owner=this_owner())
     assert call("stop", "chat-new", "--json").data == {"study": "chat-new", "running": True}
     with Store.open() as store:
@@ -150,11 +150,11 @@ def test_reap_ends_what_dead_runs_left(call: Call, keep: Keep) -> None:
     assert call("reap", "--study", "another", "--json").data == {"removed": []}
     with Store.open() as store:
         assert len(store.leases.all()) == 1, "another study's server may still hold it"
-    assert call("reap").out == "chat-new trial 0: marked void\n"
+    assert "chat-new trial 0" in call("reap").out
     with Store.open() as store:
         assert store.leases.all() == []
         assert [t.state for t in store.trials.all("chat-new")] == [TrialState.VOID]
-    assert call("reap").out == "nothing was left behind\n"
+    assert call("reap", "--json").data == {"removed": []}
 
 
 def test_reap_leaves_the_living_alone(call: Call, keep: Keep) -> None:
@@ -175,7 +175,7 @@ def test_watch_of_an_ended_study_prints_its_events_and_ends(call: Call, keep: Ke
     words = call("watch", "chat-8b")
     assert words.out == ""
     assert "trial 3  done" in words.err
-    assert "chat-8b: done; its answer: " in words.err
+    assert words.err.splitlines()[-1].startswith("chat-8b: done")
 
 
 def test_watch_of_a_run_that_was_killed_ends(call: Call, keep: Keep) -> None:

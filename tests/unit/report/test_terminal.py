@@ -1,4 +1,4 @@
-"""The headline of each kind of study: it names the trial, its gain and what failed, and claims no more than is proven."""
+"""The headline of each kind of study: the trial, its gain, what failed, and no claim beyond what is proven."""
 
 import re
 import shlex

@@ -34,7 +34,7 @@ def html_report(result: StudyResult) -> str:
     contents = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in sections]
     body = element(
         "body",
-        element("a", "Skip to the details", href="#details", class_="skip"),
+        element("a", "Skip to details", href="#details", class_="skip"),
         element(
             "header", _heading(result), _answer(result), element("nav", element("ul", contents), aria_label="Contents")
         ),
@@ -62,7 +62,7 @@ def _heading(result: StudyResult) -> Html:
 
 def _answer(result: StudyResult) -> list[Child]:
     warning = result.simulated
-    first, *more = summary_text(result).replace(" %", "\u00a0%").split("\n")
+    first, *more = summary_text(result).split("\n")
     parts: list[Child] = [element("p", f"{warning}.", class_="simulated", role="note")] if warning else []
     parts.append(element("p", first[:1].upper() + first[1:], class_="answer"))
     parts += [element("p", line, class_="more") for line in more]
@@ -112,15 +112,16 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
     """Id, title and content of every section that has content."""
     doubts = [element("li", text) for text in caveats(result)]
     failures = failure_groups(result.trials)
+    compared = comparison_section(result, comparison(result), repeats_figure(result))
     found: list[tuple[str, str, list[Child]]] = [
-        ("caveats", "What to keep in mind", [element("ul", doubts, class_="caveats")] if doubts else []),
-        ("comparison", "Against the default", comparison_section(result, comparison(result), repeats_figure(result))),
-        ("progress", "The search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
-        ("parameters", "What mattered", parameters_section(result)),
+        ("caveats", "Caveats", [element("ul", doubts, class_="caveats")] if doubts else []),
+        ("comparison", "Comparison with the default", compared),
+        ("progress", "Search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
+        ("parameters", "Parameter importance", parameters_section(result)),
         ("trials", "All trials", trials_section(result)),
         ("gpus", "GPUs and energy", gpus_section(result)),
         ("failures", "Failures", failures_section(failures)),
-        ("study", "The study", study_section(result)),
+        ("study", "Study", study_section(result)),
     ]
     return [section for section in found if section[2]]
 
@@ -135,5 +136,5 @@ def _origin(result: StudyResult) -> str:
     count = sum(t.role is not TrialRole.CONFIRM and t.state.finished for t in result.trials)
     failed = sum(t.state is TrialState.FAILED for t in result.trials)
     repeats = sum(t.role is TrialRole.CONFIRM and t.state.finished for t in result.trials)
-    last = f", the last ended {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(max(ended)))}" if ended else ""
+    last = f", the last finished {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(max(ended)))}" if ended else ""
     return f"LLM Inference Autotuner: {count} configurations ({failed} failed), {repeats} repeats{last}."

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from autotuner.report.analysis import compared, importance, value_groups
 from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart, rows_chart
 from autotuner.report.html.markup import Html, element
-from autotuner.report.numbers import with_unit
+from autotuner.report.numbers import metric_name, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.base import Value, value_text
 from autotuner.study.metric import METRICS, Direction, Unit
-from autotuner.study.objective import Comparison, Objective, metric_text
+from autotuner.study.objective import Comparison, Objective
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 
 LEGEND = {
     "default": "the default",
-    "default-bad": "the default, SLO not met",
+    "default-bad": "the default, SLO missed",
     "best": "the best",
     "ok": "SLO met",
-    "bad": "SLO not met, or not rankable",
-    "failed": "failed, at the bottom",
+    "bad": "SLO missed, or not ranked",
+    "failed": "failed (at the bottom)",
 }
 SHOWN_PARAMETERS = 8
 """Strip plots; further parameters are in the table only."""
@@ -67,7 +67,7 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
         id="chart-tradeoff",
         title="Output throughput against p99 TTFT",
         description=f"Every measured trial at {place[0]}, {place[1]}. Up and to the left is better.",
-        x_title="p99 ttft (ms)",
+        x_title="p99 TTFT (ms)",
         y_title="output throughput (tokens/s)",
     )
     return _figure(chart.title, chart.description, points_chart(chart, marks, lines=lines), marks)
@@ -93,7 +93,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
         chart = Chart(
             id=f"chart-repeats-{i + 1}",
             title=f"Repeats: {_title(objective)}",
-            description="Each point is a separate start of the server; the upright line is the mean.",
+            description="Each point is a separate launch of the server; the vertical line is the mean.",
             x_title=_axis(objective.metric, objective.statistic),
         )
         drawn.append(_figure(chart.title, chart.description, rows_chart(chart, rows, means=True), ()))
@@ -181,14 +181,14 @@ def _scaled(metric: str, value: float) -> float:
 
 
 def _title(objective: Objective) -> str:
-    text = metric_text(objective.metric, objective.statistic).replace("_", " ")
-    return text[0].upper() + text[1:]
+    text = metric_name(objective.metric, objective.statistic)
+    return text if objective.statistic else text[0].upper() + text[1:]
 
 
 def _axis(metric: str, statistic: str | None) -> str:
     unit = METRICS[metric].unit
     shown = {Unit.SECONDS: "ms", Unit.RATIO: "%"}.get(unit, unit.value)
-    return f"{metric_text(metric, statistic).replace('_', ' ')} ({shown})"
+    return f"{metric_name(metric, statistic)} ({shown})"
 
 
 def _goal(objective: Objective) -> str:

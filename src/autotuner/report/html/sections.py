@@ -18,10 +18,9 @@ from autotuner.report.headline import answer_word
 from autotuner.report.html.charts import bar
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.result_charts import SHOWN_PARAMETERS, parameter_figures
-from autotuner.report.numbers import UNSURE, percent, unsure_text, with_unit
+from autotuner.report.numbers import UNSURE, metric_name, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.base import value_text
-from autotuner.study.objective import metric_text
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study_file.writer import render_study
@@ -42,7 +41,7 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
         title = f"{place.scenario}, {place.level}"
         effects = any(figure.effect for figure in place.figures)
         rows = [_figure_row(figure, compare=other is not None, effects=effects) for figure in place.figures]
-        heads = ["figure", "default"]
+        heads = ["metric", "default"]
         if other is not None:
             heads += [_name(result, other), "change", *(["effect"] if effects else [])]
         parts.append(_table(title, heads, rows, numbers=range(1, 4)))
@@ -53,19 +52,19 @@ def _meaning(several: bool) -> str:
     if not several:
         return ""
     return (
-        "“better” and “worse” stand where the 95 % interval of the change leaves out zero, as in the headline; among "
-        "twenty figures, chance alone does that in about one."
+        "“better” and “worse” mean that the 95% interval of the change excludes zero, as in the headline. Among twenty "
+        "metrics, chance alone produces about one of these."
     )
 
 
 def _name(result: StudyResult, other: Trial) -> str:
     if result.best is None:
-        return f"nearest (trial {other.number})"
+        return f"closest (trial {other.number})"
     return f"{'challenger' if result.keeps_default else answer_word(result)} (trial {other.number})"
 
 
 def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
-    name = metric_text(figure.metric, figure.statistic).replace("_", " ")
+    name = metric_name(figure.metric, figure.statistic)
     cells = [element("th", name, scope="row"), _cell(_range(figure.metric, figure.default), number=True)]
     if compare:
         change = figure.change
@@ -93,24 +92,26 @@ def parameters_section(result: StudyResult) -> list[Child]:
         return []
     found = importance(result)
     objective = result.spec.objectives[0]
-    what = metric_text(objective.metric, objective.statistic).replace("_", " ")
+    what = metric_name(objective.metric, objective.statistic)
     note = element(
         "p",
-        f"How much of the spread of {what} the values of one parameter explain, over the feasible trials of the "
-        "search: the share of the variance of its logarithm that lies between values, less what chance would give. "
-        "A search does not try all values equally often, so shares may overlap or add up to more than 100 %.",
+        f"Share of the variance of log({what}) explained by the values of each parameter, over the feasible trials of "
+        "the search, adjusted for chance. A search does not try all values equally often, so shares can overlap and "
+        "add up to more than 100%.",
     )
-    heads = ["parameter", "explains", "value with the best mean", f"mean {what}", "in the best trial"]
+    heads = ["parameter", "explains", "best value (by mean)", f"mean {what}", "value in the best trial"]
     rows = [_importance_row(result, i) for i in found]
-    parts: list[Child] = [note, _table("Parameters, the one that explains most first", heads, rows, numbers=(3,))]
+    parts: list[Child] = [note, _table("Parameters by explained variance", heads, rows, numbers=(3,))]
     parts += parameter_figures(result)
     if len(found) > SHOWN_PARAMETERS:
-        parts.append(element("p", f"Plots of the first {SHOWN_PARAMETERS} of {len(found)} parameters.", class_="small"))
+        parts.append(
+            element("p", f"Plots show the first {SHOWN_PARAMETERS} of {len(found)} parameters.", class_="small")
+        )
     return parts
 
 
 def _importance_row(result: StudyResult, found: Importance) -> Html:
-    share: Child = "cannot be told"
+    share: Child = "not known"
     if found.share is not None:
         share = [bar(found.share), percent(found.share, sign=False)]
     objective = result.spec.objectives[0]
@@ -134,8 +135,8 @@ def trials_section(result: StudyResult) -> list[Child]:
     if not result.trials:
         return []
     objectives = result.spec.objectives
-    names = [metric_text(o.metric, o.statistic).replace("_", " ") for o in objectives]
-    heads = ["trial", "role", "what is set", *names, "SLO", "note"]
+    names = [metric_name(o.metric, o.statistic) for o in objectives]
+    heads = ["trial", "role", "configuration", *names, "SLO", "note"]
     rows = [_trial_row(result, t) for t in result.trials]
     return [_table("All trials in order", heads, rows, numbers=range(3, 3 + len(names)))]
 
@@ -191,10 +192,10 @@ def gpus_section(result: StudyResult) -> list[Child]:
     columns = known_columns(shown)
     rows = [_gpu_row(trial, columns) for trial in shown]
     note = (
-        "Over all windows of a trial: throughput as geometric mean, energy over all tokens; memory and temperature at "
-        "most, of the fullest and hottest GPU; power of all GPUs together."
+        "Over all windows of a trial: throughput is a geometric mean, energy is total energy per token, memory and "
+        "temperature are the maxima of the fullest and hottest GPU, and power is the sum over all GPUs."
     )
-    heads = ["trial", "what is set", *(TITLES[i] for i in columns)]
+    heads = ["trial", "configuration", *(TITLES[i] for i in columns)]
     table = _table("GPUs of every measured trial", heads, rows, numbers=range(2, len(heads)))
     return [element("p", note), table]
 
@@ -216,13 +217,15 @@ def failures_section(groups: Sequence[FailureGroup]) -> list[Child]:
     for group in groups:
         numbers = [t.number for t in group.trials]
         parts.append(element("h3", f"{group.cause.replace('_', ' ')}: {group.message}"))
-        parts.append(element("p", f"{trials_text(numbers).capitalize()}; at fault: the {group.blame.value}."))
+        parts.append(element("p", f"{trials_text(numbers).capitalize()}. Fault: {group.blame.value}."))
         if group.remedy:
             parts.append(element("p", element("strong", "Remedy: "), group.remedy))
         logged = [t for t in group.trials if t.failure is not None and t.failure.log_tail]
         parts += [_log(t) for t in logged[:LOGS_SHOWN]]
         if len(logged) > LOGS_SHOWN:
-            parts.append(element("p", f"The logs of {len(logged) - LOGS_SHOWN} more are in the store.", class_="small"))
+            parts.append(
+                element("p", f"{len(logged) - LOGS_SHOWN} more logs are stored; see autotuner logs.", class_="small")
+            )
     return parts
 
 

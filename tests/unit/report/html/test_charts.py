@@ -142,8 +142,8 @@ def test_numbers_for_people() -> None:
         "123",
         "12,346",
     ]
-    assert [percent(v) for v in (0.0, 0.0123, -0.0994, 0.0996, 1.5)] == ["0 %", "+1.2 %", "-9.9 %", "+10 %", "+150 %"]
+    assert [percent(v) for v in (0.0, 0.0123, -0.0994, 0.0996, 1.5)] == ["0%", "+1.2%", "-9.9%", "+10%", "+150%"]
     assert with_unit("ttft", 0.0567) == "56.7 ms"
-    assert with_unit("success_rate", 0.995) == "99.5 %"
+    assert with_unit("success_rate", 0.995) == "99.5%"
     assert with_unit("output_throughput", None) == "-"
     assert one_line("a\n b\x1b[1m\t\u202ec") == "a b\ufffd[1m \ufffdc"

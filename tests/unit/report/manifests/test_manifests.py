@@ -87,7 +87,7 @@ def test_every_sample(sampled: Sampled, kind: SampleKind, form: Form, manifest: 
     head = [line for line in found.text.splitlines() if line.startswith("#")]
     assert head[0].startswith(f"# {result.spec.name}, trial {result.winner.number}: ")
     assert any("simulated" in line for line in head) == (kind is SampleKind.SIMULATED)
-    assert ("+21 %" in found.text) == (kind is SampleKind.WINNER)
+    assert ("+21%" in found.text) == (kind is SampleKind.WINNER)
 
 
 @pytest.mark.parametrize("form", Form)
