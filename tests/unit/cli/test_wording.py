@@ -19,8 +19,8 @@ from autotuner.cli.texts import doctor_text, plan_text
 from autotuner.cli.trial_page import trial_text
 from autotuner.diagnosis import Diagnosis
 from autotuner.report.result import StudyResult, study_result
+from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import Configuration
-from autotuner.study.errors import Check, CheckStatus
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.objective import SLO
 from autotuner.study.workload import RequestRate
