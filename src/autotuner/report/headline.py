@@ -113,13 +113,13 @@ def _missed_soft(result: StudyResult) -> bool:
 
 def effect(gain: Gain) -> str:
     """What the interval of a gain shows, in words."""
-    return {Effect.BETTER: "better", Effect.WORSE: "worse", Effect.AS_GOOD: "as good"}.get(
+    return {Effect.BETTER: "better", Effect.WORSE: "worse", Effect.AS_GOOD: "equivalent"}.get(
         gain.effect, "no significant difference"
     )
 
 
 def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
-    """Change, low and high as the metric itself moved: a gain of 10 % less latency is -0.1."""
+    """Change, low and high as the metric itself moved: a gain of 10% less latency is -0.1."""
     if objective.direction is Direction.MIN:
         return -gain.relative, -gain.high, -gain.low
     return gain.relative, gain.low, gain.high

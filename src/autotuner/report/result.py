@@ -20,7 +20,7 @@ from autotuner.tuning.ending import Ending, conclude
 
 DEFAULT_NOISE = 0.03
 """Relative difference of two measurements of one configuration, where no repeats tell: llama.cpp on a quiet CPU shows 2
-to 4 %."""
+to 4%."""
 
 
 class StudyResult(Noun):
@@ -58,7 +58,7 @@ class StudyResult(Noun):
     """Numbers of the trials that are worse than the winner by no more than the noise, the winner included; by the mean
     of their repeats where they have some. Refuted ones are left out."""
     noise: float = DEFAULT_NOISE
-    """Relative difference that two single measurements of one configuration stay below in 95 % of cases."""
+    """Relative difference that two single measurements of one configuration stay below in 95% of cases."""
     command: tuple[str, ...] = ()
     """What starts the winner: its own command where it has one (a container), else its arguments without the address
     that was only the trial's."""

@@ -27,7 +27,7 @@ from statistics import NormalDist, fmean
 from autotuner.study.metric import Direction
 
 LAUNCH_NOISE = 0.005
-"""Least relative standard deviation between two launches of one configuration. Three repeats may agree to 0.1 % by
+"""Least relative standard deviation between two launches of one configuration. Three repeats may agree to 0.1% by
 chance; no server on real hardware repeats better than about half a percent."""
 MARGIN = 0.03
 """Two configurations are called equally good when the interval of their difference lies inside plus or minus this."""
@@ -35,7 +35,7 @@ _ALL_RESAMPLES = 7
 """Up to this many values, all resamples are enumerated (1716 for 7, order aside). With more, the relative error of the
 first-order expansion is about the relative variance of the mean, which is small then."""
 _REPEATABILITY = 1.96 * math.sqrt(2)
-"""Two single measurements differ by less in 95 % of cases, in standard deviations (ISO 5725-6)."""
+"""Two single measurements differ by less in 95% of cases, in standard deviations (ISO 5725-6)."""
 
 
 class Effect(StrEnum):
@@ -56,7 +56,7 @@ class Gain:
     """One configuration against the default; ratios, positive is better whatever the metric's direction."""
 
     relative: float
-    """0.12 is 12 % more throughput, or 12 % less time."""
+    """0.12 is 12% more throughput, or 12% less time."""
     low: float
     high: float
     confidence: float
@@ -117,7 +117,7 @@ def _effect(low: float, high: float) -> Effect:
 
 
 def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:
-    """The relative difference that two single measurements of one configuration stay below in 95 % of cases, pooled
+    """The relative difference that two single measurements of one configuration stay below in 95% of cases, pooled
     over groups of repeats; None where no configuration was measured twice."""
     squares = 0.0
     freedom = 0

@@ -67,7 +67,7 @@ def ties(best: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], 
 
 
 def log_cost(verdict: Verdict | None, objectives: Sequence[Objective]) -> float | None:
-    """One number to be made small: the mean of the costs' logarithms, so a difference of 0.1 is about 10 %. None where
+    """One number to be made small: the mean of the costs' logarithms, so a difference of 0.1 is about 10%. None where
     an objective was not measured."""
     found = costs(verdict, objectives)
     return None if found is None else math.fsum(math.log(max(c, _TINY)) for c in found) / len(found)

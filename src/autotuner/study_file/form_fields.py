@@ -44,11 +44,11 @@ FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=
 class ParameterForm(FileForm):
     """What a parameter may be set to: a list of choices, or a range."""
 
-    choices: list[FileValue] | None = Field(default=None, description="The values to try; null leaves the flag out.")
-    low: int | float | None = Field(default=None, description="Smallest value; whole numbers make a whole range.")
-    high: int | float | None = Field(default=None, description="Largest value, included.")
-    step: int | float | None = Field(default=None, gt=0, description="Distance of values from low on.")
-    log: bool = Field(default=False, description="Whole range: low, doubled until high. Real range: even in exponent.")
+    choices: list[FileValue] | None = Field(default=None, description="Values to try; null omits the flag.")
+    low: int | float | None = Field(default=None, description="Smallest value; two integers define an integer range.")
+    high: int | float | None = Field(default=None, description="Largest value, inclusive.")
+    step: int | float | None = Field(default=None, gt=0, description="Step size, starting at low.")
+    log: bool = Field(default=False, description="Integer range: low, doubling up to high. Else log-uniform.")
 
     @model_validator(mode="before")
     @classmethod

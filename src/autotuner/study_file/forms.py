@@ -84,9 +84,9 @@ class ModelForm(FileForm):
     """The served model."""
 
     path: Annotated[str, AfterValidator(path_text)] = Field(
-        min_length=1, description="File, folder or hub id, as the engine takes it."
+        min_length=1, description="File, folder or Hub ID that the engine accepts."
     )
-    name: str | None = Field(default=None, description="Name in requests; by default the engine's choice.")
+    name: str | None = Field(default=None, description="Model name in requests; default: chosen by the engine.")
 
 
 class EngineForm(FileForm):
@@ -94,14 +94,14 @@ class EngineForm(FileForm):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field(min_length=1, description="Which server, e.g. llama_cpp.")
+    kind: str = Field(min_length=1, description="Inference server, e.g. llama_cpp.")
     args: dict[str, FileValue] = Field(
-        default_factory=dict, description="Flags of every launch, the default's included; true is a bare switch."
+        default_factory=dict, description="Flags for every launch, including the default; true is a bare switch."
     )
     env: Annotated[
         dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int | float | bool)]],
         AfterValidator(_variables),
-    ] = Field(default_factory=dict, description="Environment of the server; env.NAME under parameters is tuned.")
+    ] = Field(default_factory=dict, description="Environment of the server; tune variables as parameters.env.NAME.")
 
 
 class PluginForm(FileForm):
@@ -109,7 +109,7 @@ class PluginForm(FileForm):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field(min_length=1, description="Which plugin.")
+    kind: str = Field(min_length=1, description="Name of the plugin.")
 
 
 def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
@@ -147,44 +147,40 @@ def _rate(value: Any) -> Any:
 class WorkloadForm(FileForm):
     """The load."""
 
-    api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; streamed.")
+    api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; both stream.")
     scenarios: Annotated[
         list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
         BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-    ] = Field(
-        min_length=1, description="Kinds of request: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE."
-    )
+    ] = Field(min_length=1, description="Request lengths: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE.")
     concurrency: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]],
         BeforeValidator(_listed, json_schema_input_type=int | list[int]),
-    ] = Field(default_factory=list, description="Closed loop: requests in flight; each is a load level.")
+    ] = Field(default_factory=list, description="Closed loop: requests in flight; one load level each.")
     rates: Annotated[
         list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
         BeforeValidator(_listed, json_schema_input_type=Any),
     ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
-    warmup: Duration = Field(default=2.0, ge=0, description="Load before the window, left out of it.")
-    duration: Duration = Field(default=30.0, gt=0, description="Measured window, unless requests ends it early.")
+    warmup: Duration = Field(default=2.0, ge=0, description="Load before the window; not measured.")
+    duration: Duration = Field(default=30.0, gt=0, description="Measured window; requests may end it early.")
     max_duration: Duration | None = Field(
         default=None,
         gt=0,
-        description="How long a window may become until it is steady and holds enough requests; "
+        description="Maximum length of a window that is not yet steady or has too few requests; "
         "three times duration by default.",
     )
     min_requests: int = Field(
-        default=8, ge=0, le=10**9, description="Finished requests below which a window is too thin to be ranked."
+        default=8, ge=0, le=10**9, description="Minimum number of finished requests for a window to be ranked."
     )
-    requests: int | None = Field(
-        default=None, ge=1, le=10**9, description="Ends a window early after this many requests."
-    )
-    request_timeout: Duration = Field(default=120.0, gt=0, description="Longest wait for one answer.")
-    seed: int = Field(default=0, description="Of prompts and arrivals.")
+    requests: int | None = Field(default=None, ge=1, le=10**9, description="End a window after this many requests.")
+    request_timeout: Duration = Field(default=120.0, gt=0, description="Timeout of a single request.")
+    seed: int = Field(default=0, description="Random seed for prompts and arrival times.")
     prefix_tokens: int = Field(
-        default=0, ge=0, le=10**8, description="Length of a system prompt that all requests share."
+        default=0, ge=0, le=10**8, description="Length in tokens of a system prompt shared by all requests."
     )
-    ignore_eos: bool = Field(default=True, description="Ask for exactly the output length.")
-    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into every request's body.")
+    ignore_eos: bool = Field(default=True, description="Request exactly the given output length.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="JSON object merged into every request body.")
     tokenizer: Annotated[str, AfterValidator(path_text)] | None = Field(
-        default=None, description="Local tokenizer.json or folder; never fetched."
+        default=None, description="Local tokenizer.json or folder; never downloaded."
     )
 
     @model_validator(mode="after")
@@ -201,11 +197,11 @@ class WorkloadForm(FileForm):
 class ObjectiveForm(FileForm):
     """The long form of an objective."""
 
-    metric: str = Field(description="What is measured.")
-    statistic: str | None = Field(default=None, description="For metrics with one value a request, e.g. p99.")
-    direction: str | None = Field(default=None, description="min or max; by default what is better.")
-    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
-    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+    metric: str = Field(description="Name of the metric.")
+    statistic: str | None = Field(default=None, description="Statistic over requests, e.g. p99, where needed.")
+    direction: str | None = Field(default=None, description="min or max; default: the better direction of the metric.")
+    at: str | None = Field(default=None, description="A single load level, e.g. concurrency=8; default: all.")
+    scenario: str | None = Field(default=None, description="A single scenario; default: all.")
 
     @model_validator(mode="after")
     def _sound(self) -> "ObjectiveForm":
@@ -227,15 +223,15 @@ class ObjectiveForm(FileForm):
 class SloForm(FileForm):
     """The long form of a bound."""
 
-    metric: str = Field(description="What is measured.")
-    statistic: str | None = Field(default=None, description="Left out: a bound on every request, for goodput.")
-    at_most: int | float | str | None = Field(default=None, description="Upper bound; times with their unit: 200ms.")
+    metric: str = Field(description="Name of the metric.")
+    statistic: str | None = Field(default=None, description="Statistic, e.g. p99; none: bound on every request.")
+    at_most: int | float | str | None = Field(default=None, description="Upper bound; times need a unit: 200ms.")
     at_least: int | float | str | None = Field(default=None, description="Lower bound.")
-    threshold: int | float | str | None = Field(default=None, description="Bound on the side that is worse.")
-    weight: float = Field(default=1.0, ge=0, le=10**9, description="Of a soft bound's violation.")
-    hard: bool = Field(default=True, description="False: a violation only lowers the rank.")
-    at: str | None = Field(default=None, description="One load level, e.g. concurrency=8; by default all.")
-    scenario: str | None = Field(default=None, description="One scenario; by default all.")
+    threshold: int | float | str | None = Field(default=None, description="Bound in the worse direction of the metric.")
+    weight: float = Field(default=1.0, ge=0, le=10**9, description="Weight of a violation if the bound is soft.")
+    hard: bool = Field(default=True, description="If false, a violation only lowers the rank.")
+    at: str | None = Field(default=None, description="A single load level, e.g. concurrency=8; default: all.")
+    scenario: str | None = Field(default=None, description="A single scenario; default: all.")
 
     @model_validator(mode="after")
     def _sound(self) -> "SloForm":
@@ -271,27 +267,27 @@ class SearchForm(FileForm):
 
     model_config = ConfigDict(extra="allow")
 
-    strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian or a plugin's.")
-    trials: int = Field(default=20, ge=1, le=10**6, description="Configurations to launch, the default's included.")
-    seed: int = Field(default=0, description="Equal seeds propose equal configurations.")
-    time: Duration | None = Field(default=None, gt=0, description="Budget, e.g. 10m.")
-    gpu_hours: float | None = Field(default=None, gt=0, le=10**9, description="Budget of GPU hours.")
-    parallel: int = Field(default=1, ge=1, le=1000, description="Trials at the same time.")
-    trial_timeout: Duration | None = Field(default=None, gt=0, description="Longest time for one trial.")
-    max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="In a row, after which the study stops.")
+    strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian, or a plugin.")
+    trials: int = Field(default=20, ge=1, le=10**6, description="Launches of the search, including the default.")
+    seed: int = Field(default=0, description="Random seed; equal seeds propose equal configurations.")
+    time: Duration | None = Field(default=None, gt=0, description="Wall-clock budget, e.g. 10m.")
+    gpu_hours: float | None = Field(default=None, gt=0, le=10**9, description="Budget in GPU hours.")
+    parallel: int = Field(default=1, ge=1, le=1000, description="Number of trials to run concurrently.")
+    trial_timeout: Duration | None = Field(default=None, gt=0, description="Timeout of a single trial.")
+    max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="Stop after so many in a row.")
 
 
 class ConfirmForm(FileForm):
     """The proof."""
 
     repeats: int = Field(
-        default=3, ge=0, le=1000, description="Launches of the default and of each challenger; 0 leaves the proof out."
+        default=3, ge=0, le=1000, description="Repeats of the default and of each challenger; 0 skips the proof."
     )
     challengers: int = Field(
         default=3,
         ge=1,
         le=1000,
-        description="The best configurations of the search that are measured again beside the default.",
+        description="Number of best configurations to measure again alongside the default.",
     )
 
 
@@ -335,40 +331,40 @@ class StudyFile(FileForm):
     name: Annotated[str, AfterValidator(_name)] | None = Field(
         default=None,
         json_schema_extra={"pattern": _NAME.pattern},
-        description="Identifies the study in the store; by default the file's name without its ending.",
+        description="Identifies the study in the store; default: from folder and file name.",
     )
-    model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or hub id, or {path, name}.")
+    model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or Hub ID, or {path, name}.")
     engine: Annotated[EngineForm, _short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
     deploy: Annotated[PluginForm, _short("kind")] = Field(
         default=PluginForm(kind="process"),
-        description="Where it runs: process, docker, external or a plugin.",
+        description="Where servers run: process, docker, kubernetes, ome, external, or a plugin.",
     )
     benchmark: Annotated[PluginForm, _short("kind")] = Field(
-        default=PluginForm(kind="native"), description="What loads it; native unless a plugin is named."
+        default=PluginForm(kind="native"), description="Load generator: native, genai_bench, ome_job, or a plugin."
     )
     parameters: dict[str, ParameterForm] = Field(
-        default_factory=dict, max_length=MAX_PARAMETERS, description="What is tuned, by the engine's own flag names."
+        default_factory=dict, max_length=MAX_PARAMETERS, description="What to tune, by the engine's own flag names."
     )
     quantization: Annotated[dict[str, Setting], _short("preset")] = Field(
-        default_factory=dict, description="Number formats, alike for several engines; a list is tuned. Or a preset."
+        default_factory=dict, description="Number formats, portable across engines, or a preset; a list is tuned."
     )
     parallelism: Annotated[dict[str, Setting], _short("preset")] = Field(
-        default_factory=dict, description="How many GPUs work together, alike for several engines; or a preset."
+        default_factory=dict, description="Degrees of parallelism, portable across engines, or a preset."
     )
     constraints: Annotated[list[Annotated[Constraint, _text_or(_constraint, Constraint)]], ListOf] = Field(
-        default_factory=list, max_length=100, description="Bounds between parameters, e.g. tp-size * pp-size <= gpus."
+        default_factory=list, max_length=100, description="Constraints on parameters, e.g. tp-size * pp-size <= gpus."
     )
-    workload: WorkloadForm = Field(description="The load.")
+    workload: WorkloadForm = Field(description="The load to measure with.")
     objective: Annotated[
         list[Annotated[ObjectiveForm, BeforeValidator(_objective, json_schema_input_type=str | ObjectiveForm)]], ListOf
-    ] = Field(min_length=1, description="What is optimized, e.g. max output_throughput; several give a Pareto front.")
+    ] = Field(min_length=1, description="What to optimize, e.g. max output_throughput; several give a Pareto front.")
     slo: Annotated[list[Annotated[SloForm, BeforeValidator(_slo, json_schema_input_type=str | SloForm)]], ListOf] = (
-        Field(default_factory=list, description="Bounds that must hold, e.g. p99 ttft <= 200ms.")
+        Field(default_factory=list, description="SLOs to meet, e.g. p99 ttft <= 200ms.")
     )
-    min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Below it a configuration cannot win.")
+    min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Minimum success rate of a winner.")
     search: Annotated[SearchForm, _short("strategy")] = Field(
-        default=SearchForm(), description="How to search and when to stop: a strategy, or {strategy, trials, ..}."
+        default=SearchForm(), description="Search strategy and budget: a strategy, or {strategy, trials, ..}."
     )
     confirm: ConfirmForm = Field(
-        default=ConfirmForm(), description="The default and its best challengers are measured again, in turns."
+        default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
     )

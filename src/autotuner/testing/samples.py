@@ -274,7 +274,7 @@ def _failures() -> Sample:
     maker.failed(points[4], late)
     limited = SelfCheck(client_limited=True, reasons=("loop lag p99 31 ms",), client_cpu_cores=0.97)
     maker.measured(points[5], self_check=limited)
-    maker.measured(points[6], steady=False, warnings=("output throughput fell by 18 % during the window",))
+    maker.measured(points[6], steady=False, warnings=("output throughput fell by 18% during the window",))
     maker.measured(points[7], self_check=SelfCheck(foreign_cpu_cores=0.8))
     winner = maker.measured(points[8], token_source="chunks")  # noqa: S106 - where token counts come from
     maker.proof(winner, repeats=2)

@@ -125,7 +125,7 @@ def known_noise(trials: Sequence[Trial], index: int = 0) -> float:
 
 
 _NORMAL = 1.96
-"""Half-width of a 95 % interval in standard deviations."""
+"""Half-width of a 95% interval in standard deviations."""
 
 
 def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> tuple[float, int]:
@@ -181,7 +181,7 @@ def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> fl
 def interference_text(share: float) -> str:
     """What trials that ran side by side did to one another."""
     return (
-        f"trials running side by side share this machine: they measured {share * 100:.0f} % worse than alone, so their "
+        f"trials running side by side share this machine: they measured {share * 100:.0f}% worse than alone, so their "
         "numbers are not comparable with those of a run alone; only the repeats are, which ran one at a time"
     )
 

@@ -161,7 +161,7 @@ def test_doubts_name_the_figures_that_they_rest_on(sampled: Sampled) -> None:
     few, _, disturbed, *others = caveats(sampled("failures"))
     assert str(sampled("failures").repeats) in few
     assert f"{FOREIGN_CPU_CORES:g} CPU cores" in disturbed
-    assert any("output throughput fell by 18 %" in text for text in others), "the measurement's own warning"
+    assert any("output throughput fell by 18%" in text for text in others), "the measurement's own warning"
 
 
 def test_doubts_about_default_failed_requests_and_tokenizer(made: Made) -> None:

@@ -14,7 +14,7 @@ RUNS = 400
 
 
 def covered(repeats: int, noise: tuple[float, float], drift: float = 0.0) -> int:
-    """How many of ``RUNS`` simulated proofs hold the true gain of 10 %; drift is common to each pair."""
+    """How many of ``RUNS`` simulated proofs hold the true gain of 10%; drift is common to each pair."""
     source = Random(f"{repeats} {noise} {drift}")
     hits = 0
     for _ in range(RUNS):

@@ -163,7 +163,7 @@ def test_interference_is_shown_by_the_same_configurations_alone_and_beside_other
     slow = [trial(0, 160.0), trial(1, 60.0, **crowd), trial(2, 60.0, **crowd), repeat(3, 1, 240.0), repeat(4, 2, 238.0)]
     share = confirmation.interference(slow, OBJECTIVES)
     assert share == pytest.approx(0.75, abs=0.01)
-    assert "share this machine: they measured 75 % worse than alone" in confirmation.interference_text(share)
+    assert "share this machine: they measured 75% worse than alone" in confirmation.interference_text(share)
     same = [trial(0, 160.0), trial(1, 237.0, **crowd), trial(2, 241.0, **crowd), *slow[3:]]
     assert confirmation.interference(same, OBJECTIVES) is None
     alone = [t.model_copy(update={"started_at": None}) for t in slow]

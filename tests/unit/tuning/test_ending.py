@@ -222,7 +222,7 @@ def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) 
         assert default is not None
         assert confirmation.launches(default, trials).held
         assert any(g is not None and g.low > 0 for g in result.gains)
-    assert ("as good" in text) == (ending is Ending.SHOWN_AS_GOOD)
+    assert ("equivalent" in text) == (ending is Ending.SHOWN_AS_GOOD)
     if ending is Ending.SHOWN_AS_GOOD:
         assert all(g is not None and -0.03 <= g.low <= 0 <= g.high <= 0.03 for g in result.gains)
     claims = text.startswith("best: ") and "not proven" not in text and "not decided" not in text
@@ -245,7 +245,7 @@ def test_outputs_agree_and_name_every_crash_of_what_they_are_about(case: tuple[S
     named = [t for t in result.refuted_trials if f"trial {t.number} " in headline(result)]
     for trial in named:
         found = confirmation.launches(trial, trials)
-        for count, what in ((found.died, "died"), (found.missed, "missed the SLOs")):
+        for count, what in ((found.died, "failed"), (found.missed, "missed the SLOs")):
             if count:
                 assert f"{count} of {found.total} launch" in headline(result)
                 assert what in headline(result)

@@ -131,7 +131,7 @@ async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: 
 
     outcome = await run(loop.prepared(loop.spec(parallel=3, repeats=2), script=script), store)
     notices = [str(e.data["text"]) for e in store.events.read("s") if e.kind == "notice"]
-    assert [n for n in notices if "trials running side by side share this machine: they measured 67 % worse" in n]
+    assert [n for n in notices if "trials running side by side share this machine: they measured 67% worse" in n]
     assert outcome.ending is Ending.PROVEN_BETTER
 
 

@@ -4,7 +4,7 @@ stays is only reported."""
 from dataclasses import dataclass
 
 FOREIGN_CPU_CORES = 0.25
-"""A window in which other processes used more than this is disturbed; a busy neighbor can cost a CPU engine 40 %."""
+"""A window in which other processes used more than this is disturbed; a busy neighbor can cost a CPU engine 40%."""
 DISTURBED = "other processes used"
 """How every text on a disturbed window begins."""
 GIVE_UP_AFTER = 3
