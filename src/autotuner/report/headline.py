@@ -197,7 +197,8 @@ def _not_decided(result: StudyResult) -> str:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
         unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]
         why = next((f" ({one_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
-        return f"not decided; keep the default: {len(unranked)} other{'s' if len(unranked) > 1 else ''} could not be ranked{why}"
+        others = f"{len(unranked)} other{'s' if len(unranked) != 1 else ''}"
+        return f"not decided; keep the default: {others} could not be ranked{why}"
     counts = []
     for trial in (best, default):
         if trial is not None:
