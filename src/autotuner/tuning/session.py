@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.to_thread import run_sync
 
+from autotuner.concurrency import first_of
 from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import Journal, append
 from autotuner.events.types import Notice, Remaining, StudyFinished, StudyStarted
@@ -20,7 +21,6 @@ from autotuner.study.trial import Trial
 from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
-from autotuner.tuning.planning.plan import trial_counts
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.planning.standing import Standing, adopt, standing
 from autotuner.tuning.study_runner import StudyRunner
@@ -192,37 +192,31 @@ def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | N
 async def _watched(
     runner: StudyRunner, trials: list[Trial], store: Store, name: str, owner: Owner, *, handle_signals: bool
 ) -> str:
-    """Runs the study beside its heartbeat, its stop request and (on the command line) the signals."""
-    ended = "done"
+    """Runs the study beside its heartbeat, its stop request and (on the command line) the signals. Returns the state in
+    which it ended."""
+
+    async def run() -> str:
+        trials.extend(await runner.run())
+        return "done"
+
+    async def beat() -> str:
+        last = -HEARTBEAT_S
+        while not await run_sync(store.studies.stop_requested, name):
+            if time.monotonic() - last >= HEARTBEAT_S:
+                last = time.monotonic()
+                if not await run_sync(store.owners.heartbeat, owner.id):
+                    raise _taken_for_dead(name)
+                await runner.keep_time()
+            await anyio.sleep(STOP_POLL_S)
+        return "stopped"
+
+    async def listen() -> str:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            await anext(aiter(signals))
+        return "interrupted"
+
     try:
-        async with anyio.create_task_group() as tasks:
-
-            async def beat() -> None:
-                nonlocal ended
-                last = 0.0
-                while True:
-                    if time.monotonic() - last >= HEARTBEAT_S:
-                        last = time.monotonic()
-                        if not await run_sync(store.owners.heartbeat, owner.id):
-                            raise _taken_for_dead(name)
-                        await runner.keep_time()
-                    if await run_sync(store.studies.stop_requested, name):
-                        ended = "stopped"
-                        tasks.cancel_scope.cancel()
-                    await anyio.sleep(STOP_POLL_S)
-
-            async def listen() -> None:
-                nonlocal ended
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                    async for _ in signals:
-                        ended = "interrupted"
-                        tasks.cancel_scope.cancel()
-
-            tasks.start_soon(beat)
-            if handle_signals:
-                tasks.start_soon(listen)
-            trials += await runner.run()
-            tasks.cancel_scope.cancel()
+        ended = await first_of(run, beat, *([listen] if handle_signals else []))
     except ExceptionGroup as group:
         raise _cause(group) from group
     if ended != "done":
@@ -236,8 +230,8 @@ def _taken_for_dead(name: str) -> StudyBusyError:
 
 
 def _cause(error: Exception) -> Exception:
-    """What to tell of task groups' wrappers: the first exception inside of them, our own defects before faults that a
-    person can mend."""
+    """The exception to report for a task group's wrapper: the first one inside, our own defects before faults that a
+    user can correct."""
     while isinstance(error, ExceptionGroup):
         unexpected = error.split(AutotunerError)[1]
         error = (unexpected or error).exceptions[0]
@@ -246,10 +240,9 @@ def _cause(error: Exception) -> Exception:
 
 def _announcement(prepared: Prepared, surroundings: Surroundings) -> StudyStarted:
     spec = prepared.spec
-    search, repeats = trial_counts(prepared)
     return StudyStarted(
         study=spec.name,
-        left=Remaining(search=search, repeats=repeats),
+        left=Remaining(search=prepared.size.trials, repeats=prepared.size.repeats),
         parallel=spec.search.parallel,
         trials=spec.search.trials,
         space=prepared.space.size,

@@ -25,7 +25,7 @@ from autotuner.tuning.budget import SearchClock
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.session import Outcome, run_session
-from autotuner.tuning.study_runner import StudyFaultError
+from autotuner.tuning.study_faults import StudyFaultError
 
 pytestmark = pytest.mark.anyio
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="the port is taken", remedy="free it")

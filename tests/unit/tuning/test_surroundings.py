@@ -22,7 +22,7 @@ from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
 from autotuner.tuning.session import run_session
-from autotuner.tuning.study_runner import StudyFaultError
+from autotuner.tuning.study_faults import StudyFaultError
 from autotuner.tuning.surroundings import Surroundings
 
 pytestmark = pytest.mark.anyio

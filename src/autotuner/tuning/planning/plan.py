@@ -9,8 +9,7 @@ from autotuner.study.base import Noun
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
-from autotuner.tuning import confirmation
-from autotuner.tuning.planning.prepared import CHECKED_POINTS, Prepared
+from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.planning.standing import Standing
 
 START_S = 2.0
@@ -61,22 +60,20 @@ async def make_plan(
 ) -> Plan:
     """The plan of a prepared study, with the default's and some further command lines as examples."""
     spec = prepared.spec
-    size = prepared.space.size
-    launchable = launchable_points(prepared)
-    trials, repeats = trial_counts(prepared)
-    checks = [*await prepared.preflight(), *_budgets(prepared, trials), *_side_by_side(spec)] if preflight else []
-    points = [DEFAULT] if launchable is None else [DEFAULT, *_examples(prepared, examples)]
+    size = prepared.size
+    checks = [*await prepared.preflight(), *_budgets(prepared, size.trials), *_side_by_side(spec)] if preflight else []
+    points = [DEFAULT] if size.launchable is None else [DEFAULT, *_examples(prepared, examples)]
     made = Plan(
         study=spec.name,
         engine=spec.engine.kind,
         deploy=spec.deploy.kind,
-        space_size=size if spec.parameters else 0,
-        launchable=launchable,
-        others=prepared.others,
-        trials=trials,
-        repeats=repeats,
+        space_size=prepared.space.size if spec.parameters else 0,
+        launchable=size.launchable,
+        others=size.others,
+        trials=size.trials,
+        repeats=size.repeats,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
-        estimated_s=estimate_s(spec, trials, repeats),
+        estimated_s=estimate_s(spec, size.trials, size.repeats),
         launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
         standing=standing,
@@ -107,14 +104,6 @@ def _budgets(prepared: Prepared, trials: int) -> list[Check]:
     return budget_checks(prepared.spec, trials, gpus) if prepared.spec.parameters else []
 
 
-def launchable_points(prepared: Prepared) -> int | None:
-    """Grid points that satisfy constraints and engine; None where there are too many to count, or no parameters."""
-    size = prepared.space.size
-    if size is None or size > CHECKED_POINTS or not prepared.spec.parameters:
-        return None
-    return sum(prepared.valid(c) for c in prepared.space.grid())
-
-
 def _examples(prepared: Prepared, count: int) -> list[Configuration]:
     """The first configurations of the grid that the search could launch."""
     seen = {prepared.identity(c) for c in (DEFAULT, prepared.default) if c is not None}
@@ -127,16 +116,6 @@ def _examples(prepared: Prepared, count: int) -> list[Configuration]:
             seen.add(identity)
             found.append(configuration)
     return found
-
-
-def trial_counts(prepared: Prepared) -> tuple[int, int]:
-    """(launches of the search, launches of the proof), at most."""
-    spec = prepared.spec
-    others = prepared.others
-    if not spec.parameters:
-        return 1, 0
-    trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
-    return trials, confirmation.most_launches(spec.confirm, trials - 1)
 
 
 def windows_s(spec: StudySpec) -> float:

@@ -38,13 +38,10 @@ from autotuner.tuning.planning.portable_checks import (
     portable_defaults,
     portable_problems,
 )
+from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
-CHECKED_POINTS = 100_000
-"""A space with at most this many points is looked through for one that can be launched."""
-COMPARED_POINTS = 10_000
-"""Of a space with at most this many points all command lines are compared, which takes half a millisecond each."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +103,16 @@ class Prepared:
         return LaunchIdentities(self.engine, self.model, self.engine_spec, self.spec.parameters)
 
     @cached_property
-    def others(self) -> int | None:
-        """Different servers that the search could launch beside the default's; None where they are too many to count,
-        or nothing is tuned."""
-        size = self.space.size
-        if not self.spec.parameters or size is None or size > CHECKED_POINTS:
-            return None
-        if self._identities.differ_in_writing and size > COMPARED_POINTS:
-            return None
-        known = {self.identity(c) for c in (DEFAULT, self.default) if c is not None}
-        return len({self.identity(c) for c in self.space.grid() if self.valid(c)} - known)
+    def size(self) -> StudySize:
+        """Counted once: the plan, the announcement of a run and its runner have the same numbers."""
+        return study_size(
+            self.spec,
+            self.space,
+            valid=self.valid,
+            identity=self.identity,
+            defaults=[c for c in (DEFAULT, self.default) if c is not None],
+            compare=self._identities.differ_in_writing,
+        )
 
     def known_as(self, configuration: Configuration) -> Configuration | None:
         """A stored configuration in the study's parameters as they are now; None where it is not in the space. The
@@ -346,7 +343,7 @@ def _check_something_to_try(prepared: Prepared) -> None:
     asked = search.ask((default,))
     if not isinstance(asked, Stop):
         return
-    same = prepared.others == 0
+    same = prepared.size.others == 0
     why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
     remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
     raise UsageError(Problem(where="parameters", why=why, remedy=remedy))

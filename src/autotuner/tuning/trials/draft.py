@@ -15,7 +15,7 @@ EVIDENCE_LINES = 40
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended."""
 
     state: TrialState
@@ -65,7 +65,7 @@ class TrialDraft:
         return self.resolved.get("simulated") is True
 
     def finished(
-        self, outcome: Outcome, *, phases: Mapping[str, float], started_at: float, finished_at: float
+        self, outcome: TrialOutcome, *, phases: Mapping[str, float], started_at: float, finished_at: float
     ) -> Trial:
         """The finished trial, validated. ``phases`` in seconds, times in seconds since the epoch."""
         return Trial(

@@ -24,7 +24,7 @@ from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.surroundings import world_changed
 from autotuner.tuning.trials.cpu_noise import Neighbors
-from autotuner.tuning.trials.draft import Outcome, TrialDraft
+from autotuner.tuning.trials.draft import TrialDraft, TrialOutcome
 from autotuner.tuning.trials.explaining import explain
 from autotuner.tuning.trials.leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
@@ -65,7 +65,7 @@ class TrialRunner:
         try:
             outcome = await self._leased()
         except TrialFailedError as error:
-            outcome = Outcome.failed(error.failure)
+            outcome = TrialOutcome.failed(error.failure)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(files.seal, self._folder)
@@ -74,15 +74,15 @@ class TrialRunner:
 
     def cut_off(self) -> Trial:
         """The trial after :meth:`run` was cancelled: not a result."""
-        return self._finished(Outcome.cut_off())
+        return self._finished(TrialOutcome.cut_off())
 
-    def _finished(self, outcome: Outcome) -> Trial:
+    def _finished(self, outcome: TrialOutcome) -> Trial:
         progress = self._progress
         return self._draft.finished(
             outcome, phases=progress.spent_s, started_at=progress.started_at, finished_at=time.time()
         )
 
-    async def _leased(self) -> Outcome:
+    async def _leased(self) -> TrialOutcome:
         """GPUs come first: waiting for them is not the configuration's fault and not charged to its time."""
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
@@ -101,7 +101,7 @@ class TrialRunner:
         remedy = "raise search.trial_timeout or shorten the workload"
         raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
 
-    async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...], telemetry: Telemetry) -> Outcome:
+    async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...], telemetry: Telemetry) -> TrialOutcome:
         deployment = DeployContext(
             labels=self._labels,
             folder=self._folder,
@@ -130,7 +130,7 @@ class TrialRunner:
             remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
             raise TrialFailedError(Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy)) from error
 
-    async def _measured(self, endpoint: Endpoint, plan: LaunchPlan, telemetry: Telemetry) -> Outcome:
+    async def _measured(self, endpoint: Endpoint, plan: LaunchPlan, telemetry: Telemetry) -> TrialOutcome:
         draft = self._draft
         draft.argv = endpoint.argv
         draft.command = endpoint.command
@@ -170,7 +170,7 @@ class TrialRunner:
         metrics = await get_text(url + engine.metrics_path) if engine.metrics_path else ""
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
-    def _scored(self, measurements: tuple[Measurement, ...]) -> Outcome:
+    def _scored(self, measurements: tuple[Measurement, ...]) -> TrialOutcome:
         spec = self._spec
         verdict = scoring.score(
             measurements,
@@ -187,7 +187,7 @@ class TrialRunner:
                 message="the load generator could not keep up: " + "; ".join(limited[0].self_check.reasons),
                 remedy="lower the load, or measure from a machine with a free core",
             )
-        return Outcome(state=TrialState.DONE, measurements=measurements, verdict=verdict, failure=failure)
+        return TrialOutcome(state=TrialState.DONE, measurements=measurements, verdict=verdict, failure=failure)
 
     def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:
         return explain(self._prepared.engine, exit_code, tail, ready=ready)

@@ -143,7 +143,7 @@ async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) ->
     )
     prepared = await prepare(spec(loop, parameters=huge, constraints=("x * y <= 1e14",)))
     assert prepared.space.size == 10**9 * (10**9 + 1)
-    assert prepared.others is None
+    assert prepared.size.others is None
 
 
 async def test_a_large_space_in_which_the_search_finds_nothing(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ async def test_a_search_among_copies_of_the_default(loop: Any) -> None:
 async def test_values_that_give_one_command_line_are_one_configuration(loop: Any) -> None:
     twice = (*values("4", None, 4, "x", name="note"), *values(1, 2))
     prepared = await prepare(spec(loop, parameters=twice))
-    assert prepared.others == 3 * 2, "two notes or none, with either number of slots"
+    assert prepared.size.others == 3 * 2, "two notes or none, with either number of slots"
     four, text, absent = (Configuration(values={"note": v, "parallel": 1}) for v in (4, "4", None))
     assert prepared.identity(four) == prepared.identity(text)
     assert prepared.identity(absent) == prepared.identity(Configuration(values={"parallel": 1}))

@@ -13,7 +13,7 @@ from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning.session import run_session
-from autotuner.tuning.study_runner import CannotStartError
+from autotuner.tuning.study_faults import CannotStartError
 from autotuner.tuning.trials.judge import hopeless, same_words, settled
 from autotuner.tuning.trials.start_failures import start_failure
 

@@ -1,0 +1,69 @@
+"""Search of a study: the default first, then what the search strategy proposes, within the budgets."""
+
+import logging
+
+from autotuner.plugins.search import Stop
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.budget import Budget, SearchClock
+from autotuner.tuning.planning.plan import windows_s
+from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.study_trials import Job, StudyTrials
+
+logger = logging.getLogger(__name__)
+
+
+class SearchStage:
+    """Proposes trials until a budget is used up or the strategy stops.
+
+    A resumed study takes the same path as a new one: the strategy is told the stored trials again, in order.
+    """
+
+    def __init__(self, prepared: Prepared, trials: StudyTrials, clock: SearchClock) -> None:
+        self._spec = prepared.spec
+        self._trials = trials
+        self._search = prepared.search()
+        self._budget = Budget(prepared.spec.search, clock, least_s=windows_s(prepared.spec))
+        self.slots = prepared.spec.search.parallel
+        self.stopped_because = ""
+        """Why nothing more is proposed; empty until then."""
+        for trial in trials.searched():
+            if trial.state.finished:
+                self._search.tell(trial)
+
+    def next(self) -> Job | None:
+        """The default, then a proposal; None while the default runs, and when the search is over."""
+        known = self._trials.searched()
+        defaults = [t for t in known if t.role is TrialRole.DEFAULT]
+        if not defaults:
+            return Job(TrialRole.DEFAULT, DEFAULT)
+        if not all(t.state.finished for t in defaults):
+            return None  # it runs alone: everything is compared with it
+        why = self._budget.used_up(self._trials) or self._nothing_to_tune(len(known))
+        if why:
+            logger.info("search stopped after %d trials: %s", len(known), why)
+            self.stopped_because = why
+            return None
+        proposed = self._search.ask(known, self.slots)
+        if isinstance(proposed, Stop):
+            logger.info("search stopped by the strategy after %d trials: %s", len(known), proposed.why)
+            self.stopped_because = proposed.why
+            return None
+        logger.info("search proposes, knowing %d trials: %s", len(known), dict(proposed.values))
+        return Job(TrialRole.SEARCH, proposed)
+
+    def tell(self, trial: Trial) -> None:
+        """The strategy learns from a result."""
+        self._search.tell(trial)
+
+    def latest_s(self, trial: Trial) -> float | None:
+        """Where on the search's clock a running trial is cut off, in seconds; None: nowhere.
+
+        The default is never cut off: without it there is nothing to compare with, and ``trial_timeout`` bounds it.
+        """
+        return self._budget.latest_s(self._trials) if trial.role is TrialRole.SEARCH else None
+
+    def _nothing_to_tune(self, made: int) -> str:
+        if not self._spec.parameters:
+            return "there is nothing to tune"
+        return f"all {made} trials of the budget are made" if made >= self._spec.search.trials else ""
