@@ -130,7 +130,7 @@ def test_the_readme_study_is_ten_lines_and_can_be_planned(workplace: Path, fence
     lines = [line for line in study.splitlines() if not line.startswith("#")]
     assert len(lines) <= 10
     (workplace / "study.yaml").write_text(study)
-    planned = autotuner.plan("study.yaml")
+    planned = autotuner.plan_study("study.yaml")
     assert planned.launchable == 18
     assert [c for c in planned.checks if c.status is CheckStatus.FAIL] == []
 
@@ -144,6 +144,6 @@ def test_the_tutorial_shows_the_error_that_its_mistake_gives(workplace: Path, fe
     study = fenced("docs/tutorial.md", "yaml")[0].replace("threads:", "thread:")
     (workplace / "study.yaml").write_text(study)
     with pytest.raises(UsageError) as wrong:
-        autotuner.plan("study.yaml")
+        autotuner.plan_study("study.yaml")
     shown = re.findall(r"^    autotuner: (.*)$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
     assert str(wrong.value) in shown
