@@ -92,7 +92,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
             return None
         chart = Chart(
             id=f"chart-repeats-{i + 1}",
-            title=f"Repeats: {_title(objective)}",
+            title=f"Repeats: {objective_text(objective)}",
             description="Each point is a separate launch of the server; the vertical line is the mean.",
             x_title=_axis(objective.metric, objective.statistic),
         )
