@@ -1,5 +1,6 @@
-"""The pages are true: what they link to exists, what they tell to type can be typed, what they show is what is said."""
+"""The pages are correct: links resolve, commands can be typed, and what they show is what the program does."""
 
+import configparser
 import re
 import shlex
 import tomllib
@@ -113,6 +114,16 @@ def test_commands_can_be_typed(typed: Typed) -> None:
             "python3.12",
             "~/genai-bench/bin/pip",
         } or SIMULATOR.match(" ".join(typed.words)), "teach this test to check it"
+
+
+def test_the_architecture_shows_the_layers_of_the_import_contract() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    layers = contracts["importlinter:contract:layers"]["layers"].split("\n")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    shown = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    wanted = [set(re.findall(r"\w+", layer)) for layer in layers if layer.strip()]
+    assert [row for row in shown if row in wanted] == wanted
 
 
 def test_there_are_commands_to_check() -> None:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from autotuner.report.analysis import compared, importance, value_groups
+from autotuner.report.headline import objective_text
 from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart, rows_chart
 from autotuner.report.html.markup import Html, element
-from autotuner.report.headline import objective_text
 from autotuner.report.numbers import metric_name, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.base import Value, value_text
