@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import resource_limits
+from autotuner.deployers.kubernetes import phrases, resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_status import not_made
+from autotuner.deployers.kubernetes.pods.status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod_settings import ServerPod
@@ -20,9 +20,6 @@ from autotuner.study.check import Check
 
 _NAME = "admission"
 _ENFORCED = "pod-security.kubernetes.io/enforce"
-_WARNED = "would violate PodSecurity"
-_NO_DRY_RUN = "does not support dry run"
-"""Said of a webhook with side effects; it may take the real object."""
 PROXIES = frozenset(
     {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
 )
@@ -74,7 +71,7 @@ async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        make = warn if _NO_DRY_RUN in error.message else fail
+        make = warn if phrases.NO_DRY_RUN.found_in(error.message) else fail
         return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
     return ok(_NAME, f"{what}: taken by a dry run")
 
@@ -99,7 +96,7 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
 
 
 def _refused(asked: Asked, why: str) -> Check:
-    if _NO_DRY_RUN in why:
+    if phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
         return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
@@ -124,7 +121,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
     except RefusedError:
         pass
     for text in dict.fromkeys(warnings):
-        if _WARNED not in text:
+        if not phrases.POD_SECURITY_WARNING.found_in(text):
             found += _told(asked, [text])
             continue
         refused = judge(text, asked.part)

@@ -21,6 +21,7 @@ import httpx
 import httpx_ws
 from kr8s.asyncio import Api
 
+from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.net.proxies import Proxy, check_proxy, proxy_for
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -33,7 +34,6 @@ _TOO_MANY = 429
 _UNAUTHORIZED = 401
 _OF_THE_SERVER = 500
 _GONE = 410
-_WEBHOOK = "failed calling webhook"
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MESSAGE_BYTES = 1 << 20
 
@@ -75,7 +75,7 @@ class RefusedError(Exception):
 def lost(why: str, proxy: Proxy | None = None) -> Failure:
     """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
     ``proxy`` is the one that it is reached through."""
-    if _WEBHOOK in why:
+    if phrases.WEBHOOK_DOWN.found_in(why):
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
             message=f"an admission webhook of the cluster does not answer: {why}",

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_lifecycle import is_ready
+from autotuner.deployers.kubernetes.pods.status import is_ready_node
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.manifests.labels import MANAGED_BY
@@ -109,7 +109,7 @@ def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
     labels = node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
         return "cordoned"
-    if not is_ready(node):
+    if not is_ready_node(node):
         return "not ready"
     missing = [f"{k}={v}" for k, v in settings.node_selector.items() if labels.get(k) != v]
     if missing:

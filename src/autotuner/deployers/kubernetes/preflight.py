@@ -12,7 +12,7 @@ from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.manifests import LOADGEN, Load, ServerJob
-from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
 from autotuner.deployers.shared.checks import fail, ok, warn

@@ -15,15 +15,22 @@ from typing import Any
 import anyio
 import httpx
 
+from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.client import Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
-from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal, remove
-from autotuner.deployers.kubernetes.pod_status import PodState, Stage, condition
+from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch
+from autotuner.deployers.kubernetes.pods.endpoint import PodEndpoint
+from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, PodQuery
+from autotuner.deployers.kubernetes.pods.removal import remove
+from autotuner.deployers.kubernetes.pods.status import PodState, Stage, condition
+from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.deployers.ome import benchmark_preflight
 from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
-from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, find_model, model_path
+from autotuner.deployers.ome.service_server import ServiceServer
+from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
@@ -56,10 +63,11 @@ class BenchmarkJobs(PlatformBenchmark):
         return await benchmark_preflight.checks(self._settings, settings)
 
     async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
-        """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is a :class:`ServiceEndpoint`."""
-        if not isinstance(endpoint, ServiceEndpoint):
-            raise TypeError(f"a BenchmarkJob measures an InferenceService, not {type(endpoint).__name__}")
-        ours = _Run(endpoint, self._settings, run)
+        """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is an InferenceService's."""
+        service = endpoint.made_by if isinstance(endpoint, PodEndpoint) else None
+        if not isinstance(service, ServiceServer):
+            raise TypeError("a BenchmarkJob measures an InferenceService")
+        ours = _Run(service, self._settings, run)
         try:
             await ours.to_its_end()
             with anyio.CancelScope(shield=True):
@@ -74,18 +82,18 @@ class BenchmarkJobs(PlatformBenchmark):
 class _Run:
     """One BenchmarkJob from its making to its results."""
 
-    def __init__(self, endpoint: ServiceEndpoint, deploy: OmeSettings, run: PlatformRun) -> None:
-        self._cluster = endpoint.cluster
+    def __init__(self, service: ServiceServer, deploy: OmeSettings, run: PlatformRun) -> None:
+        self._cluster = service.cluster
         self._deploy = deploy
         self._told = run
         self._owner = {
             "apiVersion": OME,
             "kind": "InferenceService",
-            "name": endpoint.service,
-            "uid": endpoint.service_uid,
+            "name": service.name,
+            "uid": service.uid,
         }
         settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
-        self.job = Job.of(endpoint.service, self._owner, endpoint.cluster.namespace, run, settings)
+        self.job = Job.of(service.name, self._owner, service.cluster.namespace, run, settings)
         self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
         self._asked = False
         self._uid: str | None = None
@@ -99,15 +107,15 @@ class _Run:
         async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
             job = await self._accepted(told)
             wait_s = self.job.settings.start_timeout
+            container = job["spec"]["template"]["spec"]["containers"][0]["name"]
             pod = PodLifecycle(
                 self._cluster,
-                selector=f"{JOB_LABEL}={self.job.name}",
-                container=job["spec"]["template"]["spec"]["containers"][0]["name"],
-                maker=lambda news: ControllerWatch(self._cluster, str(job["metadata"]["uid"]), news),
-                limits=Limits(wait_s, wait_s, wait_s),
+                PodQuery(f"{JOB_LABEL}={self.job.name}", container, Limits(wait_s, wait_s, wait_s)),
+                lambda signal: EventWatch(self._cluster, str(job["metadata"]["uid"]), signal),
                 hopeless=_hopeless,
             )
-            async with pod:
+            async with Background() as tasks:
+                await pod.start(tasks)
                 try:
                     await self._started(pod)
                     await self._ended(pod, job, told)
@@ -140,7 +148,7 @@ class _Run:
         unready = ""
         with anyio.move_on_after(self.job.settings.start_timeout):
             while True:
-                count = told.news.count
+                count = told.signal.count
                 if _state(told) not in _WAITING:
                     path = self._cluster.path("jobs", self.job.name, group=BATCH)
                     if job := await self._found(path):
@@ -151,7 +159,7 @@ class _Run:
                     raise _failed(f"BenchmarkJob {self.job.name} was removed by somebody else")
                 unready = await self._missing()
                 with anyio.move_on_after(_LOOK_S):
-                    await told.news.after(count)
+                    await told.signal.after(count)
         why = unready or "OME made no Job of it, and does not say why"
         raise _failed(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
 
@@ -296,7 +304,7 @@ def another_run(files: Mapping[str, bytes], folder: str) -> str:
 
 
 async def _hopeless(why: str) -> str:
-    return why if "persistentvolumeclaim" in why and "not found" in why else ""
+    return why if phrases.CLAIM_MISSING.found_in(why) else ""
 
 
 def _status(told: ResourceWatch) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.text import amount
 from autotuner.study.check import Check

@@ -4,23 +4,14 @@ from dataclasses import dataclass
 
 from autotuner.deployers.kubernetes.client import Cluster, Json
 from autotuner.manifests.ome_command_line import OME
-from autotuner.plugins.deployer import Endpoint
 
+APPS = "apps/v1"
+"""API group of Deployments."""
 SERVICES = "inferenceservices"
 BENCHMARKS = "benchmarkjobs"
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32
-
-
-class ServiceEndpoint(Endpoint):
-    """A server that OME runs for an InferenceService of ours."""
-
-    service: str
-    """The InferenceService's name."""
-    service_uid: str
-    cluster: Cluster
-    """A connection for as long as the endpoint lasts."""
 
 
 @dataclass(frozen=True)
