@@ -1,4 +1,4 @@
-"""How servers in pods end: by somebody else, with their tuner, their node, or the API server."""
+"""How servers in pods end: by someone else, with their tuner, their node, or the API server."""
 
 import json
 import signal
@@ -72,7 +72,7 @@ async def test_a_pod_that_somebody_deletes(kube: Any, recorder: Recorder) -> Non
         with anyio.fail_after(30):
             failure = await endpoint.died()
         assert failure.blame is Blame.ENVIRONMENT
-        assert "by somebody else" in failure.message
+        assert "by someone else" in failure.message
         with pytest.raises(TrialFailedError) as caught:
             await endpoint.identity()
         assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED

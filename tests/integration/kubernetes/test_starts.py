@@ -117,12 +117,12 @@ async def test_more_gpus_than_a_node_has(kube: Any, recorder: Recorder) -> None:
     """No node could ever hold it: that is not waited for."""
     failure = await refused(kube, fake_plan().model_copy(update={"gpus": 8}), recorder)
     assert failure.cause is FailureCause.GPU_UNAVAILABLE
-    assert "nvidia.com/gpu 8 is asked for, the largest node has 4" in failure.message
+    assert "nvidia.com/gpu 8 requested, the largest node has 4" in failure.message
     assert Phase.QUEUED in recorder.phases
 
 
 async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, tmp_path: Path) -> None:
-    """It is told to wait; it starts when another ends; with little patience it fails."""
+    """It has to wait; it starts when another ends; with little patience it fails."""
     plan = kube.polite(fake_plan()).model_copy(update={"gpus": 3})
     waiting = another_run(tmp_path / "2")
 

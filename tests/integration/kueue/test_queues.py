@@ -82,7 +82,7 @@ async def test_preflight_names_what_is_wrong_with_queues(place: Any) -> None:
     assert (await failing(kueue_queue="nobody"))["queue"].startswith("no local queue nobody in ")
     place.kueue.queue_without_place("empty", place.lab.namespace)
     with anyio.fail_after(30):
-        while "takes nothing" not in (told := (await failing(kueue_queue="empty")).get("queue", "")):
+        while "not accepting workloads" not in (told := (await failing(kueue_queue="empty")).get("queue", "")):
             assert told == "", "it is not known yet"
     assert await failing() == {}
     assert "the cluster suspends what names no queue -> name" in (await failing(kueue_queue=None))["admission"]

@@ -110,7 +110,7 @@ class Container:
             "container %s ended: %s", self.name, {k: state.get(k) for k in ("Status", "ExitCode", "OOMKilled", "Error")}
         )
         if state.get("Status", "removing") in _REMOVED:
-            message = "the container was removed by somebody else"
+            message = "the container was removed by someone else"
             remedy = "leave containers named autotuner-... alone"
             tail = self.log.tail()
             return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)

@@ -1,7 +1,7 @@
 """Servers in containers, through the API of a Docker engine on this machine.
 
-The promises: the container that answers is the one we made; its end, and that of the engine, are noticed at once;
-nothing is left on any path, and what an engine that went away kept running is removed before the next launch.
+The promises: the container that answers is the one that was started; its end, and that of the engine, are noticed at
+once; nothing is left on any path, and what an engine that went away has kept running is removed before the next launch.
 """
 
 import os
@@ -299,7 +299,7 @@ class _Start:
 
     async def _answers(self) -> Failure | None:
         """None once the server answers as ready. The engine's proxy takes connections before the server listens, and
-        drops them: that is no answer."""
+        drops them, which does not count as an answer."""
         async with http_client(self._address.url, timeout_s=_PROBE_TIMEOUT_S) as client:
             while True:
                 status, self._last = await answer(client, self._readiness.path)

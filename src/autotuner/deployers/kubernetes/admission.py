@@ -1,7 +1,7 @@
-"""What the API server and its admission say to a trial's objects, by dry runs: of what makes a pod, and of the pod.
+"""Dry runs of a trial's objects against the API server and its admission: of what makes a pod, and of the pod.
 
-A Job is taken where its pod is refused, since most policies look at pods alone. So the pod is asked for as well, as the
-Job controller would make it; nothing is kept.
+Most policies look at pods alone, so that a Job may be accepted whose pod is refused later. So a dry run of the pod is
+made as well, as the Job controller would create it. Nothing is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _ENFORCED = "pod-security.kubernetes.io/enforce"
 PROXIES = frozenset(
     {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
 )
-"""Containers through which a mesh leads a pod's traffic."""
+"""Containers through which a service mesh routes a pod's traffic."""
 _PROXY_VARIABLES = frozenset({"http_proxy", "all_proxy"})
 
 
@@ -32,18 +32,18 @@ class Asked:
     """One pod of a trial, and what makes it."""
 
     what: str
-    """As a person calls it: ``server``."""
+    """What it is called in messages, e.g. ``server``."""
     part: str
-    """The container of ours."""
+    """Our container in it."""
     pod: Json
     """Metadata and specification as in a template."""
     path: str = ""
-    """Where the object that makes the pod is asked for; empty where others ask for that."""
+    """Where the object that makes the pod is created; empty where the platform creates it."""
     body: Mapping[str, Any] | None = None
 
 
 def pod_of(asked: Asked) -> Json:
-    """The pod as its controller would ask for it. It has an owner, since policies against bare pods want one."""
+    """The pod as its controller would create it. It has an owner, since policies against bare pods require one."""
     template = deepcopy(asked.pod)
     made = dict(asked.body or {})
     kind = str(made.get("kind", "Job"))
@@ -59,7 +59,7 @@ def pod_of(asked: Asked) -> Json:
 
 
 async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> list[Check]:
-    """One line or more for each. ``queued``: the objects name a queue."""
+    """One or more checks for each. ``queued``: the objects name a queue."""
     found: list[Check] = []
     for one in asked:
         found += await _checked(cluster, one, queued=queued)
@@ -67,7 +67,7 @@ async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> l
 
 
 async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
-    """Of an object without a pod."""
+    """A dry run of an object without a pod."""
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
@@ -105,13 +105,13 @@ def _refused(asked: Asked, why: str) -> Check:
 
 
 def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """What the API server itself warns of."""
+    """Warnings of the API server."""
     remedy = "check that it does not affect these pods"
     return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
 
 
 async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """Of a pod that this account may not ask for: what else tells of it."""
+    """Checks of a pod that this account may not create, from what else is known."""
     remedy = "allow create pods, which is used for dry runs only, to know before the first trial"
     found = [warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy)]
     level = ""
@@ -140,7 +140,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
 
 
 async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
-    """Whether what the pods name is there; what may not be looked at is left to the dry run of the pod."""
+    """Whether the objects that the pods refer to exist; the dry run covers those that may not be looked at."""
     wanted = (
         ("service_account", settings.service_account, cluster.path("serviceaccounts")),
         ("priority_class", settings.priority_class, "/apis/scheduling.k8s.io/v1/priorityclasses"),
@@ -161,7 +161,7 @@ async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
 
 
 def changes(asked: Asked, pod: Json) -> list[Check]:
-    """What admission put into the pod that bears on the figures."""
+    """Changes by admission that affect the measurements."""
     spec = pod.get("spec") or {}
     found = list[Check]()
     own = {c["name"] for c in asked.pod["spec"]["containers"]}

@@ -1,6 +1,6 @@
 """Phrases that classify a message where no field of the API does, each with the program that writes it.
 
-Pure. Messages are no stable interface, so every phrase that a decision depends on stands here and nowhere else.
+Pure. Messages are not a stable interface, so every phrase that a decision depends on stands here and nowhere else.
 """
 
 import re

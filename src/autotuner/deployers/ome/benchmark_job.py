@@ -1,8 +1,9 @@
-"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency a run.
+"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency per run.
 
-A BenchmarkJob says little: it is Running as soon as it has a Job, though its pod may never run, waits in silence for
-what is missing, and is Completed though nothing was measured. So its pod is watched beside it, with a deadline of our
-own; what its files are worth, whoever reads them judges. They lie in a volume, and a pod of ours brings them back.
+The status of a BenchmarkJob tells little: it is Running as soon as it has a Job, though its pod may never run; it waits
+without a message for what is missing; and it is Completed though nothing was measured. So its pod is watched as well,
+with a deadline of our own, and the reader of the result files judges whether they are usable. The files are in a
+volume, and a pod of ours brings them back.
 """
 
 import json
@@ -41,7 +42,7 @@ _READER = "autotuner.deployers.ome.result_reader"
 _METADATA = "experiment_metadata.json"
 _LOOK_S = 5.0
 _STATE_S = 30.0
-"""How long OME's word on a pod that ended is waited for."""
+"""How long to wait for OME's status after the pod has ended."""
 _REMOVAL_S = 90.0
 _FORGET_S = 60.0
 _EVIDENCE_LINES = 40
@@ -101,7 +102,7 @@ class _Run:
         """The one that may have written something; empty before it ran, and when that was taken away."""
 
     async def to_its_end(self) -> None:
-        """Returns when it ended well. Raises ``TrialFailedError``."""
+        """Returns when it has succeeded. Raises ``TrialFailedError``."""
         await self._make()
         own = f"metadata.name={self.job.name}"
         async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
@@ -131,7 +132,7 @@ class _Run:
         self._told.on_running()
 
     async def _make(self) -> None:
-        """Shielded: what a call that was cut off makes, nobody would remove."""
+        """Shielded: an object that a cancelled call still creates would not be removed by anyone."""
         with anyio.CancelScope(shield=True):
             self._asked = True
             try:
@@ -156,7 +157,7 @@ class _Run:
                 if told.lost:
                     raise TrialFailedError(told.lost)
                 if not told.objects:
-                    raise _failed(f"BenchmarkJob {self.job.name} was removed by somebody else")
+                    raise _failed(f"BenchmarkJob {self.job.name} was removed by someone else")
                 unready = await self._missing()
                 with anyio.move_on_after(_LOOK_S):
                     await told.signal.after(count)
@@ -174,7 +175,8 @@ class _Run:
         claim = self.job.settings.claim
         try:
             if await self._cluster.find(self._cluster.path("persistentvolumeclaims", claim)) is None:
-                message = f"claim {claim} does not exist in {self._cluster.namespace}, and OME waits for it for ever"
+                where = self._cluster.namespace
+                message = f"claim {claim} does not exist in {where}, and OME would wait for it forever"
                 raise _failed(message, "correct benchmark.claim, or make the claim")
             service = await self._cluster.find(self._cluster.path(SERVICES, self.job.service, group=OME))
             if service is None:
@@ -185,11 +187,11 @@ class _Run:
             return f"what it waits for may not be looked at: {error.message}"
         if model is None or model_path(model) is None:
             what = "does not exist" if model is None else "has no spec.storage.path"
-            raise _failed(f"model {name} {what}, and OME waits for it for ever", "correct the model")
+            raise _failed(f"model {name} {what}, and OME would wait for it forever", "correct the model")
         return _unready(service)
 
     async def _ended(self, pod: PodLifecycle, job: Json, told: ResourceWatch) -> None:
-        """Returns when pod and BenchmarkJob ended well."""
+        """Returns when pod and BenchmarkJob have succeeded."""
         limit_s = 60 * self._told.minutes + self.job.settings.extra_time
         container = job["spec"]["template"]["spec"]["containers"][0]["name"]
         with anyio.move_on_after(limit_s) as late:
@@ -213,7 +215,7 @@ class _Run:
         raise _failed(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:
-        """The log's last lines; empty where nobody has them."""
+        """The log's last lines; empty where they cannot be read."""
         lines: deque[str] = deque(maxlen=_EVIDENCE_LINES)
         with suppress(RefusedError, httpx.TransportError):
             params = {"container": container, "tailLines": str(_EVIDENCE_LINES)}
@@ -254,7 +256,7 @@ class _Run:
         if found is None:
             claim = self.job.settings.claim
             sub = self.job.settings.sub_path
-            message = f"genai-bench ended well, and there is no {self.job.folder} in claim {claim}, {sub}"
+            message = f"genai-bench succeeded, but there is no {self.job.folder} in claim {claim}, {sub}"
             raise _failed(message, "see that the image writes to its --experiment-base-dir")
         if other := another_run(found, self.job.folder):
             raise _failed(f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path")
@@ -324,7 +326,7 @@ def _unready(service: Json) -> str:
 
 
 def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
-    """Of a pod that could not start: the BenchmarkJob says Running all the same."""
+    """The failure of a pod that could not start, though the BenchmarkJob says Running."""
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure
     remedy = failure.remedy
@@ -341,7 +343,7 @@ def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
 
 
 def _ours(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
-    """The benchmark's own faults are nobody's configuration."""
+    """Faults of the benchmark itself are not the configuration's."""
     changes: dict[str, Any] = {"message": f"{prefix}{failure.message}"}
     if failure.cause is FailureCause.HOST_OUT_OF_MEMORY:
         changes |= {"remedy": "raise benchmark.memory"}

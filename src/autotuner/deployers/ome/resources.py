@@ -1,4 +1,4 @@
-"""Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
+"""Models and runtimes of OME in a cluster. Namespaced objects take precedence over cluster-scoped ones, as in OME."""
 
 from dataclasses import dataclass
 
@@ -43,13 +43,13 @@ class OmeResource:
 
     @property
     def status(self) -> Json:
-        """What is said of it."""
+        """Its status."""
         found: Json = self.thing.get("status") or {}
         return found
 
     @property
     def version(self) -> tuple[str, int]:
-        """Equal only while nobody has changed it."""
+        """Differs once the object was changed."""
         metadata = self.thing["metadata"]
         return str(metadata["uid"]), int(metadata.get("generation", 0))
 

@@ -1,4 +1,4 @@
-"""What a platform's connection means for a check or a question that launches nothing."""
+"""Failures of a platform's connection outside of any trial."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

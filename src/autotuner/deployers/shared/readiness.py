@@ -1,4 +1,4 @@
-"""Asks a server whether it is ready, and races that against its end.
+"""Readiness of a server, raced against its end.
 
 Without proxies, redirects or TLS contexts that cost start-up time.
 """

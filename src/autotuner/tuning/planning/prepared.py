@@ -188,10 +188,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
     if problems := portable_problems(engine, spec.parameters, fixed, constraints):
         raise UsageError(problems)
-    own = BaseArguments({}, "")
-    if isinstance(deployer, HasBaseArguments):
-        own = await deployer.base_arguments()
-        deployer = deployer.built_over(own)
+    deployer, own = await _over_base(deployer)
     base = _below(engine, spec, own.args)
     fixed = {**base, **fixed}
     missing: Check | None = None
@@ -236,6 +233,14 @@ async def prepare(spec: StudySpec) -> Prepared:
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
     return prepared
+
+
+async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArguments]:
+    """The deployer for plans that include the target's own flags, and these flags."""
+    if not isinstance(deployer, HasBaseArguments):
+        return deployer, BaseArguments({}, "")
+    own = await deployer.base_arguments()
+    return deployer.built_over(own), own
 
 
 def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:

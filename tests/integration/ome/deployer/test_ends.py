@@ -1,4 +1,4 @@
-"""How servers of OME end: by somebody else, with their tuner, their node, the API server, or not at all."""
+"""How servers of OME end: by someone else, with their tuner, their node, the API server, or not at all."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ async def test_a_service_and_a_pod_that_somebody_deletes(at: Any, tmp_path: Path
             with anyio.fail_after(30):
                 failure = await endpoint.died()
             assert failure.blame is Blame.ENVIRONMENT
-            assert "by somebody else" in failure.message
+            assert "by someone else" in failure.message
         assert recorder.ends == [], "not the server's fault"
 
 

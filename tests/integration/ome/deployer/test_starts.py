@@ -103,7 +103,7 @@ async def test_more_gpus_than_a_node_has(at: Any, recorder: Recorder) -> None:
     plan = fake_plan().model_copy(update={"gpus": 8})
     cause, message = await refused(at.deployer(), plan, recorder)
     assert cause is FailureCause.GPU_UNAVAILABLE
-    assert "nvidia.com/gpu 8 is asked for, the largest node has 4" in message
+    assert "nvidia.com/gpu 8 requested, the largest node has 4" in message
 
 
 def made_quota(at: Any, hard: dict[str, str]) -> None:

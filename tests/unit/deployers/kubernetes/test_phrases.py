@@ -10,7 +10,7 @@ SEEN: dict[str, list[str]] = {
     '0/1 nodes are available: persistentvolumeclaim "models" not found.': ["CLAIM_MISSING"],
     'pods "x" is forbidden: exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2': ["QUOTA_EXCEEDED"],
     'failed calling webhook "x.example": Post "https://x": connection refused': ["START_PASSING", "WEBHOOK_DOWN"],
-    'MountVolume.SetUp failed for volume "m" : hostPath type check failed: /m is no directory': ["HOST_PATH_MISSING"],
+    'MountVolume.SetUp failed for volume "m" : hostPath type check failed: /m is a file': ["HOST_PATH_MISSING"],
     "container has runAsNonRoot and image will run as root (pod: x)": ["ROOT_IMAGE"],
     'exec: "sglang": executable file not found in $PATH: unknown': ["PROGRAM_MISSING"],
     "error running hook: nvidia-container-cli: initialization error": ["DEVICE_MISSING"],

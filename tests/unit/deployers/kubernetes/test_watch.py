@@ -47,7 +47,7 @@ def streamed(*lines: bytes, then: str = "ends") -> httpx.Response:
 
 
 class Script:
-    """Answers one request after the other, and keeps what was asked; the last answer goes on for ever."""
+    """Answers one request after the other, and keeps what was asked; the last answer is repeated."""
 
     def __init__(self, *answers: httpx.Response | Exception | Answer) -> None:
         self._answers = list(answers)

@@ -1,7 +1,7 @@
 """The load generator as a Job in the cluster: latencies are those of the pod network, without any tunnel.
 
-The spec goes there in Secrets, which are deleted as soon as it is read; what the worker says comes back in the frames
-of :mod:`autotuner.deployers.kubernetes.load.worker`, each counted, and all of them checked at the end.
+The spec is sent in Secrets, which are deleted as soon as it is read. The worker's output comes back in the frames of
+:mod:`autotuner.deployers.kubernetes.load.worker`, each of them numbered, and all of them checked at the end.
 """
 
 import hashlib
@@ -43,8 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 class JobRunner(CommandRunner):
-    """Runs ``python -m module`` in a pod. ``owner`` is a reference to what the Job is to be removed with; ``disk`` what
-    the pod sees of a volume."""
+    """Runs ``python -m module`` in a pod.
+
+    ``owner``: reference to the object that the Job is removed with. ``disk``: the part of a volume that the pod sees.
+    """
 
     def __init__(
         self, cluster: Cluster, settings: PodSettings, owner: Mapping[str, Any] | None, disk: Disk | None = None
@@ -99,11 +101,14 @@ class _LoadJob:
         self._secrets: list[str] = []
         self._made: str | None = None
         self.told_all = False
-        """Whether the worker said everything, and so has ended its load."""
+        """Whether all output of the worker has arrived, so that its load has ended."""
         self._path = cluster.path("jobs", load.name, group=BATCH)
 
     async def make(self, spec: bytes) -> str:
-        """Makes them and returns the Job's uid. Shielded: what a call that was cut off makes, nobody would remove."""
+        """Creates them and returns the Job's uid.
+
+        Shielded: an object that a cancelled call still creates would not be removed by anyone.
+        """
         parts = pack(spec, _PART_BYTES)
         if len(parts) > _MOST_PARTS:
             message = (
@@ -135,8 +140,11 @@ class _LoadJob:
             self._secrets.pop()
 
     async def remove(self, pod: PodLifecycle | None) -> None:
-        """Removes everything. A worker that has told all is not waited for: it does nothing any more, and the server's
-        removal waits for its pod. What is left when the API server stays away goes with the server's object."""
+        """Removes everything.
+
+        A worker whose output is complete is not waited for: it does nothing any more, and the removal of the server
+        waits for its pod. What is left when the API server stays away goes with the server's object.
+        """
         with suppress(TrialFailedError):
             if self._made is not None and pod and not self.told_all:
                 await remove(self._cluster, self._path, self._made or None, pod.pods, _REMOVAL_S)
@@ -147,7 +155,7 @@ class _LoadJob:
 
 
 class _Frames:
-    """Puts frames together again: each once, in their order, whatever order they come in."""
+    """Reassembles frames: each once and in order, whatever order they arrive in."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, tuple[str, str]] = {}
@@ -155,13 +163,13 @@ class _Frames:
         self._texts: list[str] = []
         self._digest = hashlib.sha256()
         self.end: dict[str, Any] | None = None
-        """What the worker says at its end, once everything before it is here."""
+        """The worker's last frame, once everything before it has arrived."""
         self.errors = ""
         self.other: list[str] = []
-        """Last lines that are no frames."""
+        """The last lines that are not frames."""
 
     def take(self, line: bytes) -> list[bytes]:
-        """The lines that this line of the log completes. Raises ``TrialFailedError`` for damaged ones."""
+        """The output lines that this line of the log completes. Raises ``TrialFailedError`` for corrupted ones."""
         word, _, rest = line.decode(errors="replace").partition(" ")
         number, _, rest = rest.partition(" ")
         if word != FRAME or not number.isdigit():
@@ -197,11 +205,11 @@ class _Frames:
 
     @property
     def begun(self) -> bool:
-        """Whether there was a frame, and so a worker that has read what it was told."""
+        """Whether there was a frame, so that the worker has read its spec."""
         return self._next > 1 or bool(self._waiting)
 
     def missing(self) -> str:
-        """What is not here."""
+        """What has not arrived, for a message."""
         got = f"{self._next - 1} of its frames came in order"
         return f"{got}, {len(self._waiting)} after a gap" if self._waiting else got
 
@@ -280,7 +288,7 @@ async def _lines(pod: PodLifecycle, job: _LoadJob, output: _Output, tasks: Backg
 
 
 def _of_the_load(failure: Failure) -> Failure:
-    """The load generator's own faults are nobody's configuration."""
+    """Faults of the load generator itself are not the configuration's."""
     if failure.cause is FailureCause.IMAGE_MISSING:
         remedy = "correct deploy.loadgen_image, deploy.image_pull_policy or deploy.image_pull_secrets"
         failure = failure.model_copy(update={"remedy": remedy})

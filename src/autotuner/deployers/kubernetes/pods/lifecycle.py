@@ -74,7 +74,7 @@ class PodLifecycle:
         self._limits = query.limits
         self._signal = ChangeSignal()
         self.pods = ResourceWatch(cluster, cluster.path("pods"), labels=query.selector, signal=self._signal)
-        """The pods that match the query: one, unless somebody adds another."""
+        """The pods that match the query: one, unless another client adds a second."""
         self._controller = watch_controller(self._signal)
         self._about_pod: ResourceWatch | None = None
         self._tasks: Background | None = None
@@ -123,7 +123,7 @@ class PodLifecycle:
         # The pod is gone. If its end was seen before, that is the cause, and the removal only followed.
         if (last := pod_status.look(self.pod, self._query.container)).stage is Stage.ENDED:
             return last
-        message = f"pod {self.name} was removed by somebody else"
+        message = f"pod {self.name} was removed by someone else"
         remedy = "leave pods with autotuner's labels alone"
         return PodState(Stage.ENDED, message, Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
 

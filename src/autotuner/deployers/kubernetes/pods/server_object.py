@@ -42,7 +42,7 @@ class ObjectKind:
 
 @dataclass(frozen=True)
 class ServerRequest:
-    """One server as a cluster is asked for it."""
+    """One server to request from a cluster."""
 
     plan: LaunchPlan
     name: str
@@ -74,7 +74,7 @@ class ServerObject(Protocol):
 
     @property
     def request(self) -> ServerRequest:
-        """What is asked for."""
+        """What to request."""
 
     async def create(self) -> Json:
         """Creates the object. Raises ``RefusedError``. Called shielded from cancellation."""

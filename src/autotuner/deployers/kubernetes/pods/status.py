@@ -1,4 +1,4 @@
-"""What a pod's status means: how far it is, and which failure it is when it goes no further.
+"""Stages and failures of a pod, read from its status and events.
 
 Pure: the API server's JSON in, a :class:`PodState` out. The same for servers and load generators.
 """
@@ -26,7 +26,7 @@ _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunC
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _QUOTA_FIGURES = re.compile(r"requested: (\S+), used: \S+, limited: (\S+)")
 _REASONS_OF_THE_NODE = {
-    "Evicted": "the kubelet evicted it, for want of room on its node",
+    "Evicted": "the kubelet evicted it, because its node ran out of resources",
     "NodeLost": "its node was lost",
     "NodeShutdown": "its node was shut down",
     "Terminated": "its node was shut down",
@@ -38,17 +38,17 @@ _REASONS_OF_THE_NODE = {
 _DISRUPTED = {
     "PreemptionByScheduler": "it gave way to one of a higher priority",
     "DeletionByTaintManager": "its node does not answer, or was tainted",
-    "EvictionByEvictionAPI": "somebody evicted it, as draining a node does",
+    "EvictionByEvictionAPI": "it was evicted, as draining a node does",
     "DeletionByPodGC": "its node is gone",
     "TerminationByKubelet": "the kubelet evicted it, or its node shut down",
 }
 
 
 class Stage(StrEnum):
-    """How far a pod is."""
+    """How far a pod has got."""
 
     ACCEPTED = "accepted"
-    """There is none, and what makes it is there."""
+    """There is no pod yet, but the object that makes it exists."""
     HELD = "held"
     """A queue holds it back (SchedulingGated)."""
     UNSCHEDULED = "unscheduled"
@@ -124,7 +124,7 @@ def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
     """(failure, may pass) of a container that waits, by the reason."""
     if reason in _IMAGE_AT_ONCE or reason in _IMAGE:
         remedy = "correct deploy.image, deploy.image_tag, deploy.image_pull_policy or deploy.image_pull_secrets"
-        message = f"the image cannot be had ({reason}): {why}"
+        message = f"cannot pull image ({reason}): {why}"
         hopeless = reason in _IMAGE_AT_ONCE or phrases.IMAGE_HOPELESS.found_in(why)
         return Failure(cause=FailureCause.IMAGE_MISSING, message=message, remedy=remedy), not hopeless
     if reason in _CONFIG:
@@ -139,7 +139,7 @@ def not_started(reason: str, why: str) -> Failure:
         remedy = "name a user by its number, e.g. deploy.security_context: {runAsUser: 1000}, or take another image"
         return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
     if phrases.DEVICE_MISSING.found_in(why):
-        remedy = "see that the node's NVIDIA driver, toolkit and device plugin are well"
+        remedy = "check the node's NVIDIA driver, toolkit and device plugin"
         return Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy)
     if phrases.PROGRAM_MISSING.found_in(why):
         remedy = "choose an image that has the server, or correct the engine's command"
@@ -173,12 +173,12 @@ def _ended(found: Json) -> PodState | None:
     elif reason in _NOT_STARTED:
         failure = not_started(reason, why)
     elif reason == "ContainerStatusUnknown":
-        failure = _environment("nobody knows how the container ended: its node went away")
+        failure = _environment("it is unknown how the container ended: its node went away")
     return PodState(Stage.ENDED, why or reason, failure, exit_code=code, started=started, restarts=restarts)
 
 
 def exit_code(code: Any) -> int | None:
-    """An exit code; negative for a signal, which is told as 128 and its number."""
+    """An exit code; negative for a signal, which Kubernetes reports as 128 plus its number."""
     if not isinstance(code, int):
         return None
     return 128 - code if code in _SIGNALS else code
@@ -200,7 +200,7 @@ def _taken_away(pod: Json) -> Failure | None:
     if reason in _REASONS_OF_THE_NODE:
         return _environment(f"the pod was ended: {_REASONS_OF_THE_NODE[reason]}", why)
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
-        return _environment("the pod is being deleted by somebody else")
+        return _environment("the pod is being deleted by someone else")
     return None
 
 
@@ -254,7 +254,7 @@ def not_made(why: str, part: str = "") -> StartFailure:
 
 
 def _never_allowed(why: str) -> bool:
-    """Whether a quota refuses more than it would allow if nobody else used any of it."""
+    """Whether the request is larger than the whole quota, so that waiting for others is pointless."""
     found = _QUOTA_FIGURES.search(why)
     if found is None:
         return False

@@ -143,7 +143,7 @@ def test_deleted_by_somebody() -> None:
     found["metadata"]["deletionTimestamp"] = NOW
     failure = pod_status.look(found, "server").failure
     assert failure is not None
-    assert "by somebody else" in failure.message
+    assert "by someone else" in failure.message
 
 
 def test_an_init_container_that_fails() -> None:
