@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup lock setup-test lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -14,30 +14,50 @@ quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes
 	@$(BIN)/python -m autotuner.demo_model $(CACHE)/tiny.gguf
 	@$(BIN)/autotuner run examples/quickstart.yaml
 
-test: setup-test ## Everything: lint, types, import contracts, all tests with coverage
-	$(MAKE) lint types contracts pytest
+test: setup-test ## Everything: lint, types, import contracts, documentation, all tests with coverage
+	$(MAKE) lint types contracts docs pytest
 
 setup: ## An environment with everything for development
-	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,tokenizer "dev docs"
+	@scripts/setup.sh docker,kubernetes,llama-cpp,postgresql,tokenizer "dev docs"
 
 lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: to the newest versions)
 	$(BIN)/uv lock $(LOCK)
+
+hooks: setup ## Check every commit: lint, types, import contracts, subject
+	$(BIN)/pre-commit install
+
+dist: ## Source archive and wheel in dist/, as they go to PyPI
+	@scripts/setup.sh "" release
+	rm -rf dist
+	$(BIN)/uv build -q
+	$(BIN)/twine check --strict dist/*
 
 setup-test: setup
 	@scripts/setup-test-tools.sh
 
 lint:
+	$(BIN)/uv lock -q --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/python scripts/check_style.py
 	$(BIN)/python scripts/check_wording.py
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.citation-file-format CITATION.cff
 
 types:
 	$(BIN)/mypy
 
+docs: setup ## The documentation site, in build/docs; broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 contracts:
 	$(BIN)/lint-imports
+
+test-lowest: ## Unit tests with the lowest versions that pyproject.toml allows, in an environment of their own
+	@scripts/test-lowest.sh "$(CACHE)/lowest"
 
 test-genai: setup ## Measure with a real genai-bench, in an environment of its own (1.3 GB; needs Python 3.10 to 3.12)
 	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \

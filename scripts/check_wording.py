@@ -26,7 +26,7 @@ INSTEAD = {
     r"strangers?": "other processes, foreign",
     r"somebody": "someone, a user; or name the process",
     r"(?:to|can|cannot|could|could not) be had": "available; cannot be pulled",
-    r"words (?:of|about)": "messages, text",
+    r"words about": "messages, text",
     r"(?<!there\s)(?:is|are) no(?! (?:longer|more|less|fewer|better|worse|different|one)\b)": "is not a, is unknown",
     r"is not yours": "is managed by autotuner and cannot be set",
     r"standard (?:output|error)": "stdout, stderr",

@@ -49,16 +49,31 @@ StoreUrl = Annotated[
     typer.Option("--store", envvar="AUTOTUNER_STORE", help="Database URL (SQLAlchemy).", show_default="local SQLite"),
 ]
 
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        help="Log to stderr what happens behind the events; -vv: every API call.",
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log-file", metavar="FILE", help="Append the log to this file, with every API call; no secrets."),
+]
+
 
 def _complete_name(incomplete: str) -> list[str]:
     """Names of stored studies; errors must not reach the shell that completes."""
     from contextlib import suppress
 
-    import autotuner
+    from autotuner import api
 
     names: list[str] = []
     with suppress(Exception):
-        names = [record.name for record in autotuner.list_studies()]
+        names = [record.name for record in api.studies()]
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -172,3 +187,15 @@ def answering(*, as_json: bool) -> Iterator[None]:
 def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Prints a traceback to stderr like Python itself, secrets removed."""
     say("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
+@contextmanager
+def logged(verbose: int, log_file: Path | None) -> Iterator[None]:
+    """Writes the log while the command runs. Raises ``UsageError`` for a file that cannot be opened."""
+    if not verbose and log_file is None:
+        yield
+        return
+    from autotuner.logs import logging_to
+
+    with logging_to(verbose, log_file):
+        yield

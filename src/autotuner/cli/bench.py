@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotuner.cli.app import Json, answering, out, say, show
-from autotuner.cli.log_options import LogFile, Verbose, logged
+from autotuner.cli.app import Json, LogFile, Verbose, answering, logged, out, say, show
 
 if TYPE_CHECKING:
-    from autotuner import BenchReport, BenchStoppedError
+    from autotuner.benchmarks.bench import BenchReport, BenchStoppedError
     from autotuner.cli.exit_codes import ExitCode
 
 
@@ -77,8 +76,8 @@ def bench(
 ) -> None:
     """Measure a running server without a study; nothing is stored."""
     with answering(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
-        import autotuner
-        from autotuner import BenchStoppedError
+        from autotuner import api as autotuner_api
+        from autotuner.benchmarks.bench import BenchStoppedError
         from autotuner.cli.exit_codes import ExitCode
 
         workload = {
@@ -96,12 +95,12 @@ def bench(
             **({"tokenizer": str(tokenizer)} if tokenizer else {}),
         }
         try:
-            report = autotuner.bench(
+            report = autotuner_api.bench(
                 url,
                 workload=workload,
                 model=model,
                 api_key_env=api_key_env,
-                headers=header or (),
+                headers=_headers(header or ()),
                 ca_file=ca_file,
                 insecure=insecure,
                 max_tokens_field=max_tokens_field,
@@ -158,6 +157,16 @@ def _object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(Problem(where="--extra-body", why="must be a JSON object", remedy='e.g. {"temperature": 0}'))
     return found
+
+
+def _headers(given: "list[str] | tuple[()]") -> dict[str, str]:
+    from autotuner.errors import Problem, UsageError
+    from autotuner.net.target import parse_header
+
+    try:
+        return dict(parse_header(text) for text in given)
+    except ValueError as error:
+        raise UsageError(Problem(where="--header", why=str(error))) from None
 
 
 @contextmanager

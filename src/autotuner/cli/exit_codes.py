@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from autotuner.errors import AutotunerError, EnvironmentFaultError, UsageError
 
 if TYPE_CHECKING:
-    from autotuner import Ending
+    from autotuner.tuning.ending import Ending
 
 
 class ExitCode(IntEnum):

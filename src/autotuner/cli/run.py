@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, Name, StoreUrl, answering, out, program, say, show
-from autotuner.cli.log_options import LogFile, Verbose, logged
+from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, answering, logged, out, program, say, show
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -76,24 +75,22 @@ def run(
         )
         return
     with answering(as_json=json), logged(verbose, log_file):
-        import autotuner
+        from autotuner import api
         from autotuner.cli.exit_codes import of_ending
         from autotuner.cli.live import run_live
         from autotuner.report.terminal import result_text
 
-        loaded = autotuner.read_study(
-            file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
-        )
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
         for note in loaded.notes:
             say(f"note: {note}")
-        tuner = autotuner.open(store)
-        if fresh and (dated := tuner.start_over(loaded.spec.name)):
+        if fresh and (dated := api.start_over(loaded.spec.name, store_url=store)):
             say(f"note: previous results of {loaded.spec.name} are kept as {dated}")
-        result = run_live(tuner, loaded, quiet=json)
+        result = run_live(loaded, source=str(file.absolute()), store_url=store, quiet=json)
         if json:
             out(result)
         else:
-            show(result_text(result, report=tuner.report(result), program=program()))
+            show(result_text(result, report=api.write_report(result), program=program()))
         if result.state in {"interrupted", "stopped"}:
             say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
         if not result.ending.answered:
@@ -114,17 +111,16 @@ def plan(
 ) -> None:
     """Show what a study would launch and how long it takes, without launching anything."""
     with answering(as_json=json), logged(verbose, log_file):
-        import autotuner
+        from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import plan_text
         from autotuner.study.check import CheckStatus
 
-        loaded = autotuner.read_study(
-            file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
-        )
+        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
+        loaded = api.with_name(loaded, name)
         for note in loaded.notes:
             say(f"note: {note}")
-        planned = autotuner.open(store).plan(loaded)
+        planned = api.plan(loaded, source=str(file.absolute()), store_url=store)
         for note in planned.standing.notes if planned.standing else ():
             say(f"note: {note}")
         if json:
@@ -155,19 +151,20 @@ def doctor(
 ) -> None:
     """Check this machine and the deployment target, optionally for a study; each problem comes with a remedy."""
     with answering(as_json=json), logged(verbose, log_file):
-        import autotuner
+        from autotuner import api
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
         from autotuner.study.check import CheckStatus
+        from autotuner.study_file.site import parse_settings
 
-        tuner = autotuner.open(store)
+        told = parse_settings(settings or [])
         if file is None:
-            found = tuner.doctor(deploy=mode or "process", settings=settings or ())
+            found = api.doctor(deploy=mode or "process", settings=told, store_url=store)
         else:
-            loaded = autotuner.read_study(file, mode=mode, benchmark=benchmark)
+            loaded = api.read_study(file, mode=mode, benchmark=benchmark)
             for note in loaded.notes:
                 say(f"note: {note}")
-            found = tuner.doctor(loaded, settings=settings or ())
+            found = api.doctor(loaded.spec, settings=told, store_url=store)
         if json:
             out(found)
         else:
@@ -179,10 +176,9 @@ def doctor(
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
     with answering(as_json=json):
-        import autotuner
         from autotuner.cli.live import watch_live
 
-        state = watch_live(autotuner.open(store), name, as_json=json)
+        state = watch_live(name, store_url=store, as_json=json)
         if not json:
             say(f"{name}: {state}; results: {program()} show {name}")
 
@@ -190,9 +186,9 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Stop a running study cleanly. Finished trials are kept, and `run` resumes from there."""
     with answering(as_json=json):
-        import autotuner
+        from autotuner import api
 
-        running = autotuner.open(store).stop(name)
+        running = api.stop(name, store_url=store)
         text = f"{name}: stop requested" if running else f"{name}: not running"
         if json:
             out({"study": name, "running": running})
@@ -209,9 +205,9 @@ def reap(
 ) -> None:
     """Clean up after killed runs: servers, load generators, leases."""
     with answering(as_json=json), logged(verbose, log_file):
-        import autotuner
+        from autotuner import api
 
-        removed = autotuner.open(store).reap(study=study)
+        removed = api.reap(study=study, store_url=store)
         if json:
             out({"removed": removed})
         else:

@@ -15,7 +15,8 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner import Diagnosis, Plan, PlannedLaunch
+    from autotuner.diagnosis import Diagnosis
+    from autotuner.tuning.planning.plan import Plan, PlannedLaunch
 
 
 def duration_text(seconds: float) -> str:

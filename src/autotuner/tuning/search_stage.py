@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class SearchStage:
     """Proposes trials until a budget is used up or the strategy stops.
 
-    A resumed study takes the same path as a new one: the strategy is told the stored trials again, in order.
+    A resumed study takes the same path as a new one: the strategy receives the stored trials again, in order.
     """
 
     def __init__(self, prepared: Prepared, trials: StudyTrials, clock: SearchClock) -> None:

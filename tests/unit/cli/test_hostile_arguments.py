@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-import autotuner
+from autotuner import api
 from autotuner.cli.exit_codes import ExitCode
 from autotuner.store import Store
 
@@ -40,6 +40,12 @@ COMMANDS = [
     ("bench", "http://127.0.0.1:1", "--seed", "{}"), ("bench", "http://127.0.0.1:1", "--tokenizer", "{}"),
     ("bench", "http://127.0.0.1:1", "--api-key-env", "{}"), ("init", "{dir}/new.yaml", "--engine", "{}"),
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command writes under a relative name is not left in the repository."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -149,7 +155,7 @@ def test_a_damaged_study_is_named_and_does_not_hide_the_others(value: str, call:
     assert said.code == 0
     assert "chat-8b" in said.out
     assert "the stored study broken" in said.err
-    assert [s.name for s in autotuner.list_studies()] == ["chat-8b"]
+    assert [s.name for s in api.studies()] == ["chat-8b"]
     shown = call("show", "broken")
     assert shown.code == ExitCode.ENVIRONMENT
     assert "broken" in shown.err

@@ -56,9 +56,19 @@ def plan(**changes: Any) -> Plan:
     argv = ("llama-server", "--model", "m.gguf", "--parallel", "4")
     launch = PlannedLaunch(configuration=Configuration(values={"parallel": 4}), argv=argv, env={"OMP": "1"})
     made = Plan(
-        study="chat", engine="llama_cpp", deploy="process", space_size=72, launchable=60, others=59, trials=20,
-        repeats=12, windows=2, estimated_s=2400, launches=(launch,), checks=CHECKS,
-    )  # fmt: skip
+        study="chat",
+        engine="llama_cpp",
+        deploy="process",
+        space_size=72,
+        launchable=60,
+        others=59,
+        trials=20,
+        repeats=12,
+        windows=2,
+        estimated_s=2400,
+        launches=(launch,),
+        checks=CHECKS,
+    )
     return made.model_copy(update=changes)
 
 
@@ -85,10 +95,15 @@ def test_doctor(snapshot: SnapshotAssertion) -> None:
 
 def test_bench(snapshot: SnapshotAssertion) -> None:
     window = Measurement(
-        scenario="D(8,8)", level=RequestRate(rate=4.0), window_s=10, requests=200, failed=0, arrived=200,
+        scenario="D(8,8)",
+        level=RequestRate(rate=4.0),
+        window_s=10,
+        requests=200,
+        failed=0,
+        arrived=200,
         distributions={"ttft": spread(0.1, 200), "e2e_latency": spread(0.4, 30)},
         scalars={"output_throughput": 1234.5, "request_throughput": 20.0, "success_rate": 0.995},
-    )  # fmt: skip
+    )
     windows = [
         window,
         window.model_copy(update={"steady": False, "thin": ("3 finished requests, at least 8 are needed",)}),

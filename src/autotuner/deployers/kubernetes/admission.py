@@ -1,7 +1,7 @@
-"""Dry runs of a trial's objects against the API server and its admission: of what makes a pod, and of the pod.
+"""What the API server and its admission say to a trial's objects, by dry runs: of what makes a pod, and of the pod.
 
-Most policies look at pods alone, so that a Job may be accepted whose pod is refused later. So a dry run of the pod is
-made as well, as the Job controller would create it. Nothing is stored.
+A Job is taken where its pod is refused, since most policies look at pods alone. So the pod is asked for as well, as the
+Job controller would make it; nothing is kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import phrases, resource_limits
+from autotuner.deployers.kubernetes import resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pods.status import not_made
+from autotuner.deployers.kubernetes.pod_status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod_settings import ServerPod
@@ -20,10 +20,13 @@ from autotuner.study.check import Check
 
 _NAME = "admission"
 _ENFORCED = "pod-security.kubernetes.io/enforce"
+_WARNED = "would violate PodSecurity"
+_NO_DRY_RUN = "does not support dry run"
+"""Said of a webhook with side effects; it may take the real object."""
 PROXIES = frozenset(
     {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
 )
-"""Containers through which a service mesh routes a pod's traffic."""
+"""Containers through which a mesh leads a pod's traffic."""
 _PROXY_VARIABLES = frozenset({"http_proxy", "all_proxy"})
 
 
@@ -32,18 +35,18 @@ class Asked:
     """One pod of a trial, and what makes it."""
 
     what: str
-    """What it is called in messages, e.g. ``server``."""
+    """As a person calls it: ``server``."""
     part: str
-    """Our container in it."""
+    """The container of ours."""
     pod: Json
     """Metadata and specification as in a template."""
     path: str = ""
-    """Where the object that makes the pod is created; empty where the platform creates it."""
+    """Where the object that makes the pod is asked for; empty where others ask for that."""
     body: Mapping[str, Any] | None = None
 
 
 def pod_of(asked: Asked) -> Json:
-    """The pod as its controller would create it. It has an owner, since policies against bare pods require one."""
+    """The pod as its controller would ask for it. It has an owner, since policies against bare pods want one."""
     template = deepcopy(asked.pod)
     made = dict(asked.body or {})
     kind = str(made.get("kind", "Job"))
@@ -59,7 +62,7 @@ def pod_of(asked: Asked) -> Json:
 
 
 async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> list[Check]:
-    """One or more checks for each. ``queued``: the objects name a queue."""
+    """One line or more for each. ``queued``: the objects name a queue."""
     found: list[Check] = []
     for one in asked:
         found += await _checked(cluster, one, queued=queued)
@@ -67,11 +70,11 @@ async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> l
 
 
 async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
-    """A dry run of an object without a pod."""
+    """Of an object without a pod."""
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        make = warn if phrases.NO_DRY_RUN.found_in(error.message) else fail
+        make = warn if _NO_DRY_RUN in error.message else fail
         return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
     return ok(_NAME, f"{what}: taken by a dry run")
 
@@ -96,7 +99,7 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
 
 
 def _refused(asked: Asked, why: str) -> Check:
-    if phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
+    if _NO_DRY_RUN in why:
         return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
@@ -105,13 +108,13 @@ def _refused(asked: Asked, why: str) -> Check:
 
 
 def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """Warnings of the API server."""
+    """What the API server itself warns of."""
     remedy = "check that it does not affect these pods"
     return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
 
 
 async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """Checks of a pod that this account may not create, from what else is known."""
+    """Of a pod that this account may not ask for: what else tells of it."""
     remedy = "allow create pods, which is used for dry runs only, to know before the first trial"
     found = [warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy)]
     level = ""
@@ -121,7 +124,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
     except RefusedError:
         pass
     for text in dict.fromkeys(warnings):
-        if not phrases.POD_SECURITY_WARNING.found_in(text):
+        if _WARNED not in text:
             found += _told(asked, [text])
             continue
         refused = judge(text, asked.part)
@@ -140,7 +143,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
 
 
 async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
-    """Whether the objects that the pods refer to exist; the dry run covers those that may not be looked at."""
+    """Whether what the pods name is there; what may not be looked at is left to the dry run of the pod."""
     wanted = (
         ("service_account", settings.service_account, cluster.path("serviceaccounts")),
         ("priority_class", settings.priority_class, "/apis/scheduling.k8s.io/v1/priorityclasses"),
@@ -161,7 +164,7 @@ async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
 
 
 def changes(asked: Asked, pod: Json) -> list[Check]:
-    """Changes by admission that affect the measurements."""
+    """What admission put into the pod that bears on the figures."""
     spec = pod.get("spec") or {}
     found = list[Check]()
     own = {c["name"] for c in asked.pod["spec"]["containers"]}

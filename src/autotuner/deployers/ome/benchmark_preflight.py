@@ -1,4 +1,4 @@
-"""Preflight checks for BenchmarkJobs of OME. Read-only; each check carries a remedy."""
+"""What must be well before the first BenchmarkJob: one check a thing, each with its remedy; nothing is made."""
 
 import json
 from collections.abc import Mapping

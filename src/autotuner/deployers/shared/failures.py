@@ -1,4 +1,4 @@
-"""Failures that a deployer can name without the engine."""
+"""The failures that a deployer can name by itself."""
 
 import errno
 import re

@@ -1,0 +1,54 @@
+"""Checks commit subjects: ``area: imperative``, at most 72 characters, no full stop. The commit-msg hook runs it with
+the file of the message; CI runs it on the commits of a pull request.
+
+    python scripts/check_commit_subject.py MESSAGE_FILE
+    python scripts/check_commit_subject.py --range main..HEAD
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LENGTH = 72
+_SUBJECT = re.compile(r"(?P<area>[a-z][a-z0-9 ,./_-]*): (?P<verb>[a-z][\w-]*)\b")
+_NOT_IMPERATIVE = re.compile(r"(?<!e)ed$|ing$|(?<![su])s$")
+_IMPERATIVE = {"alias", "bring", "embed", "ping", "shed", "spring", "string"}
+"""Verbs that only look like another form."""
+_BY_GIT = ("Merge ", "Revert ", "fixup! ", "squash! ", "amend! ")
+
+
+def problems(subject: str) -> Iterator[str]:
+    """What is wrong with a subject."""
+    if subject.startswith(_BY_GIT):
+        return
+    if len(subject) > LENGTH:
+        yield f"{len(subject)} characters; at most {LENGTH}"
+    if subject.endswith("."):
+        yield "ends with a full stop"
+    match = _SUBJECT.match(subject)
+    if match is None:
+        yield "must read `area: do something`, in lower case, as in `store: retry the WAL switch`"
+    elif _NOT_IMPERATIVE.search(match["verb"]) and match["verb"] not in _IMPERATIVE:
+        yield f'"{match["verb"]}" is not imperative; write what the commit does to the code, as in `store: retry`'
+
+
+def subjects(arguments: list[str]) -> list[str]:
+    """The subjects to check."""
+    if arguments[0] == "--range":
+        log = ["git", "log", "--no-merges", "--format=%s", arguments[1]]
+        return subprocess.run(log, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = Path(arguments[0]).read_text().splitlines()
+    return [next((line for line in lines if line and not line.startswith("#")), "")]
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the problems; 1 if there are any."""
+    found = [f"{subject}\n    {problem}" for subject in subjects(arguments) for problem in problems(subject)]
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs the unit tests with the lowest versions of our direct dependencies that pyproject.toml allows; what these need in
+# turn, and the test tools, are as new as possible. The environment is made in the folder given as the first argument.
+set -eu
+cd "$(dirname "$0")/.."
+venv=$1
+scripts/setup.sh "" dev
+uv=${AUTOTUNER_VENV:-.venv}/bin/uv
+python=${AUTOTUNER_VENV:-.venv}/bin/python
+extras=docker,kubernetes,llama-cpp,postgresql,tokenizer
+"$uv" venv -q --clear --python "$python" "$venv"
+"$uv" pip compile -q --resolution lowest-direct --all-extras --python "$python" pyproject.toml -o "$venv/lowest.txt"
+"$uv" pip install -q --python "$venv/bin/python" -c "$venv/lowest.txt" -e ".[$extras]" --group dev
+exec "$venv/bin/python" -m pytest -q -p no:cacheprovider tests/unit
