@@ -1,17 +1,96 @@
 """LLM Inference Autotuner: finds the launch parameters that make an inference server fastest, and proves it.
 
-``autotuner.tune(study)`` and the functions that read results back are in :mod:`autotuner.api`; they are loaded at
-first use, so that the command line starts quickly.
+    import autotuner
+    result = autotuner.tune("study.yaml")
+    print(result.winner.configuration.values, result.gain)
+
+Everything is imported when it is first used, so that the command line starts quickly; ``__init__.pyi`` tells type
+checkers what is there.
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "manifest", "plan", "read_study", "result", "studies", "tune", "tune_async"]
+
+_NAMES = {
+    "autotuner.api.client": ("Autotuner", "open"),
+    "autotuner.api.options": ("ExportForm", "ManifestForm", "ManifestOptions"),
+    "autotuner.api.results": ("ServerLog",),
+    "autotuner.api.setup": ("engine_parameters", "study_schema", "write_starter"),
+    "autotuner.api.shorthands": (
+        "bench",
+        "delete_study",
+        "doctor",
+        "export_result",
+        "list_studies",
+        "load_result",
+        "plan_study",
+        "reap",
+        "render_manifest",
+        "stop_study",
+        "tune",
+        "tune_async",
+        "write_report",
+    ),
+    "autotuner.api.study_input": ("Study", "read_study"),
+    "autotuner.benchmarks.bench": ("BenchReport", "BenchStoppedError", "SloResult"),
+    "autotuner.diagnosis": ("Diagnosis",),
+    "autotuner.events.types": (
+        "Event",
+        "Notice",
+        "PhaseEntered",
+        "StudyFinished",
+        "StudyStarted",
+        "TrialFinished",
+        "TrialProposed",
+        "UnknownEvent",
+        "WindowProgress",
+        "WorldLearned",
+    ),
+    "autotuner.report.manifests.render": ("Manifest",),
+    "autotuner.report.overview": ("StudyOverview",),
+    "autotuner.report.result": ("StudyResult",),
+    "autotuner.scoring.gain": ("Effect", "Gain"),
+    "autotuner.store.records": ("StudyRecord",),
+    "autotuner.store.rows": ("StoreError", "UnreadableError"),
+    "autotuner.study.configuration": ("Configuration",),
+    "autotuner.study.check": ("Check", "CheckStatus", "PreflightError"),
+    "autotuner.errors": (
+        "AutotunerError",
+        "EnvironmentFaultError",
+        "MissingExtraError",
+        "Problem",
+        "StudyBusyError",
+        "UsageError",
+    ),
+    "autotuner.study.failure": ("Failure", "FailureCause"),
+    "autotuner.study.measurement": ("Measurement",),
+    "autotuner.study.owner": ("Owner",),
+    "autotuner.study.parameters.parameter": ("CatalogEntry",),
+    "autotuner.study.spec": ("StudySpec",),
+    "autotuner.study.trial": ("Trial", "TrialRole", "TrialState"),
+    "autotuner.study.verdict": ("Verdict", "Violation"),
+    "autotuner.study_file.loader": ("LoadedStudy",),
+    "autotuner.tuning.ending": ("Ending",),
+    "autotuner.tuning.planning.plan": ("Plan", "PlannedLaunch"),
+    "autotuner.tuning.planning.standing": ("Standing",),
+}
+"""The public names by the module that defines them."""
+_MODULE = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604 - all of them are strings
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("autotuner.api"), name)
+    if name in _MODULE:
+        value = getattr(import_module(_MODULE[name]), name)
+        globals()[name] = value
+        return value
+    if name in {"manifest", "plan", "result", "studies"}:
+        return import_module("autotuner.api.earlier_names").earlier(name)
     raise AttributeError(f"module 'autotuner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

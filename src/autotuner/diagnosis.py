@@ -72,7 +72,7 @@ async def _target(spec: StudySpec) -> list[Check]:
     try:
         deployer: Deployer = loading.deployer(spec.deploy)
         with suppress(AutotunerError):
-            deployer = deployer.for_study(loading.engine(spec.engine), spec.model)
+            deployer = deployer.bind(loading.engine(spec.engine), spec.model)
         return await deployer.preflight([])
     except AutotunerError:  # told as the study's own
         return []

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from autotuner import api
+import autotuner
 from autotuner.demo_model import write_tiny_gguf
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import TrialRole, TrialState
@@ -85,8 +85,8 @@ def test_the_example_runs(
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # more threads than cores, on a machine that others use
     file = tmp_path / f"{path.stem}.json"
     file.write_text(json.dumps(shortened(path, tiny_model, running_server)))
-    spec = api.read_study(file).spec.model_copy(update={"confirm": ConfirmSpec(repeats=0)})
-    result = api.tune(spec)
+    spec = autotuner.read_study(file).spec.model_copy(update={"confirm": ConfirmSpec(repeats=0)})
+    result = autotuner.tune(spec)
     assert result.state == "done"
     trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
     states = {TrialState.DONE} | ({TrialState.FAILED} if spec.engine.kind == "simulated" else set())
@@ -95,7 +95,7 @@ def test_the_example_runs(
     assert len(trials) == (TRIALS if result.spec.parameters else 1)
     names = [p.name for p in result.spec.parameters]
     assert all(list(t.configuration.values) == names for t in trials[1:])
-    assert api.write_report(result).exists()
+    assert autotuner.write_report(result).exists()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)

@@ -1,5 +1,6 @@
-"""The pages are true: what they link to exists, what they tell to type can be typed, what they show is what is said."""
+"""The pages are correct: links resolve, commands can be typed, and what they show is what the program does."""
 
+import configparser
 import re
 import shlex
 import tomllib
@@ -115,6 +116,16 @@ def test_commands_can_be_typed(typed: Typed) -> None:
         } or SIMULATOR.match(" ".join(typed.words)), "teach this test to check it"
 
 
+def test_the_architecture_shows_the_layers_of_the_import_contract() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    layers = contracts["importlinter:contract:layers"]["layers"].split("\n")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    shown = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    wanted = [set(re.findall(r"\w+", layer)) for layer in layers if layer.strip()]
+    assert [row for row in shown if row in wanted] == wanted
+
+
 def test_there_are_commands_to_check() -> None:
     pages = {typed.page for typed in commands()}
     assert {"README.md", "docs/tutorial.md", "docs/how-to/clean-up.md", "examples/llama_cpp.yaml"} <= pages
@@ -130,7 +141,7 @@ def test_the_readme_study_is_ten_lines_and_can_be_planned(workplace: Path, fence
     lines = [line for line in study.splitlines() if not line.startswith("#")]
     assert len(lines) <= 10
     (workplace / "study.yaml").write_text(study)
-    planned = autotuner.plan("study.yaml")
+    planned = autotuner.plan_study("study.yaml")
     assert planned.launchable == 18
     assert [c for c in planned.checks if c.status is CheckStatus.FAIL] == []
 
@@ -144,6 +155,6 @@ def test_the_tutorial_shows_the_error_that_its_mistake_gives(workplace: Path, fe
     study = fenced("docs/tutorial.md", "yaml")[0].replace("threads:", "thread:")
     (workplace / "study.yaml").write_text(study)
     with pytest.raises(UsageError) as wrong:
-        autotuner.plan("study.yaml")
+        autotuner.plan_study("study.yaml")
     shown = re.findall(r"^    autotuner: (.*)$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
     assert str(wrong.value) in shown

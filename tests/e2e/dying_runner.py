@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from autotuner import api
+import autotuner
 from autotuner.store.trials import TrialTable
 from autotuner.tuning.trials.trial_runner import TrialRunner
 
@@ -40,4 +40,4 @@ def finishing(self, trial, *args, **kwargs):  # type: ignore[no-untyped-def]  # 
 
 TrialRunner._enter = entering  # type: ignore[method-assign]
 TrialTable.finish = finishing  # type: ignore[method-assign]
-api.tune(file)
+autotuner.tune(file)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 pytestmark = pytest.mark.real
@@ -56,7 +56,7 @@ def test_killed_at_every_phase_and_resumed(
         now = finished(_trials(home, name))
         assert {n: now.get(n) for n in kept} == kept, f"a finished trial was lost or changed by the kill at {point}"
         kept = now
-    result = api.tune(str(file))
+    result = autotuner.tune(str(file))
     assert leftovers() == []
     assert result.state == "done"
     now = finished(result.trials)
@@ -68,4 +68,4 @@ def test_killed_at_every_phase_and_resumed(
 
 
 def _trials(home: Path, name: str) -> tuple[Trial, ...]:
-    return api.result(name).trials if (home / "autotuner.db").exists() else ()
+    return autotuner.load_result(name).trials if (home / "autotuner.db").exists() else ()

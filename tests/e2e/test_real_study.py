@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.engines.llama_cpp.engine import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.calm import calm_workload
@@ -31,7 +31,7 @@ def cli(*args: str, check: int = 0) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_tuned_value_reaches_the_launched_process(quick_study: Make, leftovers: Left) -> None:
-    result = api.tune(quick_study(search={"strategy": "grid", "trials": 5, "seed": 1}))
+    result = autotuner.tune(quick_study(search={"strategy": "grid", "trials": 5, "seed": 1}))
     searched = [t for t in result.trials if t.role is TrialRole.SEARCH]
     assert len(searched) == 4
     assert all(t.state is TrialState.DONE for t in result.trials), [t.failure for t in result.trials]
@@ -80,7 +80,7 @@ def stopped(name: str, file: Path) -> int:
     for line in process.stderr:
         if "trial 2" in line and "measuring" in line:  # the lines before it are of the run before
             break
-    assert api.stop(name)
+    assert autotuner.stop_study(name)
     process.stderr.read()
     process.stderr.close()
     return process.wait(60)
@@ -102,14 +102,14 @@ def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     assert process.wait(60) == 130
     process.stderr.close()
     assert leftovers() == []
-    before = api.result(name)
+    before = autotuner.load_result(name)
     assert before.state == "interrupted"
     assert [t.number for t in before.trials if t.state.finished] == [0]
     assert (before.ending, before.gains) == (Ending.INTERRUPTED, (None,))
     assert stopped(name, file) == 1, "what was stopped has no answer"
-    assert api.result(name).ending is Ending.STOPPED
+    assert autotuner.load_result(name).ending is Ending.STOPPED
     cli("run", str(file))
-    after = api.result(name)
+    after = autotuner.load_result(name)
     assert next(t for t in after.trials if t.number == 0) == next(t for t in before.trials if t.number == 0)
     finished = [t.configuration.key for t in after.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
     assert len(finished) == len(set(finished)) == 3
@@ -121,7 +121,7 @@ def test_failures_are_results_with_their_cause(quick_study: Make) -> None:
         search={"strategy": "grid", "trials": 5, "seed": 1},
         confirm={"repeats": 0},
     )
-    result = api.tune(study)
+    result = autotuner.tune(study)
     tried = [t.configuration.values for t in result.trials if t.role is TrialRole.SEARCH]
     assert tried == [{"cache-type-v": "f16", "flash-attn": "off"}], "a knowably invalid configuration is never proposed"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.calm import CALM_BENCHMARK
@@ -41,7 +41,7 @@ def study(name: str) -> dict[str, Any]:
 
 
 def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:
-    result = api.tune(study)
+    result = autotuner.tune(study)
     assert result.winner is not None
     assert result.winner.configuration.values == {"mem-fraction-static": 0.92}
     default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
@@ -55,5 +55,5 @@ def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: 
 
 
 def test_the_example_is_a_study_that_can_run() -> None:
-    plan = api.plan(EXAMPLE)
+    plan = autotuner.plan_study(EXAMPLE)
     assert "--chunked-prefill-size" in json.dumps(plan.__dict__, default=str)

@@ -12,6 +12,7 @@ import pytest
 
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.deployers.ome.bound_deployer import BoundOmeDeployer
 from autotuner.deployers.ome.deployer import OmeDeployer, OmeSettings
 from autotuner.plugins.engine import Engine
 from autotuner.study.spec import Model
@@ -107,11 +108,11 @@ class OmeLab:
             **changes,
         }
 
-    def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> OmeDeployer:
+    def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> BoundOmeDeployer:
         """A deployer of scripted servers, or of another engine's."""
         settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
         made = OmeDeployer(OmeSettings.model_validate(settings))
-        return made.for_study(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
+        return made.bind(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
 
     def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
         """A runtime of the namespace that starts the scripted server."""

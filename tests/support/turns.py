@@ -3,15 +3,23 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
 
 import anyio
 
-from autotuner.plugins.deployer import Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, Endpoint
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
-from autotuner.testing.deployer_kit import Recorder
+from autotuner.testing.deployer_kit import LABELS, MemoryPorts, Recorder
 
 _LONGER_S = 3.0
+
+
+def another_run(folder: Path, ports: MemoryPorts | None = None) -> Recorder:
+    """The context of a trial of another run: what that run holds is nothing that this one has left behind."""
+    labels = LABELS.model_copy(update={"owner": f"owner-{uuid4().hex[:8]}"})
+    return Recorder(folder, ports=ports, labels=labels)
 
 
 async def waits(recorder: Recorder) -> None:
@@ -26,8 +34,8 @@ async def _alone(_: Endpoint) -> None:
 
 
 async def take_turns(
-    first: tuple[Deployer, Recorder],
-    second: tuple[Deployer, Recorder],
+    first: tuple[BoundDeployer, Recorder],
+    second: tuple[BoundDeployer, Recorder],
     plan: LaunchPlan,
     meanwhile: Callable[[Endpoint], Awaitable[None]] = _alone,
 ) -> list[str]:

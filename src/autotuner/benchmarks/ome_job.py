@@ -20,7 +20,7 @@ from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.measuring.worker_session import WorkerOutput, measurement
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
-from autotuner.plugins.deployer import Deployer, Endpoint, PlatformBenchmark, PlatformRun
+from autotuner.plugins.deployer import Deployer, Endpoint, HasPlatformBenchmark, PlatformBenchmark, PlatformRun
 from autotuner.study.base import Noun, number_text
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.measurement import Measurement
@@ -90,7 +90,7 @@ class OmeJob(Benchmark):
 
     def for_deployer(self, deployer: Deployer) -> "OmeJob":
         """With the platform that runs the servers. Raises ``UsageError`` where that has no such benchmark."""
-        if deployer.platform_benchmark is None:
+        if not isinstance(deployer, HasPlatformBenchmark):
             why = f"the deployer {deployer.kind} has no BenchmarkJob"
             remedy = "use deploy: ome, or benchmark: native or genai_bench"
             raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy=remedy))

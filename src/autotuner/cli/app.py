@@ -69,11 +69,11 @@ def _complete_name(incomplete: str) -> list[str]:
     """Names of stored studies; errors must not reach the shell that completes."""
     from contextlib import suppress
 
-    from autotuner import api
+    import autotuner
 
     names: list[str] = []
     with suppress(Exception):
-        names = [record.name for record in api.studies()]
+        names = [record.name for record in autotuner.list_studies()]
     return [name for name in names if name.startswith(incomplete)]
 
 

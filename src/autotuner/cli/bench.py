@@ -13,7 +13,7 @@ import typer
 from autotuner.cli.app import Json, LogFile, Verbose, answering, logged, out, say, show
 
 if TYPE_CHECKING:
-    from autotuner.benchmarks.bench import BenchReport, BenchStoppedError
+    from autotuner import BenchReport, BenchStoppedError
     from autotuner.cli.exit_codes import ExitCode
 
 
@@ -76,8 +76,8 @@ def bench(
 ) -> None:
     """Measure a running server without a study; nothing is stored."""
     with answering(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
-        from autotuner import api as autotuner_api
-        from autotuner.benchmarks.bench import BenchStoppedError
+        import autotuner
+        from autotuner import BenchStoppedError
         from autotuner.cli.exit_codes import ExitCode
 
         workload = {
@@ -95,12 +95,12 @@ def bench(
             **({"tokenizer": str(tokenizer)} if tokenizer else {}),
         }
         try:
-            report = autotuner_api.bench(
+            report = autotuner.bench(
                 url,
                 workload=workload,
                 model=model,
                 api_key_env=api_key_env,
-                headers=_headers(header or ()),
+                headers=header or (),
                 ca_file=ca_file,
                 insecure=insecure,
                 max_tokens_field=max_tokens_field,
@@ -157,16 +157,6 @@ def _object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(Problem(where="--extra-body", why="must be a JSON object", remedy='e.g. {"temperature": 0}'))
     return found
-
-
-def _headers(given: "list[str] | tuple[()]") -> dict[str, str]:
-    from autotuner.errors import Problem, UsageError
-    from autotuner.net.target import parse_header
-
-    try:
-        return dict(parse_header(text) for text in given)
-    except ValueError as error:
-        raise UsageError(Problem(where="--header", why=str(error))) from None
 
 
 @contextmanager

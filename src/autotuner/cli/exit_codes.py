@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from autotuner.errors import AutotunerError, EnvironmentFaultError, UsageError
 
 if TYPE_CHECKING:
-    from autotuner.tuning.ending import Ending
+    from autotuner import Ending
 
 
 class ExitCode(IntEnum):

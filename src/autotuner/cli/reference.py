@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
+from autotuner import Ending
 from autotuner.cli.exit_codes import of_ending
 from autotuner.cli.main import app
-from autotuner.tuning.ending import Ending
 
 WIDTH = 110
 

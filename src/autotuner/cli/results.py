@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from autotuner.report.result import StudyResult
+    from autotuner import ManifestForm, ManifestOptions, StudyResult
 
 from autotuner.cli import best_options
 from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show, with_exit_code
@@ -62,10 +62,10 @@ def list_(
     with answering(as_json=json):
         import time
 
-        from autotuner import api
+        import autotuner
         from autotuner.cli.studies_page import chosen, studies_text
 
-        stored = api.overviews(store_url=store, on_unreadable=_say_unreadable)
+        stored = autotuner.open(store).overviews(on_unreadable=_say_unreadable)
         found = chosen(
             stored,
             sort=sort,
@@ -93,9 +93,9 @@ def show_(
 ) -> None:
     """Show the ranked trials of a study and its current answer, or one trial in detail."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        result = api.result(name, store_url=store)
+        result = autotuner.open(store).load(name)
         if trial is not None:
             _show_trial(result, trial, lines, store, as_json=json)
         elif json:
@@ -107,11 +107,11 @@ def show_(
 
 
 def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:
-    from autotuner import api
+    import autotuner
     from autotuner.cli.trial_page import trial_data, trial_text
 
-    found = api.trial_of(result, number)
-    log = api.log_tail(result.spec.name, found, lines=lines)
+    found = result.trial(number)
+    log = autotuner.open(store).log_tail(found, lines=lines)
     if as_json:
         out(trial_data(result, found, log))
     else:
@@ -127,9 +127,9 @@ def logs(
 ) -> None:
     """Show the server log of a trial."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        found = api.server_log(name, trial, lines=lines, store_url=store)
+        found = autotuner.open(store).server_log(name, trial, lines=lines)
         if json:
             out({"study": name, "trial": found.trial, "path": str(found.path), "lines": found.lines})
         else:
@@ -162,7 +162,7 @@ def best(
     size_range: best_options.SizeRange = None,
 ) -> None:
     """Print the best configuration as the exact launch command or as a deployment manifest."""
-    options = {
+    options: ManifestOptions = {
         "name": object_name,
         "namespace": namespace,
         "image": image,
@@ -183,14 +183,15 @@ def best(
     }
     as_json = json or as_ is BestAs.JSON
     with answering(as_json=as_json):
-        from autotuner import api
+        import autotuner
+        from autotuner.api.results import write_text
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.report.exports import best_json, strict_json
         from autotuner.report.manifests.options import parse_options
         from autotuner.report.terminal import marked_summary
 
         parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})
-        result = api.result(name, store_url=store)
+        result = autotuner.open(store).load(name)
         data = best_json(result)
         if result.winner is None:
             say(marked_summary(result))
@@ -200,11 +201,11 @@ def best(
         if as_ in {BestAs.COMMAND, BestAs.JSON}:
             text = strict_json(data) if as_ is BestAs.JSON else data["command"]
         else:
-            made = api.manifest(result, as_.value, **options)
+            made = autotuner.render_manifest(result, _form(as_), **options)
             text = made.text.rstrip("\n")
             data = made.data()
         if out_file is not None and text:
-            api.write_text(out_file, text + "\n")
+            write_text(out_file, text + "\n")
             text = str(out_file)
             data = {"study": name, "written": str(out_file)}
         if as_json:
@@ -217,12 +218,22 @@ def best(
             say("no command: this server was not started by autotuner")
 
 
+def _form(form: BestAs) -> "ManifestForm":
+    forms: dict[BestAs, ManifestForm] = {
+        BestAs.KUBERNETES: "kubernetes",
+        BestAs.SERVING_RUNTIME: "serving-runtime",
+        BestAs.INFERENCE_SERVICE: "inference-service",
+        BestAs.COMPOSE: "compose",
+    }
+    return forms[form]
+
+
 def report(name: Name, out_file: ReportOut = None, store: StoreUrl = None, json: Json = False) -> None:
     """Write the HTML report, a single self-contained file."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        path = api.write_report(api.result(name, store_url=store), out_file)
+        path = autotuner.open(store).report(name, out_file)
         if json:
             out({"study": name, "report": str(path)})
         elif str(path) != "-":
@@ -238,18 +249,22 @@ def export(
 ) -> None:
     """Export all results as JSON, CSV, or the older results JSON."""
     with answering(as_json=json):
-        from autotuner import api
-        from autotuner.report.exports import export_text, strict_json
+        import autotuner
+        from autotuner.api.results import write_text
+        from autotuner.report.exports import strict_json
 
-        result = api.result(name, store_url=store)
-        text = strict_json(with_exit_code(result)) + "\n" if as_ is ExportAs.JSON else export_text(result, as_.value)
+        tuner = autotuner.open(store)
+        if as_ is ExportAs.JSON:
+            text = strict_json(with_exit_code(tuner.load(name))) + "\n"
+        else:
+            text = tuner.export(name, "csv" if as_ is ExportAs.CSV else "older")
         if out_file is None:
             if json and as_ is ExportAs.CSV:
                 out({"study": name, "csv": text})
             else:
                 show(text.rstrip("\n"))
             return
-        api.write_text(out_file, text)
+        write_text(out_file, text)
         if json:
             out({"study": name, "export": str(out_file)})
         elif str(out_file) != "-":
@@ -264,13 +279,13 @@ def delete(
 ) -> None:
     """Delete a study and all its results; fails while the study is running."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
+        from autotuner import UnreadableError
         from autotuner.errors import AutotunerError, Problem, UsageError
-        from autotuner.store import UnreadableError
 
         if not yes:
             try:
-                found = api.result(name, store_url=store)
+                found = autotuner.open(store).load(name)
                 results = sum(t.state.finished for t in found.trials)
                 what = f"study {found.spec.name} with {results} results"
             except UnreadableError:
@@ -280,7 +295,7 @@ def delete(
                 raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))
             if not typer.confirm(f"Delete {what}?", err=True):
                 raise AutotunerError("nothing deleted")
-        api.delete(name, store_url=store)
+        autotuner.open(store).delete(name)
         if json:
             out({"deleted": name})
         else:

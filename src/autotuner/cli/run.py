@@ -75,22 +75,24 @@ def run(
         )
         return
     with answering(as_json=json), logged(verbose, log_file):
-        from autotuner import api
+        import autotuner
         from autotuner.cli.exit_codes import of_ending
         from autotuner.cli.live import run_live
         from autotuner.report.terminal import result_text
 
-        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
-        loaded = api.with_name(loaded, name)
+        loaded = autotuner.read_study(
+            file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
+        )
         for note in loaded.notes:
             say(f"note: {note}")
-        if fresh and (dated := api.start_over(loaded.spec.name, store_url=store)):
+        tuner = autotuner.open(store)
+        if fresh and (dated := tuner.start_over(loaded.spec.name)):
             say(f"note: previous results of {loaded.spec.name} are kept as {dated}")
-        result = run_live(loaded, source=str(file.absolute()), store_url=store, quiet=json)
+        result = run_live(tuner, loaded, quiet=json)
         if json:
             out(result)
         else:
-            show(result_text(result, report=api.write_report(result), program=program()))
+            show(result_text(result, report=tuner.report(result), program=program()))
         if result.state in {"interrupted", "stopped"}:
             say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
         if not result.ending.answered:
@@ -111,16 +113,17 @@ def plan(
 ) -> None:
     """Show what a study would launch and how long it takes, without launching anything."""
     with answering(as_json=json), logged(verbose, log_file):
-        from autotuner import api
+        import autotuner
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import plan_text
         from autotuner.study.check import CheckStatus
 
-        loaded = api.read_study(file, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ())
-        loaded = api.with_name(loaded, name)
+        loaded = autotuner.read_study(
+            file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
+        )
         for note in loaded.notes:
             say(f"note: {note}")
-        planned = api.plan(loaded, source=str(file.absolute()), store_url=store)
+        planned = autotuner.open(store).plan(loaded)
         for note in planned.standing.notes if planned.standing else ():
             say(f"note: {note}")
         if json:
@@ -151,20 +154,19 @@ def doctor(
 ) -> None:
     """Check this machine and the deployment target, optionally for a study; each problem comes with a remedy."""
     with answering(as_json=json), logged(verbose, log_file):
-        from autotuner import api
+        import autotuner
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
         from autotuner.study.check import CheckStatus
-        from autotuner.study_file.site import parse_settings
 
-        told = parse_settings(settings or [])
+        tuner = autotuner.open(store)
         if file is None:
-            found = api.doctor(deploy=mode or "process", settings=told, store_url=store)
+            found = tuner.doctor(deploy=mode or "process", settings=settings or ())
         else:
-            loaded = api.read_study(file, mode=mode, benchmark=benchmark)
+            loaded = autotuner.read_study(file, mode=mode, benchmark=benchmark)
             for note in loaded.notes:
                 say(f"note: {note}")
-            found = api.doctor(loaded.spec, settings=told, store_url=store)
+            found = tuner.doctor(loaded, settings=settings or ())
         if json:
             out(found)
         else:
@@ -176,9 +178,10 @@ def doctor(
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
     with answering(as_json=json):
+        import autotuner
         from autotuner.cli.live import watch_live
 
-        state = watch_live(name, store_url=store, as_json=json)
+        state = watch_live(autotuner.open(store), name, as_json=json)
         if not json:
             say(f"{name}: {state}; results: {program()} show {name}")
 
@@ -186,9 +189,9 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Stop a running study cleanly. Finished trials are kept, and `run` resumes from there."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        running = api.stop(name, store_url=store)
+        running = autotuner.open(store).stop(name)
         text = f"{name}: stop requested" if running else f"{name}: not running"
         if json:
             out({"study": name, "running": running})
@@ -205,9 +208,9 @@ def reap(
 ) -> None:
     """Clean up after killed runs: servers, load generators, leases."""
     with answering(as_json=json), logged(verbose, log_file):
-        from autotuner import api
+        import autotuner
 
-        removed = api.reap(study=study, store_url=store)
+        removed = autotuner.open(store).reap(study=study)
         if json:
             out({"removed": removed})
         else:

@@ -11,9 +11,9 @@ from autotuner.cli.app import Json, answering, out, program, show
 def schema(json: Json = False) -> None:
     """Print the JSON Schema of the study file, for editors; always JSON."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        out(api.schema())
+        out(autotuner.study_schema())
 
 
 def params(
@@ -22,10 +22,10 @@ def params(
 ) -> None:
     """List the parameters of an engine: type, range, default, description."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
         from autotuner.cli.texts import params_text
 
-        catalog = api.params(engine)
+        catalog = autotuner.engine_parameters(engine)
         if json:
             out({"engine": engine, "parameters": catalog})
         else:
@@ -44,9 +44,9 @@ def init(
 ) -> None:
     """Write a commented starter study file for this machine."""
     with answering(as_json=json):
-        from autotuner import api
+        import autotuner
 
-        path = api.write_starter(file, engine=engine, model=model, server=server)
+        path = autotuner.write_starter(file, engine=engine, model=model, server=server)
         if json:
             out({"file": str(path)})
         else:

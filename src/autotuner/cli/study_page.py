@@ -4,20 +4,19 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from autotuner import scoring
 from autotuner.cli.columns import Column, drawn, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
 from autotuner.report.numbers import UNSURE, one_line, unsure_text
+from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import marked_summary
 from autotuner.scoring.goals import slo_value
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Violation
-from autotuner.tuning import confirmation
 
 _REASONS = 3
 """Missed bounds named per trial."""
@@ -45,23 +44,6 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
             *(drawn(Text(line), width) for line in marked_summary(result).splitlines()),
         ]
     )
-
-
-def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
-    """Every trial with its rank, each followed by its repeats; what has no rank stands behind what has one."""
-    first = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
-    ordered = scoring.rank([t for t in first if t.state.finished], result.spec.objectives)
-    ordered += [t for t in first if not t.state.finished]
-    known = {t.number for t in first}
-    found: list[tuple[Trial, int | None]] = []
-    rank = 0
-    for trial in ordered:
-        usable = confirmation.usable(trial) and trial.number not in result.refuted
-        rank += usable
-        found.append((trial, rank if usable else None))
-        found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]
-    found += [(t, None) for t in result.trials if t.repeat_of is not None and t.repeat_of not in known]
-    return found
 
 
 def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:

@@ -15,8 +15,7 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner.diagnosis import Diagnosis
-    from autotuner.tuning.planning.plan import Plan, PlannedLaunch
+    from autotuner import Diagnosis, Plan, PlannedLaunch
 
 
 def duration_text(seconds: float) -> str:

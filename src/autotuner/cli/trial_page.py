@@ -10,16 +10,17 @@ from rich.text import Text
 
 from autotuner.cli.columns import Column, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text
-from autotuner.cli.study_page import ranked, reasons, state_text
+from autotuner.cli.study_page import reasons, state_text
 from autotuner.cli.texts import duration_text
 from autotuner.report.headline import change_text
 from autotuner.report.numbers import UNSURE, metric_name, one_line, with_unit
+from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, without_flags
+from autotuner.report.window_notes import error_messages
 from autotuner.scoring.goals import missed, slo_value
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial
-from autotuner.tuning.trials.unanswered import error_message
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 _ADDRESS = ("--host", "--port")
@@ -148,7 +149,7 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
 def _window(measured: Measurement, width: int) -> list[str]:
     facts = [f"{measured.requests} requests"]
     if measured.failed:
-        said = {kind: error_message(measured, kind) for kind in measured.errors}
+        said = error_messages(measured)
         kinds = ", ".join(
             f"{count} x {kind}" + (f": {said[kind]}" if said[kind] else "") for kind, count in measured.errors.items()
         )

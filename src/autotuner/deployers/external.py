@@ -19,7 +19,7 @@ from autotuner.net.faults import HTML, NO_ANSWER, TLS, Fault
 from autotuner.net.remedies import remedy_for
 from autotuner.net.target import Target, check_header, expanded, parse_target, variables_of
 from autotuner.net.tls import tls_context
-from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.secrets import has_secret_form, looks_secret
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -168,7 +168,7 @@ class ExternalEndpoint(Endpoint):
         return frozenset()
 
 
-class ExternalDeployer(Deployer):
+class ExternalDeployer(BoundDeployer):
     """Hands out the server that already runs."""
 
     kind: ClassVar[str] = "external"

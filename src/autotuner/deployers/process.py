@@ -24,7 +24,7 @@ from autotuner.deployers.shared import failures
 from autotuner.deployers.shared import log_tail as shared_log_tail
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
 from autotuner.errors import UsageError
-from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
@@ -126,7 +126,7 @@ class ProcessEndpoint(Endpoint):
         return frozenset(self._server.family())
 
 
-class ProcessDeployer(Deployer):
+class ProcessDeployer(BoundDeployer):
     """Starts servers as child processes, each in its own session."""
 
     kind: ClassVar[str] = "process"
@@ -141,7 +141,7 @@ class ProcessDeployer(Deployer):
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """A running server; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
+        """A running server; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         ports = Ports(self.settings.host, self.settings.ports, context)
         for tries_left in reversed(range(TRIES)):
             async with AsyncExitStack() as leases:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -68,13 +68,17 @@ class Benchmark(ABC):
         Raises ``UsageError`` where it cannot measure what the study asks for."""
         return self
 
-    def for_deployer(self, deployer: Deployer) -> "Benchmark":
-        """This benchmark for the servers of one deployer. Raises ``UsageError`` where it cannot measure them."""
-        return self
-
     @abstractmethod
     async def preflight(self, workload: Workload) -> list[Check]:
         """What must be well before the first trial (tokenizer and dataset files readable, tool installed)."""
+
+
+@runtime_checkable
+class NeedsDeployer(Protocol):
+    """A benchmark that measures the servers of some deployers only."""
+
+    def for_deployer(self, deployer: Deployer) -> Benchmark:
+        """This benchmark for the servers of one deployer. Raises ``UsageError`` where it cannot measure them."""
 
 
 class LoadPolicy(ABC):

@@ -1,11 +1,11 @@
-"""Where a server runs: started, watched, and always removed."""
+"""Interfaces of where a server runs: it is started, watched, and always removed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -142,8 +142,23 @@ class Endpoint(ABC):
         """Process ids of the server on this host, empty where they are unknown (to tell its CPU from others')."""
 
 
+@dataclass(frozen=True)
+class BaseArguments:
+    """Flags that the target's own command line has, as a cluster's runtime does; the study's take precedence."""
+
+    args: Mapping[str, Value]
+    """By the engine's canonical names."""
+    version: str
+    """Where they come from, as a text that differs once they were changed: trials before and after that cannot be
+    compared."""
+
+
 class Deployer(ABC):
-    """Starts servers somewhere. Constructed with ``Deployer(settings)``."""
+    """Where servers can run, known by its settings alone. Constructed with ``Deployer(settings)``.
+
+    What only some can do are types of their own: :class:`HasBaseArguments`, :class:`HasPlatformBenchmark`,
+    :class:`ReadsGpuSensors`, :class:`ShowsCommand`.
+    """
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
@@ -151,33 +166,62 @@ class Deployer(ABC):
     """False where the server already runs (``external``), so that nothing can be tuned."""
     here: ClassVar[bool] = False
     """Whether servers run on this machine, from its files: these are then watched for changes."""
-    platform_benchmark: PlatformBenchmark | None = None
-    """The benchmark that the target brings along; None: there is none."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
 
-    def for_study(self, engine: Engine, model: Model) -> "Deployer":
-        """This deployer for one engine's servers of one model, as the study file names it. Asked for before anything
-        else: a target that has command lines of its own needs the engine's flags to change them."""
-        return self
+    @abstractmethod
+    def bind(self, engine: Engine, model: Model) -> "BoundDeployer":
+        """This deployer for one engine's servers of one model, as the study file names it. Asks nothing yet."""
 
-    async def base_args(self) -> Mapping[str, Value]:
-        """The engine's flags that the target's own command line has, by canonical name; the study's go before them.
-        Raises :class:`AutotunerError` where it cannot be read."""
-        return {}
+    @abstractmethod
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """What must be in order before the first trial of these plans; without any, the target alone is checked.
 
-    async def base_version(self) -> str:
-        """What :meth:`base_args` came from, as words that differ once somebody changed it: trials before and after
-        that cannot be compared. Empty where the target adds nothing. Raises as :meth:`base_args`."""
-        return ""
+        Starts and changes nothing.
+        """
+
+    @abstractmethod
+    async def hardware(self) -> Hardware:
+        """What the target has."""
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """The target's GPUs as they are now, other users included; at least as many as :meth:`hardware` counts, which
+        is what one server can have."""
+        return ()
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """What else on the target a study's numbers depend on, by name, e.g. ``{"image": "sha256:..."}``: trials before
-        and after a change cannot be compared. Asked around each launch, so it has to be quick. What cannot be known at
-        the moment is left out."""
-        version = await self.base_version()
-        return {"runtime": version} if version else {}
+        """What else on the target a study's numbers depend on, by name, e.g. ``{"image": "sha256:..."}``.
+
+        Trials before and after a change cannot be compared. Asked around each launch, so it has to be quick. What
+        cannot be known at the moment is left out.
+        """
+        return {}
+
+    async def locate(self, model: Model) -> Model:
+        """The model as servers on this target find it, as far as the settings tell: a deployer that keeps models under
+        roots of its own turns a bare name into a path. Raises ``UsageError`` where it may not be used."""
+        return model
+
+    def image(self, plan: LaunchPlan) -> str | None:
+        """The container image that a plan runs in; None where no image is needed."""
+        return None
+
+    @abstractmethod
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Removes what owners left behind for whom ``is_dead(owner id)``; returns one line per removed thing."""
+
+
+class BoundDeployer(Deployer):
+    """A deployer for one engine and one model, which launches their servers.
+
+    Where servers of all engines and models are launched in the same way, a deployer is its own bound form: it inherits
+    from this class, and :meth:`bind` returns itself.
+    """
+
+    def bind(self, engine: Engine, model: Model) -> "BoundDeployer":
+        """Itself, unless engine or model matter."""
+        return self
 
     @abstractmethod
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
@@ -186,37 +230,39 @@ class Deployer(ABC):
         Leaving removes everything on every path, shielded from cancellation.
         """
 
-    @abstractmethod
-    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """What must be well before the first trial; nothing is started."""
 
-    @abstractmethod
-    async def hardware(self) -> Hardware:
-        """What the target has."""
+@runtime_checkable
+class HasBaseArguments(Protocol):
+    """A bound deployer whose target has a command line of its own."""
 
-    async def locate(self, model: Model) -> Model:
-        """The model as servers on this target find it; a deployer that keeps models under roots of its own turns a
-        bare name into a path. Raises ``UsageError`` where it may not be used."""
-        return model
+    async def base_arguments(self) -> BaseArguments:
+        """The target's flags. Raises :class:`AutotunerError` where they cannot be read."""
 
-    def image(self, plan: LaunchPlan) -> str | None:
-        """The container image that a plan runs in; None where no image is needed."""
-        return None
+    def built_over(self, base: BaseArguments) -> BoundDeployer:
+        """This deployer for plans whose flags include the base arguments, so that one which a plan lacks is removed
+        from the target's command line."""
 
-    async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
-        """What a person would type to start a plan's server as this deployer does; empty where the plan's own command
-        line is that already. Nothing is started."""
-        return ()
 
-    async def gpus(self) -> Sequence[Gpu]:
-        """The target's GPUs as they are now, foreign users included; at least as many as :meth:`hardware` counts, which
-        is what one server can have."""
-        return ()
+@runtime_checkable
+class HasPlatformBenchmark(Protocol):
+    """A deployer whose target brings a benchmark along."""
+
+    @property
+    def platform_benchmark(self) -> PlatformBenchmark:
+        """The benchmark."""
+
+
+@runtime_checkable
+class ReadsGpuSensors(Protocol):
+    """A deployer that can read the sensors of its GPUs."""
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
-        """The sensors of these GPUs; empty where they cannot be read."""
-        return ()
+        """The sensors of these GPUs now; empty where they cannot be read."""
 
-    @abstractmethod
-    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes what owners left behind for whom ``is_dead(owner id)``; returns one line per removed thing."""
+
+@runtime_checkable
+class ShowsCommand(Protocol):
+    """A deployer whose servers a person starts by another command line than the plan's."""
+
+    async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
+        """What a person would type to start a plan's server as this deployer does. Starts nothing."""

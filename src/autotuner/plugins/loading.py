@@ -20,6 +20,13 @@ _SECTION: dict[Group, str] = {
     "engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search",
 }  # fmt: skip
 
+_KIND_KEY: dict[Group, str] = {
+    "engines": "engine.kind",
+    "deployers": "deploy.kind",
+    "benchmarks": "benchmark.kind",
+    "searches": "search.strategy",
+}
+"""Where a study file names the kind."""
 
 _DISTRIBUTION = "llm-inference-autotuner"
 _PACKAGE = "autotuner"
@@ -45,7 +52,7 @@ def load(group: Group, kind: str) -> Any:
     optional dependency of ours, :class:`PluginError` for another one's plugin that cannot be imported."""
     known = kinds(group)
     if kind not in known:
-        where = f"{_SECTION[group]}.kind"
+        where = _KIND_KEY[group]
         raise UsageError(Problem(where=where, value=kind, why="unknown kind", remedy=did_you_mean(kind, list(known))))
     point = known[kind]
     try:

@@ -37,7 +37,7 @@ class WeightFormat(Noun):
     linear_bytes: float = Field(default=2.0, gt=0)
     """Of one weight of a linear layer; embedding and output stay at 2."""
     fp8_compute: bool = False
-    """Activations are quantised too, so that products run in fp8 where the GPU has it."""
+    """Activations are quantized too, so that products run in fp8 where the GPU has it."""
 
 
 BF16 = WeightFormat()

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any
@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.table import table_columns, table_rows
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
-from autotuner.study.measurement import Distribution, GpuUse, Measurement
-from autotuner.study.metric import METRICS
+from autotuner.study.measurement import Distribution
 from autotuner.study.parameters.environment import variables_in
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
@@ -120,56 +120,12 @@ def best_json(result: StudyResult) -> dict[str, Any]:
 
 
 def csv_text(result: StudyResult) -> str:
-    """One row per trial, scenario and level; trials without a measurement have one row. Times in seconds."""
-    names = [p.name for p in result.spec.parameters]
-    head = ["trial", "role", "repeat_of", "state", "failure", "feasible", "scenario", "level"]
-    figures = [(m.name, s) for m in METRICS.values() for s in (_CSV_STATISTICS if m.distribution else (None,))]
-    titles = [*head, *(f"parameter:{n}" for n in names), *(f"{m}:{s}" if s else m for m, s in figures)]
+    """The table of :mod:`autotuner.report.table` as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    gpu_titles = [f"gpu_{name}" for name in GpuUse.model_fields]
-    rest_titles = ["requests", "failed", "client_limited", "steady", "records"]
-    doubt_titles = ["arrived", "overloaded", "thin", "too_few", "uncertainty"]
-    writer.writerow([*titles, *rest_titles, "gpus", *gpu_titles, "simulated", "answer", "ending", *doubt_titles])
-    for trial in result.trials:
-        values = [trial.configuration.values.get(n) for n in names]
-        for m in trial.measurements or (None,):
-            measured = [m.value(*f) if m else None for f in figures]
-            rest = [m.requests, m.failed, m.self_check.client_limited, m.steady, m.records] if m else [None] * 5
-            where = [m.scenario, m.level.text] if m else [None, None]
-            use = [getattr(m.gpu_use, name) if m and m.gpu_use else None for name in GpuUse.model_fields]
-            answer = (trial.simulated, _answer(trial, result), result.ending.value)
-            row = (*_head(trial), *where, *values, *measured, *rest, trial.gpus, *use, *answer, *_doubts(m))
-            writer.writerow([_cell(v) for v in row])
+    writer.writerow(table_columns(result))
+    writer.writerows([_cell(value) for value in row] for row in table_rows(result))
     return out.getvalue()
-
-
-def _doubts(m: Measurement | None) -> list[object]:
-    """What a reader of a window's figures must know; several things are divided by semicolons."""
-    if m is None:
-        return [None] * 5
-    few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _CSV_STATISTICS if not d.carries(s)]
-    spread = [f"{name.replace(' ', ':')}={half:.3g}" for name, half in m.uncertainty.items()]
-    return [m.arrived, m.overloaded, "; ".join(m.thin), "; ".join(few), "; ".join(spread)]
-
-
-_CSV_STATISTICS = ("mean", "p50", "p90", "p99")
-
-
-def _head(trial: Trial) -> Sequence[object]:
-    feasible = trial.verdict.feasible if trial.verdict else None
-    cause = trial.failure.cause.value if trial.failure else None
-    return [trial.number, trial.role.value, trial.repeat_of, trial.state.value, cause, feasible]
-
-
-def _answer(trial: Trial, result: StudyResult) -> str:
-    """What the ending says of a trial's configuration; repeats say the same as what they repeat."""
-    number = trial.number if trial.repeat_of is None else trial.repeat_of
-    if number in result.refuted:
-        return "did_not_hold_up"
-    if result.winner is None or number != result.winner.number:
-        return ""
-    return "winner" if result.ending.answered else "best_so_far"
 
 
 def _cell(value: object) -> object:

@@ -6,8 +6,10 @@ What the trials show is decided by :func:`autotuner.tuning.ending.conclude` alon
 import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any, Literal
 
 from autotuner import scoring
+from autotuner.errors import Problem, UsageError
 from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import Noun
@@ -84,8 +86,69 @@ class StudyResult(Noun):
         """Whether the default is what to use."""
         return self.winner is not None and self.winner.role is TrialRole.DEFAULT
 
+    def trial(self, number: int) -> Trial:
+        """One trial.
+
+        Args:
+            number: The trial's number; 0 is the default's.
+
+        Returns:
+            The trial.
+
+        Raises:
+            UsageError: If there is no such trial.
+
+        Example:
+            >>> autotuner.load_result("chat-8b").trial(0).role.value
+            'default'
+        """
+        found = next((t for t in self.trials if t.number == number), None)
+        if found is None:
+            known = f"it has trials 0 to {self.trials[-1].number}" if self.trials else "it has no trials yet"
+            where = f"trial of {self.spec.name}"
+            raise UsageError(Problem(where=where, value=str(number), why="no such trial", remedy=known))
+        return found
+
+    def to_dataframe(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """All measurements as a data frame: a row per trial, scenario and load level.
+
+        Args:
+            library: ``pandas`` or ``polars``; None: pandas if it is installed, else polars.
+
+        Returns:
+            A ``pandas.DataFrame`` or ``polars.DataFrame`` with the columns of the CSV export. Times in seconds, rates
+            per second, null where there is no value.
+
+        Raises:
+            MissingExtraError: If the library is not installed.
+
+        Example:
+            >>> frame = autotuner.load_result("chat-8b").to_dataframe("polars")
+            >>> frame["trial"][0], "ttft:p99" in frame.columns
+            (0, True)
+        """
+        from autotuner.report.table import data_frame
+
+        return data_frame(self, library)
+
     def repeat_values(self, trial: Trial, index: int = 0) -> list[float]:
-        """One objective in a trial's rankable repeats, in order; what every gain is computed from."""
+        """One objective in a trial's rankable repeats, in order; what every gain is computed from.
+
+        Args:
+            trial: The trial that was repeated.
+            index: Position of the objective in the study.
+
+        Returns:
+            The values in the metric's own unit; empty where the trial was not repeated.
+
+        Raises:
+            IndexError: If the study has no such objective.
+
+        Example:
+            >>> result = autotuner.load_result("chat-8b")
+            >>> len(result.repeat_values(result.winner)) == result.repeats
+            True
+        """
         return confirmation.values(trial, self.trials, self.spec.objectives[index], index)
 
 

@@ -57,5 +57,5 @@ def _continuous(name: str) -> Problem:
     return Problem(
         where=f"parameters.{name}",
         why="a grid needs a finite number of values, and this range is continuous",
-        remedy="give it a step, or use search.kind: random or bayesian",
+        remedy="give it a step, or use search.strategy: random or bayesian",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from autotuner.errors import UsageError
 from autotuner.secrets import looks_secret
@@ -27,6 +28,7 @@ from autotuner.study.problems import MAX_DETAILED, problems_of
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
 from autotuner.study_file.combinations import forms_of, points_of, read_combinations
+from autotuner.study_file.default_name import default_name
 from autotuner.study_file.document import Document, read_data, read_text
 from autotuner.study_file.form_fields import FileForm, ParameterForm
 from autotuner.study_file.forms import EngineForm, SearchForm, StudyFile, WorkloadForm
@@ -39,26 +41,15 @@ CanonicalOf = Callable[[EngineSpec], Canonical]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedStudy:
     """A study, and what a person should know about how its file was read."""
 
     spec: StudySpec
     notes: tuple[str, ...] = ()
     named: bool = True
     """Whether a person chose the study's name; else it follows from the file's."""
-
-
-def default_name(source: str, folder: Path | None) -> str:
-    """The name of a study whose file gives none: the file's, with that of its folder in front, since most people call
-    their files ``study.yaml``."""
-    parts = [_slug(Path(source).stem)]
-    if folder is not None and _slug(folder.name) not in {"", parts[0]}:
-        parts.insert(0, _slug(folder.name))
-    return "-".join(part for part in parts if part)[:63].rstrip("._-") or "study"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
+    source: str = ""
+    """Absolute path of the file; empty where the study did not come from one."""
 
 
 def parse_study(
@@ -71,7 +62,7 @@ def parse_study(
     mode: str | None = None,
     benchmark: str | None = None,
     overrides: Sequence[str] = (),
-) -> Loaded:
+) -> LoadedStudy:
     """The study in a file's text (YAML or JSON, native or the older task form) or in its content as a mapping.
 
     ``source`` names the file in problems and gives the study its name; ``folder`` is what relative paths in the file
@@ -90,7 +81,24 @@ def parse_study(
     if older:
         document, notes = native_of(document, mode, benchmark)
     spec = _Study(document, folder, exists, canonical_of, older=older, from_file=isinstance(text, str)).read()
-    return Loaded(spec, tuple(notes), named="name" in document.data)
+    return LoadedStudy(spec, tuple(notes), named="name" in document.data)
+
+
+def parse_workload(
+    workload: Mapping[str, Any],
+    *,
+    slos: Sequence[str] = (),
+    source: str,
+    folder: Path,
+    exists: Callable[[Path], bool] = lambda _: False,
+) -> tuple[Workload, tuple[SLO, ...]]:
+    """A workload and SLOs as they stand in a study file, without a study.
+
+    ``source``, ``folder`` and ``exists`` are as for :func:`parse_study`. Raises UsageError with one problem per fault.
+    """
+    document = read_data({"workload": workload, "slo": list(slos)}, source)
+    reader = _Study(document, folder, exists, None, older=False, from_file=False)
+    return reader.read_workload()
 
 
 def hyphenated(name: str) -> str:
@@ -131,7 +139,7 @@ class _Study:
         """As written, where the parameters are a list."""
 
     def read(self) -> StudySpec:
-        self._sections()
+        self._sections(StudyFile.model_fields)
         engine = self._engine()
         flag = self._canonical(engine) if engine else hyphenated
 
@@ -173,10 +181,19 @@ class _Study:
         except ValidationError as error:
             raise UsageError(problems_of(error, StudySpec, prefix=self.document.source)) from None
 
-    def _sections(self) -> None:
+    def read_workload(self) -> tuple[Workload, tuple[SLO, ...]]:
+        """Only the sections ``workload`` and ``slo``."""
+        self._sections({key: StudyFile.model_fields[key] for key in ("workload", "slo")})
+        workload = self._workload()
+        if workload:
+            self._places(workload)
+        if self.document.problems or workload is None:
+            raise UsageError(self.document.problems)
+        return workload, tuple(form.noun() for form in self.sections["slo"])
+
+    def _sections(self, fields: Mapping[str, FieldInfo]) -> None:
         """Each section on its own; those with faults are left out."""
         data = self.document.data
-        fields = StudyFile.model_fields
         for key in data:
             if key not in fields:
                 self.document.unknown((key,), list(fields))

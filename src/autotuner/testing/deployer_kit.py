@@ -13,11 +13,13 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 
 LABELS = Labels(study=f"kit-{uuid4().hex[:8]}", trial=7, owner="owner-of-the-kit")
 """Differ from run to run: what is left of one must not be taken for another's."""
@@ -70,7 +72,7 @@ class Recorder:
 class DeployerCase(ABC):
     """A deployer and plans for it that go one way each."""
 
-    deployer: Deployer
+    deployer: BoundDeployer
     phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.LOADING)
     """What a server that gets ready goes through."""
     leases: ClassVar[int] = 1
@@ -115,7 +117,7 @@ class DeployerCase(ABC):
 
 
 class DeployerConformance:
-    """The contract of :class:`autotuner.plugins.deployer.Deployer`, for one that launches."""
+    """The contract of :class:`autotuner.plugins.deployer.BoundDeployer`, for one that launches."""
 
     pytestmark = pytest.mark.anyio
 
@@ -267,6 +269,10 @@ class DeployerConformance:
         assert checks
         assert [c for c in checks if c.status is CheckStatus.FAIL] == []
         assert case.left() == []
+
+    async def test_binding_gives_a_deployer_that_launches(self, case: DeployerCase) -> None:
+        engine = FakeEngine(FakeEngineSettings())
+        assert isinstance(case.deployer.bind(engine, Model(path="another")), BoundDeployer)
 
     async def test_hardware_is_usable(self, case: DeployerCase) -> None:
         hardware = await case.deployer.hardware()

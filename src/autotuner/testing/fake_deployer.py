@@ -12,7 +12,7 @@ from typing import ClassVar
 import anyio
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.plugins.deployer import CommandRunner, DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
@@ -123,7 +123,7 @@ class _Log:
     busy: set[str] = field(default_factory=set)
 
 
-class FakeDeployer(Deployer):
+class FakeDeployer(BoundDeployer):
     """Deploys nothing, as ``behavior`` says.
 
     ``deployed``, ``leased``, ``released``, ``live`` and ``most_live`` tell what happened.

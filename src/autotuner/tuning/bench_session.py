@@ -12,14 +12,15 @@ from autotuner.benchmarks.bench import BenchReport, BenchStoppedError, slo_resul
 from autotuner.benchmarks.bench import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
-from autotuner.errors import AutotunerError, UsageError
+from autotuner.errors import AutotunerError, Problem, UsageError
+from autotuner.net.target import parse_header
 from autotuner.plugins.benchmark import Progress
 from autotuner.store import files
 from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.measurement import Measurement
 from autotuner.study.problems import problems_of
 from autotuner.study.workload import LoadLevel, Scenario
-from autotuner.study_file.loader import parse_study
+from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import first_model, server_at, shown_url
 
 
@@ -29,7 +30,7 @@ def bench(
     workload: Mapping[str, Any],
     model: str | None = None,
     api_key_env: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | Sequence[str] = (),
     ca_file: str | None = None,
     insecure: bool = False,
     max_tokens_field: str = "max_tokens",
@@ -37,24 +38,14 @@ def bench(
     folder: Path | None = None,
     on_window: Callable[[str], None] | None = None,
 ) -> BenchReport:
-    """Measures a server that runs already; ``workload`` and ``slos`` are as in a study file.
-
-    ``model`` None asks the server for its first one. Request records go to ``folder``, or nowhere. The API key is
-    taken from the environment variable that ``api_key_env`` names; ``${NAME}`` in ``headers`` and ``url`` stands for
-    one too. ``ca_file`` holds certificates to trust in place of the system's; ``insecure`` checks none.
-
-    Raises ``BenchStoppedError`` with what was measured so far, when it is interrupted or fails later on.
-    """
-    study = {"name": "bench", "model": "any", "engine": "llama_cpp", "workload": workload, "slo": list(slos)}
-    spec = parse_study(
-        {**study, "objective": "max output_throughput"}, source="bench", folder=Path.cwd(), exists=files.exists
-    ).spec
-    target = server_at(url, headers=headers or {}, api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
+    """Measures a server that already runs; see :meth:`autotuner.api.client.Autotuner.bench` for the arguments."""
+    load, bounds = parse_workload(workload, slos=slos, source="bench", folder=Path.cwd(), exists=files.exists)
+    target = server_at(url, headers=_headers(headers), api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
     settings = _settings(api_key_env=api_key_env, max_tokens_field=max_tokens_field)
     measured: list[Measurement] = []
 
     async def work(records: Path) -> None:
-        checks = await NativeBenchmark(settings).preflight(spec.workload)
+        checks = await NativeBenchmark(settings).preflight(load)
         failed = [c for c in checks if c.status is CheckStatus.FAIL]
         if failed:
             raise PreflightError(failed)
@@ -62,17 +53,17 @@ def bench(
         await run_bench(
             target,
             served,
-            spec.workload,
+            load,
             client=LocalRunner(),
             folder=records,
-            slos=spec.slos,
+            slos=bounds,
             settings=settings,
             on_progress=_once_a_window(on_window),
             on_measured=lambda m: measured.append(m if folder else m.replaced(records=None)),
         )
 
     def report() -> BenchReport:
-        results = slo_results(measured, spec.slos)
+        results = slo_results(measured, bounds)
         return BenchReport(url=shown_url(url), measurements=tuple(measured), slos=results)
 
     try:
@@ -97,6 +88,15 @@ def _settings(**given: str | None) -> NativeSettings:
         return NativeSettings.model_validate(given)
     except ValidationError as error:
         raise UsageError(problems_of(error, NativeSettings, prefix="bench")) from None
+
+
+def _headers(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    try:
+        return dict(parse_header(text) for text in given)
+    except ValueError as error:
+        raise UsageError(Problem(where="--header", why=str(error))) from None
 
 
 def _once_a_window(on_window: Callable[[str], None] | None) -> Callable[[Scenario, LoadLevel, Progress], None]:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from autotuner.store import OwnerRecord, ReadStore
+from autotuner.store import OwnerRecord, ReadStore, StudyRecord
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
 
@@ -101,6 +101,11 @@ def _is_running(record: OwnerRecord) -> bool | None:
         return False
     process = ProcessIdentity.parse(record.owner.process)
     return process.is_running() if process else None
+
+
+def is_running(study: StudyRecord, dead: Collection[str]) -> bool:
+    """Whether a living process runs the study; one that was killed still stands in the study's row."""
+    return study.owner_id is not None and study.owner_id not in dead
 
 
 def mark_ended(store: "Store", dead: Collection[str]) -> None:

@@ -48,7 +48,7 @@ async def run_session(
     source: str,
     named: bool = True,
     handle_signals: bool = False,
-    on_start: Callable[[Owner], None] = lambda _: None,
+    on_start: Callable[[Owner], object] = lambda _: None,
 ) -> Outcome:
     """Runs or resumes the study. Raises ``UsageError``, :class:`PreflightError`, :class:`StudyBusyError`,
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
@@ -149,7 +149,7 @@ async def _run(
     surroundings: Surroundings,
     *,
     handle_signals: bool,
-    on_start: Callable[[Owner], None],
+    on_start: Callable[[Owner], object],
 ) -> Outcome:
     name = prepared.spec.name
     await run_sync(lambda: store.studies.set_state(name, "running", None, time.time()))

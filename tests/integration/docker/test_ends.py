@@ -1,4 +1,4 @@
-"""How containers end: by somebody else, with their tuner, or with their engine."""
+"""How containers end: by someone else, with their tuner, or with their engine."""
 
 import json
 import os
@@ -50,7 +50,7 @@ anyio.run(main)
 
 @pytest.mark.usefixtures("nothing_left")
 class TestOthers:
-    """Somebody else touches the container."""
+    """Someone else touches the container."""
 
     async def test_restarted(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
         async with make().deploy(fake_plan(), recorder.context) as endpoint:
@@ -88,7 +88,7 @@ class TestOthers:
                 with anyio.fail_after(20):
                     failure = await endpoint.died()
             assert failure.blame is Blame.ENVIRONMENT
-            assert "somebody else" in failure.message
+            assert "someone else" in failure.message
             with pytest.raises(TrialFailedError):
                 await endpoint.identity()
 

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from autotuner import api
+import autotuner
 from autotuner.cli.exit_codes import of_ending
 from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.report.result import without_flags
@@ -127,7 +127,7 @@ def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_pat
     assert "model_roots" in said, "what came from the site is said"
     assert result["state"] == "done"
     assert result["simulated"]
-    trials = api.result("docker-simple-tune").trials
+    trials = autotuner.load_result("docker-simple-tune").trials
     assert all(t.state is TrialState.DONE for t in trials), [t.failure for t in trials]
     searched = [t for t in trials if t.role is TrialRole.SEARCH]
     assert [tuned(t.argv, "--mem-fraction-static") for t in searched] == ["0.7", "0.8"]
@@ -185,7 +185,7 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
     )
     code, out, said = ended(cli("run", str(file), "--json"))
     assert code == 0, said
-    trials = api.result("genai").trials
+    trials = autotuner.load_result("genai").trials
     assert [t.state for t in trials] == [TrialState.DONE] * 2, [t.failure for t in trials]
     for trial in trials:
         for measured in trial.measurements:
@@ -214,7 +214,7 @@ def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_pa
     assert f"{plays_sglang} -m autotuner.simulator" in out
     assert "docker run" in out
     code, out, said = ended(cli("run", str(file), "--json"))
-    (trial,) = api.result("in-docker").trials
+    (trial,) = autotuner.load_result("in-docker").trials
     assert trial.state is TrialState.DONE, trial.failure
     assert trial.identity is not None
     assert trial.identity.kind == "container"
@@ -288,7 +288,7 @@ def test_two_studies_at_once_never_share_a_gpu_or_a_port(cli: Cli, engine: OwnEn
         assert len(ports) == len(set(ports)), look
     assert {study for look in watcher.looks for study, *_ in look} == {"one", "two"}
     for name in ("one", "two"):
-        trials = api.result(name).trials
+        trials = autotuner.load_result(name).trials
         by_values = {tuple(t.configuration.values.values()): t for t in trials if t.role is TrialRole.SEARCH}
         assert set(by_values) == {(1, 0.8), (1, 0.999), (2, 0.8), (2, 0.999)}
         for (tp, fraction), trial in by_values.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.plugins import loading
 from autotuner.report.exports import command_line
 from autotuner.report.result import StudyResult
@@ -83,12 +83,12 @@ def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> di
 def running(*studies: dict[str, Any]) -> Iterator[list[Future[StudyResult]]]:
     """Studies, each run by a tuner in a thread of its own."""
     with ThreadPoolExecutor(len(studies)) as pool:
-        yield [pool.submit(api.tune, content) for content in studies]
+        yield [pool.submit(autotuner.tune, content) for content in studies]
 
 
 def test_a_study_in_containers(engine: OwnEngine, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("A_TOKEN", "very-secret-value")
-    result = api.tune(study(engine, "plain", deploy={"env_passthrough": ["A_TOKEN"]}))
+    result = autotuner.tune(study(engine, "plain", deploy={"env_passthrough": ["A_TOKEN"]}))
     assert [t.state for t in result.trials] == [TrialState.DONE] * 3, [t.failure for t in result.trials]
     for trial in result.trials[1:]:
         assert f"--parallel={trial.configuration.values['parallel']}" in trial.argv

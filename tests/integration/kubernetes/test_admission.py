@@ -10,7 +10,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, Failure, TrialFailedError
 from autotuner.study.trial import TrialState
@@ -206,7 +206,7 @@ def test_a_whole_study_in_a_restricted_namespace(
         ("/api/v1/namespaces/@NAMESPACE@/persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": claim}),
     )
     deploy = kube.settings(namespace=name, pvc={"claim": "models"}, image=None, **RESTRICTED)
-    result = api.tune(
+    result = autotuner.tune(
         {
             "name": "restricted",
             "model": "llama-3-2-1b-instruct",

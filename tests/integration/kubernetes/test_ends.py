@@ -1,4 +1,4 @@
-"""How servers in pods end: by somebody else, with their tuner, their node, or the API server."""
+"""How servers in pods end: by someone else, with their tuner, their node, or the API server."""
 
 import json
 import signal
@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 TUNER = """
 import anyio, json, signal, sys
 from pathlib import Path
+from autotuner.deployers.kubernetes.pods import deadline
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer, KubernetesSettings
 from autotuner.study.launch import Labels
 from autotuner.testing.deployer_kit import Recorder
@@ -71,7 +72,7 @@ async def test_a_pod_that_somebody_deletes(kube: Any, recorder: Recorder) -> Non
         with anyio.fail_after(30):
             failure = await endpoint.died()
         assert failure.blame is Blame.ENVIRONMENT
-        assert "by somebody else" in failure.message
+        assert "by someone else" in failure.message
         with pytest.raises(TrialFailedError) as caught:
             await endpoint.identity()
         assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
@@ -245,7 +246,7 @@ async def test_a_kubeconfig_of_no_use(tmp_path: Path, content: str | None, told:
 
 async def test_a_killed_tuners_server_ends_by_itself(kube: Any, tmp_path: Path) -> None:
     """Nobody reaps it: its deadline is moved no more. A living tuner's server outlives the same lease."""
-    short = TUNER.replace("async def main", "KubernetesDeployer.least_lease_s = 4.0\n\nasync def main")
+    short = TUNER.replace("async def main", "deadline.LEASE_S = 4.0\n\nasync def main")
     dead = left_by(kube, "dead", "lease", tmp_path / "1", code=short, api_patience="1s")
     living = left_by(kube, "living", "lease", tmp_path / "2", code=short, api_patience="1s")
     try:

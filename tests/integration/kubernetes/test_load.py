@@ -75,7 +75,7 @@ async def test_the_load_generators_end(kube: Any, recorder: Recorder) -> None:
         with pytest.raises(TrialFailedError) as caught:
             await heard(endpoint.client, lambda: kube.kill("loadgen"), lines=1, wait=600)
         assert caught.value.failure.cause is FailureCause.BENCHMARK_FAILED
-        assert "did not all arrive" in caught.value.failure.message
+        assert "is incomplete" in caught.value.failure.message
         endpoint.client._settings = kube.deployer(loadgen_image="no/such:1").settings
         with pytest.raises(TrialFailedError) as caught:
             await heard(endpoint.client, lambda: pytest.fail("there is no image"), lines=1)

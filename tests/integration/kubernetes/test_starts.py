@@ -17,7 +17,7 @@ from autotuner.study.launch import Flag, LaunchPlan
 from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import LABELS, Recorder
 from autotuner.testing.fake_plans import fake_plan, script_plan, telling_plan
-from support.turns import take_turns
+from support.turns import another_run, take_turns
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
@@ -117,17 +117,17 @@ async def test_more_gpus_than_a_node_has(kube: Any, recorder: Recorder) -> None:
     """No node could ever hold it: that is not waited for."""
     failure = await refused(kube, fake_plan().model_copy(update={"gpus": 8}), recorder)
     assert failure.cause is FailureCause.GPU_UNAVAILABLE
-    assert "nvidia.com/gpu 8 is asked for, the largest node has 4" in failure.message
+    assert "nvidia.com/gpu 8 requested, the largest node has 4" in failure.message
     assert Phase.QUEUED in recorder.phases
 
 
 async def test_a_node_that_is_full_is_waited_for(kube: Any, recorder: Recorder, tmp_path: Path) -> None:
-    """It is told to wait; it starts when another ends; with little patience it fails."""
+    """It has to wait; it starts when another ends; with little patience it fails."""
     plan = kube.polite(fake_plan()).model_copy(update={"gpus": 3})
-    waiting = Recorder(tmp_path / "2")
+    waiting = another_run(tmp_path / "2")
 
     async def meanwhile(_: Endpoint) -> None:
-        failure = await refused_beside(kube, plan, Recorder(tmp_path / "3"), schedule_timeout=1)
+        failure = await refused_beside(kube, plan, another_run(tmp_path / "3"), schedule_timeout=1)
         assert failure.cause is FailureCause.GPU_UNAVAILABLE
         assert "Insufficient nvidia.com/gpu" in failure.message
 
@@ -171,7 +171,7 @@ async def test_a_quota_that_is_used_up_is_waited_for(
     kube: Any, recorder: Recorder, tmp_path: Path, hard: dict[str, str]
 ) -> None:
     plan = kube.polite(fake_plan()).model_copy(update={"gpus": 2})
-    second = kube.deployer(schedule_timeout=1), Recorder(tmp_path / "next", ports=recorder.ports)
+    second = kube.deployer(schedule_timeout=1), another_run(tmp_path / "next", recorder.ports)
     with quota(kube, hard):
         notes = await take_turns((kube.deployer(), recorder), second, plan)
         assert "exceeded quota: few" in notes[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.plugins import loading
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
@@ -41,7 +41,7 @@ def models(tmp_path: Path) -> Path:
 def test_a_study_of_sglang_in_pods(kube: Any, models: Path, home: Path) -> None:
     """Two configurations on one GPU each; the third asks for more memory than there is, which its log tells."""
     deploy = kube.settings(model_roots=[str(models)], image=None)
-    result = api.tune(
+    result = autotuner.tune(
         {
             "name": "in-pods",
             "model": MODEL,
@@ -107,7 +107,7 @@ def test_a_pod_killed_under_load_is_tried_again(kube: Any, fake_engine: str) -> 
         "confirm": {"repeats": 0},
     }
     with ThreadPoolExecutor(1) as pool:
-        tuner = pool.submit(api.tune, content)
+        tuner = pool.submit(autotuner.tune, content)
         until_measuring("killed")
         kube.kill()
         result = tuner.result(120)
@@ -151,10 +151,10 @@ def test_the_older_tools_task_of_ome_in_plain_pods(
         },
     }
     (tmp_path / "task.json").write_text(json.dumps(task))
-    spec = api.read_study(tmp_path / "task.json", mode="kubernetes").spec
+    spec = autotuner.read_study(tmp_path / "task.json", mode="kubernetes").spec
     search = spec.search.model_copy(update={"parallel": 2})
     confirm = spec.confirm.model_copy(update={"repeats": 0})
-    result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
+    result = autotuner.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
     states = [t.state for t in result.trials]
     assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
     told = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]

@@ -13,7 +13,7 @@ from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import LABELS, Recorder
 from autotuner.testing.fake_plans import fake_plan
-from support.turns import take_turns, waits
+from support.turns import another_run, take_turns, waits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 TWO_GPUS = fake_plan().model_copy(update={"gpus": 2})
@@ -29,7 +29,7 @@ async def refused(place: Any, recorder: Recorder, plan: LaunchPlan = TWO_GPUS, *
 
 async def test_a_place_is_waited_for(place: Any, recorder: Recorder, tmp_path: Path) -> None:
     """The nodes have room for the second server all the time, the queue has not. Load generators need no place."""
-    waiting = Recorder(tmp_path / "next", ports=recorder.ports)
+    waiting = another_run(tmp_path / "next", recorder.ports)
 
     async def meanwhile(endpoint: Endpoint) -> None:
         if place.kind == "ome":
@@ -46,13 +46,13 @@ async def test_a_place_is_waited_for(place: Any, recorder: Recorder, tmp_path: P
 
 async def test_patience_ends(place: Any, recorder: Recorder, tmp_path: Path) -> None:
     async with place.deployer().deploy(TWO_GPUS, recorder.context):
-        failure = await refused(place, Recorder(tmp_path / "next", ports=recorder.ports), queue_timeout=2)
+        failure = await refused(place, another_run(tmp_path / "next", recorder.ports), queue_timeout=2)
     assert failure.blame is Blame.ENVIRONMENT
     assert "waited for 2 s" in failure.message
 
 
 async def test_cancelled_while_it_waits(place: Any, recorder: Recorder, tmp_path: Path) -> None:
-    waiting = Recorder(tmp_path / "next", ports=recorder.ports)
+    waiting = another_run(tmp_path / "next", recorder.ports)
 
     async def second() -> None:
         async with place.deployer().deploy(TWO_GPUS, waiting.context):
@@ -82,7 +82,7 @@ async def test_preflight_names_what_is_wrong_with_queues(place: Any) -> None:
     assert (await failing(kueue_queue="nobody"))["queue"].startswith("no local queue nobody in ")
     place.kueue.queue_without_place("empty", place.lab.namespace)
     with anyio.fail_after(30):
-        while "takes nothing" not in (told := (await failing(kueue_queue="empty")).get("queue", "")):
+        while "not accepting workloads" not in (told := (await failing(kueue_queue="empty")).get("queue", "")):
             assert told == "", "it is not known yet"
     assert await failing() == {}
     assert "the cluster suspends what names no queue -> name" in (await failing(kueue_queue=None))["admission"]

@@ -327,12 +327,21 @@ def test_vllm_must_serve_the_name_that_ome_asks_for(
     assert refused(spec(window(tmp_path).workload, engine), Model(path="m", name=name)) == where
 
 
+class WithBenchmark(FakeDeployer):
+    """A deployer whose target brings a benchmark along."""
+
+    def __init__(self, platform: PlatformBenchmark) -> None:
+        super().__init__()
+        self.platform_benchmark = platform
+
+
 async def test_a_deployer_without_benchmark_jobs(tmp_path: Path) -> None:
     deployer = FakeDeployer()
     with pytest.raises(UsageError, match="has no BenchmarkJob; use deploy: ome"):
         OmeJob(SETTINGS).for_deployer(deployer)
-    deployer.platform_benchmark = platform = Platform()
-    found = await OmeJob(SETTINGS).for_deployer(deployer).measure(UrlEndpoint("http://s", MODEL), window(tmp_path))
+    platform = Platform()
+    bound = OmeJob(SETTINGS).for_deployer(WithBenchmark(platform))
+    found = await bound.measure(UrlEndpoint("http://s", MODEL), window(tmp_path))
     assert found.requests == 10
     assert len(platform.runs) == 1
     with pytest.raises(UsageError, match="no deployer runs its jobs"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from autotuner import api
+import autotuner
 from autotuner.cli.exit_codes import ExitCode
 from autotuner.store import Store
 
@@ -155,7 +155,7 @@ def test_a_damaged_study_is_named_and_does_not_hide_the_others(value: str, call:
     assert said.code == 0
     assert "chat-8b" in said.out
     assert "the stored study broken" in said.err
-    assert [s.name for s in api.studies()] == ["chat-8b"]
+    assert [s.name for s in autotuner.list_studies()] == ["chat-8b"]
     shown = call("show", "broken")
     assert shown.code == ExitCode.ENVIRONMENT
     assert "broken" in shown.err

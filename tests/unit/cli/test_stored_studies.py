@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.cli.main import main
 from autotuner.store import Store
 from autotuner.store.paths import study_folder, trial_folder
@@ -255,7 +255,7 @@ def test_errors_are_json_on_standard_output_and_a_line_on_standard_error(call: C
 
 
 def test_a_defect_is_json_too(call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("autotuner.api.overviews", lambda **_: 1 / 0)
+    monkeypatch.setattr("autotuner.api.client.Autotuner.overviews", lambda *_, **__: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["autotuner", "list", "--json"])
     with pytest.raises(ZeroDivisionError):
         main()
@@ -291,7 +291,7 @@ def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) 
     for file in files:
         file.parent.mkdir(parents=True)
         file.write_text(STUDY.format(model=server, server=server))
-    spec = api.read_study(files[0]).spec
+    spec = autotuner.read_study(files[0]).spec
     with Store.open() as store:
         store.studies.create(spec, source=str(files[0]), digest=spec.digest, now=1.0)
     (study_folder("llama-study") / "trials").mkdir(parents=True)
@@ -301,8 +301,8 @@ def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) 
     assert f"came from another file, {files[0]}" in refused.err
     assert "study: new" in call("plan", str(files[1]), "--name", "mine").out
     assert call("plan", str(files[1]), "--name", "not mine").code == 2
-    dated = api.start_over("llama-study")
+    dated = autotuner.open().start_over("llama-study")
     assert dated.startswith("llama-study-20")
     assert (study_folder(dated) / "trials").exists()
     assert "study: new" in call("plan", str(files[1])).out
-    assert api.start_over("llama-study") == "", "nothing is stored under this name"
+    assert autotuner.open().start_over("llama-study") == "", "nothing is stored under this name"

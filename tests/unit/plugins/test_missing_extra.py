@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.errors import MissingExtraError
 from autotuner.plugins import loading
 
@@ -36,5 +36,5 @@ def test_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Non
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path))  # nobody's cluster is part of a test
     assert set(loading.available("deployers")) == {"process", "external", "kubernetes", "ome"}
-    assert "deploy.docker" not in api.schema()["$defs"]
-    assert api.reap() == []
+    assert "deploy.docker" not in autotuner.study_schema()["$defs"]
+    assert autotuner.reap() == []

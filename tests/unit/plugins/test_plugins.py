@@ -86,8 +86,8 @@ def test_one_is_made_with_its_settings_checked() -> None:
         ("engines", "llama-cpp", 'engine.kind = llama-cpp: unknown kind; did you mean "llama_cpp"?'),
         ("deployers", "proces", 'deploy.kind = proces: unknown kind; did you mean "process"?'),
         ("benchmarks", "nativ", 'benchmark.kind = nativ: unknown kind; did you mean "native"?'),
-        ("searches", "baysian", 'search.kind = baysian: unknown kind; did you mean "bayesian"?'),
-        ("searches", "zzz", "search.kind = zzz: unknown kind; known: bayesian, grid, random"),
+        ("searches", "baysian", 'search.strategy = baysian: unknown kind; did you mean "bayesian"?'),
+        ("searches", "zzz", "search.strategy = zzz: unknown kind; known: bayesian, grid, random"),
     ],
 )
 def test_an_unknown_kind(group: loading.Group, kind: str, said: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.engines.simulated import Simulated, SimulatedSettings
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import MODELS
@@ -228,7 +228,7 @@ def test_memory_that_runs_out_under_load_kills_it_with_its_cause(start: Any) -> 
 def test_our_load_generator_sees_the_simulated_hardware(start: Any, flavor: str) -> None:
     server = start(flavor, "--speed", "0.5")
     workload = {"scenarios": "D(100,24)", "concurrency": [1, 32], "warmup": "200ms", "duration": "1s"}
-    alone, many = api.bench(server.url, workload=workload).measurements
+    alone, many = autotuner.bench(server.url, workload=workload).measurements
     for measured in (alone, many):
         assert measured.failed == 0
         assert measured.requests > 0

@@ -14,8 +14,9 @@ from autotuner.errors import Problem, UsageError
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate
+from autotuner.study_file.default_name import default_name
 from autotuner.study_file.document import MAX_DEPTH, MAX_VALUES, core_value, read_text
-from autotuner.study_file.loader import Loaded, default_name, parse_study
+from autotuner.study_file.loader import LoadedStudy, parse_study
 
 BASE: dict[str, Any] = {
     "model": "m.gguf",
@@ -26,7 +27,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def load(text: str | dict[str, Any], source: str = "s.yaml", **options: Any) -> Loaded:
+def load(text: str | dict[str, Any], source: str = "s.yaml", **options: Any) -> LoadedStudy:
     return parse_study(text, source=source, folder=Path("/here"), **options)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
+from autotuner.api.study_input import loaded_study
 from autotuner.errors import UsageError
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.site import parse_site, with_site
@@ -40,8 +41,8 @@ def test_benchmarks_have_settings_of_the_machine_too(tmp_path: Path, monkeypatch
     monkeypatch.setenv("AUTOTUNER_SITE", str(site))
     file = tmp_path / "study.yaml"
     file.write_text(json.dumps(study()))
-    assert api.read_study(file).notes == ()
-    read = api.read_study(file, benchmark="genai_bench")
+    assert autotuner.read_study(file).notes == ()
+    read = autotuner.read_study(file, benchmark="genai_bench")
     assert (read.spec.benchmark.kind, read.spec.benchmark.settings) == ("genai_bench", {"command": "/opt/genai-bench"})
     assert read.notes == (f"benchmark: command from {site}",)
 
@@ -77,19 +78,19 @@ def test_every_way_to_read_a_study_knows_the_site(tmp_path: Path, monkeypatch: p
         '{"task_name": "t", "deployment_mode": "docker", "model": {"id_or_path": "m"}, "base_runtime": "sglang",'
         ' "optimization": {}, "benchmark": {}}'
     )
-    assert api.read_study(older).spec.deploy.settings["model_roots"] == ["/data/models"]
-    assert api.read_study(older).notes == (f"deploy: model_roots, shm_size from {site}",)
-    assert api.read_study(older, mode="process").spec.deploy.settings == {"stop_grace": 1}
-    assert api.spec_of(study()).deploy.settings["shm_size"] == "1g"
+    assert autotuner.read_study(older).spec.deploy.settings["model_roots"] == ["/data/models"]
+    assert autotuner.read_study(older).notes == (f"deploy: model_roots, shm_size from {site}",)
+    assert autotuner.read_study(older, mode="process").spec.deploy.settings == {"stop_grace": 1}
+    assert loaded_study(study()).spec.deploy.settings["shm_size"] == "1g"
     monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "none.yaml"))
     with pytest.raises(UsageError, match="no such file"):
-        api.read_study(older)
+        autotuner.read_study(older)
 
 
 def test_a_users_own_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTOTUNER_SITE", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert "model_roots" not in api.spec_of(study()).deploy.settings
+    assert "model_roots" not in loaded_study(study()).spec.deploy.settings
     (tmp_path / "autotuner").mkdir()
     (tmp_path / "autotuner" / "site.yaml").write_text(SITE)
-    assert api.spec_of(study()).deploy.settings["model_roots"] == ["/data/models"]
+    assert loaded_study(study()).spec.deploy.settings["model_roots"] == ["/data/models"]

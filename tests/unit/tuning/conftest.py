@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autotuner.events.types import Event, Notice, PhaseEntered
-from autotuner.plugins.deployer import Deployer
+from autotuner.plugins.deployer import BoundDeployer
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware
@@ -54,7 +54,7 @@ class Loop:
         self,
         spec: StudySpec | None = None,
         *,
-        deployer: Deployer | None = None,
+        deployer: BoundDeployer | None = None,
         engine: FakeEngine | None = None,
         script: Script = lambda _, window: scripted_measurement(window),
         gpus: int = 0,

@@ -1,4 +1,4 @@
-"""Whether the engine can do what the settings ask of it: what it would refuse at every launch is known before."""
+"""Capabilities of the Docker engine compared with the settings, to report in advance what it would refuse."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One connection to the Docker engine: who it is, images, and the containers that carry our labels."""
+"""Connection to the Docker engine: its version, images, and the containers that carry our labels."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ _CONNECT_S = 5.0
 _NO_SUCH = 404
 _CONFLICT = 409
 _STEPS = 10
-"""A pull is told to whoever watches in so many steps."""
+"""A pull is reported in this many steps."""
 
 
 logger = logging.getLogger(__name__)

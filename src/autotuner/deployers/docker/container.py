@@ -8,6 +8,7 @@ import logging
 import struct
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from autotuner.deployers.docker import failures
 from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec
 from autotuner.deployers.local.server_log import Log
+from autotuner.deployers.shared.background import Background, first_of
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
@@ -34,16 +36,20 @@ logger = logging.getLogger(__name__)
 
 
 class Container:
-    """A container under its name. Whoever makes one must call :meth:`remove` on every path."""
+    """A container under its name. Its log is copied by one of ``tasks``; :meth:`remove` is due on every path."""
 
-    def __init__(self, engine: Engine, launch: ContainerSpec, log: Log, context: DeployContext) -> None:
+    def __init__(
+        self, engine: Engine, launch: ContainerSpec, log: Log, context: DeployContext, tasks: Background
+    ) -> None:
         self.engine = engine
         self.launch = launch
         self.name = launch.name
         self.log = log
         self._context = context
         self._api = engine.client.containers.container(launch.name)
-        self._following: asyncio.Task[None] | None = None
+        self._tasks = tasks
+        self._copying = False
+        self._copied = anyio.Event()
         self.id = ""
 
     async def start(self) -> dict[str, Any]:
@@ -62,17 +68,21 @@ class Container:
             failure = failures.not_started(error, what)
             logger.info("container %s did not start: %s", self.name, failure.message)
             raise TrialFailedError(failure.model_copy(update={"log_tail": self.log.tail()})) from error
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        self._copying = True
+        self._tasks.start(self._copy_log)
         return await self.state()
 
-    async def _follow(self) -> None:
+    async def _copy_log(self) -> None:
         """Copies what the container writes, from its first line on, until it ends or the engine goes away."""
         path = f"containers/{self.name}/logs"
-        with suppress(TrialFailedError, DockerError, asyncio.IncompleteReadError):
-            async with self.engine.stream("GET", path, stdout="1", stderr="1", follow="1") as response:
-                while True:  # https://docs.docker.com/reference/api/engine/ "Stream format" of ContainerAttach
-                    header = await response.content.readexactly(_FRAME.size)
-                    self.log.write(await response.content.readexactly(*_FRAME.unpack(header)))
+        try:
+            with suppress(TrialFailedError, DockerError, asyncio.IncompleteReadError):
+                async with self.engine.stream("GET", path, stdout="1", stderr="1", follow="1") as response:
+                    while True:  # https://docs.docker.com/reference/api/engine/ "Stream format" of ContainerAttach
+                        header = await response.content.readexactly(_FRAME.size)
+                        self.log.write(await response.content.readexactly(*_FRAME.unpack(header)))
+        finally:
+            self._copied.set()
 
     async def state(self) -> dict[str, Any]:
         """What ``inspect`` tells; empty when the container is gone."""
@@ -80,16 +90,7 @@ class Container:
 
     async def ends(self, *, was_ready: bool) -> Failure:
         """Waits until the container ends, the engine goes away, or the log cannot be written; returns why."""
-        loop = asyncio.get_running_loop()
-        waits = [loop.create_task(self._ended(was_ready)), loop.create_task(self._log_fails())]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            return next(task for task in waits if task in done).result()
-        finally:
-            for task in waits:
-                task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.gather(*waits, return_exceptions=True)
+        return await first_of(partial(self._ended, was_ready), self.log.fails)
 
     async def _ended(self, was_ready: bool) -> Failure:
         try:
@@ -97,7 +98,7 @@ class Container:
                 await response.read()
             state = (await self.state()).get("State", {})
             if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
-                await asyncio.sleep(_SECOND_LOOK_S)
+                await anyio.sleep(_SECOND_LOOK_S)
                 state = (await self.state()).get("State", {})
             await self.engine.takes_calls()
         except TrialFailedError as error:
@@ -109,32 +110,23 @@ class Container:
             "container %s ended: %s", self.name, {k: state.get(k) for k in ("Status", "ExitCode", "OOMKilled", "Error")}
         )
         if state.get("Status", "removing") in _REMOVED:
-            message = "the container was removed by somebody else"
+            message = "the container was removed by someone else"
             remedy = "leave containers named autotuner-... alone"
             tail = self.log.tail()
             return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
         return failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)
 
-    async def _log_fails(self) -> Failure:
-        await self.log.failed.wait()
-        assert self.log.failure is not None  # noqa: S101 - set together with the event
-        return self.log.failure
-
     async def drained(self) -> None:
-        """Waits until the log has what an ended container wrote last."""
-        if self._following:
-            await asyncio.wait([self._following], timeout=_DRAIN_S)
+        """Waits until the log has the last output of an ended container."""
+        if self._copying:
+            with anyio.move_on_after(_DRAIN_S):
+                await self._copied.wait()
 
     async def remove(self, grace_s: float) -> None:
         """Stops and removes it, and returns when it is gone; to be called shielded. Raises ``TrialFailedError``."""
-        try:
-            await self.engine.remove(self.name, grace_s)
-            await self.drained()
-            logger.info("container %s removed", self.name)
-        finally:
-            if self._following:
-                self._following.cancel()
-                await asyncio.wait([self._following])
+        await self.engine.remove(self.name, grace_s)
+        await self.drained()
+        logger.info("container %s removed", self.name)
 
 
 def started_at(state: dict[str, Any]) -> float:

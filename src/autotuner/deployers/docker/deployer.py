@@ -1,12 +1,13 @@
 """Servers in containers, through the API of a Docker engine on this machine.
 
-The promises: the container that answers is the one we made; its end, and that of the engine, are noticed at once;
-nothing is left on any path, and what an engine that went away kept running is removed before the next launch.
+The promises: the container that answers is the one that was started; its end, and that of the engine, are noticed at
+once; nothing is left on any path, and what an engine that went away has kept running is removed before the next launch.
 """
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 
 from autotuner.deployers.docker import model_mounts, processes, remove_orphan
 from autotuner.deployers.docker import preflight as docker_preflight
-from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, connected
+from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, Labeled, connected
 from autotuner.deployers.docker.container import Container
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
@@ -27,10 +28,13 @@ from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.local.when_killed import when_killed
-from autotuner.deployers.shared import failures
-from autotuner.deployers.shared.failures import UnusableTargetError, failed
+from autotuner.deployers.shared import failures, leftovers
+from autotuner.deployers.shared.background import Background
+from autotuner.deployers.shared.failures import failed
+from autotuner.deployers.shared.leftovers import Held, Leftover
+from autotuner.deployers.shared.platform import must_answer
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
-from autotuner.plugins.deployer import DeployContext, Deployer, Endpoint
+from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Labels, LaunchPlan
@@ -41,7 +45,7 @@ _PROBE_TIMEOUT_S = 2.0
 _GIB = 2**30
 
 
-class DockerDeployer(Deployer):
+class DockerDeployer(BoundDeployer):
     """Starts each server in a container of its own."""
 
     kind: ClassVar[str] = "docker"
@@ -52,22 +56,22 @@ class DockerDeployer(Deployer):
 
     def __init__(self, settings: BaseModel) -> None:
         super().__init__(settings)
-        self._held = set[str]()
-        """Names of the containers that deployments hold now: a sweep leaves them alone."""
+        self._held = Held()
         self._pulled: set[str] = set()
         self._pulling = anyio.Lock()
         self._nvml = Nvml()
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """A running container; see :meth:`autotuner.plugins.deployer.Deployer.deploy`."""
+        """A running container; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         plan = plan.in_container()
         log = Log(context.folder)
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
             engine = await stack.enter_async_context(connected(self.settings))
             await engine.awaited()
-            await self._sweep(engine, context.labels.owner)
+            own = await engine.labeled(f"{OWNER}={context.labels.owner}")
+            await leftovers.sweep([_leftover(engine, one, grace_s=0.0) for one in own], self._held)
             image = await self._image(engine, plan, context, log)
             ports = Ports(LOOPBACK, self.settings.ports, context)
             for tries_left in reversed(range(TRIES)):
@@ -75,10 +79,11 @@ class DockerDeployer(Deployer):
                     leased = await ports.lease(leases) if self.settings.network == "host" else None
                     context.on_phase(Phase.LAUNCHING)
                     launch = self._launch(plan, context, image, leased, await self._entrypoint(engine, image))
-                    self._held.add(launch.name)
+                    leases.enter_context(self._held.holding(launch.name))
                     orphan = Orphan.of(launch.name, self.settings)
                     leases.enter_context(when_killed(remove_orphan.__name__, orphan.spec()))
-                    container = Container(engine, launch, log, context)
+                    tasks = await leases.enter_async_context(Background())
+                    container = Container(engine, launch, log, context, tasks)
                     try:
                         address = await self._started(container, context, leased)
                         if isinstance(address, Address):
@@ -109,14 +114,6 @@ class DockerDeployer(Deployer):
             await container.remove(self.settings.stop_grace)
         except TrialFailedError as error:
             context.note(f"{error.failure.message}; container {container.name} is removed before the next launch")
-        finally:
-            self._held.discard(container.name)
-
-    async def _sweep(self, engine: Engine, owner: str) -> None:
-        """Removes what this run left with an engine that went away. Raises when it cannot be removed."""
-        for left in await engine.labeled(f"{OWNER}={owner}"):
-            if left.name not in self._held:
-                await engine.remove(left.name, 0.0)
 
     async def _image(self, engine: Engine, plan: LaunchPlan, context: DeployContext, log: Log) -> str:
         """The image's name, once it is present. Trials that run side by side fetch it once."""
@@ -212,12 +209,10 @@ class DockerDeployer(Deployer):
     async def hardware(self) -> Hardware:
         """The engine's CPUs and memory within the container's limits, and the GPUs to use. Raises
         :class:`UnusableTargetError`."""
-        try:
+        with must_answer():
             async with connected(self.settings) as engine:
                 info = await engine.info()
             gpus = await self.gpus()
-        except TrialFailedError as error:
-            raise UnusableTargetError(error.failure) from error
         memory = min(int(info["MemTotal"]), self.settings.memory or int(info["MemTotal"]))
         cpus = max(1, int(min(int(info["NCPU"]), self.settings.cpus or int(info["NCPU"]))))
         return gpu_selection.with_gpus(Hardware(cpus=cpus, memory_gb=round(memory / _GIB, 2)), gpus)
@@ -253,26 +248,25 @@ class DockerDeployer(Deployer):
         return await self._nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes the containers of dead owners. Without an engine there is nothing that could be found."""
-        lines: list[str] = []
+        """Removes the containers of dead owners. Without an engine there is nothing to find."""
         with suppress(TrialFailedError):
             async with connected(self.settings) as engine:
-                for left in await engine.labeled(OWNER):
-                    owner = left.labels[OWNER]
-                    of_study = left.labels.get(STUDY, "?")
-                    if study in {None, of_study} and (is_dead(owner) or left.runner_ended):
-                        trial = left.labels.get(TRIAL, "?")
-                        what = f"container {left.name} of study {of_study} trial {trial} (owner {owner})"
-                        lines.append(await self._reaped(engine, left.name, what))
-        return lines
+                found = await engine.labeled(OWNER)
+                ours = [_leftover(engine, one, grace_s=self.settings.stop_grace) for one in found]
+                return await leftovers.reap(ours, is_dead, study)
+        return []
 
-    async def _reaped(self, engine: Engine, name: str, what: str) -> str:
-        try:
-            with anyio.CancelScope(shield=True):
-                await engine.remove(name, self.settings.stop_grace)
-        except TrialFailedError as error:
-            return f"{what} could not be removed: {error.failure.message}"
-        return f"removed {what}"
+
+def _leftover(engine: Engine, left: Labeled, *, grace_s: float) -> Leftover:
+    return Leftover(
+        kind="container",
+        name=left.name,
+        study=left.labels.get(STUDY, "?"),
+        trial=left.labels.get(TRIAL, "?"),
+        owner=left.labels.get(OWNER, "?"),
+        remove=partial(engine.remove, left.name, grace_s),
+        runner_ended=left.runner_ended,
+    )
 
 
 class _Start:
@@ -305,7 +299,7 @@ class _Start:
 
     async def _answers(self) -> Failure | None:
         """None once the server answers as ready. The engine's proxy takes connections before the server listens, and
-        drops them: that is no answer."""
+        drops them, which does not count as an answer."""
         async with http_client(self._address.url, timeout_s=_PROBE_TIMEOUT_S) as client:
             while True:
                 status, self._last = await answer(client, self._readiness.path)

@@ -1,4 +1,4 @@
-"""A server in a container, once it is ready: which one it is, and what it says when it ends."""
+"""A server in a container, once it is ready: its identity, its log and its end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Docker's errors and a container's end mean, as named failures with a remedy."""
+"""Errors of Docker and ends of containers, as named failures with a remedy."""
 
 import errno
 import json

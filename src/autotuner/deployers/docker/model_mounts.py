@@ -1,4 +1,4 @@
-"""Which files of this machine a container may see as a model, and how it sees them: read-only, under the same path.
+"""Mounts of the files that a container may see as a model: read-only, under the same path.
 
 A hub's snapshot folder is full of links to files beside it, so what a link points to is mounted where the link
 leads inside the container. Nothing that lies outside of the allowed roots is ever mounted this way.

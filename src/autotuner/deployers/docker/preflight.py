@@ -1,4 +1,4 @@
-"""What must be well before the first container: each check with its remedy."""
+"""Preflight checks for the Docker deployer. Each check carries a remedy."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 
 _LEAST_API = (1, 40)
-"""Device requests came with it (Docker 19.03)."""
+"""The first version with device requests (Docker 19.03)."""
 _CDI_API = (1, 44)
 _LITTLE_BYTES = 30e9
 _LEAST_BYTES = 1e9
@@ -30,7 +30,7 @@ _HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
 
 
 def unreachable(failure: Failure) -> Check:
-    """The one check that is left without an engine, or without the GPUs that the settings name."""
+    """The only check that is possible without a Docker engine, or without the GPUs that the settings name."""
     name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
     return fail(name, failure.message, failure.remedy)
 

@@ -1,5 +1,7 @@
-"""A container's processes as this machine sees them, found by their control groups; empty where they cannot be seen
-(an engine in a virtual machine)."""
+"""Processes of a container as this machine sees them, found by their control groups.
+
+Empty where they cannot be seen, as with an engine in a virtual machine.
+"""
 
 import os
 from itertools import pairwise
@@ -53,8 +55,8 @@ def server_argv(container_id: str, first: int, planned: tuple[str, ...], *, behi
 def foreign(container_id: str, port: int) -> str:
     """Why a port of loopback is not the container's alone; empty when it is.
 
-    Another user's processes do not show their sockets; then it must do that somebody listens, on a port that was free
-    and leased when the container started.
+    Another user's processes do not show their sockets. Then a listener has to be enough, on a port that was free and
+    leased when the container started.
     """
     family = set(pids(container_id))
     if not any(os.access(_PROC / str(pid) / "fd", os.R_OK) for pid in family):

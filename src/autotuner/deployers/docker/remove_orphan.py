@@ -1,4 +1,4 @@
-"""Removes a container whose runner was killed.
+"""Removal of a container whose runner was killed.
 
 ``python -m autotuner.deployers.docker.remove_orphan``, spec on stdin.
 """

@@ -1,7 +1,7 @@
-"""What the API server and its admission say to a trial's objects, by dry runs: of what makes a pod, and of the pod.
+"""Dry runs of a trial's objects against the API server and its admission: of what makes a pod, and of the pod.
 
-A Job is taken where its pod is refused, since most policies look at pods alone. So the pod is asked for as well, as the
-Job controller would make it; nothing is kept.
+Most policies look at pods alone, so that a Job may be accepted whose pod is refused later. So a dry run of the pod is
+made as well, as the Job controller would create it. Nothing is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import resource_limits
+from autotuner.deployers.kubernetes import phrases, resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_status import not_made
+from autotuner.deployers.kubernetes.pods.status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod_settings import ServerPod
@@ -20,13 +20,10 @@ from autotuner.study.check import Check
 
 _NAME = "admission"
 _ENFORCED = "pod-security.kubernetes.io/enforce"
-_WARNED = "would violate PodSecurity"
-_NO_DRY_RUN = "does not support dry run"
-"""Said of a webhook with side effects; it may take the real object."""
 PROXIES = frozenset(
     {"istio-proxy", "linkerd-proxy", "envoy", "envoy-sidecar", "kuma-sidecar", "consul-dataplane", "osm-proxy"}
 )
-"""Containers through which a mesh leads a pod's traffic."""
+"""Containers through which a service mesh routes a pod's traffic."""
 _PROXY_VARIABLES = frozenset({"http_proxy", "all_proxy"})
 
 
@@ -35,18 +32,18 @@ class Asked:
     """One pod of a trial, and what makes it."""
 
     what: str
-    """As a person calls it: ``server``."""
+    """What it is called in messages, e.g. ``server``."""
     part: str
-    """The container of ours."""
+    """Our container in it."""
     pod: Json
     """Metadata and specification as in a template."""
     path: str = ""
-    """Where the object that makes the pod is asked for; empty where others ask for that."""
+    """Where the object that makes the pod is created; empty where the platform creates it."""
     body: Mapping[str, Any] | None = None
 
 
 def pod_of(asked: Asked) -> Json:
-    """The pod as its controller would ask for it. It has an owner, since policies against bare pods want one."""
+    """The pod as its controller would create it. It has an owner, since policies against bare pods require one."""
     template = deepcopy(asked.pod)
     made = dict(asked.body or {})
     kind = str(made.get("kind", "Job"))
@@ -62,7 +59,7 @@ def pod_of(asked: Asked) -> Json:
 
 
 async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> list[Check]:
-    """One line or more for each. ``queued``: the objects name a queue."""
+    """One or more checks for each. ``queued``: the objects name a queue."""
     found: list[Check] = []
     for one in asked:
         found += await _checked(cluster, one, queued=queued)
@@ -70,11 +67,11 @@ async def checks(cluster: Cluster, asked: Sequence[Asked], *, queued: bool) -> l
 
 
 async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
-    """Of an object without a pod."""
+    """A dry run of an object without a pod."""
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        make = warn if _NO_DRY_RUN in error.message else fail
+        make = warn if phrases.NO_DRY_RUN.found_in(error.message) else fail
         return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
     return ok(_NAME, f"{what}: taken by a dry run")
 
@@ -99,7 +96,7 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
 
 
 def _refused(asked: Asked, why: str) -> Check:
-    if _NO_DRY_RUN in why:
+    if phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
         return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
@@ -108,13 +105,13 @@ def _refused(asked: Asked, why: str) -> Check:
 
 
 def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """What the API server itself warns of."""
+    """Warnings of the API server."""
     remedy = "check that it does not affect these pods"
     return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
 
 
 async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> list[Check]:
-    """Of a pod that this account may not ask for: what else tells of it."""
+    """Checks of a pod that this account may not create, from what else is known."""
     remedy = "allow create pods, which is used for dry runs only, to know before the first trial"
     found = [warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy)]
     level = ""
@@ -124,7 +121,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
     except RefusedError:
         pass
     for text in dict.fromkeys(warnings):
-        if _WARNED not in text:
+        if not phrases.POD_SECURITY_WARNING.found_in(text):
             found += _told(asked, [text])
             continue
         refused = judge(text, asked.part)
@@ -143,7 +140,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
 
 
 async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
-    """Whether what the pods name is there; what may not be looked at is left to the dry run of the pod."""
+    """Whether the objects that the pods refer to exist; the dry run covers those that may not be looked at."""
     wanted = (
         ("service_account", settings.service_account, cluster.path("serviceaccounts")),
         ("priority_class", settings.priority_class, "/apis/scheduling.k8s.io/v1/priorityclasses"),
@@ -164,7 +161,7 @@ async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
 
 
 def changes(asked: Asked, pod: Json) -> list[Check]:
-    """What admission put into the pod that bears on the figures."""
+    """Changes by admission that affect the measurements."""
     spec = pod.get("spec") or {}
     found = list[Check]()
     own = {c["name"] for c in asked.pod["spec"]["containers"]}

@@ -21,6 +21,7 @@ import httpx
 import httpx_ws
 from kr8s.asyncio import Api
 
+from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.net.proxies import Proxy, check_proxy, proxy_for
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -33,7 +34,6 @@ _TOO_MANY = 429
 _UNAUTHORIZED = 401
 _OF_THE_SERVER = 500
 _GONE = 410
-_WEBHOOK = "failed calling webhook"
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MESSAGE_BYTES = 1 << 20
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """The API server's no: its status code, reason and message."""
+    """An error response from the API server: status code, reason, message."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class RefusedError(Exception):
 
     @classmethod
     def of(cls, code: int, body: bytes) -> "RefusedError":
-        """From an answer, whose body is a Status or plain text."""
+        """From a response, whose body is a Status or plain text."""
         try:
             status = json.loads(body)
             return cls(code, str(status.get("reason") or ""), str(status.get("message") or f"HTTP {code}"))
@@ -63,19 +63,19 @@ class RefusedError(Exception):
 
     @property
     def passing(self) -> bool:
-        """Whether the same call may succeed a little later: a server that starts or is busy, a webhook that is down."""
+        """Whether the same call may succeed later: the server is starting or busy, or a webhook is down."""
         return self.code == _TOO_MANY or self.code >= _OF_THE_SERVER
 
     @property
     def expired(self) -> bool:
-        """Whether a watch must begin with a list again."""
+        """Whether a watch has to start over with a list."""
         return self.code == _GONE or self.reason == "Expired"
 
 
 def lost(why: str, proxy: Proxy | None = None) -> Failure:
     """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
     ``proxy`` is the one that it is reached through."""
-    if _WEBHOOK in why:
+    if phrases.WEBHOOK_DOWN.found_in(why):
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
             message=f"an admission webhook of the cluster does not answer: {why}",
@@ -95,7 +95,7 @@ def lost(why: str, proxy: Proxy | None = None) -> Failure:
 
 
 class Patience:
-    """Pauses that grow while the API server does not answer, and an end to it."""
+    """Pauses that grow while the API server does not answer, up to a limit."""
 
     def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
         self._limit_s = limit_s
@@ -103,12 +103,12 @@ class Patience:
         self.fine()
 
     def fine(self) -> None:
-        """It does what it is asked."""
+        """Forgets past failures and restores the shortest pause."""
         self.answered()
         self._pause_s = _FIRST_PAUSE_S
 
     def answered(self) -> None:
-        """It is there; whether it is well remains to be seen, and pauses stay as long as they were."""
+        """The server answers, perhaps with errors: the limit starts over, and the pauses stay as they are."""
         self._since: float | None = None
 
     async def after(self, why: str, *, wanted_s: float = 0.0) -> None:
@@ -153,12 +153,12 @@ class Cluster:
         self.namespace = namespace
         self.patience_s = patience_s
         self.proxy = proxy
-        """What ``http`` goes through."""
+        """The proxy of ``http``."""
         self._sni = {"sni_hostname": sni} if sni else {}
 
     @property
     def _extensions(self) -> dict[str, Any]:
-        """Of one request."""
+        """Extensions of one request."""
         return {**self._sni, "trace": _Handshake()}
 
     def path(self, kind: str, name: str = "", *, group: str = "") -> str:
@@ -167,11 +167,11 @@ class Cluster:
         return f"{base}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
 
     async def get(self, path: str, **params: str) -> Json:
-        """One object or list."""
+        """Reads one object or list."""
         return await self._call("GET", path, params)
 
     async def find(self, path: str) -> Json | None:
-        """One object, None where there is none."""
+        """Reads one object; None where it does not exist."""
         try:
             return await self.get(path)
         except RefusedError as error:
@@ -180,7 +180,7 @@ class Cluster:
             raise
 
     async def visible(self, path: str, **params: str) -> list[Json] | None:
-        """What a list has; None where it may not be asked for."""
+        """The items of a list; None where listing is not allowed."""
         try:
             found: list[Json] = (await self.get(path, **params))["items"]
         except RefusedError:
@@ -257,7 +257,7 @@ class Cluster:
 
     @asynccontextmanager
     async def stream(self, path: str, *, idle_s: float, **params: str) -> AsyncGenerator[httpx.Response]:
-        """An answer that goes on; one try. Raises ``httpx.TransportError``, also after ``idle_s`` without a byte."""
+        """A streamed response; one try. Raises ``httpx.TransportError``, also after ``idle_s`` without a byte."""
         timeout = httpx.Timeout(_CALL_S, connect=_CONNECT_S, read=idle_s)
         async with self._http.stream(
             "GET", path, params=params, timeout=timeout, extensions=self._extensions
@@ -300,7 +300,7 @@ def _seconds(text: str | None) -> float:
 
 
 class _Credentials(httpx.Auth):
-    """The bearer token, renewed once when it is not taken any more."""
+    """The bearer token, renewed once when it is not accepted any more."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -331,8 +331,10 @@ async def _read_credentials(api: Api) -> None:
 
 
 def _forget_key_files(api: Api) -> None:
-    """Credentials that stand in a kubeconfig itself are laid into temporary files for the TLS library, and left there:
-    once it has read them nobody needs them."""
+    """Removes the temporary files into which inline credentials of a kubeconfig are written for the TLS library.
+
+    They are not needed once the library has read them, and are not removed otherwise.
+    """
     for file in (api.auth.client_key_file, api.auth.client_cert_file, api.auth.server_ca_file):
         if file and Path(file).parent == Path(gettempdir()):
             with suppress(OSError):
@@ -340,7 +342,7 @@ def _forget_key_files(api: Api) -> None:
 
 
 def _namespace(api: Api, settings: PodSettings) -> str:
-    """The study's, the context's, or that of the pod that we run in."""
+    """The study's namespace, else the context's, else that of the pod that we run in."""
     if settings.namespace:
         return settings.namespace
     if api.auth.active_context:

@@ -1,7 +1,7 @@
-"""A container's log from its first line to its last, each once, over connections that may break.
+"""Log of a container from its first line to its last, each once, over connections that may break.
 
-Every line is asked for with its time. A connection that ends before the container is made again from the second of the
-last line on, and what was seen already is passed over; a line without its end is no line yet.
+Lines are requested with timestamps. A connection that ends before the container is opened again from the second of the
+last line on, and lines that were seen already are skipped; a line without its newline is not complete yet.
 """
 
 import math
@@ -19,7 +19,7 @@ _FRACTION = re.compile(r"\.\d+")
 
 
 class _Seen:
-    """Up to where a log is known: the last line's time, and how many lines had that very time."""
+    """How far a log was read: the time of the last line, and how many lines have that very time."""
 
     def __init__(self) -> None:
         self.last = ""
@@ -27,12 +27,12 @@ class _Seen:
         self._to_pass = 0
 
     def again(self) -> dict[str, str]:
-        """Parameters of the next connection; it tells all lines of the last line's second again."""
+        """Parameters of the next connection, which repeats all lines of the last line's second."""
         self._to_pass = self._count
         return {"sinceTime": _FRACTION.sub("", self.last)} if self.last else {}
 
     def is_new(self, at: str) -> bool:
-        """Whether a line of this time is a new one."""
+        """Whether a line with this time is new."""
         if at < self.last:
             return False
         if at > self.last:
@@ -47,9 +47,12 @@ class _Seen:
 
 
 async def follow(cluster: Cluster, pod: str, container: str, has_ended: Callable[[], bool]) -> AsyncGenerator[bytes]:
-    """The log's lines, without their newline, until the container has ended (as ``has_ended`` knows) and its last line
-    was told, or the pod is gone. A node or an API server that stays away is waited for: others tell of that. Raises
-    ``TrialFailedError`` where logs may not be read."""
+    """The log's lines, without their newline, until the container has ended (``has_ended``) and its last line was read,
+    or the pod is gone.
+
+    A node or an API server that does not answer is waited for: the watch of the pod gives up. Raises
+    ``TrialFailedError`` where logs may not be read.
+    """
     seen = _Seen()
     patience = Patience(math.inf)
     while True:

@@ -1,4 +1,4 @@
-"""How servers in pods find a model: a folder of the nodes under a root, a folder of a volume, or a hub's name."""
+"""Location of a model for servers in pods: a folder on the nodes, a folder of a volume, or a name on the Hub."""
 
 from pathlib import PurePosixPath
 

@@ -1,7 +1,7 @@
-"""What a cluster's nodes have: for one server (the largest node), and for all trials together (every node).
+"""Capacity of a cluster's nodes: for one server (the largest node), and for all trials together (every node).
 
-The GPUs that trials lease are places on nodes, not devices: Kubernetes gives out the devices. Their names are the same
-for every run on a cluster, so that runs that share a store never start more servers than it can hold.
+The GPUs that trials lease are places on nodes, not devices: Kubernetes assigns the devices. Their names are the same
+for every run on a cluster, so that runs with the same store never start more servers than the cluster can hold.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.pod_lifecycle import is_ready
+from autotuner.deployers.kubernetes.pods.status import is_ready_node
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.manifests.labels import MANAGED_BY
@@ -31,20 +31,20 @@ _KEEPS_AWAY = frozenset({"NoSchedule", "NoExecute"})
 
 @dataclass(frozen=True)
 class Nodes:
-    """The nodes that a server may run on, and what others run on them."""
+    """The nodes that a server may run on, and what other users run on them."""
 
     usable: tuple[Json, ...] = ()
     left_out: tuple[str, ...] = ()
     """Nodes that are not used, each with its reason."""
     foreign: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
-    """By node, (pod, GPUs) of pods that no run of ours made."""
+    """By node, (pod, GPUs) of pods that autotuner did not create."""
     cluster: str = ""
     everyone: tuple[Json, ...] = ()
     """All nodes, those that a server may not run on included."""
 
 
 async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
-    """The nodes now. Other users' pods are looked at where that is allowed. Raises ``TrialFailedError``."""
+    """The nodes now, with other users' pods where listing them is allowed. Raises ``TrialFailedError``."""
     try:
         found = (await cluster.get("/api/v1/nodes"))["items"]
     except RefusedError as error:
@@ -109,7 +109,7 @@ def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
     labels = node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
         return "cordoned"
-    if not is_ready(node):
+    if not is_ready_node(node):
         return "not ready"
     missing = [f"{k}={v}" for k, v in settings.node_selector.items() if labels.get(k) != v]
     if missing:
@@ -199,11 +199,11 @@ def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
         return ""
     most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}
     lacking = [
-        f"{name} {text} is asked for, the largest node has {_short(most[name])}"
+        f"{name} {text} requested, the largest node has {_short(most[name])}"
         for name, text in requests.items()
         if most[name] < amount(text)
     ]
-    return "no node is large enough: " + ("; ".join(lacking) or "none has all of what is asked for together")
+    return "no node is large enough: " + ("; ".join(lacking) or "none has room for all requests together")
 
 
 def _holds(node: Json, *requests: Mapping[str, str]) -> bool:

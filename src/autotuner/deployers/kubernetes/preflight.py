@@ -1,4 +1,4 @@
-"""What must be well before the first pod: each check with its remedy; nothing is made."""
+"""Preflight checks for the Kubernetes deployer. Read-only; each check carries a remedy."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.manifests import LOADGEN, Load, ServerJob
-from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
 from autotuner.deployers.shared.checks import fail, ok, warn
@@ -25,7 +25,7 @@ from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 
 _LEAST = (1, 27)
-"""Strict validation of fields is there from this version on."""
+"""The first version with strict validation of fields."""
 _SERVER = "API server"
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
 _APART = frozenset({"nodes", "quota", "volume", "queue", "load generator", "environment"})
@@ -43,7 +43,7 @@ Needed = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Right:
-    """A verb on a resource, and what it is for; ``needed`` or only better to have."""
+    """A verb on a resource, and what it is for; ``needed`` or only recommended."""
 
     verb: str
     resource: str
@@ -51,20 +51,20 @@ class Right:
     needed: bool = True
     cluster_wide: bool = False
     namespace: str = ""
-    """Another one than the servers'."""
+    """A namespace other than the servers'."""
     why: str = ""
-    """What it is for, where that does not show."""
+    """What it is for, where that is not obvious."""
 
     @property
     def text(self) -> str:
-        """As a person writes it in a role."""
+        """As it is written in a role."""
         group = f" ({self.group})" if self.group else ""
         purpose = f" ({self.why})" if self.why else ""
         return f"{self.verb} {self.resource}{group}{purpose}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 def pod_rights(settings: PodSettings) -> list[Right]:
-    """What every deployer needs whose servers run in pods."""
+    """What every deployer with servers in pods needs."""
     rights = [Right(verb, "pods") for verb in ("get", "list", "watch")]
     rights += [Right("get", "pods/log"), Right("list", "events"), Right("watch", "events")]
     if settings.load == "job":
@@ -78,7 +78,7 @@ def pod_rights(settings: PodSettings) -> list[Right]:
 
 
 def needed_rights(settings: KubernetesSettings) -> list[Right]:
-    """What the deployer of Jobs needs, and what is better to have."""
+    """What the deployer needs, and what is recommended."""
     own = [Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")]
     own.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
     nodes = [
@@ -89,7 +89,7 @@ def needed_rights(settings: KubernetesSettings) -> list[Right]:
 
 
 def unreachable(failure: Failure) -> Check:
-    """The one check that is left without a cluster."""
+    """The only check that is possible without a cluster."""
     return fail("kubernetes", failure.message, failure.remedy)
 
 
@@ -114,18 +114,18 @@ async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Kubern
 
 
 def stops_admission(found: Iterable[Check]) -> bool:
-    """Whether a dry run could only say again what is known to be wrong."""
+    """Whether a dry run could only repeat what is known to be wrong."""
     return any(check.status is CheckStatus.FAIL and check.name not in _APART for check in found)
 
 
 def without_quotas(found: Sequence[Check], more: Iterable[Check]) -> list[Check]:
-    """What a dry run adds: that a quota has no room was told by name already."""
+    """What a dry run adds; that a quota has no room is reported by name already."""
     known = any(check.name == "quota" and check.status is not CheckStatus.OK for check in found)
     return [check for check in more if not (known and "exceeded quota" in check.detail)]
 
 
 async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
-    """The API server's, and whether it is new enough."""
+    """The version of the API server, and whether it is new enough."""
     try:
         told = await cluster.get("/version")
     except RefusedError as error:
@@ -141,12 +141,12 @@ async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
 
 
 def denied(reached: Check) -> bool:
-    """Whether the API server does not talk to us, so that whatever else is asked gets the same answer."""
+    """Whether the API server refuses to talk to us, so that every other call gets the same answer."""
     return reached.status is CheckStatus.FAIL and not reached.detail.startswith(_SERVER)
 
 
 async def namespace(cluster: Cluster) -> Check:
-    """Whether the namespace is there and stays."""
+    """Whether the namespace exists and is not being deleted."""
     remedy = f"kubectl create namespace {cluster.namespace}, or correct deploy.namespace"
     try:
         found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
@@ -160,7 +160,7 @@ async def namespace(cluster: Cluster) -> Check:
 
 
 async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _ALLOW) -> list[Check]:
-    """One check for what is needed, one for what is better to have; each names the verbs that are missing.
+    """One check for what is needed, one for what is recommended; each names the missing verbs.
     ``why_allow`` is the remedy for the latter."""
     answers: dict[Right, bool] = {}
 
@@ -200,10 +200,10 @@ async def _allowed(cluster: Cluster, right: Right) -> bool:
 
 
 def unseen(name: str, error: RefusedError) -> Check:
-    """Of what could not be looked at: a right that is missing says nothing about the thing itself."""
+    """A check that could not be made: a missing right says nothing about the object itself."""
     match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
     if match is None:
-        return fail(name, f"cannot be looked at: {error.message}", "see that the cluster is well")
+        return fail(name, f"cannot be looked at: {error.message}", "check the health of the cluster")
     group = f" ({match[3]})" if match[3] else ""
     return warn(name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", "allow it, to have it checked")
 
@@ -216,7 +216,7 @@ def _images(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
 
 
 def load_generator(settings: PodSettings, *, needed: bool) -> list[Check]:
-    """Where the load comes from. ``needed``: for a study, not only to see how the cluster is."""
+    """Where the load comes from. ``needed``: there is a study; the cluster is not only being diagnosed."""
     if settings.load == "job":
         remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
         if settings.loadgen_image:
@@ -243,7 +243,7 @@ def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
 
 
 def hidden_gpus(plans: Sequence[LaunchPlan]) -> list[Check]:
-    """Variables of the study that would take the cluster's word back."""
+    """Variables of the study that would hide GPUs that the cluster assigns."""
     names = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
     set_by_study = [name for name in names if any(name in plan.env for plan in plans)]
     why = "in engine.env would hide the GPUs that the cluster gives out"
@@ -256,8 +256,8 @@ async def nodes(
     settings: ServerSettings,
     unfit: Callable[[Json], str] = lambda _: "",
 ) -> list[Check]:
-    """Whether some node could ever hold each of the servers that request this; without any, what the nodes have.
-    ``unfit`` says why a node is none for them, beside what the settings ask of nodes."""
+    """Whether some node could ever hold each of the servers with these requests; without any, what the nodes have.
+    ``unfit`` says why a node is unsuitable beyond what the settings ask of nodes."""
     try:
         found = await kubernetes_nodes.look(cluster, settings, gpus=False)
     except TrialFailedError as error:
@@ -273,7 +273,7 @@ async def nodes(
 def load_room(
     nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings
 ) -> list[Check]:
-    """Whether some nodes could ever hold a load generator beside each of the servers that request this."""
+    """Whether some nodes could ever hold a load generator beside each of the servers with these requests."""
     if settings.load != "job" or not settings.loadgen_image:
         return []
     load = settings.load_pod()
@@ -337,7 +337,7 @@ def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
 
 
 def with_load(server: Needed, settings: PodSettings) -> Needed:
-    """What a server and its load generator ask for together: a quota must have room for both at once."""
+    """What a server and its load generator request together: a quota must have room for both at once."""
     if settings.load != "job" or not server:
         return server
     total = dict(server)
@@ -347,7 +347,7 @@ def with_load(server: Needed, settings: PodSettings) -> Needed:
 
 
 async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
-    """Quotas of the namespace that are too small, or used up now."""
+    """Quotas of the namespace that are too small, or used up at the moment."""
     found = await cluster.visible(cluster.path("resourcequotas"))
     return [check for quota in found or () for check in _quota(quota, needed)]
 
@@ -364,7 +364,7 @@ def _quota(quota: Json, needed: Needed) -> list[Check]:
         used = amount((status.get("used") or {}).get(key, 0))
         remedy = "raise the quota, or lower what server and load generator ask for"
         if asked > amount(hard):
-            found.append(fail("quota", f"{name}: {key} {asked:g} is asked for, the quota is {hard}", remedy))
+            found.append(fail("quota", f"{name}: {key} {asked:g} requested, the quota is {hard}", remedy))
         elif asked and asked > amount(hard) - used:
             found.append(warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
     return found
@@ -385,7 +385,8 @@ async def queue(cluster: Cluster, name: str) -> Check:
         return fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
     active = condition(found.get("status") or {}, "Active")
     if active.get("status") == "False":
-        return fail("queue", f"{name} takes nothing: {active.get('message')}", "see kubectl describe localqueue")
+        why = f"LocalQueue {name} is not accepting workloads: {active.get('message')}"
+        return fail("queue", why, "see kubectl describe localqueue")
     return ok("queue", name)
 
 

@@ -1,7 +1,7 @@
-"""Why a pod is refused at admission: who refuses it, whether waiting may help, and the cure of each kind.
+"""Reasons why admission refuses a pod: who refuses it, whether waiting may help, and the remedy of each kind.
 
-Pure: the API server's words in. They come from a dry run, from the ``FailedCreate`` events of what should make the pod,
-or from a Deployment's conditions, and are the same everywhere.
+Pure: takes the message of the API server, which is the same in a dry run, in the ``FailedCreate`` events of the object
+that makes the pod, and in a Deployment's conditions.
 """
 
 import re
@@ -33,16 +33,16 @@ class Refusal:
     """A pod that was not made."""
 
     why: str
-    """The API server's words."""
+    """The message of the API server."""
     who: str
     """What refuses it; empty where that is not known."""
     remedy: str
     final: bool
-    """No second try cures it."""
+    """Trying again does not help."""
 
     @property
     def message(self) -> str:
-        """Who refuses, and the words."""
+        """Who refuses, and the message."""
         return f"{self.who} refuses the pod: {_SUBJECT.sub('', self.why)}" if self.who else self.why
 
 
@@ -54,7 +54,7 @@ class _Rule:
 
 
 def judge(why: str, part: str = "") -> Refusal:
-    """What these words mean for a pod whose container is ``part``."""
+    """What a message means for a pod whose container is ``part``."""
     words = _PREFIX.sub("", " ".join(why.split()))
     passing = bool(_PASSING.search(words))
     for rule in _RULES:
@@ -65,7 +65,7 @@ def judge(why: str, part: str = "") -> Refusal:
 
 
 def not_authenticated(why: str) -> Failure:
-    """The credentials are not accepted, however often they are read again: a token that has expired, say."""
+    """The credentials are not accepted, not even after they were read again; a token may have expired."""
     return Failure(
         cause=FailureCause.NOT_ACCEPTED,
         message=f"the API server refuses the credentials ({why})",

@@ -1,6 +1,6 @@
-"""What LimitRanges and quotas of a namespace say of a pod, worked out here where a pod may not be tried by a dry run.
+"""LimitRanges and quotas of a namespace applied to a pod, for accounts that may not try a pod by a dry run.
 
-Pure. The rules and the words are those of Kubernetes (kubernetes.io/docs/concepts/policy/limit-range).
+Pure. Rules and texts are those of Kubernetes (kubernetes.io/docs/concepts/policy/limit-range).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a study file can say about pods: checked when the file is read, before any cluster is asked."""
+"""Settings of the deployers with pods in a study file, checked before any cluster is asked."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self

@@ -1,16 +1,17 @@
-"""Through the API server into a pod: a short command, or a port of this machine that leads to one of the pod's."""
+"""Ways through the API server into a pod: a short command, or a port of this machine that leads to the pod's."""
 
-import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 import httpx
 import httpx_ws
+from anyio.abc import Listener, SocketAttribute, SocketStream
 
 from autotuner.deployers.kubernetes.client import Cluster
+from autotuner.deployers.shared.background import Background
 
 _PROTOCOL = "v4.channel.k8s.io"
 _DATA = 0
@@ -18,8 +19,15 @@ _ERROR = 1
 _STDOUT = 1
 _END = 3
 _COMMAND_S = 20.0
-_CHUNK = 1 << 16
-_FAULTS = (httpx_ws.HTTPXWSException, httpx.TransportError, ssl.SSLError, OSError, ExceptionGroup)
+_FAULTS = (
+    httpx_ws.HTTPXWSException,
+    httpx.TransportError,
+    ssl.SSLError,
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    ExceptionGroup,
+)
 
 
 async def output(cluster: Cluster, pod: str, container: str, argv: Sequence[str]) -> bytes | None:
@@ -39,53 +47,41 @@ async def output(cluster: Cluster, pod: str, container: str, argv: Sequence[str]
         return None
 
 
-@asynccontextmanager
-async def forwarded(cluster: Cluster, pod: str, port: int) -> AsyncIterator[int]:
-    """A port of loopback that leads to the pod's, for the time of the block; each connection is a websocket."""
-    path = f"{cluster.path('pods', pod)}/portforward"
+async def forward(cluster: Cluster, pod: str, port: int, tasks: Background) -> int:
+    """Opens a port of loopback that leads to the pod's, and returns it; each connection is a websocket.
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with cluster.tunnel(path, {"ports": str(port)}, _PROTOCOL) as session:
-                up = asyncio.create_task(_up(reader, session))
-                try:
-                    await _down(session, writer)
-                finally:
-                    up.cancel()
-                    await asyncio.wait([up])
-        except _FAULTS:
-            pass  # whoever is connected sees the end of the connection
-        finally:
-            writer.close()
-
-    connections: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(serve(reader, writer))
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield int(server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        with anyio.CancelScope(shield=True):
-            if connections:
-                await asyncio.wait(connections)
-            await server.wait_closed()
+    It stays open as one of ``tasks``.
+    """
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    tasks.start(_serve, listener, cluster, f"{cluster.path('pods', pod)}/portforward", port)
+    return int(listener.extra(SocketAttribute.local_port))  # noqa: S610 - no Django here
 
 
-async def _up(reader: asyncio.StreamReader, session: httpx_ws.AsyncWebSocketSession) -> None:
+async def _serve(listener: Listener[SocketStream], cluster: Cluster, path: str, port: int) -> None:
+    async def copy(client: SocketStream) -> None:
+        # A fault of the tunnel shows to the client as the end of its connection.
+        async with client:
+            with suppress(*_FAULTS):
+                async with (
+                    cluster.tunnel(path, {"ports": str(port)}, _PROTOCOL) as session,
+                    anyio.create_task_group() as both,
+                ):
+                    both.start_soon(_up, client, session)
+                    await _down(session, client)
+                    both.cancel_scope.cancel()
+
+    async with listener:
+        await listener.serve(copy)
+
+
+async def _up(client: SocketStream, session: httpx_ws.AsyncWebSocketSession) -> None:
     with suppress(*_FAULTS):
-        while data := await reader.read(_CHUNK):
+        async for data in client:
             await session.send_bytes(bytes([_DATA]) + data)
         await session.close()
 
 
-async def _down(session: httpx_ws.AsyncWebSocketSession, writer: asyncio.StreamWriter) -> None:
+async def _down(session: httpx_ws.AsyncWebSocketSession, client: SocketStream) -> None:
     """Copies what the pod sends. The first message of each channel is only the port's number."""
     begun: set[int] = set()
     while True:
@@ -95,7 +91,6 @@ async def _down(session: httpx_ws.AsyncWebSocketSession, writer: asyncio.StreamW
         if channel not in begun:
             begun.add(channel)
         elif channel == _DATA:
-            writer.write(data)
-            await writer.drain()
+            await client.send(data)
         elif channel == _ERROR and data:
             return

@@ -1,10 +1,9 @@
-"""Objects of the cluster as they are now, kept by a watch: news, not polls.
+"""Objects of the cluster as they are now, kept up to date by a watch instead of polling.
 
-A watch that is cut goes on where it was; one that is too old begins with a list again. Whoever looks always sees the
-whole state, never a single change, so that a change that was missed while the connection was away cannot matter.
+A watch that is cut off resumes where it was; one that has expired starts with a list again. Readers always see the
+whole state, never a single change, so a change that is missed while the connection is away does not matter.
 """
 
-import asyncio
 import json
 import logging
 import random
@@ -13,10 +12,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+import anyio
 import httpx
 
 from autotuner.deployers.kubernetes.client import Cluster, Json, Patience, RefusedError
 from autotuner.deployers.kubernetes.refusals import not_authenticated
+from autotuner.deployers.shared.background import Background
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 T = TypeVar("T")
@@ -30,68 +31,79 @@ logger = logging.getLogger(__name__)
 
 
 class ChangeSignal:
-    """Told by watches whenever something has changed, so that one waiter can wait for all of them."""
+    """Set by watches whenever something has changed, so that one waiter can wait for all of them."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._event = asyncio.Event()
+        self._event = anyio.Event()
 
     def tell(self) -> None:
         """Something has changed."""
         self.count += 1
         self._event.set()
-        self._event = asyncio.Event()
+        self._event = anyio.Event()
 
     async def after(self, count: int) -> None:
-        """Returns when there is more news than this many."""
+        """Returns when there have been more changes than this many."""
         while self.count <= count:
             await self._event.wait()
 
 
 class ResourceWatch:
-    """The objects of one kind that fit a selector, by uid, for the time of the block.
-
-    Entering raises ``TrialFailedError`` where they may not be listed, or the API server stays away.
-    """
+    """The objects of one kind that match a selector, by uid, while the watch runs."""
 
     def __init__(
-        self, cluster: Cluster, path: str, *, labels: str = "", fields: str = "", news: ChangeSignal | None = None
+        self, cluster: Cluster, path: str, *, labels: str = "", fields: str = "", signal: ChangeSignal | None = None
     ) -> None:
         self._cluster = cluster
         self._path = path
-        self.news = news or ChangeSignal()
+        self.signal = signal or ChangeSignal()
         self._selectors = {"labelSelector": labels, "fieldSelector": fields}
         self._selectors = {name: text for name, text in self._selectors.items() if text}
         self._version = ""
         self.objects: dict[str, Json] = {}
         self.lost: Failure | None = None
-        """Why there will be no more news."""
+        """Why the watch has ended for good."""
 
-    async def __aenter__(self) -> Self:
+    async def start(self, tasks: Background) -> None:
+        """Lists the objects, then follows their changes as one of these tasks.
+
+        Raises ``TrialFailedError`` where they may not be listed, or the API server stays away.
+        """
         try:
             await self._list()
         except RefusedError as error:
             raise TrialFailedError(_refused(self._path, error)) from error
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        tasks.start(self._run)
+
+    async def __aenter__(self) -> Self:
+        """As :meth:`start`, for the time of a block."""
+        self._tasks = await Background().__aenter__()
+        try:
+            await self.start(self._tasks)
+        except BaseException as error:
+            await self._tasks.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+    ) -> bool | None:
+        return await self._tasks.__aexit__(kind, error, trace)
 
     async def until(self, look: Callable[[], T | None]) -> T:
-        """What ``look`` finds, once it finds something; it is called again after each change. Raises
-        ``TrialFailedError`` when there will be no more news."""
+        """What ``look`` finds, once it finds something; it is called again after each change.
+
+        Raises ``TrialFailedError`` when the watch has ended for good.
+        """
         while True:
-            seen = self.news.count
+            seen = self.signal.count
             found = look()
             if found is not None:
                 return found
             if self.lost:
                 raise TrialFailedError(self.lost)
-            await self.news.after(seen)
+            await self.signal.after(seen)
 
     async def _list(self) -> None:
         found = await self._cluster.get(self._path, **self._selectors)
@@ -100,7 +112,7 @@ class ResourceWatch:
         logger.debug(
             "watching %s %s from version %s: %d objects", self._path, self._selectors, self._version, len(self.objects)
         )
-        self.news.tell()
+        self.signal.tell()
 
     async def _run(self) -> None:
         patience = Patience(self._cluster.patience_s, self._cluster.proxy)
@@ -126,7 +138,7 @@ class ResourceWatch:
         except TrialFailedError as error:
             self.lost = error.failure
         logger.info("watch of %s given up: %s", self._path, self.lost.message)
-        self.news.tell()
+        self.signal.tell()
 
     async def _follow(self, patience: Patience) -> None:
         """One connection's changes, until it ends."""
@@ -153,7 +165,7 @@ class ResourceWatch:
             self.objects.pop(item["metadata"]["uid"], None)
         elif kind != "BOOKMARK":
             self.objects[item["metadata"]["uid"]] = item
-        self.news.tell()
+        self.signal.tell()
 
 
 def _refused(path: str, error: RefusedError) -> Failure:

@@ -1,9 +1,10 @@
 """The trial's ``server.log``, where the server runs elsewhere and its words are copied here."""
 
-import asyncio
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+
+import anyio
 
 from autotuner.deployers.local.bounded_log import BoundedLog
 from autotuner.deployers.shared import failures, log_tail
@@ -20,7 +21,7 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOG_NAME
         self._lock = Lock()
-        self.failed = asyncio.Event()
+        self._failed = anyio.Event()
         self.failure: Failure | None = None
         """Why nothing more can be written."""
         try:
@@ -41,7 +42,13 @@ class Log:
                 self._file.write(data)
         except OSError as error:
             self.failure = self.failure or failures.not_written("the server's log", error)
-            self.failed.set()
+            self._failed.set()
+
+    async def fails(self) -> Failure:
+        """Waits until the log cannot be written any more, and returns why."""
+        while self.failure is None:
+            await self._failed.wait()
+        return self.failure
 
     def tail(self, lines: int = EVIDENCE_LINES) -> str:
         """The last lines; may be called in another thread."""

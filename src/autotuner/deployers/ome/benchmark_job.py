@@ -1,8 +1,9 @@
-"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency a run.
+"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency per run.
 
-A BenchmarkJob says little: it is Running as soon as it has a Job, though its pod may never run, waits in silence for
-what is missing, and is Completed though nothing was measured. So its pod is watched beside it, with a deadline of our
-own; what its files are worth, whoever reads them judges. They lie in a volume, and a pod of ours brings them back.
+The status of a BenchmarkJob tells little: it is Running as soon as it has a Job, though its pod may never run; it waits
+without a message for what is missing; and it is Completed though nothing was measured. So its pod is watched as well,
+with a deadline of our own, and the reader of the result files judges whether they are usable. The files are in a
+volume, and a pod of ours brings them back.
 """
 
 import json
@@ -15,15 +16,22 @@ from typing import Any
 import anyio
 import httpx
 
+from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.client import Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
-from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal, remove
-from autotuner.deployers.kubernetes.pod_status import PodState, Stage, condition
+from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch
+from autotuner.deployers.kubernetes.pods.endpoint import PodEndpoint
+from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, PodQuery
+from autotuner.deployers.kubernetes.pods.removal import remove
+from autotuner.deployers.kubernetes.pods.status import PodState, Stage, condition
+from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.deployers.ome import benchmark_preflight
 from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
-from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, ServiceEndpoint, find_model, model_path
+from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, find_model, model_path
+from autotuner.deployers.ome.service_server import ServiceServer
+from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
@@ -34,7 +42,7 @@ _READER = "autotuner.deployers.ome.result_reader"
 _METADATA = "experiment_metadata.json"
 _LOOK_S = 5.0
 _STATE_S = 30.0
-"""How long OME's word on a pod that ended is waited for."""
+"""How long to wait for OME's status after the pod has ended."""
 _REMOVAL_S = 90.0
 _FORGET_S = 60.0
 _EVIDENCE_LINES = 40
@@ -56,10 +64,11 @@ class BenchmarkJobs(PlatformBenchmark):
         return await benchmark_preflight.checks(self._settings, settings)
 
     async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
-        """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is a :class:`ServiceEndpoint`."""
-        if not isinstance(endpoint, ServiceEndpoint):
-            raise TypeError(f"a BenchmarkJob measures an InferenceService, not {type(endpoint).__name__}")
-        ours = _Run(endpoint, self._settings, run)
+        """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is an InferenceService's."""
+        service = endpoint.made_by if isinstance(endpoint, PodEndpoint) else None
+        if not isinstance(service, ServiceServer):
+            raise TypeError("a BenchmarkJob measures an InferenceService")
+        ours = _Run(service, self._settings, run)
         try:
             await ours.to_its_end()
             with anyio.CancelScope(shield=True):
@@ -74,18 +83,18 @@ class BenchmarkJobs(PlatformBenchmark):
 class _Run:
     """One BenchmarkJob from its making to its results."""
 
-    def __init__(self, endpoint: ServiceEndpoint, deploy: OmeSettings, run: PlatformRun) -> None:
-        self._cluster = endpoint.cluster
+    def __init__(self, service: ServiceServer, deploy: OmeSettings, run: PlatformRun) -> None:
+        self._cluster = service.cluster
         self._deploy = deploy
         self._told = run
         self._owner = {
             "apiVersion": OME,
             "kind": "InferenceService",
-            "name": endpoint.service,
-            "uid": endpoint.service_uid,
+            "name": service.name,
+            "uid": service.uid,
         }
         settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
-        self.job = Job.of(endpoint.service, self._owner, endpoint.cluster.namespace, run, settings)
+        self.job = Job.of(service.name, self._owner, service.cluster.namespace, run, settings)
         self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
         self._asked = False
         self._uid: str | None = None
@@ -93,21 +102,21 @@ class _Run:
         """The one that may have written something; empty before it ran, and when that was taken away."""
 
     async def to_its_end(self) -> None:
-        """Returns when it ended well. Raises ``TrialFailedError``."""
+        """Returns when it has succeeded. Raises ``TrialFailedError``."""
         await self._make()
         own = f"metadata.name={self.job.name}"
         async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
             job = await self._accepted(told)
             wait_s = self.job.settings.start_timeout
+            container = job["spec"]["template"]["spec"]["containers"][0]["name"]
             pod = PodLifecycle(
                 self._cluster,
-                selector=f"{JOB_LABEL}={self.job.name}",
-                container=job["spec"]["template"]["spec"]["containers"][0]["name"],
-                maker=lambda news: ControllerWatch(self._cluster, str(job["metadata"]["uid"]), news),
-                limits=Limits(wait_s, wait_s, wait_s),
+                PodQuery(f"{JOB_LABEL}={self.job.name}", container, Limits(wait_s, wait_s, wait_s)),
+                lambda signal: EventWatch(self._cluster, str(job["metadata"]["uid"]), signal),
                 hopeless=_hopeless,
             )
-            async with pod:
+            async with Background() as tasks:
+                await pod.start(tasks)
                 try:
                     await self._started(pod)
                     await self._ended(pod, job, told)
@@ -123,7 +132,7 @@ class _Run:
         self._told.on_running()
 
     async def _make(self) -> None:
-        """Shielded: what a call that was cut off makes, nobody would remove."""
+        """Shielded: an object that a cancelled call still creates would not be removed by anyone."""
         with anyio.CancelScope(shield=True):
             self._asked = True
             try:
@@ -140,7 +149,7 @@ class _Run:
         unready = ""
         with anyio.move_on_after(self.job.settings.start_timeout):
             while True:
-                count = told.news.count
+                count = told.signal.count
                 if _state(told) not in _WAITING:
                     path = self._cluster.path("jobs", self.job.name, group=BATCH)
                     if job := await self._found(path):
@@ -148,10 +157,10 @@ class _Run:
                 if told.lost:
                     raise TrialFailedError(told.lost)
                 if not told.objects:
-                    raise _failed(f"BenchmarkJob {self.job.name} was removed by somebody else")
+                    raise _failed(f"BenchmarkJob {self.job.name} was removed by someone else")
                 unready = await self._missing()
                 with anyio.move_on_after(_LOOK_S):
-                    await told.news.after(count)
+                    await told.signal.after(count)
         why = unready or "OME made no Job of it, and does not say why"
         raise _failed(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
 
@@ -166,7 +175,8 @@ class _Run:
         claim = self.job.settings.claim
         try:
             if await self._cluster.find(self._cluster.path("persistentvolumeclaims", claim)) is None:
-                message = f"claim {claim} does not exist in {self._cluster.namespace}, and OME waits for it for ever"
+                where = self._cluster.namespace
+                message = f"claim {claim} does not exist in {where}, and OME would wait for it forever"
                 raise _failed(message, "correct benchmark.claim, or make the claim")
             service = await self._cluster.find(self._cluster.path(SERVICES, self.job.service, group=OME))
             if service is None:
@@ -177,11 +187,11 @@ class _Run:
             return f"what it waits for may not be looked at: {error.message}"
         if model is None or model_path(model) is None:
             what = "does not exist" if model is None else "has no spec.storage.path"
-            raise _failed(f"model {name} {what}, and OME waits for it for ever", "correct the model")
+            raise _failed(f"model {name} {what}, and OME would wait for it forever", "correct the model")
         return _unready(service)
 
     async def _ended(self, pod: PodLifecycle, job: Json, told: ResourceWatch) -> None:
-        """Returns when pod and BenchmarkJob ended well."""
+        """Returns when pod and BenchmarkJob have succeeded."""
         limit_s = 60 * self._told.minutes + self.job.settings.extra_time
         container = job["spec"]["template"]["spec"]["containers"][0]["name"]
         with anyio.move_on_after(limit_s) as late:
@@ -205,7 +215,7 @@ class _Run:
         raise _failed(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:
-        """The log's last lines; empty where nobody has them."""
+        """The log's last lines; empty where they cannot be read."""
         lines: deque[str] = deque(maxlen=_EVIDENCE_LINES)
         with suppress(RefusedError, httpx.TransportError):
             params = {"container": container, "tailLines": str(_EVIDENCE_LINES)}
@@ -246,7 +256,7 @@ class _Run:
         if found is None:
             claim = self.job.settings.claim
             sub = self.job.settings.sub_path
-            message = f"genai-bench ended well, and there is no {self.job.folder} in claim {claim}, {sub}"
+            message = f"genai-bench succeeded, but there is no {self.job.folder} in claim {claim}, {sub}"
             raise _failed(message, "see that the image writes to its --experiment-base-dir")
         if other := another_run(found, self.job.folder):
             raise _failed(f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path")
@@ -296,7 +306,7 @@ def another_run(files: Mapping[str, bytes], folder: str) -> str:
 
 
 async def _hopeless(why: str) -> str:
-    return why if "persistentvolumeclaim" in why and "not found" in why else ""
+    return why if phrases.CLAIM_MISSING.found_in(why) else ""
 
 
 def _status(told: ResourceWatch) -> Json:
@@ -316,7 +326,7 @@ def _unready(service: Json) -> str:
 
 
 def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
-    """Of a pod that could not start: the BenchmarkJob says Running all the same."""
+    """The failure of a pod that could not start, though the BenchmarkJob says Running."""
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure
     remedy = failure.remedy
@@ -333,7 +343,7 @@ def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
 
 
 def _ours(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
-    """The benchmark's own faults are nobody's configuration."""
+    """Faults of the benchmark itself are not the configuration's."""
     changes: dict[str, Any] = {"message": f"{prefix}{failure.message}"}
     if failure.cause is FailureCause.HOST_OUT_OF_MEMORY:
         changes |= {"remedy": "raise benchmark.memory"}

@@ -1,4 +1,4 @@
-"""From one benchmark run to the BenchmarkJob that OME is asked for, and the disk that its results lie on.
+"""BenchmarkJob of one benchmark run, and the disk that holds its results.
 
 Everything that is its own has a name that was never used, so that no file of another run can be taken for one of its.
 """
@@ -26,7 +26,7 @@ _SYSTEM = frozenset(
      "tmp", "usr", "var")
 )  # fmt: skip
 _GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-"""What OME gives these pods, unless it is told any tolerations: these take its place."""
+"""What OME gives these pods, unless the job names tolerations, which replace it."""
 
 
 class BenchmarkSettings(BaseModel):

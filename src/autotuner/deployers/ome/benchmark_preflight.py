@@ -1,4 +1,4 @@
-"""What must be well before the first BenchmarkJob: one check a thing, each with its remedy; nothing is made."""
+"""Preflight checks for BenchmarkJobs of OME. Read-only; each check carries a remedy."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How OME itself is on a cluster: pure, from the API server's JSON to lines with a remedy."""
+"""Checks of OME itself. Pure: from the API server's JSON to checks with a remedy."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.kubernetes.pod_status import condition
+from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.text import amount
 from autotuner.study.check import Check
@@ -205,7 +205,7 @@ def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
         remedy = "wait, then see OME's manager"
         if reason := held.get(str(metadata["name"])):
             why = f"{why}: {reason}"
-            remedy = "mend that, and OME lets it go; its GPUs are free once its pods are gone"
+            remedy = "fix that, and OME lets it go; its GPUs are free once its pods are gone"
         found.append(warn("left behind", why, remedy))
     if others:
         remedy = "autotuner reap removes those of dead runs; a run that lives looks after its own"
@@ -218,7 +218,7 @@ def _some(names: Sequence[str], shown: int = 5) -> str:
 
 
 def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
-    """Pods of benchmark jobs whose image cannot be had."""
+    """Pods of benchmark jobs whose image cannot be pulled."""
     found = []
     for pod in pods:
         for one in (pod.get("status") or {}).get("containerStatuses") or ():

@@ -1,4 +1,4 @@
-"""Whether OME has a model ready for servers, and where: pure, from the API server's JSON to lines with a remedy."""
+"""Checks of a model of OME: is it ready, and on which nodes. Pure: from the API server's JSON to checks."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def _state(model: OmeResource, holders: Sequence[str], told: Mapping[str, str]) 
         return fail(NAME, f"{where} is Ready, but no node has its label {node_label(model)}", remedy)
     if state == "Failed":
         remedy = (
-            "mend what the agent's log says, then restart its pod on that node: a failed download is not tried again"
+            "fix what the agent's log reports, then restart its pod on that node: a failed download is not tried again"
         )
         return fail(NAME, f"{where} could not be brought onto a node{broken}{said}", remedy)
     remedy = "wait for the download; if it does not go on, see the model agent's log"
@@ -127,7 +127,7 @@ def _told(entry: Mapping[str, Any]) -> str:
 
 
 def overview(models: Sequence[Json]) -> Check:
-    """All models that servers of the namespace could be of, where none is asked for."""
+    """All models that servers of the namespace could use, where the study names none."""
     states = {str(m["metadata"]["name"]): str((m.get("status") or {}).get("state") or "no state") for m in models}
     ready = sorted(name for name, state in states.items() if state == _READY)
     other = sorted(f"{name} ({state})" for name, state in states.items() if state != _READY)

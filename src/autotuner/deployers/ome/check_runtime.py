@@ -1,6 +1,6 @@
-"""Whether a runtime of OME can be tuned, and serves the model: pure, from the API server's JSON to lines with a remedy.
+"""Checks of a runtime of OME: can it be tuned, and does it serve the model. Pure.
 
-Almost all of this OME takes without a word, and then makes no server.
+OME accepts almost all of this without an error, and then creates no server.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ def _extended(own: Mapping[str, Any], gpu_resource: str) -> list[tuple[str, str]
 
 
 def overview(names: Sequence[str]) -> Check:
-    """All runtimes that servers of the namespace could have, where none is asked for."""
+    """All runtimes that servers of the namespace could use, where the study names none."""
     if not names:
         return warn("runtimes", "there are none", "make a ServingRuntime or a ClusterServingRuntime")
     return ok("runtimes", f"{len(names)}")

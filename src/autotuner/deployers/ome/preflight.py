@@ -1,5 +1,7 @@
-"""What must be well before the first service of OME, and how a cluster with OME is: looked at here, judged in
-``_ome_installation``, ``_ome_checks_model`` and ``_ome_checks_runtime``. Nothing is made; one check hides no other."""
+"""Preflight checks for the OME deployer. Read-only, and every problem is reported, not just the first.
+
+This module asks the cluster; ``check_installation``, ``check_model`` and ``check_runtime`` judge the answers.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
@@ -24,7 +26,7 @@ from autotuner.study.launch import LaunchPlan
 Problems = Callable[[OmeResource], tuple[str, str] | None]
 """(why, remedy) where an engine's flags cannot be put into a runtime's command line."""
 _LEAST = (1, 28)
-"""What OME v0.1.5 asks for."""
+"""What OME v0.1.5 requires."""
 _GROUP = "ome.io"
 _CERTIFICATES = "cert-manager"
 _BENCHMARK_LABEL = "benchmark"
@@ -36,7 +38,7 @@ _ALLOW = "allow them, to have OME itself looked at and misspelt names corrected 
 
 @dataclass(frozen=True)
 class _Study:
-    """What a study asks for, as far as the cluster has it."""
+    """What a study names, as far as it exists in the cluster."""
 
     checks: tuple[Check, ...] = ()
     model: OmeResource | None = None
@@ -46,7 +48,7 @@ class _Study:
 
 
 def needed_rights(settings: OmeSettings) -> list[Right]:
-    """What a study by OME needs, and what is better to have."""
+    """What a study with OME needs, and what is recommended."""
     services = [Right(verb, SERVICES, _GROUP) for verb in ("create", "get", "list", "watch", "delete")]
     made = [Right(verb, "deployments", "apps") for verb in ("get", "list", "watch")]
     found = [Right("get", kind, _GROUP) for kind in ("servingruntimes", "basemodels")]
@@ -81,8 +83,8 @@ async def checks(
     problems: Problems = lambda _: None,
     dry_run: Callable[[LaunchPlan], Awaitable[list[Check]]] | None = None,
 ) -> list[Check]:
-    """All checks; without plans and without a model, those of the cluster alone. ``model`` is the name of OME's model.
-    ``dry_run`` is asked for the first plan where nothing else fails. Raises ``TrialFailedError`` (``deployer_lost``)
+    """All checks; without plans and a model, those of the cluster alone. ``model`` is the name of OME's model.
+    ``dry_run`` checks the first plan where nothing else fails. Raises ``TrialFailedError`` (``deployer_lost``)
     when the API server does not answer at all."""
     found: list[Check] = []
     try:
@@ -104,7 +106,7 @@ async def _collect(
     model: str | None,
     problems: Problems,
 ) -> None:
-    """Puts them into ``found`` as they come, so that those before an API server's end are not lost."""
+    """Appends the checks to ``found`` one by one, so that none is lost when the API server stops answering."""
     found.append(await preflight.version(cluster, _LEAST))
     if preflight.denied(found[0]):
         return
@@ -126,7 +128,7 @@ async def _collect(
 
 
 async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
-    """What a look says; where it is not allowed, that."""
+    """The result of a check; a check that is not allowed says so."""
     try:
         return await look
     except RefusedError as error:
@@ -156,7 +158,7 @@ async def _manager(cluster: Cluster, namespace: str) -> list[Check]:
 
 
 async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> list[Check]:
-    """By a dry run of a service, which passes all of them; a refusal is an answer too."""
+    """Tested by a dry run of a service, which passes all webhooks; a refusal is an answer too."""
     reference = {"name": "autotuner-preflight", "kind": "ClusterBaseModel"}
     body = {
         "apiVersion": OME,
@@ -229,7 +231,7 @@ async def _agent(cluster: Cluster, namespace: str, *, needed: bool) -> list[Chec
 
 
 async def _log(cluster: Cluster, path: str, pod: Json) -> str:
-    """The end of what a crashing pod said last: of the run that has ended."""
+    """The end of the log of a crashing pod's previous run."""
     states = [one for one in pod["status"]["containerStatuses"] if not one.get("ready")]
     again = not any((one.get("state") or {}).get("terminated") for one in states)
     params = {"tailLines": _LOG_LINES, "container": str(states[0]["name"])}
@@ -291,7 +293,7 @@ async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, prob
 
 
 async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
-    """Other namespaces that have one of this name, where that may be seen."""
+    """Other namespaces that have one with this name, where listing them is allowed."""
     found = await cluster.visible(f"/apis/{OME}/{plural}", fieldSelector=f"metadata.name={name}")
     return sorted(str(one["metadata"]["namespace"]) for one in found or ())
 

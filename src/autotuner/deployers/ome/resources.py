@@ -1,26 +1,17 @@
-"""Models and runtimes of OME as a cluster has them: the namespace's before the cluster's, as OME itself looks."""
+"""Models and runtimes of OME in a cluster. Namespaced objects take precedence over cluster-scoped ones, as in OME."""
 
 from dataclasses import dataclass
 
 from autotuner.deployers.kubernetes.client import Cluster, Json
 from autotuner.manifests.ome_command_line import OME
-from autotuner.plugins.deployer import Endpoint
 
+APPS = "apps/v1"
+"""API group of Deployments."""
 SERVICES = "inferenceservices"
 BENCHMARKS = "benchmarkjobs"
 SERVICE_LABEL = "ome.io/inferenceservice"
 """On everything that OME makes of a service."""
 _KEY_LENGTH = 32
-
-
-class ServiceEndpoint(Endpoint):
-    """A server that OME runs for an InferenceService of ours."""
-
-    service: str
-    """The InferenceService's name."""
-    service_uid: str
-    cluster: Cluster
-    """A connection for as long as the endpoint lasts."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +43,13 @@ class OmeResource:
 
     @property
     def status(self) -> Json:
-        """What is said of it."""
+        """Its status."""
         found: Json = self.thing.get("status") or {}
         return found
 
     @property
     def version(self) -> tuple[str, int]:
-        """Equal only while nobody has changed it."""
+        """Differs once the object was changed."""
         metadata = self.thing["metadata"]
         return str(metadata["uid"]), int(metadata.get("generation", 0))
 

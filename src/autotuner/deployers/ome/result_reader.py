@@ -1,4 +1,4 @@
-"""Brings the results of one benchmark run out of a volume, and takes its folder away.
+"""Reader of the results of one benchmark run, which brings them out of a volume and removes their folder.
 
 ``python -m autotuner.deployers.ome.result_reader``: runs in a pod that sees the volume; the order is JSON on stdin, and
 each result file is said as one JSON line. The folder is removed once all is said, so that no later run can take it for
@@ -21,7 +21,7 @@ def main() -> int:
     root = Path(order["root"])
     folder = root / order["folder"]
     if folder.parent != root or folder.name == ".." or folder.is_symlink():
-        sys.stderr.write(f"{folder} is no folder of a run\n")
+        sys.stderr.write(f"{folder} is not the folder of a run\n")
         return 1
     try:
         if order["read"]:

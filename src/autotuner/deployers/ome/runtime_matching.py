@@ -1,5 +1,7 @@
-"""Whether OME would serve a model with a runtime, and why not: known here before a service is made, since OME takes
-any pair and then makes nothing of one that does not fit. Pure.
+"""Rules by which OME decides whether a runtime serves a model. Pure.
+
+They are checked here before a service is created, since OME accepts any pair, and then creates nothing for one that
+does not match.
 
 Rules as in ``pkg/runtimeselector/matcher.go`` and ``pkg/modelver/util.go`` of sgl-project/ome (2026-05): one entry of
 ``supportedModelFormats`` must agree in all of it, and what is set on one side only does not agree.
@@ -38,7 +40,7 @@ class _Version:
 
     @classmethod
     def of(cls, text: str) -> "_Version | None":
-        """None for what is no version."""
+        """None for a text that is not a version."""
         match = _VERSION.fullmatch(text)
         if match is None:
             return None

@@ -1,4 +1,4 @@
-"""What a server of OME asks of nodes, and which nodes it may come to: runtime, model and study together. Pure."""
+"""Resource requests and node selection of a server of OME, from runtime, model and study together. Pure."""
 
 from collections.abc import Mapping
 from typing import Any

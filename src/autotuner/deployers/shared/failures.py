@@ -1,4 +1,4 @@
-"""The failures that a deployer can name by itself."""
+"""Failures that a deployer can name without the engine."""
 
 import errno
 import re

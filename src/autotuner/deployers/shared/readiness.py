@@ -1,4 +1,4 @@
-"""Asks a server whether it is ready, and races that against its end.
+"""Readiness of a server, raced against its end.
 
 Without proxies, redirects or TLS contexts that cost start-up time.
 """
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 import httpx
 
+from autotuner.deployers.shared.background import first_of
 from autotuner.study.failure import Failure
 
 
@@ -35,14 +36,5 @@ async def until_ready(
     answers: Callable[[], Awaitable[Failure | None]], ends: Callable[[], Awaitable[Failure]], timeout_s: float
 ) -> Failure | None:
     """None once ``answers`` says so; the failure that either of the two comes back with first. Raises TimeoutError."""
-    found: list[Failure | None] = []
     with anyio.fail_after(timeout_s):
-        async with anyio.create_task_group() as race:
-
-            async def first(look: Callable[[], Awaitable[Failure | None]]) -> None:
-                found.append(await look())
-                race.cancel_scope.cancel()
-
-            race.start_soon(first, ends)
-            race.start_soon(first, answers)
-    return found[0]
+        return await first_of(ends, answers)

@@ -24,7 +24,7 @@ _LINES = (
     line(r"error: (unknown value for .*|invalid value .*)", FailureCause.INVALID_VALUE,
          "{1}", "give it one of its values: autotuner params llama_cpp"),
     line(r"quantized V cache requires flash_attn", FailureCause.INVALID_VALUE,
-         "a quantised V cache needs flash attention", "set flash-attn to on, or cache-type-v to f16"),
+         "a quantized V cache needs flash attention", "set flash-attn to on, or cache-type-v to f16"),
     line(r"n_seq_max must be <= (\d+)", FailureCause.INVALID_VALUE,
          "the server has at most {1} slots", "set parallel to {1} or less"),
     line(r"couldn't bind HTTP server socket, hostname: (\S+), port: (\d+)", FailureCause.PORT_UNAVAILABLE,
@@ -41,7 +41,7 @@ _LINES = (
     line(r"No space left on device", FailureCause.DISK_FULL, "the disk is full", "make room on the disk"),
 )  # fmt: skip
 
-_SMALLER = "lower ctx-size, parallel or batch-size, or quantise the cache (cache-type-k, cache-type-v)"
+_SMALLER = "lower ctx-size, parallel or batch-size, or quantize the cache (cache-type-k, cache-type-v)"
 
 
 def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:

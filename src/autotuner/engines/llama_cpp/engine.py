@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.engines.llama_cpp.causes import explain
-from autotuner.engines.llama_cpp.options import OPTIONS, QUANTISED_CACHE_TYPES, REPLACED, Option
+from autotuner.engines.llama_cpp.options import OPTIONS, QUANTIZED_CACHE_TYPES, REPLACED, Option
 from autotuner.engines.shared.command_line import CommandLine, text_of, type_problem
 from autotuner.errors import Problem, did_you_mean
 from autotuner.plugins.engine import Engine, LoadLimit
@@ -162,8 +162,8 @@ class LlamaCpp(Engine):
             given = values.get(name)
             return _KNOWN[name].default if given is None else given
 
-        if value("flash-attn") == "off" and value("cache-type-v") in QUANTISED_CACHE_TYPES:
-            why = "a quantised V cache needs flash attention"
+        if value("flash-attn") == "off" and value("cache-type-v") in QUANTIZED_CACHE_TYPES:
+            why = "a quantized V cache needs flash attention"
             remedy = "set flash-attn to on, or cache-type-v to f16"
             yield Problem(where="cache-type-v", value=text_of(value("cache-type-v")), why=why, remedy=remedy)
         if int(str(value("ubatch-size"))) > int(str(value("batch-size"))):

@@ -10,7 +10,7 @@ from autotuner.study.failure import FailureCause
 
 CURES = Cures(
     kind="sglang",
-    loading="raise mem-fraction-static, use more GPUs (tp-size), or quantise the model",
+    loading="raise mem-fraction-static, use more GPUs (tp-size), or quantize the model",
     running="lower mem-fraction-static, cuda-graph-max-bs-decode, chunked-prefill-size or max-running-requests",
     loaded=r"Load weight end|Memory pool end|KV cache allocated|Capture [^\n]*graph",
 )

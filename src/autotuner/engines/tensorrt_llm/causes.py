@@ -10,7 +10,7 @@ from autotuner.study.failure import FailureCause
 
 CURES = Cures(
     kind="tensorrt_llm",
-    loading="use more GPUs (tp-size, pp-size), lower max-num-tokens, or serve a quantised checkpoint",
+    loading="use more GPUs (tp-size, pp-size), lower max-num-tokens, or serve a quantized checkpoint",
     running="lower kv-cache-free-gpu-memory-fraction, max-num-tokens or max-batch-size",
     loaded=r"for max tokens in paged KV cache|Model init total",
 )

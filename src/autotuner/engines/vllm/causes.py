@@ -12,7 +12,7 @@ from autotuner.study.failure import Failure, FailureCause
 
 CURES = Cures(
     kind="vllm",
-    loading="use more GPUs (tensor-parallel-size), quantise the model, or raise cpu-offload-gb",
+    loading="use more GPUs (tensor-parallel-size), quantize the model, or raise cpu-offload-gb",
     running="lower gpu-memory-utilization, max-num-batched-tokens, max-num-seqs or max-cudagraph-capture-size",
     loaded=r"Model loading took",
 )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from autotuner.report.analysis import compared, importance, value_groups
+from autotuner.report.headline import objective_text
 from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart, rows_chart
 from autotuner.report.html.markup import Html, element
 from autotuner.report.numbers import metric_name, with_unit
@@ -92,7 +93,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
             return None
         chart = Chart(
             id=f"chart-repeats-{i + 1}",
-            title=f"Repeats: {_title(objective)}",
+            title=f"Repeats: {objective_text(objective)}",
             description="Each point is a separate launch of the server; the vertical line is the mean.",
             x_title=_axis(objective.metric, objective.statistic),
         )

@@ -147,7 +147,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
     marks = [role, *_answer_marks(result, trial), *(["Pareto front"] if trial.number in result.front else [])]
     marks += [MARK] if trial.simulated else []
     verdict = trial.verdict
-    met = "" if verdict is None else "met" if verdict.feasible else "not met"
+    met = "" if verdict is None else "met" if verdict.feasible else "missed"
     mark = UNSURE if verdict is not None and verdict.unsure else ""
     values = [
         _cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)
@@ -158,7 +158,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
         element("td", ", ".join(marks)),
         element("td", trial.configuration.text, class_="set"),
         values,
-        element("td", mark + met, class_="slo worse" if met == "not met" else "slo"),
+        element("td", mark + met, class_="slo worse" if met == "missed" else "slo"),
         element("td", _note(trial)),
         class_="best" if used else None,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autotuner.errors import Problem
-from autotuner.plugins.deployer import Deployer
+from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
 from autotuner.study.metric import GPU_METRICS, METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
@@ -110,7 +110,7 @@ def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
     if not deployer.launches or not gpus:
         why = "measured only on GPUs that trials lease, and the default has none"
         return goal.problem(why, "use output_throughput, or a target with GPUs")
-    if goal.asked.metric == "energy_per_token" and type(deployer).gpu_samples is Deployer.gpu_samples:
+    if goal.asked.metric == "energy_per_token" and not isinstance(deployer, ReadsGpuSensors):
         why = f"{deployer.kind} cannot read the sensors of the GPUs"
         return goal.problem(why, "use output_throughput_per_gpu, or deploy with process or docker")
     return None

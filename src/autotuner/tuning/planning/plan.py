@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import Noun
 from autotuner.study.check import Check, CheckStatus
@@ -166,7 +167,8 @@ def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float)
 async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
     plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
-    command = await prepared.deployer.command(plan)
+    deployer = prepared.deployer
+    command = await deployer.command(plan) if isinstance(deployer, ShowsCommand) else ()
     return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env), command=command)
 
 

@@ -10,8 +10,8 @@ from anyio.to_thread import run_sync
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins import loading
-from autotuner.plugins.benchmark import Benchmark
-from autotuner.plugins.deployer import Deployer
+from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
+from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.secrets import has_secret_form, looks_secret, remember
@@ -50,7 +50,7 @@ class Prepared:
 
     spec: StudySpec
     engine: Engine
-    deployer: Deployer
+    deployer: BoundDeployer
     benchmark: Benchmark
     hardware: Hardware
     model: Model
@@ -61,7 +61,7 @@ class Prepared:
     base: Mapping[str, Value] = field(default_factory=dict)
     """Flags of the target's own command line, below the study's fixed arguments."""
     base_version: str = ""
-    """Where these come from; see :meth:`Deployer.base_version`."""
+    """Where these come from; see :class:`BaseArguments`."""
     missing_gpus: Check | None = None
     """Fails where the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
 
@@ -178,7 +178,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
     remember(spec)
     engine = loading.engine(spec.engine)
-    deployer = loading.deployer(spec.deploy).for_study(engine, spec.model)
+    deployer = loading.deployer(spec.deploy).bind(engine, spec.model)
     benchmark = loading.benchmark(spec.benchmark)
     hardware = await deployer.hardware()
     if not deployer.launches and spec.parameters:
@@ -188,7 +188,8 @@ async def prepare(spec: StudySpec) -> Prepared:
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
     if problems := portable_problems(engine, spec.parameters, fixed, constraints):
         raise UsageError(problems)
-    base = _below(engine, spec, await deployer.base_args())
+    deployer, own = await _over_base(deployer)
+    base = _below(engine, spec, own.args)
     fixed = {**base, **fixed}
     missing: Check | None = None
     if deployer.launches:
@@ -210,17 +211,19 @@ async def prepare(spec: StudySpec) -> Prepared:
     )
     _names_known(space)
     model = await deployer.locate(spec.model)
+    if isinstance(benchmark, NeedsDeployer):
+        benchmark = benchmark.for_deployer(deployer)
     prepared = Prepared(
         spec=spec,
         engine=engine,
         deployer=deployer,
-        benchmark=benchmark.for_deployer(deployer).for_study(spec, model),
+        benchmark=benchmark.for_study(spec, model),
         hardware=hardware,
         model=model,
         space=space,
         default=_spelled_out(space, {**defaults, **base}),
         base=base,
-        base_version=await deployer.base_version(),
+        base_version=own.version,
         missing_gpus=missing,
     )
     _check_fixed(prepared)
@@ -230,6 +233,14 @@ async def prepare(spec: StudySpec) -> Prepared:
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
     return prepared
+
+
+async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArguments]:
+    """The deployer for plans that include the target's own flags, and these flags."""
+    if not isinstance(deployer, HasBaseArguments):
+        return deployer, BaseArguments({}, "")
+    own = await deployer.base_arguments()
+    return deployer.built_over(own), own
 
 
 def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:

@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
-from autotuner.plugins.deployer import Deployer
+from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
 from autotuner.study.launch import Gpu, GpuSample
 from autotuner.study.measurement import GpuUse, Measurement
 
@@ -25,10 +25,11 @@ _STEP_S = 0.5
 
 
 class Telemetry:
-    """Use as ``async with Telemetry(deployer, gpus, folder) as telemetry``; does nothing where there are no GPUs."""
+    """Use as ``async with Telemetry(deployer, gpus, folder) as telemetry``; does nothing where there are no
+    GPUs, or no sensors to read."""
 
     def __init__(self, deployer: Deployer, gpus: Sequence[Gpu], folder: Path) -> None:
-        self._deployer = deployer
+        self._sensors = deployer if isinstance(deployer, ReadsGpuSensors) else None
         self._gpus = tuple(gpus)
         self._path = folder / FILE
         self._samples: list[GpuSample] = []
@@ -51,8 +52,8 @@ class Telemetry:
     async def __aenter__(self) -> "Telemetry":
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        if self._gpus:
-            self._tasks.start_soon(self._read)
+        if self._gpus and self._sensors:
+            self._tasks.start_soon(self._read, self._sensors)
         return self
 
     async def __aexit__(
@@ -67,9 +68,9 @@ class Telemetry:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._write)
 
-    async def _read(self) -> None:
+    async def _read(self, sensors: ReadsGpuSensors) -> None:
         while True:
-            self.keep(await self._deployer.gpu_samples(self._gpus), time.monotonic())
+            self.keep(await sensors.gpu_samples(self._gpus), time.monotonic())
             await anyio.sleep(INTERVAL_S)
 
     def keep(self, samples: Sequence[GpuSample], steady: float) -> None:

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from autotuner import api
+import autotuner
 from autotuner.benchmarks.ome_job import OmeJob, OmeJobSettings
 from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.plugins.benchmark import Window
@@ -60,7 +60,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
     """Every request that OME counts is in the measurement; neither jobs nor result folders stay."""
     at.needs_names()
-    result = api.tune(study(at))
+    result = autotuner.tune(study(at))
     assert [t.state for t in result.trials] == [TrialState.DONE] * 2, [t.failure for t in result.trials]
     for trial in result.trials:
         [measured] = trial.measurements

@@ -1,14 +1,15 @@
 """What every deployer must keep, as InferenceServices with a scripted server."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from autotuner.plugins.deployer import Endpoint
+from autotuner.plugins.deployer import Endpoint, HasBaseArguments
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
-from autotuner.testing.deployer_kit import DeployerConformance
+from autotuner.testing.deployer_kit import DeployerConformance, Recorder
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.fake_plans import fake_plan
 from autotuner.testing.scripted_case import ScriptedServerCase
@@ -45,3 +46,12 @@ class TestOme(DeployerConformance):
     @pytest.fixture
     def case(self, at: Any) -> OmeCase:
         return OmeCase(at)
+
+    async def test_a_question_changes_no_launch(self, case: OmeCase, recorder: Recorder, tmp_path: Path) -> None:
+        async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
+            before = endpoint.argv
+        assert isinstance(case.deployer, HasBaseArguments)
+        base = await case.deployer.base_arguments()
+        assert await case.deployer.base_arguments() == base
+        async with case.deployer.deploy(case.good(), Recorder(tmp_path / "again").context) as endpoint:
+            assert endpoint.argv == before

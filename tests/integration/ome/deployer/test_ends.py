@@ -1,4 +1,4 @@
-"""How servers of OME end: by somebody else, with their tuner, their node, the API server, or not at all."""
+"""How servers of OME end: by someone else, with their tuner, their node, the API server, or not at all."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from autotuner.deployers.kubernetes import pod_deployer
+from autotuner.deployers.kubernetes.pods import removal
 from autotuner.study.failure import Blame, FailureCause, TrialFailedError
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
@@ -27,6 +27,7 @@ TUNER = """
 import anyio, json, sys
 from dataclasses import replace
 from pathlib import Path
+from autotuner.deployers.kubernetes.pods import deadline
 from autotuner.deployers.ome.deployer import OmeDeployer, OmeSettings
 from autotuner.study.launch import Labels
 from autotuner.study.spec import Model
@@ -37,7 +38,7 @@ from autotuner.testing.fake_plans import fake_plan
 async def main():
     settings, owner, model, folder, slow = sys.argv[1:]
     deployer = OmeDeployer(OmeSettings.model_validate(json.loads(settings)))
-    deployer = deployer.for_study(FakeEngine(FakeEngineSettings()), Model(path=model))
+    deployer = deployer.bind(FakeEngine(FakeEngineSettings()), Model(path=model))
     labels = Labels(study="killed", trial=3, owner=owner)
     context = Recorder(Path(folder), labels=labels).context
     context = replace(context, on_phase=lambda phase: print(phase.value, flush=True))
@@ -69,7 +70,7 @@ async def test_a_service_and_a_pod_that_somebody_deletes(at: Any, tmp_path: Path
             with anyio.fail_after(30):
                 failure = await endpoint.died()
             assert failure.blame is Blame.ENVIRONMENT
-            assert "by somebody else" in failure.message
+            assert "by someone else" in failure.message
         assert recorder.ends == [], "not the server's fault"
 
 
@@ -101,7 +102,7 @@ async def test_a_tuner_that_is_killed_leaves_nothing_for_ever(at: Any, tmp_path:
 async def test_a_killed_tuners_service_ends_by_itself(at: Any, tmp_path: Path) -> None:
     """Nobody reaps it: it belongs to a Job whose deadline is moved no more, and goes with that."""
     settings = json.dumps(at.settings(runtime="fake-runtime", api_patience="1s"))
-    code = TUNER.replace("async def main", "OmeDeployer.least_lease_s = 4.0\n\nasync def main")
+    code = TUNER.replace("async def main", "deadline.LEASE_S = 4.0\n\nasync def main")
     argv = [sys.executable, "-c", code, settings, "dead", "sim-model", str(tmp_path / "t"), "measuring"]
     await run_sync(killed_in, "measuring", argv, at)
     await run_sync(eventually, lambda: at.left() == [], "nothing is left")
@@ -137,7 +138,7 @@ async def test_a_model_that_is_deleted_holds_its_services(
     at: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OME's webhook refuses to let the finalizer go; that is said, and no finalizer of others is taken away."""
-    monkeypatch.setattr(pod_deployer, "_REMOVAL_S", 1.0)
+    monkeypatch.setattr(removal, "_REMOVAL_S", 1.0)
     name = f"own-{at.lab.namespace}"
     notes = list[str]()
     own = model(at.ome.settings.model_path, name=name)

@@ -15,7 +15,7 @@ from autotuner.testing.deployer_kit import LABELS, Recorder
 from autotuner.testing.fake_plans import fake_plan
 from support.ome_standin.furniture import MODEL, model
 from support.ome_standin.lab import eventually
-from support.turns import take_turns
+from support.turns import another_run, take_turns
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
@@ -63,7 +63,7 @@ async def test_a_controller_that_does_nothing(at: Any, recorder: Recorder) -> No
         cause, message = await refused(at.deployer(accept_timeout="2s"), fake_plan(), recorder)
     assert (cause, message) == (
         FailureCause.NOT_ACCEPTED,
-        "OME made nothing of InferenceService in 2 s, and gave no reason",
+        "OME did not create a Deployment for the InferenceService within 2 s, and reported no reason",
     )
 
 
@@ -103,7 +103,7 @@ async def test_more_gpus_than_a_node_has(at: Any, recorder: Recorder) -> None:
     plan = fake_plan().model_copy(update={"gpus": 8})
     cause, message = await refused(at.deployer(), plan, recorder)
     assert cause is FailureCause.GPU_UNAVAILABLE
-    assert "nvidia.com/gpu 8 is asked for, the largest node has 4" in message
+    assert "nvidia.com/gpu 8 requested, the largest node has 4" in message
 
 
 def made_quota(at: Any, hard: dict[str, str]) -> None:
@@ -130,7 +130,7 @@ async def test_a_quota_that_is_used_up_is_waited_for(
 ) -> None:
     made_quota(at, hard)
     plan = fake_plan().model_copy(update={"gpus": 2})
-    second = at.deployer(schedule_timeout=1), Recorder(tmp_path / "next", ports=recorder.ports)
+    second = at.deployer(schedule_timeout=1), another_run(tmp_path / "next", recorder.ports)
     notes = await take_turns((at.deployer(), recorder), second, plan)
     assert "exceeded quota: few" in notes[0]
     async with at.deployer().deploy(plan, recorder.context):
@@ -188,13 +188,13 @@ async def test_changes_while_it_is_measured(at: Any, recorder: Recorder) -> None
 @campaign
 async def test_a_runtime_changed_between_two_trials_is_another_studys(at: Any, recorder: Recorder) -> None:
     deployer = at.deployer()
-    before = await deployer.base_version()
-    assert before == await at.deployer().base_version()
+    before = (await deployer.base_arguments()).version
+    assert before == (await at.deployer().base_arguments()).version
     async with deployer.deploy(fake_plan(), recorder.context):
         pass
     change = {"spec": {"engineConfig": {"labels": {"a": "b"}}}}
     at.lab.patch("ServingRuntime", "fake-runtime", change).raise_for_status()
-    assert await at.deployer().base_version() != before, "of the next run"
+    assert (await at.deployer().base_arguments()).version != before, "of the next run"
     cause, message = await refused(deployer, fake_plan(), recorder)
     assert (cause, message) == (
         FailureCause.NOT_ACCEPTED,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.errors import AutotunerError
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
@@ -30,7 +30,7 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
     """0.99 leaves nothing for activations, which the log tells; two trials at a time never share a GPU or a pod, nor
     read each other's results."""
     volume = None
-    spec = api.read_study(task, mode="ome", benchmark=benchmark).spec
+    spec = autotuner.read_study(task, mode="ome", benchmark=benchmark).spec
     if benchmark == "ome_job":
         at.needs_names()
         volume = request.getfixturevalue("results")
@@ -38,7 +38,7 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
         spec = spec.model_copy(update={"benchmark": PluginSpec.model_validate(CALM_BENCHMARK)})
     search = spec.search.model_copy(update={"parallel": 2})
     confirm = spec.confirm.model_copy(update={"repeats": 0})
-    result = api.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
+    result = autotuner.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
     states = [t.state for t in result.trials]
     assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
     last = result.trials[3].failure
@@ -55,7 +55,7 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
         assert [b for a, b in pairwise(trial.argv) if a == "--model-path"] == [at.ome.settings.model_path]
     assert len({t.identity.id for t in result.trials if t.identity}) == 3
     assert result.winner is not None, [t.verdict for t in result.trials]
-    text = api.manifest(result, "inference-service").text
+    text = autotuner.render_manifest(result, "inference-service").text
     assert f"name: {RUNTIME}" in text
     assert at.left() == []
     assert volume is None or written(volume) == []
@@ -75,7 +75,7 @@ def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
         run.kill()
     done = subprocess.run(argv, capture_output=True, text=True, env=dict(os.environ), check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = api.result("simple-tune")
+    found = autotuner.load_result("simple-tune")
     cut_off = [t for t in found.trials if t.state is TrialState.VOID]
     assert [t.failure for t in cut_off] == [None], "the one in which the run ended"
     assert {t.state for t in found.trials if t not in cut_off} == {TrialState.DONE}

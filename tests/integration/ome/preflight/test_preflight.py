@@ -230,7 +230,7 @@ async def test_nodes(look: Look, ome_cluster: OwnCluster, lab: Lab) -> None:
         "no node is large enough: nvidia.com/gpu 8 is asked for, the largest node has 4"
     ]
     checks = await look(memory="1000Ti")
-    assert "memory 1000Ti is asked for" in failing(checks, "nodes")[0]
+    assert "memory 1000Ti requested" in failing(checks, "nodes")[0]
     taint = {"spec": {"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}}
     lab.patch("Node", ome_cluster.node, taint).raise_for_status()
     try:
@@ -267,7 +267,7 @@ async def test_volumes_and_quotas(look: Look, lab: Lab) -> None:
     eventually(lambda: lab.api("GET", f"{path}/small").json()["status"].get("hard"))
     checks = await look(PLAN.model_copy(update={"gpus": 2}), runtime="stores", kueue_queue="nobody")
     assert failing(checks, "volume") == [f"claim nobody-made-it does not exist in {lab.namespace}"]
-    assert failing(checks, "quota") == ["small: requests.nvidia.com/gpu 2 is asked for, the quota is 1"]
+    assert failing(checks, "quota") == ["small: requests.nvidia.com/gpu 2 requested, the quota is 1"]
     assert failing(checks, "queue")[0].startswith(f"no local queue nobody in {lab.namespace}")
 
 

@@ -1,4 +1,4 @@
-"""What the API server is asked for, and what a study file may say about it: without a cluster."""
+"""What a trial creates in a cluster, and what a study file may say about it: without a cluster."""
 
 import re
 from typing import Any
@@ -53,7 +53,7 @@ def test_labels_are_valid_and_tell_studies_apart(one: str, other: str) -> None:
 
 @given(st.text())
 def test_texts_arrive_as_they_are(text: str) -> None:
-    """Kubernetes' rule: ``$$`` is ``$``, and what is left of ``$(NAME)`` after that is no variable."""
+    """Kubernetes' rule: ``$$`` is ``$``, and what is left of ``$(NAME)`` after that is not a variable."""
     sent = literal(text)
     assert plain(sent) == text
     assert not re.search(r"\$(?!\$)", sent.replace("$$", ""))
@@ -223,9 +223,9 @@ def test_one_server_is_on_one_node() -> None:
         ("kube:c:b:3", False),
     ]
     assert not any(gpu.users for gpu in kubernetes_nodes.places(nodes, KubernetesSettings(kueue_queue="q")))
-    for gpus, why in ((4, ""), (6, "nvidia.com/gpu 6 is asked for, the largest node has 4")):
+    for gpus, why in ((4, ""), (6, "nvidia.com/gpu 6 requested, the largest node has 4")):
         plan = LaunchPlan(command=("serve",), model="m", gpus=gpus)
         assert why in kubernetes_nodes.never_fits(nodes, launch(plan).resources()["requests"])
-    assert "64Gi is asked for, the largest node has 32.0Gi" in kubernetes_nodes.never_fits(
+    assert "64Gi requested, the largest node has 32.0Gi" in kubernetes_nodes.never_fits(
         nodes, launch(memory="64Gi").resources()["requests"]
     )

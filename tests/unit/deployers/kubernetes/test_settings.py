@@ -165,7 +165,7 @@ def node(name: str, *, cpu: str = "8", taint: str = "") -> dict[str, Any]:
         ([node("a", taint="nvidia.com/gpu")], {}, ""),
         ([node("a", taint="nvidia.com/gpu")], {"loadgen_tolerations": []}, "nvidia.com/gpu:NoSchedule is not tolera"),
         ([node("a")], {"loadgen_node_selector": {"name": "b"}}, "no label name=b"),
-        ([node("a")], {"loadgen_cpu": "9"}, "cpu 9 is asked for"),
+        ([node("a")], {"loadgen_cpu": "9"}, "cpu 9 requested"),
         ([node("a")], {"loadgen_cpu": "3"}, "a has no room for it beside the server"),
         ([node("a"), node("b")], {"loadgen_cpu": "3"}, ""),
         ([node("a"), node("b", cpu="2")], {"loadgen_cpu": "3"}, "a has no room"),
@@ -195,7 +195,7 @@ def test_why_there_are_no_gpus(settings: dict[str, Any], told: str) -> None:
     hardware = kubernetes_nodes.hardware(nodes, found)
     assert told in hardware.no_gpus
     assert bool(told) == bool(hardware.no_gpus)
-    assert "no_gpus" not in hardware.model_dump(), "it is no name for constraints"
+    assert "no_gpus" not in hardware.model_dump(), "constraints do not know the name"
 
 
 def test_a_quota_must_hold_both_at_once() -> None:

@@ -9,8 +9,9 @@ import anyio
 import httpx
 import pytest
 
-from autotuner.deployers.kubernetes import logs, pod_lifecycle
+from autotuner.deployers.kubernetes import logs
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
+from autotuner.deployers.kubernetes.pods import removal
 from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.study.failure import FailureCause, TrialFailedError
 
@@ -46,7 +47,7 @@ def streamed(*lines: bytes, then: str = "ends") -> httpx.Response:
 
 
 class Script:
-    """Answers one request after the other, and keeps what was asked; the last answer goes on for ever."""
+    """Answers one request after the other, and keeps what was asked; the last answer is repeated."""
 
     def __init__(self, *answers: httpx.Response | Exception | Answer) -> None:
         self._answers = list(answers)
@@ -180,5 +181,5 @@ async def test_pods_that_go_while_their_nodes_are_looked_at() -> None:
     script = Script(node)
     pods = ResourceWatch(script.cluster(), "/pods")
     pods.objects = {name: {**pod(name, 1), "spec": {"nodeName": "n"}} for name in ("a", "b")}
-    assert await pod_lifecycle._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
+    assert await removal._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
     assert len(script.asked) == 2

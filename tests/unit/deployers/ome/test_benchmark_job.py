@@ -1,4 +1,4 @@
-"""What OME is asked for when it is to measure, and where the results are looked for: without a cluster."""
+"""The BenchmarkJob that OME gets, and where its results are: without a cluster."""
 
 import re
 from typing import Any
@@ -118,7 +118,7 @@ def test_folders_that_would_hide_the_system_or_leave_the_volume(path: str, words
     ],
 )
 def test_results_ofanother_run_are_known_by_what_they_say(metadata: bytes, other: str) -> None:
-    """Metadata that say nothing are no reason to lose what was measured."""
+    """Metadata without a folder name do not cost the measurement."""
     assert another_run({"experiment_metadata.json": metadata}, "mine") == other
     assert another_run({}, "mine") == ""
 

@@ -268,7 +268,7 @@ def test_what_may_not_be_looked_at() -> None:
 
 @pytest.mark.anyio
 async def test_an_api_server_that_goes_away_in_between() -> None:
-    """What was found before is told."""
+    """What was found before is reported."""
     there = True
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -71,7 +71,7 @@ def test_nothing_but_a_runs_own_folder_is_touched(root: Path, folder: str, *, re
     before = names(root.parent)
     ended = read(root, folder.format(root=root), read=reads)
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert b"is no folder of a run" in ended.stderr
+    assert b"is not the folder of a run" in ended.stderr
     assert names(root.parent) == before
 
 
@@ -80,7 +80,7 @@ def test_a_link_is_not_followed(root: Path) -> None:
     before = names(root)
     ended = read(root, "link")
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert b"is no folder of a run" in ended.stderr
+    assert b"is not the folder of a run" in ended.stderr
     assert names(root) == before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autotuner import api
+import autotuner
 from autotuner.report.html.markup import VOID
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult
@@ -165,7 +165,7 @@ def test_a_server_of_others_has_no_command_to_copy(sampled: Sampled) -> None:
 
 
 def test_the_file_is_written_whole(sampled: Sampled, tmp_path: Path) -> None:
-    path = api.write_report(sampled("winner"), tmp_path / "new" / "report.html")
+    path = autotuner.write_report(sampled("winner"), tmp_path / "new" / "report.html")
     assert path.read_text() == html_report(sampled("winner"))
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 

@@ -10,7 +10,7 @@ from autotuner.errors import UsageError
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model
-from autotuner.study_file.loader import Loaded, parse_study
+from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.writer import render_study
 
 BASE: dict[str, Any] = {
@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
 ENGINE = Vllm(VllmSettings())
 
 
-def read(**changes: Any) -> Loaded:
+def read(**changes: Any) -> LoadedStudy:
     return parse_study({**BASE, **changes}, source="s.yaml", folder=Path("/"), canonical_of=lambda _: ENGINE.canonical)
 
 

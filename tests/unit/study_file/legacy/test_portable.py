@@ -8,11 +8,11 @@ import pytest
 from autotuner.engines.shared.portable import expand
 from autotuner.engines.shared.portable_tables import TABLES
 from autotuner.study.base import Value
-from autotuner.study_file.loader import Loaded, parse_study
+from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.writer import render_study
 
 
-def load(runtime: str = "sglang", **keys: Any) -> Loaded:
+def load(runtime: str = "sglang", **keys: Any) -> LoadedStudy:
     """A task with these keys; ``...`` leaves one out."""
     task: dict[str, Any] = {
         "task_name": "old",
@@ -27,7 +27,7 @@ def load(runtime: str = "sglang", **keys: Any) -> Loaded:
     return parse_study(task, source="t.json", folder=Path("/here"))
 
 
-def parts(loaded: Loaded) -> tuple[dict[str, Value], dict[str, list[Value]]]:
+def parts(loaded: LoadedStudy) -> tuple[dict[str, Value], dict[str, list[Value]]]:
     """(fixed, tuned)."""
     spec = loaded.spec
     assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec

@@ -9,7 +9,7 @@ import pytest
 
 from autotuner.errors import Problem, UsageError
 from autotuner.study.spec import EngineSpec
-from autotuner.study_file.loader import Loaded, parse_study
+from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.writer import render_study
 
 TASK: dict[str, Any] = {
@@ -36,7 +36,7 @@ TASK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def load(**changes: Any) -> Loaded:
+def load(**changes: Any) -> LoadedStudy:
     task = {k: v for k, v in {**TASK, **changes}.items() if v is not ...}
     return parse_study(json.dumps(task, indent=1), source="t.json", folder=Path("/here"))
 

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from autotuner import api
+import autotuner
+from autotuner.api import setup
 from autotuner.plugins import loading
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType
@@ -72,18 +73,18 @@ def test_ones_own_server_is_used_and_put_on_the_gpu() -> None:
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "fake"])
 def test_the_written_file_can_be_planned_as_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_docker_is_here", lambda: False)
-    path = api.write_starter(tmp_path / f"{kind}.yaml", engine=kind)
+    monkeypatch.setattr(setup, "_docker_is_here", lambda: False)
+    path = autotuner.write_starter(tmp_path / f"{kind}.yaml", engine=kind)
     schema, *_ = path.read_text().splitlines()
     assert Path(schema.removeprefix("# yaml-language-server: $schema=")).is_file()
-    plan = api.plan(path)
+    plan = autotuner.plan_study(path)
     assert plan.launchable
     assert not [c for c in plan.checks if "cannot differ" in c.detail]
 
 
 def test_an_engine_that_takes_no_program_says_so(tmp_path: Path) -> None:
-    with pytest.raises(api.UsageError, match="takes no program"):
-        api.write_starter(tmp_path / "s.yaml", engine="simulated", server="x")
+    with pytest.raises(autotuner.UsageError, match="takes no program"):
+        autotuner.write_starter(tmp_path / "s.yaml", engine="simulated", server="x")
 
 
 @pytest.mark.parametrize("kind", KINDS)

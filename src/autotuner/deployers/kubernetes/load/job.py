@@ -1,16 +1,15 @@
 """The load generator as a Job in the cluster: latencies are those of the pod network, without any tunnel.
 
-The spec goes there in Secrets, which are deleted as soon as it is read; what the worker says comes back in the frames
-of :mod:`autotuner.deployers.kubernetes.load.worker`, each counted, and all of them checked at the end.
+The spec is sent in Secrets, which are deleted as soon as it is read. The worker's output comes back in the frames of
+:mod:`autotuner.deployers.kubernetes.load.worker`, each of them numbered, and all of them checked at the end.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -19,9 +18,13 @@ from autotuner.deployers.kubernetes.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.load.worker import END, ERRORS, FRAME, LINE, PART, decode, pack
 from autotuner.deployers.kubernetes.manifests import LOADGEN, Disk, Load
-from autotuner.deployers.kubernetes.pod_lifecycle import ControllerWatch, Limits, PodLifecycle, refusal
-from autotuner.deployers.kubernetes.pod_status import Stage
+from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch
+from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, PodQuery
+from autotuner.deployers.kubernetes.pods.removal import remove
+from autotuner.deployers.kubernetes.pods.status import Stage
+from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import INSTANCE
 from autotuner.plugins.deployer import CommandRunner
@@ -40,8 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 class JobRunner(CommandRunner):
-    """Runs ``python -m module`` in a pod. ``owner`` is a reference to what the Job is to be removed with; ``disk`` what
-    the pod sees of a volume."""
+    """Runs ``python -m module`` in a pod.
+
+    ``owner``: reference to the object that the Job is removed with. ``disk``: the part of a volume that the pod sees.
+    """
 
     def __init__(
         self, cluster: Cluster, settings: PodSettings, owner: Mapping[str, Any] | None, disk: Disk | None = None
@@ -62,16 +67,14 @@ class JobRunner(CommandRunner):
             uid = await job.make(spec)
             wait_s = self._settings.schedule_timeout
             limits = Limits(wait_s, self._settings.pull_timeout, queue_s=wait_s)
-            async with (
-                PodLifecycle(
-                    self._cluster,
-                    selector=f"{INSTANCE}={name}",
-                    container=LOADGEN,
-                    maker=lambda news: ControllerWatch(self._cluster, uid, news, LOADGEN),
-                    limits=limits,
-                ) as pod,
-                aclosing(_lines(pod, job)) as lines,
-            ):
+            pod = PodLifecycle(
+                self._cluster,
+                PodQuery(f"{INSTANCE}={name}", LOADGEN, limits),
+                lambda signal: EventWatch(self._cluster, uid, signal, LOADGEN),
+            )
+            output = _Output(pod)
+            async with Background() as tasks, output, aclosing(_lines(pod, job, output, tasks)) as lines:
+                await pod.start(tasks)
                 try:
                     yield lines
                     self._warn_of_proxies(pod)
@@ -98,11 +101,14 @@ class _LoadJob:
         self._secrets: list[str] = []
         self._made: str | None = None
         self.told_all = False
-        """Whether the worker said everything, and so has ended its load."""
+        """Whether all output of the worker has arrived, so that its load has ended."""
         self._path = cluster.path("jobs", load.name, group=BATCH)
 
     async def make(self, spec: bytes) -> str:
-        """Makes them and returns the Job's uid. Shielded: what a call that was cut off makes, nobody would remove."""
+        """Creates them and returns the Job's uid.
+
+        Shielded: an object that a cancelled call still creates would not be removed by anyone.
+        """
         parts = pack(spec, _PART_BYTES)
         if len(parts) > _MOST_PARTS:
             message = (
@@ -134,11 +140,14 @@ class _LoadJob:
             self._secrets.pop()
 
     async def remove(self, pod: PodLifecycle | None) -> None:
-        """Removes everything. A worker that has told all is not waited for: it does nothing any more, and the server's
-        removal waits for its pod. What is left when the API server stays away goes with the server's object."""
+        """Removes everything.
+
+        A worker whose output is complete is not waited for: it does nothing any more, and the removal of the server
+        waits for its pod. What is left when the API server stays away goes with the server's object.
+        """
         with suppress(TrialFailedError):
             if self._made is not None and pod and not self.told_all:
-                await pod.removed(self._path, self._made or None, _REMOVAL_S)
+                await remove(self._cluster, self._path, self._made or None, pod.pods, _REMOVAL_S)
             elif self._made is not None:
                 await self._cluster.delete(self._path, uid=self._made or None)
             self._made = None
@@ -146,7 +155,7 @@ class _LoadJob:
 
 
 class _Frames:
-    """Puts frames together again: each once, in their order, whatever order they come in."""
+    """Reassembles frames: each once and in order, whatever order they arrive in."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, tuple[str, str]] = {}
@@ -154,13 +163,13 @@ class _Frames:
         self._texts: list[str] = []
         self._digest = hashlib.sha256()
         self.end: dict[str, Any] | None = None
-        """What the worker says at its end, once everything before it is here."""
+        """The worker's last frame, once everything before it has arrived."""
         self.errors = ""
         self.other: list[str] = []
-        """Last lines that are no frames."""
+        """The last lines that are not frames."""
 
     def take(self, line: bytes) -> list[bytes]:
-        """The lines that this line of the log completes. Raises ``TrialFailedError`` for damaged ones."""
+        """The output lines that this line of the log completes. Raises ``TrialFailedError`` for corrupted ones."""
         word, _, rest = line.decode(errors="replace").partition(" ")
         number, _, rest = rest.partition(" ")
         if word != FRAME or not number.isdigit():
@@ -175,7 +184,7 @@ class _Frames:
                 found += self._put(*self._waiting.pop(self._next))
                 self._next += 1
         except ValueError as error:
-            raise TrialFailedError(_failed(f"the load generator's words came damaged: {error}")) from error
+            raise TrialFailedError(_failed(f"the output of the load generator is corrupted: {error}")) from error
         return found
 
     def _put(self, mark: str, text: str) -> list[bytes]:
@@ -196,77 +205,90 @@ class _Frames:
 
     @property
     def begun(self) -> bool:
-        """Whether there was a frame, and so a worker that has read what it was told."""
+        """Whether there was a frame, so that the worker has read its spec."""
         return self._next > 1 or bool(self._waiting)
 
     def missing(self) -> str:
-        """What is not here."""
+        """What has not arrived, for a message."""
         got = f"{self._next - 1} of its frames came in order"
         return f"{got}, {len(self._waiting)} after a gap" if self._waiting else got
 
 
-async def _lines(pod: PodLifecycle, job: _LoadJob) -> AsyncGenerator[bytes]:
-    """The worker's lines, to its end. Raises ``TrialFailedError`` as its exit code, its pod or its node want it."""
+class _Output:
+    """What the worker's pod says and how it ends, in one stream."""
+
+    def __init__(self, pod: PodLifecycle) -> None:
+        self._pod = pod
+        self._send, self._receive = anyio.create_memory_object_stream[bytes | Exception | None](_QUEUE)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._send.close()
+        self._receive.close()
+
+    async def next(self) -> bytes | None:
+        """The next line; None after the last one. Raises ``TrialFailedError`` for an end that the log does not tell."""
+        said = await self._receive.receive()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def read(self) -> None:
+        """Takes the log."""
+        try:
+            lines = logs.follow(self._pod.cluster, self._pod.name, LOADGEN, self._has_ended)
+            async with aclosing(lines):
+                async for line in lines:
+                    await self._send.send(line)
+            await self._send.send(None)
+        except TrialFailedError as error:
+            await self._send.send(error)
+
+    def _has_ended(self) -> bool:
+        seen = self._pod.look()
+        return seen is not None and seen.stage is Stage.ENDED
+
+    async def watch(self) -> None:
+        """Takes an end that the log does not tell: the pod was removed, or its node or the API server is lost."""
+        try:
+            seen = await self._pod.ended()
+        except TrialFailedError as error:
+            await self._send.send(error)
+            return
+        if seen.failure:
+            await self._send.send(TrialFailedError(_of_the_load(seen.failure)))
+
+
+async def _lines(pod: PodLifecycle, job: _LoadJob, output: _Output, tasks: Background) -> AsyncGenerator[bytes]:
+    """The worker's lines, to its end. Raises ``TrialFailedError`` for what its exit code, pod or node report."""
     try:
         await pod.started()
     except TrialFailedError as error:
         raise TrialFailedError(_of_the_load(error.failure)) from error
+    tasks.start(output.read)
+    tasks.start(output.watch)
     frames = _Frames()
-    queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_QUEUE)
-    loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(_read(pod, queue)), loop.create_task(_watch(pod, queue))]
-    try:
-        while frames.end is None:
-            said = await queue.get()
-            if isinstance(said, Exception):
-                raise said
-            if said is None:
-                tail = "\n".join(frames.other)
-                seen = pod.look()
-                how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
-                message = f"the load generator's words did not all arrive ({how}): {frames.missing()}"
-                raise TrialFailedError(_failed(message, log_tail=tail))
-            lines = frames.take(said)
-            if frames.begun:
-                await job.forget_spec()
-            for line in lines:
-                yield line
-        job.told_all = True
-    finally:
-        for task in tasks:
-            task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait(tasks)
+    while frames.end is None:
+        said = await output.next()
+        if said is None:
+            tail = "\n".join(frames.other)
+            seen = pod.look()
+            how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
+            message = f"the output of the load generator is incomplete ({how}): {frames.missing()}"
+            raise TrialFailedError(_failed(message, log_tail=tail))
+        lines = frames.take(said)
+        if frames.begun:
+            await job.forget_spec()
+        for line in lines:
+            yield line
+    job.told_all = True
     _check(frames)
 
 
-async def _read(pod: PodLifecycle, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
-    def has_ended() -> bool:
-        seen = pod.look()
-        return seen is not None and seen.stage is Stage.ENDED
-
-    try:
-        async with aclosing(logs.follow(pod.cluster, pod.name, LOADGEN, has_ended)) as lines:
-            async for line in lines:
-                await queue.put(line)
-        await queue.put(None)
-    except TrialFailedError as error:
-        await queue.put(error)
-
-
-async def _watch(pod: PodLifecycle, queue: "asyncio.Queue[bytes | Exception | None]") -> None:
-    """Tells of an end that the log does not: the pod taken away, its node or the API server lost."""
-    try:
-        seen = await pod.ended()
-    except TrialFailedError as error:
-        await queue.put(error)
-        return
-    if seen.failure:
-        await queue.put(TrialFailedError(_of_the_load(seen.failure)))
-
-
 def _of_the_load(failure: Failure) -> Failure:
-    """The load generator's own faults are nobody's configuration."""
+    """Faults of the load generator itself are not the configuration's."""
     if failure.cause is FailureCause.IMAGE_MISSING:
         remedy = "correct deploy.loadgen_image, deploy.image_pull_policy or deploy.image_pull_secrets"
         failure = failure.model_copy(update={"remedy": remedy})

@@ -1,4 +1,4 @@
-"""Runs a load generator inside a pod, and says what it says through the pod's log so that nothing can be lost unseen.
+"""Runner of a load generator inside a pod, which sends its output through the pod's log and makes losses visible.
 
 ``python -m autotuner.deployers.kubernetes.load.worker MODULE FOLDER``: the spec is in the folder's files, compressed. A
 pod's log is cut into lines, rotated and read over connections that break; so each line of the module's stdout is
@@ -142,7 +142,7 @@ def _copy(stdout: IO[bytes], teller: _Teller) -> None:
 
 
 def _slept(stopped: threading.Event, seconds: float) -> bool:
-    """Whether it was told to stop meanwhile. An event's own wait would keep a signal's handler from running on some
+    """Whether a signal to stop has arrived. An event's own wait would keep a signal's handler from running on some
     systems, so it is asked in turns."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and not stopped.is_set():

@@ -1,14 +1,11 @@
-"""The end of a server whose tuner was killed: a deadline in the cluster that a living tuner keeps moving.
+"""Deadline of a server in the cluster, which a living tuner keeps moving: a killed tuner's server ends by itself.
 
 A Job's ``activeDeadlineSeconds`` counts from its start by the cluster's own clock. Here only elapsed time is measured,
 by the monotonic clock, so the two clocks need not agree.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 import anyio
 import httpx
@@ -18,15 +15,15 @@ from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.study.failure import TrialFailedError
 
 LEASE_S = 600.0
-"""How long the cluster keeps a server that nobody answers for. Longer than any outage that a run survives."""
+"""How long the cluster keeps a server without a heartbeat. Longer than any outage that a run survives."""
 _SHARE = 4
 """Beats in a lease."""
 _PATCH_JOBS = {"verb": "patch", "group": "batch", "resource": "jobs"}
 
 
-def lease_s(settings: PodSettings, least_s: float = LEASE_S) -> float:
-    """The lease of one server: an API server that is away for as long as the settings are patient must not cost it."""
-    return max(least_s, 2 * settings.api_patience)
+def lease_s(settings: PodSettings) -> float:
+    """The lease of one server, in seconds. It outlives an API server that is away as long as the settings allow."""
+    return max(LEASE_S, 2 * settings.api_patience)
 
 
 async def may_move(cluster: Cluster) -> bool:
@@ -44,8 +41,10 @@ async def may_move(cluster: Cluster) -> bool:
 
 
 class Heartbeat:
-    """Moves a Job's deadline for the time of the block. ``has_begun`` says whether the Job's time counts yet: that of
-    one that a queue holds back does not."""
+    """Moves a Job's deadline.
+
+    ``has_begun``: the Job's time counts; that of a Job that a queue holds back does not yet.
+    """
 
     def __init__(self, cluster: Cluster, path: str, length_s: float, has_begun: Callable[[], bool]) -> None:
         self._cluster = cluster
@@ -53,18 +52,8 @@ class Heartbeat:
         self._length_s = length_s
         self._has_begun = has_begun
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._beat())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([self._task])
-
-    async def _beat(self) -> None:
+    async def run(self) -> None:
+        """Moves the deadline until it is cancelled, or the Job is gone."""
         since: float | None = None
         while True:
             if since is None and self._has_begun():
@@ -77,6 +66,6 @@ class Heartbeat:
                 await self._cluster.patch(self._path, {"spec": {"activeDeadlineSeconds": deadline}})
             except RefusedError as error:
                 if error.code == httpx.codes.NOT_FOUND:
-                    return  # whoever watches its pod knows
+                    return  # the watch of its pod reports the end
             except TrialFailedError:
-                continue  # the API server is away; whoever watches the pod decides
+                continue  # the API server is away; the watch of the pod decides for how long to wait

@@ -1,15 +1,19 @@
 """The deadline that ends the server of a tuner that was killed: how it is set, and how it is moved."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
-from autotuner.deployers.kubernetes import deadline, manifests
+from autotuner.deployers.kubernetes import manifests
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
-from autotuner.deployers.kubernetes.deadline import Heartbeat
 from autotuner.deployers.kubernetes.manifests import ServerJob
+from autotuner.deployers.kubernetes.pods import deadline
+from autotuner.deployers.kubernetes.pods.deadline import Heartbeat
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.deployers.shared.background import Background
 from autotuner.manifests.labels import ROLE
 from autotuner.study.launch import Labels, LaunchPlan
 
@@ -41,13 +45,20 @@ class Api(Cluster):
         return {}
 
 
+@asynccontextmanager
+async def beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
+    async with Background() as tasks:
+        tasks.start(heartbeat.run)
+        yield
+
+
 @pytest.fixture
 def api() -> Api:
     return Api()
 
 
 async def test_a_heartbeat_moves_the_deadline_ahead(api: Api) -> None:
-    async with Heartbeat(api, "/jobs/x", 0.04, lambda: True):
+    async with beating(Heartbeat(api, "/jobs/x", 0.04, lambda: True)):
         with anyio.fail_after(30):
             await api.asked.wait()
     assert api.deadlines == sorted(api.deadlines)
@@ -59,7 +70,7 @@ async def test_a_heartbeat_moves_the_deadline_ahead(api: Api) -> None:
 async def test_time_in_a_queue_does_not_count(api: Api) -> None:
     """Kueue resets a Job's start when it lets it go."""
     begun = False
-    async with Heartbeat(api, "/jobs/x", 0.04, lambda: begun):
+    async with beating(Heartbeat(api, "/jobs/x", 0.04, lambda: begun)):
         await anyio.sleep(0.1)
         assert api.deadlines == []
         begun = True
@@ -69,16 +80,14 @@ async def test_time_in_a_queue_does_not_count(api: Api) -> None:
 
 async def test_a_heartbeat_ends_with_its_job() -> None:
     api = Api(answers=0)
-    async with Heartbeat(api, "/jobs/x", 0.02, lambda: True) as beat:
-        with anyio.fail_after(30):
-            while not beat._task.done():  # noqa: ASYNC110 - a task tells no news
-                await anyio.sleep(0.005)
+    with anyio.fail_after(30):
+        await Heartbeat(api, "/jobs/x", 0.02, lambda: True).run()
     assert api.deadlines == []
 
 
 async def test_a_conflict_costs_one_beat_and_no_server() -> None:
     api = Api(conflicts=2)
-    async with Heartbeat(api, "/jobs/x", 0.02, lambda: True):
+    async with beating(Heartbeat(api, "/jobs/x", 0.02, lambda: True)):
         with anyio.fail_after(30):
             await api.asked.wait()
 

@@ -1,4 +1,4 @@
-"""What a pod's status means: how far it is, and which failure it is when it goes no further.
+"""Stages and failures of a pod, read from its status and events.
 
 Pure: the API server's JSON in, a :class:`PodState` out. The same for servers and load generators.
 """
@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.refusals import judge
 from autotuner.manifests.text import amount
 from autotuner.study.failure import Failure, FailureCause
@@ -23,16 +24,9 @@ _IMAGE = frozenset(
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
-_HOPELESS_IMAGE = re.compile(
-    r"not found|manifest unknown|repository does not exist|unauthorized|denied|no match for platform|invalid reference",
-    re.IGNORECASE,
-)
-_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|permission denied|is a directory")
-_NO_DEVICE = re.compile(r"nvidia-container-|libnvidia|libcuda|CDI device|unresolvable CDI|driver/library version")
-_PASSING_START = re.compile(r"context deadline exceeded|Unavailable|connection refused|is reserved")
 _QUOTA_FIGURES = re.compile(r"requested: (\S+), used: \S+, limited: (\S+)")
 _REASONS_OF_THE_NODE = {
-    "Evicted": "the kubelet evicted it, for want of room on its node",
+    "Evicted": "the kubelet evicted it, because its node ran out of resources",
     "NodeLost": "its node was lost",
     "NodeShutdown": "its node was shut down",
     "Terminated": "its node was shut down",
@@ -44,17 +38,17 @@ _REASONS_OF_THE_NODE = {
 _DISRUPTED = {
     "PreemptionByScheduler": "it gave way to one of a higher priority",
     "DeletionByTaintManager": "its node does not answer, or was tainted",
-    "EvictionByEvictionAPI": "somebody evicted it, as draining a node does",
+    "EvictionByEvictionAPI": "it was evicted, as draining a node does",
     "DeletionByPodGC": "its node is gone",
     "TerminationByKubelet": "the kubelet evicted it, or its node shut down",
 }
 
 
 class Stage(StrEnum):
-    """How far a pod is."""
+    """How far a pod has got."""
 
     ACCEPTED = "accepted"
-    """There is none, and what makes it is there."""
+    """There is no pod yet, but the object that makes it exists."""
     HELD = "held"
     """A queue holds it back (SchedulingGated)."""
     UNSCHEDULED = "unscheduled"
@@ -130,24 +124,24 @@ def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
     """(failure, may pass) of a container that waits, by the reason."""
     if reason in _IMAGE_AT_ONCE or reason in _IMAGE:
         remedy = "correct deploy.image, deploy.image_tag, deploy.image_pull_policy or deploy.image_pull_secrets"
-        message = f"the image cannot be had ({reason}): {why}"
-        hopeless = reason in _IMAGE_AT_ONCE or bool(_HOPELESS_IMAGE.search(why))
+        message = f"cannot pull image ({reason}): {why}"
+        hopeless = reason in _IMAGE_AT_ONCE or phrases.IMAGE_HOPELESS.found_in(why)
         return Failure(cause=FailureCause.IMAGE_MISSING, message=message, remedy=remedy), not hopeless
     if reason in _CONFIG:
-        return not_started(reason, why), bool(_PASSING_START.search(why))
+        return not_started(reason, why), phrases.START_PASSING.found_in(why)
     return None
 
 
 def not_started(reason: str, why: str) -> Failure:
     """Why a container could not be made or started."""
     message = f"the container could not be started ({reason}): {why}"
-    if "runAsNonRoot" in why:
+    if phrases.ROOT_IMAGE.found_in(why):
         remedy = "name a user by its number, e.g. deploy.security_context: {runAsUser: 1000}, or take another image"
         return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
-    if _NO_DEVICE.search(why):
-        remedy = "see that the node's NVIDIA driver, toolkit and device plugin are well"
+    if phrases.DEVICE_MISSING.found_in(why):
+        remedy = "check the node's NVIDIA driver, toolkit and device plugin"
         return Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy)
-    if _NO_PROGRAM.search(why):
+    if phrases.PROGRAM_MISSING.found_in(why):
         remedy = "choose an image that has the server, or correct the engine's command"
         return Failure(cause=FailureCause.NO_BINARY, message=message, remedy=remedy)
     return Failure(
@@ -179,12 +173,12 @@ def _ended(found: Json) -> PodState | None:
     elif reason in _NOT_STARTED:
         failure = not_started(reason, why)
     elif reason == "ContainerStatusUnknown":
-        failure = _environment("nobody knows how the container ended: its node went away")
+        failure = _environment("it is unknown how the container ended: its node went away")
     return PodState(Stage.ENDED, why or reason, failure, exit_code=code, started=started, restarts=restarts)
 
 
 def exit_code(code: Any) -> int | None:
-    """An exit code; negative for a signal, which is told as 128 and its number."""
+    """An exit code; negative for a signal, which Kubernetes reports as 128 plus its number."""
     if not isinstance(code, int):
         return None
     return 128 - code if code in _SIGNALS else code
@@ -196,7 +190,7 @@ def _taken_away(pod: Json) -> Failure | None:
     reason = str(status.get("reason", ""))
     why = one_line(status.get("message"))
     if reason.startswith("OutOf"):
-        cause = FailureCause.GPU_UNAVAILABLE if "gpu" in reason else FailureCause.ENVIRONMENT
+        cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(reason) else FailureCause.ENVIRONMENT
         message = f"its node had no room after all ({reason}): {why}"
         return Failure(cause=cause, message=message, remedy="it is tried again")
     disrupted = condition(status, "DisruptionTarget")
@@ -206,7 +200,7 @@ def _taken_away(pod: Json) -> Failure | None:
     if reason in _REASONS_OF_THE_NODE:
         return _environment(f"the pod was ended: {_REASONS_OF_THE_NODE[reason]}", why)
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
-        return _environment("the pod is being deleted by somebody else")
+        return _environment("the pod is being deleted by someone else")
     return None
 
 
@@ -248,9 +242,9 @@ class StartFailure:
 
 def not_made(why: str, part: str = "") -> StartFailure:
     """Why what should make a pod, or is to be made, could not; ``part`` is the pod's container."""
-    if "exceeded quota" in why:
+    if phrases.QUOTA_EXCEEDED.found_in(why):
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
-        cause = FailureCause.GPU_UNAVAILABLE if "gpu" in why else FailureCause.ENVIRONMENT
+        cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
         failure = Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
         return StartFailure(failure, queued=not _never_allowed(why))
     refused = judge(why, part)
@@ -260,7 +254,7 @@ def not_made(why: str, part: str = "") -> StartFailure:
 
 
 def _never_allowed(why: str) -> bool:
-    """Whether a quota refuses more than it would allow if nobody else used any of it."""
+    """Whether the request is larger than the whole quota, so that waiting for others is pointless."""
     found = _QUOTA_FIGURES.search(why)
     if found is None:
         return False
@@ -279,7 +273,7 @@ def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | Non
         why = one_line(event.get("message"))
         if reason == "FailedCreate":
             return not_made(why, part)
-        if reason == "FailedMount" and "hostPath type check failed" in why:
+        if reason == "FailedMount" and phrases.HOST_PATH_MISSING.found_in(why):
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
             message = f"the node lacks it: {why}"
             return StartFailure(Failure(cause=FailureCause.MODEL_MISSING, message=message, remedy=remedy))
@@ -293,6 +287,11 @@ def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | Non
 def condition(status: Json, kind: str) -> Json:
     """One of a status's conditions; empty where it has none of that kind."""
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+
+
+def is_ready_node(node: Json) -> bool:
+    """Whether a node answers."""
+    return condition(node.get("status") or {}, "Ready").get("status") == "True"
 
 
 def _container(status: Json, group: str, name: str) -> Json:

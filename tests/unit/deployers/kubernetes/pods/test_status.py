@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from autotuner.deployers.kubernetes import pod_status
-from autotuner.deployers.kubernetes.pod_status import Stage
+from autotuner.deployers.kubernetes.pods import status as pod_status
+from autotuner.deployers.kubernetes.pods.status import Stage
 from autotuner.study.failure import Blame, FailureCause
 
 NOW = "2026-11-25T03:06:54Z"
@@ -143,7 +143,7 @@ def test_deleted_by_somebody() -> None:
     found["metadata"]["deletionTimestamp"] = NOW
     failure = pod_status.look(found, "server").failure
     assert failure is not None
-    assert "by somebody else" in failure.message
+    assert "by someone else" in failure.message
 
 
 def test_an_init_container_that_fails() -> None:

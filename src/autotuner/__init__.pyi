@@ -1,0 +1,150 @@
+from autotuner.api.client import Autotuner as Autotuner
+from autotuner.api.client import open as open  # noqa: A004 - it is called autotuner.open
+from autotuner.api.options import ExportForm as ExportForm
+from autotuner.api.options import ManifestForm as ManifestForm
+from autotuner.api.options import ManifestOptions as ManifestOptions
+from autotuner.api.results import ServerLog as ServerLog
+from autotuner.api.setup import engine_parameters as engine_parameters
+from autotuner.api.setup import study_schema as study_schema
+from autotuner.api.setup import write_starter as write_starter
+from autotuner.api.shorthands import bench as bench
+from autotuner.api.shorthands import delete_study as delete_study
+from autotuner.api.shorthands import doctor as doctor
+from autotuner.api.shorthands import export_result as export_result
+from autotuner.api.shorthands import list_studies as list_studies
+from autotuner.api.shorthands import load_result as load_result
+from autotuner.api.shorthands import plan_study as plan_study
+from autotuner.api.shorthands import reap as reap
+from autotuner.api.shorthands import render_manifest as render_manifest
+from autotuner.api.shorthands import stop_study as stop_study
+from autotuner.api.shorthands import tune as tune
+from autotuner.api.shorthands import tune_async as tune_async
+from autotuner.api.shorthands import write_report as write_report
+from autotuner.api.study_input import Study as Study
+from autotuner.api.study_input import read_study as read_study
+from autotuner.benchmarks.bench import BenchReport as BenchReport
+from autotuner.benchmarks.bench import BenchStoppedError as BenchStoppedError
+from autotuner.benchmarks.bench import SloResult as SloResult
+from autotuner.diagnosis import Diagnosis as Diagnosis
+from autotuner.errors import AutotunerError as AutotunerError
+from autotuner.errors import EnvironmentFaultError as EnvironmentFaultError
+from autotuner.errors import MissingExtraError as MissingExtraError
+from autotuner.errors import Problem as Problem
+from autotuner.errors import StudyBusyError as StudyBusyError
+from autotuner.errors import UsageError as UsageError
+from autotuner.events.types import Event as Event
+from autotuner.events.types import Notice as Notice
+from autotuner.events.types import PhaseEntered as PhaseEntered
+from autotuner.events.types import StudyFinished as StudyFinished
+from autotuner.events.types import StudyStarted as StudyStarted
+from autotuner.events.types import TrialFinished as TrialFinished
+from autotuner.events.types import TrialProposed as TrialProposed
+from autotuner.events.types import UnknownEvent as UnknownEvent
+from autotuner.events.types import WindowProgress as WindowProgress
+from autotuner.events.types import WorldLearned as WorldLearned
+from autotuner.report.manifests.render import Manifest as Manifest
+from autotuner.report.overview import StudyOverview as StudyOverview
+from autotuner.report.result import StudyResult as StudyResult
+from autotuner.scoring.gain import Effect as Effect
+from autotuner.scoring.gain import Gain as Gain
+from autotuner.store.records import StudyRecord as StudyRecord
+from autotuner.store.rows import StoreError as StoreError
+from autotuner.store.rows import UnreadableError as UnreadableError
+from autotuner.study.check import Check as Check
+from autotuner.study.check import CheckStatus as CheckStatus
+from autotuner.study.check import PreflightError as PreflightError
+from autotuner.study.configuration import Configuration as Configuration
+from autotuner.study.failure import Failure as Failure
+from autotuner.study.failure import FailureCause as FailureCause
+from autotuner.study.measurement import Measurement as Measurement
+from autotuner.study.owner import Owner as Owner
+from autotuner.study.parameters.parameter import CatalogEntry as CatalogEntry
+from autotuner.study.spec import StudySpec as StudySpec
+from autotuner.study.trial import Trial as Trial
+from autotuner.study.trial import TrialRole as TrialRole
+from autotuner.study.trial import TrialState as TrialState
+from autotuner.study.verdict import Verdict as Verdict
+from autotuner.study.verdict import Violation as Violation
+from autotuner.study_file.loader import LoadedStudy as LoadedStudy
+from autotuner.tuning.ending import Ending as Ending
+from autotuner.tuning.planning.plan import Plan as Plan
+from autotuner.tuning.planning.plan import PlannedLaunch as PlannedLaunch
+from autotuner.tuning.planning.standing import Standing as Standing
+
+__version__: str
+
+__all__ = [
+    "Autotuner",
+    "AutotunerError",
+    "BenchReport",
+    "BenchStoppedError",
+    "CatalogEntry",
+    "Check",
+    "CheckStatus",
+    "Configuration",
+    "Diagnosis",
+    "Effect",
+    "Ending",
+    "EnvironmentFaultError",
+    "Event",
+    "ExportForm",
+    "Failure",
+    "FailureCause",
+    "Gain",
+    "LoadedStudy",
+    "Manifest",
+    "ManifestForm",
+    "ManifestOptions",
+    "Measurement",
+    "MissingExtraError",
+    "Notice",
+    "Owner",
+    "PhaseEntered",
+    "Plan",
+    "PlannedLaunch",
+    "PreflightError",
+    "Problem",
+    "ServerLog",
+    "SloResult",
+    "Standing",
+    "StoreError",
+    "Study",
+    "StudyBusyError",
+    "StudyFinished",
+    "StudyOverview",
+    "StudyRecord",
+    "StudyResult",
+    "StudySpec",
+    "StudyStarted",
+    "Trial",
+    "TrialFinished",
+    "TrialProposed",
+    "TrialRole",
+    "TrialState",
+    "UnknownEvent",
+    "UnreadableError",
+    "UsageError",
+    "Verdict",
+    "Violation",
+    "WindowProgress",
+    "WorldLearned",
+    "__version__",
+    "bench",
+    "delete_study",
+    "doctor",
+    "engine_parameters",
+    "export_result",
+    "list_studies",
+    "load_result",
+    "open",
+    "plan_study",
+    "read_study",
+    "reap",
+    "render_manifest",
+    "stop_study",
+    "study_schema",
+    "tune",
+    "tune_async",
+    "write_report",
+    "write_starter",
+]

@@ -1,0 +1,371 @@
+"""The client: one object per store, on which everything is a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotuner.api.stored import StoredStudies
+
+if TYPE_CHECKING:
+    from autotuner.api.study_input import Study
+    from autotuner.benchmarks.bench import BenchReport
+    from autotuner.diagnosis import Diagnosis
+    from autotuner.events.types import Event, UnknownEvent
+    from autotuner.report.result import StudyResult
+    from autotuner.study.owner import Owner
+    from autotuner.tuning.planning.plan import Plan
+
+
+def open(store: str | None = None) -> Autotuner:  # noqa: A001 - as gzip.open: it is called autotuner.open
+    """The client for a store.
+
+    Args:
+        store: SQLAlchemy URL of the store; None: ``$AUTOTUNER_STORE``, else SQLite under ``$AUTOTUNER_HOME``.
+
+    Returns:
+        The client. The store is opened by each call that needs it, and created by the first run.
+
+    Raises:
+        StoreError: Not here, but by methods, if the store cannot be used.
+
+    Example:
+        >>> tuner = autotuner.open()
+        >>> [record.name for record in tuner.studies()]
+        ['chat-8b']
+    """
+    return Autotuner(store)
+
+
+class Autotuner(StoredStudies):
+    """Studies in one store.
+
+    Make one with :func:`autotuner.open`. It holds no connection: each call opens the store and closes it again, so
+    there is nothing to close, and one object may be used from several threads.
+
+    All methods raise :class:`autotuner.AutotunerError` for what the user can correct: ``UsageError`` for a wrong study
+    or argument, ``StoreError`` for a store that cannot be used, and other subclasses named with each method.
+    """
+
+    def tune(
+        self,
+        study: Study,
+        *,
+        source: str = "",
+        handle_signals: bool = False,
+        on_start: Callable[[Owner], object] | None = None,
+        on_plan: Callable[[Plan], object] | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> StudyResult:
+        """Run a study to its end and return its result; resumes automatically if it was interrupted.
+
+        Blocks for as long as the study takes. Inside a running event loop, await :meth:`tune_async` instead.
+
+        Args:
+            study: Path of a study file, its content as a mapping, or what :func:`autotuner.read_study` returned.
+            source: Where a study that is not from a file comes from, for display.
+            handle_signals: End the study cleanly on SIGINT, SIGTERM and SIGHUP; its state is then ``interrupted``.
+            on_start: Called with the owner (id, host, pid) before the first launch.
+            on_plan: Called with the plan before anything is launched; its checks of the environment are left out.
+            on_event: Called with each event of this run, in order, within about 0.25 s. An exception that it raises
+                ends the study cleanly and is raised here; the study can be resumed.
+
+        Returns:
+            The result. Its ``winner`` is None when no configuration met the SLOs.
+
+        Raises:
+            UsageError: If the study is wrong, or differs from the stored one of its name; nothing is launched.
+            PreflightError: If the environment is not ready; nothing is launched.
+            StudyBusyError: If another process runs this study.
+
+        Example:
+            >>> result = autotuner.tune("study.yaml", on_event=lambda event: None)
+            >>> result.state
+            'done'
+        """
+        from autotuner.api.blocking import blocking, in_event_loop
+        from autotuner.errors import Problem, UsageError
+
+        if in_event_loop():
+            remedy = "use: await autotuner.tune_async(...)"
+            raise UsageError(Problem(where="tune", why="would block the running event loop", remedy=remedy))
+        return blocking(
+            lambda: self.tune_async(
+                study,
+                source=source,
+                handle_signals=handle_signals,
+                on_start=on_start,
+                on_plan=on_plan,
+                on_event=on_event,
+            )
+        )
+
+    async def tune_async(
+        self,
+        study: Study,
+        *,
+        source: str = "",
+        handle_signals: bool = False,
+        on_start: Callable[[Owner], object] | None = None,
+        on_plan: Callable[[Plan], object] | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> StudyResult:
+        """Like :meth:`tune`, on the running asyncio event loop. Cancelling it ends the study cleanly.
+
+        Args:
+            study: As for :meth:`tune`, and so are the others.
+
+        Returns:
+            The result.
+
+        Raises:
+            AutotunerError: As for :meth:`tune`.
+
+        Example:
+            >>> asyncio.run(autotuner.tune_async("study.yaml")).state
+            'done'
+        """
+        from autotuner.api import running
+
+        return await running.tune(
+            self._url,
+            study,
+            source=source,
+            handle_signals=handle_signals,
+            on_start=on_start,
+            on_plan=on_plan,
+            on_event=on_event,
+        )
+
+    def plan(self, study: Study, *, preflight: bool = True, source: str = "", stored: bool = True) -> Plan:
+        """What a study would launch and how long it takes at most; nothing is started.
+
+        Args:
+            study: Any form of a study, as for :meth:`tune`.
+            preflight: Check the machine and the deployment target too.
+            source: Where a study that is not from a file comes from.
+            stored: Look up the results that are stored under the study's name.
+
+        Returns:
+            The plan: launches, repeats, estimated seconds, checks, and ``standing`` towards the stored results.
+
+        Raises:
+            UsageError: If the study cannot run, or not under its name.
+
+        Example:
+            >>> [check.name for check in autotuner.plan_study("study.yaml").checks if check.status == "fail"]
+            []
+        """
+        from autotuner.api import running
+
+        return running.plan(self._url, study, preflight=preflight, source=source, stored=stored)
+
+    def doctor(
+        self,
+        study: Study | None = None,
+        *,
+        deploy: str = "process",
+        settings: Mapping[str, Any] | Sequence[str] = (),
+    ) -> Diagnosis:
+        """Check this machine and the deployment target; nothing is started.
+
+        Args:
+            study: Check everything that this study needs; None: check the target of ``deploy``.
+            deploy: Kind of deployer, where there is no study.
+            settings: Settings of the deployer that override all others, as a mapping or as ``KEY=VALUE`` texts.
+
+        Returns:
+            All checks with status, detail and remedy; ``status`` is the worst of them.
+
+        Raises:
+            UsageError: If a setting is wrong.
+
+        Example:
+            >>> autotuner.doctor(deploy="process").deploy
+            'process'
+        """
+        from autotuner.api import running
+
+        return running.doctor(self._url, study, deploy=deploy, settings=settings)
+
+    def watch(self, name: str, on_event: Callable[[Event | UnknownEvent], object]) -> str:
+        """Follow a study that another process runs, until it ends.
+
+        Args:
+            name: The study's name, or the path of its file.
+            on_event: Called with each event from the study's first one on.
+
+        Returns:
+            The state in which it ended, such as ``done``; ``deleted`` where it was removed meanwhile.
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> autotuner.open().watch("chat-8b", lambda event: None)
+            'done'
+        """
+        from autotuner.api.blocking import blocking
+
+        return blocking(lambda: self.watch_async(name, on_event))
+
+    async def watch_async(self, name: str, on_event: Callable[[Event | UnknownEvent], object]) -> str:
+        """Like :meth:`watch`, on the running asyncio event loop.
+
+        Args:
+            name: The study's name, or the path of its file.
+            on_event: Called with each event from the study's first one on.
+
+        Returns:
+            The state in which it ended.
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> asyncio.run(autotuner.open().watch_async("chat-8b", lambda event: None))
+            'done'
+        """
+        from autotuner.api import running
+
+        return await running.watch(self._url, name, on_event)
+
+    def stop(self, name: str) -> bool:
+        """Ask the process that runs a study to end cleanly. What is finished is kept, and :meth:`tune` resumes.
+
+        Args:
+            name: The study's name, or the path of its file.
+
+        Returns:
+            False when no process runs it.
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> autotuner.stop_study("chat-8b")
+            False
+        """
+        from autotuner.api import running
+
+        return running.stop(self._url, name)
+
+    def start_over(self, name: str) -> str:
+        """Give a stored study another, dated name, so that the next run of its file starts from scratch.
+
+        Args:
+            name: The study's name.
+
+        Returns:
+            The new name of the stored results; empty where nothing is stored under ``name``.
+
+        Raises:
+            AutotunerError: If a process runs the study.
+
+        Example:
+            >>> autotuner.open().start_over("not-stored")
+            ''
+        """
+        from autotuner.api import running
+
+        return running.start_over(self._url, name)
+
+    def delete(self, name: str) -> None:
+        """Remove a study with all its results and files.
+
+        Args:
+            name: The study's name, or the path of its file.
+
+        Raises:
+            UsageError: If the study is not stored.
+            AutotunerError: If a process runs it.
+
+        Example:
+            >>> autotuner.delete_study("chat-8b")
+        """
+        from autotuner.api import running
+
+        running.delete(self._url, name)
+
+    def reap(self, *, study: str | None = None) -> list[str]:
+        """Remove what dead runs left behind: servers, load generators, leases. Living runs are not touched.
+
+        Args:
+            study: Only what belongs to this study; None: everything.
+
+        Returns:
+            One line per removed thing.
+
+        Raises:
+            AutotunerError: If a deployment target cannot be reached.
+
+        Example:
+            >>> autotuner.reap()
+            []
+        """
+        from autotuner.api import running
+
+        return running.reap(self._url, study=study)
+
+    def bench(
+        self,
+        url: str,
+        *,
+        workload: Mapping[str, Any],
+        model: str | None = None,
+        api_key_env: str | None = None,
+        headers: Mapping[str, str] | Sequence[str] = (),
+        ca_file: str | None = None,
+        insecure: bool = False,
+        max_tokens_field: str = "max_tokens",
+        slos: Sequence[str] = (),
+        folder: str | Path | None = None,
+        on_window: Callable[[str], None] | None = None,
+    ) -> BenchReport:
+        """Measure a server that already runs. Nothing is stored.
+
+        Args:
+            url: Base URL of an OpenAI-compatible server; ``${NAME}`` stands for an environment variable.
+            workload: As in a study file: ``scenarios``, ``concurrency`` or ``rates``, ``duration`` and so on.
+            model: Name to send in requests; None: the server's first model.
+            api_key_env: Environment variable that holds the API key.
+            headers: Sent with each request, as a mapping or as ``Name: value`` texts; ``${NAME}`` as in ``url``.
+            ca_file: Certificates to trust (PEM) instead of the system's.
+            insecure: Do not check the server's certificate.
+            max_tokens_field: Field that limits the length of an answer.
+            slos: SLOs to judge the measurements by, such as ``p99 ttft <= 200ms``.
+            folder: Where request records are written; None: nowhere.
+            on_window: Called with a line of text when a window begins.
+
+        Returns:
+            One measurement per scenario and level, and the SLOs. Times in seconds, rates per second.
+
+        Raises:
+            UsageError: If an argument is wrong.
+            BenchStoppedError: If it was interrupted or failed later on; its ``report`` holds what was measured.
+
+        Example:
+            >>> load = {"scenarios": "D(24,6)", "concurrency": 2, "warmup": "0s", "duration": "200ms"}
+            >>> report = autotuner.bench(url, workload=load, slos=["p99 ttft <= 10s"])
+            >>> report.measurements[0].level.text
+            'concurrency=2'
+        """
+        from autotuner.api.blocking import outside_loop
+        from autotuner.tuning.bench_session import bench
+
+        return outside_loop(
+            lambda: bench(
+                url,
+                workload=workload,
+                model=model,
+                api_key_env=api_key_env,
+                headers=headers,
+                ca_file=ca_file,
+                insecure=insecure,
+                max_tokens_field=max_tokens_field,
+                slos=slos,
+                folder=None if folder is None else Path(folder),
+                on_window=on_window,
+            )
+        )

@@ -1,0 +1,186 @@
+"""Reads what is stored: results, overviews, logs; and hands results over in other forms.
+
+Light on purpose: see ``benchmarks/startup.py``. What only some of the functions need is imported by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.report.overview import StudyOverview, overview
+from autotuner.report.result import StudyResult, study_result
+from autotuner.secrets import clean_document, clean_text
+from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
+from autotuner.store.paths import study_folder, trial_folder
+from autotuner.study.trial import Trial
+from autotuner.tuning.ending import environment_fault
+from autotuner.tuning.owners import OwnerWatch, is_running
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from autotuner.report.manifests.render import Manifest
+
+_LOG_BYTES = 8 << 20
+"""Read of a log's end, at most, however many lines are wanted and however long they are."""
+
+
+@dataclass(frozen=True)
+class ServerLog:
+    """The end of a trial's server log."""
+
+    trial: int
+    path: Path
+    lines: list[str]
+
+
+def record_of(store: ReadStore, name: str) -> StudyRecord:
+    """A stored study by its name, or by the path of its file. Raises ``UsageError`` where it is not stored."""
+    if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
+        from autotuner.api.study_input import read_study
+
+        name = read_study(name).spec.name
+    record = store.studies.get(name)
+    if record is None:
+        known = [r.name for r in store.studies.all()]
+        raise UsageError(
+            Problem(
+                where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run"
+            )
+        )
+    return record
+
+
+def record(url: str | None, name: str) -> StudyRecord:
+    """See :meth:`autotuner.api.stored.StoredStudies.study`."""
+    with open_to_read(url) as store:
+        return record_of(store, name)
+
+
+def load(url: str | None, name: str) -> StudyResult:
+    """See :meth:`autotuner.api.stored.StoredStudies.load`."""
+    with open_to_read(url) as store:
+        found = record_of(store, name)
+        trials = store.trials.all(found.name)
+    summary = found.summary or {}
+    return study_result(
+        found.spec,
+        found.state,
+        trials,
+        why=str(summary.get("why", "")),
+        environment_fault=environment_fault(summary),
+    )
+
+
+def studies(url: str | None) -> list[StudyRecord]:
+    """See :meth:`autotuner.api.stored.StoredStudies.studies`."""
+    with open_to_read(url) as store:
+        return sorted(store.studies.all(), key=lambda r: r.updated_at, reverse=True)
+
+
+def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[StudyOverview]:
+    """See :meth:`autotuner.api.stored.StoredStudies.overviews`."""
+    with open_to_read(url) as store:
+        dead = OwnerWatch(store).dead()
+        counts = store.trials.finished_counts()
+        found = []
+        for study in store.studies.all(lambda error: on_unreadable(str(error))):
+            ended = study.state == "done"
+            try:
+                one = overview(
+                    study,
+                    running=is_running(study, dead),
+                    launches=counts.get(study.name, 0),
+                    newest=None if ended else store.events.last(study.name, "trial_proposed"),
+                    trials=partial(store.trials.all, study.name),
+                )
+            except UnreadableError as error:
+                on_unreadable(str(error))
+            else:
+                found.append(one)
+    return sorted(found, key=lambda o: o.updated_at, reverse=True)
+
+
+def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> ServerLog:
+    """See :meth:`autotuner.api.stored.StoredStudies.server_log`."""
+    with open_to_read(url) as store:
+        found = record_of(store, name)
+        numbers = [t.number for t in store.trials.all(found.name)]
+    if not numbers or (trial is not None and trial not in numbers):
+        known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
+        raise UsageError(Problem(where=f"trial of {found.name}", value=str(trial), why="no such trial", remedy=known))
+    number = numbers[-1] if trial is None else trial
+    path = trial_folder(found.name, number) / "server.log"
+    if not path.exists():
+        raise AutotunerError(f"trial {number} of {found.name} has no server log at {path}")
+    return ServerLog(trial=number, path=path, lines=_last_lines(path, lines))
+
+
+def log_tail(trial: Trial, *, lines: int) -> list[str]:
+    """See :meth:`autotuner.api.stored.StoredStudies.log_tail`."""
+    path = trial_folder(trial.study, trial.number) / "server.log"
+    if lines < 1:
+        return []
+    if path.exists():
+        return _last_lines(path, lines)
+    return trial.failure.log_tail.splitlines()[-lines:] if trial.failure else []
+
+
+def _last_lines(path: Path, lines: int) -> list[str]:
+    from autotuner.deployers.shared.log_tail import tail
+
+    return clean_text(tail(path, lines, limit=_LOG_BYTES)).splitlines()[-lines:]
+
+
+def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manifest:
+    """See :meth:`autotuner.api.stored.StoredStudies.manifest`."""
+    from autotuner.api.blocking import blocking
+    from autotuner.manifests.origin import origin_in
+    from autotuner.plugins import loading
+    from autotuner.report.manifests.options import Form, parse_options
+    from autotuner.report.manifests.render import manifest_of
+    from autotuner.report.manifests.winner import winner_of
+
+    given = dict(options)
+    if given.get("start_from") is not None:
+        given["start_from"] = files.read_text(Path(given["start_from"]), remedy="name a file with a runtime of OME")
+    read = parse_options(form, given)
+    deployer = loading.deployer(found.spec.deploy)
+    model = blocking(lambda: deployer.locate(found.spec.model))
+    origin_of = origin_in(deployer.settings)
+    winner = winner_of(found, model, image_of=deployer.image, origin_of=origin_of, server=read.server)
+    return manifest_of(winner, Form(form), read)
+
+
+def report(found: StudyResult, path: Path | None) -> Path:
+    """See :meth:`autotuner.api.stored.StoredStudies.report`."""
+    from autotuner.report.html.page import html_report
+
+    text = clean_document(html_report(found))
+    if path is not None:
+        files.write_output(path, text)
+        return path
+    path = study_folder(found.spec.name) / "report.html"
+    files.write_private(path, text)
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes what the user asked for to where they said; see :func:`autotuner.store.files.write_output`."""
+    files.write_output(path, clean_document(text))
+
+
+def export(found: StudyResult, form: str) -> str:
+    """See :meth:`autotuner.api.stored.StoredStudies.export`."""
+    from autotuner.report.exports import export_text
+
+    try:
+        return export_text(found, form)
+    except ValueError as error:
+        raise UsageError(Problem(where="form", value=form, why=str(error), remedy="use json, csv or older")) from None

@@ -1,0 +1,247 @@
+"""Whatever starts, follows, stops or removes a study."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from autotuner.api.blocking import blocking
+from autotuner.api.results import record_of
+from autotuner.api.study_input import Study, loaded_study, site_settings
+from autotuner.diagnosis import Diagnosis, of_study, of_target
+from autotuner.errors import StudyBusyError, UsageError
+from autotuner.events.follow import follow, read
+from autotuner.events.types import Event, UnknownEvent
+from autotuner.plugins import loading
+from autotuner.report.result import StudyResult, study_result
+from autotuner.store import Store
+from autotuner.store.paths import study_folder
+from autotuner.study.owner import Owner
+from autotuner.study.spec import PluginSpec
+from autotuner.study_file.site import parse_settings
+from autotuner.tuning.owners import OwnerWatch, is_running, mark_ended
+from autotuner.tuning.planning.plan import Plan, make_plan
+from autotuner.tuning.planning.prepared import prepare
+from autotuner.tuning.planning.standing import Standing
+from autotuner.tuning.session import Outcome, run_session, standing_of
+
+OnEvent = Callable[[Event], object]
+OnAnyEvent = Callable[[Event | UnknownEvent], object]
+_ALL = 1_000_000
+"""Events read at once; no study has as many."""
+
+
+async def tune(
+    url: str | None,
+    study: Study,
+    *,
+    source: str,
+    handle_signals: bool,
+    on_start: Callable[[Owner], object] | None,
+    on_plan: Callable[[Plan], object] | None,
+    on_event: OnEvent | None,
+) -> StudyResult:
+    """See :meth:`autotuner.api.client.Autotuner.tune_async`."""
+    loaded = loaded_study(study)
+    prepared = await prepare(loaded.spec)
+    source = loaded.source or source or "python"
+    with Store.open(url) as store:
+        if on_plan is not None:
+            found = await standing_of(prepared, store, source=source, named=loaded.named)
+            on_plan(await make_plan(prepared, preflight=False, standing=found))
+
+        async def work() -> Outcome:
+            return await run_session(
+                prepared,
+                store,
+                source=source,
+                named=loaded.named,
+                handle_signals=handle_signals,
+                on_start=on_start or (lambda _: None),
+            )
+
+        outcome = await (work() if on_event is None else _heard(work, store, loaded.spec.name, on_event))
+        return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why)
+
+
+async def _heard(work: Callable[[], Any], store: Store, study: str, on_event: OnEvent) -> Outcome:
+    """The outcome of ``work``, with each event of the study handed to the caller while it happens.
+
+    An exception of the callback ends the study cleanly and is raised; one of the study is raised as it is, not as a
+    group.
+    """
+    outcome: Outcome | None = None
+    errors = list[Exception]()
+    seen = await run_sync(store.events.last_seq, study)
+
+    def take(events: Sequence[Event | UnknownEvent]) -> None:
+        nonlocal seen
+        for event in events:
+            seen = event.seq
+            if not isinstance(event, UnknownEvent):  # never of this run, which is of this version
+                on_event(event)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def listen() -> None:
+            try:
+                async for events in follow(store, study, after=seen):
+                    take(events)
+            except Exception as error:
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        tasks.start_soon(listen)
+        try:
+            outcome = await work()
+        except Exception as error:
+            errors.append(error)
+        tasks.cancel_scope.cancel()
+    if not errors:
+        take(await run_sync(lambda: read(store, study, after=seen, limit=_ALL)))
+    if outcome is None or errors:
+        raise errors[0]
+    return outcome
+
+
+def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored: bool) -> Plan:
+    """See :meth:`autotuner.api.client.Autotuner.plan`."""
+
+    async def work() -> Plan:
+        loaded = loaded_study(study)
+        prepared = await prepare(loaded.spec)
+        found: Standing | None = None
+        if stored and not Store.is_made(url):
+            found = Standing(state="new")
+        elif stored:
+            with Store.open(url) as store:
+                found = await standing_of(prepared, store, source=loaded.source or source, named=loaded.named)
+        return await make_plan(prepared, preflight=preflight, standing=found)
+
+    return blocking(work)
+
+
+def doctor(
+    url: str | None, study: Study | None, *, deploy: str, settings: Mapping[str, Any] | Sequence[str]
+) -> Diagnosis:
+    """See :meth:`autotuner.api.client.Autotuner.doctor`."""
+    given = settings if isinstance(settings, Mapping) else parse_settings(settings)
+    if study is not None:
+        spec = loaded_study(study).spec
+        target = PluginSpec.model_validate({**spec.deploy.settings, **given, "kind": spec.deploy.kind})
+        changed = spec.model_copy(update={"deploy": target})
+        return blocking(lambda: of_study(changed, store_url=url))
+    site = site_settings().get("deploy", {}).get(deploy, {})
+    target = PluginSpec.model_validate({**site, **given, "kind": deploy})
+    return blocking(lambda: of_target(target, store_url=url))
+
+
+async def watch(url: str | None, name: str, on_event: OnAnyEvent) -> str:
+    """See :meth:`autotuner.api.client.Autotuner.watch_async`."""
+    with Store.open(url) as store:
+        study = record_of(store, name).name
+        owners = OwnerWatch(store)
+
+        def runs() -> bool:
+            record = store.studies.get(study)
+            return record is not None and is_running(record, owners.dead())
+
+        async for events in follow(store, study):
+            for event in events:
+                on_event(event)
+            # A run that was killed writes no last event, so its process decides when there is nothing more to come.
+            if not events and not await run_sync(runs):
+                break
+        ended = store.studies.get(study)
+        return ended.state if ended is not None else "deleted"
+
+
+def events(url: str | None, name: str, *, after: int) -> Sequence[Event | UnknownEvent]:
+    """See :meth:`autotuner.api.stored.StoredStudies.events`."""
+    if not Store.is_made(url):
+        return []
+    with Store.open(url) as store:
+        return read(store, name, after=after, limit=_ALL)
+
+
+def start_over(url: str | None, name: str) -> str:
+    """See :meth:`autotuner.api.client.Autotuner.start_over`."""
+    if not Store.is_made(url):
+        return ""
+    with Store.open(url) as store:
+        record = store.studies.get(name)
+        if record is None:
+            return ""
+        _not_being_run(store, record.name, record.owner_id)
+        dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
+        store.studies.rename(name, dated)
+    if study_folder(name).exists():
+        study_folder(name).rename(study_folder(dated))
+    return dated
+
+
+def stop(url: str | None, name: str) -> bool:
+    """See :meth:`autotuner.api.client.Autotuner.stop`."""
+    with Store.open(url) as store:
+        record = record_of(store, name)
+        if not is_running(record, OwnerWatch(store).dead()):
+            return False
+        store.studies.request_stop(record.name)
+        return True
+
+
+def delete(url: str | None, name: str) -> None:
+    """See :meth:`autotuner.api.client.Autotuner.delete`."""
+    with Store.open(url) as store:
+        stored, holder = store.studies.holder(name)  # also of a study whose row cannot be read
+        if not stored:
+            record = record_of(store, name)
+            name = record.name
+            holder = record.owner_id
+        _not_being_run(store, name, holder)
+        store.studies.delete(name)
+    shutil.rmtree(study_folder(name), ignore_errors=True)
+
+
+def _not_being_run(store: Store, name: str, holder: str | None) -> None:
+    if holder is not None and holder not in blocking(lambda: OwnerWatch(store).settled({holder})):
+        raise StudyBusyError(
+            f"study {name} is being run", remedy=f"stop it first: autotuner stop {name}", details={"study": name}
+        )
+
+
+def reap(url: str | None, *, study: str | None) -> list[str]:
+    """See :meth:`autotuner.api.client.Autotuner.reap`."""
+
+    async def work() -> list[str]:
+        dead = await OwnerWatch(store).settled()
+        lines = list[str]()
+        launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
+        used = [record.spec.deploy for record in store.studies.all()]
+        for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
+            if spec.kind in launching:
+                with suppress(UsageError):  # of a stored study whose settings are not known any more
+                    lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
+        for record in store.studies.all():
+            if study is None or record.name == study:
+                for trial in store.trials.void_owned_by(dead, record.name, time.time()):
+                    lines.append(f"{record.name} trial {trial.number}: marked void")
+        if study is None:  # servers of other studies may still hold what their dead owners leased
+            for owner in dead:
+                store.leases.release_all(owner)
+            mark_ended(store, dead)
+        return lines
+
+    with Store.open(url) as store:
+        return blocking(work)
+
+
+def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
+    """Each once; they hold lists, and cannot be hashed."""
+    return list({spec.model_dump_json(): spec for spec in specs}.values())

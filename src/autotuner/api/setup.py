@@ -1,0 +1,114 @@
+"""Before the first study: engines' parameters, the JSON Schema, and a study file to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+from autotuner.api.blocking import blocking
+from autotuner.api.results import write_text
+from autotuner.errors import Problem, UsageError
+from autotuner.plugins import loading
+from autotuner.store import files
+from autotuner.store.paths import data_home
+from autotuner.study.parameters.parameter import CatalogEntry
+from autotuner.study.spec import PluginSpec
+from autotuner.study_file.default_name import default_name
+from autotuner.study_file.json_schema import study_schema as schema_of
+from autotuner.tuning.planning.starter import Start, starter_text
+
+
+def study_schema() -> dict[str, Any]:
+    """The JSON Schema of study files, for editors.
+
+    Returns:
+        The schema, with the settings of all installed plugins.
+
+    Example:
+        >>> sorted(autotuner.study_schema()["required"])
+        ['engine', 'model', 'objective', 'workload']
+    """
+    return schema_of(
+        {
+            group: {kind: cls.Settings.model_json_schema() for kind, cls in loading.available(group).items()}
+            for group in get_args(loading.Group)
+        }
+    )
+
+
+def engine_parameters(engine: str) -> list[CatalogEntry]:
+    """The parameters of an engine: name, type, range, default and meaning.
+
+    Args:
+        engine: Kind of engine, such as ``vllm``.
+
+    Returns:
+        One entry per parameter, in the catalog's order.
+
+    Raises:
+        UsageError: If no such engine is installed.
+
+    Example:
+        >>> {entry.name: entry.default for entry in autotuner.engine_parameters("llama_cpp")}["batch-size"]
+        2048
+    """
+    return list(loading.load("engines", engine).catalog.values())
+
+
+def write_starter(
+    path: str | Path, *, engine: str = "llama_cpp", model: str | None = None, server: str | None = None
+) -> Path:
+    """Write a commented study file for this machine. An existing file is never replaced.
+
+    Args:
+        path: The file to write.
+        engine: Kind of engine.
+        model: The model's path or Hub ID; None: an example.
+        server: The engine's program; None: the usual one, for llama.cpp a ``llama-server`` on PATH.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UsageError: If the file exists, or the engine is unknown or takes no program.
+
+    Example:
+        >>> autotuner.write_starter("new.yaml", engine="vllm", model="Qwen/Qwen3-8B").name
+        'new.yaml'
+    """
+    path = Path(path)
+    if files.exists(path) or path.is_symlink():
+        raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
+    name = default_name(str(path), path.resolve().parent)
+    cls = loading.load("engines", engine)
+    if server is not None and "server" not in cls.Settings.model_fields:
+        raise UsageError(
+            Problem(where="--server", value=server, why=f"{engine} takes no program", remedy="leave it out")
+        )
+    if server is None and engine == "llama_cpp":
+        server = shutil.which("llama-server")
+    hardware = blocking(loading.deployer(PluginSpec(kind="process")).hardware)
+    start = Start(
+        name=name,
+        model=model or cls.starter_model,
+        hardware=hardware,
+        server=server or "",
+        deploy="process" if cls.starter_deployer == "docker" and not _docker_is_here() else "",
+        schema=str(_schema_file()),
+    )
+    write_text(path, starter_text(start, cls))
+    return path
+
+
+def _docker_is_here() -> bool:
+    return "DOCKER_HOST" in os.environ or Path("/var/run/docker.sock").exists() or shutil.which("docker") is not None
+
+
+def _schema_file() -> Path:
+    """The JSON Schema of study files, written anew: plugins may have come or gone."""
+    path = data_home() / "study.schema.json"
+    files.write_private(path, json.dumps(study_schema(), indent=1) + "\n")
+    return path

@@ -1,0 +1,222 @@
+"""The half of the client that reads stored studies and hands their results over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from autotuner.api import results
+
+if TYPE_CHECKING:
+    from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions
+    from autotuner.api.results import ServerLog
+    from autotuner.events.types import Event, UnknownEvent
+    from autotuner.report.manifests.render import Manifest
+    from autotuner.report.overview import StudyOverview
+    from autotuner.report.result import StudyResult
+    from autotuner.store.records import StudyRecord
+    from autotuner.study.trial import Trial
+
+
+class StoredStudies:
+    """The studies of one store, for reading."""
+
+    def __init__(self, store: str | None = None) -> None:
+        """Uses the store at a SQLAlchemy URL; None: ``$AUTOTUNER_STORE``, else SQLite under ``$AUTOTUNER_HOME``."""
+        self._url = store
+
+    def load(self, name: str) -> StudyResult:
+        """The stored result of a study, finished or not.
+
+        Args:
+            name: The study's name, or the path of its file.
+
+        Returns:
+            The result so far, also of a study that runs now in another process.
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> result = autotuner.load_result("chat-8b")
+            >>> result.ending.proven, len(result.trials) > 1
+            (True, True)
+        """
+        return results.load(self._url, name)
+
+    def study(self, name: str) -> StudyRecord:
+        """One stored study, without its trials.
+
+        Args:
+            name: The study's name, or the path of its file.
+
+        Returns:
+            Its spec, state, source and times (seconds since the epoch).
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> autotuner.open().study("chat-8b").state
+            'done'
+        """
+        return results.record(self._url, name)
+
+    def studies(self) -> list[StudyRecord]:
+        """All stored studies, the one that changed last first.
+
+        Returns:
+            One record per study.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> [record.name for record in autotuner.list_studies()]
+            ['chat-8b']
+        """
+        return results.studies(self._url)
+
+    def overviews(self, *, on_unreadable: Callable[[str], None] = lambda _: None) -> list[StudyOverview]:
+        """All stored studies with progress and answer so far, the one that changed last first.
+
+        Args:
+            on_unreadable: Called with one line for each study whose rows are damaged; those are left out.
+
+        Returns:
+            One overview per study.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> [(found.name, found.running) for found in autotuner.open().overviews()]
+            [('chat-8b', False)]
+        """
+        return results.overviews(self._url, on_unreadable)
+
+    def events(self, name: str, *, after: int = 0) -> Sequence[Event | UnknownEvent]:
+        """The stored events of a study, oldest first.
+
+        Args:
+            name: The study's name.
+            after: Only events whose ``seq`` is larger.
+
+        Returns:
+            The events; none where the study is not stored. ``UnknownEvent`` stands for a row of a newer version.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> autotuner.open().events("chat-8b")[0].kind
+            'study_started'
+        """
+        from autotuner.api import running
+
+        return running.events(self._url, name, after=after)
+
+    def server_log(self, name: str, trial: int | None = None, *, lines: int = 100) -> ServerLog:
+        """The end of a trial's server log.
+
+        Args:
+            name: The study's name, or the path of its file.
+            trial: The trial's number; None: the newest trial.
+            lines: Lines to read, at most.
+
+        Returns:
+            Trial number, path of the log, and its last lines without secrets.
+
+        Raises:
+            UsageError: If there is no such study or trial.
+            AutotunerError: If the log is gone.
+
+        Example:
+            >>> autotuner.open().server_log("chat-8b", lines=1).lines
+            ['a line']
+        """
+        return results.server_log(self._url, name, trial, lines=lines)
+
+    def log_tail(self, trial: Trial, *, lines: int = 100) -> list[str]:
+        """The end of a trial's server log, or what its failure kept of it where the file is gone.
+
+        Args:
+            trial: A trial of a result.
+            lines: Lines to read, at most.
+
+        Returns:
+            The lines, without secrets; none where there is no log.
+
+        Raises:
+            OSError: If the log cannot be read.
+
+        Example:
+            >>> result = autotuner.load_result("chat-8b")
+            >>> autotuner.open().log_tail(result.trials[-1], lines=1)
+            ['a line']
+        """
+        return results.log_tail(trial, lines=lines)
+
+    def manifest(self, study: str | StudyResult, form: ManifestForm, **options: Unpack[ManifestOptions]) -> Manifest:
+        """The winner as a file that another system starts it from.
+
+        Args:
+            study: A study's name or its result.
+            form: ``kubernetes``, ``serving-runtime``, ``inference-service`` or ``compose``.
+            **options: Those of ``autotuner best``, with underscores; ``start_from`` is the path of a file.
+
+        Returns:
+            The file as ``text``, its ``objects``, and ``notes`` on what it does not say.
+
+        Raises:
+            UsageError: If an option is wrong or has no meaning for the form, or nothing is feasible.
+            AutotunerError: If the engine would now start something else than what was measured.
+
+        Example:
+            >>> made = autotuner.render_manifest("chat-8b", "kubernetes", image="registry.example/llama:1")
+            >>> [found["kind"] for found in made.objects]
+            ['Deployment', 'Service']
+        """
+        return results.manifest(self._result(study), form, options)
+
+    def report(self, study: str | StudyResult, path: str | Path | None = None) -> Path:
+        """Write the HTML report: one file that opens without a network.
+
+        Args:
+            study: A study's name or its result.
+            path: The file to write, ``-`` for standard output; None: ``report.html`` in the study's folder.
+
+        Returns:
+            The path that was written.
+
+        Raises:
+            UsageError: If the study is not stored, or the file cannot be written.
+
+        Example:
+            >>> autotuner.write_report("chat-8b", "report.html").stat().st_size > 10_000
+            True
+        """
+        return results.report(self._result(study), None if path is None else Path(path))
+
+    def export(self, study: str | StudyResult, form: ExportForm = "json") -> str:
+        """All results of a study as text.
+
+        Args:
+            study: A study's name or its result.
+            form: ``json``, ``csv`` (one row per measurement), or ``older``, the results JSON of the older tool.
+
+        Returns:
+            The text, without secrets.
+
+        Raises:
+            UsageError: If the study is not stored, or there is no such form.
+
+        Example:
+            >>> autotuner.export_result("chat-8b", "csv").startswith("trial,role")
+            True
+        """
+        return results.export(self._result(study), form)
+
+    def _result(self, study: str | StudyResult) -> StudyResult:
+        return self.load(study) if isinstance(study, str) else study

@@ -1,0 +1,128 @@
+"""Every form of a study that the API accepts, read with the settings of this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autotuner.errors import Problem, UsageError
+from autotuner.plugins import loading
+from autotuner.secrets import remember
+from autotuner.store import files
+from autotuner.store.paths import site_file
+from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
+from autotuner.study_file.loader import LoadedStudy, parse_study
+from autotuner.study_file.site import Site, parse_site, with_site
+from autotuner.tuning.planning.simulating import simulated_study
+
+Study = StudySpec | LoadedStudy | Mapping[str, Any] | str | Path
+"""A study: as read, as content of a study file, or as a study file's path."""
+
+
+def read_study(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    mode: str | None = None,
+    benchmark: str | None = None,
+    simulate: str | None = None,
+    overrides: Sequence[str] = (),
+) -> LoadedStudy:
+    """Read a study file (YAML or JSON), or an older task JSON.
+
+    Args:
+        path: The file; at most 1 MiB.
+        name: Store the study under this name instead of the file's.
+        mode: Kind of deployer to use instead of the file's.
+        benchmark: Kind of benchmark to use instead of the file's.
+        simulate: GPUs to simulate, such as ``H100x8``. The simulated engine replaces the file's, and the study gets a
+            name that says so.
+        overrides: Values to use instead of the file's, each as ``search.trials=5``.
+
+    Returns:
+        The study as ``spec``, with ``notes`` on how the file was read.
+
+    Raises:
+        UsageError: With one problem per fault in the file.
+
+    Example:
+        >>> loaded = autotuner.read_study("study.yaml", overrides=["search.trials=5"])
+        >>> loaded.spec.search.trials
+        5
+    """
+    path = Path(path)
+    text = files.read_text(path, remedy="autotuner init writes one")
+    loaded = parse_study(
+        text,
+        source=str(path),
+        folder=Path.cwd() if files.is_stream(path) else path.absolute().parent.resolve(),
+        exists=files.exists,
+        canonical_of=_canonical_of,
+        mode=mode,
+        benchmark=benchmark,
+        overrides=overrides,
+    )
+    spec = loaded.spec
+    changes = dict[str, PluginSpec]()
+    for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
+        if kind is not None and given.kind != kind:
+            changes[section] = PluginSpec(kind=kind)
+    remember(spec)
+    spec = spec.model_copy(update=changes) if changes else spec
+    notes = loaded.notes
+    if simulate is not None:
+        spec = simulated_study(spec, simulate, mode=mode, benchmark=benchmark)
+        notes = (*notes, f"simulated: no real GPU is measured; the study is stored as {spec.name}")
+    named = loaded.named
+    if name is not None:
+        spec = spec.model_copy(update={"name": _valid_name(name)})
+        named = True
+    return _on_this_site(LoadedStudy(spec=spec, notes=notes, named=named, source=str(path.absolute())))
+
+
+def loaded_study(study: Study) -> LoadedStudy:
+    """Any form of a study, with how it was read. Raises ``UsageError``."""
+    if isinstance(study, LoadedStudy):
+        return study
+    if isinstance(study, StudySpec):
+        return LoadedStudy(study)
+    if isinstance(study, str | Path):
+        return read_study(study)
+    if isinstance(study, Mapping):
+        loaded = parse_study(
+            dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
+        )
+        return _on_this_site(loaded)
+    raise _no_study(study)  # from a program that no type checker has seen
+
+
+def _no_study(given: object) -> UsageError:
+    remedy = "give a study file's path, its content as a mapping, or a StudySpec"
+    return UsageError(Problem(where="study", why=f"is of type {type(given).__name__}", remedy=remedy))
+
+
+def site_settings() -> Site:
+    """What this machine's site file sets for every study."""
+    path = site_file()
+    if not path:
+        return {}
+    return parse_site(files.read_text(path, remedy="unset AUTOTUNER_SITE, or write the file"), str(path))
+
+
+def _on_this_site(loaded: LoadedStudy) -> LoadedStudy:
+    spec, notes = with_site(loaded.spec, site_settings(), str(site_file()))
+    return LoadedStudy(spec=spec, notes=(*loaded.notes, *notes), named=loaded.named, source=loaded.source)
+
+
+def _valid_name(name: str) -> str:
+    if re.fullmatch(NAME_PATTERN, name):
+        return name
+    why = "is not a valid name"
+    remedy = "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first"
+    raise UsageError(Problem(where="--name", value=name, why=why, remedy=remedy))
+
+
+def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:
+    return loading.engine(spec).canonical

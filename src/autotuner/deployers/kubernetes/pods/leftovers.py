@@ -1,0 +1,73 @@
+"""Objects of ours that a run has left in a cluster: found by their labels, swept and reaped."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError, connected
+from autotuner.deployers.kubernetes.pods.removal import release_lease, remove_server
+from autotuner.deployers.kubernetes.pods.server_object import ObjectKind
+from autotuner.deployers.kubernetes.refused_object import refusal
+from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.deployers.shared import leftovers
+from autotuner.deployers.shared.leftovers import Held, IsDead, Leftover
+from autotuner.manifests.labels import MANAGED_BY, OWNER, ROLE, STUDY, TRIAL, label_value
+from autotuner.manifests.pod import SERVER
+from autotuner.study.failure import TrialFailedError
+
+
+class PodLeftovers:
+    """Objects of one kind."""
+
+    def __init__(self, settings: ServerSettings, kind: ObjectKind) -> None:
+        self._settings = settings
+        self._kind = kind
+
+    async def sweep(self, cluster: Cluster, owner: str, held: Held) -> None:
+        """Removes what this run has left when the API server went away.
+
+        Raises ``TrialFailedError`` when the API server cannot be asked.
+        """
+        try:
+            found = await self._labeled(cluster, f"{OWNER}={label_value(owner)}", self._begin_removal)
+            await leftovers.sweep(found, held)
+        except RefusedError as error:
+            raise TrialFailedError(refusal(error, f"a look at our own {self._kind.plural}")) from error
+
+    async def reap(self, is_dead: IsDead, study: str | None) -> list[str]:
+        """Removes the objects of dead owners, and what belongs to them. Without a cluster there is nothing to find."""
+        with suppress(TrialFailedError, RefusedError):
+            async with connected(self._settings.impatient()) as cluster:
+                found = await self._labeled(cluster, OWNER, self._remove)
+                return await leftovers.reap(found, is_dead, study)
+        return []
+
+    async def _labeled(
+        self, cluster: Cluster, selector: str, remove: Callable[[Cluster, Json], Awaitable[None]]
+    ) -> list[Leftover]:
+        labels = f"{MANAGED_BY}=autotuner,{ROLE}={SERVER},{selector}"
+        found = (await cluster.get(self._kind.path(cluster), labelSelector=labels))["items"]
+        return [self._leftover(one, partial(remove, cluster, one)) for one in found]
+
+    def _leftover(self, made: Json, remove: Callable[[], Awaitable[None]]) -> Leftover:
+        metadata = made["metadata"]
+        # Labels may be shortened; the exact texts are in the annotations.
+        exact = metadata.get("annotations") or {}
+        return Leftover(
+            kind=self._kind.singular,
+            name=metadata["name"],
+            study=exact.get(STUDY, "?"),
+            trial=metadata["labels"].get(TRIAL, "?"),
+            owner=exact.get(OWNER, metadata["labels"][OWNER]),
+            remove=remove,
+        )
+
+    async def _begin_removal(self, cluster: Cluster, left: Json) -> None:
+        """Not waited for: the next server has another name, and where it needs the room, the scheduler waits."""
+        metadata = left["metadata"]
+        await cluster.delete(self._kind.path(cluster, metadata["name"]), uid=metadata["uid"])
+        await release_lease(cluster, self._kind, metadata["name"])
+
+    async def _remove(self, cluster: Cluster, left: Json) -> None:
+        metadata = left["metadata"]
+        await remove_server(cluster, self._kind, metadata["name"], metadata["uid"], self._settings.stop_grace)

@@ -1,0 +1,54 @@
+"""Runtime and model of a study, as a cluster with OME has them now."""
+
+from dataclasses import dataclass
+
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError
+from autotuner.deployers.kubernetes.refused_object import refusal
+from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome.resources import OmeResource, find_model, find_runtime, known, model_path
+from autotuner.deployers.shared.failures import failed
+from autotuner.study.failure import FailureCause, TrialFailedError
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model and the runtime that serves it."""
+
+    runtime: OmeResource
+    model: OmeResource
+
+    @property
+    def path(self) -> str:
+        """Where servers find the model."""
+        return str(model_path(self.model))
+
+
+async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) -> ServedModel:
+    """Looks both up. Raises ``TrialFailedError`` where one does not exist, or may not be looked at."""
+    name = settings.runtime
+    if name is None:
+        remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"
+        raise failed(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy)
+    try:
+        runtime = await find_runtime(cluster, name)
+        model = await find_model(cluster, model_name)
+        if runtime is None:
+            why = f"runtime {name} is neither in namespace {cluster.namespace} nor in the cluster"
+            remedy = await _others(cluster, "servingruntimes", "deploy.runtime")
+            raise failed(FailureCause.NOT_ACCEPTED, why, remedy)
+        if model is None:
+            why = f"model {model_name} is neither in namespace {cluster.namespace} nor in the cluster"
+            raise failed(FailureCause.MODEL_MISSING, why, await _others(cluster, "basemodels", "model"))
+    except RefusedError as error:
+        raise TrialFailedError(refusal(error, "a look at model and runtime")) from error
+    if model_path(model) is None:
+        why = f"model {model_name} has no storage.path, so its servers would not find it"
+        raise failed(FailureCause.MODEL_MISSING, why, "set spec.storage.path to its folder on the nodes")
+    return ServedModel(runtime, model)
+
+
+async def _others(cluster: Cluster, plural: str, where: str) -> str:
+    """A remedy with the names that exist."""
+    names = {str(item["metadata"]["name"]) for item in await known(cluster, plural) or ()}
+    some = ", ".join(sorted(names)[:20])
+    return f"correct {where}; there are: {some}" if some else f"create it, or correct {where} or deploy.namespace"

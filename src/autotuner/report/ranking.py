@@ -1,0 +1,23 @@
+"""The order in which a study's trials are shown."""
+
+from autotuner import scoring
+from autotuner.report.result import StudyResult
+from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning import confirmation
+
+
+def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
+    """Every trial with its rank, each followed by its repeats; what has no rank stands behind what has one."""
+    first = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
+    ordered = scoring.rank([t for t in first if t.state.finished], result.spec.objectives)
+    ordered += [t for t in first if not t.state.finished]
+    known = {t.number for t in first}
+    found: list[tuple[Trial, int | None]] = []
+    rank = 0
+    for trial in ordered:
+        usable = confirmation.usable(trial) and trial.number not in result.refuted
+        rank += usable
+        found.append((trial, rank if usable else None))
+        found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]
+    found += [(t, None) for t in result.trials if t.repeat_of is not None and t.repeat_of not in known]
+    return found

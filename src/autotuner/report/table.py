@@ -1,0 +1,104 @@
+"""A study's results as one table: a row per trial, scenario and load level. Trials without a measurement have one row.
+
+The CSV export and the data frames have this table in common. Times in seconds, rates per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from autotuner.errors import MissingExtraError, Problem, UsageError
+from autotuner.study.measurement import GpuUse, Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.trial import Trial
+
+if TYPE_CHECKING:
+    from autotuner.report.result import StudyResult
+
+Library = Literal["pandas", "polars"]
+_LIBRARIES: tuple[Library, ...] = ("pandas", "polars")
+_STATISTICS = ("mean", "p50", "p90", "p99")
+_FIGURES = [(m.name, s) for m in METRICS.values() for s in (_STATISTICS if m.distribution else (None,))]
+
+
+def table_columns(result: StudyResult) -> list[str]:
+    """Titles of the columns; each parameter and each figure has its own."""
+    return [
+        *("trial", "role", "repeat_of", "state", "failure", "feasible", "scenario", "level"),
+        *(f"parameter:{p.name}" for p in result.spec.parameters),
+        *(f"{metric}:{statistic}" if statistic else metric for metric, statistic in _FIGURES),
+        *("requests", "failed", "client_limited", "steady", "records", "gpus"),
+        *(f"gpu_{name}" for name in GpuUse.model_fields),
+        *("simulated", "answer", "ending"),
+        *("arrived", "overloaded", "thin", "too_few", "uncertainty"),
+    ]
+
+
+def table_rows(result: StudyResult) -> Iterator[list[object]]:
+    """The rows; None where there is nothing to say."""
+    names = [p.name for p in result.spec.parameters]
+    for trial in result.trials:
+        for m in trial.measurements or (None,):
+            yield [
+                *_head(trial),
+                *((m.scenario, m.level.text) if m else (None, None)),
+                *(trial.configuration.values.get(name) for name in names),
+                *(m.value(*figure) if m else None for figure in _FIGURES),
+                *_window(m),
+                trial.gpus,
+                *(getattr(m.gpu_use, name) if m and m.gpu_use else None for name in GpuUse.model_fields),
+                trial.simulated,
+                _answer(trial, result),
+                result.ending.value,
+                *_doubts(m),
+            ]
+
+
+def data_frame(result: StudyResult, library: Library | None) -> Any:
+    """See :meth:`autotuner.report.result.StudyResult.to_dataframe`."""
+    if library is not None and library not in _LIBRARIES:
+        raise UsageError(Problem(where="library", value=str(library), why="unknown", remedy="use pandas or polars"))
+    columns = table_columns(result)
+    rows = [[" ".join(map(str, v)) if isinstance(v, tuple) else v for v in row] for row in table_rows(result)]
+    for name in _LIBRARIES if library is None else (library,):
+        try:
+            frames = import_module(name)
+        except ModuleNotFoundError:
+            continue
+        if name == "pandas":
+            return frames.DataFrame(rows, columns=columns)
+        return frames.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None, strict=False)
+    raise MissingExtraError(f"to_dataframe() with {library or 'pandas or polars'}", library or "pandas")
+
+
+def _head(trial: Trial) -> Sequence[object]:
+    feasible = trial.verdict.feasible if trial.verdict else None
+    cause = trial.failure.cause.value if trial.failure else None
+    return [trial.number, trial.role.value, trial.repeat_of, trial.state.value, cause, feasible]
+
+
+def _window(m: Measurement | None) -> Sequence[object]:
+    if m is None:
+        return [None] * 5
+    return [m.requests, m.failed, m.self_check.client_limited, m.steady, m.records]
+
+
+def _answer(trial: Trial, result: StudyResult) -> str:
+    """What the ending says of a trial's configuration; repeats say the same as what they repeat."""
+    number = trial.number if trial.repeat_of is None else trial.repeat_of
+    if number in result.refuted:
+        return "did_not_hold_up"
+    if result.winner is None or number != result.winner.number:
+        return ""
+    return "winner" if result.ending.answered else "best_so_far"
+
+
+def _doubts(m: Measurement | None) -> Sequence[object]:
+    """What a reader of a window's figures must know; several things are divided by semicolons."""
+    if m is None:
+        return [None] * 5
+    few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _STATISTICS if not d.carries(s)]
+    spread = [f"{name.replace(' ', ':')}={half:.3g}" for name, half in m.uncertainty.items()]
+    return [m.arrived, m.overloaded, "; ".join(m.thin), "; ".join(few), "; ".join(spread)]

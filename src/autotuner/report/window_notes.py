@@ -1,0 +1,33 @@
+"""Notes on the metrics of one window."""
+
+from collections.abc import Iterator
+
+from autotuner.net.remedies import BENCH
+from autotuner.study.measurement import Measurement
+from autotuner.tuning.trials.unanswered import error_message, error_remedy, no_answer_text
+
+
+def error_messages(m: Measurement) -> dict[str, str]:
+    """The server's first message of each kind of error, without the status; empty where it sent none."""
+    return {kind: error_message(m, kind) for kind in m.errors}
+
+
+def bench_notes(m: Measurement) -> Iterator[str]:
+    """Notes on one window, one line each."""
+    where = f"! {m.scenario} {m.level.text}:"
+    if m.self_check.client_limited:
+        yield f"{where} client-limited: {'; '.join(m.self_check.reasons)}"
+    if not m.requests:
+        yield f"{where} {no_answer_text(m)}; raise --duration"
+    elif not m.steady and not m.overloaded:
+        yield f"{where} not steady; try a longer window or warm-up"
+    yield from (f"{where} insufficient data: {reason}" for reason in m.thin)
+    yield from _errors(m, where)
+    yield from (f"{where} {warning}" for warning in m.warnings)
+
+
+def _errors(m: Measurement, where: str) -> Iterator[str]:
+    for kind, count in m.errors.items():
+        only = m.model_copy(update={"errors": {kind: count}})
+        message = error_message(m, kind)
+        yield f"{where} {count} x {kind}{f': {message}' if message else ''}; {error_remedy(only, BENCH)}"

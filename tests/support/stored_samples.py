@@ -1,0 +1,32 @@
+"""Sample studies in a store, as if they had been run."""
+
+import time
+
+from autotuner.store import Store
+from autotuner.study.owner import Owner
+from autotuner.study.trial import TrialState
+from autotuner.testing.samples import Sample, sample_study
+from autotuner.tuning.owners import this_owner
+
+
+def store_sample(kind: str, *, owner: Owner | None = None) -> Sample:
+    """Stores the sample study of a kind as its run would have; with an owner, who still runs it."""
+    sample = sample_study(kind)
+    spec = sample.spec
+    owned_by = owner or this_owner()
+    with Store.open() as store:
+        store.studies.create(spec, source="study.yaml", digest=spec.digest, now=1.0)
+        store.events.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)
+        for trial in sample.trials:
+            store.trials.add(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
+            data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
+            store.events.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
+            if trial.state.finished:
+                store.trials.finish(trial, {"state": trial.state.value, "windows": []})
+        store.studies.set_state(spec.name, sample.state, {"why": sample.why}, 3.0)
+        if sample.state != "running":
+            store.events.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
+        if owner is not None:
+            store.owners.register(owner, time.time())
+            assert store.studies.take(spec.name, owner.id, time.time(), dead=()) is None
+    return sample

@@ -1,0 +1,114 @@
+"""The client: its store, callbacks of a run, and where it is called from."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autotuner
+from autotuner.store import Store
+
+Study = Mapping[str, object]
+
+
+def test_a_run_tells_its_plan_and_then_each_event(study: Study) -> None:
+    calls = list[tuple[str, Any]]()
+    result = autotuner.tune(
+        study,
+        on_plan=lambda plan: calls.append(("plan", plan)),
+        on_start=lambda owner: calls.append(("start", owner)),
+        on_event=lambda event: calls.append(("event", event)),
+    )
+    assert [kind for kind, _ in calls[:2]] == ["plan", "start"] or calls[1][1].kind == "study_started"
+    plan = calls[0][1]
+    assert (plan.study, plan.standing.state) == ("my-study", "new")
+    events = [event for kind, event in calls if kind == "event"]
+    assert [e.seq for e in events] == sorted({e.seq for e in events})
+    assert isinstance(events[0], autotuner.StudyStarted)
+    assert isinstance(events[-1], autotuner.StudyFinished)
+    (finished,) = [e for e in events if isinstance(e, autotuner.TrialFinished)]
+    assert (finished.trial, finished.state) == (result.trials[0].number, autotuner.TrialState.DONE)
+    stored = autotuner.open().events("my-study")
+    assert [e.seq for e in stored] == [e.seq for e in events]
+
+
+def test_a_resumed_run_tells_only_its_own_events(study: Study) -> None:
+    autotuner.tune(study)
+    earlier = autotuner.open().events("my-study")[-1].seq
+    events = list[autotuner.Event]()
+    autotuner.tune(study, on_event=events.append)
+    assert isinstance(events[0], autotuner.StudyStarted)
+    assert min(e.seq for e in events) > earlier
+
+
+def test_a_callback_that_fails_ends_the_study_cleanly(study: Study) -> None:
+    def fail(event: autotuner.Event) -> None:
+        if isinstance(event, autotuner.TrialProposed):
+            raise LookupError("the callback's own")
+
+    with pytest.raises(LookupError, match="the callback's own"):
+        autotuner.tune(study, on_event=fail)
+    record = autotuner.open().study("my-study")
+    assert (record.state, record.owner_id) == ("interrupted", None)
+    assert autotuner.tune(study).state == "done"
+
+
+def test_errors_of_a_run_are_no_group_of_exceptions(study: Study) -> None:
+    wrong = {**study, "deploy": {"kind": "external", "url": "http://127.0.0.1:9"}}
+    with pytest.raises(autotuner.EnvironmentFaultError):
+        autotuner.tune(wrong, on_event=lambda _: None)
+
+
+def test_each_client_has_its_own_store(study: Study, tmp_path: Path) -> None:
+    tuner = autotuner.open(f"sqlite:///{tmp_path}/other.db")
+    tuner.tune(study)
+    assert [record.name for record in tuner.studies()] == ["my-study"]
+    assert autotuner.list_studies() == []
+
+
+def test_what_is_no_study_is_a_usage_error() -> None:
+    with pytest.raises(autotuner.UsageError) as wrong:
+        autotuner.tune(42)  # type: ignore[arg-type]
+    assert [problem.where for problem in wrong.value.problems] == ["study"]
+
+
+def test_inside_an_event_loop_only_the_run_itself_must_be_awaited(study: Study) -> None:
+    async def notebook() -> tuple[int, str]:
+        with pytest.raises(autotuner.UsageError) as wrong:
+            autotuner.tune(study)
+        assert "tune_async" in wrong.value.problems[0].remedy
+        planned = autotuner.plan_study(study)
+        return planned.trials, (await autotuner.tune_async(study)).state
+
+    assert asyncio.run(notebook()) == (1, "done")
+
+
+def test_watching_ends_with_the_state_of_the_study(stored: str) -> None:
+    events = list[autotuner.Event | autotuner.UnknownEvent]()
+    assert autotuner.open().watch(stored, events.append) == "done"
+    assert isinstance(events[-1], autotuner.StudyFinished)
+
+
+def test_a_study_whose_process_died_is_not_running(stored: str) -> None:
+    with Store.open() as store:
+        store.owners.register(autotuner.Owner(id="gone", host="elsewhere", pid=1, started=0.0), 0.0)
+        store.owners.end("gone", 1.0)
+        assert store.studies.take(stored, "gone", 1.0, dead=()) is None
+    (found,) = autotuner.open().overviews()
+    assert not found.running
+    assert not autotuner.stop_study(stored)
+
+
+def test_one_trial_of_a_result(stored: str) -> None:
+    result = autotuner.load_result(stored)
+    assert result.trial(1) is result.trials[1]
+    with pytest.raises(autotuner.UsageError) as wrong:
+        result.trial(1000)
+    assert wrong.value.problems[0].value == "1000"
+
+
+def test_an_unknown_form_of_export_is_a_usage_error(stored: str) -> None:
+    with pytest.raises(autotuner.UsageError):
+        autotuner.export_result(stored, "xlsx")  # type: ignore[arg-type]

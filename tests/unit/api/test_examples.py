@@ -1,0 +1,34 @@
+"""The examples in the docstrings of the public functions are true."""
+
+import asyncio
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import autotuner
+
+MODULES = ("client", "setup", "stored", "study_input")
+
+
+def examples() -> dict[str, doctest.DocTest]:
+    """The examples by the name of what they are about."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    modules = [import_module(f"autotuner.api.{name}") for name in MODULES]
+    modules.append(import_module("autotuner.report.result"))
+    found = [case for module in modules for case in finder.find(module)]
+    return {case.name.removeprefix("autotuner."): case for case in found if case.examples}
+
+
+@pytest.mark.parametrize("name", examples())
+def test_the_example_is_true(name: str, stored: str, study_file: Path, server_url: str) -> None:
+    case = examples()[name]
+    if "polars" in (case.docstring or ""):
+        pytest.importorskip("polars")
+    case.globs = {"autotuner": autotuner, "asyncio": asyncio, "url": server_url}
+    said = list[str]()
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, tried = runner.run(case, out=said.append)
+    assert tried
+    assert failed == 0, "".join(said)
