@@ -12,6 +12,7 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import ClassVar
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -90,7 +91,7 @@ class UrlEndpoint(Endpoint):
 
     async def died(self) -> Failure:
         """Never."""
-        await asyncio.Event().wait()
+        await anyio.sleep_forever()
         raise AssertionError("unreachable")
 
     async def log_tail(self, lines: int = 40) -> str:

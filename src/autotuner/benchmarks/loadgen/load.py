@@ -137,6 +137,7 @@ class Connections:
         self._all.discard(connection)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        # Called from protocol callbacks, which have no task group around them: :meth:`close` waits for these instead.
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

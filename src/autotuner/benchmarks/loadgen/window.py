@@ -65,13 +65,13 @@ class Window:
         self._opened_ns = self.begin_ns = monotonic_ns()
         self.crowd = self._load.crowded
         self._mark("begin", self._opened_ns)
-        tasks = [asyncio.create_task(work) for work in (self._lag(), self._progress(chunks), self._sample(chunks))]
-        begin = await self._last()
-        self.end_ns = self.end_ns or monotonic_ns()
-        self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            watchers = [group.create_task(work) for work in (self._lag(), self._progress(chunks), self._sample(chunks))]
+            begin = await self._last()
+            self.end_ns = self.end_ns or monotonic_ns()
+            self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
+            for watcher in watchers:
+                watcher.cancel()
         self.left_out_s = begin
         self.begin_ns = self._opened_ns + round(begin * 1e9)
         self.begin_epoch = opened_epoch + begin
