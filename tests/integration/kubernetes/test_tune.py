@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import autotuner
+from autotuner.events.follow import read
+from autotuner.events.types import PhaseEntered
 from autotuner.plugins import loading
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
@@ -122,7 +124,7 @@ def until_measuring(study: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         with Store.open() as store:
-            phases = [e.data["phase"] for e in store.events.read(study) if e.kind == "phase"]
+            phases = [e.phase for e in read(store, study) if isinstance(e, PhaseEntered)]
         if "measuring" in phases:
             return
         time.sleep(0.05)

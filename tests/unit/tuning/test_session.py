@@ -11,6 +11,8 @@ import anyio
 import pytest
 
 from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError, UsageError
+from autotuner.events.follow import read
+from autotuner.events.types import Notice, StudyFinished
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
@@ -77,9 +79,10 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert (record.state, record.source, summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
     assert (answer.ending, answer.trial) == (outcome.ending, 0)
     assert outcome.ending is Ending.NOT_PROVEN
-    last = store.events.last("s", "study_finished")
-    assert last is not None
-    assert last.data == {"state": "done", "why": outcome.why, "ending": "not_proven", "environment_fault": None}
+    last = read(store, "s")[-1]
+    assert isinstance(last, StudyFinished)
+    assert (last.state, last.why, last.ending) == ("done", outcome.why, "not_proven")
+    assert last.environment_fault is None
     all_given_back(store, deployer)
 
 
@@ -153,7 +156,7 @@ async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, st
     outcome = await run_session(loop.prepared(spec, deployer=Reaping()), store, source="t")
     assert reaped == [(True, False)], "of the dead only"
     assert [(t.number, t.state, t.role) for t in outcome.trials][:2] == [(0, "void", "default"), (1, "done", "default")]
-    notices = [e.data["text"] for e in store.events.read("s") if e.kind == "notice"]
+    notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
     assert notices == ["ended process 7", "trial 0 was cut off by the end of its run; it does not count"]
 
 

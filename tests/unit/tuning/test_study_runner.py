@@ -8,6 +8,8 @@ import anyio
 import pytest
 
 from autotuner.errors import EnvironmentFaultError
+from autotuner.events.follow import read
+from autotuner.events.types import Notice, TrialProposed
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.search import Search, Stop
@@ -79,7 +81,7 @@ async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Stor
     assert outcome.state == "done"
     assert "4 trials of the budget" in outcome.why
     assert store.trials.all("s") == list(outcome.trials)
-    proposed = [e.data["values"] for e in store.events.read("s") if e.kind == "trial_proposed"]
+    proposed = [e.values for e in read(store, "s") if isinstance(e, TrialProposed)]
     assert proposed == [{}, {"parallel": 1}, {"parallel": 2}, {"parallel": 8}]
 
 
@@ -130,7 +132,7 @@ async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: 
         return by_slots({k: v / shared for k, v in rates.items()})(endpoint, window)
 
     outcome = await run(loop.prepared(loop.spec(parallel=3, repeats=2), script=script), store)
-    notices = [str(e.data["text"]) for e in store.events.read("s") if e.kind == "notice"]
+    notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
     assert [n for n in notices if "trials running side by side share this machine: they measured 67% worse" in n]
     assert outcome.ending is Ending.PROVEN_BETTER
 
@@ -295,7 +297,7 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
         (2, "done"),
         (8, "done"),
     ]
-    notices = [str(e.data["text"]) for e in store.events.read("s") if e.kind == "notice"]
+    notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
     assert len(notices) == 4
     assert all("not counted, trying again" in n for n in notices)
 

@@ -14,6 +14,8 @@ import pytest
 
 import autotuner
 from autotuner.errors import AutotunerError
+from autotuner.events.follow import read
+from autotuner.events.types import PhaseEntered
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.spec import PluginSpec
@@ -87,7 +89,7 @@ def until_phase(phase: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         with suppress(AutotunerError), Store.open() as store:  # there is none at first
-            if phase in [e.data["phase"] for e in store.events.read("simple-tune") if e.kind == "phase"]:
+            if phase in [e.phase for e in read(store, "simple-tune") if isinstance(e, PhaseEntered)]:
                 return
         time.sleep(0.1)
     pytest.fail(f"never {phase}")
