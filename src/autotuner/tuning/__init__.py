@@ -1,1 +1,1 @@
-"""The loop: one trial, one study, the winner's confirmation, leases, and the stream of events."""
+"""The tuning loop: planning a study, running its trials, proving the winner, and concluding what they show."""

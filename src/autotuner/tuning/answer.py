@@ -1,4 +1,4 @@
-"""A study's answer in a few figures, stored with its end, so that a list of studies needs no trial."""
+"""Short answer of a study, stored when it ends so that listing studies does not read their trials."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,20 @@ from autotuner.tuning.ending import Conclusion, Ending
 
 
 class Answer(Noun):
-    """What to use, and what it gains."""
+    """The trial to use and how much it gains."""
 
     ending: Ending
     trial: int | None = None
-    """Number of the trial to use; None: nothing is feasible, or nothing was measured yet."""
+    """Number of the trial to use; None if nothing is feasible or nothing was measured yet."""
     configuration: str = ""
     value: float | None = None
-    """Its first objective, in the metric's unit: the mean of its repeats, else its one measurement."""
+    """Its first objective in the metric's unit: the mean of its repeats, or its only measurement."""
     change: float | None = None
-    """Relative change of the first objective against the default, as the metric moved; from repeats alone."""
+    """Relative change of the metric against the default (0.1 is 10% up), from repeats only."""
 
 
 def answer_of(spec: StudySpec, found: Conclusion, trials: Sequence[Trial]) -> Answer:
-    """The answer that a conclusion gives."""
+    """The answer for a conclusion."""
     winner = found.winner
     if winner is None:
         return Answer(ending=found.ending)

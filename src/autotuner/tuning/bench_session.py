@@ -1,4 +1,4 @@
-"""One measurement of a server that already runs: no study, and nothing is stored."""
+"""One-off benchmark of a running server, without a study and without storing anything."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def bench(
     folder: Path | None = None,
     on_window: Callable[[str], None] | None = None,
 ) -> BenchReport:
-    """Measures a server that already runs; see :meth:`autotuner.api.client.Autotuner.bench` for the arguments."""
+    """Measures a running server; see :meth:`autotuner.api.client.Autotuner.bench` for the arguments."""
     load, bounds = parse_workload(workload, slos=slos, source="bench", folder=Path.cwd(), exists=files.exists)
     target = server_at(url, headers=_headers(headers), api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
     settings = _settings(api_key_env=api_key_env, max_tokens_field=max_tokens_field)

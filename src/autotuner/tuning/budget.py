@@ -1,6 +1,6 @@
-"""The limits of ``search:`` that are not a number of trials: wall-clock time and GPU hours.
+"""Budgets of the search besides the number of trials: wall-clock time and GPU hours.
 
-Both are of the search, the default's trial included; the proof comes on top. Places in a queue are not charged.
+Both cover the search including the default's trial; the proof comes on top. Time in a queue is not charged.
 """
 
 import time
@@ -14,7 +14,7 @@ Steady = Callable[[], float]
 
 
 class _Stopwatch:
-    """Seconds that it ran."""
+    """Counts the seconds that it runs."""
 
     def __init__(self, steady: Steady, spent_s: float = 0.0) -> None:
         self._steady = steady
@@ -36,17 +36,16 @@ class _Stopwatch:
 
 
 class SearchClock:
-    """The search's wall-clock time, by a steady clock that no change of the date moves.
+    """Wall-clock time of the search, by a monotonic clock.
 
-    It runs while the search does, however many trials run at once, and stands still while all running trials wait in
-    a queue.
+    It runs while the search does, however many trials run at once, and stops while all running trials wait in a queue.
     """
 
     def __init__(self, steady: Steady = time.monotonic) -> None:
         self._steady = steady
         self._on = False
         self.known = False
-        """Whether it is known what earlier sessions used."""
+        """Whether the time that earlier sessions used has been set."""
         self._search = _Stopwatch(steady)
         self._working: dict[int, _Stopwatch] = {}
         self._waiting: set[int] = set()
@@ -57,21 +56,21 @@ class SearchClock:
         return self._search.spent_s
 
     def set(self, spent_s: float) -> None:
-        """What earlier sessions used, so that a resumed study does not get its time twice."""
+        """Sets the seconds that earlier sessions used, so that a resumed study does not get its time twice."""
         self._search = _Stopwatch(self._steady, spent_s)
         self.known = True
 
     @property
     def running(self) -> Collection[int]:
-        """Numbers of the trials that have begun and not ended."""
+        """Numbers of the running trials."""
         return self._working.keys()
 
     def worked_s(self, trial: int) -> float:
-        """Seconds that a running trial was out of the queue."""
+        """Seconds that a running trial has spent outside a queue."""
         return self._working[trial].spent_s
 
     def start(self) -> None:
-        """The search begins, or goes on."""
+        """The search begins or resumes."""
         self._on = True
         self._set()
 
@@ -81,12 +80,12 @@ class SearchClock:
         self._set()
 
     def began(self, trial: int) -> None:
-        """A trial begins; it waits until it is at work."""
+        """A trial begins, in the queue."""
         self._working[trial] = _Stopwatch(self._steady)
         self.entered(trial, Phase.QUEUED)
 
     def entered(self, trial: int, phase: Phase) -> None:
-        """A running trial is in another phase."""
+        """A running trial entered another phase."""
         if trial in self._working:
             waits = phase is Phase.QUEUED
             self._working[trial].run(on=not waits)
@@ -105,7 +104,8 @@ class SearchClock:
 
 
 class Budget:
-    """Whether another trial may start. ``least_s`` is what a trial takes at least, until one has been measured."""
+    """Decides whether another trial may start. ``least_s`` is the least duration of a trial in seconds, used until one
+    has been measured."""
 
     def __init__(self, search: SearchSpec, clock: SearchClock, *, least_s: float = 0.0) -> None:
         self._search = search
@@ -113,7 +113,7 @@ class Budget:
         self._least_s = least_s
 
     def used_up(self, trials: Iterable[Trial]) -> str:
-        """Why no further trial may start; empty while one may. A trial that would end too late does not start."""
+        """Why no further trial may start; empty while one may. A trial that would not end in time does not start."""
         charged = [t for t in trials if t.role is not TrialRole.CONFIRM]
         return self._time_used_up(charged) or self._gpu_hours_used_up(charged)
 
@@ -145,30 +145,31 @@ class Budget:
         return ""
 
     def _charged_s(self, trial: Trial, typical_s: float) -> float:
-        """Seconds that the trial held its GPUs. Of a running one, what it will have held by its end."""
+        """Seconds that the trial held its GPUs; for a running one, what it will have held when it ends."""
         if trial.number in self._clock.running:
             return max(self._clock.worked_s(trial.number), typical_s)
-        # A run that was killed tells no phases of its last trial.
+        # A run that was killed did not store the phases of its last trial.
         return worked_s(trial) if trial.phases else typical_s
 
     def typical_s(self, trials: Iterable[Trial]) -> float:
-        """How long a trial takes that is measured to its end; crashes end earlier and promise nothing."""
+        """Median duration of a completed trial in seconds. Crashes end earlier and say nothing about it."""
         known = [worked_s(t) for t in trials if t.state is TrialState.DONE and t.role is not TrialRole.CONFIRM]
         return median(known) if known else self._least_s
 
     def latest_s(self, trials: Iterable[Trial]) -> float | None:
-        """Where on the search's clock a running trial is cut off: one trial's time behind the limit. None: nowhere."""
+        """Time on the search's clock at which a running trial is cut off: one trial's duration past the limit. None if
+        there is no limit."""
         limit = self._search.time_s
         return None if limit is None else limit + self.typical_s(trials)
 
 
 def worked_s(trial: Trial) -> float:
-    """Seconds that an ended trial took, places in a queue left out."""
+    """Seconds that a finished trial took, without time in a queue."""
     return sum(seconds for phase, seconds in trial.phases.items() if phase != Phase.QUEUED.value)
 
 
 def searched_s(trials: Iterable[Trial]) -> float:
-    """The search's wall-clock time by its trials' own times, for studies stored before it was kept."""
+    """Wall-clock time of the search, reconstructed from its trials for studies that were stored without it."""
     ended = (t for t in trials if t.role is not TrialRole.CONFIRM and t.state.finished)
     spans = sorted((t.started_at, t.finished_at) for t in ended if t.started_at and t.finished_at)
     total = 0.0

@@ -1,11 +1,11 @@
-"""The proof: the default and its best challengers are launched again, interleaved and one at a time, so that drift of
-the machine hits all alike and none has company that another did not have.
+"""Proof of a winner: the default and its best challengers launched again, interleaved and one at a time.
 
-What is still to do follows from the stored trials alone; that makes a resumed confirmation no special case.
+Interleaving makes drift of the machine affect all of them alike, and running alone gives all of them the same
+conditions. The next step follows from the stored trials alone, so resuming a proof is not a special case.
 
-A first measurement decides only who is repeated. It was picked as the best of many, so it is biased; the estimate of a
-configuration rests on its repeats. A challenger that died or missed a bound in a repeat is refuted, and the next one
-takes its place.
+A first measurement only decides which configurations are repeated. It was picked as the best of many and is therefore
+biased; the estimate of a configuration rests on its repeats. A challenger that died or missed a bound in a repeat is
+refuted, and the next one takes its place.
 """
 
 import math
@@ -20,19 +20,19 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 
 @dataclass(frozen=True)
 class Launches:
-    """How the launches of one configuration went, its first one included; voided ones do not count."""
+    """Outcomes of all launches of one configuration, including the first; void ones do not count."""
 
     total: int
     died: int
     """The server did not start, crashed, or could not be measured."""
     missed: int
-    """Measured, and outside a hard SLO or the success rate."""
+    """It was measured and missed a hard SLO or the success rate."""
     unranked: int
-    """Feasible, but not measured well enough to be ranked."""
+    """It was feasible, but not measured well enough to be ranked."""
 
     @property
     def held(self) -> bool:
-        """No launch died or missed a bound."""
+        """Whether no launch died or missed a bound."""
         return not self.died and not self.missed
 
 
@@ -45,13 +45,13 @@ def launches(trial: Trial, trials: Sequence[Trial]) -> Launches:
 
 
 def usable(trial: Trial) -> bool:
-    """Feasible, and measured well enough to be ranked."""
+    """Whether the trial is feasible and measured well enough to be ranked."""
     verdict = trial.verdict
     return trial.state is TrialState.DONE and verdict is not None and verdict.feasible and verdict.rankable
 
 
 def default_of(trials: Sequence[Trial]) -> Trial | None:
-    """The default's trial: the first that was measured, else the last one that failed."""
+    """The default's trial: the first one that was measured, otherwise the last one that failed."""
     found = [t for t in trials if t.role is TrialRole.DEFAULT and t.state.finished]
     return next((t for t in found if t.state is TrialState.DONE), found[-1] if found else None)
 
@@ -62,16 +62,16 @@ def repeats_of(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def rankable_repeats(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
-    """The confirmations of a trial whose numbers count. Of the default, also those that missed a bound."""
+    """The confirmations of a trial whose numbers count, including those that missed a bound."""
     found = repeats_of(trial, trials)
     return [t for t in found if t.state is TrialState.DONE and t.verdict is not None and t.verdict.rankable]
 
 
 def challengers(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """The trials of the search that may win, the best first measurement first; refuted ones included.
+    """The trials of the search that may win, refuted ones included, ordered by their first measurements.
 
-    What met the SLOs beside other trials and was not measured well enough to be ranked may win as well: alone, as in
-    the proof, it may be measured better. These come last.
+    A trial that met the SLOs while others ran beside it, but was not measured well enough to be ranked, may win too:
+    alone, as in the proof, it may be measured better. These come last.
     """
     searched = [t for t in trials if t.role is TrialRole.SEARCH]
     return scoring.rank([t for t in searched if usable(t) or _crowded(t, trials)], objectives)
@@ -83,12 +83,13 @@ def _crowded(trial: Trial, trials: Sequence[Trial]) -> bool:
 
 
 def refuted(trial: Trial, trials: Sequence[Trial]) -> bool:
-    """Whether a repeat died or missed a bound. One is enough: what crashes in one of four launches is not deployed."""
+    """Whether a repeat died or missed a bound. One is enough: a server that crashes in one of four launches is not
+    deployed."""
     return not launches(trial, trials).held
 
 
 def values(trial: Trial, trials: Sequence[Trial], objective: Objective, index: int = 0) -> list[float]:
-    """One objective in a trial's rankable repeats, in order, made worse by missed soft SLOs."""
+    """One objective over a trial's rankable repeats, in order, worsened by the penalty for missed soft SLOs."""
     found = []
     for repeat in rankable_repeats(trial, trials):
         verdict = repeat.verdict
@@ -99,8 +100,8 @@ def values(trial: Trial, trials: Sequence[Trial], objective: Objective, index: i
 
 
 def estimate(trial: Trial, trials: Sequence[Trial], index: int = 0) -> float | None:
-    """One objective of a configuration in the metric's unit: the mean of its rankable repeats, else its one
-    measurement; None where neither is known. Soft SLOs do not count."""
+    """One objective of a configuration in the metric's unit: the mean of its rankable repeats, otherwise its only
+    measurement; None if neither is known. Soft SLOs do not count."""
     repeats = [_objective(t, index) for t in rankable_repeats(trial, trials)]
     found = [v for v in repeats if v is not None and math.isfinite(v)]
     return math.fsum(found) / len(found) if found else _objective(trial, index)
@@ -118,7 +119,7 @@ def standing(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objecti
 
 
 def known_noise(trials: Sequence[Trial], index: int = 0) -> float:
-    """The least relative standard deviation of one launch's value: what the windows themselves say, and the floor."""
+    """Least relative standard deviation between launches: the variation within windows, or the assumed minimum."""
     found = [u for t in trials if t.verdict and (u := _uncertainty(t, index)) is not None]
     within = math.sqrt(math.fsum(u * u for u in found) / len(found)) / _NORMAL if found else 0.0
     return max(scoring.LAUNCH_NOISE, within)
@@ -129,9 +130,9 @@ _NORMAL = 1.96
 
 
 def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> tuple[float, int]:
-    """Standard deviation of the log cost between launches of one configuration, pooled over all that were repeated, and
-    its degrees of freedom; (0, 0) where none was. First measurements count unless they had company, which is bias and
-    not noise."""
+    """Standard deviation of the log cost between launches of one configuration, pooled over all repeated ones, and its
+    degrees of freedom; (0, 0) if none was repeated. First measurements count unless other trials ran beside them: that
+    is bias, not noise."""
     squares = 0.0
     freedom = 0
     for trial in trials:
@@ -146,7 +147,7 @@ def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
 
 
 def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
-    """Whether another server of this study ran at the same time. Trials start when their wait for GPUs is over."""
+    """Whether another server of this study ran at the same time. A trial starts when its wait for GPUs is over."""
     start = trial.started_at
     end = trial.finished_at
     if start is None or end is None:
@@ -156,11 +157,11 @@ def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
 
 
 def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> float | None:
-    """By how much trials measured worse side by side than alone, as a share of what they measure alone; None where that
-    is not shown.
+    """By how much trials measured worse side by side than alone, as a share of the value alone; None if that is not
+    shown.
 
-    The same configurations were measured both ways: beside others in the search, alone in the proof. These were picked
-    for good first measurements, so luck alone would make the first ones look better, not worse.
+    The same configurations were measured both ways: beside others in the search, and alone in the proof. They were
+    picked for good first measurements, so chance alone would make the first ones look better, not worse.
     """
     found = []
     for trial in trials:
@@ -179,7 +180,7 @@ def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> fl
 
 
 def interference_text(share: float) -> str:
-    """What trials that ran side by side did to one another."""
+    """The notice about interference between trials that ran side by side."""
     return (
         f"trials running side by side share this machine: they measured {share * 100:.0f}% worse than alone, so their "
         "numbers are not comparable with those of a run alone; only the repeats are, which ran one at a time"
@@ -187,8 +188,8 @@ def interference_text(share: float) -> str:
 
 
 def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], most: int) -> list[Trial]:
-    """The challengers that may still win, in the order of their first measurements: at most ``most`` that no repeat
-    refuted, without those that their repeats place clearly below the best (successive elimination)."""
+    """The challengers that may still win, ordered by their first measurements: at most ``most`` that no repeat refuted,
+    without those whose repeats are clearly worse than the best one's (successive elimination)."""
     field = [t for t in challengers(trials, objectives) if not refuted(t, trials)][:most]
     found = {t.number: standing(t, trials, objectives) for t in field}
     leader = min((t for t in field if found[t.number] is not None), key=lambda t: found[t.number] or 0.0, default=None)
@@ -211,11 +212,11 @@ def _clearly_below(
 
 
 def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> Trial | None:
-    """The trial whose configuration is launched next for the proof, None when the proof is complete.
+    """The trial whose configuration the proof launches next; None when the proof is complete.
 
-    Launches are counterbalanced (D A B, B A D, D A B). A challenger that comes late, for one that was refuted, is
-    measured beside further launches of the default, within :func:`most_launches`. A default that cannot run leaves only
-    the challengers.
+    Launches are counterbalanced (D A B, B A D, D A B). A challenger that replaces a refuted one is interleaved with
+    further launches of the default, within :func:`most_launches`. If the default cannot run, only challengers are
+    repeated.
     """
     if sum(t.role is TrialRole.CONFIRM and t.state.finished for t in trials) >= most_launches(confirm):
         return None
@@ -239,7 +240,7 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
 
 
 def most_launches(confirm: ConfirmSpec, tried: int | None = None) -> int:
-    """Launches of the proof at most, where the search tries ``tried`` configurations besides the default."""
+    """Upper bound of the proof's launches if the search tries ``tried`` configurations besides the default."""
     others = confirm.challengers if tried is None else min(confirm.challengers, tried)
     return confirm.repeats * (1 + others) if others else 0
 

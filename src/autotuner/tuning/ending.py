@@ -1,7 +1,7 @@
-"""How a study ends: a closed set, decided in one place from what is stored.
+"""Endings of a study: a closed set, decided in one place from the stored trials.
 
-:func:`conclude` is the only function that says what a study's trials show. The terminal, the exit code, ``show``, the
-report, every JSON, exports, ``best``, manifests and the ``study_finished`` event read what it returns.
+Only :func:`conclude` decides what a study's trials show. The terminal, the exit code, ``show``, the report, every JSON
+output, exports, ``best``, manifests and the ``study_finished`` event use what it returns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning import confirmation
 
 LEAST_REPEATS = 2
-"""Usable repeats on each side below which nothing can be shown."""
+"""Fewest usable repeats on each side for any claim."""
 
 
 class Ending(StrEnum):
-    """The ends of a study. Values are stored, exported and never reused for another meaning."""
+    """Endings of a study. Values are stored and exported; none is ever reused with another meaning."""
 
     PROVEN_BETTER = "proven_better"
     TRADE_OFF = "trade_off"
@@ -50,12 +50,12 @@ class Ending(StrEnum):
 
     @property
     def proven(self) -> bool:
-        """Whether repeats show that the winner is to be preferred to the default."""
+        """Whether repeats show that the winner is preferable to the default."""
         return self in {Ending.PROVEN_BETTER, Ending.TRADE_OFF, Ending.DEFAULT_INFEASIBLE}
 
     @property
     def condition(self) -> str:
-        """When a study ends this way, as the documentation says it."""
+        """When a study ends this way, in Markdown for the documentation."""
         return _CONDITIONS[self]
 
 
@@ -121,13 +121,13 @@ class Conclusion:
     ending: Ending
     default: Trial | None = None
     best: Trial | None = None
-    """The challenger that the ending is about, else the default where it is the best measurement."""
+    """The challenger that the ending is about, or the default if it is the best measurement."""
     winner: Trial | None = None
-    """What to use; None: nothing. Never a trial that died or missed the SLOs in a repeat."""
+    """The trial to use; None if there is none. Never one that died or missed the SLOs in a repeat."""
     gains: tuple[Gain | None, ...] = ()
-    """Of ``best`` over the default, one per objective; None without repeats of both."""
+    """Gain of ``best`` over the default, one per objective; None without repeats of both."""
     refuted: tuple[Trial, ...] = ()
-    """Challengers that died or missed the SLOs in a repeat, the best first measurement first."""
+    """Challengers that died or missed the SLOs in a repeat, ordered by their first measurements."""
 
 
 def conclude(
@@ -164,7 +164,7 @@ def _fault(environment: bool | None, trials: Sequence[Trial]) -> Ending:
 
 
 class _Facts:
-    """One study's trials, looked at from each side that an ending depends on."""
+    """The facts about a study's trials that an ending depends on."""
 
     def __init__(self, spec: StudySpec, trials: tuple[Trial, ...]) -> None:
         self.spec = spec
@@ -176,7 +176,7 @@ class _Facts:
         self.holding = [t for t in self.challengers if t.number not in lost]
 
     def ended(self) -> Conclusion:
-        """The end of a study that ran to its end."""
+        """Conclusion of a study that ran to completion."""
         if not self._any_rankable():
             feasible = any(t.verdict is not None and t.verdict.feasible for t in self._launched())
             measured = any(t.state is TrialState.DONE for t in self._launched())
@@ -198,7 +198,7 @@ class _Facts:
         return self._against_default(self.default, compared)
 
     def so_far(self) -> Trial | None:
-        """The best usable trial by its repeats where it and the default have some, else by first measurements."""
+        """The best usable trial, by repeats if it and the default have some, otherwise by first measurements."""
         default = [self.default] if self.default is not None and self._default_holds() else []
         usable = [*default, *self.holding]
         repeated = [t for t in usable if self._standing(t) is not None]
@@ -207,7 +207,7 @@ class _Facts:
         return next(iter(scoring.rank(usable, self.spec.objectives)), None)
 
     def conclusion(self, ending: Ending, best: Trial | None = None, winner: Trial | None = None) -> Conclusion:
-        """The ending with what it is about."""
+        """The conclusion for an ending."""
         gains = tuple(self._gain(best, i) for i in range(len(self.spec.objectives)))
         return Conclusion(ending, self.default, best, winner, gains, self.refuted)
 
@@ -218,7 +218,7 @@ class _Facts:
         if any(confirmation.launches(t, self.trials).unranked for t in self.trials if t.role is TrialRole.SEARCH):
             ending = Ending.NOT_DECIDED  # it may be better, and nothing says by how much
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
-            # With a budget of one trial the default is all that was asked for: the run did its work.
+            # With a budget of one trial the default is all the user wanted: the run succeeded.
             wanted = self.spec.parameters and self.spec.search.trials > 1
             ending = Ending.NOTHING_TRIED if wanted else Ending.NOTHING_TO_TUNE
         return self.conclusion(ending, self.default, self.default)
@@ -230,7 +230,7 @@ class _Facts:
         return self.conclusion(Ending.NOT_DECIDED, best, best)
 
     def _did_not_hold_up(self, best: Trial | None) -> Conclusion:
-        """``best`` is the best challenger that holds up, None where there is none."""
+        """``best`` is the best challenger that held up; None if there is none."""
         if self._default_holds():
             return self.conclusion(Ending.WINNER_DID_NOT_HOLD_UP, best or self.refuted[0], self.default)
         if self.holding:  # met the SLOs once, and was not repeated
@@ -267,8 +267,8 @@ class _Facts:
         return next(iter(self._by_standing()), None)
 
     def _by_standing(self) -> list[Trial]:
-        """The repeated challengers that hold up, the best mean of the repeats first. One that was dropped after its
-        first repeat comes last: that figure is a single measurement."""
+        """The repeated challengers that held up, ordered by the mean of their repeats. One that was dropped after its
+        first repeat comes last: its mean is a single measurement."""
         repeated = [t for t in self.holding if self._standing(t) is not None]
         return sorted(repeated, key=lambda t: (self._repeats(t) < LEAST_REPEATS, self._standing(t) or 0.0, t.number))
 

@@ -1,4 +1,4 @@
-"""Files and folders told apart by size and content without reading gigabytes: large files by samples."""
+"""Fingerprints of files and folders by size and content; large files are sampled instead of read whole."""
 
 import hashlib
 import os
@@ -8,25 +8,25 @@ from pathlib import Path
 from autotuner.study.world import Fact
 
 WHOLE_BYTES = 4 << 20
-"""Files up to this size are read whole."""
+"""Files up to this size in bytes are read whole."""
 _SAMPLE_BYTES = 64 << 10
 _SAMPLES = 16
-"""Of a larger file: evenly spread, with its beginning (the header of GGUF and safetensors files) and its end."""
+"""Samples of a larger file, evenly spread from its start (the header of GGUF and safetensors files) to its end."""
 _MOST_FILES = 5000
 _LEFT_OUT = frozenset({".git", ".cache", "__pycache__"})
 
 Stamp = tuple[int, int, int, int]
-"""(size, time of the last write, of the last change, inode): equal where a file was not touched."""
+"""(size, modification time, change time, inode): equal if a file was not touched."""
 
 
 class Fingerprints:
-    """Facts on files; content is read again only where a file was touched."""
+    """Facts about files. Content is read again only if a file was touched."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Stamp, str]] = {}
 
     def of(self, path: Path) -> Fact | None:
-        """A file or folder; None where it cannot be read."""
+        """The fact for a file or folder; None if it cannot be read."""
         try:
             files = list(_files(path)) if path.is_dir() else [path]
             stamps = [_stamp(file) for file in files]
@@ -50,7 +50,7 @@ class Fingerprints:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The folder's files in order; links to files are followed, as in a hub's snapshot."""
+    """The folder's files in order. Links to files are followed: a hub snapshot consists of them."""
     count = 0
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - _LEFT_OUT)

@@ -1,9 +1,9 @@
-"""Which runs are alive. What a dead run left behind may be removed; what belongs to a living one never.
+"""Liveness of runs: what a dead run left behind may be removed, what belongs to a living one must not.
 
-On one machine the kernel answers: a run is its process, named by :class:`ProcessIdentity`. Where the kernel cannot
-answer (another machine, another container with a PID namespace of its own, a row stored by an earlier version), the
-heartbeat decides, as a counter that has or has not changed. No decision rests on the wall clock, which is set while
-runs go on: a heartbeat that looks old is only believed after it stayed the same for a while by our own steady clock.
+On one machine the kernel answers: a run is its process, identified by :class:`ProcessIdentity`. If the kernel cannot
+answer (another machine, a container with its own PID namespace, a row stored by an earlier version), the heartbeat
+decides, as a counter that has or has not changed. No decision depends on the wall clock, which may be set while runs
+are active: a heartbeat that looks old counts only after it has not changed for a while by our own monotonic clock.
 """
 
 import os
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 5.0
 SILENT_AFTER_S = 120.0
-"""A run that cannot be seen from here counts as dead when it has been silent for this long."""
+"""A run whose process cannot be seen from here counts as dead after this many seconds of silence."""
 CONFIRM_S = 20.0
-"""How long a heartbeat that looks that old is watched before it is believed: four intervals of a living run."""
+"""Seconds for which a heartbeat that looks that old is watched before it counts: four intervals of a living run."""
 _POLL_S = 1.0
 
 
@@ -40,25 +40,25 @@ def this_owner() -> Owner:
 
 
 class OwnerWatch:
-    """Tells dead owners from living ones, and remembers what it saw: keep one for as long as the question is asked."""
+    """Tells dead owners from living ones. It remembers heartbeats, so keep one instance for as long as you ask."""
 
     def __init__(self, store: ReadStore, steady: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._steady = steady
         self._seen: dict[str, tuple[float, float]] = {}
-        """Owner id to (heartbeat, since when by our clock it has been that)."""
+        """Owner id to (heartbeat, time on our clock since it has had that value)."""
 
     def dead(self) -> frozenset[str]:
-        """Ids of the owners that have ended. One that cannot be judged yet is not among them."""
+        """Ids of the owners that have ended. Undecided ones are not included."""
         return self._judged()[0]
 
     def undecided_s(self, ids: Collection[str] | None = None) -> float:
-        """Seconds until it is known of all of these owners (None: of all owners) whether they live; 0 when it is."""
+        """Seconds until it is known whether all of these owners (None: all owners) are alive; 0 if it is known."""
         undecided = self._judged()[1]
         return max((left for owner, left in undecided.items() if ids is None or owner in ids), default=0.0)
 
     async def settled(self, ids: Collection[str] | None = None) -> frozenset[str]:
-        """:meth:`dead`, once nothing is undecided of these owners."""
+        """:meth:`dead`, as soon as none of these owners is undecided."""
         import anyio  # the list of studies asks once and does not wait
         from anyio.to_thread import run_sync
 
@@ -85,7 +85,7 @@ class OwnerWatch:
         return frozenset(dead), undecided
 
     def _silence_left_s(self, record: OwnerRecord, clock: float) -> float:
-        """For how much longer the owner must stay silent to count as dead."""
+        """Seconds for which the owner must stay silent to count as dead."""
         now = self._steady()
         heartbeat, since = self._seen.get(record.owner.id, (None, now))
         if heartbeat != record.heartbeat_at:
@@ -96,7 +96,7 @@ class OwnerWatch:
 
 
 def _is_running(record: OwnerRecord) -> bool | None:
-    """None where only the heartbeat can tell."""
+    """None if only the heartbeat can tell."""
     if record.ended_at is not None:
         return False
     process = ProcessIdentity.parse(record.owner.process)
@@ -109,7 +109,7 @@ def is_running(study: StudyRecord, dead: Collection[str]) -> bool:
 
 
 def mark_ended(store: "Store", dead: Collection[str]) -> None:
-    """Remembers these owners as ended, so that nobody has to find it out again."""
+    """Stores that these owners have ended, so that this has to be found out only once."""
     for record in store.owners.all():
         if record.ended_at is None and record.owner.id in dead:
             store.owners.end(record.owner.id, time.time())

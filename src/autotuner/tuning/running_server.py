@@ -1,4 +1,4 @@
-"""A server that already runs, from what a person gave on the command line."""
+"""Target of ``bench``: a running server as given on the command line."""
 
 import os
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from autotuner.net.tls import tls_context
 
 _TIMEOUT_S = 10.0
 _NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})
-"""How servers answer that have no list of models."""
+"""Responses of servers that do not list their models."""
 
 
 def server_at(
     url: str, *, headers: Mapping[str, str], api_key_env: str | None, ca_file: str | None, insecure: bool
 ) -> Target:
-    """The server at ``url``; ``${NAME}`` in it and in headers is the environment's. Raises ``UsageError``."""
+    """The server at ``url``; ``${NAME}`` in it and in headers stands for a variable. Raises ``UsageError``."""
     if insecure and ca_file:
         raise UsageError(Problem(where="--insecure", why="excludes --ca-file", remedy="remove one of them"))
     try:
@@ -41,7 +41,7 @@ def server_at(
 
 
 def shown_url(url: str) -> str:
-    """The URL as it was given, without user, password and query: these may be credentials."""
+    """The URL without user, password and query, which may be credentials."""
     address = url.partition("?")[0].partition("#")[0]
     scheme, separator, rest = address.partition("://")
     if not separator:
@@ -51,7 +51,7 @@ def shown_url(url: str) -> str:
 
 
 async def first_model(target: Target) -> str:
-    """The first model that the server lists. Raises ``UsageError`` naming what the server answered instead."""
+    """The first model that the server lists. Raises ``UsageError`` with the server's answer if there is none."""
     found = await fetch_object(target, "/v1/models", timeout_s=_TIMEOUT_S)
     if isinstance(found, Fault):
         remedy = remedy_for(found, BENCH)

@@ -1,5 +1,4 @@
-"""A study under one owner: clean up after dead owners, take the study, check the environment, run, and always hand
-everything back."""
+"""Session: one run of a study by one owner, from taking the study to releasing everything it holds."""
 
 import signal
 import time
@@ -38,7 +37,7 @@ class Outcome:
     trials: tuple[Trial, ...]
     why: str
     ending: Ending
-    """What the trials show."""
+    """What the trials show, see :class:`Ending`."""
 
 
 async def run_session(
@@ -80,14 +79,14 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
 
 
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
-    """How the study stands to the stored one of its name; see :func:`autotuner.tuning.planning.standing.standing`."""
+    """How the study relates to the stored one; see :func:`autotuner.tuning.planning.standing.standing`."""
     now = await Surroundings(prepared).look()
     return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
 
 
 async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool) -> Surroundings:
-    """The study in the store as it is now, and the world that its trials have in common. Raises ``UsageError`` where
-    stored results were measured otherwise."""
+    """Updates the stored study to its file; returns the world that its trials have in common. Raises ``UsageError`` if
+    the stored results were measured differently."""
     surroundings = Surroundings(prepared)
     now = await surroundings.look()
     found = await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
@@ -100,7 +99,7 @@ async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool
 
 
 def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
-    """The new study, or the one that another process stored a moment earlier."""
+    """The new study, or the one that another process stored just before."""
     try:
         return store.studies.create(spec, source=source, digest=spec.digest, now=time.time())
     except StoreError:
@@ -124,7 +123,10 @@ async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> No
 
 
 async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWatch) -> None:
-    """Removes what dead owners left running, then their leases, and voids their unfinished trials."""
+    """Removes what dead owners left running, then their leases, and voids their unfinished trials.
+
+    Servers go first: as long as one runs, the GPUs and ports of its lease are not free.
+    """
     dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases.all)})
     removed = await prepared.deployer.reap(dead.__contains__)
     for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases.all)}:
@@ -178,7 +180,7 @@ async def _run(
 
 
 def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | None) -> Ending:
-    """Stores how the session ended, with what its trials show."""
+    """Stores how the session ended and what its trials show."""
     trials = store.trials.all(spec.name)
     found = conclude(spec, state, trials, environment_fault=fault)
     ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, environment_fault=fault)

@@ -1,4 +1,4 @@
-"""The world around a study as it is now; see :mod:`autotuner.study.world`. Nothing is started for it."""
+"""Present state of everything a study's numbers depend on besides its file; see :mod:`autotuner.study.world`."""
 
 import os
 import platform
@@ -26,20 +26,21 @@ WAYS_OUT = "run with --fresh (keeps the old trials under another name), or with 
 
 
 def world_changed(changed: Sequence[str]) -> Failure:
-    """Trials before and after this cannot be compared."""
+    """The failure of a trial whose numbers could not be compared with the others'."""
     message = "; ".join(changed)
     return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"put it back, or {WAYS_OUT}")
 
 
 class Surroundings:
-    """Looks at what a study's numbers depend on: once at its start, and cheaply before and after each launch."""
+    """Checks what a study's numbers depend on: once at its start, and again before and after each launch. Nothing is
+    started for it."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._plan = prepared.engine.launch(prepared.model, prepared.engine_spec, DEFAULT)
         self._prints = Fingerprints()
         self.known: dict[str, Fact] = {}
-        """As it was when the study's trials were made."""
+        """Facts as they were when the study's trials ran."""
         self._told: frozenset[str] = frozenset()
 
     def stored(self) -> World:
@@ -58,12 +59,12 @@ class Surroundings:
         return {**found, **{name: Fact(state=state) for name, state in told.items()}}
 
     async def changed(self) -> list[str]:
-        """What is not as it was, one line each. Facts that could not be known before are known from now on."""
+        """What has changed, one line each. Facts that become known are remembered from now on."""
         now = await self.look()
         return self._compared(now)
 
     def told(self, facts: Mapping[str, str]) -> list[str]:
-        """As :meth:`changed`, of what a running server tells."""
+        """As :meth:`changed`, for facts that a running server reports."""
         return self._compared({name: Fact(state=state) for name, state in facts.items()})
 
     def _compared(self, now: World) -> list[str]:
@@ -120,7 +121,7 @@ class Surroundings:
 
 
 def _program(plan: LaunchPlan, deployer: Deployer) -> Iterator[tuple[str, Path]]:
-    """The server's program, and the shared libraries that a build has beside it."""
+    """The server's program and the shared libraries installed beside it."""
     if not plan.command or deployer.image(plan) is not None:
         return
     found = shutil.which(plan.command[0], path=plan.env.get("PATH"))
@@ -143,7 +144,7 @@ def _program(plan: LaunchPlan, deployer: Deployer) -> Iterator[tuple[str, Path]]
 
 
 def _packages(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
-    """Versions of the Python packages that the server is: those of its own interpreter."""
+    """Versions of the server's own Python packages, from its interpreter's environment."""
     site = _site_packages(plan)
     names = {module.partition(".")[0] for module in plan.needs_modules} | {Path(plan.command[0]).name}
     for flag, module in zip(plan.command, plan.command[1:], strict=False):
@@ -162,7 +163,7 @@ def _packages(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
 
 
 def _site_packages(plan: LaunchPlan) -> Path | None:
-    """The packages of the Python that runs a script; None where the program is no script of a Python environment."""
+    """``site-packages`` of the Python that runs a script; None if the program is not a Python script."""
     found = shutil.which(plan.command[0], path=plan.env.get("PATH")) if plan.command else None
     if found is None:
         return None
@@ -181,7 +182,7 @@ def _site_packages(plan: LaunchPlan) -> Path | None:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a value names a file or folder that is there; bare words are taken for words."""
+    """Whether a value names an existing file or folder. A bare word is not a path."""
     if "/" not in text:
         return False
     try:
@@ -191,7 +192,7 @@ def _is_path(text: str) -> bool:
 
 
 def _cached_revision(model: str, env: Mapping[str, str]) -> str:
-    """The revision of a hub's model in the local cache; empty where it is not there."""
+    """The revision of a hub model in the local cache; empty if it is not there."""
     home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     try:
         cache = Path(env.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()

@@ -1,1 +1,1 @@
-"""Everything that is decided before the first launch: checks, plan, and how a stored study compares."""
+"""Planning: checks, the plan, and the comparison with a stored study, all before the first launch."""

@@ -1,4 +1,4 @@
-"""Which configurations start the same server: the launch decides, not how its values are written."""
+"""Identity of launches: which configurations start the same server, however their values are written."""
 
 import hashlib
 import json
@@ -30,8 +30,10 @@ class LaunchIdentities:
         )
 
     def of(self, configuration: Configuration) -> str:
-        """Equal for two ways to write one server: ``4`` and ``"4"``, or ``null`` and a flag that is left out. Launches
-        are only worked out where another configuration could have the same one: a space may have 100,000 points."""
+        """Equal for two ways to write one server: ``4`` and ``"4"``, or ``null`` and a flag that is left out.
+
+        The launch is only computed if another configuration could have the same one: a space may have 100,000 points.
+        """
         if not self._may_coincide(configuration):
             return configuration.key
         if configuration.key not in self._launches:
@@ -40,11 +42,11 @@ class LaunchIdentities:
 
     @property
     def differ_in_writing(self) -> bool:
-        """Whether some points of the space may be one server, so that all launches have to be compared."""
+        """Whether points of the space may start the same server, so that all launches have to be compared."""
         return bool(self._alike) or any(is_portable(p.name) for p in self._parameters)
 
     def notes(self) -> Iterator[Problem]:
-        """Listed values that give one command line; the search launches the first of them."""
+        """Warnings about listed values with the same command line; the search launches only the first of them."""
         for parameter in self._parameters:
             for values in self._groups(parameter):
                 if len(values) > 1:
@@ -53,7 +55,7 @@ class LaunchIdentities:
                     yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=f"keep {_written(values[0])}")
 
     def _groups(self, parameter: Parameter) -> list[list[Value]]:
-        """Listed values that, set alone, start the same server as another one of their list, or as the default."""
+        """Listed values that, set alone, start the same server as another one of their list or as the default."""
         if not isinstance(parameter.domain, Choices):
             return []
         groups: dict[str, list[Value]] = {}

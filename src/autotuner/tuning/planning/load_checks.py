@@ -1,7 +1,7 @@
-"""Tuned values that cannot differ under the study's load: warned of, never left out.
+"""Warnings about tuned values that make no difference under the study's load.
 
-An engine says what bounds the effect of a flag (:attr:`Engine.load_limits`); the workload says how far it can reach.
-A rate of arrivals bounds nothing, since requests pile up, and lengths of prompts from a dataset are not known here.
+An engine declares what limits the effect of a flag (:attr:`Engine.load_limits`); the workload determines how far it can
+reach. An arrival rate limits nothing, because requests can pile up, and prompt lengths of a dataset are not known here.
 """
 
 import math
@@ -15,16 +15,16 @@ from autotuner.study.parameters.parameter import Choices, IntRange, Parameter
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 
 _SPREAD = 4
-"""Standard deviations that a normal length is taken to reach."""
+"""Standard deviations that a normally distributed length is assumed to reach."""
 _TEMPLATE_TOKENS = 64
 """Tokens that a chat template may add to a prompt."""
 _TOKENS_PER_TOKEN = 1.5
-"""Without the model's tokenizer a prompt's length is a guess; bounds keep this distance from it."""
+"""Safety factor on prompt lengths, which are estimates without the model's tokenizer."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How far a workload reaches; None where nothing bounds it."""
+    """Largest load of a workload; None where it is not limited."""
 
     in_flight: int | None
     prompt_tokens: int | None
@@ -34,7 +34,7 @@ class Load:
 
     @classmethod
     def of(cls, workload: Workload) -> "Load":
-        """The largest level and the longest requests."""
+        """The highest load level and the longest requests of a workload."""
         closed = [level.in_flight for level in workload.levels if isinstance(level, Concurrency)]
         in_flight = max(closed) if closed and len(closed) == len(workload.levels) else None
         lengths = [(s.input, s.output) for s in workload.scenarios]
@@ -60,7 +60,7 @@ def _longest(length: TokenLengths) -> int:
 
 @dataclass(frozen=True)
 class Bound:
-    """From ``value`` on, all values of a flag do the same; None: all of them."""
+    """From ``value`` on, all values of a flag have the same effect; None: all values do."""
 
     value: int | None
     where: str
@@ -68,7 +68,7 @@ class Bound:
 
 
 def bound_of(limit: LoadLimit, load: Load) -> Bound | None:
-    """What the load makes of a limit; None where it bounds nothing."""
+    """The bound that a load puts on a flag; None if it puts none."""
     n = load.in_flight
     prompt = load.prompt_tokens
     request = load.request_tokens
@@ -91,7 +91,7 @@ def bound_of(limit: LoadLimit, load: Load) -> Bound | None:
 
 
 def idle_values(engine: Engine, parameters: Sequence[Parameter], workload: Workload) -> Iterator[Problem]:
-    """One problem for each parameter with values that cannot differ."""
+    """One warning for each parameter with values that have the same effect."""
     load = Load.of(workload)
     for parameter in parameters:
         limit = engine.load_limits.get(parameter.name)
@@ -103,7 +103,7 @@ def idle_values(engine: Engine, parameters: Sequence[Parameter], workload: Workl
 
 
 def single_values(engine: Engine, parameters: Sequence[Parameter]) -> Iterator[Problem]:
-    """Flags that take several arguments, tuned with several single values: each alone is what is tried."""
+    """Warnings about flags with several arguments for which single values are listed: each is tried alone."""
     for parameter in parameters:
         entry = engine.catalog.get(parameter.name)
         domain = parameter.domain
@@ -117,7 +117,7 @@ def single_values(engine: Engine, parameters: Sequence[Parameter]) -> Iterator[P
 
 
 def _same(parameter: Parameter, bound: Bound) -> str:
-    """The values that do the same, as text; empty where there are not two."""
+    """The values with the same effect, as text; empty if there are fewer than two."""
     domain = parameter.domain
     if isinstance(domain, IntRange):
         least = max(domain.low, bound.value or domain.low)
@@ -130,7 +130,7 @@ def _same(parameter: Parameter, bound: Bound) -> str:
 
 
 def reaches(value: Value, bound: Bound) -> bool:
-    """Whether a value is one of those that do the same. A negative size means no limit."""
+    """Whether a value is at or above the bound. A negative size means no limit, so it never is."""
     if bound.value is None:
         return True
     if isinstance(value, bool) or not isinstance(value, int | float):

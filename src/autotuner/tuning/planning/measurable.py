@@ -1,7 +1,6 @@
-"""Objectives and SLOs that no trial of a study could measure, found before anything is launched.
+"""Objectives and SLOs that no trial of a study could measure.
 
-What is missing in a window makes its trial unusable, so a study with such an objective would end without a result,
-after all its launches.
+A value missing from a window makes its trial unusable, so such a study would finish all its launches without a result.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,25 +19,25 @@ _OF_ARRIVALS = frozenset({"ttft_scheduled", "e2e_latency_scheduled"})
 
 @dataclass(frozen=True)
 class _Goal:
-    """An objective or an SLO, with its place in the file."""
+    """An objective or an SLO with its path in the study file."""
 
     where: str
     asked: Objective | SLO
     places: tuple[tuple[Scenario, LoadLevel], ...]
-    """Of the workload, those that it is about."""
+    """Scenarios and load levels of the workload that it applies to."""
 
     @property
     def of_each_request(self) -> bool:
-        """A bound on every request, which only counts in goodput."""
+        """Whether it bounds each request, which only counts in goodput."""
         return METRICS[self.asked.metric].distribution and self.asked.statistic is None
 
     def problem(self, why: str, remedy: str) -> Problem:
-        """What is wrong with it."""
+        """The problem with this goal."""
         return Problem(where=self.where, value=self.asked.text, why=why, remedy=remedy)
 
 
 def unmeasurable(spec: StudySpec, deployer: Deployer, gpus: int) -> list[Problem]:
-    """One problem for each objective and SLO that cannot be measured. ``gpus`` are those of the default."""
+    """One problem for each objective and SLO that cannot be measured. ``gpus`` is the default's number of GPUs."""
     goals = [*_goals("objective", spec.objectives, spec.workload), *_goals("slo", spec.slos, spec.workload)]
     problems = []
     for goal in goals:
@@ -117,7 +116,7 @@ def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
 
 
 def _longest(length: TokenLengths) -> int | None:
-    """The longest answer in tokens; None where any length may occur."""
+    """The longest answer in tokens; None if any length may occur."""
     if length.kind == "normal":
         return length.a if length.b == 0 else None
     return max(length.a, length.b)
@@ -128,7 +127,7 @@ def _bounds_each_request(slo: SLO) -> bool:
 
 
 def idle_bounds(spec: StudySpec) -> list[Problem]:
-    """Bounds on single requests that nothing asks for: they count in goodput alone."""
+    """Warnings about per-request bounds in a study without goodput, the only metric that uses them."""
     asked: list[Objective | SLO] = [*spec.objectives, *spec.slos]
     if any(goal.metric == "goodput" for goal in asked):
         return []

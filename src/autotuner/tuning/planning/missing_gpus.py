@@ -1,4 +1,4 @@
-"""Studies for GPUs that the target does not have: planned as if they were there, with a check that fails."""
+"""Planning for GPUs that the target lacks: as if they were there, with a failing check."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import is_portable
 
 _LOOKED_AT = 1000
-"""Values of one parameter that are asked for their GPUs."""
+"""Most values of one parameter whose GPUs are counted."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """GPUs that a study asks for."""
+    """GPUs that a study needs."""
 
     default: int
     least: int
-    """Of the smallest configuration."""
+    """GPUs of the smallest configuration."""
     most: int
-    """Of the largest one."""
+    """GPUs of the largest configuration."""
 
 
 def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter]) -> Needs:
-    """What the study asks for. Degrees of parallelism multiply, so the largest value of each parameter alone makes the
-    largest configuration, and likewise the smallest."""
+    """The GPUs that a study needs. Degrees of parallelism multiply, so the largest value of each parameter together
+    gives the largest configuration, and likewise for the smallest."""
     if not all(_sound(engine, name, value) for name, value in fixed.items()):
         return Needs(0, 0, 0)
     smallest = dict(fixed)
@@ -47,22 +47,22 @@ def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence
 
 
 def _sound(engine: Engine, name: str, value: Value) -> bool:
-    """Whether the engine can be asked what this value needs; what is wrong with it is said elsewhere."""
+    """Whether the engine accepts the value, so that its GPUs can be counted; other checks report what it refuses."""
     return is_portable(name) or not (is_variable(name) or engine.check_value(name, value))
 
 
 def _gpus(engine: Engine, values: Mapping[str, Value]) -> int | None:
     try:
         return engine.gpus(engine.expand(values))
-    except UsageError:  # these values do not go together; whoever launches them says so
+    except UsageError:  # these values cannot be combined; other checks report it
         return None
 
 
 def with_missing_gpus(
     engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], hardware: Hardware
 ) -> tuple[Hardware, Check | None]:
-    """The hardware to plan with, and what is missing: a target on which not even the default runs, or nothing of what
-    is tuned, is planned with as many GPUs as the study can use."""
+    """The hardware to plan with and the failing check. If not even the default fits the target, or no tuned
+    configuration does, the plan assumes as many GPUs as the study can use."""
     needs = needed_gpus(engine, fixed, parameters)
     there = hardware.gpus
     if max(needs.default, needs.least) <= there:
@@ -82,7 +82,7 @@ def with_missing_gpus(
 def too_large(
     engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], gpus: int
 ) -> Iterator[Problem]:
-    """Tuned values of the engine's own flags that need more GPUs than there are, whatever else is tuned."""
+    """Warnings about values of the engine's own flags that need more GPUs than there are, whatever else is tuned."""
     for parameter in (p for p in parameters if not is_portable(p.name)):
         for value in (v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)):
             needed = _gpus(engine, {**fixed, parameter.name: value}) or 0

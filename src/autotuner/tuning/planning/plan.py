@@ -1,4 +1,4 @@
-"""What a study would do, worked out without starting anything."""
+"""Plan of a study: its launches, their estimated time, and all checks, without starting anything."""
 
 from collections.abc import Mapping
 
@@ -14,23 +14,22 @@ from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.planning.standing import Standing
 
 START_S = 2.0
-"""Assumed time for a server's start and end, until a first trial tells better."""
+"""Assumed seconds for starting and stopping a server, until a trial has been measured."""
 
 
 class PlannedLaunch(Noun):
-    """One command line that would be run; host and port are filled in at launch."""
+    """One command line that would be run. Host and port are filled in at launch."""
 
     configuration: Configuration
     argv: tuple[str, ...]
     env: Mapping[str, str] = Field(default_factory=dict)
-    """What the study sets in the server's environment, secrets hidden."""
+    """Environment variables that the study sets, with secrets hidden."""
     command: tuple[str, ...] = ()
-    """The whole command that starts it there (``docker run ...`` with image, mounts and GPUs); empty where ``argv`` is
-    that."""
+    """Complete command that starts it (``docker run ...`` with image, mounts and GPUs); empty if that is ``argv``."""
 
 
 class Plan(Noun):
-    """What would run, and about how long."""
+    """What would run and about how long it takes."""
 
     study: str
     engine: str
@@ -38,20 +37,20 @@ class Plan(Noun):
     space_size: int | None
     """Grid points before constraints; None for a continuous space."""
     launchable: int | None
-    """Grid points that satisfy constraints and engine; None where there are too many to count."""
+    """Grid points that satisfy constraints and engine; None if there are too many to count."""
     others: int | None = None
-    """Different servers among these beside the default's: two ways to write one command line count once."""
+    """Different servers among these besides the default's. Two ways to write one command line count once."""
     trials: int
-    """Launches of the search, the default included."""
+    """Launches of the search at most, the default included."""
     repeats: int
-    """Launches of the proof at most: challengers that fall behind are dropped."""
+    """Launches of the proof at most; challengers that fall behind are dropped."""
     windows: int
     """Measured windows per launch."""
     estimated_s: float
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
     standing: Standing | None = None
-    """How the study stands to what is stored; None where the store was not looked at."""
+    """How the study relates to the stored one; None if the store was not read."""
     simulated: str = ""
     """What is simulated (``vllm on H100x8``); empty for a real engine."""
 
@@ -59,7 +58,7 @@ class Plan(Noun):
 async def make_plan(
     prepared: Prepared, *, examples: int = 3, preflight: bool = True, standing: Standing | None = None
 ) -> Plan:
-    """The plan of a prepared study, with the default's and some further command lines as examples."""
+    """The plan of a prepared study, with the command lines of the default and of ``examples`` other configurations."""
     spec = prepared.spec
     size = prepared.size
     checks = [*await prepared.preflight(), *_budgets(prepared, size.trials), *_side_by_side(spec)] if preflight else []
@@ -84,7 +83,7 @@ async def make_plan(
 
 
 def _side_by_side(spec: StudySpec) -> list[Check]:
-    """What ``search.parallel`` costs: trials on one machine slow one another down, and the default runs alone."""
+    """Warns about ``search.parallel``: trials on one machine slow each other down, and the default runs alone."""
     if spec.search.parallel < 2 or not spec.parameters:
         return []
     proof = "the proof repeats the best ones and the default one at a time"
@@ -120,19 +119,19 @@ def _examples(prepared: Prepared, count: int) -> list[Configuration]:
 
 
 def windows_s(spec: StudySpec) -> float:
-    """Seconds that one trial's windows take at least, warm-up included; a number of requests may end them any time."""
+    """Least seconds for one trial's windows, warm-up included. A limit on requests may end a window at any time."""
     windows = len(spec.workload.scenarios) * len(spec.workload.levels)
     return windows * (spec.workload.warmup_s + (0.0 if spec.workload.requests else spec.workload.duration_s))
 
 
 def trial_s(spec: StudySpec) -> float:
-    """About how many seconds a trial takes, short of slow starts."""
+    """Estimated seconds of a trial, without slow starts."""
     windows = len(spec.workload.scenarios) * len(spec.workload.levels)
     return START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
 
 
 def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
-    """Seconds the whole study takes at most, short of slow starts; a time budget caps the search."""
+    """Estimated upper bound of the study's seconds, without slow starts. A time budget caps the search."""
     each = trial_s(spec)
     search = trials * each / spec.search.parallel
     if spec.search.time_s is not None:
@@ -141,7 +140,7 @@ def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
 
 
 def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
-    """How many trials the budgets leave room for. ``gpus`` are those of the default."""
+    """How many trials fit the budgets. ``gpus`` is the default's number of GPUs."""
     each = trial_s(spec)
     search = spec.search
     found = []

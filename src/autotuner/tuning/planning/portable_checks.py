@@ -1,4 +1,4 @@
-"""What can be wrong with portable settings, said before anything is launched and with their place in the file."""
+"""Checks of portable settings before the launch, with their paths in the study file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

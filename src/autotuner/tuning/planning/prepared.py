@@ -1,4 +1,4 @@
-"""From a study file's content to everything a study works with, checked before anything is launched."""
+"""Prepared study: loaded plugins, the target's hardware and the checked space, ready to plan or run."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ LEAST_FREE_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study whose plugins are loaded and whose space is known to hold something to launch."""
+    """A study with its plugins loaded and a space that contains something to launch."""
 
     spec: StudySpec
     engine: Engine
@@ -57,22 +57,22 @@ class Prepared:
     """As the target finds it."""
     space: Space
     default: Configuration | None
-    """The default spelled out in the space's parameters; None where the engine computes one of them at start."""
+    """The default in terms of the space's parameters; None if the engine computes one of them at start."""
     base: Mapping[str, Value] = field(default_factory=dict)
     """Flags of the target's own command line, below the study's fixed arguments."""
     base_version: str = ""
     """Where these come from; see :class:`BaseArguments`."""
     missing_gpus: Check | None = None
-    """Fails where the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
+    """Failing check if the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
 
     @property
     def engine_spec(self) -> EngineSpec:
-        """The study's engine, over what the target's own command line says."""
+        """The study's engine with the arguments of the target's own command line, which the study's override."""
         engine = self.spec.engine
         return engine.replaced(args={**self.base, **engine.args}) if self.base else engine
 
     def valid(self, configuration: Configuration) -> bool:
-        """Whether engine and hardware can run this, as far as that is known before a launch."""
+        """Whether engine and hardware can run this configuration, as far as that is known before a launch."""
         try:
             values = self.values(configuration)
         except UsageError:
@@ -82,12 +82,12 @@ class Prepared:
 
     @property
     def fixed(self) -> dict[str, Value]:
-        """The arguments of every launch by canonical name."""
+        """Arguments of every launch by canonical name."""
         return {self.engine.canonical(k): v for k, v in self.engine_spec.args.items()}
 
     def values(self, configuration: Configuration) -> dict[str, Value]:
         """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
-        where the engine has no such flags."""
+        if the engine has no such flags."""
         return expanded(self.engine, {**self.fixed, **flags_in(configuration.values)})
 
     def launch(self, configuration: Configuration) -> LaunchPlan:
@@ -95,7 +95,7 @@ class Prepared:
         return self.engine.launch(self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters))
 
     def identity(self, configuration: Configuration) -> str:
-        """What this configuration starts; see :meth:`LaunchIdentities.of`."""
+        """Identity of the server that this configuration starts; see :meth:`LaunchIdentities.of`."""
         return self._identities.of(configuration)
 
     @cached_property
@@ -104,7 +104,7 @@ class Prepared:
 
     @cached_property
     def size(self) -> StudySize:
-        """Counted once: the plan, the announcement of a run and its runner have the same numbers."""
+        """Counts of the grid and of launches, computed once: plan, announcement and runner use the same numbers."""
         return study_size(
             self.spec,
             self.space,
@@ -115,13 +115,13 @@ class Prepared:
         )
 
     def known_as(self, configuration: Configuration) -> Configuration | None:
-        """A stored configuration in the study's parameters as they are now; None where it is not in the space. The
-        default is whatever is tuned."""
+        """A stored configuration in terms of the study's present parameters; None if it is no longer in the space. The
+        default always is."""
         if not configuration.values:
             return configuration
         names = {p.name for p in self.spec.parameters}
         if any(value is not None for name, value in configuration.values.items() if name not in names):
-            return None  # it sets what is not tuned any more
+            return None  # it sets a parameter that is no longer tuned
         given = {p.name: configuration.values.get(p.name) for p in self.spec.parameters}
         spelled = Configuration(values=given)
         if self.space.contains(spelled):
@@ -131,7 +131,7 @@ class Prepared:
         return configuration if self.space.contains(Configuration(values=filled)) else None
 
     def search(self) -> Search:
-        """A fresh search over the space, to be told the stored trials."""
+        """A new search over the space, which knows no trials yet."""
         context = SearchContext(
             space=self.space,
             directions=tuple(o.direction for o in self.spec.objectives),
@@ -144,22 +144,22 @@ class Prepared:
         return loading.search(self.spec.search, context)
 
     async def preflight(self) -> list[Check]:
-        """What must be well before the first trial; nothing is started."""
+        """Checks before the first trial. Read-only."""
         plans = [self.launch(DEFAULT)]
         own = await run_sync(data_folder)
         deployed = await self.deployer.preflight(plans)
-        if self.missing_gpus is not None:  # the deployer's own words on GPUs are about the same
+        if self.missing_gpus is not None:  # it replaces the deployer's own check of the same GPUs
             deployed = [c for c in deployed if not (c.name == "gpus" and c.status is CheckStatus.FAIL)]
             deployed.append(self.missing_gpus)
         checks = [own, *deployed, *await self.benchmark.preflight(self.spec.workload)]
         return [*checks, *self._notes(), *window_checks(self.spec)]
 
     def _notes(self) -> list[Check]:
-        """What the engine says of flags that it lets through, and portable values that the target is too small for."""
+        """Warnings: flags that the engine accepts but comments on, and values that the target is too small for."""
         first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
         try:
             found = list(self.engine.notes(self.values(Configuration(values=first))))
-        except UsageError:  # these values do not go together; others do
+        except UsageError:  # these values cannot be combined; others can
             found = []
         if self.deployer.launches:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
@@ -175,7 +175,12 @@ class Prepared:
 
 
 async def prepare(spec: StudySpec) -> Prepared:
-    """Loads the plugins and checks the space. Raises ``UsageError`` with every problem, ``MissingExtraError``."""
+    """Loads the plugins and checks the space.
+
+    Raises:
+        UsageError: With every problem of the study.
+        MissingExtraError: If a plugin needs an extra that is not installed.
+    """
     remember(spec)
     engine = loading.engine(spec.engine)
     deployer = loading.deployer(spec.deploy).bind(engine, spec.model)
@@ -244,7 +249,7 @@ async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArgume
 
 
 def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:
-    """Flags of the target's own command line that the study says nothing of, neither by name nor by a portable one."""
+    """Flags of the target's own command line that the study does not set, neither by name nor by a portable one."""
     said = [*spec.engine.args, *(p.name for p in spec.parameters)]
     portable = {engine.canonical(flag) for name in said if is_portable(name) for flag in engine.portable_flags(name)}
     own = {engine.canonical(name) for name in spec.engine.args if not is_portable(name)}
@@ -274,14 +279,14 @@ def _names_known(space: Space) -> None:
 
 
 def _check_metrics(prepared: Prepared) -> None:
-    """An objective that no trial measures would leave a study without a result."""
+    """Refuses goals that no trial could measure: the study would end without a result."""
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
     if problems := unmeasurable(prepared.spec, prepared.deployer, gpus):
         raise UsageError(problems)
 
 
 def _check_fixed(prepared: Prepared) -> None:
-    """What every launch has, the default's included, must work without the parameters."""
+    """Refuses fixed arguments that fail by themselves: every launch has them, the default's included."""
     engine = prepared.engine
     fixed = prepared.fixed
     values = expanded(engine, fixed)
@@ -293,8 +298,8 @@ def _check_fixed(prepared: Prepared) -> None:
 
 
 def _check_values(prepared: Prepared) -> None:
-    """A value that is wrong whatever else is set is an error of the file, not a trial. Where all values of a parameter
-    are wrong in one way (its name is, say), that is one problem."""
+    """Refuses values that are wrong whatever else is set. If all values of a parameter are wrong in the same way (its
+    name may be), that is one problem."""
     problems = []
     for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name) and not is_variable(p.name)):
         grid = parameter.domain.grid()
@@ -315,8 +320,8 @@ _OTHER_WAY = {"path": "leave user and password out of the address", "name": "cho
 
 
 def _check_public(prepared: Prepared) -> None:
-    """No secret may stand on a command line, which every user of a machine can read, nor be part of a configuration,
-    which is stored and launched again."""
+    """Refuses secrets on a command line, which every user of the machine can read, and in configurations, which are
+    stored and launched again."""
     if not prepared.deployer.launches:
         return
     spec = prepared.spec
@@ -346,7 +351,7 @@ def _check_some_valid(prepared: Prepared) -> None:
 
 
 def _check_something_to_try(prepared: Prepared) -> None:
-    """A search whose every point is the default's own server would compare the default with itself."""
+    """Refuses a space in which every point starts the default's server: it would be compared with itself."""
     search = prepared.search()
     if not prepared.spec.parameters:
         return
@@ -367,7 +372,7 @@ def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration |
 
 
 def data_folder() -> Check:
-    """Room and permission for logs and request records."""
+    """Check of free space and permissions for logs and request records."""
     folder = data_home()
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -378,6 +383,6 @@ def data_folder() -> Check:
 
 
 def worst(checks: list[Check]) -> CheckStatus:
-    """The worst status among checks."""
+    """The worst status among the checks; OK if there are none."""
     order = [CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL]
     return max((c.status for c in checks), key=order.index, default=CheckStatus.OK)

@@ -1,4 +1,4 @@
-"""A study on simulated GPUs: the simulated engine in the place of the study's own, under another name."""
+"""Simulated variant of a study: the same study with the simulated engine, under another name."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _MOST_GPUS = 1024
 
 
 def parse_gpus(text: str) -> tuple[str, int]:
-    """(GPU, count) of ``H100x8``; one GPU without a count. Raises UsageError with the nearest known name."""
+    """(GPU, count) from ``H100x8``; without a count, one GPU. Raises ``UsageError`` with the nearest known name."""
     try:
         return gpu_named(text).name, 1  # a name may end with digits itself: RTX4090
     except UsageError:
@@ -35,7 +35,7 @@ def parse_gpus(text: str) -> tuple[str, int]:
 
 
 def _check_shape(model: Model, settings: Mapping[str, Any]) -> None:
-    """A model is simulated by its shape, which a known name or a ``config.json`` tells."""
+    """Refuses a model of unknown shape; a known name or a ``config.json`` gives the shape."""
     if settings.get("model") or (model.local and (Path(model.path) / "config.json").is_file()):
         return
     try:
@@ -48,7 +48,7 @@ def _check_shape(model: Model, settings: Mapping[str, Any]) -> None:
 
 
 def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benchmark: str | None = None) -> StudySpec:
-    """The study on simulated GPUs. Its name says so, which keeps its numbers apart from real ones.
+    """The study on simulated GPUs. Its name says so, so that its numbers are never mixed with real ones.
 
     Args:
         spec: The study, of an engine that can be simulated.

@@ -1,7 +1,7 @@
-"""How a study file stands to the stored study of its name: new, resumed with what was measured, or refused.
+"""Standing of a study file against the stored study with its name: new, resumes, or refused.
 
-Only what a measurement consists of is pinned: model, engine, deployment, benchmark, workload. Parameters, constraints,
-objectives and SLOs may change: results that are still in the space are kept, and judged again by what they measured.
+Only what measurements depend on is pinned: model, engine, deployment, benchmark and workload. Parameters, constraints,
+objectives and SLOs may change: results that are still in the space are kept and scored again from their measurements.
 """
 
 import time
@@ -26,19 +26,19 @@ OUTSIDE = "not among the study's configurations any more"
 
 
 class Standing(Noun):
-    """How a study file stands to what is stored under its name."""
+    """How a study file relates to the stored study with its name."""
 
     state: Literal["new", "resumes"]
     stored: int = 0
-    """Results that count."""
+    """Stored results that count."""
     set_aside: int = 0
-    """Results whose configurations are not in the study any more; kept, and not compared."""
+    """Stored results whose configurations are no longer in the study; kept, but not compared."""
     notes: tuple[str, ...] = ()
-    """What a person should know before it goes on."""
+    """Things to know before the study resumes, one line each."""
 
     @property
     def text(self) -> str:
-        """In a few words."""
+        """The standing as one line."""
         if self.state == "new":
             return "new"
         aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
@@ -46,9 +46,18 @@ class Standing(Noun):
 
 
 def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", named: bool = True) -> Standing:
-    """How the study stands, and why. ``now`` is the world as it is, ``source`` the study file's absolute path, and
-    ``named`` tells whether the name is a person's choice. Raises ``UsageError`` where what is stored was measured
-    otherwise. Nothing is changed."""
+    """How a study relates to the stored one with its name. Read-only.
+
+    Args:
+        prepared: The study as its file has it now.
+        store: Where the other one may be stored.
+        now: The present world.
+        source: Absolute path of the study file.
+        named: Whether the user chose the name, in the file or on the command line.
+
+    Raises:
+        UsageError: If the stored results were measured differently.
+    """
     spec = prepared.spec
     record = store.studies.get(spec.name)
     if record is None:
@@ -82,7 +91,7 @@ def _compared_with(stored: World, now: World, name: str) -> list[str]:
 
 
 def _another_file(record: StudyRecord, source: str) -> bool:
-    """Whether the stored study came from another file that is still there; one that was moved is the same."""
+    """Whether the stored study came from another file that still exists. A file that was moved is the same one."""
     began = Path(record.source)
     return bool(source) and began.is_absolute() and str(began) != source and began.exists()
 
@@ -90,7 +99,7 @@ def _another_file(record: StudyRecord, source: str) -> bool:
 def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if record.digest in {spec.digest, spec.first_digest}:
         return
-    secrets = frozenset(secrets_in(spec))  # the stored form has none, and would always differ
+    secrets = frozenset(secrets_in(spec))  # the stored spec has none: it would always differ
     old = clean(record.spec.measured, frozenset())
     new = clean(spec.measured, secrets)
     changed = list(_differing("", old, new))
@@ -117,7 +126,7 @@ def _short(value: Any) -> str:
 
 
 def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Trial]) -> None:
-    """Stored results that lack the figure of a new objective could not be ranked beside new ones."""
+    """Refuses a new objective that stored results lack: they could not be ranked beside new ones."""
     if record.spec.objectives == spec.objectives:
         return
     for trial in results:
@@ -130,8 +139,8 @@ def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Tria
 
 
 def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial]) -> list[Trial]:
-    """The stored trials that mean something else under the study as it is now: verdicts by other bounds, results whose
-    configurations left the space or came back."""
+    """The stored trials whose meaning changes under the present study: other bounds change verdicts, and configurations
+    may have left the space or returned to it."""
     spec = prepared.spec
     goals = ("objectives", "slos", "min_success_rate")
     other_goals = any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
@@ -170,7 +179,7 @@ def _verdict(spec: StudySpec, trial: Trial) -> object:
 
 
 def adopt(prepared: Prepared, store: Store, *, source: str) -> None:
-    """Stores the study as its file has it now; :func:`standing` has been asked before."""
+    """Updates the stored study to its file. Call :func:`standing` first, which refuses what cannot be resumed."""
     spec = prepared.spec
     record = store.studies.get(spec.name)
     if record is None:

@@ -1,4 +1,4 @@
-"""A commented study file to start from, made of the engine's own catalog, for this machine and a small load."""
+"""Starter study file with comments, from the engine's catalog, for this machine and a small load."""
 
 import json
 from dataclasses import dataclass, field

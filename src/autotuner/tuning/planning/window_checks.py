@@ -1,4 +1,4 @@
-"""Whether windows can be long enough for what is asked of them, worked out before anything is launched."""
+"""Checks of whether windows can be long enough for the percentiles that the study uses."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.workload import LoadLevel, RequestRate, Workload
 
 _GAPS = ("itl", "itl_token")
-"""Pooled over the gaps of all answers: a few requests are enough."""
+"""Pooled over the gaps of all answers, so that a few requests are enough."""
 
 
 def window_checks(spec: StudySpec) -> list[Check]:
-    """How long windows may become, and the percentiles that they cannot carry."""
+    """How long windows may become, and which percentiles they cannot support."""
     found = [_bound(spec.workload)]
     for what, statistic, levels in _percentiles(spec):
         fewest = fewest_samples(statistic)
@@ -45,7 +45,7 @@ def _bound(workload: Workload) -> Check:
 
 
 def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:
-    """(text, statistic, levels) of each percentile that decides something."""
+    """(text, statistic, load levels) of each percentile in an objective or SLO."""
     goals: list[Objective | SLO] = [*spec.objectives, *spec.slos]
     seen = set()
     for goal in goals:
@@ -59,7 +59,7 @@ def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:
 
 
 def _most_requests(workload: Workload, level: LoadLevel) -> int | None:
-    """Requests that a window can hold at most; None where that depends on the server."""
+    """Most requests that a window can contain; None if that depends on the server."""
     offered = round(level.rate * workload.longest_s) if isinstance(level, RequestRate) else None
     known = [n for n in (offered, workload.requests) if n is not None]
     return min(known) if known else None

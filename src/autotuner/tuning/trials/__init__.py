@@ -1,1 +1,1 @@
-"""One trial: leases, launch, measurement, and what its failure means."""
+"""Trials: leases, launch, measurement, and what a failure means for the study."""

@@ -1,4 +1,4 @@
-"""What a trial's failure means for its study: a result, a second try, or the end because no parameter cures it."""
+"""Consequences of a trial's failure: a result, a second try, or the end of a study that no parameter can save."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 SAME_FAILURES = 4
-"""So many failures in the same words from the start on, the default's included, and the server cannot start at all."""
+"""After this many equal failures from the start, the default's included, the server cannot start at all."""
 
 _MAY_PASS = frozenset(
     {
@@ -20,8 +20,8 @@ _MAY_PASS = frozenset(
         FailureCause.NOT_ANSWERING,
     }
 )
-"""What may not happen a second time. A default that failed once by one of these is launched once more: without a
-default a study has nothing to compare with."""
+"""Causes that may not recur. A default that failed with one of these is launched once more: without a default a study
+has nothing to compare with."""
 
 _PARAMETERS_CURE = frozenset(
     {
@@ -33,19 +33,19 @@ _PARAMETERS_CURE = frozenset(
         FailureCause.UNSUPPORTED_GPU,
     }
 )
-"""However often these come: the search goes on, since another value may fit."""
+"""Causes that never end the search, because another value may fit."""
 
 _OF_VALUES = frozenset({FailureCause.UNSUPPORTED_COMBINATION, FailureCause.INVALID_VALUE})
-"""Cured by another value at times; the server is only given up when every parameter had two."""
+"""Causes that another value may cure: the study only gives up after every parameter had two values."""
 
 _OF_ONE_VALUE = frozenset({FailureCause.PACKAGE_MISSING, FailureCause.UNSUPPORTED_GPU})
-"""Of the installation where the default has it, of the value where only a search's trial has: an attention backend may
-need a package of its own."""
+"""Causes that concern the installation if the default has them, but a value if only a trial of the search has: an
+attention backend may need a package of its own."""
 
 
 def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
-    """The trial as it counts, beside all others of the study: a default that failed by chance is void at first, and a
-    package that only one value needs is that configuration's fault."""
+    """The trial as it counts in its study: a default that may have failed by chance is void at first, and a package
+    that only one value needs is that configuration's fault."""
     failure = trial.failure
     if failure is None:
         return trial
@@ -58,14 +58,14 @@ def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
 
 
 def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[Trial]:
-    """The trials that show that no parameter cures what the default fails of; empty while there is hope."""
+    """The trials that show that no parameter cures the default's failure; empty while one might."""
     made = sorted((t for t in trials if t.role is not TrialRole.CONFIRM), key=lambda t: t.number)
     ended = [t for t in made if t.state.finished or _failed_by_itself(t)]
     failures = [t.failure for t in ended if t.failure is not None and t.state is not TrialState.DONE]
     if len(failures) < len(ended) or not any(_is_default(t) and t.state is TrialState.FAILED for t in ended):
         return []
     cause = failures[0].cause
-    if cause is FailureCause.INVALID_FLAG:  # of a fixed argument, which every launch has
+    if cause is FailureCause.INVALID_FLAG:  # the default only has fixed arguments, which every launch has
         return ended
     alike = len({same_words(failure) for failure in failures}) == 1
     if len(failures) < SAME_FAILURES or not alike or cause in _PARAMETERS_CURE:
@@ -74,12 +74,12 @@ def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[T
 
 
 def is_fatal(failure: Failure) -> bool:
-    """Whether another try, or another configuration, would meet the same."""
+    """Whether another try or another configuration would fail in the same way."""
     return failure.cause in FATAL or failure.blame is Blame.TUNER
 
 
 def last_words(failure: Failure) -> str:
-    """The server's own last line, without the date and place that a logger put in front."""
+    """The last line of the server's log, at most 300 characters."""
     lines = [line.strip() for line in failure.log_tail.splitlines() if line.strip()]
     return " ".join(lines[-1].split())[:300] if lines else ""
 
@@ -90,11 +90,11 @@ _CHANGING = (
     (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "#"),
     (re.compile(r"\d+"), "#"),
 )
-"""What differs between two failures of one kind: colors, paths, addresses and ids, numbers (ports, times, sizes)."""
+"""What differs between two failures of the same kind: colors, paths, addresses, ids, numbers (ports, times, sizes)."""
 
 
 def same_words(failure: Failure) -> str:
-    """Equal for two failures that say the same of two servers."""
+    """Text of a failure without what differs between two servers; equal for failures of the same kind."""
     text = f"{failure.cause.value} {failure.message} {last_words(failure)}"
     for pattern, instead in _CHANGING:
         text = pattern.sub(instead, text)
@@ -106,7 +106,7 @@ def _is_default(trial: Trial) -> bool:
 
 
 def _failed_by_itself(trial: Trial) -> bool:
-    """A try of the default that was not counted, by a cause that is its own."""
+    """Whether it is a try of the default that was not counted although the configuration was to blame."""
     failure = trial.failure
     return trial.state is TrialState.VOID and failure is not None and failure.blame is Blame.CONFIGURATION
 
@@ -118,7 +118,7 @@ def _may_pass(failure: Failure) -> bool:
 
 
 def _varied(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> bool:
-    """Whether each parameter that has two values had two of them in these trials."""
+    """Whether each parameter with at least two values had two of them in these trials."""
     searched = [t.configuration.values for t in trials if t.role is TrialRole.SEARCH]
     for parameter in parameters:
         grid = parameter.domain.grid()

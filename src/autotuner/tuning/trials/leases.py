@@ -1,7 +1,7 @@
-"""What only one trial on a host may use at a time: ports and GPUs, leased in the store that all runs share.
+"""Leases of ports and GPUs, which only one trial on a host may use at a time, in the store that all runs share.
 
-GPUs are handed out first come, first served: a trial that waits leaves a claim on every GPU it could use, and none that
-came later takes one of these. Otherwise a trial of four GPUs would wait for ever beside trials of one.
+GPUs are handed out first come, first served: a waiting trial claims every GPU that it could use, and later ones do not
+take these. Otherwise a trial that needs four GPUs would never start beside trials that need one.
 """
 
 import logging
@@ -22,13 +22,13 @@ from autotuner.study.launch import Gpu
 
 POLL_S = 0.5
 GPU_WAIT_S = 600.0
-"""How long a trial waits for GPUs that strangers use."""
+"""Seconds for which a trial waits for GPUs that other programs use."""
 
 _CLAIM = "gpu-claim:"
 
 LookAtGpus = Callable[[], Awaitable[Sequence[Gpu]]]
 Reap = Callable[[Callable[[str], bool]], Awaitable[Sequence[str]]]
-"""Ends what owners left running for whom the argument is true; one line for each."""
+"""Ends what was left running by owners for whom the argument is true; returns one line for each."""
 
 
 async def _nothing_to_reap(_: Callable[[str], bool]) -> Sequence[str]:
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Leases:
-    """Leases of one trial. ``dead`` names the owners whose leases may be taken over."""
+    """Leases of one trial. ``dead`` returns the owners whose leases may be taken over."""
 
     def __init__(
         self, store: Store, *, owner_id: str, study: str, trial: int, dead: Callable[[], Collection[str]]
@@ -53,9 +53,9 @@ class Leases:
 
     @asynccontextmanager
     async def port(self, candidates: range) -> AsyncIterator[int]:
-        """One port that no other trial of ours holds and that nobody listens on at the moment.
+        """One port that no other trial has leased and that nothing listens on at the moment.
 
-        A lease is no proof: whoever launches a server must still check that the server that answers is its own.
+        A lease proves nothing about other programs: the caller still has to check that its own server answers.
         """
         for port in _rotated(candidates, zlib.crc32(self._owner.encode()) + self._trial):
             resource = f"port:{self._host}:{port}"
@@ -88,11 +88,19 @@ class Leases:
         wait_s: float = GPU_WAIT_S,
         note: Callable[[str], None] = lambda _: None,
     ) -> AsyncIterator[tuple[Gpu, ...]]:
-        """``count`` of the target's GPUs that nobody uses, all or none, in the order of asking.
+        """Leases ``count`` unused GPUs of the target, all or none, in the order of requests.
 
-        Waits while our own trials hold them, and up to ``wait_s`` seconds while strangers do; ``note`` is told once
-        that it waits for somebody outside of this study. ``reap`` ends what a dead owner runs on GPUs that it held.
-        Raises ``TrialFailedError`` (``gpu_unavailable``) when there are too few, or strangers stay.
+        Waits as long as other trials hold them, and up to ``wait_s`` seconds while other programs use them.
+
+        Args:
+            count: GPUs that the trial needs; 0 leases nothing.
+            look: Lists the target's GPUs and who uses them.
+            reap: Ends what dead owners left running on GPUs that they had leased.
+            wait_s: Longest wait for other programs, in seconds.
+            note: Called once when the trial waits for something outside of this study.
+
+        Raises:
+            TrialFailedError: ``gpu_unavailable`` if there are too few GPUs or other programs keep using them.
         """
         turn = _Turn(count, since=_since_boot(), claim=f"{self._owner}:{self._study}:{self._trial}")
         held: list[Gpu] = []
@@ -119,7 +127,7 @@ class Leases:
                 logger.info("trial %d holds GPUs %s", self._trial, [gpu.index for gpu in held])
                 return held
             if view.suffices(turn.count):
-                strangers_since = None  # our own trials hold them, and will end
+                strangers_since = None  # only trials hold them, which will end
             else:
                 strangers_since = strangers_since or time.monotonic()
                 if time.monotonic() - strangers_since >= wait_s:
@@ -138,8 +146,8 @@ class Leases:
             await anyio.sleep(POLL_S)
 
     async def _view(self, turn: "_Turn", look: LookAtGpus, reap: Reap, note: Callable[[str], None]) -> "_View":
-        """What is free for us, and who has the rest. A GPU that a living trial of ours holds has no strangers: what is
-        seen on it from inside of a container is that trial's server."""
+        """Which GPUs are free for this trial, and who uses the rest. What runs on a GPU that a living trial has leased
+        is that trial's server, even if it looks like another program from inside a container."""
         seen = await look()
         dead, leases = await run_sync(lambda: (self._dead(), self._store.leases.all()))
         holders = {lease.resource: lease for lease in leases}
@@ -163,7 +171,8 @@ class Leases:
         )
 
     async def _take(self, turn: "_Turn", view: "_View") -> list[Gpu]:
-        """All or none; none leaves a claim, unless strangers are in the way: then nobody has to wait for us."""
+        """Takes all GPUs or none. If none, the trial claims them, unless other programs use them: then no other trial
+        should have to wait for this one."""
         by_name = {_gpu(gpu): gpu for gpu in view.free}
         if len(by_name) >= turn.count and (got := await self._acquire(list(by_name), turn.count)):
             await self._withdraw(turn, turn.claims)
@@ -202,20 +211,20 @@ class Leases:
 
 @dataclass
 class _Turn:
-    """One trial's place in the order of asking."""
+    """One trial's place in the order of requests."""
 
     count: int
     since: float
     claim: str
     claims: list[str] = field(default_factory=list)
-    """What stands in the store."""
+    """Claims that are stored."""
 
     def names(self, gpus: Sequence[Gpu]) -> list[str]:
-        """Our claims on these GPUs as resources."""
+        """This trial's claims on these GPUs, as names of resources."""
         return [f"{_CLAIM}{gpu.uuid}:{self.claim}" for gpu in gpus]
 
     def comes_after(self, lease: LeaseRecord) -> bool:
-        """Whether this is another trial's earlier claim."""
+        """Whether this is an earlier claim of another trial."""
         if not lease.resource.startswith(_CLAIM):
             return False
         claim = lease.resource.removeprefix(_CLAIM).partition(":")[2]
@@ -224,32 +233,32 @@ class _Turn:
 
 @dataclass(frozen=True)
 class _View:
-    """The GPUs at one moment, as one trial sees them."""
+    """The target's GPUs at one moment, from the view of one trial."""
 
     seen: tuple[Gpu, ...]
     free: tuple[Gpu, ...]
     strangers: tuple[str, ...]
-    """GPUs that are used by what no trial of ours started, as text."""
+    """GPUs that other programs use, as text."""
     studies: tuple[str, ...]
-    """GPUs that other studies hold, as text."""
+    """GPUs that other studies have leased, as text."""
 
     def suffices(self, count: int) -> bool:
-        """Whether there are this many without strangers, held or not."""
+        """Whether at least this many are not used by other programs, leased or not."""
         return count <= len(self.seen) - len(self.strangers)
 
 
 def _since_boot() -> float:
-    """A clock that all who want the same GPU share, since they run on one kernel, and that is never set."""
+    """A clock that is never set and that all processes of one kernel share, hence all that compete for its GPUs."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _claimed(resource: str) -> str:
-    """The GPU that a claim is for."""
+    """UUID of the GPU that a claim is for."""
     return resource.removeprefix(_CLAIM).partition(":")[0]
 
 
 def _gpu(gpu: Gpu) -> str:
-    """A GPU's name as a resource: the same from every run, container and index order."""
+    """A GPU's name as a resource: the same in every run, container and enumeration order."""
     return f"gpu:{gpu.uuid}"
 
 
@@ -259,15 +268,15 @@ def _no_gpus(message: str) -> TrialFailedError:
 
 
 def _rotated(candidates: range, by: int) -> list[int]:
-    """Starts at another port for each run, so that they do not meet, and for each trial: a port just used may linger in
-    TIME_WAIT."""
+    """The ports, starting at another one for each run to avoid collisions, and for each trial: a port that was just
+    used may linger in TIME_WAIT."""
     offset = by % len(candidates) if len(candidates) else 0
     return [*candidates[offset:], *candidates[:offset]]
 
 
 @contextmanager
 def _claimed_on_machine(port: int) -> Iterator[bool]:
-    """Whether no other tuner of this machine has claimed the port, whoever runs it and wherever its store is.
+    """Whether no other autotuner process on this machine has claimed the port, whatever user and store it has.
 
     An abstract Unix socket belongs to the same network namespace as the port, and ends with its process.
     """

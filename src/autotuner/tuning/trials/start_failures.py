@@ -1,6 +1,6 @@
-"""Why a server could not start at all, whatever its engine: what is wrong with an installation, not with a parameter.
+"""Start failures of any engine: faults of an installation, which no parameter cures.
 
-The texts are those of CPython's import system, glibc's loader, POSIX shells and CUDA.
+The patterns match messages of CPython's import system, glibc's dynamic loader, POSIX shells and CUDA.
 """
 
 import re
@@ -9,9 +9,9 @@ from typing import NamedTuple
 from autotuner.study.failure import Failure, FailureCause
 
 _LAST_LINES = 40
-"""Only the end of the log counts: servers warn early and in vain of packages that they can do without."""
+"""Lines at the end of the log that are searched: early lines may warn about packages that are optional."""
 _UNSPECIFIC = frozenset({FailureCause.CRASH_LOADING, FailureCause.UNSUPPORTED_COMBINATION})
-"""Causes that an engine names when it only saw some exception."""
+"""Causes that an engine reports for an exception that it does not know."""
 
 
 class _Row(NamedTuple):
@@ -51,11 +51,11 @@ _SHELL = {
     126: ("the server's program may not be executed", "make it and what it starts executable (chmod +x)"),
     127: ("a program that starts the server was not found", _INSTALL),
 }
-"""Exit codes of shells, whose wrapper scripts many people start servers with."""
+"""Exit codes of shells: servers are often started by wrapper scripts."""
 
 
 def start_failure(explained: Failure | None, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-    """What is wrong with the installation; None where the engine knows a cause, or nothing is recognized."""
+    """The fault of the installation; None if the engine knows a cause or nothing is recognized."""
     if ready or (explained is not None and explained.cause not in _UNSPECIFIC):
         return None
     end = "\n".join([line for line in log_tail.splitlines() if line.strip()][-_LAST_LINES:])

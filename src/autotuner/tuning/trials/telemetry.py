@@ -1,7 +1,7 @@
-"""The sensors of a trial's GPUs, read beside the measurement and cut to its windows afterward.
+"""GPU telemetry of a trial: sensors are read during the whole trial and cut to its windows afterward.
 
-Reading goes on from launch to release, so that a window's edges lie between two samples; the samples are kept in the
-trial's folder.
+Reading lasts from launch to release, so that both ends of a window lie between two samples. The samples are stored in
+the trial's folder.
 """
 
 import json
@@ -21,7 +21,7 @@ from autotuner.study.measurement import GpuUse, Measurement
 INTERVAL_S = 0.5
 FILE = "gpus.jsonl"
 _STEP_S = 0.5
-"""Reading the sensors takes less; what differs by more is a clock that was set."""
+"""Seconds. Reading the sensors takes less; a larger difference means that the wall clock was set."""
 
 
 class Telemetry:
@@ -34,11 +34,11 @@ class Telemetry:
         self._path = folder / FILE
         self._samples: list[GpuSample] = []
         self._steady: list[float] = []
-        """When each of them was read, by a clock that is never set."""
+        """When each sample was read, by the monotonic clock."""
         self._tasks: TaskGroup | None = None
 
     def added_to(self, measured: Measurement) -> Measurement:
-        """The measurement with what its GPUs did inside the window, and the energy of a token where that is known."""
+        """The measurement with its GPUs' use inside the window, and the energy per token if that is known."""
         samples = self._unstepped(measured.started_at)
         use = gpu_use(samples, measured.started_at, measured.started_at + measured.window_s)
         if use is None:
@@ -74,13 +74,13 @@ class Telemetry:
             await anyio.sleep(INTERVAL_S)
 
     def keep(self, samples: Sequence[GpuSample], steady: float) -> None:
-        """Takes samples that were read just now, by a clock that is never set."""
+        """Takes samples that were just read at ``steady`` seconds of the monotonic clock."""
         self._samples += samples
         self._steady += [steady] * len(samples)
 
     def _unstepped(self, begin: float) -> list[GpuSample]:
-        """The samples with times as if the wall clock had not been set since ``begin``: a window's samples are found,
-        and its energy is added up, over its whole length."""
+        """The samples with times as if the wall clock had not been set since ``begin``, so that a window finds all of
+        its samples and its energy is summed over its whole length."""
         if not self._samples:
             return []
         nearest = min(range(len(self._samples)), key=lambda i: abs(self._samples[i].at - begin))
@@ -100,11 +100,11 @@ class Telemetry:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError:
-            return  # a full disk is told by whoever must write
+            return  # optional data; a full disk is reported by the parts that have to write
 
 
 def gpu_use(samples: Iterable[GpuSample], begin: float, end: float) -> GpuUse | None:
-    """The samples of one span summed up, None where there are none in it. Times in seconds since the epoch."""
+    """Summary of the samples between two times in seconds since the epoch; None if a GPU has none."""
     by_gpu: dict[int, list[GpuSample]] = {}
     for sample in sorted(samples, key=lambda s: s.at):
         by_gpu.setdefault(sample.index, []).append(sample)
@@ -126,7 +126,7 @@ def gpu_use(samples: Iterable[GpuSample], begin: float, end: float) -> GpuUse | 
 
 
 def _energy(samples: Sequence[GpuSample], begin: float, end: float) -> float | None:
-    """Joules between two moments: from the counter, interpolated at the edges; else mean power times the span."""
+    """Joules between two times: from the energy counter, interpolated at both ends, or mean power times duration."""
     counted = [(s.at, s.energy_j) for s in samples if s.energy_j is not None]
     if counted and counted[0][0] <= begin and counted[-1][0] >= end:
         return _at(counted, end) - _at(counted, begin)
@@ -135,7 +135,7 @@ def _energy(samples: Sequence[GpuSample], begin: float, end: float) -> float | N
 
 
 def _at(points: Sequence[tuple[float, float]], moment: float) -> float:
-    """A growing counter's value between two of its points."""
+    """Value of a growing counter at a time between two of its points, by linear interpolation."""
     after = next(i for i, (at, _) in enumerate(points) if at >= moment)
     (t1, v1), (t0, v0) = points[after], points[max(0, after - 1)]
     return v1 if t1 == t0 else v0 + (v1 - v0) * (moment - t0) / (t1 - t0)

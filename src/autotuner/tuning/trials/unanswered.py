@@ -1,4 +1,4 @@
-"""Why no request of a window succeeded, as a failure with the server's own message."""
+"""Failure of a window in which no request succeeded, with the server's own message."""
 
 from autotuner.net.faults import COMPRESSED, HTML, NO_STREAM, NOT_STREAMING, TLS, Fault
 from autotuner.net.remedies import STUDY, Options, remedy_for
@@ -10,11 +10,11 @@ _WHATEVER_IS_TUNED = frozenset({
     TLS, HTML, NO_STREAM, NOT_STREAMING, COMPRESSED, "http_301", "http_302", "http_307", "http_308", "http_401",
     "http_403",
 })  # fmt: skip
-"""Refusals that no parameter of the engine cures."""
+"""Kinds of errors that no engine parameter cures."""
 
 
 def unanswered(measured: Measurement) -> Failure:
-    """The failure of a window in which no request succeeded. On a busy machine it may be the machine's."""
+    """The failure of a window in which no request succeeded. On a busy machine the environment may be at fault."""
     if measured.errors:
         cause = FailureCause.NOT_ANSWERING
         if set(measured.errors) <= _WHATEVER_IS_TUNED:
@@ -41,18 +41,18 @@ def errors_text(measured: Measurement) -> str:
 
 
 def error_message(measured: Measurement, kind: str) -> str:
-    """The server's first message of a kind, without the status, which the kind names already."""
+    """The server's first message for a kind of error, without the status that is part of the kind."""
     status = kind.removeprefix("http_")
     return measured.error_messages.get(kind, "").removeprefix(f"HTTP {status}").removeprefix(": ")
 
 
 def error_remedy(measured: Measurement, options: Options = STUDY) -> str:
-    """What to do about the most frequent kind of error."""
+    """Remedy for the most frequent kind of error."""
     kind = max(measured.errors, key=lambda name: measured.errors[name])
     return remedy_for(Fault(kind, measured.error_messages.get(kind, "")), options)
 
 
 def no_answer_text(measured: Measurement) -> str:
-    """That no request ended, and why where that is known."""
+    """One line saying that no request ended, and why if that is known."""
     text = f"no request ended within {measured.window_s:.3g} s"
     return text if measured.answer_s is None else f"{text}: an answer takes about {measured.answer_s:.0f} s"
