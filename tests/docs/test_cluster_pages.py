@@ -8,10 +8,11 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
+from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.ome import check_model, check_runtime
 from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.runtime_matching import why_not
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import CheckStatus
 from autotuner.study_file.loader import parse_study
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from autotuner.deployers.kubernetes.settings import OmeSettings
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.simulated import SimulatedSettings
 from autotuner.study.measurement import GpuUse

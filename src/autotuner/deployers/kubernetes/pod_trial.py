@@ -1,5 +1,6 @@
 """One trial's server in a cluster: requested, followed until it is ready, and removed."""
 
+import logging
 import time
 from contextlib import suppress
 
@@ -22,7 +23,10 @@ from autotuner.plugins.deployer import CommandRunner, DeployContext, Endpoint
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.trial import Phase
 
+logger = logging.getLogger(__name__)
+
 _AGAIN_S = 1.0
+"""Between two tries to create an object that a quota has no room for."""
 
 
 class PodTrial:
@@ -95,9 +99,11 @@ class PodTrial:
             self._asked = True
             try:
                 made = self._made = await self._object.create()
-            except RefusedError:
+            except RefusedError as error:
                 self._asked = False
+                logger.info("%s %s refused: %s", self._object.kind.singular, self._object.request.name, error)
                 raise
+            logger.info("%s %s created", self._object.kind.singular, self._object.request.name)
         return made
 
     async def _hopeless(self, why: str) -> str:

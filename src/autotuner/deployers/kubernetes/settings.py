@@ -158,23 +158,3 @@ class KubernetesSettings(PlainPod, ServerSettings):
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
         """Everything the study says about its pods."""
         return Origin(pod=self, namespace=self.namespace)
-
-
-class OmeSettings(ServerSettings):
-    """Settings of the deployer ``ome`` in a study file. What is unset is the runtime's."""
-
-    runtime: Name | None = None
-    """ServingRuntime of the namespace, else ClusterServingRuntime. A study needs it; a diagnosis does not."""
-    accept_timeout: Duration = Field(default=60.0, gt=0)
-    """Longest wait for OME to make a Deployment of an InferenceService."""
-    ome_namespace: Name = "ome"
-    """Where OME itself runs."""
-
-    def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
-        """What the study says about its pods, and the runtime that says the rest."""
-        return Origin(
-            pod=self,
-            namespace=self.namespace,
-            runtime=self.runtime,
-            runtime_image_tag=None if self.image else self.image_tag,
-        )

@@ -25,12 +25,12 @@ from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, 
 from autotuner.deployers.kubernetes.pods.removal import remove
 from autotuner.deployers.kubernetes.pods.status import PodState, Stage, condition
 from autotuner.deployers.kubernetes.refused_object import refusal
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.deployers.ome import benchmark_preflight
 from autotuner.deployers.ome.benchmark_manifest import JOB_LABEL, RESULTS, BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, find_model, model_path
 from autotuner.deployers.ome.service_server import ServiceServer
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import OME

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from autotuner.deployers.kubernetes import preflight
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
 from autotuner.deployers.kubernetes.preflight import Right
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome.benchmark_manifest import BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import PlatformRun

@@ -17,7 +17,7 @@ from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connect
 from autotuner.deployers.kubernetes.inventory import NodeInventory
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
 from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
-from autotuner.deployers.kubernetes.settings import OmeSettings, ServerSettings
+from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs
@@ -25,6 +25,7 @@ from autotuner.deployers.ome.resources import SERVICES, OmeResource, runner
 from autotuner.deployers.ome.served_model import ServedModel, find_served
 from autotuner.deployers.ome.service_manifest import ServiceLaunch, runtime_problem, unique_name
 from autotuner.deployers.ome.service_server import INFERENCE_SERVICES, ServiceServer
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.checks import fail, ok
 from autotuner.deployers.shared.failures import failed
 from autotuner.deployers.shared.platform import must_answer

@@ -9,11 +9,12 @@ from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
 from autotuner.deployers.kubernetes.client import Cluster, connected
 from autotuner.deployers.kubernetes.inventory import NodeInventory
 from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
-from autotuner.deployers.kubernetes.settings import OmeSettings, ServerSettings
+from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs
 from autotuner.deployers.ome.bound_deployer import BoundOmeDeployer
 from autotuner.deployers.ome.service_server import INFERENCE_SERVICES
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.study.check import Check

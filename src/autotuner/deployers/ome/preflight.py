@@ -12,10 +12,10 @@ import httpx
 from autotuner.deployers.kubernetes import preflight
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.preflight import Right, unseen
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import check_installation, check_model, check_runtime, scheduling
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, OmeResource, find_model, find_runtime, known
 from autotuner.deployers.ome.runtime_matching import why_not
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.checks import fail, ok
 from autotuner.manifests.labels import MANAGED_BY
 from autotuner.manifests.ome_command_line import OME

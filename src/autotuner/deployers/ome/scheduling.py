@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome.resources import OmeResource, engine_config, node_label, runner
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.manifests.pod import merged_resources
 from autotuner.study.launch import LaunchPlan
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.refused_object import refusal
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome.resources import OmeResource, find_model, find_runtime, known, model_path
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.failures import failed
 from autotuner.study.failure import FailureCause, TrialFailedError
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from autotuner.deployers.kubernetes.client import Json
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.check_runtime import faults
 from autotuner.deployers.ome.resources import OmeResource, engine_config, model_path, runner
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.deployers.shared.failures import failed
 from autotuner.manifests import ome
 from autotuner.manifests.labels import GROUP, is_label_value, trial_annotations, trial_labels

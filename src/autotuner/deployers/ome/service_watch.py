@@ -9,9 +9,9 @@ import time
 from autotuner.deployers.kubernetes.client import Cluster, Json
 from autotuner.deployers.kubernetes.pods.controller_watch import events_about
 from autotuner.deployers.kubernetes.pods.status import StartFailure, condition, not_made, one_line
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.deployers.ome.resources import APPS, SERVICE_LABEL, SERVICES
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.manifests.ome_command_line import CONTAINER, OME
 from autotuner.study.failure import Failure, FailureCause
 

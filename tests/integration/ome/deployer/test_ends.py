@@ -28,7 +28,8 @@ import anyio, json, sys
 from dataclasses import replace
 from pathlib import Path
 from autotuner.deployers.kubernetes.pods import deadline
-from autotuner.deployers.ome.deployer import OmeDeployer, OmeSettings
+from autotuner.deployers.ome.deployer import OmeDeployer
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.launch import Labels
 from autotuner.study.spec import Model
 from autotuner.testing.deployer_kit import Recorder

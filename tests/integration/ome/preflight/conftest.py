@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.kubernetes.client import connected
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import preflight
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster

@@ -12,8 +12,8 @@ from anyio.to_thread import run_sync
 from ruamel.yaml import YAML
 
 from autotuner.deployers.kubernetes.client import connected
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import preflight
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster

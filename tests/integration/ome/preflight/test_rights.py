@@ -12,8 +12,9 @@ from autotuner.deployers.kubernetes import preflight
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer
 from autotuner.deployers.kubernetes.preflight import Right
-from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
+from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.ome import preflight as ome_preflight
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster

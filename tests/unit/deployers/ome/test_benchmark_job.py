@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from autotuner.benchmarks.ome_job import OmeJobSettings
 from autotuner.deployers.kubernetes.manifests import Load
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import benchmark_job
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs, another_run
 from autotuner.deployers.ome.benchmark_manifest import RESULTS, BenchmarkSettings, Job
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.manifests.labels import GROUP, OWNER, ROLE, STUDY, TRIAL, label_value
 from autotuner.plugins.deployer import PlatformRun
 from autotuner.study.check import CheckStatus

@@ -9,10 +9,10 @@ import pytest
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes import preflight
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome import check_model, check_runtime, scheduling
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome.resources import OmeResource
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan

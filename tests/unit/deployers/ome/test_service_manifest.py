@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.deployers.kubernetes.settings import OmeSettings
 from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.service_manifest import ServiceLaunch, runtime_problem, unique_name
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.vllm.engine import Vllm
 from autotuner.manifests.ome_command_line import RuntimeLine, RuntimeLineError

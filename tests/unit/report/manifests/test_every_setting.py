@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from autotuner.deployers.docker.container_spec import ContainerSpec
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.kubernetes.manifests import ServerJob
-from autotuner.deployers.kubernetes.settings import KubernetesSettings, OmeSettings
+from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.service_manifest import ServiceLaunch
+from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.manifests.origin import ExportSource, origin_in
 from autotuner.manifests.volume import model_volumes

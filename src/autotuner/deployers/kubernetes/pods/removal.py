@@ -1,5 +1,6 @@
 """Removal of an object and its pods: started, awaited, and given up with the reason why it does not end."""
 
+import logging
 import time
 from contextlib import suppress
 
@@ -11,6 +12,8 @@ from autotuner.deployers.kubernetes.pods.server_object import ObjectKind
 from autotuner.deployers.kubernetes.watch import ResourceWatch
 from autotuner.manifests.labels import GROUP
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+
+logger = logging.getLogger(__name__)
 
 _NODE_LOOK_S = 5.0
 _POLL_S = 0.1
@@ -82,6 +85,7 @@ async def remove_server(cluster: Cluster, kind: ObjectKind, name: str, uid: str 
     try:
         async with ResourceWatch(cluster, cluster.path("pods"), labels=f"{GROUP}={name}") as pods:
             await remove(cluster, kind.path(cluster, name), uid, pods, grace_s + _REMOVAL_S)
+            logger.info("%s %s removed", kind.singular, name)
     finally:
         await release_lease(cluster, kind, name)
 

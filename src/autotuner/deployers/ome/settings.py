@@ -1,0 +1,30 @@
+"""Settings of the OME deployer in a study file, checked before any cluster is asked."""
+
+from pydantic import Field
+
+from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.manifests.origin import Origin
+from autotuner.manifests.pod_settings import Name
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.short_forms import Duration
+from autotuner.study.trial import Trial
+
+
+class OmeSettings(ServerSettings):
+    """Settings of the deployer ``ome`` in a study file. What is unset is the runtime's."""
+
+    runtime: Name | None = None
+    """ServingRuntime of the namespace, else ClusterServingRuntime. A study needs it; a diagnosis does not."""
+    accept_timeout: Duration = Field(default=60.0, gt=0)
+    """Longest wait for OME to make a Deployment of an InferenceService."""
+    ome_namespace: Name = "ome"
+    """Where OME itself runs."""
+
+    def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
+        """What the study says about its pods, and the runtime that says the rest."""
+        return Origin(
+            pod=self,
+            namespace=self.namespace,
+            runtime=self.runtime,
+            runtime_image_tag=None if self.image else self.image_tag,
+        )
