@@ -25,11 +25,11 @@ STUDY = "autotuner.study"
 TRIAL = "autotuner.trial"
 OWNER = "autotuner.owner"
 RUNNER = "autotuner.runner"
-"""Names the runner's process, for a run that knows nothing of its owner."""
+"""Identifies the runner's process, for a run whose store does not know the owner."""
 _QUICK_S = 30.0
-"""Longest wait for an answer that needs no work of the engine; above it the engine counts as lost."""
+"""Longest wait for an answer that costs the engine no work; after that it counts as lost."""
 _CALL_S = 180.0
-"""Longest wait for a start: GPUs, volumes and a busy disk take their time."""
+"""Longest wait for a start, which GPUs, volumes and a busy disk slow down."""
 _POLL_S = 0.2
 _CONNECT_S = 5.0
 _NO_SUCH = 404
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 def labels_of(labels: Labels) -> dict[str, str]:
-    """The labels as Docker's."""
+    """The labels of a trial as Docker labels."""
     runner = ProcessIdentity.of_this_process().text
     return {STUDY: labels.study, TRIAL: str(labels.trial), OWNER: labels.owner, RUNNER: runner}
 
@@ -57,7 +57,7 @@ class Labeled(NamedTuple):
 
     @property
     def runner_ended(self) -> bool:
-        """Whether the process that made it is known to have ended; of another machine or container nothing is known."""
+        """Whether the process that created it is known to have ended, which is unknown on other machines."""
         runner = ProcessIdentity.parse(self.labels.get(RUNNER, ""))
         return runner is not None and runner.is_running() is False
 
@@ -73,22 +73,22 @@ class Engine:
         """Path of the engine's socket, where it listens on one of this machine."""
 
     async def info(self) -> Mapping[str, Any]:
-        """What ``docker info`` tells."""
+        """The output of ``docker info``."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             return await self.client.system.info()
 
     async def version(self) -> Mapping[str, Any]:
-        """What ``docker version`` tells of the engine."""
+        """The engine's part of ``docker version``."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             return await self.client.version()
 
     async def takes_calls(self) -> None:
-        """Raises unless a new connection is answered: an engine that is shutting down still serves old ones."""
+        """Raises unless a new connection is answered: an engine that is shutting down still serves existing ones."""
         async with connected(self._settings) as fresh:
             await fresh.version()
 
     async def awaited(self) -> None:
-        """Returns when the engine answers; waits for one that went away as long as the settings say."""
+        """Returns when the engine answers, within the settings' patience."""
         until = time.monotonic() + self._settings.engine_patience
         while True:
             try:
@@ -101,14 +101,14 @@ class Engine:
             await anyio.sleep(_POLL_S)
 
     async def labeled(self, *labels: str) -> list[Labeled]:
-        """Containers that carry all of these labels (``name`` or ``name=value``), in whatever state they are."""
+        """Containers with all of these labels (``name`` or ``name=value``), in any state."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             filters = json.dumps({"label": labels})
             found = await self.client.containers.list(all=True, filters=filters)
         return [Labeled(c.id, c["Names"][0].lstrip("/"), dict(c["Labels"]), c["State"]) for c in found]
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
-        """What ``docker inspect`` tells of a container; None when there is none."""
+        """The output of ``docker inspect`` for a container; None where it does not exist."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             try:
                 return await self.client.containers.container(name).show()
@@ -118,8 +118,11 @@ class Engine:
                 raise
 
     async def remove(self, name: str, grace_s: float) -> None:
-        """Stops and removes a container, and returns when it is gone. An engine that went away, or is busy with the
-        container, is given patience. Raises ``TrialFailedError`` when the container is still there after that."""
+        """Stops and removes a container, and returns when it is gone.
+
+        Waits for an engine that went away, or is busy with the container, within the settings' patience. Raises
+        ``TrialFailedError`` when the container still exists after that.
+        """
         until = time.monotonic() + self._settings.engine_patience
         stop = grace_s > 0
         while True:
@@ -153,8 +156,8 @@ class Engine:
     async def stream(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **params: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A call that takes as long as it takes. The response is closed on every path; the library's own streams are
-        not when the engine goes away, or when one is cancelled."""
+        """A call without a time limit. The response is closed on every path; the library's own streams are not when the
+        engine goes away or the call is cancelled."""
         url = f"{self.client.docker_host}/{self.client.api_version}/{path}"
         timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
         with failures.told():
@@ -166,7 +169,7 @@ class Engine:
                 yield response
 
     async def image(self, name: str) -> dict[str, Any] | None:
-        """What is known of an image that is present; None when it is not."""
+        """The description of an image; None where it is not present."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             try:
                 return await self.client.images.inspect(name)
@@ -176,7 +179,7 @@ class Engine:
                 raise
 
     async def network(self, name: str) -> dict[str, Any] | None:
-        """What is known of a network; None when there is none."""
+        """The description of a network; None where it does not exist."""
         with failures.told(), anyio.fail_after(_QUICK_S):
             try:
                 return await (await self.client.networks.get(name)).show()
@@ -186,7 +189,7 @@ class Engine:
                 raise
 
     async def pull(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
-        """Fetches an image. ``say`` gets a line for each step of each layer, ``note`` a few lines in all. Raises
+        """Pulls an image. ``say`` gets a line for each step of each layer, ``note`` a few lines in all. Raises
         ``TrialFailedError`` (``image_missing``, ``disk_full``)."""
         progress = _Progress(name, say, note)
         login = await run_sync(auth_header, name)
@@ -211,7 +214,7 @@ def _not_pulled(name: str, error: DockerError) -> Failure:
 
 
 class _Progress:
-    """A pull's many messages, made few."""
+    """Progress of a pull, reduced to a few lines."""
 
     def __init__(self, name: str, say: Callable[[str], None], note: Callable[[str], None]) -> None:
         self._name = name
@@ -222,7 +225,7 @@ class _Progress:
         self._told = 0
 
     def step(self, message: Mapping[str, Any]) -> None:
-        """One message of the engine; raises ``DockerError`` where it tells one."""
+        """Takes one message of the engine. Raises ``DockerError`` where it reports an error."""
         if "error" in message:
             raise DockerError(0, str(message["error"]))
         layer = str(message.get("id", ""))

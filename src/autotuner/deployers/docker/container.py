@@ -1,4 +1,4 @@
-"""One container of ours: made, started, followed, and removed.
+"""One container of ours: created, started, followed and removed.
 
 Its name is known before it exists, so that it can be removed whatever the engine did meanwhile.
 """
@@ -23,13 +23,13 @@ from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _DRAIN_S = 1.0
-"""How long the log's end is waited for after the container's."""
+"""How long to wait for the end of the log after the end of the container."""
 _SECOND_LOOK_S = 0.1
-"""After a kill the engine learns a little later whether it was for want of memory, or for a removal."""
+"""The engine learns a little after a kill whether it was caused by a lack of memory, or by a removal."""
 _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
 _FRAME = struct.Struct(">4xI")
-"""Before each piece of stdout or stderr: which of them it is, and its size in bytes."""
+"""Header of each piece of stdout or stderr: which of them it is, and its size in bytes."""
 
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Container:
         self.id = ""
 
     async def start(self) -> dict[str, Any]:
-        """Makes and starts it, and returns what ``inspect`` tells then. Raises ``TrialFailedError``.
+        """Creates and starts it, and returns its description. Raises ``TrialFailedError``.
 
         Shielded: a call that is cut off would leave the engine making a container that nobody removes.
         """
@@ -85,7 +85,7 @@ class Container:
             self._copied.set()
 
     async def state(self) -> dict[str, Any]:
-        """What ``inspect`` tells; empty when the container is gone."""
+        """The output of ``docker inspect``; empty when the container is gone."""
         return await self.engine.inspect(self.name) or {}
 
     async def ends(self, *, was_ready: bool) -> Failure:

@@ -97,7 +97,7 @@ class DockerDeployer(BoundDeployer):
                             await self._release(container, context)
 
     async def _started(self, container: Container, context: DeployContext, leased: int | None) -> Address | Failure:
-        """Where the server answers, once it is ready; a failure when something else has taken its port."""
+        """The address of the ready server; a failure when another process has taken its port."""
         try:
             inspected = await container.start()
         except TrialFailedError as error:
@@ -116,7 +116,7 @@ class DockerDeployer(BoundDeployer):
             context.note(f"{error.failure.message}; container {container.name} is removed before the next launch")
 
     async def _image(self, engine: Engine, plan: LaunchPlan, context: DeployContext, log: Log) -> str:
-        """The image's name, once it is present. Trials that run side by side fetch it once."""
+        """The image's name, once it is present. Trials that run in parallel pull it once."""
         name = self.image(plan)
         if name is None:
             raise failed(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
@@ -137,7 +137,7 @@ class DockerDeployer(BoundDeployer):
         return name
 
     async def _entrypoint(self, engine: Engine, image: str) -> tuple[str, ...] | None:
-        """The image's own entrypoint, where it is kept."""
+        """The image's own entrypoint where the settings keep it."""
         if self.settings.entrypoint != "image":
             return None
         config = (await engine.image(image) or {}).get("Config") or {}
@@ -172,7 +172,7 @@ class DockerDeployer(BoundDeployer):
         )
 
     async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
-        """The ``docker run`` line, with the first GPUs of those to use; the image is looked at where it is present."""
+        """The ``docker run`` line with the first GPUs of those to use. The image is inspected where it is present."""
         plan = plan.in_container()
         port = self.settings.ports[0] if self.settings.network == "host" else self.settings.container_port
         host = LOOPBACK if self.settings.network == "host" else "0.0.0.0"  # noqa: S104 - inside the container
@@ -199,7 +199,7 @@ class DockerDeployer(BoundDeployer):
         ).command()
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """Engine, image, GPUs, model files, shared memory and room; only ``check_flags`` runs anything."""
+        """Engine, image, GPUs, model files, shared memory and disk space; only ``check_flags`` runs anything."""
         try:
             async with connected(self.settings) as engine:
                 return await docker_preflight.checks(engine, list(plans), self.settings, await self.gpus())
@@ -226,7 +226,7 @@ class DockerDeployer(BoundDeployer):
         return self.settings.image_name(plan.image)
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """The id of the image that the name stands for now: a tag may be moved to another one."""
+        """The id of the image that the name stands for now: a tag may have been moved."""
         name = self.image(plan)
         if name is None:
             return {}
@@ -283,8 +283,8 @@ class _Start:
         self._last = "nothing"
 
     async def ready_or_port_lost(self) -> Failure | None:
-        """None when the server is ready, a failure when something else has taken its port. Raises
-        ``TrialFailedError`` with the cause when it cannot get ready any more."""
+        """None when the server is ready, a failure when another process has taken its port. Raises ``TrialFailedError``
+        with the cause when the server cannot become ready any more."""
         try:
             failure = await until_ready(self._answers, self._ends, self._timeout_s)
         except TimeoutError:

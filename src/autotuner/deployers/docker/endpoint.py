@@ -21,7 +21,7 @@ _TRANSPARENT = frozenset({None, "runc", "nvidia", "io.containerd.runc.v2"})
 
 @dataclass(frozen=True)
 class Address:
-    """Where this machine reaches the server."""
+    """The address of the server on this machine."""
 
     port: int
 
@@ -60,7 +60,7 @@ class DockerEndpoint(Endpoint):
 
     @classmethod
     async def of(cls, container: Container, address: Address, log: Log, inspected: dict[str, Any]) -> Self:
-        """The endpoint of a ready container; its command line is read from the process where that can be seen."""
+        """The endpoint of a ready container, with the command line of its process where that is visible."""
         told: tuple[str, ...] = (inspected.get("Path", ""), *(inspected.get("Args") or ()))
         settings = container.launch.settings
         if container.engine.socket and settings.runtime in _TRANSPARENT:
@@ -74,11 +74,11 @@ class DockerEndpoint(Endpoint):
         return found
 
     async def environment(self) -> Mapping[str, str]:
-        """The container's, without what only its image says."""
+        """The container's variables without those of its image."""
         return self._environment
 
     async def identity(self) -> Identity:
-        """The container's id, start time and restarts, after a look at whose port it is."""
+        """The container's id, start time and restarts, after a check that the port is still its own."""
         inspected = await self._container.state()
         state = inspected.get("State") or {}
         if not state.get("Running") or state.get("Paused"):
@@ -111,5 +111,5 @@ class DockerEndpoint(Endpoint):
         return await anyio.to_thread.run_sync(self._log.tail, lines)
 
     def pids(self) -> frozenset[int]:
-        """The container's processes, and those that copy to and from its port."""
+        """The container's processes, and the proxies that copy to and from its port."""
         return processes.pids(self._container.id) | self._proxies

@@ -15,9 +15,9 @@ from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _NO_CONNECTION = 900
-"""Status that the client library gives an error when there was no answer."""
+"""Status that the client library gives to an error without an answer."""
 _FINAL = frozenset(range(400, 500)) - {404, 408, 409, 425, 429}
-"""Statuses of a call that the engine will refuse again, whenever it is asked."""
+"""Statuses of a call that the engine would refuse again."""
 _SIGNALS = range(129, 129 + 64)
 _TOOLKIT = "install the NVIDIA Container Toolkit, then restart Docker (nvidia-ctk runtime configure --runtime=docker)"
 
@@ -47,7 +47,7 @@ _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
 """(in Docker's message, cause, remedy); the first that fits counts."""
 
 _INIT_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$", re.MULTILINE)
-"""How the engine's init says that it could not start the program."""
+"""The message of the engine's init when it cannot start the program."""
 
 
 def lost(error: BaseException | str) -> Failure:
@@ -93,7 +93,7 @@ def not_started(error: DockerError, what: str) -> Failure:
 
 
 def exit_code(state: dict[str, Any]) -> int | None:
-    """The exit code of an ended container; negative for a signal, which Docker tells as 128 and its number."""
+    """The exit code of an ended container; negative for a signal, which Docker reports as 128 plus its number."""
     code = state.get("ExitCode")
     if not isinstance(code, int):
         return None
@@ -101,7 +101,7 @@ def exit_code(state: dict[str, Any]) -> int | None:
 
 
 def ended(state: dict[str, Any], context: DeployContext, log_tail: str, *, was_ready: bool) -> Failure:
-    """Why a container ended by itself, by the engine's state of it; the rest is the inference server's to tell."""
+    """Why a container ended by itself, as far as its state in the engine tells; otherwise the log decides."""
     code = exit_code(state)
     if state.get("OOMKilled"):
         return Failure(

@@ -20,7 +20,7 @@ def pids(container_id: str) -> frozenset[int]:
 
 
 def proxies(port: int) -> frozenset[int]:
-    """The engine's processes that copy between a published port and its container; their work is the trial's own."""
+    """The engine's processes that copy between a published port and its container; their CPU time is the trial's."""
     wanted = ("-host-port", str(port))
     found = ((p.pid, procfs.cmdline(p.pid)) for p in procfs.processes())
     return frozenset(pid for pid, argv in found if argv and argv[0].endswith(_PROXY) and wanted in pairwise(argv))

@@ -10,13 +10,13 @@ APPS = "apps/v1"
 SERVICES = "inferenceservices"
 BENCHMARKS = "benchmarkjobs"
 SERVICE_LABEL = "ome.io/inferenceservice"
-"""On everything that OME makes of a service."""
+"""On everything that OME creates for a service."""
 _KEY_LENGTH = 32
 
 
 @dataclass(frozen=True)
 class OmeResource:
-    """A model or a runtime."""
+    """A model or a runtime of OME."""
 
     thing: Json
 
@@ -27,7 +27,7 @@ class OmeResource:
 
     @property
     def kind(self) -> str:
-        """As a service must name it."""
+        """As a service has to name it."""
         return str(self.thing["kind"])
 
     @property
@@ -55,7 +55,7 @@ class OmeResource:
 
     @property
     def reference(self) -> dict[str, str]:
-        """As a service refers to it. The kind is always said: OME looks a model up without it, and then obeys it."""
+        """As a service refers to it, always with the kind: OME resolves a model without it, but then obeys it."""
         return {"name": self.name, "kind": self.kind}
 
 

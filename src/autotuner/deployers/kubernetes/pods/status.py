@@ -61,15 +61,15 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class PodState:
-    """A pod at one moment."""
+    """The state of a pod at one moment."""
 
     stage: Stage
     why: str = ""
-    """What Kubernetes says about it."""
+    """The reason that Kubernetes reports."""
     failure: Failure | None = None
-    """Why it goes no further; of a server that ended by itself the caller finds the cause (``failure`` is None)."""
+    """Why it does not get any further; None for a server that ended by itself, whose log tells the cause."""
     patient: bool = False
-    """``failure`` may pass: it counts after a while."""
+    """``failure`` may pass, and counts only after a while."""
     exit_code: int | None = None
     started: float = 0.0
     """Seconds since the epoch, of the container's start."""
@@ -77,13 +77,13 @@ class PodState:
 
 
 def image_id(pod: Json, container: str) -> str:
-    """The digest of the image that the container runs; empty where the node does not tell."""
+    """The digest of the image that the container runs; empty where the node does not report it."""
     found = _container(pod.get("status") or {}, "containerStatuses", container)
     return str(found.get("imageID") or "")
 
 
 def look(pod: Json, container: str) -> PodState:
-    """What a pod's status says of its container of that name."""
+    """The state of a pod, by its container of this name."""
     status = pod.get("status") or {}
     if moved := _taken_away(pod):
         return PodState(Stage.ENDED, moved.message, moved)
@@ -121,7 +121,7 @@ def _waiting(status: Json, found: Json) -> PodState:
 
 
 def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
-    """(failure, may pass) of a container that waits, by the reason."""
+    """(failure, may pass) of a waiting container, by the reason."""
     if reason in _IMAGE_AT_ONCE or reason in _IMAGE:
         remedy = "correct deploy.image, deploy.image_tag, deploy.image_pull_policy or deploy.image_pull_secrets"
         message = f"cannot pull image ({reason}): {why}"
@@ -152,7 +152,7 @@ def not_started(reason: str, why: str) -> Failure:
 
 
 def _ended(found: Json) -> PodState | None:
-    """The first end of a container, whether it was started again or not."""
+    """The first end of a container, whether it was restarted or not."""
     restarts = int(found.get("restartCount", 0))
     end = (found.get("state") or {}).get("terminated")
     end = end or ((found.get("lastState") or {}).get("terminated") if restarts else None)
@@ -185,7 +185,7 @@ def exit_code(code: Any) -> int | None:
 
 
 def _taken_away(pod: Json) -> Failure | None:
-    """Why the pod itself is at its end, where that is not its container's doing."""
+    """Why the pod itself ends, where its container is not the cause."""
     status = pod.get("status") or {}
     reason = str(status.get("reason", ""))
     why = one_line(status.get("message"))
@@ -235,13 +235,13 @@ class StartFailure:
 
     failure: Failure
     passing: bool = False
-    """It may pass: it counts after a while."""
+    """It may pass, and counts only after a while."""
     queued: bool = False
-    """Others have what it wants, and give it back some time: it is waited for as in a queue."""
+    """Others hold what it needs, and will release it: it is waited for as in a queue."""
 
 
 def not_made(why: str, part: str = "") -> StartFailure:
-    """Why what should make a pod, or is to be made, could not; ``part`` is the pod's container."""
+    """Why a pod, or the object that makes it, could not be created; ``part`` is the pod's container."""
     if phrases.QUOTA_EXCEEDED.found_in(why):
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
         cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
@@ -266,8 +266,8 @@ def _never_allowed(why: str) -> bool:
 
 
 def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | None:
-    """What the warnings about a pod, or about what should make it, say; None where there is none. ``part`` is the pod's
-    container."""
+    """The failure that warnings about a pod, or about the object that makes it, report; None without any. ``part`` is
+    the pod's container."""
     for event in events:
         reason = str(event.get("reason"))
         why = one_line(event.get("message"))
@@ -285,7 +285,7 @@ def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | Non
 
 
 def condition(status: Json, kind: str) -> Json:
-    """One of a status's conditions; empty where it has none of that kind."""
+    """A status's condition of this type; empty where there is none."""
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
 
 
@@ -299,7 +299,7 @@ def _container(status: Json, group: str, name: str) -> Json:
 
 
 def one_line(text: Any) -> str:
-    """A text of the API server's without its line breaks."""
+    """A text without its line breaks."""
     return " ".join(str(text or "").split())
 
 
