@@ -86,13 +86,13 @@ def screen_width() -> int:
 
 
 def table_text(columns: Sequence[Column], rows: Sequence[Sequence[Text]], *, width: int | None = None) -> str:
-    """The table as text for standard output: styled on a terminal, plain elsewhere."""
+    """The table as text for stdout: styled on a terminal, plain elsewhere."""
     width = screen_width() if width is None else width
     return drawn(grid(columns, rows, fitted(columns, rows, width)), width)
 
 
 def drawn(what: Table | Text, width: int) -> str:
-    """Text of something that rich can draw, for standard output."""
+    """Text of something that rich can draw, for stdout."""
     terminal = sys.stdout.isatty()
     console = Console(width=width, force_terminal=terminal, highlight=False, markup=False)
     with console.capture() as captured:

@@ -84,7 +84,7 @@ class Screen:
 
 
 def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResult:
-    """Runs a study and shows it on standard error."""
+    """Runs a study and shows it on stderr."""
     spec = loaded.spec
     screen = Screen(spec)
 

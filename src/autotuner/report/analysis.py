@@ -302,7 +302,7 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
 
 
 def _warnings(measured: Sequence[tuple[Trial, Measurement]]) -> list[tuple[str, list[int]]]:
-    """The measurements' own warnings, at most five kinds; disturbed windows are told by their figures already."""
+    """The measurements' own warnings, at most five kinds; caveats already cover disturbed windows."""
     found: dict[str, list[Trial]] = {}
     for trial, measurement in measured:
         for text in (w for w in measurement.warnings if not w.startswith(DISTURBED)):

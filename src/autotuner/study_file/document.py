@@ -51,7 +51,7 @@ class Document:
     origins: dict[Path, str] = field(default_factory=dict)
     """What set a part that is not from the file: ``--set search.trials``."""
     is_text: bool = True
-    """False where a string holds what is no text; such strings would break whatever reads on."""
+    """False where a string contains code points that are not text; such strings would break whatever reads on."""
 
     def where(self, path: Path) -> str:
         """``study.yaml:12 parameters.threads[1]``; the line of the nearest part that is in the file."""
@@ -92,7 +92,7 @@ def _check_scalar(document: Document, path: Path, value: Any) -> None:
 
 
 def read_text(text: str, source: str) -> Document:
-    """The text as data. Raises UsageError where it is no YAML, JSON or text; duplicate keys are noted as problems."""
+    """The text as data. Raises UsageError if it is not YAML, JSON or text; duplicate keys are noted as problems."""
     document = Document(source)
     if len(text.encode(errors="replace")) > MAX_BYTES:
         _fail(document, None, f"larger than {MAX_BYTES >> 20} MiB", "a study file is a few lines long")
@@ -278,7 +278,7 @@ class _JsonReader(_Reader):
             _fail(self.document, self._line(), f"not valid JSON: {error}")
 
     def _constant(self, name: str) -> NoReturn:
-        raise ValueError(f"{name} is no number here")
+        raise ValueError(f"{name} is not a number here")
 
     def _line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1

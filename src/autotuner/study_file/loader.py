@@ -67,7 +67,7 @@ def parse_study(
 
     ``source`` names the file in problems and gives the study its name; ``folder`` is what relative paths in the file
     are relative to, where ``exists`` says that they are there; ``canonical_of`` gives an engine's flag names; ``mode``
-    goes before an older task's ``deployment_mode``, and ``benchmark`` is what an older task is to be measured by;
+    overrides an older task's ``deployment_mode``, and ``benchmark`` is what an older task is to be measured by;
     ``overrides`` are values of the file as on the command line (``search.trials=5``).
     Raises UsageError with one problem per fault.
     """
@@ -107,7 +107,7 @@ def hyphenated(name: str) -> str:
 
 
 _MOST_KEYS = 200
-"""Keys of a section that are compared with the known ones; more are no misspellings."""
+"""Keys of a section that are compared with the known ones; more are unlikely to be misspellings."""
 _NAME = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9_.-]*")
 _OPEN: Mapping[str, type[BaseModel]] = {"search": SearchForm, "engine": EngineForm}
 """Sections that take further keys for plugins; a near miss of a known key is still an error here."""
@@ -267,7 +267,7 @@ class _Study:
             for problem in error.problems:
                 changes = {"where": self.document.where(tuple(problem.where.split(".")))}
                 if self.older and (problem.where != "engine.kind" or engine.kind in ENGINES):
-                    continue  # a task has no place for the engine's settings; an engine that is missing is told later
+                    continue  # a task has no place for the engine's settings; a missing engine is reported later
                 if self.older:
                     changes["remedy"] = f"{problem.remedy}; a runtime of OME is deployed with --mode ome"
                 self.document.problems.append(problem.model_copy(update=changes))

@@ -53,7 +53,7 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, separator, text = word.partition("=")
         if not separator or not name or name == "kind":
-            raise UsageError(Problem(where="--set", value=word, why="is no setting", remedy="write KEY=VALUE"))
+            raise UsageError(Problem(where="--set", value=word, why="is not a setting", remedy="write KEY=VALUE"))
         found[name] = read_text(text, f"--set {name}").data if text.strip() else text
     return found
 

@@ -135,7 +135,7 @@ class FakeEngine(Engine):
             low = entry.type.low or 0.0
             high = entry.type.high or float("inf")
             wrong = isinstance(value, bool | str | tuple) or not low <= value <= high
-        return [Problem(where=name, value=str(value), why="is no value of this parameter")] if wrong else []
+        return [Problem(where=name, value=str(value), why="is not a valid value")] if wrong else []
 
     def gpus(self, values: Mapping[str, Value]) -> int:
         """``tp``."""

@@ -24,7 +24,7 @@ class Said(NamedTuple):
 
     @property
     def data(self) -> Any:
-        """Standard output, as JSON and nothing else."""
+        """Stdout, which must be a JSON document."""
         return json.loads(self.out)
 
 

@@ -1,4 +1,4 @@
-"""Importance against figures worked out by hand, failures by cause, and what a careful reader is told to doubt."""
+"""Importance against figures worked out by hand, failures by cause, and the caveats for a careful reader."""
 
 import math
 import re

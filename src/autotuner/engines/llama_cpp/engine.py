@@ -145,7 +145,12 @@ class LlamaCpp(Engine):
             remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server needs none"
             problem = Problem(where=name, why="is a secret, and a command line is public", remedy=remedy)
         if name in _RESERVED:
-            problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=_RESERVED[name])
+            problem = Problem(
+                where=name,
+                value=text_of(value),
+                why="is managed by autotuner and cannot be set",
+                remedy=_RESERVED[name],
+            )
         return [problem] if problem else []
 
     def _unknown(self, name: str, value: Value) -> Problem | None:
@@ -155,7 +160,7 @@ class LlamaCpp(Engine):
         if self.settings.server != WHEEL:
             return None
         remedy = f"write {REPLACED[name]}" if name in REPLACED else did_you_mean(name, list(_KNOWN))
-        return Problem(where=name, value=text_of(value), why="is no option of the server", remedy=remedy)
+        return Problem(where=name, value=text_of(value), why="unknown server option", remedy=remedy)
 
     def _relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
         def value(name: str) -> Value:

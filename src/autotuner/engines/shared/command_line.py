@@ -67,7 +67,7 @@ class Item(NamedTuple):
     """One flag of a command line with its value, or one argument that is neither."""
 
     name: str | None
-    """Canonical name; None for an argument that is no flag."""
+    """Canonical name; None for an argument that is not a flag."""
     value: Value
     raw: tuple[str, ...]
 

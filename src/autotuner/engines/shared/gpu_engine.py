@@ -178,7 +178,12 @@ class GpuEngine(PortableEngine):
         if name in self.secret:
             problem = Problem(where=name, why="is a secret, and a command line is public", remedy=self.secret[name])
         if name in self.reserved:
-            problem = Problem(where=name, value=text_of(value), why="is not yours to set", remedy=self.reserved[name])
+            problem = Problem(
+                where=name,
+                value=text_of(value),
+                why="is managed by autotuner and cannot be set",
+                remedy=self.reserved[name],
+            )
         return [problem] if problem else []
 
     def _hidden(self, name: str, value: Value) -> Problem | None:

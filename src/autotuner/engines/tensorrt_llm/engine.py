@@ -35,7 +35,7 @@ _LEAST_CACHE = {"fp8": 8.9, "fp8_ds_mla": 9.0, "nvfp4": 10.0}
 
 
 def by_path(name: str) -> bool:
-    """Whether an option is no flag, but a path in the options file."""
+    """Whether an option is not a flag but a path in the options file."""
     return name in YAML_ONLY or "." in name
 
 
@@ -133,7 +133,7 @@ class TensorrtLlm(GpuEngine):
         name = self.canonical(name)
         if found or not by_path(name) or self.settings.set_flag:
             return found
-        why = "is no flag of trtllm-serve 1.2, which reads it from a file only"
+        why = "is not a flag of trtllm-serve 1.2, which reads it from a file only"
         remedy = f"write it in a YAML file given as {FILE}, or set_flag: true where the program has --set"
         return [problem(name, value, why, remedy)]
 

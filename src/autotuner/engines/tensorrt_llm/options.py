@@ -2,8 +2,8 @@
 
 Source: repository NVIDIA/TensorRT-LLM, ``tensorrt_llm/commands/serve.py`` and ``tensorrt_llm/llmapi/llm_args.py``. The
 flags are those that releases 1.1 and 1.2 and the main branch of 2026 have in common; names are written with
-underscores there. Release 1.2 reads what is no flag from a file (``--extra_llm_api_options``); newer ones also from
-``--set PATH=VALUE``.
+underscores there. Release 1.2 reads everything that is not a flag from a file (``--extra_llm_api_options``); newer
+ones also from ``--set PATH=VALUE``.
 """
 
 from autotuner.engines.shared.catalog import Rows, by_name, choice, integer, number, switch, text

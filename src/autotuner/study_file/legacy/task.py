@@ -78,7 +78,7 @@ def is_older(data: Mapping[str, Any]) -> bool:
 
 
 def native_of(document: Document, mode: str | None = None, benchmark: str | None = None) -> tuple[Document, list[str]]:
-    """The task in the native form, with its lines and problems carried over, and the notes. ``mode`` goes before the
+    """The task in the native form, with its lines and problems carried over, and the notes. ``mode`` overrides the
     task's own ``deployment_mode``; ``benchmark`` is what it is to be measured by, of which a task says nothing."""
     task = _Task(document, mode, benchmark)
     return task.native(), task.notes

@@ -90,9 +90,9 @@ NONE = (
         ({"parallelism": {"preset": ["balanced", "long-context"]}},
          "parallelism.preset[1] = long-context: sglang has no such preset; known: balanced, high-throughput, "
          "large-model-tp, large-model-tp-pp, moe-optimized, single-gpu"),
-        ({"parallelism": {"tp": 65}}, "parallelism.tp = 65: is no value of this parameter"),
+        ({"parallelism": {"tp": 65}}, "parallelism.tp = 65: is not a valid value"),
         ({"engine": {"kind": "sglang", "args": {"tp-size": 65}}, "parallelism": {"tp": 2}},
-         "engine.args.tp-size = 65: is no value of this parameter"),
+         "engine.args.tp-size = 65: is not a valid value"),
         ({"quantization": {"kv_cache": "fp8_e5m2", "attention": "fp8"}},
          "quantization.attention = fp8: sglang has attention of fp8 only with kv_cache: fp8|fp8_e4m3"),
         ({"parallelism": {"tp": [1, 2]}, "parameters": {"tensor-parallel-size": [1, 2]}},

@@ -96,8 +96,8 @@ async def test_a_constraint_that_is_none(loop: Any) -> None:
 async def test_wrong_fixed_arguments(loop: Any) -> None:
     said = await refusal(spec(loop, engine=EngineSpec(kind="fake", args={"parallel": 99, "turbo": "yes"})))
     assert said == [
-        "engine.args.parallel = 99: is no value of this parameter",
-        "engine.args.turbo = yes: is no value of this parameter",
+        "engine.args.parallel = 99: is not a valid value",
+        "engine.args.turbo = yes: is not a valid value",
     ]
 
 
@@ -120,8 +120,8 @@ async def test_missing_gpus_are_a_failed_check_and_no_error(loop: Any) -> None:
 async def test_wrong_tuned_values(loop: Any) -> None:
     said = await refusal(spec(loop, parameters=values(1, 0, 2, "many")))
     assert said == [
-        "parameters.parallel[1] = 0: is no value of this parameter",
-        "parameters.parallel[3] = many: is no value of this parameter",
+        "parameters.parallel[1] = 0: is not a valid value",
+        "parameters.parallel[3] = many: is not a valid value",
     ]
 
 
