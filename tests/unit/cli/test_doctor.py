@@ -167,7 +167,7 @@ def test_a_missing_extra(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for words, name in ([["--mode", "docker"], "docker"], [[study_file(tmp_path, deploy="docker")], "study"]):
         said = call("doctor", *words, "--json")
         assert said.code == 4
-        assert "pip install 'llm-inference-autotuner[docker]'" in checks(said)[str(name)][1]
+        assert "pip install 'llm-inference-autotuner[docker]'" in checks(said)[str(name)][2]
 
 
 def test_stores(call: Call, home: Path, tmp_path: Path) -> None:

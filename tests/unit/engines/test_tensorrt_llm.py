@@ -130,9 +130,9 @@ def test_gpus(released: TensorrtLlm, values: dict[str, Value], count: int) -> No
         ({"backend": "tensorrt", "kv-cache-config.dtype": "fp8"}, "backend", "only flags"),
         ({"kv-cache-free-gpu-memory-fraction": 2}, "kv-cache-free-gpu-memory-fraction", "range"),
         ({"kv-cache-config.enable-block-reuse": "maybe"}, "kv-cache-config.enable-block-reuse", "values"),
-        ({"port": 1}, "port", "not yours"),
-        ({"served_model_name": "x"}, "served-model-name", "not yours"),
-        ({"set": "a=1"}, "set", "not yours"),
+        ({"port": 1}, "port", "managed by autotuner"),
+        ({"served_model_name": "x"}, "served-model-name", "managed by autotuner"),
+        ({"set": "a=1"}, "set", "managed by autotuner"),
         ({"trust_remote_code": True}, "trust-remote-code", "executes code"),
     ],
 )
