@@ -141,7 +141,6 @@ def _last_lines(path: Path, lines: int) -> list[str]:
 def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manifest:
     """See :meth:`autotuner.api.stored.StoredStudies.manifest`."""
     from autotuner.api.blocking import blocking
-    from autotuner.manifests.origin import origin_in
     from autotuner.plugins import loading
     from autotuner.report.manifests.options import Form, parse_options
     from autotuner.report.manifests.render import manifest_of
@@ -153,8 +152,8 @@ def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manif
     read = parse_options(form, given)
     deployer = loading.deployer(found.spec.deploy)
     model = blocking(lambda: deployer.locate(found.spec.model))
-    origin_of = origin_in(deployer.settings)
-    winner = winner_of(found, model, image_of=deployer.image, origin_of=origin_of, server=read.server)
+    settings = deployer.settings
+    winner = winner_of(found, model, image_of=deployer.image, settings=settings, server=read.server)
     return manifest_of(winner, Form(form), read)
 
 

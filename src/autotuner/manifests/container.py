@@ -75,7 +75,7 @@ class ContainerSettings(BaseModel):
     env_passthrough: tuple[Variable, ...] = ()
     """Names of variables that the container gets from the tuner's own environment; their values are never shown."""
     gpu_driver: Literal["nvidia", "cdi"] = "nvidia"
-    """How GPUs are asked for: the NVIDIA runtime hook, or names of the Container Device Interface."""
+    """How GPUs are requested: the NVIDIA runtime hook, or names of the Container Device Interface."""
     runtime: str | None = Field(default=None, min_length=1)
     """The engine's runtime to use; unset: its default."""
     init: bool = True

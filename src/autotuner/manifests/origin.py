@@ -1,6 +1,6 @@
 """Where a study's servers ran: what an exported manifest carries over from there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -27,10 +27,10 @@ class Origin:
     volumes: tuple[Volume, ...] | None = None
     """What its container saw of the machine; None where it was not recorded."""
     env: Mapping[str, str | None] = field(default_factory=dict)
-    """Variables of its container; None for a value that came from the environment of whoever started it."""
+    """Variables of its container; None for a value that came from the environment of its start."""
     entrypoint_words: int | None = None
-    """How many words of its command line were the image's own entrypoint, which the container kept. None: the command
-    replaced the entrypoint."""
+    """How many leading arguments of its command line were the image's own entrypoint, which the container kept. None:
+    the command replaced the entrypoint."""
 
 
 @runtime_checkable
@@ -42,8 +42,3 @@ class ExportSource(Protocol):
 
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
         """Where this trial, which the plan launches again, ran."""
-
-
-def origin_in(settings: object) -> Callable[[LaunchPlan, Trial], Origin]:
-    """What tells the origin of trials that were deployed with these settings."""
-    return settings.origin if isinstance(settings, ExportSource) else lambda *_: Origin()

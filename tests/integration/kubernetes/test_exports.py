@@ -11,7 +11,6 @@ import pytest
 
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.vllm.engine import Vllm
-from autotuner.manifests.origin import origin_in
 from autotuner.plugins import loading
 from autotuner.report.manifests.options import Form, parse_options
 from autotuner.report.manifests.render import Manifest, manifest_of
@@ -69,8 +68,8 @@ def exported(
         spec = spec.model_copy(update={"deploy": PluginSpec.model_validate(deploy)})
     sample = winning_sample(spec, {tp: 2}, gpus=2)
     result = study_result(sample.spec, sample.state, sample.trials)
-    origin_of = origin_in(loading.deployer(spec.deploy).settings)
-    return manifest_of(winner_of(result, spec.model, origin_of=origin_of), form, parse_options(form, options))
+    settings = loading.deployer(spec.deploy).settings
+    return manifest_of(winner_of(result, spec.model, settings=settings), form, parse_options(form, options))
 
 
 def answered(cluster: Any, text: str) -> list[dict[str, Any]]:

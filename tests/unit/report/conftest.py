@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from autotuner.manifests.origin import origin_in
 from autotuner.plugins import loading
 from autotuner.report.manifests.options import Form, parse_options
 from autotuner.report.manifests.render import Manifest, manifest_of
@@ -82,8 +81,8 @@ def won() -> Callable[..., StudyResult]:
 def _manifest(result: StudyResult, form: Form, *, image_of: Any = lambda _: None, **options: Any) -> Manifest:
     needed = {} if options.get("start_from") else NEEDED[form]
     read = parse_options(form, {**needed, **options})
-    origin_of = origin_in(loading.deployer(result.spec.deploy).settings)
-    winner = winner_of(result, result.spec.model, image_of=image_of, origin_of=origin_of, server=read.server)
+    settings = loading.deployer(result.spec.deploy).settings
+    winner = winner_of(result, result.spec.model, image_of=image_of, settings=settings, server=read.server)
     return manifest_of(winner, form, read)
 
 

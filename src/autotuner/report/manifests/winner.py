@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from autotuner.errors import AutotunerError, Problem, UsageError
-from autotuner.manifests.origin import Origin
+from autotuner.manifests.origin import ExportSource, Origin
 from autotuner.manifests.server import ALL_INTERFACES
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
@@ -111,11 +111,17 @@ def winner_of(
     model: Model,
     *,
     image_of: Callable[[LaunchPlan], str | None] = lambda _: None,
-    origin_of: Callable[[LaunchPlan, Trial], Origin] = lambda *_: Origin(),
+    settings: object = None,
     server: str | None = None,
 ) -> Winner:
-    """The winner; ``model`` is as the target found it, ``image_of`` says what the deployer runs a plan in, and
-    ``origin_of`` where a trial ran; ``server`` is another program in place of the engine's setting.
+    """The winner of a study, as it can be started elsewhere.
+
+    Args:
+        result: The study's.
+        model: The model as the target found it.
+        image_of: The image in which the deployer runs a plan.
+        settings: The deployer's; see :class:`autotuner.manifests.origin.ExportSource`.
+        server: Another program in place of the engine's setting.
 
     Raises ``UsageError`` where there is nothing to start, :class:`PlanDiffersError` where it would be another server.
     """
@@ -128,7 +134,7 @@ def winner_of(
     plan = engine.launch(model, spec, trial.configuration)
     address = (plan.host_flag, plan.port_flag)
     image = image_of(plan)
-    origin = origin_of(plan, trial)
+    origin = settings.origin(plan, trial) if isinstance(settings, ExportSource) else Origin()
     if origin.runtime is not None:
         _same_flags(result, trial, engine, plan)
         words = without_flags(trial.argv, address)

@@ -1,4 +1,4 @@
-"""Every setting of every deployer: carried into an export as it was launched, noted in it, or no part of one."""
+"""Every setting of every deployer: carried into an export as it was launched, noted in it, or of no use there."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.service_manifest import ServiceLaunch
 from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.engines.sglang.engine import Sglang
-from autotuner.manifests.origin import ExportSource, origin_in
+from autotuner.manifests.origin import ExportSource
 from autotuner.manifests.volume import model_volumes
 from autotuner.plugins import loading
 from autotuner.report.manifests.options import Form, parse_options
@@ -38,7 +38,7 @@ RUNTIME = Form.SERVING_RUNTIME
 COMPOSE = Form.COMPOSE
 CARRIED = "carried"
 NOTED = "noted"
-"""In the head of the file; everything else is a reason why the setting is no part of a form."""
+"""In the head of the file; everything else is a reason why the setting does not belong in a form."""
 ENGINE = Sglang(Sglang.Settings())
 LABELS = Labels(study="s", trial=1, owner="o")
 LOCAL = "/models/chat-8b"
@@ -271,7 +271,7 @@ def won(settings: type[BaseModel], values: str, model: str) -> Winner:
         trial["command"] = in_docker(deployer.settings, plan).command()
     sample = winning_sample(spec, TUNED, gpus=2, **trial)
     result = study_result(sample.spec, sample.state, sample.trials)
-    return winner_of(result, spec.model, image_of=deployer.image, origin_of=origin_in(deployer.settings))
+    return winner_of(result, spec.model, image_of=deployer.image, settings=deployer.settings)
 
 
 def exported(settings: type[BaseModel], values: dict[str, Any], model: str, form: Form) -> Manifest:

@@ -1,5 +1,6 @@
 """What each target adds: volumes of pods and containers, and what OME takes, drops or overrules."""
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -141,50 +142,16 @@ def test_gpus_are_asked_for_as_the_trial_had_them(won: Won, manifest: Make, gpus
     assert service.get("deploy") == expected
 
 
+MEASURED_IN_DOCKER = """
+docker run --rm --network bridge -p 127.0.0.1:8000:8000 --init --gpus '"device=GPU-1"' --shm-size 8g --cpus 4
+  --memory 32g --memory-swap 32g --user 1000 --ulimit memlock=-1 --ulimit nofile=1024:2048 --device /dev/infiniband
+  -v /mnt/models/chat-8b:/models/chat-8b:ro -v /data:/data -e HF_TOKEN -e 'A=b$c' --no-healthcheck --entrypoint vllm
+  vllm/vllm-openai:v1 serve -v /not/a:/volume
+"""
+
+
 def test_a_container_is_composed_as_it_was_measured(won: Won, manifest: Make) -> None:
-    command = (
-        "docker",
-        "run",
-        "--rm",
-        "--network",
-        "bridge",
-        "-p",
-        "127.0.0.1:8000:8000",
-        "--init",
-        "--gpus",
-        '"device=GPU-1"',
-        "--shm-size",
-        "8g",
-        "--cpus",
-        "4",
-        "--memory",
-        "32g",
-        "--memory-swap",
-        "32g",
-        "--user",
-        "1000",
-        "--ulimit",
-        "memlock=-1",
-        "--ulimit",
-        "nofile=1024:2048",
-        "--device",
-        "/dev/infiniband",
-        "-v",
-        "/mnt/models/chat-8b:/models/chat-8b:ro",
-        "-v",
-        "/data:/data",
-        "-e",
-        "HF_TOKEN",
-        "-e",
-        "A=b$c",
-        "--no-healthcheck",
-        "--entrypoint",
-        "vllm",
-        "vllm/vllm-openai:v1",
-        "serve",
-        "-v",
-        "/not/a:/volume",
-    )
+    command = shlex.split(MEASURED_IN_DOCKER)
     deploy = {
         "kind": "docker",
         "shm_size": "8g",
@@ -194,7 +161,7 @@ def test_a_container_is_composed_as_it_was_measured(won: Won, manifest: Make) ->
         "ulimits": {"memlock": -1, "nofile": "1024:2048"},
         "devices": ["/dev/infiniband"],
     }
-    result = won(command=command, deploy=deploy)
+    result = won(command=tuple(command), deploy=deploy)
     found = manifest(result, Form.COMPOSE, image_of=lambda plan: "registry.example/vllm:1")
     service = service_of(found)
     assert service["image"] == "registry.example/vllm:1"

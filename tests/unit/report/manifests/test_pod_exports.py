@@ -88,8 +88,7 @@ def exported(form: Form, deploy: dict[str, Any], **options: Any) -> Manifest:
     )
     sample = winning_sample(spec, {"tp-size": 2}, gpus=2)
     result = study_result(sample.spec, sample.state, sample.trials)
-    origin_of = KubernetesSettings.model_validate(deploy).origin
-    winner = winner_of(result, spec.model, origin_of=origin_of)
+    winner = winner_of(result, spec.model, settings=KubernetesSettings.model_validate(deploy))
     return manifest_of(winner, form, parse_options(form, {**OPTIONS[form], **options}))
 
 
