@@ -1,5 +1,6 @@
 """Session: one run of a study by one owner, from taking the study to releasing everything it holds."""
 
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.surroundings import Surroundings
 
 STOP_POLL_S = 0.5
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> No
             f"study {name} is being run by {who}", remedy=f"follow it: autotuner watch {name}", details={"study": name}
         )
     await run_sync(store.studies.clear_stop, name)
+    logger.info("study %s is held by owner %s, process %d on %s", name, owner.id, owner.pid, owner.host)
 
 
 async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWatch) -> None:
@@ -128,6 +133,7 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
     Servers go first: as long as one runs, the GPUs and ports of its lease are not free.
     """
     dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases.all)})
+    logger.debug("owners that have ended: %s", sorted(dead))
     removed = await prepared.deployer.reap(dead.__contains__)
     for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases.all)}:
         await run_sync(store.leases.release_all, owner_id)

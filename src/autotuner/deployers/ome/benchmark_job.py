@@ -7,6 +7,7 @@ volume, and a pod of ours brings them back.
 """
 
 import json
+import logging
 from base64 import b64decode
 from collections import deque
 from collections.abc import Mapping
@@ -51,6 +52,9 @@ _WAITING = frozenset({"", "Pending"})
 _OVER = frozenset({"Completed", "Failed"})
 _RAN = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
 _CONTROLLER = "see the log of Deployment ome-controller-manager in OME's namespace"
+
+
+logger = logging.getLogger(__name__)
 
 
 class BenchmarkJobs(PlatformBenchmark):
@@ -143,6 +147,9 @@ class _Run:
                 remedy = "correct what it names under benchmark, or see autotuner doctor"
                 raise TrialFailedError(told.model_copy(update={"remedy": remedy})) from error
         self._uid = str(made["metadata"]["uid"])
+        logger.info(
+            "BenchmarkJob %s created: %s, %d in flight", self.job.name, self._told.scenario, self._told.in_flight
+        )
 
     async def _accepted(self, told: ResourceWatch) -> Json:
         """The batch Job that OME has made of it. What OME waits for, only its log says: so it is looked for here."""

@@ -3,6 +3,7 @@
 A platform lists what carries our labels; whether that may go is decided here, the same way for all platforms.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from autotuner.study.failure import TrialFailedError
 
 IsDead = Callable[[str], bool]
 """Whether the owner with this id is known to be dead."""
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ async def sweep(leftovers: Iterable[Leftover], held: Held) -> None:
     """Removes an owner's own leftovers before its next launch. Raises ``TrialFailedError`` for the first that stays."""
     for leftover in leftovers:
         if leftover.name not in held:
+            logger.info("removing %s before the next launch", leftover.text)
             await leftover.remove()
 
 
@@ -68,6 +73,8 @@ async def reap(leftovers: Iterable[Leftover], is_dead: IsDead, study: str | None
     ``study``: look at this study only.
     """
     of_study = [one for one in leftovers if study in {None, one.study}]
+    for one in of_study:
+        logger.debug("found %s; its owner has ended: %s", one.text, one.runner_ended or is_dead(one.owner))
     return [await _reaped(one) for one in of_study if one.runner_ended or is_dead(one.owner)]
 
 

@@ -1,5 +1,6 @@
 """Prepared study: loaded plugins, the target's hardware and the checked space, ready to plan or run."""
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -42,6 +43,9 @@ from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, stud
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,10 @@ class Prepared:
             deployed = [c for c in deployed if not (c.name == "gpus" and c.status is CheckStatus.FAIL)]
             deployed.append(self.missing_gpus)
         checks = [own, *deployed, *await self.benchmark.preflight(self.spec.workload)]
-        return [*checks, *self._notes(), *window_checks(self.spec)]
+        found = [*checks, *self._notes(), *window_checks(self.spec)]
+        for check in found:
+            logger.info("check %s: %s: %s", check.name, check.status.value, check.detail)
+        return found
 
     def _notes(self) -> list[Check]:
         """Warnings: flags that the engine accepts but comments on, and values that the target is too small for."""
