@@ -1,7 +1,7 @@
-"""The README's picture of the live table, from the stored events of a real run: ``make quickstart``, then
+"""Draws the live table for the README from the stored events of a real run: ``make quickstart``, then
 ``.venv/bin/python scripts/live_table_image.py``.
 
-It shows the run at a moment in the proof, as a terminal of 100 columns does.
+The picture shows one moment of the run in a terminal of 100 columns.
 """
 
 import argparse
@@ -22,7 +22,7 @@ LINES = 30
 
 
 def main() -> None:
-    """Writes the picture."""
+    """Write the picture."""
     parser = argparse.ArgumentParser(description="Draws a stored run as its live table showed it.")
     parser.add_argument("study", nargs="?", default="quickstart")
     parser.add_argument("--out", type=Path, default=Path("docs/images/live-table.svg"))
@@ -37,10 +37,12 @@ def main() -> None:
     view = StudyView(options.study)
     view.apply(events)
     console = Console(record=True, width=COLUMNS, height=LINES, file=io.StringIO(), force_terminal=True)
-    console.print(f"$ autotuner run {record.source}", style="dim")
+    source = Path(record.source)
+    shown = source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source.name
+    console.print(f"$ autotuner run {shown}", style="dim", highlight=False)
     console.print(live_table(view, record.spec, now=events[-1].at, width=COLUMNS, height=LINES - 2))
     svg = console.export_svg(title="autotuner", theme=DIMMED_MONOKAI, unique_id="live-table")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font is fetched: any monospace one does
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font is downloaded; any monospace font works
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(svg, encoding="utf-8")
     print(f"{options.out}: {options.study} after {events[-1].at - events[0].at:.0f} s")
