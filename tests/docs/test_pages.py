@@ -126,6 +126,12 @@ def test_the_architecture_shows_the_layers_of_the_import_contract() -> None:
     assert [row for row in shown if row in wanted] == wanted
 
 
+def test_the_files_that_the_architecture_names_exist() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 10
+    assert not [path for path in named if not (ROOT / "src/autotuner" / path).exists()]
+
+
 def test_there_are_commands_to_check() -> None:
     pages = {typed.page for typed in commands()}
     assert {"README.md", "docs/tutorial.md", "docs/how-to/clean-up.md", "examples/llama_cpp.yaml"} <= pages
