@@ -15,15 +15,15 @@ from autotuner.cli.texts import duration_text
 from autotuner.report.headline import change_text
 from autotuner.report.numbers import UNSURE, metric_name, one_line, with_unit
 from autotuner.report.ranking import ranked
-from autotuner.report.result import StudyResult, without_flags
+from autotuner.report.result import StudyResult
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.goals import missed, slo_value
+from autotuner.study.launch import without_flags
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
-_ADDRESS = ("--host", "--port")
 _VALUE_LIKE = re.compile(r"-\d")
 
 
@@ -36,10 +36,10 @@ class ArgvChange:
     trial: str | None
 
 
-def argv_changes(default: Sequence[str], trial: Sequence[str]) -> tuple[ArgvChange, ...]:
+def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:
     """Flags that differ, in the order of the trial's command line; the address is left out."""
-    old = _flags(without_flags(default, _ADDRESS))
-    new = _flags(without_flags(trial, _ADDRESS))
+    old = _flags(without_flags(default, address))
+    new = _flags(without_flags(trial, address))
     names = dict.fromkeys([*new, *old])
     return tuple(ArgvChange(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n))
 
@@ -61,7 +61,7 @@ def _flags(argv: Sequence[str]) -> dict[str, str]:
 
 def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
     """The same for programs."""
-    changes = argv_changes(result.default.argv if result.default else (), trial.argv)
+    changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
     rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
     return {
         "study": result.spec.name,
@@ -186,11 +186,11 @@ def _argv(result: StudyResult, trial: Trial) -> list[str]:
     if not trial.argv:
         return []
     default = result.default.argv if result.default is not None else ()
-    command = ["command", f"  {shlex.join(trial.command or without_flags(trial.argv, _ADDRESS))}"]
+    command = ["command", f"  {shlex.join(trial.start_command)}"]
     if not default or (result.default is not None and result.default.number in {trial.number, trial.repeat_of}):
         return command
     changes = []
-    for change in argv_changes(default, trial.argv):
+    for change in argv_changes(default, trial.argv, address=trial.address_flags):
         if change.default is None:
             changes.append(f"  + {change.flag} {change.trial}".rstrip())
         elif change.trial is None:

@@ -159,7 +159,6 @@ def study_result(
     *,
     why: str = "",
     environment_fault: bool | None = None,
-    address: Sequence[str] = ("--host", "--port"),
 ) -> StudyResult:
     """The result so far, without the study's secrets, since all of it is for display; ``environment_fault`` is as
     in :func:`conclude`, ``address`` names the flags (each with a value) that are left out of the command."""
@@ -192,7 +191,7 @@ def study_result(
         front=tuple(t.number for t in scoring.pareto(standing, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(about, standing, spec.objectives, noise)) if about else (),
         noise=noise,
-        command=(winner.command or without_flags(winner.argv, address)) if winner else (),
+        command=winner.start_command if winner else (),
     )
 
 
@@ -222,17 +221,3 @@ def _noise(objective: Objective, trials: Sequence[Trial]) -> float:
 def _nearest(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
     measured = [t for t in trials if t.state is TrialState.DONE]
     return next(iter(scoring.rank(measured, objectives)), None)
-
-
-def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
-    """``argv`` without these flags, each with the one argument behind it."""
-    kept: list[str] = []
-    skip = False
-    for word in argv:
-        if skip:
-            skip = False
-        elif word in flags:
-            skip = True
-        else:
-            kept.append(word)
-    return tuple(kept)

@@ -27,7 +27,11 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
     lines = ["", marked_summary(result)]
     if result.winner is not None and result.command:
         what = "the default" if result.keeps_default else "it"
-        lines += ["", f"start {what} with (add --host and --port):", f"  {command_line(result)}"]
+        lines += [
+            "",
+            f"start {what} with (add {' and '.join(result.winner.address_flags)}):",
+            f"  {command_line(result)}",
+        ]
     lines += failures_text(result.trials)
     if result.state != "done":
         lines += ["", f"study {result.state}: {result.why}" if result.why else f"study {result.state}"]

@@ -1,6 +1,6 @@
 """What a deployer needs to know to start a server: pure data between an engine and a deployer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -107,6 +107,11 @@ class LaunchPlan(Noun):
     """The tuned environment variables this plan realizes; None for one that must not be set."""
 
     @property
+    def address_flags(self) -> tuple[str, ...]:
+        """The flags that say where the server listens, each with one value."""
+        return (self.host_flag, self.port_flag)
+
+    @property
     def unset(self) -> tuple[str, ...]:
         """Variables that the server must not inherit."""
         return tuple(name for name, text in self.tuned_env.items() if text is None)
@@ -121,6 +126,20 @@ class LaunchPlan(Noun):
         """The whole command line for a server that listens on ``host:port``."""
         address = (Flag(name=self.host_flag, value=host), Flag(name=self.port_flag, value=str(port)))
         return (*self.command, *(a for f in (*self.flags, *address) for a in f.argv()))
+
+
+def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """``argv`` without these flags, each with the one argument behind it."""
+    kept: list[str] = []
+    skip = False
+    for word in argv:
+        if skip:
+            skip = False
+        elif word in flags:
+            skip = True
+        else:
+            kept.append(word)
+    return tuple(kept)
 
 
 class Labels(Noun):

@@ -8,7 +8,7 @@ from pydantic import Field
 from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
-from autotuner.study.launch import Identity
+from autotuner.study.launch import Identity, without_flags
 from autotuner.study.measurement import Measurement
 from autotuner.study.verdict import Verdict
 
@@ -77,6 +77,8 @@ class Trial(Noun):
     more. It counts again once it is."""
     argv: tuple[str, ...] = ()
     """The command line as the running process, container or pod really had it."""
+    address_flags: tuple[str, ...] = ("--host", "--port")
+    """Flags in ``argv`` that say where the server listened, each with one value."""
     command: tuple[str, ...] = ()
     """What a person types to start this server, where that is not ``argv`` (a container)."""
     identity: Identity | None = None
@@ -88,6 +90,11 @@ class Trial(Noun):
     started_at: float | None = None
     finished_at: float | None = None
     gpus: int = 0
+
+    @property
+    def start_command(self) -> tuple[str, ...]:
+        """What starts this server again, without the address that was only this trial's."""
+        return self.command or without_flags(self.argv, self.address_flags)
 
     @property
     def simulated(self) -> bool:

@@ -24,8 +24,8 @@ from tokenizers.pre_tokenizers import Whitespace
 import autotuner
 from autotuner.cli.exit_codes import of_ending
 from autotuner.engines.sglang.engine import Sglang, SglangSettings
-from autotuner.report.result import without_flags
 from autotuner.study.failure import FailureCause
+from autotuner.study.launch import without_flags
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.calm import CALM_BENCHMARK, CALM_LIMITS, calm_workload
 from autotuner.tuning.ending import Ending

@@ -140,7 +140,7 @@ def test_the_same_for_programs() -> None:
 def test_flags_are_compared_by_name_with_all_their_values() -> None:
     default = ("server", "--model", "m", "--port", "1", "--bs", "1", "2", "--x=5", "--on", "--seed", "-1")
     trial = ("server", "--model", "m", "--port", "2", "--bs", "1", "2", "4", "--x", "6", "--new", "a b", "--seed", "-1")
-    assert argv_changes(default, trial) == (
+    assert argv_changes(default, trial, address=("--host", "--port")) == (
         ArgvChange("--bs", "1 2", "1 2 4"),
         ArgvChange("--x", "5", "6"),
         ArgvChange("--new", None, "'a b'"),

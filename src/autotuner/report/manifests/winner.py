@@ -14,10 +14,10 @@ from autotuner.manifests.origin import ExportSource, Origin
 from autotuner.manifests.server import ALL_INTERFACES
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
-from autotuner.report.result import StudyResult, without_flags
+from autotuner.report.result import StudyResult
 from autotuner.secrets import HIDDEN, has_secret_form, looks_secret
 from autotuner.study.base import Value
-from autotuner.study.launch import LaunchPlan
+from autotuner.study.launch import LaunchPlan, without_flags
 from autotuner.study.parameters.environment import flags_in
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import EngineSpec, Model
@@ -132,7 +132,7 @@ def winner_of(
     spec = result.spec.engine
     engine = loading.engine(spec)
     plan = engine.launch(model, spec, trial.configuration)
-    address = (plan.host_flag, plan.port_flag)
+    address = plan.address_flags
     image = image_of(plan)
     origin = settings.origin(plan, trial) if isinstance(settings, ExportSource) else Origin()
     if origin.runtime is not None:
@@ -175,7 +175,7 @@ def _model_path(engine: Engine, plan: LaunchPlan, model: Model, trial: Trial) ->
 
 
 def _same_command(result: StudyResult, trial: Trial, plan: LaunchPlan) -> None:
-    address = (plan.host_flag, plan.port_flag)
+    address = plan.address_flags
     stored = without_flags(trial.argv, address)
     planned = without_flags(plan.argv(host="", port=0), address)
     _no_secrets(result, trial, (*stored, *planned))
@@ -222,7 +222,7 @@ def _no_secrets(result: StudyResult, trial: Trial, words: Sequence[str]) -> None
 
 def _portable_program(plan: LaunchPlan) -> tuple[tuple[str, ...], list[str]]:
     """Program and flags for another machine: this Python's own path means nothing there."""
-    program, *rest = without_flags(plan.argv(host="", port=0), (plan.host_flag, plan.port_flag))
+    program, *rest = without_flags(plan.argv(host="", port=0), plan.address_flags)
     if program == sys.executable:
         modules = ", ".join(plan.needs_modules)
         return (PYTHON, *rest), [f"the image needs a {PYTHON} with {modules or 'what the command imports'}"]

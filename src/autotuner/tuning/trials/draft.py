@@ -45,6 +45,7 @@ class TrialDraft:
     gpus: int = 0
     """GPUs that it holds."""
     argv: tuple[str, ...] = ()
+    address_flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     identity: Identity | None = None
     resolved: Mapping[str, object] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class TrialDraft:
             verdict=outcome.verdict,
             failure=outcome.failure,
             argv=self.argv,
+            address_flags=self.address_flags,
             command=self.command,
             identity=self.identity,
             resolved=self.resolved,

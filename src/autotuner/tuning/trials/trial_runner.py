@@ -133,6 +133,7 @@ class TrialRunner:
     async def _measured(self, endpoint: Endpoint, plan: LaunchPlan, telemetry: Telemetry) -> TrialOutcome:
         draft = self._draft
         draft.argv = endpoint.argv
+        draft.address_flags = plan.address_flags
         draft.command = endpoint.command
         await prove_applied(endpoint, plan, self._prepared.engine)
         draft.identity = await endpoint.identity()

@@ -17,7 +17,8 @@ from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.manifests.options import Form, check_name, name_of, parse_options
 from autotuner.report.manifests.render import Manifest
 from autotuner.report.manifests.winner import PlanDiffersError
-from autotuner.report.result import StudyResult, without_flags
+from autotuner.report.result import StudyResult
+from autotuner.study.launch import without_flags
 from autotuner.testing.samples import SampleKind
 
 Sampled = Callable[[str], StudyResult]

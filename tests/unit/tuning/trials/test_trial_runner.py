@@ -29,6 +29,13 @@ class GpuEngine(FakeEngine):
         return int(values.get("parallel", 1))
 
 
+class ListenEngine(FakeEngine):
+    """Calls the flags of its address otherwise than most."""
+
+    def plan(self, *args: Any) -> LaunchPlan:
+        return super().plan(*args).replaced(host_flag="--listen-host", port_flag="--listen-port")
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(loop: Any) -> Iterator[None]:
     """After every trial, however it ended."""
@@ -207,6 +214,13 @@ async def test_a_tuned_variable_is_proven_in_the_servers_environment(
 async def test_values_under_any_spelling_are_proven(loop: Any) -> None:
     deployer = deployer_of(argv=("python", "-m", "server", "-np", "8"))
     assert (await loop.trial(loop.prepared(deployer=deployer), EIGHT)).state is TrialState.DONE
+
+
+async def test_the_address_is_left_out_of_the_command_whatever_its_flags_are_called(loop: Any) -> None:
+    prepared = loop.prepared(engine=ListenEngine(FakeEngineSettings()))
+    trial = await loop.trial(prepared, EIGHT)
+    assert {"--listen-host", "--listen-port"} <= set(trial.argv)
+    assert trial.start_command == tuple(prepared.launch(EIGHT).argv(host="", port=0)[:-4])
 
 
 @pytest.mark.parametrize(
