@@ -58,10 +58,7 @@ async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosi
         target = [await run_sync(data_folder), *await _target(spec)]
         found += target
         if isinstance(error, UsageError):
-            found += [
-                Check(name="study", status=CheckStatus.FAIL, detail=_told(p.where, p.value, p.why), remedy=p.remedy)
-                for p in error.problems
-            ]
+            found += [Check.fail("study", _told(p.where, p.value, p.why), remedy=p.remedy) for p in error.problems]
         elif worst(target) is not CheckStatus.FAIL:
             found.append(_broken("study", error))
     return Diagnosis(deploy=spec.deploy.kind, study=spec.name, checks=tuple(_distinct(found)))
@@ -93,17 +90,17 @@ def _distinct(checks: list[Check]) -> list[Check]:
 def _program() -> list[Check]:
     """Versions, and what this machine gives to every study."""
     detail = f"{autotuner.__version__} on Python {platform.python_version()} ({sys.executable})"
-    found = [Check(name="autotuner", status=CheckStatus.OK, detail=detail)]
+    found = [Check.ok("autotuner", detail)]
     site = site_file()
     if site is not None:
-        found.append(Check(name="site settings", status=CheckStatus.OK, detail=str(site)))
+        found.append(Check.ok("site settings", str(site)))
     return found
 
 
 def _store(url: str | None) -> Check:
     """Whether the database can be had. One that is a file and not there yet is not made."""
     try:
-        return Check(name="store", status=CheckStatus.OK, detail=Store.look(url))
+        return Check.ok("store", Store.look(url))
     except StoreError as error:
         remedy = "correct AUTOTUNER_STORE or --store, and see that the database answers"
-        return Check(name="store", status=CheckStatus.FAIL, detail=str(error), remedy=remedy)
+        return Check.fail("store", error.message, remedy=error.remedy or remedy)

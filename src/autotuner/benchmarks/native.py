@@ -21,7 +21,7 @@ from autotuner.net.target import Access
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import Noun
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import Duration
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
@@ -97,7 +97,7 @@ class NativeBenchmark(Benchmark):
         if name and not os.environ.get(name):
             remedy = f"export {name}=... or remove benchmark.api_key_env"
             detail = f"the environment variable {name} is not set"
-            checks.append(Check(name="API key", status=CheckStatus.FAIL, detail=detail, remedy=remedy))
+            checks.append(Check.fail("API key", detail, remedy=remedy))
         return checks
 
     def _headers(self, window: Window) -> dict[str, str]:

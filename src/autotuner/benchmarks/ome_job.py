@@ -22,7 +22,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import Deployer, Endpoint, HasPlatformBenchmark, PlatformBenchmark, PlatformRun
 from autotuner.study.base import Noun, number_text
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec
@@ -108,10 +108,7 @@ class OmeJob(Benchmark):
 
     async def preflight(self, workload: Workload) -> list[Check]:
         """Whether it can measure this workload at all, and what the platform says."""
-        refused = [
-            Check(name=p.where, status=CheckStatus.FAIL, detail=str(p), remedy=p.remedy)
-            for p in of_benchmark_jobs(workload)
-        ]
+        refused = [Check.fail(p.where, p.message, remedy=p.remedy) for p in of_benchmark_jobs(workload)]
         return [*refused, *await self._there().preflight(self._settings.model_dump())]
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:

@@ -21,7 +21,7 @@ from autotuner.net.target import Target, check_header, expanded, parse_target, v
 from autotuner.net.tls import tls_context
 from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.secrets import has_secret_form, looks_secret
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
 from autotuner.study.short_forms import Duration
@@ -199,7 +199,7 @@ class ExternalDeployer(BoundDeployer):
             late = " in time" if patience.cancelled_caught else ""
             message = f"{endpoint.shown} is not ready{late}: {fault.message}"
             remedy = _remedy(fault, endpoint)
-            raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+            raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
         yield endpoint
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
@@ -208,19 +208,19 @@ class ExternalDeployer(BoundDeployer):
         name = self.settings.api_key_env
         if name and not os.environ.get(name):
             remedy = f"export {name}=..."
-            checks.append(Check(name="api key", status=CheckStatus.FAIL, detail=f"{name} is not set", remedy=remedy))
+            checks.append(Check.fail("api key", f"{name} is not set", remedy=remedy))
         try:
             endpoint = ExternalEndpoint(self.settings, "")
         except ValueError as error:
             remedy = "correct the settings under deploy, or export the variable"
-            return [*checks, Check(name="server", status=CheckStatus.FAIL, detail=str(error), remedy=remedy)]
+            return [*checks, Check.fail("server", str(error), remedy=remedy)]
         async with endpoint.http() as client:
             fault = await endpoint.health(client)
         if fault is not None:
             where = f"{endpoint.shown}: {fault.message}"
             remedy = _remedy(fault, endpoint)
-            return [*checks, Check(name="server", status=CheckStatus.FAIL, detail=where, remedy=remedy)]
-        checks.append(Check(name="server", status=CheckStatus.OK, detail=f"{endpoint.shown}: HTTP 200"))
+            return [*checks, Check.fail("server", where, remedy=remedy)]
+        checks.append(Check.ok("server", f"{endpoint.shown}: HTTP 200"))
         return checks + _warnings(endpoint)
 
     async def hardware(self) -> Hardware:
@@ -247,9 +247,9 @@ def _warnings(endpoint: ExternalEndpoint) -> list[Check]:
     if endpoint.access.proxy:
         detail = f"the load goes through {endpoint.access.proxy.shown}, which adds to every latency"
         remedy = "add the server's host to NO_PROXY if it can be reached directly"
-        found.append(Check(name="proxy", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+        found.append(Check.warn("proxy", detail, remedy=remedy))
     if endpoint.access.insecure and endpoint.url.startswith("https:"):
         detail = "the server's certificate is not checked (deploy.insecure)"
         remedy = "name its certificate with deploy.ca_file"
-        found.append(Check(name="TLS", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+        found.append(Check.warn("TLS", detail, remedy=remedy))
     return found

@@ -101,7 +101,7 @@ class ProcessEndpoint(Endpoint):
 
     def _changed(self, why: str) -> TrialFailedError:
         message = f"{self.url} is not only ours: {why}"
-        return TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=message))
+        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the server's process."""

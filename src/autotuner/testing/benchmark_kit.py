@@ -73,7 +73,7 @@ class ChildRunner(CommandRunner):
         if await process.wait() != 0:
             tail = (await errors).decode(errors="replace")[-2000:]
             message = f"the worker ended with exit code {process.returncode}"
-            raise TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message=message, log_tail=tail))
+            raise TrialFailedError.because(FailureCause.BENCHMARK_FAILED, message, log_tail=tail)
 
 
 class UrlEndpoint(Endpoint):

@@ -38,7 +38,7 @@ class MemoryPorts:
         port = next((p for p in ports if p not in self.leased), None)
         if port is None:
             message = f"all ports of {ports.start}-{ports.stop - 1} are leased"
-            raise TrialFailedError(Failure(cause=FailureCause.PORT_UNAVAILABLE, message=message))
+            raise TrialFailedError.because(FailureCause.PORT_UNAVAILABLE, message)
         self.leased.add(port)
         try:
             yield port

@@ -13,7 +13,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict
 
 from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
 from autotuner.study.trial import Phase
@@ -77,7 +77,7 @@ class FakeEndpoint(Endpoint):
     async def identity(self) -> Identity:
         """The launch's number; raises once the server is dead."""
         if self.dead:
-            raise TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=f"{self.url} has ended"))
+            raise TrialFailedError.because(FailureCause.IDENTITY_CHANGED, f"{self.url} has ended")
         self._calls += 1
         return Identity(kind="process", id=str(self._number), restarts=self._calls * self._behavior.changes_identity)
 
@@ -217,7 +217,7 @@ class FakeDeployer(BoundDeployer):
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
         """All is well."""
-        return [Check(name="fake", status=CheckStatus.OK, detail=f"{len(list(plans))} plans")]
+        return [Check.ok("fake", f"{len(list(plans))} plans")]
 
     async def hardware(self) -> Hardware:
         """As constructed."""

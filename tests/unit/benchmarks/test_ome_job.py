@@ -81,7 +81,7 @@ class Platform(PlatformBenchmark):
 
     async def preflight(self, settings: Mapping[str, Any]) -> list[Check]:
         self.looked.append(settings)
-        return [Check(name="platform", status=CheckStatus.OK)]
+        return [Check.ok("platform")]
 
     async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
         self.runs.append(run)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autotuner.diagnosis import Diagnosis
-from autotuner.errors import UsageError
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.plugins import loading
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study_file.site import parse_settings
@@ -160,6 +160,13 @@ class Absent:
         raise ModuleNotFoundError("No module named 'aiodocker'", name="aiodocker")
 
 
+class Unusable(Absent):
+    """One whose target cannot be used, for a reason with a semicolon in it."""
+
+    def load(self) -> type:
+        raise AutotunerError("no node can be used (n1: cordoned; n2: not ready)", remedy="uncordon one")
+
+
 def test_a_missing_extra(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed = loading.kinds
     absent = {"docker": Absent()}
@@ -189,3 +196,10 @@ def test_its_status_is_the_worst() -> None:
     assert Diagnosis(deploy="x", checks=tuple(made)).status is CheckStatus.FAIL
     assert Diagnosis(deploy="x", checks=tuple(made[:2])).status is CheckStatus.WARN
     assert Diagnosis(deploy="x").status is CheckStatus.OK
+
+
+def test_a_message_with_a_semicolon_keeps_its_end(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    installed = loading.kinds
+    monkeypatch.setattr(loading, "kinds", lambda group: {**installed(group), "docker": Unusable()})
+    said = call("doctor", "--mode", "docker", "--json")
+    assert checks(said)["docker"] == ("fail", "no node can be used (n1: cordoned; n2: not ready)", "uncordon one")

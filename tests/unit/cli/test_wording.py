@@ -19,7 +19,7 @@ from autotuner.cli.texts import doctor_text, plan_text
 from autotuner.cli.trial_page import trial_text
 from autotuner.diagnosis import Diagnosis
 from autotuner.report.result import StudyResult, study_result
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.objective import SLO
@@ -30,9 +30,9 @@ from autotuner.tuning.planning.plan import Plan, PlannedLaunch
 
 Call = Callable[..., Any]
 CHECKS = (
-    Check(name="ports", status=CheckStatus.OK, detail="1000 free in 24000-24999"),
-    Check(name="gpus", status=CheckStatus.WARN, detail="none found", remedy="install the driver"),
-    Check(name="model", status=CheckStatus.FAIL, detail="no such file: /m.gguf", remedy="correct model.path"),
+    Check.ok("ports", "1000 free in 24000-24999"),
+    Check.warn("gpus", "none found", remedy="install the driver"),
+    Check.fail("model", "no such file: /m.gguf", remedy="correct model.path"),
 )
 
 

@@ -20,7 +20,7 @@ from autotuner.store.events import EventLog
 from autotuner.store.owners import OwnerTable
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.store.trials import TrialTable
-from autotuner.study.check import Check, CheckStatus, PreflightError
+from autotuner.study.check import Check, PreflightError
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
@@ -164,9 +164,9 @@ async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) 
     class NotReady(FakeDeployer):
         async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
             return [
-                Check(name="program", status=CheckStatus.FAIL, detail="no server here", remedy="install it"),
-                Check(name="ports", status=CheckStatus.WARN, detail="few"),
-                Check(name="model", status=CheckStatus.FAIL, detail="missing"),
+                Check.fail("program", "no server here", remedy="install it"),
+                Check.warn("ports", "few"),
+                Check.fail("model", "missing"),
             ]
 
     deployer = NotReady()

@@ -27,7 +27,7 @@ from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import Noun
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec
@@ -99,7 +99,7 @@ class GenaiBench(Benchmark):
     async def preflight(self, workload: Workload) -> list[Check]:
         """Whether it can measure this workload at all, and is installed."""
         problems = await run_sync(self._problems, workload)
-        refused = [Check(name=p.where, status=CheckStatus.FAIL, detail=str(p), remedy=p.remedy) for p in problems]
+        refused = [Check.fail(p.where, p.message, remedy=p.remedy) for p in problems]
         return [await self._installed(), *refused]
 
     def _problems(self, workload: Workload) -> list[Problem]:
@@ -120,7 +120,7 @@ class GenaiBench(Benchmark):
         found = shutil.which(command[0])
         if found is None:
             detail = f"{command[0]} is not installed, or cannot be run"
-            return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=_INSTALL)
+            return Check.fail(name, detail, remedy=_INSTALL)
         said = ""
         with anyio.move_on_after(_VERSION_TIMEOUT_S):
             done = await anyio.run_process(
@@ -131,12 +131,12 @@ class GenaiBench(Benchmark):
         if version is None:
             last = said.rpartition("\n")[2] or "no answer"
             detail = f"{found} --version: {last[:200]}"
-            return Check(name=name, status=CheckStatus.FAIL, detail=detail, remedy=_INSTALL)
+            return Check.fail(name, detail, remedy=_INSTALL)
         if version[1] != VERSION:
             detail = f"{found} is version {version[1]}; known is {VERSION}"
             remedy = f"install genai-bench=={VERSION}"
-            return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy=remedy)
-        return Check(name=name, status=CheckStatus.OK, detail=f"{found} {version[1]}")
+            return Check.warn(name, detail, remedy=remedy)
+        return Check.ok(name, f"{found} {version[1]}")
 
     def _command(self) -> tuple[str, ...]:
         given = self._settings.command or os.environ.get(COMMAND_VARIABLE) or "genai-bench"

@@ -7,7 +7,7 @@ from autotuner.benchmarks.loadgen.tokens import available, counter
 from autotuner.benchmarks.measuring.datasets import Dataset, read_dataset
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.workload import Workload
 
 MAX_TOKENIZER = 1 << 28
@@ -50,10 +50,8 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
         found = read(path)
     except UsageError as error:
         problem = error.problems[0]
-        return Check(
-            name=name, status=CheckStatus.FAIL, detail=f"{problem.where}: {problem.why}", remedy=problem.remedy
-        )
+        return Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)
     if isinstance(found, Dataset) and found.notes:
         remedy = "put what every request shall have into workload.extra_body"
-        return Check(name=name, status=CheckStatus.WARN, detail="; ".join(found.notes), remedy=remedy)
-    return Check(name=name, status=CheckStatus.OK)
+        return Check.warn(name, "; ".join(found.notes), remedy=remedy)
+    return Check.ok(name)

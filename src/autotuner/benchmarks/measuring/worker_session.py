@@ -99,11 +99,9 @@ def _progress(said: Mapping[str, Any]) -> Progress:
 
 
 def _failed(said: Mapping[str, Any]) -> TrialFailedError:
-    return TrialFailedError(
-        Failure(
-            cause=FailureCause.BENCHMARK_FAILED,
-            message=said["message"],
-            remedy=said.get("remedy", "check the workload section of the study"),
-            log_tail=said.get("log_tail", ""),
-        )
+    return TrialFailedError.because(
+        FailureCause.BENCHMARK_FAILED,
+        said["message"],
+        remedy=said.get("remedy", "check the workload section of the study"),
+        log_tail=said.get("log_tail", ""),
     )

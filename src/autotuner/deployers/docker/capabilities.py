@@ -10,7 +10,6 @@ from anyio.to_thread import run_sync
 from autotuner.deployers.docker import resource_limits
 from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.settings import DockerSettings
-from autotuner.deployers.shared.checks import fail, ok
 from autotuner.manifests.volume import parse_volume
 from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
@@ -24,13 +23,15 @@ async def checks(engine: Engine, info: Mapping[str, Any], settings: DockerSettin
     found = await _network(engine, settings)
     if settings.runtime and settings.runtime not in info.get("Runtimes", {}):
         remedy = f"correct deploy.runtime; the engine has: {', '.join(sorted(info.get('Runtimes', {})))}"
-        found.append(fail("runtime", f"the engine has no runtime {settings.runtime}", remedy))
+        found.append(Check.fail("runtime", f"the engine has no runtime {settings.runtime}", remedy=remedy))
     found += await run_sync(_volumes, settings)
     cpus = int(info.get("NCPU") or 0)
     if settings.cpus and cpus and settings.cpus > cpus:
-        found.append(fail("cpus", f"{settings.cpus:g} wanted, the engine has {cpus}", "lower deploy.cpus"))
+        found.append(Check.fail("cpus", f"{settings.cpus:g} wanted, the engine has {cpus}", remedy="lower deploy.cpus"))
     remedy = "lower deploy.ulimits, or set them to {}"
-    found += [fail("ulimits", text, remedy) for text in await run_sync(_limits, engine.socket, info, settings)]
+    found += [
+        Check.fail("ulimits", text, remedy=remedy) for text in await run_sync(_limits, engine.socket, info, settings)
+    ]
     return found
 
 
@@ -43,14 +44,17 @@ async def _network(engine: Engine, settings: DockerSettings) -> list[Check]:
         return []
     if await engine.network(settings.network) is None:
         remedy = f"correct deploy.network, or make it: docker network create {settings.network}"
-        return [fail("network", f"the engine has no network {settings.network}", remedy)]
-    return [ok("network", settings.network)]
+        return [Check.fail("network", f"the engine has no network {settings.network}", remedy=remedy)]
+    return [Check.ok("network", settings.network)]
 
 
 def _volumes(settings: DockerSettings) -> list[Check]:
     volumes = [parse_volume(text) for text in settings.volumes]
     missing = [volume.source for volume in volumes if not os.path.lexists(volume.source)]
-    return [fail("volumes", f"{source} does not exist", "correct deploy.volumes, or make it") for source in missing]
+    return [
+        Check.fail("volumes", f"{source} does not exist", remedy="correct deploy.volumes, or make it")
+        for source in missing
+    ]
 
 
 def hub_cache(
@@ -64,15 +68,15 @@ def hub_cache(
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         remedy = "set deploy.hub_cache to a folder that you may write"
-        return [fail("hub cache", f"{folder} cannot be written", remedy)]
+        return [Check.fail("hub cache", f"{folder} cannot be written", remedy=remedy)]
     for plan in plans:
         user = settings.user or users.get(settings.image_name(plan.image) or "", "")
         ids = _ids(user)
         if plan.hub_models and ids and not mapped and not _writable(folder, *ids):
             detail = f"{folder} cannot be written by the container's user ({user})"
             remedy = f"chown -R {user} {folder}, or set deploy.user to its owner"
-            return [fail("hub cache", detail, remedy)]
-    return [ok("hub cache", str(folder))]
+            return [Check.fail("hub cache", detail, remedy=remedy)]
+    return [Check.ok("hub cache", str(folder))]
 
 
 def _ids(user: str) -> tuple[int, int | None] | None:

@@ -270,7 +270,7 @@ async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
                 f"the Docker engine at {client.docker_host} is on another machine, and the load comes from this one"
             )
             remedy = "run autotuner on that machine"
-            raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+            raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
         yield engine
 
 

@@ -11,7 +11,7 @@ from autotuner.manifests.container import host_config, run_options
 from autotuner.manifests.server import HUB_CACHE, NO_GPUS, TOKEN
 from autotuner.manifests.volume import Volume
 from autotuner.secrets import has_secret_form, looks_secret
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 
 LOOPBACK = "127.0.0.1"
@@ -171,6 +171,6 @@ def chosen_gpus(found: Sequence[Gpu], ids: Sequence[str] | None) -> list[Gpu]:
     if absent:
         message = f"deploy.gpu_ids names {absent[0]}, and this machine has {', '.join(str(g.index) for g in found)}"
         remedy = "correct deploy.gpu_ids (nvidia-smi -L lists indices and uuids)"
-        raise TrialFailedError(Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy))
+        raise TrialFailedError.because(FailureCause.GPU_UNAVAILABLE, message, remedy=remedy)
     chosen = {by_name[name].uuid: by_name[name] for name in ids}
     return list(chosen.values())

@@ -30,7 +30,6 @@ from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.local.when_killed import when_killed
 from autotuner.deployers.shared import failures, leftovers
 from autotuner.deployers.shared.background import Background
-from autotuner.deployers.shared.failures import failed
 from autotuner.deployers.shared.leftovers import Held, Leftover
 from autotuner.deployers.shared.platform import must_answer
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
@@ -119,15 +118,17 @@ class DockerDeployer(BoundDeployer):
         """The image's name, once it is present. Trials that run in parallel pull it once."""
         name = self.image(plan)
         if name is None:
-            raise failed(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
+            raise TrialFailedError.because(
+                FailureCause.IMAGE_MISSING, "the engine names no image", remedy="set deploy.image"
+            )
         async with self._pulling:
             wanted = self.settings.pull == "always" and name not in self._pulled
             if not wanted and await engine.image(name) is not None:
                 return name
             if self.settings.pull == "never":
                 remedy = f"docker pull {name}, or set deploy.pull: missing"
-                raise failed(
-                    FailureCause.IMAGE_MISSING, f"image {name} is not present, and deploy.pull is never", remedy
+                raise TrialFailedError.because(
+                    FailureCause.IMAGE_MISSING, f"image {name} is not present, and deploy.pull is never", remedy=remedy
                 )
             context.on_phase(Phase.PULLING)
             context.note(f"pulling {name}")
@@ -155,7 +156,7 @@ class DockerDeployer(BoundDeployer):
         try:
             model_files = model_mounts.mounts(plan.needs_files, self.settings)
         except model_mounts.ModelFilesError as error:
-            raise failed(FailureCause.MODEL_MISSING, str(error), error.remedy) from error
+            raise TrialFailedError.because(FailureCause.MODEL_MISSING, str(error), remedy=error.remedy) from error
         if plan.hub_models:
             _make_cache(self.settings.cache)
         labels = context.labels

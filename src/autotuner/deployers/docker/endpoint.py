@@ -39,7 +39,7 @@ class Address:
         if port is None:
             message = f"the engine published no port of {launch.name}"
             remedy = "give a bridge network in deploy.network, or host"
-            raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+            raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
         return cls(port)
 
 
@@ -100,7 +100,7 @@ class DockerEndpoint(Endpoint):
 
     def _changed(self, why: str) -> TrialFailedError:
         message = f"{self.url} is not our server: {why}"
-        return TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=message))
+        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the container, or of the engine."""

@@ -14,7 +14,6 @@ from autotuner.deployers.docker import capabilities, failures, model_mounts
 from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.container_spec import ContainerSpec
 from autotuner.deployers.docker.settings import DockerSettings
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
@@ -32,7 +31,7 @@ _HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
 def unreachable(failure: Failure) -> Check:
     """The only check that is possible without a Docker engine, or without the GPUs that the settings name."""
     name = "gpus" if failure.cause is FailureCause.GPU_UNAVAILABLE else "docker"
-    return fail(name, failure.message, failure.remedy)
+    return Check.fail(name, failure.message, remedy=failure.remedy)
 
 
 async def checks(
@@ -65,18 +64,20 @@ def _api(version: Mapping[str, Any]) -> tuple[int, ...]:
 def _engine(version: Mapping[str, Any]) -> Check:
     detail = f"engine {version.get('Version')}, API {version.get('ApiVersion')}"
     if _api(version) >= _LEAST_API:
-        return ok("docker", detail)
-    return fail("docker", detail, f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed")
+        return Check.ok("docker", detail)
+    return Check.fail(
+        "docker", detail, remedy=f"update Docker: API {'.'.join(map(str, _LEAST_API))} or newer is needed"
+    )
 
 
 def _image(name: str | None, settings: DockerSettings, *, here: bool) -> Check:
     if name is None:
-        return fail("image", "the engine names no image", "set deploy.image")
+        return Check.fail("image", "the engine names no image", remedy="set deploy.image")
     if here and settings.pull != "always":
-        return ok("image", f"{name} is present")
+        return Check.ok("image", f"{name} is present")
     if settings.pull == "never":
-        return fail("image", f"{name} is not present", f"docker pull {name}, or set deploy.pull: missing")
-    return ok("image", f"{name} will be pulled at the first trial")
+        return Check.fail("image", f"{name} is not present", remedy=f"docker pull {name}, or set deploy.pull: missing")
+    return Check.ok("image", f"{name} will be pulled at the first trial")
 
 
 def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
@@ -85,21 +86,23 @@ def _room(info: Mapping[str, Any], *, missing: bool) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
-        return ok("disk", f"{driver}; {folder} is not visible from here")
+        return Check.ok("disk", f"{driver}; {folder} is not visible from here")
     detail = f"{driver}, {free / 1e9:.0f} GB free in {folder}"
     remedy = "make room: docker system df, docker image prune"
     if free < _LEAST_BYTES:
-        return fail("disk", detail, remedy)
-    return warn("disk", detail, remedy) if missing and free < _LITTLE_BYTES else ok("disk", detail)
+        return Check.fail("disk", detail, remedy=remedy)
+    return Check.warn("disk", detail, remedy=remedy) if missing and free < _LITTLE_BYTES else Check.ok("disk", detail)
 
 
 def _shm(info: Mapping[str, Any], settings: DockerSettings) -> Check:
     if settings.ipc == "host":
-        return ok("shared memory", "this machine's (ipc: host)")
+        return Check.ok("shared memory", "this machine's (ipc: host)")
     detail = f"{settings.shm_size / 2**30:g} GiB"
     if settings.shm_size > int(info.get("MemTotal", 0)):
-        return warn("shared memory", f"{detail} is more than this machine's memory", "lower deploy.shm_size")
-    return ok("shared memory", detail)
+        return Check.warn(
+            "shared memory", f"{detail} is more than this machine's memory", remedy="lower deploy.shm_size"
+        )
+    return Check.ok("shared memory", detail)
 
 
 def _gpus(
@@ -114,34 +117,42 @@ def _gpus(
         return []
     have = f"{needed} needed, {len(gpus)} to use"
     if len(gpus) < needed:
-        return [fail("gpus", have, "correct deploy.gpu_ids, or install the NVIDIA driver")]
+        return [Check.fail("gpus", have, remedy="correct deploy.gpu_ids, or install the NVIDIA driver")]
     if settings.gpu_driver == "cdi":
         return [_cdi(version, info, have)]
     known = "nvidia" in info.get("Runtimes", {}) or any(shutil.which(hook) for hook in _HOOKS)
     remedy = "install the NVIDIA Container Toolkit if launches end with gpu_unavailable"
-    return [ok("gpus", have) if known else warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy)]
+    return [
+        Check.ok("gpus", have)
+        if known
+        else Check.warn("gpus", f"{have}; no NVIDIA runtime hook was seen", remedy=remedy)
+    ]
 
 
 def _cdi(version: Mapping[str, Any], info: Mapping[str, Any], have: str) -> Check:
     if _api(version) < _CDI_API:
-        return fail("gpus", f"engine {version.get('Version')} knows no CDI", "update Docker, or set gpu_driver: nvidia")
+        return Check.fail(
+            "gpus", f"engine {version.get('Version')} knows no CDI", remedy="update Docker, or set gpu_driver: nvidia"
+        )
     if not info.get("CDISpecDirs"):
-        return fail("gpus", "CDI is switched off in the engine", "switch the feature cdi on in daemon.json")
-    return ok("gpus", f"{have}, by CDI")
+        return Check.fail(
+            "gpus", "CDI is switched off in the engine", remedy="switch the feature cdi on in daemon.json"
+        )
+    return Check.ok("gpus", f"{have}, by CDI")
 
 
 def _plan(plan: LaunchPlan, settings: DockerSettings) -> list[Check]:
     found = []
     try:
         mounted = model_mounts.mounts(plan.needs_files, settings)
-        found += [ok("model", name) for name in plan.needs_files]
-        found += [ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
+        found += [Check.ok("model", name) for name in plan.needs_files]
+        found += [Check.ok("model links", f"{len(mounted)} mounts")] if len(mounted) > len(plan.needs_files) else []
     except model_mounts.ModelFilesError as error:
-        found.append(fail("model", str(error), error.remedy))
+        found.append(Check.fail("model", str(error), remedy=error.remedy))
     for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
         if name in plan.env:
             why = f"{name} in engine.env would hide the GPUs that a trial leases"
-            found.append(fail("environment", why, "remove it; list the GPUs to use in deploy.gpu_ids"))
+            found.append(Check.fail("environment", why, remedy="remove it; list the GPUs to use in deploy.gpu_ids"))
     return found
 
 
@@ -150,7 +161,7 @@ async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> 
     so that nothing stays even when this process is killed."""
     name = settings.image_name(plan.image) or ""
     if await engine.image(name) is None:
-        return ok("flags", f"not compared: {name} is not present yet")
+        return Check.ok("flags", f"not compared: {name} is not present yet")
     labels = Labels(study="preflight", trial=0, owner="preflight")
     bare = plan.model_copy(update={"gpus": 0, "hub_models": (), "needs_files": ()})
     launch = ContainerSpec(
@@ -166,12 +177,14 @@ async def _flags(engine: Engine, plan: LaunchPlan, settings: DockerSettings) -> 
     try:
         text = await _output(engine, config, launch.name)
     except (DockerError, TrialFailedError, TimeoutError) as error:
-        return warn("flags", f"{' '.join(plan.help)} could not be run: {error}", "compare the flags by hand")
+        return Check.warn(
+            "flags", f"{' '.join(plan.help)} could not be run: {error}", remedy="compare the flags by hand"
+        )
     unknown = [flag.name for flag in plan.flags if not re.search(rf"{re.escape(_bare(flag.name))}(?![\w-])", text)]
     if not unknown:
-        return ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
-    return warn(
-        "flags", f"the help of {name} does not name {', '.join(unknown)}", "correct the flag, or the image's tag"
+        return Check.ok("flags", f"{len(plan.flags)} flags are in the help of {name}")
+    return Check.warn(
+        "flags", f"the help of {name} does not name {', '.join(unknown)}", remedy="correct the flag, or the image's tag"
     )
 
 

@@ -14,7 +14,6 @@ from autotuner.deployers.kubernetes import phrases, resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods.status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.pod_settings import ServerPod
 from autotuner.study.check import Check
 
@@ -71,9 +70,9 @@ async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        make = warn if phrases.NO_DRY_RUN.found_in(error.message) else fail
-        return make(_NAME, f"{what}: {error.message}", judge(error.message).remedy)
-    return ok(_NAME, f"{what}: taken by a dry run")
+        make = Check.warn if phrases.NO_DRY_RUN.found_in(error.message) else Check.fail
+        return make(_NAME, f"{what}: {error.message}", remedy=judge(error.message).remedy)
+    return Check.ok(_NAME, f"{what}: taken by a dry run")
 
 
 async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Check]:
@@ -85,35 +84,44 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
             return [_refused(asked, error.message)]
         if not queued and (made.get("spec") or {}).get("suspend"):
             remedy = "name Kueue's local queue in deploy.kueue_queue"
-            return [fail(_NAME, f"{asked.what}: the cluster suspends what names no queue", remedy)]
+            return [Check.fail(_NAME, f"{asked.what}: the cluster suspends what names no queue", remedy=remedy)]
     try:
         pod = await cluster.create(cluster.path("pods"), pod_of(asked), dry_run=True, warnings=warnings)
     except RefusedError as error:
         if missing_right(error.message) != "create pods":
             return [_refused(asked, error.message)]
         return await _unseen(cluster, asked, warnings)
-    return [ok(_NAME, f"{asked.what}: its pod is taken by a dry run"), *_told(asked, warnings), *changes(asked, pod)]
+    return [
+        Check.ok(_NAME, f"{asked.what}: its pod is taken by a dry run"),
+        *_told(asked, warnings),
+        *changes(asked, pod),
+    ]
 
 
 def _refused(asked: Asked, why: str) -> Check:
     if phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
-        return warn(_NAME, f"{asked.what}: not known before the first trial: {why}", "ask who runs that webhook")
+        return Check.warn(
+            _NAME, f"{asked.what}: not known before the first trial: {why}", remedy="ask who runs that webhook"
+        )
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
     # Others hold the quota now, and give it back: a run waits for that.
-    return (warn if trouble.queued else fail)(_NAME, message, trouble.failure.remedy)
+    return (Check.warn if trouble.queued else Check.fail)(_NAME, message, remedy=trouble.failure.remedy)
 
 
 def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
     """Warnings of the API server."""
     remedy = "check that it does not affect these pods"
-    return [warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy) for text in dict.fromkeys(warnings)]
+    return [
+        Check.warn(_NAME, f"{asked.what}: the API server warns: {text}", remedy=remedy)
+        for text in dict.fromkeys(warnings)
+    ]
 
 
 async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> list[Check]:
     """Checks of a pod that this account may not create, from what else is known."""
     remedy = "allow create pods, which is used for dry runs only, to know before the first trial"
-    found = [warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy)]
+    found = [Check.warn(_NAME, f"{asked.what}: its pod was not tried, since create pods is not allowed", remedy=remedy)]
     level = ""
     try:
         there = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
@@ -126,16 +134,20 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
             continue
         refused = judge(text, asked.part)
         enforced = f'"{level}:' in text
-        found.append((fail if enforced else warn)(_NAME, f"{asked.what}: {refused.message}", refused.remedy))
+        found.append(
+            (Check.fail if enforced else Check.warn)(_NAME, f"{asked.what}: {refused.message}", remedy=refused.remedy)
+        )
     ranges = await cluster.visible(cluster.path("limitranges")) or ()
     containers = asked.pod["spec"]["containers"]
     for name, why in resource_limits.problems(ranges, containers):
         remedy = judge(why, asked.part).remedy
-        found.append(fail(_NAME, f"{asked.what}: LimitRange {name} refuses the pod: {why}", remedy))
+        found.append(Check.fail(_NAME, f"{asked.what}: LimitRange {name} refuses the pod: {why}", remedy=remedy))
     quotas = await cluster.visible(cluster.path("resourcequotas")) or ()
     for name, key in resource_limits.unnamed(quotas, ranges, containers):
         remedy = f"set {of_resource(key, asked.part)}"
-        found.append(fail(_NAME, f"{asked.what}: ResourceQuota {name} wants {key}, and the pod names none", remedy))
+        found.append(
+            Check.fail(_NAME, f"{asked.what}: ResourceQuota {name} wants {key}, and the pod names none", remedy=remedy)
+        )
     return found
 
 
@@ -156,7 +168,7 @@ async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
             continue
         if there is None:
             detail = f"deploy.{setting}: {name} does not exist"
-            found.append(fail("reference", detail, f"correct deploy.{setting}, or have it made"))
+            found.append(Check.fail("reference", detail, remedy=f"correct deploy.{setting}, or have it made"))
     return found
 
 
@@ -168,7 +180,9 @@ def changes(asked: Asked, pod: Json) -> list[Check]:
     extra = [str(c["name"]) for c in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
     for name in dict.fromkeys(n for n in extra if n not in own and is_proxy(n)):
         detail = f"{asked.what}: a webhook adds the proxy {name}, and requests would go through it"
-        found.append(warn("proxy", detail, "keep it out by an annotation or label of the mesh (deploy.annotations)"))
+        found.append(
+            Check.warn("proxy", detail, remedy="keep it out by an annotation or label of the mesh (deploy.annotations)")
+        )
     ours, before = (_container(one, asked.part) for one in (spec, asked.pod["spec"]))
     found += _proxy_variables(asked, ours, before)
     limits, wanted = ((c.get("resources") or {}).get("limits") or {} for c in (ours, before))
@@ -176,7 +190,9 @@ def changes(asked: Asked, pod: Json) -> list[Check]:
         if name in limits and name not in wanted:
             own_name = of_resource(f"limits.{name}", asked.part)
             detail = f"{asked.what}: the namespace limits its {name} to {limits[name]}, which was not asked for"
-            found.append(warn("limits", detail, f"set {own_name}, or the LimitRange's default decides the figures"))
+            found.append(
+                Check.warn("limits", detail, remedy=f"set {own_name}, or the LimitRange's default decides the figures")
+            )
     return found
 
 
@@ -188,7 +204,10 @@ def _proxy_variables(asked: Asked, ours: Json, before: Json) -> list[Check]:
     names, known = ({str(v["name"]) for v in c.get("env") or ()} for c in (ours, before))
     new = sorted(n for n in names - known if n.lower() in _PROXY_VARIABLES)
     remedy = "keep it out of these pods, or let NO_PROXY have the pods' network"
-    return [warn("proxy", f"{asked.what}: a webhook sets {n}, and requests may go through it", remedy) for n in new]
+    return [
+        Check.warn("proxy", f"{asked.what}: a webhook sets {n}, and requests may go through it", remedy=remedy)
+        for n in new
+    ]
 
 
 def is_proxy(container: str) -> bool:

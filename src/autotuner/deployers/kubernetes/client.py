@@ -327,7 +327,7 @@ async def _read_credentials(api: Api) -> None:
         why = " ".join(str(error).split())[:300] or type(error).__name__
         message = f"the kubeconfig gives no credentials: {why}"
         remedy = "correct deploy.kubeconfig and deploy.context; kubectl auth whoami must work with them"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
 
 
 def _forget_key_files(api: Api) -> None:
@@ -363,14 +363,14 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
     if kubeconfig and not await anyio.Path(kubeconfig).is_file():
         message = f"{kubeconfig} does not exist"
         remedy = "correct deploy.kubeconfig"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
     api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=settings.context)
     await _read_credentials(api)
     try:
         verify = await api.auth.ssl_context()  # type: ignore[no-untyped-call]
     except OSError as error:
         message = f"the kubeconfig's certificates cannot be used: {error}"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message) from error
     finally:
         _forget_key_files(api)
     proxy = _proxy(api)
@@ -402,5 +402,5 @@ def _proxy(api: Api) -> Proxy | None:
     except ValueError as error:
         message = f"the Kubernetes API server cannot be reached through a proxy: {error}"
         remedy = "correct HTTPS_PROXY or the kubeconfig's proxy-url, or add the API server's address to NO_PROXY"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
     return found

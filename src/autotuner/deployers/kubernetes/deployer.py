@@ -14,7 +14,6 @@ from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
 from autotuner.deployers.kubernetes.pods.job_server import JOBS, JobServer
 from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, ServerSettings
-from autotuner.deployers.shared.failures import failed
 from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import FailureCause, TrialFailedError
@@ -45,11 +44,13 @@ class KubernetesDeployer(BoundDeployer):
     ) -> JobServer:
         image = self.image(plan)
         if image is None:
-            raise failed(FailureCause.IMAGE_MISSING, "the engine names no image", "set deploy.image")
+            raise TrialFailedError.because(
+                FailureCause.IMAGE_MISSING, "the engine names no image", remedy="set deploy.image"
+            )
         for file in plan.needs_files:
             if why := model_location.missing(file, self.settings):
                 remedy = "list a folder above it in deploy.model_roots"
-                raise failed(FailureCause.MODEL_MISSING, f"{file} {why}", remedy)
+                raise TrialFailedError.because(FailureCause.MODEL_MISSING, f"{file} {why}", remedy=remedy)
         return JobServer(cluster, self.settings, plan, context.labels, image=image, lease_s=lease_s)
 
     async def _placing(self, _: Cluster) -> ServerSettings:

@@ -19,7 +19,7 @@ from autotuner.manifests.labels import MANAGED_BY
 from autotuner.manifests.pod import gpu_toleration, resources
 from autotuner.manifests.pod_settings import ServerPod
 from autotuner.manifests.text import amount
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Hardware
 
 _GIB = 2**30
@@ -52,7 +52,7 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
             raise TrialFailedError(not_authenticated(error.message)) from error
         message = f"the nodes may not be listed: {error.message}"
         remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)) from error
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
     why = {node["metadata"]["name"]: why_not(node, settings) for node in found}
     usable = sorted((n for n in found if not why[n["metadata"]["name"]]), key=lambda n: str(n["metadata"]["name"]))
     left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)

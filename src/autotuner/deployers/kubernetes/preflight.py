@@ -15,7 +15,6 @@ from autotuner.deployers.kubernetes.manifests import LOADGEN, Load, ServerJob
 from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import QUEUE
 from autotuner.manifests.pod import SERVER, resources
@@ -90,7 +89,7 @@ def needed_rights(settings: KubernetesSettings) -> list[Right]:
 
 def unreachable(failure: Failure) -> Check:
     """The only check that is possible without a cluster."""
-    return fail("kubernetes", failure.message, failure.remedy)
+    return Check.fail("kubernetes", failure.message, remedy=failure.remedy)
 
 
 async def checks(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
@@ -132,12 +131,12 @@ async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
         if error.code == httpx.codes.UNAUTHORIZED:
             return unreachable(not_authenticated(error.message))
         remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
-        return fail("kubernetes", f"access refused: {error.message}", remedy)
+        return Check.fail("kubernetes", f"access refused: {error.message}", remedy=remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
     detail = f"{_SERVER} {told.get('gitVersion')}"
     if numbers >= least:
-        return ok("kubernetes", detail)
-    return fail("kubernetes", detail, f"Kubernetes {least[0]}.{least[1]} or newer is needed")
+        return Check.ok("kubernetes", detail)
+    return Check.fail("kubernetes", detail, remedy=f"Kubernetes {least[0]}.{least[1]} or newer is needed")
 
 
 def denied(reached: Check) -> bool:
@@ -151,12 +150,12 @@ async def namespace(cluster: Cluster) -> Check:
     try:
         found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
     except RefusedError:
-        return ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
+        return Check.ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
     if found is None:
-        return fail("namespace", f"{cluster.namespace} does not exist", remedy)
+        return Check.fail("namespace", f"{cluster.namespace} does not exist", remedy=remedy)
     if (found.get("status") or {}).get("phase") == "Terminating":
-        return fail("namespace", f"{cluster.namespace} is being deleted", remedy)
-    return ok("namespace", cluster.namespace)
+        return Check.fail("namespace", f"{cluster.namespace} is being deleted", remedy=remedy)
+    return Check.ok("namespace", cluster.namespace)
 
 
 async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _ALLOW) -> list[Check]:
@@ -174,11 +173,11 @@ async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _AL
     found = []
     if lacking[True]:
         remedy = f"give the tuner's account a role with these verbs in namespace {cluster.namespace}"
-        found.append(fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy))
+        found.append(Check.fail("rights", f"not allowed: {', '.join(lacking[True])}", remedy=remedy))
     else:
-        found.append(ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
+        found.append(Check.ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
     if lacking[False]:
-        found.append(warn("rights", f"better to have: {', '.join(lacking[False])}", why_allow))
+        found.append(Check.warn("rights", f"better to have: {', '.join(lacking[False])}", remedy=why_allow))
     return found
 
 
@@ -203,15 +202,17 @@ def unseen(name: str, error: RefusedError) -> Check:
     """A check that could not be made: a missing right says nothing about the object itself."""
     match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
     if match is None:
-        return fail(name, f"cannot be looked at: {error.message}", "check the health of the cluster")
+        return Check.fail(name, f"cannot be looked at: {error.message}", remedy="check the health of the cluster")
     group = f" ({match[3]})" if match[3] else ""
-    return warn(name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", "allow it, to have it checked")
+    return Check.warn(
+        name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", remedy="allow it, to have it checked"
+    )
 
 
 def _images(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:
     names = dict.fromkeys(settings.image_name(plan.image) for plan in plans)
-    no_name = fail("image", "the engine names no image", "set deploy.image")
-    found = [ok("image", name) if name else no_name for name in names]
+    no_name = Check.fail("image", "the engine names no image", remedy="set deploy.image")
+    found = [Check.ok("image", name) if name else no_name for name in names]
     return [*found, *load_generator(settings, needed=bool(plans))]
 
 
@@ -220,11 +221,15 @@ def load_generator(settings: PodSettings, *, needed: bool) -> list[Check]:
     if settings.load == "job":
         remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
         if settings.loadgen_image:
-            return [ok("load generator", settings.loadgen_image)]
-        return [(fail if needed else warn)("load generator", "no image is named", remedy)]
+            return [Check.ok("load generator", settings.loadgen_image)]
+        return [(Check.fail if needed else Check.warn)("load generator", "no image is named", remedy=remedy)]
     if settings.load == "port-forward":
         remedy = "set deploy.load: job for figures to be compared with others"
-        return [warn("load generator", "its load goes through the API server, which shows in the figures", remedy)]
+        return [
+            Check.warn(
+                "load generator", "its load goes through the API server, which shows in the figures", remedy=remedy
+            )
+        ]
     return []
 
 
@@ -234,11 +239,13 @@ def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
         why = model_location.missing(file, settings)
         remedy = "list a folder above it in deploy.model_roots, or give deploy.pvc"
         found.append(
-            fail("model", f"{file} {why}", remedy) if why else ok("model", f"{file} (on nodes: not looked at)")
+            Check.fail("model", f"{file} {why}", remedy=remedy)
+            if why
+            else Check.ok("model", f"{file} (on nodes: not looked at)")
         )
     if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
         remedy = "name a claim in deploy.cache_pvc"
-        found.append(warn("model", "every trial fetches the model from the hub again", remedy))
+        found.append(Check.warn("model", "every trial fetches the model from the hub again", remedy=remedy))
     return [*found, *hidden_gpus(plans)]
 
 
@@ -247,7 +254,7 @@ def hidden_gpus(plans: Sequence[LaunchPlan]) -> list[Check]:
     names = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
     set_by_study = [name for name in names if any(name in plan.env for plan in plans)]
     why = "in engine.env would hide the GPUs that the cluster gives out"
-    return [fail("environment", f"{name} {why}", "remove it") for name in set_by_study]
+    return [Check.fail("environment", f"{name} {why}", remedy="remove it") for name in set_by_study]
 
 
 async def nodes(
@@ -261,8 +268,8 @@ async def nodes(
     try:
         found = await kubernetes_nodes.look(cluster, settings, gpus=False)
     except TrialFailedError as error:
-        make = warn if settings.gpus else fail
-        return [make("nodes", error.failure.message, error.failure.remedy)]
+        make = Check.warn if settings.gpus else Check.fail
+        return [make("nodes", error.failure.message, remedy=error.failure.remedy)]
     why = {str(node["metadata"]["name"]): unfit(node) for node in found.usable}
     left_out = (*found.left_out, *(f"{name}: {text}" for name, text in why.items() if text))
     usable = tuple(node for node in found.usable if not why[str(node["metadata"]["name"])])
@@ -277,31 +284,31 @@ def load_room(
     if settings.load != "job" or not settings.loadgen_image:
         return []
     load = settings.load_pod()
-    make = warn if settings.gpus else fail
+    make = Check.warn if settings.gpus else Check.fail
     remedy = "correct deploy.loadgen_tolerations or loadgen_node_selector, or lower loadgen_cpu and loadgen_memory"
     for demand in demands or [{}]:
         if why := kubernetes_nodes.never_beside(nodes, demand, load):
-            return [make("load generator", f"can never run: {why}", remedy)]
+            return [make("load generator", f"can never run: {why}", remedy=remedy)]
     return []
 
 
 def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
     """:func:`nodes`, of nodes that were looked at."""
     resource = settings.gpu_resource
-    make = warn if settings.gpus else fail
+    make = Check.warn if settings.gpus else Check.fail
     gpus = sum(int(kubernetes_nodes.allocatable(n, resource)) for n in nodes.usable)
     for demand in sorted(demands or [{}], key=lambda d: amount(d.get(resource, 0)), reverse=True):
         if why := kubernetes_nodes.never_fits(nodes, demand):
             if nodes.usable and not gpus and resource in demand:
-                return make("nodes", f"no node offers any {resource}: {why}", _NO_GPUS)
+                return make("nodes", f"no node offers any {resource}: {why}", remedy=_NO_GPUS)
             remedy = "lower deploy.cpu, deploy.memory or the parallelism"
             if not nodes.usable:
                 remedy = "correct deploy.node_selector or deploy.tolerations, or see to the nodes (kubectl get nodes)"
-            return make("nodes", why, remedy)
+            return make("nodes", why, remedy=remedy)
     left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
     if not gpus and not demands:
-        return warn("nodes", f"{len(nodes.usable)} usable, none offers any {resource}{left_out}", _NO_GPUS)
-    return ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")
+        return Check.warn("nodes", f"{len(nodes.usable)} usable, none offers any {resource}{left_out}", remedy=_NO_GPUS)
+    return Check.ok("nodes", f"{len(nodes.usable)} usable with {gpus} GPUs{left_out}")
 
 
 def _claims(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[str]:
@@ -314,15 +321,19 @@ async def claim(cluster: Cluster, name: str) -> Check:
     try:
         found = await cluster.find(cluster.path("persistentvolumeclaims", name))
     except RefusedError as error:
-        return warn("volume", f"{name} may not be looked at: {error.message}", "allow get persistentvolumeclaims")
+        return Check.warn(
+            "volume", f"{name} may not be looked at: {error.message}", remedy="allow get persistentvolumeclaims"
+        )
     if found is None:
-        return fail("volume", f"claim {name} does not exist in {cluster.namespace}", "correct its name, or make it")
+        return Check.fail(
+            "volume", f"claim {name} does not exist in {cluster.namespace}", remedy="correct its name, or make it"
+        )
     phase = str((found.get("status") or {}).get("phase"))
     if phase == "Bound":
-        return ok("volume", f"claim {name}")
+        return Check.ok("volume", f"claim {name}")
     remedy = "some storage binds with the first pod; else see kubectl describe pvc"
-    make = fail if phase == "Lost" else warn
-    return make("volume", f"claim {name} is {phase}", remedy)
+    make = Check.fail if phase == "Lost" else Check.warn
+    return make("volume", f"claim {name} is {phase}", remedy=remedy)
 
 
 def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
@@ -364,9 +375,11 @@ def _quota(quota: Json, needed: Needed) -> list[Check]:
         used = amount((status.get("used") or {}).get(key, 0))
         remedy = "raise the quota, or lower what server and load generator ask for"
         if asked > amount(hard):
-            found.append(fail("quota", f"{name}: {key} {asked:g} requested, the quota is {hard}", remedy))
+            found.append(Check.fail("quota", f"{name}: {key} {asked:g} requested, the quota is {hard}", remedy=remedy))
         elif asked and asked > amount(hard) - used:
-            found.append(warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", "wait, or raise the quota"))
+            found.append(
+                Check.warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", remedy="wait, or raise the quota")
+            )
     return found
 
 
@@ -378,16 +391,16 @@ async def queue(cluster: Cluster, name: str) -> Check:
             found = found or await cluster.find(cluster.path("localqueues", name, group=f"kueue.x-k8s.io/{version}"))
     except RefusedError as error:
         if error.code == httpx.codes.FORBIDDEN:
-            return warn("queue", f"{name} may not be looked at", "allow get localqueues (kueue.x-k8s.io)")
+            return Check.warn("queue", f"{name} may not be looked at", remedy="allow get localqueues (kueue.x-k8s.io)")
         raise
     if found is None:
         remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
-        return fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy)
+        return Check.fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy=remedy)
     active = condition(found.get("status") or {}, "Active")
     if active.get("status") == "False":
         why = f"LocalQueue {name} is not accepting workloads: {active.get('message')}"
-        return fail("queue", why, "see kubectl describe localqueue")
-    return ok("queue", name)
+        return Check.fail("queue", why, remedy="see kubectl describe localqueue")
+    return Check.ok("queue", name)
 
 
 async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[Check]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from autotuner.deployers.local.nvml import Seen
 from autotuner.errors import Problem
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -66,8 +66,8 @@ def checks(described: Check, usable: Sequence[Gpu], plans: Sequence[LaunchPlan])
     if needed > len(usable):
         detail = f"{needed} needed, {len(usable)} usable ({described.detail})"
         remedy = "lower the parallelism, or use a machine with more GPUs"
-        found = [Check(name="gpus", status=CheckStatus.FAIL, detail=detail, remedy=remedy)]
+        found = [Check.fail("gpus", detail, remedy=remedy)]
     if needed and any(VISIBLE in plan.env for plan in plans):
         detail = f"engine.env sets {VISIBLE}, which each trial's leased GPUs replace"
-        found.append(Check(name="gpus", status=CheckStatus.WARN, detail=detail, remedy="name them in deploy.gpu_ids"))
+        found.append(Check.warn("gpus", detail, remedy="name them in deploy.gpu_ids"))
     return found

@@ -14,7 +14,7 @@ import psutil
 from autotuner.deployers.local import procfs
 from autotuner.deployers.local.owned_process import RUNNER
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.launch import Hardware, LaunchPlan
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -55,11 +55,11 @@ def preflight(
 def _program(name: str) -> Check:
     found = shutil.which(name)
     if found:
-        return Check(name="program", status=CheckStatus.OK, detail=found)
+        return Check.ok("program", found)
     there = Path(name).is_file()
     remedy = f"make it executable: chmod +x {name}" if there else "install it, or correct the engine's setting"
     detail = f"{name} is not executable" if there else f"{name} was not found"
-    return Check(name="program", status=CheckStatus.FAIL, detail=detail, remedy=remedy)
+    return Check.fail("program", detail, remedy=remedy)
 
 
 def _module(name: str) -> Check:
@@ -68,31 +68,27 @@ def _module(name: str) -> Check:
     except (ImportError, ValueError):
         found = False
     if found:
-        return Check(name="module", status=CheckStatus.OK, detail=name)
-    return Check(
-        name="module", status=CheckStatus.FAIL, detail=f"{name} is not installed", remedy=f"pip install {name}"
-    )
+        return Check.ok("module", name)
+    return Check.fail("module", f"{name} is not installed", remedy=f"pip install {name}")
 
 
 def _file(name: str) -> Check:
     path = Path(name)
     if not path.exists():
-        return Check(
-            name="model", status=CheckStatus.FAIL, detail=f"{name} does not exist", remedy="correct model.path"
-        )
+        return Check.fail("model", f"{name} does not exist", remedy="correct model.path")
     if not os.access(path, os.R_OK):
         remedy = f"make it readable: chmod +r {name}"
-        return Check(name="model", status=CheckStatus.FAIL, detail=f"{name} is not readable", remedy=remedy)
-    return Check(name="model", status=CheckStatus.OK, detail=name)
+        return Check.fail("model", f"{name} is not readable", remedy=remedy)
+    return Check.ok("model", name)
 
 
 def _cpus(cpus: Sequence[int]) -> Check:
     allowed = os.sched_getaffinity(0)
     missing = sorted(set(cpus) - allowed)
     if not missing:
-        return Check(name="cpus", status=CheckStatus.OK, detail=f"{len(set(cpus))} of {len(allowed)}")
+        return Check.ok("cpus", f"{len(set(cpus))} of {len(allowed)}")
     remedy = f"choose from {', '.join(map(str, sorted(allowed)))} in deploy.cpus"
-    return Check(name="cpus", status=CheckStatus.FAIL, detail=f"this process may not use {missing}", remedy=remedy)
+    return Check.fail("cpus", f"this process may not use {missing}", remedy=remedy)
 
 
 def _ports(host: str, ports: tuple[int, int]) -> Check:
@@ -100,8 +96,8 @@ def _ports(host: str, ports: tuple[int, int]) -> Check:
     free = len(set(range(first, last + 1)) - procfs.listening_ports(host))
     detail = f"{free} of {last - first + 1} free in {first}-{last}"
     if free:
-        return Check(name="ports", status=CheckStatus.OK, detail=detail)
-    return Check(name="ports", status=CheckStatus.FAIL, detail=detail, remedy="give another range in deploy.ports")
+        return Check.ok("ports", detail)
+    return Check.fail("ports", detail, remedy="give another range in deploy.ports")
 
 
 async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: float) -> list[str]:

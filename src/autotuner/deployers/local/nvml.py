@@ -18,7 +18,7 @@ import pynvml
 from anyio.to_thread import run_sync
 
 from autotuner.deployers.local import procfs
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.launch import Gpu, GpuSample
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Nvml:
         """Driver and GPUs in a line, or why there are none."""
         seen = self.look()
         if seen.why_none:
-            return Check(name="gpus", status=CheckStatus.OK, detail=f"none: {seen.why_none}")
+            return Check.ok("gpus", f"none: {seen.why_none}")
         kinds: dict[str, int] = {}
         for gpu in seen.gpus:
             kind = f"{gpu.name or 'GPU'} ({gpu.memory_gb:.0f} GiB)"
@@ -106,8 +106,8 @@ class Nvml:
         found = ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) or "none"
         detail = "; ".join([f"{found}, driver {seen.driver or 'unknown'}", *seen.left_out])
         if not seen.left_out:
-            return Check(name="gpus", status=CheckStatus.OK, detail=detail)
-        return Check(name="gpus", status=CheckStatus.WARN, detail=detail, remedy="these GPUs are not used")
+            return Check.ok("gpus", detail)
+        return Check.warn("gpus", detail, remedy="these GPUs are not used")
 
     def look(self) -> Seen:
         """Everything NVML reports about the machine; blocks for milliseconds."""

@@ -12,7 +12,6 @@ from autotuner.deployers.kubernetes.preflight import Right
 from autotuner.deployers.ome.benchmark_manifest import BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES
 from autotuner.deployers.ome.settings import OmeSettings
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import PlatformRun
 from autotuner.study.check import Check, CheckStatus
@@ -42,14 +41,14 @@ async def checks(deploy: OmeSettings, given: Mapping[str, Any]) -> list[Check]:
         settings = BenchmarkSettings.model_validate(given).beside(deploy.tolerations)
     except ValidationError as error:
         return [
-            fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), "correct it")
+            Check.fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), remedy="correct it")
             for e in error.errors(include_url=False)
         ]
     try:
         async with connected(deploy.impatient()) as cluster:
             return await _checks(cluster, deploy, settings)
     except TrialFailedError as error:
-        return [fail(_NAME, error.failure.message, error.failure.remedy)]
+        return [Check.fail(_NAME, error.failure.message, remedy=error.failure.remedy)]
 
 
 async def _checks(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSettings) -> list[Check]:
@@ -69,36 +68,38 @@ async def _kind(cluster: Cluster) -> Check:
     try:
         kinds = [kind["name"] for kind in (await cluster.get(f"/apis/{OME}"))["resources"]]
     except RefusedError as error:
-        return fail(_NAME, f"{OME} is not served: {error.message}", "install OME, or correct deploy.context")
+        return Check.fail(
+            _NAME, f"{OME} is not served: {error.message}", remedy="install OME, or correct deploy.context"
+        )
     if BENCHMARKS not in kinds:
-        return fail(_NAME, f"this OME has no {BENCHMARKS}", f"install the kind {BENCHMARKS}.{_GROUP}")
-    return ok(_NAME, f"{BENCHMARKS}.{_GROUP} is served")
+        return Check.fail(_NAME, f"this OME has no {BENCHMARKS}", remedy=f"install the kind {BENCHMARKS}.{_GROUP}")
+    return Check.ok(_NAME, f"{BENCHMARKS}.{_GROUP} is served")
 
 
 async def _image(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSettings) -> Check:
     """OME's own image is of a registry that not everybody reaches."""
     name = f"{_NAME}: image"
     if settings.image:
-        return ok(name, settings.image)
+        return Check.ok(name, settings.image)
     remedy = "name an image with genai-bench in benchmark.image"
     path = f"/api/v1/namespaces/{deploy.ome_namespace}/configmaps/{_CONFIG}"
     try:
         told = await cluster.find(path)
     except RefusedError as error:
-        return warn(name, f"OME's own, which may not be looked at: {error.message}", remedy)
+        return Check.warn(name, f"OME's own, which may not be looked at: {error.message}", remedy=remedy)
     try:
         image = json.loads(((told or {}).get("data") or {}).get(_CONFIG_KEY) or "{}")["podConfig"]["image"]
     except (ValueError, KeyError, TypeError):
-        return fail(name, f"{deploy.ome_namespace}/{_CONFIG} names none", remedy)
-    return ok(name, f"{image} (OME's own)")
+        return Check.fail(name, f"{deploy.ome_namespace}/{_CONFIG} names none", remedy=remedy)
+    return Check.ok(name, f"{image} (OME's own)")
 
 
 def _reader(deploy: OmeSettings) -> Check:
     name = f"{_NAME}: results"
     if deploy.loadgen_image:
-        return ok(name, f"read by a pod with {deploy.loadgen_image}")
+        return Check.ok(name, f"read by a pod with {deploy.loadgen_image}")
     remedy = "set deploy.loadgen_image to an image with autotuner"
-    return fail(name, "no image is named for the pod that reads them", remedy)
+    return Check.fail(name, "no image is named for the pod that reads them", remedy=remedy)
 
 
 async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
@@ -110,5 +111,5 @@ async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
     try:
         await cluster.create(cluster.path(BENCHMARKS, group=OME), job.manifest(), dry_run=True)
     except RefusedError as error:
-        return fail(name, error.message, "correct the settings under benchmark that it names")
-    return ok(name, "taken by a dry run")
+        return Check.fail(name, error.message, remedy="correct the settings under benchmark that it names")
+    return Check.ok(name, "taken by a dry run")

@@ -26,8 +26,6 @@ from autotuner.deployers.ome.served_model import ServedModel, find_served
 from autotuner.deployers.ome.service_manifest import ServiceLaunch, runtime_problem, unique_name
 from autotuner.deployers.ome.service_server import INFERENCE_SERVICES, ServiceServer
 from autotuner.deployers.ome.settings import OmeSettings
-from autotuner.deployers.shared.checks import fail, ok
-from autotuner.deployers.shared.failures import failed
 from autotuner.deployers.shared.platform import must_answer
 from autotuner.manifests.ome_command_line import CONTAINER, OME, RuntimeLine
 from autotuner.plugins.deployer import BaseArguments, BoundDeployer, DeployContext, Endpoint
@@ -81,7 +79,7 @@ class BoundOmeDeployer(BoundDeployer):
                 async with connected(self.settings.impatient()) as cluster:
                     found = await self._find(cluster)
                 if problem := self._problem(found.runtime):
-                    raise failed(FailureCause.NOT_ACCEPTED, *problem)
+                    raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
             self._first = found
         return self._first
 
@@ -126,7 +124,7 @@ class BoundOmeDeployer(BoundDeployer):
         if found.runtime.version != self._first.runtime.version:
             why = f"runtime {found.runtime.name} was changed while the study runs"
             remedy = "run the study under another name, with the new runtime"
-            raise failed(FailureCause.NOT_ACCEPTED, why, remedy)
+            raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         return ServiceServer(cluster, self._launch(plan, context.labels, found), lease_s)
 
     def _launch(self, plan: LaunchPlan, labels: Labels, found: ServedModel) -> ServiceLaunch:
@@ -180,14 +178,14 @@ class BoundOmeDeployer(BoundDeployer):
             body = launch.body()
             await cluster.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
         except TrialFailedError as error:
-            return [fail("admission", f"InferenceService: {error.failure.message}", error.failure.remedy)]
+            return [Check.fail("admission", f"InferenceService: {error.failure.message}", remedy=error.failure.remedy)]
         except RefusedError as error:
             remedy = "correct model, deploy.runtime or what it names"
-            return [fail("admission", f"InferenceService: {error.message}", remedy)]
+            return [Check.fail("admission", f"InferenceService: {error.message}", remedy=remedy)]
         settings = scheduling.placing(self.settings, found.runtime, None)
         asked = Asked("server", CONTAINER, launch.pod(), body=_REPLICAS)
         return [
-            ok("admission", "InferenceService: accepted by a dry run"),
+            Check.ok("admission", "InferenceService: accepted by a dry run"),
             *await admission.checks(cluster, [asked], queued=True),
             *await admission.references(cluster, settings),
             *await kubernetes_preflight.load_admission(cluster, settings),

@@ -7,7 +7,6 @@ from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.kubernetes.pods.status import condition
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.manifests.text import amount
 from autotuner.study.check import Check
 
@@ -54,14 +53,16 @@ _FAULTS = (
 def served(resources: Json | None) -> Check:
     """``resources``: the answer of ``/apis/ome.io/v1beta1``; None where the API server knows no such group."""
     if resources is None:
-        return fail("ome", "OME is not installed: the API server has no ome.io/v1beta1", _INSTALL)
+        return Check.fail("ome", "OME is not installed: the API server has no ome.io/v1beta1", remedy=_INSTALL)
     there = {str(one.get("name")) for one in resources.get("resources") or ()}
     missing = [kind for kind in KINDS if kind not in there]
     if missing:
-        return fail("ome", f"ome.io/v1beta1 has no {', '.join(missing)}", "install OME's CRDs (chart ome-crd) anew")
+        return Check.fail(
+            "ome", f"ome.io/v1beta1 has no {', '.join(missing)}", remedy="install OME's CRDs (chart ome-crd) anew"
+        )
     if BENCHMARKS not in there:
-        return warn("ome", f"ome.io/v1beta1 has no {BENCHMARKS}", "benchmark.kind ome_job needs them")
-    return ok("ome", f"ome.io/v1beta1, {len([n for n in there if '/' not in n])} kinds")
+        return Check.warn("ome", f"ome.io/v1beta1 has no {BENCHMARKS}", remedy="benchmark.kind ome_job needs them")
+    return Check.ok("ome", f"ome.io/v1beta1, {len([n for n in there if '/' not in n])} kinds")
 
 
 def manager(deployment: Json | None, namespace: str) -> Check:
@@ -69,7 +70,7 @@ def manager(deployment: Json | None, namespace: str) -> Check:
     name = "ome manager"
     if deployment is None:
         why = f"no Deployment {MANAGER} in namespace {namespace}"
-        return fail(name, why, "correct deploy.ome_namespace, or install OME (chart ome-resources)")
+        return Check.fail(name, why, remedy="correct deploy.ome_namespace, or install OME (chart ome-resources)")
     images = [str(c.get("image", "")) for c in deployment["spec"]["template"]["spec"].get("containers") or ()]
     image = next((i for i in images if i), "")
     tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2] or "of no tag"
@@ -77,8 +78,10 @@ def manager(deployment: Json | None, namespace: str) -> Check:
     ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
     detail = f"{tag}, {ready} of {wanted} ready"
     if ready:
-        return ok(name, detail)
-    return fail(name, f"{detail}: no service would be acted on", f"kubectl -n {namespace} describe pods, and its logs")
+        return Check.ok(name, detail)
+    return Check.fail(
+        name, f"{detail}: no service would be acted on", remedy=f"kubectl -n {namespace} describe pods, and its logs"
+    )
 
 
 def webhook(message: str, namespace: str) -> Check:
@@ -90,20 +93,24 @@ def webhook(message: str, namespace: str) -> Check:
     _, why, remedy = next(
         (fault for fault in _FAULTS if fault[0].search(cause)), (None, "it cannot be called", _RESTART)
     )
-    return fail("ome webhooks", f"{why}: {called}: {cause}", remedy.format(**names))
+    return Check.fail("ome webhooks", f"{why}: {called}: {cause}", remedy=remedy.format(**names))
 
 
 def certificates(group: Json | None, deployments: Iterable[Json]) -> Check:
     """cert-manager, which makes the webhooks' certificates. ``group``: the answer of ``/apis/cert-manager.io/v1``."""
     if group is None:
-        return fail(
-            "cert-manager", "it is not installed, and OME's webhooks need it", "install cert-manager 1.9 or newer"
+        return Check.fail(
+            "cert-manager",
+            "it is not installed, and OME's webhooks need it",
+            remedy="install cert-manager 1.9 or newer",
         )
     asleep = [str(d["metadata"]["name"]) for d in deployments if not (d.get("status") or {}).get("readyReplicas")]
     if asleep:
-        return fail("cert-manager", f"not ready: {', '.join(asleep)}", "kubectl -n cert-manager describe pods")
+        return Check.fail(
+            "cert-manager", f"not ready: {', '.join(asleep)}", remedy="kubectl -n cert-manager describe pods"
+        )
     remedy = "kubectl get certificate,certificaterequest -A, and the log of cert-manager-cainjector"
-    return warn("cert-manager", "it is installed; OME's certificate is not trusted all the same", remedy)
+    return Check.warn("cert-manager", "it is installed; OME's certificate is not trusted all the same", remedy=remedy)
 
 
 def configuration(config: Json | None) -> Check:
@@ -111,10 +118,12 @@ def configuration(config: Json | None) -> Check:
     name = "ome ingress"
     told = _section(config, "ingress")
     if told is None:
-        return warn(name, "inferenceservice-config has no readable ingress section", "install OME's configuration anew")
+        return Check.warn(
+            name, "inferenceservice-config has no readable ingress section", remedy="install OME's configuration anew"
+        )
     if told.get("disableIngressCreation"):
-        return ok(name, "not made: each service has its own Service")
-    return ok(name, f"made for each service, under {told.get('ingressDomain') or 'no domain'}")
+        return Check.ok(name, "not made: each service has its own Service")
+    return Check.ok(name, f"made for each service, under {told.get('ingressDomain') or 'no domain'}")
 
 
 def benchmark_image(config: Json | None) -> Check:
@@ -123,8 +132,8 @@ def benchmark_image(config: Json | None) -> Check:
     image = told.get("podConfig", told).get("image")
     if not image:
         remedy = "name one in benchmark.image for benchmark.kind ome_job"
-        return warn("ome benchmark image", "benchmarkjob-config names none", remedy)
-    return ok("ome benchmark image", f"{image}, unless benchmark.image names another")
+        return Check.warn("ome benchmark image", "benchmarkjob-config names none", remedy=remedy)
+    return Check.ok("ome benchmark image", f"{image}, unless benchmark.image names another")
 
 
 def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
@@ -139,9 +148,11 @@ def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str]
     """The model agent's pods. ``logs``: the end of each crashing pod's. ``needed``: no node has the model yet, so that
     nothing can be served without the agent."""
     name = "model agent"
-    make = fail if needed else warn
+    make = Check.fail if needed else Check.warn
     if daemon_set is None:
-        return [make(name, f"no DaemonSet {AGENT}: models do not get onto nodes", "install chart ome-resources anew")]
+        return [
+            make(name, f"no DaemonSet {AGENT}: models do not get onto nodes", remedy="install chart ome-resources anew")
+        ]
     status = daemon_set.get("status") or {}
     ready = int(status.get("numberReady") or 0)
     wanted = int(status.get("desiredNumberScheduled") or 0)
@@ -149,14 +160,14 @@ def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str]
     found = []
     for pod, log in crashed.items():
         remedy = _CURE_SHAPE if _SHAPE in log else f"see its log: kubectl logs {pod} --previous"
-        found.append(make(name, f"{pod} ends again and again: {_last_line(log) or 'it says nothing'}", remedy))
+        found.append(make(name, f"{pod} ends again and again: {_last_line(log) or 'it says nothing'}", remedy=remedy))
     for pod in pods:
         if why := _unscheduled(pod):
             remedy = _CURE_SIZE if _is_large(daemon_set) else "make room on the node, or lower modelAgent.resources"
-            found.append(make(name, f"{pod['metadata']['name']} is Pending: {why}", remedy))
+            found.append(make(name, f"{pod['metadata']['name']} is Pending: {why}", remedy=remedy))
     if not found and ready < wanted:
-        found = [make(name, f"{ready} of {wanted} pods ready", "kubectl describe pods of the DaemonSet")]
-    return found or [ok(name, f"{ready} of {wanted} pods ready")]
+        found = [make(name, f"{ready} of {wanted} pods ready", remedy="kubectl describe pods of the DaemonSet")]
+    return found or [Check.ok(name, f"{ready} of {wanted} pods ready")]
 
 
 def crashes(pod: Json) -> bool:
@@ -206,11 +217,11 @@ def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
         if reason := held.get(str(metadata["name"])):
             why = f"{why}: {reason}"
             remedy = "fix that, and OME lets it go; its GPUs are free once its pods are gone"
-        found.append(warn("left behind", why, remedy))
+        found.append(Check.warn("left behind", why, remedy=remedy))
     if others:
         remedy = "autotuner reap removes those of dead runs; a run that lives looks after its own"
-        found.append(warn("left behind", f"{len(others)} of ours: {_some(others)}", remedy))
-    return found or [ok("left behind", "nothing of ours")]
+        found.append(Check.warn("left behind", f"{len(others)} of ours: {_some(others)}", remedy=remedy))
+    return found or [Check.ok("left behind", "nothing of ours")]
 
 
 def _some(names: Sequence[str], shown: int = 5) -> str:
@@ -226,5 +237,5 @@ def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
             if waiting.get("reason") in _PULL:
                 why = f"{pod['metadata']['name']} cannot have {one.get('image')} ({waiting['reason']})"
                 remedy = "name an image that the nodes can pull in benchmark.image"
-                found.append(warn("ome benchmark image", why, remedy))
+                found.append(Check.warn("ome benchmark image", why, remedy=remedy))
     return found

@@ -7,7 +7,6 @@ from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.ome.resources import OmeResource, model_path, node_label
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.errors import did_you_mean
 from autotuner.manifests.labels import is_label_value
 from autotuner.manifests.pod_settings import DNS_LABEL
@@ -22,9 +21,9 @@ def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[
     """There is no such model. ``elsewhere``: namespaces that have one of the name."""
     if elsewhere:
         detail = f"BaseModel {name} is in namespace {elsewhere[0]}, not in {namespace}"
-        return fail(NAME, detail, "set deploy.namespace to it, or make a ClusterBaseModel of it")
+        return Check.fail(NAME, detail, remedy="set deploy.namespace to it, or make a ClusterBaseModel of it")
     detail = f"{name} is neither a BaseModel of {namespace} nor a ClusterBaseModel"
-    return fail(NAME, detail, did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
+    return Check.fail(NAME, detail, remedy=did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
 
 
 def checks(model: OmeResource, nodes: Sequence[Json] | None, told: Mapping[str, str]) -> list[Check]:
@@ -40,21 +39,29 @@ def _faults(model: OmeResource) -> list[Check]:
     vendor = str(model.spec.get("vendor") or "")
     found = []
     if model.thing["metadata"].get("deletionTimestamp"):
-        found.append(fail(NAME, f"{model.kind} {model.name} is being deleted", "make it again when it is gone"))
+        found.append(
+            Check.fail(NAME, f"{model.kind} {model.name} is being deleted", remedy="make it again when it is gone")
+        )
     if model.spec.get("disabled"):
-        found.append(fail(NAME, f"{model.kind} {model.name} is disabled", "set its spec.disabled to false"))
+        found.append(
+            Check.fail(NAME, f"{model.kind} {model.name} is disabled", remedy="set its spec.disabled to false")
+        )
     if model_path(model) is None:
         why = f"{model.kind} {model.name} has no storage.path, so that its servers would not find it"
-        found.append(fail(NAME, why, "set spec.storage.path to its folder on the nodes"))
+        found.append(Check.fail(NAME, why, remedy="set spec.storage.path to its folder on the nodes"))
     if uri.startswith("pvc://"):
         why = f"{model.kind} {model.name} is stored at {uri}, which OME's model agent passes over: it never gets ready"
-        found.append(fail(NAME, why, "keep it on the nodes: storageUri local:///FOLDER, or hf://ORG/MODEL"))
+        found.append(
+            Check.fail(NAME, why, remedy="keep it on the nodes: storageUri local:///FOLDER, or hf://ORG/MODEL")
+        )
     if not re.fullmatch(DNS_LABEL, model.name):
         why = f"{model.name} cannot name a volume, which OME calls by the model's name: no pod could be made"
-        found.append(fail(NAME, why, "give the model a name of small letters, digits and hyphens, 63 at most"))
+        found.append(
+            Check.fail(NAME, why, remedy="give the model a name of small letters, digits and hyphens, 63 at most")
+        )
     if not is_label_value(vendor):
         why = f"vendor {vendor} of {model.name} cannot be a label's value, which OME makes of it: no pod could be made"
-        found.append(fail(NAME, why, "set spec.vendor to letters, digits, hyphens, dots"))
+        found.append(Check.fail(NAME, why, remedy="set spec.vendor to letters, digits, hyphens, dots"))
     return found
 
 
@@ -82,20 +89,20 @@ def _state(model: OmeResource, holders: Sequence[str], told: Mapping[str, str]) 
     where = f"{model.kind} {model.name}"
     broken = f"; failed on {_some(failed)}" if failed else ""
     if holders and state == _READY:
-        return ok(NAME, f"{where}, ready on {_some(holders)}{broken}")
+        return Check.ok(NAME, f"{where}, ready on {_some(holders)}{broken}")
     if holders:
         remedy = "see kubectl -n ome get pods: the model agent keeps its state"
-        return warn(NAME, f"{where} is {state}, but {_some(holders)} may serve it{said}", remedy)
+        return Check.warn(NAME, f"{where} is {state}, but {_some(holders)} may serve it{said}", remedy=remedy)
     if state == _READY:
         remedy = "see that the model agent runs there, and that the nodes still exist"
-        return fail(NAME, f"{where} is Ready, but no node has its label {node_label(model)}", remedy)
+        return Check.fail(NAME, f"{where} is Ready, but no node has its label {node_label(model)}", remedy=remedy)
     if state == "Failed":
         remedy = (
             "fix what the agent's log reports, then restart its pod on that node: a failed download is not tried again"
         )
-        return fail(NAME, f"{where} could not be brought onto a node{broken}{said}", remedy)
+        return Check.fail(NAME, f"{where} could not be brought onto a node{broken}{said}", remedy=remedy)
     remedy = "wait for the download; if it does not go on, see the model agent's log"
-    return fail(NAME, f"{where} is {state}: no node has it yet{said}", remedy)
+    return Check.fail(NAME, f"{where} is {state}: no node has it yet{said}", remedy=remedy)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -132,7 +139,11 @@ def overview(models: Sequence[Json]) -> Check:
     ready = sorted(name for name, state in states.items() if state == _READY)
     other = sorted(f"{name} ({state})" for name, state in states.items() if state != _READY)
     if not states:
-        return warn("models", "there are none", "make a ClusterBaseModel or a BaseModel")
+        return Check.warn("models", "there are none", remedy="make a ClusterBaseModel or a BaseModel")
     detail = f"{len(ready)} ready" + (f": {_some(ready)}" if ready else "")
     detail += f"; not ready: {_some(other)}" if other else ""
-    return ok("models", detail) if ready else warn("models", detail, "see kubectl describe clusterbasemodel")
+    return (
+        Check.ok("models", detail)
+        if ready
+        else Check.warn("models", detail, remedy="see kubectl describe clusterbasemodel")
+    )

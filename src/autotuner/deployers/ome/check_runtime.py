@@ -8,7 +8,6 @@ from typing import Any
 
 from autotuner.deployers.ome.resources import OmeResource, engine_config, runner
 from autotuner.deployers.ome.runtime_matching import why_not
-from autotuner.deployers.shared.checks import fail, ok, warn
 from autotuner.errors import did_you_mean
 from autotuner.manifests.ome_command_line import CONTAINER, RuntimeLine, RuntimeLineError, template_problems
 from autotuner.manifests.text import amount
@@ -26,30 +25,39 @@ def absent(
     """There is no such runtime, or none is named. ``serving``: those that serve the model."""
     remedy = f"these serve the model: {', '.join(serving)}" if serving else ""
     if name is None:
-        return fail(
-            NAME, "the study names no runtime", f"set deploy.runtime; {remedy}" if remedy else "set deploy.runtime"
+        return Check.fail(
+            NAME,
+            "the study names no runtime",
+            remedy=f"set deploy.runtime; {remedy}" if remedy else "set deploy.runtime",
         )
     if elsewhere:
         detail = f"ServingRuntime {name} is in namespace {elsewhere[0]}, not in {namespace}"
-        return fail(NAME, detail, remedy or "set deploy.namespace to it, or make a ClusterServingRuntime of it")
+        return Check.fail(
+            NAME, detail, remedy=remedy or "set deploy.namespace to it, or make a ClusterServingRuntime of it"
+        )
     detail = f"{name} is neither a ServingRuntime of {namespace} nor a ClusterServingRuntime"
-    return fail(NAME, detail, remedy or did_you_mean(name, list(known)) or "make a ServingRuntime of this name")
+    return Check.fail(
+        NAME, detail, remedy=remedy or did_you_mean(name, list(known)) or "make a ServingRuntime of this name"
+    )
 
 
 def checks(runtime: OmeResource, model: OmeResource | None, gpu_resource: str) -> list[Check]:
     """Of a runtime by itself, and with the model where there is one."""
     found = [
-        fail(NAME, f"{runtime.kind} {runtime.name} {why}", remedy) for why, remedy in faults(runtime, gpu_resource)
+        Check.fail(NAME, f"{runtime.kind} {runtime.name} {why}", remedy=remedy)
+        for why, remedy in faults(runtime, gpu_resource)
     ]
     reasons = why_not(runtime, model) if model else []
     if model and reasons:
         why = f"{runtime.kind} {runtime.name} does not serve {model.name}: {'; '.join(reasons)}"
-        found.append(fail(NAME, why, "choose another runtime, or correct what model and runtime say of each other"))
+        found.append(
+            Check.fail(NAME, why, remedy="choose another runtime, or correct what model and runtime say of each other")
+        )
     found += _accelerators(runtime)
     if any(check.name == NAME and check.remedy for check in found):
         return found
     serves = f", serves {model.name}" if model else ""
-    return [ok(NAME, f"{runtime.kind} {runtime.name}{serves}"), *found]
+    return [Check.ok(NAME, f"{runtime.kind} {runtime.name}{serves}"), *found]
 
 
 def _accelerators(runtime: OmeResource) -> list[Check]:
@@ -57,7 +65,11 @@ def _accelerators(runtime: OmeResource) -> list[Check]:
     if not classes:
         return []
     why = f"{runtime.name} names accelerator classes ({', '.join(map(str, classes))}), which may set parallelism again"
-    return [warn("accelerators", why, "see acceleratorConfig of its formats: what it overrides cannot be tuned")]
+    return [
+        Check.warn(
+            "accelerators", why, remedy="see acceleratorConfig of its formats: what it overrides cannot be tuned"
+        )
+    ]
 
 
 def faults(runtime: OmeResource, gpu_resource: str) -> list[tuple[str, str]]:
@@ -118,5 +130,5 @@ def _extended(own: Mapping[str, Any], gpu_resource: str) -> list[tuple[str, str]
 def overview(names: Sequence[str]) -> Check:
     """All runtimes that servers of the namespace could use, where the study names none."""
     if not names:
-        return warn("runtimes", "there are none", "make a ServingRuntime or a ClusterServingRuntime")
-    return ok("runtimes", f"{len(names)}")
+        return Check.warn("runtimes", "there are none", remedy="make a ServingRuntime or a ClusterServingRuntime")
+    return Check.ok("runtimes", f"{len(names)}")

@@ -16,7 +16,6 @@ from autotuner.deployers.ome import check_installation, check_model, check_runti
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, OmeResource, find_model, find_runtime, known
 from autotuner.deployers.ome.runtime_matching import why_not
 from autotuner.deployers.ome.settings import OmeSettings
-from autotuner.deployers.shared.checks import fail, ok
 from autotuner.manifests.labels import MANAGED_BY
 from autotuner.manifests.ome_command_line import OME
 from autotuner.study.check import Check, CheckStatus
@@ -184,7 +183,7 @@ async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> l
         if "certificate" in found[0].detail:
             found += await _looked(_CERTIFICATES, _certificates(cluster))
         return found
-    return [ok("ome webhooks", "they answer a dry run")]
+    return [Check.ok("ome webhooks", "they answer a dry run")]
 
 
 async def _certificates(cluster: Cluster) -> list[Check]:
@@ -327,7 +326,9 @@ async def _runtime(
         return [check_runtime.absent(settings.runtime, cluster.namespace, names, serving, elsewhere)]
     found = check_runtime.checks(runtime, model, settings.gpu_resource)
     if not check_runtime.faults(runtime, settings.gpu_resource) and (problem := problems(runtime)):
-        return [c for c in found if c.status is not CheckStatus.OK] + [fail(check_runtime.NAME, *problem)]
+        return [c for c in found if c.status is not CheckStatus.OK] + [
+            Check.fail(check_runtime.NAME, problem[0], remedy=problem[1])
+        ]
     return found
 
 

@@ -6,7 +6,6 @@ from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.ome.resources import OmeResource, find_model, find_runtime, known, model_path
 from autotuner.deployers.ome.settings import OmeSettings
-from autotuner.deployers.shared.failures import failed
 from autotuner.study.failure import FailureCause, TrialFailedError
 
 
@@ -28,22 +27,26 @@ async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) 
     name = settings.runtime
     if name is None:
         remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"
-        raise failed(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy)
+        raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy=remedy)
     try:
         runtime = await find_runtime(cluster, name)
         model = await find_model(cluster, model_name)
         if runtime is None:
             why = f"runtime {name} is neither in namespace {cluster.namespace} nor in the cluster"
             remedy = await _others(cluster, "servingruntimes", "deploy.runtime")
-            raise failed(FailureCause.NOT_ACCEPTED, why, remedy)
+            raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         if model is None:
             why = f"model {model_name} is neither in namespace {cluster.namespace} nor in the cluster"
-            raise failed(FailureCause.MODEL_MISSING, why, await _others(cluster, "basemodels", "model"))
+            raise TrialFailedError.because(
+                FailureCause.MODEL_MISSING, why, remedy=await _others(cluster, "basemodels", "model")
+            )
     except RefusedError as error:
         raise TrialFailedError(refusal(error, "a look at model and runtime")) from error
     if model_path(model) is None:
         why = f"model {model_name} has no storage.path, so its servers would not find it"
-        raise failed(FailureCause.MODEL_MISSING, why, "set spec.storage.path to its folder on the nodes")
+        raise TrialFailedError.because(
+            FailureCause.MODEL_MISSING, why, remedy="set spec.storage.path to its folder on the nodes"
+        )
     return ServedModel(runtime, model)
 
 

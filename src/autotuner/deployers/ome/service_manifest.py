@@ -9,7 +9,6 @@ from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.check_runtime import faults
 from autotuner.deployers.ome.resources import OmeResource, engine_config, model_path, runner
 from autotuner.deployers.ome.settings import OmeSettings
-from autotuner.deployers.shared.failures import failed
 from autotuner.manifests import ome
 from autotuner.manifests.labels import GROUP, is_label_value, trial_annotations, trial_labels
 from autotuner.manifests.ome_command_line import (
@@ -28,7 +27,7 @@ from autotuner.manifests.server import ALL_INTERFACES
 from autotuner.manifests.text import literal
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, with_texts
-from autotuner.study.failure import FailureCause
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 
 _PERIOD_S = 1
@@ -101,7 +100,9 @@ class ServiceLaunch:
             raise self._unusable(error) from error
 
     def _unusable(self, error: RuntimeLineError) -> Exception:
-        return failed(FailureCause.NOT_ACCEPTED, f"runtime {self.runtime.name} {error.why}", error.remedy)
+        return TrialFailedError.because(
+            FailureCause.NOT_ACCEPTED, f"runtime {self.runtime.name} {error.why}", remedy=error.remedy
+        )
 
     def resources(self) -> dict[str, dict[str, str]]:
         """Requests and limits of the server."""
@@ -186,19 +187,21 @@ class ServiceLaunch:
     def _refuse_what_is_swallowed(self, body: Json) -> None:
         """OME takes these, makes nothing of them, and tells nobody."""
         if problem := runtime_problem(self.runtime, self.engine, self.settings.gpu_resource, self.plan):
-            raise failed(FailureCause.NOT_ACCEPTED, problem[0], problem[1])
+            raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
         made = body["spec"]["engine"]["runner"]
         texts = {f"argument {i}": word for i, word in enumerate((*made["command"], *made["args"]))}
         texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in made["env"]}
         if wrong := template_problems(texts):
-            raise failed(
+            raise TrialFailedError.because(
                 FailureCause.INVALID_VALUE,
                 f"{wrong[0]} holds {{{{, which OME reads as a template of its own and then builds nothing",
-                "put the text into a file of the image or the model, and name the file",
+                remedy="put the text into a file of the image or the model, and name the file",
             )
         for key, text in body["metadata"]["labels"].items():
             if not is_label_value(text):
-                raise failed(FailureCause.NOT_ACCEPTED, f"{key}={text} is not a valid label", "correct deploy.labels")
+                raise TrialFailedError.because(
+                    FailureCause.NOT_ACCEPTED, f"{key}={text} is not a valid label", remedy="correct deploy.labels"
+                )
 
 
 def runtime_problem(

@@ -124,7 +124,7 @@ class ServiceServer:
                 raise TrialFailedError(lost)
             if time.monotonic() > until:
                 message = f"the pod is ready, but the InferenceService is not after {_READY_S:g} s: {why}"
-                raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=watch.lag_hint))
+                raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=watch.lag_hint)
             with anyio.move_on_after(_LOOK_S):
                 await watch.signal.after(seen)
 

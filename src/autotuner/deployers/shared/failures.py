@@ -6,7 +6,7 @@ import shutil
 
 from autotuner.errors import EnvironmentFaultError
 from autotuner.plugins.deployer import DeployContext
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import Failure, FailureCause
 
 _MESSAGES = {
     errno.ENOENT: (FailureCause.NO_BINARY, "install it, or correct the engine's setting"),
@@ -30,11 +30,6 @@ class UnusableTargetError(EnvironmentFaultError):
         where = f"deploy ({kind})" if kind else "deploy"
         details = {"cause": failure.cause.value}
         super().__init__(f"{where}: {failure.message}", remedy=failure.remedy, details=details)
-
-
-def failed(cause: FailureCause, message: str, remedy: str) -> TrialFailedError:
-    """The trial's end, to be raised."""
-    return TrialFailedError(Failure(cause=cause, message=message, remedy=remedy))
 
 
 _PORTS = "stop what listens there, or give another range in deploy.ports"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.environment import is_variable
 from autotuner.study.parameters.parameter import Parameter
@@ -70,10 +70,9 @@ def with_missing_gpus(
     who, count = ("the default", needs.default) if needs.default > there else ("every configuration", needs.least)
     up_to = f" (up to {needs.most} in the space)" if needs.most > count else ""
     reason = f": {hardware.no_gpus}" if hardware.no_gpus else ""
-    check = Check(
-        name="gpus",
-        status=CheckStatus.FAIL,
-        detail=f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
+    check = Check.fail(
+        "gpus",
+        f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
         remedy="run on a machine with GPUs, or try the study with --simulate H100x8",
     )
     return hardware.replaced(gpus=needs.most), check

@@ -7,7 +7,7 @@ from pydantic import Field
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import Noun
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
 from autotuner.tuning.planning.prepared import Prepared
@@ -88,10 +88,9 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
         return []
     proof = "the proof repeats the best ones and the default one at a time"
     return [
-        Check(
-            name="search.parallel",
-            status=CheckStatus.WARN,
-            detail=f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks of "
+        Check.warn(
+            "search.parallel",
+            f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks of "
             "their machine, so their numbers are not comparable with the default's, which runs alone; "
             + (proof if spec.confirm.repeats else "confirm.repeats is 0, so nothing is compared under one condition"),
             remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
@@ -157,10 +156,10 @@ def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float)
     long = f"a trial takes about {each:.0f} s"
     if fitting < 2:
         detail = f"{limit} leaves no room for a trial beside the default's: {long}"
-        return Check(name=name, status=CheckStatus.WARN, detail=detail, remedy="raise it, or shorten the workload")
+        return Check.warn(name, detail, remedy="raise it, or shorten the workload")
     fits = f"room for all {trials} trials" if fitting >= trials else f"room for about {fitting} of {trials} trials"
     detail = f"{limit}: {fits} ({long}); no trial starts that cannot end in it, and the proof comes on top"
-    return Check(name=name, status=CheckStatus.OK, detail=detail)
+    return Check.ok(name, detail)
 
 
 async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:

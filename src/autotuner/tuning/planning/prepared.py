@@ -178,7 +178,7 @@ class Prepared:
             why = "only the default is launched, so nothing is tuned"
             remedy = "raise it to 2 or more"
             found.append(Problem(where="search.trials", why=why, remedy=remedy))
-        return [Check(name=n.where, status=CheckStatus.WARN, detail=n.why, remedy=n.remedy) for n in found]
+        return [Check.warn(n.where, n.why, remedy=n.remedy) for n in found]
 
 
 async def prepare(spec: StudySpec) -> Prepared:
@@ -386,7 +386,7 @@ def data_folder() -> Check:
     detail = f"{folder} ({free / 1e9:.1f} GB free)"
     remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
     bad = not os.access(existing, os.W_OK | os.X_OK) or free < LEAST_FREE_BYTES
-    return Check(name="data folder", status=CheckStatus.FAIL if bad else CheckStatus.OK, detail=detail, remedy=remedy)
+    return Check.fail("data folder", detail, remedy=remedy) if bad else Check.ok("data folder", detail)
 
 
 def worst(checks: list[Check]) -> CheckStatus:

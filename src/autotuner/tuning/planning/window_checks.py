@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from autotuner.study.base import number_text
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.spec import StudySpec
@@ -25,10 +25,10 @@ def window_checks(spec: StudySpec) -> list[Check]:
                     f"{what} is asked of windows of at most {most} requests at {level.text}: needs at least {fewest:,}"
                 )
                 remedy = _remedy(spec.workload, level, statistic, fewest)
-                found.append(Check(name="window", status=CheckStatus.WARN, detail=detail, remedy=remedy))
+                found.append(Check.warn("window", detail, remedy=remedy))
         if any(_most_requests(spec.workload, level) is None for level in levels):
             detail = f"{what} needs at least {fewest:,} finished requests in a window, or it is marked as unsure"
-            found.append(Check(name="window", status=CheckStatus.OK, detail=detail))
+            found.append(Check.ok("window", detail))
     return found
 
 
@@ -41,7 +41,7 @@ def _bound(workload: Workload) -> Check:
         )
     if workload.requests is not None:
         parts.append(f"ends early after {workload.requests} requests")
-    return Check(name="window", status=CheckStatus.OK, detail="; ".join(parts))
+    return Check.ok("window", "; ".join(parts))
 
 
 def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:

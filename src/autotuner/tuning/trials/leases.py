@@ -17,7 +17,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.store import LeaseRecord, Store
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu
 
 POLL_S = 0.5
@@ -70,12 +70,10 @@ class Leases:
                     logger.debug("port %d is in use by another process", port)
             finally:
                 await self._release(resource)
-        raise TrialFailedError(
-            Failure(
-                cause=FailureCause.PORT_UNAVAILABLE,
-                message=f"all ports from {candidates.start} to {candidates.stop - 1} are in use",
-                remedy="widen deploy.ports, or end what listens there",
-            )
+        raise TrialFailedError.because(
+            FailureCause.PORT_UNAVAILABLE,
+            f"all ports from {candidates.start} to {candidates.stop - 1} are in use",
+            remedy="widen deploy.ports, or end what listens there",
         )
 
     @asynccontextmanager
@@ -264,7 +262,7 @@ def _gpu(gpu: Gpu) -> str:
 
 def _no_gpus(message: str) -> TrialFailedError:
     remedy = "end what uses them, lower the parallelism, or name other GPUs in deploy"
-    return TrialFailedError(Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy))
+    return TrialFailedError.because(FailureCause.GPU_UNAVAILABLE, message, remedy=remedy)
 
 
 def _rotated(candidates: range, by: int) -> list[int]:

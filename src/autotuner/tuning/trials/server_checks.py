@@ -9,7 +9,7 @@ from autotuner.concurrency import first_of
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, LaunchPlan
 from autotuner.study.parameters.environment import PREFIX
 
@@ -39,12 +39,10 @@ async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) ->
 
 
 def _not_applied(name: str, asked: Value, seen: Value) -> TrialFailedError:
-    return TrialFailedError(
-        Failure(
-            cause=FailureCause.VALUE_NOT_APPLIED,
-            message=f"{name}={value_text(asked)} was asked for, the running server has {seen!r}",
-            remedy="this is a defect of the tuner or its plugin: please report it",
-        )
+    return TrialFailedError.because(
+        FailureCause.VALUE_NOT_APPLIED,
+        f"{name}={value_text(asked)} was asked for, the running server has {seen!r}",
+        remedy="this is a defect of the tuner or its plugin: please report it",
     )
 
 
@@ -60,12 +58,10 @@ async def same_server(endpoint: Endpoint, before: Identity) -> None:
             raise TrialFailedError(await endpoint.died()) from error
         raise
     if after != before:
-        raise TrialFailedError(
-            Failure(
-                cause=FailureCause.IDENTITY_CHANGED,
-                message=f"another server answered after the measurement ({before.id} became {after.id})",
-                remedy="end what else uses this address, or give this study ports of its own",
-            )
+        raise TrialFailedError.because(
+            FailureCause.IDENTITY_CHANGED,
+            f"another server answered after the measurement ({before.id} became {after.id})",
+            remedy="end what else uses this address, or give this study ports of its own",
         )
 
 

@@ -99,7 +99,7 @@ class TrialRunner:
                 return await self._deployed(plan, gpus, telemetry)
         message = f"not finished after {limit_s:g} s"
         remedy = "raise search.trial_timeout or shorten the workload"
-        raise TrialFailedError(Failure(cause=FailureCause.TRIAL_TIMEOUT, message=message, remedy=remedy))
+        raise TrialFailedError.because(FailureCause.TRIAL_TIMEOUT, message, remedy=remedy)
 
     async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...], telemetry: Telemetry) -> TrialOutcome:
         deployment = DeployContext(
@@ -128,7 +128,7 @@ class TrialRunner:
         except OSError as error:
             message = f"{self._folder} cannot be made: {error.strerror or error}"
             remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
-            raise TrialFailedError(Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy)) from error
+            raise TrialFailedError.because(FailureCause.DISK_FULL, message, remedy=remedy) from error
 
     async def _measured(self, endpoint: Endpoint, plan: LaunchPlan, telemetry: Telemetry) -> TrialOutcome:
         draft = self._draft

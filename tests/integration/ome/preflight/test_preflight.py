@@ -66,7 +66,7 @@ async def test_what_the_engine_says_of_a_runtime_and_a_dry_run(look: Look) -> No
 
     async def dry_run(plan: LaunchPlan) -> list[Check]:
         asked.append(plan)
-        return [Check(name="admission", status=CheckStatus.OK)]
+        return [Check.ok("admission")]
 
     checks = await look(problems=lambda r: (f"{r.name} is another engine's", "choose one"), dry_run=dry_run)
     assert failing(checks, "runtime") == [f"{RUNTIME} is another engine's"]

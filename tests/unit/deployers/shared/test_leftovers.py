@@ -3,7 +3,7 @@
 import pytest
 
 from autotuner.deployers.shared.leftovers import Held, Leftover, reap, sweep
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ class Platform:
     def leftover(self, name: str, owner: str, study: str = "a", *, runner_ended: bool = False) -> Leftover:
         async def remove() -> None:
             if name == self._stuck:
-                raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message="it is stuck"))
+                raise TrialFailedError.because(FailureCause.ENVIRONMENT, "it is stuck")
             self.removed.append(name)
 
         return Leftover("box", name, study, "3", owner, remove, runner_ended=runner_ended)

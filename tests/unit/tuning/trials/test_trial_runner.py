@@ -156,7 +156,7 @@ async def test_a_benchmark_that_fails(loop: Any, dies: float | None, cause: Fail
     """It is the server's failure where the server has died, and the machine's otherwise."""
 
     def script(_: Endpoint, __: Window) -> Measurement:
-        raise TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message="no answer"))
+        raise TrialFailedError.because(FailureCause.BENCHMARK_FAILED, "no answer")
 
     trial = await loop.trial(loop.prepared(deployer=deployer_of(dies_after_s=dies), script=script))
     assert trial.failure is not None

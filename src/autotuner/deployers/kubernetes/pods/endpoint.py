@@ -113,7 +113,7 @@ class PodEndpoint(Endpoint):
 
     def _changed(self, why: str) -> TrialFailedError:
         message = f"{self.url} is not our server: {why}"
-        return TrialFailedError(Failure(cause=FailureCause.IDENTITY_CHANGED, message=message))
+        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the container, its pod, its node, or the API server."""
@@ -163,4 +163,4 @@ async def _reached(url: str, plan: LaunchPlan) -> None:
                 await anyio.sleep(0.1)
     message = f"the pod is ready, but {url}{plan.readiness.path} does not answer here: {last}"
     remedy = "correct deploy.url_template, or set deploy.load: job"
-    raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
+    raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)

@@ -40,7 +40,7 @@ async def remove(cluster: Cluster, path: str, uid: str | None, pods: ResourceWat
         await _without_pods(cluster, path, pods, until)
     except RefusedError as error:
         message = f"{path.rpartition('/')[2]} could not be removed: {error.message}"
-        raise TrialFailedError(Failure(cause=FailureCause.ENVIRONMENT, message=message)) from error
+        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message) from error
 
 
 async def _without_pods(cluster: Cluster, path: str, pods: ResourceWatch, until: float) -> None:
