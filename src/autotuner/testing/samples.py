@@ -228,7 +228,7 @@ def _on_one_machine(name: str, *, simulated: bool = False) -> Sample:
     for values in product(*space.values()):
         maker.measured(Configuration(values=dict(zip(space, values, strict=True))))
     maker.proof(scoring.rank(maker.trials[1:], maker.spec.objectives)[0])
-    return maker.sample(why="all 10 trials of the budget are made")
+    return maker.sample(why="trial budget (10) used up")
 
 
 def _tp(c: Configuration) -> int:

@@ -124,9 +124,9 @@ class Budget:
         left = limit - self._clock.spent_s
         needed = self.typical_s(trials)
         if left <= 0:
-            return f"the time budget of {limit:g} s is used up"
+            return f"time budget ({limit:g} s) used up"
         if needed > left:
-            return f"of the time budget of {limit:g} s {left:.0f} s are left, and a trial takes about {needed:.0f} s"
+            return f"time budget ({limit:g} s): {left:.0f} s left, and a trial takes about {needed:.0f} s"
         return ""
 
     def _gpu_hours_used_up(self, trials: Collection[Trial]) -> str:
@@ -137,11 +137,11 @@ class Budget:
         spent_s = sum(self._charged_s(t, typical_s) * t.gpus for t in trials)
         next_s = typical_s * median([t.gpus for t in trials] or [0])
         if spent_s >= limit * 3600:
-            return f"the budget of {limit:g} GPU hours is used up"
+            return f"GPU-hour budget ({limit:g}) used up"
         if spent_s + next_s > limit * 3600:
             left = limit - spent_s / 3600
             needed = next_s / 3600
-            return f"of the budget of {limit:g} GPU hours {left:.2g} are left, and a trial takes about {needed:.2g}"
+            return f"GPU-hour budget ({limit:g}): {left:.2g} left, and a trial takes about {needed:.2g}"
         return ""
 
     def _charged_s(self, trial: Trial, typical_s: float) -> float:

@@ -65,5 +65,5 @@ class SearchStage:
 
     def _nothing_to_tune(self, made: int) -> str:
         if not self._spec.parameters:
-            return "there is nothing to tune"
-        return f"all {made} trials of the budget are made" if made >= self._spec.search.trials else ""
+            return "no parameters to tune"
+        return f"trial budget ({made}) used up" if made >= self._spec.search.trials else ""

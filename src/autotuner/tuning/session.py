@@ -139,7 +139,7 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
         await run_sync(store.leases.release_all, owner_id)
     voided = await run_sync(lambda: store.trials.void_owned_by(dead, name, time.time()))
     await run_sync(mark_ended, store, dead)
-    cut_off = [f"trial {t.number} was cut off by the end of its run; it does not count" for t in voided]
+    cut_off = [f"trial {t.number} was cut off when its run ended; it does not count" for t in voided]
     for text in (*removed, *cut_off):
         await run_sync(append, store, Notice(study=name, text=text))
 

@@ -40,7 +40,7 @@ class CannotStartError(StudyFaultError):
 
 def _said_last(failure: Failure) -> str:
     words = last_words(failure)
-    return f'; it said last: "{words}"' if words and words not in failure.message else ""
+    return f'; last log line: "{words}"' if words and words not in failure.message else ""
 
 
 class Faults:
@@ -71,7 +71,7 @@ class Faults:
             self.fatal = StudyFaultError(failure, self._in_a_row)
             return ""
         self._retries.append(Job(trial.role, trial.configuration, trial.repeat_of))
-        return f"{failure.cause.value}: {failure.message}; not counted, trying again"
+        return f"{failure.cause.value}: {failure.message}; not counted; trying again"
 
     def give_up(self, trials: Iterable[Trial]) -> None:
         """The server cannot start, as these trials show."""

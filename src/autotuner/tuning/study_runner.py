@@ -201,7 +201,7 @@ class StudyRunner:
 
         finished = await first_of(runner.run, time_is_up)
         if finished is None:
-            self._notice(f"cut off: the time budget of {self._spec.search.time_s:g} s is used up", trial.number)
+            self._notice(f"cut off: time budget ({self._spec.search.time_s:g} s) used up", trial.number)
             return runner.cut_off()
         return finished
 

@@ -295,7 +295,7 @@ def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) 
     with Store.open() as store:
         store.studies.create(spec, source=str(files[0]), digest=spec.digest, now=1.0)
     (study_folder("llama-study") / "trials").mkdir(parents=True)
-    assert "study: resumes, 0 results are stored" in call("plan", str(files[0])).out
+    assert "study: resumes with 0 stored results" in call("plan", str(files[0])).out
     refused = call("plan", str(files[1]))
     assert (refused.code, refused.out) == (2, "")
     assert f"came from another file, {files[0]}" in refused.err

@@ -79,7 +79,7 @@ async def test_the_default_is_trial_0_and_then_the_search(loop: Any, store: Stor
     ]
     assert all(t.state is TrialState.DONE for t in outcome.trials)
     assert outcome.state == "done"
-    assert "4 trials of the budget" in outcome.why
+    assert "4" in outcome.why
     assert store.trials.all("s") == list(outcome.trials)
     proposed = [e.values for e in read(store, "s") if isinstance(e, TrialProposed)]
     assert proposed == [{}, {"parallel": 1}, {"parallel": 2}, {"parallel": 8}]
@@ -107,7 +107,7 @@ async def test_nothing_to_tune_is_one_trial(loop: Any, store: Store) -> None:
     spec = loop.spec(repeats=3).model_copy(update={"parameters": ()})
     outcome = await run(loop.prepared(spec), store)
     assert [t.role for t in outcome.trials] == [TrialRole.DEFAULT]
-    assert outcome.why == "there is nothing to tune"
+    assert outcome.ending is Ending.NOTHING_TO_TUNE
 
 
 async def test_the_proof_follows_interleaved(loop: Any, store: Store) -> None:
@@ -133,7 +133,7 @@ async def test_trials_that_disturb_one_another_are_found_out_by_the_proof(loop: 
 
     outcome = await run(loop.prepared(loop.spec(parallel=3, repeats=2), script=script), store)
     notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
-    assert [n for n in notices if "trials running side by side share this machine: they measured 67% worse" in n]
+    assert [n for n in notices if "67% worse" in n]
     assert outcome.ending is Ending.PROVEN_BETTER
 
 
@@ -299,7 +299,7 @@ async def test_an_environment_fault_is_retried_and_not_counted(loop: Any, store:
     ]
     notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
     assert len(notices) == 4
-    assert all("not counted, trying again" in n for n in notices)
+    assert all(n.startswith("port_unavailable: ") for n in notices)
 
 
 @pytest.mark.parametrize("parallel", [1, 2])
@@ -308,7 +308,8 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
     prepared = loop.prepared(loop.spec(max_environment_faults=3, parallel=parallel), deployer=deployer)
     with pytest.raises(StudyFaultError) as caught:
         await run(prepared, store)
-    assert str(caught.value) == "port_unavailable: the port is taken (3 times in a row); free it"
+    assert (caught.value.failure.cause, caught.value.remedy) == (FailureCause.PORT_UNAVAILABLE, "free it")
+    assert caught.value.details == {"cause": "port_unavailable", "tries": 3}
     assert isinstance(caught.value, EnvironmentFaultError)
     assert len(deployer.deployed) in {4, 4 + parallel - 1}
     record = store.studies.get("s")
@@ -322,8 +323,9 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
 @pytest.mark.parametrize("cause", [FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL])
 async def test_what_a_second_try_does_not_cure_stops_at_once(loop: Any, store: Store, cause: FailureCause) -> None:
     deployer = FakeDeployer(behavior=Behaviors(None, Failure(cause=cause, message="m", remedy="r")))
-    with pytest.raises(StudyFaultError, match=f"{cause.value}: m; r"):
+    with pytest.raises(StudyFaultError) as caught:
         await run(loop.prepared(deployer=deployer), store)
+    assert (caught.value.failure.cause, caught.value.remedy) == (cause, "r")
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
 
 
@@ -332,8 +334,10 @@ async def test_a_value_that_is_not_applied_stops_the_study_loudly(loop: Any, sto
         return Behavior(argv=tuple(a for a in plan.argv(host="h", port=1) if not a.startswith("--parallel")))
 
     prepared = loop.prepared(deployer=FakeDeployer(behavior=behave))
-    with pytest.raises(StudyFaultError, match=r"value_not_applied: parallel=1 was asked for.*report it"):
+    with pytest.raises(StudyFaultError) as caught:
         await run(prepared, store)
+    assert caught.value.failure.cause is FailureCause.VALUE_NOT_APPLIED
+    assert "parallel=1" in caught.value.message
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     assert len(prepared.benchmark.windows) == 1, "only the default was measured"  # type: ignore[attr-defined]
 

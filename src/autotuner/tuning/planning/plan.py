@@ -90,8 +90,8 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
     return [
         Check.warn(
             "search.parallel",
-            f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks of "
-            "their machine, so their numbers are not comparable with the default's, which runs alone; "
+            f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks, "
+            "so their numbers are not comparable with the default's, which runs alone; "
             + (proof if spec.confirm.repeats else "confirm.repeats is 0, so nothing is compared under one condition"),
             remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
         )
@@ -155,10 +155,10 @@ def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
 def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float) -> Check:
     long = f"a trial takes about {each:.0f} s"
     if fitting < 2:
-        detail = f"{limit} leaves no room for a trial beside the default's: {long}"
+        detail = f"{limit}: no room for a trial besides the default's ({long})"
         return Check.warn(name, detail, remedy="raise it, or shorten the workload")
     fits = f"room for all {trials} trials" if fitting >= trials else f"room for about {fitting} of {trials} trials"
-    detail = f"{limit}: {fits} ({long}); no trial starts that cannot end in it, and the proof comes on top"
+    detail = f"{limit}: {fits} ({long}); a trial that cannot finish in time is not started, and the proof is extra"
     return Check.ok(name, detail)
 
 

@@ -194,7 +194,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     benchmark = loading.benchmark(spec.benchmark)
     hardware = await deployer.hardware()
     if not deployer.launches and spec.parameters:
-        why = f"{deployer.kind} measures a server that already runs, so nothing can be tuned"
+        why = f"{deployer.kind} measures a running server, so nothing can be tuned"
         raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
     fixed = {engine.canonical(k): v for k, v in spec.engine.args.items()}
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
@@ -279,7 +279,7 @@ def _names_known(space: Space) -> None:
     problems = []
     for index, constraint in enumerate(space.constraints):
         for unknown in sorted(constraint.names - names):
-            why = f'"{unknown}" is no parameter, fixed argument, catalog default or hardware name'
+            why = f'"{unknown}" is not a parameter, fixed argument, catalog default or hardware name'
             problems.append(Problem(where=f"constraints[{index}]", value=constraint.text, why=why))
     if problems:
         raise UsageError(problems)

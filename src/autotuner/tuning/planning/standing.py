@@ -22,7 +22,7 @@ from autotuner.study.world import World, differences, touched
 from autotuner.tuning.planning.prepared import Prepared
 from autotuner.tuning.surroundings import WAYS_OUT
 
-OUTSIDE = "not among the study's configurations any more"
+OUTSIDE = "no longer among the study's configurations"
 
 
 class Standing(Noun):
@@ -42,7 +42,7 @@ class Standing(Noun):
         if self.state == "new":
             return "new"
         aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
-        return f"resumes, {self.stored} results are stored{aside}"
+        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}"
 
 
 def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", named: bool = True) -> Standing:
@@ -63,7 +63,7 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
     if record is None:
         return Standing(state="new")
     if not named and _another_file(record, source):
-        why = f"is the name of a stored study that came from another file, {record.source}"
+        why = f"a stored study with this name came from another file, {record.source}"
         remedy = "give this one a name: run --name NEW, or name: in the file"
         raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
     changes = judged_again(prepared, record, store.trials.all(spec.name))
@@ -75,7 +75,7 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
         _check_measured(record, spec, results)
         notes = _compared_with(record.world, now, spec.name)
     if _another_file(record, source):
-        notes.append(f"study {spec.name} was begun from another file, {record.source}")
+        notes.append(f"study {spec.name} was started from another file, {record.source}")
     aside = sum(bool(t.set_aside) for t in trials)
     return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
 
@@ -85,9 +85,9 @@ def _compared_with(stored: World, now: World, name: str) -> list[str]:
         why = "; ".join(changed)
         remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {name}"
         raise UsageError(
-            Problem(where="name", value=name, why=f"has trials that measured something else: {why}", remedy=remedy)
+            Problem(where="name", value=name, why=f"its stored trials measured something else: {why}", remedy=remedy)
         )
-    return [f"{fact} was written again since the stored trials, with the same content" for fact in touched(stored, now)]
+    return [f"{fact} was rewritten since the stored trials, with the same content" for fact in touched(stored, now)]
 
 
 def _another_file(record: StudyRecord, source: str) -> bool:
@@ -107,7 +107,7 @@ def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if not changed and first_form and HIDDEN not in str(new):
         return  # stored by a version that pinned more
     what = "; ".join(changed[:5]) or "a secret in it differs"
-    why = f"has stored results that were measured otherwise: {what}"
+    why = f"a stored study with this name was measured differently: {what}"
     remedy = f"{WAYS_OUT}, or remove them: autotuner delete {spec.name}"
     raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
 
@@ -117,7 +117,7 @@ def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in dict.fromkeys((*old, *new)):
             yield from _differing(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
     elif old != new:
-        yield f"{path} was {_short(old)}, and is {_short(new)}"
+        yield f"{path} was {_short(old)}, is now {_short(new)}"
 
 
 def _short(value: Any) -> str:
@@ -133,7 +133,7 @@ def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Tria
         values = trial.verdict.objectives if trial.verdict else ()
         for objective, value in zip(spec.objectives, values, strict=False):
             if value is None:
-                why = f"the stored results of study {spec.name} do not have this figure"
+                why = f"the stored results of study {spec.name} lack this metric"
                 remedy = f"keep the objective, or {WAYS_OUT}"
                 raise UsageError(Problem(where="objective", value=objective.text, why=why, remedy=remedy))
 

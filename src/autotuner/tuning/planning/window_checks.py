@@ -21,9 +21,8 @@ def window_checks(spec: StudySpec) -> list[Check]:
         for level in levels:
             most = _most_requests(spec.workload, level)
             if most is not None and most < fewest:
-                detail = (
-                    f"{what} is asked of windows of at most {most} requests at {level.text}: needs at least {fewest:,}"
-                )
+                there = f"windows at {level.text} have at most {most} requests"
+                detail = f"{what} needs at least {fewest:,} requests; {there}"
                 remedy = _remedy(spec.workload, level, statistic, fewest)
                 found.append(Check.warn("window", detail, remedy=remedy))
         if any(_most_requests(spec.workload, level) is None for level in levels):

@@ -24,7 +24,7 @@ def explain(engine: Engine, exit_code: int | None, tail: str, *, ready: bool) ->
     if ready and exit_code == 0:  # what most servers do on SIGTERM
         return Failure(
             cause=FailureCause.ENVIRONMENT,
-            message="the server shut down under load with exit code 0, as when it is asked to",
+            message="the server shut down under load with exit code 0, as after a request to stop",
             remedy="find out what ended it (a service manager, another user)",
             exit_code=exit_code,
             log_tail=tail,

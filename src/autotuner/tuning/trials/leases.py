@@ -113,7 +113,7 @@ class Leases:
     async def _waited(
         self, turn: "_Turn", look: Callable[[], Awaitable["_View"]], wait_s: float, note: Callable[[str], None]
     ) -> list[Gpu]:
-        strangers_since: float | None = None
+        foreign_since: float | None = None
         told = False
         while True:
             view = await look()
@@ -125,19 +125,19 @@ class Leases:
                 logger.info("trial %d holds GPUs %s", self._trial, [gpu.index for gpu in held])
                 return held
             if view.suffices(turn.count):
-                strangers_since = None  # only trials hold them, which will end
+                foreign_since = None  # only trials hold them, which will end
             else:
-                strangers_since = strangers_since or time.monotonic()
-                if time.monotonic() - strangers_since >= wait_s:
-                    raise _no_gpus(f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.strangers)})")
+                foreign_since = foreign_since or time.monotonic()
+                if time.monotonic() - foreign_since >= wait_s:
+                    raise _no_gpus(f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.foreign)})")
             logger.debug(
                 "trial %d waits for %d GPUs: other processes on %s; leases %s",
                 self._trial,
                 turn.count,
-                view.strangers,
+                view.foreign,
                 view.studies,
             )
-            others = [*view.strangers, *view.studies]
+            others = [*view.foreign, *view.studies]
             if others and not told:
                 told = True
                 note(f"waiting for {turn.count} free GPU{'s' if turn.count > 1 else ''} ({'; '.join(others)})")
@@ -160,7 +160,7 @@ class Leases:
         return _View(
             seen=tuple(seen),
             free=tuple(gpu for gpu in seen if gpu.uuid not in taken),
-            strangers=tuple(f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in used),
+            foreign=tuple(f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in used),
             studies=tuple(
                 f"study {held[gpu.uuid].study} holds GPU {gpu.index}"
                 for gpu in seen
@@ -235,14 +235,14 @@ class _View:
 
     seen: tuple[Gpu, ...]
     free: tuple[Gpu, ...]
-    strangers: tuple[str, ...]
+    foreign: tuple[str, ...]
     """GPUs that other programs use, as text."""
     studies: tuple[str, ...]
     """GPUs that other studies have leased, as text."""
 
     def suffices(self, count: int) -> bool:
         """Whether at least this many are not used by other programs, leased or not."""
-        return count <= len(self.seen) - len(self.strangers)
+        return count <= len(self.seen) - len(self.foreign)
 
 
 def _since_boot() -> float:

@@ -41,7 +41,7 @@ async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) ->
 def _not_applied(name: str, asked: Value, seen: Value) -> TrialFailedError:
     return TrialFailedError.because(
         FailureCause.VALUE_NOT_APPLIED,
-        f"{name}={value_text(asked)} was asked for, the running server has {seen!r}",
+        f"{name}={value_text(asked)} was requested, but the running server has {seen!r}",
         remedy="this is a defect of the tuner or its plugin: please report it",
     )
 

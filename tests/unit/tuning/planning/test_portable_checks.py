@@ -104,8 +104,8 @@ NONE = (
         ({"parallelism": "balanced", "constraints": "tp-size <= 2"},
          'constraints[0] = tp-size <= 2: "tp-size" is set by parallelism.preset; name the values of the preset'),
         ({"parallelism": "balanced", "constraints": "parallelism.tp <= 2"},
-         'constraints[0] = parallelism.tp <= 2: "parallelism.tp" is no parameter, fixed argument, catalog default or '
-         "hardware name"),
+         'constraints[0] = parallelism.tp <= 2: "parallelism.tp" is not a parameter, fixed argument, catalog default '
+         "or hardware name"),
         ({"quantization": {"attention": ["fp8"], "kv_cache": ["auto", "fp8_e5m2"]}},
          NONE),
     ],

@@ -102,8 +102,9 @@ async def test_other_bounds_and_objectives_judge_what_is_stored(loop: Any, store
 async def test_an_objective_that_was_not_measured_is_refused(loop: Any, store: Store) -> None:
     await run(loop, store)
     unmeasured = (parse_objective("max output_throughput_per_gpu"),)
-    with pytest.raises(UsageError, match=r"objective = .*the stored results of study s do not have this figure"):
+    with pytest.raises(UsageError) as caught:
         await run(loop, store, objectives=unmeasured)
+    assert [(p.where, p.value) for p in caught.value.problems] == [("objective", unmeasured[0].text)]
     record = store.studies.get("s")
     assert record is not None
     assert record.spec.objectives != unmeasured
@@ -132,7 +133,7 @@ async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) ->
     other = spec.workload.model_copy(update={"duration_s": 9.0})
     _, trials = await run(loop, store, workload=other)
     assert counted(trials) == [None, 1, 2, 8]
-    with pytest.raises(UsageError, match=r"workload.duration_s was 9.0, and is"):
+    with pytest.raises(UsageError, match=r"workload.duration_s was 9.0"):
         await run(loop, store)
 
 
@@ -154,9 +155,13 @@ async def test_what_the_world_was(loop: Any, store: Store) -> None:
     same = standing(prepared, store, {"model": Fact(state="10 bytes", touched="a"), "image": Fact(state="new")})
     assert (same.state, same.stored, same.notes) == ("resumes", 4, ()), "what was not known before is no difference"
     again = standing(prepared, store, {"model": Fact(state="10 bytes", touched="b")})
-    assert again.notes == ("model was written again since the stored trials, with the same content",)
-    with pytest.raises(UsageError, match="model has changed: it was 10 bytes, and is 5 MB"):
+    (note,) = again.notes
+    assert note.startswith("model ")
+    with pytest.raises(UsageError) as caught:
         standing(prepared, store, {"model": Fact(state="5 MB")})
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.value) == ("name", "s")
+    assert [part for part in ("model", "10 bytes", "5 MB") if part not in problem.why] == []
 
 
 async def test_the_world_of_a_run_is_kept_with_its_study(loop: Any, store: Store) -> None:
@@ -181,10 +186,13 @@ async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) ->
     one.touch()
     prepared = loop.prepared()
     await run_session(prepared, store, source=str(one))
-    with pytest.raises(UsageError, match=f"came from another file, {one}"):
+    with pytest.raises(UsageError) as caught:
         standing(prepared, store, {}, source=str(other), named=False)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.value) == ("name", "s")
+    assert str(one) in problem.why
     (note,) = standing(prepared, store, {}, source=str(other)).notes
-    assert note == f"study s was begun from another file, {one}"
+    assert note.endswith(str(one))
     one.rename(other)
     assert standing(prepared, store, {}, source=str(other), named=False).notes == (), "it was moved"
 

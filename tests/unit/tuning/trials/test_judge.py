@@ -164,7 +164,7 @@ async def _ended(loop: Any, store: Store, failure: Failure) -> tuple[FakeDeploye
 async def test_a_study_whose_server_cannot_start_stops_and_goes_on_once_it_can(loop: Any, store: Store) -> None:
     deployer, error = await _ended(loop, store, crash("engine 0x7f21 fell over at 17:04"))
     assert isinstance(error, EnvironmentFaultError)
-    assert 'it said last: "engine 0x7f21 fell over at 17:04"' in str(error)
+    assert '"engine 0x7f21 fell over at 17:04"' in str(error)
     assert len(deployer.deployed) == 4, "the default twice, and two of the search"
     assert {t.state for t in store.trials.all("s")} == {TrialState.VOID}
     outcome = await run_session(loop.prepared(), store, source="t")

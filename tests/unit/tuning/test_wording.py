@@ -1,0 +1,110 @@
+"""What planning, trials and the loop say, in one snapshot: the only place where a test fixes these sentences.
+
+After a deliberate change: ``.venv/bin/pytest tests/unit/tuning/test_wording.py --snapshot-update``, and read the diff.
+"""
+
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.measurement import Measurement, SelfCheck
+from autotuner.study.objective import SLO
+from autotuner.study.spec import SearchSpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.workload import Concurrency, RequestRate
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
+from autotuner.testing.samples import sample_spec
+from autotuner.tuning import confirmation
+from autotuner.tuning.budget import Budget, SearchClock
+from autotuner.tuning.planning.plan import budget_checks, make_plan
+from autotuner.tuning.planning.standing import Standing
+from autotuner.tuning.planning.window_checks import window_checks
+from autotuner.tuning.study_faults import CannotStartError, Faults, StudyFaultError
+from autotuner.tuning.surroundings import world_changed
+from autotuner.tuning.trials.explaining import explain
+from autotuner.tuning.trials.unanswered import unanswered
+
+
+def text_of(failure: Failure) -> str:
+    return f"{failure.cause.value}: {failure.message}; {failure.remedy}"
+
+
+def trial(seconds: float, gpus: int = 0, **changes: Any) -> Trial:
+    made = Trial(study="s", number=0, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.DONE)
+    return made.replaced(phases={"measuring": seconds}, gpus=gpus, **changes)
+
+
+def used_up(spent_s: float, trials: list[Trial], **search: float) -> str:
+    clock = SearchClock()
+    clock.set(spent_s)
+    return Budget(SearchSpec(**search), clock).used_up(trials)  # type: ignore[arg-type]
+
+
+def test_budgets(snapshot: SnapshotAssertion) -> None:
+    said = [
+        used_up(100, [], time_s=100),
+        used_up(95, [trial(6)], time_s=100),
+        used_up(0, [trial(7200, gpus=1)], gpu_hours=1),
+        used_up(0, [trial(1200, gpus=2)], gpu_hours=1),
+    ]
+    spec = sample_spec()
+    for search in ({"time_s": 1000.0}, {"time_s": 10.0}, {"gpu_hours": 100.0}):
+        checks = budget_checks(spec.replaced(search=SearchSpec(**search)), 100, 8)  # type: ignore[arg-type]
+        said += [f"{c.name}: {c.detail}; {c.remedy}" for c in checks]
+    assert "\n".join(line.removesuffix("; ") for line in said) == snapshot
+
+
+def test_windows(snapshot: SnapshotAssertion) -> None:
+    p99 = SLO(metric="ttft", statistic="p99", threshold=1.0)
+    spec = sample_spec(slos=(p99,))
+    said = []
+    for changes in ({}, {"requests": 3}, {"levels": (RequestRate(rate=1.0),)}):
+        checks = window_checks(spec.replaced(workload=spec.workload.replaced(**changes)))
+        said += [f"{c.status}: {c.detail}; {c.remedy}" for c in checks]
+    assert "\n".join(line.removesuffix("; ") for line in said) == snapshot
+
+
+def test_failures(snapshot: SnapshotAssertion) -> None:
+    engine = FakeEngine(FakeEngineSettings())
+    ends = [(7, False), (7, True), (None, True), (0, True), (-9, True), (137, False), (127, False)]
+    said = [text_of(explain(engine, code, "last line", ready=ready)) for code, ready in ends]
+    missing = "ModuleNotFoundError: No module named 'vllm'"
+    said.append(text_of(explain(engine, 1, missing, ready=False)))
+    window = Measurement(scenario="D(4,4)", level=Concurrency(in_flight=1), window_s=2.0, requests=0, failed=0)
+    refused = {"requests": 3, "failed": 3, "errors": {"http_400": 3}, "error_messages": {"http_400": "HTTP 400: no"}}
+    said.append(text_of(unanswered(window.replaced(**refused))))
+    said.append(text_of(unanswered(window.replaced(answer_s=31.4))))
+    said.append(text_of(unanswered(window.replaced(self_check=SelfCheck(foreign_cpu_cores=2.0)))))
+    said.append(text_of(world_changed(["model has changed: it was a, and is b"])))
+    assert "\n".join(line.removesuffix("; ") for line in said) == snapshot
+
+
+def test_faults(snapshot: SnapshotAssertion) -> None:
+    failure = Failure(cause=FailureCause.DEPLOYER_LOST, message="no answer", remedy="start it", log_tail="bye")
+    tries = [trial(1, state=TrialState.FAILED, failure=failure)]
+    faults = Faults(3)
+    said = [
+        str(StudyFaultError(failure, 1)),
+        str(StudyFaultError(failure, 3)),
+        str(CannotStartError(tries)),
+        str(CannotStartError(tries * 4)),
+        faults.judge(tries[0].replaced(state=TrialState.VOID)),
+    ]
+    assert "\n".join(line.removesuffix("; ") for line in said) == snapshot
+
+
+@pytest.mark.anyio
+async def test_side_by_side(loop: Any, snapshot: SnapshotAssertion) -> None:
+    said = [confirmation.interference_text(0.4)]
+    for repeats in (0, 2):
+        plan = await make_plan(loop.prepared(loop.spec(parallel=2, repeats=repeats)))
+        said += [f"{c.detail}; {c.remedy}" for c in plan.checks if c.name == "search.parallel"]
+    assert "\n".join(line.removesuffix("; ") for line in said) == snapshot
+
+
+def test_standings(snapshot: SnapshotAssertion) -> None:
+    standings = [Standing(state="new"), Standing(state="resumes", stored=4), Standing(state="resumes", set_aside=2)]
+    assert "\n".join(s.text for s in standings) == snapshot
