@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
-from autotuner.report.overview import StudyOverview, overview
-from autotuner.report.result import StudyResult, study_result
 from autotuner.secrets import clean_document, clean_text
 from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import study_folder, trial_folder
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from autotuner.report.manifests.render import Manifest
+    from autotuner.report.overview import StudyOverview
+    from autotuner.report.result import StudyResult
 
 _LOG_BYTES = 8 << 20
 """Read of a log's end, at most, however many lines are wanted and however long they are."""
@@ -65,6 +65,8 @@ def record(url: str | None, name: str) -> StudyRecord:
 
 def load(url: str | None, name: str) -> StudyResult:
     """See :meth:`autotuner.api.stored.StoredStudies.load`."""
+    from autotuner.report.result import study_result
+
     with open_to_read(url) as store:
         found = record_of(store, name)
         trials = store.trials.all(found.name)
@@ -86,6 +88,8 @@ def studies(url: str | None) -> list[StudyRecord]:
 
 def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[StudyOverview]:
     """See :meth:`autotuner.api.stored.StoredStudies.overviews`."""
+    from autotuner.report.overview import overview
+
     with open_to_read(url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.trials.finished_counts()
