@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -60,6 +60,13 @@ class Problem(BaseModel):
         if value and hides_value(info.data.get("where", "")):
             return HIDDEN_VALUE
         return _shortened(clean_text(value[:_CLEANED]), info)
+
+    @classmethod
+    def refused(cls, where: str, error: ValueError, *, value: str = "", remedy: str = "") -> Self:
+        """What a validator refused; its own remedy, where it has one, takes precedence over ``remedy``."""
+        if isinstance(error, InvalidValueError):
+            return cls(where=where, value=value, why=error.why, remedy=error.remedy or remedy)
+        return cls(where=where, value=value, why=str(error), remedy=remedy)
 
     @property
     def message(self) -> str:

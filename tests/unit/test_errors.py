@@ -1,6 +1,7 @@
 """Errors carry what happened, what to do and further facts as fields; their text is for display only."""
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from autotuner.cli.exit_codes import ExitCode, of_error
 from autotuner.errors import (
@@ -16,6 +17,7 @@ from autotuner.errors import (
 )
 from autotuner.study.check import Check, PreflightError
 from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.problems import problems_of
 
 SPLIT = "no node can be used (n1: cordoned; n2: not ready)"
 
@@ -103,3 +105,29 @@ def test_problems_hide_what_the_store_hides(name: str) -> None:
 @pytest.mark.parametrize("name", ["api_key_env", "tokenizer", "max_tokens"])
 def test_problems_show_what_the_store_shows(name: str) -> None:
     assert Problem(where=f"benchmark.{name}", value="MY_KEY", why="unknown").value == "MY_KEY"
+
+
+def test_a_validator_s_remedy_reaches_the_problem() -> None:
+    problem = Problem.refused("a", InvalidValueError("no size; at all", remedy="write 1g"), remedy="other")
+    assert (problem.why, problem.remedy) == ("no size; at all", "write 1g")
+    other = Problem.refused("a", ValueError("no size; at all"), remedy="other")
+    assert (other.why, other.remedy) == ("no size; at all", "other")
+
+
+class _Model(BaseModel):
+    size: str
+
+    @field_validator("size")
+    @classmethod
+    def _refuse(cls, value: str) -> str:
+        if value == "typed":
+            raise InvalidValueError("no size; at all", remedy="write 1g; or 2g")
+        raise ValueError("no size; at all")
+
+
+@pytest.mark.parametrize(("size", "remedy"), [("typed", "write 1g; or 2g"), ("plain", "")])
+def test_a_validator_s_message_is_not_cut_at_a_semicolon(size: str, remedy: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Model(size=size)
+    (problem,) = problems_of(caught.value, _Model)
+    assert (problem.where, problem.why, problem.remedy) == ("size", "no size; at all", remedy)

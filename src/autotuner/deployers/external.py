@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.machine import hardware
+from autotuner.errors import InvalidValueError
 from autotuner.net.client import fetch_object, health_of, target_client
 from autotuner.net.faults import HTML, NO_ANSWER, TLS, Fault
 from autotuner.net.remedies import remedy_for
@@ -60,10 +61,12 @@ class ExternalSettings(BaseModel):
         try:
             target = parse_target(value)
         except ValueError as error:
-            raise ValueError(f"{error}; write the base URL of the server's API") from None
+            raise InvalidValueError(f"{error}", remedy="write the base URL of the server's API") from None
         parts = urlsplit(value)
         if has_secret_form(value):
-            raise ValueError("holds a credential; write ${NAME} in its place and export the variable NAME")
+            raise InvalidValueError(
+                "holds a credential", remedy="write ${NAME} in its place and export the variable NAME"
+            )
         plain = target.access.api_path == "/v1" and not parts.query and parts.username is None
         return target.base if plain else value
 
@@ -73,13 +76,15 @@ class ExternalSettings(BaseModel):
         for name, text in value.items():
             check_header(name, text)
             if looks_secret(name) and not variables_of(text):
-                raise ValueError(f"the header {name} holds a credential; write ${{NAME}} and export the variable NAME")
+                raise InvalidValueError(
+                    f"the header {name} holds a credential", remedy="write ${NAME} and export the variable NAME"
+                )
         return value
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.insecure and self.ca_file:
-            raise ValueError("insecure and ca_file exclude each other; remove one of them")
+            raise InvalidValueError("insecure and ca_file exclude each other", remedy="remove one of them")
         return self
 
     def target(self) -> Target:

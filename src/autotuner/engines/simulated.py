@@ -17,7 +17,7 @@ from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.engines.shared.command_line import text_of
 from autotuner.engines.shared.gpu_engine import GpuEngine
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import InvalidValueError, Problem, UsageError
 from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
@@ -106,7 +106,7 @@ def _known(find: Any) -> str:
         return str(find())
     except UsageError as error:
         problem = error.problems[0]
-        raise ValueError(f"{problem.why}; {problem.remedy}") from None
+        raise InvalidValueError(problem.why, remedy=problem.remedy) from None
 
 
 class Simulated(Engine):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from autotuner.errors import InvalidValueError
 from autotuner.manifests.volume import Volume, parse_volume
 
 Json = dict[str, Any]
@@ -26,7 +27,7 @@ def parse_size(value: Any) -> int:
         return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("not a size; write e.g. 512m, 16g, or bytes as a number")
+        raise InvalidValueError("not a size", remedy="write e.g. 512m, 16g, or bytes as a number")
     return int(float(match[1]) * 1024 ** _UNITS[match[2].lower()])
 
 
@@ -100,7 +101,9 @@ class ContainerSettings(BaseModel):
     def _devices(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             if not 1 <= len(text.split(":")) <= 3 or not text.startswith("/dev/"):
-                raise ValueError(f"{text} is not a device; write /dev/NAME, /dev/NAME:/dev/INSIDE or with :rwm behind")
+                raise InvalidValueError(
+                    f"{text} is not a device", remedy="write /dev/NAME, /dev/NAME:/dev/INSIDE or with :rwm behind"
+                )
         return value
 
     @field_validator("ulimits")
@@ -108,21 +111,25 @@ class ContainerSettings(BaseModel):
     def _ulimits(cls, value: Mapping[str, int | str]) -> Mapping[str, int | str]:
         for name, limit in value.items():
             if isinstance(limit, str) and not re.fullmatch(r"-?\d+(:-?\d+)?", limit):
-                raise ValueError(f"{name}: {limit} is not a limit; write a number or soft:hard")
+                raise InvalidValueError(f"{name}: {limit} is not a limit", remedy="write a number or soft:hard")
         return value
 
     @field_validator("env_passthrough")
     @classmethod
     def _no_gpu_variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if hidden := sorted(_HIDES_GPUS & set(value)):
-            raise ValueError(f"variable {hidden[0]} would hide leased GPUs; list the GPUs to use in gpu_ids")
+            raise InvalidValueError(
+                f"variable {hidden[0]} would hide leased GPUs", remedy="list the GPUs to use in gpu_ids"
+            )
         return value
 
     @field_validator("network")
     @classmethod
     def _reachable(cls, value: str) -> str:
         if value == "none" or value.startswith("container:"):
-            raise ValueError("the load could not reach it; write bridge, host, or the name of a bridge network")
+            raise InvalidValueError(
+                "the load could not reach it", remedy="write bridge, host, or the name of a bridge network"
+            )
         return value
 
 

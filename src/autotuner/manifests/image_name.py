@@ -2,6 +2,8 @@
 
 import re
 
+from autotuner.errors import InvalidValueError
+
 _LAST_PART = re.compile(r"[:@]")
 
 
@@ -13,7 +15,9 @@ def has_tag(image: str) -> bool:
 def check_tags(image: str | None, tag: str | None) -> None:
     """Raises ValueError where the settings ``image`` and ``image_tag`` both give a tag."""
     if image and tag and has_tag(image):
-        raise ValueError(f"{image} has a tag already, and image_tag gives another; leave one of them out")
+        raise InvalidValueError(
+            f"{image} has a tag already, and image_tag gives another", remedy="leave one of them out"
+        )
 
 
 def image_name(image: str | None, tag: str | None, engines: str | None) -> str | None:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from autotuner.errors import InvalidValueError
 from autotuner.study.launch import Labels
 
 OWN = "autotuner/"
@@ -52,7 +53,7 @@ def not_ours(found: Mapping[str, str]) -> Mapping[str, str]:
     """Labels or annotations. Raises ValueError for one that the tuner sets itself."""
     for key in found:
         if key.startswith(OWN) or key == MANAGED_BY:
-            raise ValueError(f"{key} is managed by autotuner and cannot be set; choose another key")
+            raise InvalidValueError(f"{key} is managed by autotuner and cannot be set", remedy="choose another key")
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from autotuner.errors import InvalidValueError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, parts_of
 from autotuner.study.launch import LaunchPlan
@@ -29,13 +30,11 @@ _TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.\w+|Annotations\.\w+)\
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 
 
-class RuntimeLineError(ValueError):
+class RuntimeLineError(InvalidValueError):
     """A runtime's command line cannot be changed safely: why, after the runtime's name, and what to do."""
 
     def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(f"{why}; {remedy}")
-        self.why = why
-        self.remedy = remedy
+        super().__init__(why, remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autotuner.errors import InvalidValueError
 from autotuner.manifests.labels import not_ours, valid_labels
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
 from autotuner.manifests.text import amount, positive
@@ -26,7 +27,9 @@ def _tolerations(value: Any) -> Any:
     for toleration in value if isinstance(value, list | tuple) else ():
         unknown = sorted(set(toleration) - _TOLERATION_FIELDS) if isinstance(toleration, Mapping) else []
         if unknown:
-            raise ValueError(f"unknown field {unknown[0]}; a toleration has {', '.join(sorted(_TOLERATION_FIELDS))}")
+            raise InvalidValueError(
+                f"unknown field {unknown[0]}", remedy=f"a toleration has {', '.join(sorted(_TOLERATION_FIELDS))}"
+            )
     return value
 
 
@@ -158,7 +161,9 @@ class PlainPod(ServerPod):
         for root in value:
             path = PurePosixPath(root)
             if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
-                raise ValueError(f"{root} is not a root for models; write an absolute folder other than /")
+                raise InvalidValueError(
+                    f"{root} is not a root for models", remedy="write an absolute folder other than /"
+                )
         return value
 
     @model_validator(mode="after")

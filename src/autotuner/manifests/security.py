@@ -7,6 +7,8 @@ restricted-v2 takes the same pod as long as it names no user: there the namespac
 from collections.abc import Mapping
 from typing import Any
 
+from autotuner.errors import InvalidValueError
+
 Json = dict[str, Any]
 
 POD_FIELDS: Mapping[str, type | tuple[type, ...]] = {
@@ -48,7 +50,7 @@ def check_fields(given: Mapping[str, Any], known: Mapping[str, type | tuple[type
     """The context as given. Raises ValueError for a field that Kubernetes does not know, or one of another type."""
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"unknown field {name}; known: {', '.join(known)}")
+            raise InvalidValueError(f"unknown field {name}", remedy=f"known: {', '.join(known)}")
         wanted = known[name]
         plain = tuple(value) if isinstance(value, tuple) else value
         right = isinstance(plain, list | tuple) if wanted is list else isinstance(plain, Mapping | dict)

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from autotuner.errors import InvalidValueError
+
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _FACTORS = {
     "m": 1e-3,
@@ -25,7 +27,7 @@ def amount(text: str | int | float) -> float:
     """A Kubernetes quantity (``500m``, ``16Gi``, ``4``) as a number. Raises ValueError."""
     match = _QUANTITY.fullmatch(str(text))
     if match is None:
-        raise ValueError(f"{text} is not a quantity; write e.g. 500m, 4, 512Mi or 16Gi")
+        raise InvalidValueError(f"{text} is not a quantity", remedy="write e.g. 500m, 4, 512Mi or 16Gi")
     return float(match[1]) * _FACTORS.get(match[2] or "", 1.0)
 
 

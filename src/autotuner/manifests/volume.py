@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
+from autotuner.errors import InvalidValueError
+
 
 class Volume(BaseModel):
     """A folder or file of the machine, at a path of the container."""
@@ -28,12 +30,16 @@ def parse_volume(text: str) -> Volume:
     parts = text.split(":")
     mode = parts.pop() if parts[-1] in {"ro", "rw"} else "rw"
     if len(parts) != 2 or not all(parts):
-        raise ValueError(f"{text} is not a volume; write /host/path:/container/path or /host/path:/container/path:ro")
+        raise InvalidValueError(
+            f"{text} is not a volume", remedy="write /host/path:/container/path or /host/path:/container/path:ro"
+        )
     source = os.path.expanduser(parts[0])  # noqa: PTH111 - stays text
     target = parts[1]
     for path in (source, target):
         if not path.startswith("/") or ".." in Path(path).parts:
-            raise ValueError(f"{path} is not an absolute path; write both sides of a volume as absolute paths")
+            raise InvalidValueError(
+                f"{path} is not an absolute path", remedy="write both sides of a volume as absolute paths"
+            )
     return Volume(source=source, target=target, read_only=mode == "ro")
 
 

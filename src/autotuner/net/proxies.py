@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from autotuner.errors import InvalidValueError
+
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _SECURE = frozenset({"https", "wss"})
@@ -72,7 +74,9 @@ def check_proxy(url: str, variable: str) -> None:
     if not valid:
         raise ValueError(f"{variable} is not the address of a proxy")
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"{variable} names a proxy of an unknown kind ({parts.scheme}); known: {', '.join(_SCHEMES)}")
+        raise InvalidValueError(
+            f"{variable} names a proxy of an unknown kind ({parts.scheme})", remedy=f"known: {', '.join(_SCHEMES)}"
+        )
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ValueError(f"{variable} names a SOCKS proxy, which needs one more package: pip install socksio")
 

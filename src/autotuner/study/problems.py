@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotuner.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value
+from autotuner.errors import HIDDEN_VALUE, InvalidValueError, Problem, did_you_mean, hides_value
 
 MAX_DETAILED = 100
 """Validation errors that become full problems: a misspelled key is compared with all known ones."""
@@ -56,7 +56,13 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
         return Problem(where=where, why="unknown key", remedy=did_you_mean(str(location[-1]), known))
     if details["type"] == "missing":
         return Problem(where=where, why="missing", remedy="this key is required")
-    why, _, remedy = one_line(details["msg"].removeprefix("Value error, ")).partition("; ")
+    refused = details.get("ctx", {}).get("error")
+    if isinstance(refused, InvalidValueError):
+        why = one_line(refused.why)
+        remedy = one_line(refused.remedy)
+    else:
+        why = one_line(details["msg"].removeprefix("Value error, "))
+        remedy = ""
     if why.startswith("Input should be"):
         why = "must be" + why.removeprefix("Input should be")
     if not why.startswith(("N ", "U ")):

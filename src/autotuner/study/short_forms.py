@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from autotuner.errors import did_you_mean
+from autotuner.errors import InvalidValueError, did_you_mean
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
@@ -27,7 +27,7 @@ def parse_duration(value: Any) -> float:
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match and (match[2] in _UNITS or not match[2]):
         return _within_a_year(_scaled(match[1], _UNITS.get(match[2], "1")))
-    raise ValueError("not a duration; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+    raise InvalidValueError("not a duration", remedy="write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
 
 
 _YEAR_S = 366 * 24 * 3600
@@ -36,7 +36,7 @@ _YEAR_S = 366 * 24 * 3600
 def _within_a_year(seconds: float) -> float:
     """Also keeps out what is not a number, and what a clock cannot add."""
     if not seconds <= _YEAR_S:
-        raise ValueError("longer than a year; write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
+        raise InvalidValueError("longer than a year", remedy="write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
     return float(seconds)
 
 
@@ -69,7 +69,7 @@ def _whole(digits: str) -> int:
 def path_text(path: str) -> str:
     """A file's path or a hub's id, refused where no system could have such a file."""
     if len(path.encode(errors="replace")) > 4095 or any(len(p.encode(errors="replace")) > 255 for p in path.split("/")):
-        raise ValueError("longer than a path can be; correct it")
+        raise InvalidValueError("longer than a path can be", remedy="correct it")
     return path
 
 
@@ -86,7 +86,7 @@ def parse_scenario(text: str) -> Scenario:
     if bare.startswith("dataset:"):
         file = bare.removeprefix("dataset:").strip()
         if not file:
-            raise ValueError("names no file; write dataset:FILE")
+            raise InvalidValueError("names no file", remedy="write dataset:FILE")
         path_text(file)
         return Scenario(text=f"dataset:{file}", dataset=file)
     if match := _FIXED.fullmatch(bare):
@@ -96,18 +96,20 @@ def parse_scenario(text: str) -> Scenario:
         return _spread(match[1].upper(), [_whole(n) for n in match.groups()[1:] if n is not None])
     other = re.match(r"([A-Z])\s*\(", bare)
     if other and other[1] in _OTHER_TASKS:
-        raise ValueError(f"{_OTHER_TASKS[other[1]]} are not measured here, only text generation; {_GRAMMAR}")
-    raise ValueError(f"not a scenario; {_GRAMMAR}")
+        raise InvalidValueError(
+            f"{_OTHER_TASKS[other[1]]} are not measured here, only text generation", remedy=f"{_GRAMMAR}"
+        )
+    raise InvalidValueError("not a scenario", remedy=f"{_GRAMMAR}")
 
 
 def _spread(letter: str, n: list[int]) -> Scenario:
     if letter == "N":
         if len(n) != 4:
-            raise ValueError("N needs lengths of prompts and of answers; write N(mean,std)/(mean,std)")
+            raise InvalidValueError("N needs lengths of prompts and of answers", remedy="write N(mean,std)/(mean,std)")
         for mean, deviation in (n[:2], n[2:]):
             _size(mean)
             if deviation < 0:
-                raise ValueError("a standard deviation cannot be negative; write 0 or more")
+                raise InvalidValueError("a standard deviation cannot be negative", remedy="write 0 or more")
         text = f"N({n[0]},{n[1]})/({n[2]},{n[3]})"
         return _scenario(text, *(TokenLengths(kind="normal", a=n[i], b=n[i + 1]) for i in (0, 2)))
     if len(n) == 2:
@@ -115,21 +117,21 @@ def _spread(letter: str, n: list[int]) -> Scenario:
     for low, high in (n[:2], n[2:]):
         _size(low)
         if low > high:
-            raise ValueError(f"the smallest length, {low}, is above the largest, {high}; swap them")
+            raise InvalidValueError(f"the smallest length, {low}, is above the largest, {high}", remedy="swap them")
     text = f"U({n[0]},{n[1]})/({n[2]},{n[3]})"
     return _scenario(text, *(TokenLengths(kind="uniform", a=n[i], b=n[i + 1]) for i in (0, 2)))
 
 
 def _scenario(text: str, prompt: TokenLengths, answer: TokenLengths) -> Scenario:
     if max(prompt.a, prompt.b, answer.a, answer.b) > 100_000_000:
-        raise ValueError("a length above 100000000 tokens; lengths are in tokens")
+        raise InvalidValueError("a length above 100000000 tokens", remedy="lengths are in tokens")
     return Scenario(text=text, input=prompt, output=answer)
 
 
 def _size(text: str | int) -> int:
     found = _whole(text) if isinstance(text, str) else text
     if found < 1:
-        raise ValueError("a length must be at least 1 token; prompts and answers cannot be empty")
+        raise InvalidValueError("a length must be at least 1 token", remedy="prompts and answers cannot be empty")
     return found
 
 
@@ -143,7 +145,7 @@ def parse_level(text: str) -> LoadLevel:
     """``concurrency=8`` or ``rate=4/s poisson``."""
     match = _LEVEL.fullmatch(" ".join(text.split()))
     if match is None:
-        raise ValueError("not a load level; write e.g. concurrency=8 or rate=4")
+        raise InvalidValueError("not a load level", remedy="write e.g. concurrency=8 or rate=4")
     if match["n"]:
         count = _whole(match["n"])
         if not 1 <= count <= 100_000:
@@ -151,7 +153,7 @@ def parse_level(text: str) -> LoadLevel:
         return Concurrency(in_flight=count)
     kind = match["kind"] or Arrivals.POISSON.value
     if kind not in list(Arrivals):
-        raise ValueError(f'unknown arrivals "{kind}"; {did_you_mean(kind, list(Arrivals))}')
+        raise InvalidValueError(f'unknown arrivals "{kind}"', remedy=f"{did_you_mean(kind, list(Arrivals))}")
     rate = _scaled(match["rate"], "1")
     shape = _scaled(match["shape"] or "1", "1")
     if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
@@ -162,26 +164,28 @@ def parse_level(text: str) -> LoadLevel:
 def known_metric(name: str) -> Metric:
     """The metric; ValueError names the nearest one."""
     if name not in METRICS:
-        raise ValueError(f'unknown metric "{name}"; {did_you_mean(name, list(METRICS))}')
+        raise InvalidValueError(f'unknown metric "{name}"', remedy=f"{did_you_mean(name, list(METRICS))}")
     return METRICS[name]
 
 
 def check_statistic(metric: Metric, statistic: str | None, *, needed: str = "") -> None:
     """Whether the statistic fits the metric; ``needed`` is the text in front of an objective's metric."""
     if statistic is not None and not metric.distribution:
-        raise ValueError(f"{metric.name} has one value a window and takes no statistic; leave {statistic} out")
+        raise InvalidValueError(
+            f"{metric.name} has one value a window and takes no statistic", remedy=f"leave {statistic} out"
+        )
     if statistic is not None and statistic not in STATISTICS:
-        raise ValueError(f'unknown statistic "{statistic}"; {did_you_mean(statistic, STATISTICS)}')
+        raise InvalidValueError(f'unknown statistic "{statistic}"', remedy=f"{did_you_mean(statistic, STATISTICS)}")
     if statistic is None and metric.distribution and needed:
         why = f"{metric.name} has one value a request, so it needs a statistic"
-        raise ValueError(f"{why}; write e.g. {needed} p50 {metric.name} or {needed} p99 {metric.name}")
+        raise InvalidValueError(f"{why}", remedy=f"write e.g. {needed} p50 {metric.name} or {needed} p99 {metric.name}")
 
 
 def check_direction(metric: Metric, direction: str) -> None:
     """An objective must want what is better."""
     if direction != metric.better.value:
         better = "lower" if metric.better is Direction.MIN else "higher"
-        raise ValueError(f"{better} {metric.name} is better; write {metric.better.value}")
+        raise InvalidValueError(f"{better} {metric.name} is better", remedy=f"write {metric.better.value}")
 
 
 _DIRECTIONS = {
@@ -197,7 +201,9 @@ def parse_objective(text: str) -> Objective:
     """``max output_throughput``, ``min p99 ttft at concurrency=8``, ``min p50 tpot for D(128,48)``."""
     match = _OBJECTIVE.fullmatch(text.strip())
     if match is None or match["dir"] not in _DIRECTIONS:
-        raise ValueError('not an objective; write e.g. "max output_throughput" or "min p99 ttft at concurrency=8"')
+        raise InvalidValueError(
+            "not an objective", remedy='write e.g. "max output_throughput" or "min p99 ttft at concurrency=8"'
+        )
     metric = known_metric(match["metric"])
     direction = _DIRECTIONS[match["dir"]]
     check_statistic(metric, match["stat"], needed=direction)
@@ -212,11 +218,11 @@ def parse_slo(text: str) -> SLO:
     """``p99 ttft <= 200ms``, ``success_rate >= 99%``, ``ttft <= 300ms`` (each request: goodput)."""
     match = _SLO.fullmatch(text.strip())
     if match is None:
-        raise ValueError('not a bound; write e.g. "p99 ttft <= 200ms"')
+        raise InvalidValueError("not a bound", remedy='write e.g. "p99 ttft <= 200ms"')
     metric = known_metric(match["metric"])
     check_statistic(metric, match["stat"])
     if match["op"] not in list(Comparison):
-        raise ValueError(f'"{match["op"]}" is no bound; write <= or >=')
+        raise InvalidValueError(f'"{match["op"]}" is no bound', remedy="write <= or >=")
     at, scenario = place(match["at"], match["for"])
     comparison = Comparison(match["op"])
     check_comparison(metric, comparison)
@@ -240,7 +246,9 @@ def check_comparison(metric: Metric, comparison: Comparison) -> None:
     wanted: Literal["<=", ">="] = "<=" if metric.better is Direction.MIN else ">="
     if comparison.value != wanted:
         better = "lower" if metric.better is Direction.MIN else "higher"
-        raise ValueError(f"{better} {metric.name} is better, so this bound keeps good results out; write {wanted}")
+        raise InvalidValueError(
+            f"{better} {metric.name} is better, so this bound keeps good results out", remedy=f"write {wanted}"
+        )
 
 
 _RATES = {
@@ -255,25 +263,25 @@ def parse_threshold(value: Any, metric: Metric) -> float:
     text = value.strip() if isinstance(value, str) else str(value)
     match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text} is no amount; write e.g. {_example(metric)}")
+        raise InvalidValueError(f"{text} is no amount", remedy=f"write e.g. {_example(metric)}")
     number, unit = match.groups()
     if metric.unit is Unit.SECONDS:
         if unit not in _UNITS:
             why = f"{text} of what" if not unit else f'unknown unit "{unit}"'
-            raise ValueError(f"{why}; write the unit, e.g. {number}ms or {number}s")
+            raise InvalidValueError(f"{why}", remedy=f"write the unit, e.g. {number}ms or {number}s")
         found = _scaled(number, _UNITS[unit])
     elif metric.unit is Unit.RATIO:
         if unit not in ("", "%"):
-            raise ValueError(f'unknown unit "{unit}"; write 0.99 or 99%')
+            raise InvalidValueError(f'unknown unit "{unit}"', remedy="write 0.99 or 99%")
         found = _scaled(number, "0.01" if unit else "1")
         if found > 1:
-            raise ValueError(f"{text} is above 1; write 0.99 or 99%")
+            raise InvalidValueError(f"{text} is above 1", remedy="write 0.99 or 99%")
     elif unit in _RATES[metric.unit]:
         found = _scaled(number, "1")
     else:
-        raise ValueError(f'unknown unit "{unit}"; {metric.name} is in {metric.unit.value}')
+        raise InvalidValueError(f'unknown unit "{unit}"', remedy=f"{metric.name} is in {metric.unit.value}")
     if found <= 0:
-        raise ValueError("a bound must be above 0; nothing could ever meet it, or everything would")
+        raise InvalidValueError("a bound must be above 0", remedy="nothing could ever meet it, or everything would")
     return found
 
 
@@ -286,8 +294,8 @@ def parse_ratio(value: Any) -> float:
     text = value.strip() if isinstance(value, str) else str(value)
     match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
     if match is None or match[2] not in ("", "%"):
-        raise ValueError("not a ratio; write 0.99 or 99%")
+        raise InvalidValueError("not a ratio", remedy="write 0.99 or 99%")
     found = _scaled(match[1], "0.01" if match[2] else "1")
     if found > 1:
-        raise ValueError("above 1; write 0.99 or 99%")
+        raise InvalidValueError("above 1", remedy="write 0.99 or 99%")
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from autotuner.errors import InvalidValueError
 from autotuner.study.base import Value, same
 from autotuner.study_file.document import Document
 from autotuner.study_file.form_fields import ParameterForm, file_value
@@ -34,9 +35,8 @@ def _combination(item: Any, index: int, document: Document) -> dict[str, Value]:
     for name, value in item.items():
         try:
             point[name] = file_value(value)
-        except ValueError as error:
-            why, _, remedy = str(error).partition("; ")
-            document.fault(("parameters", index, name), why, value=value, remedy=remedy)
+        except InvalidValueError as error:
+            document.fault(("parameters", index, name), error.why, value=value, remedy=error.remedy)
     return point
 
 

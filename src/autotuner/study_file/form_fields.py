@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from autotuner.errors import InvalidValueError
 from autotuner.study.base import Value
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 
@@ -25,15 +26,17 @@ MAX_SEVERAL = 1000
 def file_value(value: Any) -> Any:
     """A value as a noun has it: a list becomes a tuple. Raises ValueError for what is not one value."""
     if isinstance(value, Mapping):
-        raise ValueError("must be a single value or a list; JSON goes in quotes and reaches the engine as one argument")
+        raise InvalidValueError(
+            "must be a single value or a list", remedy="JSON goes in quotes and reaches the engine as one argument"
+        )
     if not isinstance(value, list | tuple):
         return value
     if not value:
-        raise ValueError("the list is empty; give at least one value, or null to leave the flag out")
+        raise InvalidValueError("the list is empty", remedy="give at least one value, or null to leave the flag out")
     if len(value) > MAX_SEVERAL:
-        raise ValueError(f"more than {MAX_SEVERAL} values for one flag; shorten the list")
+        raise InvalidValueError(f"more than {MAX_SEVERAL} values for one flag", remedy="shorten the list")
     if any(item is None or isinstance(item, list | tuple | Mapping) for item in value):
-        raise ValueError("the values of one flag must be numbers or text; write e.g. [1, 2, 4]")
+        raise InvalidValueError("the values of one flag must be numbers or text", remedy="write e.g. [1, 2, 4]")
     return tuple(value)
 
 
@@ -56,28 +59,30 @@ class ParameterForm(FileForm):
         if isinstance(data, list):
             return {"choices": data}
         if not isinstance(data, Mapping):
-            raise ValueError("must be a list or a range; write [a, b], or put a fixed value under engine.args")
+            raise InvalidValueError(
+                "must be a list or a range", remedy="write [a, b], or put a fixed value under engine.args"
+            )
         return data
 
     @model_validator(mode="after")
     def _consistent(self) -> "ParameterForm":
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.step is not None or self.log:
-                raise ValueError("has both choices and a range; keep one of them")
+                raise InvalidValueError("has both choices and a range", remedy="keep one of them")
             _check_choices(self.choices)
             return self
         if self.low is None or self.high is None:
-            raise ValueError("a range needs low and high; or write a list of values")
+            raise InvalidValueError("a range needs low and high", remedy="or write a list of values")
         if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}; swap them")
+            raise InvalidValueError(f"low {self.low} is above high {self.high}", remedy="swap them")
         if self.step is not None and self.step > self.high - self.low:
-            raise ValueError(f"step {self.step} is wider than the range; make it smaller")
+            raise InvalidValueError(f"step {self.step} is wider than the range", remedy="make it smaller")
         if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log needs low above 0 and no step; leave one of them out")
+            raise InvalidValueError("log needs low above 0 and no step", remedy="leave one of them out")
         if self.step is not None or self.whole:
             count = 0 if self.log else (self.high - self.low) / (self.step or 1)
             if count > MAX_GRID:
-                raise ValueError(f"more than {MAX_GRID} values; use a larger step")
+                raise InvalidValueError(f"more than {MAX_GRID} values", remedy="use a larger step")
         return self
 
     @property
@@ -98,16 +103,16 @@ class ParameterForm(FileForm):
 
 def _check_choices(values: list[Value]) -> None:
     if not values:
-        raise ValueError("the list is empty; give at least one value")
+        raise InvalidValueError("the list is empty", remedy="give at least one value")
     if len(values) > MAX_GRID:
-        raise ValueError(f"more than {MAX_GRID} values; use a range")
+        raise InvalidValueError(f"more than {MAX_GRID} values", remedy="use a range")
     seen: set[object] = set()
     for value in values:
         items = value if isinstance(value, tuple) else (value,)
         exact = (type(value), *((type(item), item) for item in items))
         if exact in seen:
             shown = list(value) if isinstance(value, tuple) else value
-            raise ValueError(f"{shown!r} is in the list twice; remove one")
+            raise InvalidValueError(f"{shown!r} is in the list twice", remedy="remove one")
         seen.add(exact)
 
 

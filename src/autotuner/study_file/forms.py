@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from autotuner.errors import InvalidValueError
 from autotuner.study.base import number_text
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
@@ -48,18 +49,19 @@ def _mapping(value: Any) -> Any:
 
 def _env(value: Any) -> Any:
     if isinstance(value, list):
-        raise ValueError("has several values; to tune it, write env.NAME: [..] under parameters")
+        raise InvalidValueError("has several values", remedy="to tune it, write env.NAME: [..] under parameters")
     if value is None:
-        raise ValueError("has no value; leave it out, or write an empty text in quotes")
+        raise InvalidValueError("has no value", remedy="leave it out, or write an empty text in quotes")
     if isinstance(value, Mapping):
-        raise ValueError("must be text; put it in quotes")
+        raise InvalidValueError("must be text", remedy="put it in quotes")
     return variable_text(value)
 
 
 def _variables(value: dict[str, str]) -> dict[str, str]:
     for name in value:
         if problem := name_problem(name):
-            raise ValueError(f"{name}: {'; '.join(problem)}")
+            why, remedy = problem
+            raise InvalidValueError(f"{name}: {why}", remedy=remedy)
     return value
 
 
@@ -117,7 +119,7 @@ def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            raise ValueError(f"must be text; {_EXAMPLES[kind]}")
+            raise InvalidValueError("must be text", remedy=f"{_EXAMPLES[kind]}")
         return parse(value)
 
     return BeforeValidator(read, json_schema_input_type=str)
@@ -129,7 +131,7 @@ _EXAMPLES: dict[type, str] = {Scenario: "e.g. D(128,48)", Constraint: "e.g. tp-s
 def _constraint(text: str) -> Constraint:
     found = Constraint.parse(text)
     if not found.names:
-        raise ValueError("names no parameter; leave it out")
+        raise InvalidValueError("names no parameter", remedy="leave it out")
     return found
 
 
@@ -137,7 +139,7 @@ def _rate(value: Any) -> Any:
     if isinstance(value, Mapping):
         arrivals = value.get("arrivals", "poisson")
         if "burstiness" in value and arrivals != "gamma":
-            raise ValueError("burstiness is the shape of gamma arrivals; add arrivals: gamma")
+            raise InvalidValueError("burstiness is the shape of gamma arrivals", remedy="add arrivals: gamma")
         return {k: v for k, v in value.items() if k != "kind"} | ({"kind": "?"} if "kind" in value else {})
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number of requests per second, or {rate, arrivals, burstiness}")
@@ -186,11 +188,11 @@ class WorkloadForm(FileForm):
     @model_validator(mode="after")
     def _levels(self) -> "WorkloadForm":
         if not self.concurrency and not self.rates:
-            raise ValueError("has no load level; add concurrency, e.g. [1, 8], or rates")
+            raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
         if len(set(self.concurrency)) < len(self.concurrency) or len({r.text for r in self.rates}) < len(self.rates):
-            raise ValueError("has a load level twice; remove one")
+            raise InvalidValueError("has a load level twice", remedy="remove one")
         if len({s.text for s in self.scenarios}) < len(self.scenarios):
-            raise ValueError("has a scenario twice; remove one")
+            raise InvalidValueError("has a scenario twice", remedy="remove one")
         return self
 
 
@@ -321,7 +323,7 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError("not a name; use letters, digits, dots, underscores and hyphens, at most 63")
+        raise InvalidValueError("not a name", remedy="use letters, digits, dots, underscores and hyphens, at most 63")
     return text
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from autotuner.errors import InvalidValueError
 from autotuner.manifests.container import ContainerSettings, RunLine
 from autotuner.manifests.image_name import check_tags, image_name
 from autotuner.manifests.origin import Origin
@@ -51,7 +52,9 @@ class DockerSettings(ContainerSettings):
         roots = tuple(root.expanduser() for root in value)
         for root in roots:
             if not root.is_absolute() or ".." in root.parts or root == Path("/"):
-                raise ValueError(f"{root} is not a root for models; write an absolute folder other than /")
+                raise InvalidValueError(
+                    f"{root} is not a root for models", remedy="write an absolute folder other than /"
+                )
         return roots
 
     @model_validator(mode="after")

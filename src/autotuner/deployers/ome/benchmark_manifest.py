@@ -12,6 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotuner.deployers.kubernetes.manifests import Disk, Json, unique_name
+from autotuner.errors import InvalidValueError
 from autotuner.manifests.labels import GROUP, trial_annotations, trial_labels
 from autotuner.manifests.ome_command_line import OME
 from autotuner.manifests.pod_settings import Name, Quantity
@@ -56,7 +57,9 @@ class BenchmarkSettings(BaseModel):
         if PurePosixPath(value).is_absolute() or not all(parts) or {".", ".."} & set(parts):
             raise ValueError("must be a folder inside the volume, like autotuner/results")
         if parts[0] in _SYSTEM:
-            raise ValueError(f"OME mounts it as /{value}, which is the system's; choose another, like autotuner")
+            raise InvalidValueError(
+                f"OME mounts it as /{value}, which is the system's", remedy="choose another, like autotuner"
+            )
         return value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import InvalidValueError, Problem, UsageError
 from autotuner.manifests.pod_settings import DNS_LABEL, KEY, NAME, Claim, SecretKey
 from autotuner.study.base import Noun
 
@@ -110,12 +110,12 @@ def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
         try:
             values[option] = _READ.get(option, _text)(text)
         except ValueError as error:
-            problems.append(Problem(where=flag(option), value=_shown(option, text), why=str(error)))
+            problems.append(Problem.refused(flag(option), error, value=_shown(option, text)))
     if not problems and (name := values.get("name")) is not None:
         try:
             check_name(name, form)
         except ValueError as error:
-            problems.append(Problem(where="--name", value=name, why=str(error)))
+            problems.append(Problem.refused("--name", error, value=name))
     if problems:
         raise UsageError(problems)
     return ManifestOptions(**values)
@@ -124,11 +124,15 @@ def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
 def check_name(name: str, form: str) -> None:
     """Raises ValueError for a name that the form's objects cannot have."""
     if not _DNS.fullmatch(name):
-        raise ValueError("is no name for it; write at most 63 of a-z, 0-9 and -, a letter first and no - last")
+        raise InvalidValueError(
+            "is no name for it", remedy="write at most 63 of a-z, 0-9 and -, a letter first and no - last"
+        )
     if form == Form.INFERENCE_SERVICE and len(name) > SERVICE_NAME_LENGTH:
         raise ValueError(f"is longer than {SERVICE_NAME_LENGTH} characters, by which OME tells services apart")
     if form == Form.INFERENCE_SERVICE and name.endswith(_COMPONENTS):
-        raise ValueError(f"ends like a component of another service; do not end it with {', '.join(_COMPONENTS)}")
+        raise InvalidValueError(
+            "ends like a component of another service", remedy=f"do not end it with {', '.join(_COMPONENTS)}"
+        )
 
 
 def name_of(study: str, form: str) -> str:
@@ -170,21 +174,21 @@ _claim_name = _matching(_NAME, "is no name of a claim; write a-z, 0-9, - and .")
 
 def _image(text: str) -> str:
     if re.search(r"\s", _text(text)):
-        raise ValueError("is no image; write REPOSITORY:TAG")
+        raise InvalidValueError("is no image", remedy="write REPOSITORY:TAG")
     return text
 
 
 def _claim(text: str) -> ClaimFolder:
     name, colon, path = text.partition(":")
     if colon and (not path or path.startswith("/") or ".." in path.split("/")):
-        raise ValueError("is no folder of the claim; write CLAIM:folder/inside")
+        raise InvalidValueError("is no folder of the claim", remedy="write CLAIM:folder/inside")
     return ClaimFolder(claim=_claim_name(name), sub_path=path or None)
 
 
 def _secret(text: str) -> SecretKey:
     name, _, key = text.partition("/")
     if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
-        raise ValueError("is no key of a Secret; write NAME/KEY, never the secret itself")
+        raise InvalidValueError("is no key of a Secret", remedy="write NAME/KEY, never the secret itself")
     return SecretKey(name=name, key=key)
 
 
@@ -193,7 +197,7 @@ def _secrets(texts: Sequence[str]) -> dict[str, SecretKey]:
     for text in texts:
         variable, equals, rest = text.partition("=")
         if not equals or not _VARIABLE.fullmatch(variable):
-            raise ValueError("is no variable; write VARIABLE=NAME/KEY")
+            raise InvalidValueError("is no variable", remedy="write VARIABLE=NAME/KEY")
         found[variable] = _secret(rest)
     return found
 
@@ -202,9 +206,13 @@ def _named(kind: str) -> Callable[[str], Named]:
     def read(text: str) -> Named:
         head, slash, name = text.rpartition("/")
         if slash and head not in {kind, f"Cluster{kind}"}:
-            raise ValueError(f"is no {kind}; write NAME for one of the cluster, {kind}/NAME for one of the namespace")
+            raise InvalidValueError(
+                f"is no {kind}", remedy=f"write NAME for one of the cluster, {kind}/NAME for one of the namespace"
+            )
         if not _LABEL.fullmatch(name):
-            raise ValueError("is no name that OME can serve: it becomes a label; write at most 63 of a-z, 0-9 and -")
+            raise InvalidValueError(
+                "is no name that OME can serve: it becomes a label", remedy="write at most 63 of a-z, 0-9 and -"
+            )
         return Named(name=name, namespaced=head == kind)
 
     return read
@@ -213,7 +221,7 @@ def _named(kind: str) -> Callable[[str], Named]:
 def _versioned(text: str) -> Versioned:
     name, _, version = text.partition(":")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or (version and not re.fullmatch(r"[A-Za-z0-9.+_-]+", version)):
-        raise ValueError("is none; write NAME or NAME:VERSION, e.g. safetensors:1.0.0")
+        raise InvalidValueError("is none", remedy="write NAME or NAME:VERSION, e.g. safetensors:1.0.0")
     return Versioned(name=name, version=version or None)
 
 
@@ -222,7 +230,7 @@ def _sizes(text: str) -> tuple[str, str]:
     found = [_SIZE.fullmatch(part) for part in (low, high)]
     numbers = [float(match[1]) * _UNITS[match[2]] for match in found if match]
     if not dash or len(numbers) < len(found):
-        raise ValueError("is no range of parameters; write both ends with T, B or M, e.g. 0.5B-1B")
+        raise InvalidValueError("is no range of parameters", remedy="write both ends with T, B or M, e.g. 0.5B-1B")
     if numbers[0] > numbers[1]:
         raise ValueError("ends before it begins")
     return low, high

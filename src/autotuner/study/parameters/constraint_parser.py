@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from autotuner.errors import did_you_mean
+from autotuner.errors import InvalidValueError, did_you_mean
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 50
@@ -112,7 +112,7 @@ def _token(match: re.Match[str]) -> Token:
 
 def fail(position: int, why: str, remedy: str) -> NoReturn:
     """Raises the one error there is; columns count from 1."""
-    raise ValueError(f"column {position + 1}: {why}" + (f"; {remedy}" if remedy else ""))
+    raise InvalidValueError(f"column {position + 1}: {why}", remedy=remedy)
 
 
 _POWERS = {

@@ -271,7 +271,7 @@ def _constraint(text: str, index: int) -> Constraint:
     try:
         return Constraint.parse(text)
     except ValueError as error:
-        raise UsageError(Problem(where=f"constraints[{index}]", value=text, why=str(error))) from None
+        raise UsageError(Problem.refused(f"constraints[{index}]", error, value=text)) from None
 
 
 def _names_known(space: Space) -> None:
