@@ -8,6 +8,10 @@ FROM_OUTSIDE = frozenset({Signals.SIGKILL, Signals.SIGTERM, Signals.SIGINT, Sign
 """Signals that no server sends itself for want of anything: a person, a service manager or the kernel did."""
 
 
+_SIGNALED = range(129, 129 + 64)
+"""Exit codes of containers that a signal ended."""
+
+
 def from_outside(exit_code: int | None, log_tail: str, *, ready: bool, who: str = "the server was") -> Failure | None:
     """The failure of a server that was ended by such a signal and says nothing of a cause; None for any other end.
 
@@ -34,3 +38,10 @@ def signal_of(exit_code: int | None) -> int | None:
     if exit_code < 0:
         return -exit_code
     return exit_code - 128 if 128 < exit_code <= 128 + 64 else None
+
+
+def container_exit_code(code: object) -> int | None:
+    """The exit code of an ended container; negative for a signal, which container engines report as 128 plus it."""
+    if not isinstance(code, int):
+        return None
+    return 128 - code if code in _SIGNALED else code

@@ -12,13 +12,13 @@ from aiodocker.exceptions import DockerError
 
 from autotuner.deployers.shared import failures
 from autotuner.plugins.deployer import DeployContext
+from autotuner.study import signals
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _NO_CONNECTION = 900
 """Status that the client library gives to an error without an answer."""
 _FINAL = frozenset(range(400, 500)) - {404, 408, 409, 425, 429}
 """Statuses of a call that the engine would refuse again."""
-_SIGNALS = range(129, 129 + 64)
 _TOOLKIT = "install the NVIDIA Container Toolkit, then restart Docker (nvidia-ctk runtime configure --runtime=docker)"
 
 _STARTS: tuple[tuple[str, FailureCause, str], ...] = (
@@ -94,10 +94,7 @@ def not_started(error: DockerError, what: str) -> Failure:
 
 def exit_code(state: dict[str, Any]) -> int | None:
     """The exit code of an ended container; negative for a signal, which Docker reports as 128 plus its number."""
-    code = state.get("ExitCode")
-    if not isinstance(code, int):
-        return None
-    return 128 - code if code in _SIGNALS else code
+    return signals.container_exit_code(state.get("ExitCode"))
 
 
 def ended(state: dict[str, Any], context: DeployContext, log_tail: str, *, was_ready: bool) -> Failure:

@@ -13,11 +13,11 @@ from typing import Any
 from autotuner.deployers.kubernetes import phrases
 from autotuner.deployers.kubernetes.refusals import judge
 from autotuner.manifests.text import amount
+from autotuner.study import signals
 from autotuner.study.failure import Failure, FailureCause
 
 Json = Mapping[str, Any]
 
-_SIGNALS = range(129, 129 + 64)
 _IMAGE_AT_ONCE = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
@@ -160,7 +160,7 @@ def _ended(found: Json) -> PodState | None:
         return None
     reason = str(end.get("reason", ""))
     why = one_line(end.get("message"))
-    code = exit_code(end.get("exitCode"))
+    code = signals.container_exit_code(end.get("exitCode"))
     started = _time(end.get("startedAt"))
     failure = None
     if reason == "OOMKilled":
@@ -175,13 +175,6 @@ def _ended(found: Json) -> PodState | None:
     elif reason == "ContainerStatusUnknown":
         failure = _environment("it is unknown how the container ended: its node went away")
     return PodState(Stage.ENDED, why or reason, failure, exit_code=code, started=started, restarts=restarts)
-
-
-def exit_code(code: Any) -> int | None:
-    """An exit code; negative for a signal, which Kubernetes reports as 128 plus its number."""
-    if not isinstance(code, int):
-        return None
-    return 128 - code if code in _SIGNALS else code
 
 
 def _taken_away(pod: Json) -> Failure | None:
