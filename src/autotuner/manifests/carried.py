@@ -89,7 +89,7 @@ def as_pod(origin: Origin) -> PlainPod:
         "security_context": _user_of(container),
     }
     if container.cpus:
-        given["cpu_limit"] = f"{container.cpus:g}"
+        given["cpu_limit"] = f"{round(container.cpus * 1000)}m"
     if container.memory:
         given["memory"] = quantity(container.memory)
     return PlainPod(**given)

@@ -1,8 +1,7 @@
-"""The server's container as OME has it, and an engine's flags in the command line of a cluster's runtime: read from it,
-and put into it. Pure.
+"""An engine's flags in the command line of a serving runtime: reading them, and replacing them. Pure.
 
-OME replaces a container's ``command`` and ``args`` whole, so both are always made complete. What is not understood of
-a runtime's line stays where it is.
+OME replaces a container's ``command`` and ``args`` whole, so both are always written complete. Whatever is not
+understood in a runtime's line stays where it is.
 """
 
 import re
@@ -103,8 +102,8 @@ def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan:
 
 
 def template_problems(texts: Mapping[str, str]) -> list[str]:
-    """Which of these texts, by name, OME would take for a template that it does not know: it stops there, and tells
-    nobody."""
+    """Which of these texts, by name, OME would take for a template that it does not know: it stops there, without
+    an event."""
     return [where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)]
 
 
@@ -112,5 +111,5 @@ def _texts(runner: Mapping[str, Any], part: str) -> tuple[str, ...]:
     words: Any = runner.get(part) or []
     wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, Sequence) else words
     if wrong is not None:
-        raise RuntimeLineError(f"has {wrong!r} in {part}, which is no text", f'quote it: "{wrong}"')
+        raise RuntimeLineError(f"has {wrong!r} in {part}, which is not a text", f'quote it: "{wrong}"')
     return tuple(words)

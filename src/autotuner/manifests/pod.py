@@ -7,7 +7,6 @@ from autotuner.manifests.pod_settings import PlainPod, SecretKey, ServerPod
 from autotuner.manifests.security import contexts, needs_scratch, scratch, scratch_env
 from autotuner.manifests.server import HUB_CACHE, Server
 from autotuner.manifests.text import amount, literal
-from autotuner.manifests.volume import is_file
 
 Json = dict[str, Any]
 Mounted = tuple[Json, Json]
@@ -79,8 +78,8 @@ def _volumes(server: Server, settings: PlainPod) -> list[Mounted]:
         found.append(({"name": "model", "persistentVolumeClaim": claim}, mount))
     for number, volume in enumerate(server.volumes):
         name = "model" if number == 0 and not server.claim else f"files-{number}"
-        kind = "File" if is_file(volume.source) else "Directory"
-        on_host = {"name": name, "hostPath": {"path": volume.source, "type": kind}}
+        kind = {"type": volume.kind} if volume.kind else {}
+        on_host = {"name": name, "hostPath": {"path": volume.source, **kind}}
         shown = {"name": name, "mountPath": volume.target, **({"readOnly": True} if volume.read_only else {})}
         found.append((on_host, shown))
     if server.uses_hub:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +19,8 @@ class Volume(BaseModel):
     source: str
     target: str
     read_only: bool = False
+    kind: Literal["", "File", "Directory"] = ""
+    """As a ``hostPath`` has it; empty: not known, and not checked."""
 
     @property
     def text(self) -> str:
@@ -55,7 +58,10 @@ def model_volumes(files: Sequence[str], roots: Sequence[str] = ()) -> tuple[Volu
     A root is mounted whole: links inside it may lead out of the model's folder.
     """
     shown = [root_of(path, roots) or _folder(path) for path in files if path.startswith("/")]
-    return tuple(Volume(source=path, target=path, read_only=True) for path in dict.fromkeys(shown))
+    return tuple(
+        Volume(source=path, target=path, read_only=True, kind="File" if is_file(path) else "Directory")
+        for path in dict.fromkeys(shown)
+    )
 
 
 def _folder(path: str) -> str:

@@ -248,13 +248,33 @@ PODS: dict[str, Any] = {
     "container_security_context": {"readOnlyRootFilesystem": True},
 }
 PLAIN_PODS = {**PODS, "shm_size": "64Mi", "container_port": 9000}
+CONTAINER: dict[str, Any] = {
+    "cpus": 1.5,
+    "memory": "512m",
+    "shm_size": "64m",
+    "user": "1000:1000",
+    "pull": "never",
+    "volumes": ["/data:/data", "/etc/hosts:/etc/more-hosts:ro"],
+}
 
 
 @pytest.mark.parametrize("form", list(OPTIONS))
-def test_settings_of_pods_are_fields_that_the_api_server_knows(cluster: Any, kinds_of_ome: None, form: Form) -> None:
-    found = exported(form, deploy={"kind": "kubernetes", **PLAIN_PODS}, **OPTIONS[form])
-    assert all(map(holds, found.objects, answered(cluster, found.text)))
-    assert "dedicated" in found.text
+@pytest.mark.parametrize(
+    "deploy",
+    [
+        {"kind": "kubernetes", **PLAIN_PODS, "kueue_queue": "q", "model_roots": ["/models"], "cache_pvc": "hub"},
+        {"kind": "kubernetes", **PLAIN_PODS, "pvc": {"claim": "models", "sub_path": "all"}},
+        {"kind": "docker", **CONTAINER},
+    ],
+    ids=["folders", "claim", "docker"],
+)
+def test_settings_of_pods_are_fields_that_the_api_server_knows(
+    cluster: Any, kinds_of_ome: None, form: Form, deploy: dict[str, Any]
+) -> None:
+    found = exported(form, deploy=deploy, **OPTIONS[form])
+    told = answered(cluster, found.text)
+    assert all(map(holds, found.objects, told))
+    assert json.dumps(told).count("512Mi") >= 1, "the study's memory"
 
 
 @pytest.fixture

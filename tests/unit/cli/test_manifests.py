@@ -1,4 +1,4 @@
-"""``autotuner best --as kubernetes`` and the like: the file on standard output, words about it on standard error."""
+"""``autotuner best --as kubernetes`` and the like: the file goes to stdout, messages go to stderr."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -171,7 +171,7 @@ class ServiceLaunch:
 
     def _probe(self, kind: str, *, failures: int) -> Json:
         """A quick one. A runtime's may look once a minute, or make the server generate under the load's feet; where
-        it is no HTTP call, what it asks stays, since OME would merge two ways of asking into one probe."""
+        it is not an HTTP call, what it asks stays, since OME would merge two ways of asking into one probe."""
         own = runner(self.runtime).get(kind) or {}
         asks = {"httpGet", "exec", "tcpSocket", "grpc"} & own.keys()
         quick: Json = {
@@ -185,7 +185,7 @@ class ServiceLaunch:
         return quick
 
     def _refuse_what_is_swallowed(self, body: Json) -> None:
-        """OME takes these, makes nothing of them, and tells nobody."""
+        """OME accepts these and builds nothing, without an event."""
         if problem := runtime_problem(self.runtime, self.engine, self.settings.gpu_resource, self.plan):
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
         made = body["spec"]["engine"]["runner"]

@@ -59,7 +59,7 @@ def serving_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json
         return _made_anew(winner, options)
     facts = ("model_format", "model_framework", "architecture", "quantization", "size_range")
     if given := next((name for name in facts if getattr(options, name) is not None), None):
-        why = "is said by the runtime already that --from gives"
+        why = "is already set by the runtime that --from gives"
         remedy = "leave it out, or edit the file"
         raise UsageError(Problem(where=flag(given), why=why, remedy=remedy))
     return _tuned(winner, options, _runtime_in(options.start_from))
@@ -147,7 +147,7 @@ def _runtime_in(text: str) -> Json:
     try:
         found = [thing for thing in yaml_objects(text) if isinstance(thing, dict) and thing.get("kind") in _KINDS]
     except ValueError as error:
-        raise _wrong(f"is no YAML: {error}") from None
+        raise _wrong(f"is not valid YAML: {error}") from None
     if len(found) != 1:
         why = f"holds {len(found)} of them" if found else "holds no ServingRuntime or ClusterServingRuntime"
         raise _wrong(why, "kubectl get clusterservingruntime NAME -o yaml > FILE")
@@ -207,7 +207,7 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != _APPLIED}
     namespace = options.namespace or metadata.get("namespace")
     if namespace and runtime["kind"] == _KINDS[1]:
-        why = "means nothing for a ClusterServingRuntime"
+        why = "does not apply to a ClusterServingRuntime"
         remedy = "leave it out"
         raise UsageError(Problem(where="--namespace", value=str(namespace), why=why, remedy=remedy))
     return {
@@ -225,7 +225,7 @@ def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> t
     try:
         line = RuntimeLine.of(runner)
         if not same_engine(line, spec.kind, spec.settings, winner.plan):
-            raise _wrong(f"is no runtime of {spec.kind}", "give one of the study's engine")
+            raise _wrong(f"is not a runtime of {spec.kind}", "give one of the study's engine")
         made = line.with_flags(winner.engine, said)
     except RuntimeLineError as error:
         raise _wrong(error.why, error.remedy) from None

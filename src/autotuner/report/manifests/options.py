@@ -104,7 +104,7 @@ def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
         if form not in _APPLIES[option]:
             forms = ", ".join(_APPLIES[option])
             problems.append(
-                Problem(where=flag(option), why=f"means nothing with --as {form}", remedy=f"it is for {forms}")
+                Problem(where=flag(option), why=f"does not apply to --as {form}", remedy=f"it is for {forms}")
             )
             continue
         try:
@@ -125,7 +125,7 @@ def check_name(name: str, form: str) -> None:
     """Raises ValueError for a name that the form's objects cannot have."""
     if not _DNS.fullmatch(name):
         raise InvalidValueError(
-            "is no name for it", remedy="write at most 63 of a-z, 0-9 and -, a letter first and no - last"
+            "is not a valid name", remedy="write at most 63 of a-z, 0-9 and -, a letter first and no - last"
         )
     if form == Form.INFERENCE_SERVICE and len(name) > SERVICE_NAME_LENGTH:
         raise ValueError(f"is longer than {SERVICE_NAME_LENGTH} characters, by which OME tells services apart")
@@ -155,7 +155,7 @@ def _shown(option: str, text: Any) -> str:
 
 def _text(text: str) -> str:
     if not text.strip() or any(not c.isprintable() for c in text):
-        raise ValueError("is no name")
+        raise ValueError("is not a valid name")
     return text
 
 
@@ -168,27 +168,27 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     return read
 
 
-_namespace = _matching(_LABEL, "is no namespace; write at most 63 of a-z, 0-9 and -")
-_claim_name = _matching(_NAME, "is no name of a claim; write a-z, 0-9, - and .")
+_namespace = _matching(_LABEL, "is not a valid namespace; write at most 63 of a-z, 0-9 and -")
+_claim_name = _matching(_NAME, "is not a valid name of a claim; write a-z, 0-9, - and .")
 
 
 def _image(text: str) -> str:
     if re.search(r"\s", _text(text)):
-        raise InvalidValueError("is no image", remedy="write REPOSITORY:TAG")
+        raise InvalidValueError("is not an image", remedy="write REPOSITORY:TAG")
     return text
 
 
 def _claim(text: str) -> ClaimFolder:
     name, colon, path = text.partition(":")
     if colon and (not path or path.startswith("/") or ".." in path.split("/")):
-        raise InvalidValueError("is no folder of the claim", remedy="write CLAIM:folder/inside")
+        raise InvalidValueError("is not a folder of the claim", remedy="write CLAIM:folder/inside")
     return ClaimFolder(claim=_claim_name(name), sub_path=path or None)
 
 
 def _secret(text: str) -> SecretKey:
     name, _, key = text.partition("/")
     if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
-        raise InvalidValueError("is no key of a Secret", remedy="write NAME/KEY, never the secret itself")
+        raise InvalidValueError("is not a key of a Secret", remedy="write NAME/KEY, never the secret itself")
     return SecretKey(name=name, key=key)
 
 
@@ -197,7 +197,7 @@ def _secrets(texts: Sequence[str]) -> dict[str, SecretKey]:
     for text in texts:
         variable, equals, rest = text.partition("=")
         if not equals or not _VARIABLE.fullmatch(variable):
-            raise InvalidValueError("is no variable", remedy="write VARIABLE=NAME/KEY")
+            raise InvalidValueError("is not a variable", remedy="write VARIABLE=NAME/KEY")
         found[variable] = _secret(rest)
     return found
 
@@ -207,11 +207,11 @@ def _named(kind: str) -> Callable[[str], Named]:
         head, slash, name = text.rpartition("/")
         if slash and head not in {kind, f"Cluster{kind}"}:
             raise InvalidValueError(
-                f"is no {kind}", remedy=f"write NAME for one of the cluster, {kind}/NAME for one of the namespace"
+                f"is not a {kind}", remedy=f"write NAME for a cluster-scoped one, {kind}/NAME for the namespace's"
             )
         if not _LABEL.fullmatch(name):
             raise InvalidValueError(
-                "is no name that OME can serve: it becomes a label", remedy="write at most 63 of a-z, 0-9 and -"
+                "is not a name that OME can serve: it becomes a label", remedy="write at most 63 of a-z, 0-9 and -"
             )
         return Named(name=name, namespaced=head == kind)
 
@@ -221,7 +221,7 @@ def _named(kind: str) -> Callable[[str], Named]:
 def _versioned(text: str) -> Versioned:
     name, _, version = text.partition(":")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or (version and not re.fullmatch(r"[A-Za-z0-9.+_-]+", version)):
-        raise InvalidValueError("is none", remedy="write NAME or NAME:VERSION, e.g. safetensors:1.0.0")
+        raise InvalidValueError("is not valid", remedy="write NAME or NAME:VERSION, e.g. safetensors:1.0.0")
     return Versioned(name=name, version=version or None)
 
 
@@ -230,15 +230,15 @@ def _sizes(text: str) -> tuple[str, str]:
     found = [_SIZE.fullmatch(part) for part in (low, high)]
     numbers = [float(match[1]) * _UNITS[match[2]] for match in found if match]
     if not dash or len(numbers) < len(found):
-        raise InvalidValueError("is no range of parameters", remedy="write both ends with T, B or M, e.g. 0.5B-1B")
+        raise InvalidValueError("is not a range of parameters", remedy="write both ends with T, B or M, e.g. 0.5B-1B")
     if numbers[0] > numbers[1]:
-        raise ValueError("ends before it begins")
+        raise ValueError("is upside down: the first size is the larger one")
     return low, high
 
 
 def _port(value: int) -> int:
     if not 1 <= value <= 65535:
-        raise ValueError("is no port")
+        raise ValueError("is not a port")
     return value
 
 

@@ -333,15 +333,15 @@ def overruling(**said: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("thing", "says"),
     [
-        ("a: [", "is no YAML: line 1"),
+        ("a: [", "is not valid YAML: line 1"),
         ("a: 1", "holds no ServingRuntime"),
         (yaml_text([runtime(), runtime()]), "holds 2 of them"),
         (with_config(runner=None), "has no spec.engineConfig.runner"),
         (with_config(leader={}), "several machines"),
         (runtime(command=["bash", "-c", "sglang"]), "through a shell"),
         (runtime(command=None), "neither command nor args"),
-        (runtime(command=["vllm", "serve"], image="x/vllm"), "is no runtime of sglang"),
-        (runtime(command=[*BUNDLED, "--x", 4]), "has 4 in command, which is no text"),
+        (runtime(command=["vllm", "serve"], image="x/vllm"), "is not a runtime of sglang"),
+        (runtime(command=[*BUNDLED, "--x", 4]), "has 4 in command, which is not a text"),
         (runtime(command=[*BUNDLED, "--x", "{{ y }}"]), "reads as a template"),
         (overruling(runtimeArgsOverride=["--tp", "8"]), "overrules the tuned flags for accelerator h100 [(]tp-size"),
         (overruling(tensorParallelismOverride={"tensorParallelSize": 8}), "tensorParallelismOverride"),
@@ -354,9 +354,9 @@ def test_runtimes_that_cannot_be_tuned(won: Won, manifest: Make, thing: Any, say
 
 
 def test_a_runtime_says_its_own_facts(won: Won, manifest: Make) -> None:
-    with pytest.raises(UsageError, match="--architecture: is said by the runtime already"):
+    with pytest.raises(UsageError, match="--architecture: is already set by the runtime"):
         tuned(won, manifest, runtime(), architecture="LlamaForCausalLM")
-    with pytest.raises(UsageError, match="means nothing for a ClusterServingRuntime"):
+    with pytest.raises(UsageError, match="does not apply to a ClusterServingRuntime"):
         tuned(won, manifest, runtime(), namespace="x")
 
 

@@ -235,35 +235,30 @@ def test_a_secret_in_the_command_line_cannot_be_made_up(form: Form, won: Won, ma
 
 
 @pytest.mark.parametrize(
-    ("form", "options", "says"),
+    ("form", "options"),
     [
-        (
-            "compose",
-            {"pvc": "x", "namespace": "y"},
-            ["--pvc: means nothing with --as compose", "--namespace: means no"],
-        ),
-        ("command", {"image": "x"}, ["--image: means nothing with --as command"]),
-        ("kubernetes", {"name": "Big"}, ["--name = Big: is no name for it"]),
-        ("kubernetes", {"pvc": "claim:/abs"}, ["--pvc = claim:/abs: is no folder of the claim"]),
-        ("kubernetes", {"pvc": "claim:a/../b"}, ["is no folder of the claim"]),
-        ("kubernetes", {"port": 0}, ["--port = 0: is no port"]),
-        ("kubernetes", {"image": "a b"}, ["is no image"]),
-        ("kubernetes", {"namespace": "a.b"}, ["is no namespace"]),
-        ("inference-service", {"name": "a" * 21}, ["longer than 20"]),
-        ("inference-service", {"name": "my-router"}, ["ends like a component"]),
-        ("inference-service", {"model": "Llama-3.1"}, ["--model = Llama-3.1: is no name that OME can serve"]),
-        ("inference-service", {"runtime": "BaseModel/x"}, ["is no ServingRuntime"]),
-        ("serving-runtime", {"size_range": "1B"}, ["write both ends"]),
-        ("serving-runtime", {"size_range": "8B-1B"}, ["ends before it begins"]),
-        ("serving-runtime", {"model_format": "a b"}, ["NAME:VERSION"]),
+        ("compose", {"pvc": "x", "namespace": "y"}),
+        ("command", {"image": "x"}),
+        ("kubernetes", {"name": "Big"}),
+        ("kubernetes", {"pvc": "claim:/abs"}),
+        ("kubernetes", {"pvc": "claim:a/../b"}),
+        ("kubernetes", {"port": 0}),
+        ("kubernetes", {"image": "a b"}),
+        ("kubernetes", {"namespace": "a.b"}),
+        ("inference-service", {"name": "a" * 21}),
+        ("inference-service", {"name": "my-router"}),
+        ("inference-service", {"model": "Llama-3.1"}),
+        ("inference-service", {"runtime": "BaseModel/x"}),
+        ("serving-runtime", {"size_range": "1B"}),
+        ("serving-runtime", {"size_range": "8B-1B"}),
+        ("serving-runtime", {"model_format": "a b"}),
     ],
 )
-def test_options_that_cannot_be(form: str, options: dict[str, Any], says: list[str]) -> None:
+def test_options_that_cannot_be(form: str, options: dict[str, Any], snapshot: SnapshotAssertion) -> None:
     with pytest.raises(UsageError) as refused:
         parse_options(form, options)
-    assert len(str(refused.value).splitlines()) == len(options)
-    for text in says:
-        assert text in str(refused.value)
+    assert [problem.where for problem in refused.value.problems] == [f"--{name.replace('_', '-')}" for name in options]
+    assert str(refused.value).splitlines() == snapshot
 
 
 @pytest.mark.parametrize("option", [{"hub_token_secret": SECRET}, {"env_secret": [f"HF_TOKEN={SECRET}"]}])
