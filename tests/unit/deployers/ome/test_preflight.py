@@ -156,7 +156,7 @@ def why(found: OmeResource) -> list[str]:
         ({"name": ""}, "calls its server's container nothing"),
         ({"command": ["sh", "-c", "serve"]}, "starts its server through a shell (sh)"),
         ({"command": [], "args": []}, "has neither command nor args"),
-        ({"command": ["serve", 8]}, "has 8 in command, which is no text"),
+        ({"command": ["serve", 8]}, "has 8 in command, which is not a text"),
         ({"args": ["--disaggregation-mode=decode"]}, "splits prefill from decode"),
         ({"args": ["--disaggregation_mode", "decode"]}, "splits prefill from decode"),
         ({"args": ["{{ .Values.x }}"]}, "has {{ in args[0]"),
