@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean
+from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean, one_line
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext
-from autotuner.study.problems import one_line, problems_of
+from autotuner.study.problems import problems_of
 from autotuner.study.spec import PluginSpec
 
 Group = Literal["engines", "deployers", "benchmarks", "searches"]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotuner.errors import HIDDEN_VALUE, InvalidValueError, Problem, did_you_mean, hides_value
+from autotuner.errors import HIDDEN_VALUE, InvalidValueError, Problem, did_you_mean, hides_value, one_line
 
 MAX_DETAILED = 100
 """Validation errors that become full problems: a misspelled key is compared with all known ones."""
@@ -27,11 +27,6 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return one_line(text) or "(top level)"
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and other characters that a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shown(value: Any, where: str) -> str:

@@ -50,8 +50,9 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     origins: dict[Path, str] = field(default_factory=dict)
     """What set a part that is not from the file: ``--set search.trials``."""
-    is_text: bool = True
-    """False where a string contains code points that are not text; such strings would break whatever reads on."""
+    is_usable: bool = True
+    """False if a value cannot be processed at all: a string with code points that are not text, an integer beyond 64
+    bits. Reading stops there, because code that reads on would fail on it."""
 
     def where(self, path: Path) -> str:
         """``study.yaml:12 parameters.threads[1]``; the line of the nearest part that is in the file."""
@@ -83,11 +84,12 @@ FURTHER = Problem(where="further", why="not looked at")
 
 
 def _check_scalar(document: Document, path: Path, value: Any) -> None:
-    """What a file can spell, but nothing behind it can take."""
+    """Notes a value that a file can spell but no code behind it can process."""
     if isinstance(value, int) and value not in _INTEGERS:
+        document.is_usable = False
         document.fault(path, "a number beyond 64 bits", remedy="write a smaller one; text goes in quotes")
     elif isinstance(value, str) and _UNTEXT.search(value):
-        document.is_text = False
+        document.is_usable = False
         document.fault(path, "holds a NUL or half a character", remedy="remove it")
 
 
@@ -114,7 +116,7 @@ def read_data(data: Mapping[str, Any], source: str) -> Document:
 
 
 def _checked(document: Document) -> Document:
-    if not document.is_text:
+    if not document.is_usable:
         raise UsageError(document.problems)
     return document
 

@@ -113,7 +113,23 @@ def test_what_is_changed_below_is_sound() -> None:
 @pytest.mark.parametrize("base", [NATIVE, OLDER], ids=["native", "older"])
 def test_every_kind_of_value_in_every_place(base: dict[str, Any]) -> None:
     for path in places(base)[1:]:
-        for odd in (None, True, 1.5, -1, "", "x", "\ud800", "\0", [], {}, [[]], {"a": []}, {"\ud800": 1}):
+        for odd in (
+            None,
+            True,
+            1.5,
+            -1,
+            "",
+            "x",
+            "\ud800",
+            "\0",
+            10**400,
+            [],
+            {},
+            [[]],
+            {"a": []},
+            {"\ud800": 1},
+            {"low": 1, "high": 10**400},
+        ):
             read_or_refused(changed(base, path, odd))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from autotuner.errors import one_line
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.problems import one_line
 from autotuner.study.workload import Scenario, TokenLengths
 
 _METADATA = "experiment_metadata.json"

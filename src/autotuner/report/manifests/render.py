@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autotuner.errors import one_line
 from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.exports import best_json
 from autotuner.report.manifests.compose import compose
@@ -17,7 +18,6 @@ from autotuner.report.manifests.ome_service import inference_service
 from autotuner.report.manifests.options import Form, ManifestOptions
 from autotuner.report.manifests.winner import Winner
 from autotuner.report.terminal import marked_summary
-from autotuner.study.problems import one_line
 
 _MAKERS: Mapping[Form, Callable[[Winner, ManifestOptions], tuple[list[dict[str, Any]], list[str]]]] = {
     Form.KUBERNETES: kubernetes,
