@@ -15,6 +15,7 @@ from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text
 from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import study_folder, trial_folder
+from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
 from autotuner.tuning.owners import OwnerWatch, is_running
@@ -120,7 +121,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
         raise UsageError(Problem(where=f"trial of {found.name}", value=str(trial), why="no such trial", remedy=known))
     number = numbers[-1] if trial is None else trial
-    path = trial_folder(found.name, number) / "server.log"
+    path = trial_folder(found.name, number) / SERVER_LOG
     if not path.exists():
         raise AutotunerError(f"trial {number} of {found.name} has no server log at {path}")
     return ServerLog(trial=number, path=path, lines=_last_lines(path, lines))
@@ -128,7 +129,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
 
 def log_tail(trial: Trial, *, lines: int) -> list[str]:
     """See :meth:`autotuner.api.stored.StoredStudies.log_tail`."""
-    path = trial_folder(trial.study, trial.number) / "server.log"
+    path = trial_folder(trial.study, trial.number) / SERVER_LOG
     if lines < 1:
         return []
     if path.exists():

@@ -26,15 +26,13 @@ from autotuner.deployers.shared.readiness import answer, http_client, until_read
 from autotuner.errors import UsageError
 from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.study.check import Check
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, LaunchPlan
+from autotuner.study.failure import SEARCHED_LOG_LINES, Failure, FailureCause, TrialFailedError
+from autotuner.study.launch import SERVER_LOG, Gpu, GpuSample, Hardware, Identity, LaunchPlan
 from autotuner.study.short_forms import Duration
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
 _SECOND_LOOK_S = 0.1
-_EVIDENCE_LINES = 400
-"""The cause may stand far above the end: a traceback through several processes follows it."""
 
 
 GpuIndex = Annotated[int, Field(ge=0, strict=True)]
@@ -82,7 +80,7 @@ class ProcessEndpoint(Endpoint):
         self._server = server
         self._context = context
         self._address = (host, port)
-        self._log = context.folder / "server.log"
+        self._log = context.folder / SERVER_LOG
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.model = plan.model
         self.argv = procfs.cmdline(server.pid)
@@ -109,7 +107,7 @@ class ProcessEndpoint(Endpoint):
             code = await self._server.exited()
         except LogNotWrittenError as error:
             return failures.not_written("the server's log", error)
-        tail = await self.log_tail(_EVIDENCE_LINES)
+        tail = await self.log_tail(SEARCHED_LOG_LINES)
         ran_out = oom.ran_out(self._server.oom_kills)
         return failures.ended(self._context, code, tail, was_ready=True, memory_ran_out=ran_out)
 
@@ -171,7 +169,7 @@ class ProcessDeployer(BoundDeployer):
 
     async def _start(self, plan: LaunchPlan, context: DeployContext, port: int, env: Mapping[str, str]) -> OwnedProcess:
         argv = plan.argv(host=self.settings.host, port=port)
-        log = context.folder / "server.log"
+        log = context.folder / SERVER_LOG
         try:
             context.folder.mkdir(parents=True, exist_ok=True)
             log.unlink(missing_ok=True)
@@ -282,4 +280,4 @@ class _Start:
         return failure
 
     def _tail(self) -> str:
-        return shared_log_tail.tail(self._context.folder / "server.log", _EVIDENCE_LINES)
+        return shared_log_tail.tail(self._context.folder / SERVER_LOG, SEARCHED_LOG_LINES)

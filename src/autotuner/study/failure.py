@@ -6,6 +6,11 @@ from typing import Self
 from autotuner.errors import EnvironmentFaultError
 from autotuner.study.base import Noun
 
+SEARCHED_LOG_LINES = 400
+"""Lines at the end of a log in which a cause is looked for: a traceback through several processes may follow it."""
+KEPT_LOG_LINES = 40
+"""Lines of a log that are stored with a failure."""
+
 
 class Blame(StrEnum):
     """Who has to change something."""

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from autotuner.study.base import Noun, Value
 
+SERVER_LOG = "server.log"
+"""File name of the server's log in a trial's folder, wherever the server runs."""
+
 
 class Hardware(Noun):
     """What the target machine has; names usable in constraints."""

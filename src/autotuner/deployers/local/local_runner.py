@@ -17,12 +17,11 @@ import anyio
 from autotuner.deployers.local.owned_process import OwnedProcess, spawn
 from autotuner.deployers.shared import failures
 from autotuner.plugins.deployer import CommandRunner
-from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.failure import KEPT_LOG_LINES, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
 _CHUNK = 1 << 16
 _STOP_GRACE_S = 1.0
-_EVIDENCE_LINES = 40
 _EVIDENCE_BYTES = 64 * 1024
 
 
@@ -111,7 +110,7 @@ class _Lines(AsyncIterator[bytes]):
             return
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _EVIDENCE_BYTES))
-        tail = self._errors.read().decode(errors="replace").splitlines()[-_EVIDENCE_LINES:]
+        tail = self._errors.read().decode(errors="replace").splitlines()[-KEPT_LOG_LINES:]
         ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise TrialFailedError.because(
             FailureCause.BENCHMARK_FAILED,

@@ -8,18 +8,15 @@ import anyio
 
 from autotuner.deployers.local.bounded_log import BoundedLog
 from autotuner.deployers.shared import failures, log_tail
-from autotuner.study.failure import Failure, TrialFailedError
-
-LOG_NAME = "server.log"
-EVIDENCE_LINES = 400
-"""The cause may stand far above the end: a traceback through several processes follows it."""
+from autotuner.study.failure import SEARCHED_LOG_LINES, Failure, TrialFailedError
+from autotuner.study.launch import SERVER_LOG
 
 
 class Log:
     """Lines of ours while the server is prepared, then what it writes."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG_NAME
+        self.path = folder / SERVER_LOG
         self._lock = Lock()
         self._failed = anyio.Event()
         self.failure: Failure | None = None
@@ -50,7 +47,7 @@ class Log:
             await self._failed.wait()
         return self.failure
 
-    def tail(self, lines: int = EVIDENCE_LINES) -> str:
+    def tail(self, lines: int = SEARCHED_LOG_LINES) -> str:
         """The last lines; may be called in another thread."""
         with suppress(OSError), self._lock:
             self._file.flush()

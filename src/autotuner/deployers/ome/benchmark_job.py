@@ -37,7 +37,7 @@ from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import OME
 from autotuner.plugins.deployer import Endpoint, PlatformBenchmark, PlatformRun
 from autotuner.study.check import Check
-from autotuner.study.failure import FATAL, Blame, Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import FATAL, KEPT_LOG_LINES, Blame, Failure, FailureCause, TrialFailedError
 
 _READER = "autotuner.deployers.ome.result_reader"
 _METADATA = "experiment_metadata.json"
@@ -46,7 +46,6 @@ _STATE_S = 30.0
 """How long to wait for OME's status after the pod has ended."""
 _REMOVAL_S = 90.0
 _FORGET_S = 60.0
-_EVIDENCE_LINES = 40
 _LOG_IDLE_S = 10.0
 _WAITING = frozenset({"", "Pending"})
 _OVER = frozenset({"Completed", "Failed"})
@@ -223,9 +222,9 @@ class _Run:
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:
         """The log's last lines; empty where they cannot be read."""
-        lines: deque[str] = deque(maxlen=_EVIDENCE_LINES)
+        lines: deque[str] = deque(maxlen=KEPT_LOG_LINES)
         with suppress(RefusedError, httpx.TransportError):
-            params = {"container": container, "tailLines": str(_EVIDENCE_LINES)}
+            params = {"container": container, "tailLines": str(KEPT_LOG_LINES)}
             path = f"{self._cluster.path('pods', pod.name)}/log"
             async with self._cluster.stream(path, idle_s=_LOG_IDLE_S, **params) as answer:
                 async for line in answer.aiter_lines():

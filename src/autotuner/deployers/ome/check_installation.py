@@ -7,6 +7,7 @@ from typing import Any
 
 from autotuner.deployers.kubernetes.client import Json
 from autotuner.deployers.kubernetes.pods.status import condition
+from autotuner.deployers.ome.resources import BENCHMARKS
 from autotuner.manifests.text import amount
 from autotuner.study.check import Check
 
@@ -14,7 +15,6 @@ MANAGER = "ome-controller-manager"
 AGENT = "ome-model-agent-daemonset"
 KINDS = ("inferenceservices", "servingruntimes", "clusterservingruntimes", "basemodels", "clusterbasemodels")
 """Without these no service can be made."""
-BENCHMARKS = "benchmarkjobs"
 _INSTALL = "install OME (docs/how-to/run-in-ome.md), or choose another cluster by deploy.context"
 _SHAPE = "couldn't find shape"
 _CURE_SHAPE = (

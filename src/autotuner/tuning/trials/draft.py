@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from autotuner.study.failure import Blame, Failure
+from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure
 from autotuner.study.launch import Identity
 from autotuner.study.measurement import Measurement
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Verdict
-
-EVIDENCE_LINES = 40
-"""Log lines that are stored with a failure. Its cause was looked for in more of them."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class TrialOutcome:
     def failed(cls, failure: Failure) -> Self:
         """A result if the configuration is to blame; void otherwise, so that the trial is made again."""
         state = TrialState.FAILED if failure.blame is Blame.CONFIGURATION else TrialState.VOID
-        evidence = "\n".join(failure.log_tail.splitlines()[-EVIDENCE_LINES:])
+        evidence = "\n".join(failure.log_tail.splitlines()[-KEPT_LOG_LINES:])
         return cls(state=state, failure=failure.replaced(log_tail=evidence))
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.ome import check_installation
+from autotuner.deployers.ome.resources import BENCHMARKS
 from autotuner.study.check import Check, CheckStatus
 
 OK = CheckStatus.OK
@@ -20,7 +21,7 @@ def the_only(checks: list[Check]) -> Check:
 
 
 def test_what_is_served() -> None:
-    kinds = [*check_installation.KINDS, check_installation.BENCHMARKS]
+    kinds = [*check_installation.KINDS, BENCHMARKS]
     resources = [{"name": name} for kind in kinds for name in (kind, f"{kind}/status")]
     assert check_installation.served({"resources": resources}).detail == "ome.io/v1beta1, 6 kinds"
     assert "not installed" in check_installation.served(None).detail

@@ -28,14 +28,13 @@ from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import INSTANCE
 from autotuner.plugins.deployer import CommandRunner
-from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Labels
 
 _PART_BYTES = 700_000
 """Of a Secret, which may have 1 MiB."""
 _MOST_PARTS = 16
 _REMOVAL_S = 30.0
-_EVIDENCE_LINES = 40
 _QUEUE = 1000
 
 
@@ -173,7 +172,7 @@ class _Frames:
         word, _, rest = line.decode(errors="replace").partition(" ")
         number, _, rest = rest.partition(" ")
         if word != FRAME or not number.isdigit():
-            self.other = [*self.other, line.decode(errors="replace")][-_EVIDENCE_LINES:]
+            self.other = [*self.other, line.decode(errors="replace")][-KEPT_LOG_LINES:]
             return []
         mark, _, text = rest.partition(" ")
         if int(number) >= self._next:
@@ -302,7 +301,7 @@ def _check(frames: _Frames) -> None:
     code = int((frames.end or {})["exit_code"])
     if code == 0:
         return
-    tail = frames.errors.splitlines()[-_EVIDENCE_LINES:]
+    tail = frames.errors.splitlines()[-KEPT_LOG_LINES:]
     ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     message = f"the load generator ended {ended}" + (f": {tail[-1]}" if tail else "")
     raise TrialFailedError(_failed(message, exit_code=code, log_tail="\n".join(tail)))
