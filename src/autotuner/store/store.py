@@ -45,7 +45,8 @@ class Store(ReadStore):
         if waiting := not_made_yet(url or default_url()):
             return f"{waiting}, made by the first run"
         with cls.open(url) as store:
-            return f"{store.url}, {len(store.studies.all())} studies"
+            count = len(store.studies.all())
+            return f"{store.url}, {count} {'study' if count == 1 else 'studies'}"
 
     @classmethod
     def is_made(cls, url: str | None = None) -> bool:

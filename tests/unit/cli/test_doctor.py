@@ -17,6 +17,7 @@ from autotuner.errors import AutotunerError, UsageError
 from autotuner.plugins import loading
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study_file.site import parse_settings
+from autotuner.testing.samples import Sample
 
 Call = Callable[..., Any]
 STUDY = {
@@ -177,7 +178,7 @@ def test_a_missing_extra(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert "pip install 'llm-inference-autotuner[docker]'" in checks(said)[str(name)][2]
 
 
-def test_stores(call: Call, home: Path, tmp_path: Path) -> None:
+def test_stores(call: Call, keep: Callable[..., Sample], tmp_path: Path) -> None:
     said = call("doctor", "--store", "mysql://me:s3cret@host/db", "--json")
     assert (said.code, checks(said)["store"][0]) == (4, "fail")
     assert "s3cret" not in said.out
@@ -189,6 +190,8 @@ def test_stores(call: Call, home: Path, tmp_path: Path) -> None:
     assert "another program's tables" in checks(said)["store"][1]
     call("list")
     assert checks(call("doctor", "--json"))["store"][1].endswith("autotuner.db, 0 studies")
+    keep("winner")
+    assert checks(call("doctor", "--json"))["store"][1].endswith("autotuner.db, 1 study")
 
 
 def test_its_status_is_the_worst() -> None:
