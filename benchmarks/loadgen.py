@@ -31,8 +31,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.spec import Lengths, WorkerSpec
-from autotuner.benchmarks.loadgen.words import WORDS
 from autotuner.benchmarks.native import WORKER, NativeBenchmark, NativeSettings
 from autotuner.study.workload import Concurrency
 from autotuner.testing.benchmark_kit import UrlEndpoint, fixed_scenario, make_window

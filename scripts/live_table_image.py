@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
-from autotuner.cli.table import live_table
+from autotuner.cli.live_table import live_table
 from autotuner.events.follow import read
 from autotuner.events.view import StudyView
 from autotuner.store import Store

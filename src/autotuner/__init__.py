@@ -34,7 +34,7 @@ _NAMES = {
         "write_report",
     ),
     "autotuner.api.study_input": ("Study", "read_study"),
-    "autotuner.benchmarks.bench": ("BenchReport", "BenchStoppedError", "SloResult"),
+    "autotuner.benchmarks.measure_url": ("BenchReport", "BenchStoppedError", "SloResult"),
     "autotuner.diagnosis": ("Diagnosis",),
     "autotuner.events.types": (
         "Event",
@@ -48,7 +48,7 @@ _NAMES = {
         "WindowProgress",
         "WorldLearned",
     ),
-    "autotuner.report.manifests.render": ("Manifest",),
+    "autotuner.report.exported.render": ("Manifest",),
     "autotuner.report.overview": ("StudyOverview",),
     "autotuner.report.result": ("StudyResult",),
     "autotuner.scoring.gain": ("Effect", "Gain"),
@@ -74,7 +74,7 @@ _NAMES = {
     "autotuner.study_file.loader": ("LoadedStudy",),
     "autotuner.tuning.ending": ("Ending",),
     "autotuner.tuning.planning.plan": ("Plan", "PlannedLaunch"),
-    "autotuner.tuning.planning.standing": ("Standing",),
+    "autotuner.tuning.planning.resume_decision": ("Standing",),
 }
 """The public names by the module that defines them."""
 _MODULE = {name: module for module, names in _NAMES.items() for name in names}

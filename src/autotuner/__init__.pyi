@@ -22,9 +22,9 @@ from autotuner.api.shorthands import tune_async as tune_async
 from autotuner.api.shorthands import write_report as write_report
 from autotuner.api.study_input import Study as Study
 from autotuner.api.study_input import read_study as read_study
-from autotuner.benchmarks.bench import BenchReport as BenchReport
-from autotuner.benchmarks.bench import BenchStoppedError as BenchStoppedError
-from autotuner.benchmarks.bench import SloResult as SloResult
+from autotuner.benchmarks.measure_url import BenchReport as BenchReport
+from autotuner.benchmarks.measure_url import BenchStoppedError as BenchStoppedError
+from autotuner.benchmarks.measure_url import SloResult as SloResult
 from autotuner.diagnosis import Diagnosis as Diagnosis
 from autotuner.errors import AutotunerError as AutotunerError
 from autotuner.errors import EnvironmentFaultError as EnvironmentFaultError
@@ -42,7 +42,7 @@ from autotuner.events.types import TrialProposed as TrialProposed
 from autotuner.events.types import UnknownEvent as UnknownEvent
 from autotuner.events.types import WindowProgress as WindowProgress
 from autotuner.events.types import WorldLearned as WorldLearned
-from autotuner.report.manifests.render import Manifest as Manifest
+from autotuner.report.exported.render import Manifest as Manifest
 from autotuner.report.overview import StudyOverview as StudyOverview
 from autotuner.report.result import StudyResult as StudyResult
 from autotuner.scoring.gain import Effect as Effect
@@ -69,7 +69,7 @@ from autotuner.study_file.loader import LoadedStudy as LoadedStudy
 from autotuner.tuning.ending import Ending as Ending
 from autotuner.tuning.planning.plan import Plan as Plan
 from autotuner.tuning.planning.plan import PlannedLaunch as PlannedLaunch
-from autotuner.tuning.planning.standing import Standing as Standing
+from autotuner.tuning.planning.resume_decision import Standing as Standing
 
 __version__: str
 

@@ -19,7 +19,7 @@ from autotuner.store.paths import site_file
 from autotuner.study.base import Noun
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.spec import PluginSpec, StudySpec
-from autotuner.tuning.planning.prepared import data_folder, prepare, worst
+from autotuner.tuning.planning.prepared_study import data_folder, prepare, worst
 
 
 class Diagnosis(Noun):

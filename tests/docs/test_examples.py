@@ -18,7 +18,7 @@ from autotuner.demo_model import write_tiny_gguf
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.study_file.loader import parse_study
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*.json")])

@@ -10,7 +10,7 @@ import pytest
 
 import autotuner
 from autotuner.report.result import StudyResult, study_result
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 from autotuner.testing.samples import sample_study
 
 PAGE = "docs/reference/python-api.md"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autotuner.testing.calm import CALM_BENCHMARK
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK
 
 Fenced = Callable[[str, str], list[str]]
 PAGE = "docs/how-to/write-a-plugin.md"

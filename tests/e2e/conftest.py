@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from autotuner.demo_model import write_tiny_gguf
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from autotuner import secrets
 from autotuner.cli.main import main
 from autotuner.store import Store
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 MARK = "PLANTED"
 """Part of every planted value; nothing else contains it."""

@@ -13,7 +13,7 @@ import pytest
 import autotuner
 from autotuner.engines.llama_cpp.engine import LlamaCpp
 from autotuner.study.trial import TrialRole, TrialState
-from autotuner.testing.calm import calm_workload
+from autotuner.testing.relaxed_settings import calm_workload
 from autotuner.tuning.ending import Ending
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("home")]

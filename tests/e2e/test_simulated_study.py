@@ -10,7 +10,7 @@ import pytest
 import autotuner
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
-from autotuner.testing.calm import CALM_BENCHMARK
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK
 
 pytestmark = pytest.mark.usefixtures("home")
 EXAMPLE = Path(__file__).parents[2] / "examples/simulated_sglang.yaml"

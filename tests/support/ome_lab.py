@@ -12,9 +12,9 @@ import pytest
 
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.settings import PodSettings
-from autotuner.deployers.ome.bound_deployer import BoundOmeDeployer
 from autotuner.deployers.ome.deployer import OmeDeployer
 from autotuner.deployers.ome.settings import OmeSettings
+from autotuner.deployers.ome.study_deployer import BoundOmeDeployer
 from autotuner.plugins.engine import Engine
 from autotuner.study.spec import Model
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings

@@ -6,7 +6,7 @@ from autotuner.store import Store
 from autotuner.study.owner import Owner
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import Sample, sample_study
-from autotuner.tuning.owners import this_owner
+from autotuner.tuning.run_liveness import this_owner
 
 
 def store_sample(kind: str, *, owner: Owner | None = None) -> Sample:

@@ -10,7 +10,7 @@ from autotuner.api.stored import StoredStudies
 
 if TYPE_CHECKING:
     from autotuner.api.study_input import Study
-    from autotuner.benchmarks.bench import BenchReport
+    from autotuner.benchmarks.measure_url import BenchReport
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
     from autotuner.report.result import StudyResult

@@ -18,13 +18,13 @@ from autotuner.store.paths import study_folder, trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
-from autotuner.tuning.owners import OwnerWatch, is_running
+from autotuner.tuning.run_liveness import OwnerWatch, is_running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from autotuner.report.manifests.render import Manifest
+    from autotuner.report.exported.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
 
@@ -147,9 +147,9 @@ def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manif
     """See :meth:`autotuner.api.stored.StoredStudies.manifest`."""
     from autotuner.api.blocking import blocking
     from autotuner.plugins import loading
-    from autotuner.report.manifests.options import Form, parse_options
-    from autotuner.report.manifests.render import manifest_of
-    from autotuner.report.manifests.winner import winner_of
+    from autotuner.report.exported.options import Form, parse_options
+    from autotuner.report.exported.render import manifest_of
+    from autotuner.report.exported.winner import winner_of
 
     given = dict(options)
     if given.get("start_from") is not None:

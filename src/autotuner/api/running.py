@@ -24,11 +24,11 @@ from autotuner.store import Store
 from autotuner.store.paths import study_folder
 from autotuner.study.owner import Owner
 from autotuner.study.spec import PluginSpec
-from autotuner.study_file.site import parse_settings
-from autotuner.tuning.owners import OwnerWatch, is_running, mark_ended
+from autotuner.study_file.machine_settings import parse_settings
 from autotuner.tuning.planning.plan import Plan, make_plan
-from autotuner.tuning.planning.prepared import prepare
-from autotuner.tuning.planning.standing import Standing
+from autotuner.tuning.planning.prepared_study import prepare
+from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended
 from autotuner.tuning.session import Outcome, run_session, standing_of
 
 OnEvent = Callable[[Event], object]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions
     from autotuner.api.results import ServerLog
     from autotuner.events.types import Event, UnknownEvent
-    from autotuner.report.manifests.render import Manifest
+    from autotuner.report.exported.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
     from autotuner.store.records import StudyRecord

@@ -14,7 +14,7 @@ from autotuner.store import files
 from autotuner.store.paths import site_file
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study_file.loader import LoadedStudy, parse_study
-from autotuner.study_file.site import Site, parse_site, with_site
+from autotuner.study_file.machine_settings import Site, parse_site, with_site
 from autotuner.tuning.planning.simulating import simulated_study
 
 Study = StudySpec | LoadedStudy | Mapping[str, Any] | str | Path

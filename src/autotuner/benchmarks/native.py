@@ -23,7 +23,7 @@ from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
-from autotuner.study.short_forms import Duration
+from autotuner.study.text_forms import Duration
 from autotuner.study.workload import Concurrency, TokenLengths, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"

@@ -24,8 +24,8 @@ from autotuner.plugins.deployer import Deployer, Endpoint, HasPlatformBenchmark,
 from autotuner.study.base import Noun, number_text
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
-from autotuner.study.short_forms import Duration
 from autotuner.study.spec import Model, StudySpec
+from autotuner.study.text_forms import Duration
 from autotuner.study.workload import Concurrency, Workload
 
 MODEL = "vllm-model"

@@ -1,4 +1,4 @@
-"""Options of ``best`` for manifests; :mod:`autotuner.report.manifests.options` interprets them."""
+"""Options of ``best`` for manifests; :mod:`autotuner.report.exported.options` interprets them."""
 
 from pathlib import Path
 from typing import Annotated

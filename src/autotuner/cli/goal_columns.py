@@ -6,7 +6,8 @@ from rich.text import Text
 
 from autotuner.cli.columns import Column
 from autotuner.report.numbers import plain, with_unit
-from autotuner.scoring.goals import Goal, goals, missed
+from autotuner.scoring.goals import Goal, goals
+from autotuner.scoring.slo import missed
 from autotuner.study.metric import METRICS, Unit
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import Workload

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from autotuner.cli.goal_columns import goal_cell, goal_title, study_goals
-from autotuner.cli.table import cause_text, change_text, configuration_text
+from autotuner.cli.live_table import cause_text, change_text, configuration_text
 from autotuner.events.view import Row, StudyView
 from autotuner.report.numbers import one_line
 from autotuner.study.spec import StudySpec

@@ -186,8 +186,8 @@ def best(
         import autotuner
         from autotuner.api.results import write_text
         from autotuner.cli.exit_codes import ExitCode
+        from autotuner.report.exported.options import parse_options
         from autotuner.report.exports import best_json, strict_json
-        from autotuner.report.manifests.options import parse_options
         from autotuner.report.terminal import marked_summary
 
         parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})

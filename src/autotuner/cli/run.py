@@ -77,7 +77,7 @@ def run(
     with answering(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import of_ending
-        from autotuner.cli.live import run_live
+        from autotuner.cli.live_screen import run_live
         from autotuner.report.terminal import result_text
 
         loaded = autotuner.read_study(
@@ -179,7 +179,7 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
     with answering(as_json=json):
         import autotuner
-        from autotuner.cli.live import watch_live
+        from autotuner.cli.live_screen import watch_live
 
         state = watch_live(autotuner.open(store), name, as_json=json)
         if not json:

@@ -13,7 +13,7 @@ from autotuner.report.numbers import UNSURE, one_line, unsure_text
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import marked_summary
-from autotuner.scoring.goals import slo_value
+from autotuner.scoring.slo import slo_value
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Violation

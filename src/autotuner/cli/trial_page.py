@@ -17,7 +17,7 @@ from autotuner.report.numbers import UNSURE, metric_name, one_line, with_unit
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.window_notes import error_messages
-from autotuner.scoring.goals import missed, slo_value
+from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS

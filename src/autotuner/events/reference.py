@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from autotuner.events.types import KINDS, BaseEvent, FailureSummary, Remaining, WindowSummary
 from autotuner.study.base import Value
+from autotuner.study.environment_facts import Fact
 from autotuner.study.verdict import Verdict, Violation
-from autotuner.study.world import Fact
 
 HEAD = """# Events
 

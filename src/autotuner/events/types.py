@@ -13,14 +13,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from autotuner.scoring.goals import slo_value
+from autotuner.scoring.slo import slo_value
 from autotuner.store.records import EventRecord
 from autotuner.study.base import Noun, Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.environment_facts import Fact
 from autotuner.study.objective import SLO
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
-from autotuner.study.world import Fact
 
 _PLACE = ("seq", "at", "study", "trial", "kind")
 """Fields with a column of their own in the store; all others are the event's data."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.manifests.container import ContainerSettings, compose_fields
+from autotuner.manifests.container_settings import ContainerSettings, compose_fields
 from autotuner.manifests.pod_settings import PlainPod
 from autotuner.manifests.security import contexts, needs_scratch, scratch, scratch_env
 from autotuner.manifests.server import HUB_CACHE, Server

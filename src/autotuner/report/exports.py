@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from autotuner.report.flat_table import table_columns, table_rows
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.report.table import table_columns, table_rows
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.measurement import Distribution
 from autotuner.study.parameters.environment import variables_in
@@ -120,7 +120,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
 
 
 def csv_text(result: StudyResult) -> str:
-    """The table of :mod:`autotuner.report.table` as CSV."""
+    """The table of :mod:`autotuner.report.flat_table` as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table_columns(result))

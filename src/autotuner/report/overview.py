@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from autotuner.store.records import EventRecord, StudyRecord
 from autotuner.study.trial import Trial
-from autotuner.tuning.answer import Answer, answer_of
 from autotuner.tuning.ending import conclude
+from autotuner.tuning.stored_summary import Answer, answer_of
 
 
 class StudyOverview(StudyRecord):

@@ -127,7 +127,7 @@ class StudyResult(Noun):
             >>> frame["trial"][0], "ttft:p99" in frame.columns
             (0, True)
         """
-        from autotuner.report.table import data_frame
+        from autotuner.report.flat_table import data_frame
 
         return data_frame(self, library)
 

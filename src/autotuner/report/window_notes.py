@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from autotuner.net.remedies import BENCH
 from autotuner.study.measurement import Measurement
-from autotuner.tuning.trials.unanswered import error_message, error_remedy, no_answer_text
+from autotuner.tuning.trials.no_answer_failure import error_message, error_remedy, no_answer_text
 
 
 def error_messages(m: Measurement) -> dict[str, str]:

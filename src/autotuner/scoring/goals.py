@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
-from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.objective import SLO, Objective
 
 
 @dataclass(frozen=True)
@@ -40,23 +39,3 @@ def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, .
         else:  # two bounds on one figure: a lower and an upper one
             found[(*place[:3], f"{place[3]} #{index}")] = Goal(*place, slo=index)
     return tuple(found.values())
-
-
-def slo_value(slo: SLO, measurements: Sequence[Measurement]) -> float | None:
-    """The worst value over the places that the SLO is about; None where one of them was not measured, or where only an
-    overloaded window meets the bound: its latencies grow with its length."""
-    windows = [m for m in measurements if slo.at in {None, m.level.text} and slo.scenario in {None, m.scenario}]
-    chosen = [m.value(slo.metric, slo.statistic) for m in windows]
-    known = [value for value in chosen if value is not None]
-    if not known or len(known) < len(chosen):
-        return None
-    worst = max(known) if slo.comparison is Comparison.LE else min(known)
-    overloaded = METRICS[slo.metric].distribution and any(m.overloaded for m in windows)
-    return None if overloaded and not missed(slo, worst) else worst
-
-
-def missed(slo: SLO, value: float | None) -> bool:
-    """Whether a measured value breaks the bound. An unknown value meets no SLO."""
-    if value is None:
-        return True
-    return value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold

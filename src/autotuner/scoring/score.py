@@ -9,9 +9,11 @@ meet any bound. Its rates stay, since they are what the server can do.
 import math
 from collections.abc import Iterator, Sequence
 
+from autotuner.scoring.slo import missed, worst_value
+from autotuner.scoring.values import metric_value, success_rate
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.objective import SLO, Comparison, Objective, metric_text
+from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.verdict import Verdict, Violation
 from autotuner.study.workload import LoadLevel
 
@@ -66,33 +68,18 @@ def _by_place(measurements: Sequence[Measurement]) -> dict[Place, list[Measureme
     return found
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _success_rate(m: Measurement) -> float:
-    """From the counts, or the stated rate where that is lower; 0 where no request ended."""
-    counted = (m.requests - m.failed) / m.requests if m.requests > 0 else 0.0
-    stated = _finite(m.scalars.get("success_rate"))
-    return counted if stated is None else min(counted, stated)
-
-
-def _value(m: Measurement, metric: str, statistic: str | None) -> float | None:
-    return _success_rate(m) if metric == "success_rate" else _finite(m.value(metric, statistic))
-
-
 def _steady_value(m: Measurement, metric: str, statistic: str | None) -> float | None:
     """The value, but None for a latency of an overloaded window."""
     if m.overloaded and METRICS[metric].distribution:
         return None
-    return _value(m, metric, statistic)
+    return metric_value(m, metric, statistic)
 
 
 def _success_violations(
     measured: dict[Place, list[Measurement]], places: Sequence[Place], limit: float
 ) -> Iterator[Violation]:
     for place in places:
-        values = [_success_rate(m) for m in measured.get(place, [])]
+        values = [success_rate(m) for m in measured.get(place, [])]
         if not values:
             yield _violation("success_rate", place, None, limit, UNMEASURED, hard=True)
         elif min(values) < limit:
@@ -104,18 +91,11 @@ def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: 
         return
     wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
     for place in wanted:
-        windows = measured.get(place, [])
-        values = [_value(m, slo.metric, slo.statistic) for m in windows]
-        known = [v for v in values if v is not None]
-        if not known or len(known) < len(values):
+        value = worst_value(slo, measured.get(place, []))
+        if value is None:
             yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
-            continue
-        value = max(known) if slo.comparison is Comparison.LE else min(known)
-        distance = value - slo.threshold if slo.comparison is Comparison.LE else slo.threshold - value
-        if distance <= 0 and any(_steady_value(m, slo.metric, slo.statistic) is None for m in windows):
-            yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
-        elif distance > 0:
-            relative = distance / (abs(slo.threshold) or 1.0)
+        elif missed(slo, value):
+            relative = abs(value - slo.threshold) / (abs(slo.threshold) or 1.0)
             yield _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
 
 
@@ -164,7 +144,9 @@ def _uncertainty(
     if METRICS[objective.metric].better is Direction.MAX and objective.metric != "success_rate":
         return math.sqrt(math.fsum(p * p for p in known)) / len(known)  # of a geometric mean of independent windows
     worst = [
-        u for m, u in zip(windows, known, strict=True) if _value(m, objective.metric, objective.statistic) == value
+        u
+        for m, u in zip(windows, known, strict=True)
+        if metric_value(m, objective.metric, objective.statistic) == value
     ]
     return max(worst or known)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from autotuner.study.base import Noun
+from autotuner.study.environment_facts import World
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
-from autotuner.study.world import World
 
 
 class StudyRecord(Noun):

@@ -11,8 +11,8 @@ from autotuner.store.records import StudyRecord
 from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import studies
 from autotuner.store.trials import TrialTable
+from autotuner.study.environment_facts import World
 from autotuner.study.spec import StudySpec
-from autotuner.study.world import World
 
 
 class StudyTable(StudyQueries):

@@ -29,10 +29,10 @@ from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, Sea
 from autotuner.study.workload import Concurrency, LoadLevel, Workload
 from autotuner.study_file.combinations import forms_of, points_of, read_combinations
 from autotuner.study_file.default_name import default_name
-from autotuner.study_file.document import Document, read_data, read_text
 from autotuner.study_file.form_fields import FileForm, ParameterForm
 from autotuner.study_file.forms import EngineForm, SearchForm, StudyFile, WorkloadForm
 from autotuner.study_file.legacy.task import ENGINES, is_older, native_of
+from autotuner.study_file.located_document import Document, read_data, read_text
 from autotuner.study_file.overrides import apply_overrides
 from autotuner.study_file.portable_sections import misplaced, read_sections
 

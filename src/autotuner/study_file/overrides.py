@@ -11,7 +11,7 @@ from typing import Any
 
 from autotuner.errors import Problem, UsageError
 from autotuner.study.problems import path_text
-from autotuner.study_file.document import Document, Path, read_text
+from autotuner.study_file.located_document import Document, Path, read_text
 
 _SHORT_FORMS = {
     "model": "path", "engine": "kind", "deploy": "kind", "benchmark": "kind", "search": "strategy",

@@ -6,8 +6,8 @@ from typing import Any
 from autotuner.study.base import Value
 from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import PRESET, SECTIONS, file_path, is_portable, split, vocabulary_problem
-from autotuner.study_file.document import Document
 from autotuner.study_file.form_fields import ParameterForm
+from autotuner.study_file.located_document import Document
 
 Written = Mapping[str, ParameterForm | Value]
 """A section's keys as they are written."""

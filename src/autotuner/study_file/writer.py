@@ -15,7 +15,7 @@ from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Workload
-from autotuner.study_file.document import core_value
+from autotuner.study_file.located_document import core_value
 from autotuner.study_file.portable_sections import written_sections
 
 _PLAIN = re.compile(r"[A-Za-z0-9/.+_-](?:[A-Za-z0-9/.+_@%() -]*[A-Za-z0-9/.+_@%()-])?")

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 from pydantic import ValidationError
 
-from autotuner.benchmarks.bench import BenchReport, BenchStoppedError, slo_results
-from autotuner.benchmarks.bench import bench as run_bench
+from autotuner.benchmarks.measure_url import BenchReport, BenchStoppedError, slo_results
+from autotuner.benchmarks.measure_url import bench as run_bench
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.errors import AutotunerError, Problem, UsageError

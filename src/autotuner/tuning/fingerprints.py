@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from autotuner.study.world import Fact
+from autotuner.study.environment_facts import Fact
 
 WHOLE_BYTES = 4 << 20
 """Files up to this size in bytes are read whole."""

@@ -7,7 +7,7 @@ from autotuner.study.configuration import DEFAULT
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.budget import Budget, SearchClock
 from autotuner.tuning.planning.plan import windows_s
-from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.study_trials import Job, StudyTrials
 
 logger = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
-from autotuner.tuning.answer import answer_of
+from autotuner.tuning.current_environment import Surroundings
 from autotuner.tuning.ending import Ending, conclude
-from autotuner.tuning.owners import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
-from autotuner.tuning.planning.prepared import Prepared
-from autotuner.tuning.planning.standing import Standing, adopt, standing
+from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
+from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
+from autotuner.tuning.stored_summary import answer_of
 from autotuner.tuning.study_runner import StudyRunner
-from autotuner.tuning.surroundings import Surroundings
 
 STOP_POLL_S = 0.5
 
@@ -83,7 +83,7 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
 
 
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
-    """How the study relates to the stored one; see :func:`autotuner.tuning.planning.standing.standing`."""
+    """How the study relates to the stored one; see :func:`autotuner.tuning.planning.resume_decision.standing`."""
     now = await Surroundings(prepared).look()
     return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
 

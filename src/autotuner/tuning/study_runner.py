@@ -14,15 +14,15 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
-from autotuner.tuning.owners import OwnerWatch
-from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.current_environment import Surroundings, world_changed
+from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.proof_stage import ProofStage
+from autotuner.tuning.retry_or_stop import Faults
+from autotuner.tuning.run_liveness import OwnerWatch
 from autotuner.tuning.search_stage import SearchStage
-from autotuner.tuning.study_faults import Faults
 from autotuner.tuning.study_trials import Job, Stage, StudyTrials
-from autotuner.tuning.surroundings import Surroundings, world_changed
-from autotuner.tuning.trials.judge import hopeless, settled
-from autotuner.tuning.trials.leases import Leases
+from autotuner.tuning.trials.failure_consequences import hopeless, settled
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import without_flags
 from autotuner.study.trial import TrialRole, TrialState
-from autotuner.testing.calm import CALM_BENCHMARK, CALM_LIMITS, calm_workload
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, CALM_LIMITS, calm_workload
 from autotuner.tuning.ending import Ending
 from support.labs.docker_engine import OwnEngine
 from support.labs.simulated_image import changes, write_image

@@ -19,8 +19,8 @@ from autotuner.store import Store
 from autotuner.study.base import Value
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import Phase, TrialState
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.fake_engine import FakeEngine
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 from support.labs.docker_engine import IMAGE, OwnEngine
 
 pytestmark = pytest.mark.docker

@@ -14,9 +14,9 @@ import autotuner
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FATAL, Failure, TrialFailedError
 from autotuner.study.trial import TrialState
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan, telling_plan
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 from support.kube_lab import needs_its_own_tmp
 from support.ome_standin.lab import eventually
 

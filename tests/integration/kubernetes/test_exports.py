@@ -12,9 +12,9 @@ import pytest
 from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.vllm.engine import Vllm
 from autotuner.plugins import loading
-from autotuner.report.manifests.options import Form, parse_options
-from autotuner.report.manifests.render import Manifest, manifest_of
-from autotuner.report.manifests.winner import winner_of
+from autotuner.report.exported.options import Form, parse_options
+from autotuner.report.exported.render import Manifest, manifest_of
+from autotuner.report.exported.winner import winner_of
 from autotuner.report.result import study_result
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import sample_spec

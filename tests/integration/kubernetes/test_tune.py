@@ -15,8 +15,8 @@ from autotuner.plugins import loading
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialState
-from autotuner.testing.calm import CALM_BENCHMARK, calm_workload
 from autotuner.testing.fake_engine import FakeEngine
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 pytestmark = pytest.mark.cluster
 

@@ -14,12 +14,12 @@ import anyio
 from autotuner.store import Store
 from autotuner.study.launch import Gpu
 from autotuner.testing.fake_deployer import fake_gpus
-from autotuner.tuning.owners import OwnerWatch, this_owner
-from autotuner.tuning.trials import leases
+from autotuner.tuning.run_liveness import OwnerWatch, this_owner
+from autotuner.tuning.trials import gpu_and_port_leases
 
 
 async def main(url: str, folder: Path, machine: int, count: int, times: int) -> None:
-    leases.POLL_S = 0.002
+    gpu_and_port_leases.POLL_S = 0.002
     owner = this_owner()
 
     async def look() -> Sequence[Gpu]:
@@ -28,7 +28,9 @@ async def main(url: str, folder: Path, machine: int, count: int, times: int) -> 
     with Store.open(url) as store:
         store.owners.register(owner, time.time())
         for number in range(times):
-            mine = leases.Leases(store, owner_id=owner.id, study=f"s{count}", trial=number, dead=OwnerWatch(store).dead)
+            mine = gpu_and_port_leases.Leases(
+                store, owner_id=owner.id, study=f"s{count}", trial=number, dead=OwnerWatch(store).dead
+            )
             async with mine.gpus(count, look) as held:
                 if len(held) != count:
                     sys.exit(f"{count} wanted, {len(held)} got")

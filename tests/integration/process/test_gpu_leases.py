@@ -35,11 +35,11 @@ from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_sce
 from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
-from autotuner.tuning.owners import OwnerWatch, this_owner
-from autotuner.tuning.planning.prepared import Prepared, _check_metrics
+from autotuner.tuning.planning.prepared_study import Prepared, _check_metrics
+from autotuner.tuning.run_liveness import OwnerWatch, this_owner
 from autotuner.tuning.study_runner import StudyRunner
-from autotuner.tuning.trials import leases
-from autotuner.tuning.trials.leases import Leases
+from autotuner.tuning.trials import gpu_and_port_leases
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(leases, "POLL_S", 0.005)
+    monkeypatch.setattr(gpu_and_port_leases, "POLL_S", 0.005)
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
         yield opened
 

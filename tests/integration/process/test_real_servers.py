@@ -21,8 +21,8 @@ from autotuner.study.failure import FailureCause
 from autotuner.study.measurement import Measurement
 from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.calm import CALM_LIMITS
-from autotuner.tuning.planning.prepared import Prepared
+from autotuner.testing.relaxed_settings import CALM_LIMITS
+from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.session import run_session
 
 pytestmark = pytest.mark.anyio

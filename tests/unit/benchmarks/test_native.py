@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from autotuner.benchmarks.bench import bench
-from autotuner.benchmarks.loadgen.words import WORDS
+from autotuner.benchmarks.loadgen.prompt_words import WORDS
+from autotuner.benchmarks.measure_url import bench
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings

@@ -2,7 +2,7 @@
 
 import re
 
-from autotuner.benchmarks.bench import BenchReport, slo_results
+from autotuner.benchmarks.measure_url import BenchReport, slo_results
 from autotuner.cli.bench_page import bench_text
 from autotuner.study.measurement import Measurement
 from autotuner.study.objective import SLO

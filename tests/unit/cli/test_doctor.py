@@ -16,7 +16,7 @@ from autotuner.diagnosis import Diagnosis
 from autotuner.errors import AutotunerError, UsageError
 from autotuner.plugins import loading
 from autotuner.study.check import Check, CheckStatus
-from autotuner.study_file.site import parse_settings
+from autotuner.study_file.machine_settings import parse_settings
 from autotuner.testing.samples import Sample
 
 Call = Callable[..., Any]

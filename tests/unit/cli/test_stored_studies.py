@@ -20,7 +20,7 @@ from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import Sample, SampleKind
-from autotuner.tuning.owners import this_owner
+from autotuner.tuning.run_liveness import this_owner
 
 Call = Callable[..., Any]
 Keep = Callable[..., Sample]

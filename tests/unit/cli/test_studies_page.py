@@ -13,8 +13,8 @@ from autotuner.report.overview import StudyOverview, overview
 from autotuner.store import StudyRecord
 from autotuner.store.records import EventRecord
 from autotuner.testing.samples import SampleKind, sample_study
-from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import Ending, conclude
+from autotuner.tuning.stored_summary import answer_of
 
 Call = Callable[..., Any]
 KINDS = (SampleKind.WINNER, SampleKind.LATENCY, SampleKind.INFEASIBLE, SampleKind.UNPROVEN, SampleKind.EMPTY)

@@ -33,9 +33,9 @@ from autotuner.events.types import (
 from autotuner.events.view import StudyView
 from autotuner.store import Store
 from autotuner.store.records import EventRecord
+from autotuner.study.environment_facts import Fact
 from autotuner.study.trial import Phase, TrialRole, TrialState
 from autotuner.study.verdict import Verdict, Violation
-from autotuner.study.world import Fact
 from autotuner.testing.samples import SampleKind, sample_spec, sample_study
 
 ROOT = Path(__file__).parents[3]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from autotuner.plugins import loading
-from autotuner.report.manifests.options import Form, parse_options
-from autotuner.report.manifests.render import Manifest, manifest_of
-from autotuner.report.manifests.winner import winner_of
+from autotuner.report.exported.options import Form, parse_options
+from autotuner.report.exported.render import Manifest, manifest_of
+from autotuner.report.exported.winner import winner_of
 from autotuner.report.result import StudyResult, study_result
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import Sample, SampleKind, sample_spec, sample_study

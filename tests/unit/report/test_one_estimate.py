@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from autotuner.cli.live_table import live_table
 from autotuner.cli.study_page import study_text
-from autotuner.cli.table import live_table
 from autotuner.cli.trial_page import trial_text
 from autotuner.events.types import TrialFinished, TrialProposed
 from autotuner.events.view import StudyView
@@ -20,8 +20,8 @@ from autotuner.report.terminal import result_text
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
-from autotuner.tuning.answer import answer_of
 from autotuner.tuning.ending import conclude
+from autotuner.tuning.stored_summary import answer_of
 
 FIRST = 1
 SECOND = 2

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from autotuner.cli.live_table import live_table
 from autotuner.cli.main import app
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.study_page import study_text
-from autotuner.cli.table import live_table
 from autotuner.events.types import Event, TrialFinished, TrialProposed, parse
 from autotuner.events.view import StudyView
 from autotuner.report.analysis import caveats

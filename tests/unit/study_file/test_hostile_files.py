@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotuner.errors import MAX_SHOWN, UsageError
-from autotuner.study_file import document
+from autotuner.study_file import located_document
 from autotuner.study_file.loader import parse_study
-from autotuner.study_file.site import parse_settings, parse_site
+from autotuner.study_file.machine_settings import parse_settings, parse_site
 
 NATIVE: dict[str, Any] = {
     "name": "s", "model": {"path": "m.gguf", "name": "m"},
@@ -171,8 +171,8 @@ def test_a_flood_of_problems_is_counted_not_printed() -> None:
 
 
 def test_an_enormous_file_is_refused_by_its_first_excess() -> None:
-    [line] = read_or_refused("\n".join(f"k{i}: 1" for i in range(document.MAX_VALUES + 1)))
-    assert str(document.MAX_VALUES) in line
+    [line] = read_or_refused("\n".join(f"k{i}: 1" for i in range(located_document.MAX_VALUES + 1)))
+    assert str(located_document.MAX_VALUES) in line
 
 
 def test_a_long_key_or_value_is_not_repeated_in_full() -> None:

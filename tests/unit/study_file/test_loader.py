@@ -15,8 +15,8 @@ from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate
 from autotuner.study_file.default_name import default_name
-from autotuner.study_file.document import MAX_DEPTH, MAX_VALUES, core_value, read_text
 from autotuner.study_file.loader import LoadedStudy, parse_study
+from autotuner.study_file.located_document import MAX_DEPTH, MAX_VALUES, core_value, read_text
 
 BASE: dict[str, Any] = {
     "model": "m.gguf",

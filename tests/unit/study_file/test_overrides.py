@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from autotuner.errors import UsageError
-from autotuner.study_file.document import Document
 from autotuner.study_file.loader import parse_study
+from autotuner.study_file.located_document import Document
 from autotuner.study_file.overrides import apply_overrides
 
 FILE = """

@@ -21,8 +21,8 @@ from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_sce
 from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
-from autotuner.tuning.planning.prepared import Prepared
-from autotuner.tuning.trials.leases import Leases
+from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 

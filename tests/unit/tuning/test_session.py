@@ -30,10 +30,10 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning import session
-from autotuner.tuning.answer import Answer
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.owners import this_owner
+from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.session import run_session
+from autotuner.tuning.stored_summary import Answer
 
 pytestmark = pytest.mark.anyio
 LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())

@@ -25,9 +25,9 @@ from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.tuning import study_runner
 from autotuner.tuning.budget import SearchClock
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.planning.prepared import Prepared
+from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.retry_or_stop import StudyFaultError
 from autotuner.tuning.session import Outcome, run_session
-from autotuner.tuning.study_faults import StudyFaultError
 
 pytestmark = pytest.mark.anyio
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="the port is taken", remedy="free it")
@@ -230,7 +230,7 @@ async def test_never_more_at_once_than_there_are_slots(loop: Any, store: Store, 
 
 async def test_slots_wait_for_gpus(loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three slots and one GPU: one server at a time."""
-    monkeypatch.setattr("autotuner.tuning.trials.leases.POLL_S", 0.02)
+    monkeypatch.setattr("autotuner.tuning.trials.gpu_and_port_leases.POLL_S", 0.02)
     deployer = FakeDeployer(max_live=1)
     prepared = loop.prepared(loop.spec(parallel=3), deployer=deployer, engine=GpuEngine(FakeEngineSettings()), gpus=1)
     outcome = await run(prepared, store)
@@ -241,7 +241,7 @@ async def test_slots_wait_for_gpus(loop: Any, store: Store, monkeypatch: pytest.
 async def test_two_runs_on_one_store_never_share_a_gpu_or_a_port(
     loop: Any, store: Store, another_loop: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autotuner.tuning.trials.leases.POLL_S", 0.02)
+    monkeypatch.setattr("autotuner.tuning.trials.gpu_and_port_leases.POLL_S", 0.02)
     using: Counter[str] = Counter()
     together = 0
 

@@ -19,13 +19,13 @@ from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock
+from autotuner.tuning.current_environment import world_changed
 from autotuner.tuning.planning.plan import budget_checks, make_plan
-from autotuner.tuning.planning.standing import Standing
+from autotuner.tuning.planning.resume_decision import Standing
 from autotuner.tuning.planning.window_checks import window_checks
-from autotuner.tuning.study_faults import CannotStartError, Faults, StudyFaultError
-from autotuner.tuning.surroundings import world_changed
-from autotuner.tuning.trials.explaining import explain
-from autotuner.tuning.trials.unanswered import unanswered
+from autotuner.tuning.retry_or_stop import CannotStartError, Faults, StudyFaultError
+from autotuner.tuning.trials.no_answer_failure import unanswered
+from autotuner.tuning.trials.server_end_cause import explain
 
 
 def text_of(failure: Failure) -> str:

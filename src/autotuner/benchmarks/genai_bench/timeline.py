@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.benchmarks.genai_bench.log import Answer, Event, Failed, Started
-from autotuner.benchmarks.loadgen.finish import failure_of
+from autotuner.benchmarks.loadgen.finish_reasons import failure_of
 
 Line = Mapping[str, Any]
 _PROGRESS_NS = 500_000_000

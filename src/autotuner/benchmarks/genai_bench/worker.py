@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from autotuner.benchmarks.genai_bench.log import Answer, Event, LogReader
 from autotuner.benchmarks.genai_bench.timeline import Plan, Timeline
-from autotuner.benchmarks.loadgen.say import say
+from autotuner.benchmarks.loadgen.output_lines import say
 from autotuner.benchmarks.loadgen.tokens import counter
 
 _KEPT = (

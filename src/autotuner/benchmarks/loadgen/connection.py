@@ -11,7 +11,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from autotuner.benchmarks.loadgen.answer import Request
+from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.sse import SseParser
 from autotuner.net.faults import KEPT_BYTES, Answer, of_answer
 

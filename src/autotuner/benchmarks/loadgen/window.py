@@ -4,9 +4,9 @@ import asyncio
 from time import monotonic, monotonic_ns, process_time, time
 from typing import Any
 
-from autotuner.benchmarks.loadgen.answer import Request
-from autotuner.benchmarks.loadgen.load import Load
-from autotuner.benchmarks.loadgen.say import Say
+from autotuner.benchmarks.loadgen.output_lines import Say
+from autotuner.benchmarks.loadgen.request import Request
+from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.settling import Aim, Seen
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import uvloop
 
-from autotuner.benchmarks.loadgen.run import run
-from autotuner.benchmarks.loadgen.say import say
+from autotuner.benchmarks.loadgen.output_lines import say
+from autotuner.benchmarks.loadgen.run_window import run
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 
 

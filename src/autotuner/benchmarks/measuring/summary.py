@@ -17,7 +17,7 @@ from autotuner.benchmarks.measuring.population import FIRST, WHOLE, Floats, Popu
 from autotuner.benchmarks.measuring.records import Records
 from autotuner.benchmarks.measuring.requirements import Asked, Limits
 from autotuner.benchmarks.measuring.steadiness import drifted, halves
-from autotuner.benchmarks.measuring.unanswered import expected_answer_s, first_messages
+from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import Comparison, metric_text

@@ -7,7 +7,7 @@ from typing import Any
 
 from autotuner.deployers.docker.client import labels_of
 from autotuner.deployers.docker.settings import DockerSettings
-from autotuner.manifests.container import host_config, run_options
+from autotuner.manifests.container_settings import host_config, run_options
 from autotuner.manifests.server import HUB_CACHE, NO_GPUS, TOKEN
 from autotuner.manifests.volume import Volume
 from autotuner.secrets import has_secret_form, looks_secret

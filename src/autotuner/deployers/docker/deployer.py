@@ -21,17 +21,17 @@ from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, Label
 from autotuner.deployers.docker.container import Container
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
+from autotuner.deployers.docker.orphan_cleanup import when_killed
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.local import gpu_selection
 from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.local.server_log import Log
-from autotuner.deployers.local.when_killed import when_killed
 from autotuner.deployers.shared import failures, leftovers
 from autotuner.deployers.shared.background import Background
+from autotuner.deployers.shared.connection_failures import must_answer
 from autotuner.deployers.shared.leftovers import Held, Leftover
-from autotuner.deployers.shared.platform import must_answer
 from autotuner.deployers.shared.readiness import answer, http_client, until_ready
 from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import Check

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from autotuner.errors import InvalidValueError
-from autotuner.manifests.container import ContainerSettings, RunLine
+from autotuner.manifests.container_settings import ContainerSettings, RunLine
 from autotuner.manifests.image_name import check_tags, image_name
-from autotuner.manifests.origin import Origin
+from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.short_forms import Duration
+from autotuner.study.text_forms import Duration
 from autotuner.study.trial import Trial
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import phrases, resource_limits
+from autotuner.deployers.kubernetes import failure_phrases, resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods.status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource
@@ -70,7 +70,7 @@ async def taken(cluster: Cluster, path: str, body: Json, what: str) -> Check:
     try:
         await cluster.create(path, body, dry_run=True)
     except RefusedError as error:
-        make = Check.warn if phrases.NO_DRY_RUN.found_in(error.message) else Check.fail
+        make = Check.warn if failure_phrases.NO_DRY_RUN.found_in(error.message) else Check.fail
         return make(_NAME, f"{what}: {error.message}", remedy=judge(error.message).remedy)
     return Check.ok(_NAME, f"{what}: taken by a dry run")
 
@@ -99,7 +99,7 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
 
 
 def _refused(asked: Asked, why: str) -> Check:
-    if phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
+    if failure_phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
         return Check.warn(
             _NAME, f"{asked.what}: not known before the first trial: {why}", remedy="ask who runs that webhook"
         )
@@ -129,7 +129,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
     except RefusedError:
         pass
     for text in dict.fromkeys(warnings):
-        if not phrases.POD_SECURITY_WARNING.found_in(text):
+        if not failure_phrases.POD_SECURITY_WARNING.found_in(text):
             found += _told(asked, [text])
             continue
         refused = judge(text, asked.part)

@@ -21,7 +21,7 @@ import httpx
 import httpx_ws
 from kr8s.asyncio import Api
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.net.proxies import Proxy, check_proxy, proxy_for
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -75,7 +75,7 @@ class RefusedError(Exception):
 def lost(why: str, proxy: Proxy | None = None) -> Failure:
     """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
     ``proxy`` is the one that it is reached through."""
-    if phrases.WEBHOOK_DOWN.found_in(why):
+    if failure_phrases.WEBHOOK_DOWN.found_in(why):
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
             message=f"an admission webhook of the cluster does not answer: {why}",

@@ -7,7 +7,7 @@ from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.client import Cluster, connected
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import ServerSettings
-from autotuner.deployers.shared.platform import must_answer
+from autotuner.deployers.shared.connection_failures import must_answer
 from autotuner.study.launch import Gpu, Hardware
 
 Placing = Callable[[Cluster], Awaitable[ServerSettings]]

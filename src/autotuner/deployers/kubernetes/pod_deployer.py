@@ -12,11 +12,11 @@ from typing import final
 import anyio
 
 from autotuner.deployers.kubernetes.client import Cluster, connected
-from autotuner.deployers.kubernetes.pod_trial import PodTrial
 from autotuner.deployers.kubernetes.pods import deadline
 from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
 from autotuner.deployers.kubernetes.pods.server_object import ObjectKind, ServerObject
 from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.deployers.kubernetes.trial_launch import PodTrial
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.shared.background import Background
 from autotuner.deployers.shared.leftovers import Held

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import anyio
 import httpx
 
-from autotuner.deployers.kubernetes import admission, manifests, model_location
+from autotuner.deployers.kubernetes import admission, model_location, trial_objects
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import LOADGEN, Load, ServerJob
 from autotuner.deployers.kubernetes.pods.status import condition
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, PodSettings, ServerSettings
+from autotuner.deployers.kubernetes.trial_objects import LOADGEN, Load, ServerJob
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import QUEUE
 from autotuner.manifests.pod import SERVER, resources
@@ -407,7 +407,7 @@ async def _admission(cluster: Cluster, plans: Sequence[LaunchPlan], settings: Ku
     """What the API server and its admission say to the first trial's objects, by dry runs."""
     asked = []
     for plan in plans:
-        name = manifests.unique_name("preflight", 0)
+        name = trial_objects.unique_name("preflight", 0)
         job = ServerJob(plan, settings, settings.image_name(plan.image) or "none", name, _LABELS).job()
         path = cluster.path("jobs", group=BATCH)
         asked.append(Asked("server", SERVER, job["spec"]["template"], path, job))
@@ -420,7 +420,7 @@ async def load_admission(cluster: Cluster, settings: ServerSettings) -> list[Che
     they belong to it. Without a queue, a cluster that holds back such a Job holds back servers too."""
     if settings.load != "job" or not settings.loadgen_image:
         return []
-    load = Load("none", settings, manifests.unique_name("preflight", 0), _LABELS, None)
+    load = Load("none", settings, trial_objects.unique_name("preflight", 0), _LABELS, None)
     secret = load.secrets([b"{}"])[0]
     job = load.job([secret["metadata"]["name"]], settings.loadgen_image)
     asked = Asked("load generator", LOADGEN, job["spec"]["template"], cluster.path("jobs", group=BATCH), job)

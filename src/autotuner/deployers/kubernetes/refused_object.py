@@ -2,7 +2,7 @@
 
 import httpx
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.client import RefusedError
 from autotuner.deployers.kubernetes.pods import status as pod_status
 from autotuner.deployers.kubernetes.refusals import judge, not_authenticated
@@ -17,7 +17,7 @@ def is_quota(error: RefusedError) -> bool:
 def refusal(error: RefusedError, what: str, container: str = "") -> Failure:
     """Why an object was not accepted; ``container`` is its pod's."""
     message = f"{what} was refused: {error.message}"
-    if phrases.QUOTA_EXCEEDED.found_in(error.message):
+    if failure_phrases.QUOTA_EXCEEDED.found_in(error.message):
         return pod_status.not_made(message).failure
     if error.code == httpx.codes.UNAUTHORIZED:
         return not_authenticated(error.message)

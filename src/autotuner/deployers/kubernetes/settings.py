@@ -7,7 +7,6 @@ from pydantic import Field, field_validator, model_validator
 
 from autotuner.manifests.image_name import check_tags, image_name
 from autotuner.manifests.labels import not_ours, valid_labels
-from autotuner.manifests.origin import Origin
 from autotuner.manifests.pod import gpu_toleration
 from autotuner.manifests.pod_settings import (
     DNS_LABEL,
@@ -18,8 +17,9 @@ from autotuner.manifests.pod_settings import (
     Tolerations,
 )
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
+from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.short_forms import Duration
+from autotuner.study.text_forms import Duration
 from autotuner.study.trial import Trial
 
 _QUICK_S = 5.0

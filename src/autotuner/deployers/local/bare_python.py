@@ -3,21 +3,26 @@
 import sys
 from pathlib import Path
 
-_SCRIPT = (
-    "import sys\n"
-    "for name in ('autotuner', 'autotuner.deployers', 'autotuner.deployers.local'):\n"
-    "    sys.modules[name] = package = type(sys)(name)\n"
-    "    package.__path__ = []\n"
-    "package.__path__ = [sys.argv[1]]\n"
-    "from autotuner.deployers.local.{module} import main\n"
-    "main(*map(int, sys.argv[2:]))"
-)
+_PACKAGE = Path(__file__).parents[2]
+_SCRIPT = """
+import sys
+path, module, *descriptors = sys.argv[1:]
+parents = module.split(".")[:-1]
+for depth in range(len(parents)):
+    name = ".".join(parents[:depth + 1])
+    sys.modules[name] = package = type(sys)(name)
+    package.__path__ = []
+package.__path__ = [path]
+__import__(module)
+sys.modules[module].main(*map(int, descriptors))
+"""
 
 
 def bare_python(module: str, *descriptors: int) -> list[str]:
-    """The argv that calls ``main(*descriptors)`` of a module in this folder.
+    """Return the argv that calls ``main(*descriptors)`` of a module of this package.
 
-    The module's packages are replaced by empty ones: importing them takes longer than everything such a process does.
+    The module's packages are replaced by empty ones, since importing them takes longer than everything such a process
+    does. It can therefore import only the standard library and modules of its own folder.
     """
-    script = _SCRIPT.format(module=module)
-    return [sys.executable, "-I", "-S", "-c", script, str(Path(__file__).parent), *map(str, descriptors)]
+    folder = _PACKAGE.joinpath(*module.split(".")[1:-1])
+    return [sys.executable, "-I", "-S", "-c", _SCRIPT, str(folder), module, *map(str, descriptors)]

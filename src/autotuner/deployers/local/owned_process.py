@@ -1,9 +1,9 @@
 """A child process with everything it starts: watched without polling, and removed as a whole, also when this process
 is killed.
 
-Between this process and the child stands a supervisor (:mod:`autotuner.deployers.local.supervisor`). It adopts whatever
-the child leaves behind, and ends it all when it is told to or when this process has ended. The child leads its own
-session and carries the trial's labels in its environment.
+Between this process and the child stands a supervisor (:mod:`autotuner.deployers.local.child_supervisor`). It adopts
+whatever the child leaves behind, and ends it all when it is told to or when this process has ended. The child leads its
+own session and carries the trial's labels in its environment.
 """
 
 import logging
@@ -26,7 +26,7 @@ from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.launch import Labels
 
 if TYPE_CHECKING:
-    from autotuner.deployers.local.supervisor import Order
+    from autotuner.deployers.local.child_supervisor import Order
 
 _LABEL_PREFIX = "AUTOTUNER_"
 _MARK = "AUTOTUNER_PROCESS"
@@ -222,7 +222,7 @@ def _supervised(
     (orders, ordering), (answers, answering) = ours, theirs
     try:
         supervisor = subprocess.Popen(
-            bare_python("supervisor", orders, answering),
+            bare_python("autotuner.deployers.local.child_supervisor", orders, answering),
             env=env,
             stdin=streams[0],
             stdout=streams[1],

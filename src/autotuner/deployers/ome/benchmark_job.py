@@ -17,12 +17,12 @@ from typing import Any
 import anyio
 import httpx
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.client import Json, RefusedError
 from autotuner.deployers.kubernetes.load.job import JobRunner
 from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch
-from autotuner.deployers.kubernetes.pods.endpoint import PodEndpoint
 from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, PodQuery
+from autotuner.deployers.kubernetes.pods.ready_server import PodEndpoint
 from autotuner.deployers.kubernetes.pods.removal import remove
 from autotuner.deployers.kubernetes.pods.status import PodState, Stage, condition
 from autotuner.deployers.kubernetes.refused_object import refusal
@@ -312,7 +312,7 @@ def another_run(files: Mapping[str, bytes], folder: str) -> str:
 
 
 async def _hopeless(why: str) -> str:
-    return why if phrases.CLAIM_MISSING.found_in(why) else ""
+    return why if failure_phrases.CLAIM_MISSING.found_in(why) else ""
 
 
 def _status(told: ResourceWatch) -> Json:

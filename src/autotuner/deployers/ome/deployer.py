@@ -12,9 +12,9 @@ from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
 from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs
-from autotuner.deployers.ome.bound_deployer import BoundOmeDeployer
 from autotuner.deployers.ome.service_server import INFERENCE_SERVICES
 from autotuner.deployers.ome.settings import OmeSettings
+from autotuner.deployers.ome.study_deployer import BoundOmeDeployer
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.study.check import Check

@@ -6,20 +6,20 @@ from contextlib import suppress
 import anyio
 import httpx
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import lease_job
 from autotuner.deployers.kubernetes.pods.controller_watch import ControllerWatch
 from autotuner.deployers.kubernetes.pods.job_server import limits_of
 from autotuner.deployers.kubernetes.pods.lifecycle import PodQuery
 from autotuner.deployers.kubernetes.pods.removal import release_lease
 from autotuner.deployers.kubernetes.pods.server_object import ObjectKind, ServerRequest
 from autotuner.deployers.kubernetes.refused_object import refusal
+from autotuner.deployers.kubernetes.trial_objects import lease_job
 from autotuner.deployers.kubernetes.watch import ChangeSignal
 from autotuner.deployers.ome import scheduling
 from autotuner.deployers.ome.resources import APPS, SERVICE_LABEL, SERVICES, find_model, find_runtime
-from autotuner.deployers.ome.service_manifest import ServiceLaunch
 from autotuner.deployers.ome.service_watch import ServiceWatch
+from autotuner.deployers.ome.trial_service import ServiceLaunch
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.ome_command_line import CONTAINER, OME
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -93,8 +93,8 @@ class ServiceServer:
     def refused(self, error: RefusedError) -> Failure:
         """Why the service was not accepted: OME's webhook, the schema, or a missing right."""
         message = f"InferenceService was refused: {error.message}"
-        if error.code == httpx.codes.FORBIDDEN and phrases.WEBHOOK_DENIED.found_in(error.message):
-            missing = phrases.MODEL_UNRESOLVED.found_in(error.message)
+        if error.code == httpx.codes.FORBIDDEN and failure_phrases.WEBHOOK_DENIED.found_in(error.message):
+            missing = failure_phrases.MODEL_UNRESOLVED.found_in(error.message)
             cause = FailureCause.MODEL_MISSING if missing else FailureCause.NOT_ACCEPTED
             return Failure(cause=cause, message=message, remedy="correct model, deploy.runtime or deploy.namespace")
         if error.code in {httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.BAD_REQUEST}:

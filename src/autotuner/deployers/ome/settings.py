@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from autotuner.deployers.kubernetes.settings import ServerSettings
-from autotuner.manifests.origin import Origin
 from autotuner.manifests.pod_settings import Name
+from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.short_forms import Duration
+from autotuner.study.text_forms import Duration
 from autotuner.study.trial import Trial
 
 

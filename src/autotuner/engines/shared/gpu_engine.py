@@ -21,8 +21,8 @@ from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry
-from autotuner.study.short_forms import Duration
 from autotuner.study.spec import EngineSpec, Model, is_local
+from autotuner.study.text_forms import Duration
 
 REMOTE_CODE = "trust-remote-code"
 _SIMULATED = re.compile(r"^autotuner_simulated 1(?:\.0)?\s*$", re.MULTILINE)

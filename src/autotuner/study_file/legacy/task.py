@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotuner.errors import did_you_mean
-from autotuner.study_file.document import Document
 from autotuner.study_file.legacy.portable import OlderPortable
+from autotuner.study_file.located_document import Document
 
 Path = tuple[str | int, ...]
 

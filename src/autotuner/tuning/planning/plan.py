@@ -10,8 +10,8 @@ from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
-from autotuner.tuning.planning.prepared import Prepared
-from autotuner.tuning.planning.standing import Standing
+from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.resume_decision import Standing
 
 START_S = 2.0
 """Assumed seconds for starting and stopping a server, until a trial has been measured."""

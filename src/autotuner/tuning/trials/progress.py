@@ -11,7 +11,7 @@ from autotuner.events.types import Event, Notice, PhaseEntered, WindowProgress
 from autotuner.plugins.benchmark import Progress
 from autotuner.study.trial import Phase
 from autotuner.study.workload import LoadLevel, Scenario
-from autotuner.tuning.trials.draft import TrialDraft
+from autotuner.tuning.trials.running_trial import TrialDraft
 
 Note = Callable[[Event], None]
 """Takes one event of a trial into the study's stream."""

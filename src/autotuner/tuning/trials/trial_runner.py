@@ -21,14 +21,14 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.trial import Phase, Trial, TrialState
-from autotuner.tuning.planning.prepared import Prepared
-from autotuner.tuning.surroundings import world_changed
+from autotuner.tuning.current_environment import world_changed
+from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.trials.cpu_noise import Neighbors
-from autotuner.tuning.trials.draft import TrialDraft, TrialOutcome
-from autotuner.tuning.trials.explaining import explain
-from autotuner.tuning.trials.leases import Leases
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
+from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
 from autotuner.tuning.trials.server_checks import prove_applied
+from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.telemetry import Telemetry
 from autotuner.tuning.trials.windows import Windows
 

@@ -13,10 +13,10 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Phase
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
+from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
 from autotuner.tuning.trials.server_checks import DEATH_NEWS_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
-from autotuner.tuning.trials.unanswered import unanswered
 
 
 class Windows:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from autotuner.testing.calm import CALM_LIMITS
 from autotuner.testing.deployer_kit import Recorder
+from autotuner.testing.relaxed_settings import CALM_LIMITS
 from support.labs.cluster import OwnCluster
 from support.ome_lab import BY_OME, FAKE, KUBECONFIG, NAMESPACE, TASK, THEIR_MODEL, AnyCluster, OmeLab
 from support.ome_standin.lab import Lab, eventually

@@ -20,7 +20,7 @@ from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.spec import PluginSpec
 from autotuner.study.trial import TrialState
-from autotuner.testing.calm import CALM_BENCHMARK
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK
 from support.ome_lab import written
 from support.ome_standin.furniture import RUNTIME
 

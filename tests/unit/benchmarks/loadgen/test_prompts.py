@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.benchmarks.loadgen.calibrate import calibrate, growing, words_for
+from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.prompts import PromptText, Requests, draw, targets
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.loadgen.words import WORDS
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.local import procfs
 from autotuner.errors import UsageError
-from autotuner.manifests.container import parse_size
+from autotuner.manifests.container_settings import parse_size
 from autotuner.manifests.volume import parse_volume
 from autotuner.plugins import loading
 from autotuner.study.failure import FailureCause, TrialFailedError

@@ -7,9 +7,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
 from autotuner.deployers.kubernetes import preflight
-from autotuner.deployers.kubernetes.manifests import Load, ServerJob
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.deployers.kubernetes.trial_objects import Load, ServerJob
 from autotuner.errors import UsageError
 from autotuner.manifests.pod import NO_SIDECAR_ANNOTATIONS, NO_SIDECAR_LABELS
 from autotuner.manifests.security import HOME

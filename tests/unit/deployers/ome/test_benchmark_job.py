@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from autotuner.benchmarks.ome_job import OmeJobSettings
-from autotuner.deployers.kubernetes.manifests import Load
+from autotuner.deployers.kubernetes.trial_objects import Load
 from autotuner.deployers.ome import benchmark_job
 from autotuner.deployers.ome.benchmark_job import BenchmarkJobs, another_run
 from autotuner.deployers.ome.benchmark_manifest import RESULTS, BenchmarkSettings, Job

@@ -18,7 +18,7 @@ from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study_file.loader import parse_study
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
-from autotuner.tuning.planning.prepared import Prepared, prepare
+from autotuner.tuning.planning.prepared_study import Prepared, prepare
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 from autotuner.errors import UsageError
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.testing.samples import sample_spec
-from autotuner.tuning.planning.prepared import prepare
+from autotuner.tuning.planning.prepared_study import prepare
 from autotuner.tuning.planning.simulating import parse_gpus, simulated_study
 
 

@@ -13,17 +13,17 @@ from typing import Any, Self
 
 import anyio
 
-from autotuner.deployers.kubernetes import logs, manifests
+from autotuner.deployers.kubernetes import logs, trial_objects
 from autotuner.deployers.kubernetes.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.load.worker import END, ERRORS, FRAME, LINE, PART, decode, pack
-from autotuner.deployers.kubernetes.manifests import LOADGEN, Disk, Load
 from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch
 from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodLifecycle, PodQuery
 from autotuner.deployers.kubernetes.pods.removal import remove
 from autotuner.deployers.kubernetes.pods.status import Stage
 from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import PodSettings
+from autotuner.deployers.kubernetes.trial_objects import LOADGEN, Disk, Load
 from autotuner.deployers.shared.background import Background
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import INSTANCE
@@ -58,7 +58,7 @@ class JobRunner(CommandRunner):
     @asynccontextmanager
     async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
         """See :meth:`autotuner.plugins.deployer.CommandRunner.run`."""
-        name = manifests.unique_name(labels.study, labels.trial)
+        name = trial_objects.unique_name(labels.study, labels.trial)
         load = Load(module, self._settings, name, labels, self._owner, self._disk)
         job = _LoadJob(self._cluster, self._settings, load)
         logger.info("load generator %s starts as Job %s", module, name)

@@ -1,13 +1,13 @@
 """A Job that makes a server's pod."""
 
-from autotuner.deployers.kubernetes import manifests
+from autotuner.deployers.kubernetes import trial_objects
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.manifests import LONGEST_S, ServerJob
 from autotuner.deployers.kubernetes.pods.controller_watch import ControllerWatch, EventWatch
 from autotuner.deployers.kubernetes.pods.lifecycle import Limits, PodQuery
 from autotuner.deployers.kubernetes.pods.server_object import ObjectKind, ServerRequest
 from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import KubernetesSettings, ServerSettings
+from autotuner.deployers.kubernetes.trial_objects import LONGEST_S, ServerJob
 from autotuner.deployers.kubernetes.watch import ChangeSignal
 from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import INSTANCE
@@ -47,7 +47,7 @@ class JobServer:
     ) -> None:
         self._cluster = cluster
         self._made: Json | None = None
-        name = manifests.unique_name(labels.study, labels.trial)
+        name = trial_objects.unique_name(labels.study, labels.trial)
         job = ServerJob(plan, settings, image, name, labels, lease_s or LONGEST_S)
         self._body = job.job()
         self.request = ServerRequest(

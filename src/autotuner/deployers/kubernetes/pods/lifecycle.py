@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods import status as pod_status
 from autotuner.deployers.kubernetes.pods.controller_watch import ControllerWatch, events_about
@@ -276,7 +276,7 @@ class PodLifecycle:
 
 
 def _no_room(why: str) -> Failure:
-    cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
+    cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
     remedy = "lower what a server requests, free some of it, or add nodes (kubectl describe nodes)"
     return Failure(cause=cause, message=why, remedy=remedy)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from autotuner.deployers.kubernetes import phrases
+from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.refusals import judge
 from autotuner.manifests.text import amount
 from autotuner.study import signals
@@ -125,23 +125,23 @@ def _start_trouble(reason: str, why: str) -> tuple[Failure, bool] | None:
     if reason in _IMAGE_AT_ONCE or reason in _IMAGE:
         remedy = "correct deploy.image, deploy.image_tag, deploy.image_pull_policy or deploy.image_pull_secrets"
         message = f"cannot pull image ({reason}): {why}"
-        hopeless = reason in _IMAGE_AT_ONCE or phrases.IMAGE_HOPELESS.found_in(why)
+        hopeless = reason in _IMAGE_AT_ONCE or failure_phrases.IMAGE_HOPELESS.found_in(why)
         return Failure(cause=FailureCause.IMAGE_MISSING, message=message, remedy=remedy), not hopeless
     if reason in _CONFIG:
-        return not_started(reason, why), phrases.START_PASSING.found_in(why)
+        return not_started(reason, why), failure_phrases.START_PASSING.found_in(why)
     return None
 
 
 def not_started(reason: str, why: str) -> Failure:
     """Why a container could not be made or started."""
     message = f"the container could not be started ({reason}): {why}"
-    if phrases.ROOT_IMAGE.found_in(why):
+    if failure_phrases.ROOT_IMAGE.found_in(why):
         remedy = "name a user by its number, e.g. deploy.security_context: {runAsUser: 1000}, or take another image"
         return Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy)
-    if phrases.DEVICE_MISSING.found_in(why):
+    if failure_phrases.DEVICE_MISSING.found_in(why):
         remedy = "check the node's NVIDIA driver, toolkit and device plugin"
         return Failure(cause=FailureCause.GPU_UNAVAILABLE, message=message, remedy=remedy)
-    if phrases.PROGRAM_MISSING.found_in(why):
+    if failure_phrases.PROGRAM_MISSING.found_in(why):
         remedy = "choose an image that has the server, or correct the engine's command"
         return Failure(cause=FailureCause.NO_BINARY, message=message, remedy=remedy)
     return Failure(
@@ -183,7 +183,7 @@ def _taken_away(pod: Json) -> Failure | None:
     reason = str(status.get("reason", ""))
     why = one_line(status.get("message"))
     if reason.startswith("OutOf"):
-        cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(reason) else FailureCause.ENVIRONMENT
+        cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(reason) else FailureCause.ENVIRONMENT
         message = f"its node had no room after all ({reason}): {why}"
         return Failure(cause=cause, message=message, remedy="it is tried again")
     disrupted = condition(status, "DisruptionTarget")
@@ -235,9 +235,9 @@ class StartFailure:
 
 def not_made(why: str, part: str = "") -> StartFailure:
     """Why a pod, or the object that makes it, could not be created; ``part`` is the pod's container."""
-    if phrases.QUOTA_EXCEEDED.found_in(why):
+    if failure_phrases.QUOTA_EXCEEDED.found_in(why):
         remedy = "wait for others to end, or raise the namespace's quota (kubectl describe quota)"
-        cause = FailureCause.GPU_UNAVAILABLE if phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
+        cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
         failure = Failure(cause=cause, message=f"the quota leaves no room: {why}", remedy=remedy)
         return StartFailure(failure, queued=not _never_allowed(why))
     refused = judge(why, part)
@@ -266,7 +266,7 @@ def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | Non
         why = one_line(event.get("message"))
         if reason == "FailedCreate":
             return not_made(why, part)
-        if reason == "FailedMount" and phrases.HOST_PATH_MISSING.found_in(why):
+        if reason == "FailedMount" and failure_phrases.HOST_PATH_MISSING.found_in(why):
             remedy = "correct model.path and deploy.model_roots, or choose nodes that have it by deploy.node_selector"
             message = f"the node lacks it: {why}"
             return StartFailure(Failure(cause=FailureCause.MODEL_MISSING, message=message, remedy=remedy))

@@ -7,12 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
-from autotuner.deployers.kubernetes import manifests
+from autotuner.deployers.kubernetes import trial_objects
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
-from autotuner.deployers.kubernetes.manifests import ServerJob
 from autotuner.deployers.kubernetes.pods import deadline
 from autotuner.deployers.kubernetes.pods.deadline import Heartbeat
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
+from autotuner.deployers.kubernetes.trial_objects import ServerJob
 from autotuner.deployers.shared.background import Background
 from autotuner.manifests.labels import ROLE
 from autotuner.study.launch import Labels, LaunchPlan
@@ -102,12 +102,12 @@ async def test_a_job_has_a_deadline_with_and_without_a_heartbeat() -> None:
     settings = KubernetesSettings()
     whole = ServerJob(plan, settings, "i:1", "n", LABELS).job()
     leased = ServerJob(plan, settings, "i:1", "n", LABELS, 600.0).job()
-    assert whole["spec"]["activeDeadlineSeconds"] == manifests.LONGEST_S
+    assert whole["spec"]["activeDeadlineSeconds"] == trial_objects.LONGEST_S
     assert leased["spec"]["activeDeadlineSeconds"] == 600
 
 
 async def test_a_lease_owns_without_a_pod() -> None:
-    job = manifests.lease_job(LABELS, "at-x", 600.0)
+    job = trial_objects.lease_job(LABELS, "at-x", 600.0)
     assert job["spec"]["parallelism"] == 0
     assert job["spec"]["ttlSecondsAfterFinished"] == 0, "what it owns goes with it"
-    assert job["metadata"]["labels"][ROLE] == manifests.LEASE
+    assert job["metadata"]["labels"][ROLE] == trial_objects.LEASE

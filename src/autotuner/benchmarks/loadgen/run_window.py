@@ -1,0 +1,171 @@
+"""One window, from the first probe to the last record."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from math import ceil
+from random import Random
+from time import monotonic, monotonic_ns
+from typing import Any
+
+from autotuner.benchmarks.loadgen.calibration_probe import calibrated
+from autotuner.benchmarks.loadgen.output_lines import Say
+from autotuner.benchmarks.loadgen.prompts import Requests
+from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
+from autotuner.benchmarks.loadgen.request_loop import Load
+from autotuner.benchmarks.loadgen.schedule import arrivals
+from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
+from autotuner.benchmarks.loadgen.tokens import counter
+from autotuner.benchmarks.loadgen.window import Window
+from autotuner.net.faults import one_line, without_secrets
+from autotuner.net.target import credentials_in
+
+_BATCH_CHUNKS = 100_000
+_PREBUILT_BYTES = 32_000_000
+_PREBUILT = 2_000
+_SPREAD_S = 1.0
+
+
+async def run(spec: WorkerSpec, say: Say) -> None:
+    """Runs the window and says everything. Raises ``ValueError`` for an unusable spec."""
+    count = counter(spec.tokenizer_json) if spec.tokenizer_json is not None else None
+    calibration = spec.calibration or await calibrated(spec)
+    ready: list[Request] = []
+
+    def make() -> Request:
+        return ready.pop() if ready else maker.next()
+
+    load = Load(spec.url, make, timeout_s=spec.request_timeout_s, access=spec.access)
+    window = Window(spec, load, say)
+    load.on_ended = window.ended
+    maker = Requests(spec, calibration, load.connections.host)
+    try:
+        if spec.concurrency is not None:
+            await _closed(spec, load, window, maker, ready)
+        else:
+            await _open(spec, load, window, maker, ready)
+        await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.crowd)
+    finally:
+        await load.close()
+    fail_unfinished(load.ended)
+    if count is not None:
+        for request in load.ended:
+            if request.usage_tokens is None and request.texts:
+                request.counted_tokens = count("".join(request.texts))
+    for batch in _batches(load.ended):
+        say({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
+    say(_result(spec, window, calibration, load))
+
+
+async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
+    """A fixed number in flight. The first request of each slot asks for a random share of its answer, so that equal
+    lengths do not run in step; the window opens after the warm-up and when all of those have ended."""
+    in_flight = spec.concurrency or 1
+    shares = Random(f"{spec.seed}:ramp")
+    firsts = [maker.next(output_share=shares.uniform(0.1, 1.0)) for _ in range(in_flight)]
+    for request in firsts:
+        request.ramp = True
+    _prebuild(ready, maker, spec.requests or _PREBUILT)
+    await load.connections.prepare(in_flight)
+    begun = monotonic()
+    load.start_closed(in_flight, min(_SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
+    await asyncio.sleep(spec.warmup_s)
+    while any(not r.end_ns for r in firsts) and monotonic() < begun + spec.warmup_s + spec.duration_s:  # noqa: ASYNC110 - rare
+        await asyncio.sleep(0.01)
+    await window.run()
+
+
+async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
+    """Arrivals on a schedule drawn before the run: the warm-up, then parts as long as the shortest window, so that each
+    offers exactly the asked rate; those behind the window's end keep the load up while its last requests end."""
+    rate = spec.rate or 1.0
+    rng = Random(f"{spec.seed}:arrivals")
+    warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
+    parts = ceil((max(spec.max_duration_s, spec.duration_s) + spec.drain_s) / spec.duration_s)
+    main = [
+        part * spec.duration_s + at
+        for part in range(parts)
+        for at in arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
+    ]
+    _prebuild(ready, maker, len(warm) + max(1, round(rate * spec.duration_s)))
+    await load.connections.prepare(min(512, max(8, round(rate))))
+    begin = monotonic_ns() + 5_000_000
+    opens = begin + round(spec.warmup_s * 1e9)
+    schedule = [begin + round(at * 1e9) for at in warm] + [opens + round(at * 1e9) for at in main]
+    load.start_open(schedule)
+    await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
+    await window.run()
+
+
+def _prebuild(ready: list[Request], maker: Requests, wanted: int) -> None:
+    """Serializes requests ahead of the run, as many as memory allows; they leave in the order they were made."""
+    size = 0
+    while len(ready) < wanted and size < _PREBUILT_BYTES:
+        ready.append(maker.next())
+        size += len(ready[-1].payload)
+    ready.reverse()
+
+
+def _batches(requests: list[Request]) -> Iterator[list[Request]]:
+    batch: list[Request] = []
+    size = 0
+    for request in requests:
+        batch.append(request)
+        size += len(request.chunks) + 20
+        if size > _BATCH_CHUNKS:
+            yield batch
+            batch = []
+            size = 0
+    if batch:
+        yield batch
+
+
+def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
+    chunks = request.chunks
+    tokens = len(chunks)
+    source = "chunks"
+    if request.usage_tokens is not None:
+        tokens = request.usage_tokens
+        source = "usage"
+    elif request.counted_tokens is not None:
+        tokens = request.counted_tokens
+        source = "tokenizer"
+    return {
+        "index": request.index,
+        "scheduled_ns": request.scheduled_ns - zero if spec.rate is not None else None,
+        "sent_ns": request.sent_ns - zero,
+        "lag_ns": request.sent_ns - request.scheduled_ns,
+        "end_ns": request.end_ns - zero,
+        "connect_ns": request.connect_ns,
+        "first_ns": chunks[0] - zero if chunks else None,
+        "gaps_ns": [b - a for a, b in pairwise(chunks)],
+        "asked_input": request.asked_input,
+        "asked_output": request.asked_output,
+        "input_tokens": request.usage_prompt_tokens,
+        "output_tokens": tokens,
+        "token_source": source,
+        "complete": request.error is None and (request.done or bool(request.finish)),
+        "ramp": request.ramp,
+        "error": request.error,
+        "detail": without_secrets(one_line(request.detail), credentials_in(spec.headers, spec.access)),
+        "finish": request.finish or None,
+        "usage_input": request.prompt_tokens,
+        "usage_output": request.output_tokens,
+        "reused": request.reused,
+    }
+
+
+def _result(spec: WorkerSpec, window: Window, calibration: Calibration, load: Load) -> dict[str, Any]:
+    lags = sorted(window.lags)
+    return {
+        "kind": "result",
+        "begin_epoch_s": window.begin_epoch,
+        "window_ns": window.end_ns - window.begin_ns,
+        "loop_lag_p99_s": lags[int(len(lags) * 0.99)] if lags else 0.0,
+        "client_cpu_cores": window.cpu_cores,
+        "left_out_s": window.left_out_s,
+        "asked_rate": spec.rate,
+        "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
+        "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},
+        "rows_used": 0 if spec.rows is None else 1 + max((r.index for r in load.ended if r.sent_ns), default=-1),
+    }

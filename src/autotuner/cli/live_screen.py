@@ -1,0 +1,124 @@
+"""Runs or follows a study and shows it: a table that is redrawn in place and never scrolls away, or plain lines where
+there is no terminal."""
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from rich.console import Console
+from rich.live import Live
+
+from autotuner import Autotuner, Event, LoadedStudy, Plan, StudyResult, StudySpec, UnknownEvent
+from autotuner.cli.app import say
+from autotuner.cli.live_table import live_table
+from autotuner.cli.plain_lines import PlainLines
+from autotuner.cli.texts import headline
+from autotuner.events.view import StudyView
+
+T = TypeVar("T")
+
+REDRAW_S = 0.25
+
+
+class Screen:
+    """The study on the terminal (standard error). Nothing is drawn before :meth:`start`."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.view = StudyView(spec.name)
+        self._spec = spec
+        self._console = Console(stderr=True)
+        self._lines = PlainLines(say, spec)
+        self._live: Live | None = None
+        self._started = False
+
+    def start(self) -> None:
+        """Begins to draw."""
+        self._started = True
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=False, vertical_overflow="crop")
+            self._live.start()
+
+    def take(self, event: Event | UnknownEvent) -> None:
+        """One event of the study."""
+        self.view.apply([event])
+
+    def redraw(self) -> None:
+        """Draws the study as it is now."""
+        if self._live is not None:
+            width, height = self._console.size
+            table = live_table(self.view, self._spec, now=time.time(), width=width, height=height - 1)
+            self._live.update(table, refresh=True)
+        elif self._started:
+            self._lines.update(self.view)
+
+    def close(self) -> None:
+        """Draws the end, which stays on the terminal."""
+        self.redraw()
+        if self._live is not None:
+            self._live.stop()
+
+    async def show(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of ``work``, which feeds the screen."""
+        results = list[T]()
+        errors = list[Exception]()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep_drawing)
+                try:
+                    results.append(await work())
+                except Exception as error:  # raised below: out of the task group it would come as a group
+                    errors.append(error)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.close()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    async def _keep_drawing(self) -> None:
+        while True:
+            self.redraw()
+            await anyio.sleep(REDRAW_S)
+
+
+def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResult:
+    """Runs a study and shows it on stderr."""
+    spec = loaded.spec
+    screen = Screen(spec)
+
+    def show_plan(plan: Plan) -> None:
+        found = plan.standing
+        for note in found.notes if found else ():
+            say(f"note: {note}")
+        if quiet:
+            return
+        if found and found.set_aside:
+            say(f"note: {spec.name} {found.text}")
+        say(headline(plan, stored=found.stored if found else 0))
+        screen.view.apply(tuner.events(spec.name))  # of earlier runs, whose trials are in the table too
+        screen.start()
+
+    if quiet:
+        return anyio.run(lambda: tuner.tune_async(loaded, handle_signals=True, on_plan=show_plan))
+    return anyio.run(
+        lambda: screen.show(
+            lambda: tuner.tune_async(loaded, handle_signals=True, on_plan=show_plan, on_event=screen.take)
+        )
+    )
+
+
+def watch_live(tuner: Autotuner, name: str, *, as_json: bool) -> str:
+    """Follows a study that another process runs, until it ends; returns the state it ended in."""
+    if as_json:
+        return tuner.watch(name, _print_event)
+    record = tuner.study(name)
+    screen = Screen(record.spec)
+    screen.start()
+    return anyio.run(lambda: screen.show(lambda: tuner.watch_async(record.name, screen.take)))
+
+
+def _print_event(event: Event | UnknownEvent) -> None:
+    sys.stdout.write(event.line() + "\n")
+    sys.stdout.flush()

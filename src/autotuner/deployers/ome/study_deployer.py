@@ -1,0 +1,192 @@
+"""OME bound to one engine and one model: one InferenceService per trial, each with a runtime's command line, tuned.
+
+OME keeps models on nodes and knows which runtime serves them. A trial takes both as they are, and sends the whole
+command line with the study's flags in it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.deployers.kubernetes import admission
+from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
+from autotuner.deployers.kubernetes.admission import Asked
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
+from autotuner.deployers.kubernetes.inventory import NodeInventory
+from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
+from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
+from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.deployers.ome import preflight as ome_preflight
+from autotuner.deployers.ome import scheduling
+from autotuner.deployers.ome.benchmark_job import BenchmarkJobs
+from autotuner.deployers.ome.resources import SERVICES, OmeResource, runner
+from autotuner.deployers.ome.served_model import ServedModel, find_served
+from autotuner.deployers.ome.service_server import INFERENCE_SERVICES, ServiceServer
+from autotuner.deployers.ome.settings import OmeSettings
+from autotuner.deployers.ome.trial_service import ServiceLaunch, runtime_problem, unique_name
+from autotuner.deployers.shared.connection_failures import must_answer
+from autotuner.manifests.ome_command_line import CONTAINER, OME, RuntimeLine
+from autotuner.plugins.deployer import BaseArguments, BoundDeployer, DeployContext, Endpoint
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value
+from autotuner.study.check import Check
+from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.launch import Gpu, Hardware, Labels, LaunchPlan
+from autotuner.study.spec import Model
+
+_SERVED_NAME = "served-model-name"
+_LABELS = Labels(study="preflight", trial=0, owner="preflight")
+_REPLICAS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "at-preflight-engine"}}
+"""What asks for the pod, once OME has made a Deployment of the service."""
+
+
+class BoundOmeDeployer(BoundDeployer):
+    """Starts each server as an InferenceService."""
+
+    kind: ClassVar[str] = "ome"
+    Settings: ClassVar[type[BaseModel]] = OmeSettings
+
+    settings: OmeSettings
+
+    def __init__(
+        self, settings: OmeSettings, engine: Engine, model: Model, base: Mapping[str, Value] | None = None
+    ) -> None:
+        """``base``: the runtime's flags that plans already include."""
+        super().__init__(settings)
+        self._engine = engine
+        self._model = model
+        self._base = base or {}
+        self.platform_benchmark = BenchmarkJobs(settings)
+        self._pods = PodDeployer(settings, INFERENCE_SERVICES, self._service)
+        self._leftovers = PodLeftovers(settings, INFERENCE_SERVICES)
+        self._nodes = NodeInventory(settings, self.kind, self._placing)
+        self._first: ServedModel | None = None
+        """Runtime and model as they were first seen: all trials of a study are compared under these."""
+
+    def bind(self, engine: Engine, model: Model) -> "BoundOmeDeployer":
+        """For another engine or model."""
+        return BoundOmeDeployer(self.settings, engine, model)
+
+    async def _find(self, cluster: Cluster) -> ServedModel:
+        return await find_served(cluster, self.settings, self._model.path)
+
+    async def _usable(self) -> ServedModel:
+        """Runtime and model as the study knows them. Raises :class:`UnusableTargetError`."""
+        if self._first is None:
+            with must_answer(self.kind):
+                async with connected(self.settings.impatient()) as cluster:
+                    found = await self._find(cluster)
+                if problem := self._problem(found.runtime):
+                    raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
+            self._first = found
+        return self._first
+
+    async def base_arguments(self) -> BaseArguments:
+        """The runtime's own flags, with its uid and generation as their version."""
+        runtime = (await self._usable()).runtime
+        uid, generation = runtime.version
+        version = f"runtime {runtime.name}, generation {generation} ({uid})"
+        return BaseArguments(RuntimeLine.of(runner(runtime)).base_args(self._engine), version)
+
+    def built_over(self, base: BaseArguments) -> "BoundOmeDeployer":
+        """For plans whose flags include these: a flag of the runtime that such a plan lacks was left out on purpose."""
+        made = BoundOmeDeployer(self.settings, self._engine, self._model, base.args)
+        made._first = self._first
+        return made
+
+    async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
+        """The runtime's version."""
+        return {"runtime": (await self.base_arguments()).version}
+
+    async def locate(self, model: Model) -> Model:
+        """The model's folder on its nodes, with the name that the runtime serves it by."""
+        found = await self._usable()
+        served = self._engine.flag_value(RuntimeLine.of(runner(found.runtime)).words, _SERVED_NAME)
+        name = model.name or (served if isinstance(served, str) and "$" not in served else None)
+        return Model(path=found.path, name=name)
+
+    def image(self, plan: LaunchPlan) -> str | None:
+        """The settings' image; None: the runtime's, whatever that is."""
+        return self.settings.image_name(None) if self.settings.image else None
+
+    def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
+        """A ready service; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
+        return self._pods.deploy(plan, context)
+
+    async def _service(
+        self, cluster: Cluster, plan: LaunchPlan, context: DeployContext, lease_s: float | None
+    ) -> ServiceServer:
+        """The service. A runtime that was changed since it was first seen would be another study's."""
+        found = await self._find(cluster)
+        self._first = self._first or found
+        if found.runtime.version != self._first.runtime.version:
+            why = f"runtime {found.runtime.name} was changed while the study runs"
+            remedy = "run the study under another name, with the new runtime"
+            raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
+        return ServiceServer(cluster, self._launch(plan, context.labels, found), lease_s)
+
+    def _launch(self, plan: LaunchPlan, labels: Labels, found: ServedModel) -> ServiceLaunch:
+        name = unique_name(labels.trial)
+        replaced = frozenset(self._base)
+        return ServiceLaunch(plan, self.settings, self._engine, found.runtime, found.model, name, labels, replaced)
+
+    async def _placing(self, cluster: Cluster) -> ServerSettings:
+        """With the runtime's and the model's choice of nodes."""
+        if self.settings.runtime is None:
+            return self.settings
+        found = await self._find(cluster)
+        return scheduling.placing(self.settings, found.runtime, found.model)
+
+    async def hardware(self) -> Hardware:
+        """The largest node's that has the model. Raises :class:`UnusableTargetError`."""
+        return await self._nodes.hardware()
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """A place for each GPU of the nodes that have the model."""
+        return await self._nodes.gpus()
+
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Removes the services of dead owners, and what belongs to them."""
+        return await self._leftovers.reap(is_dead, study)
+
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """The cluster, OME, model, runtime, nodes, and admission by dry runs. Changes nothing."""
+        try:
+            async with connected(self.settings.impatient()) as cluster:
+                return await ome_preflight.checks(
+                    cluster,
+                    list(plans),
+                    self.settings,
+                    model=self._model.path,
+                    problems=self._problem,
+                    dry_run=lambda plan: self._dry_run(cluster, plan),
+                )
+        except TrialFailedError as error:
+            return [kubernetes_preflight.unreachable(error.failure)]
+
+    def _problem(self, runtime: OmeResource) -> tuple[str, str] | None:
+        """(why, remedy) where the study's engine cannot tune a runtime."""
+        return runtime_problem(runtime, self._engine, self.settings.gpu_resource)
+
+    async def _dry_run(self, cluster: Cluster, plan: LaunchPlan) -> list[Check]:
+        """What OME's webhook, the schema and the pods' admission say to the first trial's objects."""
+        try:
+            found = await self._find(cluster)
+            launch = self._launch(plan, _LABELS, found)
+            body = launch.body()
+            await cluster.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
+        except TrialFailedError as error:
+            return [Check.fail("admission", f"InferenceService: {error.failure.message}", remedy=error.failure.remedy)]
+        except RefusedError as error:
+            remedy = "correct model, deploy.runtime or what it names"
+            return [Check.fail("admission", f"InferenceService: {error.message}", remedy=remedy)]
+        settings = scheduling.placing(self.settings, found.runtime, None)
+        asked = Asked("server", CONTAINER, launch.pod(), body=_REPLICAS)
+        return [
+            Check.ok("admission", "InferenceService: accepted by a dry run"),
+            *await admission.checks(cluster, [asked], queued=True),
+            *await admission.references(cluster, settings),
+            *await kubernetes_preflight.load_admission(cluster, settings),
+        ]

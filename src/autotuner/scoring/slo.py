@@ -1,0 +1,36 @@
+"""The rule of an SLO: which value of the measured windows counts, and whether it misses the bound."""
+
+from collections.abc import Sequence
+
+from autotuner.scoring.values import metric_value
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.objective import SLO, Comparison
+
+
+def slo_value(slo: SLO, measurements: Sequence[Measurement]) -> float | None:
+    """The worst value over all windows that the SLO applies to; see :func:`worst_value`."""
+    windows = [m for m in measurements if slo.at in {None, m.level.text} and slo.scenario in {None, m.scenario}]
+    return worst_value(slo, windows)
+
+
+def worst_value(slo: SLO, windows: Sequence[Measurement]) -> float | None:
+    """The worst value over the windows.
+
+    None if one of them was not measured, or if only an overloaded window meets the bound: its latencies grow with its
+    length, so a short window would meet any bound.
+    """
+    values = [metric_value(m, slo.metric, slo.statistic) for m in windows]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    worst = max(known) if slo.comparison is Comparison.LE else min(known)
+    overloaded = METRICS[slo.metric].distribution and any(m.overloaded for m in windows)
+    return None if overloaded and not missed(slo, worst) else worst
+
+
+def missed(slo: SLO, value: float | None) -> bool:
+    """Whether a measured value misses the bound. An unknown value meets no SLO."""
+    if value is None:
+        return True
+    return value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold

@@ -1,0 +1,21 @@
+"""Values of a window as scoring uses them."""
+
+import math
+
+from autotuner.study.measurement import Measurement
+
+
+def metric_value(m: Measurement, metric: str, statistic: str | None) -> float | None:
+    """The value of a metric; None if it was not measured or is not a finite number."""
+    return success_rate(m) if metric == "success_rate" else _finite(m.value(metric, statistic))
+
+
+def success_rate(m: Measurement) -> float:
+    """From the counts, or the stated rate if that is lower; 0 if no request ended."""
+    counted = (m.requests - m.failed) / m.requests if m.requests > 0 else 0.0
+    stated = _finite(m.scalars.get("success_rate"))
+    return counted if stated is None else min(counted, stated)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,213 @@
+"""Present state of everything a study's numbers depend on besides its file.
+
+See :mod:`autotuner.study.environment_facts`.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+
+from autotuner.plugins.deployer import Deployer
+from autotuner.study.base import Value, parts_of
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.environment_facts import Fact, World, differences
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.parameters.parameter import Choices
+from autotuner.tuning.fingerprints import Fingerprints
+from autotuner.tuning.planning.prepared_study import Prepared
+
+_SHARED_LIBRARIES = ("*.so", "*.so.*")
+
+
+WAYS_OUT = "run with --fresh (keeps the old trials under another name), or with --name NEW"
+
+
+def world_changed(changed: Sequence[str]) -> Failure:
+    """The failure of a trial whose numbers could not be compared with the others'."""
+    message = "; ".join(changed)
+    return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"put it back, or {WAYS_OUT}")
+
+
+class Surroundings:
+    """Checks what a study's numbers depend on: once at its start, and again before and after each launch. Nothing is
+    started for it."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._plan = prepared.engine.launch(prepared.model, prepared.engine_spec, DEFAULT)
+        self._prints = Fingerprints()
+        self.known: dict[str, Fact] = {}
+        """Facts as they were when the study's trials ran."""
+        self._told: frozenset[str] = frozenset()
+
+    def stored(self) -> World:
+        """All facts that are known, for an event."""
+        self._told = frozenset(self.known)
+        return dict(self.known)
+
+    def news(self) -> World:
+        """All facts that are known if some became known since this or :meth:`stored` was called; nothing otherwise."""
+        return self.stored() if self.known.keys() - self._told else {}
+
+    async def look(self) -> dict[str, Fact]:
+        """All facts that can be known now."""
+        found = await run_sync(self._here)
+        told = await self._prepared.deployer.facts(self._plan)
+        return {**found, **{name: Fact(state=state) for name, state in told.items()}}
+
+    async def changed(self) -> list[str]:
+        """What has changed, one line each. Facts that become known are remembered from now on."""
+        now = await self.look()
+        return self._compared(now)
+
+    def told(self, facts: Mapping[str, str]) -> list[str]:
+        """As :meth:`changed`, for facts that a running server reports."""
+        return self._compared({name: Fact(state=state) for name, state in facts.items()})
+
+    def _compared(self, now: World) -> list[str]:
+        found = differences(self.known, now)
+        self.known = {**now, **self.known}
+        return found
+
+    def _here(self) -> dict[str, Fact]:
+        prepared = self._prepared
+        facts = {name: Fact(state=state) for name, state in self._of_this_machine()}
+        for name, path in self._paths():
+            if (fact := self._prints.of(path)) is not None:
+                facts[name] = fact
+        if prepared.base_version:
+            facts["runtime"] = Fact(state=prepared.base_version)
+        return facts
+
+    def _of_this_machine(self) -> Iterator[tuple[str, str]]:
+        deployer = self._prepared.deployer
+        hardware = self._prepared.hardware
+        if not deployer.here:
+            return
+        gpus = f", {hardware.gpus} GPUs {hardware.gpu_name}".rstrip() if hardware.gpus else ""
+        yield "machine", f"{hardware.cpus} CPUs ({_processor()}){gpus}"
+        if deployer.image(self._plan) is None:
+            yield from _packages(self._plan)
+        for model in self._plan.hub_models:
+            if revision := _cached_revision(model, {**os.environ, **self._plan.env}):
+                yield f"model {model} in the hub's cache", f"revision {revision}"
+
+    def _paths(self) -> Iterator[tuple[str, Path]]:
+        prepared = self._prepared
+        deployer = self._prepared.deployer
+        plan = self._plan
+        workload = prepared.spec.workload
+        for scenario in workload.scenarios:
+            if scenario.dataset:
+                yield "dataset", Path(scenario.dataset)
+        if workload.tokenizer:
+            yield "tokenizer", Path(workload.tokenizer)
+        if not deployer.here:
+            return
+        if _is_path(prepared.model.path):
+            yield "model", Path(prepared.model.path).expanduser()
+        yield from _program(plan, deployer)
+        values: list[tuple[str, Value]] = list(prepared.fixed.items())
+        for parameter in prepared.spec.parameters:
+            if isinstance(parameter.domain, Choices):
+                values += [(parameter.name, value) for value in parameter.domain.values]
+        for name, value in values:
+            for part in parts_of(value):
+                if isinstance(part, str) and _is_path(part):
+                    yield f"{name} {part}", Path(part).expanduser()
+
+
+def _program(plan: LaunchPlan, deployer: Deployer) -> Iterator[tuple[str, Path]]:
+    """The server's program and the shared libraries installed beside it."""
+    if not plan.command or deployer.image(plan) is not None:
+        return
+    found = shutil.which(plan.command[0], path=plan.env.get("PATH"))
+    if found is None:
+        return
+    program = Path(found)
+    if program.name.startswith("python"):  # its packages say more, and it is the tuner's own at times
+        for word in plan.command[1:]:
+            if word.endswith(".py") and _is_path(word):
+                yield "server script", Path(word)
+        return
+    yield "server program", program
+    real = program.resolve()
+    for folder in {real.parent, real.parent.parent / "lib"}:
+        if folder.name in {"bin", "sbin"} or str(folder) in {"/lib", "/usr/lib", "/usr/local/lib"}:
+            continue  # shared with all other programs
+        for pattern in _SHARED_LIBRARIES:
+            for library in sorted(folder.glob(pattern))[:50]:
+                yield f"server library {library.name}", library
+
+
+def _packages(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
+    """Versions of the server's own Python packages, from its interpreter's environment."""
+    site = _site_packages(plan)
+    names = {module.partition(".")[0] for module in plan.needs_modules} | {Path(plan.command[0]).name}
+    for flag, module in zip(plan.command, plan.command[1:], strict=False):
+        if flag == "-m":
+            names.add(module.partition(".")[0])
+    for name in sorted(names - {"autotuner"}):
+        if site is not None:
+            found = next(iter(sorted(site.glob(f"{name.replace('-', '_')}-*.dist-info"))), None)
+            if found is not None:
+                yield f"server package {name}", found.name.removesuffix(".dist-info")
+        elif plan.needs_modules:
+            try:
+                yield f"server package {name}", f"{name}-{version(name)}"
+            except PackageNotFoundError:
+                continue
+
+
+def _site_packages(plan: LaunchPlan) -> Path | None:
+    """``site-packages`` of the Python that runs a script; None if the program is not a Python script."""
+    found = shutil.which(plan.command[0], path=plan.env.get("PATH")) if plan.command else None
+    if found is None:
+        return None
+    program = Path(found)
+    if not program.name.startswith("python"):
+        try:
+            with program.open("rb") as stream:
+                first = stream.readline(300)
+        except OSError:
+            return None
+        line = first.decode(errors="replace").strip()
+        if not line.startswith("#!") or "python" not in line:
+            return None
+        program = Path(line.removeprefix("#!").split()[0])
+    return next(iter(sorted(program.parent.parent.glob("lib/python3*/site-packages"))), None)
+
+
+def _is_path(text: str) -> bool:
+    """Whether a value names an existing file or folder. A bare word is not a path."""
+    if "/" not in text:
+        return False
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _cached_revision(model: str, env: Mapping[str, str]) -> str:
+    """The revision of a hub model in the local cache; empty if it is not there."""
+    home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    try:
+        cache = Path(env.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+        return (cache / f"models--{model.replace('/', '--')}" / "refs" / "main").read_text().strip()
+    except (OSError, ValueError, RuntimeError):
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,192 @@
+"""Standing of a study file against the stored study with its name: new, resumes, or refused.
+
+Only what measurements depend on is pinned: model, engine, deployment, benchmark and workload. Parameters, constraints,
+objectives and SLOs may change: results that are still in the space are kept and scored again from their measurements.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from autotuner import scoring
+from autotuner.errors import Problem, UsageError
+from autotuner.events.types import TrialFinished
+from autotuner.secrets import HIDDEN, clean, secrets_in
+from autotuner.store import Store, StudyRecord
+from autotuner.study.base import Noun
+from autotuner.study.configuration import Configuration
+from autotuner.study.environment_facts import World, differences, touched
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning.current_environment import WAYS_OUT
+from autotuner.tuning.planning.prepared_study import Prepared
+
+OUTSIDE = "no longer among the study's configurations"
+
+
+class Standing(Noun):
+    """How a study file relates to the stored study with its name."""
+
+    state: Literal["new", "resumes"]
+    stored: int = 0
+    """Stored results that count."""
+    set_aside: int = 0
+    """Stored results whose configurations are no longer in the study; kept, but not compared."""
+    notes: tuple[str, ...] = ()
+    """Things to know before the study resumes, one line each."""
+
+    @property
+    def text(self) -> str:
+        """The standing as one line."""
+        if self.state == "new":
+            return "new"
+        aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
+        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}"
+
+
+def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", named: bool = True) -> Standing:
+    """How a study relates to the stored one with its name. Read-only.
+
+    Args:
+        prepared: The study as its file has it now.
+        store: Where the other one may be stored.
+        now: The present world.
+        source: Absolute path of the study file.
+        named: Whether the user chose the name, in the file or on the command line.
+
+    Raises:
+        UsageError: If the stored results were measured differently.
+    """
+    spec = prepared.spec
+    record = store.studies.get(spec.name)
+    if record is None:
+        return Standing(state="new")
+    if not named and _another_file(record, source):
+        why = f"a stored study with this name came from another file, {record.source}"
+        remedy = "give this one a name: run --name NEW, or name: in the file"
+        raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+    changes = judged_again(prepared, record, store.trials.all(spec.name))
+    trials = {t.number: t for t in (*store.trials.all(spec.name), *changes)}.values()
+    results = [t for t in trials if t.state.finished]
+    notes: list[str] = []
+    if results:
+        _check_pinned(record, spec)
+        _check_measured(record, spec, results)
+        notes = _compared_with(record.world, now, spec.name)
+    if _another_file(record, source):
+        notes.append(f"study {spec.name} was started from another file, {record.source}")
+    aside = sum(bool(t.set_aside) for t in trials)
+    return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
+
+
+def _compared_with(stored: World, now: World, name: str) -> list[str]:
+    if changed := differences(stored, now):
+        why = "; ".join(changed)
+        remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {name}"
+        raise UsageError(
+            Problem(where="name", value=name, why=f"its stored trials measured something else: {why}", remedy=remedy)
+        )
+    return [f"{fact} was rewritten since the stored trials, with the same content" for fact in touched(stored, now)]
+
+
+def _another_file(record: StudyRecord, source: str) -> bool:
+    """Whether the stored study came from another file that still exists. A file that was moved is the same one."""
+    began = Path(record.source)
+    return bool(source) and began.is_absolute() and str(began) != source and began.exists()
+
+
+def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
+    if record.digest in {spec.digest, spec.first_digest}:
+        return
+    secrets = frozenset(secrets_in(spec))  # the stored spec has none: it would always differ
+    old = clean(record.spec.measured, frozenset())
+    new = clean(spec.measured, secrets)
+    changed = list(_differing("", old, new))
+    first_form = not record.digest.startswith("m-")
+    if not changed and first_form and HIDDEN not in str(new):
+        return  # stored by a version that pinned more
+    what = "; ".join(changed[:5]) or "a secret in it differs"
+    why = f"a stored study with this name was measured differently: {what}"
+    remedy = f"{WAYS_OUT}, or remove them: autotuner delete {spec.name}"
+    raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+
+
+def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _differing(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
+    elif old != new:
+        yield f"{path} was {_short(old)}, is now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Trial]) -> None:
+    """Refuses a new objective that stored results lack: they could not be ranked beside new ones."""
+    if record.spec.objectives == spec.objectives:
+        return
+    for trial in results:
+        values = trial.verdict.objectives if trial.verdict else ()
+        for objective, value in zip(spec.objectives, values, strict=False):
+            if value is None:
+                why = f"the stored results of study {spec.name} lack this metric"
+                remedy = f"keep the objective, or {WAYS_OUT}"
+                raise UsageError(Problem(where="objective", value=objective.text, why=why, remedy=remedy))
+
+
+def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial]) -> list[Trial]:
+    """The stored trials whose meaning changes under the present study: other bounds change verdicts, and configurations
+    may have left the space or returned to it."""
+    spec = prepared.spec
+    goals = ("objectives", "slos", "min_success_rate")
+    other_goals = any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
+    inside = {t.number: prepared.known_as(t.configuration) for t in trials if t.role is not TrialRole.CONFIRM}
+    found = []
+    for trial in trials:
+        if not trial.state.finished and not trial.set_aside:
+            continue
+        configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
+        changed = _kept(trial, configuration)
+        if other_goals and changed.verdict is not None:
+            changed = changed.replaced(verdict=_verdict(spec, changed))
+        if changed != trial:
+            found.append(changed)
+    return found
+
+
+def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
+    if configuration is None:
+        return trial.replaced(state=TrialState.VOID, set_aside=OUTSIDE)
+    state = trial.state
+    if trial.set_aside:
+        state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
+    same = configuration if configuration.key != trial.configuration.key else trial.configuration
+    return trial.replaced(state=state, set_aside="", configuration=same)
+
+
+def _verdict(spec: StudySpec, trial: Trial) -> object:
+    return scoring.score(
+        trial.measurements,
+        spec.objectives,
+        spec.slos,
+        min_success_rate=spec.min_success_rate,
+        expected=[(s.text, level) for s in spec.workload.scenarios for level in spec.workload.levels],
+    )
+
+
+def adopt(prepared: Prepared, store: Store, *, source: str) -> None:
+    """Updates the stored study to its file. Call :func:`standing` first, which refuses what cannot be resumed."""
+    spec = prepared.spec
+    record = store.studies.get(spec.name)
+    if record is None:
+        return
+    changes = judged_again(prepared, record, store.trials.all(spec.name))
+    if changes:
+        amended = [(t, TrialFinished.of(t, spec.slos).payload()) for t in changes]
+        store.trials.amend(spec.name, amended, time.time())
+    moved = source if source and not Path(record.source).exists() else record.source
+    store.studies.update_spec(spec.name, spec, digest=spec.digest, source=moved)

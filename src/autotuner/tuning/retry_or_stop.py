@@ -1,0 +1,78 @@
+"""Faults that are not a configuration's: which trials are made again, and when the study has to stop."""
+
+from collections.abc import Iterable, Sequence
+
+from autotuner.errors import EnvironmentFaultError
+from autotuner.study.failure import Blame, Failure
+from autotuner.study.trial import Trial, TrialState
+from autotuner.tuning.study_trials import Job
+from autotuner.tuning.trials.failure_consequences import is_fatal, last_words
+
+
+class StudyFaultError(EnvironmentFaultError):
+    """The machine, not a configuration, is at fault; the study stopped and can be resumed. ``details``: ``cause`` and
+    ``tries``."""
+
+    def __init__(self, failure: Failure, tries: int) -> None:
+        self.failure = failure
+        times = f" ({tries} times in a row)" if tries > 1 else ""
+        super().__init__(
+            f"{failure.cause.value}: {failure.message}{times}{_said_last(failure)}",
+            remedy=failure.remedy,
+            details={"cause": failure.cause.value, "tries": tries},
+        )
+
+
+class CannotStartError(StudyFaultError):
+    """The server fails in the same way with every configuration, the default included."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        failures = [t.failure for t in trials if t.failure is not None]
+        failure = failures[0]
+        super().__init__(failure, len(trials))
+        times = f"{len(trials)} launches failed in the same way" if len(trials) > 1 else "no parameter is at fault"
+        self.message = f"the server cannot start ({times}): {failure.cause.value}: {failure.message}" + _said_last(
+            failure
+        )
+        again = "correct this and run again: these launches do not count"
+        self.remedy = f"{failure.remedy}; {again}" if failure.remedy else again
+
+
+def _said_last(failure: Failure) -> str:
+    words = last_words(failure)
+    return f'; last log line: "{words}"' if words and words not in failure.message else ""
+
+
+class Faults:
+    """Counts environment faults in a row. A trial that met one is made again, until there are too many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._in_a_row = 0
+        self._retries: list[Job] = []
+        self.fatal: StudyFaultError | None = None
+        """Why the study has to stop; None while it may go on."""
+
+    def retry(self) -> Job | None:
+        """A trial that has to be made again; it comes before any new one."""
+        return self._retries.pop(0) if self._retries else None
+
+    def judge(self, trial: Trial) -> str:
+        """Takes a finished trial; returns a notice if it is made again, else empty text."""
+        failure = trial.failure
+        if self.fatal is not None:
+            return ""
+        if trial.state is not TrialState.VOID or failure is None:
+            self._in_a_row = 0
+            return ""
+        if failure.blame is not Blame.CONFIGURATION:  # else the default, which gets a second try
+            self._in_a_row += 1
+        if is_fatal(failure) or self._in_a_row >= self._most:
+            self.fatal = StudyFaultError(failure, self._in_a_row)
+            return ""
+        self._retries.append(Job(trial.role, trial.configuration, trial.repeat_of))
+        return f"{failure.cause.value}: {failure.message}; not counted; trying again"
+
+    def give_up(self, trials: Iterable[Trial]) -> None:
+        """The server cannot start, as these trials show."""
+        self.fatal = CannotStartError(list(trials))

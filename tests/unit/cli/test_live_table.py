@@ -1,0 +1,286 @@
+"""The live table: it never outgrows the terminal, the rows that matter stay, and elsewhere there are plain lines."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from autotuner.cli.live_table import best_row, live_table
+from autotuner.cli.plain_lines import PlainLines
+from autotuner.events.types import parse
+from autotuner.events.view import StudyView
+from autotuner.store.records import EventRecord
+from autotuner.testing.samples import LATENCY, sample_spec
+
+SPEC = sample_spec()
+
+NOTE = "the load generator could not keep up: p99 event loop lag 74.4 ms is over 10.0 ms " * 3
+
+
+class Run:
+    """Feeds a view the events of a run, one a second."""
+
+    def __init__(self, trials: int = 8) -> None:
+        self.view = StudyView("chat")
+        self.seq = 0
+        self("study_started", None, left={"search": trials, "repeats": 6})
+
+    def __call__(self, kind: str, trial: int | None, **data: Any) -> None:
+        self.seq += 1
+        event = EventRecord(seq=self.seq, at=1000.0 + self.seq, study="chat", trial=trial, kind=kind, data=data)
+        self.view.apply([parse(event)])
+
+    def propose(self, number: int, repeat_of: int | None = None, left: Any = None, **values: Any) -> None:
+        role = "confirm" if repeat_of is not None else "search" if number else "default"
+        self("trial_proposed", number, role=role, values=values, repeat_of=repeat_of, left=left)
+
+    def measure(self, number: int, rate: float = 50.0) -> None:
+        self("phase", number, phase="measuring", scenario="D(8,8)", level="concurrency=2")
+        self("progress", number, elapsed_s=2.0, total_s=7.0, output_throughput=rate)
+
+    def finish(self, number: int, rate: float = 90.0, feasible: bool = True, **more: Any) -> None:
+        verdict = {"feasible": feasible, "objectives": [rate], "rankable": True}
+        data = {"state": "done", "verdict": verdict, "failure": None, "slos": [0.2 if feasible else 0.7]} | more
+        self("trial_finished", number, windows=[{"output_throughput": rate}], **data)
+
+    def fail(self, number: int, cause: str = "out_of_memory", message: str = "no room") -> None:
+        failure = {"cause": cause, "message": message}
+        self("trial_finished", number, state="failed", verdict=None, failure=failure, windows=[])
+
+
+def drawn(view: StudyView, *, width: int = 100, height: int = 24) -> list[str]:
+    console = Console(width=width, height=height + 1, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(live_table(view, SPEC, now=1100.0, width=width, height=height))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def row(lines: list[str], number: int) -> str:
+    return next(line for line in lines if line.strip().startswith(f"{number} "))
+
+
+def busy(trials: int = 40) -> Run:
+    run = Run(trials)
+    run.propose(0)
+    run.finish(0)
+    for number in range(1, trials):
+        run.propose(number, threads=number, **{"a-rather-long-parameter-name": "x" * 30})
+        run.measure(number)
+        if number == 5:
+            run.finish(number, rate=500.0)
+        elif number % 7 == 0:
+            run.fail(number)
+        elif number < trials - 1:
+            run.finish(number, rate=80.0, feasible=number % 3 > 0)
+    run("notice", 3, text=NOTE)
+    return run
+
+
+def test_before_anything_happened() -> None:
+    assert "starting" in drawn(StudyView("chat"))[0]
+
+
+@pytest.mark.parametrize("phase", ["queued", "launching", "loading", "ready", "warming", "scoring", "releasing"])
+def test_each_phase_is_named(phase: str) -> None:
+    run = Run()
+    run.propose(0)
+    if phase != "queued":
+        run("phase", 0, phase=phase)
+    assert row(drawn(run.view), 0).split() == ["0", phase, "(default)"]
+
+
+def test_a_measuring_trial_shows_where_how_far_and_how_fast() -> None:
+    run = Run()
+    run.propose(0, threads=2)
+    run.measure(0, rate=1234.0)
+    lines = drawn(run.view)
+    assert row(lines, 0).split() == ["0", "measuring", "threads=2", "1,234"]
+    assert "now: trial 0 measuring D(8,8) concurrency=2, 2 of 7 s" in lines
+
+
+def test_there_is_a_column_per_objective_and_slo_with_its_level() -> None:
+    lines = drawn(Run().view)
+    titles = [line.split("  ") for line in lines[2:5]]
+    found = [[cell.strip() for cell in line if cell.strip()] for line in titles]
+    assert found == [
+        ["tokens/s", "p99 TTFT"],
+        ["@all", "@all"],
+        ["trial", "state", "configuration", "max", "<= 400 ms", "vs default"],
+    ]
+
+
+def test_a_finished_trial_shows_figures_change_and_verdict() -> None:
+    run = Run()
+    for number, rate in ((0, 90.0), (1, 99.0)):
+        run.propose(number, left={"search": 7 - number, "repeats": 6})
+        run.finish(number, rate=rate)
+    run.propose(2, left={"search": 5, "repeats": 6})
+    run.finish(2, rate=180.0, feasible=False)
+    lines = drawn(run.view)
+    assert row(lines, 0).split() == ["0", "SLOs", "met", "(default)", "90", "200", "ms"]
+    assert row(lines, 1).split() == ["1", "best", "(default)", "99", "200", "ms", "~+10%"]
+    assert row(lines, 2).split() == ["2", "SLOs", "missed", "(default)", "180", "700", "ms", "~+100%"]
+    assert re.match(r"chat  3 of .*\b14 launches, 2 min .*, .*\b11 s\b", lines[0]), "done, planned, elapsed, left"
+    assert re.search(r"\(max output_throughput\): trial 1, \(default\), ~\+10% ", lines[1])
+
+
+def test_repeats_decide_the_change_once_both_sides_have_them() -> None:
+    run = Run()
+    for number, rate in ((0, 90.0), (1, 180.0)):
+        run.propose(number)
+        run.finish(number, rate=rate)
+    for number, (of, rate) in enumerate(((0, 100.0), (1, 110.0), (1, 120.0), (0, 100.0)), start=2):
+        run.propose(number, repeat_of=of)
+        run.finish(number, rate=rate)
+    assert row(drawn(run.view), 1).endswith("  +15%")
+
+
+def test_what_is_left_follows_what_the_runner_says() -> None:
+    run = Run(trials=20)
+    assert run.view.planned() == 26
+    run.propose(0, left={"search": 6, "repeats": 6})
+    run.finish(0)
+    assert run.view.planned() == 13
+    run.propose(1, left={"search": 5, "repeats": 6})
+    run("trial_finished", 1, state="void", windows=[])
+    assert run.view.planned() == 12, "a launch that does not count is made again, and counted then"
+    run("study_finished", None, state="done")
+    assert run.view.planned() == 1
+
+
+def test_failures_and_what_does_not_count_say_so() -> None:
+    run = Run()
+    run.propose(0)
+    run.fail(0)
+    run.propose(1)
+    run("trial_finished", 1, state="void", windows=[])
+    run.propose(2)
+    limited = {"feasible": True, "objectives": [999.0], "rankable": False}
+    run.finish(2, verdict=limited, failure={"cause": "client_limited", "message": NOTE})
+    lines = drawn(run.view)
+    assert row(lines, 0).split() == ["0", "failed", "(default):", "out", "of", "memory"]
+    assert row(lines, 1).split() == ["1", "not", "counted", "(default)"]
+    assert "not ranked" in row(lines, 2)
+    assert "client limited" in row(lines, 2)
+    assert best_row(run.view, SPEC) is None, "what may not be ranked is not called the best"
+    assert "trial" not in lines[1]
+
+
+def test_a_long_note_takes_nothing_from_the_other_columns() -> None:
+    run = Run()
+    run.propose(0, threads=2, parallel=8)
+    run.fail(0, cause="crash_under_load", message=NOTE)
+    lines = drawn(run.view, width=80)
+    assert "threads=2 parallel=8" in row(lines, 0)
+    assert any("configuration" in line for line in lines)
+
+
+def test_repeats_name_what_they_repeat() -> None:
+    run = Run()
+    run.propose(0)
+    run.finish(0)
+    run.propose(1, repeat_of=0)
+    assert row(drawn(run.view), 1).split() == ["1", "queued", "repeat", "of", "0"]
+
+
+def test_the_best_of_a_latency_is_the_smallest() -> None:
+    run = Run()
+    for number, value in enumerate((3.0, 1.0, 2.0)):
+        run.propose(number)
+        run.finish(number, rate=value)
+    best = best_row(run.view, sample_spec(objectives=(LATENCY,)))
+    assert best is not None
+    assert best.number == 1
+
+
+def test_an_ended_study_says_why() -> None:
+    run = Run()
+    run("study_finished", None, state="stopped", why="stopped by request")
+    assert drawn(run.view)[0].endswith("stopped: stopped by request")
+
+
+@pytest.mark.parametrize("height", [12, 14, 23, 60])
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_default_best_and_latest_stay(width: int, height: int) -> None:
+    lines = drawn(busy().view, width=width, height=height)
+    assert len(lines) <= height
+    for number in (0, 5, 39):
+        assert row(lines, number)
+    hidden = [line for line in lines if line.endswith(" more")]
+    shown = sum(line[:5].strip().isdigit() for line in lines)
+    assert hidden == [] or int(hidden[0].split()[-2]) == 40 - shown
+    assert bool(hidden) == (shown < 40)
+
+
+@given(
+    trials=st.integers(1, 60),
+    width=st.integers(50, 220),
+    height=st.integers(5, 70),
+    value=st.text(max_size=300),
+    notice=st.text(max_size=300),
+)
+def test_it_never_outgrows_the_terminal(trials: int, width: int, height: int, value: str, notice: str) -> None:
+    run = busy(trials)
+    run.propose(trials, note=value)
+    run("notice", None, text=notice)
+    console = Console(width=width, height=height, color_system=None, legacy_windows=False)
+    table = live_table(run.view, SPEC, now=1100.0, width=width, height=height)
+    lines = console.render_lines(table, console.options, pad=False)
+    assert len(lines) <= height
+    text = "".join(segment.text for line in lines for segment in line)
+    assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_plain_lines_say_each_change_once() -> None:
+    said: list[str] = []
+    lines = PlainLines(said.append, SPEC)
+    run = Run()
+    run.propose(0, threads=2)
+    for phase in ("launching", "loading", "measuring"):
+        run("phase", 0, phase=phase)
+        lines.update(run.view)
+    run.measure(0)
+    lines.update(run.view)
+    run("notice", 0, text="busy\nmachine")
+    run.finish(0)
+    lines.update(run.view)
+    run.propose(1, threads=4)
+    run.fail(1, message="no\x1b room")
+    lines.update(run.view)
+    lines.update(run.view)
+    assert said == [
+        "trial 0  launching  threads=2",
+        "trial 0  measuring  threads=2",
+        "! trial 0: busy machine",
+        "trial 0  done       threads=2  tokens/s @all 90  p99 TTFT @all 200 ms  SLOs met",
+        "trial 1  failed     threads=4: out of memory  no\ufffd room",
+    ]
+
+
+def test_no_change_is_shown_against_a_default_that_ran_alone() -> None:
+    run = Run()
+    run.propose(0)
+    run.finish(0, rate=90.0)
+    run.propose(1, threads=1)
+    run.propose(2, threads=2)
+    run.finish(1, rate=45.0)
+    run.finish(2, rate=45.0)
+    assert "%" not in row(drawn(run.view), 1)
+    for number, of, rate in ((3, 0, 90.0), (4, 1, 99.0)):
+        run.propose(number, repeat_of=of)
+        run.finish(number, rate=rate)
+    assert row(drawn(run.view), 1).endswith("  +10%"), "the repeats ran one at a time"
+
+
+def test_what_a_repeat_refuted_is_not_the_best_so_far() -> None:
+    run = Run()
+    for number, rate in ((0, 90.0), (1, 200.0)):
+        run.propose(number)
+        run.finish(number, rate=rate)
+    assert best_row(run.view, SPEC) is run.view.rows[1]
+    run.propose(2, repeat_of=1)
+    run.fail(2)
+    assert best_row(run.view, SPEC) is run.view.rows[0]

@@ -1,0 +1,228 @@
+"""The InferenceService of a trial: a runtime's command line with the study's flags, and what OME would swallow."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotuner.deployers.ome.resources import OmeResource
+from autotuner.deployers.ome.settings import OmeSettings
+from autotuner.deployers.ome.trial_service import ServiceLaunch, runtime_problem, unique_name
+from autotuner.engines.sglang.engine import Sglang
+from autotuner.engines.vllm.engine import Vllm
+from autotuner.manifests.ome_command_line import RuntimeLine, RuntimeLineError
+from autotuner.manifests.text import plain
+from autotuner.study.base import Value
+from autotuner.study.configuration import Configuration
+from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.spec import EngineSpec, Model
+from support.ome_standin.furniture import MODEL, RUNTIME, model, runtime
+from support.ome_standin.merging import TemplateError, component, rendered
+
+SGLANG = Sglang(Sglang.Settings())
+PATH = "/mnt/models/sim"
+LABELS = Labels(study="a study", trial=7, owner="me")
+
+
+def runtime_with(**runner: Any) -> OmeResource:
+    made = runtime("lmsysorg/sglang:v0.5.5")
+    made["spec"]["engineConfig"]["runner"] |= runner
+    made["metadata"] |= {"uid": "u", "generation": 1}
+    return OmeResource(made)
+
+
+def plan(tuned: dict[str, Value], fixed: dict[str, Value] | None = None) -> LaunchPlan:
+    spec = EngineSpec(kind="sglang", args=fixed or {})
+    return SGLANG.launch(Model(path=PATH, name=MODEL), spec, Configuration(values=tuned))
+
+
+def launch(
+    tuned: dict[str, Value] | None = None,
+    found: OmeResource | None = None,
+    fixed: dict[str, Value] | None = None,
+    **deploy: Any,
+) -> ServiceLaunch:
+    """As the deployer makes it: the plan has what the runtime said."""
+    found = found or runtime_with()
+    base = RuntimeLine.of(found.spec["engineConfig"]["runner"]).base_args(SGLANG)
+    settings = OmeSettings.model_validate({"runtime": RUNTIME, **deploy})
+    of_study = plan(tuned or {}, {**base, **(fixed or {})})
+    return ServiceLaunch(
+        of_study, settings, SGLANG, found, OmeResource(model(PATH)), unique_name(7), LABELS, replaced=frozenset(base)
+    )
+
+
+def argv_of(made: ServiceLaunch) -> tuple[str, ...]:
+    """As the server's process will have it, where nothing but the model's path is a variable."""
+    line = made.line()
+    return tuple(plain(word.replace("$(MODEL_PATH)", PATH)) for word in (*line.command, *line.args))
+
+
+def refused(cause: FailureCause, words: str, made: ServiceLaunch) -> None:
+    with pytest.raises(TrialFailedError) as caught:
+        made.body()
+    assert caught.value.failure.cause is cause
+    assert words in caught.value.failure.message
+    assert caught.value.failure.remedy
+
+
+def test_names_are_short_and_never_used() -> None:
+    names = {unique_name(trial) for trial in (0, 7, 12345, 123456789) for _ in range(50)}
+    assert len(names) == 200
+    assert all(len(name) <= 20 and name.startswith("at-") and name == name.lower() for name in names)
+
+
+def test_the_default_is_the_runtimes_own_command_line() -> None:
+    """Program, model and address stay where they are; every other flag says what it said."""
+    own = runtime_with().spec["engineConfig"]["runner"]["command"]
+    argv = argv_of(launch())
+    assert argv[:3] == ("python3", "-m", "sglang.launch_server")
+    for name in ("host", "port", "enable-metrics", "tp-size", "mem-fraction-static", "served-model-name"):
+        assert SGLANG.flag_value(argv, name) == SGLANG.flag_value(own, name)
+    assert SGLANG.flag_value(argv, "model-path") == PATH
+
+
+def test_tuned_values_replace_the_runtimes_in_any_spelling() -> None:
+    made = launch({"mem-fraction-static": 0.8, "tp-size": 2, "enable-metrics": False, "schedule-policy": None})
+    line = made.line()
+    words = [*line.command, *line.args]
+    assert "--mem-frac" not in words
+    assert "--enable-metrics" not in words
+    assert words.count("--tp-size") == 1
+    assert words[words.index("--tp-size") + 1] == "2"
+    assert words[words.index("--mem-fraction-static") + 1] == "0.8"
+    assert words[words.index("--model-path") + 1] == "$(MODEL_PATH)"
+    assert made.resources()["requests"]["nvidia.com/gpu"] == "2" == made.resources()["limits"]["nvidia.com/gpu"]
+
+
+def test_a_runtime_with_its_flags_in_args_keeps_them() -> None:
+    args = ["--host=0.0.0.0", "--port=8081", "--model-path=/elsewhere", "--tp-size=1", "--odd", "x"]
+    found = runtime_with(command=["python3", "-m", "sglang.launch_server"], args=args)
+    made = launch({"tp-size": 2}, found)
+    line = made.line()
+    assert line.command == ("python3", "-m", "sglang.launch_server")
+    assert {"--host=0.0.0.0", "--port=8081", "--model-path=/elsewhere", "--odd", "x"} <= set(line.args)
+    assert "--tp-size=1" not in line.args
+    base = RuntimeLine.of(found.spec["engineConfig"]["runner"]).base_args(SGLANG)
+    assert base == {"tp-size": 1}, "what the engine does not know is not a study's to answer for"
+    assert made.port == 8081
+    assert made.body()["spec"]["engine"]["runner"]["readinessProbe"]["httpGet"]["port"] == 8081
+
+
+@given(st.text().filter(lambda text: "{{" not in text and not text.startswith("-") and "\0" not in text))
+def test_any_value_arrives_through_omes_templates_and_merging(text: str) -> None:
+    made = launch(fixed={"chat-template": text, "tp-size": 1})
+    service = {"metadata": {"name": "x", "namespace": "n"}, "spec": made.body()["spec"]}
+    merged = component(made.runtime.thing, service, "engine")
+    assert merged is not None
+    container = rendered(merged["runner"], service["metadata"])
+    words = [*container["command"], *container["args"]]
+    assert words[words.index("--chat-template") + 1].replace("$$", "$") == text
+    argv = argv_of(made)
+    assert argv[argv.index("--chat-template") + 1] == text
+
+
+def test_what_ome_reads_as_a_template_is_refused() -> None:
+    made = launch(fixed={"chat-template": "{{ messages }}"})
+    with pytest.raises(TemplateError):
+        rendered({"args": list(made.line().args), "command": list(made.line().command)}, {"name": "x"})
+    refused(FailureCause.INVALID_VALUE, "{{", made)
+
+
+@pytest.mark.parametrize(
+    ("runner", "words"),
+    [
+        ({"name": ""}, "calls its server's container nothing"),
+        ({"command": ["sh", "-c", "python3 -m sglang.launch_server"]}, "through a shell (sh)"),
+        ({"command": [], "args": []}, "neither command nor args"),
+        ({"command": ["python3", "-m", "sglang.launch_server", "--disaggregation-mode", "x"]}, "prefill from decode"),
+        ({"command": ["vllm", "serve"], "image": "vllm/vllm-openai:v0.9"}, "starts vllm serve"),
+    ],
+)  # fmt: skip
+def test_runtimes_that_cannot_be_tuned(runner: dict[str, Any], words: str) -> None:
+    problem = runtime_problem(runtime_with(**runner), SGLANG, "nvidia.com/gpu")
+    assert problem is not None
+    assert words in problem[0]
+    assert problem[1]
+
+
+def test_several_nodes_and_split_servers_are_refused() -> None:
+    for part, words in (("leader", "several nodes"), ("worker", "several nodes")):
+        made = runtime("sglang")
+        made["spec"]["engineConfig"][part] = {"runner": {"name": "ome-container"}}
+        assert words in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+    made = runtime("sglang", decoderConfig={"runner": {"name": "ome-container"}})
+    assert "prefill from decode" in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+
+
+def test_a_flag_that_the_runtime_gives_twice_is_not_replaced_by_half() -> None:
+    command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--tp-size", "4"]
+    made = launch({"tp-size": 2}, runtime_with(command=command))
+    refused(FailureCause.NOT_ACCEPTED, "gives tp-size more than once", made)
+
+
+def test_flags_with_several_values_are_replaced_whole() -> None:
+    command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--cuda-graph-bs", "1", "2", "4"]
+    found = runtime_with(command=command)
+    line = launch({"tp-size": 2}, found).line()
+    words = " ".join((*line.command, *line.args))
+    assert "--cuda-graph-bs-decode 1 2 4" in words, "not tuned, so what the runtime says"
+    line = launch({"cuda-graph-bs-decode": (8, 16)}, found).line()
+    words = " ".join((*line.command, *line.args))
+    assert "--cuda-graph-bs-decode 8 16" in words
+    assert "1 2 4" not in words
+    twice = RuntimeLine.of({"command": [*command, "--cuda-graph-bs", "8"]})
+    with pytest.raises(RuntimeLineError, match="cuda-graph-bs-decode more than once"):
+        twice.with_flags(SGLANG, {"cuda-graph-bs-decode": (8, 16)})
+
+
+def test_variables_stay_variables() -> None:
+    command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--chat-template", "$(MODEL_PATH)/chat.jinja"]
+    line = launch(found=runtime_with(command=command)).line()
+    assert "$(MODEL_PATH)/chat.jinja" in (*line.command, *line.args)
+
+
+def test_the_services_other_fields() -> None:
+    made = launch(
+        cpu="8",
+        memory="64Gi",
+        stop_grace="3s",
+        kueue_queue="q",
+        labels={"team": "a"},
+        image_tag="v9",
+        tolerations=[{"key": "own", "operator": "Exists"}],
+        node_selector={"zone": "a"},
+    )
+    body = made.body()
+    engine = body["spec"]["engine"]
+    runner = engine["runner"]
+    assert body["metadata"]["annotations"]["ome.io/autoscalerClass"] == "external"
+    assert body["metadata"]["annotations"]["autotuner/study"] == "a study"
+    assert body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "q"
+    assert body["spec"]["model"] == {"name": MODEL, "kind": "ClusterBaseModel"}
+    assert body["spec"]["runtime"] == {"name": RUNTIME, "kind": "ClusterServingRuntime"}
+    assert (engine["minReplicas"], engine["maxReplicas"], engine["deploymentStrategy"]) == (1, 1, {"type": "Recreate"})
+    assert engine["terminationGracePeriodSeconds"] == 3
+    assert [t["key"] for t in engine["tolerations"]] == ["nvidia.com/gpu", "own"]
+    assert runner["image"] == "lmsysorg/sglang:v9"
+    assert runner["resources"]["requests"] | {"cpu": "8", "memory": "64Gi"} == runner["resources"]["requests"]
+    assert runner["resources"]["limits"]["cpu"] == "8", "a limit below the request makes no pod"
+    assert runner["readinessProbe"]["periodSeconds"] == 1
+    assert runner["readinessProbe"]["httpGet"]["path"] == "/health"
+    assert runner["startupProbe"]["failureThreshold"] > 1200
+
+
+def test_a_probe_that_is_no_http_call_keeps_what_it_asks() -> None:
+    made = launch(found=runtime_with(readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 60}))
+    probe = made.body()["spec"]["engine"]["runner"]["readinessProbe"]
+    assert "httpGet" not in probe
+    assert probe["periodSeconds"] == 1
+
+
+def test_another_engines_runtime() -> None:
+    assert runtime_problem(runtime_with(), Vllm(Vllm.Settings()), "nvidia.com/gpu") == (
+        f"runtime {RUNTIME} starts python3 -m sglang.launch_server",
+        "choose a runtime of vllm, or another engine",
+    )

@@ -1,0 +1,242 @@
+"""What is refused before anything is launched, each in a line that says where and why."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from autotuner.deployers.external import ExternalDeployer
+from autotuner.errors import UsageError
+from autotuner.plugins import loading
+from autotuner.search import proposals
+from autotuner.study.check import CheckStatus
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.launch import Hardware
+from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
+from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.testing.benchmark_kit import ScriptedBenchmark
+from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.fake_engine import FakeEngine
+from autotuner.tuning.planning.plan import make_plan
+from autotuner.tuning.planning.prepared_study import prepare, worst
+
+pytestmark = pytest.mark.anyio
+
+
+class GpuEngine(FakeEngine):
+    """A GPU for each slot beyond the first."""
+
+    def gpus(self, values: Any) -> int:
+        return int(values.get("parallel") or 1) - 1
+
+
+@pytest.fixture(autouse=True)
+def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The doubles, found as plugins are."""
+    real = loading.load
+    own = {"engines": GpuEngine, "deployers": FakeDeployer, "benchmarks": ScriptedBenchmark}
+    machine = Hardware(cpus=2, memory_gb=8.0, gpus=3, gpu_memory_gb=80.0)
+    monkeypatch.setattr(FakeDeployer, "__init__", _with_machine(machine))
+    monkeypatch.setattr(loading, "load", lambda g, kind: own[g] if kind in {"fake", "scripted"} else real(g, kind))
+    return
+
+
+def _with_machine(machine: Hardware) -> Any:
+    real = FakeDeployer.__init__
+
+    def init(self: FakeDeployer, settings: Any = None) -> None:
+        real(self, settings, machine=machine)
+
+    return init
+
+
+def spec(loop: Any, **changes: Any) -> StudySpec:
+    made: StudySpec = loop.spec().model_copy(update={"benchmark": PluginSpec(kind="scripted"), **changes})
+    return made
+
+
+def values(*some: Any, name: str = "parallel") -> tuple[Parameter, ...]:
+    return (Parameter(name=name, domain=Choices(values=some)),)
+
+
+async def refusal(given: StudySpec) -> list[tuple[str, str]]:
+    """Path and value of each problem."""
+    with pytest.raises(UsageError) as caught:
+        await prepare(given)
+    return [(problem.where, problem.value) for problem in caught.value.problems]
+
+
+async def test_a_good_study(loop: Any) -> None:
+    prepared = await prepare(spec(loop, parameters=values(1, 2, 4, 8), constraints=("parallel <= gpus + 1",)))
+    allowed = [c.values["parallel"] for c in prepared.space.grid() if prepared.valid(c)]
+    assert allowed == [1, 2, 4], "eight slots need seven GPUs, and there are three"
+    assert prepared.default == Configuration(values={"parallel": 4}), "the catalog's default, spelled out"
+    assert prepared.values(Configuration(values={"parallel": 2})) == {"parallel": 2}
+
+
+async def test_fixed_arguments_and_tuned_values_together(loop: Any) -> None:
+    engine = EngineSpec(kind="fake", args={"np": 2, "token_ms": 2.0})
+    prepared = await prepare(spec(loop, engine=engine))
+    assert prepared.values(DEFAULT) == {"parallel": 2, "token-ms": 2.0}
+    assert prepared.values(Configuration(values={"parallel": 1}))["parallel"] == 1
+
+
+async def test_names_that_nobody_knows_in_constraints(loop: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        await prepare(spec(loop, constraints=("parallel <= cpus", "paralel * nodes <= 4")))
+    assert [(p.where, p.value) for p in caught.value.problems] == [("constraints[1]", "paralel * nodes <= 4")] * 2
+    assert [p.why.partition(" ")[0] for p in caught.value.problems] == ['"nodes"', '"paralel"']
+
+
+async def test_a_constraint_that_is_none(loop: Any) -> None:
+    assert await refusal(spec(loop, constraints=("parallel <= ",))) == [("constraints[0]", "parallel <= ")]
+
+
+async def test_wrong_fixed_arguments(loop: Any) -> None:
+    said = await refusal(spec(loop, engine=EngineSpec(kind="fake", args={"parallel": 99, "turbo": "yes"})))
+    assert said == [("engine.args.parallel", "99"), ("engine.args.turbo", "yes")]
+
+
+async def failed_gpus(spec: StudySpec) -> str:
+    """What the check says; the study can be planned all the same."""
+    prepared = await prepare(spec)
+    assert any(prepared.valid(c) for c in prepared.space.grid())
+    [found] = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
+    assert found.name == "gpus"
+    return found.detail
+
+
+async def test_missing_gpus_are_a_failed_check_and_no_error(loop: Any) -> None:
+    said = await failed_gpus(spec(loop, engine=EngineSpec(kind="fake", args={"parallel": 8})))
+    assert said == "the default needs 7, there are 3; planned as if there were 7"
+    said = await failed_gpus(spec(loop, parameters=values(8, 16)))
+    assert said == "every configuration needs 7 (up to 15 in the space), there are 3; planned as if there were 15"
+
+
+async def test_wrong_tuned_values(loop: Any) -> None:
+    said = await refusal(spec(loop, parameters=values(1, 0, 2, "many")))
+    assert said == [("parameters.parallel[1]", "0"), ("parameters.parallel[3]", "many")]
+
+
+async def test_a_space_with_nothing_to_launch(loop: Any) -> None:
+    assert await refusal(spec(loop, constraints=("parallel > 8",))) == [("parameters", "")]
+
+
+async def test_a_grid_over_a_continuous_range(loop: Any) -> None:
+    endless = (Parameter(name="token-ms", domain=FloatRange(low=0.5, high=2.0)),)
+    assert await refusal(spec(loop, parameters=endless)) == [("parameters.token-ms", "")]
+
+
+async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) -> None:
+    huge = (
+        Parameter(name="x", domain=IntRange(low=1, high=10**9)),
+        Parameter(name="y", domain=FloatRange(low=0.0, high=1e6, step=1e-3)),
+    )
+    prepared = await prepare(spec(loop, parameters=huge, constraints=("x * y <= 1e14",)))
+    assert prepared.space.size == 10**9 * (10**9 + 1)
+    assert prepared.size.others is None
+
+
+async def test_a_large_space_in_which_the_search_finds_nothing(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
+    huge = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
+    with pytest.raises(UsageError) as caught:
+        await prepare(spec(loop, parameters=huge, constraints=("x > 999999999",)))
+    (problem,) = caught.value.problems
+    assert problem.where == "parameters"
+    assert " 50 " in problem.why
+
+
+async def test_a_search_among_copies_of_the_default(loop: Any) -> None:
+    """``null`` leaves the flag out, and ``off`` does so for a switch."""
+    both = (*values(None), *values(None, False, name="turbo"))
+    assert await refusal(spec(loop, parameters=both)) == [("parameters", "")]
+    assert await refusal(spec(loop, parameters=values(4))) == [("parameters", "")]
+
+
+async def test_values_that_give_one_command_line_are_one_configuration(loop: Any) -> None:
+    twice = (*values("4", None, 4, "x", name="note"), *values(1, 2))
+    prepared = await prepare(spec(loop, parameters=twice))
+    assert prepared.size.others == 3 * 2, "two notes or none, with either number of slots"
+    four, text, absent = (Configuration(values={"note": v, "parallel": 1}) for v in (4, "4", None))
+    assert prepared.identity(four) == prepared.identity(text)
+    assert prepared.identity(absent) == prepared.identity(Configuration(values={"parallel": 1}))
+    assert prepared.identity(four) != prepared.identity(absent)
+    said = {c.name: c.detail for c in await prepared.preflight() if c.status is CheckStatus.WARN}
+    assert said == {"parameters.note": '"4" and 4 give the same command line; it is launched once'}
+    plan = await make_plan(prepared, examples=10)
+    assert plan.trials == min(prepared.spec.search.trials, 7)
+    assert len({launch.argv for launch in plan.launches}) == len(plan.launches) == 7
+
+
+async def test_a_server_that_runs_already_cannot_be_tuned(loop: Any) -> None:
+    deploy = PluginSpec.model_validate({"kind": "external", "url": "http://127.0.0.1:1"})
+    assert await refusal(spec(loop, deploy=deploy)) == [("parameters", "")]
+    prepared = await prepare(spec(loop, deploy=deploy, parameters=(), engine=EngineSpec(kind="fake", args={"np": 64})))
+    assert isinstance(prepared.deployer, ExternalDeployer)
+    assert prepared.valid(DEFAULT), "what it needs is no matter of this machine"
+
+
+async def test_unknown_plugins_and_settings(loop: Any) -> None:
+    for key, text in (("engine", "engine.kind"), ("deploy", "deploy.kind"), ("benchmark", "benchmark.kind")):
+        kind = EngineSpec if key == "engine" else PluginSpec
+        assert await refusal(spec(loop, **{key: kind(kind="nothing")})) == [(text, "nothing")]
+    assert await refusal(spec(loop, search=loop.spec(kind="random", samples=3).search)) == [("search.samples", "")]
+
+
+async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> None:
+    prepared = await prepare(spec(loop, parameters=values(1, 4, 8)))
+    [warned] = [c for c in await prepared.preflight() if c.status is CheckStatus.WARN]
+    assert (warned.name, warned.detail) == (
+        "parameters.parallel",
+        "parallel 8 needs 7 GPUs, there are 3: not launched",
+    )
+
+
+async def test_the_data_folder_is_part_of_the_preflight(
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = await prepare(spec(loop, parameters=values(1, 2, 4)))
+    good = await prepared.preflight()
+    assert {"data folder", "fake"} <= {c.name for c in good}
+    assert worst(good) is CheckStatus.OK
+    file = tmp_path / "file"
+    file.write_text("")
+    for home, free in ((file / "below", None), (tmp_path, 5_000_000)):
+        monkeypatch.setenv("AUTOTUNER_HOME", str(home))
+        with monkeypatch.context() as patched:
+            if free is not None:
+                usage = shutil.disk_usage(tmp_path)._replace(free=free)
+                patched.setattr("autotuner.tuning.planning.prepared_study.shutil.disk_usage", lambda _, u=usage: u)
+            bad = (await prepared.preflight())[0]
+        assert bad.status is CheckStatus.FAIL
+        assert "AUTOTUNER_HOME" in bad.remedy
+    assert worst([]) is CheckStatus.OK
+
+
+async def test_the_wording_of_refusals(loop: Any, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion) -> None:
+    """The only place that fixes these sentences; update it with ``--snapshot-update`` and read the diff."""
+    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
+    external = PluginSpec.model_validate({"kind": "external", "url": "http://127.0.0.1:1"})
+    huge = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
+    cases: list[dict[str, Any]] = [
+        {"constraints": ("parallel <= cpus", "paralel * nodes <= 4")},
+        {"constraints": ("parallel <= ",)},
+        {"constraints": ("parallel > 8",)},
+        {"engine": EngineSpec(kind="fake", args={"parallel": 99, "turbo": "yes"})},
+        {"parameters": values(1, 0, 2, "many")},
+        {"parameters": (Parameter(name="token-ms", domain=FloatRange(low=0.5, high=2.0)),)},
+        {"parameters": huge, "constraints": ("x > 999999999",)},
+        {"parameters": values(4)},
+        {"deploy": external},
+        {"deploy": PluginSpec(kind="nothing")},
+    ]
+    said = []
+    for changes in cases:
+        with pytest.raises(UsageError) as caught:
+            await prepare(spec(loop, **changes))
+        said.append(str(caught.value))
+    assert "\n".join(said) == snapshot

@@ -1,0 +1,213 @@
+"""How a study file stands to what is stored under its name: what is kept, what is judged again, what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.errors import UsageError
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.store import Store, StoreError
+from autotuner.study.environment_facts import Fact
+from autotuner.study.measurement import Measurement
+from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.spec import StudySpec
+from autotuner.study.text_forms import parse_objective, parse_slo
+from autotuner.study.trial import Trial, TrialState
+from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.tuning.planning.resume_decision import OUTSIDE, standing
+from autotuner.tuning.session import run_session
+
+pytestmark = pytest.mark.anyio
+RATES = {"default": 100.0, "1": 90.0, "2": 150.0, "8": 300.0, "16": 200.0}
+
+
+def by_slots(endpoint: Endpoint, window: Window) -> Measurement:
+    flag = next((a.partition("=")[2] for a in endpoint.argv if a.startswith("--parallel=")), "default")
+    return scripted_measurement(window, rate=RATES[flag])
+
+
+def slots(*values: Any) -> tuple[Parameter, ...]:
+    return (Parameter(name="parallel", domain=Choices(values=values)),)
+
+
+async def run(loop: Any, store: Store, **changes: Any) -> tuple[list[str], list[Trial]]:
+    """The launches that a run of the changed study makes, and all trials after it."""
+    deployer = FakeDeployer()
+    spec: StudySpec = loop.spec(trials=20).model_copy(update=changes)
+    outcome = await run_session(loop.prepared(spec, deployer=deployer, script=by_slots), store, source="t")
+    launched = [next((a for a in plan.argv(host="", port=1) if "parallel" in a), "") for _, plan in deployer.deployed]
+    return launched, list(outcome.trials)
+
+
+def counted(trials: list[Trial]) -> list[Any]:
+    return [t.configuration.values.get("parallel") for t in trials if t.state.finished]
+
+
+async def test_values_that_are_added_are_measured_and_the_rest_is_kept(loop: Any, store: Store) -> None:
+    first, _ = await run(loop, store, parameters=slots(1, 2))
+    assert len(first) == 3
+    launched, trials = await run(loop, store, parameters=slots(1, 2, 16))
+    assert launched == ["--parallel=16"]
+    assert counted(trials) == [None, 1, 2, 16]
+
+
+async def test_values_that_are_taken_out_do_not_count_until_they_come_back(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=slots(1, 2, 8))
+    launched, trials = await run(loop, store, parameters=slots(1, 2, 16))
+    assert launched == ["--parallel=16"]
+    assert counted(trials) == [None, 1, 2, 16]
+    aside = next(t for t in trials if t.set_aside)
+    assert (aside.configuration.values, aside.state, aside.set_aside) == ({"parallel": 8}, TrialState.VOID, OUTSIDE)
+    assert aside.measurements, "nothing is lost"
+    launched, trials = await run(loop, store, parameters=slots(1, 2, 8, 16))
+    assert launched == []
+    assert counted(trials) == [None, 1, 2, 8, 16]
+
+
+async def test_a_constraint_takes_results_out_too(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=slots(1, 2, 8))
+    _, trials = await run(loop, store, parameters=slots(1, 2, 8), constraints=("parallel < 8",))
+    assert counted(trials) == [None, 1, 2]
+
+
+async def test_parameters_that_are_added_or_removed(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=slots(1, 2))
+    notes = Parameter(name="note", domain=Choices(values=(None, "x")))
+    launched, trials = await run(loop, store, parameters=(*slots(1, 2), notes))
+    assert len(launched) == 2, "note is left out of what is stored; x with both numbers of slots"
+    assert trials[1].configuration.values == {"parallel": 1, "note": None}
+    launched, trials = await run(loop, store, parameters=slots(1, 2))
+    assert launched == []
+    assert counted(trials) == [None, 1, 2]
+
+
+async def test_other_bounds_and_objectives_judge_what_is_stored(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    slos = (parse_slo("output_throughput >= 120"),)
+    launched, trials = await run(loop, store, slos=slos)
+    assert launched == []
+    assert [t.verdict.feasible for t in trials if t.verdict] == [False, False, True, True]
+    launched, trials = await run(loop, store, slos=slos, objectives=(parse_objective("min p50 ttft"),))
+    assert launched == []
+    ttft = trials[2].measurements[0].value("ttft", "p50")
+    assert trials[2].verdict is not None
+    assert trials[2].verdict.objectives == (ttft,)
+    events = [e for e in store.events.read("s") if e.kind == "trial_finished"]
+    assert len(events) == 4 + 2 + 4, "live views learn of each verdict that is another one"
+
+
+async def test_an_objective_that_was_not_measured_is_refused(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    unmeasured = (parse_objective("max output_throughput_per_gpu"),)
+    with pytest.raises(UsageError) as caught:
+        await run(loop, store, objectives=unmeasured)
+    assert [(p.where, p.value) for p in caught.value.problems] == [("objective", unmeasured[0].text)]
+    record = store.studies.get("s")
+    assert record is not None
+    assert record.spec.objectives != unmeasured
+
+
+async def test_bounds_on_each_request_are_part_of_the_measurement(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    with pytest.raises(UsageError, match="slos on each request"):
+        await run(loop, store, slos=(parse_slo("ttft <= 1s"),))
+
+
+async def test_settings_that_no_figure_depends_on_may_change(loop: Any, store: Store) -> None:
+    spec = loop.spec()
+    await run(loop, store)
+    deploy = spec.deploy.model_validate({"kind": "fake", "ports": [1, 2], "start_timeout": 5})
+    launched, _ = await run(loop, store, deploy=deploy)
+    assert launched == []
+
+
+async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) -> None:
+    spec = loop.spec()
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    void = Trial(study="s", number=-1, role="default", configuration={}, state=TrialState.RUNNING)  # type: ignore[arg-type]
+    made = store.trials.add(void, owner_id="x")
+    store.trials.finish(made.model_copy(update={"state": TrialState.VOID}), {})
+    other = spec.workload.model_copy(update={"duration_s": 9.0})
+    _, trials = await run(loop, store, workload=other)
+    assert counted(trials) == [None, 1, 2, 8]
+    with pytest.raises(UsageError, match=r"workload.duration_s was 9.0"):
+        await run(loop, store)
+
+
+async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) -> None:
+    spec = loop.spec(trials=2)
+    await run(loop, store, search=spec.search)
+    store.studies.update_spec("s", spec, digest=spec.first_digest, source="t")
+    launched, _ = await run(loop, store, parameters=slots(1, 2, 8, 16))
+    assert launched == ["--parallel=2", "--parallel=8", "--parallel=16"]
+    record = store.studies.get("s")
+    assert record is not None
+    assert record.digest == spec.digest
+
+
+async def test_what_the_world_was(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    prepared = loop.prepared(loop.spec(trials=20))
+    store.studies.set_world("s", {"model": Fact(state="10 bytes", touched="a")})
+    same = standing(prepared, store, {"model": Fact(state="10 bytes", touched="a"), "image": Fact(state="new")})
+    assert (same.state, same.stored, same.notes) == ("resumes", 4, ()), "what was not known before is no difference"
+    again = standing(prepared, store, {"model": Fact(state="10 bytes", touched="b")})
+    (note,) = again.notes
+    assert note.startswith("model ")
+    with pytest.raises(UsageError) as caught:
+        standing(prepared, store, {"model": Fact(state="5 MB")})
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.value) == ("name", "s")
+    assert [part for part in ("model", "10 bytes", "5 MB") if part not in problem.why] == []
+
+
+async def test_the_world_of_a_run_is_kept_with_its_study(loop: Any, store: Store) -> None:
+    await run(loop, store)
+    record = store.studies.get("s")
+    assert record is not None
+    before = {"model": Fact(state="10 bytes", touched="a")}
+    store.studies.set_world("s", before)
+    await run(loop, store, parameters=slots(1, 2, 8, 16))
+    found = store.studies.get("s")
+    assert found is not None
+    assert found.world == {**before, **record.world}, "what is not known now stays as it was"
+    store.studies.rename("s", "t")
+    renamed = store.studies.get("t")
+    assert renamed is not None
+    assert renamed.world == found.world
+
+
+async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) -> None:
+    one = tmp_path / "one.yaml"
+    other = tmp_path / "other.yaml"
+    one.touch()
+    prepared = loop.prepared()
+    await run_session(prepared, store, source=str(one))
+    with pytest.raises(UsageError) as caught:
+        standing(prepared, store, {}, source=str(other), named=False)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.value) == ("name", "s")
+    assert str(one) in problem.why
+    (note,) = standing(prepared, store, {}, source=str(other)).notes
+    assert note.endswith(str(one))
+    one.rename(other)
+    assert standing(prepared, store, {}, source=str(other), named=False).notes == (), "it was moved"
+
+
+async def test_a_study_gets_another_name(loop: Any, store: Store) -> None:
+    _, before = await run(loop, store)
+    seqs = [e.seq for e in store.events.read("s")]
+    store.studies.rename("s", "s-old")
+    assert store.studies.get("s") is None
+    record = store.studies.get("s-old")
+    assert record is not None
+    assert (record.spec.name, record.state) == ("s-old", "done")
+    assert store.trials.all("s-old") == [t.model_copy(update={"study": "s-old"}) for t in before]
+    assert [e.seq for e in store.events.read("s-old")] == seqs
+    launched, _ = await run(loop, store)
+    assert len(launched) == 4, "a new beginning"
+    with pytest.raises(StoreError, match="a study named s-old is stored already"):
+        store.studies.rename("s", "s-old")

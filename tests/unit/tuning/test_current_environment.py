@@ -1,0 +1,252 @@
+"""The world around a study: what is noticed when it changes, between runs and within one."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.errors import EnvironmentFaultError, UsageError
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.store import Store
+from autotuner.study.failure import FailureCause
+from autotuner.study.launch import Hardware, LaunchPlan
+from autotuner.study.measurement import Measurement
+from autotuner.study.spec import Model
+from autotuner.study.text_forms import parse_scenario
+from autotuner.study.trial import TrialState
+from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.fake_engine import FakeEngine
+from autotuner.tuning.current_environment import Surroundings
+from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
+from autotuner.tuning.retry_or_stop import StudyFaultError
+from autotuner.tuning.session import run_session
+
+pytestmark = pytest.mark.anyio
+
+
+def state(path: Path) -> str:
+    found = Fingerprints().of(path)
+    assert found is not None
+    return found.state
+
+
+def test_a_file_is_told_by_its_content(tmp_path: Path) -> None:
+    prints = Fingerprints()
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"one")
+    first = prints.of(file)
+    assert first is not None
+    os.utime(file, (1, 1))
+    touched = prints.of(file)
+    assert touched is not None
+    assert (touched.state, touched.touched != first.touched) == (first.state, True)
+    file.write_bytes(b"two")
+    assert state(file) != first.state, "of the same size"
+    file.unlink()
+    assert prints.of(file) is None
+
+
+def test_a_large_file_is_told_by_samples(tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    size = WHOLE_BYTES * 4
+    file.write_bytes(bytes(size))
+    first = state(file)
+    for at in (10, size // 2, size - 10):
+        with file.open("r+b") as stream:
+            stream.seek(at - at % 16)
+            stream.write(os.urandom(size // 8)[: max(16, min(size // 8, size - at))])
+        assert state(file) != first
+        file.write_bytes(bytes(size))
+    assert state(file) == first
+
+
+def test_a_folder_is_told_by_all_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    blob = tmp_path / "blob"
+    folder.mkdir()
+    blob.write_text("weights")
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").symlink_to(blob)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "index").write_text("x")
+    first = state(folder)
+    (folder / ".git" / "index").write_text("y")
+    assert state(folder) == first
+    blob.write_text("others!")
+    second = state(folder)
+    (folder / "adapter.json").write_text("{}")
+    assert len({first, second, state(folder)}) == 3
+
+
+class Here(FakeDeployer):
+    """Servers on this machine, from a program of its own."""
+
+    here = True
+    told: Mapping[str, str] = {}
+
+    async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
+        return self.told
+
+
+class Program(FakeEngine):
+    """Started by a program in a folder of its own, with files as values."""
+
+    program = "server"
+
+    def plan(self, *given: Any) -> LaunchPlan:
+        return super().plan(*given).model_copy(update={"command": (self.program,), "needs_modules": ()})
+
+
+async def world(prepared: Any) -> dict[str, str]:
+    return {name: fact.state for name, fact in (await Surroundings(prepared).look()).items()}
+
+
+async def test_what_is_looked_at(loop: Any, tmp_path: Path) -> None:
+    files = {}
+    for name in (
+        "m.gguf",
+        "rows.jsonl",
+        "tokenizer.json",
+        "draft.gguf",
+        "chat.jinja",
+        "build/server",
+        "build/libx.so.1",
+    ):
+        files[name] = tmp_path / name
+        files[name].parent.mkdir(exist_ok=True)
+        files[name].write_text(name)
+    files["build/server"].chmod(0o755)
+    spec = loop.spec()
+    workload = spec.workload.model_copy(
+        update={
+            "scenarios": (parse_scenario(f"dataset:{files['rows.jsonl']}"),),
+            "tokenizer": str(files["tokenizer.json"]),
+        }
+    )
+    args = {"draft": str(files["draft.gguf"]), "note": "no file"}
+    spec = spec.model_copy(
+        update={
+            "workload": workload,
+            "engine": spec.engine.model_copy(update={"args": args}),
+            "model": Model(path=str(files["m.gguf"])),
+        }
+    )
+    engine = Program(FakeEngine.Settings())
+    engine.program = str(files["build/server"])
+    deployer = Here(machine=Hardware(cpus=2, memory_gb=4))
+    prepared = loop.prepared(spec, deployer=deployer, engine=engine)
+    first = await world(prepared)
+    assert set(first) == {
+        "model",
+        "dataset",
+        "tokenizer",
+        "machine",
+        f"draft {files['draft.gguf']}",
+        "server program",
+        "server library libx.so.1",
+    }
+    watched = {
+        "m.gguf": "model",
+        "rows.jsonl": "dataset",
+        "tokenizer.json": "tokenizer",
+        "build/server": "server program",
+        "build/libx.so.1": "server library libx.so.1",
+    }
+    for name, fact in watched.items():
+        files[name].write_text("another")
+        assert (await world(prepared))[fact] != first[fact]
+    elsewhere = replace(prepared, deployer=FakeDeployer())
+    assert set(await world(elsewhere)) == {"dataset", "tokenizer"}, "the rest is not on this machine"
+
+
+async def test_the_packages_of_a_python_program(loop: Any, tmp_path: Path) -> None:
+    site = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
+    package = site / "server-0.1.dist-info"
+    package.mkdir(parents=True)
+    program = tmp_path / "venv" / "bin" / "server"
+    program.parent.mkdir()
+    program.write_text(f"#!{program.parent}/python3\nimport server\n")
+    program.chmod(0o755)
+    engine = Program(FakeEngine.Settings())
+    engine.program = str(program)
+    prepared = loop.prepared(deployer=Here(), engine=engine)
+    assert (await world(prepared))["server package server"] == "server-0.1"
+    package.rename(site / "server-0.2.dist-info")
+    assert (await world(prepared))["server package server"] == "server-0.2"
+
+
+async def test_the_revision_of_a_hubs_model(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hub(Program):
+        def plan(self, *given: Any) -> LaunchPlan:
+            return super().plan(*given).model_copy(update={"hub_models": ("Qwen/Q",)})
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    prepared = loop.prepared(deployer=Here(), engine=Hub(FakeEngine.Settings()))
+    name = "model Qwen/Q in the hub's cache"
+    assert name not in await world(prepared), "not fetched yet"
+    refs = tmp_path / "models--Qwen--Q" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("c0ffee\n")
+    assert (await world(prepared))[name] == "revision c0ffee"
+
+
+def with_model(loop: Any, model: Path, **doubles: Any) -> Any:
+    return loop.prepared(loop.spec().model_copy(update={"model": Model(path=str(model))}), **doubles)
+
+
+async def test_a_model_replaced_between_two_runs_is_refused(loop: Any, store: Store, tmp_path: Path) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_text("one")
+    await run_session(with_model(loop, model, deployer=Here()), store, source="t")
+    os.utime(model, (1, 1))
+    await run_session(with_model(loop, model, deployer=Here()), store, source="t")
+    model.write_text("another")
+    deployer = Here()
+    with pytest.raises(UsageError) as caught:
+        await run_session(with_model(loop, model, deployer=deployer), store, source="t")
+    (problem,) = caught.value.problems
+    assert [part for part in ("model", "3 bytes", "7 bytes") if part not in problem.why] == []
+    assert problem.remedy.endswith("autotuner delete s")
+    assert deployer.deployed == []
+
+
+@pytest.mark.parametrize("during", [0, 1])
+async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tmp_path: Path, during: int) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_text("one")
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        if window.labels.trial == during:
+            model.write_text("another")
+        return scripted_measurement(window)
+
+    deployer = Here()
+    with pytest.raises(StudyFaultError) as caught:
+        await run_session(with_model(loop, model, deployer=deployer, script=script), store, source="t")
+    assert caught.value.failure.cause is FailureCause.WORLD_CHANGED
+    assert "model " in caught.value.message
+    assert isinstance(caught.value, EnvironmentFaultError)
+    assert len(deployer.deployed) == during + 1
+    assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
+
+
+async def test_an_image_that_is_known_after_the_first_launch(loop: Any, store: Store) -> None:
+    """A tag that is pulled by the first trial, and moved before the next run."""
+    deployer = Here()
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        deployer.told = {"image": "x:1 (sha256:a)"}
+        return scripted_measurement(window)
+
+    await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
+    assert [e.kind for e in store.events.read("s")].count("world") == 1
+    again = Here()
+    again.told = {"image": "x:1 (sha256:b)"}
+    with pytest.raises(UsageError) as caught:
+        await run_session(loop.prepared(deployer=again), store, source="t")
+    assert "x:1 (sha256:a" in caught.value.problems[0].why

@@ -1,0 +1,129 @@
+"""Ports and GPUs that all runs on a host share through the store."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from autotuner.store import Store
+from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
+
+pytestmark = pytest.mark.anyio
+MakeLeases = Callable[..., Leases]
+
+
+@pytest.fixture
+def leases(store: Store) -> MakeLeases:
+    def make(owner: str = "me", trial: int = 0, dead: tuple[str, ...] = ()) -> Leases:
+        return Leases(store, owner_id=owner, study="s", trial=trial, dead=lambda: dead)
+
+    return make
+
+
+@pytest.fixture
+def ports() -> range:
+    """Three neighbors that nobody listens on."""
+    for first in range(23000, 23900, 3):
+        try:
+            for port in range(first, first + 3):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return range(first, first + 3)
+    pytest.skip("no three free ports")
+
+
+async def test_ports_of_runs_at_once_are_different(leases: MakeLeases, ports: range, store: Store) -> None:
+    async with leases("a").port(ports) as one, leases("b").port(ports) as two, leases("a").port(ports) as three:
+        assert sorted((one, two, three)) == list(ports)
+        with pytest.raises(TrialFailedError) as caught:
+            async with leases("c").port(ports):
+                pytest.fail("there are no more")
+    assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
+    assert f"all ports from {ports[0]} to {ports[-1]} are in use" in caught.value.failure.message
+    assert store.leases.all() == []
+
+
+async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, ports: range, store: Store) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("0.0.0.0", ports[0]))
+        stranger.listen()
+        for trial in range(3):
+            async with leases(trial=trial).port(ports) as port:
+                assert port in ports[1:]
+                assert len(store.leases.all()) == 1
+
+
+async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: range) -> None:
+    seen = []
+    for trial in range(3):
+        async with leases(trial=trial).port(ports) as port:
+            seen.append(port)
+    first = ports.index(seen[0])
+    assert seen == [*ports[first:], *ports[:first]]
+
+
+async def test_no_port_at_all(leases: MakeLeases) -> None:
+    with pytest.raises(TrialFailedError):
+        async with leases().port(range(24000, 24000)):
+            pytest.fail("there is none")
+
+
+async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
+    for port in ports:
+        name = f"port:{socket.gethostname()}:{port}"
+        assert store.leases.take([name], owner_id="dead", study="old", trial=3, now=1.0, dead=())
+    async with leases("b", dead=("dead",)).port(ports) as taken:
+        store.leases.release(f"port:{socket.gethostname()}:{taken}", "dead")
+        living = [lease.resource for lease in store.leases.all() if lease.owner_id == "b"]
+        assert living == [f"port:{socket.gethostname()}:{taken}"], "the dead one gives back nothing of the living one's"
+
+
+async def test_runs_with_stores_of_their_own_never_share_a_port(
+    ports: range, tmp_path: Path, leases: MakeLeases
+) -> None:
+    """Two users of one machine: neither sees the other's leases, and the servers do not listen yet."""
+    with Store.open(f"sqlite:///{tmp_path / 'another.db'}") as another:
+        theirs = Leases(another, owner_id="they", study="t", trial=0, dead=lambda: ())
+        async with leases("a").port(ports) as one, theirs.port(ports) as two, leases("a").port(ports) as three:
+            assert sorted((one, two, three)) == list(ports)
+            with pytest.raises(TrialFailedError):
+                async with theirs.port(ports):
+                    pytest.fail("there are no more")
+
+
+async def test_runs_begin_at_different_ports(leases: MakeLeases) -> None:
+    begun = set()
+    for number in range(20):
+        async with leases(f"owner-{number}").port(range(20000, 30000)) as port:
+            begun.add(port)
+    assert len(begun) == 20
+
+
+async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:
+    with pytest.raises(ValueError, match="within"):  # noqa: PT012 - the block is what is tested
+        async with leases().gpus(2, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
+            assert len(store.leases.all()) == 3
+            raise ValueError("within")
+    assert store.leases.all() == []
+
+
+async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
+    """Also between the taking and the having."""
+
+    async def hold() -> None:
+        async with leases().gpus(4, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
+            await anyio.sleep_forever()
+
+    for i in range(25):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await anyio.sleep(0.001 * i)
+            tasks.cancel_scope.cancel()
+        assert store.leases.all() == [], f"cancelled after {i} ms"
