@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from autotuner.invalid_value import InvalidValueError
 from autotuner.secrets import clean_text, looks_secret
 
 MAX_SHOWN = 20
@@ -150,21 +151,6 @@ class MissingExtraError(EnvironmentFaultError):
 
 class StudyBusyError(AutotunerError):
     """Another living process runs this study. ``details``: ``study``, its name."""
-
-
-class InvalidValueError(ValueError):
-    """A value that a validator refuses, with the remedy in a field of its own.
-
-    :func:`autotuner.study.problems.problems_of` turns it into a :class:`Problem`.
-    """
-
-    def __init__(self, why: str, *, remedy: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.why}; {self.remedy}" if self.remedy else self.why
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:

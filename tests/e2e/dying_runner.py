@@ -9,7 +9,7 @@ import sys
 
 import autotuner
 from autotuner.store.trials import TrialTable
-from autotuner.tuning.trials.trial_runner import TrialRunner
+from autotuner.tuning.trials.progress import TrialProgress
 
 file = sys.argv[1]
 point = sys.argv[2]
@@ -20,13 +20,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-enter = TrialRunner._enter
+enter = TrialProgress.enter
 finish = TrialTable.finish
 
 
-def entering(self, phase, where=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    enter(self, phase, where)
-    if phase.value == point and self._trial.number >= number:
+def entering(self, phase, scenario=None, level=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    enter(self, phase, scenario, level)
+    if phase.value == point and self._draft.proposed.number >= number:
         die()
 
 
@@ -38,6 +38,6 @@ def finishing(self, trial, *args, **kwargs):  # type: ignore[no-untyped-def]  # 
         die()
 
 
-TrialRunner._enter = entering  # type: ignore[method-assign]
+TrialProgress.enter = entering  # type: ignore[method-assign]
 TrialTable.finish = finishing  # type: ignore[method-assign]
 autotuner.tune(file)

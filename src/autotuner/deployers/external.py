@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.machine import hardware
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.net.client import fetch_object, health_of, target_client
 from autotuner.net.faults import HTML, NO_ANSWER, TLS, Fault
 from autotuner.net.remedies import remedy_for

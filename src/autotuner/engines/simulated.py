@@ -17,7 +17,8 @@ from autotuner.engines.sglang.engine import Sglang, SglangSettings
 from autotuner.engines.shared.command_line import text_of
 from autotuner.engines.shared.gpu_engine import GpuEngine
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
-from autotuner.errors import InvalidValueError, Problem, UsageError
+from autotuner.errors import Problem, UsageError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named

@@ -2,7 +2,7 @@
 
 import re
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 
 _LAST_PART = re.compile(r"[:@]")
 

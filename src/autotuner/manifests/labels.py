@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.launch import Labels
 
 OWN = "autotuner/"

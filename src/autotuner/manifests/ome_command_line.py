@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, parts_of
 from autotuner.study.launch import LaunchPlan

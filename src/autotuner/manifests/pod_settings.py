@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.manifests.labels import not_ours, valid_labels
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
 from autotuner.manifests.text import amount, positive

@@ -7,7 +7,7 @@ restricted-v2 takes the same pod as long as it names no user: there the namespac
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 
 Json = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _FACTORS = {

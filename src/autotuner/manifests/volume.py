@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 
 
 class Volume(BaseModel):

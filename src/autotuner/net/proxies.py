@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _SCHEMES = ("http", "https", "socks5", "socks5h")

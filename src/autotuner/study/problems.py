@@ -7,7 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotuner.errors import HIDDEN_VALUE, InvalidValueError, Problem, did_you_mean, hides_value, one_line
+from autotuner.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value, one_line
+from autotuner.invalid_value import InvalidValueError
 
 MAX_DETAILED = 100
 """Validation errors that become full problems: a misspelled key is compared with all known ones."""

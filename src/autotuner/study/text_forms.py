@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from autotuner.errors import InvalidValueError, did_you_mean
+from autotuner.errors import did_you_mean
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths

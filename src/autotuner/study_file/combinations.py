@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import Value, same
 from autotuner.study_file.form_fields import ParameterForm, file_value
 from autotuner.study_file.located_document import Document

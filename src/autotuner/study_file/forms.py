@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import number_text
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import SLO, Comparison, Objective

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.manifests.container_settings import ContainerSettings, RunLine
 from autotuner.manifests.image_name import check_tags, image_name
 from autotuner.manifests.source_platform import Origin

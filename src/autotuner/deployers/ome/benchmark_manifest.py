@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotuner.deployers.kubernetes.trial_objects import Disk, Json, unique_name
-from autotuner.errors import InvalidValueError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.manifests.labels import GROUP, trial_annotations, trial_labels
 from autotuner.manifests.ome_command_line import OME
 from autotuner.manifests.pod_settings import Name, Quantity

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from autotuner.errors import InvalidValueError, Problem, UsageError
+from autotuner.errors import Problem, UsageError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.manifests.pod_settings import DNS_LABEL, KEY, NAME, Claim, SecretKey
 from autotuner.study.base import Noun
 

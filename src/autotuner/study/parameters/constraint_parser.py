@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from autotuner.errors import InvalidValueError, did_you_mean
+from autotuner.errors import did_you_mean
+from autotuner.invalid_value import InvalidValueError
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 50
