@@ -1,6 +1,8 @@
 """Runs all tests in two processes side by side, with coverage over both: those on a real Docker engine or Kubernetes
 node, which mostly wait for it, and all others, which need a core. ``make pytest`` calls it.
 
+Some pure tests run with the first half, so that both take about as long.
+
 The first half is written out when it has ended; both halves run to their end, whatever fails.
 """
 
@@ -15,16 +17,18 @@ ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not campaign"
 TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
 """Tests on a Docker engine or a node; the other half has priority, since it also measures."""
+BALANCE = ("tests/unit/report", "tests/unit/search")
+"""Pure tests that need a core for about three minutes."""
 
 
 def main() -> int:
     """The worst exit code of both halves and of the coverage report."""
     # A shell's background job ignores SIGINT, and so would every tuner that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    others = [f"--ignore={path}" for path in TARGETS]
+    others = [f"--ignore={path}" for path in (*TARGETS, *BALANCE)]
     with tempfile.TemporaryFile() as kept:
         targets = subprocess.Popen(
-            pytest("targets", [*TARGETS]),
+            pytest("targets", [*TARGETS, *BALANCE]),
             cwd=ROOT,
             env=environment("targets"),
             stdout=kept,

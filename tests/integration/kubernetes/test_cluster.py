@@ -1,6 +1,7 @@
 """The cluster that other tests stand on: what runs in it, what it refuses, how it breaks, and that nothing stays."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -313,7 +314,8 @@ class TestNothingStays:
     def test_a_killed_session(self, clusters: Clusters, images: list[Path]) -> None:
         before = fixed_places()
         argv = [sys.executable, "-c", KILLED, str(images[-1]), BUSYBOX]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as session:
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as session:
             assert session.stdout is not None
             folder, address = session.stdout.readline().split()
             trace = Trace(Path(folder), address)

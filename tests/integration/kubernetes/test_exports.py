@@ -84,7 +84,7 @@ def answered(cluster: Any, text: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kinds_of_ome(cluster: Any) -> Iterator[None]:
     """OME's kinds, without OME."""
     kinds = crds()

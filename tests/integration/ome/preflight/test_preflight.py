@@ -226,9 +226,7 @@ async def test_runtimes(look: Look, lab: Lab) -> None:
 
 async def test_nodes(look: Look, ome_cluster: OwnCluster, lab: Lab) -> None:
     checks = await look(PLAN.model_copy(update={"gpus": 8}))
-    assert failing(checks, "nodes") == [
-        "no node is large enough: nvidia.com/gpu 8 is asked for, the largest node has 4"
-    ]
+    assert failing(checks, "nodes") == ["no node is large enough: nvidia.com/gpu 8 requested, the largest node has 4"]
     checks = await look(memory="1000Ti")
     assert "memory 1000Ti requested" in failing(checks, "nodes")[0]
     taint = {"spec": {"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}}
