@@ -72,4 +72,4 @@ def _rate(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value * 100:.4g}%"
+    return "-" if value is None else f"{value * 100:.4g} %"

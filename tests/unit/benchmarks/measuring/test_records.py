@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.benchmarks import records as earlier
 from autotuner.benchmarks.measuring import records as module
 from autotuner.benchmarks.measuring.records import COLUMNS, Records, RunInfo, from_rows, read_records, write_records
 
@@ -87,3 +88,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_earlier_place_still_reads_records() -> None:
+    assert earlier.read_records is read_records

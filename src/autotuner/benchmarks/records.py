@@ -1,0 +1,5 @@
+"""Earlier place of :mod:`autotuner.benchmarks.measuring.records`, for programs that read request records."""
+
+from autotuner.benchmarks.measuring.records import read_records
+
+__all__ = ["read_records"]
