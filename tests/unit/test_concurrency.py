@@ -49,6 +49,13 @@ async def test_a_cleanup_that_fails_is_no_success() -> None:
         await first_of(Work("a"), Work("b", waits=True, error=OSError("disk")))
 
 
+async def test_a_result_can_outrank_an_exception_beside_it() -> None:
+    late = Work("b", waits=True, error=OSError("disk"))
+    assert await first_of(Work("a"), late, result_outranks_error=True) == "a"
+    with pytest.raises(OSError, match="disk"):
+        await first_of(Work("c", error=OSError("disk")), result_outranks_error=True)
+
+
 async def test_the_first_exception_wins_over_one_of_a_cleanup() -> None:
     first = Work("a", error=ValueError("cause"))
     with pytest.raises(ValueError, match="cause"):

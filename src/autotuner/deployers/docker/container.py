@@ -14,11 +14,12 @@ from typing import Any
 import anyio
 from aiodocker.exceptions import DockerError
 
+from autotuner.concurrency import first_of
 from autotuner.deployers.docker import failures
 from autotuner.deployers.docker.client import Engine
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec
 from autotuner.deployers.local.server_log import Log
-from autotuner.deployers.shared.background import Background, first_of
+from autotuner.deployers.shared.background import Background
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
@@ -90,7 +91,7 @@ class Container:
 
     async def ends(self, *, was_ready: bool) -> Failure:
         """Waits until the container ends, the engine goes away, or the log cannot be written; returns why."""
-        return await first_of(partial(self._ended, was_ready), self.log.fails)
+        return await first_of(partial(self._ended, was_ready), self.log.fails, result_outranks_error=True)
 
     async def _ended(self, was_ready: bool) -> Failure:
         try:

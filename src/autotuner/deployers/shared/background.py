@@ -1,12 +1,10 @@
-"""Tasks beside a block of code, and races between waits."""
+"""Tasks beside a block of code."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import anyio
-
-T = TypeVar("T")
 
 
 class Background:
@@ -49,24 +47,3 @@ class Background:
             return await self._tasks.__aexit__(kind, error, trace)
         await self._tasks.__aexit__(None, None, None)
         return None
-
-
-async def first_of(*waits: Callable[[], Awaitable[T]]) -> T:
-    """The result of the wait that ends first, or its exception; the others are cancelled."""
-    results: list[T] = []
-    errors: list[Exception] = []
-    async with anyio.create_task_group() as race:
-
-        async def run(wait: Callable[[], Awaitable[T]]) -> None:
-            try:
-                results.append(await wait())
-            except Exception as error:
-                errors.append(error)
-            race.cancel_scope.cancel()
-
-        for wait in waits:
-            race.start_soon(run, wait)
-    # Two may end before the first one's cancellation is seen; a result counts more than a fault beside it.
-    if results:
-        return results[0]
-    raise errors[0]

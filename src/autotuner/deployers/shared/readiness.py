@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 import httpx
 
-from autotuner.deployers.shared.background import first_of
+from autotuner.concurrency import first_of
 from autotuner.study.failure import Failure
 
 
@@ -37,4 +37,4 @@ async def until_ready(
 ) -> Failure | None:
     """None once ``answers`` says so; the failure that either of the two comes back with first. Raises TimeoutError."""
     with anyio.fail_after(timeout_s):
-        return await first_of(ends, answers)
+        return await first_of(ends, answers, result_outranks_error=True)

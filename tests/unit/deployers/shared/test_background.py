@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from autotuner.deployers.shared.background import Background, first_of
+from autotuner.concurrency import first_of
+from autotuner.deployers.shared.background import Background
 
 pytestmark = pytest.mark.anyio
 

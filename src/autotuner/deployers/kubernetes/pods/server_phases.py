@@ -4,6 +4,7 @@ from contextlib import aclosing
 
 import anyio
 
+from autotuner.concurrency import first_of
 from autotuner.deployers.kubernetes import logs
 from autotuner.deployers.kubernetes.client import Cluster
 from autotuner.deployers.kubernetes.pods.lifecycle import PodLifecycle
@@ -11,7 +12,7 @@ from autotuner.deployers.kubernetes.pods.server_object import ServerObject
 from autotuner.deployers.kubernetes.pods.status import PodState, Stage
 from autotuner.deployers.local.server_log import Log
 from autotuner.deployers.shared import failures
-from autotuner.deployers.shared.background import Background, first_of
+from autotuner.deployers.shared.background import Background
 from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.trial import Phase
@@ -116,7 +117,7 @@ class PodServer:
 
     async def ends(self) -> Failure:
         """Waits until the server ends, its node or the API server goes away, or the log cannot be written."""
-        return await first_of(self._ended, self.log.fails)
+        return await first_of(self._ended, self.log.fails, result_outranks_error=True)
 
     async def _ended(self) -> Failure:
         try:
