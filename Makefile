@@ -42,6 +42,7 @@ lint:
 	$(BIN)/codespell
 	$(BIN)/python scripts/check_style.py
 	$(BIN)/python scripts/check_wording.py
+	$(BIN)/python scripts/check_commit_subject.py --branch
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
