@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 import autotuner
 from autotuner.errors import AutotunerError, UsageError
+from autotuner.plain_text import joined_line
 from autotuner.plugins import loading
 from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store, StoreError
@@ -80,7 +81,7 @@ def _told(where: str, value: str, why: str) -> str:
 
 
 def _broken(name: str, error: AutotunerError) -> Check:
-    return Check.fail(name, " ".join(error.message.split()), remedy=" ".join(error.remedy.split()))
+    return Check.fail(name, joined_line(error.message), remedy=joined_line(error.remedy))
 
 
 def _distinct(checks: list[Check]) -> list[Check]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from autotuner.invalid_value import InvalidValueError
+from autotuner.plain_text import blank_unprintable, shortened
 from autotuner.secrets import clean_text, looks_secret
 
 MAX_SHOWN = 20
@@ -24,22 +25,11 @@ HIDDEN_VALUE = "(hidden)"
 
 
 _CLEANED = 10_000
-"""Characters that are looked through for secrets; the rest is cut off in any case."""
+"""Characters that are searched for secrets; the rest is cut off in any case."""
 
 
-def printable(text: str) -> str:
-    """The text with a space for each line break and each other character that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def one_line(text: str) -> str:
-    """The printable text with single spaces between its words."""
-    return " ".join(printable(text).split())
-
-
-def _shortened(text: str, info: ValidationInfo) -> str:
-    longest = _LONGEST[str(info.field_name)]
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+def _shown(text: str, info: ValidationInfo) -> str:
+    return shortened(blank_unprintable(clean_text(text[:_CLEANED])), _LONGEST[str(info.field_name)])
 
 
 def hides_value(where: str) -> bool:
@@ -63,14 +53,14 @@ class Problem(BaseModel):
     @field_validator("where", "why", "remedy")
     @classmethod
     def _without_secrets(cls, text: str, info: ValidationInfo) -> str:
-        return _shortened(printable(clean_text(text[:_CLEANED])), info)
+        return _shown(text, info)
 
     @field_validator("value")
     @classmethod
-    def _shown(cls, value: str, info: ValidationInfo) -> str:
+    def _without_secret(cls, value: str, info: ValidationInfo) -> str:
         if value and hides_value(info.data.get("where", "")):
             return HIDDEN_VALUE
-        return _shortened(printable(clean_text(value[:_CLEANED])), info)
+        return _shown(value, info)
 
     @classmethod
     def refused(cls, where: str, error: ValueError, *, value: str = "", remedy: str = "") -> Self:

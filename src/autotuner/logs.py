@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from autotuner.errors import Problem, UsageError
+from autotuner.plain_text import escape_unprintable
 from autotuner.secrets import clean_text
 
 ROOT = "autotuner"
@@ -43,8 +44,7 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        shown = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-        return shown.replace("\n", "\n    ")
+        return escape_unprintable(text, keep="\n\t").replace("\n", "\n    ")
 
 
 class _Terminal(logging.StreamHandler[TextIO]):

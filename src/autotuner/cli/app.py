@@ -4,7 +4,6 @@ Only lightweight modules are imported here; each command imports what it needs w
 """
 
 import json
-import re
 import shutil
 import sys
 import traceback
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from autotuner.plain_text import escape_controls
 
 app = typer.Typer(
     name="autotuner",
@@ -83,15 +84,6 @@ Name = Annotated[
 ]
 
 
-_OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, text-direction overrides, and code points that cannot be encoded."""
-
-
-def printable(text: str) -> str:
-    """Text from any source (a file, a server, its log) made safe for a terminal: control characters are escaped."""
-    return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
-
-
 def out(data: Any) -> None:
     """Prints models, mappings and lists of them as JSON to stdout; inf and nan become null."""
     from autotuner.report.exports import strict_json
@@ -114,14 +106,14 @@ def say(text: str) -> None:
     """Prints a message to stderr, secrets removed."""
     from autotuner.secrets import clean_text
 
-    sys.stderr.write(printable(clean_text(text)) + "\n")
+    sys.stderr.write(escape_controls(clean_text(text)) + "\n")
 
 
 def show(text: str) -> None:
     """Prints a result to stdout, secrets removed. It may be a whole manifest."""
     from autotuner.secrets import clean_document
 
-    sys.stdout.write(printable(clean_document(text)) + "\n")
+    sys.stdout.write(escape_controls(clean_document(text)) + "\n")
 
 
 def program() -> str:

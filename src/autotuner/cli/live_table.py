@@ -14,7 +14,8 @@ from autotuner.cli.columns import Column, fitted, grid
 from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
 from autotuner.events.view import Row, StudyView
-from autotuner.report.numbers import UNSURE, one_line, percent
+from autotuner.plain_text import marked_line
+from autotuner.report.numbers import UNSURE, percent
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
@@ -54,7 +55,7 @@ def live_table(view: StudyView, spec: StudySpec, *, now: float, width: int, heig
         own = cells[row.number]
         own[_CONFIGURATION] = Text("\n").join(_lines(own[_CONFIGURATION], text_width))
         body.append(own)
-    warned = [Text(f"! {one_line(text)}", style="yellow") for text in notices]
+    warned = [Text(f"! {marked_line(text)}", style="yellow") for text in notices]
     return Group(*(_cut(t, width) for t in head), grid(columns, body, shown), *(_cut(t, width) for t in warned))
 
 
@@ -173,7 +174,7 @@ def _status(view: StudyView, now: float) -> Text:
     if eta is not None:
         text.append(f", up to {duration_text(eta)} left", style="not bold")
     if view.state != "running":
-        text.append(f"  {view.state}" + (f": {one_line(view.why)}" if view.why else ""), style="not bold")
+        text.append(f"  {view.state}" + (f": {marked_line(view.why)}" if view.why else ""), style="not bold")
     return text
 
 
@@ -200,7 +201,7 @@ def _running(view: StudyView) -> list[Text]:
 
 def configuration_text(row: Row) -> str:
     """The tuned values or what is repeated, the GPUs, and the cause of a failure."""
-    text = one_line(row.configuration.text)
+    text = marked_line(row.configuration.text)
     if row.role is TrialRole.CONFIRM:
         text = f"repeat of {row.repeat_of}"
     if row.gpus:

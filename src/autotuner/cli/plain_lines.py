@@ -5,7 +5,7 @@ from collections.abc import Callable
 from autotuner.cli.goal_columns import goal_cell, goal_title, study_goals
 from autotuner.cli.live_table import cause_text, change_text, configuration_text
 from autotuner.events.view import Row, StudyView
-from autotuner.report.numbers import one_line
+from autotuner.plain_text import marked_line
 from autotuner.study.spec import StudySpec
 
 _SAID = {"launching", "measuring", "done", "failed", "void"}
@@ -24,7 +24,7 @@ class PlainLines:
     def update(self, view: StudyView) -> None:
         """Says what is new."""
         for notice in view.notices[self._notices :]:
-            self._say(f"! {one_line(notice)}")
+            self._say(f"! {marked_line(notice)}")
         self._notices = len(view.notices)
         warning = view.simulated()
         if warning.partition(":")[0] != self._warned:
@@ -40,7 +40,7 @@ class PlainLines:
         start = f"trial {row.number}  {now:9}  {configuration_text(row)}"
         if now in {"launching", "measuring"}:
             return start
-        message = one_line(row.note.partition(": ")[2])
+        message = marked_line(row.note.partition(": ")[2])
         if now in {"failed", "void"}:
             return "  ".join(part for part in (start, message) if part)
         change = change_text(view, row, self._spec)

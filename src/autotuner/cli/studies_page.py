@@ -8,7 +8,8 @@ from rich.text import Text
 from autotuner.cli.columns import Column, table_text
 from autotuner.cli.results import SortBy
 from autotuner.cli.texts import age_text
-from autotuner.report.numbers import one_line, percent, with_unit
+from autotuner.plain_text import marked_line
+from autotuner.report.numbers import percent, with_unit
 from autotuner.report.overview import StudyOverview
 
 
@@ -70,10 +71,10 @@ def _row(study: StudyOverview, now: float) -> list[Text]:
         Text(study.name),
         Text(study.standing, style=style),
         Text(study.progress),
-        Text(one_line(answer.configuration) or answer.ending.value.replace("_", " "), style="" if proven else "dim"),
+        Text(marked_line(answer.configuration) or answer.ending.value.replace("_", " "), style="" if proven else "dim"),
         Text("" if answer.change is None else percent(answer.change), style="bold green" if proven else ""),
         Text(with_unit(objective.metric, answer.value) if answer.value is not None else ""),
         Text(study.spec.engine.kind),
         Text(age_text(now - study.updated_at)),
-        Text(one_line(study.source)),
+        Text(marked_line(study.source)),
     ]

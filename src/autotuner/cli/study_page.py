@@ -7,9 +7,10 @@ from rich.text import Text
 from autotuner.cli.columns import Column, drawn, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
+from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
-from autotuner.report.numbers import UNSURE, one_line, unsure_text
+from autotuner.report.numbers import UNSURE, unsure_text
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import marked_summary
@@ -30,7 +31,7 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
     """Ranked trials and the answer, in ``width`` columns of the screen."""
     spec = result.spec
     width = screen_width() if width is None else width
-    head = f"{spec.name}: {result.state}" + (f" ({one_line(result.why)})" if result.why else "")
+    head = f"{spec.name}: {result.state}" + (f" ({marked_line(result.why)})" if result.why else "")
     goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
     gpus = known_columns(result.trials)
     columns = _columns(result, gpus)
@@ -110,10 +111,10 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
 
 def _configuration(trial: Trial) -> Text:
     """The tuned values, and beneath them why the trial is not among the best."""
-    what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else one_line(trial.configuration.text)
+    what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else marked_line(trial.configuration.text)
     if trial.simulated:
         what = f"{what} ({MARK})"
-    lines = [what, *(f"  {one_line(reason)}" for reason in reasons(trial))]
+    lines = [what, *(f"  {marked_line(reason)}" for reason in reasons(trial))]
     return Text("\n").join([Text(lines[0]), *(Text(line, style="dim") for line in lines[1:])])
 
 

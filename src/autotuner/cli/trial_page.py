@@ -12,8 +12,9 @@ from autotuner.cli.columns import Column, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text
 from autotuner.cli.study_page import reasons, state_text
 from autotuner.cli.texts import duration_text
+from autotuner.plain_text import marked_line
 from autotuner.report.headline import change_text
-from autotuner.report.numbers import UNSURE, metric_name, one_line, with_unit
+from autotuner.report.numbers import UNSURE, metric_name, with_unit
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.window_notes import error_messages
@@ -98,7 +99,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     change = change_text(result, trial)
     lines = [
         f"{result.spec.name} trial {trial.number}: {state_text(result, trial)[0]}{ranks}",
-        f"  configuration  {one_line(trial.configuration.text)}",
+        f"  configuration  {marked_line(trial.configuration.text)}",
     ]
     if trial.repeat_of is not None:
         lines.append(f"  repeat of      trial {trial.repeat_of}")
@@ -110,9 +111,9 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
         lines.append(f"  {'objective':13}  {objective.text}: {with_unit(objective.metric, value)}")
     if change:
         lines.append(f"  vs default     {change} {_first(result)}")
-    lines += [f"  {'reason':13}  {one_line(reason)}" for reason in reasons(trial)]
+    lines += [f"  {'reason':13}  {marked_line(reason)}" for reason in reasons(trial)]
     if trial.failure is not None and trial.failure.remedy:
-        lines.append(f"  {'remedy':13}  {one_line(trial.failure.remedy)}")
+        lines.append(f"  {'remedy':13}  {marked_line(trial.failure.remedy)}")
     if trial.failure is not None and trial.failure.exit_code is not None:
         lines.append(f"  exit code      {trial.failure.exit_code}")
     if trial.gpus:
@@ -161,12 +162,12 @@ def _window(measured: Measurement, width: int) -> list[str]:
     facts.append(f"{measured.window_s:.3g} s window")
     columns = [Column(""), *(Column(s, align="right", drop=_DROP[s]) for s in STATISTICS)]
     rows = [_statistics(measured, metric) for metric in measured.distributions]
-    notes = [f"  ! {one_line(warning)}" for warning in measured.warnings]
+    notes = [f"  ! {marked_line(warning)}" for warning in measured.warnings]
     if any(not d.carries(s) for d in measured.distributions.values() for s in STATISTICS):
         notes.append(f"  {UNSURE} too few requests for this percentile")
-    notes += [f"  ! insufficient data: {one_line(reason)}" for reason in measured.thin]
+    notes += [f"  ! insufficient data: {marked_line(reason)}" for reason in measured.thin]
     if measured.self_check.client_limited:
-        notes.append(f"  ! client-limited: {one_line('; '.join(measured.self_check.reasons))}")
+        notes.append(f"  ! client-limited: {marked_line('; '.join(measured.self_check.reasons))}")
     table = table_text(columns, rows, width=width).splitlines() if rows else []
     return [f"{measured.scenario} {measured.level.text}: {', '.join(facts)}", *table, *notes]
 
@@ -201,9 +202,9 @@ def _argv(result: StudyResult, trial: Trial) -> list[str]:
 
 
 def _resolved(resolved: Mapping[str, object]) -> list[str]:
-    facts = [f"  {name}: {one_line(str(value))}" for name, value in resolved.items()]
+    facts = [f"  {name}: {marked_line(str(value))}" for name, value in resolved.items()]
     return ["resolved by the server", *facts] if facts else []
 
 
 def _tail(log: Sequence[str]) -> list[str]:
-    return ["server log (tail)", *(f"  {one_line(line)}" for line in log)] if log else []
+    return ["server log (tail)", *(f"  {marked_line(line)}" for line in log)] if log else []

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from autotuner.plain_text import escaped_line
+
 LONGEST = 300
 """Characters of a server's message that are kept."""
 KEPT_BYTES = 16 * 1024
@@ -90,16 +92,16 @@ def of_exception(error: BaseException) -> Fault:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Fault(TLS, f"certificate verify failed: {one_line(cause.verify_message or str(cause))}")
+            return Fault(TLS, f"certificate verify failed: {message_line(cause.verify_message or str(cause))}")
         if isinstance(cause, ssl.SSLError):
             return Fault(TLS, _handshake(cause))
     for cause in causes:
         if isinstance(cause, socket.gaierror):
-            return Fault(NO_HOST, f"the host name cannot be resolved: {one_line(cause.strerror or str(cause))}")
+            return Fault(NO_HOST, f"the host name cannot be resolved: {message_line(cause.strerror or str(cause))}")
         if isinstance(cause, ConnectionRefusedError):
             return Fault(CONNECT, "connection refused")
     names = {type(cause).__name__ for cause in causes}
-    said = one_line(str(error)) or type(error).__name__
+    said = message_line(str(error)) or type(error).__name__
     if "ProxyError" in names:
         return Fault(PROXY, f"the proxy refused: {said}")
     if any(isinstance(c, TimeoutError) for c in causes) or any(name.endswith("Timeout") for name in names):
@@ -107,7 +109,7 @@ def of_exception(error: BaseException) -> Fault:
     if names & {"RemoteProtocolError", "ReadError", "ConnectionResetError", "BrokenPipeError"}:
         return Fault(CLOSED, f"the connection was closed before an answer: {said}")
     system = next((c for c in causes if isinstance(c, OSError) and c.strerror), None)
-    return Fault(CONNECT, one_line(system.strerror) if system and system.strerror else said)
+    return Fault(CONNECT, message_line(system.strerror) if system and system.strerror else said)
 
 
 def words_of(body: bytes) -> str:
@@ -118,11 +120,11 @@ def words_of(body: bytes) -> str:
         return message_of(found)
     broken = re.search(r'"(?:message|detail)"\s*:\s*"((?:[^"\\]|\\.)*)', text)
     if text.startswith(("{", "[")) and broken:  # longer than what was kept of it
-        return one_line(broken[1])
+        return message_line(broken[1])
     title = re.search(r"<(title|h1)[^>]*>(.*?)</\1", text, re.IGNORECASE | re.DOTALL)
     if title:
-        return one_line(title[2])
-    return one_line(re.sub(r"<[^>]*>", " ", text) if text.startswith("<") else text)
+        return message_line(title[2])
+    return message_line(re.sub(r"<[^>]*>", " ", text) if text.startswith("<") else text)
 
 
 def message_of(found: Any, *, _depth: int = 0) -> str:
@@ -130,15 +132,15 @@ def message_of(found: Any, *, _depth: int = 0) -> str:
     if _depth > _DEEPEST:
         return "..."
     if isinstance(found, list):
-        return one_line("; ".join(message_of(item, _depth=_depth + 1) for item in found[:3]))
+        return message_line("; ".join(message_of(item, _depth=_depth + 1) for item in found[:3]))
     if not isinstance(found, dict):
-        return one_line(found if isinstance(found, str) else json.dumps(found))
+        return message_line(found if isinstance(found, str) else json.dumps(found))
     said = next((found[name] for name in _SAYS if found.get(name)), None)
     if said is None:
-        return one_line(_dumped(found))
+        return message_line(_dumped(found))
     where = found.get("loc")
     place = ".".join(str(part) for part in where) + ": " if isinstance(where, list) and where else ""
-    return one_line(place + message_of(said, _depth=_depth + 1))
+    return message_line(place + message_of(said, _depth=_depth + 1))
 
 
 def _dumped(found: dict[str, Any]) -> str:
@@ -148,12 +150,9 @@ def _dumped(found: dict[str, Any]) -> str:
         return "..."
 
 
-def one_line(text: str) -> str:
-    """The text on one line of at most ``LONGEST`` characters, with control characters as escapes."""
-    text = text if len(text) <= KEPT_BYTES else text[:KEPT_BYTES]
-    flat = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
-    flat = " ".join(flat.split())
-    return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."
+def message_line(text: str) -> str:
+    """A server's message on one line of at most ``LONGEST`` characters; control characters are escaped."""
+    return escaped_line(text, longest=LONGEST)
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -174,9 +173,9 @@ def _refusal(answer: Answer, body: bytes) -> str:
     said = words_of(body)
     text = f"HTTP {answer.status}" + (f": {said}" if said else "")
     if location := answer.headers.get("location"):
-        text += f" (redirects to {one_line(location.partition('?')[0])})"
+        text += f" (redirects to {message_line(location.partition('?')[0])})"
     if wait := answer.headers.get("retry-after"):
-        text += f" (Retry-After: {one_line(wait)})"
+        text += f" (Retry-After: {message_line(wait)})"
     return text
 
 
@@ -220,7 +219,7 @@ def _handshake(error: ssl.SSLError) -> str:
         return "the server does not speak TLS on this port"
     if "CERTIFICATE_REQUIRED" in reason:
         return "the server wants a client certificate, which is not supported"
-    said = reason.replace("_", " ").lower() or one_line(str(error))
+    said = reason.replace("_", " ").lower() or message_line(str(error))
     return f"the TLS handshake failed: {said}"
 
 

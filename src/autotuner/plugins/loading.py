@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean, one_line
+from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean
+from autotuner.plain_text import blanked_line
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
@@ -38,7 +39,7 @@ class PluginError(EnvironmentFaultError):
     """A plugin of another distribution is installed, but broken."""
 
     def __init__(self, kind: str, dist: str, error: Exception) -> None:
-        why = one_line(str(error)) or type(error).__name__
+        why = blanked_line(str(error)) or type(error).__name__
         super().__init__(f"the plugin {kind} of {dist} cannot be loaded: {why}", remedy=f"update, fix or remove {dist}")
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from autotuner import scoring
-from autotuner.report.numbers import metric_name, one_line, percent, unsure_text, with_unit
+from autotuner.plain_text import marked_line
+from autotuner.report.numbers import metric_name, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.scoring import MARGIN, Effect, Gain
 from autotuner.study.metric import Direction
@@ -182,7 +183,7 @@ def _nothing_to_tune(result: StudyResult) -> str:
 
 
 def _nothing_tried(result: StudyResult) -> str:
-    why = f": {one_line(result.why)}" if result.why else ""
+    why = f": {marked_line(result.why)}" if result.why else ""
     return f"no configuration other than the default was tried{why}"
 
 
@@ -196,7 +197,7 @@ def _not_decided(result: StudyResult) -> str:
     if best is None or best is default:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
         unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]
-        why = next((f" ({one_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
+        why = next((f" ({marked_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
         others = f"{len(unranked)} other{'s' if len(unranked) != 1 else ''}"
         return f"not decided; keep the default: {others} could not be ranked{why}"
     counts = []
@@ -235,7 +236,7 @@ def _nothing_measured(result: StudyResult) -> str:
     if nearest is not None and nearest.verdict is not None and nearest.verdict.reasons:
         return (
             "no measurement was good enough to be ranked; closest: "
-            f"{_named(nearest)}: {one_line(nearest.verdict.reasons[0])}"
+            f"{_named(nearest)}: {marked_line(nearest.verdict.reasons[0])}"
         )
     return "no configuration could be measured"
 
@@ -285,7 +286,7 @@ _HEADLINES: Mapping[Ending, Callable[[StudyResult], str]] = {
 def _named(trial: Trial) -> str:
     if trial.role is TrialRole.DEFAULT:
         return "the default"
-    return f"trial {trial.number} ({one_line(trial.configuration.text)})"
+    return f"trial {trial.number} ({marked_line(trial.configuration.text)})"
 
 
 def _winner(result: StudyResult) -> str:
@@ -294,7 +295,7 @@ def _winner(result: StudyResult) -> str:
         return "none"
     if trial.role is TrialRole.DEFAULT:
         return "the default"
-    return f"trial {trial.number}, {one_line(trial.configuration.text)}"
+    return f"trial {trial.number}, {marked_line(trial.configuration.text)}"
 
 
 def _challenger(result: StudyResult) -> str:

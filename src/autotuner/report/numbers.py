@@ -65,8 +65,3 @@ def percent(ratio: float, *, sign: bool = True) -> str:
         return "0%"
     digits = 0 if abs(ratio) >= 0.0995 else 1
     return f"{ratio * 100:{'+' if sign else ''}.{digits}f}%"
-
-
-def one_line(text: str) -> str:
-    """Text of others (a value, a log line) for a terminal: one line, no control characters."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autotuner.plain_text import marked_line
 from autotuner.report.exports import command_line
 from autotuner.report.headline import summary_lines
-from autotuner.report.numbers import one_line
 from autotuner.report.result import StudyResult
 from autotuner.study.trial import Trial, TrialState
 
@@ -50,6 +50,6 @@ def failures_text(trials: Sequence[Trial]) -> list[str]:
         failure = trial.failure
         if failure is not None:
             cure = f"; {failure.remedy}" if failure.remedy else ""
-            what = one_line(trial.configuration.text)
-            lines.append(f"  trial {trial.number}, {what}: {one_line(failure.message)}{cure}")
+            what = marked_line(trial.configuration.text)
+            lines.append(f"  trial {trial.number}, {what}: {marked_line(failure.message)}{cure}")
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autotuner.errors import EnvironmentFaultError
+from autotuner.plain_text import joined_line
 from autotuner.secrets import clean_text
 from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
 from autotuner.study.owner import Owner
@@ -31,7 +32,7 @@ class UnreadableError(StoreError):
     """A stored row is damaged, or of a version that this one does not know."""
 
     def __init__(self, study: str, part: str, error: Exception) -> None:
-        why = " ".join(str(error).split())[:200]
+        why = joined_line(str(error))[:200]
         super().__init__(
             f"{part}the stored study {study} cannot be read ({why})",
             remedy=f"remove it: autotuner delete {study}",
@@ -41,7 +42,7 @@ class UnreadableError(StoreError):
 
 def unusable_store(shown: str, why: str, secrets: Iterable[str] = ()) -> StoreError:
     """A database's error as one line; ``shown`` is the URL for display."""
-    return StoreError(f"the store {shown} cannot be used: {clean_text(' '.join(why.split()), [*secrets])[:300]}")
+    return StoreError(f"the store {shown} cannot be used: {clean_text(joined_line(why), [*secrets])[:300]}")
 
 
 def storable(data: Any) -> Any:

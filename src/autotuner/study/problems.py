@@ -7,8 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotuner.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value, one_line
+from autotuner.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value
 from autotuner.invalid_value import InvalidValueError
+from autotuner.plain_text import blanked_line, shortened
 
 MAX_DETAILED = 100
 """Validation errors that become full problems: a misspelled key is compared with all known ones."""
@@ -27,7 +28,7 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
     text = prefix
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return one_line(text) or "(top level)"
+    return blanked_line(text) or "(top level)"
 
 
 def shown(value: Any, where: str) -> str:
@@ -40,8 +41,7 @@ def shown(value: Any, where: str) -> str:
         text = "(a list)"
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
-    text = one_line(text)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(blanked_line(text), 80)
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Problem:
@@ -54,10 +54,10 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
         return Problem(where=where, why="missing", remedy="this key is required")
     refused = details.get("ctx", {}).get("error")
     if isinstance(refused, InvalidValueError):
-        why = one_line(refused.why)
-        remedy = one_line(refused.remedy)
+        why = blanked_line(refused.why)
+        remedy = blanked_line(refused.remedy)
     else:
-        why = one_line(details["msg"].removeprefix("Value error, "))
+        why = blanked_line(details["msg"].removeprefix("Value error, "))
         remedy = ""
     if why.startswith("Input should be"):
         why = "must be" + why.removeprefix("Input should be")

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
+from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
@@ -52,12 +53,8 @@ def _scaled(number: str, factor: str) -> float:
     except (InvalidOperation, OverflowError):
         found = math.inf
     if not math.isfinite(found):
-        raise ValueError(f"{_short(number)} is out of range")
+        raise ValueError(f"{shortened(number, 40)} is out of range")
     return found
-
-
-def _short(number: str) -> str:
-    return number if len(number) <= 40 else f"{number[:37]}..."
 
 
 def _whole(digits: str) -> int:

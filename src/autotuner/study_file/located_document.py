@@ -27,6 +27,7 @@ from ruamel.yaml.events import (
 )
 
 from autotuner.errors import Problem, UsageError, did_you_mean
+from autotuner.plain_text import joined_line
 from autotuner.study.problems import MAX_DETAILED, path_text, shown
 
 MAX_BYTES = 1 << 20
@@ -215,10 +216,10 @@ class _YamlReader(_Reader):
                     self.document.data = self._node(event, ())
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            why = " ".join(str(error.problem or error.context).split())
+            why = joined_line(str(error.problem or error.context))
             _fail(self.document, mark.line + 1 if mark else None, f"not valid YAML: {why}")
         except (YAMLError, ValueError, RecursionError) as error:
-            _fail(self.document, None, f"not valid YAML: {' '.join(str(error).split())[:200]}")
+            _fail(self.document, None, f"not valid YAML: {joined_line(str(error))[:200]}")
 
     def _node(self, event: Any, path: Path) -> Any:
         line = event.start_mark.line + 1

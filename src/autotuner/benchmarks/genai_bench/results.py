@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autotuner.errors import one_line
+from autotuner.plain_text import blanked_line
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.workload import Scenario, TokenLengths
 
@@ -100,7 +100,7 @@ def _the_result(files: Mapping[str, bytes]) -> tuple[str, _Result]:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         why = f"{where}: {first['msg']}" if where else first["msg"]
-        raise _failed(f"{names[0]} is no result of genai-bench: {one_line(why)}", _OTHER_VERSION) from None
+        raise _failed(f"{names[0]} is no result of genai-bench: {blanked_line(why)}", _OTHER_VERSION) from None
 
 
 def _check_counts(name: str, told: _Aggregated, good: int, bad: int) -> None:
@@ -138,7 +138,7 @@ def _answered(name: str, index: int, request: _Request, scenario: Scenario, wind
 def _unanswered(index: int, code: str, detail: str) -> dict[str, Any]:
     http = code.isdigit() and int(code) in _HTTP_ERRORS
     kind = f"http_{code}" if http else "stream_error"
-    text = one_line(detail)[:200] or ("" if http else f"error {code}")
+    text = blanked_line(detail)[:200] or ("" if http else f"error {code}")
     return _row(index, None, None, 0) | {"error": kind, "detail": text}
 
 

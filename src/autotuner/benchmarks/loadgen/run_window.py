@@ -17,7 +17,7 @@ from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window
-from autotuner.net.faults import one_line, without_secrets
+from autotuner.net.faults import message_line, without_secrets
 from autotuner.net.target import credentials_in
 
 _BATCH_CHUNKS = 100_000
@@ -147,7 +147,7 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "complete": request.error is None and (request.done or bool(request.finish)),
         "ramp": request.ramp,
         "error": request.error,
-        "detail": without_secrets(one_line(request.detail), credentials_in(spec.headers, spec.access)),
+        "detail": without_secrets(message_line(request.detail), credentials_in(spec.headers, spec.access)),
         "finish": request.finish or None,
         "usage_input": request.prompt_tokens,
         "usage_output": request.output_tokens,

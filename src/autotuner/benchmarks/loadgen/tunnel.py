@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from autotuner.net.faults import one_line
+from autotuner.net.faults import message_line
 from autotuner.net.proxies import Proxy
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -78,7 +78,7 @@ async def connect_through(proxy: Proxy, make: Callable[[], P], host: str, port: 
         plain.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         answer = await opening.answer
         if answer.split()[1:2] != ["200"]:
-            raise ProxyRefusedError(f"{proxy.shown} refused to connect to {authority}: {one_line(answer)}")
+            raise ProxyRefusedError(f"{proxy.shown} refused to connect to {authority}: {message_line(answer)}")
         protocol = make()
         transport = await loop.start_tls(plain, protocol, secure, server_hostname=host)
     except BaseException:

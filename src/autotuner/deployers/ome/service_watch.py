@@ -8,7 +8,7 @@ import time
 
 from autotuner.deployers.kubernetes.client import Cluster, Json
 from autotuner.deployers.kubernetes.pods.controller_watch import events_about
-from autotuner.deployers.kubernetes.pods.status import StartFailure, condition, not_made, one_line
+from autotuner.deployers.kubernetes.pods.status import StartFailure, condition, message_in, not_made
 from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 from autotuner.deployers.ome.resources import APPS, SERVICE_LABEL, SERVICES
 from autotuner.deployers.ome.settings import OmeSettings
@@ -68,7 +68,7 @@ class ServiceWatch:
         if deployment is not None:
             failure = condition(deployment.get("status") or {}, "ReplicaFailure")
             if failure.get("status") == "True":
-                return not_made(one_line(failure.get("message")), CONTAINER)
+                return not_made(message_in(failure), CONTAINER)
             return None
         if told := self._reported():
             return StartFailure(told, passing=waited_s < _EVENT_COUNTS_S)
@@ -85,7 +85,7 @@ class ServiceWatch:
         """OME's own reason."""
         for event in self._events.objects.values():
             reason = str(event.get("reason"))
-            why = one_line(event.get("message"))
+            why = message_in(event)
             if reason in _FATAL_EVENTS:
                 cause = FailureCause.MODEL_MISSING if reason == _OF_THE_MODEL else FailureCause.NOT_ACCEPTED
                 remedy = "correct model, deploy.runtime or deploy.namespace; autotuner doctor shows more"

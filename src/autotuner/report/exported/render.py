@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autotuner.errors import one_line
 from autotuner.manifests.yaml_text import yaml_text
+from autotuner.plain_text import blanked_line
 from autotuner.report.exported.compose import compose
 from autotuner.report.exported.kubernetes import kubernetes
 from autotuner.report.exported.ome_runtime import serving_runtime
@@ -45,10 +45,10 @@ class Manifest:
         """Study, trial, gain, and what the reader should know."""
         result = self.winner.result
         trial = self.winner.trial
-        values = one_line(trial.configuration.text)
+        values = blanked_line(trial.configuration.text)
         lines = [f"{result.spec.name}, trial {trial.number}: {values}", *marked_summary(result).splitlines()]
         lines.append(f"made by: autotuner best {result.spec.name} --as {self.form}")
-        return [*map(one_line, lines), *(one_line(f"note: {note}") for note in self.notes)]
+        return [*map(blanked_line, lines), *(blanked_line(f"note: {note}") for note in self.notes)]
 
     def data(self) -> dict[str, Any]:
         """For programs: the winner as ever, and the objects."""

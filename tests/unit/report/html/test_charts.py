@@ -23,7 +23,7 @@ from autotuner.report.html.charts import (
     ticks_between,
 )
 from autotuner.report.html.result_charts import parameter_figures, progress_figure, repeats_figure, tradeoff_figure
-from autotuner.report.numbers import one_line, percent, plain, with_unit
+from autotuner.report.numbers import percent, plain, with_unit
 from autotuner.report.result import StudyResult
 from autotuner.testing.samples import SampleKind
 
@@ -146,4 +146,3 @@ def test_numbers_for_people() -> None:
     assert with_unit("ttft", 0.0567) == "56.7 ms"
     assert with_unit("success_rate", 0.995) == "99.5%"
     assert with_unit("output_throughput", None) == "-"
-    assert one_line("a\n b\x1b[1m\t\u202ec") == "a b\ufffd[1m \ufffdc"

@@ -13,6 +13,7 @@ from typing import Any
 from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.refusals import judge
 from autotuner.manifests.text import amount
+from autotuner.plain_text import joined_line
 from autotuner.study import signals
 from autotuner.study.failure import Failure, FailureCause
 
@@ -107,14 +108,14 @@ def look(pod: Json, container: str) -> PodState:
 def _waiting(status: Json, found: Json) -> PodState:
     waiting = (found.get("state") or {}).get("waiting") or {}
     reason = str(waiting.get("reason", ""))
-    why = one_line(waiting.get("message"))
+    why = message_in(waiting)
     if trouble := _start_trouble(reason, why):
         failure, patient = trouble
         return PodState(Stage.ON_NODE, why or reason, failure, patient)
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "True" or waiting:
         return PodState(Stage.ON_NODE, why or reason)
-    said = one_line(scheduled.get("message"))
+    said = message_in(scheduled)
     if scheduled.get("reason") == "SchedulingGated":
         return PodState(Stage.HELD, said or "scheduling gated")
     return PodState(Stage.UNSCHEDULED, said)
@@ -159,7 +160,7 @@ def _ended(found: Json) -> PodState | None:
     if not end:
         return None
     reason = str(end.get("reason", ""))
-    why = one_line(end.get("message"))
+    why = message_in(end)
     code = signals.container_exit_code(end.get("exitCode"))
     started = _time(end.get("startedAt"))
     failure = None
@@ -181,7 +182,7 @@ def _taken_away(pod: Json) -> Failure | None:
     """Why the pod itself ends, where its container is not the cause."""
     status = pod.get("status") or {}
     reason = str(status.get("reason", ""))
-    why = one_line(status.get("message"))
+    why = message_in(status)
     if reason.startswith("OutOf"):
         cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(reason) else FailureCause.ENVIRONMENT
         message = f"its node had no room after all ({reason}): {why}"
@@ -189,7 +190,7 @@ def _taken_away(pod: Json) -> Failure | None:
     disrupted = condition(status, "DisruptionTarget")
     if disrupted.get("status") == "True":
         told = _DISRUPTED.get(str(disrupted.get("reason")), str(disrupted.get("reason")))
-        return _environment(f"the pod was ended: {told}", one_line(disrupted.get("message")))
+        return _environment(f"the pod was ended: {told}", message_in(disrupted))
     if reason in _REASONS_OF_THE_NODE:
         return _environment(f"the pod was ended: {_REASONS_OF_THE_NODE[reason]}", why)
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
@@ -211,13 +212,11 @@ def _init_trouble(found: Json) -> PodState | None:
     state = found.get("state") or {}
     waiting = state.get("waiting") or {}
     end = state.get("terminated") or {}
-    if trouble := _start_trouble(str(waiting.get("reason", "")), one_line(waiting.get("message"))):
+    if trouble := _start_trouble(str(waiting.get("reason", "")), message_in(waiting)):
         failure, patient = trouble
         return PodState(Stage.ON_NODE, failure.message, failure, patient)
     if end.get("exitCode"):
-        failure = _environment(
-            f"init container {found.get('name')} ended with {end['exitCode']}", one_line(end.get("message"))
-        )
+        failure = _environment(f"init container {found.get('name')} ended with {end['exitCode']}", message_in(end))
         return PodState(Stage.ENDED, failure.message, failure)
     return None
 
@@ -263,7 +262,7 @@ def events_trouble(events: Iterable[Json], part: str = "") -> StartFailure | Non
     the pod's container."""
     for event in events:
         reason = str(event.get("reason"))
-        why = one_line(event.get("message"))
+        why = message_in(event)
         if reason == "FailedCreate":
             return not_made(why, part)
         if reason == "FailedMount" and failure_phrases.HOST_PATH_MISSING.found_in(why):
@@ -291,9 +290,9 @@ def _container(status: Json, group: str, name: str) -> Json:
     return next((c for c in status.get(group) or () if c.get("name") == name), {})
 
 
-def one_line(text: Any) -> str:
-    """A text without its line breaks."""
-    return " ".join(str(text or "").split())
+def message_in(found: Json) -> str:
+    """The ``message`` of a condition, a container's state or an event on one line; empty where it has none."""
+    return joined_line(str(found.get("message") or ""))
 
 
 def _time(text: Any) -> float:
