@@ -156,8 +156,8 @@ class BaseArguments:
 class Deployer(ABC):
     """Where servers can run, known by its settings alone. Constructed with ``Deployer(settings)``.
 
-    What only some can do are types of their own: :class:`HasBaseArguments`, :class:`HasPlatformBenchmark`,
-    :class:`ReadsGpuSensors`, :class:`ShowsCommand`.
+    What only some can do are types of their own: :class:`HasBaseArguments`, :class:`HasHubCache`,
+    :class:`HasPlatformBenchmark`, :class:`ReadsGpuSensors`, :class:`ShowsCommand`.
     """
 
     kind: ClassVar[str]
@@ -250,6 +250,15 @@ class HasPlatformBenchmark(Protocol):
     @property
     def platform_benchmark(self) -> PlatformBenchmark:
         """The benchmark."""
+
+
+@runtime_checkable
+class HasHubCache(Protocol):
+    """A deployer that gives servers a cache of Hub models of its own choice, on this machine."""
+
+    @property
+    def hub_cache(self) -> Path:
+        """Folder with one folder per model (``models--ORG--NAME``)."""
 
 
 @runtime_checkable

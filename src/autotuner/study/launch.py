@@ -104,6 +104,8 @@ class LaunchPlan(Noun):
     """Files or folders that must exist on the target (a local model); a container sees them under the same path."""
     hub_models: tuple[str, ...] = ()
     """Models that the server fetches from a hub by itself; a container gets the hub's cache."""
+    hub_revisions: Mapping[str, str] = Field(default_factory=dict)
+    """Branch, tag or commit of the models among ``hub_models`` that the server takes another one of than ``main``."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
     """The tuned parameters this plan realizes (canonical names)."""
     tuned_env: Mapping[str, str | None] = Field(default_factory=dict)

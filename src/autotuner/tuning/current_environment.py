@@ -20,6 +20,7 @@ from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.parameter import Choices
 from autotuner.tuning.fingerprints import Fingerprints
+from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
 from autotuner.tuning.planning.prepared_study import Prepared
 
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
@@ -41,6 +42,7 @@ class Surroundings:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._plan = prepared.engine.launch(prepared.model, prepared.engine_spec, DEFAULT)
+        self._hub_models = hub_models(prepared)
         self._prints = Fingerprints()
         self.known: dict[str, Fact] = {}
         """Facts as they were when the study's trials ran."""
@@ -94,9 +96,10 @@ class Surroundings:
         yield "machine", f"{hardware.cpus} CPUs ({_processor()}){gpus}"
         if deployer.image(self._plan) is None:
             yield from _packages(self._plan)
-        for model in self._plan.hub_models:
-            if revision := _cached_revision(model, {**os.environ, **self._plan.env}):
-                yield f"model {model} in the hub's cache", f"revision {revision}"
+        cache = hub_cache(deployer, self._plan, os.environ)
+        for model in self._hub_models:
+            if commit := cached_commit(model, cache):
+                yield model.text, f"revision {commit}"
 
     def _paths(self) -> Iterator[tuple[str, Path]]:
         prepared = self._prepared
@@ -192,16 +195,6 @@ def _is_path(text: str) -> bool:
         return Path(text).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
-
-
-def _cached_revision(model: str, env: Mapping[str, str]) -> str:
-    """The revision of a hub model in the local cache; empty if it is not there."""
-    home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    try:
-        cache = Path(env.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
-        return (cache / f"models--{model.replace('/', '--')}" / "refs" / "main").read_text().strip()
-    except (OSError, ValueError, RuntimeError):
-        return ""
 
 
 def _processor() -> str:

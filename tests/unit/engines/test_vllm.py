@@ -88,6 +88,22 @@ def test_the_launch(engine: Vllm) -> None:
     assert (plan.needs_files, plan.hub_models) == ((), ("org/model-8b",))
 
 
+@pytest.mark.parametrize(
+    ("model", "args", "tuned", "expected"),
+    [
+        (HUB, {}, {}, {}),
+        (HUB, {"revision": "v1"}, {}, {"org/model-8b": "v1"}),
+        (HUB, {"revision": "v1"}, {"revision": "v2"}, {"org/model-8b": "v2"}),
+        (Model(path="./m"), {"revision": "v1"}, {}, {}),
+    ],
+)
+def test_the_revision_of_a_hub_model(
+    engine: Vllm, model: Model, args: dict[str, Value], tuned: dict[str, Value], expected: dict[str, str]
+) -> None:
+    spec = SPEC.model_copy(update={"args": args})
+    assert engine.plan(model, spec, Configuration(values=tuned)).hub_revisions == expected
+
+
 def test_a_module_takes_the_model_as_a_flag() -> None:
     plan = Vllm(VllmSettings(server=MODULE)).plan(Model(path="./m", name="tiny"), SPEC, Configuration())
     assert plan.argv(host="h", port=1)[:7] == (*MODULE.split(), "--model", "./m", "--served-model-name", "tiny")

@@ -15,6 +15,7 @@ from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.measurement import Measurement
+from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.spec import Model
 from autotuner.study.text_forms import parse_scenario
 from autotuner.study.trial import TrialState
@@ -23,6 +24,7 @@ from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.current_environment import Surroundings
 from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
+from autotuner.tuning.hub_models import HubModel, cached_commit
 from autotuner.tuning.retry_or_stop import StudyFaultError
 from autotuner.tuning.session import run_session
 
@@ -180,19 +182,102 @@ async def test_the_packages_of_a_python_program(loop: Any, tmp_path: Path) -> No
     assert (await world(prepared))["server package server"] == "server-0.2"
 
 
-async def test_the_revision_of_a_hubs_model(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hub(Program):
-        def plan(self, *given: Any) -> LaunchPlan:
-            return super().plan(*given).model_copy(update={"hub_models": ("Qwen/Q",)})
+class Hub(Program):
+    """Downloads its model, and takes the revision from the argument ``note``."""
 
+    def plan(self, *given: Any) -> LaunchPlan:
+        plan = super().plan(*given)
+        revision = self.flag_value(plan.argv(host="", port=0), "note")
+        revisions = {"Qwen/Q": str(revision)} if revision else {}
+        return plan.model_copy(update={"hub_models": ("Qwen/Q",), "hub_revisions": revisions})
+
+
+class OwnHubCache(Here):
+    """Gives servers another cache than the environment's."""
+
+    hub_cache = Path()
+
+
+def put_in_cache(cache: Path, **commits: str) -> None:
+    """Lets the branches of the model stand for commits."""
+    refs = cache / "models--Qwen--Q" / "refs"
+    refs.mkdir(parents=True, exist_ok=True)
+    for revision, commit in commits.items():
+        (refs / revision).write_text(f"{commit}\n")
+
+
+MAIN = "model Qwen/Q in the hub's cache"
+DEV = "model Qwen/Q at revision dev in the hub's cache"
+
+
+async def test_the_commit_of_a_hub_model(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     prepared = loop.prepared(deployer=Here(), engine=Hub(FakeEngine.Settings()))
-    name = "model Qwen/Q in the hub's cache"
-    assert name not in await world(prepared), "not fetched yet"
-    refs = tmp_path / "models--Qwen--Q" / "refs"
-    refs.mkdir(parents=True)
-    (refs / "main").write_text("c0ffee\n")
-    assert (await world(prepared))[name] == "revision c0ffee"
+    assert MAIN not in await world(prepared), "not downloaded yet"
+    put_in_cache(tmp_path, main="c0ffee")
+    assert (await world(prepared))[MAIN] == "revision c0ffee"
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+async def test_the_commit_of_a_hub_models_branch(
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuned: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    put_in_cache(tmp_path, main="c0ffee", dev="deface")
+    spec = loop.spec()
+    if tuned:
+        spec = spec.model_copy(update={"parameters": (Parameter(name="note", domain=Choices(values=("dev", "v1"))),)})
+    else:
+        spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"args": {"note": "dev"}})})
+    prepared = loop.prepared(spec, deployer=Here(), engine=Hub(FakeEngine.Settings()))
+    commits = {name: state for name, state in (await world(prepared)).items() if name.startswith("model ")}
+    default = {MAIN: "revision c0ffee"} if tuned else {}
+    assert commits == {**default, DEV: "revision deface"}
+
+
+async def test_a_deployer_with_a_hub_cache_of_its_own(
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "of the user"))
+    put_in_cache(tmp_path / "of the user", main="c0ffee")
+    put_in_cache(tmp_path / "mounted", main="deface")
+    deployer = OwnHubCache()
+    deployer.hub_cache = tmp_path / "mounted"
+    prepared = loop.prepared(deployer=deployer, engine=Hub(FakeEngine.Settings()))
+    assert (await world(prepared))[MAIN] == "revision deface"
+
+
+@pytest.mark.parametrize("revision", ["../../secret", "/secret", "broken", "missing"])
+def test_only_commits_are_read_from_the_hub_cache(tmp_path: Path, revision: str) -> None:
+    put_in_cache(tmp_path, main="c0ffee", broken="a token")
+    (tmp_path / "models--Qwen--Q" / "secret").write_text("beef00")
+    (tmp_path / "secret").write_text("beef00")
+    named = str(tmp_path / "secret") if revision == "/secret" else revision
+    assert cached_commit(HubModel("Qwen/Q", named), tmp_path) == ""
+    assert cached_commit(HubModel("Qwen/Q", "main"), tmp_path) == "c0ffee"
+
+
+async def test_a_branch_of_the_hub_that_moved_between_two_runs_is_refused(
+    loop: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    spec = loop.spec()
+    spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"args": {"note": "dev"}})})
+
+    def prepared() -> Any:
+        return loop.prepared(spec, deployer=deployer, engine=Hub(FakeEngine.Settings()))
+
+    deployer = Here()
+    put_in_cache(tmp_path, main="c0ffee", dev="deface")
+    await run_session(prepared(), store, source="t")
+    launched = len(deployer.deployed)
+    put_in_cache(tmp_path, main="0ff1ce")
+    await run_session(prepared(), store, source="t")
+    put_in_cache(tmp_path, dev="facade")
+    with pytest.raises(UsageError) as caught:
+        await run_session(prepared(), store, source="t")
+    assert [part for part in (DEV, "deface", "facade") if part not in caught.value.problems[0].why] == []
+    assert len(deployer.deployed) == launched > 0
 
 
 def with_model(loop: Any, model: Path, **doubles: Any) -> Any:

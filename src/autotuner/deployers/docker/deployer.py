@@ -226,6 +226,11 @@ class DockerDeployer(BoundDeployer):
         """The settings' image, else the engine's, with its tag."""
         return self.settings.image_name(plan.image)
 
+    @property
+    def hub_cache(self) -> Path:
+        """The folder of models in the mounted cache."""
+        return self.settings.cache / "hub"
+
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
         """The id of the image that the name stands for now: a tag may have been moved."""
         name = self.image(plan)

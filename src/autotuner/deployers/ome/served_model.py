@@ -21,6 +21,15 @@ class ServedModel:
         """Where servers find the model."""
         return str(model_path(self.model))
 
+    @property
+    def source(self) -> str:
+        """Where OME got the model from, e.g. ``ClusterBaseModel m from hf://org/m@revision``.
+
+        Without the URI's query, which may hold a signature.
+        """
+        uri = str((self.model.spec.get("storage") or {}).get("storageUri") or "an unknown source")
+        return f"{self.model.kind} {self.model.name} from {uri.partition('?')[0]}"
+
 
 async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) -> ServedModel:
     """Looks both up. Raises ``TrialFailedError`` where one does not exist, or may not be looked at."""

@@ -97,8 +97,8 @@ class BoundOmeDeployer(BoundDeployer):
         return made
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """The runtime's version."""
-        return {"runtime": (await self.base_arguments()).version}
+        """The runtime's version, and where the model came from: its URI names the revision of a Hub model."""
+        return {"runtime": (await self.base_arguments()).version, "model": (await self._usable()).source}
 
     async def locate(self, model: Model) -> Model:
         """The model's folder on its nodes, with the name that the runtime serves it by."""
@@ -118,12 +118,16 @@ class BoundOmeDeployer(BoundDeployer):
     async def _service(
         self, cluster: Cluster, plan: LaunchPlan, context: DeployContext, lease_s: float | None
     ) -> ServiceServer:
-        """The service. A runtime that was changed since it was first seen would be another study's."""
+        """The service. A runtime or a model that changed since it was first seen would belong to another study."""
         found = await self._find(cluster)
         self._first = self._first or found
         if found.runtime.version != self._first.runtime.version:
             why = f"runtime {found.runtime.name} was changed while the study runs"
             remedy = "run the study under another name, with the new runtime"
+            raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
+        if found.source != self._first.source:
+            why = f"the model changed while the study runs: it was {self._first.source}, and is {found.source}"
+            remedy = "run the study under another name, with the new model"
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         return ServiceServer(cluster, self._launch(plan, context.labels, found), lease_s)
 

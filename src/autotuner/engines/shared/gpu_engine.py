@@ -25,6 +25,8 @@ from autotuner.study.spec import EngineSpec, Model, is_local
 from autotuner.study.text_forms import Duration
 
 REMOTE_CODE = "trust-remote-code"
+REVISION = "revision"
+"""Flag of all these servers: branch, tag or commit of a model that comes from the Hub."""
 _SIMULATED = re.compile(r"^autotuner_simulated 1(?:\.0)?\s*$", re.MULTILINE)
 _SUFFIXED = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]{1,2})")
 _FLAG_LIKE = re.compile(r"--?[A-Za-z]")
@@ -138,6 +140,7 @@ class GpuEngine(PortableEngine):
             help=(*self.program, self.help_flag),
             needs_files=tuple(dict.fromkeys([*(m for m in others if is_local(m)), *files])),
             hub_models=tuple(dict.fromkeys(m for m in others if not is_local(m))),
+            hub_revisions={model.path: str(values[REVISION])} if values.get(REVISION) and not model.local else {},
             tuned=tuned,
         )
 

@@ -203,6 +203,25 @@ async def test_a_runtime_changed_between_two_trials_is_another_studys(at: Any, r
 
 
 @campaign
+async def test_a_model_from_another_source_between_two_trials(at: Any, recorder: Recorder) -> None:
+    own = model(at.ome.settings.model_path)
+    own["kind"] = "BaseModel"
+    own["metadata"]["namespace"] = at.lab.namespace
+    at.lab.created(own)
+    deployer = at.deployer()
+    before = (await deployer.facts(fake_plan()))["model"]
+    assert before.startswith(f"BaseModel {MODEL} from local:/")
+    change = {"spec": {"storage": {"storageUri": "hf://org/m@v2"}}}
+    at.lab.patch("BaseModel", MODEL, change).raise_for_status()
+    assert (await at.deployer().facts(fake_plan()))["model"] == f"BaseModel {MODEL} from hf://org/m@v2", (
+        "of the next run"
+    )
+    cause, message = await refused(deployer, fake_plan(), recorder)
+    assert cause is FailureCause.NOT_ACCEPTED
+    assert [source for source in (before, "hf://org/m@v2") if source not in message] == []
+
+
+@campaign
 async def test_a_model_of_the_namespace_goes_before_the_clusters(at: Any, recorder: Recorder) -> None:
     """And is named by its own kind, without which OME would make nothing of it."""
     own = model(at.ome.settings.model_path)

@@ -184,6 +184,7 @@ def test_the_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     settings = DockerSettings(ipc="host", volumes=("/a:/b:ro",), ulimits={"memlock": -1}, hub_cache=Path("/c"))
     line = shlex.join(launch(settings, hub_models=("m",)).command())
+    assert DockerDeployer(settings).hub_cache == Path("/c/hub")
     assert line == (
         "docker run --rm --network bridge -p 127.0.0.1:8000:8000 --init --gpus '\"device=GPU-b,GPU-d\"' --ipc host"
         " --ulimit memlock=-1 -v /a:/b:ro -v /c:/root/.cache/huggingface -e HF_TOKEN"

@@ -116,6 +116,36 @@ async def test_bounds_on_each_request_are_part_of_the_measurement(loop: Any, sto
         await run(loop, store, slos=(parse_slo("ttft <= 1s"),))
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "v2"), ("v1", "v2"), ("v1", None)])
+async def test_another_revision_of_the_model_is_another_measurement(
+    loop: Any, store: Store, before: str | None, after: str | None
+) -> None:
+    def engine(revision: str | None) -> Any:
+        return loop.spec().engine.model_copy(update={"args": {"revision": revision} if revision else {}})
+
+    await run(loop, store, engine=engine(before))
+    with pytest.raises(UsageError) as caught:
+        await run(loop, store, engine=engine(after))
+    assert (
+        f"engine.args.revision was {before or 'not set'}, is now {after or 'not set'}" in caught.value.problems[0].why
+    )
+    launched, _ = await run(loop, store, engine=engine(before))
+    assert launched == []
+
+
+async def test_tuned_revisions_of_the_model_share_no_result(loop: Any, store: Store) -> None:
+    def revisions(*values: str) -> tuple[Parameter, ...]:
+        return (Parameter(name="revision", domain=Choices(values=values)),)
+
+    async def configurations(*values: str) -> list[Any]:
+        _, trials = await run(loop, store, parameters=revisions(*values))
+        return [t.configuration.values.get("revision") for t in trials if t.state.finished]
+
+    assert await configurations("v1") == [None, "v1"]
+    assert await configurations("v2") == [None, "v2"]
+    assert await configurations("v1", "v2") == [None, "v1", "v2"]
+
+
 async def test_settings_that_no_figure_depends_on_may_change(loop: Any, store: Store) -> None:
     spec = loop.spec()
     await run(loop, store)
