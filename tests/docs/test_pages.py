@@ -126,10 +126,42 @@ def test_the_architecture_shows_the_layers_of_the_import_contract() -> None:
     assert [row for row in shown if row in wanted] == wanted
 
 
+def tree() -> set[str]:
+    """Every folder and file in the picture of the repository, as paths; descriptions are left out."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    (picture,) = re.findall(r"^```\n(src/autotuner/\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = set[str]()
+    parents = dict[int, str]()
+    # Lines that are indented further continue a description.
+    for indent, names in re.findall(r"^( {0,4})(\S.*?)(?:  .*)?$", picture, re.MULTILINE):
+        depth = len(indent)
+        above = "".join(parents[level] for level in range(0, depth, 2))
+        paths = re.findall(r"(?:<\w+>|[\w/.])+(?:/|\.pyi?)(?=,|\s|$)", names)
+        found |= {above + path for path in paths}
+        parents[depth] = paths[0]
+    return found
+
+
+def test_the_tree_of_the_architecture_is_the_one_on_disk() -> None:
+    package = "src/autotuner/"
+    shown = {path for path in tree() if "<" not in path}
+    assert [path for path in sorted(shown) if not (ROOT / path).exists()] == []
+    rooms = {f"{package}{path.name}/" for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
+    modules = {package + path.name for path in (ROOT / package).glob("*.py")} - {f"{package}__main__.py"}
+    assert rooms | modules <= shown
+
+
 def test_the_files_that_the_architecture_names_exist() -> None:
     named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
     assert len(named) > 10
     assert not [path for path in named if not (ROOT / "src/autotuner" / path).exists()]
+
+
+def test_the_index_of_decisions_has_their_titles() -> None:
+    pages = sorted(ROOT.glob("docs/adr/0*.md"))
+    titles = {page.name: page.read_text().partition("\n")[0].partition(". ")[2] for page in pages}
+    listed = re.findall(r"^\| \d+ \| \[(.*)\]\((.*)\) \|$", (ROOT / "docs/adr/README.md").read_text(), re.MULTILINE)
+    assert {name: title for title, name in listed} == titles
 
 
 def test_there_are_commands_to_check() -> None:
@@ -152,8 +184,8 @@ def test_the_readme_study_is_ten_lines_and_can_be_planned(workplace: Path, fence
     assert [c for c in planned.checks if c.status is CheckStatus.FAIL] == []
 
 
-def test_the_readme_program_is_the_api(fenced: Callable[..., list[str]]) -> None:
-    (program,) = fenced("README.md", "python")
+def test_the_tutorial_calls_the_public_api(fenced: Callable[..., list[str]]) -> None:
+    (program,) = fenced("docs/tutorial.md", "python")
     assert set(re.findall(r"autotuner\.(\w+)", program)) <= set(autotuner.__all__)
 
 

@@ -244,7 +244,7 @@ def test_the_reference_has_the_tables() -> None:
 def _shown(kind: str, section: str, name: str) -> str:
     preset = TABLES[kind].presets[section].get(name)
     if preset is None:
-        return "refused"
+        return "not supported"
     parts = [f"{k.replace('-', '_')} {v}" for k, v in preset.keys.items()]
     parts += [f"{k} {'on' if v is True else v}" for k, v in preset.flags.items()]
     text = ", ".join(f"`{p}`" for p in parts) or "nothing"
