@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 
 .PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
-help: ## This list
+help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
 
 quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes)
@@ -17,7 +17,7 @@ quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes
 test: setup-test ## Everything: lint, types, import contracts, documentation, all tests with coverage
 	$(MAKE) lint types contracts docs pytest
 
-setup: ## An environment with everything for development
+setup: ## Create an environment with everything for development
 	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,tokenizer "dev docs"
 
 lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: to the newest versions)
@@ -26,7 +26,7 @@ lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: t
 hooks: setup ## Check every commit: lint, types, import contracts, subject
 	$(BIN)/pre-commit install
 
-dist: ## Source archive and wheel in dist/, as they go to PyPI
+dist: ## Build the source archive and the wheel for PyPI, in dist/
 	@scripts/setup.sh "" release
 	rm -rf dist
 	$(BIN)/uv build -q
@@ -51,56 +51,56 @@ lint:
 types:
 	$(BIN)/mypy
 
-docs: setup ## The documentation site, in build/docs; broken links are errors
+docs: setup ## Build the documentation site in build/docs; broken links are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 contracts:
 	$(BIN)/lint-imports
 
-test-lowest: ## Unit tests with the lowest versions that pyproject.toml allows, in an environment of their own
+test-lowest: ## Unit tests with the lowest versions that pyproject.toml allows, in a separate environment
 	@scripts/test-lowest.sh "$(CACHE)/lowest"
 
-test-genai: setup ## Measure with a real genai-bench, in an environment of its own (1.3 GB; needs Python 3.10 to 3.12)
+test-genai: setup ## Measure with a real genai-bench, in a separate environment (1.3 GB; needs Python 3.10 to 3.12)
 	@command=$$(scripts/setup-genai-bench.sh "$(CACHE)/genai-bench") && \
 		AUTOTUNER_GENAI_BENCH=$$command $(BIN)/pytest -m genai
 
-test-cluster: setup-test ## All tests on a Kubernetes node, with the long ones that break it
+test-cluster: setup-test ## All tests on a Kubernetes node, including the long ones that break it
 	@scripts/build-kueue.sh
 	$(BIN)/pytest tests/integration/kubernetes tests/integration/kueue tests/integration/ome
 
-test-ome: setup-test ## Tests of OME on a real one, built from OME=CHECKOUT of github.com/sgl-project/ome
+test-ome: setup-test ## OME tests on the real OME, built from OME=CHECKOUT of github.com/sgl-project/ome
 	@place=$$(scripts/build-ome.sh "$(OME)" | tail -n 1) && \
 		AUTOTUNER_TEST_OME=$$place $(BIN)/pytest tests/integration/ome/deployer tests/integration/ome/preflight
 
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
 	@scripts/build-kubernetes.sh
 
-cluster-up: setup cluster-build ## A Kubernetes node with four simulated GPUs, until cluster-down; prints its KUBECONFIG
+cluster-up: setup cluster-build ## Start a Kubernetes node with four simulated GPUs; prints its KUBECONFIG
 	@$(BIN)/python scripts/cluster.py up "$(CACHE)/cluster"
 
-cluster-down: ## End that node
+cluster-down: ## Stop that node
 	@$(BIN)/python scripts/cluster.py down "$(CACHE)/cluster"
 
 pytest:
 	$(BIN)/python scripts/run_tests.py
 
-format: ## Let ruff format and fix what it can
+format: ## Format the code and apply ruff's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench-loadgen: setup ## CPU per token and TTFT error of the load generator against a mock server's own clock
 	$(BIN)/python benchmarks/loadgen.py
 
-bench-overhead: setup ## What a trial costs beyond engine start and measuring
+bench-overhead: setup ## Time that a trial takes beyond engine start and measuring
 	$(BIN)/python benchmarks/trial_overhead.py
 
-bench-cluster: setup cluster-build ## What a trial costs in a cluster, beyond pods that start and end
+bench-cluster: setup cluster-build ## Time that a trial takes in a cluster, beyond starting and ending pods
 	$(BIN)/python benchmarks/cluster_overhead.py
 
 bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
 	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)
 
-bench-startup: setup ## CPU time of commands that only look at results
+bench-startup: setup ## CPU time of commands that only read results
 	$(BIN)/python benchmarks/startup.py
 
 clean: ## Remove environments and caches

@@ -1,8 +1,8 @@
-"""What a trial costs in a cluster, beyond pods that start and end and the measuring itself: where the time goes.
+"""Benchmark of the time that a trial takes in a cluster, beyond starting and ending pods and measuring.
 
-Tunes the simulated SGLang by OME (its stand-in) or by plain Jobs, on a real Kubernetes node of its own, and prints a
-row per trial. Pods are started twice a trial: the server (``launching`` to ``loading``) and the load generator (what
-``warming`` takes beyond the configured warm-up); ``releasing`` is their end. Overhead is all the rest: reading runtime
+Tunes the simulated SGLang with OME (its stand-in) or with plain Jobs, on a Kubernetes node of its own, and prints a
+row per trial. Each trial starts two pods: the server (``launching`` to ``loading``) and the load generator (what
+``warming`` takes beyond the configured warm-up); ``releasing`` is their end. Overhead is the rest: reading runtime
 and model, scoring, the database, choosing the next configuration.
 
     python benchmarks/cluster_overhead.py [--trials 4] [--deploy ome|kubernetes]
@@ -34,7 +34,7 @@ PODS = ("pods start", "pods end")
 
 
 def study(deploy: dict[str, Any], model: str, trials: int) -> dict[str, Any]:
-    """One short window a trial."""
+    """A study with one short window per trial."""
     return {
         "name": "overhead",
         "model": model,
@@ -54,7 +54,7 @@ def study(deploy: dict[str, Any], model: str, trials: int) -> dict[str, Any]:
 
 
 def settings(cluster: OwnCluster, **more: Any) -> dict[str, Any]:
-    """Of the deployer."""
+    """The deployer's settings."""
     return {
         "kubeconfig": str(cluster.kubeconfig),
         "loadgen_image": LOADGEN,
@@ -67,7 +67,7 @@ def settings(cluster: OwnCluster, **more: Any) -> dict[str, Any]:
 
 
 def tuned(kind: str, trials: int, folder: Path) -> list[Trial]:
-    """The trials of one study on a cluster that ends with it."""
+    """Runs one study on a cluster that ends with it, and returns the trials."""
     with OwnCluster(gpus=4) as cluster:
         write_loadgen(folder / "loadgen.tar")
         cluster.load_image(folder / "loadgen.tar")

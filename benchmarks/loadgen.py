@@ -1,12 +1,14 @@
-"""What our load generator costs and how exactly it sees, beside other clients, against a mock server with a truth log.
+"""Benchmark of the load generator beside other clients: CPU per token and accuracy, against a mock server that logs the
+true times.
 
     python benchmarks/loadgen.py [--genai-bench PATH] [--vllm PATH] [--requests 3000]
 
 The server (C, ``benchmarks/mock/mock.c``) has one core, the client another; TTFT 50 ms, ITL 5 ms, 64 tokens in, 100
-out. CPU is that of the client's whole process tree between the server's first request and its last token, so that no
-client pays for its imports ("under load"), and from there to its end ("after it": records, summary, plots). TTFT error
-is each client's own figure less the server's truth: just before the first token is sent, less the request's arrival.
-Machines are noisy: take the ratios before the absolutes, or give ``--nice -15`` (as root) to keep neighbors away.
+out. CPU is that of the client's whole process tree: from the server's first request to its last token ("under load",
+so no client pays for its imports), and from there to the client's end ("after it": records, summary, plots). The TTFT
+error is the client's value minus the server's own, which is the time from the arrival of a request to just before its
+first token is sent. Machines are noisy: trust the ratios more than the absolute values, or pass ``--nice -15`` (as
+root) to take precedence over other processes.
 """
 
 import argparse
@@ -49,16 +51,16 @@ class Run:
     """One run of one client."""
 
     load_us: float
-    """CPU per token while the load ran."""
+    """Microseconds of CPU per token while the load ran."""
     after_us: float
-    """CPU per token after it."""
+    """Microseconds of CPU per token after the load."""
     truth_ms: Any
     ttft_ms: Any
-    """Each client's own TTFT values, milliseconds; None where it keeps none."""
+    """The client's own TTFT values in milliseconds; empty if it keeps none."""
 
     @property
     def total_us(self) -> float:
-        """CPU per token of a whole measurement, imports left out."""
+        """CPU per token of a whole measurement, without imports."""
         return self.load_us + self.after_us
 
 
@@ -72,7 +74,7 @@ class Client:
 
 
 class CpuWatch(Thread):
-    """Samples the CPU of a process tree until told to stop."""
+    """A thread that samples the CPU time of a process tree until :meth:`stop`."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -174,15 +176,15 @@ def native() -> Client:
         return [sys.executable, "-m", WORKER], spec.to_json()
 
     def ttfts(folder: Path, stdout: bytes) -> list[float]:
-        said = [json.loads(line) for line in stdout.splitlines() if line.startswith(b"{")]
-        rows = [r for line in said if line["kind"] == "records" for r in line["records"] if r["complete"]]
+        messages = [json.loads(line) for line in stdout.splitlines() if line.startswith(b"{")]
+        rows = [r for line in messages if line["kind"] == "records" for r in line["records"] if r["complete"]]
         return [(r["first_ns"] - r["sent_ns"]) / 1e6 for r in rows if not r["ramp"]]
 
     return Client("autotuner", command, ttfts)
 
 
 def native_whole() -> Client:
-    """The same with its parent: records read, written as Parquet, and summed up."""
+    """The load generator with its parent, which reads the records, writes them as Parquet and summarizes them."""
 
     def command(url: str, in_flight: int, requests: int, folder: Path) -> tuple[list[str], bytes]:
         return [sys.executable, __file__, "--whole", url, str(in_flight), str(requests), str(folder)], b""
@@ -277,7 +279,7 @@ async def whole(url: str, in_flight: int, requests: int, folder: Path) -> None:
 
 
 def make_tokenizer(folder: Path) -> Path:
-    """A tokenizer folder that other clients can load without a hub."""
+    """Writes a tokenizer folder that other clients can load without the Hub."""
     tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(("?", *WORDS))}, unk_token="?"))  # noqa: S106
     tokenizer.pre_tokenizer = Whitespace()
     folder.mkdir()
@@ -301,10 +303,10 @@ def show(label: str, run: Run, base: float | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--genai-bench", default=shutil.which("genai-bench"), help="its executable")
-    parser.add_argument("--vllm", default=shutil.which("vllm"), help="the vllm executable")
-    parser.add_argument("--requests", type=int, default=3000, help="requests of a run")
-    parser.add_argument("--nice", type=int, default=0, help="niceness of client and server alike")
+    parser.add_argument("--genai-bench", default=shutil.which("genai-bench"), help="path of the genai-bench executable")
+    parser.add_argument("--vllm", default=shutil.which("vllm"), help="path of the vllm executable")
+    parser.add_argument("--requests", type=int, default=3000, help="requests per run")
+    parser.add_argument("--nice", type=int, default=0, help="niceness of client and server")
     parser.add_argument("--whole", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.whole:

@@ -1,12 +1,12 @@
-"""How many trials each search strategy needs on landscapes that were measured already.
+"""Benchmark of the search strategies: how many trials each needs on landscapes that were measured before.
 
     python benchmarks/search_landscapes.py measured.csv [simulated.csv ...] [--seeds 5] [--most 60]
 
 A landscape is one (model, system, isl, osl); its points are launch parameters and the concurrency. The goal is the
-highest throughput per GPU among the points whose TPOT is at most the landscape's 40th percentile; printed is the mean
-number of trials until a feasible point within 5 % of that optimum was tried. Nothing is launched: a trial is a look-up.
-Two forms of table are read: measured rows (``ttft_ms``, ``tpot_ms``, ``gpus``, ``concurrency``) and simulated ones
-(``tps_gpu``, ``tpot``, ``err``). Also printed: the coverage of the gain's interval, by simulation.
+highest throughput per GPU among the points whose TPOT is at most the landscape's 40th percentile. It prints the mean
+number of trials until a feasible point within 5% of that optimum was tried. Nothing is launched: a trial is a look-up.
+Two kinds of table are supported: measured rows (``ttft_ms``, ``tpot_ms``, ``gpus``, ``concurrency``) and simulated ones
+(``tps_gpu``, ``tpot``, ``err``). It also prints the coverage of the gain's interval, by simulation.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Landscape:
-    """One table of answers."""
+    """All measured points of one model on one system with one workload."""
 
     name: str
     space: Space
@@ -66,7 +66,7 @@ class Landscape:
     best: float
 
     def verdict(self, configuration: Configuration) -> Verdict | None:
-        """What a study would have said; None where the server did not run."""
+        """Scores a configuration as a study would; None if the server did not run."""
         point = self.points[configuration.key]
         if point.throughput is None or point.tpot is None:
             return None
@@ -75,7 +75,7 @@ class Landscape:
 
 
 def landscapes(path: Path, fewest: int) -> list[Landscape]:
-    """All landscapes of a table with at least ``fewest`` points."""
+    """Reads the landscapes of a table that have at least ``fewest`` points."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -131,7 +131,7 @@ def _median(points: Sequence[Point]) -> Point:
 
 
 def trials_needed(strategy: type[Search], landscape: Landscape, seed: int, most: int) -> int:
-    """Trials until a feasible point near the optimum; ``most`` where it was not found by then."""
+    """Counts the trials until a feasible point near the optimum; ``most`` if none was found by then."""
     context = SearchContext(
         space=landscape.space,
         directions=(Direction.MAX,),
@@ -142,13 +142,13 @@ def trials_needed(strategy: type[Search], landscape: Landscape, seed: int, most:
     search = strategy(strategy.Settings(), context)
     history: list[Trial] = []
     while len(history) < most:
-        asked = search.ask(history)
-        if isinstance(asked, Stop):
+        proposal = search.ask(history)
+        if isinstance(proposal, Stop):
             break
-        verdict = landscape.verdict(asked)
+        verdict = landscape.verdict(proposal)
         if verdict and verdict.feasible and (verdict.objectives[0] or 0) >= NEAR * landscape.best:
             return len(history) + 1
-        history.append(_trial(len(history), asked, verdict))
+        history.append(_trial(len(history), proposal, verdict))
         search.tell(history[-1])
     return most
 
@@ -162,7 +162,7 @@ def _trial(number: int, configuration: Configuration, verdict: Verdict | None) -
 
 
 def coverage(repeats: int, noise: float, runs: int) -> float:
-    """Share of simulated proofs whose 95 % interval holds the true gain (10 %)."""
+    """Share of simulated proofs whose 95% interval contains the true gain (10%)."""
     source = random.Random(f"{repeats} {noise}")
     hits = 0
     for _ in range(runs):
@@ -174,14 +174,14 @@ def coverage(repeats: int, noise: float, runs: int) -> float:
 
 
 def main() -> None:
-    """Prints one line a strategy and file, then the coverage."""
+    """Prints one line per strategy and file, then the coverage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--most", type=int, default=60, help="longest search, and its count where it fails")
-    parser.add_argument("--fewest", type=int, default=12, help="leave out landscapes with fewer points")
+    parser.add_argument("--most", type=int, default=60, help="longest search; the count of one that finds nothing")
+    parser.add_argument("--fewest", type=int, default=12, help="skip landscapes with fewer points")
     parser.add_argument("--strategy", choices=[*STRATEGIES], action="append")
-    parser.add_argument("--each", action="store_true", help="also one line a landscape")
+    parser.add_argument("--each", action="store_true", help="also print one line per landscape")
     arguments = parser.parse_args()
     for path in arguments.paths:
         found = landscapes(path, arguments.fewest)
@@ -189,25 +189,25 @@ def main() -> None:
         for name in arguments.strategy or STRATEGIES:
             began = time.monotonic()
             means = []
-            unfound = 0
+            not_found = 0
             for landscape in found:
                 needed = [
                     trials_needed(STRATEGIES[name], landscape, seed, min(arguments.most, len(landscape.points)))
                     for seed in range(arguments.seeds)
                 ]
-                unfound += sum(n >= arguments.most for n in needed)
+                not_found += sum(n >= arguments.most for n in needed)
                 means.append(statistics.mean(needed))
                 if arguments.each:
                     print(f"    {landscape.name} ({len(landscape.points)} points): {means[-1]:.1f}")
             print(
-                f"  {name:10} {statistics.mean(means):5.1f} trials to within 5 % of the feasible optimum"
-                f" ({arguments.seeds} seeds, {unfound} of {len(found) * arguments.seeds} searches reached"
+                f"  {name:10} {statistics.mean(means):5.1f} trials to within 5% of the feasible optimum"
+                f" ({arguments.seeds} seeds, {not_found} of {len(found) * arguments.seeds} searches reached"
                 f" {arguments.most}; {time.monotonic() - began:.0f} s)",
                 flush=True,
             )
     for repeats in (3, 4, 6):
         shares = ", ".join(f"{noise:.0%} noise {coverage(repeats, noise, 500):.1%}" for noise in (0.02, 0.04))
-        print(f"gain's 95 % interval, {repeats} repeats, covers the truth: {shares}")
+        print(f"gain's 95% interval, {repeats} repeats, covers the truth: {shares}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""CPU time of commands that only look at results, each in a process of its own: user and system, best of several.
+"""Benchmark of the CPU time (user and system, best of several runs) of commands that only read results.
 
-Run it on a quiet machine: ``make bench-startup``. The bare interpreter's time is shown beside it, since all figures
-move with the machine. The commands run from compiled modules, as those of an installed package do, even where the
-environment forbids Python to write them: they are kept in a folder of their own.
+Run it on a quiet machine: ``make bench-startup``. It also prints the time of the bare interpreter, because all figures
+depend on the machine. The commands run from compiled modules, as in an installed package, even if the environment
+forbids Python to write them: they are in a temporary folder.
 """
 
 import os
@@ -22,7 +22,7 @@ TARGET_S = 0.35
 
 
 def cpu_s(argv: list[str], env: dict[str, str]) -> float:
-    """User and system time of the fastest of several runs."""
+    """User and system time of the fastest of several runs, in seconds."""
     best = float("inf")
     for _ in range(RUNS):
         with subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
@@ -33,7 +33,7 @@ def cpu_s(argv: list[str], env: dict[str, str]) -> float:
 
 
 def stored(home: Path) -> str:
-    """A finished study with a server's log."""
+    """Stores a finished study with a server log and returns its name."""
     os.environ["AUTOTUNER_HOME"] = str(home)
     sample = sample_study("winner")
     name = sample.spec.name

@@ -1,7 +1,7 @@
-"""What a trial costs beyond the engine's start and the measuring itself.
+"""Benchmark of the time that a trial takes beyond starting the engine and measuring.
 
 Tunes a real llama.cpp server with short windows and prints, per trial, where the time went. Overhead is everything that
-is neither the server's way to readiness nor the configured warm-up and window: starting the load generator, calibrating
+is neither the start of the server nor the configured warm-up and window: starting the load generator, calibrating
 prompts, waiting for the last requests, scoring, the database, ending the server, choosing the next configuration.
 
     python benchmarks/trial_overhead.py [--trials 8]
@@ -23,7 +23,7 @@ STARTING = ("launching", "loading")
 
 
 def study(model: Path, trials: int) -> dict[str, object]:
-    """A study whose windows are short and whose answers are short, so that little is left in flight at the end."""
+    """A study with short windows, and short answers so that little is in flight at the end."""
     return {
         "name": "overhead",
         "model": str(model),

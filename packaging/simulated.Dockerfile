@@ -1,9 +1,9 @@
-# An image of the simulated engine: SGLang's and vLLM's command lines on predicted times, without GPUs.
+# An image of the simulated engine: the command lines of SGLang and vLLM with predicted times, without GPUs.
 #
 #     docker build -f packaging/simulated.Dockerfile -t llm-inference-autotuner/simulated:0.1.0 .
 #
-# With `engine: simulated` and `deploy: docker` it is used as it is. It plays the real engines too: with `engine: sglang`
-# or `engine: vllm` name it in `deploy.image`, and set what is simulated here or by `engine.env`.
+# `engine: simulated` with `deploy: docker` uses it. It also imitates the real engines: with `engine: sglang` or
+# `engine: vllm`, name it in `deploy.image`, and set what to simulate here or under `engine.env`.
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 COPY pyproject.toml README.md LICENSE /src/

@@ -1,8 +1,8 @@
-# Sourced by the setup scripts: packages from Debian or Ubuntu, also while another process holds the package manager.
+# Sourced by the setup scripts: installs packages of Debian or Ubuntu, waiting for other processes that use apt.
 APT_WAIT_S=600
 
 apt_update() {
-    # The lock of the package lists has no waiting option of its own: try again until the patience is used up.
+    # apt-get update has no option to wait for the lock of the package lists, so try again for up to APT_WAIT_S.
     waited=0
     until apt-get update -qq; do
         [ "$waited" -lt "$APT_WAIT_S" ] || return 1

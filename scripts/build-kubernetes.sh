@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds what a Kubernetes node for tests is made of, from Go modules: etcd, API server, controller manager, scheduler,
-# kubelet and kubectl. About six minutes on two cores the first time; Go keeps what it compiled. Nothing to do where the
-# folder of the first argument holds them already.
+# Builds the programs of a Kubernetes node for tests from Go modules: etcd, API server, controller manager, scheduler,
+# kubelet and kubectl. Takes about six minutes on two cores the first time; Go caches what it compiled. Does nothing if
+# the folder given as the first argument contains them already.
 set -eu
 cd "$(dirname "$0")/.."
 module=tests/support/labs/k8s

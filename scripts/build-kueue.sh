@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds Kueue for tests, from Go modules, with its kinds and webhooks beside it: two minutes on two cores the first time.
-# Nothing to do where the folder of the first argument holds them already.
+# Builds Kueue for tests from Go modules, with its CRDs and webhooks beside it. Takes about two minutes on two cores the
+# first time. Does nothing if the folder given as the first argument contains it already.
 set -eu
 cd "$(dirname "$0")/.."
 module=tests/support/kueue
@@ -15,7 +15,7 @@ compile -o "$into/kueue" -ldflags '-s -w' sigs.k8s.io/kueue/cmd/kueue
 source=$(cd "$module" && "$go" list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/components
 rm -rf "$place/kinds" "$place/webhooks.yaml"
 mkdir "$made/kinds"
-# its files are read-only, as a module's are
+# Files of a Go module are read-only; copies must not be.
 for file in "$source"/crd/bases/*.yaml; do cat "$file" > "$made/kinds/${file##*/}"; done
 cat "$source/webhook/manifests.yaml" > "$made/webhooks.yaml"
 for name in kinds webhooks.yaml kueue; do mv "$made/$name" "$place/$name"; done

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the manager of OME (Open Model Engine) for tests from a checkout of github.com/sgl-project/ome, with its kinds,
-# webhooks and configuration beside it; two minutes on two cores. `build-ome.sh CHECKOUT [FOLDER]`; then run tests with
-# AUTOTUNER_TEST_OME set to the folder.
+# Builds the manager of OME (Open Model Engine) for tests from a checkout of github.com/sgl-project/ome, with its CRDs,
+# webhooks and configuration beside it, in about two minutes on two cores: `build-ome.sh CHECKOUT [FOLDER]`. Then run the
+# tests with AUTOTUNER_TEST_OME set to the folder.
 set -eu
 cd "$(dirname "$0")/.."
 source=$(cd "$1" && pwd)
@@ -15,8 +15,8 @@ module=$into/source
 mkdir "$module"
 git -C "$source" archive HEAD | tar -x -C "$module"
 
-# The manager shares packages with OME's download agents, which are linked with a library in Rust. It makes a client of
-# that at its start, and never uses it.
+# The manager shares packages with OME's download agents, which link a Rust library. It creates a client of that library
+# when it starts, but never uses it.
 cat > "$made/xet.c" <<'C'
 #include <stdlib.h>
 void xet_version_1_0_0(void) {}

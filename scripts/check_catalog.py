@@ -1,11 +1,11 @@
-"""Compares an engine's catalog with what its server prints for --help, so that a new version's changes are seen.
+"""A comparison of an engine's catalog with its server's ``--help``, to find what a new version changed.
 
     vllm serve --help=all | scripts/check_catalog.py vllm
     docker run --rm --entrypoint python3 lmsysorg/sglang:v0.5.23 -m sglang.launch_server --help \
         | scripts/check_catalog.py sglang
 
-Prints one line per difference in names, kinds, choices and (where the help tells them) defaults; exit code 1 if there
-is one. Reads the help of argparse and of click.
+Prints one line per difference in names, kinds, choices and, if the help has them, defaults; the exit code is then 1.
+It reads the help of argparse and of click.
 """
 
 import re
@@ -24,7 +24,7 @@ _DEFAULT = re.compile(r"[(\[]default: (.*?)[)\]](?: |$)")
 
 
 class Option(NamedTuple):
-    """One option as the help tells it."""
+    """One option as the help describes it."""
 
     spellings: tuple[str, ...]
     switch: bool
@@ -33,7 +33,7 @@ class Option(NamedTuple):
 
 
 def options(text: str) -> dict[str, Option]:
-    """Every option of a help text, by each of its spellings."""
+    """Returns every option of a help text, by each of its spellings."""
     found: dict[str, Option] = {}
     for block in re.split(r"\n(?=  ?-)", "\n" + text):
         option = _option(" ".join(block.split("\n\n")[0].split()))
@@ -64,20 +64,20 @@ def _choices(metavars: list[str]) -> frozenset[str]:
     return frozenset(word for word in re.split(r"[,|]", words.strip("{}[]")) if word and not word.isupper()) - {"None"}
 
 
-def differences(engine: Engine, told: Mapping[str, Option]) -> Iterator[str]:
-    """What the help says otherwise than the catalog, one line each."""
+def differences(engine: Engine, listed: Mapping[str, Option]) -> Iterator[str]:
+    """Yields one line per difference between the help and the catalog."""
     for name, entry in engine.catalog.items():
         written = engine.override(("program",), {name: True if entry.type.kind == "bool" else "x"})[1]
-        option = told.get(written)
+        option = listed.get(written)
         if written == "--set":
             continue
         if option is None:
             yield f"{name}: the server has no {written}"
             continue
-        yield from (f"{name}: {what}" for what in _unlike(entry, option))
+        yield from (f"{name}: {what}" for what in _differences(entry, option))
 
 
-def _unlike(entry: CatalogEntry, option: Option) -> Iterator[str]:
+def _differences(entry: CatalogEntry, option: Option) -> Iterator[str]:
     if (entry.type.kind == "bool") is not option.switch:
         yield "is a switch" if option.switch else "takes a value"
     if entry.off_flag and f"--{entry.off_flag}" not in option.spellings:
@@ -86,29 +86,29 @@ def _unlike(entry: CatalogEntry, option: Option) -> Iterator[str]:
         new = option.choices - set(entry.type.choices)
         gone = set(entry.type.choices) - option.choices
         yield from [f"new choices: {', '.join(sorted(new))}"] if new else []
-        yield from [f"choices that are gone: {', '.join(sorted(gone))}"] if gone else []
-    told = option.default
-    if told is not None and not re.match(r"\w+\(|\{", told) and not _equal(entry.default, told):
-        yield f"default {told}, the catalog says {entry.default}"
+        yield from [f"removed choices: {', '.join(sorted(gone))}"] if gone else []
+    default = option.default
+    if default is not None and not re.match(r"\w+\(|\{", default) and not _equal(entry.default, default):
+        yield f"default {default}; the catalog says {entry.default}"
 
 
-def _equal(default: Value, told: str) -> bool:
+def _equal(default: Value, text: str) -> bool:
     if isinstance(default, int | float) and not isinstance(default, bool):
         try:
-            return float(told) == float(default)
+            return float(text) == float(default)
         except ValueError:
             return False
-    return told.rpartition(".")[2].lower() == str(default).lower() or told == str(default)
+    return text.rpartition(".")[2].lower() == str(default).lower() or text == str(default)
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0 where the catalog is right, 1 where it is not, 2 where nothing was given to compare."""
-    told = options(sys.stdin.read())
-    if len(argv) != 2 or not told:
+    """Returns 0 if the catalog is right, 1 if it is not, 2 if there is nothing to compare."""
+    listed = options(sys.stdin.read())
+    if len(argv) != 2 or not listed:
         print("usage: SERVER --help | scripts/check_catalog.py ENGINE", file=sys.stderr)
         return 2
-    lines = list(differences(loading.engine(EngineSpec(kind=argv[1])), told))
-    print("\n".join(lines) or f"{argv[1]}: the catalog agrees with {len(told)} flags")
+    lines = list(differences(loading.engine(EngineSpec(kind=argv[1])), listed))
+    print("\n".join(lines) or f"{argv[1]}: the catalog agrees with {len(listed)} flags")
     return 1 if lines else 0
 
 

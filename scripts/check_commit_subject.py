@@ -1,5 +1,7 @@
-"""Checks commit subjects: ``area: imperative``, at most 72 characters, no full stop. The commit-msg hook runs it with
-the file of the message, CI on the commits of a pull request, and ``make lint`` on the commits that main does not have.
+"""A check of commit subjects: ``area: imperative``, at most 72 characters, no full stop.
+
+The commit-msg hook runs it with the file of the message, CI on the commits of a pull request, and ``make lint`` on the
+commits that main does not have.
 
     python scripts/check_commit_subject.py MESSAGE_FILE
     python scripts/check_commit_subject.py --range main..HEAD
@@ -25,7 +27,7 @@ _MAIN = ("origin/HEAD", "origin/main", "main")
 
 
 def problems(subject: str) -> Iterator[str]:
-    """What is wrong with a subject."""
+    """Yields what is wrong with a subject."""
     if subject.startswith(_BY_GIT):
         return
     if len(subject) > LENGTH:
@@ -61,7 +63,7 @@ def branch_range() -> str | None:
 
 
 def subjects(arguments: list[str]) -> list[str]:
-    """The subjects to check."""
+    """Returns the subjects to check."""
     if arguments[0] in {"--range", "--branch"}:
         commits = arguments[1] if arguments[0] == "--range" else branch_range()
         if commits is None:

@@ -1,5 +1,7 @@
-"""Checks what ruff cannot: tuples that pack unrelated assignments, formatter opt-outs outside tables, and the size of
-files, functions and folders. ``make lint`` runs it; so does the pre-commit hook, with the changed files.
+"""A check for what ruff does not find: tuples that pack unrelated assignments, formatter opt-outs outside tables, and
+the size of files, functions and folders.
+
+``make lint`` runs it; so does the pre-commit hook, with the changed files.
 
     python scripts/check_style.py [FILE ...]
 """
@@ -56,7 +58,7 @@ class Finding(NamedTuple):
 
 
 def check_source(source: str, path: str) -> list[Finding]:
-    """The violations in one file. ``path`` is relative to the repository."""
+    """Returns the violations in one file. ``path`` is relative to the repository."""
     tree = ast.parse(source)
     found = [
         *packed_tuples(tree),
@@ -131,7 +133,7 @@ def wide_folders(root: Path) -> Iterator[str]:
 
 
 def main(names: list[str]) -> int:
-    """Prints the violations; 1 if there are any."""
+    """Prints the violations; returns 1 if there are any."""
     chosen = [Path(name).resolve() for name in names]
     paths = chosen or [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
     found = list(wide_folders(ROOT))

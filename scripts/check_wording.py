@@ -1,8 +1,9 @@
-"""Finds phrases that this project does not use, in code, messages, docs and tests, and says what to write instead.
-``make lint`` runs it; so does the pre-commit hook, with the changed files. Spelling is codespell's job.
+"""A check for phrases that this project does not use, in code, messages, docs and tests.
+
+``make lint`` runs it; so does the pre-commit hook, with the changed files. Codespell checks the spelling.
 
     python scripts/check_wording.py [FILE ...]       # files listed in wording-exceptions.txt are skipped
-    python scripts/check_wording.py --exceptions     # prints that list for today's files; it may shrink, not grow
+    python scripts/check_wording.py --exceptions     # prints that list for the current files; it may shrink, not grow
 """
 
 import re
@@ -29,7 +30,7 @@ INSTEAD = {
     r"words about": "messages, text",
     r"(?<!there\s)(?:is|are) no(?! (?:longer|more|less|fewer|better|worse|different|one)\b)": "is not a, is unknown",
     r"is not yours": "is managed by autotuner and cannot be set",
-    r"standard (?:output|error)": "stdout, stderr",
+    r"standard (?:output|error(?! of\b))": "stdout, stderr",
     r"should be known": "warning",
     r"(?:go|goes|going|went) on with": "resume, continue",
     r"95 %": "95%",
@@ -51,7 +52,7 @@ class Finding(NamedTuple):
 
 
 def check_text(text: str) -> list[Finding]:
-    """The phrases in a text, in the order of their lines."""
+    """Finds the phrases in a text, in the order of their lines."""
     found = [
         Finding(text.count("\n", 0, match.start()) + 1, " ".join(match.group().split()), instead)
         for pattern, instead in _PHRASES
@@ -61,7 +62,7 @@ def check_text(text: str) -> list[Finding]:
 
 
 def checked_files(root: Path) -> list[Path]:
-    """Every text that people read."""
+    """Returns every text file that people read."""
     found = [path for path in root.iterdir() if path.suffix in SUFFIXES]
     for folder in FOLDERS:
         found += [path for path in (root / folder).rglob("*") if path.suffix in SUFFIXES]
@@ -69,13 +70,13 @@ def checked_files(root: Path) -> list[Path]:
 
 
 def exceptions(root: Path) -> set[str]:
-    """Files that were written before this check and are not cleaned yet."""
+    """Returns the files that were written before this check and are not cleaned yet."""
     lines = (root / EXCEPTIONS).read_text().splitlines()
     return {line for line in lines if line and not line.startswith("#")}
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the phrases, or the files that have some; 1 if a file that is not listed has one."""
+    """Prints the phrases, or the files that have some; returns 1 if a file that is not listed has one."""
     listing = arguments == ["--exceptions"]
     named = [Path(name).resolve() for name in arguments] if arguments and not listing else None
     skipped = set() if listing else exceptions(ROOT)

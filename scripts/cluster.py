@@ -1,6 +1,6 @@
-"""A cluster that stays up until it is told to end: ``up FOLDER`` prints how to use it, ``down FOLDER`` ends it.
+"""A Kubernetes node that stays up: ``up FOLDER`` prints how to use it, ``down FOLDER`` stops it.
 
-A process in the background holds it; the cluster ends with that process, however it ends.
+A background process holds the node, which ends with that process, even if that is killed.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ PATIENCE_S = 120.0
 
 
 def up(folder: Path) -> int:
-    """Starts the holder and returns when the cluster can be used."""
+    """Starts the background process and returns when the node is ready."""
     if why := why_not():
         print(f"cluster: {why}", file=sys.stderr)
         return 4
@@ -39,7 +39,7 @@ def up(folder: Path) -> int:
         while not config.exists():
             if holder.poll() is not None or time.monotonic() > until:
                 holder.kill()
-                print(f"cluster: it did not start: {(folder / 'log').read_text()[-2000:]}", file=sys.stderr)
+                print(f"cluster: did not start: {(folder / 'log').read_text()[-2000:]}", file=sys.stderr)
                 return 1
             time.sleep(0.1)
     print(f"export KUBECONFIG={config.resolve()}")
@@ -47,7 +47,7 @@ def up(folder: Path) -> int:
 
 
 def hold(folder: Path) -> int:
-    """Holds the cluster until SIGTERM."""
+    """Runs the node until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (folder / "pid").open("w") as own:
         fcntl.flock(own, fcntl.LOCK_EX)
@@ -61,9 +61,9 @@ def hold(folder: Path) -> int:
             for archive in ("simulated.tar", "loadgen.tar"):
                 cluster.load_image(cluster.folder / archive)
                 (cluster.folder / archive).unlink()
-            begun = folder / "kubeconfig.new"
-            shutil.copy(cluster.kubeconfig, begun)
-            begun.rename(folder / "kubeconfig")
+            ready = folder / "kubeconfig.new"
+            shutil.copy(cluster.kubeconfig, ready)
+            ready.rename(folder / "kubeconfig")
             try:
                 while True:
                     signal.pause()
@@ -73,13 +73,13 @@ def hold(folder: Path) -> int:
 
 
 def down(folder: Path) -> int:
-    """Ends the holder and returns when the cluster is gone; there may be none."""
+    """Stops the background process, if there is one, and returns when the node is gone."""
     if held(folder):
         os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
         until = time.monotonic() + PATIENCE_S
         while held(folder):
             if time.monotonic() > until:
-                print("cluster: it does not end", file=sys.stderr)
+                print(f"cluster: did not end within {PATIENCE_S:g} s", file=sys.stderr)
                 return 1
             time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +87,7 @@ def down(folder: Path) -> int:
 
 
 def held(folder: Path) -> bool:
-    """Whether a process holds a cluster under this folder."""
+    """Whether a process runs a node under this folder."""
     with contextlib.suppress(FileNotFoundError), (folder / "pid").open() as own:
         try:
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)

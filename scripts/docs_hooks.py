@@ -1,6 +1,6 @@
-"""MkDocs hooks: pages and files outside docs/ become part of the site, and links to them lead there.
+"""MkDocs hooks that add pages and files outside docs/ to the site and adapt the links to them.
 
-The pages stay where GitHub and readers of a checkout look for them, with links that work there.
+The pages stay where GitHub and readers of a checkout expect them, with links that work there.
 """
 
 import posixpath
@@ -19,7 +19,7 @@ PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
 }
-"""Pages at the top of the repository, and where they stand in the site."""
+"""Pages at the top of the repository, and their paths in the site."""
 ATTACHED = ("examples", "packaging")
 """Folders whose files pages may link to."""
 _REPOSITORY = {site: repository for repository, site in PAGES.items()}
@@ -27,7 +27,7 @@ _LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds what lies outside docs/."""
+    """Adds the pages and files outside docs/."""
     for repository, site in PAGES.items():
         files.append(File.generated(config, site, content=(ROOT / repository).read_text()))
     for folder in ATTACHED:
@@ -38,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrites links that cross the border of docs/."""
+    """Rewrites links into or out of docs/."""
     here = page.file.src_uri
     source = _REPOSITORY.get(here, f"docs/{here}")
 
@@ -54,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def site_path(repository: str) -> str:
-    """Where a file of the repository stands in the site; a folder is its README."""
+    """Returns the path in the site of a file of the repository; a folder stands for its README."""
     if (ROOT / repository).is_dir():
         repository = f"{repository}/README.md"
     return PAGES.get(repository, repository.removeprefix("docs/"))

@@ -1,15 +1,15 @@
-# Read by scripts that build Go modules for tests, in the root of the repository: finds a Go that can build "$module", which
-# is called "$what" of "$version", and makes an empty folder "$made" ("$into" in full) below "$place", which goes with the
-# script. Afterward `compile ARGUMENTS` is that Go's `go build` in the module.
+# Sourced by scripts that build Go modules for tests, in the root of the repository. Finds a Go that can build "$module"
+# ("$what" in version "$version"), and makes an empty folder "$made" (absolute: "$into") below "$place", which is removed
+# when the script ends. `compile ARGUMENTS` then runs that Go's `go build` in the module.
 go=go
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 if ! command -v go >/dev/null; then
-    echo "setup: no Go here, so no $what can be built (apt install golang-go)" >&2
+    echo "setup: Go is missing, so $what cannot be built (apt install golang-go)" >&2
     exit 4
 fi
 minor=$(go version | sed -n 's/.* go1\.\([0-9]*\).*/\1/p')
 if [ "${minor:-0}" -lt 21 ]; then
-    # It cannot fetch a newer Go by itself, but it can fetch modules, and a newer Go is one.
+    # A Go older than 1.21 cannot switch toolchains, but it can fetch modules, and a newer Go is available as one.
     wanted=$(sed -n 's/^toolchain go//p' "$module/go.mod")
     echo "setup: Go 1.$minor is too old to build $what; fetching Go $wanted as a module"
     go=$(cd / && go mod download -json "golang.org/toolchain@v0.0.1-go$wanted.$(go env GOOS)-$(go env GOARCH)" |
@@ -26,7 +26,7 @@ trap 'rm -rf "$made"' EXIT
 trap 'exit 130' INT TERM HUP
 case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac
 
-# What it fetches is of interest only where it fails.
+# Show what was downloaded only if the build fails.
 compile() {
     (cd "$module" && "$go" build -trimpath "$@") 2>"$made/log" || { grep -v '^go: downloading' "$made/log" >&2; return 1; }
 }

@@ -1,4 +1,4 @@
-"""Draws the live table for the README from the stored events of a real run: ``make quickstart``, then
+"""A picture of the live table for the README, from the stored events of a real run: ``make quickstart``, then
 ``.venv/bin/python scripts/live_table_image.py``.
 
 The picture shows one moment of the run in a terminal of 100 columns.
@@ -22,17 +22,17 @@ LINES = 30
 
 
 def main() -> None:
-    """Write the picture."""
-    parser = argparse.ArgumentParser(description="Draws a stored run as its live table showed it.")
+    """Writes the picture."""
+    parser = argparse.ArgumentParser(description="Draw the live table of a stored run.")
     parser.add_argument("study", nargs="?", default="quickstart")
     parser.add_argument("--out", type=Path, default=Path("docs/images/live-table.svg"))
-    parser.add_argument("--at", type=float, default=0.88, help="share of the run's events that have happened")
+    parser.add_argument("--at", type=float, default=0.88, help="fraction of the run's events to show")
     options = parser.parse_args()
     with Store.open() as store:
         record = store.studies.get(options.study)
         events = read(store, options.study, limit=1_000_000)
     if record is None or not events:
-        parser.error(f"no run of {options.study} is stored; make quickstart makes one")
+        parser.error(f"no stored run of {options.study}; create one with: make quickstart")
     events = events[: max(1, round(options.at * len(events)))]
     view = StudyView(options.study)
     view.apply(events)

@@ -1,9 +1,8 @@
-"""Runs all tests in two processes side by side, with coverage over both: those on a real Docker engine or Kubernetes
-node, which mostly wait for it, and all others, which need a core. ``make pytest`` calls it.
+"""A runner for all tests, in two processes side by side and with coverage over both; ``make pytest`` calls it.
 
-Some pure tests run with the first half, so that both take about as long.
-
-The first half is written out when it has ended; both halves run to their end, whatever fails.
+One half runs on a real Docker engine or Kubernetes node and mostly waits; the other half needs a core. Some pure tests
+run with the first half, so that both take about as long. The output of the first half is printed when it has ended.
+Both halves run to their end, even if tests fail.
 """
 
 import os
@@ -16,14 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not campaign"
 TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
-"""Tests on a Docker engine or a node; the other half has priority, since it also measures."""
+"""Tests on a Docker engine or a node. They have lower priority, because the other half also measures."""
 BALANCE = ("tests/unit/report", "tests/unit/search")
-"""Pure tests that need a core for about three minutes."""
+"""Pure tests that take about three minutes of one core."""
 
 
 def main() -> int:
-    """The worst exit code of both halves and of the coverage report."""
-    # A shell's background job ignores SIGINT, and so would every tuner that a test interrupts.
+    """Returns the worst exit code of both halves and of the coverage report."""
+    # A background job of a shell ignores SIGINT, and so would every tuner that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     others = [f"--ignore={path}" for path in (*TARGETS, *BALANCE)]
     with tempfile.TemporaryFile() as kept:
@@ -47,14 +46,14 @@ def main() -> int:
             sys.stdout.buffer.write(kept.read())
             sys.stdout.flush()
     coverage("combine", "-q", ".coverage.targets", ".coverage.others")
-    # Elsewhere the tests of missing components are skipped, so less is covered.
+    # Outside CI, tests of missing components are skipped, so less is covered.
     threshold = [] if os.environ.get("CI") == "true" else ["--fail-under=0"]
     coverage_code = coverage("report", "--skip-covered", *threshold)
     return max(code, target_code, coverage_code)
 
 
 def pytest(half: str, options: list[str]) -> list[str]:
-    """The command of one half; each keeps its own cache, since both write it."""
+    """Returns the command of one half. Each has its own cache, because both write to it."""
     cache = f"cache_dir=.pytest_cache/{half}"
     command = [
         sys.executable,
@@ -72,12 +71,12 @@ def pytest(half: str, options: list[str]) -> list[str]:
 
 
 def environment(half: str) -> dict[str, str]:
-    """Coverage data of one half beside that of the other one."""
+    """Returns an environment in which coverage data go into a file of this half."""
     return {**os.environ, "COVERAGE_FILE": str(ROOT / f".coverage.{half}")}
 
 
 def coverage(*words: str) -> int:
-    """Runs one of coverage's commands and returns its exit code; 2: below ``fail_under`` of pyproject.toml."""
+    """Runs a coverage command and returns its exit code; 2: below ``fail_under`` in pyproject.toml."""
     return subprocess.run([sys.executable, "-m", "coverage", *words], cwd=ROOT, check=False).returncode
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the path of a genai-bench for the tests: AUTOTUNER_GENAI_BENCH, else one in an environment of its own, made in
-# the folder given as the first argument.
+# Prints the path of a genai-bench for the tests: AUTOTUNER_GENAI_BENCH if set, otherwise one in an environment of its
+# own, created in the folder given as the first argument.
 set -eu
 if [ -n "${AUTOTUNER_GENAI_BENCH:-}" ]; then
     echo "$AUTOTUNER_GENAI_BENCH"
@@ -18,7 +18,7 @@ if [ ! -x "$venv/bin/genai-bench" ]; then
         fi
     done
     if [ -z "$python" ]; then
-        echo "setup: genai-bench needs Python 3.10, 3.11 or 3.12 with venv, and none was found;" \
+        echo "setup: genai-bench needs Python 3.10, 3.11 or 3.12 with venv; none was found;" \
             "install one, or set PYTHON=/path/to/python, or AUTOTUNER_GENAI_BENCH to an installed genai-bench" >&2
         exit 4
     fi

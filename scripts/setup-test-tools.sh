@@ -1,13 +1,13 @@
 #!/bin/sh
-# What tests use beside Python packages: a real PostgreSQL, a real browser, a real Docker engine, a real Kubernetes node,
-# a C compiler for a stand-in of NVIDIA's library. Installed where that is allowed; tests start and stop what they need
-# themselves. A component that cannot be installed costs its tests, which is said, and with CI=true it is a failure.
+# Installs what tests use besides Python packages: PostgreSQL, a browser, a Docker engine, a Kubernetes node, and a C
+# compiler for a stand-in of NVIDIA's library. Tests start and stop these themselves. If a component cannot be installed,
+# a message says so and its tests are skipped; with CI=true that is a failure.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 missing=
 need() { missing="$missing $1"; }
-lacking() { # WHAT: its tests cannot run
+lacking() { # WHAT: reports that its tests cannot run
     if [ "${CI:-}" = true ]; then
         echo "setup: $1; with CI=true no test may be skipped for that" >&2
         exit 4
@@ -32,7 +32,7 @@ root=$([ "$(id -u)" = 0 ] && echo yes || echo no)
 
 if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
     apt_update
-    # No service and no database is wanted: the tests make and end their own.
+    # Prevent services and databases from being started: the tests start their own.
     mkdir -p /etc/postgresql-common
     [ -f /etc/postgresql-common/createcluster.conf ] ||
         echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
@@ -52,11 +52,11 @@ if [ -n "$missing" ] && [ $root = yes ] && command -v apt-get >/dev/null; then
     [ "${ours:-no}" = no ] || rm -f $policy
 elif [ -n "$missing" ]; then
     for package in $missing; do
-        lacking "no $package here (apt install $package)"
+        lacking "$package is missing (apt install $package)"
     done
 fi
 
 if [ $root = yes ]; then
-    # Bounded: where modules come too slowly, the other tests are not to wait for it.
+    # Limited, so that slow downloads do not hold up the other tests.
     timeout 720 scripts/build-kubernetes.sh || lacking "Kubernetes could not be built"
 fi

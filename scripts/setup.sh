@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes .venv with the versions in uv.lock: the package, the extras given as the first argument ("docker,kubernetes") and
-# the dependency groups given as the second one ("dev docs").
-# On a bare Debian or Ubuntu it installs what Python itself lacks there (python3-venv), when it may.
+# Creates .venv with the versions in uv.lock: the package, the extras given as the first argument ("docker,kubernetes")
+# and the dependency groups given as the second one ("dev docs").
+# On Debian or Ubuntu, as root, it installs python3-venv if that is missing.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
@@ -33,13 +33,13 @@ if [ ! -x "$venv/bin/pip" ]; then
             apt_install python3-venv || apt_install "python$version-venv"
             "$python" -m venv "$venv"
         else
-            echo "setup: this Python cannot make environments; run: apt install python3-venv" >&2
+            echo "setup: this Python cannot create environments; run: apt install python3-venv" >&2
             exit 4
         fi
     fi
 fi
 
-# Installed already with the same inputs? Then there is nothing to do.
+# Nothing to do if the same was installed before.
 stamp="$venv/.setup-$extras-$(echo "${groups:-none}" | tr ' ' '+')"
 inputs=$(cat pyproject.toml uv.lock scripts/setup.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$inputs" ]; then
@@ -47,14 +47,14 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$inputs" ]; then
 fi
 echo "setup: installing llm-inference-autotuner[$extras]${groups:+ and what tests need} into $venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-# The distribution was called autotuner before; both would own the same files.
+# The distribution used to be called autotuner; both would own the same files.
 "$venv/bin/pip" uninstall -q -y autotuner 2>/dev/null
 "$venv/bin/pip" install -q "uv==$UV_VERSION"
 set --
 for extra in $(echo "$extras" | tr , ' '); do set -- "$@" --extra "$extra"; done
 for group in $groups; do set -- "$@" --group "$group"; done
 "$venv/bin/uv" export -q --frozen --no-default-groups --no-emit-project "$@" -o "$venv/locked.txt"
-# pip is slower, but knows this machine's mirrors and certificates.
+# pip is slower, but uses the mirrors and certificates configured on this machine.
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r "$venv/locked.txt" ||
     "$venv/bin/pip" install -q --no-deps --require-hashes -r "$venv/locked.txt"
 "$venv/bin/pip" install -q --no-deps -e .

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the unit tests with the lowest versions of our direct dependencies that pyproject.toml allows; what these need in
-# turn, and the test tools, are as new as possible. The environment is made in the folder given as the first argument.
+# Runs the unit tests with the lowest versions of direct dependencies that pyproject.toml allows. Indirect dependencies
+# and test tools are as new as possible. The environment is created in the folder given as the first argument.
 set -eu
 cd "$(dirname "$0")/.."
 venv=$1

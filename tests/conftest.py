@@ -10,7 +10,7 @@ from hypothesis import settings
 pytest_plugins = ["support.ome_standin.pytest_fixtures"]
 
 IN_CI = os.environ.get("CI") == "true"
-"""There every component is installed, so a test that skips itself is a failure (marker ``optional`` aside)."""
+"""In CI every component is installed, so a skipped test is a failure, except those marked ``optional``."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -18,7 +18,7 @@ settings.load_profile("untimed")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With CI=true a skipped test fails, with the reason for which it was skipped."""
+    """Fails a skipped test if CI=true, with the reason why it was skipped."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker("optional") is None:
         fail_if_in_ci(report)
@@ -27,7 +27,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """The same for whole files that skip themselves."""
+    """Does the same for files that are skipped as a whole."""
     report = yield
     if report.skipped:
         fail_if_in_ci(report)
@@ -44,14 +44,13 @@ def fail_if_in_ci(report: pytest.TestReport | pytest.CollectReport, *, in_ci: bo
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """One event loop implementation everywhere: the one the program runs on."""
+    """The event loop implementation that the program runs on."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the machine's owner has set for their own studies, and their cluster, are no part of a test, nor of the
-    processes it starts."""
+    """Hides the site settings and the kubeconfig of whoever runs the tests, also from the processes they start."""
     path = tmp_path_factory.mktemp("site") / "site.yaml"
     path.write_text("deploy: {}\n")
     with pytest.MonkeyPatch.context() as patch:

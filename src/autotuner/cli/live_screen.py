@@ -23,7 +23,7 @@ REDRAW_S = 0.25
 
 
 class Screen:
-    """The study on the terminal (standard error). Nothing is drawn before :meth:`start`."""
+    """The study on the terminal, drawn on stderr. Nothing is drawn before :meth:`start`."""
 
     def __init__(self, spec: StudySpec) -> None:
         self.view = StudyView(spec.name)

@@ -49,7 +49,15 @@ def test_phrases(project: Path, text: str, phrase: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["there is no server", "it is no longer needed", "recommend amending", "is_no = 1", "forever", "it asked for x"],
+    [
+        "there is no server",
+        "the standard error of the mean",
+        "it is no longer needed",
+        "recommend amending",
+        "is_no = 1",
+        "forever",
+        "it asked for x",
+    ],
 )
 def test_other_text(project: Path, text: str) -> None:
     (project / "page.md").write_text(text)
