@@ -401,14 +401,14 @@ BLOCKED = """
 import asyncio, time
 from autotuner.benchmarks.loadgen import window, worker
 
-measure_lag = window.Window._lag
+sample_lag = window.Window._sample_lag
 
 async def blocked(self):
-    lag = asyncio.ensure_future(measure_lag(self))
+    lag = asyncio.ensure_future(sample_lag(self))
     while True:
         time.sleep(0.1)
         await asyncio.sleep(0.01)
 
-window.Window._lag = blocked
+window.Window._sample_lag = blocked
 raise SystemExit(worker.main())
 """

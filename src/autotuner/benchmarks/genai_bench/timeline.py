@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.benchmarks.genai_bench.log import Answer, Event, Failed, Started
-from autotuner.benchmarks.loadgen.finish_reasons import failure_of
+from autotuner.benchmarks.loadgen.finish_reasons import failure_kind
 
 Line = Mapping[str, Any]
 _PROGRESS_NS = 500_000_000
@@ -64,7 +64,7 @@ class Timeline:
                 self._start(event.at_ns)
             case Answer():
                 begun = self._close(min(self._open, key=lambda o: abs(o.at_ns - event.sent_ns), default=None))
-                error = failure_of(event.finish) if event.finish else "cut_stream"
+                error = failure_kind(event.finish) if event.finish else "cut_stream"
                 self._record(event.sent_ns, event.end_ns, begun, error, answer=event)
             case Failed():
                 begun = self._close(self._open[0] if self._open else None)

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from autotuner.benchmarks.genai_bench.log import Answer, Event, LogReader
 from autotuner.benchmarks.genai_bench.timeline import Plan, Timeline
-from autotuner.benchmarks.loadgen.output_lines import say
+from autotuner.benchmarks.loadgen.output_lines import emit
 from autotuner.benchmarks.loadgen.tokens import counter
 
 _KEPT = (
@@ -83,7 +83,7 @@ def main() -> int:
     try:
         spec = GenaiSpec.from_json(sys.stdin.buffer.read())
     except ValueError as error:
-        say({"kind": "error", "message": str(error)})
+        emit({"kind": "error", "message": str(error)})
         return 2
     reader = LogReader(spec.api_key)
     try:
@@ -94,7 +94,7 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
     except EndedError as error:
         remedy = "read the lines of genai-bench's log; run its command by hand"
-        say({"kind": "error", "message": str(error), "remedy": remedy, "log_tail": reader.tail})
+        emit({"kind": "error", "message": str(error), "remedy": remedy, "log_tail": reader.tail})
         return 2
     except BrokenPipeError:
         return 1
@@ -127,8 +127,8 @@ def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
     timeline, cpu_cores, epoch_s = result
     rows = timeline.rows()
     for at in range(0, len(rows), _BATCH):
-        say({"kind": "records", "records": rows[at : at + _BATCH]})
-    say(
+        emit({"kind": "records", "records": rows[at : at + _BATCH]})
+    emit(
         {
             "kind": "result",
             "begin_epoch_s": epoch_s,
@@ -227,7 +227,7 @@ def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader)
                 case "end":
                     seconds = ((timeline.end_ns or 0) - (timeline.begin_ns or 0)) / 1e9
                     cpu_cores = (_cpu_s(process.pid) - begun_cpu_s) / seconds if seconds > 0 else 0.0
-            say(line)
+            emit(line)
     return timeline, cpu_cores, epoch_s
 
 

@@ -1,5 +1,5 @@
-"""The native load generator: a worker process of its own, so that nothing else spoils its clock.
+"""The native load generator: a separate worker process, so that no other work disturbs its timing.
 
-The worker takes its spec (a :class:`~autotuner.benchmarks.loadgen.spec.WorkerSpec`) on stdin and answers in JSON lines
-on stdout. It imports neither pydantic nor numpy: starting it is part of every window's cost.
+The worker reads its spec (a :class:`~autotuner.benchmarks.loadgen.spec.WorkerSpec`) from stdin and writes JSON lines to
+stdout. It imports neither pydantic nor numpy, because every window pays for its start.
 """

@@ -1,7 +1,8 @@
-"""How many words make a prompt of so many tokens, found by asking: the server's usage, or a local tokenizer.
+"""Calibration of prompt lengths: how many words make a prompt of a given number of tokens.
 
-Given points (words, tokens), lengths between them are interpolated. Probing starts from a guess, is corrected by what
-came back, and stops when the wanted length is met or cannot be met more closely.
+Token counts come from the server's usage or from a local tokenizer. Each probe corrects the guess of the previous one;
+probing stops when the target is met or cannot be approached any further. Lengths between two measured points
+(words, tokens) are interpolated.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,29 +10,35 @@ from collections.abc import Awaitable, Callable, Sequence
 from autotuner.benchmarks.loadgen.spec import Calibration
 
 CountTokens = Callable[[int, int], Awaitable[int | None]]
-"""(words, prefix words) -> prompt tokens of such a request with all that a template adds; None: not told."""
+"""(words, prefix words) -> prompt tokens of such a request, chat template included; None if they are not reported."""
 
 Points = Sequence[tuple[int, int]]
 
-_TOKENS_A_WORD = 1.25
-_FIRST = 8
-_PROBES = 4
+_TOKENS_PER_WORD = 1.25
+"""Typical for short English words; used only until a probe has measured it."""
+_FIRST_PROBE_WORDS = 8
+_MAX_PROBES = 4
 
 
 def words_for(points: Points, tokens: int) -> int:
-    """Words of a prompt of ``tokens`` tokens; at least 1."""
+    """Interpolates how many words make a prompt of ``tokens`` tokens; at least 1.
+
+    Args:
+        points: Measured (words, tokens), increasing in both.
+        tokens: Length of the prompt, chat template included.
+    """
     if not points:
-        return max(1, round(tokens / _TOKENS_A_WORD))
+        return max(1, round(tokens / _TOKENS_PER_WORD))
     if len(points) == 1:
-        words, seen = points[0]
-        return max(1, round(words + (tokens - seen) / _TOKENS_A_WORD))
+        words, measured = points[0]
+        return max(1, round(words + (tokens - measured) / _TOKENS_PER_WORD))
     right = next((i for i, point in enumerate(points) if point[1] >= tokens), len(points) - 1)
     (w0, t0), (w1, t1) = points[max(0, right - 1)], points[max(1, right)]
     return max(1, round(w0 + (tokens - t0) * (w1 - w0) / max(1, t1 - t0)))
 
 
-def growing(points: Points) -> tuple[tuple[int, int], ...]:
-    """Points in order, without those that do not grow in both coordinates."""
+def increasing(points: Points) -> tuple[tuple[int, int], ...]:
+    """Sorts points and drops those that do not increase in both coordinates, so that interpolation is monotonic."""
     kept: list[tuple[int, int]] = []
     for words, tokens in sorted(set(points)):
         if not kept or (words > kept[-1][0] and tokens > kept[-1][1]):
@@ -39,27 +46,34 @@ def growing(points: Points) -> tuple[tuple[int, int], ...]:
     return tuple(kept)
 
 
-async def calibrate(count: CountTokens, wanted: Sequence[int], prefix_tokens: int) -> Calibration:
-    """Probes until prompts of the ``wanted`` lengths (plus the shared prefix) can be made.
+async def calibrate(count: CountTokens, targets: Sequence[int], prefix_tokens: int) -> Calibration:
+    """Probes until prompts of the target lengths can be generated.
 
-    An empty calibration when ``count`` does not tell: lengths are then a guess, and the records show what they were.
+    Args:
+        count: Sends or counts one probe.
+        targets: Prompt lengths in tokens, without the shared prefix.
+        prefix_tokens: Length of the shared prefix, in tokens.
+
+    Returns:
+        A calibration without points if ``count`` reports nothing: lengths are then estimated, and the records show the
+        lengths that the server reported, if any.
     """
-    if not wanted:
+    if not targets:
         return Calibration()
     prefix_words = await _prefix_words(count, prefix_tokens) if prefix_tokens else 0
-    first = await count(_FIRST, prefix_words)
+    first = await count(_FIRST_PROBE_WORDS, prefix_words)
     if first is None:
         return Calibration(prefix_words=prefix_words)
-    points: list[tuple[int, int]] = [(_FIRST, first)]
-    for target in wanted:
+    points: list[tuple[int, int]] = [(_FIRST_PROBE_WORDS, first)]
+    for target in targets:
         await _refine(count, points, target + prefix_tokens, prefix_words)
-    return Calibration(growing(points), prefix_words)
+    return Calibration(increasing(points), prefix_words)
 
 
 async def _refine(count: CountTokens, points: list[tuple[int, int]], target: int, prefix_words: int) -> None:
     tried = {words for words, _ in points}
-    for _ in range(_PROBES):
-        words = words_for(growing(points), target)
+    for _ in range(_MAX_PROBES):
+        words = words_for(increasing(points), target)
         if words in tried:
             return
         tried.add(words)
@@ -72,18 +86,18 @@ async def _refine(count: CountTokens, points: list[tuple[int, int]], target: int
 
 
 async def _prefix_words(count: CountTokens, prefix_tokens: int) -> int:
-    """Words of the shared prefix, such that it adds ``prefix_tokens`` to a prompt."""
-    bare = await count(_FIRST, 0)
+    """Words of a shared prefix that adds ``prefix_tokens`` to a prompt."""
+    bare = await count(_FIRST_PROBE_WORDS, 0)
     words = words_for((), prefix_tokens)
     if bare is None:
         return words
     points = [(0, 0)]
-    for _ in range(_PROBES):
-        tokens = await count(_FIRST, words)
+    for _ in range(_MAX_PROBES):
+        tokens = await count(_FIRST_PROBE_WORDS, words)
         if tokens is None:
             break
         points.append((words, tokens - bare))
-        better = words_for(growing(points), prefix_tokens)
+        better = words_for(increasing(points), prefix_tokens)
         if tokens - bare == prefix_tokens or better == words:
             break
         words = better

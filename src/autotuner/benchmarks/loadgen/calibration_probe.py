@@ -1,9 +1,9 @@
-"""Calibrates prompt lengths against a live server, or against a local tokenizer with the server's template added."""
+"""Calibration against a running server, or against a local tokenizer plus the length of the server's chat template."""
 
 import asyncio
 
 from autotuner.benchmarks.loadgen.calibrate import CountTokens, calibrate
-from autotuner.benchmarks.loadgen.prompts import Requests, targets
+from autotuner.benchmarks.loadgen.prompts import RequestFactory, calibration_targets
 from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
@@ -12,17 +12,20 @@ from autotuner.benchmarks.loadgen.tokens import counter
 _SAMPLE_WORDS = 8
 
 
-async def calibrated(spec: WorkerSpec) -> Calibration:
-    """Words per prompt for this spec's lengths; empty for datasets, and where the server reports no usage and there
-    is no tokenizer."""
+async def probe_calibration(spec: WorkerSpec) -> Calibration:
+    """Calibrates the prompt lengths of a spec by sending probes to its server.
+
+    Returns:
+        A calibration without points for a dataset, or if the server reports no usage and the spec has no tokenizer.
+    """
     if spec.input is None:
         return Calibration()
     prober = _Prober(spec)
-    wanted = targets(spec.input)
+    targets = calibration_targets(spec.input)
     try:
         if spec.tokenizer_json is None:
-            return await calibrate(prober.ask, wanted, spec.prefix_tokens)
-        return await calibrate(await prober.counting(spec.tokenizer_json), wanted, spec.prefix_tokens)
+            return await calibrate(prober.count_by_server, targets, spec.prefix_tokens)
+        return await calibrate(await prober.local_counter(spec.tokenizer_json), targets, spec.prefix_tokens)
     finally:
         await prober.close()
 
@@ -31,31 +34,30 @@ class _Prober:
     """Sends one probe at a time."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self._load = Load(spec.url, self._none, timeout_s=spec.request_timeout_s, access=spec.access)
-        self._maker = Requests(spec, Calibration(), self._load.connections.host)
-        self._answers: asyncio.Queue[Request] = asyncio.Queue()
-        self._load.on_ended = self._answers.put_nowait
+        self._load = Load(spec.url, self._no_further_request, timeout_s=spec.request_timeout_s, access=spec.access)
+        self._factory = RequestFactory(spec, Calibration(), self._load.connections.host)
+        self._ended: asyncio.Queue[Request] = asyncio.Queue()
+        self._load.on_ended = self._ended.put_nowait
 
-    async def ask(self, words: int, prefix_words: int) -> int | None:
-        """The server's count of such a prompt; None when it gives none."""
-        self._load.send(self._maker.probe(words, prefix_words))
-        answer = await self._answers.get()
-        return answer.usage_prompt_tokens if answer.error is None else None
+    async def count_by_server(self, words: int, prefix_words: int) -> int | None:
+        """The prompt tokens that the server reports for a probe; None if the probe fails or reports none."""
+        self._load.send(self._factory.probe(words, prefix_words))
+        probe = await self._ended.get()
+        return probe.usage_prompt_tokens if probe.error is None else None
 
-    async def counting(self, tokenizer_json: str) -> CountTokens:
-        """Counts here, after one question to the server about what its template adds."""
+    async def local_counter(self, tokenizer_json: str) -> CountTokens:
+        """A local counter; one probe to the server measures how many tokens its chat template adds."""
         count = counter(tokenizer_json)
-        seen = await self.ask(_SAMPLE_WORDS, 0)
-        template = max(0, seen - count(self._maker.text(_SAMPLE_WORDS, 0))) if seen else 0
+        reported = await self.count_by_server(_SAMPLE_WORDS, 0)
+        template = max(0, reported - count(self._factory.text(_SAMPLE_WORDS, 0))) if reported else 0
 
-        async def counted(words: int, prefix_words: int) -> int | None:
-            return count(self._maker.text(words, prefix_words)) + template
+        async def count_locally(words: int, prefix_words: int) -> int | None:
+            return count(self._factory.text(words, prefix_words)) + template
 
-        return counted
+        return count_locally
 
     async def close(self) -> None:
-        """Ends the connection."""
         await self._load.close()
 
-    def _none(self) -> Request:
-        raise RuntimeError("a probe is never followed by another request")
+    def _no_further_request(self) -> Request:
+        raise RuntimeError("no request follows a probe")

@@ -1,7 +1,7 @@
-"""One kept-alive connection: the innermost loop of the load generator.
+"""One keep-alive HTTP connection: the innermost loop of the load generator.
 
-A raw ``asyncio.Protocol`` reads the clock once per read, before anything is parsed, and parses inline; putting the
-parsing off makes the tail of the latencies worse, not better.
+A raw ``asyncio.Protocol`` reads the clock once per read, before any parsing, and parses inline; deferring the parsing
+lengthens the tail of the measured latencies instead of shortening it.
 """
 
 import asyncio
@@ -18,15 +18,21 @@ from autotuner.net.faults import KEPT_BYTES, Answer, of_answer
 Ended = Callable[["Connection", Request], None]
 
 STALE = "stale"
-"""Error of a request on a connection that the server had closed meanwhile; to be sent once more on a new one."""
+"""Error of a request on an idle connection that the server had already closed; it is retried once on a new one."""
 
-_TELLING = frozenset({b"content-type", b"content-encoding", b"location", b"retry-after"})
-"""Headers that tell what an answer is that holds no stream."""
+CLOSED_EARLY = "the server closed the connection before its response began"
+
+_KEPT_HEADERS = frozenset({b"content-type", b"content-encoding", b"location", b"retry-after"})
+"""Headers that help to diagnose a response that is not a stream."""
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time. ``ended`` is called once per request, when its answer is over; ``lost`` when an
-    idle connection ends."""
+    """A connection that carries one request at a time.
+
+    Args:
+        ended: Called once per request, when its response is complete or has failed.
+        lost: Called when an idle connection is closed.
+    """
 
     def __init__(self, ended: Ended, lost: Callable[["Connection"], None]) -> None:
         self._ended = ended
@@ -37,18 +43,19 @@ class Connection(asyncio.Protocol):
         self.request: Request | None = None
         self._now = 0
         self._status = 0
-        self._over = False
+        self._complete = False
         self._body = b""
         self._headers: dict[str, str] = {}
         self._streaming = False
-        """An event came."""
+        """Whether the current response has delivered an event."""
         self.usable = False
         self.used = 0
         """Requests sent so far."""
         self.connect_ns = 0
+        """Time to open the connection, TLS handshake included, in nanoseconds."""
 
     def send(self, request: Request) -> None:
-        """Writes a request; its clock starts just before."""
+        """Writes a request; its latency is measured from just before the write."""
         if self._transport is None:
             raise RuntimeError("not connected")
         self.request = request
@@ -62,13 +69,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(payload)
 
     def abort(self) -> None:
-        """Ends the connection at once."""
+        """Closes the connection without waiting for unsent data."""
         self.usable = False
         if self._transport is not None:
             self._transport.abort()
 
-    def take(self) -> Request | None:
-        """Takes the request away from the connection: nobody will hear of it through ``ended``."""
+    def detach(self) -> Request | None:
+        """Removes the current request, so that ``ended`` is not called for it."""
         request = self.request
         self.request = None
         return request
@@ -76,7 +83,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class, no subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
@@ -84,29 +91,29 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            self._broken(f"not HTTP: {error}")
+            self._reject(f"not HTTP: {error}")
             return
-        if self._over:
-            self._over = False
+        if self._complete:
+            self._complete = False
             self._finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
-        request = self.take()
+        request = self.detach()
         if request is None:
             self._lost(self)
             return
         request.end_ns = monotonic_ns()
         if self._status == 0:
-            request.fail("cut_stream" if self.used == 1 else STALE, "closed before an answer began")
+            request.fail("cut_stream" if self.used == 1 else STALE, CLOSED_EARLY)
         else:
-            self._judge(request, complete=False)
+            self._conclude(request, complete=False)
         self._ended(self, request)
 
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in _TELLING:
+        if name.lower() in _KEPT_HEADERS:
             self._headers[name.lower().decode()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
@@ -117,9 +124,10 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         if not self._streaming:
-            self._begin(body)
+            self._keep_start(body)
         if self._status != 200:
             return
+        # One whole event per read is by far the most frequent case and needs no parser.
         if self._sse.idle and body.startswith(b"data: ") and body.find(b"\n") == len(body) - 2 and body[-1] == 10:
             self._streaming = True
             request.event(b"", body[6:-2], self._now)
@@ -129,11 +137,11 @@ class Connection(asyncio.Protocol):
                 request.event(kind, data, self._now)
 
     def on_message_complete(self) -> None:
-        if self._status >= 200:
-            self._over = True
+        if self._status >= 200:  # not an interim response such as 100 Continue
+            self._complete = True
 
-    def _broken(self, why: str) -> None:
-        request = self.take()
+    def _reject(self, why: str) -> None:
+        request = self.detach()
         self.abort()
         if request is not None:
             request.end_ns = self._now
@@ -141,7 +149,7 @@ class Connection(asyncio.Protocol):
             self._ended(self, request)
 
     def _finish(self) -> None:
-        request = self.take()
+        request = self.detach()
         if not self._sse.idle:
             self._sse = SseParser()
         if not self._parser.should_keep_alive():
@@ -149,10 +157,10 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.end_ns = self._now
-        self._judge(request, complete=True)
+        self._conclude(request, complete=True)
         self._ended(self, request)
 
-    def _judge(self, request: Request, *, complete: bool) -> None:
+    def _conclude(self, request: Request, *, complete: bool) -> None:
         if self._streaming:
             request.close(complete=complete)
             return
@@ -162,7 +170,7 @@ class Connection(asyncio.Protocol):
         else:
             request.close(complete=complete)
 
-    def _begin(self, body: bytes) -> None:
-        """Keeps the beginning of an answer, which tells what it is where it holds no stream."""
+    def _keep_start(self, body: bytes) -> None:
+        """Keeps the beginning of the body, to diagnose a response that is not a stream."""
         if len(self._body) < KEPT_BYTES:
             self._body = (self._body + body)[:KEPT_BYTES]

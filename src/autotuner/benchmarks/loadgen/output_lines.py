@@ -1,4 +1,4 @@
-"""The worker's voice: JSON lines on stdout, each written at once."""
+"""JSON lines on the worker's stdout, unbuffered."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,11 +6,12 @@ from typing import Any
 
 import orjson
 
-Say = Callable[[Mapping[str, Any]], None]
+Emit = Callable[[Mapping[str, Any]], None]
 
 
-def say(line: Mapping[str, Any]) -> None:
-    """Writes one line, past any buffer: a reader waits for it. Raises ``BrokenPipeError`` when nobody reads."""
+def emit(line: Mapping[str, Any]) -> None:
+    """Writes one line without buffering, because the reader follows it live. Raises ``BrokenPipeError`` if the reader
+    is gone."""
     data = memoryview(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
     while data:
         data = data[os.write(1, data) :]

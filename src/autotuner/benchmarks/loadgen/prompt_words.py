@@ -1,4 +1,4 @@
-"""Words to make prompts of: short, common, ASCII, so that most vocabularies have each as one token."""
+"""Vocabulary of generated prompts: short, common ASCII words, each a single token in most tokenizers."""
 
 WORDS: tuple[str, ...] = tuple(
     """

@@ -1,8 +1,8 @@
-"""Requests, serialized before the run: distinct prompts of a given token length, and an output length each.
+"""Serialized requests: distinct prompts of a given token length, each with an output length.
 
-Every prompt of ``n`` words holds the same words in another order: the first ones shuffled, the rest rotated. Words are
-tokenized one by one by nearly every vocabulary, so all prompts of ``n`` words cost the same tokens, yet no two share
-more than a first word, and a prefix cache has nothing to answer from.
+All prompts of ``n`` words contain the same words in a different order: the first ones shuffled, the rest rotated.
+Nearly every tokenizer splits text at words, so these prompts have the same number of tokens, but different beginnings:
+a prefix cache cannot serve any of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +23,14 @@ from autotuner.benchmarks.loadgen.tunnel import proxy_headers
 _PROMPT = "@prompt@"
 _SYSTEM = "@system@"
 _SHUFFLED = 48
+"""Words at the start of a prompt that are shuffled. Rotating the rest is cheaper, and 48 words exceed the blocks of 16
+tokens that prefix caches match."""
 DEFAULT_OUTPUT = 256
-"""Longest answer to a dataset row that names no length."""
+"""``max_tokens`` for a dataset row without a length."""
 
 
 def draw(lengths: Lengths, rng: Random) -> int:
-    """One length, at least 1."""
+    """Draws one length in tokens, at least 1."""
     if lengths.kind == "normal":
         return max(1, round(rng.gauss(lengths.a, lengths.b)))
     if lengths.kind == "uniform":
@@ -36,8 +38,8 @@ def draw(lengths: Lengths, rng: Random) -> int:
     return max(1, lengths.a)
 
 
-def targets(lengths: Lengths | None) -> list[int]:
-    """Prompt lengths at which a calibration should be exact; growing."""
+def calibration_targets(lengths: Lengths | None) -> list[int]:
+    """Prompt lengths in tokens, ascending, at which the calibration should be exact."""
     if lengths is None:
         return []
     if lengths.kind == "normal":
@@ -48,7 +50,7 @@ def targets(lengths: Lengths | None) -> list[int]:
 
 
 class PromptText:
-    """Texts of a given number of words; cheap enough to be made between two answers."""
+    """Generator of texts with a given number of words, fast enough to run while the load is on."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -56,7 +58,6 @@ class PromptText:
         self._tails: dict[int, str] = {}
 
     def make(self, words: int) -> str:
-        """A new text of so many words."""
         while len(self._base) < words:
             self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
         head = self._base[:words][:_SHUFFLED]
@@ -67,12 +68,18 @@ class PromptText:
         if tail is None:
             tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
         pivot = tail.find(" ", self._rng.randrange(len(tail)))
-        turned = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
-        return f"{' '.join(head)} {turned}"
+        rotated = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
+        return f"{' '.join(head)} {rotated}"
 
 
-class Requests:
-    """Makes requests in a fixed order: lengths from the seed, prompts from the seed and the window's salt."""
+class RequestFactory:
+    """A reproducible sequence of requests: lengths follow from the seed, prompts from the seed and the window's salt.
+
+    Args:
+        spec: The window.
+        calibration: Words per prompt length.
+        host: Value of the ``Host`` header.
+    """
 
     def __init__(self, spec: WorkerSpec, calibration: Calibration, host: str) -> None:
         self._spec = spec
@@ -83,12 +90,19 @@ class Requests:
         self._prefix = self._shared(calibration.prefix_words)
         self._head = _head(spec, host)
         self._templates: dict[int, tuple[bytes, bytes]] = {}
-        self._rows = None if spec.rows is None else _unused(spec.rows, spec.row_order, spec.rows_used)
+        self._rows = None if spec.rows is None else _remaining_rows(spec.rows, spec.row_order, spec.rows_used)
         self._sent: set[int] = set()
         self._index = 0
 
     def next(self, *, output_share: float = 1.0) -> Request:
-        """The next request; ``output_share`` asks for a part of the answer only (to spread a closed loop's start)."""
+        """The next request.
+
+        Args:
+            output_share: Fraction of the drawn output length to request; below 1 it staggers a closed loop's start.
+
+        Raises:
+            ValueError: The spec has neither lengths nor rows.
+        """
         spec = self._spec
         index = self._index
         self._index += 1
@@ -99,25 +113,25 @@ class Requests:
             body = orjson.dumps(self._body(output, row.get("messages"), _row_prompt(row)))
             return self._request(index, body, 0, output, reused=reused)
         if spec.input is None or spec.output is None:
-            raise ValueError("the spec has neither lengths nor rows")
+            raise ValueError("the spec has neither token lengths nor dataset rows")
         asked_input = draw(spec.input, self._lengths)
         output = max(1, round(draw(spec.output, self._lengths) * output_share))
         text = self._text.make(words_for(self._calibration.points, asked_input + spec.prefix_tokens))
         first, last = self._template(output)
         key = hash(text)
-        reused = key in self._sent  # a few words have only so many orders
+        reused = key in self._sent  # a prompt of very few words has few permutations
         self._sent.add(key)
         body = first + text.encode() + last
         return self._request(index, body, asked_input + spec.prefix_tokens, output, reused=reused)
 
     def probe(self, words: int, prefix_words: int) -> Request:
-        """A request for one token, with so many words."""
+        """A request for a single output token, to measure the length of its prompt."""
         prefix = self._shared(prefix_words)
         body = orjson.dumps(self._body(1, None, self._probes.make(words), prefix))
         return self._request(-1, body, 0, 0)
 
     def text(self, words: int, prefix_words: int) -> str:
-        """The text that a probe would send, for counting it here."""
+        """The text of a probe, to be counted locally."""
         prefix = self._shared(prefix_words)
         return f"{prefix} {self._probes.make(words)}" if prefix else self._probes.make(words)
 
@@ -155,18 +169,20 @@ class Requests:
         return body | dict(spec.extra_body)
 
 
-def _unused(rows: Sequence[Mapping[str, Any]], order: str, used: int) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """The rows in a seeded order, without the first ``used``, and whether each was sent to this server before.
+def _remaining_rows(
+    rows: Sequence[Mapping[str, Any]], order: str, used: int
+) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """Endless rows in a seeded order, after the first ``used``, each with whether this server has received its prompt.
 
-    Every row once, then all of them again in another order. Two rows with the same text are one prompt.
+    Each pass over the dataset has an order of its own. Two rows with the same text count as the same prompt.
     """
     rng = Random(order)
-    left = list(rows)
+    shuffled = list(rows)
     sent = set[bytes]()
     for position in count():
-        if position % len(left) == 0:
-            rng.shuffle(left)
-        row = left[position % len(left)]
+        if position % len(shuffled) == 0:
+            rng.shuffle(shuffled)
+        row = shuffled[position % len(shuffled)]
         text = sha1(orjson.dumps((row.get("prompt"), row.get("messages"))), usedforsecurity=False).digest()
         if position >= used:
             yield row, text in sent
@@ -174,7 +190,7 @@ def _unused(rows: Sequence[Mapping[str, Any]], order: str, used: int) -> Iterato
 
 
 def _row_prompt(row: Any) -> str:
-    """A row's prompt; for the completions endpoint a conversation is joined to one text."""
+    """A row's prompt; the completions endpoint takes a conversation as one text."""
     return row.get("prompt") or "\n".join(str(message.get("content", "")) for message in row.get("messages", ()))
 
 
@@ -184,17 +200,17 @@ def _head(spec: WorkerSpec, host: str) -> bytes:
     line = address.path.rstrip("/") + spec.access.path(path)
     headers = {name: value for name, value in spec.headers.items() if name.lower() != "accept"}
     if spec.access.proxy is not None and address.scheme == "http":
-        line = f"http://{host}{line}"  # a proxy is asked for the whole URL; through a tunnel the path alone is
+        line = f"http://{host}{line}"  # a proxy needs the absolute URL; inside a tunnel the path is enough
         headers |= proxy_headers(spec.access.proxy)
     lines = [
         f"POST {line} HTTP/1.1",
         f"Host: {host}",
         "Content-Type: application/json",
         "Accept: text/event-stream",
-        "Accept-Encoding: identity",  # chunks of a compressed stream cannot be told apart
+        "Accept-Encoding: identity",  # compression would merge chunks
     ]
     for name, value in headers.items():
         if any(c in name + value for c in "\r\n\0"):
-            raise ValueError(f"the header {name!r} holds a line break")
+            raise ValueError(f"header {name!r} contains a line break")
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\nContent-Length: ").encode("latin-1")

@@ -1,17 +1,15 @@
-"""One request and what has come back of it. The rules of what counts as a token are here."""
+"""A request and its response so far, with the rules of what counts as a token."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from autotuner.benchmarks.loadgen.finish_reasons import MISSING, failure_of, reason_of
-
-NO_LIST: tuple[()] = ()
+from autotuner.benchmarks.loadgen.finish_reasons import MISSING, failure_kind, parse_reason
 
 
 class Request:
-    """One request's life. Times are monotonic nanoseconds; 0 where it has not happened."""
+    """One request, from its schedule to the end of its response. Times are monotonic nanoseconds, 0 until reached."""
 
     __slots__ = (
         "asked_input",
@@ -46,28 +44,35 @@ class Request:
         self.sent_ns = 0
         self.end_ns = 0
         self.connect_ns = 0
-        """Set-up time of the connection, when this request is the first on it; outside of every latency."""
+        """Time to open the connection, if this request is the first on it; not part of any latency."""
         self.chunks: list[int] = []
         self.texts: list[str] | None = [] if keep_text else None
         self.prompt_tokens: int | None = None
         self.output_tokens: int | None = None
-        """By the server's usage, whether it is to be believed or not; see :attr:`usage_tokens`."""
+        """As reported by the server, plausible or not; see :attr:`usage_tokens`."""
         self.counted_tokens: int | None = None
-        """By a local tokenizer, where the server told nothing."""
+        """As counted by a local tokenizer, if the server reported nothing plausible."""
         self.finish = ""
-        """The finish reason; of several choices the one that went wrong."""
+        """The finish reason; of several choices, one that failed."""
         self.finish_detail = ""
         self.done = False
-        """``[DONE]`` came."""
+        """Whether ``[DONE]`` arrived."""
         self.ramp = False
+        """Whether this is a shortened first request of a closed loop."""
         self.retried = False
         self.reused = False
-        """Its prompt was sent to this server before."""
+        """Whether this server has received the same prompt before."""
         self.error: str | None = None
         self.detail = ""
 
     def event(self, kind: bytes, data: bytes, now: int) -> None:
-        """Takes in one event that arrived at ``now``."""
+        """Processes one server-sent event.
+
+        Args:
+            kind: Type of the event; empty if it has none.
+            data: Its data.
+            now: When it arrived, in monotonic nanoseconds.
+        """
         if data == b"[DONE]":
             self.done = True
             return
@@ -77,9 +82,9 @@ class Request:
             if error is not None or kind == b"error" or event.get("object") == "error":
                 self.fail("stream_error", _message(error if error is not None else event))
                 return
-            for choice in event.get("choices") or NO_LIST:
+            for choice in event.get("choices") or ():
                 delta = choice.get("delta")
-                text = choice.get("text") if delta is None else delta.get("content") or _other(delta)
+                text = choice.get("text") if delta is None else delta.get("content") or _other_text(delta)
                 if text:
                     self.chunks.append(now)
                     if self.texts is not None:
@@ -91,20 +96,20 @@ class Request:
                 self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
                 self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
         except (orjson.JSONDecodeError, AttributeError, TypeError):
-            self.fail("stream_error", "an event of the stream is not in the OpenAI form")
+            self.fail("stream_error", "the stream contains an event that is not in OpenAI format")
 
     def fail(self, error: str, detail: str = "") -> None:
-        """Names the first thing that went wrong."""
+        """Records a failure, unless an earlier one is recorded."""
         if self.error is None:
             self.error = error
             self.detail = detail
 
     def close(self, *, complete: bool) -> None:
-        """The answer has ended: by its own end (``complete``) or because the connection did."""
+        """Judges the response when it has ended: ``complete`` if by its own end, else because the connection closed."""
         if self.error is None:
-            broken = failure_of(self.finish) if self.finish else None
-            if broken is not None:
-                self.fail(broken, self.finish_detail or f"after {len(self.chunks)} chunks")
+            aborted = failure_kind(self.finish) if self.finish else None
+            if aborted is not None:
+                self.fail(aborted, self.finish_detail or f"after {len(self.chunks)} chunks")
             elif not (self.done or self.finish):
                 if complete and not self.chunks:
                     self.error = "empty"
@@ -116,27 +121,27 @@ class Request:
 
     @property
     def usage_tokens(self) -> int | None:
-        """Output tokens by the server's usage; None where there is none or where it contradicts the stream: every
-        chunk with content holds at least one token."""
-        told = self.output_tokens
-        return told if told is not None and told > 0 and told >= len(self.chunks) else None
+        """Output tokens as reported by the server; None if it reported none, or fewer than the chunks with content,
+        each of which holds at least one token."""
+        reported = self.output_tokens
+        return reported if reported is not None and reported > 0 and reported >= len(self.chunks) else None
 
     @property
     def usage_prompt_tokens(self) -> int | None:
-        """Prompt tokens by the server's usage; None where there is none or where it says 0."""
+        """Prompt tokens as reported by the server; None if it reported none or 0."""
         return self.prompt_tokens if self.prompt_tokens and self.prompt_tokens > 0 else None
 
-    def _finish(self, found: Any) -> None:
-        reason, message = reason_of(found)
-        if not self.finish or failure_of(reason) is not None:
+    def _finish(self, finish_reason: Any) -> None:
+        reason, message = parse_reason(finish_reason)
+        if not self.finish or failure_kind(reason) is not None:
             self.finish = reason
             self.finish_detail = message
 
 
 def fail_unfinished(requests: Iterable[Request]) -> None:
-    """Fails the answers that ended with ``[DONE]`` alone where the server gives a finish reason to other ones.
+    """Fails the answers without a finish reason, if the server gave one for any other answer.
 
-    Some servers never send a finish reason; there the end of the stream is all there is to go by.
+    Some servers never send a finish reason; for them, ``[DONE]`` alone marks a complete answer.
     """
     ended = [r for r in requests if r.error is None and r.chunks]
     if any(r.finish for r in ended):
@@ -145,13 +150,13 @@ def fail_unfinished(requests: Iterable[Request]) -> None:
                 request.fail(MISSING, f"after {len(request.chunks)} chunks")
 
 
-def _count(found: Any, before: int | None) -> int | None:
-    """A count of tokens from usage, or the one before where it is not a whole number."""
-    return found if type(found) is int else before
+def _count(reported: Any, previous: int | None) -> int | None:
+    """A token count from usage, or the previous one if it is not an integer."""
+    return reported if type(reported) is int else previous  # not isinstance: True is not a count
 
 
-def _other(delta: dict[str, Any]) -> str | None:
-    """Text of a delta that is not content but costs tokens all the same."""
+def _other_text(delta: dict[str, Any]) -> str | None:
+    """Text of a delta outside ``content`` that consumes output tokens too."""
     text = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("refusal")
     if text:
         return str(text)
@@ -160,5 +165,4 @@ def _other(delta: dict[str, Any]) -> str | None:
 
 
 def _message(error: Any) -> str:
-    found = error.get("message") if isinstance(error, dict) else error
-    return str(found)
+    return str(error.get("message") if isinstance(error, dict) else error)

@@ -1,7 +1,7 @@
-"""Keeps the asked load on the server: a fixed number in flight (closed loop) or arrivals on a schedule (open loop).
+"""The load on the server: a fixed number of requests in flight (closed loop) or arrivals on a schedule (open loop).
 
-The open loop has no cap on requests in flight: a slow server meets a growing queue, as in life. Nothing is ever
-skipped or sent late on purpose, and what was sent late by us shows up in the send lag.
+The open loop does not limit the requests in flight: a slow server faces a growing queue, as it would in production. No
+request is skipped or deliberately delayed; a delay on our side shows up in the send lag.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
-from autotuner.benchmarks.loadgen.connection import STALE, Connection
+from autotuner.benchmarks.loadgen.connection import CLOSED_EARLY, STALE, Connection
 from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.tunnel import check_usable, connect_through, proxy_address
 from autotuner.net.faults import CONNECT, TLS, of_exception
@@ -20,15 +20,25 @@ from autotuner.net.tls import tls_context
 MakeRequest = Callable[[], Request]
 
 FAIL_PAUSE_S = 0.1
-"""A closed loop waits so long before it replaces a failed request: a dead server is not hammered."""
+"""Pause of a closed loop before it replaces a failed request, so that it does not flood a dead server."""
 CONNECT_TIMEOUT_S = 10.0
 _SWEEP_S = 0.05
-_SPARE = 8
-_CROWD = 8
+_PREPARE_BATCH = 64
+"""Connections opened at the same time."""
+_BACKLOG_SLACK = 8
 
 
 class Connections:
-    """Idle connections to one server, and new ones when none is idle."""
+    """Pool of connections to one server; opens a new one if none is idle.
+
+    Args:
+        url: Base URL of the server.
+        ended: Called when a request has ended, with its connection.
+        access: Proxy, certificates and path prefix.
+
+    Raises:
+        ValueError: The URL or the proxy is not usable.
+    """
 
     def __init__(self, url: str, ended: Callable[[Connection, Request], None], access: Access = DIRECT) -> None:
         parts = urlsplit(url)
@@ -49,7 +59,7 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> Connection:
-        """A new connection. Raises ``OSError`` or ``TimeoutError``."""
+        """Opens a connection. Raises ``OSError`` or ``TimeoutError``."""
         begun = monotonic_ns()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             connection = await self._connected()
@@ -68,22 +78,23 @@ class Connections:
         return connection
 
     async def prepare(self, count: int) -> None:
-        """Opens connections ahead; those that fail are tried again when they are needed."""
-        for first in range(0, count, 64):
-            opened = await asyncio.gather(*(self.open() for _ in range(min(64, count - first))), return_exceptions=True)
+        """Opens connections ahead of the load; failures are ignored, since ``send`` dials again."""
+        for first in range(0, count, _PREPARE_BATCH):
+            attempts = (self.open() for _ in range(min(_PREPARE_BATCH, count - first)))
+            opened = await asyncio.gather(*attempts, return_exceptions=True)
             self._idle.extend(c for c in opened if isinstance(c, Connection))
 
     def send(self, request: Request) -> None:
-        """Sends on an idle connection at once, or on a new one as soon as it stands."""
+        """Sends now on an idle connection, or on a new one as soon as it is open."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
-                self._on(connection, request)
+                self._send_on(connection, request)
                 return
         self._spawn(self._dial(request))
 
-    def back(self, connection: Connection) -> None:
-        """A connection whose answer is over."""
+    def release(self, connection: Connection) -> None:
+        """Returns a connection to the pool after its response."""
         if connection.usable:
             self._idle.append(connection)
         else:
@@ -91,27 +102,27 @@ class Connections:
             connection.abort()
 
     def drop(self, connection: Connection) -> None:
-        """Ends a connection that no longer counts."""
+        """Closes a connection and removes it from the pool."""
         self._all.discard(connection)
         connection.abort()
 
-    def carrying(self) -> dict[Request, Connection]:
-        """Which connection carries which request."""
+    def by_request(self) -> dict[Request, Connection]:
+        """The connection of each request in flight."""
         return {c.request: c for c in self._all if c.request is not None}
 
     async def close(self) -> None:
-        """Ends all connections and waits for attempts under way."""
+        """Closes all connections and cancels attempts to open more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in self._all:
-            connection.take()
+            connection.detach()
             connection.abort()
         self._all.clear()
         self._idle.clear()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the transports run their connection_lost
 
-    def _on(self, connection: Connection, request: Request) -> None:
+    def _send_on(self, connection: Connection, request: Request) -> None:
         if connection.used == 0:
             request.connect_ns = connection.connect_ns
         connection.send(request)
@@ -121,7 +132,7 @@ class Connections:
             connection = await self.open()
         except (OSError, TimeoutError) as error:
             if request.error is not None:
-                return  # timed out meanwhile
+                return  # timed out while connecting
             request.end_ns = monotonic_ns()
             request.sent_ns = request.sent_ns or request.end_ns
             fault = of_exception(error)
@@ -129,7 +140,7 @@ class Connections:
             self._ended(Connection(self._ended, self._lost), request)
             return
         if request.error is None:
-            self._on(connection, request)
+            self._send_on(connection, request)
         else:
             self._idle.append(connection)
 
@@ -137,20 +148,27 @@ class Connections:
         self._all.discard(connection)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        # Called from protocol callbacks, which have no task group around them: :meth:`close` waits for these instead.
+        # Called from protocol callbacks, which no task group encloses; :meth:`close` awaits these tasks instead.
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 class Load:
-    """Sends requests until told to stop, and keeps every one that ended."""
+    """Sends requests until stopped, and keeps all that have ended.
+
+    Args:
+        url: Base URL of the server.
+        make: Creates the next request.
+        timeout_s: Time limit of a request, in seconds.
+        access: Proxy, certificates and path prefix.
+    """
 
     def __init__(self, url: str, make: MakeRequest, *, timeout_s: float, access: Access = DIRECT) -> None:
         self._make = make
         self._timeout_ns = round(timeout_s * 1e9)
         self.connections = Connections(url, self._on_ended, access)
-        self.flying: set[Request] = set()
+        self.in_flight: set[Request] = set()
         self.ended: list[Request] = []
         self.on_ended: Callable[[Request], None] = lambda _: None
         self._closed_loop = False
@@ -161,52 +179,64 @@ class Load:
         self._sweeping = False
         self._loop = asyncio.get_running_loop()
 
-    # the two loops
+    # starting the load
 
     def start_closed(self, in_flight: int, spread_s: float, first: Callable[[int], Request]) -> None:
-        """Begins a closed loop: its first requests are spread over ``spread_s``."""
+        """Starts a closed loop.
+
+        Args:
+            in_flight: Requests to keep in flight.
+            spread_s: Time over which the first requests are spread, in seconds.
+            first: Creates the first request of a slot.
+        """
         self._closed_loop = True
         for slot in range(in_flight):
-            self._later(spread_s * slot / in_flight, lambda slot=slot: self._launch(first(slot)))  # type: ignore[misc]
+            self._call_later(spread_s * slot / in_flight, lambda slot=slot: self._launch(first(slot)))  # type: ignore[misc]
         self._sweep()
 
     def start_open(self, schedule_ns: list[int]) -> None:
-        """Begins an open loop: one request at each of these monotonic times, growing."""
+        """Starts an open loop that sends one request at each of these ascending monotonic times (ns)."""
         self._schedule = schedule_ns
         self._sweep()
         self._arrive()
 
     def send(self, request: Request) -> None:
-        """Sends one request now, as a loop of its own."""
+        """Sends a single request now."""
         self._launch(request)
         if not self._sweeping:
             self._sweep()
 
     def scheduled_between(self, begin_ns: int, end_ns: int) -> int:
-        """Arrivals that the schedule of an open loop holds in a span."""
+        """Arrivals scheduled between two monotonic times (ns); 0 for a closed loop."""
         return bisect_left(self._schedule, end_ns) - bisect_left(self._schedule, begin_ns)
 
     def stop(self) -> None:
-        """Sends nothing more; what flies goes on."""
+        """Stops sending; requests in flight continue."""
         self._stopped = True
 
     @property
     def chunks(self) -> int:
-        """Chunks with tokens so far, for progress."""
-        return sum(len(r.chunks) for r in self.flying)
+        """Chunks with tokens received by the requests in flight."""
+        return sum(len(r.chunks) for r in self.in_flight)
 
     @property
-    def crowded(self) -> int:
-        """Requests in flight above which a backlog has clearly grown since now."""
-        return 2 * len(self.flying) + _CROWD
+    def backlog_limit(self) -> int:
+        """Requests in flight that would mean a clear growth of the backlog compared to now."""
+        return 2 * len(self.in_flight) + _BACKLOG_SLACK
 
-    async def drain(self, begin_ns: int, end_ns: int, drain_s: float, crowd: int) -> None:
-        """Waits, at most ``drain_s``, for what the window still has to know, then takes off what still flies.
+    async def drain(self, begin_ns: int, end_ns: int, drain_s: float, backlog_limit: int) -> None:
+        """Waits after the window for the outcomes that it still needs, then stops watching the remaining requests.
 
-        Open loop: every request that was scheduled in the window has ended. Arrivals go on meanwhile, because the last
-        requests of the window would look faster on a server that empties; with more than ``crowd`` in flight they end,
-        so that an overloaded server is not buried for the next window. Closed loop: every request has ended or shown a
-        sign of life. What has shown none in the end has timed out.
+        Open loop: waits until every request scheduled in the window has ended. Arrivals continue meanwhile, because
+        the window's last requests would look faster on a server that empties. They stop above ``backlog_limit``
+        requests in flight, so that an overloaded server can recover before the next window. Closed loop: waits until
+        every request has ended or received a chunk since the window's end. A request that has not by then timed out.
+
+        Args:
+            begin_ns: Start of the window, in monotonic nanoseconds.
+            end_ns: End of the window.
+            drain_s: Longest wait, in seconds.
+            backlog_limit: Requests in flight above which no more are sent.
         """
         limit = monotonic_ns() + round(drain_s * 1e9)
         if self._closed_loop:
@@ -214,37 +244,37 @@ class Load:
 
         def awaited(request: Request) -> bool:
             if self._closed_loop:
-                return _lifeless(request, end_ns)
+                return _silent_since(request, end_ns)
             return begin_ns <= request.scheduled_ns < end_ns
 
-        while monotonic_ns() < limit and any(awaited(r) for r in self.flying):
-            if len(self.flying) > crowd:
+        while monotonic_ns() < limit and any(awaited(r) for r in self.in_flight):
+            if len(self.in_flight) > backlog_limit:
                 self.stop()
             await asyncio.sleep(0.01)
         self.stop()
         now = monotonic_ns()
-        carriers = self.connections.carrying()
-        for request in list(self.flying):
-            if request.scheduled_ns < end_ns and _lifeless(request, end_ns):
-                request.fail("timeout", f"no sign of life in the {drain_s:g} s after the window")
-            self._take_off(request, now, carriers)
+        carriers = self.connections.by_request()
+        for request in list(self.in_flight):
+            if request.scheduled_ns < end_ns and _silent_since(request, end_ns):
+                request.fail("timeout", f"no data in the {drain_s:g} s after the window")
+            self._stop_watching(request, now, carriers)
 
     async def close(self) -> None:
-        """Ends everything."""
+        """Stops sending and closes all connections."""
         self.stop()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         await self.connections.close()
 
-    # what happens to requests
+    # the life of a request
 
     def _launch(self, request: Request) -> None:
         if self._stopped:
             return
         if not request.scheduled_ns:
             request.scheduled_ns = monotonic_ns()
-        self.flying.add(request)
+        self.in_flight.add(request)
         self.connections.send(request)
 
     def _on_ended(self, connection: Connection, request: Request) -> None:
@@ -256,17 +286,17 @@ class Load:
                 self.connections.drop(connection)
                 self.connections.send(request)
                 return
-            request.fail("cut_stream", "closed before an answer began")
-        self.connections.back(connection)
+            request.fail("cut_stream", CLOSED_EARLY)
+        self.connections.release(connection)
         self._count(request)
         if self._closed_loop and not self._stopped:
             if request.error is None:
                 self._launch(self._make())
             else:
-                self._later(FAIL_PAUSE_S, lambda: self._launch(self._make()))
+                self._call_later(FAIL_PAUSE_S, lambda: self._launch(self._make()))
 
     def _count(self, request: Request) -> None:
-        self.flying.discard(request)
+        self.in_flight.discard(request)
         self.ended.append(request)
         self.on_ended(request)
 
@@ -279,31 +309,31 @@ class Load:
             self._sent += 1
             self._launch(request)
         if self._sent < len(self._schedule) and not self._stopped:
-            self._later(max(0.0, (self._schedule[self._sent] - monotonic_ns()) / 1e9), self._arrive)
+            self._call_later(max(0.0, (self._schedule[self._sent] - monotonic_ns()) / 1e9), self._arrive)
 
     def _sweep(self) -> None:
-        """Finds requests that are out of time; cheaper than a timer for each."""
+        """Fails requests that exceed the time limit; one sweep is cheaper than a timer per request."""
         self._sweeping = True
         now = monotonic_ns()
-        late = [r for r in self.flying if now - r.scheduled_ns > self._timeout_ns and _out(r, now, self._timeout_ns)]
-        carriers = self.connections.carrying() if late else {}
+        late = [r for r in self.in_flight if now - (r.sent_ns or r.scheduled_ns) > self._timeout_ns]
+        carriers = self.connections.by_request() if late else {}
         for request in late:
-            request.fail("timeout", f"no complete answer in {self._timeout_ns / 1e9:g} s")
-            self._take_off(request, now, carriers)
+            request.fail("timeout", f"no complete response within {self._timeout_ns / 1e9:g} s")
+            self._stop_watching(request, now, carriers)
             if self._closed_loop and not self._stopped:
                 self._launch(self._make())
-        self._later(_SWEEP_S, self._sweep)
+        self._call_later(_SWEEP_S, self._sweep)
 
-    def _take_off(self, request: Request, now: int, carriers: dict[Request, Connection]) -> None:
+    def _stop_watching(self, request: Request, now: int, carriers: dict[Request, Connection]) -> None:
         carrier = carriers.get(request)
         if carrier is not None:
-            carrier.take()
+            carrier.detach()
             self.connections.drop(carrier)
         request.end_ns = now
         request.sent_ns = request.sent_ns or request.scheduled_ns
         self._count(request)
 
-    def _later(self, delay_s: float, work: Callable[[], None]) -> None:
+    def _call_later(self, delay_s: float, work: Callable[[], None]) -> None:
         def fire() -> None:
             self._timers.discard(timer)
             work()
@@ -312,9 +342,5 @@ class Load:
         self._timers.add(timer)
 
 
-def _lifeless(request: Request, since_ns: int) -> bool:
+def _silent_since(request: Request, since_ns: int) -> bool:
     return not request.chunks or request.chunks[-1] < since_ns
-
-
-def _out(request: Request, now: int, timeout_ns: int) -> bool:
-    return now - (request.sent_ns or request.scheduled_ns) > timeout_ns

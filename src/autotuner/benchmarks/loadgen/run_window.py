@@ -1,4 +1,4 @@
-"""One window, from the first probe to the last record."""
+"""Procedure of one window, from the first calibration probe to the last record."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from random import Random
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from autotuner.benchmarks.loadgen.calibration_probe import calibrated
-from autotuner.benchmarks.loadgen.output_lines import Say
-from autotuner.benchmarks.loadgen.prompts import Requests
+from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
+from autotuner.benchmarks.loadgen.output_lines import Emit
+from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.schedule import arrivals
@@ -21,30 +21,33 @@ from autotuner.net.faults import message_line, without_secrets
 from autotuner.net.target import credentials_in
 
 _BATCH_CHUNKS = 100_000
+"""Chunk times per line of records; bounds the length of a line."""
 _PREBUILT_BYTES = 32_000_000
 _PREBUILT = 2_000
 _SPREAD_S = 1.0
+_START_DELAY_NS = 5_000_000
+"""Delay before a schedule starts, so that its first arrivals are not already late."""
 
 
-async def run(spec: WorkerSpec, say: Say) -> None:
-    """Runs the window and says everything. Raises ``ValueError`` for an unusable spec."""
+async def run(spec: WorkerSpec, emit: Emit) -> None:
+    """Runs the window and emits its records and result. Raises ``ValueError`` if the spec is not usable."""
     count = counter(spec.tokenizer_json) if spec.tokenizer_json is not None else None
-    calibration = spec.calibration or await calibrated(spec)
+    calibration = spec.calibration or await probe_calibration(spec)
     ready: list[Request] = []
 
     def make() -> Request:
-        return ready.pop() if ready else maker.next()
+        return ready.pop() if ready else factory.next()
 
     load = Load(spec.url, make, timeout_s=spec.request_timeout_s, access=spec.access)
-    window = Window(spec, load, say)
+    window = Window(spec, load, emit)
     load.on_ended = window.ended
-    maker = Requests(spec, calibration, load.connections.host)
+    factory = RequestFactory(spec, calibration, load.connections.host)
     try:
         if spec.concurrency is not None:
-            await _closed(spec, load, window, maker, ready)
+            await _closed(spec, load, window, factory, ready)
         else:
-            await _open(spec, load, window, maker, ready)
-        await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.crowd)
+            await _open(spec, load, window, factory, ready)
+        await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.backlog_limit)
     finally:
         await load.close()
     fail_unfinished(load.ended)
@@ -53,19 +56,22 @@ async def run(spec: WorkerSpec, say: Say) -> None:
             if request.usage_tokens is None and request.texts:
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
-        say({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
-    say(_result(spec, window, calibration, load))
+        emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
+    emit(_result(spec, window, calibration, load))
 
 
-async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
-    """A fixed number in flight. The first request of each slot asks for a random share of its answer, so that equal
-    lengths do not run in step; the window opens after the warm-up and when all of those have ended."""
+async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
+    """Runs a closed loop.
+
+    The first request of each slot asks for a random share of its output, so that answers of equal length do not end in
+    lockstep. The window opens after the warm-up, once all of these have ended.
+    """
     in_flight = spec.concurrency or 1
     shares = Random(f"{spec.seed}:ramp")
-    firsts = [maker.next(output_share=shares.uniform(0.1, 1.0)) for _ in range(in_flight)]
+    firsts = [factory.next(output_share=shares.uniform(0.1, 1.0)) for _ in range(in_flight)]
     for request in firsts:
         request.ramp = True
-    _prebuild(ready, maker, spec.requests or _PREBUILT)
+    _prebuild(ready, factory, spec.requests or _PREBUILT)
     await load.connections.prepare(in_flight)
     begun = monotonic()
     load.start_closed(in_flight, min(_SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
@@ -75,9 +81,12 @@ async def _closed(spec: WorkerSpec, load: Load, window: Window, maker: Requests,
     await window.run()
 
 
-async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, ready: list[Request]) -> None:
-    """Arrivals on a schedule drawn before the run: the warm-up, then parts as long as the shortest window, so that each
-    offers exactly the asked rate; those behind the window's end keep the load up while its last requests end."""
+async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
+    """Runs an open loop on a schedule drawn in advance.
+
+    After the warm-up, the schedule consists of parts as long as the shortest window, each of which offers exactly the
+    requested rate. Arrivals after the window's end keep the load up until its last requests have ended.
+    """
     rate = spec.rate or 1.0
     rng = Random(f"{spec.seed}:arrivals")
     warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
@@ -87,9 +96,9 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, r
         for part in range(parts)
         for at in arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
     ]
-    _prebuild(ready, maker, len(warm) + max(1, round(rate * spec.duration_s)))
+    _prebuild(ready, factory, len(warm) + max(1, round(rate * spec.duration_s)))
     await load.connections.prepare(min(512, max(8, round(rate))))
-    begin = monotonic_ns() + 5_000_000
+    begin = monotonic_ns() + _START_DELAY_NS
     opens = begin + round(spec.warmup_s * 1e9)
     schedule = [begin + round(at * 1e9) for at in warm] + [opens + round(at * 1e9) for at in main]
     load.start_open(schedule)
@@ -97,13 +106,13 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, maker: Requests, r
     await window.run()
 
 
-def _prebuild(ready: list[Request], maker: Requests, wanted: int) -> None:
-    """Serializes requests ahead of the run, as many as memory allows; they leave in the order they were made."""
+def _prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None:
+    """Serializes up to ``count`` requests ahead of the run, within a memory limit."""
     size = 0
-    while len(ready) < wanted and size < _PREBUILT_BYTES:
-        ready.append(maker.next())
+    while len(ready) < count and size < _PREBUILT_BYTES:
+        ready.append(factory.next())
         size += len(ready[-1].payload)
-    ready.reverse()
+    ready.reverse()  # they are popped from the end
 
 
 def _batches(requests: list[Request]) -> Iterator[list[Request]]:

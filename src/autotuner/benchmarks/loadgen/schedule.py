@@ -1,8 +1,8 @@
-"""When requests of an open loop arrive: drawn before the run from the seed, however slow the answers will be.
+"""Arrival times of an open loop, drawn from the seed before the run and independent of the server's speed.
 
-Random arrivals are conditioned on their number: ``round(rate * duration)`` arrivals fall inside the duration, so that
-the offered rate is the asked one in every window and two configurations are offered the same load. Given its count, a
-Poisson process stays one (exponential gaps, divided by their sum).
+Random arrivals are conditioned on their count: exactly ``round(rate * duration)`` fall into the duration. Every window
+thus offers the requested rate, and all configurations face the same load. A Poisson process conditioned on its count
+keeps its distribution (exponential gaps divided by their sum).
 """
 
 from itertools import accumulate
@@ -10,10 +10,17 @@ from random import Random
 
 
 def arrivals(kind: str, rate: float, duration_s: float, rng: Random, *, burstiness: float = 1.0) -> list[float]:
-    """Arrival times in seconds from the start, growing, all below ``duration_s``.
+    """Draws arrival times.
 
-    ``kind`` is ``constant``, ``poisson`` or ``gamma``; ``burstiness`` is the shape of the gamma distribution (the
-    coefficient of variation of the gaps is ``burstiness ** -0.5``).
+    Args:
+        kind: ``constant``, ``poisson`` or ``gamma``.
+        rate: Requests per second.
+        duration_s: Length of the span, in seconds.
+        rng: Source of randomness.
+        burstiness: Shape of the gamma distribution; the coefficient of variation of the gaps is ``burstiness ** -0.5``.
+
+    Returns:
+        Ascending times in seconds from the start, all below ``duration_s``.
     """
     count = max(1, round(rate * duration_s)) if duration_s > 0 else 0
     if kind == "constant":

@@ -1,8 +1,8 @@
-"""When a window may end: it is steady and holds enough finished requests, or its time is up.
+"""Decision when a window may end: it is steady and has enough finished requests, or its time is up.
 
-The start of a window can be the part that is not steady, e.g. while an engine still compiles for its first batches. So
-not only the whole window is looked at but also what remains without its start: later load replaces an unsettled start
-instead of diluting it. Pure Python, because the load generator must start quickly.
+Often only the start of a window is not steady, for example while an engine compiles kernels for its first batches.
+Therefore windows without their start are considered too: later load replaces an unsettled start instead of diluting
+it. Pure Python, because the load generator must start quickly.
 """
 
 from bisect import bisect_left
@@ -12,7 +12,7 @@ from math import sqrt
 from statistics import median
 
 FEWEST = 8
-"""Finished requests below which nothing can be said of steadiness."""
+"""Finished requests below which steadiness cannot be judged."""
 _RATE_DRIFT = 0.10
 _TTFT_DRIFT = 0.25
 _TTFT_FLOOR_S = 0.005
@@ -20,35 +20,35 @@ _SAMPLE = 200
 
 
 def rates_drift(first: float, second: float, requests: int) -> bool:
-    """Whether the tokens of two halves differ by more than chance explains; the allowance grows with few requests."""
+    """Whether the tokens of two halves differ by more than chance explains, which depends on the number of requests."""
     allowed = max(_RATE_DRIFT, 3 / sqrt(requests))
     return abs(second - first) > allowed * (first + second) / 2
 
 
 def latencies_drift(early: float, late: float, requests: int) -> bool:
-    """Whether the median latencies of two halves, in seconds, differ by more than chance explains."""
+    """Whether the median latencies of two halves (seconds) differ by more than chance explains."""
     allowed = max(_TTFT_DRIFT, 4 / sqrt(requests))
     return abs(late - early) > max(_TTFT_FLOOR_S, allowed * (early + late) / 2)
 
 
 @dataclass
-class Seen:
-    """What the load generator has seen since the window opened. Times in seconds, growing."""
+class Observations:
+    """Progress of the load since the window opened. Times in seconds, ascending."""
 
     ticks: list[float] = field(default_factory=lambda: [0.0])
     chunks: list[int] = field(default_factory=lambda: [0])
-    """Chunks with tokens so far, at each tick."""
+    """Chunks with tokens received until each tick."""
     ends: list[float] = field(default_factory=list)
     ttfts: list[float] = field(default_factory=list)
-    """Of each success, in the order of their ends."""
+    """TTFT of each success, in the order of ``ends``."""
 
     def tick(self, at: float, chunks: int) -> None:
-        """Notes how many chunks have come so far."""
+        """Records how many chunks have been received."""
         self.ticks.append(at)
         self.chunks.append(chunks)
 
     def ended(self, at: float, ttft: float) -> None:
-        """Notes a success."""
+        """Records a success."""
         self.ends.append(at)
         self.ttfts.append(ttft)
 
@@ -57,7 +57,7 @@ class Seen:
         return len(self.ends) - bisect_left(self.ends, begin)
 
     def steady(self, begin: float, end: float) -> bool:
-        """Whether the halves of a span agree; False where too few requests have ended to tell."""
+        """Whether the halves of a span agree; False if too few requests have ended to judge."""
         requests = self.finished(begin)
         if requests < FEWEST:
             return False
@@ -79,45 +79,48 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What a window should be. Times in seconds."""
+class WindowGoal:
+    """Length and content that a window should have. Times in seconds."""
 
     duration: float
     longest: float
     fewest: int
-    """Finished requests without which the window is too thin."""
+    """Finished requests below which the window is too thin."""
     wanted: int
-    """Finished requests that the percentiles asked for need."""
+    """Finished requests that the requested percentiles need."""
 
     @property
     def step(self) -> float:
-        """Time between two looks at a window that goes on."""
+        """Time between two decisions about an extended window."""
         return self.duration / 4
 
-    def needed(self, seen: Seen, now: float) -> int:
-        """Finished requests to wait for: a percentile that the longest window could not carry is not waited for."""
-        reachable = len(seen.ends) / now * self.longest if now > 0 else 0.0
+    def needed(self, observed: Observations, now: float) -> int:
+        """Finished requests to wait for; a percentile that even the longest window cannot support is not awaited."""
+        reachable = len(observed.ends) / now * self.longest if now > 0 else 0.0
         return max(self.fewest, self.wanted if reachable >= self.wanted else 0)
 
-    def begin(self, seen: Seen, now: float) -> float | None:
-        """Where the window begins that may end now, in seconds from its opening; None: it goes on.
+    def begin(self, observed: Observations, now: float) -> float | None:
+        """Chooses where a window that ends now begins.
 
-        Of all spans that reach to now and are long enough, the longest steady one that holds enough requests. When the
-        time is up, the longest steady one, else all of it.
+        Of all sufficiently long spans that end now, it is the longest steady one with enough requests. When the time is
+        up, it is the longest steady one with the minimum of requests, or else the whole span.
+
+        Returns:
+            Seconds after the opening, or None if the window must continue.
         """
         if now >= self.longest - self.step / 2:
-            enough = [self.needed(seen, now), self.fewest]
+            enough = [self.needed(observed, now), self.fewest]
         elif now < self.duration - 1e-9:
             return None
         else:
-            enough = [self.needed(seen, now)]
+            enough = [self.needed(observed, now)]
         starts = self._starts(now)
         for fewest in enough:
             for start in starts:
-                if seen.finished(start) >= fewest and seen.steady(start, now):
+                if observed.finished(start) >= fewest and observed.steady(start, now):
                     return start
-        # Fewer requests than steadiness can be judged by may still be all that were asked for.
-        if seen.finished(0.0) >= enough[0] and len(seen.ends) < FEWEST:
+        # A study may ask for fewer requests than a judgment of steadiness needs.
+        if observed.finished(0.0) >= enough[0] and len(observed.ends) < FEWEST:
             return 0.0
         return 0.0 if len(enough) > 1 else None
 
@@ -127,5 +130,5 @@ class Aim:
 
 
 def _sampled(values: Sequence[float]) -> Sequence[float]:
-    """At most some hundred of the values, evenly spaced: enough for a median, and quick, since the load goes on."""
+    """A few hundred evenly spaced values: enough for a median, and fast, because the load continues meanwhile."""
     return values[:: max(1, len(values) // _SAMPLE)]

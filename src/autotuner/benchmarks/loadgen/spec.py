@@ -1,7 +1,7 @@
-"""What the worker is told, and what it tells back: plain data, so that the worker starts quickly.
+"""Specification of a window for the worker process. Plain dataclasses, so that the worker starts quickly.
 
-The spec travels on stdin only, because it may carry credentials in ``headers``; it is never an argument, an
-environment variable or a log line. ``repr`` leaves the headers out.
+The spec is passed on stdin only, because its ``headers`` may contain credentials: never as an argument or environment
+variable, and never in a log. ``repr`` omits the headers.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from autotuner.net.target import DIRECT, Access
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long prompts or answers are, in tokens; see :class:`autotuner.study.workload.TokenLengths`."""
+    """Distribution of prompt or output lengths in tokens; see :class:`autotuner.study.workload.TokenLengths`."""
 
     kind: str
     a: int
@@ -25,11 +25,12 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How many words make how many prompt tokens, as found by probing; may be reused for the same model and API."""
+    """Prompt tokens by number of words, measured by probes; reusable for the same model and API."""
 
     points: tuple[tuple[int, int], ...] = ()
-    """(words, prompt tokens with everything that the server adds), growing."""
+    """(words, prompt tokens including the server's chat template), ascending."""
     prefix_words: int = 0
+    """Words of the shared prefix."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +49,31 @@ class WorkerSpec:
     warmup_s: float = 2.0
     duration_s: float = 30.0
     max_duration_s: float = 0.0
-    """How long a window may become that is not steady or holds too few requests; below ``duration_s``: no longer."""
+    """Longest window, if it is not steady or has too few requests; below ``duration_s``, it is not extended."""
     fewest_requests: int = 0
-    """Finished requests without which the window goes on."""
+    """Finished requests below which the window is extended."""
     wanted_requests: int = 0
-    """Finished requests that the percentiles asked for need; waited for only where they can be reached."""
+    """Finished requests that the requested percentiles need; awaited only if the longest window can reach them."""
     requests: int | None = None
+    """Finished requests after which the window ends early."""
     request_timeout_s: float = 120.0
     drain_s: float = 30.0
-    """How long a request without any sign of life may outlive the window before it counts as timed out."""
+    """How long a request may outlast the window without data before it counts as timed out."""
     seed: int = 0
     salt: str = ""
-    """Makes the prompts of one window differ from another's, on this server or in another run; lengths and arrivals
-    stay."""
+    """Distinguishes the prompts of this window from those of other windows and runs; lengths and arrivals do not depend
+    on it."""
     prefix_salt: str = ""
-    """The same for the shared prefix, which all windows of one server's life have in common."""
+    """Distinguishes the shared prefix from those of other runs; the same for all windows of a server."""
     row_order: str = ""
-    """Seeds the order of a dataset's rows."""
+    """Seed of the order of a dataset's rows."""
     rows_used: int = 0
-    """Rows that earlier windows have sent to this server: the next ones follow."""
+    """Rows that earlier windows have sent to this server; this window continues after them."""
     prefix_tokens: int = 0
     input: Lengths | None = None
     output: Lengths | None = None
     rows: tuple[Mapping[str, Any], ...] | None = None
-    """Rows of a dataset, in place of ``input`` and ``output``."""
+    """Rows of a dataset, instead of ``input`` and ``output``."""
     ignore_eos: bool = True
     max_tokens_field: str = "max_tokens"
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class WorkerSpec:
 
     @classmethod
     def from_json(cls, text: bytes) -> "WorkerSpec":
-        """The inverse of :meth:`to_json`. Raises ``ValueError`` on anything else, without repeating its content."""
+        """Parses the output of :meth:`to_json`. Raises ``ValueError``, which never quotes the input."""
         try:
             raw = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -103,5 +105,5 @@ class WorkerSpec:
             raw["calibration"] = Calibration(tuple((w, t) for w, t in found["points"]), found["prefix_words"])
         spec = cls(**raw)
         if (spec.concurrency is None) == (spec.rate is None):
-            raise ValueError("the spec needs either a concurrency or a rate")
+            raise ValueError("the spec on stdin must have either a concurrency or a rate")
         return spec

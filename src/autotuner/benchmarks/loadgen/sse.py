@@ -1,12 +1,12 @@
-"""Server-sent events from bytes that may be cut anywhere, after the WHATWG description of the format.
+"""Incremental parser of server-sent events, following the WHATWG specification.
 
-The connection reads the common case (one event, one ``data`` line, one read) by itself; this parser takes everything
-else: split and joined events, CR, LF and CRLF line ends, comments, several ``data`` lines.
+The connection handles the common case (one event with one ``data`` line in one read) itself. This parser handles the
+rest: split and joined events, CR, LF and CRLF line endings, comments, and several ``data`` lines.
 """
 
 
 class SseParser:
-    """Feed bytes, get events. An event is its type (``b""`` when unnamed) and its data."""
+    """Parser that accepts bytes split at any position."""
 
     __slots__ = ("_data", "_line", "_skip_lf", "_type", "idle")
 
@@ -16,10 +16,10 @@ class SseParser:
         self._type = b""
         self._skip_lf = False
         self.idle = True
-        """No half event is kept: a next event may start with the next byte."""
+        """Whether no partial event is buffered, so that the next byte starts a new one."""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that these bytes complete."""
+        """Returns the events that these bytes complete: (type, data); the type is ``b""`` if the event has none."""
         events: list[tuple[bytes, bytes]] = []
         if self._skip_lf and data:
             self._skip_lf = False

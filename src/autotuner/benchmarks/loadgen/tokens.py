@@ -1,4 +1,4 @@
-"""Counting tokens with a local tokenizer.json. Nothing is ever fetched from a hub, and no code of a model is run."""
+"""Token counts by a local tokenizer.json. Nothing is downloaded from a hub, and no code of a model is executed."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,14 @@ available = Tokenizer is not None
 
 
 def counter(tokenizer_json: str) -> Callable[[str], int]:
-    """Counts a text's tokens, without the special tokens that a template adds. Raises ``ValueError`` when the text is
-    no tokenizer.json, or the ``tokenizer`` extra is missing."""
+    """Creates a function that counts a text's tokens, without special tokens.
+
+    Args:
+        tokenizer_json: Content of a tokenizer.json.
+
+    Raises:
+        ValueError: The content is not a valid tokenizer.json, or the ``tokenizer`` extra is not installed.
+    """
     if Tokenizer is None:
         raise ValueError("needs the \"tokenizer\" extra: pip install 'llm-inference-autotuner[tokenizer]'")
     try:

@@ -1,4 +1,4 @@
-"""A connection to the server through an HTTP proxy, where the environment asks for one."""
+"""Connections to the server through an HTTP proxy."""
 
 import asyncio
 import ssl
@@ -16,21 +16,21 @@ _LONGEST_HEAD = 64 * 1024
 
 
 class ProxyRefusedError(OSError):
-    """The proxy did not open a way to the server."""
+    """The proxy did not open a tunnel to the server."""
 
 
 def check_usable(proxy: Proxy) -> None:
-    """Raises ``ValueError`` for a proxy that the load cannot be sent through."""
+    """Raises ``ValueError`` if the load generator does not support the proxy."""
     scheme = urlsplit(proxy.url).scheme
     if scheme != "http":
         raise ValueError(
-            f"the load cannot be sent through {proxy.shown}: {scheme} proxies are not supported; "
+            f"cannot send load through {proxy.shown}: {scheme} proxies are not supported; "
             "add the server's host to NO_PROXY"
         )
 
 
 def proxy_headers(proxy: Proxy) -> dict[str, str]:
-    """The proxy's credentials as a header; empty where it has none."""
+    """The proxy's credentials as a header; empty if it has none."""
     parts = urlsplit(proxy.url)
     if parts.username is None:
         return {}
@@ -44,8 +44,9 @@ def proxy_address(proxy: Proxy) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 80
 
 
-class _Opening(asyncio.Protocol):
-    """Waits for the head of the proxy's answer. No stream of asyncio's: it closes its transport when it is dropped."""
+class _ConnectReply(asyncio.Protocol):
+    """Waits for the head of the proxy's response. Not an asyncio stream: that would close the transport when it is
+    garbage-collected."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
@@ -64,13 +65,13 @@ class _Opening(asyncio.Protocol):
 
     def _fail(self) -> None:
         if not self.answer.done():
-            self.answer.set_exception(ProxyRefusedError(f"{self._proxy.shown} sent no answer to CONNECT"))
+            self.answer.set_exception(ProxyRefusedError(f"{self._proxy.shown} did not answer CONNECT"))
 
 
 async def connect_through(proxy: Proxy, make: Callable[[], P], host: str, port: int, secure: ssl.SSLContext) -> P:
-    """A TLS connection to the server through a tunnel (``CONNECT``). Raises ``OSError``."""
+    """Opens a TLS connection to the server through a ``CONNECT`` tunnel. Raises ``OSError``."""
     loop = asyncio.get_running_loop()
-    plain, opening = await loop.create_connection(lambda: _Opening(proxy), *proxy_address(proxy))
+    plain, opening = await loop.create_connection(lambda: _ConnectReply(proxy), *proxy_address(proxy))
     try:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
@@ -84,7 +85,7 @@ async def connect_through(proxy: Proxy, make: Callable[[], P], host: str, port: 
     except BaseException:
         plain.abort()
         raise
-    if transport is None:  # closed meanwhile
+    if transport is None:  # closed during the handshake
         raise ProxyRefusedError(f"{proxy.shown} closed the connection")
-    protocol.connection_made(transport)  # start_tls leaves this to its caller
+    protocol.connection_made(transport)  # start_tls does not call it
     return protocol

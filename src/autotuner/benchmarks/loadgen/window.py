@@ -1,29 +1,30 @@
-"""The measured window: when it opens and ends, and what a reader hears meanwhile."""
+"""The measured window: its start, its end, and the progress lines in between."""
 
 import asyncio
 from time import monotonic, monotonic_ns, process_time, time
 from typing import Any
 
-from autotuner.benchmarks.loadgen.output_lines import Say
+from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.request_loop import Load
-from autotuner.benchmarks.loadgen.settling import Aim, Seen
+from autotuner.benchmarks.loadgen.settling import Observations, WindowGoal
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 
 _PROGRESS_S = 0.5
 _LAG_TICK_S = 0.01
 _TICKS = 40
-"""Samples of the token count within the shortest window."""
+"""Samples of the chunk count within the shortest window."""
 
 
 class Window:
-    """Opens when the load is up, goes on until it is steady and holds enough, and may leave its start out."""
+    """A window that opens when the load is up, is extended until it is steady and has enough requests, and may leave
+    its start out."""
 
-    def __init__(self, spec: WorkerSpec, load: Load, say: Say) -> None:
+    def __init__(self, spec: WorkerSpec, load: Load, emit: Emit) -> None:
         self._spec = spec
         self._load = load
-        self._say = say
-        self.aim = Aim(
+        self._emit = emit
+        self.goal = WindowGoal(
             duration=spec.duration_s,
             longest=max(spec.duration_s, spec.max_duration_s),
             fewest=spec.fewest_requests,
@@ -32,26 +33,28 @@ class Window:
         self.begin_ns = self.end_ns = 0
         self.begin_epoch = 0.0
         self.left_out_s = 0.0
-        """Load after the opening that had not settled and is not in the window."""
-        self.crowd = 0
-        """Requests in flight above which the backlog has clearly grown since the opening."""
+        """Unsettled load between the opening and the start of the window, in seconds."""
+        self.backlog_limit = 0
+        """Requests in flight that would mean a clear growth of the backlog since the opening."""
         self.lags: list[float] = []
+        """How late the event loop woke up, per tick, in seconds."""
         self.cpu_cores = 0.0
+        """CPU time of this process per second of the window."""
         self._opened_ns = self._failed = self._done = self._ended_chunks = 0
         self._base = 0
-        self._seen = Seen()
+        self._observed = Observations()
         self._full = asyncio.Event()
         self._total_s = spec.duration_s
 
     def ended(self, request: Request) -> None:
-        """A request ended."""
+        """Counts a request that has ended."""
         self._ended_chunks += len(request.chunks)
         if not self._opened_ns or self.end_ns:
             return
         self._done += 1
         self._failed += request.error is not None
         if request.error is None and request.chunks and not request.ramp:
-            self._seen.ended(self._at(request.end_ns), (request.chunks[0] - request.sent_ns) / 1e9)
+            self._observed.ended(self._at(request.end_ns), (request.chunks[0] - request.sent_ns) / 1e9)
         if self._spec.requests is not None and self._done >= self._spec.requests:
             self.end_ns = monotonic_ns()
             self._full.set()
@@ -63,11 +66,14 @@ class Window:
         chunks = self._chunks()
         self._base = chunks
         self._opened_ns = self.begin_ns = monotonic_ns()
-        self.crowd = self._load.crowded
+        self.backlog_limit = self._load.backlog_limit
         self._mark("begin", self._opened_ns)
         async with asyncio.TaskGroup() as group:
-            watchers = [group.create_task(work) for work in (self._lag(), self._progress(chunks), self._sample(chunks))]
-            begin = await self._last()
+            watchers = [
+                group.create_task(work)
+                for work in (self._sample_lag(), self._report_progress(chunks), self._sample_chunks(chunks))
+            ]
+            begin = await self._wait_for_end()
             self.end_ns = self.end_ns or monotonic_ns()
             self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:
@@ -77,8 +83,8 @@ class Window:
         self.begin_epoch = opened_epoch + begin
         self._mark("end", self.end_ns)
 
-    async def _last(self) -> float:
-        """Waits for the end; gives the begin in seconds from the opening."""
+    async def _wait_for_end(self) -> float:
+        """Waits until the window may end; returns where it starts, in seconds after the opening."""
         due = self._spec.duration_s
         while True:
             try:
@@ -87,17 +93,17 @@ class Window:
                 return 0.0
             except TimeoutError:
                 pass
-            # More load cures neither a backlog that only grows nor a server that answers nothing.
-            overloaded = self._spec.concurrency is None and len(self._load.flying) > self.crowd
+            # A longer window helps neither with a growing backlog nor with a server that fails every request.
+            overloaded = self._spec.concurrency is None and len(self._load.in_flight) > self.backlog_limit
             if overloaded or self._failed == self._done > 0:
                 return 0.0
             now = self._now()
-            self._seen.tick(now, self._chunks() - self._base)
-            begin = self.aim.begin(self._seen, now)
+            self._observed.tick(now, self._chunks() - self._base)
+            begin = self.goal.begin(self._observed, now)
             if begin is not None:
                 return begin
-            self._total_s = self.aim.longest
-            due = min(self.aim.longest, due + self.aim.step)
+            self._total_s = self.goal.longest
+            due = min(self.goal.longest, due + self.goal.step)
 
     def _at(self, moment_ns: int) -> float:
         return (moment_ns - self._opened_ns) / 1e9
@@ -109,28 +115,28 @@ class Window:
         return self._ended_chunks + self._load.chunks
 
     def _mark(self, state: str, now: int) -> None:
-        self._say({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
+        self._emit({"kind": "window", "state": state, "monotonic_ns": now, "epoch_s": time()})
 
-    def _tell(self, line: dict[str, Any]) -> None:
+    def _report(self, line: dict[str, Any]) -> None:
         try:
-            self._say(line)
-        except BrokenPipeError:  # nobody listens any more: the window's end will say so again
+            self._emit(line)
+        except BrokenPipeError:  # the reader is gone; the mark at the window's end raises again, outside this task
             self._full.set()
 
-    async def _lag(self) -> None:
+    async def _sample_lag(self) -> None:
         while True:
             due = monotonic() + _LAG_TICK_S
             await asyncio.sleep(_LAG_TICK_S)
             self.lags.append(monotonic() - due)
 
-    async def _sample(self, chunks: int) -> None:
+    async def _sample_chunks(self, chunks: int) -> None:
         while True:
             await asyncio.sleep(self._spec.duration_s / _TICKS)
-            self._seen.tick(self._now(), self._chunks() - chunks)
+            self._observed.tick(self._now(), self._chunks() - chunks)
 
-    async def _progress(self, chunks: int) -> None:
+    async def _report_progress(self, chunks: int) -> None:
         while not self._full.is_set():
-            self._tell(
+            self._report(
                 {
                     "kind": "progress",
                     "elapsed_s": self._now(),

@@ -2,11 +2,11 @@
 
 Lines, by ``kind``:
 
-- ``window``: ``state`` is ``begin`` or ``end``; ``monotonic_ns`` and ``epoch_s`` of that moment.
-- ``progress``: about twice a second inside the window.
-- ``records``: after the window, batches of request records (times in ns from the window's begin).
-- ``result``: the last line: the self-check's raw figures, the calibration that was used.
-- ``error``: in place of ``result``, when the spec is unusable; exit code 2.
+- ``window``: ``state`` is ``begin`` or ``end``; ``monotonic_ns`` and ``epoch_s`` are its time.
+- ``progress``: about twice a second during the window.
+- ``records``: batches of request records after the window, with times in ns from its start.
+- ``result``: the last line, with the raw values of the self-check and the calibration used.
+- ``error``: instead of ``result`` if the spec is not usable; the exit code is 2.
 """
 
 import asyncio
@@ -19,35 +19,34 @@ from typing import Any
 
 import uvloop
 
-from autotuner.benchmarks.loadgen.output_lines import say
+from autotuner.benchmarks.loadgen.output_lines import emit
 from autotuner.benchmarks.loadgen.run_window import run
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 
 
 def main() -> int:
-    """Runs one window as told on stdin."""
-    with contextlib.suppress(OSError, ValueError):
+    """Runs the window specified on stdin and returns the exit code."""
+    with contextlib.suppress(OSError, ValueError):  # every request in flight needs a file descriptor
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         spec = WorkerSpec.from_json(sys.stdin.buffer.read())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            defects: list[str] = []
-            runner.get_loop().set_exception_handler(lambda _, context: defects.append(_described(context)))
-            runner.run(run(spec, say))
-        if defects:
-            sys.stderr.write("\n".join(defects))
+            unhandled: list[str] = []
+            runner.get_loop().set_exception_handler(lambda _, context: unhandled.append(_describe(context)))
+            runner.run(run(spec, emit))
+        if unhandled:  # an exception in a callback spoils the measurement without ending the run
+            sys.stderr.write("\n".join(unhandled))
             return 1
     except (ValueError, TypeError) as error:
-        say({"kind": "error", "message": str(error)})
+        emit({"kind": "error", "message": str(error)})
         return 2
     except BrokenPipeError:
         return 1
     return 0
 
 
-def _described(context: Mapping[str, Any]) -> str:
-    """An error that asyncio had nobody to raise to: the figures of such a run are not to be trusted."""
+def _describe(context: Mapping[str, Any]) -> str:
     error = context.get("exception")
     trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
     return f"{context.get('message')}\n{trace}"

@@ -1,4 +1,4 @@
-"""How an answer ended, and whether usage may be believed: by the rules, and against a server that misbehaves."""
+"""Finish reasons and usage: the rules, and measurements against a server that misbehaves."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from autotuner.benchmarks.genai_bench.log import Answer, LogReader
 from autotuner.benchmarks.genai_bench.timeline import Plan, Timeline
 from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
+from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import Api, Concurrency
@@ -16,6 +17,7 @@ from autotuner.testing.mock_openai import Behavior, mock_openai
 
 
 def answered(*finishes: object, chunks: int = 3, done: bool = True, usage: dict[str, object] | None = None) -> Request:
+    """A request whose response had so many chunks and these finish reasons, one per choice."""
     request = Request(0, b"", 8, chunks, keep_text=False)
     for at in range(chunks):
         request.event(b"", json.dumps({"choices": [{"delta": {"content": "x"}}]}).encode(), at + 1)
@@ -35,7 +37,7 @@ def answered(*finishes: object, chunks: int = 3, done: bool = True, usage: dict[
     ["stop", "length", "tool_calls", "function_call", "eos_token", "stop_sequence", "STOP", "MAX_TOKENS", "end_turn",
      {"type": "stop", "matched": 2}, {"type": "length", "length": 8}, None, ""],
 )  # fmt: skip
-def test_an_answer_that_came_to_its_end_is_a_success(finish: object) -> None:
+def test_complete_answers_succeed(finish: object) -> None:
     assert answered(finish).error is None
 
 
@@ -53,18 +55,18 @@ def test_an_answer_that_came_to_its_end_is_a_success(finish: object) -> None:
         (7, "finish_7"),
     ],
 )
-def test_an_answer_that_was_broken_off_fails_by_its_reason(finish: object, error: str) -> None:
+def test_aborted_answers_fail_with_their_reason(finish: object, error: str) -> None:
     assert answered(finish).error == error
     assert answered(finish, done=False).error == error
     assert answered("stop", finish).error == error, "one of several choices"
     assert answered(finish, "stop").error == error
 
 
-def test_the_servers_message_is_kept() -> None:
+def test_server_message_is_kept() -> None:
     assert answered({"type": "abort", "message": "out of KV cache"}).detail == "out of KV cache"
 
 
-def test_done_alone_is_an_end_only_where_the_server_never_gives_a_reason() -> None:
+def test_done_alone_completes_an_answer_only_if_the_server_never_sends_finish_reasons() -> None:
     silent = [answered(None) for _ in range(3)]
     fail_unfinished(silent)
     assert {r.error for r in silent} == {None}
@@ -86,9 +88,7 @@ def test_done_alone_is_an_end_only_where_the_server_never_gives_a_reason() -> No
         ({}, None, None),
     ],
 )
-def test_usage_that_contradicts_the_stream_is_not_believed(
-    usage: dict[str, object], tokens: int | None, prompt: int | None
-) -> None:
+def test_implausible_usage_is_ignored(usage: dict[str, object], tokens: int | None, prompt: int | None) -> None:
     request = answered("stop", usage=usage)
     assert (request.usage_tokens, request.usage_prompt_tokens, request.error) == (tokens, prompt, None)
 
@@ -102,31 +102,33 @@ async def measured(folder: Path, behavior: Behavior, api: Api = Api.CHAT) -> Mea
 @pytest.mark.anyio
 @pytest.mark.parametrize("api", list(Api))
 async def test_aborted_answers_count_as_failed(tmp_path: Path, api: Api) -> None:
-    broken = {1: "abort", 2: "error"}
-    seen = await measured(tmp_path, Behavior(finish=lambda n: broken.get(n % 3, "length")), api)
+    aborted = {1: "abort", 2: "error"}
+    seen = await measured(tmp_path, Behavior(finish=lambda n: aborted.get(n % 3, "length")), api)
     assert set(seen.errors) == {"finish_abort", "finish_error"}
     assert seen.failed / seen.requests == pytest.approx(2 / 3, abs=0.15)
     assert seen.distributions["ttft"].count <= seen.requests - seen.failed + 2
 
 
 @pytest.mark.anyio
-async def test_a_server_without_finish_reasons_is_measured(tmp_path: Path) -> None:
+async def test_server_without_finish_reasons(tmp_path: Path) -> None:
     seen = await measured(tmp_path, Behavior(finish=lambda _: None))
     assert (seen.failed, seen.errors) == (0, {})
 
 
 @pytest.mark.anyio
-async def test_tokens_are_counted_where_usage_is_wrong(tmp_path: Path) -> None:
+async def test_tokens_are_counted_by_chunks_if_usage_is_implausible(tmp_path: Path) -> None:
     seen = await measured(tmp_path, Behavior(told_tokens=lambda _: 2, told_prompt=lambda _: 0))
     assert seen.token_source == "chunks"
     tpot = seen.value("tpot", "p50")
     assert tpot is not None
     assert tpot < 0.006, "10 chunks at 2 ms, not 2 tokens"
-    assert any("contradicts the stream" in w for w in seen.warnings)
-    assert any("prompt tokens" in w for w in seen.warnings)
+    columns = read_records(tmp_path / "records.parquet").columns
+    complete = [i for i, done in enumerate(columns["complete"]) if done and not columns["ramp"][i]]
+    assert {(columns["usage_output"][i], columns["output_tokens"][i]) for i in complete} == {(2, 10)}
+    assert {(columns["usage_input"][i], columns["input_tokens"][i]) for i in complete} == {(0, None)}
 
 
-def test_genai_benchs_answers_fail_by_their_reason() -> None:
+def test_genai_bench_answers_fail_with_their_reason() -> None:
     plan = Plan(1, 0.0, 1.0, None, 5.0, 8, 8)
     timeline = Timeline(plan)
     for number, finish in enumerate(("stop", "abort", "")):
@@ -136,13 +138,13 @@ def test_genai_benchs_answers_fail_by_their_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "finish"), [("length", "length"), ("None", ""), ("{'type': 'abort', 'message': 'x'}", "abort")]
+    ("logged", "finish"), [("length", "length"), ("None", ""), ("{'type': 'abort', 'message': 'x'}", "abort")]
 )
-def test_genai_benchs_log_tells_the_reason(said: str, finish: str) -> None:
+def test_finish_reason_in_genai_bench_log(logged: str, finish: str) -> None:
     lines = [
         "DEBUG x y - genai_bench.user.openai_user:parse_chat_response - Generated text: a ",
         "Time at first token: 2.0",
-        f"Finish reason: {said}",
+        f"Finish reason: {logged}",
         "Prompt Tokens: 8",
         "Completion Tokens: 4",
         "Start Time: 1.0",

@@ -1,4 +1,4 @@
-"""Prompts: of the asked length, all different, and calibrated by what a server or a tokenizer counts."""
+"""Prompts: of the requested length, all different, and calibrated by the counts of a server or a tokenizer."""
 
 from random import Random
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.loadgen.calibrate import calibrate, growing, words_for
+from autotuner.benchmarks.loadgen.calibrate import calibrate, increasing, words_for
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
-from autotuner.benchmarks.loadgen.prompts import PromptText, Requests, draw, targets
+from autotuner.benchmarks.loadgen.prompts import PromptText, RequestFactory, calibration_targets, draw
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 
 pytestmark = pytest.mark.anyio
@@ -26,46 +26,49 @@ def body(request: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("words", [1, 20, 48, 49, 50, 300])
-def test_texts_of_a_length_hold_the_same_words_in_another_order(words: int) -> None:
+def test_texts_of_a_length_are_permutations(words: int) -> None:
     text = PromptText(Random(1))
     made = [text.make(words).split() for _ in range(20)]
     assert all(sorted(m) == sorted(made[0]) and len(m) == words for m in made)
     if words >= 20:
         assert len({tuple(m) for m in made}) == 20
-        assert len({tuple(m[:16]) for m in made}) == 20, "a prefix cache would have a first block to answer from"
+        assert len({tuple(m[:16]) for m in made}) == 20, "a prefix cache could serve the first block"
 
 
-def test_words_are_unique_and_plain() -> None:
+def test_vocabulary_is_unique_and_ascii() -> None:
     assert len(set(WORDS)) == len(WORDS) > 100
     assert all(word.isascii() and word.isalpha() for word in WORDS)
 
 
 async def chat_like(words: int, prefix_words: int) -> int:
-    """A tokenizer in which words cost unlike amounts and a template adds some."""
+    """A tokenizer with a non-integer number of tokens per word and a chat template."""
     return 11 + int(words * 1.7) + (4 + 2 * prefix_words if prefix_words else 0)
 
 
 @pytest.mark.parametrize("lengths", [Lengths("fixed", 64), Lengths("uniform", 20, 900), Lengths("normal", 300, 50)])
 @pytest.mark.parametrize("prefix", [0, 200])
 async def test_calibration_meets_lengths(lengths: Lengths, prefix: int) -> None:
-    asked = 0
+    probes = 0
 
     async def count(words: int, prefix_words: int) -> int:
-        nonlocal asked
-        asked += 1
+        nonlocal probes
+        probes += 1
         return await chat_like(words, prefix_words)
 
-    found = await calibrate(count, targets(lengths), prefix)
-    for target in [*targets(lengths), (targets(lengths)[0] + targets(lengths)[-1]) // 2]:
+    found = await calibrate(count, calibration_targets(lengths), prefix)
+    for target in [
+        *calibration_targets(lengths),
+        (calibration_targets(lengths)[0] + calibration_targets(lengths)[-1]) // 2,
+    ]:
         words = words_for(found.points, target + prefix)
         assert await chat_like(words, found.prefix_words) == pytest.approx(target + prefix, abs=2)
     if prefix:
         added = await chat_like(8, found.prefix_words) - await chat_like(8, 0)
         assert added == pytest.approx(prefix, abs=2)
-    assert asked <= 14, "probing costs the server time"
+    assert probes <= 14, "probing costs time"
 
 
-async def test_a_server_that_tells_nothing_leaves_a_guess() -> None:
+async def test_lengths_are_estimated_if_the_server_reports_nothing() -> None:
     async def nothing(words: int, prefix_words: int) -> None:
         return None
 
@@ -76,10 +79,10 @@ async def test_a_server_that_tells_nothing_leaves_a_guess() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 999), st.integers(1, 9999)), max_size=6), st.integers(1, 20_000))
 def test_words_are_always_at_least_one(points: list[tuple[int, int]], tokens: int) -> None:
-    assert words_for(growing(points), tokens) >= 1
+    assert words_for(increasing(points), tokens) >= 1
 
 
-def test_lengths_are_drawn_as_asked() -> None:
+def test_drawn_lengths_follow_their_distribution() -> None:
     rng = Random(1)
     assert {draw(Lengths("fixed", 7), rng) for _ in range(9)} == {7}
     assert {draw(Lengths("uniform", 3, 5), rng) for _ in range(200)} == {3, 4, 5}
@@ -88,9 +91,9 @@ def test_lengths_are_drawn_as_asked() -> None:
     assert min(draw(Lengths("normal", 1, 50), rng) for _ in range(200)) == 1
 
 
-def test_requests_say_what_was_asked() -> None:
-    maker = Requests(spec(extra_body={"temperature": 0}), Calibration(((8, 8), (64, 64))), "h:1")
-    request = maker.next()
+def test_request_body_and_headers() -> None:
+    factory = RequestFactory(spec(extra_body={"temperature": 0}), Calibration(((8, 8), (64, 64))), "h:1")
+    request = factory.next()
     assert request.payload.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: h:1\r\n")
     found = body(request)
     assert (found["max_tokens"], found["stream"], found["ignore_eos"], found["temperature"]) == (10, True, True, 0)
@@ -100,75 +103,75 @@ def test_requests_say_what_was_asked() -> None:
     assert int(head.rpartition(b": ")[2]) == len(sent)
 
 
-def test_lengths_are_the_same_for_every_window_but_prompts_are_not() -> None:
+def test_windows_share_lengths_but_not_prompts() -> None:
     lengths = {"input": Lengths("uniform", 5, 90), "output": Lengths("uniform", 5, 90)}
-    one, two = (Requests(spec(salt=salt, **lengths), Calibration(), "h") for salt in ("a", "b"))
+    one, two = (RequestFactory(spec(salt=salt, **lengths), Calibration(), "h") for salt in ("a", "b"))
     pairs = [(one.next(), two.next()) for _ in range(20)]
     assert [(a.asked_input, a.asked_output) for a, _ in pairs] == [(b.asked_input, b.asked_output) for _, b in pairs]
     assert all(a.payload != b.payload for a, b in pairs)
 
 
-def test_the_prefix_is_shared_and_first() -> None:
-    maker = Requests(spec(prefix_tokens=30), Calibration(((8, 8), (100, 100)), prefix_words=25), "h")
-    systems = {str(body(maker.next())["messages"][0]) for _ in range(5)}  # type: ignore[index]
+def test_prefix_is_shared_and_first() -> None:
+    factory = RequestFactory(spec(prefix_tokens=30), Calibration(((8, 8), (100, 100)), prefix_words=25), "h")
+    systems = {str(body(factory.next())["messages"][0]) for _ in range(5)}  # type: ignore[index]
     assert len(systems) == 1
     assert "system" in systems.pop()
 
 
 @pytest.mark.parametrize(("api", "key"), [("chat", "messages"), ("completions", "prompt")])
-def test_dataset_rows_are_sent_as_they_are(api: str, key: str) -> None:
+def test_dataset_rows_are_sent_unchanged(api: str, key: str) -> None:
     rows = ({"prompt": 'say "hé"\n', "max_tokens": 3}, {"messages": [{"role": "user", "content": "yes"}]})
-    maker = Requests(spec(api=api, rows=rows, input=None, output=None), Calibration(), "h")
-    made = [body(maker.next()) for _ in range(3)]
+    factory = RequestFactory(spec(api=api, rows=rows, input=None, output=None), Calibration(), "h")
+    made = [body(factory.next()) for _ in range(3)]
     assert {m["max_tokens"] for m in made} == {3, 256}
     assert any('say "hé"\n' in str(orjson.loads(orjson.dumps(m[key]))) or "hé" in str(m[key]) for m in made)
 
 
-def test_rows_are_drawn_without_repetition_across_the_windows_of_a_servers_life() -> None:
+def test_windows_of_one_server_do_not_repeat_rows() -> None:
     rows = tuple({"prompt": f"row {n}"} for n in range(10))
     texts = []
     used = 0
     for sent in (3, 4, 3):
-        maker = Requests(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
-        made = [maker.next() for _ in range(sent + 5)]  # more are prepared than are sent
+        factory = RequestFactory(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
+        made = [factory.next() for _ in range(sent + 5)]  # more are prepared than sent
         assert not any(r.reused for r in made[: 10 - used])
         texts += [str(body(r)["messages"]) for r in made[:sent]]
         used += sent
     assert len(set(texts)) == 10
-    again = Requests(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
+    again = RequestFactory(spec(rows=rows, row_order="o", rows_used=used, input=None), Calibration(), "h")
     assert all(again.next().reused for _ in range(10))
 
 
-def test_a_row_that_the_dataset_holds_twice_is_reused() -> None:
+def test_duplicate_row_counts_as_reused() -> None:
     rows = ({"prompt": "a"}, {"prompt": "a", "max_tokens": 9}, {"prompt": "b"})
-    maker = Requests(spec(rows=rows, input=None), Calibration(), "h")
-    assert sorted(maker.next().reused for _ in range(3)) == [False, False, True]
+    factory = RequestFactory(spec(rows=rows, input=None), Calibration(), "h")
+    assert sorted(factory.next().reused for _ in range(3)) == [False, False, True]
 
 
-def test_the_order_of_rows_depends_on_its_seed() -> None:
+def test_order_of_rows_depends_on_its_seed() -> None:
     rows = tuple({"prompt": f"row {n}"} for n in range(50))
-    makers = [Requests(spec(rows=rows, row_order=o, input=None), Calibration(), "h") for o in ("a", "a", "b")]
-    one, same, other = ([str(body(m.next())["messages"]) for _ in range(20)] for m in makers)
+    factories = [RequestFactory(spec(rows=rows, row_order=o, input=None), Calibration(), "h") for o in ("a", "a", "b")]
+    one, same, other = ([str(body(m.next())["messages"]) for _ in range(20)] for m in factories)
     assert one == same
     assert len(set(one) & set(other)) < 20
 
 
-def test_few_words_have_few_orders_and_their_repeats_are_known() -> None:
-    maker = Requests(spec(input=Lengths("fixed", 3)), Calibration(((2, 2), (3, 3))), "h")
-    made = [maker.next() for _ in range(40)]
+def test_repeated_permutations_of_few_words_count_as_reused() -> None:
+    factory = RequestFactory(spec(input=Lengths("fixed", 3)), Calibration(((2, 2), (3, 3))), "h")
+    made = [factory.next() for _ in range(40)]
     texts = [str(body(r)["messages"]) for r in made]
     assert sum(r.reused for r in made) == 40 - len(set(texts)) > 0
-    assert not any(r.reused for r in (Requests(spec(), Calibration(), "h").next() for _ in range(40)))
+    assert not any(r.reused for r in (RequestFactory(spec(), Calibration(), "h").next() for _ in range(40)))
 
 
-def test_the_prefix_is_shared_within_a_servers_life_only() -> None:
-    def prefix(salt: str, life: str) -> str:
-        asked = spec(prefix_tokens=30, salt=salt, prefix_salt=life)
-        return str(body(Requests(asked, Calibration(((8, 8),), prefix_words=25), "h").next())["messages"][0])  # type: ignore[index]
+def test_prefix_is_shared_by_the_windows_of_one_server_only() -> None:
+    def prefix(salt: str, server: str) -> str:
+        window = spec(prefix_tokens=30, salt=salt, prefix_salt=server)
+        return str(body(RequestFactory(window, Calibration(((8, 8),), prefix_words=25), "h").next())["messages"][0])  # type: ignore[index]
 
     assert prefix("window 1", "a") == prefix("window 2", "a") != prefix("window 1", "b")
 
 
-def test_a_header_cannot_smuggle_another() -> None:
-    with pytest.raises(ValueError, match="line break"):
-        Requests(spec(headers={"A": "b\r\nC: d"}), Calibration(), "h")
+def test_header_injection_is_refused() -> None:
+    with pytest.raises(ValueError, match="'A'"):
+        RequestFactory(spec(headers={"A": "b\r\nC: d"}), Calibration(), "h")

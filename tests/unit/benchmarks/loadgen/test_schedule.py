@@ -1,4 +1,4 @@
-"""Open-loop schedules: constant is constant, Poisson is Poisson, and all deliver the rate that was asked."""
+"""Open-loop schedules: the distribution of their gaps, and the exact number of arrivals."""
 
 from itertools import pairwise
 from math import log
@@ -26,7 +26,7 @@ def test_constant_gaps_are_equal() -> None:
     ("kind", "burstiness", "cv"),
     [("poisson", 5.0, 1.0), ("gamma", 1.0, 1.0), ("gamma", 0.25, 2.0), ("gamma", 4.0, 0.5)],
 )
-def test_gaps_have_the_asked_mean_and_spread(kind: str, burstiness: float, cv: float) -> None:
+def test_mean_and_spread_of_gaps(kind: str, burstiness: float, cv: float) -> None:
     found = gaps(arrivals(kind, 100.0, 200.0, Random(3), burstiness=burstiness))
     assert mean(found) == pytest.approx(0.01, rel=0.01)
     assert pstdev(found) / mean(found) == pytest.approx(cv, rel=0.05)
@@ -46,7 +46,9 @@ def test_poisson_gaps_are_exponential() -> None:
     st.integers(0, 9),
     st.floats(0.05, 8),
 )
-def test_delivers_what_was_asked(kind: str, rate: float, duration: float, seed: int, burstiness: float) -> None:
+def test_schedule_has_the_requested_rate_and_is_reproducible(
+    kind: str, rate: float, duration: float, seed: int, burstiness: float
+) -> None:
     times = arrivals(kind, rate, duration, Random(seed), burstiness=burstiness)
     assert len(times) == max(1, round(rate * duration))
     assert times == sorted(times)

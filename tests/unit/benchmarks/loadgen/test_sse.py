@@ -1,4 +1,4 @@
-"""The SSE parser: however the bytes are cut, the same events come out."""
+"""Server-sent events: the same events however the bytes are split."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def parse(pieces: list[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 @given(EVENTS, NEWLINES, st.data())
-def test_any_split_gives_the_same_events(
+def test_any_split_yields_the_same_events(
     events: list[tuple[bytes, list[bytes]]], newline: bytes, data: st.DataObject
 ) -> None:
     text = wire(events, newline)
@@ -38,7 +38,7 @@ def test_any_split_gives_the_same_events(
     assert parse([text[i : i + 1] for i in range(len(text))]) == expected
 
 
-def test_a_cr_and_its_lf_in_two_reads_are_one_line_end() -> None:
+def test_crlf_split_across_reads_is_one_line_ending() -> None:
     assert parse([b"data: a\r", b"\n\r", b"\ndata: b\n\n"]) == [(b"", b"a"), (b"", b"b")]
 
 
@@ -46,11 +46,11 @@ def test_fields_without_a_space_and_unknown_fields() -> None:
     assert parse([b"id: 7\nretry: 10\ndata:x\ndata\n\n"]) == [(b"", b"x\n")]
 
 
-def test_an_event_without_data_is_none() -> None:
+def test_event_without_data_is_dropped() -> None:
     assert parse([b"event: ping\n\ndata: a\n\n"]) == [(b"", b"a")]
 
 
-def test_error_field_of_older_llama_cpp() -> None:
+def test_error_field_of_older_llama_cpp_servers() -> None:
     assert parse([b'error: {"code":500}\n\n']) == [(b"error", b'{"code":500}')]
 
 

@@ -1,4 +1,4 @@
-"""The worker as a process: quick to start, strict about its spec, and silent about secrets."""
+"""The worker process: light imports, strict parsing of its spec, and no secrets in its output."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from autotuner.testing.mock_openai import mock_openai
 MODULE = "autotuner.benchmarks.loadgen.worker"
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
+def test_import_is_light() -> None:
     code = f"import sys, {MODULE}; print([m for m in ('pydantic', 'numpy', 'httpx', 'arro3') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -33,12 +33,12 @@ def test_importing_it_loads_nothing_heavy() -> None:
         b'{"url": "http://h", "model": "m", "concurrency": 1, "headers": {"A": "sk-secret\\r\\nB: c"}, "rows": [{}]}',
     ],
 )
-def test_an_unusable_spec_is_one_line_and_exit_code_2(spec: bytes) -> None:
+def test_invalid_spec_exits_with_code_2_and_one_line(spec: bytes) -> None:
     done = subprocess.run([sys.executable, "-m", MODULE], input=spec, capture_output=True, timeout=30)
     assert done.returncode == 2
-    said = json.loads(done.stdout)
-    assert said["kind"] == "error"
-    assert said["message"]
+    line = json.loads(done.stdout)
+    assert line["kind"] == "error"
+    assert line["message"]
     assert b"sk-secret" not in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
 
@@ -57,16 +57,16 @@ def test_an_unusable_spec_is_one_line_and_exit_code_2(spec: bytes) -> None:
         calibration=st.none() | st.just(Calibration(((1, 2), (3, 4)), 5)),
     )
 )
-def test_a_spec_survives_the_pipe(spec: WorkerSpec) -> None:
+def test_spec_round_trip(spec: WorkerSpec) -> None:
     assert WorkerSpec.from_json(spec.to_json()) == spec
 
 
-def test_a_spec_does_not_print_its_headers() -> None:
+def test_spec_repr_omits_headers() -> None:
     assert "sk-secret" not in repr(WorkerSpec(url="u", model="m", headers={"Authorization": "sk-secret"}))
 
 
 @pytest.mark.anyio
-async def test_a_worker_that_nobody_listens_to_ends() -> None:
+async def test_worker_exits_when_its_reader_is_gone() -> None:
     lengths = Lengths("fixed", 4)
     async with mock_openai() as server:
         spec = WorkerSpec(
@@ -78,9 +78,9 @@ async def test_a_worker_that_nobody_listens_to_ends() -> None:
         )
         os.close(write)
         try:
-            await _give(process, spec.to_json())
-            said = await asyncio.to_thread(os.read, read, 65536)
-            assert json.loads(said.splitlines()[0])["state"] == "begin"
+            await _send_spec(process, spec.to_json())
+            output = await asyncio.to_thread(os.read, read, 65536)
+            assert json.loads(output.splitlines()[0])["state"] == "begin"
             os.close(read)
             assert await asyncio.wait_for(process.wait(), 60) == 1
         finally:
@@ -89,7 +89,7 @@ async def test_a_worker_that_nobody_listens_to_ends() -> None:
                 await process.wait()
 
 
-async def _give(process: asyncio.subprocess.Process, spec: bytes) -> None:
+async def _send_spec(process: asyncio.subprocess.Process, spec: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(spec)
     await process.stdin.drain()

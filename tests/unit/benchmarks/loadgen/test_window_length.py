@@ -1,5 +1,6 @@
-"""Windows follow their load: longer where it is thin, without a start that had not settled."""
+"""Length of windows against a server: extended while they are thin, without an unsettled start."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ async def measured(folder: Path, behavior: Behavior, level: LoadLevel, **more: o
         return await NativeBenchmark(NativeSettings(drain=5.0)).measure(UrlEndpoint(server.url), window)
 
 
-async def test_a_window_with_too_few_requests_goes_on(tmp_path: Path) -> None:
+async def test_window_with_too_few_requests_is_extended(tmp_path: Path) -> None:
     slow = Behavior(ttft_s=0.05, itl_s=0.005)  # about 10 requests per second
     seen = await measured(tmp_path, slow, Concurrency(in_flight=1), duration_s=0.4)
     assert 0.5 < seen.window_s < 1.4
@@ -34,16 +35,16 @@ async def test_a_window_with_too_few_requests_goes_on(tmp_path: Path) -> None:
     short = await measured(tmp_path, slow, Concurrency(in_flight=1), duration_s=0.4, max_duration_s=0.4)
     assert short.window_s < 0.5
     assert short.requests < 8
-    assert "8 are needed" in short.thin[0]
+    assert {str(short.requests), "8"} <= set(re.findall(r"\d+", short.thin[0]))
 
 
-async def test_requests_that_were_asked_for_are_enough(tmp_path: Path) -> None:
+async def test_requested_number_of_requests_is_enough(tmp_path: Path) -> None:
     seen = await measured(tmp_path, Behavior(), Concurrency(in_flight=1), requests=3, duration_s=9.0)
     assert seen.requests == 3
-    assert not any("are needed" in reason for reason in seen.thin)
+    assert not any(re.match(r"3 ", reason) for reason in seen.thin)
 
 
-async def test_a_server_that_still_compiles_does_not_decide_the_window(tmp_path: Path) -> None:
+async def test_compilation_at_the_start_does_not_decide_the_window(tmp_path: Path) -> None:
     behavior = Behavior(ttft_s=0.3, itl_s=0.001)
 
     def settle(number: int) -> str:
@@ -55,11 +56,12 @@ async def test_a_server_that_still_compiles_does_not_decide_the_window(tmp_path:
     ttft = seen.distributions["ttft"]
     assert ttft.p90 is not None
     assert ttft.p90 < 0.2, "the first requests are left out"
-    assert read_records(tmp_path / "records.parquet").info.left_out_s > 0
-    assert any("had not settled" in warning for warning in seen.warnings)
+    left_out_s = read_records(tmp_path / "records.parquet").info.left_out_s
+    assert left_out_s > 0
+    assert any(warning.startswith(f"{left_out_s:.1f} s ") for warning in seen.warnings)
 
 
-async def test_an_overloaded_window_is_not_prolonged_and_meets_nothing(tmp_path: Path) -> None:
+async def test_overloaded_window_is_not_extended(tmp_path: Path) -> None:
     behavior = Behavior(ttft_s=0.05, itl_s=0.0, slots=1)
     level = RequestRate(rate=60.0, arrivals=Arrivals.CONSTANT)
     seen = await measured(tmp_path, behavior, level, duration_s=1.0, warmup_s=0.0)
@@ -68,4 +70,4 @@ async def test_an_overloaded_window_is_not_prolonged_and_meets_nothing(tmp_path:
     assert seen.window_s < 1.2
     assert seen.arrived == 60
     assert seen.distributions["ttft"].count == 60, "every request that arrived"
-    assert any("overloaded" in warning for warning in seen.warnings)
+    assert seen.warnings[0].startswith("overloaded: 60 requests")
