@@ -63,7 +63,7 @@ class Problem(BaseModel):
         return _shown(value, info)
 
     @classmethod
-    def refused(cls, where: str, error: ValueError, *, value: str = "", remedy: str = "") -> Self:
+    def refused(cls, where: str, error: Exception, *, value: str = "", remedy: str = "") -> Self:
         """What a validator refused; its own remedy, where it has one, takes precedence over ``remedy``."""
         if isinstance(error, InvalidValueError):
             return cls(where=where, value=value, why=error.why, remedy=error.remedy or remedy)
@@ -114,6 +114,11 @@ class UsageError(AutotunerError):
         remedy = self.problems[0].remedy if len(self.problems) == 1 else ""
         super().__init__(self._lines(problem.message for problem in self.problems), remedy=remedy)
 
+    @classmethod
+    def at(cls, where: str, why: str, *, value: str = "", remedy: str = "") -> Self:
+        """The error of a single :class:`Problem`."""
+        return cls(Problem(where=where, value=value, why=why, remedy=remedy))
+
     def __str__(self) -> str:
         return self._lines(map(str, self.problems))
 
@@ -141,6 +146,17 @@ class MissingExtraError(EnvironmentFaultError):
 
 class StudyBusyError(AutotunerError):
     """Another living process runs this study. ``details``: ``study``, its name."""
+
+    @classmethod
+    def running(cls, study: str, remedy: str, *, by: str = "") -> Self:
+        """The study is run by ``by``, such as ``process 12 on host``, or by a process that is not known."""
+        return cls(f"study {study} is being run" + (f" by {by}" if by else ""), remedy=remedy, details={"study": study})
+
+    @classmethod
+    def taken_over(cls, study: str) -> Self:
+        """This process sent no heartbeat for so long that another one took over what it held."""
+        why = f"this run was silent for a while, and another process took over what it held of study {study}"
+        return cls(why, remedy="resume with: autotuner run", details={"study": study})
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:

@@ -63,6 +63,18 @@ def test_one_problem_gives_the_error_its_remedy() -> None:
     assert str(error) == f"{error.message}; {error.remedy}"
 
 
+def test_an_error_at_one_place_has_one_problem() -> None:
+    error = UsageError.at("a.b", "not a size", value="1", remedy="write 1g")
+    assert error.problems == (Problem(where="a.b", value="1", why="not a size", remedy="write 1g"),)
+
+
+@pytest.mark.parametrize("error", [StudyBusyError.running("s", "r", by="p"), StudyBusyError.taken_over("s")])
+def test_a_busy_study_is_named(error: StudyBusyError) -> None:
+    assert error.details == {"study": "s"}
+    assert "study s" in error.message
+    assert error.remedy
+
+
 def test_many_problems_are_counted() -> None:
     error = UsageError(Problem(where=f"p{i}", why="w", remedy="r") for i in range(MAX_SHOWN + 3))
     assert len(error.problems) == MAX_SHOWN + 3
@@ -84,6 +96,30 @@ def test_a_failed_trial_keeps_its_evidence() -> None:
     assert (failure.cause, failure.message, failure.remedy) == (FailureCause.NCCL, "m", "r")
     assert (failure.exit_code, failure.log_tail) == (3, "t")
     assert (error.message, error.remedy, error.details) == ("nccl: m", "r", {"cause": "nccl"})
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "parts"),
+    [
+        (TrialFailedError.benchmark("m"), FailureCause.BENCHMARK_FAILED, ("m",)),
+        (TrialFailedError.identity_changed("http://h:1", "w"), FailureCause.IDENTITY_CHANGED, ("http://h:1", "w")),
+        (TrialFailedError.gpu_unavailable("m"), FailureCause.GPU_UNAVAILABLE, ("m",)),
+        (TrialFailedError.value_not_applied("a", (1, 2), None), FailureCause.VALUE_NOT_APPLIED, ("a=1,2", "None")),
+    ],
+)
+def test_named_failures_have_their_cause(error: TrialFailedError, cause: FailureCause, parts: tuple[str, ...]) -> None:
+    assert error.failure.cause is cause
+    assert [part for part in parts if part not in error.failure.message] == []
+
+
+@pytest.mark.parametrize(("code", "said"), [(-9, "signal 9"), (3, "exit code 3")])
+def test_the_end_of_a_load_generator_keeps_its_stderr(code: int, said: str) -> None:
+    failure = TrialFailedError.load_generator_exit(code, ["first", "last"]).failure
+    assert (failure.cause, failure.exit_code) == (FailureCause.BENCHMARK_FAILED, code)
+    assert failure.log_tail == "first\nlast"
+    assert said in failure.message
+    assert failure.message.endswith(": last")
+    assert said in TrialFailedError.load_generator_exit(code, []).failure.message
 
 
 def test_a_missing_extra_names_itself() -> None:

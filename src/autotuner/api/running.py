@@ -211,9 +211,7 @@ def delete(url: str | None, name: str) -> None:
 
 def _not_being_run(store: Store, name: str, holder: str | None) -> None:
     if holder is not None and holder not in blocking(lambda: OwnerWatch(store).settled({holder})):
-        raise StudyBusyError(
-            f"study {name} is being run", remedy=f"stop it first: autotuner stop {name}", details={"study": name}
-        )
+        raise StudyBusyError.running(name, f"stop it first: autotuner stop {name}")
 
 
 def reap(url: str | None, *, study: str | None) -> list[str]:

@@ -95,12 +95,12 @@ def loaded_study(study: Study) -> LoadedStudy:
             dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
         )
         return _on_this_site(loaded)
-    raise _no_study(study)  # from a program that no type checker has seen
-
-
-def _no_study(given: object) -> UsageError:
-    remedy = "give a study file's path, its content as a mapping, or a StudySpec"
-    return UsageError(Problem(where="study", why=f"is of type {type(given).__name__}", remedy=remedy))
+    # Reached from programs that no type checker has seen.
+    raise UsageError.at(
+        "study",
+        f"is of type {type(study).__name__}",
+        remedy="give a study file's path, its content as a mapping, or a StudySpec",
+    )
 
 
 def site_settings() -> Site:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.deployers.local.machine import hardware
+from autotuner.errors import Problem
 from autotuner.invalid_value import InvalidValueError
 from autotuner.net.client import fetch_object, health_of, target_client
 from autotuner.net.faults import HTML, NO_ANSWER, TLS, Fault
@@ -137,19 +138,17 @@ class ExternalEndpoint(Endpoint):
         """What the server says about itself: the models it serves and who owns them; a digest of that. A server
         without a list of models is known by its address alone."""
         found = await fetch_object(self._target, "/v1/models", timeout_s=_TIMEOUT_S)
+        unread = f"{self._target.shown}/models cannot be read"
         if isinstance(found, Fault):
             if found.kind != "http_404":
-                raise TrialFailedError(self._no_models(found.message))
+                raise TrialFailedError.because(FailureCause.IDENTITY_CHANGED, f"{unread}: {found.message}")
             return Identity(kind="external", id=_digest(self._target.shown))
         try:
             told = sorted((str(m["id"]), str(m.get("root")), str(m.get("owned_by"))) for m in found["data"])
         except (LookupError, TypeError, AttributeError):
-            raise TrialFailedError(self._no_models("the answer is not a list of models")) from None
+            message = f"{unread}: the answer is not a list of models"
+            raise TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message) from None
         return Identity(kind="external", id=_digest(json.dumps(told)))
-
-    def _no_models(self, why: str) -> Failure:
-        message = f"{self._target.shown}/models cannot be read: {why}"
-        return Failure(cause=FailureCause.IDENTITY_CHANGED, message=message)
 
     async def died(self) -> Failure:
         """Waits until several health checks in a row have failed."""
@@ -218,7 +217,8 @@ class ExternalDeployer(BoundDeployer):
             endpoint = ExternalEndpoint(self.settings, "")
         except ValueError as error:
             remedy = "correct the settings under deploy, or export the variable"
-            return [*checks, Check.fail("server", str(error), remedy=remedy)]
+            problem = Problem.refused("deploy", error, remedy=remedy)
+            return [*checks, Check.fail("server", problem.why, remedy=problem.remedy)]
         async with endpoint.http() as client:
             fault = await endpoint.health(client)
         if fault is not None:

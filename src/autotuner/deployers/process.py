@@ -89,17 +89,13 @@ class ProcessEndpoint(Endpoint):
     async def identity(self) -> Identity:
         """Process id and start time, after a look at whose socket it is that answers."""
         if self._server.exit_code() is not None:
-            raise self._changed("the server has ended")
+            raise TrialFailedError.identity_changed(self.url, "the server has ended")
         family = self._server.family()
         if not procfs.own_listener(*self._address, family):
-            raise self._changed("the server no longer listens there")
+            raise TrialFailedError.identity_changed(self.url, "the server no longer listens there")
         if procfs.foreign_listener(*self._address, family):
-            raise self._changed("another process listens there too")
+            raise TrialFailedError.identity_changed(self.url, "another process listens there too")
         return Identity(kind="process", id=str(self._server.pid), started=self._server.started)
-
-    def _changed(self, why: str) -> TrialFailedError:
-        message = f"{self.url} is not only ours: {why}"
-        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the server's process."""

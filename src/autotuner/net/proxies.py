@@ -78,7 +78,9 @@ def check_proxy(url: str, variable: str) -> None:
             f"{variable} names a proxy of an unknown kind ({parts.scheme})", remedy=f"known: {', '.join(_SCHEMES)}"
         )
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ValueError(f"{variable} names a SOCKS proxy, which needs one more package: pip install socksio")
+        raise InvalidValueError(
+            f"{variable} names a SOCKS proxy, which needs one more package", remedy="pip install socksio"
+        )
 
 
 def _wanted(parts: SplitResult, no_proxy: str) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from autotuner.secrets import HIDDEN, looks_secret
 from autotuner.store.files import make_private, private_file, reason
 from autotuner.store.paths import data_home
-from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError, unusable_store
+from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError
 
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF
@@ -108,7 +108,7 @@ def unusable(url: URL, error: Exception) -> StoreError:
     """A database error as one line."""
     why = str(error.orig) if isinstance(error, DBAPIError) and error.orig else reason(error)
     secrets = [str(v) for k, v in url.query.items() if looks_secret(k)]
-    return unusable_store(url_text(url), why, [*secrets, str(url.password or "")])
+    return StoreError.unusable(url_text(url), why, [*secrets, str(url.password or "")])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from autotuner.errors import AutotunerError, Problem, UsageError
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.secrets import clean_text, known_secrets
 
 MAX_READ = 8 << 20
@@ -47,12 +47,12 @@ def read_text(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> str:
     """The text of a file that a person wrote. Raises ``UsageError``."""
     data = read_bytes(path, limit=limit, remedy=remedy)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise _refused(path, "is not UTF-8 text (it looks like UTF-16)", "save it as UTF-8")
+        raise UsageError.at(_shown(path), "is not UTF-8 text (it looks like UTF-16)", remedy="save it as UTF-8")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refused(path, f"is not UTF-8 text (line {line})", "save it as UTF-8") from None
+        raise UsageError.at(_shown(path), f"is not UTF-8 text (line {line})", remedy="save it as UTF-8") from None
 
 
 def read_bytes(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> bytes:
@@ -61,18 +61,18 @@ def read_bytes(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> bytes:
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
-            raise _refused(path, "is a folder, not a file")
+            raise UsageError.at(_shown(path), "is a folder, not a file")
         if stat.S_ISSOCK(kind) or stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not is_stream(path)):
-            raise _refused(path, "is a device or a socket, not a file")
+            raise UsageError.at(_shown(path), "is a device or a socket, not a file")
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise _refused(path, "no such file", remedy) from None
+        raise UsageError.at(_shown(path), "no such file", remedy=remedy) from None
     except (OSError, ValueError) as error:
-        raise _refused(path, f"cannot be read ({reason(error)})") from None
+        raise UsageError.at(_shown(path), f"cannot be read ({reason(error)})") from None
     try:
         return _read(handle, path, limit, regular=stat.S_ISREG(kind))
     except OSError as error:
-        raise _refused(path, f"cannot be read ({reason(error)})") from None
+        raise UsageError.at(_shown(path), f"cannot be read ({reason(error)})") from None
     finally:
         os.close(handle)
 
@@ -85,7 +85,7 @@ def _read(handle: int, path: Path, limit: int, *, regular: bool) -> bytes:
     while len(data) <= limit:
         # A pipe that had no writer yet is silent to poll, but at its end for read: wait first.
         if not regular and not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
-            raise _refused(path, f"nothing was written to it within {WAIT_S:g} s")
+            raise UsageError.at(_shown(path), f"nothing was written to it within {WAIT_S:g} s")
         try:
             piece = os.read(handle, 1 << 16)
         except BlockingIOError:
@@ -94,16 +94,12 @@ def _read(handle: int, path: Path, limit: int, *, regular: bool) -> bytes:
             return bytes(data)
         data += piece
         until = time.monotonic() + WAIT_S
-    raise _refused(path, f"is larger than {limit >> 20} MiB")
+    raise UsageError.at(_shown(path), f"is larger than {limit >> 20} MiB")
 
 
 def reason(error: Exception) -> str:
     """Why a file cannot be used, in the system's words."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _refused(path: Path, why: str, remedy: str = "") -> UsageError:
-    return UsageError(Problem(where=_shown(path), why=why, remedy=remedy))
 
 
 def _shown(path: Path) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from autotuner.store.paths import data_home, default_url
 from autotuner.store.queries import ReadStore
-from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, Row, unusable_store
+from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, Row, StoreError
 
 _PLAIN_URL = re.compile(r"sqlite:///(?!:|file:)([^?%]+)")
 """URLs that name a file as it is, without escapes and options; SQLAlchemy reads all others."""
@@ -74,7 +74,7 @@ class SqliteFile:
             with closing(self._db.execute(query, values)) as cursor:
                 return [dict(row) for row in cursor]
         except sqlite3.Error as error:
-            raise unusable_store(self.url, str(error)) from None
+            raise StoreError.unusable(self.url, str(error)) from None
 
     def clock(self) -> float:
         """Seconds since the epoch: SQLite has no clock of its own."""

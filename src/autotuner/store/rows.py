@@ -27,6 +27,18 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 class StoreError(EnvironmentFaultError):
     """The store cannot be used; one line, never with a password."""
 
+    @staticmethod
+    def unusable(shown_url: str, why: str, secrets: Iterable[str] = ()) -> "StoreError":
+        """An error of the database itself.
+
+        Args:
+            shown_url: The store's URL as it may be displayed.
+            why: The database's message, on any number of lines.
+            secrets: Values to take out of the message.
+        """
+        reason = clean_text(joined_line(why), [*secrets])[:300]
+        return StoreError(f"the store {shown_url} cannot be used: {reason}")
+
 
 class UnreadableError(StoreError):
     """A stored row is damaged, or of a version that this one does not know."""
@@ -38,11 +50,6 @@ class UnreadableError(StoreError):
             remedy=f"remove it: autotuner delete {study}",
             details={"study": study},
         )
-
-
-def unusable_store(shown: str, why: str, secrets: Iterable[str] = ()) -> StoreError:
-    """A database's error as one line; ``shown`` is the URL for display."""
-    return StoreError(f"the store {shown} cannot be used: {clean_text(joined_line(why), [*secrets])[:300]}")
 
 
 def storable(data: Any) -> Any:

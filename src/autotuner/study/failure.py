@@ -1,10 +1,10 @@
 """Why a trial has no usable result. A failure is a result with a cause, never a number."""
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Self
 
 from autotuner.errors import EnvironmentFaultError
-from autotuner.study.base import Noun
+from autotuner.study.base import Noun, Value, value_text
 
 SEARCHED_LOG_LINES = 400
 """Lines at the end of a log in which a cause is looked for: a traceback through several processes may follow it."""
@@ -143,15 +143,56 @@ class TrialFailedError(EnvironmentFaultError):
             f"{failure.cause.value}: {failure.message}", remedy=failure.remedy, details={"cause": failure.cause.value}
         )
 
-    @classmethod
+    @staticmethod
     def because(
-        cls,
         cause: FailureCause,
         message: str,
         *,
         remedy: str = "",
         exit_code: int | None = None,
         log_tail: str = "",
-    ) -> Self:
+    ) -> "TrialFailedError":
         """The failure with this cause and evidence, to be raised."""
-        return cls(Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail))
+        failure = Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)
+        return TrialFailedError(failure)
+
+    @classmethod
+    def benchmark(
+        cls, message: str, *, remedy: str = "", exit_code: int | None = None, log_tail: str = ""
+    ) -> "TrialFailedError":
+        """The benchmark, not the server, is at fault."""
+        return cls.because(
+            FailureCause.BENCHMARK_FAILED, message, remedy=remedy, exit_code=exit_code, log_tail=log_tail
+        )
+
+    @classmethod
+    def load_generator_exit(cls, exit_code: int, stderr: Sequence[str]) -> "TrialFailedError":
+        """The load generator exited with a code other than 0.
+
+        Args:
+            exit_code: Negative for the signal that ended it.
+            stderr: The last lines of its stderr, kept as evidence.
+        """
+        ended = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
+        message = f"the load generator ended {ended}" + (f": {stderr[-1]}" if stderr else "")
+        return cls.benchmark(message, exit_code=exit_code, log_tail="\n".join(stderr))
+
+    @classmethod
+    def identity_changed(cls, url: str, why: str) -> "TrialFailedError":
+        """Something other than the server that this trial started answers at ``url``."""
+        return cls.because(FailureCause.IDENTITY_CHANGED, f"{url} is not our server: {why}")
+
+    @classmethod
+    def gpu_unavailable(cls, message: str) -> "TrialFailedError":
+        """The GPUs that the trial needs do not exist or are in use."""
+        remedy = "end what uses them, lower the parallelism, or name other GPUs in deploy"
+        return cls.because(FailureCause.GPU_UNAVAILABLE, message, remedy=remedy)
+
+    @classmethod
+    def value_not_applied(cls, name: str, requested: Value, actual: object) -> "TrialFailedError":
+        """A tuned value did not reach the running server, so the result would be another configuration's."""
+        return cls.because(
+            FailureCause.VALUE_NOT_APPLIED,
+            f"{name}={value_text(requested)} was requested, but the running server has {actual!r}",
+            remedy="this is a defect of the tuner or its plugin: please report it",
+        )

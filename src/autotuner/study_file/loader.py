@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from autotuner.errors import UsageError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.secrets import looks_secret
 from autotuner.study.base import Value
 from autotuner.study.objective import SLO, Objective
@@ -337,8 +338,8 @@ class _Study:
         for index, constraint in enumerate(cast(list[Constraint], self.sections.get("constraints") or [])):
             try:
                 constraint.renamed(canonical)
-            except ValueError as error:
-                self.document.fault(("constraints", index), str(error), value=constraint.text)
+            except InvalidValueError as error:
+                self.document.fault(("constraints", index), error.why, value=constraint.text, remedy=error.remedy)
 
     def _workload(self) -> Workload | None:
         form = cast(WorkloadForm | None, self.sections.get("workload"))

@@ -21,7 +21,7 @@ from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
 from autotuner.study.base import Noun
 from autotuner.study.check import Check, CheckStatus
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS
@@ -73,7 +73,7 @@ class ChildRunner(CommandRunner):
         if await process.wait() != 0:
             tail = (await errors).decode(errors="replace")[-2000:]
             message = f"the worker ended with exit code {process.returncode}"
-            raise TrialFailedError.because(FailureCause.BENCHMARK_FAILED, message, log_tail=tail)
+            raise TrialFailedError.benchmark(message, log_tail=tail)
 
 
 class UrlEndpoint(Endpoint):

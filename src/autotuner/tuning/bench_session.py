@@ -96,7 +96,7 @@ def _headers(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     try:
         return dict(parse_header(text) for text in given)
     except ValueError as error:
-        raise UsageError(Problem(where="--header", why=str(error))) from None
+        raise UsageError(Problem.refused("--header", error)) from None
 
 
 def _once_a_window(on_window: Callable[[str], None] | None) -> Callable[[Scenario, LoadLevel, Progress], None]:

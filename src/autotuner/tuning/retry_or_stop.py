@@ -30,12 +30,13 @@ class CannotStartError(StudyFaultError):
         failures = [t.failure for t in trials if t.failure is not None]
         failure = failures[0]
         super().__init__(failure, len(trials))
-        times = f"{len(trials)} launches failed in the same way" if len(trials) > 1 else "no parameter is at fault"
-        self.message = f"the server cannot start ({times}): {failure.cause.value}: {failure.message}" + _said_last(
-            failure
-        )
-        again = "correct this and run again: these launches do not count"
-        self.remedy = f"{failure.remedy}; {again}" if failure.remedy else again
+        if len(trials) > 1:
+            times = f"{len(trials)} launches failed in the same way and do not count"
+        else:
+            times = "no parameter is at fault, and the launch does not count"
+        what = f"{failure.cause.value}: {failure.message}{_said_last(failure)}"
+        self.message = f"the server cannot start ({times}): {what}"
+        self.remedy = failure.remedy or "correct the cause and run the study again"
 
 
 def _said_last(failure: Failure) -> str:

@@ -24,7 +24,7 @@ def server_at(
     try:
         found = {name: expanded(text, os.environ) for name, text in headers.items()}
     except ValueError as error:
-        raise UsageError(Problem(where="--header", why=str(error), remedy="export it")) from None
+        raise UsageError(Problem.refused("--header", error, remedy="export it")) from None
     try:
         target = parse_target(
             expanded(url, os.environ),
@@ -36,7 +36,7 @@ def server_at(
         if target.base.startswith("https:"):
             tls_context(ca_file, insecure=insecure)
     except ValueError as error:
-        raise UsageError(Problem(where="URL", value=shown_url(url), why=str(error))) from None
+        raise UsageError(Problem.refused("URL", error, value=shown_url(url))) from None
     return target
 
 
@@ -53,17 +53,14 @@ def shown_url(url: str) -> str:
 async def first_model(target: Target) -> str:
     """The first model that the server lists. Raises ``UsageError`` with the server's answer if there is none."""
     found = await fetch_object(target, "/v1/models", timeout_s=_TIMEOUT_S)
+    address = f"{target.shown}/models" + (f" through {target.access.proxy.shown}" if target.access.proxy else "")
     if isinstance(found, Fault):
         remedy = remedy_for(found, BENCH)
         if found.kind in _NO_LIST:
             remedy += "; a server without a list of models needs --model NAME"
-        raise _problem(target, found.message, remedy)
+        raise UsageError.at("URL", found.message, value=address, remedy=remedy)
     try:
         return str(found["data"][0]["id"])
     except (LookupError, TypeError):
-        raise _problem(target, "the server lists no model", "name the model with --model") from None
-
-
-def _problem(target: Target, why: str, remedy: str) -> UsageError:
-    through = f" through {target.access.proxy.shown}" if target.access.proxy else ""
-    return UsageError(Problem(where="URL", value=f"{target.shown}/models{through}", why=why, remedy=remedy))
+        why = "the server lists no model"
+        raise UsageError.at("URL", why, value=address, remedy="name the model with --model") from None

@@ -120,9 +120,7 @@ async def _take(store: Store, name: str, owner: Owner, owners: OwnerWatch) -> No
     if holder is not None:
         found = next((r.owner for r in await run_sync(store.owners.all) if r.owner.id == holder), None)
         who = f"process {found.pid} on {found.host}" if found else f"owner {holder}"
-        raise StudyBusyError(
-            f"study {name} is being run by {who}", remedy=f"follow it: autotuner watch {name}", details={"study": name}
-        )
+        raise StudyBusyError.running(name, f"follow it: autotuner watch {name}", by=who)
     await run_sync(store.studies.clear_stop, name)
     logger.info("study %s is held by owner %s, process %d on %s", name, owner.id, owner.pid, owner.host)
 
@@ -213,7 +211,7 @@ async def _watched(
             if time.monotonic() - last >= HEARTBEAT_S:
                 last = time.monotonic()
                 if not await run_sync(store.owners.heartbeat, owner.id):
-                    raise _taken_for_dead(name)
+                    raise StudyBusyError.taken_over(name)
                 await runner.keep_time()
             await anyio.sleep(STOP_POLL_S)
         return "stopped"
@@ -230,11 +228,6 @@ async def _watched(
     if ended != "done":
         trials[:] = await run_sync(store.trials.all, name)
     return ended
-
-
-def _taken_for_dead(name: str) -> StudyBusyError:
-    why = f"this run was silent for a while, and another process took over what it held of study {name}"
-    return StudyBusyError(why, remedy="resume with: autotuner run", details={"study": name})
 
 
 def _cause(error: Exception) -> Exception:

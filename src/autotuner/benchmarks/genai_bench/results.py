@@ -72,9 +72,11 @@ def read(files: Mapping[str, bytes], scenario: Scenario, in_flight: int) -> Run:
     found = f"{told.scenario} at {told.num_concurrency}"
     asked = f"{scenario.text} at {in_flight}"
     if found.replace(" ", "") != asked.replace(" ", ""):
-        raise _failed(f"{name} is of another run: {found} in flight, and {asked} was asked", "use a folder of its own")
+        raise ResultError(
+            f"{name} is of another run: {found} in flight, and {asked} was asked", "use a folder of its own"
+        )
     if result.time_unit != "s":
-        raise _failed(f"{name} counts time in {result.time_unit}", "leave --metrics-time-unit out of the image")
+        raise ResultError(f"{name} counts time in {result.time_unit}", "leave --metrics-time-unit out of the image")
     good = [r for r in result.individual_request_metrics if not r.error_code]
     bad = [r for r in result.individual_request_metrics if r.error_code]
     _check_counts(name, told, len(good), len(bad))
@@ -90,24 +92,24 @@ def _the_result(files: Mapping[str, bytes]) -> tuple[str, _Result]:
     names = sorted(name for name in files if name != _METADATA)
     if not names:
         remedy = "see the log of its pod; raise workload.duration, so that at least one request ends in it"
-        raise _failed("it ended well and wrote no result: no request ended", remedy)
+        raise ResultError("it ended well and wrote no result: no request ended", remedy)
     if len(names) > 1:
         some = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
-        raise _failed(f"{len(names)} files where one result was expected: {some}", "use a folder of its own")
+        raise ResultError(f"{len(names)} files where one result was expected: {some}", "use a folder of its own")
     try:
         return names[0], _Result.model_validate_json(files[names[0]])
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         why = f"{where}: {first['msg']}" if where else first["msg"]
-        raise _failed(f"{names[0]} is no result of genai-bench: {blanked_line(why)}", _OTHER_VERSION) from None
+        raise ResultError(f"{names[0]} is no result of genai-bench: {blanked_line(why)}", _OTHER_VERSION) from None
 
 
 def _check_counts(name: str, told: _Aggregated, good: int, bad: int) -> None:
     codes = ", ".join(f"{code} x{count}" for code, count in told.error_codes_frequency.items())
     if told.num_completed_requests == 0:
         what = f"no request of {told.num_requests} completed" + (f": errors {codes}" if codes else "")
-        raise _failed(what, "see the server's log; a vLLM server must serve the name vllm-model", log_tail=codes)
+        raise ResultError(what, "see the server's log; a vLLM server must serve the name vllm-model", log_tail=codes)
     parts = {
         "completed and failed requests": (told.num_completed_requests + told.num_error_requests, told.num_requests),
         "requests that completed": (good, told.num_completed_requests),
@@ -116,7 +118,7 @@ def _check_counts(name: str, told: _Aggregated, good: int, bad: int) -> None:
     }
     for what, (found, said) in parts.items():
         if found != said:
-            raise _failed(f"the counts of {name} do not add up: {found} {what}, and it says {said}", _OTHER_VERSION)
+            raise ResultError(f"the counts of {name} do not add up: {found} {what}, and it says {said}", _OTHER_VERSION)
 
 
 def _answered(name: str, index: int, request: _Request, scenario: Scenario, window_ns: int) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _answered(name: str, index: int, request: _Request, scenario: Scenario, wind
     tokens = request.num_output_tokens
     if ttft is None or e2e is None or tokens is None or not 0 < ttft <= e2e or round(e2e * 1e9) >= window_ns:
         what = f"ttft {ttft} s, e2e_latency {e2e} s, {tokens} tokens in a run of {window_ns / 1e9:g} s"
-        raise _failed(f"{name}: request {index} cannot be: {what}", _OTHER_VERSION)
+        raise ResultError(f"{name}: request {index} cannot be: {what}", _OTHER_VERSION)
     first_ns = round(ttft * 1e9)
     end_ns = round(e2e * 1e9)
     row = _row(index, scenario, request.num_input_tokens, tokens)
@@ -178,6 +180,11 @@ def _version(files: Mapping[str, bytes]) -> str:
 _OTHER_VERSION = "name an image with another version of genai-bench in benchmark.image"
 
 
-def _failed(what: str, remedy: str, **more: Any) -> TrialFailedError:
-    message = f"genai-bench: {what}"
-    return TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message=message, remedy=remedy, **more))
+class ResultError(TrialFailedError):
+    """Result files that cannot be used as the measurement of a window."""
+
+    def __init__(self, what: str, remedy: str, *, log_tail: str = "") -> None:
+        message = f"genai-bench: {what}"
+        super().__init__(
+            Failure(cause=FailureCause.BENCHMARK_FAILED, message=message, remedy=remedy, log_tail=log_tail)
+        )

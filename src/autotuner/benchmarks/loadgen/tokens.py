@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from autotuner.invalid_value import InvalidValueError
+
 try:
     from tokenizers import Tokenizer
 except ImportError:  # the "tokenizer" extra is not installed
@@ -20,7 +22,9 @@ def counter(tokenizer_json: str) -> Callable[[str], int]:
         ValueError: The content is not a valid tokenizer.json, or the ``tokenizer`` extra is not installed.
     """
     if Tokenizer is None:
-        raise ValueError("needs the \"tokenizer\" extra: pip install 'llm-inference-autotuner[tokenizer]'")
+        raise InvalidValueError(
+            'needs the "tokenizer" extra', remedy="pip install 'llm-inference-autotuner[tokenizer]'"
+        )
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the library raises bare Exception

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from autotuner.invalid_value import InvalidValueError
 from autotuner.net.faults import message_line
 from autotuner.net.proxies import Proxy
 
@@ -23,9 +24,9 @@ def check_usable(proxy: Proxy) -> None:
     """Raises ``ValueError`` if the load generator does not support the proxy."""
     scheme = urlsplit(proxy.url).scheme
     if scheme != "http":
-        raise ValueError(
-            f"cannot send load through {proxy.shown}: {scheme} proxies are not supported; "
-            "add the server's host to NO_PROXY"
+        raise InvalidValueError(
+            f"cannot send load through {proxy.shown}: {scheme} proxies are not supported",
+            remedy="add the server's host to NO_PROXY",
         )
 
 

@@ -22,6 +22,7 @@ import uvloop
 from autotuner.benchmarks.loadgen.output_lines import emit
 from autotuner.benchmarks.loadgen.run_window import run
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
+from autotuner.invalid_value import InvalidValueError
 
 
 def main() -> int:
@@ -38,6 +39,9 @@ def main() -> int:
         if unhandled:  # an exception in a callback spoils the measurement without ending the run
             sys.stderr.write("\n".join(unhandled))
             return 1
+    except InvalidValueError as error:
+        emit({"kind": "error", "message": error.why, "remedy": error.remedy})
+        return 2
     except (ValueError, TypeError) as error:
         emit({"kind": "error", "message": str(error)})
         return 2

@@ -46,9 +46,10 @@ def read_dataset(path: str) -> Dataset:
     try:
         data = files.read_bytes(Path(path).expanduser(), limit=MAX_BYTES)
     except UsageError as error:
-        raise UsageError(Problem(where=where, why=error.problems[0].why)) from None
+        problem = error.problems[0]
+        raise UsageError.at(where, problem.why, remedy=problem.remedy) from None
     except RuntimeError as error:  # ~NAME of an unknown user
-        raise UsageError(Problem(where=where, why=str(error))) from None
+        raise UsageError(Problem.refused(where, error)) from None
     found = _another_kind(data, path)
     if found is not None:
         raise UsageError(Problem(where=where, why=found[0], remedy=found[1]))

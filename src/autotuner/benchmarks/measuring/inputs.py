@@ -22,7 +22,7 @@ def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: boo
         file = file / "tokenizer.json" if file.is_dir() else file
         there = file.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(Problem(where=where, value=path, why=str(error))) from None
+        raise UsageError(Problem.refused(where, error, value=path)) from None
     if not there:
         why = "no such file or folder with a tokenizer.json; tokenizers are never fetched from a hub"
         raise UsageError(Problem(where=where, value=path, why=why, remedy="give the path of a local tokenizer.json"))
@@ -31,7 +31,7 @@ def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: boo
         if counted or available:
             counter(text)
     except (OSError, ValueError) as error:
-        raise UsageError(Problem(where=where, value=path, why=str(error))) from None
+        raise UsageError(Problem.refused(where, error, value=path)) from None
     return text
 
 

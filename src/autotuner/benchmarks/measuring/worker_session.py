@@ -50,9 +50,13 @@ async def listen(client: CommandRunner, module: str, spec: bytes, window: Window
                 case "result":
                     heard.result = said
                 case "error":
-                    raise _failed(said)
+                    raise TrialFailedError.benchmark(
+                        said["message"],
+                        remedy=said.get("remedy") or _CHECK_WORKLOAD,
+                        log_tail=said.get("log_tail", ""),
+                    )
     if not heard.result:
-        raise _failed({"message": "the load generator ended without a result"})
+        raise TrialFailedError.benchmark("the load generator ended without a result", remedy=_CHECK_WORKLOAD)
     return heard
 
 
@@ -80,6 +84,7 @@ def measurement(heard: WorkerOutput, window: Window, limits: Limits, info: RunIn
     return summarize(records, name=window.records_name)
 
 
+_CHECK_WORKLOAD = "check the workload section of the study"
 _NOTHING: CpuSample | None = None
 
 
@@ -95,13 +100,4 @@ def _progress(said: Mapping[str, Any]) -> Progress:
         completed=int(said["completed"]),
         failed=int(said["failed"]),
         output_throughput=said["chunks"] / elapsed if elapsed > 0 else 0.0,
-    )
-
-
-def _failed(said: Mapping[str, Any]) -> TrialFailedError:
-    return TrialFailedError.because(
-        FailureCause.BENCHMARK_FAILED,
-        said["message"],
-        remedy=said.get("remedy", "check the workload section of the study"),
-        log_tail=said.get("log_tail", ""),
     )

@@ -82,7 +82,9 @@ class DockerEndpoint(Endpoint):
         inspected = await self._container.state()
         state = inspected.get("State") or {}
         if not state.get("Running") or state.get("Paused"):
-            raise self._changed("its container does not run" if inspected else "its container was removed")
+            raise TrialFailedError.identity_changed(
+                self.url, "its container does not run" if inspected else "its container was removed"
+            )
         launch = self._container.launch
         if launch.on_host:
             why = processes.foreign(self._container.id, self._address.port)
@@ -90,17 +92,13 @@ class DockerEndpoint(Endpoint):
             now = published_port(inspected, launch.settings.container_port)
             why = "" if now == self._address.port else f"its container is now published on port {now or 'none'}"
         if why:
-            raise self._changed(why)
+            raise TrialFailedError.identity_changed(self.url, why)
         return Identity(
             kind="container",
             id=str(inspected["Id"]),
             started=started_at(state),
             restarts=int(inspected.get("RestartCount", 0)),
         )
-
-    def _changed(self, why: str) -> TrialFailedError:
-        message = f"{self.url} is not our server: {why}"
-        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the container, or of the engine."""

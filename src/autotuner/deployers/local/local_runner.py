@@ -17,7 +17,7 @@ import anyio
 from autotuner.deployers.local.owned_process import OwnedProcess, spawn
 from autotuner.deployers.shared import failures
 from autotuner.plugins.deployer import CommandRunner
-from autotuner.study.failure import KEPT_LOG_LINES, FailureCause, TrialFailedError
+from autotuner.study.failure import KEPT_LOG_LINES, TrialFailedError
 from autotuner.study.launch import Labels
 
 _CHUNK = 1 << 16
@@ -111,10 +111,4 @@ class _Lines(AsyncIterator[bytes]):
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _EVIDENCE_BYTES))
         tail = self._errors.read().decode(errors="replace").splitlines()[-KEPT_LOG_LINES:]
-        ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise TrialFailedError.because(
-            FailureCause.BENCHMARK_FAILED,
-            f"the load generator ended {ended}" + (f": {tail[-1]}" if tail else ""),
-            exit_code=code,
-            log_tail="\n".join(tail),
-        )
+        raise TrialFailedError.load_generator_exit(code, tail)

@@ -56,6 +56,21 @@ _CONTROLLER = "see the log of Deployment ome-controller-manager in OME's namespa
 logger = logging.getLogger(__name__)
 
 
+class BenchmarkJobError(TrialFailedError):
+    """A BenchmarkJob that gave no usable result."""
+
+    def __init__(self, message: str, remedy: str = "", *, exit_code: int | None = None, log_tail: str = "") -> None:
+        super().__init__(
+            Failure(
+                cause=FailureCause.BENCHMARK_FAILED,
+                message=f"OME's benchmark: {message}",
+                remedy=remedy,
+                exit_code=exit_code,
+                log_tail=log_tail,
+            )
+        )
+
+
 class BenchmarkJobs(PlatformBenchmark):
     """OME's benchmark for the servers of the deployer ``ome``, whose settings these are."""
 
@@ -163,12 +178,12 @@ class _Run:
                 if told.lost:
                     raise TrialFailedError(told.lost)
                 if not told.objects:
-                    raise _failed(f"BenchmarkJob {self.job.name} was removed by someone else")
+                    raise BenchmarkJobError(f"BenchmarkJob {self.job.name} was removed by someone else")
                 unready = await self._missing()
                 with anyio.move_on_after(_LOOK_S):
                     await told.signal.after(count)
         why = unready or "OME made no Job of it, and does not say why"
-        raise _failed(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
+        raise BenchmarkJobError(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
 
     async def _found(self, path: str) -> Json | None:
         try:
@@ -183,17 +198,17 @@ class _Run:
             if await self._cluster.find(self._cluster.path("persistentvolumeclaims", claim)) is None:
                 where = self._cluster.namespace
                 message = f"claim {claim} does not exist in {where}, and OME would wait for it forever"
-                raise _failed(message, "correct benchmark.claim, or make the claim")
+                raise BenchmarkJobError(message, "correct benchmark.claim, or make the claim")
             service = await self._cluster.find(self._cluster.path(SERVICES, self.job.service, group=OME))
             if service is None:
-                raise _failed(f"InferenceService {self.job.service} is gone")
+                raise BenchmarkJobError(f"InferenceService {self.job.service} is gone")
             name = str((service["spec"].get("model") or {}).get("name"))
             model = await find_model(self._cluster, name)
         except RefusedError as error:
             return f"what it waits for may not be looked at: {error.message}"
         if model is None or model_path(model) is None:
             what = "does not exist" if model is None else "has no spec.storage.path"
-            raise _failed(f"model {name} {what}, and OME would wait for it forever", "correct the model")
+            raise BenchmarkJobError(f"model {name} {what}, and OME would wait for it forever", "correct the model")
         return _unready(service)
 
     async def _ended(self, pod: PodLifecycle, job: Json, told: ResourceWatch) -> None:
@@ -204,7 +219,7 @@ class _Run:
             seen = await pod.ended()
         if late.cancelled_caught:
             remedy = "raise benchmark.extra_time, or see in the log what genai-bench does"
-            raise _failed(f"not over after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container))
+            raise BenchmarkJobError(f"not over after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container))
         if seen.failure:
             raise TrialFailedError(_ours(seen.failure))
         state = ""
@@ -218,7 +233,7 @@ class _Run:
         last = tail.rpartition("\n")[2] or why
         how = f"with exit code {seen.exit_code}" if seen.exit_code else f"as {state}"
         message = f"genai-bench ended {how}" + (f": {last}" if last else "")
-        raise _failed(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
+        raise BenchmarkJobError(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:
         """The log's last lines; empty where they cannot be read."""
@@ -263,9 +278,11 @@ class _Run:
             claim = self.job.settings.claim
             sub = self.job.settings.sub_path
             message = f"genai-bench succeeded, but there is no {self.job.folder} in claim {claim}, {sub}"
-            raise _failed(message, "see that the image writes to its --experiment-base-dir")
+            raise BenchmarkJobError(message, "see that the image writes to its --experiment-base-dir")
         if other := another_run(found, self.job.folder):
-            raise _failed(f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path")
+            raise BenchmarkJobError(
+                f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path"
+            )
         return found
 
     async def _again(self, first: Failure) -> Mapping[str, bytes]:
@@ -356,8 +373,3 @@ def _ours(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
     if failure.blame is Blame.CONFIGURATION:
         changes |= {"cause": FailureCause.BENCHMARK_FAILED}
     return failure.model_copy(update=changes)
-
-
-def _failed(message: str, remedy: str = "", **more: Any) -> TrialFailedError:
-    told = f"OME's benchmark: {message}"
-    return TrialFailedError(Failure(cause=FailureCause.BENCHMARK_FAILED, message=told, remedy=remedy, **more))

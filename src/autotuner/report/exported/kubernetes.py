@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Any
 
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import UsageError
 from autotuner.manifests.kubernetes import deployment
 from autotuner.manifests.platform_translation import CONTAINER_IN_DEPLOYMENT, as_pod, notes, runtime_note
 from autotuner.manifests.pod_settings import Claim, PlainPod
@@ -57,7 +57,12 @@ def _server(winner: Winner, options: ManifestOptions, settings: PlainPod) -> Ser
     token = settings.hub_token_secret if uses_hub or options.hub_token_secret else None
     claim, volumes = _model(winner, options, settings)
     if options.cache_pvc and not uses_hub:
-        raise _unreachable(winner.model, "is not a hub's id: there is nothing to cache", "--pvc holds a model's files")
+        raise UsageError.at(
+            "model.path",
+            "is not a hub's id: there is nothing to cache",
+            value=winner.model,
+            remedy="--pvc holds a model's files",
+        )
     return Server(
         image=image_of(winner, options.image),
         command=command,
@@ -82,7 +87,12 @@ def _model(winner: Winner, options: ManifestOptions, settings: PlainPod) -> tupl
         inside = PurePosixPath(claim.mount_path)
         files = tuple(p for p in files if p != winner.model and not PurePosixPath(p).is_relative_to(inside))
     elif is_local(winner.model) and not winner.model.startswith("/"):
-        raise _unreachable(winner.model, "is not an absolute path, so a node cannot show it", "--pvc CLAIM[:folder]")
+        raise UsageError.at(
+            "model.path",
+            "is not an absolute path, so a node cannot show it",
+            value=winner.model,
+            remedy="--pvc CLAIM[:folder]",
+        )
     taken = {volume.target for volume in own}
     shown = [volume for volume in model_volumes(files, settings.model_roots) if volume.target not in taken]
     return claim, (*shown, *own)
@@ -94,9 +104,16 @@ def _typed_claim(winner: Winner, options: ManifestOptions) -> Claim | None:
     if options.pvc is None:
         return None
     if not is_local(path):
-        raise _unreachable(path, "is a hub's id, which the server fetches", "--cache-pvc CLAIM keeps what it fetches")
+        raise UsageError.at(
+            "model.path",
+            "is a hub's id, which the server fetches",
+            value=path,
+            remedy="--cache-pvc CLAIM keeps what it fetches",
+        )
     if not path.startswith("/"):
-        raise _unreachable(path, "is not an absolute path", "write the model's whole path in the study")
+        raise UsageError.at(
+            "model.path", "is not an absolute path", value=path, remedy="write the model's whole path in the study"
+        )
     return options.pvc.at(str(PurePosixPath(path).parent) if is_file(path) else path)
 
 
@@ -109,7 +126,3 @@ def _queue(settings: PlainPod) -> list[str]:
 def _absent_files(winner: Winner) -> list[str]:
     absent = [path for path in winner.plan.needs_files if not path.startswith("/") and path != winner.model]
     return [f"{path} is looked up in the image's own working folder" for path in absent]
-
-
-def _unreachable(path: str, why: str, remedy: str) -> UsageError:
-    return UsageError(Problem(where="model.path", value=path, why=why, remedy=remedy))

@@ -147,10 +147,10 @@ def _runtime_in(text: str) -> Json:
     try:
         found = [thing for thing in yaml_objects(text) if isinstance(thing, dict) and thing.get("kind") in _KINDS]
     except ValueError as error:
-        raise _wrong(f"is not valid YAML: {error}") from None
+        raise UsageError.at("--from", f"is not valid YAML: {error}") from None
     if len(found) != 1:
         why = f"holds {len(found)} of them" if found else "holds no ServingRuntime or ClusterServingRuntime"
-        raise _wrong(why, "kubectl get clusterservingruntime NAME -o yaml > FILE")
+        raise UsageError.at("--from", why, remedy="kubectl get clusterservingruntime NAME -o yaml > FILE")
     return found[0]
 
 
@@ -160,9 +160,13 @@ def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[lis
     config = (spec or {}).get("engineConfig") or {}
     runner = config.get("runner") if isinstance(config, dict) else None
     if not isinstance(spec, dict) or not isinstance(runner, dict):
-        raise _wrong("has no spec.engineConfig.runner", "give one whose server is a single machine")
+        raise UsageError.at(
+            "--from", "has no spec.engineConfig.runner", remedy="give one whose server is a single machine"
+        )
     if "leader" in config or "worker" in config:
-        raise _wrong("runs on several machines (leader, worker)", "the study's server is one machine")
+        raise UsageError.at(
+            "--from", "runs on several machines (leader, worker)", remedy="the study's server is one machine"
+        )
     flags = winner.flags()
     _not_overruled(winner, spec, flags)
     command, args = _command_line(winner, runner, flags)
@@ -203,7 +207,7 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
     try:
         check_name(name, Form.SERVING_RUNTIME)
     except ValueError as error:
-        raise UsageError(Problem(where="--name", value=name, why=str(error), remedy="--name NAME")) from None
+        raise UsageError(Problem.refused("--name", error, value=name, remedy="--name NAME")) from None
     annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != _APPLIED}
     namespace = options.namespace or metadata.get("namespace")
     if namespace and runtime["kind"] == _KINDS[1]:
@@ -225,10 +229,10 @@ def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> t
     try:
         line = RuntimeLine.of(runner)
         if not same_engine(line, spec.kind, spec.settings, winner.plan):
-            raise _wrong(f"is not a runtime of {spec.kind}", "give one of the study's engine")
+            raise UsageError.at("--from", f"is not a runtime of {spec.kind}", remedy="give one of the study's engine")
         made = line.with_flags(winner.engine, said)
     except RuntimeLineError as error:
-        raise _wrong(error.why, error.remedy) from None
+        raise UsageError.at("--from", error.why, remedy=error.remedy) from None
     refuse_templates(list(made.command), list(made.args), [])
     return list(made.command), list(made.args)
 
@@ -241,7 +245,9 @@ def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> No
             named = [n for n in flags if winner.engine.flag_value((PROGRAM, *words), n) is not None]
             if named or said.get("tensorParallelismOverride"):
                 what = named[0] if named else "tensorParallelismOverride"
-                raise _wrong(f"overrules the tuned flags for accelerator {accelerator} ({what})", "remove that")
+                raise UsageError.at(
+                    "--from", f"overrules the tuned flags for accelerator {accelerator} ({what})", remedy="remove that"
+                )
 
 
 def _with_pod(pod: PlainPod, config: Json) -> Json:
@@ -258,7 +264,3 @@ def _with_pod(pod: PlainPod, config: Json) -> Json:
         }
     )
     return made
-
-
-def _wrong(why: str, remedy: str = "") -> UsageError:
-    return UsageError(Problem(where="--from", why=why, remedy=remedy))

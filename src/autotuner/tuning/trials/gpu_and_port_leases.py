@@ -118,7 +118,9 @@ class Leases:
         while True:
             view = await look()
             if turn.count > len(view.seen):
-                raise _no_gpus(f"{turn.count} GPUs are needed, and the target has {len(view.seen)}")
+                raise TrialFailedError.gpu_unavailable(
+                    f"{turn.count} GPUs are needed, and the target has {len(view.seen)}"
+                )
             with anyio.CancelScope(shield=True):
                 held = await self._take(turn, view)
             if held:
@@ -129,7 +131,9 @@ class Leases:
             else:
                 foreign_since = foreign_since or time.monotonic()
                 if time.monotonic() - foreign_since >= wait_s:
-                    raise _no_gpus(f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.foreign)})")
+                    raise TrialFailedError.gpu_unavailable(
+                        f"{turn.count} GPUs are needed, and others use them ({'; '.join(view.foreign)})"
+                    )
             logger.debug(
                 "trial %d waits for %d GPUs: other processes on %s; leases %s",
                 self._trial,
@@ -258,11 +262,6 @@ def _claimed(resource: str) -> str:
 def _gpu(gpu: Gpu) -> str:
     """A GPU's name as a resource: the same in every run, container and enumeration order."""
     return f"gpu:{gpu.uuid}"
-
-
-def _no_gpus(message: str) -> TrialFailedError:
-    remedy = "end what uses them, lower the parallelism, or name other GPUs in deploy"
-    return TrialFailedError.because(FailureCause.GPU_UNAVAILABLE, message, remedy=remedy)
 
 
 def _rotated(candidates: range, by: int) -> list[int]:

@@ -8,7 +8,6 @@ import anyio
 from autotuner.concurrency import first_of
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.engine import Engine
-from autotuner.study.base import Value, value_text
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Identity, LaunchPlan
 from autotuner.study.parameters.environment import PREFIX
@@ -27,7 +26,7 @@ async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) ->
     if environment is not None:
         for name, text in plan.tuned_env.items():
             if environment.get(name) != text:
-                raise _not_applied(f"{PREFIX}{name}", text, environment.get(name))
+                raise TrialFailedError.value_not_applied(f"{PREFIX}{name}", text, environment.get(name))
     if not endpoint.argv:
         return
     planned = plan.argv(host="", port=0)
@@ -35,15 +34,7 @@ async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) ->
         expected = engine.flag_value(planned, name)
         found = engine.flag_value(endpoint.argv, name)
         if expected != found:
-            raise _not_applied(name, value, found)
-
-
-def _not_applied(name: str, asked: Value, seen: Value) -> TrialFailedError:
-    return TrialFailedError.because(
-        FailureCause.VALUE_NOT_APPLIED,
-        f"{name}={value_text(asked)} was requested, but the running server has {seen!r}",
-        remedy="this is a defect of the tuner or its plugin: please report it",
-    )
+            raise TrialFailedError.value_not_applied(name, value, found)
 
 
 async def same_server(endpoint: Endpoint, before: Identity) -> None:

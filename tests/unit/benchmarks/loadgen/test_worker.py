@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.net.proxies import Proxy
+from autotuner.net.target import Access
 from autotuner.testing.mock_openai import mock_openai
 
 MODULE = "autotuner.benchmarks.loadgen.worker"
@@ -41,6 +43,18 @@ def test_invalid_spec_exits_with_code_2_and_one_line(spec: bytes) -> None:
     assert line["message"]
     assert b"sk-secret" not in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_proxy_that_cannot_be_used_comes_with_its_own_remedy() -> None:
+    access = Access(proxy=Proxy(url="https://user:sk-secret@proxy:1", variable="HTTPS_PROXY"))
+    lengths = Lengths("fixed", 4)
+    spec = WorkerSpec(url="http://h", model="m", concurrency=1, access=access, input=lengths, output=lengths)
+    done = subprocess.run([sys.executable, "-m", MODULE], input=spec.to_json(), capture_output=True, timeout=30)
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert "NO_PROXY" in said["remedy"]
+    assert said["remedy"] not in said["message"]
+    assert b"sk-secret" not in done.stdout + done.stderr
 
 
 @given(

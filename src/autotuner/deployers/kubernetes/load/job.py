@@ -113,11 +113,11 @@ class _LoadJob:
             message = (
                 f"the workload is too large to be sent into the cluster ({sum(map(len, parts))} bytes, compressed)"
             )
-            raise TrialFailedError(_failed(message, "take a part of the dataset, or a smaller tokenizer"))
+            raise TrialFailedError.benchmark(message, remedy="take a part of the dataset, or a smaller tokenizer")
         image = self._settings.loadgen_image
         if image is None:
             remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
-            raise TrialFailedError(_failed("no image is named for the load generator", remedy))
+            raise TrialFailedError.benchmark("no image is named for the load generator", remedy=remedy)
         with anyio.CancelScope(shield=True):
             try:
                 for secret in self._load.secrets(parts):
@@ -183,7 +183,7 @@ class _Frames:
                 found += self._put(*self._waiting.pop(self._next))
                 self._next += 1
         except ValueError as error:
-            raise TrialFailedError(_failed(f"the output of the load generator is corrupted: {error}")) from error
+            raise TrialFailedError.benchmark(f"the output of the load generator is corrupted: {error}") from error
         return found
 
     def _put(self, mark: str, text: str) -> list[bytes]:
@@ -276,7 +276,7 @@ async def _lines(pod: PodLifecycle, job: _LoadJob, output: _Output, tasks: Backg
             seen = pod.look()
             how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
             message = f"the output of the load generator is incomplete ({how}): {frames.missing()}"
-            raise TrialFailedError(_failed(message, log_tail=tail))
+            raise TrialFailedError.benchmark(message, log_tail=tail)
         lines = frames.take(said)
         if frames.begun:
             await job.forget_spec()
@@ -293,19 +293,16 @@ def _of_the_load(failure: Failure) -> Failure:
         failure = failure.model_copy(update={"remedy": remedy})
     if failure.blame is not Blame.CONFIGURATION:
         return failure.model_copy(update={"message": f"the load generator: {failure.message}"})
-    remedy = "raise deploy.loadgen_memory"
-    return _failed(f"the load generator: {failure.message}", remedy, exit_code=failure.exit_code)
+    return Failure(
+        cause=FailureCause.BENCHMARK_FAILED,
+        message=f"the load generator: {failure.message}",
+        remedy="raise deploy.loadgen_memory",
+        exit_code=failure.exit_code,
+    )
 
 
 def _check(frames: _Frames) -> None:
     code = int((frames.end or {})["exit_code"])
     if code == 0:
         return
-    tail = frames.errors.splitlines()[-KEPT_LOG_LINES:]
-    ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    message = f"the load generator ended {ended}" + (f": {tail[-1]}" if tail else "")
-    raise TrialFailedError(_failed(message, exit_code=code, log_tail="\n".join(tail)))
-
-
-def _failed(message: str, remedy: str = "", **more: Any) -> Failure:
-    return Failure(cause=FailureCause.BENCHMARK_FAILED, message=message, remedy=remedy, **more)
+    raise TrialFailedError.load_generator_exit(code, frames.errors.splitlines()[-KEPT_LOG_LINES:])

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import anyio
 
-from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods import status as pod_status
 from autotuner.deployers.kubernetes.pods.controller_watch import ControllerWatch, events_about
@@ -179,7 +178,7 @@ class PodLifecycle:
         """A place in a queue has a limit of its own; the time for a node starts after it."""
         clock.forget("node")
         if clock.lasts("queue", None) > self._limits.queue_s:
-            failure = trouble.failure if trouble else _no_room(why)
+            failure = (trouble or StartFailure.no_room(why)).failure
             message = f"{failure.message} (waited for {self._limits.queue_s:g} s)"
             raise TrialFailedError(failure.model_copy(update={"message": message}))
 
@@ -194,10 +193,11 @@ class PodLifecycle:
         """No node has the pod yet."""
         # Looking at the nodes costs a call, and the answer does not change: once is enough.
         if why and clock.first("hopeless") and (never := await self._hopeless(why)):
-            raise TrialFailedError(_no_room(never))
+            raise TrialFailedError(StartFailure.no_room(never).failure)
         if clock.lasts("node", None) > self._limits.schedule_s:
             told = why or (trouble.failure.message if trouble else "nothing made a pod of it")
-            raise TrialFailedError(_no_room(f"no room within {self._limits.schedule_s:g} s: {told}"))
+            late = f"no room within {self._limits.schedule_s:g} s: {told}"
+            raise TrialFailedError(StartFailure.no_room(late).failure)
 
     def _stage(self, seen: PodState | None, trouble: StartFailure | None) -> tuple[Stage | None, str]:
         if trouble and trouble.queued:
@@ -273,12 +273,6 @@ class PodLifecycle:
         for watch in (self.pods, *self._controller.watches, self._about_pod):
             if watch and watch.lost:
                 raise TrialFailedError(watch.lost)
-
-
-def _no_room(why: str) -> Failure:
-    cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
-    remedy = "lower what a server requests, free some of it, or add nodes (kubectl describe nodes)"
-    return Failure(cause=cause, message=why, remedy=remedy)
 
 
 class _Clock:

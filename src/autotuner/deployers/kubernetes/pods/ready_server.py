@@ -99,21 +99,17 @@ class PodEndpoint(Endpoint):
         try:
             pod = await self.cluster.find(self.cluster.path("pods", name))
             if not pod or pod["metadata"]["uid"] != self._pod["metadata"]["uid"]:
-                raise self._changed("its pod was removed")
+                raise TrialFailedError.identity_changed(self.url, "its pod was removed")
             seen = pod_status.look(pod, self._server.container)
             if seen.stage not in {Stage.RUNNING, Stage.READY}:
-                raise self._changed(f"its pod does not run: {seen.why or seen.stage}")
+                raise TrialFailedError.identity_changed(self.url, f"its pod does not run: {seen.why or seen.stage}")
             if pod["status"].get("podIP") != self._pod["status"].get("podIP"):
-                raise self._changed("its pod has another address now")
+                raise TrialFailedError.identity_changed(self.url, "its pod has another address now")
             if why := await self.made_by.changed():
-                raise self._changed(why)
+                raise TrialFailedError.identity_changed(self.url, why)
         except RefusedError as error:
-            raise self._changed(error.message) from error
+            raise TrialFailedError.identity_changed(self.url, error.message) from error
         return Identity(kind="pod", id=str(pod["metadata"]["uid"]), started=seen.started, restarts=seen.restarts)
-
-    def _changed(self, why: str) -> TrialFailedError:
-        message = f"{self.url} is not our server: {why}"
-        return TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message)
 
     async def died(self) -> Failure:
         """Waits for the end of the container, its pod, its node, or the API server."""

@@ -231,6 +231,13 @@ class StartFailure:
     queued: bool = False
     """Others hold what it needs, and will release it: it is waited for as in a queue."""
 
+    @classmethod
+    def no_room(cls, why: str) -> "StartFailure":
+        """No node has what the pod requests."""
+        cause = FailureCause.GPU_UNAVAILABLE if failure_phrases.GPU.found_in(why) else FailureCause.ENVIRONMENT
+        remedy = "lower what a server requests, free some of it, or add nodes (kubectl describe nodes)"
+        return cls(Failure(cause=cause, message=why, remedy=remedy))
+
 
 def not_made(why: str, part: str = "") -> StartFailure:
     """Why a pod, or the object that makes it, could not be created; ``part`` is the pod's container."""
