@@ -1,11 +1,15 @@
 """Fixtures for all tests."""
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import settings
+
+from autotuner.store.paths import data_home
 
 pytest_plugins = ["support.ome_standin.pytest_fixtures"]
 
@@ -48,12 +52,38 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+USERS_HOME = data_home()
+"""The data directory of the user who runs the tests."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Hides the site settings and the kubeconfig of whoever runs the tests, also from the processes they start."""
+    """Hides the site settings, the kubeconfig and the store of whoever runs the tests, also from the processes that
+    tests start."""
     path = tmp_path_factory.mktemp("site") / "site.yaml"
     path.write_text("deploy: {}\n")
+    sys.addaudithook(refuse_users_home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNER_SITE", str(path))
         patch.setenv("KUBECONFIG", str(path.with_name("no-cluster")))
+        patch.setenv("AUTOTUNER_HOME", str(path.with_name("home")))
+        # For processes that a test starts without AUTOTUNER_HOME.
+        patch.setenv("XDG_DATA_HOME", str(path.with_name("data")))
+        patch.delenv("AUTOTUNER_STORE", raising=False)
         yield path
+
+
+@pytest.fixture(autouse=True)
+def home_of_this_test(no_site: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives a test that names no data directory one of its own; it is created when something is stored."""
+    shared = no_site.with_name("home")
+    if os.environ.get("AUTOTUNER_HOME") == str(shared):
+        monkeypatch.setenv("AUTOTUNER_HOME", str(shared / f"{abs(hash(request.node.nodeid)):x}"))
+
+
+def refuse_users_home(event: str, arguments: tuple[object, ...]) -> None:
+    """Audit hook: fails a test that opens or creates something in the data directory of the user."""
+    if event in {"open", "os.mkdir", "sqlite3.connect"} and isinstance(arguments[0], str | bytes | os.PathLike):
+        path = unquote(os.fsdecode(arguments[0]))
+        if f"{USERS_HOME}{os.sep}" in f"{path}{os.sep}":
+            pytest.fail(f"the test uses the data directory of the user: {path}")
