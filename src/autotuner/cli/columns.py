@@ -94,7 +94,7 @@ def table_text(columns: Sequence[Column], rows: Sequence[Sequence[Text]], *, wid
 def drawn(what: Table | Text, width: int) -> str:
     """Text of something that rich can draw, for stdout."""
     terminal = sys.stdout.isatty()
-    console = Console(width=width, force_terminal=terminal, highlight=False, markup=False)
+    console = Console(width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(what)
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
