@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from autotuner import secrets
 from autotuner.cli.main import main
+from autotuner.secrets import known
 from autotuner.store import Store
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
@@ -99,7 +99,7 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Runs a command that knows nothing of an earlier one, and returns all that it wrote."""
 
     def run(*words: str) -> str:
-        monkeypatch.setattr(secrets, "_remembered", frozenset())
+        monkeypatch.setattr(known, "_remembered", frozenset())
         monkeypatch.setattr(sys, "argv", ["autotuner", *words])
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
         with pytest.raises(SystemExit):

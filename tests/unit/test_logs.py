@@ -14,6 +14,7 @@ from rich.live import Live
 from autotuner import secrets
 from autotuner.errors import UsageError
 from autotuner.logs import ROOT, SecretFilter, logging_to
+from autotuner.secrets import known
 
 logger = logging.getLogger("autotuner.deployers.example")
 
@@ -21,7 +22,7 @@ logger = logging.getLogger("autotuner.deployers.example")
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test leaves a handler or a level behind."""
-    monkeypatch.setattr(secrets, "_remembered", frozenset())
+    monkeypatch.setattr(known, "_remembered", frozenset())
     root = logging.getLogger(ROOT)
     before = (root.level, list(root.handlers))
     yield

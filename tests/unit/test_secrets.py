@@ -11,7 +11,16 @@ import autotuner.simulator
 from autotuner import secrets
 from autotuner.errors import HIDDEN_VALUE, Problem
 from autotuner.plugins import loading
-from autotuner.secrets import HIDDEN, clean, clean_document, clean_text, has_secret_form, looks_secret, secrets_in
+from autotuner.secrets import (
+    HIDDEN,
+    clean,
+    clean_document,
+    clean_text,
+    has_secret_form,
+    known,
+    looks_secret,
+    secrets_in,
+)
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import METRICS
 
@@ -136,7 +145,7 @@ OTHER_TEXTS = [
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_remembered", frozenset())
+    monkeypatch.setattr(known, "_remembered", frozenset())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import pytest
 
 from autotuner import secrets
 from autotuner.errors import AutotunerError, UsageError
+from autotuner.secrets import known
 from autotuner.store import files
 
 
@@ -237,7 +238,7 @@ def test_own_files_are_private_whatever_the_umask(tmp_path: Path, umask: Callabl
 
 
 def test_a_sealed_folder_has_no_secret_in_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_remembered", frozenset())
+    monkeypatch.setattr(known, "_remembered", frozenset())
     log = tmp_path / "server.log"
     link = tmp_path / "link.log"
     log.write_bytes(b"start \xff\n" + b"it is kept-secret\n" * 100_000)

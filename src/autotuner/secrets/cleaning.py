@@ -1,0 +1,106 @@
+"""Secrets taken out of text, documents, data and models."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from autotuner.secrets.finding import flagged_items
+from autotuner.secrets.forms import HIDDEN, without_assigned, without_forms
+from autotuner.secrets.known import known_secrets, spellings
+from autotuner.secrets.names import REFERRING, hides, looks_secret
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """A message, a command line or a piece of a log without secrets.
+
+    Args:
+        text: Any text.
+        secrets: Values to remove besides those that this process knows.
+    """
+    return _Cleaner(secrets).text(text)
+
+
+def clean_document(text: str, secrets: Iterable[str] = ()) -> str:
+    """A whole document (HTML, YAML, CSV) without secrets that are known or that their form gives away.
+
+    Assignments in it are left alone: ``token: hub`` may be a reference, and code is full of them. The data that fills
+    the document has been cleaned before.
+    """
+    return without_forms(_Cleaner(secrets).known(text))
+
+
+def clean(data: Any, secrets: Iterable[str] = ()) -> Any:
+    """Nested plain data without secrets."""
+    return _Cleaner(secrets).data(data, ())
+
+
+def clean_model(model: T, secrets: Iterable[str] = ()) -> T:
+    """A model without secrets; the same object if it holds none."""
+    found: T = _Cleaner(secrets).model(model, ())
+    return found
+
+
+def _as(given: Any, items: list[Any]) -> Any:
+    """The items as a list or, for a hashable model's sake, as a tuple, like the given value."""
+    return tuple(items) if isinstance(given, tuple) else items
+
+
+class _Cleaner:
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = spellings({*secrets, *known_secrets()})
+
+    def known(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def text(self, text: str) -> str:
+        return without_assigned(without_forms(self.known(text)))
+
+    def data(self, data: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(data, Mapping):
+            return {key: self._under(key, value, path) for key, value in data.items()}
+        if isinstance(data, list | tuple):
+            return _as(data, self._listed(data, path))
+        if isinstance(data, BaseModel):
+            return self.model(data, path)
+        return self.text(data) if isinstance(data, str) else data
+
+    def _under(self, key: object, value: Any, path: tuple[str, ...]) -> Any:
+        if not REFERRING & set(path):
+            if hides(key, value):
+                return HIDDEN
+            if isinstance(value, list | tuple) and looks_secret(str(key)):
+                hidden = [HIDDEN if hides(key, item) else self.data(item, (*path, str(key))) for item in value]
+                return _as(value, hidden)
+        return self.data(value, (*path, str(key)))
+
+    def _listed(self, items: Iterable[Any], path: tuple[str, ...]) -> list[Any]:
+        return [HIDDEN if flagged else self.data(item, path) for item, flagged in flagged_items(items)]
+
+    def model(self, model: Any, path: tuple[str, ...]) -> Any:
+        """The model without secrets; only fields that change are copied, so that a long study costs little."""
+        changes: dict[str, Any] = {}
+        for name in (*type(model).model_fields, *(model.__pydantic_extra__ or ())):
+            value = getattr(model, name)
+            cleaned = self._field(name, value, path)
+            if cleaned is not value:
+                changes[name] = cleaned
+        return model.model_copy(update=changes) if changes else model
+
+    def _field(self, name: str, value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, str):
+            cleaned = self._under(name, value, path)
+            return value if cleaned == value else cleaned
+        if isinstance(value, BaseModel):
+            return self.model(value, (*path, name))
+        if isinstance(value, tuple) and value and all(isinstance(item, BaseModel) for item in value):
+            models = tuple(self.model(item, (*path, name)) for item in value)
+            return models if any(a is not b for a, b in zip(models, value, strict=True)) else value
+        if isinstance(value, Mapping | list | tuple):
+            cleaned = self._under(name, value, path)
+            return value if cleaned == value else cleaned
+        return value
