@@ -1,0 +1,56 @@
+"""``workload`` of a study file, and what objectives and SLOs refer to in it."""
+
+from collections.abc import Callable, Sequence
+
+from autotuner.study.objective import SLO, Objective
+from autotuner.study.workload import Concurrency, LoadLevel, Workload
+from autotuner.study_file.forms import WorkloadForm
+from autotuner.study_file.located_document import Document
+
+
+def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
+    """The workload.
+
+    Args:
+        form: The section.
+        resolved: Makes the path of a dataset or tokenizer absolute.
+    """
+    closed: list[LoadLevel] = [Concurrency(in_flight=n) for n in form.concurrency]
+    scenarios = [s.model_copy(update={"dataset": resolved(s.dataset)}) if s.dataset else s for s in form.scenarios]
+    return Workload(
+        api=form.api,
+        scenarios=tuple(scenarios),
+        levels=(*closed, *form.rates),
+        warmup_s=form.warmup,
+        duration_s=form.duration,
+        max_duration_s=form.max_duration,
+        min_requests=form.min_requests,
+        requests=form.requests,
+        request_timeout_s=form.request_timeout,
+        seed=form.seed,
+        prefix_tokens=form.prefix_tokens,
+        ignore_eos=form.ignore_eos,
+        extra_body=form.extra_body,
+        tokenizer=resolved(form.tokenizer) if form.tokenizer else None,
+    )
+
+
+def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:
+    """Notes each objective or SLO whose load level or scenario the workload does not have.
+
+    Args:
+        key: ``objective`` or ``slo``.
+        bounds: What stands under it, in order.
+        workload: The study's workload.
+        document: Takes the problems.
+    """
+    levels = [level.text for level in workload.levels]
+    scenarios = [scenario.text for scenario in workload.scenarios]
+    for index, bound in enumerate(bounds):
+        path = (key, index) if isinstance(document.data.get(key), list) else (key,)
+        if bound.at and bound.at not in levels:
+            remedy = f"the workload has {', '.join(levels)}"
+            document.fault(path, f"no load level {bound.at}", value=bound.text, remedy=remedy)
+        if bound.scenario and bound.scenario not in scenarios:
+            remedy = f"the workload has {', '.join(scenarios)}"
+            document.fault(path, f"no scenario {bound.scenario}", value=bound.text, remedy=remedy)
