@@ -1,4 +1,4 @@
-"""How a server is measured: one scenario at one load level."""
+"""Interfaces of benchmarks, which measure a server: one scenario at one load level at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ from autotuner.study.workload import LoadLevel, Scenario, Workload
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running window has seen so far."""
+    """State of a running window."""
 
     elapsed_s: float
     total_s: float
     completed: int
     failed: int
     output_throughput: float
-    """tokens/s since the window began."""
+    """Tokens per second since the window began."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,19 @@ class Window:
     workload: Workload
     labels: Labels
     folder: Path
-    """The trial's folder; request records go here, under ``records_name``."""
+    """The trial's folder, into which request records are written under ``records_name``."""
     records_name: str
     slos: Sequence[SLO] = ()
-    """Per-request SLOs define goodput."""
+    """The study's SLOs. Those on each request define goodput."""
     objectives: Sequence[Objective] = ()
-    """What the window must be long enough for, together with the SLOs."""
+    """The study's objectives. The window must be long enough for their statistics and those of the SLOs."""
     headers: Mapping[str, str] | None = None
-    """Extra request headers (credentials); never logged or stored."""
+    """Additional request headers (credentials); must not be logged or stored."""
     on_progress: Callable[[Progress], None] = lambda _: None
 
 
 class Benchmark(ABC):
-    """Loads an endpoint and sums up what came back. Constructed with ``Benchmark(settings)``."""
+    """A load generator and the statistics of its requests, constructed with ``Benchmark(settings)``."""
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
@@ -60,33 +60,45 @@ class Benchmark(ABC):
 
     @abstractmethod
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
-        """Runs one window; the server stays up between windows. Raises ``TrialFailedError`` when nothing usable came
-        back (``benchmark_failed``). Failing requests are part of the Measurement, never an exception."""
+        """Measures one window; the server stays up between windows.
+
+        Failed requests are part of the measurement and never an exception.
+
+        Raises:
+            TrialFailedError: With cause ``benchmark_failed``, if there is no usable result.
+        """
 
     def for_study(self, spec: StudySpec, model: Model) -> "Benchmark":
-        """This benchmark as the study needs it; ``model`` is as the target finds it. Called once, before the preflight.
-        Raises ``UsageError`` where it cannot measure what the study asks for."""
+        """This benchmark for one study; called once, before the preflight.
+
+        Args:
+            spec: The study.
+            model: The study's model as servers on the target find it.
+
+        Raises:
+            UsageError: If it cannot measure what the study requires.
+        """
         return self
 
     @abstractmethod
     async def preflight(self, workload: Workload) -> list[Check]:
-        """What must be well before the first trial (tokenizer and dataset files readable, tool installed)."""
+        """Checks before the first trial: readable tokenizer and dataset files, an installed tool."""
 
 
 @runtime_checkable
 class NeedsDeployer(Protocol):
-    """A benchmark that measures the servers of some deployers only."""
+    """A benchmark that can only measure the servers of some deployers."""
 
     def for_deployer(self, deployer: Deployer) -> Benchmark:
-        """This benchmark for the servers of one deployer. Raises ``UsageError`` where it cannot measure them."""
+        """This benchmark for the servers of one deployer. Raises ``UsageError`` if it cannot measure them."""
 
 
 class LoadPolicy(ABC):
-    """Which load level comes next on the live server."""
+    """Chooses the load levels to measure while the server runs."""
 
     @abstractmethod
     def next(self, measurements: Sequence[Measurement]) -> LoadLevel | None:
-        """The next level given those measured so far for this scenario; None: enough."""
+        """The next level, given this scenario's measurements so far; None if there is none."""
 
 
 class FixedLevels(LoadPolicy):
@@ -96,6 +108,6 @@ class FixedLevels(LoadPolicy):
         self._levels = tuple(levels)
 
     def next(self, measurements: Sequence[Measurement]) -> LoadLevel | None:
-        """The level after the last measured one."""
+        """The level after the last measured one; None after the last of all."""
         done = len(measurements)
         return self._levels[done] if done < len(self._levels) else None

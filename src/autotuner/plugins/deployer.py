@@ -1,4 +1,4 @@
-"""Interfaces of where a server runs: it is started, watched, and always removed."""
+"""Interfaces of deployers, which start a server on a target, watch it and always remove it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -19,215 +19,253 @@ from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
 ExplainEnd = Callable[[int | None, str, bool], Failure]
-"""(exit code, log tail, was ready) -> cause. Given by the trial runner, which knows the engine. Some hundred lines of
-the log are wanted: the cause may stand far above its end."""
+"""(exit code, end of the log, whether the server was ready) -> failure.
+
+Comes from the trial runner, which knows the engine. It needs several hundred lines of the log, because the cause may
+stand far above the end.
+"""
 
 LeasePort = Callable[[range], AbstractAsyncContextManager[int]]
-"""Leases one port of a range for this trial, host-wide among all runs; raises ``TrialFailedError`` with
-``port_unavailable`` when the range is used up."""
+"""Leases one port of a range for this trial, among all runs on this host. Raises ``TrialFailedError``
+(``port_unavailable``) if none is free."""
 
 
 @dataclass(frozen=True)
 class DeployContext:
-    """What a trial hands to a deployer."""
+    """What a deployer needs to know about the trial."""
 
     labels: Labels
     folder: Path
-    """The trial's own folder; the server's log goes to ``server.log`` in it."""
+    """The trial's folder; the server's log is written to ``server.log`` in it."""
     explain: ExplainEnd
     on_phase: Callable[[Phase], None]
-    """Called with ``launching`` and ``loading``; between these with ``accepted`` and ``scheduled`` where an operator
-    and a scheduler do that, ``queued`` while a node is waited for, and ``pulling`` while an image is fetched."""
+    """Called with ``launching`` and ``loading``; between them with ``accepted`` and ``scheduled`` if an operator and a
+    scheduler are involved, ``queued`` while waiting for a node, and ``pulling`` while an image is pulled."""
     lease_port: LeasePort
     gpus: tuple[Gpu, ...] = ()
     """The GPUs leased to this trial."""
     note: Callable[[str], None] = lambda _: None
-    """One line for whoever watches the study."""
+    """Adds a notice of one line to the study's events."""
 
 
 class CommandRunner(ABC):
-    """Where the load comes from: a child process here, a Job in a cluster. Same worker everywhere."""
+    """Runs the load generator's worker: as a child process on this machine or as a Job in a cluster."""
 
     caveats: tuple[str, ...] = ()
-    """What this way to the server does to the figures, one line each; kept as warnings of each measurement."""
+    """How this path to the server affects the figures, one line each; stored as warnings of each measurement."""
 
     @abstractmethod
     def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Runs ``python -m module`` near the endpoint with ``spec`` on stdin and yields its stdout line by line.
 
-        Leaving the block ends the worker on every path. The iterator raises ``TrialFailedError``
-        (``benchmark_failed``, stderr's tail as evidence) when the worker exits with another code than 0.
+        Leaving the context ends the worker on every path.
+
+        Raises:
+            TrialFailedError: From the iterator, with cause ``benchmark_failed`` and the end of stderr, if the worker
+                exits with a code other than 0.
         """
 
 
 @dataclass(frozen=True)
 class PlatformRun:
-    """One run of the benchmark that a platform brings along: one scenario at one number of users."""
+    """One run of a platform's own benchmark: one scenario at one concurrency."""
 
     scenario: str
-    """As in a study file, e.g. ``D(100,100)``."""
+    """Written as in a study file, e.g. ``D(100,100)``."""
     in_flight: int
     minutes: int
-    """Longest time; these benchmarks know whole minutes only."""
+    """Time limit. These benchmarks only take whole minutes."""
     requests: int
+    """Requests after which the run ends."""
     labels: Labels
     settings: Mapping[str, Any]
-    """The benchmark's section of the study file, whose keys are the platform's."""
+    """The benchmark's section of the study file, with the platform's keys."""
     on_running: Callable[[], None] = lambda: None
-    """Called when its program has started."""
+    """Called when the benchmark's program has started."""
 
 
 class PlatformBenchmark(ABC):
-    """A benchmark that the platform runs by its own operator, near the server."""
+    """A benchmark that the platform's operator runs near the server."""
 
     @abstractmethod
     async def preflight(self, settings: Mapping[str, Any]) -> list[Check]:
-        """What must be well before the first run."""
+        """Checks before the first run."""
 
     @abstractmethod
     async def run(self, endpoint: "Endpoint", run: PlatformRun) -> Mapping[str, bytes]:
-        """The result files of one run by name, all of them whole. Leaves nothing on the platform, on every path.
+        """Runs the benchmark once and leaves nothing on the platform, on every path.
 
-        Raises ``TrialFailedError`` (``benchmark_failed``) when it did not end well, with the end of its log.
+        Returns:
+            The complete result files by name.
+
+        Raises:
+            TrialFailedError: With cause ``benchmark_failed`` and the end of its log, if it failed.
         """
 
 
 class Endpoint(ABC):
-    """A server of ours that answers."""
+    """A server that is ready."""
 
     url: str
     """Base URL without a trailing slash and without ``/v1``."""
     model: str
     argv: tuple[str, ...]
-    """As the running process, container or pod really has it."""
+    """Command line of the running process, container or pod, read from it."""
     client: CommandRunner
     command: tuple[str, ...] = ()
-    """What a person types to start this server in the same way; empty where ``argv`` is that already."""
+    """Command that starts this server in the same way; empty if ``argv`` is that command."""
 
     access: Access = DIRECT
-    """How requests get to ``url``: what stands behind and in front of it where the server is not ours."""
+    """How requests reach ``url``: API path, query, certificates and proxy of a server that is not ours."""
     info_url: str = ""
-    """Base URL for the server's own information, where that is read by another way than the load takes."""
+    """Base URL for the server's information endpoints, if it differs from the one for the load."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Credentials that requests need; read when needed, never kept, logged or stored."""
+        """Credentials for requests. Read on each access; must not be kept, logged or stored."""
         return {}
 
     @abstractmethod
     async def identity(self) -> Identity:
-        """Which server answers now. Raises ``TrialFailedError`` (``identity_changed``) when ``url`` is served by
-        something that we did not start."""
+        """The server that answers now.
+
+        Raises:
+            TrialFailedError: With cause ``identity_changed``, if something else answers at ``url``.
+        """
 
     async def facts(self) -> Mapping[str, str]:
-        """What only the running server tells of what it is made of, e.g. ``{"image": "sha256:..."}``; a study measures
-        one state of it."""
+        """Facts that only the running server reveals, such as ``{"image": "sha256:..."}``.
+
+        All trials of a study must have the same facts.
+        """
         return {}
 
     @abstractmethod
     async def died(self) -> Failure:
-        """Waits until the server ends by itself and returns why; noticed in under 100 ms. Cancelled otherwise."""
+        """Waits until the server ends by itself and returns why. Notices it within 100 ms."""
 
     @abstractmethod
     async def log_tail(self, lines: int = 40) -> str:
-        """The log's last lines."""
+        """The last lines of the server's log."""
 
     async def environment(self) -> Mapping[str, str] | None:
-        """The variables that the running process, container or pod was started with, those of an image left out; None
-        where they cannot be seen. Holds secrets: to be looked into by name, and never kept, logged or stored."""
+        """The variables that the running process, container or pod was started with, without those of its image.
+
+        Returns:
+            Variables by name, or None if they cannot be read. They include secrets: look them up by name; do not keep,
+            log or store them.
+        """
         return None
 
     @abstractmethod
     def pids(self) -> frozenset[int]:
-        """Process ids of the server on this host, empty where they are unknown (to tell its CPU from others')."""
+        """Process ids of the server on this host, to separate its CPU time from others'; empty if they are unknown."""
 
 
 @dataclass(frozen=True)
 class BaseArguments:
-    """Flags that the target's own command line has, as a cluster's runtime does; the study's take precedence."""
+    """Flags of the target's own command line, such as that of a cluster's runtime. The study's take precedence."""
 
     args: Mapping[str, Value]
-    """By the engine's canonical names."""
+    """Values by the engine's canonical names."""
     version: str
-    """Where they come from, as a text that differs once they were changed: trials before and after that cannot be
-    compared."""
+    """Identifies their state: it differs after a change, and trials before and after cannot be compared."""
 
 
 class Deployer(ABC):
-    """Where servers can run, known by its settings alone. Constructed with ``Deployer(settings)``.
+    """A target for servers, constructed with ``Deployer(settings)``.
 
-    What only some can do are types of their own: :class:`HasBaseArguments`, :class:`HasHubCache`,
+    Optional abilities are separate types: :class:`HasBaseArguments`, :class:`HasHubCache`,
     :class:`HasPlatformBenchmark`, :class:`ReadsGpuSensors`, :class:`ShowsCommand`.
     """
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     launches: ClassVar[bool] = True
-    """False where the server already runs (``external``), so that nothing can be tuned."""
+    """False if the server already runs (``external``), so that nothing can be tuned."""
     here: ClassVar[bool] = False
-    """Whether servers run on this machine, from its files: these are then watched for changes."""
+    """Whether servers run on this machine from its files, which are then watched for changes."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
 
     @abstractmethod
     def bind(self, engine: Engine, model: Model) -> "BoundDeployer":
-        """This deployer for one engine's servers of one model, as the study file names it. Asks nothing yet."""
+        """This deployer for the servers of one engine and one model, as the study file names it. Without I/O."""
 
     @abstractmethod
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """What must be in order before the first trial of these plans; without any, the target alone is checked.
+        """Checks before the first trial. Read-only.
 
-        Starts and changes nothing.
+        Args:
+            plans: Launches to check the target for; if empty, only the target itself is checked.
         """
 
     @abstractmethod
     async def hardware(self) -> Hardware:
-        """What the target has."""
+        """The target's hardware."""
 
     async def gpus(self) -> Sequence[Gpu]:
-        """The target's GPUs as they are now, other users included; at least as many as :meth:`hardware` counts, which
-        is what one server can have."""
+        """The target's GPUs and their users now.
+
+        At least as many as :meth:`hardware` counts, which is the number that a single server can use.
+        """
         return ()
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """What else on the target a study's numbers depend on, by name, e.g. ``{"image": "sha256:..."}``.
+        """Further facts of the target that results depend on, by name, such as ``{"image": "sha256:..."}``.
 
-        Trials before and after a change cannot be compared. Asked around each launch, so it has to be quick. What
-        cannot be known at the moment is left out.
+        Trials before and after a change cannot be compared. Called around each launch, so it must be quick; a fact that
+        is not known at the moment is omitted.
         """
         return {}
 
     async def locate(self, model: Model) -> Model:
-        """The model as servers on this target find it, as far as the settings tell: a deployer that keeps models under
-        roots of its own turns a bare name into a path. Raises ``UsageError`` where it may not be used."""
+        """The model as servers on this target find it, by the settings alone.
+
+        A deployer with model roots turns a bare name into a path below one of them.
+
+        Raises:
+            UsageError: If the settings do not allow the model.
+        """
         return model
 
     def image(self, plan: LaunchPlan) -> str | None:
-        """The container image that a plan runs in; None where no image is needed."""
+        """The container image that a plan runs in; None if it needs none."""
         return None
 
     @abstractmethod
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes what owners left behind for whom ``is_dead(owner id)``; returns one line per removed thing."""
+        """Removes what dead owners left behind.
+
+        Args:
+            is_dead: Whether the owner with this id is dead.
+            study: Only what belongs to this study; None: everything.
+
+        Returns:
+            One line per removed object.
+        """
 
 
 class BoundDeployer(Deployer):
-    """A deployer for one engine and one model, which launches their servers.
+    """A deployer for one engine and one model, which can launch their servers.
 
-    Where servers of all engines and models are launched in the same way, a deployer is its own bound form: it inherits
-    from this class, and :meth:`bind` returns itself.
+    A deployer that launches the servers of all engines and models in the same way inherits from this class; its
+    :meth:`bind` returns the deployer itself.
     """
 
     def bind(self, engine: Engine, model: Model) -> "BoundDeployer":
-        """Itself, unless engine or model matter."""
+        """The deployer itself; overridden if engine or model matter."""
         return self
 
     @abstractmethod
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """Launches the plan; entering returns when the server is ready, or raises ``TrialFailedError``.
+        """A context in which the plan's server runs.
 
-        Leaving removes everything on every path, shielded from cancellation.
+        Entering it returns once the server is ready; leaving it removes everything, also on cancellation.
+
+        Raises:
+            TrialFailedError: On entering, if the server does not become ready.
         """
 
 
@@ -236,20 +274,20 @@ class HasBaseArguments(Protocol):
     """A bound deployer whose target has a command line of its own."""
 
     async def base_arguments(self) -> BaseArguments:
-        """The target's flags. Raises :class:`AutotunerError` where they cannot be read."""
+        """The target's flags. Raises :class:`AutotunerError` if they cannot be read."""
 
     def built_over(self, base: BaseArguments) -> BoundDeployer:
-        """This deployer for plans whose flags include the base arguments, so that one which a plan lacks is removed
-        from the target's command line."""
+        """This deployer for plans whose flags include the base arguments: a flag that a plan lacks is removed from the
+        target's command line."""
 
 
 @runtime_checkable
 class HasPlatformBenchmark(Protocol):
-    """A deployer whose target brings a benchmark along."""
+    """A deployer whose target has a benchmark of its own."""
 
     @property
     def platform_benchmark(self) -> PlatformBenchmark:
-        """The benchmark."""
+        """The target's benchmark."""
 
 
 @runtime_checkable
@@ -266,12 +304,12 @@ class ReadsGpuSensors(Protocol):
     """A deployer that can read the sensors of its GPUs."""
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
-        """The sensors of these GPUs now; empty where they cannot be read."""
+        """Current samples of these GPUs' sensors; empty if they cannot be read."""
 
 
 @runtime_checkable
 class ShowsCommand(Protocol):
-    """A deployer whose servers a person starts by another command line than the plan's."""
+    """A deployer whose servers are started by hand with another command than the plan's."""
 
     async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
-        """What a person would type to start a plan's server as this deployer does. Starts nothing."""
+        """The command that starts a plan's server as this deployer does. Starts nothing."""

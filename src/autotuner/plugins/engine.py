@@ -1,4 +1,4 @@
-"""What one inference server needs: knowledge only, pure functions, no I/O."""
+"""The interface of engines: what is known of one inference server, as pure functions without I/O."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,60 +24,60 @@ class CommandFlags:
     """Flags found in a command line, by canonical name."""
 
     single: Mapping[str, Value] = field(default_factory=dict)
-    """Those that say one thing: their value by its type, True for a bare switch, False for an off flag."""
+    """Flags with a single value: the value with its type, True for a bare switch, False for an off flag."""
     several: frozenset[str] = frozenset()
-    """Those that occur more than once, or have arguments behind their value."""
+    """Flags that occur more than once, or are followed by several arguments."""
 
 
 class LoadLimit(StrEnum):
-    """What bounds the effect of a flag: larger values do the same under a load that does not reach further."""
+    """What bounds the effect of a flag: values beyond what the load reaches make no difference."""
 
     REQUESTS = "requests"
     """Requests in flight."""
     PROMPT_TOKENS = "prompt_tokens"
-    """Tokens of all prompts in flight, computed in one step."""
+    """Total prompt tokens in flight, computed in one step."""
     REQUEST_TOKENS = "request_tokens"
-    """Tokens of one request, answer included."""
+    """Tokens of one request, prompt and answer together."""
     QUEUE = "queue"
-    """Any effect needs requests that wait."""
+    """The flag has an effect only while requests wait in the queue."""
     PREFIXES = "prefixes"
-    """Any effect needs prompts that share a beginning."""
+    """The flag has an effect only if prompts share a prefix."""
 
 
 class Engine(ABC):
-    """An inference server's command line, catalog and failure causes.
-
-    Subclasses are constructed with ``Engine(settings)`` where ``settings`` is an instance of their ``Settings``.
-    """
+    """An inference server's command line, catalog and failure causes, constructed with ``Engine(settings)``."""
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     catalog: ClassVar[Mapping[str, CatalogEntry]]
-    """By canonical name (hyphenated, no leading dashes)."""
+    """Known flags by canonical name (hyphenated, no leading dashes)."""
     starters: ClassVar[tuple[str, ...]] = ()
-    """What to tune first where a study is begun from nothing: the flags with the largest effect on most models."""
+    """Flags that a new study tunes first: those with the largest effect on most models."""
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {}
-    """By canonical name: flags whose values can only differ as far as the load reaches."""
+    """Flags, by canonical name, whose effect ends where the load ends."""
     core_flags: ClassVar[frozenset[str]] = frozenset()
-    """Flags that count threads: values above the machine's cores are not worth trying first."""
+    """Flags that set a number of threads: a new study does not try more than the machine has cores."""
     starter_degree: ClassVar[str] = ""
-    """The flag that spreads a model over GPUs, tuned first on a machine that has several."""
+    """The flag that spreads a model over GPUs; a new study tunes it on a machine with several GPUs."""
     starter_load: ClassVar[tuple[str, tuple[int, ...]]] = ("D(128,64)", (1, 8))
-    """Scenario and concurrencies of a study that is begun from nothing."""
+    """Scenario and concurrencies of a new study."""
     starter_gpu_args: ClassVar[Mapping[str, Value]] = {}
-    """What puts a server of one's own on the GPU, where the machine has one."""
+    """Fixed arguments of a new study that put a local server on the GPU, if the machine has one."""
     starter_model: ClassVar[str] = "model.gguf"
+    """Model of a new study, as an example."""
     starter_deployer: ClassVar[str] = "process"
-    """Where most people run this server."""
+    """Deployer of a new study: where this server usually runs."""
     starter_constraint: ClassVar[str] = ""
-    """An example of a bound between its parameters; empty: none comes to mind."""
+    """A constraint between this engine's parameters as an example for a new study; empty if there is no good one."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
 
     def canonical(self, name: str) -> str:
-        """The flag's canonical name: underscores, leading dashes and catalog aliases are resolved; unknown names and
-        portable ones are only hyphenated, never rejected."""
+        """The flag's canonical name: underscores, leading dashes and aliases of the catalog are resolved.
+
+        Unknown and portable names are only hyphenated, never rejected.
+        """
         bare = name.lstrip("-").replace("_", "-")
         if bare in self.catalog:
             return bare
@@ -88,7 +88,7 @@ class Engine(ABC):
 
     @abstractmethod
     def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The launch of one configuration. Tuned values override fixed arguments of the same canonical name."""
+        """The launch plan of a configuration. Tuned values override fixed arguments of the same canonical name."""
 
     @abstractmethod
     def override(self, argv: Sequence[str], flags: Mapping[str, Value]) -> tuple[str, ...]:
@@ -96,22 +96,32 @@ class Engine(ABC):
 
     @abstractmethod
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
-        """What ``argv`` says of a flag (aliases known): its text, True for a bare switch, False for an explicit off
-        flag, None where absent. Used to prove that a tuned value reached the process."""
+        """The value of a flag in ``argv``, under any of its aliases.
+
+        Returns:
+            The flag's text; True for a bare switch, False for an explicit off flag, None if the flag is absent. The
+            trial compares it with the plan's to prove that a tuned value reached the process.
+        """
 
     def read(self, argv: Sequence[str]) -> CommandFlags:
-        """The flags of a command line that this engine did not make, e.g. that of a cluster's runtime. Here: none."""
+        """The flags of a command line that autotuner did not build, such as a cluster runtime's. Default: none."""
         return CommandFlags()
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """What is wrong with one value whatever else is set: unknown flag, wrong type, out of range. Relations between
-        flags belong to :meth:`check`."""
+        """Problems of one value, whatever else is set: unknown flag, wrong type, out of range.
+
+        Relations between flags belong in :meth:`check`.
+        """
         return []
 
     def expand(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """``values`` with the portable names (``parallelism.tp``, ``quantization.kv-cache``) replaced by this engine's
-        real flags; own flags win, and what is left to the engine is left out. Raises ``UsageError`` for what the engine
-        does not have; here for every portable name."""
+        """``values`` with portable names (``parallelism.tp``, ``quantization.moe``) replaced by this engine's flags.
+
+        The engine's own flags take precedence, and settings that are left to the engine are omitted.
+
+        Raises:
+            UsageError: For settings that the engine does not have; by default for every portable name.
+        """
         names = [name for name in values if is_portable(name)]
         if names:
             why = f"{self.kind} has no portable settings"
@@ -120,8 +130,7 @@ class Engine(ABC):
         return dict(values)
 
     def check_portable(self, name: str, value: Value) -> list[Problem]:
-        """What is wrong with one portable setting whatever else is set. What the engine only lacks together with others
-        belongs to :meth:`expand`."""
+        """Problems of one portable setting, whatever else is set. Unsupported combinations belong in :meth:`expand`."""
         try:
             self.expand({name: value})
         except UsageError as error:
@@ -129,7 +138,7 @@ class Engine(ABC):
         return []
 
     def portable_flags(self, name: str) -> frozenset[str]:
-        """The engine's flags that a portable name may set, in every spelling that could be met."""
+        """The engine's flags that a portable name may set, in all spellings."""
         return frozenset()
 
     def launch(
@@ -137,12 +146,17 @@ class Engine(ABC):
     ) -> LaunchPlan:
         """:meth:`plan` with tuned environment variables set and portable names replaced.
 
-        Flags that stand for portable names count as tuned, so that each of them is looked for in the running process.
-        ``variables`` are all that the study tunes: one that the configuration leaves out is not inherited from the
-        tuner's own environment, so that every run of the study starts the same server.
+        Flags that portable names expand to count as tuned, so that each of them is verified in the running process.
+
+        Args:
+            model: The model as the server finds it.
+            spec: The engine's section of the study.
+            configuration: Tuned values.
+            variables: All environment variables that the study tunes. One that the configuration leaves out is not
+                inherited from the tuner's own environment, so that every run of the study starts the same server.
 
         Raises:
-            UsageError: As :meth:`expand` does.
+            UsageError: If the engine does not have a portable setting.
         """
         env = {**dict.fromkeys(variables), **variables_in(configuration.values)}
         given = {name: text for name, text in env.items() if text is not None}
@@ -160,33 +174,48 @@ class Engine(ABC):
         return self.plan(model, spec.model_copy(update={"args": own}), Configuration(values=tuned))
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """What a person should know of these values though they are allowed, e.g. flags that the catalog lacks."""
+        """Warnings about values that are allowed, such as flags that the catalog does not know."""
         return []
 
     @abstractmethod
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """What is knowably wrong with these values (fixed arguments and tuned values together) before any launch."""
+        """Problems of these values (fixed and tuned together) that can be known before a launch."""
 
     def machine(self, hardware: Hardware) -> Hardware:
-        """The target as this engine's servers see it; what constraints know of it. Here: as it is."""
+        """The target's hardware as this engine's servers see it and as constraints may name it. Default: unchanged."""
         return hardware
 
     @abstractmethod
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """GPUs that a server with these values uses."""
+        """Number of GPUs that a server with these values uses."""
 
     @abstractmethod
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log; ``ready`` tells whether the server had answered before.
-        None where nothing is recognized."""
+        """Why the server ended.
+
+        Args:
+            exit_code: Negative for the signal that ended it; None if it is not known.
+            log_tail: The end of its log.
+            ready: Whether the server had answered before.
+
+        Returns:
+            The failure, or None if the log shows no known cause.
+        """
 
     @abstractmethod
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """The settings the server decided for itself, from its own information endpoint (``info_path``), its
-        Prometheus text (``metrics_path``) and its log so far. Each may be empty. ``simulated: True`` where the server
-        says that its numbers are not real."""
+        """The settings that the server chose itself.
+
+        Args:
+            server_info: JSON of its information endpoint (``info_path``); may be empty.
+            metrics: Text of its Prometheus endpoint (``metrics_path``); may be empty.
+            log: Its log so far.
+
+        Returns:
+            Settings by name, with ``simulated: True`` if the server says that its numbers are not real.
+        """
 
     info_path: ClassVar[str | None] = None
-    """Path of the endpoint whose JSON goes to :meth:`resolved`; None: there is none."""
+    """Path of the endpoint whose JSON :meth:`resolved` reads; None if there is none."""
     metrics_path: ClassVar[str | None] = None
-    """Path of the Prometheus text that goes to :meth:`resolved`; None: it is not needed."""
+    """Path of the Prometheus endpoint that :meth:`resolved` reads; None if it needs none."""

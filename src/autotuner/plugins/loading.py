@@ -1,12 +1,13 @@
-"""The one place that loads plugins: engines, deployers, benchmarks and searches, all through entry points."""
+"""The loader of plugins: engines, deployers, benchmarks and searches, all through entry points."""
 
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autotuner.errors import EnvironmentFaultError, MissingExtraError, Problem, UsageError, did_you_mean
+from autotuner.errors import EnvironmentFaultError, MissingExtraError, UsageError, did_you_mean
 from autotuner.plain_text import blanked_line
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
@@ -31,12 +32,10 @@ _KIND_KEY: dict[Group, str] = {
 
 _DISTRIBUTION = "llm-inference-autotuner"
 _PACKAGE = "autotuner"
-_EXTRAS = {"ome": "kubernetes"}
-"""Optional dependencies by kind, where they are not called like it."""
 
 
 class PluginError(EnvironmentFaultError):
-    """A plugin of another distribution is installed, but broken."""
+    """A plugin of another distribution is installed but cannot be imported."""
 
     def __init__(self, kind: str, dist: str, error: Exception) -> None:
         why = blanked_line(str(error)) or type(error).__name__
@@ -49,12 +48,17 @@ def kinds(group: Group) -> dict[str, EntryPoint]:
 
 
 def load(group: Group, kind: str) -> Any:
-    """The plugin class. Raises :class:`UsageError` for an unknown kind, :class:`MissingExtraError` for a missing
-    optional dependency of ours, :class:`PluginError` for another one's plugin that cannot be imported."""
+    """The plugin class.
+
+    Raises:
+        UsageError: If the kind is unknown.
+        MissingExtraError: If a plugin of this distribution lacks its optional dependency.
+        PluginError: If a plugin of another distribution cannot be imported.
+    """
     known = kinds(group)
     if kind not in known:
         where = _KIND_KEY[group]
-        raise UsageError(Problem(where=where, value=kind, why="unknown kind", remedy=did_you_mean(kind, list(known))))
+        raise UsageError.at(where, "unknown kind", value=kind, remedy=did_you_mean(kind, list(known)))
     point = known[kind]
     try:
         return point.load()
@@ -62,13 +66,21 @@ def load(group: Group, kind: str) -> Any:
         dist = point.dist
         if dist is not None and dist.name != _DISTRIBUTION:
             raise PluginError(kind, f"{dist.name} {dist.version}", error) from error
-        if not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_PACKAGE):
-            raise
-        raise MissingExtraError(kind, _EXTRAS.get(kind, kind.replace("_", "-"))) from error
+        extra = _extra_of(point)
+        if extra is None or not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_PACKAGE):
+            raise  # a defect of this distribution, which no extra would repair
+        raise MissingExtraError(kind, extra) from error
+
+
+def _extra_of(point: EntryPoint) -> str | None:
+    """The extra that a plugin's folder declares as ``EXTRA``; None if it needs none."""
+    folder = import_module(point.module.rpartition(".")[0])
+    extra: str | None = getattr(folder, "EXTRA", None)
+    return extra
 
 
 def available(group: Group) -> dict[str, Any]:
-    """The classes of a group by kind, without those whose optional dependency is missing."""
+    """The plugin classes of a group by kind, without those whose optional dependency is missing."""
     found = {}
     for kind in kinds(group):
         with suppress(MissingExtraError):
@@ -85,28 +97,28 @@ def _settings(group: Group, cls: Any, spec: PluginSpec) -> BaseModel:
 
 
 def engine(spec: PluginSpec) -> Engine:
-    """The engine that a study file names, with its settings checked."""
+    """The engine of this kind, with its settings validated. Raises what :func:`load` raises."""
     cls = load("engines", spec.kind)
     made: Engine = cls(_settings("engines", cls, spec))
     return made
 
 
 def deployer(spec: PluginSpec) -> Deployer:
-    """The deployer that a study file names, with its settings checked."""
+    """The deployer of this kind, with its settings validated. Raises what :func:`load` raises."""
     cls = load("deployers", spec.kind)
     made: Deployer = cls(_settings("deployers", cls, spec))
     return made
 
 
 def benchmark(spec: PluginSpec) -> Benchmark:
-    """The benchmark that a study file names, with its settings checked."""
+    """The benchmark of this kind, with its settings validated. Raises what :func:`load` raises."""
     cls = load("benchmarks", spec.kind)
     made: Benchmark = cls(_settings("benchmarks", cls, spec))
     return made
 
 
 def search(spec: PluginSpec, context: SearchContext) -> Search:
-    """The search strategy that a study file names, with its settings checked."""
+    """The search strategy of this kind, with its settings validated. Raises what :func:`load` raises."""
     cls = load("searches", spec.kind)
     made: Search = cls(_settings("searches", cls, spec), context)
     return made

@@ -1,4 +1,7 @@
-"""Which configuration next. A search has no state of its own on disk: it is rebuilt by telling it stored trials."""
+"""The interface of search strategies, which propose configurations.
+
+A search keeps no state on disk: it is rebuilt from the stored trials.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,34 +18,37 @@ from autotuner.study.trial import Trial
 
 @dataclass(frozen=True)
 class Stop:
-    """The search has nothing more to propose, and says why."""
+    """A search's answer when it has nothing more to propose."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class SearchContext:
-    """What a search works on."""
+    """The problem that a search has to solve."""
 
     space: Space
     directions: tuple[Direction, ...]
-    """Of the objectives, in order."""
+    """Whether each objective is minimized or maximized, in the objectives' order."""
     seed: int
     trials: int
-    """Configurations that the study may launch, the default included (for strategies that plan ahead)."""
+    """Budget of configurations, including the default, for strategies that plan ahead."""
     valid: Callable[[Configuration], bool] = field(default=lambda _: True)
-    """False for configurations that the engine's catalog knows to be invalid; never to be proposed. The space's own
-    constraints are part of ``space``."""
+    """False for configurations that are invalid by the engine's catalog; these must not be proposed. The constraints of
+    the study are part of ``space``."""
     identity: Callable[[Configuration], str] = field(default=lambda configuration: configuration.key)
-    """Equal for configurations that start the same server (``4`` and ``"4"``, ``null`` and the flag left out). Of these
-    only one may be proposed, and none that a trial of the history already stands for."""
+    """Equal for configurations that start the same server (``4`` and ``"4"``, ``null`` and the flag left out). Only one
+    of them may be proposed, and none if the history already has a trial of one."""
     default: Configuration | None = None
-    """The default configuration spelled out in the space's parameters where all of them are known, else None. It is
-    what trial 0 ran, so it need not be proposed again."""
+    """The default configuration in the space's parameters; None if the default of one of them is unknown. Trial 0
+    runs it, so it need not be proposed again."""
 
 
 class Search(ABC):
-    """A search strategy. Constructed with ``Search(settings, context)``; deterministic for a seed and a history."""
+    """A search strategy, constructed with ``Search(settings, context)``.
+
+    Its proposals are a function of the seed and the history.
+    """
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
@@ -53,10 +59,17 @@ class Search(ABC):
 
     @abstractmethod
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
-        """The next configuration. ``history`` holds every default and search trial so far, running ones included;
-        none of their configurations is proposed again. ``free`` is how many trials could start now."""
+        """The next configuration to launch, or why there is none.
+
+        Args:
+            history: All default and search trials so far, including running ones. None of their configurations may be
+                proposed again.
+            free: Number of trials that could start now.
+        """
 
     @abstractmethod
     def tell(self, trial: Trial) -> None:
-        """Learns from a finished trial (``state.finished``). Called once per trial, also for stored ones on resume,
-        in the order of their numbers."""
+        """Learns from a finished trial (``state.finished``).
+
+        Called once per trial in the order of their numbers; on resume also for stored trials.
+        """

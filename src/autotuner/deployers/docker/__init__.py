@@ -1,1 +1,4 @@
 """The Docker deployer: one container per trial."""
+
+EXTRA = "docker"
+"""The optional dependency that must be installed."""
