@@ -1,4 +1,4 @@
-"""The CLI application: shared options, output, and mapping of errors to exit codes.
+"""The command-line application: shared options, output, and the mapping of errors to exit codes.
 
 Only lightweight modules are imported here; each command imports what it needs when it runs, so ``--help`` is fast.
 """
@@ -57,17 +57,19 @@ Verbose = Annotated[
         "--verbose",
         count=True,
         show_default=False,
-        help="Log to stderr what happens behind the events; -vv: every API call.",
+        help="Log details to stderr; -vv: every API call.",
     ),
 ]
 LogFile = Annotated[
     Path | None,
-    typer.Option("--log-file", metavar="FILE", help="Append the log to this file, with every API call; no secrets."),
+    typer.Option(
+        "--log-file", metavar="FILE", help="Append a log with every API call to this file; secrets are removed."
+    ),
 ]
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    """Names of stored studies; errors must not reach the shell that completes."""
+    """Completes names of stored studies. Errors must not reach the shell."""
     from contextlib import suppress
 
     import autotuner
@@ -85,14 +87,14 @@ Name = Annotated[
 
 
 def out(data: Any) -> None:
-    """Prints models, mappings and lists of them as JSON to stdout; inf and nan become null."""
+    """Prints models, mappings and lists of them as JSON to stdout; inf and NaN become null."""
     from autotuner.report.exports import strict_json
 
     sys.stdout.write(strict_json(with_exit_code(data)) + "\n")
 
 
 def with_exit_code(data: Any) -> Any:
-    """A study's result also says which code ``run`` returns for it."""
+    """Adds the exit code of ``run`` to a study's result; other data stay as they are."""
     from autotuner.cli.exit_codes import of_ending
     from autotuner.report.exports import plain_data
     from autotuner.report.result import StudyResult
@@ -117,7 +119,7 @@ def show(text: str) -> None:
 
 
 def program() -> str:
-    """How the user invoked this program, for suggesting the next command."""
+    """Returns how the user invoked this program, for suggesting the next command."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m autotuner"
@@ -137,9 +139,9 @@ def out_error(kind: str, message: str, problems: Sequence[Any] = (), *, remedy: 
 
 
 @contextmanager
-def answering(*, as_json: bool) -> Iterator[None]:
-    """Turns expected errors into one line each and the documented exit code. A traceback is a bug; with ``--json`` even
-    that is reported as JSON."""
+def reporting_errors(*, as_json: bool) -> Iterator[None]:
+    """Prints expected errors in one line each and exits with the documented code. Anything else is a bug: it keeps its
+    traceback, and with ``--json`` it is also reported as JSON."""
     from autotuner.cli.exit_codes import ExitCode, of_error
     from autotuner.errors import AutotunerError, UsageError
     from autotuner.secrets import remember_environment
@@ -163,7 +165,7 @@ def answering(*, as_json: bool) -> Iterator[None]:
         sys.stderr.close()
         raise typer.Exit(int(ExitCode.OK)) from None
     except (OSError, MemoryError) as error:
-        # Unforeseen limits of the system, such as a full disk: not a bug to report.
+        # A limit of the system, such as a full disk, is not a bug to report.
         line = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
         line = line or "out of memory"
         if as_json:
@@ -183,7 +185,11 @@ def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> 
 
 @contextmanager
 def logged(verbose: int, log_file: Path | None) -> Iterator[None]:
-    """Writes the log while the command runs. Raises ``UsageError`` for a file that cannot be opened."""
+    """Writes the log while the command runs.
+
+    Raises:
+        UsageError: If the file cannot be opened.
+    """
     if not verbose and log_file is None:
         yield
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotuner.cli.app import Json, LogFile, Verbose, answering, logged, out, say, show
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
 
 if TYPE_CHECKING:
     from autotuner import BenchReport, BenchStoppedError
@@ -75,7 +75,7 @@ def bench(
     log_file: LogFile = None,
 ) -> None:
     """Measure a running server without a study; nothing is stored."""
-    with answering(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
+    with reporting_errors(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
         import autotuner
         from autotuner import BenchStoppedError
         from autotuner.cli.exit_codes import ExitCode
@@ -134,7 +134,7 @@ def _code(stopped: "BenchStoppedError") -> "ExitCode":
 
 
 def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
-    """What was measured before the end, and why it ended; in JSON as one document."""
+    """Prints what was measured before the end, and why it ended; as JSON, in one document."""
     if as_json:
         kind = _code(stopped).name.lower()
         error = {"kind": kind, "message": stopped.message, "remedy": stopped.remedy, "problems": []}
@@ -161,10 +161,8 @@ def _object(text: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """What was measured is shown too where a time limit ends the command.
-
-    A job in a shell's background starts with SIGINT ignored, and there SIGTERM keeps its own meaning: it must end us.
-    """
+    """Handles SIGTERM like Ctrl-C, so that a command ended by a time limit still prints what it measured."""
+    # Background jobs of a shell ignore SIGINT. Raising it would have no effect, so SIGTERM keeps its own handler.
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return

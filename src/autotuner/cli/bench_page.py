@@ -24,7 +24,7 @@ _SLO_COLUMNS = (Column("SLO"), Column("scenario", drop=1), Column("level"), Colu
 
 
 def bench_text(report: BenchReport) -> str:
-    """The whole output."""
+    """Renders the whole output."""
     rows = [[Text(cell) for cell in _cells(m)] for m in report.measurements]
     parts = [table_text(_COLUMNS, rows)]
     if report.slos:

@@ -1,4 +1,4 @@
-"""Options of ``best`` for manifests; :mod:`autotuner.report.exported.options` interprets them."""
+"""Options of ``best`` for manifests, which :mod:`autotuner.report.exported.options` interprets."""
 
 from pathlib import Path
 from typing import Annotated

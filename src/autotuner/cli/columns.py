@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: the least important columns give way, the long text wraps, nothing else is cut."""
+"""Tables that fit the terminal: unimportant columns are dropped, one column wraps, and nothing else is cut."""
 
 import os
 import shutil
@@ -14,9 +14,9 @@ from rich.text import Text
 GAP = 2
 """Spaces between two columns."""
 PIPE_WIDTH = 200
-"""Width where there is no terminal and COLUMNS is not set."""
-LEAST_TEXT = 16
-"""Columns of the screen that the wrapping column keeps."""
+"""Width without a terminal, unless COLUMNS is set."""
+MIN_WRAP_WIDTH = 16
+"""Minimum width of the column that wraps."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,37 @@ class Column:
     title: str
     align: Literal["left", "right"] = "left"
     drop: int = 0
-    """Columns with the highest number go first where the screen is narrow; 0 always stays."""
+    """On a narrow screen, columns with the highest number are dropped first; 0: never dropped."""
     wraps: bool = False
-    """Takes the width that is left, and continues on further lines. One column of a table does."""
-    most: int | None = None
-    """Widest; longer cells are cut with an ellipsis."""
+    """Whether the column takes the remaining width and continues on further lines; one column of a table does."""
+    max_width: int | None = None
+    """Longer cells are cut with an ellipsis."""
 
 
-def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> list[tuple[int, int]]:
-    """Which columns are shown, as (index, width) pairs that fit into ``width`` columns of the screen together.
+def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int) -> list[tuple[int, int]]:
+    """Chooses the columns to show.
 
-    Only where the columns that always stay are too wide, the sum is more.
+    Args:
+        columns: All columns, in order.
+        rows: The cells of each row.
+        width: Width of the screen, in characters.
+
+    Returns:
+        (index, width) of each column to show. Together they fit into ``width``, unless the columns that are never
+        dropped are too wide.
     """
     wanted = {i: _content(column, [row[i] for row in rows]) for i, column in enumerate(columns)}
     shown = list(range(len(columns)))
     while True:
         fixed = sum(wanted[i] for i in shown if not columns[i].wraps) + GAP * (len(shown) - 1)
         text = [i for i in shown if columns[i].wraps]
-        least = sum(min(wanted[i], LEAST_TEXT) for i in text)
+        least = sum(min(wanted[i], MIN_WRAP_WIDTH) for i in text)
         droppable = [i for i in shown if columns[i].drop]
         if fixed + least <= width or not droppable:
             break
         shown.remove(max(droppable, key=lambda i: (columns[i].drop, i)))
     for i in text:
-        wanted[i] = min(wanted[i], max(min(wanted[i], LEAST_TEXT), width - fixed))
+        wanted[i] = min(wanted[i], max(min(wanted[i], MIN_WRAP_WIDTH), width - fixed))
     return [(i, wanted[i]) for i in shown]
 
 
@@ -58,11 +65,11 @@ def _content(column: Column, cells: Sequence[Text]) -> int:
     for cell in cells:
         lines += cell.split("\n")
     widest = max((line.cell_len for line in lines), default=0)
-    return widest if column.most is None else min(widest, column.most)
+    return widest if column.max_width is None else min(widest, column.max_width)
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Sequence[Text]], shown: Sequence[tuple[int, int]]) -> Table:
-    """The table of the chosen columns; see :func:`fitted`."""
+    """Builds the table of the columns that :func:`fit_columns` chose."""
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for i, wide in shown:
         column = columns[i]
@@ -79,20 +86,20 @@ def grid(columns: Sequence[Column], rows: Sequence[Sequence[Text]], shown: Seque
 
 
 def screen_width() -> int:
-    """Columns of the terminal; elsewhere COLUMNS, or so many that nothing is cut."""
+    """Returns the width of the terminal; without one, COLUMNS or a width at which nothing is cut."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
     return PIPE_WIDTH
 
 
 def table_text(columns: Sequence[Column], rows: Sequence[Sequence[Text]], *, width: int | None = None) -> str:
-    """The table as text for stdout: styled on a terminal, plain elsewhere."""
+    """Renders a table for stdout: styled on a terminal, plain elsewhere."""
     width = screen_width() if width is None else width
-    return drawn(grid(columns, rows, fitted(columns, rows, width)), width)
+    return render(grid(columns, rows, fit_columns(columns, rows, width)), width)
 
 
-def drawn(what: Table | Text, width: int) -> str:
-    """Text of something that rich can draw, for stdout."""
+def render(what: Table | Text, width: int) -> str:
+    """Renders a rich object for stdout."""
     terminal = sys.stdout.isatty()
     console = Console(width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

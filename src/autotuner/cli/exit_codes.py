@@ -1,4 +1,4 @@
-"""The exit codes of the command line, and which error or ending stands for which."""
+"""Exit codes of the command line, and the errors and endings that lead to them."""
 
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -39,14 +39,14 @@ _OF_ENDINGS = {
     "environment_fault": ExitCode.ENVIRONMENT,
     "failed": ExitCode.FAILED,
 }
-"""By stored value, so that this module stays cheap to import; all other endings are answers."""
+"""By stored value, so that this module stays cheap to import. All other endings are answers."""
 
 
 def of_error(error: AutotunerError) -> ExitCode:
-    """The code of a command that ends with this error."""
+    """Returns the exit code of a command that ends with this error."""
     return next(code for kind, code in _OF_ERRORS if isinstance(error, kind))
 
 
 def of_ending(ending: "Ending") -> ExitCode:
-    """What ``run`` returns for a study that ended this way."""
+    """Returns the exit code of ``run`` for a study that ended this way."""
     return _OF_ENDINGS.get(ending.value, ExitCode.OK)

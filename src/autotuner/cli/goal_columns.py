@@ -33,48 +33,48 @@ _UNIT_IN_TITLE = {Unit.TOKENS_PER_SECOND, Unit.REQUESTS_PER_SECOND, Unit.JOULES_
 
 
 def study_goals(spec: StudySpec) -> tuple[Goal, ...]:
-    """The figures that decide this study."""
+    """Returns the figures that decide this study."""
     return goals(spec.objectives, spec.slos)
 
 
 def goal_columns(spec: StudySpec) -> list[Column]:
-    """One per figure. The first always stays, the last ones give way first, after the change against the default."""
+    """Returns one column per figure. The first is never dropped; the last ones are dropped first."""
     return [_column(goal, spec, drop=i + 1 if i else 0) for i, goal in enumerate(study_goals(spec))]
 
 
 def _column(goal: Goal, spec: StudySpec, *, drop: int) -> Column:
-    """Title lines: the figure, its load level, what is asked of it."""
-    asked = ""
+    """Builds a title of three lines: the figure, its load level, and the target."""
+    target = ""
     if goal.objective is not None:
-        asked = spec.objectives[goal.objective].direction.value
+        target = spec.objectives[goal.objective].direction.value
     if goal.slo is not None:
         slo = spec.slos[goal.slo]
         bound = f"{slo.comparison.value} {with_unit(slo.metric, slo.threshold)}"
-        asked = f"{asked}, {bound}" if asked else bound
-    return Column(f"{_figure(goal)}\n{_level(goal, spec.workload)}\n{asked}", align="right", drop=drop)
+        target = f"{target}, {bound}" if target else bound
+    return Column(f"{_figure(goal)}\n{_level(goal, spec.workload)}\n{target}", align="right", drop=drop)
 
 
 def goal_title(goal: Goal, spec: StudySpec) -> str:
-    """The figure and its load level in one line."""
+    """Returns the figure and its load level in one line."""
     return f"{_figure(goal)} {_level(goal, spec.workload)}"
 
 
 def goal_cell(goal: Goal, spec: StudySpec, objectives: Sequence[float | None], slos: Sequence[float | None]) -> Text:
-    """The measured value; red where it breaks the bound, empty where there is none yet."""
+    """Renders the measured value: red if it misses the bound, empty if there is none yet."""
     value = None
     if goal.objective is not None and goal.objective < len(objectives):
         value = objectives[goal.objective]
-    broken = False
+    violated = False
     if goal.slo is not None and goal.slo < len(slos):
         value = slos[goal.slo] if value is None else value
-        broken = missed(spec.slos[goal.slo], slos[goal.slo])
+        violated = missed(spec.slos[goal.slo], slos[goal.slo])
     if value is None:
-        return Text("-" if broken else "", style="red" if broken else "")
-    return Text(figure_text(goal.metric, value), style="red" if broken else "")
+        return Text("-" if violated else "", style="red" if violated else "")
+    return Text(figure_text(goal.metric, value), style="red" if violated else "")
 
 
 def figure_text(metric: str, value: float | None) -> str:
-    """The value; rates without their unit, which stands in the title."""
+    """Formats a value; rates without their unit, which is part of the title."""
     if value is None:
         return "-"
     return plain(value) if METRICS[metric].unit in _UNIT_IN_TITLE else with_unit(metric, value)
@@ -86,7 +86,7 @@ def _figure(goal: Goal) -> str:
 
 
 def _level(goal: Goal, workload: Workload) -> str:
-    """``@8`` for eight in flight, ``@4/s`` for a rate; ``@all`` where several levels count together."""
+    """``@8`` for eight in flight, ``@4/s`` for a rate, ``@all`` if several levels count together."""
     levels = [level.text for level in workload.levels]
     text = goal.at or (levels[0] if len(levels) == 1 else "")
     short = text.partition("=")[2].split(" ")[0] if text else "all"

@@ -1,5 +1,5 @@
-"""Runs or follows a study and shows it: a table that is redrawn in place and never scrolls away, or plain lines where
-there is no terminal."""
+"""The live view of a study that runs or is followed: a table that is redrawn in place, or plain lines without a
+terminal."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ REDRAW_S = 0.25
 
 
 class Screen:
-    """The study on the terminal, drawn on stderr. Nothing is drawn before :meth:`start`."""
+    """Draws a study on stderr, from :meth:`start` on."""
 
     def __init__(self, spec: StudySpec) -> None:
         self.view = StudyView(spec.name)
@@ -34,18 +34,18 @@ class Screen:
         self._started = False
 
     def start(self) -> None:
-        """Begins to draw."""
+        """Starts drawing."""
         self._started = True
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=False, vertical_overflow="crop")
             self._live.start()
 
     def take(self, event: Event | UnknownEvent) -> None:
-        """One event of the study."""
+        """Applies an event of the study."""
         self.view.apply([event])
 
     def redraw(self) -> None:
-        """Draws the study as it is now."""
+        """Draws the current state."""
         if self._live is not None:
             width, height = self._console.size
             table = live_table(self.view, self._spec, now=time.time(), width=width, height=height - 1)
@@ -54,13 +54,13 @@ class Screen:
             self._lines.update(self.view)
 
     def close(self) -> None:
-        """Draws the end, which stays on the terminal."""
+        """Draws the final state, which stays on the terminal."""
         self.redraw()
         if self._live is not None:
             self._live.stop()
 
     async def show(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of ``work``, which feeds the screen."""
+        """Draws while ``work`` runs, and returns its result."""
         results = list[T]()
         errors = list[Exception]()
         try:
@@ -68,7 +68,7 @@ class Screen:
                 tasks.start_soon(self._keep_drawing)
                 try:
                     results.append(await work())
-                except Exception as error:  # raised below: out of the task group it would come as a group
+                except Exception as error:  # raised below, because the task group would wrap it in an exception group
                     errors.append(error)
                 tasks.cancel_scope.cancel()
         finally:
@@ -97,7 +97,7 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
         if found and found.set_aside:
             say(f"note: {spec.name} {found.text}")
         say(headline(plan, stored=found.stored if found else 0))
-        screen.view.apply(tuner.events(spec.name))  # of earlier runs, whose trials are in the table too
+        screen.view.apply(tuner.events(spec.name))  # events of earlier runs, whose trials are in the table too
         screen.start()
 
     if quiet:
@@ -110,7 +110,7 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
 
 
 def watch_live(tuner: Autotuner, name: str, *, as_json: bool) -> str:
-    """Follows a study that another process runs, until it ends; returns the state it ended in."""
+    """Follows a study that another process runs until it ends; returns its final state."""
     if as_json:
         return tuner.watch(name, _print_event)
     record = tuner.study(name)

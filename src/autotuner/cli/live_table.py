@@ -1,7 +1,7 @@
-"""The picture of a running study: its status, then one row per trial, always within the terminal it is drawn for.
+"""The live table of a study: its status, then one row per trial, always within the size of the terminal.
 
-One column per objective and SLO. A row with a long configuration takes two lines, and rows that do not fit give way,
-the oldest first; the default, the best and what runs now stay.
+It has one column per objective and SLO. A long configuration takes two lines. If not all rows fit, the oldest are
+hidden; the default, the best and the running trials always stay.
 """
 
 import math
@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from autotuner import scoring
-from autotuner.cli.columns import Column, fitted, grid
+from autotuner.cli.columns import Column, fit_columns, grid
 from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
 from autotuner.events.view import Row, StudyView
@@ -23,13 +23,21 @@ from autotuner.study.trial import TrialRole
 
 _NOTICES = 2
 _ROOM_FOR_NOTICES = 16
-"""Lines of a terminal that holds notices beside the default, the best and the newest trial."""
+"""Lines that a terminal needs for notices in addition to the default, the best and the newest trial."""
 _CONFIGURATION = 2
 """Index of the column that wraps."""
 
 
 def live_table(view: StudyView, spec: StudySpec, *, now: float, width: int, height: int) -> Group:
-    """The study at the time ``now`` (seconds since the epoch) in at most ``height`` lines of ``width`` columns."""
+    """Draws a study.
+
+    Args:
+        view: The state of the study.
+        spec: The study.
+        now: Current time in seconds since the epoch.
+        width: Width of the terminal, in characters.
+        height: Maximum number of lines.
+    """
     best = best_row(view, spec)
     notices = view.notices[-_NOTICES:] if height >= _ROOM_FOR_NOTICES else []
     warning = [Text(f"! {text}", style="bold yellow")] if (text := view.simulated()) else []
@@ -38,7 +46,7 @@ def live_table(view: StudyView, spec: StudySpec, *, now: float, width: int, heig
         head = head[: 1 + len(warning)]
     columns = _columns(spec)
     cells = {row.number: row_cells(view, row, spec, best) for row in view.rows.values()}
-    shown = fitted(columns, list(cells.values()), width)
+    shown = fit_columns(columns, list(cells.values()), width)
     text_width = dict(shown)[_CONFIGURATION]
     titles = max(columns[i].title.count("\n") + 1 for i, _ in shown)
     room = max(0, height - len(head) - titles - len(notices))
@@ -60,8 +68,8 @@ def live_table(view: StudyView, spec: StudySpec, *, now: float, width: int, heig
 
 
 def best_row(view: StudyView, spec: StudySpec) -> Row | None:
-    """The best feasible row by the first objective; repeats, what may not be ranked and what a repeat refuted are left
-    out."""
+    """Returns the best feasible row by the first objective. Repeats, rows that may not be ranked, and rows refuted by a
+    repeat are excluded."""
     usable = [r for r in view.finished() if r.feasible and r.rankable and r.role is not TrialRole.CONFIRM]
     refuted = {r.repeat_of for r in view.finished() if r.repeat_of is not None and not r.feasible}
     found = [r for r in usable if r.objective is not None and r.number not in refuted]
@@ -80,7 +88,7 @@ def _columns(spec: StudySpec) -> list[Column]:
 
 
 def row_cells(view: StudyView, row: Row, spec: StudySpec, best: Row | None) -> list[Text]:
-    """One cell per column of the table."""
+    """Returns one cell per column of the table."""
     style = "bold green" if row is best else ""
     goals = [goal_cell(goal, spec, row.objectives, row.slos) for goal in study_goals(spec)]
     objective = spec.objectives[0]
@@ -98,21 +106,21 @@ def row_cells(view: StudyView, row: Row, spec: StudySpec, best: Row | None) -> l
 
 
 def change_text(view: StudyView, row: Row, spec: StudySpec) -> str:
-    """Change of the first objective against the default, as the metric moved; empty for the default itself. Where both
-    were repeated, the repeats decide; a single pair of launches is marked with ``~``."""
+    """Change of the first objective relative to the default, with the sign of the metric; empty for the default itself.
+    If both were repeated, the repeats decide; a single pair of launches is marked with ``~``."""
     default = next((r for r in reversed(view.finished()) if r.role is TrialRole.DEFAULT), None)
     if default is None or row.state != "done" or row.role is not TrialRole.SEARCH:
         return ""
     change = scoring.change(_repeats(view, default), _repeats(view, row))
     if change is not None:
         return percent(change)
-    if _in_company(view, row) is not _in_company(view, default):
-        return ""  # one ran alone and the other did not: the difference would be that of the conditions
+    if _ran_concurrently(view, row) is not _ran_concurrently(view, default):
+        return ""  # one ran alone and the other did not, so the difference would be that of the conditions
     rough = scoring.change([default.objective], [row.objective]) if row.objective and default.objective else None
     return "" if rough is None else f"~{percent(rough)}"
 
 
-def _in_company(view: StudyView, row: Row) -> bool:
+def _ran_concurrently(view: StudyView, row: Row) -> bool:
     """Whether another trial ran at the same time."""
     start = row.started_at or 0.0
     end = row.finished_at or math.inf
@@ -126,7 +134,7 @@ def _repeats(view: StudyView, row: Row) -> list[float]:
 
 
 def _fitting(view: StudyView, best: Row | None, room: int, height: dict[int, int]) -> list[Row]:
-    """The rows that fit into ``room`` lines, in order; ``height`` is what each of them needs."""
+    """Returns the rows that fit into ``room`` lines, in order; ``height`` has the lines that each row needs."""
     rows = list(view.rows.values())
     if sum(height.values()) <= room:
         return rows
@@ -145,7 +153,7 @@ def _fitting(view: StudyView, best: Row | None, room: int, height: dict[int, int
 
 
 def _lines(text: Text, width: int) -> list[Text]:
-    """At most two lines."""
+    """Wraps a text into at most two lines."""
     lines = list(text.wrap(_RULER, width))
     if len(lines) > 2:
         lines = [lines[0], Text(text.plain[len(lines[0].plain) :].lstrip(), style=text.style)]
@@ -188,7 +196,7 @@ def _best(view: StudyView, best: Row | None, spec: StudySpec) -> Text:
 
 
 def _running(view: StudyView) -> list[Text]:
-    """What is being measured right now; one line, also where trials run side by side."""
+    """What is being measured right now, in one line even if trials run side by side."""
     found = []
     for row in view.rows.values():
         if row.state == "running" and row.phase != "done":
@@ -200,7 +208,7 @@ def _running(view: StudyView) -> list[Text]:
 
 
 def configuration_text(row: Row) -> str:
-    """The tuned values or what is repeated, the GPUs, and the cause of a failure."""
+    """The tuned values or the number of the repeated trial, the GPUs, and the cause of a failure."""
     text = marked_line(row.configuration.text)
     if row.role is TrialRole.CONFIRM:
         text = f"repeat of {row.repeat_of}"
@@ -212,12 +220,12 @@ def configuration_text(row: Row) -> str:
 
 
 def cause_text(row: Row) -> str:
-    """The failure's cause as a person reads it; empty where there is none."""
+    """The cause of the failure with spaces instead of underscores; empty if there is none."""
     return row.note.partition(":")[0].replace("_", " ")
 
 
 def _state(row: Row, best: Row | None) -> Text:
-    """The phase while the trial runs, then its result."""
+    """The phase of a running trial, or the result."""
     if row.state == "failed":
         return Text("failed", style="red")
     if row.state == "void":

@@ -15,11 +15,13 @@ for module in (run, results, bench, setup):
 
 
 def main() -> None:
-    """Entry point. With ``--json`` even a command line that cannot be read is answered in JSON."""
+    """Entry point. With ``--json``, even an invalid command line is reported as JSON."""
     sys.excepthook = show_defect
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8, a name that is not text
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # for terminals without UTF-8 and names that are not valid text
     if "--json" not in sys.argv[1:]:
         app()
         return

@@ -1,4 +1,4 @@
-"""The progress of a study where there is no terminal: one line per change, for logs and pipes."""
+"""The progress of a study without a terminal: one line per change, for logs and pipes."""
 
 from collections.abc import Callable
 
@@ -8,33 +8,33 @@ from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.study.spec import StudySpec
 
-_SAID = {"launching", "measuring", "done", "failed", "void"}
+_REPORTED_STATES = {"launching", "measuring", "done", "failed", "void"}
 
 
 class PlainLines:
-    """Says each change once."""
+    """Prints each change once."""
 
-    def __init__(self, say: Callable[[str], None], spec: StudySpec) -> None:
-        self._say = say
+    def __init__(self, print_line: Callable[[str], None], spec: StudySpec) -> None:
+        self._print = print_line
         self._spec = spec
-        self._said: dict[int, str] = {}
+        self._printed: dict[int, str] = {}
         self._notices = 0
         self._warned = ""
 
     def update(self, view: StudyView) -> None:
-        """Says what is new."""
+        """Prints what changed since the last call."""
         for notice in view.notices[self._notices :]:
-            self._say(f"! {marked_line(notice)}")
+            self._print(f"! {marked_line(notice)}")
         self._notices = len(view.notices)
         warning = view.simulated()
         if warning.partition(":")[0] != self._warned:
             self._warned = warning.partition(":")[0]
-            self._say(f"! {warning}")
+            self._print(f"! {warning}")
         for row in view.rows.values():
             now = row.state if row.phase == "done" else row.phase
-            if self._said.get(row.number) != now and now in _SAID:
-                self._said[row.number] = now
-                self._say(self._line(view, row, now))
+            if self._printed.get(row.number) != now and now in _REPORTED_STATES:
+                self._printed[row.number] = now
+                self._print(self._line(view, row, now))
 
     def _line(self, view: StudyView, row: Row, now: str) -> str:
         start = f"trial {row.number}  {now:9}  {configuration_text(row)}"
@@ -51,7 +51,7 @@ class PlainLines:
         )
 
     def _figures(self, row: Row) -> list[str]:
-        """``tokens/s @8 1,234``; one per objective and SLO."""
+        """Returns one text per objective and SLO, such as ``tokens/s @8 1,234``."""
         found = []
         for goal in study_goals(self._spec):
             value = goal_cell(goal, self._spec, row.objectives, row.slos).plain

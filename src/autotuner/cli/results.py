@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autotuner.cli import best_options
+from autotuner.cli.app import Json, Name, StoreUrl, out, reporting_errors, say, show, with_exit_code
+
 if TYPE_CHECKING:
     from autotuner import ManifestForm, ManifestOptions, StudyResult
-
-from autotuner.cli import best_options
-from autotuner.cli.app import Json, Name, StoreUrl, answering, out, say, show, with_exit_code
 
 
 class BestAs(StrEnum):
@@ -26,7 +26,7 @@ class BestAs(StrEnum):
 
 
 class SortBy(StrEnum):
-    """Orders of the list of studies."""
+    """Sort orders of the list of studies."""
 
     AGE = "age"
     NAME = "name"
@@ -59,14 +59,14 @@ def list_(
     json: Json = False,
 ) -> None:
     """List stored studies with progress, recommended configuration, gain and age."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import time
 
         import autotuner
-        from autotuner.cli.studies_page import chosen, studies_text
+        from autotuner.cli.studies_page import filtered_and_sorted, studies_text
 
         stored = autotuner.open(store).overviews(on_unreadable=_say_unreadable)
-        found = chosen(
+        found = filtered_and_sorted(
             stored,
             sort=sort,
             state=state,
@@ -92,7 +92,7 @@ def show_(
     json: Json = False,
 ) -> None:
     """Show the ranked trials of a study and its current answer, or one trial in detail."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         result = autotuner.open(store).load(name)
@@ -126,7 +126,7 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show the server log of a trial."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         found = autotuner.open(store).server_log(name, trial, lines=lines)
@@ -182,7 +182,7 @@ def best(
         "size_range": size_range,
     }
     as_json = json or as_ is BestAs.JSON
-    with answering(as_json=as_json):
+    with reporting_errors(as_json=as_json):
         import autotuner
         from autotuner.api.results import write_text
         from autotuner.cli.exit_codes import ExitCode
@@ -230,7 +230,7 @@ def _form(form: BestAs) -> "ManifestForm":
 
 def report(name: Name, out_file: ReportOut = None, store: StoreUrl = None, json: Json = False) -> None:
     """Write the HTML report, a single self-contained file."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         path = autotuner.open(store).report(name, out_file)
@@ -248,7 +248,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Export all results as JSON, CSV, or the older results JSON."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
         from autotuner.api.results import write_text
         from autotuner.report.exports import strict_json
@@ -278,7 +278,7 @@ def delete(
     json: Json = False,
 ) -> None:
     """Delete a study and all its results; fails while the study is running."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
         from autotuner import UnreadableError
         from autotuner.errors import AutotunerError, Problem, UsageError

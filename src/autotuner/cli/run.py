@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, answering, logged, out, program, say, show
+from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, logged, out, program, reporting_errors, say, show
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -74,7 +74,7 @@ def run(
             log_file=log_file,
         )
         return
-    with answering(as_json=json), logged(verbose, log_file):
+    with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import of_ending
         from autotuner.cli.live_screen import run_live
@@ -112,7 +112,7 @@ def plan(
     log_file: LogFile = None,
 ) -> None:
     """Show what a study would launch and how long it takes, without launching anything."""
-    with answering(as_json=json), logged(verbose, log_file):
+    with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import plan_text
@@ -153,7 +153,7 @@ def doctor(
     log_file: LogFile = None,
 ) -> None:
     """Check this machine and the deployment target, optionally for a study; each problem comes with a remedy."""
-    with answering(as_json=json), logged(verbose, log_file):
+    with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
@@ -177,7 +177,7 @@ def doctor(
 
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
         from autotuner.cli.live_screen import watch_live
 
@@ -188,7 +188,7 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Stop a running study cleanly. Finished trials are kept, and `run` resumes from there."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         running = autotuner.open(store).stop(name)
@@ -207,7 +207,7 @@ def reap(
     log_file: LogFile = None,
 ) -> None:
     """Clean up after killed runs: servers, load generators, leases."""
-    with answering(as_json=json), logged(verbose, log_file):
+    with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
 
         removed = autotuner.open(store).reap(study=study)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, answering, out, program, show
+from autotuner.cli.app import Json, out, program, reporting_errors, show
 
 
 def schema(json: Json = False) -> None:
     """Print the JSON Schema of the study file, for editors; always JSON."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         out(autotuner.study_schema())
@@ -21,7 +21,7 @@ def params(
     json: Json = False,
 ) -> None:
     """List the parameters of an engine: type, range, default, description."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
         from autotuner.cli.texts import params_text
 
@@ -43,7 +43,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Write a commented starter study file for this machine."""
-    with answering(as_json=json):
+    with reporting_errors(as_json=json):
         import autotuner
 
         path = autotuner.write_starter(file, engine=engine, model=model, server=server)

@@ -13,10 +13,10 @@ from autotuner.report.numbers import percent, with_unit
 from autotuner.report.overview import StudyOverview
 
 
-def chosen(
+def filtered_and_sorted(
     studies: Sequence[StudyOverview], *, sort: SortBy, state: str | None, engine: str | None, match: str | None
 ) -> list[StudyOverview]:
-    """The studies that pass all filters, in order; ``match`` is a pattern with ``*`` and ``?`` for names."""
+    """Returns the studies that pass all filters, in order. ``match`` is a pattern for names, with ``*`` and ``?``."""
     found = [
         s
         for s in studies
@@ -37,7 +37,7 @@ _KEYS: dict[SortBy, Callable[[StudyOverview], tuple[object, ...]]] = {
 
 
 def _gain(study: StudyOverview) -> float:
-    """The change counted so that more is better; what gains nothing or is unknown comes last."""
+    """The change with a sign by which more is better; minus infinity if it is unknown."""
     change = study.answer.change
     if change is None:
         return float("-inf")
@@ -45,7 +45,7 @@ def _gain(study: StudyOverview) -> float:
 
 
 def studies_text(studies: Sequence[StudyOverview], *, now: float, filtered: bool, width: int | None = None) -> str:
-    """One row per study; ``now`` in seconds since the epoch."""
+    """Renders one row per study; ``now`` is in seconds since the epoch."""
     if not studies:
         return "no matching studies" if filtered else "no studies yet; to create a study file: autotuner init"
     columns = [

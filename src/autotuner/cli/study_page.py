@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from autotuner.cli.columns import Column, drawn, screen_width, table_text
+from autotuner.cli.columns import Column, render, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
 from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
@@ -20,15 +20,15 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Violation
 
 _REASONS = 3
-"""Missed bounds named per trial."""
+"""Number of missed SLOs shown per trial."""
 _RANK_DROP = 100
-"""The rows stand in the order of their rank; where the screen is narrow that is enough."""
+"""Rows are ordered by rank, so a narrow screen can do without this column."""
 _TIME_DROP = 101
 _GPU_DROP = 102
 
 
 def study_text(result: StudyResult, *, width: int | None = None) -> str:
-    """Ranked trials and the answer, in ``width`` columns of the screen."""
+    """Renders the ranked trials and the answer, ``width`` characters wide."""
     spec = result.spec
     width = screen_width() if width is None else width
     head = f"{spec.name}: {result.state}" + (f" ({marked_line(result.why)})" if result.why else "")
@@ -38,11 +38,11 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
     rows = [_cells(result, trial, rank, gpus) for trial, rank in ranked(result)]
     return "\n".join(
         [
-            *(drawn(Text(line), width) for line in (head, goals)),
+            *(render(Text(line), width) for line in (head, goals)),
             "",
             table_text(columns, rows, width=width),
             "",
-            *(drawn(Text(line), width) for line in marked_summary(result).splitlines()),
+            *(render(Text(line), width) for line in marked_summary(result).splitlines()),
         ]
     )
 
@@ -89,7 +89,7 @@ def _state(result: StudyResult, trial: Trial) -> Text:
 
 
 def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
-    """(what came of the trial, its style)."""
+    """Returns the outcome of a trial and its style."""
     if trial.state is TrialState.FAILED:
         return "failed", "red"
     if trial.state is TrialState.VOID:
@@ -110,7 +110,7 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
 
 
 def _configuration(trial: Trial) -> Text:
-    """The tuned values, and beneath them why the trial is not among the best."""
+    """The tuned values, and below them why the trial is not among the best."""
     what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else marked_line(trial.configuration.text)
     if trial.simulated:
         what = f"{what} ({MARK})"
@@ -119,7 +119,7 @@ def _configuration(trial: Trial) -> Text:
 
 
 def reasons(trial: Trial) -> list[str]:
-    """Why a trial failed, does not count, or may not win; a sentence each."""
+    """Returns why a trial failed, does not count, or may not win; one line each."""
     found = []
     if trial.failure is not None:
         found.append(f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}")

@@ -1,4 +1,4 @@
-"""Text output of ``plan``, ``doctor`` and ``params``: pure functions from results to text."""
+"""Text output of ``plan``, ``doctor`` and ``params``, as pure functions of their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from autotuner.cli.columns import PIPE_WIDTH, drawn
+from autotuner.cli.columns import PIPE_WIDTH, render
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
@@ -37,7 +37,7 @@ def age_text(seconds: float) -> str:
 
 
 def headline(plan: Plan, *, stored: int = 0) -> str:
-    """One line on what will run and about how long."""
+    """One line on what will run, and for about how long."""
     others = plan.trials - 1
     all_of = plan.others is not None and others >= plan.others
     space = "all" if all_of else "up to"
@@ -76,14 +76,14 @@ def plan_text(plan: Plan) -> str:
 
 
 def _command(launch: PlannedLaunch) -> str:
-    """The command as typed in a shell, environment first."""
+    """The command as a shell line, with environment variables in front."""
     if launch.command:
         return shlex.join(launch.command)
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
 
 
 def checks_text(checks: Sequence[Check]) -> str:
-    """One line per check, with its remedy."""
+    """One line per check, with its remedy unless it passed."""
     lines = []
     for check in checks:
         cure = f"; {check.remedy}" if check.remedy and check.status.value != "ok" else ""
@@ -131,7 +131,7 @@ def _table(*titles: str) -> Table:
 
 
 def _text(table: Table) -> str:
-    """A table as text; markup is off, since cells are data."""
+    """Renders a table without markup, because cells are data."""
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
-    return drawn(table, width)
+    return render(table, width)

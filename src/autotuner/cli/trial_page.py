@@ -30,7 +30,7 @@ _VALUE_LIKE = re.compile(r"-\d")
 
 @dataclass(frozen=True)
 class ArgvChange:
-    """One flag that differs from the default's command line; None where a side does not have it."""
+    """A flag that differs from the default's command line; None on the side that does not have it."""
 
     flag: str
     default: str | None
@@ -38,7 +38,7 @@ class ArgvChange:
 
 
 def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:
-    """Flags that differ, in the order of the trial's command line; the address is left out."""
+    """Returns the flags that differ, in the order of the trial's command line, without the address."""
     old = _flags(without_flags(default, address))
     new = _flags(without_flags(trial, address))
     names = dict.fromkeys([*new, *old])
@@ -46,7 +46,7 @@ def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Seque
 
 
 def _flags(argv: Sequence[str]) -> dict[str, str]:
-    """Flags with their arguments as one text; what stands before the first flag is the program."""
+    """Returns flags with their arguments as one text. Everything before the first flag is the program."""
     found: dict[str, list[str]] = {}
     name = ""
     for word in argv:
@@ -61,7 +61,7 @@ def _flags(argv: Sequence[str]) -> dict[str, str]:
 
 
 def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
-    """The same for programs."""
+    """Returns what :func:`trial_text` shows, as data for programs."""
     changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
     rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
     return {
@@ -80,7 +80,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
 
 
 def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: int | None = None) -> str:
-    """One trial in ``width`` columns of the screen; ``log`` is the end of its server's log."""
+    """Renders one trial, ``width`` characters wide; ``log`` is the end of its server log."""
     width = screen_width() if width is None else width
     sections = [
         _head(result, trial),
@@ -150,9 +150,10 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
 def _window(measured: Measurement, width: int) -> list[str]:
     facts = [f"{measured.requests} requests"]
     if measured.failed:
-        said = error_messages(measured)
+        messages = error_messages(measured)
         kinds = ", ".join(
-            f"{count} x {kind}" + (f": {said[kind]}" if said[kind] else "") for kind, count in measured.errors.items()
+            f"{count} x {kind}" + (f": {messages[kind]}" if messages[kind] else "")
+            for kind, count in measured.errors.items()
         )
         facts.append(f"{measured.failed} failed" + (f" ({kinds})" if kinds else ""))
     for metric in ("output_throughput", "request_throughput", "success_rate"):

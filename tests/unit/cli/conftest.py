@@ -15,8 +15,8 @@ from autotuner.testing.samples import Sample
 from support.stored_samples import store_sample
 
 
-class Said(NamedTuple):
-    """What a command did."""
+class CommandResult(NamedTuple):
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ class Said(NamedTuple):
 
     @property
     def data(self) -> Any:
-        """Stdout, which must be a JSON document."""
+        """Stdout, parsed as a JSON document."""
         return json.loads(self.out)
 
 
@@ -37,28 +37,28 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def built_once() -> Iterator[None]:
-    """Typer builds all commands anew at each call, which takes longer than most of them."""
+    """Keeps Typer from building all commands again for each call, which takes longer than most of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandResult]:
     """Runs the command in this process."""
 
-    def run(*words: str) -> Said:
+    def run(*words: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["autotuner", *words])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
+        done = capsys.readouterr()
+        return CommandResult(int(ended.value.code or 0), done.out, done.err)
 
     return run
 
 
 @pytest.fixture
-def keep() -> Callable[..., Sample]:
-    """Stores the sample of a kind, as its run would have."""
+def store_study() -> Callable[..., Sample]:
+    """Stores a sample study as its run would have stored it."""
     return store_sample

@@ -1,4 +1,4 @@
-"""``autotuner bench`` against servers that answer as they like. The load generator is the real one."""
+"""``autotuner bench`` with the real load generator, against servers that misbehave."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 def posts(reply: Callable[[Asked], Reply] | Reply) -> Callable[[Asked], Reply]:
-    """A server whose list of models is in order, and whose answers to load are these."""
+    """A server with a valid list of models that answers all other requests this way."""
 
     def answer(asked: Asked) -> Reply:
         if asked.method == "GET":
@@ -45,7 +45,7 @@ def posts(reply: Callable[[Asked], Reply] | Reply) -> Callable[[Asked], Reply]:
     return answer
 
 
-# what the server says
+# Answers of the server
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,22 @@ def posts(reply: Callable[[Asked], Reply] | Reply) -> Callable[[Asked], Reply]:
         (Reply(200, b'data: {"error": {"message": "out of blocks"}}\n\n'), "stream_error", "out of blocks"),
     ],
 )
-def test_what_a_server_answers_instead_of_a_stream(call: Call, reply: Reply, kind: str, words: str) -> None:
+def test_answers_that_are_not_a_stream(call: Call, reply: Reply, kind: str, words: str) -> None:
     with scripted_server(posts(reply)) as server:
-        said = call("bench", server.url, *QUICK)
-    assert said.code == 1
-    assert f" x {kind}" in said.out
-    assert words in said.out
-    assert "\x1b" not in said.out
+        done = call("bench", server.url, *QUICK)
+    assert done.code == 1
+    assert f" x {kind}" in done.out
+    assert words in done.out
+    assert "\x1b" not in done.out
 
 
-def test_a_key_that_the_server_repeats_is_not_shown(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_echoed_api_key_is_hidden(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MY_KEY", "sk-s3cret-0123456789")
     refuse = posts(lambda asked: json_reply({"error": f"wrong: {asked.headers['authorization']} {'x' * 260}"}, 401))
     with scripted_server(refuse) as server:
-        said = call("bench", server.url, *QUICK, "--api-key-env", "MY_KEY", "--json", "-o", str(tmp_path / "records"))
-    assert "wrong" in said.out
-    leaks = [said.out, said.err, *(p.read_bytes().decode("latin-1") for p in (tmp_path / "records").iterdir())]
+        done = call("bench", server.url, *QUICK, "--api-key-env", "MY_KEY", "--json", "-o", str(tmp_path / "records"))
+    assert "wrong" in done.out
+    leaks = [done.out, done.err, *(p.read_bytes().decode("latin-1") for p in (tmp_path / "records").iterdir())]
     assert not any("s3cret" in text for text in leaks)
 
 
@@ -104,26 +102,24 @@ def test_a_key_that_the_server_repeats_is_not_shown(
         (json_reply({"error": "asleep"}), ("asleep",)),
     ],
 )
-def test_the_question_for_the_model_is_answered_in_the_same_words(
-    call: Call, reply: Reply, words: tuple[str, ...]
-) -> None:
+def test_errors_of_the_model_list(call: Call, reply: Reply, words: tuple[str, ...]) -> None:
     with scripted_server(lambda _: reply) as server:
-        said = call("bench", server.url, *QUICK)
-    assert said.code == 2
-    assert said.err.count("\n") == 1
-    assert all(word in said.err for word in words), said.err
+        done = call("bench", server.url, *QUICK)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert all(word in done.err for word in words), done.err
 
 
-def test_nobody_is_there(call: Call) -> None:
-    said = call("bench", "http://127.0.0.1:9", *QUICK)
-    assert said.code == 2
-    assert "connection refused" in said.err
+def test_connection_refused(call: Call) -> None:
+    done = call("bench", "http://127.0.0.1:9", *QUICK)
+    assert done.code == 2
+    assert "connection refused" in done.err
 
 
-# how it is reached
+# Connection
 
 
-def test_a_certificate_is_trusted_or_not_checked(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificate_options(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted_server(certificate=CERTIFICATE) as server:
         refused = call("bench", server.url, *QUICK)
         assert "self-signed" in refused.err
@@ -141,22 +137,22 @@ def test_headers_query_and_base_path_are_in_every_request(call: Call, monkeypatc
     monkeypatch.setenv("TEAM_KEY", "hunter2-hunter2")
     with scripted_server() as server:
         url = f"{server.url}/team?api-version=2024&api-key=${{TEAM_KEY}}"
-        said = call("bench", url, *QUICK, "-H", "api-key: ${TEAM_KEY}", "--header", "X-Team: a", "--json")
-        assert said.code == 0
+        done = call("bench", url, *QUICK, "-H", "api-key: ${TEAM_KEY}", "--header", "X-Team: a", "--json")
+        assert done.code == 0
         query = "?api-version=2024&api-key=hunter2-hunter2"
         assert {a.target for a in server.asked} == {
             f"/team/v1/models{query}",
             f"/team/v1/chat/completions{query}",
         }
         assert {(a.headers["api-key"], a.headers["x-team"]) for a in server.asked} == {("hunter2-hunter2", "a")}
-    assert "hunter2" not in said.out + said.err
+    assert "hunter2" not in done.out + done.err
 
 
-def test_user_and_password_in_the_address(call: Call, server: ScriptedServer) -> None:
-    said = call("bench", server.url.replace("://", "://user:hunter2@"), *QUICK, "--json")
-    assert said.code == 0
+def test_credentials_in_the_url(call: Call, server: ScriptedServer) -> None:
+    done = call("bench", server.url.replace("://", "://user:hunter2@"), *QUICK, "--json")
+    assert done.code == 0
     assert {a.headers["authorization"] for a in server.asked} == {"Basic dXNlcjpodW50ZXIy"}
-    assert "hunter2" not in said.out
+    assert "hunter2" not in done.out
 
 
 def test_ipv6(call: Call) -> None:
@@ -164,7 +160,7 @@ def test_ipv6(call: Call) -> None:
         assert call("bench", server.url, *QUICK).code == 0
 
 
-def test_the_whole_address_of_the_endpoint(call: Call, server: ScriptedServer) -> None:
+def test_full_endpoint_url(call: Call, server: ScriptedServer) -> None:
     url = f"{server.url}/openai/deployments/d/chat/completions?api-version=1"
     assert call("bench", url, *QUICK, "--model", "m").code == 0
     assert {a.target for a in server.asked} == {"/openai/deployments/d/chat/completions?api-version=1"}
@@ -180,8 +176,8 @@ def test_through_a_proxy(call: Call, monkeypatch: pytest.MonkeyPatch, secure: bo
         scheme = "https" if secure else "http"
         monkeypatch.setenv("HTTPS_PROXY" if secure else "HTTP_PROXY", proxy.url.replace("://", "://user:hunter2@"))
         url = f"{scheme}://{host}:{server.server_port}"
-        said = call("bench", url, *QUICK, "--json", "--insecure")
-        assert said.code == 0, said
+        done = call("bench", url, *QUICK, "--json", "--insecure")
+        assert done.code == 0, done
         posted = [a for a in proxy.asked if a.method in {"POST", "CONNECT"}]
         assert posted
         assert all(a.headers["proxy-authorization"] == "Basic dXNlcjpodW50ZXIy" for a in posted)
@@ -190,23 +186,23 @@ def test_through_a_proxy(call: Call, monkeypatch: pytest.MonkeyPatch, secure: bo
         else:
             assert all("proxy-authorization" not in a.headers for a in server.asked)
             assert any(a.method == "POST" for a in server.asked)
-    (measured,) = said.data["measurements"]
+    (measured,) = done.data["measurements"]
     assert any("PROXY" in warning for warning in measured["warnings"])
-    assert "hunter2" not in said.out + said.err
+    assert "hunter2" not in done.out + done.err
 
 
-def test_a_proxy_that_cannot_be_used_for_load(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_proxy(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "https://proxy.invalid:3128")
-    said = call("bench", "http://server.invalid", *QUICK, "--model", "m")
-    assert said.code != 0
-    assert "HTTP_PROXY" in said.err
-    assert "NO_PROXY" in said.err
+    done = call("bench", "http://server.invalid", *QUICK, "--model", "m")
+    assert done.code != 0
+    assert "HTTP_PROXY" in done.err
+    assert "NO_PROXY" in done.err
 
 
-# what is asked
+# Requests
 
 
-def test_what_requests_carry(call: Call, server: ScriptedServer) -> None:
+def test_request_body_options(call: Call, server: ScriptedServer) -> None:
     options = ("--no-ignore-eos", "--max-tokens-field", "max_completion_tokens", "--extra-body", '{"temperature": 0}')
     assert call("bench", server.url, *QUICK, *options).code == 0
     for asked in server.asked:
@@ -227,10 +223,10 @@ def test_what_requests_carry(call: Call, server: ScriptedServer) -> None:
         ("--ca-file", "/nowhere"), ("--max-tokens-field", "a b"),
     ],
 )  # fmt: skip
-def test_options_that_cannot_be_used(call: Call, wrong: tuple[str, ...]) -> None:
-    said = call("bench", "https://127.0.0.1:9", *QUICK, *wrong)
-    assert said.code == 2
-    assert said.err.count("\n") == 1, said.err
+def test_invalid_options(call: Call, wrong: tuple[str, ...]) -> None:
+    done = call("bench", "https://127.0.0.1:9", *QUICK, *wrong)
+    assert done.code == 2
+    assert done.err.count("\n") == 1, done.err
 
 
 def test_slos(call: Call, server: ScriptedServer) -> None:
@@ -242,17 +238,17 @@ def test_slos(call: Call, server: ScriptedServer) -> None:
     assert "missed" in missed.out
 
 
-def test_an_slo_that_nothing_tells_of_is_missed(call: Call) -> None:
+def test_slo_without_a_value_is_missed(call: Call) -> None:
     with scripted_server(posts(json_reply({"error": "no"}, 500))) as server:
-        said = call("bench", server.url, *QUICK, "--slo", "p50 ttft <= 60s", "--json")
-    assert said.data["slos"][0]["value"] is None
-    assert said.data["slos"][0]["met"] is False
+        done = call("bench", server.url, *QUICK, "--slo", "p50 ttft <= 60s", "--json")
+    assert done.data["slos"][0]["value"] is None
+    assert done.data["slos"][0]["met"] is False
 
 
-# what remains
+# Interruption
 
 
-def test_answers_that_are_longer_than_the_window(call: Call) -> None:
+def test_answers_longer_than_the_window(call: Call) -> None:
     chunk = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
 
     def slow() -> Iterator[bytes]:
@@ -264,10 +260,10 @@ def test_answers_that_are_longer_than_the_window(call: Call) -> None:
         return openai(asked) if asked.json["max_tokens"] == 1 else Reply(200, slow())
 
     with scripted_server(posts(answer)) as server:
-        said = call("bench", server.url, "-s", "D(4,200)", "-d", "0.5s", "--warmup", "0s")
-    assert "no request ended within" in said.out
-    assert "an answer takes about" in said.out
-    assert "--duration" in said.out
+        done = call("bench", server.url, "-s", "D(4,200)", "-d", "0.5s", "--warmup", "0s")
+    assert "no request ended within" in done.out
+    assert "an answer takes about" in done.out
+    assert "--duration" in done.out
 
 
 @pytest.fixture
@@ -280,9 +276,7 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "as_json"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
-def test_finished_levels_are_shown_when_it_is_interrupted(
-    tmp_path: Path, server: ScriptedServer, number: int, as_json: bool
-) -> None:
+def test_interrupt_prints_finished_levels(tmp_path: Path, server: ScriptedServer, number: int, as_json: bool) -> None:
     argv = [sys.executable, "-m", "autotuner", "bench", server.url, "-s", "D(4,2)", "-d", "1s", "--warmup", "0s"]
     argv += ["-c", "1", "-c", "2", "-o", str(tmp_path), *(["--json"] if as_json else [])]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:

@@ -1,4 +1,4 @@
-"""What ``bench`` prints about windows whose figures must not be taken at face value."""
+"""What ``bench`` prints about windows whose figures need a caveat."""
 
 import re
 
@@ -30,7 +30,7 @@ def text(measured: Measurement) -> str:
     return bench_text(BenchReport(url="", measurements=(measured,), slos=slo_results([measured], [P99])))
 
 
-def test_a_p99_of_few_requests_is_marked_with_a_footnote() -> None:
+def test_p99_of_few_requests_has_a_footnote() -> None:
     few = text(seen(distributions={"ttft": spread(0.1, 30)}))
     assert "100.0 / ~180.0" in few
     assert re.search(r"\bmet\b.*\b30\b", few), "the SLO is met, by 30 requests"
@@ -38,14 +38,14 @@ def test_a_p99_of_few_requests_is_marked_with_a_footnote() -> None:
     assert "~" not in text(seen())
 
 
-def test_what_is_unknown_is_no_number() -> None:
+def test_unknown_percentile_is_a_question_mark() -> None:
     censored = spread(0.1, 200).model_copy(update={"p99": None, "censored": 9})
     assert "100.0 / ?" in text(seen(distributions={"ttft": censored}))
 
 
-def test_overload_and_thinness_are_said() -> None:
-    said = text(seen(overloaded=True, steady=False, warnings=("overloaded: backlog grew",), thin=("3 only",)))
-    assert "overloaded" in said
-    assert any(line.startswith("! D(8,8)") and line.endswith("3 only") for line in said.splitlines())
-    assert "missed" in said, "a latency under overload meets no bound"
-    assert "warm-up" not in said, "it does not help against overload"
+def test_overloaded_and_thin_windows_have_notes() -> None:
+    done = text(seen(overloaded=True, steady=False, warnings=("overloaded: backlog grew",), thin=("3 only",)))
+    assert "overloaded" in done
+    assert any(line.startswith("! D(8,8)") and line.endswith("3 only") for line in done.splitlines())
+    assert "missed" in done, "a latency under overload meets no bound"
+    assert "warm-up" not in done, "it does not help against overload"

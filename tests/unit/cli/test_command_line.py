@@ -1,4 +1,4 @@
-"""The command line's promises: fast help, one line per fault, documented exit codes, JSON on stdout."""
+"""The command line: fast help, one line per problem, documented exit codes, JSON on stdout."""
 
 import json
 import os
@@ -32,14 +32,14 @@ def cli(call: Callable[..., Any]) -> Cli:
     """Runs the command and insists on its exit code."""
 
     def run(*args: str, code: int = 0) -> Any:
-        said = call(*args)
-        assert said.code == code, f"{args}: {said}"
-        return said
+        done = call(*args)
+        assert done.code == code, f"{args}: {done}"
+        return done
 
     return run
 
 
-def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     script = (
         "import sys\nsys.argv = ['autotuner', '--help']\nfrom autotuner.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
@@ -59,7 +59,7 @@ def test_version(cli: Cli) -> None:
 
 
 def completed(*words: str, **env: str) -> list[str]:
-    """What bash would offer after these words."""
+    """Returns what bash offers after these words."""
     script = "import sys\nsys.argv = ['autotuner']\nfrom autotuner.cli.main import main\nmain()"
     asked = {"_AUTOTUNER_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
     found = subprocess.run(
@@ -72,7 +72,7 @@ def completed(*words: str, **env: str) -> list[str]:
     return found.stdout.split()
 
 
-def test_the_shell_completes_commands_and_options() -> None:
+def test_shell_completion() -> None:
     assert completed("autotuner", "pl") == ["plan"]
     assert completed("autotuner", "plan", "--si") == ["--simulate"]
 
@@ -83,20 +83,20 @@ def planned(cli: Cli, tmp_path: Path, *options: str, command: str = "plan", **ch
     return cli(command, str(path), "--json", *options, code=4).data
 
 
-def test_values_of_the_file_are_changed_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
+def test_set_overrides_values_of_the_file(cli: Cli, tmp_path: Path) -> None:
     options = ("--set", "name=other", "--set", "parameters.threads=[1]", "--set", "engine.args.ctx-size=64")
     plan = planned(cli, tmp_path, *options)
     assert (plan["study"], plan["space_size"]) == ("other", 2)
     assert all("--ctx-size" in launch["argv"] for launch in plan["launches"])
 
 
-def test_a_dry_run_is_a_plan(cli: Cli, tmp_path: Path) -> None:
+def test_dry_run_equals_plan(cli: Cli, tmp_path: Path) -> None:
     dry = planned(cli, tmp_path, "--dry-run", command="run")
     assert dry["launches"] == planned(cli, tmp_path)["launches"]
     assert cli("list", "--json").data == {"studies": []}
 
 
-def test_a_simulated_plan_says_so(cli: Cli, tmp_path: Path) -> None:
+def test_simulated_plan_is_labeled(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     changes = {"engine": "vllm", "model": "Qwen/Qwen3-8B", "parameters": {"tensor-parallel-size": [1, 8]}}
     path.write_text(json.dumps({**GOOD, **changes}))
@@ -135,13 +135,13 @@ def test_bad_input_is_one_line_with_place_and_remedy(
         lines = [line for line in done.err.splitlines() if where in line and words in line]
         assert len(lines) == 1, done.err
         assert done.out == ""
-    assert not home.exists(), "nothing is stored for a file that is refused"
+    assert not home.exists(), "nothing is stored for a rejected file"
     error = json.loads(cli("plan", str(file), "--json", code=2).out)["error"]
     assert error["kind"] == "usage"
     assert any(where in problem["where"] for problem in error["problems"])
 
 
-def test_a_missing_file_and_an_unknown_study_are_usage_errors(cli: Cli, tmp_path: Path) -> None:
+def test_missing_file_and_unknown_study_are_usage_errors(cli: Cli, tmp_path: Path) -> None:
     assert "no such file" in cli("run", str(tmp_path / "none.yaml"), code=2).err
     assert "not in the store" in cli("show", "none", code=2).err
     assert "not in the store" in cli("watch", "none", code=2).err
@@ -160,7 +160,7 @@ def test_plan_starts_nothing_and_prints_exact_command_lines(
     assert not (home / "studies").exists()
 
 
-def test_a_starter_file_is_valid_and_never_overwrites(cli: Cli, call: Callable[..., Any], tmp_path: Path) -> None:
+def test_starter_file_is_valid_and_overwrites_nothing(cli: Cli, call: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "chat" / "study.yaml"
     file.parent.mkdir()
     (file.parent / "model.gguf").write_bytes(b"")
@@ -182,12 +182,12 @@ def test_schema_and_params_are_data(cli: Cli) -> None:
     assert "did you mean" in cli("params", "lama", code=2).err
 
 
-def test_an_unreachable_store_is_an_environment_error_without_its_password(cli: Cli) -> None:
+def test_unreachable_store_is_an_environment_error_without_password(cli: Cli) -> None:
     url = "postgresql+psycopg://someone:hunter2@127.0.0.1:1/none"
     done = cli("list", "--store", url, code=4)
     assert "hunter2" not in done.err + done.out
 
 
-def test_nothing_to_reap_is_said(cli: Cli) -> None:
+def test_reap_reports_that_there_is_nothing_to_do(cli: Cli) -> None:
     assert "nothing" in cli("reap").out
     assert json.loads(cli("reap", "--json").out) == {"removed": []}

@@ -1,4 +1,4 @@
-"""Whatever stands on the command line, it is answered with an exit code of ours and one line, never a traceback."""
+"""Hostile arguments lead to a documented exit code and one line, never to a traceback."""
 
 import json
 import os
@@ -44,7 +44,7 @@ COMMANDS = [
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command writes under a relative name is not left in the repository."""
+    """Keeps files with relative names out of the repository."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -55,82 +55,84 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def check(said: Any) -> None:
-    assert said.code in CODES
-    assert "Traceback" not in said.out + said.err
-    assert len(said.err) < 20_000
-    assert "\x1b" not in said.err
+def check(done: Any) -> None:
+    assert done.code in CODES
+    assert "Traceback" not in done.out + done.err
+    assert len(done.err) < 20_000
+    assert "\x1b" not in done.err
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words).replace("{}", "X"))
-def test_odd_words_in_every_place(words: tuple[str, ...], call: Call, keep: Call, file: Path, tmp_path: Path) -> None:
-    keep("winner")
+def test_odd_values_in_every_position(
+    words: tuple[str, ...], call: Call, store_study: Call, file: Path, tmp_path: Path
+) -> None:
+    store_study("winner")
     slow = words[0] == "reap" or "serving-runtime" in words or "--image" in words
     for odd in ODD[:8] if slow else ODD:
         check(call(*(word.format(odd, file=file, dir=tmp_path) if "{" in word else word for word in words)))
 
 
 @pytest.mark.parametrize("command", ["report", "export", "best", "init", "bench"])
-def test_output_into_odd_places(command: str, call: Call, keep: Call, tmp_path: Path) -> None:
-    keep("winner")
+def test_odd_output_paths(command: str, call: Call, store_study: Call, tmp_path: Path) -> None:
+    store_study("winner")
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     target = ["http://127.0.0.1:1"] if command == "bench" else ["chat-8b"]
     for path in ("", tmp_path, tmp_path / "file/below", "/proc/x", "/dev/full", "x" * 5000, "/proc/self/mem", "a\x1b"):
         where = [str(path)] if command == "init" else [*target, "-o", str(path)]
-        said = call(command, *where)
-        check(said)
+        done = call(command, *where)
+        check(done)
         if str(path) != "a\x1b":
-            assert said.code in {ExitCode.FAILED, ExitCode.USAGE, ExitCode.ENVIRONMENT}, (path, said)
+            assert done.code in {ExitCode.FAILED, ExitCode.USAGE, ExitCode.ENVIRONMENT}, (path, done)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize("command", ["report", "export", "best"])
-def test_a_dash_is_standard_output(command: str, call: Call, keep: Call, tmp_path: Path) -> None:
-    keep("winner")
-    said = call(command, "chat-8b", "-o", "-")
-    assert said.code == 0
+def test_dash_means_stdout(command: str, call: Call, store_study: Call, tmp_path: Path) -> None:
+    store_study("winner")
+    done = call(command, "chat-8b", "-o", "-")
+    assert done.code == 0
     written = tmp_path / "file"
     assert call(command, "chat-8b", "-o", str(written)).code == 0
-    assert said.out == written.read_text()
+    assert done.out == written.read_text()
 
 
 # The data directory
 
 
 @pytest.mark.parametrize("name", ["a%20b", "a%b", "who?", "a#b", "a b", "ü", "a'b\"c", "a:b@c", "%(here)s", "+&=;"])
-def test_any_name_of_the_data_directory_works(
-    name: str, call: Call, keep: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_odd_names_of_the_data_directory(
+    name: str, call: Call, store_study: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / name))
-    keep("winner")
+    store_study("winner")
     assert "chat-8b" in call("list").out
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name / "autotuner.db").is_file()
 
 
-def test_a_relative_data_directory_is_one_place(
-    call: Call, keep: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_relative_data_directory(
+    call: Call, store_study: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", "here")
     monkeypatch.chdir(tmp_path)
-    keep("winner")
+    store_study("winner")
     path = call("report", "chat-8b").out.strip()
     assert Path(path).is_absolute()
     assert Path(path).is_relative_to(tmp_path / "here")
 
 
-def test_a_data_directory_that_cannot_be_used(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_data_directory(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for home in (str(tmp_path / "file"), str(tmp_path / "file" / "x"), "/proc/x", "~nobody-of-this-name/x", "x" * 5000):
         monkeypatch.setenv("AUTOTUNER_HOME", home)
         for command in ("list", "doctor", "show"):
-            said = call(command, "x") if command == "show" else call(command)
-            check(said)
-            assert said.code == ExitCode.ENVIRONMENT or command == "doctor"
+            done = call(command, "x") if command == "show" else call(command)
+            check(done)
+            assert done.code == ExitCode.ENVIRONMENT or command == "doctor"
 
 
-def test_a_store_that_is_not_a_file_of_ours_keeps_its_mode(call: Call, tmp_path: Path) -> None:
+def test_foreign_file_as_store_keeps_its_mode(call: Call, tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("not a database, but long enough to be taken for one" * 100)
     other.chmod(0o644)
@@ -144,17 +146,17 @@ def test_a_store_that_is_not_a_file_of_ours_keeps_its_mode(call: Call, tmp_path:
 
 
 @pytest.mark.parametrize("value", ["", "{", "[]", '{"name": 1}', "null", "\x00"])
-def test_a_damaged_study_is_named_and_does_not_hide_the_others(value: str, call: Call, keep: Call, home: Path) -> None:
-    keep("winner")
+def test_damaged_study_is_named_and_does_not_hide_others(value: str, call: Call, store_study: Call, home: Path) -> None:
+    store_study("winner")
     engine = create_engine(f"sqlite:///{home}/autotuner.db")
     with Store.open() as store, engine.begin() as db:
         spec = store.studies.all()[0].spec.model_copy(update={"name": "broken"})
         store.studies.create(spec, source="x", digest="x", now=1.0)
         db.execute(text("UPDATE studies SET spec = :v WHERE name = 'broken'"), {"v": value})
-    said = call("list")
-    assert said.code == 0
-    assert "chat-8b" in said.out
-    assert "the stored study broken" in said.err
+    done = call("list")
+    assert done.code == 0
+    assert "chat-8b" in done.out
+    assert "the stored study broken" in done.err
     assert [s.name for s in autotuner.list_studies()] == ["chat-8b"]
     shown = call("show", "broken")
     assert shown.code == ExitCode.ENVIRONMENT
@@ -165,28 +167,28 @@ def test_a_damaged_study_is_named_and_does_not_hide_the_others(value: str, call:
     engine.dispose()
 
 
-def test_a_damaged_trial_is_named(call: Call, keep: Call, home: Path) -> None:
-    keep("winner")
+def test_damaged_trial_is_named(call: Call, store_study: Call, home: Path) -> None:
+    store_study("winner")
     engine = create_engine(f"sqlite:///{home}/autotuner.db")
     with engine.begin() as db:
         db.execute(text("""UPDATE trials SET trial = '{"number": 1, "x": []}' WHERE number = 1"""))
     engine.dispose()
-    said = call("show", "chat-8b")
-    check(said)
-    assert said.code == ExitCode.ENVIRONMENT
-    assert "trial 1 of the stored study chat-8b" in said.err
+    done = call("show", "chat-8b")
+    check(done)
+    assert done.code == ExitCode.ENVIRONMENT
+    assert "trial 1 of the stored study chat-8b" in done.err
     assert call("list").code == 0
 
 
 # The terminal
 
 
-def test_what_others_wrote_cannot_command_the_terminal(call: Call, keep: Call, home: Path) -> None:
-    sample = keep("winner")
+def test_log_text_cannot_control_the_terminal(call: Call, store_study: Call, home: Path) -> None:
+    sample = store_study("winner")
     folder = home / "studies" / "chat-8b" / "trials" / f"{sample.trials[0].number:04d}"
     folder.mkdir(parents=True)
     (folder / "server.log").write_bytes(b"\x1b]0;title\x07 \x1b[2J \x9b31m \xc2\x9b31m a\tb\rc \xe2\x80\xae \xff end\n")
-    said = call("logs", "chat-8b", str(sample.trials[0].number))
-    assert said.out.endswith("end\n")
-    assert all(c.isprintable() or c in "\n\t" for c in said.out)
-    assert "\\x1b]0;title" in said.out
+    done = call("logs", "chat-8b", str(sample.trials[0].number))
+    assert done.out.endswith("end\n")
+    assert all(c.isprintable() or c in "\n\t" for c in done.out)
+    assert "\\x1b]0;title" in done.out

@@ -1,4 +1,4 @@
-"""The live table: it never outgrows the terminal, the rows that matter stay, and elsewhere there are plain lines."""
+"""The live table, which fits the terminal and keeps the important rows, and the plain lines without a terminal."""
 
 import re
 from typing import Any
@@ -21,7 +21,7 @@ NOTE = "the load generator could not keep up: p99 event loop lag 74.4 ms is over
 
 
 class Run:
-    """Feeds a view the events of a run, one a second."""
+    """Feeds a view the events of a run, one per second."""
 
     def __init__(self, trials: int = 8) -> None:
         self.view = StudyView("chat")
@@ -79,12 +79,12 @@ def busy(trials: int = 40) -> Run:
     return run
 
 
-def test_before_anything_happened() -> None:
+def test_before_the_first_event() -> None:
     assert "starting" in drawn(StudyView("chat"))[0]
 
 
 @pytest.mark.parametrize("phase", ["queued", "launching", "loading", "ready", "warming", "scoring", "releasing"])
-def test_each_phase_is_named(phase: str) -> None:
+def test_phase_is_shown(phase: str) -> None:
     run = Run()
     run.propose(0)
     if phase != "queued":
@@ -92,7 +92,7 @@ def test_each_phase_is_named(phase: str) -> None:
     assert row(drawn(run.view), 0).split() == ["0", phase, "(default)"]
 
 
-def test_a_measuring_trial_shows_where_how_far_and_how_fast() -> None:
+def test_measuring_trial_shows_window_progress_and_rate() -> None:
     run = Run()
     run.propose(0, threads=2)
     run.measure(0, rate=1234.0)
@@ -101,7 +101,7 @@ def test_a_measuring_trial_shows_where_how_far_and_how_fast() -> None:
     assert "now: trial 0 measuring D(8,8) concurrency=2, 2 of 7 s" in lines
 
 
-def test_there_is_a_column_per_objective_and_slo_with_its_level() -> None:
+def test_column_per_objective_and_slo_with_its_level() -> None:
     lines = drawn(Run().view)
     titles = [line.split("  ") for line in lines[2:5]]
     found = [[cell.strip() for cell in line if cell.strip()] for line in titles]
@@ -112,7 +112,7 @@ def test_there_is_a_column_per_objective_and_slo_with_its_level() -> None:
     ]
 
 
-def test_a_finished_trial_shows_figures_change_and_verdict() -> None:
+def test_finished_trial_shows_figures_change_and_verdict() -> None:
     run = Run()
     for number, rate in ((0, 90.0), (1, 99.0)):
         run.propose(number, left={"search": 7 - number, "repeats": 6})
@@ -138,7 +138,7 @@ def test_repeats_decide_the_change_once_both_sides_have_them() -> None:
     assert row(drawn(run.view), 1).endswith("  +15%")
 
 
-def test_what_is_left_follows_what_the_runner_says() -> None:
+def test_remaining_launches_follow_the_events() -> None:
     run = Run(trials=20)
     assert run.view.planned() == 26
     run.propose(0, left={"search": 6, "repeats": 6})
@@ -151,7 +151,7 @@ def test_what_is_left_follows_what_the_runner_says() -> None:
     assert run.view.planned() == 1
 
 
-def test_failures_and_what_does_not_count_say_so() -> None:
+def test_failed_void_and_unranked_trials() -> None:
     run = Run()
     run.propose(0)
     run.fail(0)
@@ -169,7 +169,7 @@ def test_failures_and_what_does_not_count_say_so() -> None:
     assert "trial" not in lines[1]
 
 
-def test_a_long_note_takes_nothing_from_the_other_columns() -> None:
+def test_long_note_leaves_other_columns_whole() -> None:
     run = Run()
     run.propose(0, threads=2, parallel=8)
     run.fail(0, cause="crash_under_load", message=NOTE)
@@ -178,7 +178,7 @@ def test_a_long_note_takes_nothing_from_the_other_columns() -> None:
     assert any("configuration" in line for line in lines)
 
 
-def test_repeats_name_what_they_repeat() -> None:
+def test_repeat_names_its_trial() -> None:
     run = Run()
     run.propose(0)
     run.finish(0)
@@ -186,7 +186,7 @@ def test_repeats_name_what_they_repeat() -> None:
     assert row(drawn(run.view), 1).split() == ["1", "queued", "repeat", "of", "0"]
 
 
-def test_the_best_of_a_latency_is_the_smallest() -> None:
+def test_best_latency_is_the_lowest() -> None:
     run = Run()
     for number, value in enumerate((3.0, 1.0, 2.0)):
         run.propose(number)
@@ -196,7 +196,7 @@ def test_the_best_of_a_latency_is_the_smallest() -> None:
     assert best.number == 1
 
 
-def test_an_ended_study_says_why() -> None:
+def test_ended_study_shows_why() -> None:
     run = Run()
     run("study_finished", None, state="stopped", why="stopped by request")
     assert drawn(run.view)[0].endswith("stopped: stopped by request")
@@ -204,7 +204,7 @@ def test_an_ended_study_says_why() -> None:
 
 @pytest.mark.parametrize("height", [12, 14, 23, 60])
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_default_best_and_latest_stay(width: int, height: int) -> None:
+def test_default_best_and_latest_stay_visible(width: int, height: int) -> None:
     lines = drawn(busy().view, width=width, height=height)
     assert len(lines) <= height
     for number in (0, 5, 39):
@@ -222,7 +222,7 @@ def test_default_best_and_latest_stay(width: int, height: int) -> None:
     value=st.text(max_size=300),
     notice=st.text(max_size=300),
 )
-def test_it_never_outgrows_the_terminal(trials: int, width: int, height: int, value: str, notice: str) -> None:
+def test_table_never_exceeds_the_terminal(trials: int, width: int, height: int, value: str, notice: str) -> None:
     run = busy(trials)
     run.propose(trials, note=value)
     run("notice", None, text=notice)
@@ -234,9 +234,9 @@ def test_it_never_outgrows_the_terminal(trials: int, width: int, height: int, va
     assert all(c.isprintable() or c == "\n" for c in text)
 
 
-def test_plain_lines_say_each_change_once() -> None:
-    said: list[str] = []
-    lines = PlainLines(said.append, SPEC)
+def test_plain_lines_print_each_change_once() -> None:
+    done: list[str] = []
+    lines = PlainLines(done.append, SPEC)
     run = Run()
     run.propose(0, threads=2)
     for phase in ("launching", "loading", "measuring"):
@@ -251,7 +251,7 @@ def test_plain_lines_say_each_change_once() -> None:
     run.fail(1, message="no\x1b room")
     lines.update(run.view)
     lines.update(run.view)
-    assert said == [
+    assert done == [
         "trial 0  launching  threads=2",
         "trial 0  measuring  threads=2",
         "! trial 0: busy machine",
@@ -260,7 +260,7 @@ def test_plain_lines_say_each_change_once() -> None:
     ]
 
 
-def test_no_change_is_shown_against_a_default_that_ran_alone() -> None:
+def test_no_change_against_a_default_that_ran_alone() -> None:
     run = Run()
     run.propose(0)
     run.finish(0, rate=90.0)
@@ -275,7 +275,7 @@ def test_no_change_is_shown_against_a_default_that_ran_alone() -> None:
     assert row(drawn(run.view), 1).endswith("  +10%"), "the repeats ran one at a time"
 
 
-def test_what_a_repeat_refuted_is_not_the_best_so_far() -> None:
+def test_refuted_trial_is_not_the_best_so_far() -> None:
     run = Run()
     for number, rate in ((0, 90.0), (1, 200.0)):
         run.propose(number)

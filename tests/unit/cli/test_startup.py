@@ -1,6 +1,6 @@
-"""Commands that only look at results load nothing that launches, measures, searches or migrates.
+"""Commands that only read results import nothing that launches, measures, searches or migrates.
 
-What takes time at start-up is imports, so they are what is tested: seconds differ by machine (``make bench-startup``).
+Imports take most of the start-up time, and unlike seconds they do not depend on the machine (``make bench-startup``).
 """
 
 import json
@@ -43,9 +43,9 @@ print(json.dumps([code or 0, sorted(sys.modules)]), file=sys.stderr)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_looking_loads_nothing_heavy(command: str, keep: Callable[..., Any], home: Path) -> None:
+def test_reading_results_imports_nothing_heavy(command: str, store_study: Callable[..., Any], home: Path) -> None:
     arguments, packages, most = COMMANDS[command]
-    sample = keep("winner")
+    sample = store_study("winner")
     folder = home / "studies" / "chat-8b" / "trials" / f"{sample.trials[-1].number:04d}"
     folder.mkdir(parents=True)
     (folder / "server.log").write_text("a line\n")

@@ -1,4 +1,4 @@
-"""Commands over studies that are in the store: what they print where, and with which exit code."""
+"""Commands on stored studies: output and exit codes."""
 
 import json
 import os
@@ -23,57 +23,57 @@ from autotuner.testing.samples import Sample, SampleKind
 from autotuner.tuning.run_liveness import this_owner
 
 Call = Callable[..., Any]
-Keep = Callable[..., Sample]
+StoreStudy = Callable[..., Sample]
 
 
 def dead_owner() -> Owner:
-    """An owner whose process is gone: the pid is ours, its start is not."""
+    """An owner whose process is gone: it has our pid, but another start time."""
     here = ProcessIdentity.of_this_process()
     return this_owner().model_copy(update={"process": here._replace(ticks=here.ticks - 1).text})
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_show_prints_every_trial(call: Call, keep: Keep, kind: SampleKind) -> None:
-    sample = keep(kind.value)
-    said = call("show", sample.spec.name)
-    assert (said.code, said.err) == (0, "")
-    assert said.out.startswith(f"{sample.spec.name}: {sample.state}")
+def test_show_prints_every_trial(call: Call, store_study: StoreStudy, kind: SampleKind) -> None:
+    sample = store_study(kind.value)
+    done = call("show", sample.spec.name)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{sample.spec.name}: {sample.state}")
     read = call("show", sample.spec.name, "--json").data
     assert [t["number"] for t in read["trials"]] == [t.number for t in sample.trials]
 
 
-def test_best_prints_the_command_alone_on_standard_output(call: Call, keep: Keep) -> None:
-    keep("winner")
-    said = call("best", "chat-8b")
-    assert said.code == 0
-    assert said.out.count("\n") == 1
-    assert shlex.split(said.out)[0] == "llama-server"
-    assert "trial 12," in said.err
-    assert call("best", "chat-8b", "--json").data["command"] == said.out.strip()
+def test_best_prints_only_the_command_to_stdout(call: Call, store_study: StoreStudy) -> None:
+    store_study("winner")
+    done = call("best", "chat-8b")
+    assert done.code == 0
+    assert done.out.count("\n") == 1
+    assert shlex.split(done.out)[0] == "llama-server"
+    assert "trial 12," in done.err
+    assert call("best", "chat-8b", "--json").data["command"] == done.out.strip()
     assert call("best", "chat-8b", "--as", "json").data["winner"] == 12
 
 
-def test_best_of_nothing_feasible_has_its_own_exit_code(call: Call, keep: Keep) -> None:
-    keep("infeasible")
-    said = call("best", "chat-strict")
-    assert (said.code, said.out) == (3, "")
-    assert "trial 7 " in said.err, "the closest one is named"
+def test_best_without_a_feasible_trial_has_its_own_exit_code(call: Call, store_study: StoreStudy) -> None:
+    store_study("infeasible")
+    done = call("best", "chat-strict")
+    assert (done.code, done.out) == (3, "")
+    assert "trial 7 " in done.err, "the closest one is named"
     as_json = call("best", "chat-strict", "--json")
     assert (as_json.code, as_json.data["winner"], as_json.data["ending"]) == (3, None, "nothing_feasible")
 
 
-def test_list(call: Call, keep: Keep) -> None:
+def test_list(call: Call, store_study: StoreStudy) -> None:
     assert "autotuner init" in call("list").out
     assert call("list", "--json").data == {"studies": []}
-    keep("winner")
-    keep("infeasible")
+    store_study("winner")
+    store_study("infeasible")
     assert {s["name"] for s in call("list", "--json").data["studies"]} == {"chat-8b", "chat-strict"}
     assert "chat-strict" in call("list").out
 
 
-def test_logs_of_any_size_are_read_from_the_end(call: Call, keep: Keep) -> None:
-    """64 GiB, most of it one line: what reads it all does not come back."""
-    keep("winner")
+def test_huge_log_is_read_from_the_end(call: Call, store_study: StoreStudy) -> None:
+    """A 64 GiB log, most of it one line, could not be read as a whole."""
+    store_study("winner")
     folder = trial_folder("chat-8b", 1)
     folder.mkdir(parents=True)
     with (folder / "server.log").open("wb") as log:
@@ -85,14 +85,14 @@ def test_logs_of_any_size_are_read_from_the_end(call: Call, keep: Keep) -> None:
     assert "last but one" in call("show", "chat-8b", "1").out
 
 
-def test_logs(call: Call, keep: Keep) -> None:
-    keep("winner")
+def test_logs(call: Call, store_study: StoreStudy) -> None:
+    store_study("winner")
     log = trial_folder("chat-8b", 3) / "server.log"
     log.parent.mkdir(parents=True)
     log.write_bytes(b"one\ntwo\nthr\xffee\n")
-    said = call("logs", "chat-8b", "3", "-n", "2")
-    assert (said.code, said.out) == (0, "two\nthr\ufffdee\n")
-    assert said.err.strip() == str(log)
+    done = call("logs", "chat-8b", "3", "-n", "2")
+    assert (done.code, done.out) == (0, "two\nthr\ufffdee\n")
+    assert done.err.strip() == str(log)
     assert call("logs", "chat-8b", "3", "--json").data == {
         "study": "chat-8b",
         "trial": 3,
@@ -102,49 +102,49 @@ def test_logs(call: Call, keep: Keep) -> None:
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [(("99",), 2, "trials 0 to 19"), (("4",), 1, "no server log")])
-def test_logs_that_are_not_there(call: Call, keep: Keep, words: tuple[str, ...], code: int, says: str) -> None:
-    keep("winner")
-    said = call("logs", "chat-8b", *words)
-    assert (said.code, said.out) == (code, "")
-    assert says in said.err
+def test_missing_logs(call: Call, store_study: StoreStudy, words: tuple[str, ...], code: int, says: str) -> None:
+    store_study("winner")
+    done = call("logs", "chat-8b", *words)
+    assert (done.code, done.out) == (code, "")
+    assert says in done.err
     failed = call("logs", "chat-8b", *words, "--json")
     error = failed.data["error"]
     assert says in (error["remedy"] or error["message"])
 
 
-def test_stop_asks_a_living_run_and_no_other(call: Call, keep: Keep) -> None:
-    keep("winner")
+def test_stop_requests_only_a_running_study_to_stop(call: Call, store_study: StoreStudy) -> None:
+    store_study("winner")
     assert call("stop", "chat-8b", "--json").data == {"study": "chat-8b", "running": False}
-    keep("empty", owner=this_owner())
+    store_study("empty", owner=this_owner())
     assert call("stop", "chat-new", "--json").data == {"study": "chat-new", "running": True}
     with Store.open() as store:
         assert store.studies.stop_requested("chat-new")
         assert not store.studies.stop_requested("chat-8b")
 
 
-def test_delete_is_refused_while_the_study_runs(call: Call, keep: Keep) -> None:
-    keep("empty", owner=this_owner())
-    said = call("delete", "chat-new", "--yes", "--json")
-    assert (said.code, said.data["error"]["kind"]) == (1, "failed")
-    assert "autotuner stop chat-new" in said.err
+def test_running_study_cannot_be_deleted(call: Call, store_study: StoreStudy) -> None:
+    store_study("empty", owner=this_owner())
+    done = call("delete", "chat-new", "--yes", "--json")
+    assert (done.code, done.data["error"]["kind"]) == (1, "failed")
+    assert "autotuner stop chat-new" in done.err
     assert call("show", "chat-new").code == 0
 
 
-def test_delete_removes_study_and_files(call: Call, keep: Keep) -> None:
-    keep("winner")
+def test_delete_removes_study_and_files(call: Call, store_study: StoreStudy) -> None:
+    store_study("winner")
     folder = trial_folder("chat-8b", 0)
     folder.mkdir(parents=True)
-    said = call("delete", "chat-8b")
-    assert (said.code, "add --yes" in said.err) == (2, True), "nobody can be asked here"
+    done = call("delete", "chat-8b")
+    assert (done.code, "add --yes" in done.err) == (2, True), "there is no terminal to ask for confirmation"
     assert folder.exists()
     assert call("delete", "chat-8b", "--yes", "--json").data == {"deleted": "chat-8b"}
     assert not study_folder("chat-8b").exists()
     assert call("show", "chat-8b").code == 2
 
 
-def test_reap_ends_what_dead_runs_left(call: Call, keep: Keep) -> None:
+def test_reap_cleans_up_after_dead_runs(call: Call, store_study: StoreStudy) -> None:
     owner = dead_owner()
-    keep("empty", owner=owner)
+    store_study("empty", owner=owner)
     with Store.open() as store:
         assert store.leases.take(["port:1"], owner_id=owner.id, study="chat-new", trial=0, now=1.0, dead=())
     assert call("reap", "--study", "another", "--json").data == {"removed": []}
@@ -157,18 +157,18 @@ def test_reap_ends_what_dead_runs_left(call: Call, keep: Keep) -> None:
     assert call("reap", "--json").data == {"removed": []}
 
 
-def test_reap_leaves_the_living_alone(call: Call, keep: Keep) -> None:
-    keep("empty", owner=this_owner())
+def test_reap_spares_running_studies(call: Call, store_study: StoreStudy) -> None:
+    store_study("empty", owner=this_owner())
     assert call("reap", "--json").data == {"removed": []}
     with Store.open() as store:
         assert [t.state for t in store.trials.all("chat-new")] == [TrialState.RUNNING]
 
 
-def test_watch_of_an_ended_study_prints_its_events_and_ends(call: Call, keep: Keep) -> None:
-    sample = keep("winner")
-    said = call("watch", "chat-8b", "--json")
-    events = [json.loads(line) for line in said.out.splitlines()]
-    assert (said.code, said.err) == (0, "")
+def test_watch_of_an_ended_study_prints_its_events(call: Call, store_study: StoreStudy) -> None:
+    sample = store_study("winner")
+    done = call("watch", "chat-8b", "--json")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert (done.code, done.err) == (0, "")
     assert [e["seq"] for e in events] == sorted({e["seq"] for e in events})
     assert [e["kind"] for e in events].count("trial_finished") == len(sample.trials)
     assert (events[0]["kind"], events[-1]["kind"]) == ("study_started", "study_finished")
@@ -178,14 +178,14 @@ def test_watch_of_an_ended_study_prints_its_events_and_ends(call: Call, keep: Ke
     assert words.err.splitlines()[-1].startswith("chat-8b: done")
 
 
-def test_watch_of_a_run_that_was_killed_ends(call: Call, keep: Keep) -> None:
-    keep("empty", owner=dead_owner())
+def test_watch_of_a_killed_run_ends(call: Call, store_study: StoreStudy) -> None:
+    store_study("empty", owner=dead_owner())
     assert call("watch", "chat-new", "--json").code == 0
     assert "chat-new: running" in call("watch", "chat-new").err
 
 
-def test_a_study_can_be_named_by_its_file(call: Call, keep: Keep, tmp_path: Path) -> None:
-    keep("winner")
+def test_study_can_be_named_by_its_file(call: Call, store_study: StoreStudy, tmp_path: Path) -> None:
+    store_study("winner")
     file = tmp_path / "any.yaml"
     workload = "{scenarios: 'D(8,8)', concurrency: 1}"
     file.write_text(f"name: chat-8b\nmodel: m\nengine: vllm\nworkload: {workload}\nobjective: max output_throughput\n")
@@ -193,9 +193,9 @@ def test_a_study_can_be_named_by_its_file(call: Call, keep: Keep, tmp_path: Path
         assert call(*words, str(file), "--json").code == 0, words
 
 
-def test_watch_follows_a_run_until_it_ends(call: Call, keep: Keep) -> None:
+def test_watch_follows_a_run_until_it_ends(call: Call, store_study: StoreStudy) -> None:
     owner = this_owner()
-    keep("empty", owner=owner)
+    store_study("empty", owner=owner)
 
     def go_on() -> None:
         with Store.open() as store:
@@ -206,14 +206,14 @@ def test_watch_follows_a_run_until_it_ends(call: Call, keep: Keep) -> None:
 
     runner = threading.Thread(target=go_on)
     runner.start()
-    said = call("watch", "chat-new", "--json")
+    done = call("watch", "chat-new", "--json")
     runner.join()
-    texts = [json.loads(line)["data"].get("text") for line in said.out.splitlines()]
+    texts = [json.loads(line)["data"].get("text") for line in done.out.splitlines()]
     assert texts[-3:] == ["still here 0", "still here 1", "still here 2"]
 
 
-def test_report_and_exports(call: Call, keep: Keep, tmp_path: Path) -> None:
-    keep("winner")
+def test_report_and_exports(call: Call, store_study: StoreStudy, tmp_path: Path) -> None:
+    store_study("winner")
     path = Path(call("report", "chat-8b", "--json").data["report"])
     assert path.read_text().startswith("<!doctype html>")
     out = tmp_path / "r" / "x.html"
@@ -227,12 +227,12 @@ def test_report_and_exports(call: Call, keep: Keep, tmp_path: Path) -> None:
     assert file.read_text().startswith("trial,role,")
 
 
-def test_a_file_that_cannot_be_written_is_one_line(call: Call, keep: Keep, tmp_path: Path) -> None:
-    keep("winner")
+def test_a_file_that_cannot_be_written_is_one_line(call: Call, store_study: StoreStudy, tmp_path: Path) -> None:
+    store_study("winner")
     (tmp_path / "file").write_text("")
-    said = call("report", "chat-8b", "-o", str(tmp_path / "file" / "x.html"), "--json")
-    assert said.code == 1
-    assert said.data["error"]["message"].startswith("cannot write ")
+    done = call("report", "chat-8b", "-o", str(tmp_path / "file" / "x.html"), "--json")
+    assert done.code == 1
+    assert done.data["error"]["message"].startswith("cannot write ")
 
 
 @pytest.mark.parametrize(
@@ -245,11 +245,11 @@ def test_a_file_that_cannot_be_written_is_one_line(call: Call, keep: Keep, tmp_p
     ],
 )  # fmt: skip
 def test_errors_are_json_on_standard_output_and_a_line_on_standard_error(call: Call, words: tuple[str, ...]) -> None:
-    said = call(*words, "--json")
-    assert said.code == 2
-    assert said.data["error"]["kind"] == "usage"
-    assert said.data["error"]["message"]
-    assert said.err.startswith("autotuner: ")
+    done = call(*words, "--json")
+    assert done.code == 2
+    assert done.data["error"]["kind"] == "usage"
+    assert done.data["error"]["message"]
+    assert done.err.startswith("autotuner: ")
     plain = call(*words)
     assert (plain.code, plain.out) == (2, "")
 
@@ -262,8 +262,8 @@ def test_a_defect_is_json_too(call: Call, monkeypatch: pytest.MonkeyPatch, capsy
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "defect"
 
 
-def test_a_misspelt_study_is_found(call: Call, keep: Keep) -> None:
-    keep("winner")
+def test_a_misspelt_study_is_found(call: Call, store_study: StoreStudy) -> None:
+    store_study("winner")
     assert 'did you mean "chat-8b"?' in call("show", "chat8b").err
 
 
@@ -282,8 +282,8 @@ objective: max output_throughput
 """
 
 
-def test_plan_says_how_the_file_stands_to_the_store(call: Call, tmp_path: Path) -> None:
-    """Refused under a name that another file has; new under one of its own, or once the old results are put away."""
+def test_plan_compares_the_file_with_the_stored_study(call: Call, tmp_path: Path) -> None:
+    """Rejected under the name of another file; new under a name of its own, or once the old results were renamed."""
     server = tmp_path / "server"
     server.write_text("#!/bin/sh\n")
     server.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What ``list`` prints: progress, answer and age of each study, sorted and filtered, on any screen."""
+"""Output of ``list``: progress, answer and age of each study, sorted and filtered, at any width."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from autotuner.cli.results import SortBy
-from autotuner.cli.studies_page import chosen, studies_text
+from autotuner.cli.studies_page import filtered_and_sorted, studies_text
 from autotuner.cli.texts import age_text
 from autotuner.report.overview import StudyOverview, overview
 from autotuner.store import StudyRecord
@@ -46,12 +46,12 @@ def made(
     return overview(record, running=running, launches=launches, newest=newest, trials=trials)
 
 
-def test_a_stored_answer_is_what_the_trials_say() -> None:
+def test_stored_answer_matches_the_trials() -> None:
     for kind in KINDS:
         assert made(kind, stored=True).answer == made(kind, stored=False).answer
 
 
-def test_the_answer_names_what_to_use_and_its_change() -> None:
+def test_answer_has_the_trial_and_its_change() -> None:
     found = made(SampleKind.WINNER)
     assert found.answer.ending is Ending.PROVEN_BETTER
     assert found.answer.trial == 12
@@ -60,13 +60,13 @@ def test_the_answer_names_what_to_use_and_its_change() -> None:
     assert made(SampleKind.INFEASIBLE).answer.trial is None
 
 
-def test_progress_counts_what_is_left() -> None:
+def test_progress_counts_remaining_launches() -> None:
     assert made(SampleKind.WINNER, left=5).progress == "20", "an ended study has nothing left"
     assert made(SampleKind.UNPROVEN, left=5).progress == "10 of 15"
     assert made(SampleKind.EMPTY, left=5, running=True).progress == "0 of 6", "one launch is running"
 
 
-def test_a_run_that_was_killed_is_called_cut_off() -> None:
+def test_killed_run_is_cut_off() -> None:
     assert made(SampleKind.EMPTY, running=True).standing == "running"
     assert made(SampleKind.EMPTY).standing == "cut off"
 
@@ -74,10 +74,10 @@ def test_a_run_that_was_killed_is_called_cut_off() -> None:
 def names(**options: Any) -> list[str]:
     studies = [made(kind, at=float(i)) for i, kind in enumerate(KINDS)]
     wanted: dict[str, Any] = {"sort": SortBy.AGE, "state": None, "engine": None, "match": None}
-    return [s.name for s in chosen(studies, **{**wanted, **options})]
+    return [s.name for s in filtered_and_sorted(studies, **{**wanted, **options})]
 
 
-def test_orders_and_filters() -> None:
+def test_sort_orders_and_filters() -> None:
     assert names() == ["chat-new", "chat-short", "chat-strict", "chat-fast", "chat-8b"]
     assert names(sort=SortBy.NAME)[0] == "chat-8b"
     assert names(sort=SortBy.GAIN)[:2] == ["chat-8b", "chat-fast"], "21% more, then 17% less"
@@ -102,9 +102,9 @@ def test_ages(seconds: float, text: str) -> None:
     assert age_text(seconds) == text
 
 
-def test_list_by_the_command(call: Call, keep: Call) -> None:
-    keep("winner")
-    keep("infeasible")
+def test_list_command(call: Call, store_study: Call) -> None:
+    store_study("winner")
+    store_study("infeasible")
     data = call("list", "--json", "--sort", "gain").data["studies"]
     assert [(s["name"], s["answer"]["ending"], s["launches"]) for s in data] == [
         ("chat-8b", "proven_better", 20),

@@ -1,4 +1,4 @@
-"""What ``show`` prints: every trial with its rank and reason, in any terminal, and one trial in detail."""
+"""Output of ``show``: every trial with its rank and reasons, at any width, and one trial in detail."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from autotuner import scoring
-from autotuner.cli.columns import LEAST_TEXT
+from autotuner.cli.columns import MIN_WRAP_WIDTH
 from autotuner.cli.study_page import ranked, study_text
 from autotuner.cli.trial_page import ArgvChange, argv_changes, trial_data, trial_text
 from autotuner.report.exports import csv_text
@@ -30,13 +30,13 @@ def result_of(kind: SampleKind) -> StudyResult:
 
 
 def table_lines(text: str) -> list[str]:
-    """The table without head and answer."""
+    """Returns the table without the lines above and below it."""
     return text.split("\n\n")[1].splitlines()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", SampleKind)
-def test_every_trial_has_its_row_and_no_row_outgrows_the_screen(kind: SampleKind, width: int) -> None:
+def test_every_trial_has_a_row_that_fits_the_screen(kind: SampleKind, width: int) -> None:
     result = result_of(kind)
     text = study_text(result, width=width)
     numbers = [int(found[1]) for line in text.splitlines() if (found := _TRIAL_ROW.match(line))]
@@ -52,7 +52,7 @@ def test_no_part_of_a_configuration_is_cut(width: int) -> None:
         assert set(trial.configuration.text.split()) <= words or trial.repeat_of is not None
 
 
-def test_trials_stand_in_the_order_of_their_rank_each_before_its_repeats() -> None:
+def test_trials_are_ordered_by_rank_each_before_its_repeats() -> None:
     result = result_of(SampleKind.WINNER)
     rows = ranked(result)
     first = [t for t, _ in rows if t.role is not TrialRole.CONFIRM]
@@ -63,7 +63,7 @@ def test_trials_stand_in_the_order_of_their_rank_each_before_its_repeats() -> No
     assert [t.repeat_of for t, _ in rows[1:4]] == [result.best.number] * 3
 
 
-def test_what_could_not_win_says_why() -> None:
+def test_trials_that_could_not_win_show_why() -> None:
     missed = study_text(result_of(SampleKind.WINNER), width=160)
     assert "p99 ttft <= 400ms: 401 ms at D(128,48) concurrency=16" in missed
     failed = study_text(result_of(SampleKind.FAILURES), width=160)
@@ -81,14 +81,14 @@ def test_narrow_screens_keep_state_objective_and_change() -> None:
 
 
 @given(value=st.text(max_size=120), note=st.text(max_size=200), width=st.integers(60, 200))
-def test_no_text_of_others_breaks_the_table(value: str, note: str, width: int) -> None:
+def test_hostile_text_does_not_break_the_table(value: str, note: str, width: int) -> None:
     maker = StudyMaker(sample_spec())
     maker.measured()
     maker.failed(configuration(note=value), Failure(cause=FailureCause.CRASH_LOADING, message=note))
     sample = maker.sample(why=note, state="stopped")
     text = study_text(study_result(sample.spec, sample.state, sample.trials, why=sample.why), width=width)
     assert all(c.isprintable() or c == "\n" for c in text)
-    assert max(cell_len(line) for line in table_lines(text)) <= max(width, LEAST_TEXT)
+    assert max(cell_len(line) for line in table_lines(text)) <= max(width, MIN_WRAP_WIDTH)
 
 
 # One trial
@@ -99,7 +99,7 @@ def page(kind: SampleKind, number: int, *, width: int = 100) -> str:
     return trial_text(result, result.trials[number], ["loading", "listening"], width=width)
 
 
-def test_one_trial_shows_percentiles_slos_phases_flags_and_log() -> None:
+def test_trial_page_shows_percentiles_slos_phases_flags_and_log() -> None:
     text = page(SampleKind.WINNER, 12)
     assert re.match(r"chat-8b trial 12: .*\brank 1\n", text)
     assert re.search(r"^  repeats +trials 15, 16, 19$", text, re.MULTILINE)
@@ -112,7 +112,7 @@ def test_one_trial_shows_percentiles_slos_phases_flags_and_log() -> None:
     assert text.endswith("  loading\n  listening")
 
 
-def test_a_failed_trial_shows_cause_remedy_and_exit_code() -> None:
+def test_failed_trial_shows_cause_remedy_and_exit_code() -> None:
     text = page(SampleKind.FAILURES, 1)
     assert "chat-broken trial 1: failed" in text
     assert "out of memory: the KV cache does not fit into memory" in text
@@ -129,7 +129,7 @@ def test_the_percentiles_fit(width: int) -> None:
     assert max(map(cell_len, rows)) <= width
 
 
-def test_the_same_for_programs() -> None:
+def test_trial_data() -> None:
     result = result_of(SampleKind.WINNER)
     data = trial_data(result, result.trials[12], ["x"])
     assert (data["rank"], data["repeats"], data["log"]) == (1, [15, 16, 19], ["x"])
@@ -148,7 +148,7 @@ def test_flags_are_compared_by_name_with_all_their_values() -> None:
     )
 
 
-def test_a_percentile_beyond_its_sample_is_marked_wherever_it_stands() -> None:
+def test_percentile_of_too_few_requests_is_marked_everywhere() -> None:
     sample = sample_study(SampleKind.WINNER)
     trials = [_with_few(t) for t in sample.trials]
     result = study_result(sample.spec, sample.state, trials, why=sample.why)

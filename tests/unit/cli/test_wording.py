@@ -1,7 +1,7 @@
-"""What commands print, in one snapshot: the only place where a test fixes the wording of tables and messages.
+"""Snapshot of what commands print, the only test that fixes the wording of tables and messages.
 
-After a deliberate change: ``.venv/bin/pytest tests/unit/cli/test_wording.py --snapshot-update``, and read the diff. The
-help texts stand in ``docs/reference/cli.md``.
+After a deliberate change, run ``.venv/bin/pytest tests/unit/cli/test_wording.py --snapshot-update`` and read the diff.
+Help texts are compared with ``docs/reference/cli.md``.
 """
 
 import re
@@ -86,11 +86,11 @@ def test_plan(changes: dict[str, Any], snapshot: SnapshotAssertion) -> None:
 
 
 def test_doctor(snapshot: SnapshotAssertion) -> None:
-    said = [
+    done = [
         doctor_text(Diagnosis(deploy="process", study=study, checks=CHECKS[:count]))
         for study, count in ((None, 3), ("chat", 2), (None, 1), ("chat", 1))
     ]
-    assert "\n\n".join(said) == snapshot
+    assert "\n\n".join(done) == snapshot
 
 
 def test_bench(snapshot: SnapshotAssertion) -> None:
@@ -116,20 +116,20 @@ def test_bench(snapshot: SnapshotAssertion) -> None:
 
 
 def test_messages(
-    call: Call, keep: Callable[..., Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Any
+    call: Call, store_study: Callable[..., Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Any
 ) -> None:
-    """Of commands that answer in a line or two."""
+    """Messages of commands that print a line or two."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
     commands: list[tuple[str, ...]] = [("list",), ("list", "--match", "x*"), ("reap",), ("init", "s.yaml")]
-    said = [(words, call(*words)) for words in commands]
-    keep("winner")
+    done = [(words, call(*words)) for words in commands]
+    store_study("winner")
     commands = [
         ("stop", "chat-8b"), ("watch", "chat-8b"), ("list",), ("best", "chat-8b"), ("delete", "chat-8b"),
         ("delete", "chat-8b", "--yes"), ("logs", "none"), ("show", "x", "--color"),
     ]  # fmt: skip
-    said += [(words, call(*words)) for words in commands]
+    done += [(words, call(*words)) for words in commands]
     # Typer names the program after how the tests were started.
     started_as = "python -m pytest."
-    text = "\n".join(f"$ autotuner {' '.join(words)} -> {s.code}\n{s.out}{s.err}" for words, s in said)
+    text = "\n".join(f"$ autotuner {' '.join(words)} -> {s.code}\n{s.out}{s.err}" for words, s in done)
     assert re.sub(r"\d+ d\b", "N d", text.replace(started_as, "")) == snapshot
