@@ -17,14 +17,14 @@ HEAVY = (
     "psycopg", "pynvml", "rich._emoji_codes", "rich.markdown", "rich.progress", "ruamel", "scipy", "sqlalchemy",
     "torch", "uvloop", "xllamacpp", "yaml",
 )  # fmt: skip
-READING = {"api", "cli", "errors", "invalid_value", "scoring", "secrets", "store", "study", "tuning"}
+READING = {"api", "cli", "errors", "invalid_value", "plain_text", "scoring", "secrets", "store", "study", "tuning"}
 PAGES = READING | {"report"}
 COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
     "list": (["list"], PAGES, 420),
     "show": (["show", "chat-8b"], PAGES, 430),
     "best": (["best", "chat-8b"], PAGES | {"manifests"}, 380),
     "logs": (["logs", "chat-8b"], READING | {"deployers"}, 360),
-    "version": (["version"], {"api", "cli", "errors", "invalid_value", "secrets"}, 310),
+    "version": (["version"], {"api", "cli", "errors", "invalid_value", "plain_text", "secrets"}, 310),
 }
 """Per command: its arguments, which of our packages it may load, and how many modules in all (about 40 above what it
 loads with today's versions of typer, pydantic and rich)."""
