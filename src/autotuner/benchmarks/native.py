@@ -14,8 +14,8 @@ from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 from autotuner.benchmarks.measuring.datasets import read_dataset
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
-from autotuner.benchmarks.measuring.requirements import Limits, requests_wanted
-from autotuner.benchmarks.measuring.worker_session import listen, measurement
+from autotuner.benchmarks.measuring.requirements import Limits, required_requests
+from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import Access
 from autotuner.plugins.benchmark import Benchmark, Window
@@ -69,7 +69,7 @@ class NativeBenchmark(Benchmark):
         life = self._lives.setdefault(endpoint, _Life())
         spec, notes = await run_sync(self._spec, endpoint, window, self._headers(window), life)
         known = self._calibration_key(endpoint.model, window)
-        heard = await listen(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         result = heard.result
         found = result["calibration"]
         if found["points"]:
@@ -88,7 +88,7 @@ class NativeBenchmark(Benchmark):
             left_out_s=result["left_out_s"],
             notes=(*endpoint.client.caveats, *_proxied(endpoint.access), *notes),
         )
-        return await run_sync(measurement, heard, window, self._settings.limits, info)
+        return await run_sync(keep_and_summarize, heard, window, self._settings.limits, info)
 
     async def preflight(self, workload: Workload) -> list[Check]:
         """Tokenizer and dataset files readable and valid; the API key's variable set."""
@@ -137,7 +137,7 @@ class NativeBenchmark(Benchmark):
             duration_s=workload.duration_s,
             max_duration_s=workload.longest_s,
             fewest_requests=workload.fewest,
-            wanted_requests=requests_wanted(tuple(window.objectives), tuple(window.slos), scenario.text, level.text),
+            wanted_requests=required_requests(tuple(window.objectives), tuple(window.slos), scenario.text, level.text),
             requests=workload.requests,
             request_timeout_s=workload.request_timeout_s,
             drain_s=self._settings.drain,

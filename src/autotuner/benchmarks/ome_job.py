@@ -17,7 +17,7 @@ from autotuner.benchmarks.genai_bench.limits import ENDS_ONLY, of_benchmark_jobs
 from autotuner.benchmarks.genai_bench.results import Run
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
-from autotuner.benchmarks.measuring.worker_session import WorkerOutput, measurement
+from autotuner.benchmarks.measuring.worker_session import WorkerOutput, keep_and_summarize
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import Deployer, Endpoint, HasPlatformBenchmark, PlatformBenchmark, PlatformRun
@@ -147,7 +147,7 @@ class OmeJob(Benchmark):
             untimed=True,
             notes=(*_notes(found, workload, minutes, endpoint.model), *own_work(level.in_flight)),
         )
-        return await run_sync(measurement, WorkerOutput(rows=list(found.rows)), window, Limits(), info)
+        return await run_sync(keep_and_summarize, WorkerOutput(rows=list(found.rows)), window, Limits(), info)
 
     def _there(self) -> PlatformBenchmark:
         if self._platform is None:

@@ -85,7 +85,7 @@ async def test_late_usage_and_done_belong_to_no_latency(tmp_path: Path) -> None:
     assert seen.failed == 0
 
 
-async def test_several_tokens_a_chunk_have_two_named_gaps(tmp_path: Path) -> None:
+async def test_several_tokens_per_chunk_have_two_named_gaps(tmp_path: Path) -> None:
     seen, server = await measured(tmp_path, Behavior(itl_s=0.02, tokens_per_chunk=4), scenario=D_40)
     truth = median(gap / 1e9 for t in whole(server, 10) for gap in gaps(t.sent_ns))
     assert p50(seen, "itl") == pytest.approx(truth, rel=0.15)

@@ -21,7 +21,7 @@ from autotuner.benchmarks.genai_bench.worker import GenaiSpec, kept_environment
 from autotuner.benchmarks.measuring.inputs import tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
-from autotuner.benchmarks.measuring.worker_session import WorkerOutput, listen, measurement
+from autotuner.benchmarks.measuring.worker_session import WorkerOutput, keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
@@ -85,7 +85,7 @@ class GenaiBench(Benchmark):
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
         spec = await run_sync(self._spec, endpoint, window)
-        heard = await listen(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         info = RunInfo(
             window_ns=heard.result["window_ns"],
             begin_epoch_s=heard.result["begin_epoch_s"],
@@ -94,7 +94,7 @@ class GenaiBench(Benchmark):
             ends_only=True,
             notes=(*endpoint.client.caveats, *_notes(window.level, heard)),
         )
-        return await run_sync(measurement, heard, window, self._settings.limits, info)
+        return await run_sync(keep_and_summarize, heard, window, self._settings.limits, info)
 
     async def preflight(self, workload: Workload) -> list[Check]:
         """Whether it can measure this workload at all, and is installed."""

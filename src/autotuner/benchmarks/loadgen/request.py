@@ -109,13 +109,13 @@ class Request:
         if self.error is None:
             aborted = failure_kind(self.finish) if self.finish else None
             if aborted is not None:
-                self.fail(aborted, self.finish_detail or f"after {len(self.chunks)} chunks")
+                self.fail(aborted, self.finish_detail or f"chunks received: {len(self.chunks)}")
             elif not (self.done or self.finish):
                 if complete and not self.chunks:
                     self.error = "empty"
                 else:
                     self.error = "cut_stream"
-                    self.detail = f"after {len(self.chunks)} chunks"
+                    self.detail = f"chunks received: {len(self.chunks)}"
             elif not self.chunks and self.asked_output > 0:
                 self.error = "empty"
 
@@ -147,7 +147,7 @@ def fail_unfinished(requests: Iterable[Request]) -> None:
     if any(r.finish for r in ended):
         for request in ended:
             if request.done and not request.finish:
-                request.fail(MISSING, f"after {len(request.chunks)} chunks")
+                request.fail(MISSING, f"chunks received: {len(request.chunks)}")
 
 
 def _count(reported: Any, previous: int | None) -> int | None:

@@ -1,1 +1,1 @@
-"""From request records to a Measurement: populations, statistics, steadiness, uncertainty."""
+"""Evaluation of request records: populations, statistics, steadiness and uncertainty of a measurement."""

@@ -1,4 +1,4 @@
-"""Statistics of a latency over a window's requests, some of which may be known only to take longer than they did."""
+"""Statistics of a latency over the requests of a window, with right-censored values."""
 
 import math
 
@@ -12,10 +12,14 @@ _SHARES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9
 
 
 def distribution(values: NDArray[np.float64], censored: int = 0) -> Distribution:
-    """The statistics of ``values`` and of ``censored`` more that lie above all of them, by an amount not known.
+    """Computes the statistics of known and censored values.
 
-    Percentiles interpolate linearly between order statistics. One that touches a censored value is None, and so are
-    the statistics that need every value.
+    Percentiles interpolate linearly between order statistics. A percentile that depends on a censored value is None, as
+    are the statistics that need every value.
+
+    Args:
+        values: The known values.
+        censored: Number of further values, each larger than every known one.
     """
     ordered = np.sort(values)
     count = len(ordered) + censored

@@ -1,7 +1,7 @@
-"""How much CPU others used during a window: a busy neighbor can halve what a CPU-bound engine reaches.
+"""CPU time that foreign processes used during a window; a busy neighbor can halve the throughput of a CPU-bound engine.
 
-From ``/proc/stat`` (user, nice and system time of the host) less the trees of the server and of ourselves. Interrupt
-time is left out: the kernel books the loopback traffic of the measurement itself there.
+It is the host's user, nice and system time in ``/proc/stat``, minus that of the server's processes and of ours.
+Interrupt time is excluded, because the kernel accounts the measurement's own loopback traffic there.
 """
 
 import os
@@ -16,15 +16,22 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class CpuSample:
-    """Seconds of CPU used since boot, at a moment."""
+    """CPU time used since boot, in seconds."""
 
     at: float
+    """Monotonic time of the sample, in seconds."""
     host_s: float
+    """By all processes of the host."""
     ours_s: float
+    """By the server, the load generator and this process, with their descendants."""
 
 
 def sample(pids: Iterable[int]) -> CpuSample | None:
-    """The host's CPU time, and that of this process's, and these processes', trees. None where there is no /proc."""
+    """Samples the CPU time of the host, and of this process and ``pids`` with their descendants.
+
+    Returns:
+        None if the system has no ``/proc``.
+    """
     try:
         fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()
     except OSError:
@@ -36,7 +43,8 @@ def sample(pids: Iterable[int]) -> CpuSample | None:
 
 
 def foreign_cores(begin: CpuSample | None, end: CpuSample | None) -> float | None:
-    """Cores used by others between two samples; None when a sample is missing or they are at the same time."""
+    """Average number of cores used by foreign processes between two samples; None if a sample is missing or no time
+    has passed between them."""
     if begin is None or end is None or end.at <= begin.at:
         return None
     used = (end.host_s - begin.host_s) - (end.ours_s - begin.ours_s)
@@ -44,7 +52,7 @@ def foreign_cores(begin: CpuSample | None, end: CpuSample | None) -> float | Non
 
 
 def _table() -> tuple[dict[int, int], dict[int, float]]:
-    """Per process its parent, and its CPU seconds with those of children that it has waited for."""
+    """The parent of each process, and its CPU seconds including those of children that it has waited for."""
     parents = {}
     used = {}
     for entry in os.scandir(_PROC):
@@ -53,7 +61,8 @@ def _table() -> tuple[dict[int, int], dict[int, float]]:
         try:
             text = (_PROC / entry.name / "stat").read_text()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
+        # The command name, in parentheses, may itself contain spaces and parentheses.
         fields = text.rpartition(")")[2].split()
         pid = int(entry.name)
         parents[pid] = int(fields[1])

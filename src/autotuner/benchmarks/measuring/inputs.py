@@ -1,4 +1,4 @@
-"""Files that a workload names: datasets and tokenizers. Local only; a hub's name is refused, never looked up."""
+"""Input files of a workload: datasets and tokenizers. Local only; the name of a hub repository is never resolved."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +11,28 @@ from autotuner.study.check import Check
 from autotuner.study.workload import Workload
 
 MAX_TOKENIZER = 1 << 28
-"""Bytes of a tokenizer.json; the largest ones have some 30 MB."""
+"""Largest tokenizer.json that is read, in bytes; the largest known ones have about 30 MB."""
 
 
 def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: bool = True) -> str:
-    """The text of a local tokenizer.json, given as the file or its folder. ``counted``: we count tokens with it, which
-    needs the ``tokenizer`` extra. Raises :class:`UsageError`."""
+    """Reads a local tokenizer.json.
+
+    Args:
+        path: The file, or its folder.
+        where: The field that names it, for errors.
+        counted: Whether this process counts tokens with it, which needs the ``tokenizer`` extra.
+
+    Raises:
+        UsageError: It is missing, unreadable or invalid.
+    """
     try:
         file = Path(path).expanduser()
         file = file / "tokenizer.json" if file.is_dir() else file
-        there = file.exists()
+        exists = file.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(Problem.refused(where, error, value=path)) from None
-    if not there:
-        why = "no such file or folder with a tokenizer.json; tokenizers are never fetched from a hub"
+    if not exists:
+        why = "no such file, or folder with a tokenizer.json; tokenizers are not downloaded from a hub"
         raise UsageError(Problem(where=where, value=path, why=why, remedy="give the path of a local tokenizer.json"))
     try:
         text = files.read_text(file, limit=MAX_TOKENIZER)
@@ -52,6 +60,6 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
         problem = error.problems[0]
         return Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)
     if isinstance(found, Dataset) and found.notes:
-        remedy = "put what every request shall have into workload.extra_body"
+        remedy = "set fields that every request needs in workload.extra_body"
         return Check.warn(name, "; ".join(found.notes), remedy=remedy)
     return Check.ok(name)

@@ -1,7 +1,7 @@
-"""Which requests of a window count, in which figure, and what is known of them.
+"""Classification of requests: which ones count toward which metric, and what is known about them.
 
-Open loop: the requests that were scheduled in the window, whatever became of them. Closed loop: ``ttft`` of the
-requests sent in the window, everything else of the requests that ended in it. ``docs/reference/metrics.md`` says why.
+Open loop: all requests scheduled in the window, whatever their outcome. Closed loop: ``ttft`` of the requests sent in
+the window, everything else of the requests that ended in it. ``docs/reference/metrics.md`` gives the reasons.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,81 +15,81 @@ from autotuner.benchmarks.measuring.records import Records, RunInfo
 
 Floats = NDArray[np.float64]
 
-S = 1e-9
-FIRST = ("ttft", "ttft_scheduled")
-"""Latencies that are known as soon as the first token is there."""
-WHOLE = ("tpot", "e2e_latency", "e2e_latency_scheduled")
-"""Latencies that are known when the answer is whole."""
+NS = 1e-9
+FIRST_TOKEN_METRICS = ("ttft", "ttft_scheduled")
+"""Latencies that are known when the first token has arrived."""
+WHOLE_ANSWER_METRICS = ("tpot", "e2e_latency", "e2e_latency_scheduled")
+"""Latencies that are known when the answer is complete."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One record with its derived values, in seconds."""
+    """One record with values derived from it, in seconds."""
 
     row: Mapping[str, Any]
     ok: bool
     arrived: bool
     """Scheduled (open loop) or sent (closed loop) in the window."""
     counted: bool
-    """Its outcome is one of this window's: it counts in requests, failures and ``success_rate``."""
+    """Whether its outcome belongs to this window: it counts in requests, failures and ``success_rate``."""
     ended: bool
-    """A success whose answer ended inside the window: it counts in rates per window."""
+    """Whether it is a success that ended inside the window: it counts in rates per window."""
     running: bool
-    """Neither ended nor failed when the load generator stopped watching."""
-    tokens_a_chunk: float
+    """Whether it had neither ended nor failed when the load generator stopped watching."""
+    tokens_per_chunk: float
     values: Mapping[str, float] = field(default_factory=dict)
     gaps: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def timed_out(self) -> bool:
-        """It failed by taking too long, so its latency is known to be long."""
+        """Whether it failed by taking too long, which gives a lower bound of its latency."""
         return bool(self.row["error"] == "timeout")
 
     @property
     def watched_s(self) -> float:
-        """How long it took, or was watched."""
-        return float(self.values.get("e2e_latency", (self.row["end_ns"] - self.row["sent_ns"]) * S))
+        """How long it took, or how long it was watched."""
+        return float(self.values.get("e2e_latency", (self.row["end_ns"] - self.row["sent_ns"]) * NS))
 
 
 @dataclass(frozen=True)
 class Population:
-    """All requests of a window's records, and those that its figures rest on."""
+    """All requests of a window's records, and the subsets that its metrics are computed from."""
 
     requests: tuple[Request, ...]
     open_loop: bool
 
     @property
     def counted(self) -> list[Request]:
-        """Those whose outcome counts."""
+        """Requests whose outcome belongs to the window."""
         return [r for r in self.requests if r.counted]
 
     @property
-    def good(self) -> list[Request]:
-        """Of these, the successes."""
+    def successes(self) -> list[Request]:
+        """Counted requests that succeeded."""
         return [r for r in self.requests if r.counted and r.ok]
 
     def values(self, metric: str) -> tuple[Floats, int]:
-        """The known values of a per-request latency, and how many more requests are censored."""
-        who = self._first() if metric in FIRST else self._whole()
-        known = [r.values[metric] for r in who if metric in r.values]
-        return np.array(known), sum(self._censored(r, metric) for r in who)
+        """The known values of a per-request latency in seconds, and the number of further, censored requests."""
+        requests = self._for_first_token() if metric in FIRST_TOKEN_METRICS else self._for_whole_answer()
+        known = [r.values[metric] for r in requests if metric in r.values]
+        return np.array(known), sum(self._censored(r, metric) for r in requests)
 
     def answering(self) -> list[Request]:
-        """Those whose gaps between chunks count: successes, and answers that were still running."""
-        return [r for r in self._whole() if r.ok or r.running]
+        """Requests whose gaps between chunks count: successes, and answers that were still running."""
+        return [r for r in self._for_whole_answer() if r.ok or r.running]
 
-    def _first(self) -> list[Request]:
+    def _for_first_token(self) -> list[Request]:
         return [r for r in self.requests if r.arrived and (r.ok or r.running or r.timed_out)]
 
-    def _whole(self) -> list[Request]:
+    def _for_whole_answer(self) -> list[Request]:
         if self.open_loop:
             return [r for r in self.requests if r.arrived and (r.ok or r.running or r.timed_out)]
         ended = [r for r in self.requests if r.counted and (r.ok or r.timed_out)]
         return [*ended, *self.overdue(ended)]
 
     def overdue(self, ended: Sequence[Request]) -> list[Request]:
-        """Closed loop: requests that outlive the window and have taken longer than every one that ended in it. They
-        belong to the top of the distribution for sure, and leaving them out would hide what hangs."""
+        """Requests of a closed loop that outlast the window and have already taken longer than every one that ended in
+        it. They certainly belong to the top of the distribution; omitting them would hide hanging requests."""
         longest = max((r.watched_s for r in ended if r.ok), default=None)
         if longest is None:
             return []
@@ -98,48 +98,48 @@ class Population:
 
     def _censored(self, request: Request, metric: str) -> bool:
         if metric in request.values or (request.ok and metric == "tpot"):
-            return False  # an answer of one token has no tpot: not unknown, it does not exist
+            return False  # the tpot of a one-token answer does not exist, which is not the same as unknown
         if metric.endswith("_scheduled"):
             return self.open_loop
         return True
 
 
-def population(records: Records) -> Population:
-    """The requests with their roles."""
+def classify(records: Records) -> Population:
+    """Classifies the requests of a window and derives their latencies."""
     columns = records.columns
     info = records.info
     rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
-    whole = [row for row in rows if row["complete"] and row["first_ns"] is not None]
-    chunks = sum(len(row["gaps_ns"]) + 1 for row in whole)
-    usual = sum(row["output_tokens"] for row in whole) / chunks if chunks else 1.0
+    complete = [row for row in rows if row["complete"] and row["first_ns"] is not None]
+    chunks = sum(len(row["gaps_ns"]) + 1 for row in complete)
+    tokens_per_chunk = sum(row["output_tokens"] for row in complete) / chunks if chunks else 1.0
     if info.ends_only:
-        rows = [_evenly(row) for row in rows]
-        usual = 1.0
+        rows = [_spread_evenly(row) for row in rows]
+        tokens_per_chunk = 1.0
     open_loop = any(row["scheduled_ns"] is not None for row in rows)
-    return Population(tuple(_derived(row, info, usual, open_loop=open_loop) for row in rows), open_loop)
+    return Population(tuple(_derive(row, info, tokens_per_chunk, open_loop=open_loop) for row in rows), open_loop)
 
 
-def _evenly(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with one chunk a token at an even pace, so that throughput counts what lies inside the window."""
+def _spread_evenly(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with one chunk per token at an even pace, so that throughput counts only tokens inside the window."""
     tokens = row["output_tokens"]
     span = sum(row["gaps_ns"])
     even = [span / (tokens - 1)] * (tokens - 1) if row["gaps_ns"] and tokens > 1 else []
     return {**row, "gaps_ns": even}
 
 
-def _derived(row: dict[str, Any], info: RunInfo, usual: float, *, open_loop: bool) -> Request:
+def _derive(row: dict[str, Any], info: RunInfo, tokens_per_chunk: float, *, open_loop: bool) -> Request:
     window_ns = info.window_ns
     failed = row["error"] is not None
     ok = row["complete"] and row["first_ns"] is not None
     sent_ns = row["scheduled_ns"] if open_loop else row["sent_ns"]
     ended_inside = 0 <= row["end_ns"] < window_ns
-    outlived = row["error"] == "timeout" and row["end_ns"] >= window_ns and sent_ns < window_ns
+    outlasted = row["error"] == "timeout" and row["end_ns"] >= window_ns and sent_ns < window_ns
     row["in_flight"] = sent_ns < window_ns <= row["end_ns"] and not row["ramp"]
     arrived = 0 <= sent_ns < window_ns and not row["ramp"]
     if open_loop:
         counted = arrived and (ok or failed)
     else:
-        counted = (ended_inside and (ok or failed) and (failed or not row["ramp"])) or outlived
+        counted = (ended_inside and (ok or failed) and (failed or not row["ramp"])) or outlasted
     request = Request(
         row=row,
         ok=ok,
@@ -147,8 +147,8 @@ def _derived(row: dict[str, Any], info: RunInfo, usual: float, *, open_loop: boo
         counted=counted,
         ended=ok and ended_inside and not row["ramp"],
         running=not failed and not ok,
-        tokens_a_chunk=usual,
-        gaps=np.asarray(row["gaps_ns"], dtype=np.float64) * S,
+        tokens_per_chunk=tokens_per_chunk,
+        gaps=np.asarray(row["gaps_ns"], dtype=np.float64) * NS,
     )
     return _with_values(request, info)
 
@@ -159,8 +159,8 @@ def _with_values(request: Request, info: RunInfo) -> Request:
     values = dict[str, float]()
     if row["first_ns"] is None or not (request.ok or request.running or request.timed_out):
         return request
-    late = None if row["scheduled_ns"] is None else (row["sent_ns"] - row["scheduled_ns"]) * S
-    values["ttft"] = (row["first_ns"] - row["sent_ns"]) * S
+    late = None if row["scheduled_ns"] is None else (row["sent_ns"] - row["scheduled_ns"]) * NS
+    values["ttft"] = (row["first_ns"] - row["sent_ns"]) * NS
     if late is not None:
         values["ttft_scheduled"] = values["ttft"] + late
     if not request.ok:
@@ -176,4 +176,4 @@ def _with_values(request: Request, info: RunInfo) -> Request:
         if not info.ends_only:
             values["itl"] = float(gaps.mean())
             values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
-    return replace(request, values=values, tokens_a_chunk=per_chunk)
+    return replace(request, values=values, tokens_per_chunk=per_chunk)

@@ -1,6 +1,6 @@
-"""Request records as a Parquet file: one row a request, failed ones included.
+"""Request records in a Parquet file: one row per request, failed ones included.
 
-The file is written beside its place and renamed into it, so a reader finds a whole file or none.
+The file is written under a temporary name and then renamed, so readers find either a complete file or none.
 """
 
 import os
@@ -46,24 +46,25 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "usage_output": (_INT, True),
     "reused": (_FLAG, True),
 }
-"""Column -> (type, may be null). All times are nanoseconds from the window's begin, negative before it.
+"""Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
-``scheduled_ns`` is null in a closed loop. ``first_ns`` is the first chunk with a token; ``gaps_ns`` the gaps between
-those chunks. ``lag_ns`` is how late it was sent, connection set-up (``connect_ns``) included. ``complete``: the answer
-came to its proper end. ``ramp``: one of the closed loop's first requests, shortened, never counted in a latency.
-``error`` is null for a success and for a request that was still being answered when the window was over. ``finish`` is
-the server's finish reason. ``usage_input`` and ``usage_output`` are what its usage said, ``input_tokens`` and
-``output_tokens`` what is believed. ``reused``: the same prompt was sent to this server before."""
+``scheduled_ns`` is null in a closed loop. ``first_ns`` is the arrival of the first chunk with a token; ``gaps_ns`` are
+the gaps between such chunks. ``lag_ns`` is how late the request was sent, including the time to open a connection
+(``connect_ns``). ``complete``: the answer has ended properly. ``ramp``: a shortened first request of a closed loop,
+never part of a latency. ``error`` is null for a success and for a request that was still running when the load
+generator stopped watching. ``finish`` is the server's finish reason. ``usage_input`` and ``usage_output`` are the
+server's token counts; ``input_tokens`` and ``output_tokens`` are those that the measurement uses. ``reused``: this
+server has received the same prompt before."""
 
 _LATER = frozenset({"finish", "usage_input", "usage_output", "reused"})
-"""Columns that files of earlier versions lack; null there, and where a load generator does not tell."""
+"""Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a measurement needs besides the records."""
+    """Facts about a window that its measurement needs besides the request records."""
 
     window_ns: int
     begin_epoch_s: float
@@ -73,17 +74,17 @@ class RunInfo:
     scheduled_in_window: int = 0
     foreign_cpu_cores: float | None = None
     reused_rows: int = 0
-    """Only in files of earlier versions, where it counts rows that were made and perhaps never sent."""
+    """Only in files of earlier versions, where it also counts rows that were prepared but not sent."""
     run_id: str = ""
-    """Drawn for each server's life; seeds the prompts together with the workload's seed."""
+    """Random, drawn when a server starts; seeds the prompts together with the workload's seed."""
     left_out_s: float = 0.0
-    """Load between the warm-up and the window that had not settled."""
+    """Unsettled load between the warm-up and the window, in seconds."""
     ends_only: bool = False
-    """The load generator saw only an answer's first and last token: ``gaps_ns`` holds the one gap between them."""
+    """Whether only the first and the last token of an answer have a time: ``gaps_ns`` holds the gap between them."""
     untimed: bool = False
-    """The load generator told how long requests took, but not when they were sent: ``sent_ns`` is 0 for all of them."""
+    """Whether the load generator reports durations but not when requests were sent: ``sent_ns`` is 0 for all."""
     notes: tuple[str, ...] = ()
-    """What else a reader must know; becomes warnings."""
+    """Further remarks for readers, which become warnings."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,23 @@ class Records:
     columns: Mapping[str, Sequence[Any]]
     info: RunInfo
     where: Mapping[str, Any] = field(default_factory=dict)
-    """Scenario, load level and SLOs, as needed to sum the records up again."""
+    """A dumped :class:`~autotuner.benchmarks.measuring.requirements.Requirements`, needed to evaluate the records."""
 
     def __len__(self) -> int:
         return len(self.columns["index"])
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], info: RunInfo, where: Mapping[str, Any]) -> Records:
-    """Records from the worker's rows. Raises ``KeyError`` when a row lacks a column that every one must have."""
+    """Creates records from the worker's rows. Raises ``KeyError`` if a row lacks a required column."""
     columns = {n: [row.get(n) if n in _LATER else row[n] for row in rows] for n in COLUMNS}
     return Records(columns, info, where)
 
 
 def write_records(path: Path, records: Records) -> None:
-    """Writes the file atomically. Raises ``OSError`` (e.g. disk full); nothing is left behind then.
+    """Writes the file atomically. Raises ``OSError`` (e.g. disk full) and then leaves nothing behind.
 
-    The library writes into memory only: on a full disk it would end in a panic that no handler knows."""
+    The Parquet library only writes to memory, because it panics on a full disk instead of raising an error.
+    """
     meta = orjson.dumps({"info": records.info.__dict__, "where": records.where})
     schema = Schema(
         [Field(name, kind, nullable=null) for name, (kind, null) in COLUMNS.items()], metadata={_META: meta}
@@ -128,28 +130,28 @@ def write_records(path: Path, records: Records) -> None:
 
 
 def read_records(path: Path) -> Records:
-    """Reads a file back. Raises ``OSError`` when there is none, ``ValueError`` when it is not one of ours."""
+    """Reads a file of request records. Raises ``OSError``, or ``ValueError`` if the file contains something else."""
     with path.open("rb") as file:
         table = _table(file, path)
     meta = table.schema.metadata.get(_META)
     names = set(table.schema.names)
     if meta is None or set(COLUMNS) - names - _LATER:
-        raise ValueError(f"{path} holds no request records")
-    found = orjson.loads(meta)
+        raise ValueError(f"{path} does not contain request records")
+    stored = orjson.loads(meta)
     columns = {n: list(table.column(n).to_pylist()) if n in names else [None] * len(table) for n in COLUMNS}
-    info = {**found["info"], "notes": tuple(found["info"].get("notes", ()))}
-    return Records(columns, RunInfo(**info), found["where"])
+    info = {**stored["info"], "notes": tuple(stored["info"].get("notes", ()))}
+    return Records(columns, RunInfo(**info), stored["where"])
 
 
 def _table(file: BinaryIO, path: Path) -> Table:
     try:
         return read_parquet(file).read_all()
-    except Exception as error:  # the library's own kinds
-        raise ValueError(f"{path} holds no request records: {error}") from None
+    except Exception as error:  # the library has error types of its own
+        raise ValueError(f"{path} does not contain request records: {error}") from None
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # what the library does on a corrupt footer
+        if type(error).__name__ != "PanicException":  # raised by the library for a corrupt footer
             raise
-        raise ValueError(f"{path} holds no request records: it is no whole Parquet file") from None
+        raise ValueError(f"{path} does not contain request records: not a complete Parquet file") from None
 
 
 def _array(values: Sequence[Any], kind: DataType) -> Array:

@@ -1,4 +1,4 @@
-"""What a window was asked to be, and what it must hold to answer that."""
+"""Requirements of a window: the load, the figures it must provide, and the requests that these need."""
 
 from collections.abc import Iterator
 
@@ -8,43 +8,44 @@ from autotuner.study.objective import SLO, Objective
 from autotuner.study.workload import LoadLevel
 
 _GAPS = ("itl", "itl_token")
-"""Pooled over the gaps of all answers: a few requests give thousands of values."""
+"""Metrics pooled over the gaps of all answers: a few requests yield thousands of values."""
 
 
 class Limits(Noun):
-    """How far the load generator may fall behind before its figures are not to be trusted."""
+    """Limits beyond which the load generator counts as the bottleneck and its measurements as unreliable."""
 
     lag_s: float = 0.010
-    """p99 of loop lag and of send lag that is always allowed, in seconds."""
+    """p99 of the event loop's lag and of the send lag that is always tolerated, in seconds."""
     lag_share: float = 0.1
-    """... and as a share of the median ttft: what disturbs 1 ms need not disturb 1 s."""
+    """The same as a share of the median ttft, because a lag that distorts 1 ms does not matter for 1 s."""
     rate_share: float = 0.95
-    """Least share of the scheduled arrivals that were really sent."""
+    """Minimum share of the scheduled arrivals that were actually sent."""
     cpu_cores: float = 0.9
-    """The worker has one thread: near one core it is the bottleneck."""
+    """Maximum CPU usage of the worker, which has a single thread."""
 
 
-class Asked(Noun):
-    """What the window was asked to be; kept with the records, so that they can be summed up again."""
+class Requirements(Noun):
+    """Load and figures that a study requests from a window; stored with the records, to evaluate them again."""
 
     scenario: str
     level: LoadLevel
     slos: tuple[SLO, ...] = ()
     objectives: tuple[Objective, ...] = ()
     fewest: int = 0
-    """Finished requests below which the window is too thin to be ranked."""
+    """Finished requests below which the window is too thin to rank a configuration by."""
     limits: Limits = Limits()
 
     @property
     def figures(self) -> list[tuple[str, str | None]]:
-        """Metric and statistic of every objective and SLO that this window answers."""
-        return list(dict.fromkeys(figures_asked(self.objectives, self.slos, self.scenario, self.level.text)))
+        """(metric, statistic) of every objective and SLO that applies to this window."""
+        return list(dict.fromkeys(required_figures(self.objectives, self.slos, self.scenario, self.level.text)))
 
 
-def figures_asked(
+def required_figures(
     objectives: tuple[Objective, ...], slos: tuple[SLO, ...], scenario: str, level: str
 ) -> Iterator[tuple[str, str | None]]:
-    """Metric and statistic of each objective and SLO at one place; per-request SLOs have none and are left out."""
+    """(metric, statistic) of the objectives and SLOs that apply to a scenario and level; per-request SLOs have no
+    statistic and are left out."""
     goals: list[Objective | SLO] = [*objectives, *slos]
     for goal in goals:
         here = goal.at in (None, level) and goal.scenario in (None, scenario)
@@ -52,7 +53,7 @@ def figures_asked(
             yield goal.metric, goal.statistic
 
 
-def requests_wanted(objectives: tuple[Objective, ...], slos: tuple[SLO, ...], scenario: str, level: str) -> int:
-    """Finished requests among which every percentile asked for can lie; 0 where none is asked for."""
-    found = figures_asked(objectives, slos, scenario, level)
-    return max((fewest_samples(s) for metric, s in found if s is not None and metric not in _GAPS), default=0)
+def required_requests(objectives: tuple[Objective, ...], slos: tuple[SLO, ...], scenario: str, level: str) -> int:
+    """Finished requests that the percentiles of objectives and SLOs need; 0 if there are none."""
+    figures = required_figures(objectives, slos, scenario, level)
+    return max((fewest_samples(s) for metric, s in figures if s is not None and metric not in _GAPS), default=0)

@@ -1,7 +1,7 @@
-"""Whether a window had settled: throughput and latency of its second half agree with those of its first.
+"""Steadiness of a window: whether throughput and latency of its second half agree with those of its first.
 
-The allowance grows when there are few requests, so that chance alone is seldom called drift. A window with fewer than
-eight is not called steady: nothing shows that it was.
+The tolerance is larger for few requests, so that chance alone rarely counts as drift. A window with fewer than eight
+requests never counts as steady, because nothing shows that it was.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 from autotuner.benchmarks.loadgen.settling import FEWEST, latencies_drift, rates_drift
 
 
-def drifted(
+def check_steadiness(
     output: Sequence[tuple[NDArray[np.float64], float]], ttfts: Sequence[tuple[float, float]], window_s: float
 ) -> tuple[bool, list[str]]:
-    """(steady, why not). ``output``: per request its chunk times inside the window (s) and tokens a chunk; ``ttfts``:
-    (end, ttft) of each counted request, in seconds."""
+    """Compares the halves of a window.
+
+    Args:
+        output: For each request, the times of its chunks inside the window (seconds) and its tokens per chunk.
+        ttfts: (end, ttft) of each success, in seconds.
+        window_s: Length of the window, in seconds.
+
+    Returns:
+        Whether the window was steady, and the reasons if it was not.
+    """
     if len(ttfts) < FEWEST:
-        return False, [f"only {len(ttfts)} requests ended in the window: too few to tell whether it was steady"]
+        return False, [f"too few finished requests ({len(ttfts)}) to judge whether the window was steady"]
     half = window_s / 2
     reasons = []
-    first, second = halves(output, window_s)
+    first, second = tokens_by_half(output, window_s)
     if rates_drift(first, second, len(ttfts)):
         reasons.append(f"not steady: {first / half:.0f} tokens/s in the first half, {second / half:.0f} in the second")
     early = [ttft for end, ttft in ttfts if end < half]
@@ -35,8 +43,8 @@ def drifted(
     return not reasons, reasons
 
 
-def halves(output: Sequence[tuple[NDArray[np.float64], float]], window_s: float) -> tuple[float, float]:
-    """Tokens in the first and in the second half of the window."""
+def tokens_by_half(output: Sequence[tuple[NDArray[np.float64], float]], window_s: float) -> tuple[float, float]:
+    """Output tokens in the first and in the second half of the window."""
     half = window_s / 2
     first = sum(int((times < half).sum()) * each for times, each in output)
     second = sum(int((times >= half).sum()) * each for times, each in output)

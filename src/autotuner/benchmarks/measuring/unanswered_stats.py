@@ -1,4 +1,4 @@
-"""What the records say about requests that were not answered: the server's messages, and how long answers take."""
+"""Facts about requests without a complete answer: error messages, and the expected duration of an answer."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -10,7 +10,7 @@ _S = 1e-9
 
 
 def first_messages(columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """The first message of each kind of error."""
+    """The first message of each error kind."""
     found: dict[str, str] = {}
     for kind, message in zip(columns["error"], columns["detail"], strict=True):
         if kind and message:
@@ -19,13 +19,20 @@ def first_messages(columns: Mapping[str, Sequence[Any]]) -> dict[str, str]:
 
 
 def expected_answer_s(rows: Sequence[Mapping[str, Any]], scenario: str) -> float | None:
-    """About how long one whole answer takes, in seconds, by the pace of those that were cut off with the window; None
-    where their tokens tell no pace."""
+    """Estimates how long a complete answer takes, from the pace of those that were cut off at the window's end.
+
+    Args:
+        rows: All records of the window.
+        scenario: The scenario's text, which bounds the output length.
+
+    Returns:
+        Seconds, or None if no answer had two tokens.
+    """
     cut = [row for row in rows if row["error"] is None and not row["complete"] and row["first_ns"] is not None]
     paced = [row for row in cut if len(row["gaps_ns"]) > 0]
     if not paced:
         return None
-    # the first requests of a closed loop ask for a share of the answer only, and there may be no others
+    # The first requests of a closed loop are shortened, and there may be no others.
     longest = max(_answer_tokens(scenario), *(row["asked_output"] for row in rows), 1)
     waits = [row["first_ns"] - row["sent_ns"] for row in paced]
     paces = [sum(row["gaps_ns"]) / len(row["gaps_ns"]) for row in paced]
@@ -33,7 +40,7 @@ def expected_answer_s(rows: Sequence[Mapping[str, Any]], scenario: str) -> float
 
 
 def _answer_tokens(scenario: str) -> int:
-    """Output tokens that a scenario asks for; 0 for a dataset, whose rows say it."""
+    """Longest typical output of a scenario, in tokens; 0 for a dataset, whose rows have their own."""
     found = parse_scenario(scenario).output
     if found is None:
         return 0

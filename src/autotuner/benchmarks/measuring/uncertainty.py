@@ -1,8 +1,8 @@
-"""How far a window's figures may be from those of an endless one: 95% intervals from within the window.
+"""Uncertainty of a window's figures: 95% intervals around those of an endless window, estimated from within it.
 
-Rates: the spread between equal parts of the window (batch means), which follows whatever correlation is shorter than a
-part. Percentiles: order statistics, with the sample reduced by how much more alike neighboring requests are than
-requests picked at random. What differs from launch to launch is not in it.
+Rates: the spread between equal parts of the window (batch means), which accounts for correlations shorter than a part.
+Percentiles: order statistics, with the sample size reduced by how much more similar neighboring requests are than
+random ones. Differences between launches are not included.
 """
 
 import math
@@ -14,20 +14,30 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PARTS = 10
-"""Parts of a window; few enough that each is longer than most correlation, many enough for a spread."""
+"""Parts of a window: few enough that a part is longer than most correlations, many enough to estimate a spread."""
 _T = 2.262
 """Student's t for 95% and PARTS - 1 degrees of freedom."""
 _T_PAIRS = 2.776
-"""The same for half as many parts."""
+"""Student's t for half as many parts."""
 _Z = 1.96
+"""Standard deviations of a normal distribution for 95%."""
 _FEWEST = 2 * PARTS
 
 
 def of_rate(moments: Floats, weights: Floats, window_s: float) -> float | None:
-    """Relative half-width of a rate, given when something happened (seconds) and how much; None where nothing did."""
+    """Relative half-width of the 95% interval of a rate.
+
+    Args:
+        moments: Times of the events, in seconds from the window's start.
+        weights: Weight of each event, e.g. its tokens.
+        window_s: Length of the window, in seconds.
+
+    Returns:
+        None if there were no events.
+    """
     edges = np.linspace(0, window_s, PARTS + 1)
     parts, _ = np.histogram(moments, bins=edges, weights=weights)
-    # Answers that run in step make short parts differ by far more than the whole: pairs of parts tell.
+    # Answers that run in lockstep make short parts differ far more than the whole window; pairs of parts do not.
     pairs = parts.reshape(-1, 2).sum(axis=1)
     halves = [_half(parts, _T), _half(pairs, _T_PAIRS)]
     return min(halves) if parts.sum() > 0 else None
@@ -39,7 +49,7 @@ def _half(parts: Floats, t: float) -> float:
 
 
 def of_mean(values: Floats) -> float | None:
-    """Relative half-width of a mean of values in the order of time; None where they are too few."""
+    """Relative half-width of the 95% interval of a mean of values in chronological order; None if they are too few."""
     if len(values) < _FEWEST:
         return None
     means = np.array([part.mean() for part in np.array_split(values, PARTS)])
@@ -48,9 +58,15 @@ def of_mean(values: Floats) -> float | None:
 
 
 def of_percentile(values: Floats, share: float, *, censored: int = 0) -> float | None:
-    """Relative half-width of a percentile (``share`` 0.99 for p99) of values in the order of time.
+    """Relative half-width of the 95% interval of a percentile.
 
-    None where the interval reaches beyond the sample: then the tail is not known, however narrow the data look.
+    Args:
+        values: Known values in chronological order.
+        share: The percentile as a fraction, e.g. 0.99 for p99.
+        censored: Number of further values, each larger than every known one.
+
+    Returns:
+        None if the interval extends beyond the sample: the tail is then unknown, however narrow the data look.
     """
     count = len(values) + censored
     if count < 2:
@@ -67,7 +83,7 @@ def of_percentile(values: Floats, share: float, *, censored: int = 0) -> float |
 
 
 def _inflation(values: Floats, share: float) -> float:
-    """By how much the parts of the window differ more than random samples would, in being above the percentile."""
+    """How much more the share above the percentile varies between parts of the window than between random samples."""
     if len(values) < _FEWEST:
         return 1.0
     above = values > np.quantile(values, share)
@@ -76,8 +92,8 @@ def _inflation(values: Floats, share: float) -> float:
     return float(np.clip(np.var(fractions, ddof=1) / expected, 1.0, PARTS))
 
 
-def joined(output: Sequence[tuple[Floats, float]]) -> tuple[Floats, Floats]:
-    """Moments and weights of all chunks, given each request's chunk times and its tokens per chunk."""
+def pool_chunks(output: Sequence[tuple[Floats, float]]) -> tuple[Floats, Floats]:
+    """Times (seconds) and tokens of all chunks, given the chunk times and tokens per chunk of each request."""
     if not output:
         return np.zeros(0), np.zeros(0)
     return np.concatenate([t for t, _ in output]), np.concatenate([np.full(len(t), each) for t, each in output])

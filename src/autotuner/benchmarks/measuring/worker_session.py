@@ -1,6 +1,6 @@
-"""The runner's side of a worker, whichever load generator it drives: hear it to its end, keep its records, sum them up.
+"""The runner's side of a worker, whichever load generator that drives: it reads the output and evaluates the records.
 
-A worker runs near the endpoint and says JSON lines; :mod:`autotuner.benchmarks.loadgen.worker` lists them.
+A worker runs near the endpoint and writes JSON lines; :mod:`autotuner.benchmarks.loadgen.worker` describes them.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from autotuner.benchmarks.measuring.foreign_cpu import CpuSample, foreign_cores, sample
 from autotuner.benchmarks.measuring.records import RunInfo, from_rows, write_records
-from autotuner.benchmarks.measuring.requirements import Asked, Limits
+from autotuner.benchmarks.measuring.requirements import Limits, Requirements
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner
@@ -21,49 +21,73 @@ from autotuner.study.measurement import Measurement
 
 Pids = Callable[[], frozenset[int]]
 
+_CHECK_WORKLOAD = "check the workload section of the study"
+
 
 @dataclass
 class WorkerOutput:
-    """What a worker has said."""
+    """Output of a worker, collected."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    """Request records."""
     result: dict[str, Any] = field(default_factory=dict)
+    """The last line; empty until it arrives."""
     foreign_cpu_cores: float | None = None
 
 
-async def listen(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> WorkerOutput:
-    """Runs the worker to its end. ``pids`` are the server's. Raises ``TrialFailedError`` (``benchmark_failed``)."""
-    heard = WorkerOutput()
-    begin = _NOTHING
+async def run_worker(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> WorkerOutput:
+    """Runs the worker and collects its output.
+
+    Args:
+        client: Runs it near the endpoint.
+        module: The worker's module.
+        spec: Its stdin.
+        window: The window, for labels and progress.
+        pids: Returns the server's processes, to tell their CPU time from that of foreign ones.
+
+    Raises:
+        TrialFailedError: The worker failed (``benchmark_failed``).
+    """
+    output = WorkerOutput()
+    begin: CpuSample | None = None
     async with client.run(module, spec, labels=window.labels) as lines:
-        async for line in lines:
-            said = orjson.loads(line) if line.strip() else {}
-            match said.get("kind"):
-                case "window" if said["state"] == "begin":
-                    begin = await run_sync(_sampled, pids())
+        async for text in lines:
+            line = orjson.loads(text) if text.strip() else {}
+            match line.get("kind"):
+                case "window" if line["state"] == "begin":
+                    begin = await run_sync(_sample, pids())
                 case "window":
-                    heard.foreign_cpu_cores = foreign_cores(begin, await run_sync(_sampled, pids()))
+                    output.foreign_cpu_cores = foreign_cores(begin, await run_sync(_sample, pids()))
                 case "progress":
-                    window.on_progress(_progress(said))
+                    window.on_progress(_progress(line))
                 case "records":
-                    heard.rows.extend(said["records"])
+                    output.rows.extend(line["records"])
                 case "result":
-                    heard.result = said
+                    output.result = line
                 case "error":
                     raise TrialFailedError.benchmark(
-                        said["message"],
-                        remedy=said.get("remedy") or _CHECK_WORKLOAD,
-                        log_tail=said.get("log_tail", ""),
+                        line["message"],
+                        remedy=line.get("remedy") or _CHECK_WORKLOAD,
+                        log_tail=line.get("log_tail", ""),
                     )
-    if not heard.result:
-        raise TrialFailedError.benchmark("the load generator ended without a result", remedy=_CHECK_WORKLOAD)
-    return heard
+    if not output.result:
+        raise TrialFailedError.benchmark("the load generator exited without a result", remedy=_CHECK_WORKLOAD)
+    return output
 
 
-def measurement(heard: WorkerOutput, window: Window, limits: Limits, info: RunInfo) -> Measurement:
-    """Keeps the records as ``window.folder / window.records_name`` and sums them up. Raises ``TrialFailedError``
-    (``disk_full``) when they cannot be written."""
-    asked = Asked(
+def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, info: RunInfo) -> Measurement:
+    """Stores the records as ``window.folder / window.records_name`` and evaluates them.
+
+    Args:
+        output: Output of the worker.
+        window: The window.
+        limits: When the load generator counts as the bottleneck.
+        info: Facts about the window besides the records.
+
+    Raises:
+        TrialFailedError: The records could not be written (``disk_full``).
+    """
+    requirements = Requirements(
         scenario=window.scenario.text,
         level=window.level,
         slos=tuple(window.slos),
@@ -71,33 +95,29 @@ def measurement(heard: WorkerOutput, window: Window, limits: Limits, info: RunIn
         fewest=window.workload.fewest,
         limits=limits,
     )
-    records = from_rows(heard.rows, info, asked.model_dump(mode="json"))
+    records = from_rows(output.rows, info, requirements.model_dump(mode="json"))
     try:
         write_records(window.folder / window.records_name, records)
     except OSError as error:
         failure = Failure(
             cause=FailureCause.DISK_FULL,
-            message=f"the request records could not be written: {error}",
-            remedy="free some space, or put the data directory elsewhere",
+            message=f"cannot write the request records: {error}",
+            remedy="free disk space, or move the data directory",
         )
         raise TrialFailedError(failure) from error
     return summarize(records, name=window.records_name)
 
 
-_CHECK_WORKLOAD = "check the workload section of the study"
-_NOTHING: CpuSample | None = None
-
-
-def _sampled(pids: frozenset[int]) -> CpuSample | None:
+def _sample(pids: frozenset[int]) -> CpuSample | None:
     return sample(pids) if pids else None
 
 
-def _progress(said: Mapping[str, Any]) -> Progress:
-    elapsed = float(said["elapsed_s"])
+def _progress(line: Mapping[str, Any]) -> Progress:
+    elapsed = float(line["elapsed_s"])
     return Progress(
         elapsed_s=elapsed,
-        total_s=float(said["total_s"]),
-        completed=int(said["completed"]),
-        failed=int(said["failed"]),
-        output_throughput=said["chunks"] / elapsed if elapsed > 0 else 0.0,
+        total_s=float(line["total_s"]),
+        completed=int(line["completed"]),
+        failed=int(line["failed"]),
+        output_throughput=line["chunks"] / elapsed if elapsed > 0 else 0.0,
     )

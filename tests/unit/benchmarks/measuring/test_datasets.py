@@ -1,4 +1,4 @@
-"""Datasets: the lengths of their rows are asked for, other files are refused with what they are."""
+"""Datasets: rows with their output lengths, and refusals that name the line or the format."""
 
 import gzip
 import json
@@ -11,27 +11,31 @@ from autotuner.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "line", "value", "named"),
     [
-        ("", "empty"),
-        ("{nonsense", "not JSON"),
-        ("[1]", "not a JSON object"),
-        ('{"text": "x"}', "neither"),
-        ('{"prompt": ""}', "neither"),
-        ('{"prompt": "a"}\n{"prompt": "x", "max_tokens": 0}', "above 0"),
-        ('{"prompt": "x", "output_tokens": true}', "whole number"),
-        ('{"prompt": "x", "max_tokens": 4, "output_tokens": 5}', "two lengths"),
+        ("", None, "", "max_tokens"),
+        ("{nonsense", 1, "", "max_tokens"),
+        ("[1]", 1, "", "max_tokens"),
+        ("\n7", 2, "", "max_tokens"),
+        ('{"text": "x"}', 1, "", "messages"),
+        ('{"prompt": ""}', 1, "", "messages"),
+        ('{"prompt": "a"}\n{"prompt": "x", "max_tokens": 0}', 2, "0", "max_tokens"),
+        ('{"prompt": "x", "output_tokens": true}', 1, "True", "output_tokens"),
+        ('{"prompt": "x", "max_tokens": 4, "output_tokens": 5}', 1, "", "max_tokens 4, output_tokens 5"),
     ],
 )
-def test_a_bad_dataset_is_named_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+def test_refusal_names_the_line(tmp_path: Path, text: str, line: int | None, value: str, named: str) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(text)
-    with pytest.raises(UsageError, match=why) as error:
+    with pytest.raises(UsageError) as error:
         read_dataset(str(file))
-    assert str(file) in str(error.value)
+    (problem,) = error.value.problems
+    assert problem.where == (f"{file}:{line}" if line else f"workload.scenarios dataset:{file}")
+    assert problem.value == value
+    assert named in f"{problem.why} {problem.remedy}"
 
 
-def test_a_dataset_is_read(tmp_path: Path) -> None:
+def test_rows_and_their_lengths(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"prompt": "a", "max_tokens": 3}\n\n{"messages": [{"role": "user", "content": "b"}]}\n')
     found = read_dataset(str(file))
@@ -42,13 +46,13 @@ def test_a_dataset_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", LENGTHS)
-def test_every_usual_name_of_a_length_is_honored(tmp_path: Path, field: str) -> None:
+def test_every_common_name_of_the_output_length_is_accepted(tmp_path: Path, field: str) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"prompt": "a", field: 7, "max_tokens": None} | {field: 7}))
     assert [dict(r) for r in read_dataset(str(file)).rows] == [{"prompt": "a", "max_tokens": 7}]
 
 
-def test_fields_that_are_not_sent_are_named_once(tmp_path: Path) -> None:
+def test_note_names_fields_that_are_not_sent(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps({"prompt": str(n), "id": n, "temperature": 1}) for n in range(9)))
     (note,) = read_dataset(str(file)).notes
@@ -67,9 +71,7 @@ def test_fields_that_are_not_sent_are_named_once(tmp_path: Path) -> None:
         (b"PAR1\x00\x00", "Parquet", "JSON lines"),
     ],
 )
-def test_another_kind_of_file_is_refused_with_what_it_is(
-    tmp_path: Path, content: str | bytes, what: str, remedy: str
-) -> None:
+def test_refusal_of_other_formats_names_them(tmp_path: Path, content: str | bytes, what: str, remedy: str) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError) as error:

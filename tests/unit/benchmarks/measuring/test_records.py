@@ -1,5 +1,6 @@
-"""Request records as a file: whole or absent, and read back as written."""
+"""Request records in a file: written atomically and read back unchanged."""
 
+import errno
 import resource
 import signal
 from pathlib import Path
@@ -34,7 +35,7 @@ INFO = RunInfo(window_ns=5, begin_epoch_s=2.5, asked_rate=3.0, foreign_cpu_cores
 
 
 @given(st.lists(ROW, max_size=4))
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]) -> None:
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]) -> None:
     path = tmp_path_factory.mktemp("records") / "r.parquet"
     written = from_rows(rows, INFO, {"scenario": "D(1,1)"})
     write_records(path, written)
@@ -42,7 +43,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     assert len(read_records(path)) == len(rows)
 
 
-def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_an_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "r.parquet"
     later = {"finish", "usage_input", "usage_output", "reused"}
     row = {n: "usage" if kind is COLUMNS["error"][0] else 1 for n, (kind, _) in COLUMNS.items() if n not in later}
@@ -52,7 +53,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytes
     assert {n: read_records(path).columns[n] for n in later} == {name: [None] for name in later}
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "r.parquet"
     old = from_rows([], INFO, {"n": 1})
     write_records(path, old)
@@ -68,27 +69,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["r.parquet"]
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_records(tmp_path / "none.parquet")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(ValueError, match="records"):
+    with pytest.raises(ValueError, match=str(tmp_path / "x.parquet")):
         read_records(tmp_path / "x.parquet")
 
 
-def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path) -> None:
-    """Written to a file by itself, the Parquet library ends in a panic there."""
+def test_full_disk_raises_an_os_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """The Parquet library panics if it writes to a full disk itself."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
     try:
-        with pytest.raises(OSError, match="large"):
+        with pytest.raises(OSError) as error:  # noqa: PT011 - its number is compared
             write_records(tmp_path / "records.parquet", Records({name: [] for name in COLUMNS}, INFO))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
+    assert error.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_earlier_place_still_reads_records() -> None:
+def test_records_can_be_read_by_the_earlier_module() -> None:
     assert earlier.read_records is read_records

@@ -1,4 +1,4 @@
-"""Intervals from within a window cover the truth about as often as they say."""
+"""Coverage of the intervals that are estimated within a window."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def covered(truth: float, estimates: list[tuple[float, float | None]]) -> float:
     return sum(abs(value - truth) <= half * value for value, half in known) / len(known)
 
 
-def test_a_rates_interval_covers_it() -> None:
+def test_interval_of_a_rate_covers_it() -> None:
     rng = np.random.default_rng(1)
     found = []
     for _ in range(RUNS):
@@ -25,14 +25,14 @@ def test_a_rates_interval_covers_it() -> None:
 
 
 @pytest.mark.parametrize(("count", "share"), [(60, 0.5), (200, 0.9), (1000, 0.99)])
-def test_a_percentiles_interval_covers_it(count: int, share: float) -> None:
+def test_interval_of_a_percentile_covers_it(count: int, share: float) -> None:
     rng = np.random.default_rng(2)
     truth = -np.log(1 - share)
     samples = [rng.exponential(1.0, count) for _ in range(RUNS)]
     assert covered(truth, [(float(np.quantile(s, share)), of_percentile(s, share)) for s in samples]) >= 0.9
 
 
-def test_neighbors_that_are_alike_widen_the_interval() -> None:
+def test_correlated_neighbors_widen_the_interval() -> None:
     rng = np.random.default_rng(3)
     alike = np.repeat(rng.exponential(1.0, 20), 20)
     half = of_percentile(alike, 0.5)
@@ -43,11 +43,11 @@ def test_neighbors_that_are_alike_widen_the_interval() -> None:
 
 
 @pytest.mark.parametrize(("count", "share", "censored"), [(30, 0.99, 0), (99, 0.99, 0), (200, 0.9, 40), (1, 0.5, 0)])
-def test_a_percentile_beyond_the_sample_has_no_interval(count: int, share: float, censored: int) -> None:
+def test_percentile_beyond_the_sample_has_no_interval(count: int, share: float, censored: int) -> None:
     assert of_percentile(np.linspace(1, 2, count), share, censored=censored) is None
 
 
-def test_a_rate_that_falls_within_the_window_is_known_badly() -> None:
+def test_falling_rate_has_a_wide_interval() -> None:
     falling = np.sort(30 * np.random.default_rng(4).power(0.4, 600))
     even = np.linspace(0, 29.9, 600)
     wide, narrow = (of_rate(m, np.ones(600), 30.0) for m in (falling, even))
@@ -56,6 +56,6 @@ def test_a_rate_that_falls_within_the_window_is_known_badly() -> None:
     assert wide > 0.3 > 0.05 > narrow
 
 
-def test_a_mean_of_few_values_has_no_interval() -> None:
+def test_mean_of_few_values_has_no_interval() -> None:
     assert of_mean(np.ones(19)) is None
     assert of_mean(np.ones(20)) == 0.0
