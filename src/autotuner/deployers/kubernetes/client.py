@@ -6,14 +6,10 @@ to know (which 403 it was, that a body was taken as strictly as it was sent) is 
 
 import json
 import logging
-import os
-import random
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from tempfile import gettempdir
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -21,20 +17,23 @@ import httpx
 import httpx_ws
 from kr8s.asyncio import Api
 
-from autotuner.deployers.kubernetes import failure_phrases
+from autotuner.deployers.kubernetes.credentials import (
+    BearerToken,
+    forget_key_files,
+    namespace_of,
+    proxy_of,
+    read_credentials,
+)
+from autotuner.deployers.kubernetes.patience import Patience
 from autotuner.deployers.kubernetes.settings import PodSettings
-from autotuner.net.proxies import Proxy, check_proxy, proxy_for
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
+from autotuner.net.proxies import Proxy
+from autotuner.study.failure import FailureCause, TrialFailedError
 
 _CALL_S = 30.0
 _CONNECT_S = 5.0
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 5.0
 _TOO_MANY = 429
-_UNAUTHORIZED = 401
 _OF_THE_SERVER = 500
 _GONE = 410
-_IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MESSAGE_BYTES = 1 << 20
 
 Json = dict[str, Any]
@@ -70,56 +69,6 @@ class RefusedError(Exception):
     def expired(self) -> bool:
         """Whether a watch has to start over with a list."""
         return self.code == _GONE or self.reason == "Expired"
-
-
-def lost(why: str, proxy: Proxy | None = None) -> Failure:
-    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
-    ``proxy`` is the one that it is reached through."""
-    if failure_phrases.WEBHOOK_DOWN.found_in(why):
-        return Failure(
-            cause=FailureCause.DEPLOYER_LOST,
-            message=f"an admission webhook of the cluster does not answer: {why}",
-            remedy="see that the Deployment behind it runs, and that its certificate is valid",
-        )
-    if proxy is not None:
-        return Failure(
-            cause=FailureCause.DEPLOYER_LOST,
-            message=f"no answer from the Kubernetes API server through {proxy.shown}: {why}",
-            remedy="check the proxy, or add the API server's address or range (CIDR) to NO_PROXY",
-        )
-    return Failure(
-        cause=FailureCause.DEPLOYER_LOST,
-        message=f"no answer from the Kubernetes API server: {why}",
-        remedy="see that the cluster is up, and that deploy.kubeconfig and deploy.context name it",
-    )
-
-
-class Patience:
-    """Pauses that grow while the API server does not answer, up to a limit."""
-
-    def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
-        self._limit_s = limit_s
-        self._proxy = proxy
-        self.fine()
-
-    def fine(self) -> None:
-        """Forgets past failures and restores the shortest pause."""
-        self.answered()
-        self._pause_s = _FIRST_PAUSE_S
-
-    def answered(self) -> None:
-        """The server answers, perhaps with errors: the limit starts over, and the pauses stay as they are."""
-        self._since: float | None = None
-
-    async def after(self, why: str, *, wanted_s: float = 0.0) -> None:
-        """Pauses; raises ``TrialFailedError`` (``deployer_lost``) when it has not answered for too long."""
-        now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        if now - self._since >= self._limit_s:
-            raise TrialFailedError(lost(why, self._proxy))
-        pause_s = self._pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - spreads callers, no secret
-        await anyio.sleep(max(pause_s, min(wanted_s, _LONGEST_PAUSE_S)))
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
 
 class _Handshake:
@@ -299,60 +248,6 @@ def _seconds(text: str | None) -> float:
         return 0.0
 
 
-class _Credentials(httpx.Auth):
-    """The bearer token, renewed once when it is not accepted any more."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        self._put(request)
-        answer = yield request
-        if answer.status_code == _UNAUTHORIZED:
-            await _read_credentials(self._api)
-            _forget_key_files(self._api)
-            self._put(request)
-            yield request
-
-    def _put(self, request: httpx.Request) -> None:
-        if self._api.auth.token:
-            request.headers["Authorization"] = f"Bearer {self._api.auth.token}"
-
-
-async def _read_credentials(api: Api) -> None:
-    """Reads kubeconfig and credentials (again). Raises ``TrialFailedError``."""
-    try:
-        await api.auth.reauthenticate()
-    except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        message = f"the kubeconfig gives no credentials: {why}"
-        remedy = "correct deploy.kubeconfig and deploy.context; kubectl auth whoami must work with them"
-        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
-
-
-def _forget_key_files(api: Api) -> None:
-    """Removes the temporary files into which inline credentials of a kubeconfig are written for the TLS library.
-
-    They are not needed once the library has read them, and are not removed otherwise.
-    """
-    for file in (api.auth.client_key_file, api.auth.client_cert_file, api.auth.server_ca_file):
-        if file and Path(file).parent == Path(gettempdir()):
-            with suppress(OSError):
-                Path(file).unlink()
-
-
-def _namespace(api: Api, settings: PodSettings) -> str:
-    """The study's namespace, else the context's, else that of the pod that we run in."""
-    if settings.namespace:
-        return settings.namespace
-    if api.auth.active_context:
-        return str(api.auth.kubeconfig.get_context(api.auth.active_context).get("namespace") or "default")
-    try:
-        return _IN_CLUSTER_NAMESPACE.read_text().strip() or "default"
-    except OSError:
-        return "default"
-
-
 @asynccontextmanager
 async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
     """A connection for the time of the block; nothing is asked yet. Raises ``TrialFailedError`` where no cluster is
@@ -365,15 +260,15 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
         remedy = "correct deploy.kubeconfig"
         raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
     api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=settings.context)
-    await _read_credentials(api)
+    await read_credentials(api)
     try:
         verify = await api.auth.ssl_context()  # type: ignore[no-untyped-call]
     except OSError as error:
         message = f"the kubeconfig's certificates cannot be used: {error}"
         raise TrialFailedError.because(FailureCause.ENVIRONMENT, message) from error
     finally:
-        _forget_key_files(api)
-    proxy = _proxy(api)
+        forget_key_files(api)
+    proxy = proxy_of(api)
     logger.debug(
         "Kubernetes API server %s, context %s, proxy %s",
         api.auth.server,
@@ -382,25 +277,11 @@ async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
     )
     async with httpx.AsyncClient(
         base_url=api.auth.server,
-        auth=_Credentials(api),
+        auth=BearerToken(api),
         verify=verify,
         timeout=httpx.Timeout(_CALL_S, connect=_CONNECT_S),
         proxy=proxy.url if proxy else None,
         trust_env=False,
         headers={"User-Agent": "autotuner", "Accept": "application/json"},
     ) as http:
-        yield Cluster(http, api.auth.tls_server_name, _namespace(api, settings), settings.api_patience, proxy)
-
-
-def _proxy(api: Api) -> Proxy | None:
-    """The kubeconfig's, else the environment's by kubectl's rules. Raises ``TrialFailedError``."""
-    try:
-        found = proxy_for(api.auth.server, os.environ, all_proxy=False)
-        if api.auth.proxy:
-            found = Proxy(url=str(api.auth.proxy), variable="proxy-url of the kubeconfig")
-            check_proxy(found.url, found.variable)
-    except ValueError as error:
-        message = f"the Kubernetes API server cannot be reached through a proxy: {error}"
-        remedy = "correct HTTPS_PROXY or the kubeconfig's proxy-url, or add the API server's address to NO_PROXY"
-        raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
-    return found
+        yield Cluster(http, api.auth.tls_server_name, namespace_of(api, settings), settings.api_patience, proxy)

@@ -1,6 +1,6 @@
 """Servers in pods of a Kubernetes cluster, without any operator: one Job per trial."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
@@ -8,20 +8,19 @@ from pydantic import BaseModel
 
 from autotuner.deployers.kubernetes import model_location
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
-from autotuner.deployers.kubernetes.client import Cluster, connected
-from autotuner.deployers.kubernetes.inventory import NodeInventory
+from autotuner.deployers.kubernetes.client import Cluster
+from autotuner.deployers.kubernetes.cluster_target import ClusterTarget
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
 from autotuner.deployers.kubernetes.pods.job_server import JOBS, JobServer
-from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
-from autotuner.deployers.kubernetes.settings import KubernetesSettings, ServerSettings
+from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, Hardware, LaunchPlan
+from autotuner.study.launch import LaunchPlan
 from autotuner.study.spec import Model
 
 
-class KubernetesDeployer(BoundDeployer):
+class KubernetesDeployer(ClusterTarget, BoundDeployer):
     """Starts each server in a pod of its own."""
 
     kind: ClassVar[str] = "kubernetes"
@@ -30,10 +29,8 @@ class KubernetesDeployer(BoundDeployer):
     settings: KubernetesSettings
 
     def __init__(self, settings: KubernetesSettings) -> None:
-        super().__init__(settings)
+        super().__init__(settings, JOBS)
         self._pods = PodDeployer(settings, JOBS, self._job)
-        self._leftovers = PodLeftovers(settings, JOBS)
-        self._nodes = NodeInventory(settings, self.kind, self._placing)
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
         """A ready pod; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
@@ -53,28 +50,9 @@ class KubernetesDeployer(BoundDeployer):
                 raise TrialFailedError.because(FailureCause.MODEL_MISSING, f"{file} {why}", remedy=remedy)
         return JobServer(cluster, self.settings, plan, context.labels, image=image, lease_s=lease_s)
 
-    async def _placing(self, _: Cluster) -> ServerSettings:
-        return self.settings
-
-    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """API server, rights, namespace, nodes, volumes, quotas, and admission by dry runs. Changes nothing."""
-        try:
-            async with connected(self.settings.impatient()) as cluster:
-                return await kubernetes_preflight.checks(cluster, list(plans), self.settings)
-        except TrialFailedError as error:
-            return [kubernetes_preflight.unreachable(error.failure)]
-
-    async def hardware(self) -> Hardware:
-        """The largest node's. Raises :class:`UnusableTargetError`."""
-        return await self._nodes.hardware()
-
-    async def gpus(self) -> Sequence[Gpu]:
-        """A place for each GPU of the usable nodes."""
-        return await self._nodes.gpus()
-
-    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes the Jobs of dead owners, and what belongs to them."""
-        return await self._leftovers.reap(is_dead, study)
+    async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
+        """API server, rights, namespace, nodes, volumes, quotas, and admission by dry runs."""
+        return await kubernetes_preflight.checks(cluster, plans, self.settings)
 
     async def locate(self, model: Model) -> Model:
         """The model as pods find it: in the volume, under a root, or by its name on the Hub."""

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import httpx
 
-from autotuner.deployers.kubernetes.client import Cluster, Patience, RefusedError
+from autotuner.deployers.kubernetes.client import Cluster, RefusedError
+from autotuner.deployers.kubernetes.patience import Patience
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _IDLE_S = 60.0
@@ -61,7 +62,7 @@ async def follow(cluster: Cluster, pod: str, container: str, has_ended: Callable
         why = "the log ended early"
         try:
             async for at, line in _lines(cluster, pod, container, seen.again()):
-                patience.fine()
+                patience.reset()
                 if seen.is_new(at):
                     yield line
             whole = True
@@ -72,7 +73,7 @@ async def follow(cluster: Cluster, pod: str, container: str, has_ended: Callable
                 raise TrialFailedError(_forbidden(error)) from error
             why = error.message
         except httpx.ReadTimeout:  # it has been silent
-            patience.fine()
+            patience.reset()
             continue
         except (httpx.TransportError, ssl.SSLError) as error:
             why = str(error) or type(error).__name__

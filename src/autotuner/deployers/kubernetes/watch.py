@@ -15,7 +15,8 @@ from typing import Self, TypeVar
 import anyio
 import httpx
 
-from autotuner.deployers.kubernetes.client import Cluster, Json, Patience, RefusedError
+from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
+from autotuner.deployers.kubernetes.patience import Patience
 from autotuner.deployers.kubernetes.refusals import not_authenticated
 from autotuner.deployers.shared.background import Background
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -151,7 +152,7 @@ class ResourceWatch:
             async for line in answer.aiter_lines():
                 if line:
                     self._take(json.loads(line))
-                    patience.fine()
+                    patience.reset()
 
     def _take(self, change: Json) -> None:
         kind = change["type"]

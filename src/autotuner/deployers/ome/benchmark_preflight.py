@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.checks import access, capacity
+from autotuner.deployers.kubernetes.checks.access import Right
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
-from autotuner.deployers.kubernetes.preflight import Right
 from autotuner.deployers.ome.benchmark_manifest import BenchmarkSettings, Job
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES
 from autotuner.deployers.ome.settings import OmeSettings
@@ -55,9 +55,9 @@ async def _checks(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSett
     there = await _kind(cluster)
     if there.status is CheckStatus.FAIL:
         return [there]
-    allowed = await preflight.rights(cluster, rights())
+    allowed = await access.rights(cluster, rights())
     found = [there, *(c.model_copy(update={"name": f"{_NAME}: {c.name}"}) for c in allowed)]
-    found.append(await preflight.claim(cluster, settings.claim))
+    found.append(await capacity.claim(cluster, settings.claim))
     found += [await _image(cluster, deploy, settings), _reader(deploy)]
     if not any(check.status is CheckStatus.FAIL for check in found):
         found.append(await _admission(cluster, settings))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import httpx
 
 from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.checks import access, capacity
+from autotuner.deployers.kubernetes.checks.access import Right, unseen
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
-from autotuner.deployers.kubernetes.preflight import Right, unseen
 from autotuner.deployers.ome import check_installation, check_model, check_runtime, scheduling
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, OmeResource, find_model, find_runtime, known
 from autotuner.deployers.ome.runtime_matching import why_not
@@ -70,7 +71,7 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
         ("list", "configmaps", ""),
     ]
     names += [Right(v, kind, group, needed=False, namespace=settings.ome_namespace) for v, kind, group in own]
-    return [*services, *made, *found, *preflight.pod_rights(settings), *nodes, *names]
+    return [*services, *made, *found, *access.pod_rights(settings), *nodes, *names]
 
 
 async def checks(
@@ -91,7 +92,7 @@ async def checks(
     except TrialFailedError as error:
         if not found:
             raise
-        found.append(preflight.unreachable(error.failure))
+        found.append(access.unreachable(error.failure))
     if dry_run and plans and not preflight.stops_admission(found):
         found += preflight.without_quotas(found, await dry_run(plans[0]))
     return list(dict.fromkeys(found))
@@ -106,11 +107,11 @@ async def _collect(
     problems: Problems,
 ) -> None:
     """Appends the checks to ``found`` one by one, so that none is lost when the API server stops answering."""
-    found.append(await preflight.version(cluster, _LEAST))
-    if preflight.denied(found[0]):
+    found.append(await access.version(cluster, _LEAST))
+    if access.denied(found[0]):
         return
-    found.append(await preflight.namespace(cluster))
-    found += await preflight.rights(cluster, needed_rights(settings), _ALLOW)
+    found.append(await access.namespace(cluster))
+    found += await access.rights(cluster, needed_rights(settings), _ALLOW)
     found += preflight.load_generator(settings, needed=bool(plans))
     group = await cluster.find(f"/apis/{OME}")
     found.append(check_installation.served(group))
@@ -123,7 +124,7 @@ async def _collect(
     found += await _room(cluster, plans, settings, study)
     found += preflight.hidden_gpus(plans)
     if settings.kueue_queue:
-        found.append(await preflight.queue(cluster, settings.kueue_queue))
+        found.append(await capacity.queue(cluster, settings.kueue_queue))
 
 
 async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
@@ -340,14 +341,14 @@ async def _room(cluster: Cluster, plans: Sequence[LaunchPlan], settings: OmeSett
     model = study.model
     if runtime is None:
         gpus = [{settings.gpu_resource: str(plan.gpus)} for plan in plans if plan.gpus]
-        return await preflight.nodes(cluster, gpus, settings)
+        return await capacity.nodes(cluster, gpus, settings)
     asked = [scheduling.resources(runtime, plan, settings) for plan in plans]
     demands = [{**one["limits"], **one["requests"]} for one in asked]
 
     def unfit(node: Json) -> str:
         return "" if model is None or not study.nodes or check_model.holds(model, node) else "has not the model"
 
-    found = await preflight.nodes(cluster, demands, scheduling.placing(settings, runtime, None), unfit)
-    found += [await preflight.claim(cluster, name) for name in scheduling.claims(runtime)]
-    needed = preflight.with_load(preflight.most(asked), settings)
-    return [*found, *await preflight.quotas(cluster, needed)]
+    found = await capacity.nodes(cluster, demands, scheduling.placing(settings, runtime, None), unfit)
+    found += [await capacity.claim(cluster, name) for name in scheduling.claims(runtime)]
+    needed = capacity.with_load(capacity.most(asked), settings)
+    return [*found, *await capacity.quotas(cluster, needed)]

@@ -4,19 +4,18 @@ OME keeps models on nodes and knows which runtime serves them. A trial takes bot
 command line with the study's flags in it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.deployers.kubernetes import admission
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
-from autotuner.deployers.kubernetes.admission import Asked
+from autotuner.deployers.kubernetes.checks import admission
+from autotuner.deployers.kubernetes.checks.admission import Asked
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
-from autotuner.deployers.kubernetes.inventory import NodeInventory
+from autotuner.deployers.kubernetes.cluster_target import ClusterTarget
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
-from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
 from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome import scheduling
@@ -33,7 +32,7 @@ from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
 from autotuner.study.check import Check
 from autotuner.study.failure import FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, Hardware, Labels, LaunchPlan
+from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.spec import Model
 
 _SERVED_NAME = "served-model-name"
@@ -42,7 +41,7 @@ _REPLICAS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name":
 """What asks for the pod, once OME has made a Deployment of the service."""
 
 
-class BoundOmeDeployer(BoundDeployer):
+class BoundOmeDeployer(ClusterTarget, BoundDeployer):
     """Starts each server as an InferenceService."""
 
     kind: ClassVar[str] = "ome"
@@ -54,14 +53,12 @@ class BoundOmeDeployer(BoundDeployer):
         self, settings: OmeSettings, engine: Engine, model: Model, base: Mapping[str, Value] | None = None
     ) -> None:
         """``base``: the runtime's flags that plans already include."""
-        super().__init__(settings)
+        super().__init__(settings, INFERENCE_SERVICES)
         self._engine = engine
         self._model = model
         self._base = base or {}
         self.platform_benchmark = BenchmarkJobs(settings)
         self._pods = PodDeployer(settings, INFERENCE_SERVICES, self._service)
-        self._leftovers = PodLeftovers(settings, INFERENCE_SERVICES)
-        self._nodes = NodeInventory(settings, self.kind, self._placing)
         self._first: ServedModel | None = None
         """Runtime and model as they were first seen: all trials of a study are compared under these."""
 
@@ -136,39 +133,23 @@ class BoundOmeDeployer(BoundDeployer):
         replaced = frozenset(self._base)
         return ServiceLaunch(plan, self.settings, self._engine, found.runtime, found.model, name, labels, replaced)
 
-    async def _placing(self, cluster: Cluster) -> ServerSettings:
-        """With the runtime's and the model's choice of nodes."""
+    async def placing(self, cluster: Cluster) -> ServerSettings:
+        """The settings with the runtime's and the model's choice of nodes."""
         if self.settings.runtime is None:
             return self.settings
         found = await self._find(cluster)
         return scheduling.placing(self.settings, found.runtime, found.model)
 
-    async def hardware(self) -> Hardware:
-        """The largest node's that has the model. Raises :class:`UnusableTargetError`."""
-        return await self._nodes.hardware()
-
-    async def gpus(self) -> Sequence[Gpu]:
-        """A place for each GPU of the nodes that have the model."""
-        return await self._nodes.gpus()
-
-    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes the services of dead owners, and what belongs to them."""
-        return await self._leftovers.reap(is_dead, study)
-
-    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """The cluster, OME, model, runtime, nodes, and admission by dry runs. Changes nothing."""
-        try:
-            async with connected(self.settings.impatient()) as cluster:
-                return await ome_preflight.checks(
-                    cluster,
-                    list(plans),
-                    self.settings,
-                    model=self._model.path,
-                    problems=self._problem,
-                    dry_run=lambda plan: self._dry_run(cluster, plan),
-                )
-        except TrialFailedError as error:
-            return [kubernetes_preflight.unreachable(error.failure)]
+    async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
+        """The cluster, OME, model, runtime, nodes, and admission by dry runs."""
+        return await ome_preflight.checks(
+            cluster,
+            plans,
+            self.settings,
+            model=self._model.path,
+            problems=self._problem,
+            dry_run=lambda plan: self._dry_run(cluster, plan),
+        )
 
     def _problem(self, runtime: OmeResource) -> tuple[str, str] | None:
         """(why, remedy) where the study's engine cannot tune a runtime."""

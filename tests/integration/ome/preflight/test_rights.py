@@ -9,9 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.checks import access
+from autotuner.deployers.kubernetes.checks.access import Right
 from autotuner.deployers.kubernetes.client import connected
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer
-from autotuner.deployers.kubernetes.preflight import Right
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.ome import preflight as ome_preflight
 from autotuner.deployers.ome.settings import OmeSettings
@@ -92,7 +93,7 @@ async def test_the_least_rights_of_jobs(applied: Callable[[str], Path]) -> None:
 
 async def rights(kubeconfig: Path, wanted: list[Right]) -> dict[CheckStatus, str]:
     async with connected(OmeSettings(kubeconfig=str(kubeconfig), namespace="autotuner")) as cluster:
-        return {c.status: c.detail for c in await preflight.rights(cluster, wanted)}
+        return {c.status: c.detail for c in await access.rights(cluster, wanted)}
 
 
 def given_by(thing: Object, rule: Object, verb: str, right: Right) -> bool:

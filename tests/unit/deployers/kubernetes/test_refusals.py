@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from autotuner.deployers.kubernetes import resource_limits
-from autotuner.deployers.kubernetes.admission import Asked, _refused, changes, pod_of, proxies_in
+from autotuner.deployers.kubernetes.checks import resource_limits
+from autotuner.deployers.kubernetes.checks.admission import Asked, _refused, changes, pod_of, proxies_in
 from autotuner.deployers.kubernetes.pods.status import events_trouble, not_started
 from autotuner.deployers.kubernetes.refusals import LOADGEN, judge, missing_right
 from autotuner.study.failure import FATAL

@@ -6,7 +6,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
-from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.checks import capacity
 from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.kubernetes.trial_objects import Load, ServerJob
@@ -174,7 +174,7 @@ def node(name: str, *, cpu: str = "8", taint: str = "") -> dict[str, Any]:
 def test_nodes_for_both_at_once(nodes: list[dict[str, Any]], settings: dict[str, Any], told: str) -> None:
     found = KubernetesSettings.model_validate({"loadgen_image": "l:1", **settings})
     usable = tuple(n for n in nodes if not kubernetes_nodes.why_not(n, found))
-    checks = preflight.load_room(Nodes(usable=usable, everyone=tuple(nodes)), [{"cpu": "6"}], found)
+    checks = capacity.load_room(Nodes(usable=usable, everyone=tuple(nodes)), [{"cpu": "6"}], found)
     assert [c.status for c in checks] == ([CheckStatus.FAIL] if told else [])
     assert told in " ".join(c.detail for c in checks)
 
@@ -200,10 +200,10 @@ def test_why_there_are_no_gpus(settings: dict[str, Any], told: str) -> None:
 
 def test_a_quota_must_hold_both_at_once() -> None:
     settings = KubernetesSettings(loadgen_cpu="1", loadgen_memory="1Gi")
-    needed = preflight.with_load({"requests.cpu": 4.0, "limits.memory": 2.0**30}, settings)
+    needed = capacity.with_load({"requests.cpu": 4.0, "limits.memory": 2.0**30}, settings)
     assert needed["requests.cpu"] == 5.0
     assert needed["limits.memory"] == needed["requests.memory"] + 2.0**30
     assert needed["pods"] == 2
-    assert preflight.with_load({"requests.cpu": 4.0}, settings.model_copy(update={"load": "direct"})) == {
+    assert capacity.with_load({"requests.cpu": 4.0}, settings.model_copy(update={"load": "direct"})) == {
         "requests.cpu": 4.0
     }

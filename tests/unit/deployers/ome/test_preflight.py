@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from autotuner.deployers.kubernetes import nodes as kubernetes_nodes
-from autotuner.deployers.kubernetes import preflight
+from autotuner.deployers.kubernetes.checks import access, capacity
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.ome import check_model, check_runtime, scheduling
 from autotuner.deployers.ome import preflight as ome_preflight
@@ -249,20 +249,20 @@ def test_nodes_without_gpus() -> None:
     nodes = kubernetes_nodes.Nodes(usable=(bare,))
     settings = OmeSettings()
     for demands, status in (([], WARN), ([{"cpu": "1"}], OK), ([{GPU: "1"}], FAIL)):
-        found = preflight.room(nodes, demands, settings)
+        found = capacity.room(nodes, demands, settings)
         assert found.status is status
         assert ("device plugin" in found.remedy) is (status is not OK)
-    assert "no node can be used" in preflight.room(kubernetes_nodes.Nodes(), [], settings).detail
-    assert preflight.room(nodes, [{GPU: "1"}], OmeSettings(gpus=1)).status is WARN, "nodes may come on demand"
+    assert "no node can be used" in capacity.room(kubernetes_nodes.Nodes(), [], settings).detail
+    assert capacity.room(nodes, [{GPU: "1"}], OmeSettings(gpus=1)).status is WARN, "nodes may come on demand"
 
 
 def test_what_may_not_be_looked_at() -> None:
     said = (
         'deployments.apps "x" is forbidden: User "u" cannot get resource "deployments" in API group "apps" in the ...'
     )
-    found = preflight.unseen("ome manager", RefusedError(403, "Forbidden", said))
+    found = access.unseen("ome manager", RefusedError(403, "Forbidden", said))
     assert (found.status, found.detail) == (WARN, "not looked at: get deployments (apps) is not allowed")
-    other = preflight.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
+    other = access.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
     assert (other.status, other.detail) == (FAIL, "cannot be looked at: no")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import anyio
 
 from autotuner.deployers.kubernetes import logs, trial_objects
-from autotuner.deployers.kubernetes.admission import proxies_in
+from autotuner.deployers.kubernetes.checks.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError
 from autotuner.deployers.kubernetes.load.worker import END, ERRORS, FRAME, LINE, PART, decode, pack
 from autotuner.deployers.kubernetes.pods.controller_watch import EventWatch

@@ -6,7 +6,7 @@ from typing import Self
 import anyio
 
 from autotuner.deployers.kubernetes import tunnel as kubernetes_tunnel
-from autotuner.deployers.kubernetes.admission import proxies_in
+from autotuner.deployers.kubernetes.checks.admission import proxies_in
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods import status as pod_status
 from autotuner.deployers.kubernetes.pods.server_object import ServerObject

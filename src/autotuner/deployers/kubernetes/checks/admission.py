@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from autotuner.deployers.kubernetes import failure_phrases, resource_limits
+from autotuner.deployers.kubernetes import failure_phrases
+from autotuner.deployers.kubernetes.checks import resource_limits
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.kubernetes.pods.status import not_made
 from autotuner.deployers.kubernetes.refusals import judge, missing_right, of_resource

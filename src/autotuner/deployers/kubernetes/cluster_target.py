@@ -1,0 +1,54 @@
+"""A cluster as a target: its hardware, its preflight checks, and what earlier runs left in it."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+
+from autotuner.deployers.kubernetes.checks import access
+from autotuner.deployers.kubernetes.client import Cluster, connected
+from autotuner.deployers.kubernetes.inventory import NodeInventory
+from autotuner.deployers.kubernetes.pods.leftovers import PodLeftovers
+from autotuner.deployers.kubernetes.pods.server_object import ObjectKind
+from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.plugins.deployer import Deployer
+from autotuner.study.check import Check
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import Gpu, Hardware, LaunchPlan
+
+
+class ClusterTarget(Deployer):
+    """What deployers to a cluster have in common; they differ in the objects that they create for a server."""
+
+    settings: ServerSettings
+
+    def __init__(self, settings: ServerSettings, kind: ObjectKind) -> None:
+        super().__init__(settings)
+        self._leftovers = PodLeftovers(settings, kind)
+        self._nodes = NodeInventory(settings, self.kind, self.placing)
+
+    @abstractmethod
+    async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
+        """The preflight checks. Raises ``TrialFailedError`` (``deployer_lost``) if the API server does not answer."""
+
+    async def placing(self, cluster: Cluster) -> ServerSettings:
+        """The settings as they choose nodes. Raises ``TrialFailedError`` if an object that they name is missing."""
+        return self.settings
+
+    async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
+        """All checks. Changes nothing."""
+        try:
+            async with connected(self.settings.impatient()) as cluster:
+                return await self.checks(cluster, list(plans))
+        except TrialFailedError as error:
+            return [access.unreachable(error.failure)]
+
+    async def hardware(self) -> Hardware:
+        """The largest usable node's. Raises :class:`UnusableTargetError`."""
+        return await self._nodes.hardware()
+
+    async def gpus(self) -> Sequence[Gpu]:
+        """A place for each GPU of the usable nodes."""
+        return await self._nodes.gpus()
+
+    async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
+        """Removes the objects of dead owners, and what belongs to them."""
+        return await self._leftovers.reap(is_dead, study)
