@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from autotuner.engines.sglang.engine import Sglang
+from support.compose_files import compose_problems
 
 Call = Callable[..., Any]
 StoreStudy = Callable[..., Any]
@@ -29,6 +30,7 @@ def test_manifest_alone_goes_to_stdout(call: Call, store_study: StoreStudy, form
     assert done.code == 0
     objects = list(YAML(typ="safe", pure=True).load_all(done.out))
     assert [thing.get("kind") for thing in objects] == kinds
+    assert form != "compose" or compose_problems(done.out) == []
     assert done.err.startswith("best: trial 9, ")
     data = call("best", "chat-gpus", "--as", form, *options, "--json").data
     assert data["manifests"] == objects

@@ -14,6 +14,7 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import Sample, SampleKind, sample_spec, sample_study
 from autotuner.testing.study_maker import winning_sample
+from support.compose_files import compose_problems
 
 _RUNTIME = {
     "model_format": "safetensors:1.0.0", "model_framework": "transformers:4.51.0", "architecture": "LlamaForCausalLM",
@@ -83,7 +84,9 @@ def _manifest(result: StudyResult, form: Form, *, image_of: Any = lambda _: None
     read = parse_options(form, {**needed, **options})
     settings = loading.deployer(result.spec.deploy).settings
     winner = winner_of(result, result.spec.model, image_of=image_of, settings=settings, server=read.server)
-    return manifest_of(winner, form, read)
+    found = manifest_of(winner, form, read)
+    assert form is not Form.COMPOSE or compose_problems(found.text) == []
+    return found
 
 
 @pytest.fixture(scope="session")

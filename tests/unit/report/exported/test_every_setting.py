@@ -29,6 +29,7 @@ from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
+from support.compose_files import compose_problems
 from support.ome_standin.furniture import model as ome_model
 from support.ome_standin.furniture import runtime as ome_runtime
 
@@ -278,7 +279,9 @@ def exported(settings: type[BaseModel], values: dict[str, Any], model: str, form
     """What ``autotuner best`` writes."""
     winner = won(settings, json.dumps(values), model)
     options = {"model": "llama"} if settings is OmeSettings and form is SERVICE else OPTIONS[form]
-    return manifest_of(winner, form, parse_options(form, options))
+    found = manifest_of(winner, form, parse_options(form, options))
+    assert form is not COMPOSE or compose_problems(found.text) == []
+    return found
 
 
 def server_in(thing: dict[str, Any]) -> dict[str, Any]:

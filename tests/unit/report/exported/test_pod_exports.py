@@ -16,6 +16,7 @@ from autotuner.study.launch import Labels
 from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
+from support.compose_files import compose_problems
 
 DEPLOY: dict[str, Any] = {
     "namespace": "serving",
@@ -89,7 +90,9 @@ def exported(form: Form, deploy: dict[str, Any], **options: Any) -> Manifest:
     sample = winning_sample(spec, {"tp-size": 2}, gpus=2)
     result = study_result(sample.spec, sample.state, sample.trials)
     winner = winner_of(result, spec.model, settings=KubernetesSettings.model_validate(deploy))
-    return manifest_of(winner, form, parse_options(form, {**OPTIONS[form], **options}))
+    found = manifest_of(winner, form, parse_options(form, {**OPTIONS[form], **options}))
+    assert form is not Form.COMPOSE or compose_problems(found.text) == []
+    return found
 
 
 def parts(form: Form, found: Manifest) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
