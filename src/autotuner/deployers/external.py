@@ -1,4 +1,4 @@
-"""A server that already runs somewhere: measured as it is, never started, changed or stopped."""
+"""Servers that already run somewhere: measured as they are, never started, changed or stopped."""
 
 import hashlib
 import json
@@ -31,14 +31,14 @@ from autotuner.study.trial import Phase
 
 _TIMEOUT_S = 10.0
 _MISSED_CHECKS = 3
-"""Health checks in a row without an answer, after which the server counts as gone."""
+"""Consecutive failed health checks after which the server counts as gone."""
 _FINAL = frozenset({TLS, HTML, "http_301", "http_302", "http_307", "http_308", "http_401", "http_403"})
-"""Answers that waiting does not change."""
+"""Faults that do not go away by waiting."""
 
 
 class ExternalSettings(BaseModel):
-    """Settings of the deployer in a study file. ``${NAME}`` in ``url`` and ``headers`` stands for an environment
-    variable."""
+    """Settings of the deployer ``external`` in a study file. ``${NAME}`` in ``url`` and ``headers`` stands for an
+    environment variable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,13 +47,13 @@ class ExternalSettings(BaseModel):
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable that holds the API key."""
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Further headers of every request."""
+    """Additional headers of every request."""
     ca_file: str | None = Field(default=None, min_length=1)
-    """File of certificates to trust in place of the system's."""
+    """File with certificates to trust instead of the system's."""
     insecure: bool = False
     """Do not check the server's certificate."""
     health_path: str = Field(default="/v1/models", pattern=r"^/")
-    """GET of this path answers with 200 while the server is well."""
+    """Path that answers GET with 200 while the server is healthy."""
     health_interval: Duration = Field(default=5.0, gt=0)
 
     @field_validator("url")
@@ -66,7 +66,7 @@ class ExternalSettings(BaseModel):
         parts = urlsplit(value)
         if has_secret_form(value):
             raise InvalidValueError(
-                "holds a credential", remedy="write ${NAME} in its place and export the variable NAME"
+                "contains a credential", remedy="write ${NAME} instead and export the variable NAME"
             )
         plain = target.access.api_path == "/v1" and not parts.query and parts.username is None
         return target.base if plain else value
@@ -78,18 +78,20 @@ class ExternalSettings(BaseModel):
             check_header(name, text)
             if looks_secret(name) and not variables_of(text):
                 raise InvalidValueError(
-                    f"the header {name} holds a credential", remedy="write ${NAME} and export the variable NAME"
+                    f"the header {name} contains a credential",
+                    remedy="write ${NAME} instead and export the variable NAME",
                 )
         return value
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.insecure and self.ca_file:
-            raise InvalidValueError("insecure and ca_file exclude each other", remedy="remove one of them")
+            raise InvalidValueError("insecure and ca_file are mutually exclusive", remedy="remove one of them")
         return self
 
     def target(self) -> Target:
-        """The server with the environment's values and proxy. Raises ``ValueError`` for what is missing."""
+        """The server, with variables and proxy taken from the environment. Raises ``ValueError`` for a missing
+        variable."""
         key = os.environ.get(self.api_key_env) if self.api_key_env else None
         target = parse_target(
             expanded(self.url, os.environ),
@@ -104,7 +106,7 @@ class ExternalSettings(BaseModel):
 
 
 class ExternalEndpoint(Endpoint):
-    """A server that is not ours. Raises ``ValueError`` as :meth:`ExternalSettings.target`."""
+    """A server that autotuner did not start. Raises ``ValueError`` as :meth:`ExternalSettings.target`."""
 
     def __init__(self, settings: ExternalSettings, model: str) -> None:
         self._settings = settings
@@ -125,18 +127,18 @@ class ExternalEndpoint(Endpoint):
         return target_client(self._target, timeout_s=_TIMEOUT_S)
 
     async def health(self, client: httpx.AsyncClient) -> Fault | None:
-        """What is wrong by a health check; None: nothing."""
+        """The fault that a health check finds; None if the server is healthy."""
         return await health_of(client, self._target, self._settings.health_path)
 
     @property
     def shown(self) -> str:
-        """For messages: what the health check asks, and through which proxy."""
+        """URL of the health check and its proxy, for messages."""
         proxy = f" through {self.access.proxy.shown}" if self.access.proxy else ""
         return f"{self._target.base}{self._settings.health_path.partition('?')[0]}{proxy}"
 
     async def identity(self) -> Identity:
-        """What the server says about itself: the models it serves and who owns them; a digest of that. A server
-        without a list of models is known by its address alone."""
+        """A digest of the models that the server lists, with their owners. A server without a list of models is
+        identified by its address alone."""
         found = await fetch_object(self._target, "/v1/models", timeout_s=_TIMEOUT_S)
         unread = f"{self._target.shown}/models cannot be read"
         if isinstance(found, Fault):
@@ -144,11 +146,11 @@ class ExternalEndpoint(Endpoint):
                 raise TrialFailedError.because(FailureCause.IDENTITY_CHANGED, f"{unread}: {found.message}")
             return Identity(kind="external", id=_digest(self._target.shown))
         try:
-            told = sorted((str(m["id"]), str(m.get("root")), str(m.get("owned_by"))) for m in found["data"])
+            models = sorted((str(m["id"]), str(m.get("root")), str(m.get("owned_by"))) for m in found["data"])
         except (LookupError, TypeError, AttributeError):
             message = f"{unread}: the answer is not a list of models"
             raise TrialFailedError.because(FailureCause.IDENTITY_CHANGED, message) from None
-        return Identity(kind="external", id=_digest(json.dumps(told)))
+        return Identity(kind="external", id=_digest(json.dumps(models)))
 
     async def died(self) -> Failure:
         """Waits until several health checks in a row have failed."""
@@ -164,16 +166,16 @@ class ExternalEndpoint(Endpoint):
         return Failure(cause=FailureCause.NOT_ANSWERING, message=message, remedy="look at the server's own log")
 
     async def log_tail(self, lines: int = 40) -> str:
-        """Unknown."""
+        """Empty: the log is out of reach."""
         return ""
 
     def pids(self) -> frozenset[int]:
-        """Unknown."""
+        """Empty: the processes are out of reach."""
         return frozenset()
 
 
 class ExternalDeployer(BoundDeployer):
-    """Hands out the server that already runs."""
+    """Provides the running server as an endpoint."""
 
     kind: ClassVar[str] = "external"
     Settings: ClassVar[type[BaseModel]] = ExternalSettings
@@ -183,14 +185,14 @@ class ExternalDeployer(BoundDeployer):
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """The server, once it has answered a health check within the plan's start time-out."""
+        """The server, once a health check succeeds within the plan's start timeout."""
         context.on_phase(Phase.LOADING)
         try:
             endpoint = ExternalEndpoint(self.settings, plan.model)
         except ValueError as error:
             failure = Failure(cause=FailureCause.ENVIRONMENT, message=f"deploy: {error}")
             raise TrialFailedError(failure) from error
-        fault: Fault | None = Fault(NO_ANSWER, "nothing")
+        fault: Fault | None = Fault(NO_ANSWER, "no answer")
         with anyio.move_on_after(plan.readiness.timeout_s) as patience:
             async with endpoint.http() as client:
                 while fault is not None:
@@ -233,7 +235,7 @@ class ExternalDeployer(BoundDeployer):
         return hardware()
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Nothing: nothing is ever started."""
+        """Nothing: this deployer starts no server."""
         return []
 
 

@@ -1,7 +1,7 @@
 """Servers as child processes of this machine.
 
-The promises: the server that answers is the one we started, by the socket it listens on; a dead server is noticed at
-once, not at a time-out; nothing is left on any path.
+It guarantees that the server that answers is the one it started (checked by the owner of the listening socket), that
+the end of a server is noticed at once and not by a timeout, and that nothing is left running on any path.
 """
 
 import os
@@ -33,19 +33,19 @@ from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0
 _SECOND_LOOK_S = 0.1
-
+"""A socket of a process that is just ending has no owner for a moment."""
 
 GpuIndex = Annotated[int, Field(ge=0, strict=True)]
 GpuUuid = Annotated[str, StringConstraints(pattern=r"^GPU-")]
 
 
 class ProcessSettings(BaseModel):
-    """Settings of the deployer in a study file. Times in seconds."""
+    """Settings of the deployer ``process`` in a study file. Times in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    """Address to listen on, as numbers."""
+    """IP address to listen on."""
     ports: tuple[int, int] = (24000, 24999)
     """First and last port to use."""
     stop_grace: Duration = Field(default=5.0, ge=0)
@@ -87,7 +87,7 @@ class ProcessEndpoint(Endpoint):
         self.client: CommandRunner = LocalRunner()
 
     async def identity(self) -> Identity:
-        """Process id and start time, after a look at whose socket it is that answers."""
+        """Process id and start time, after checking that the server alone listens on its address."""
         if self._server.exit_code() is not None:
             raise TrialFailedError.identity_changed(self.url, "the server has ended")
         family = self._server.family()
@@ -116,7 +116,7 @@ class ProcessEndpoint(Endpoint):
         return self._server.environment
 
     def pids(self) -> frozenset[int]:
-        """The server's process and everything below it."""
+        """The server's process and all its descendants."""
         return frozenset(self._server.family())
 
 
@@ -157,7 +157,7 @@ class ProcessDeployer(BoundDeployer):
                         await server.stop(self.settings.stop_grace)
 
     async def _environment(self, plan: LaunchPlan, context: DeployContext) -> Mapping[str, str]:
-        """The plan's environment; a server that uses GPUs sees the leased ones and no other."""
+        """The plan's environment. A server that uses GPUs sees only the leased ones."""
         if not plan.gpus:
             return plan.env
         seen = await run_sync(self._nvml.look)
@@ -208,16 +208,16 @@ class ProcessDeployer(BoundDeployer):
         return gpu_selection.chosen(await self._nvml.gpus(), self.settings.gpu_ids, os.environ)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
-        """Their sensors by NVML."""
+        """Their sensors, read through NVML."""
         return await self._nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Ends the families of processes that carry a dead owner's label."""
+        """Ends all processes with the label of a dead owner, and their descendants."""
         return await reap(is_dead, study=study, grace_s=self.settings.stop_grace)
 
 
 class _Start:
-    """One start, from spawn to ready."""
+    """One start of a server, from spawn to ready."""
 
     def __init__(
         self, server: OwnedProcess, plan: LaunchPlan, context: DeployContext, settings: ProcessSettings, port: int
@@ -228,11 +228,11 @@ class _Start:
         self._host = settings.host
         self._port = port
         self._timeout_s = settings.start_timeout or plan.readiness.timeout_s
-        self._last = "nothing"
+        self._last = "none"
 
     async def ready_or_port_lost(self) -> Failure | None:
-        """None when the server is ready, a failure when another process has taken its port. Raises
-        ``TrialFailedError`` with the cause when it cannot get ready any more."""
+        """Returns None when the server is ready, and the failure when another process has taken its port. Raises
+        ``TrialFailedError`` for every other reason why it cannot become ready."""
         try:
             failure = await until_ready(self._answers, self._ends, self._timeout_s)
         except TimeoutError:
@@ -248,7 +248,7 @@ class _Start:
             return failures.not_written("the server's log", error)
 
     async def _answers(self) -> Failure | None:
-        """None once our server answers as ready; a failure when someone else listens there."""
+        """Returns None once our server answers as ready; a failure if another process listens there."""
         readiness = self._plan.readiness
         host = f"[{self._host}]" if ":" in self._host else self._host
         async with http_client(f"http://{host}:{self._port}", timeout_s=_PROBE_TIMEOUT_S) as client:
@@ -263,7 +263,7 @@ class _Start:
                 await anyio.sleep(readiness.interval_s)
 
     async def _stays_foreign(self) -> bool:
-        """Looks again: the socket of a server that is just ending belongs to nobody for a moment."""
+        """Looks again, to rule out a socket of our own server that is just ending."""
         await anyio.sleep(_SECOND_LOOK_S)
         return procfs.foreign_listener(self._host, self._port, self._server.family())
 

@@ -130,9 +130,12 @@ def test_a_server_of_this_process_is_ours_whatever_it_did_to_its_environment(mac
     assert [len(g["users"]) for g in machine.do("gpus")][:2] == [0, 1]
 
 
-def test_memory_without_a_process_is_somebody_in_another_container(machine: Machine) -> None:
+def test_memory_without_a_process_is_used_from_another_container(machine: Machine) -> None:
     machine.facts("used 0 40960", "used 1 600")
-    assert [g["users"] for g in machine.do("gpus")][:2] == [["a process that cannot be seen from here, 40.0 GiB"], []]
+    (user,), nobody = [g["users"] for g in machine.do("gpus")][:2]
+    assert user.endswith(", 40.0 GiB")
+    assert "pid" not in user
+    assert nobody == []
 
 
 def test_a_desktop_does_not_occupy_its_gpu(machine: Machine, process: int) -> None:
@@ -203,7 +206,7 @@ def test_nvml_is_opened_once_and_again_when_it_went_away(machine: Machine) -> No
 def test_one_fault_of_nvml_does_not_last(machine: Machine) -> None:
     machine.facts("code count 77")
     assert machine.do("gpus") == []
-    assert machine.do("describe")["detail"] == "none: NVML says: stub error"
+    assert machine.do("describe")["detail"].endswith(": stub error")
     machine.facts()
     assert len(machine.do("gpus")) == len(machine.do("samples")) == 4
 
@@ -242,7 +245,8 @@ def test_preflight_tells_what_is_missing(machine: Machine) -> None:
     (failed,) = machine.do("preflight", gpus=3, settings={"gpu_ids": [0, 1]})
     assert (failed["status"], failed["detail"][:20]) == ("fail", "3 needed, 2 usable (")
     _, warned = machine.do("preflight", gpus=1, env={"CUDA_VISIBLE_DEVICES": "3"})
-    assert (warned["status"], warned["remedy"]) == ("warn", "name them in deploy.gpu_ids")
+    assert warned["status"] == "warn"
+    assert warned["remedy"].endswith("deploy.gpu_ids")
     machine.facts(gpus=0)
     assert [c["status"] for c in machine.do("preflight")] == ["ok"], "a study without GPUs needs none"
 

@@ -362,10 +362,11 @@ class TestPorts:
 
     async def test_an_address_of_another_machine_is_not_tried_again(self, recorder: Recorder) -> None:
         mine = ProcessDeployer(ProcessSettings(host="192.0.2.1"))
-        with pytest.raises(TrialFailedError, match=r"192\.0\.2\.1:24000 cannot be listened on") as caught:
+        with pytest.raises(TrialFailedError) as caught:
             async with mine.deploy(fake_plan(), recorder.context):
                 pytest.fail("nobody can listen there")
         assert caught.value.failure.cause is FailureCause.ENVIRONMENT
+        assert "192.0.2.1:24000" in caught.value.failure.message
         assert recorder.phases == []
 
     async def test_a_foreign_listener_that_comes_later(self, port: int, recorder: Recorder) -> None:

@@ -74,12 +74,12 @@ class Engine:
 
     async def info(self) -> Mapping[str, Any]:
         """The output of ``docker info``."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             return await self.client.system.info()
 
     async def version(self) -> Mapping[str, Any]:
         """The engine's part of ``docker version``."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             return await self.client.version()
 
     async def takes_calls(self) -> None:
@@ -102,14 +102,14 @@ class Engine:
 
     async def labeled(self, *labels: str) -> list[Labeled]:
         """Containers with all of these labels (``name`` or ``name=value``), in any state."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             filters = json.dumps({"label": labels})
             found = await self.client.containers.list(all=True, filters=filters)
         return [Labeled(c.id, c["Names"][0].lstrip("/"), dict(c["Labels"]), c["State"]) for c in found]
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
         """The output of ``docker inspect`` for a container; None where it does not exist."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             try:
                 return await self.client.containers.container(name).show()
             except DockerError as error:
@@ -127,7 +127,7 @@ class Engine:
         stop = grace_s > 0
         while True:
             try:
-                with failures.told(), anyio.fail_after(_CALL_S + grace_s):
+                with failures.translated(), anyio.fail_after(_CALL_S + grace_s):
                     await self._remove(name, grace_s if stop else 0.0)
                 if await self.inspect(name) is None:
                     return
@@ -160,7 +160,7 @@ class Engine:
         engine goes away or the call is cancelled."""
         url = f"{self.client.docker_host}/{self.client.api_version}/{path}"
         timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
-        with failures.told():
+        with failures.translated():
             async with self.client.session.request(
                 method, url, params=params, headers=headers, timeout=timeout
             ) as response:
@@ -170,7 +170,7 @@ class Engine:
 
     async def image(self, name: str) -> dict[str, Any] | None:
         """The description of an image; None where it is not present."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             try:
                 return await self.client.images.inspect(name)
             except DockerError as error:
@@ -180,7 +180,7 @@ class Engine:
 
     async def network(self, name: str) -> dict[str, Any] | None:
         """The description of a network; None where it does not exist."""
-        with failures.told(), anyio.fail_after(_QUICK_S):
+        with failures.translated(), anyio.fail_after(_QUICK_S):
             try:
                 return await (await self.client.networks.get(name)).show()
             except DockerError as error:

@@ -60,7 +60,7 @@ class Container:
         """
         what = f"a container of {self.launch.image}"
         try:
-            with anyio.CancelScope(shield=True), failures.told():
+            with anyio.CancelScope(shield=True), failures.translated():
                 made = await self.engine.client.containers.create(self.launch.config(), name=self.name)
                 self.id = made.id
                 await self._api.start()

@@ -65,7 +65,7 @@ def lost(error: BaseException | str) -> Failure:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turns the errors of a connection that is gone into ``TrialFailedError`` (``deployer_lost``); what the engine
     itself refuses stays a ``DockerError``."""
     try:

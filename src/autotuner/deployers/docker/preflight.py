@@ -195,7 +195,7 @@ def _bare(flag: str) -> str:
 async def _output(engine: Engine, config: dict[str, Any], name: str) -> str:
     text: list[bytes] = []
     try:
-        with failures.told(), anyio.fail_after(_HELP_S):
+        with failures.translated(), anyio.fail_after(_HELP_S):
             container = await engine.client.containers.create(config, name=name)
             async with container.attach(stdout=True, stderr=True, logs=True) as stream:
                 await container.start()

@@ -1,4 +1,4 @@
-"""Starting this package's small processes without importing the package."""
+"""Command line of a small process that does not import the package it belongs to."""
 
 import sys
 from pathlib import Path
@@ -19,10 +19,10 @@ sys.modules[module].main(*map(int, descriptors))
 
 
 def bare_python(module: str, *descriptors: int) -> list[str]:
-    """Return the argv that calls ``main(*descriptors)`` of a module of this package.
+    """The argv that calls ``main(*descriptors)`` of a module of this package.
 
-    The module's packages are replaced by empty ones, since importing them takes longer than everything such a process
-    does. It can therefore import only the standard library and modules of its own folder.
+    The parent packages are replaced by empty ones, since importing them takes longer than the work of such a process.
+    The module can therefore import only the standard library and modules in its own folder.
     """
     folder = _PACKAGE.joinpath(*module.split(".")[1:-1])
     return [sys.executable, "-I", "-S", "-c", _SCRIPT, str(folder), module, *map(str, descriptors)]

@@ -1,10 +1,10 @@
-"""A log file that keeps its beginning and its end, whatever is written to it.
+"""A log file of bounded size that keeps its beginning and its end.
 
-The file grows until it holds a head and two tails. Then what lies between head and last tail is dropped, and a line in
-its place says how many bytes that were. While more arrives than that, the tail is kept in memory and the file is
-written anew once a second, so that a flood of gigabytes a second costs a bounded amount of disk and writing.
+The file grows until it holds a head and two tails. Then everything between the head and the last tail is dropped, and a
+line in its place gives the number of dropped bytes. From then on the tail is kept in memory and the file is rewritten
+once a second, so that even gigabytes of output per second cost a bounded amount of disk space and writes.
 
-Imported by the supervisor, which must start fast: only the smallest modules of the standard library are used.
+The supervisor imports this module and must start fast: it uses only the smallest modules of the standard library.
 """
 
 import os
@@ -14,11 +14,11 @@ HEAD_BYTES = 4 << 20
 TAIL_BYTES = 16 << 20
 _REWRITE_S = 1.0
 _LINE_BYTES = 64 << 10
-"""How far a cut is moved to fall between two lines."""
+"""Farthest that a cut is moved to fall between two lines."""
 
 
 class BoundedLog:
-    """The only writer of one new file. Raises ``OSError`` where the file cannot be made or written."""
+    """The only writer of one new file. Raises ``OSError`` if the file cannot be created or written."""
 
     def __init__(self, path: str, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES) -> None:
         self._path = path
@@ -28,16 +28,16 @@ class BoundedLog:
         self._dropped = 0
         """Bytes missing from the file, all cuts together."""
         self._after_head = 0
-        """Where the head ends; 0 as long as nothing was dropped."""
+        """Offset of the head's end; 0 as long as nothing was dropped."""
         self._marker = 0
         """Length of the line that stands after the head."""
         self._ring: bytearray | None = None
-        """The newest bytes while the file waits to be written anew."""
+        """The newest bytes that are not in the file yet."""
         self._rewritten = 0.0
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def write(self, data: bytes) -> None:
-        """Appends."""
+        """Appends to the log."""
         if self._ring is None:
             room = max(0, self._head + 2 * self._tail - self._size)
             self._append(data[:room])
@@ -54,7 +54,7 @@ class BoundedLog:
             self.flush()
 
     def due_s(self) -> float | None:
-        """Seconds until :meth:`flush` should be called; None where nothing waits."""
+        """Seconds until :meth:`flush` should be called; None if everything is in the file."""
         if self._ring is None:
             return None
         return max(0.0, self._rewritten + _REWRITE_S - time.monotonic())
@@ -85,7 +85,7 @@ class BoundedLog:
             left = left[written:]
 
     def _begun_ring(self) -> bytearray:
-        """The file's last bytes, which are the first of those that are held from here on."""
+        """The file's tail, with which the bytes in memory begin."""
         if not self._after_head:
             head = os.pread(self._file, self._head, 0)
             self._after_head = head.rfind(b"\n", max(0, len(head) - _LINE_BYTES)) + 1 or len(head)
@@ -95,7 +95,7 @@ class BoundedLog:
         return bytearray(os.pread(self._file, self._size - start, start))
 
     def _rewrite(self, tail: bytes, dropped: int) -> None:
-        """Into a new file that takes the old one's place: a reader never sees half of it."""
+        """Writes a new file and renames it over the old one, so that a reader never sees half of it."""
         marker = b"\n[autotuner: %d bytes of this log were dropped here]\n" % dropped
         aside = f"{self._path}.new"
         file = os.open(aside, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,14 +1,13 @@
-"""The process between a runner and a child of it: whatever happens to the runner, the child and all that it started
-end.
+"""Supervisor process between a runner and its child: whatever happens to the runner, the child and its descendants end.
 
-It leads a session of its own, so that nothing that ends the runner ends it too. It is the reaper of its descendants
-(``PR_SET_CHILD_SUBREAPER``): also a process that forked twice, left its session and cleared its environment stays
-below it and is found. It notices the runner's end by the runner's pidfd and by the end of the control pipe.
+It leads its own session, so that a signal to the runner's session does not reach it. It is the subreaper of its
+descendants (``PR_SET_CHILD_SUBREAPER``): even a process that forked twice, left its session and cleared its environment
+stays below it and is found. It notices the runner's end by the runner's pidfd and by the end of the control pipe.
 
-The runner speaks first: a length and a marshaled :class:`Order`, later ``stop SECONDS``. The answers are lines:
-``started PID``, or ``failed ERRNO`` and ``unwritable ERRNO`` (its program, its log); then ``log ERRNO`` and ``exited
-CODE``, after which the answers are closed. It starts on the way to every server and load generator, so only small
-modules are imported.
+Protocol: the runner sends a length and a marshaled :class:`Order`, later ``stop SECONDS``. The replies are lines:
+``started PID``, or ``failed ERRNO`` (the program) or ``unwritable ERRNO`` (the log); later ``log ERRNO`` and ``exited
+CODE``, after which the replies are closed. Every server and load generator waits for this process to start, so it
+imports only small modules.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ import time
 
 from autotuner.deployers.local.bounded_log import BoundedLog
 
-TYPE_CHECKING = False  # typing's own would cost as long as all the rest
+TYPE_CHECKING = False  # importing typing takes as long as everything else
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypedDict
 
     class Order(TypedDict):
-        """What the runner asks for."""
+        """The child that the runner wants to start."""
 
         runner: int
-        """Its pid."""
+        """Pid of the runner."""
         argv: list[str]
         env: dict[str, str]
         cwd: str | None
         cpus: list[int] | None
         log: str | None
-        """The file for stdout and stderr; None: they are this process's own."""
+        """File for stdout and stderr; None if the child inherits them from this process."""
         grace: float
         """Seconds between SIGTERM and SIGKILL once the runner has ended."""
 
@@ -46,15 +45,15 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_S = 10.0
-"""How long to go on killing; only a process stuck in the kernel takes that long."""
+"""How long to keep killing. Only a process that is stuck in the kernel takes that long."""
 _LOOK_S = 0.01
 _COLLECT_S = 1.0
-"""How often adopted processes that have ended are collected."""
+"""Seconds between two collections of adopted processes that have ended."""
 _CHUNK = 1 << 20
 
 
 def main(order_fd: int, answer_fd: int) -> None:
-    """Starts the child of the order, and ends when that and all below it have ended."""
+    """Starts the child of the order, and returns when the child and all descendants have ended."""
     for inherited in (order_fd, answer_fd):
         os.set_inheritable(inherited, False)
     size = int.from_bytes(_read_exactly(order_fd, 8), "big")
@@ -74,11 +73,11 @@ def main(order_fd: int, answer_fd: int) -> None:
     if output:
         os.close(output[1])
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # the child has them; whoever reads its output must see that end with it
+    for stream in (0, 1, 2):  # the child has its own: a reader of its output must see the end of file when it ends
         os.dup2(null, stream)
     os.write(answer_fd, b"started %d\n" % child)
     _Supervisor(order, child, order_fd, answer_fd, log, output[0] if output else None).run()
-    os._exit(0)  # nothing is left to be torn down
+    os._exit(0)  # faster than an orderly shutdown, and nothing is left to clean up
 
 
 def _read_exactly(fd: int, size: int) -> bytes:
@@ -86,54 +85,54 @@ def _read_exactly(fd: int, size: int) -> bytes:
     while len(data) < size:
         more = os.read(fd, size - len(data))
         if not more:
-            raise SystemExit(1)  # the runner ended before it said anything
+            raise SystemExit(1)  # the runner ended before it sent the order
         data += more
     return data
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe, as large as this user may have it: a server that writes much does not wait."""
+    """A pipe as large as this user may create it, so that a server that writes a lot does not block."""
     import fcntl
 
     reading, writing = os.pipe()
     try:  # noqa: SIM105 - contextlib is not imported for this
         fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _CHUNK)
-    except OSError:  # the user's pipes hold as much as they may already
+    except OSError:  # the user's limit for all pipes is reached
         pass
     os.set_blocking(reading, False)
     return reading, writing
 
 
 def _start(order: Order, output: int | None) -> int:
-    """The child's pid, once it runs its program. Raises the ``OSError`` that its start met."""
-    told, telling = os.pipe()
+    """Starts the child and returns its pid once it runs its program. Raises ``OSError`` if it could not."""
+    failed, failing = os.pipe()
     supervisor = os.getpid()
     child = os.fork()
     if child == 0:
         try:
             _become(order, output, supervisor)
         except OSError as error:
-            os.write(telling, str(error.errno or errno.EINVAL).encode())
+            os.write(failing, str(error.errno or errno.EINVAL).encode())
         except ValueError:  # a NUL in an argument
-            os.write(telling, str(errno.EINVAL).encode())
+            os.write(failing, str(errno.EINVAL).encode())
         finally:
             os._exit(127)
-    os.close(telling)
-    said = os.read(told, 16)
-    os.close(told)
-    if said:
+    os.close(failing)
+    number = os.read(failed, 16)  # empty: exec has closed the pipe
+    os.close(failed)
+    if number:
         os.waitpid(child, 0)
-        raise OSError(int(said), "not started")
+        raise OSError(int(number), "not started")
     return child
 
 
 def _become(order: Order, output: int | None, supervisor: int) -> None:
-    """In the child: a session of its own, its program, and its end with the supervisor's."""
+    """Runs in the child: a new session, death with the supervisor, then the program."""
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != supervisor:
         os._exit(127)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # an interpreter ignores these two
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two
         signal.signal(number, signal.SIG_DFL)
     if output is not None:
         os.dup2(output, 1)
@@ -168,7 +167,7 @@ class _Supervisor:
                 self._poll.register(fd, select.POLLIN)
 
     def run(self) -> None:
-        """Until the child and all that it started have ended, and the runner knows or is gone."""
+        """Runs until the child and all descendants have ended, and the runner was informed or has ended."""
         while True:
             self._wait()
             self._collect()
@@ -219,7 +218,7 @@ class _Supervisor:
             send(list(descendants()), signal.SIGTERM)
 
     def _pump(self) -> bool:
-        """Writes what the child has said; False when there was nothing."""
+        """Copies output of the child into the log; False if there was none."""
         assert self._output is not None  # noqa: S101 - only called where there is a log
         assert self._log is not None  # noqa: S101
         try:
@@ -239,7 +238,7 @@ class _Supervisor:
             pass
 
     def _written(self, work: Callable[[], None]) -> None:
-        """A disk that is full ends no server by itself: the runner learns of it, and decides."""
+        """Writes to the log. A full disk does not end the server: the runner is informed, and decides."""
         if self._log_failed:
             return
         try:
@@ -262,7 +261,7 @@ class _Supervisor:
                 self._close_answers()
 
     def _drain_available(self) -> None:
-        """The child's last words are in the log before its end is known."""
+        """Copies the child's last output into the log before its end is reported."""
         until = time.monotonic() + _COLLECT_S  # a descendant may go on writing
         while self._output is not None and self._pump() and time.monotonic() < until:
             pass
@@ -307,7 +306,7 @@ def _stat(name: str) -> tuple[int, str] | None:
 
 
 def descendants() -> Iterator[tuple[int, str]]:
-    """(pid, start time) of every process below this one."""
+    """(pid, start time) of every descendant of this process."""
     children: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import
         if name.isdigit() and (found := _stat(name)):
@@ -320,7 +319,7 @@ def descendants() -> Iterator[tuple[int, str]]:
 
 
 def send(targets: list[tuple[int, str]], number: int) -> None:
-    """Signals exactly these processes: a pid that was reused meanwhile is not hit."""
+    """Signals exactly these processes: a pid that was reused in the meantime is skipped."""
     for pid, started in targets:
         handle = _pidfd(pid)
         if handle is None:

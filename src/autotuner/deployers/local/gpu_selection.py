@@ -1,4 +1,4 @@
-"""Which of a machine's GPUs a study may use: those it names, else those that were given to this process."""
+"""GPUs of this machine that a study may use: those it names, else those that this process may use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,9 +11,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def chosen(gpus: Sequence[Gpu], ids: Sequence[int | str] | None, environ: Mapping[str, str]) -> list[Gpu]:
-    """The GPUs with these indices or uuids, in the machine's order; ids that are not there are passed over.
+    """The GPUs with these indices or UUIDs, in the machine's order; unknown ids are skipped.
 
-    Without ids: what ``CUDA_VISIBLE_DEVICES`` leaves to this process, as a cluster's scheduler sets it; else all.
+    Without ids, those in ``CUDA_VISIBLE_DEVICES`` (which schedulers such as Slurm set), or all if it is not set.
     """
     if ids is not None:
         return [gpu for gpu in gpus if gpu.index in ids or gpu.uuid in ids]
@@ -22,7 +22,7 @@ def chosen(gpus: Sequence[Gpu], ids: Sequence[int | str] | None, environ: Mappin
 
 
 def _visible(gpus: Sequence[Gpu], given: str) -> list[Gpu]:
-    """As CUDA reads the variable: indices or beginnings of uuids, up to the first that names no GPU."""
+    """As CUDA reads the variable: indices or prefixes of UUIDs, up to the first that matches no GPU."""
     found: set[str] = set()
     for word in (w.strip() for w in given.split(",")):
         match = [
@@ -35,10 +35,10 @@ def _visible(gpus: Sequence[Gpu], given: str) -> list[Gpu]:
 
 
 def unknown(seen: Seen, ids: Sequence[int | str]) -> list[Problem]:
-    """One problem for every id that names no usable GPU."""
+    """One problem for every id that does not match a usable GPU."""
     known = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in seen.gpus)
-    why = "; ".join(["no such GPU can be used here", *([seen.why_none] if seen.why_none else seen.left_out)])
-    remedy = f"choose from {known}" if known else "leave deploy.gpu_ids out"
+    why = "; ".join(["is not a usable GPU of this machine", *([seen.why_none] if seen.why_none else seen.left_out)])
+    remedy = f"choose from {known}" if known else "remove deploy.gpu_ids"
     names = {gpu.index for gpu in seen.gpus} | {gpu.uuid for gpu in seen.gpus}
     return [
         Problem(where=f"deploy.gpu_ids[{place}]", value=str(name), why=why, remedy=remedy)
@@ -60,7 +60,7 @@ def with_gpus(hardware: Hardware, gpus: Sequence[Gpu]) -> Hardware:
 
 
 def checks(described: Check, usable: Sequence[Gpu], plans: Sequence[LaunchPlan]) -> list[Check]:
-    """Whether the plans have the GPUs they need; nothing is asked of a machine whose plans need none."""
+    """Whether there are enough GPUs for the plans. Plans without GPUs never fail."""
     needed = max((plan.gpus for plan in plans), default=0)
     found = [described]
     if needed > len(usable):
@@ -68,6 +68,6 @@ def checks(described: Check, usable: Sequence[Gpu], plans: Sequence[LaunchPlan])
         remedy = "lower the parallelism, or use a machine with more GPUs"
         found = [Check.fail("gpus", detail, remedy=remedy)]
     if needed and any(VISIBLE in plan.env for plan in plans):
-        detail = f"engine.env sets {VISIBLE}, which each trial's leased GPUs replace"
-        found.append(Check.warn("gpus", detail, remedy="name them in deploy.gpu_ids"))
+        detail = f"engine.env sets {VISIBLE}, which is replaced by the GPUs that each trial leases"
+        found.append(Check.warn("gpus", detail, remedy="list the GPUs in deploy.gpu_ids"))
     return found

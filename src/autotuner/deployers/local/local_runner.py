@@ -1,7 +1,7 @@
-"""The load generator as a child process of this machine.
+"""Load generators as child processes.
 
-It has its own interpreter, so that a busy loop here cannot spoil its latencies; it ends with the block that runs it,
-and with this process.
+A load generator has its own interpreter, so that a busy event loop here cannot distort its latencies. It ends with the
+block that runs it, and with this process.
 """
 
 import logging
@@ -33,8 +33,8 @@ class LocalRunner(CommandRunner):
 
     @asynccontextmanager
     async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
-        """See :meth:`autotuner.plugins.deployer.CommandRunner.run`. Lines come without their newline and may be of any
-        length; the worker waits while they are not taken."""
+        """See :meth:`autotuner.plugins.deployer.CommandRunner.run`. Lines have no newline and any length; the worker
+        blocks while they are not consumed."""
         with tempfile.TemporaryFile() as errors:
             worker, stdout = await _start(module, spec, labels, errors)
             logger.info("load generator %s started as process %d", module, worker.pid)
@@ -48,7 +48,8 @@ class LocalRunner(CommandRunner):
 
 
 async def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) -> tuple[OwnedProcess, int]:
-    """The worker, and the reading end of its stdout. The spec may hold credentials: it is handed over in memory."""
+    """The worker, and the reading end of its stdout. The spec may contain credentials: it is passed in
+    memory, not in a file."""
     argv = (sys.executable, "-m", module)
     reading, writing = os.pipe()
     try:
@@ -68,7 +69,7 @@ async def _start(module: str, spec: bytes, labels: Labels, errors: IO[bytes]) ->
 
 
 class _Lines(AsyncIterator[bytes]):
-    """The worker's lines; at their end the exit code is looked at."""
+    """The worker's lines; the exit code is checked after the last one."""
 
     def __init__(self, worker: OwnedProcess, stdout: int, errors: IO[bytes]) -> None:
         self._worker = worker

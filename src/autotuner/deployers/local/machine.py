@@ -1,4 +1,4 @@
-"""This machine: what it has, whether a launch can work on it, and what dead owners left running on it."""
+"""This machine: its hardware, its preflight checks, and processes that dead owners left running."""
 
 import importlib.util
 import math
@@ -44,7 +44,7 @@ def _cgroup(name: str) -> str:
 def preflight(
     plans: Sequence[LaunchPlan], host: str, ports: tuple[int, int], cpus: Sequence[int] | None
 ) -> list[Check]:
-    """One check a program, module and file that the plans need, and one for the ports. Nothing is started."""
+    """A check for each program, module and file that the plans need, and one for the ports. Nothing is started."""
     checks = [_program(name) for name in dict.fromkeys(plan.command[0] for plan in plans)]
     checks += [_module(name) for name in dict.fromkeys(m for plan in plans for m in plan.needs_modules)]
     checks += [_file(name) for name in dict.fromkeys(f for plan in plans for f in plan.needs_files)]
@@ -97,17 +97,25 @@ def _ports(host: str, ports: tuple[int, int]) -> Check:
     detail = f"{free} of {last - first + 1} free in {first}-{last}"
     if free:
         return Check.ok("ports", detail)
-    return Check.fail("ports", detail, remedy="give another range in deploy.ports")
+    return Check.fail("ports", detail, remedy="set another range in deploy.ports")
 
 
 async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: float) -> list[str]:
-    """Ends every process labeled with a dead owner, and what runs in these processes' sessions.
+    """Ends every process labeled with a dead owner, and everything in the sessions of these processes.
 
-    An owner that ``is_dead`` knows nothing of (its store is lost, or it is another one) is dead when the runner's
-    process, which the label names too, has ended.
+    An owner that ``is_dead`` does not know, because its store was lost or is another one, counts as dead if the
+    runner's process, which the labels identify too, has ended.
 
-    A labeled process was started by a run, in a session of that run's own; so was everything in its session. Neither
-    this process, nor its ancestors, nor their sessions are ever touched.
+    A run starts its labeled processes in sessions of their own, so everything in such a session belongs to the run.
+    This process, its ancestors and their sessions are never touched.
+
+    Args:
+        is_dead: Whether the owner with this id is known to be dead.
+        study: End processes of this study only; None for all.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+
+    Returns:
+        One line per ended process.
     """
     verdicts: dict[str, bool] = {}
 
@@ -122,7 +130,7 @@ async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: fl
         procfs.send(target, signal.SIGTERM)
     with anyio.CancelScope(shield=True):
         with anyio.move_on_after(grace_s):
-            while _left_behind(belongs, study):  # noqa: ASYNC110 - not our children: no event tells
+            while _left_behind(belongs, study):  # noqa: ASYNC110 - not our children: no event to wait for
                 await anyio.sleep(0.02)
         with anyio.move_on_after(10):
             while remaining := _left_behind(belongs, study):

@@ -1,7 +1,7 @@
-"""This machine's GPUs through NVML, NVIDIA's management library: what they are, who uses them, and what they measure.
+"""GPUs of this machine through NVML, NVIDIA's management library: models, processes that use them, and sensors.
 
-Nothing here raises: where there is no driver there are no GPUs, a GPU that fell off the bus is left out, a sensor that
-a GPU does not have is None; :meth:`Nvml.describe` reports each of these.
+Nothing here raises. Without a driver there are no GPUs, a GPU that fell off the bus is left out, and a sensor that a
+GPU lacks is None; :meth:`Nvml.describe` reports each of these.
 """
 
 import logging
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _RETRY_S = 10.0
-"""A driver that is not there is not looked for more often than this."""
+"""Shortest time between two attempts to load a missing driver."""
 _UNSEEN_GIB = 2.0
-"""More memory in use than an idle GPU needs, and no process to be seen: somebody in another container."""
+"""More memory in use than on an idle GPU, without a visible process: a process in another container uses it."""
 _DISPLAY_GIB = 1.0
-"""A process that only draws and uses less is a desktop, which leaves the GPU usable."""
+"""A graphics process that uses less is a desktop, beside which the GPU is usable."""
 _OWNER = "AUTOTUNER_OWNER"
 
 _NVML_GONE = frozenset(
@@ -40,13 +40,13 @@ _NVML_GONE = frozenset(
         pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
     }
 )
-"""NVML itself has to be opened again."""
+"""Errors after which NVML must be opened again."""
 _GPU_GONE = _NVML_GONE | {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED}
 _REASONS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed (libnvidia-ml.so.1 was not found)",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was replaced while loaded; restart the machine",
-    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not talk to the NVIDIA driver",
+    pynvml.NVML_ERROR_NO_PERMISSION: "this user has no permission to use the NVIDIA driver",
     pynvml.NVML_ERROR_GPU_IS_LOST: "it fell off the bus; restart the machine",
     pynvml.NVML_ERROR_RESET_REQUIRED: "it must be reset",
 }
@@ -54,30 +54,30 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at the machine."""
+    """A snapshot of the machine."""
 
     gpus: tuple[Gpu, ...] = ()
     left_out: tuple[str, ...] = ()
-    """GPUs that cannot be used, each with its reason."""
+    """Unusable GPUs, each with its reason."""
     driver: str = ""
     why_none: str = ""
-    """Why NVML tells nothing at all."""
+    """Why NVML cannot be used; empty if it can."""
 
     def cuda_environment(self, chosen: Sequence[Gpu]) -> dict[str, str]:
-        """Environment variables that show a process exactly these GPUs.
+        """Environment variables that make exactly these GPUs visible to a process.
 
-        By index, since vLLM reads each entry as a number (its issues 13815 and 41848); by uuid where a GPU is left out,
-        since CUDA may then count otherwise than NVML.
+        By index, since vLLM reads each entry as a number (vLLM issues 13815 and 41848). By UUID if a GPU is left out,
+        since CUDA may then number GPUs differently from NVML.
         """
         names = [gpu.uuid if self.left_out else str(gpu.index) for gpu in chosen]
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(names)}
 
 
 class Nvml:
-    """NVML as one deployer uses it: opened at the first look, and again after the driver went away.
+    """One deployer's connection to NVML: opened on first use, and again after the driver went away.
 
-    It stays open until the process ends, since opening it during a measured window would disturb the window. NVML
-    counts how often it was opened, so several deployers in a process do not get in each other's way.
+    It stays open until the process ends, since opening it would disturb a measured window. NVML counts how often it was
+    opened, so that several deployers in a process do not interfere.
     """
 
     def __init__(self) -> None:
@@ -87,15 +87,16 @@ class Nvml:
         self._tried = float("-inf")
 
     async def gpus(self) -> list[Gpu]:
-        """The machine's usable GPUs in NVML's order, which is that of the PCI bus, with their foreign users."""
+        """The usable GPUs in NVML's order, which is the order on the PCI bus, with the foreign processes that use
+        them."""
         return list((await run_sync(self.look)).gpus)
 
     async def samples(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """The sensors of these GPUs now. A GPU that no longer answers has no sample."""
+        """The current sensor values of these GPUs. A GPU that no longer answers has no sample."""
         return await run_sync(self._samples, tuple(gpus)) if gpus else []
 
     def describe(self) -> Check:
-        """Driver and GPUs in a line, or why there are none."""
+        """A check with the driver and the GPUs, or the reason why there are none."""
         seen = self.look()
         if seen.why_none:
             return Check.ok("gpus", f"none: {seen.why_none}")
@@ -110,7 +111,7 @@ class Nvml:
         return Check.warn("gpus", detail, remedy="these GPUs are not used")
 
     def look(self) -> Seen:
-        """Everything NVML reports about the machine; blocks for milliseconds."""
+        """A snapshot of all GPUs. Blocks for milliseconds."""
         why = self._opened()
         if why:
             return Seen(why_none=why)
@@ -161,7 +162,7 @@ class Nvml:
             return "" if self._open else self._why
 
     def _failed(self, error: Any) -> str:
-        """NVML stopped answering; the next use opens it again. The reason as text."""
+        """Closes NVML, which stopped answering, so that the next use opens it again. Returns the reason."""
         with self._lock, suppress(pynvml.NVMLError):
             self._open = False
             self._why = _reason(error)
@@ -172,7 +173,7 @@ class Nvml:
 
 
 def _reason(error: Any) -> str:
-    return _REASONS.get(error.value) or f"NVML says: {error}"
+    return _REASONS.get(error.value) or f"NVML error: {error}"
 
 
 def _gpu(index: int, handle: Any) -> Gpu:
@@ -189,7 +190,7 @@ def _gpu(index: int, handle: Any) -> Gpu:
 
 
 def _memory(handle: Any) -> Any:
-    """With ``total`` and ``used`` in bytes; None where the GPU has no memory of its own."""
+    """NVML's structure with ``total`` and ``used`` in bytes; None for a GPU without memory of its own."""
     return _first(
         lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2),
         lambda: pynvml.nvmlDeviceGetMemoryInfo(handle),
@@ -205,7 +206,7 @@ def _users(handle: Any, used: float) -> tuple[str, ...]:
     compute = _processes(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
     drawing = _processes(lambda: pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
     if not compute and not drawing and used > _UNSEEN_GIB:
-        return (f"a process that cannot be seen from here, {used:.1f} GiB",)
+        return (f"a process that is not visible here, {used:.1f} GiB",)
     desktop = {pid for pid, size in drawing.items() if pid not in compute and (size or 0) < _DISPLAY_GIB * _GIB}
     foreign = {pid: size for pid, size in (drawing | compute).items() if pid not in desktop and not _is_ours(pid)}
     return tuple(_user_text(pid, size) for pid, size in sorted(foreign.items()))
@@ -223,16 +224,16 @@ def _user_text(pid: int, size: int | None) -> str:
 
 
 def _is_ours(pid: int) -> bool:
-    """Whether a run of ours started it: it, the leader of its session or an ancestor carries the label. Servers may
-    overwrite their environment with a title, so what this process started in sessions of its own counts too."""
-    asked = procfs.stat(pid)
+    """Whether autotuner started it: the process, its session leader or an ancestor carries the label. Servers may
+    overwrite their environment with a title, so descendants of this process in other sessions count too."""
+    target = procfs.stat(pid)
     here = procfs.stat(os.getpid())
-    current = asked
+    current = target
     for _ in range(100):
         if current is None or current.pid <= 1:
             return False
         if current.pid == os.getpid():
-            return asked is not None and here is not None and asked.session != here.session
+            return target is not None and here is not None and target.session != here.session
         if _OWNER in procfs.environ(current.pid) or _OWNER in procfs.environ(current.session):
             return True
         current = procfs.stat(current.parent)
@@ -265,8 +266,8 @@ def _scaled(value: int | None, divisor: int = 1) -> float | None:
 
 
 def _first(*reads: Callable[[], T]) -> T | None:
-    """What the first of these calls that the driver and the GPU know answers; None where none is known. A GPU or driver
-    that is gone is raised."""
+    """Result of the first call that driver and GPU support; None if they support none. Raises ``NVMLError`` if the GPU
+    or the driver is gone."""
     for read in reads:
         try:
             return read()

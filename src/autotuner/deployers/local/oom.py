@@ -1,8 +1,8 @@
-"""Whether the kernel has killed a process for want of memory, by its own counters.
+"""Out-of-memory kills, by the kernel's own counters.
 
-SIGKILL alone says nothing: an administrator, a service manager or a script sends the same. The control group of this
-process counts the kills in it and below it, whichever limit caused them, and servers are in it too. Where it has no
-counter, the machine's own one stands in.
+SIGKILL alone proves nothing: an administrator, a service manager or a script sends it too. The control group of this
+process, to which its servers belong, counts the kills in it and below it, whichever limit caused them. Without such a
+counter, the machine's is used.
 """
 
 import re
@@ -14,7 +14,7 @@ _COUNTER = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def oom_kills() -> int | None:
-    """Kills so far, to be compared with a later call; None where nothing counts them."""
+    """Number of kills so far; None if there is no counter."""
     for file in (*_control_group(), _PROC / "vmstat"):
         try:
             found = _COUNTER.search(file.read_text())
@@ -26,13 +26,13 @@ def oom_kills() -> int | None:
 
 
 def ran_out(before: int | None) -> bool:
-    """Whether there were more since ``before``."""
+    """Whether there were kills since :func:`oom_kills` returned ``before``."""
     now = oom_kills()
     return before is not None and now is not None and now > before
 
 
 def _control_group() -> list[Path]:
-    """Files that may have this process's counter. Seen from inside of a container, its own group is the root."""
+    """Files that may contain this process's counter. Seen from inside a container, its own group is the root."""
     try:
         lines = (_PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:

@@ -1,9 +1,9 @@
-"""A child process with everything it starts: watched without polling, and removed as a whole, also when this process
-is killed.
+"""Child processes with all their descendants: watched without polling, and ended as a whole, even if this process is
+killed.
 
-Between this process and the child stands a supervisor (:mod:`autotuner.deployers.local.child_supervisor`). It adopts
-whatever the child leaves behind, and ends it all when it is told to or when this process has ended. The child leads its
-own session and carries the trial's labels in its environment.
+A supervisor (:mod:`autotuner.deployers.local.child_supervisor`) runs between this process and the child. It adopts the
+child's orphans, and ends all of them on request or when this process has ended. The child leads its own session and
+carries the trial's labels in its environment.
 """
 
 import logging
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _LABEL_PREFIX = "AUTOTUNER_"
 _MARK = "AUTOTUNER_PROCESS"
-"""Tells one child's family from others with the same labels: a trial has a server and load generators."""
+"""Distinguishes children with the same labels: a trial has a server and load generators."""
 RUNNER = "AUTOTUNER_RUNNER"
-"""Names the runner's process, so that a run that knows nothing of it can see whether it still lives."""
+"""Identity of the runner's process, by which an unrelated run can see whether it is still alive."""
 _KILL_TIMEOUT_S = 10.0
-"""How long to wait for killed processes; only one stuck in the kernel takes longer."""
+"""How long to wait for killed processes. Only a process that is stuck in the kernel takes longer."""
 _ORPHAN_GRACE_S = 5.0
 
 Stream = int | IO[bytes]
@@ -44,36 +44,36 @@ logger = logging.getLogger(__name__)
 
 
 class LogNotWrittenError(OSError):
-    """The child's log cannot be made, or not be written any more."""
+    """The child's log cannot be created, or can no longer be written."""
 
 
 class OwnedProcess:
-    """One started child. Made by :func:`spawn`; whoever makes it must call :meth:`stop` on every path."""
+    """A running child. Created by :func:`spawn`; the caller must call :meth:`stop` on every path."""
 
     def __init__(self, supervisor: subprocess.Popen[bytes], orders: int, answers: int, mark: Mapping[str, str]) -> None:
         self._supervisor = supervisor
         self._orders = orders
         self._answers = answers
         self._mark = mark
-        self._said = b""
+        self._partial = b""
         self._code: int | None = None
-        self._told_all = False
+        self._answers_ended = False
         self._stopped = False
         self._log_error: LogNotWrittenError | None = None
         self.oom_kills = oom.oom_kills()
-        """The kernel's counter before the start; more of them at the end explain it."""
+        """The kernel's counter at the start. If it is higher at the child's end, memory had run out."""
         self.pid = 0
         self.started = 0.0
         """Seconds since boot."""
         self.environment: Mapping[str, str] = {}
-        """As it was started; read at once, since a server may write a title over it."""
+        """The environment at the start. Read at once, since a server may overwrite it with a process title."""
         self._pidfd = os.pidfd_open(supervisor.pid)
         os.set_blocking(answers, False)
 
     async def begun(self) -> None:
-        """Returns when the child runs its program; raises the OSError that kept it from it."""
+        """Waits until the child runs its program. Raises the ``OSError`` that prevented it."""
         while not self.pid:
-            for word, number in self._heard():
+            for word, number in self._replies():
                 if word == "started":
                     self.pid = number
                     found = procfs.stat(self.pid)
@@ -84,13 +84,13 @@ class OwnedProcess:
                 else:
                     raise OSError(number, os.strerror(number))
             if not self.pid:
-                if self._told_all:
-                    raise OSError("its supervisor ended")
+                if self._answers_ended:
+                    raise OSError("the supervisor process ended")
                 await anyio.wait_readable(self._answers)
 
     def exit_code(self) -> int | None:
         """The exit code once the child has ended, negative for a signal; None while it runs."""
-        for word, number in self._heard():
+        for word, number in self._replies():
             if word == "exited":
                 self._code = number
                 logger.info(
@@ -98,13 +98,13 @@ class OwnedProcess:
                 )
             else:
                 self._log_error = LogNotWrittenError(number, os.strerror(number))
-        if self._code is None and self._told_all:
-            self._code = -signal.SIGKILL  # it ends with its supervisor
+        if self._code is None and self._answers_ended:
+            self._code = -signal.SIGKILL  # the kernel kills it with its supervisor
         return self._code
 
     async def exited(self) -> int:
         """Waits for the child's end and returns its exit code. Any number of tasks may wait. Raises
-        :class:`LogNotWrittenError` where the rest of its log is lost."""
+        :class:`LogNotWrittenError` if its log can no longer be written."""
         if (code := self.exit_code()) is not None:
             return code
         handle = os.dup(self._answers)
@@ -118,12 +118,12 @@ class OwnedProcess:
         return code
 
     def family(self) -> set[int]:
-        """Process ids of the child and of everything below it or left behind by it, as far as they run."""
+        """Ids of the running processes among the child, its descendants and their orphans."""
         return procfs.family(self._supervisor.pid) - {self._supervisor.pid}
 
     async def stop(self, grace_s: float) -> None:
-        """Ends child, group and descendants, also those that left the group: SIGTERM, then SIGKILL after ``grace_s``
-        seconds. Returns when all are gone; to be called shielded from cancellation. May be called again."""
+        """Ends the child and all descendants, including those that left its session: SIGTERM, then SIGKILL after
+        ``grace_s`` seconds. Returns when all have ended. Must be shielded from cancellation; may be called again."""
         if self._stopped:
             return
         self._stopped = True
@@ -139,33 +139,35 @@ class OwnedProcess:
             await self._sweep()
 
     def _end_supervisor(self) -> None:
-        """Its descendants have ended, unless it was killed itself, or one of them cannot be killed."""
+        """Kills the supervisor. Its descendants have ended by now, unless it was killed before or one cannot be
+        killed."""
         self._supervisor.kill()
         self._supervisor.wait(timeout=_KILL_TIMEOUT_S)
         self.exit_code()
-        self._told_all = True
+        self._answers_ended = True
         for fd in (self._orders, self._answers, self._pidfd):
             os.close(fd)
         self._answers = -1
 
     async def _sweep(self) -> None:
-        """Without its supervisor the child is killed by the kernel; what it started is found by its mark."""
+        """Kills the descendants of a child whose supervisor was killed, found by their mark. The kernel kills the
+        child."""
         with anyio.move_on_after(_KILL_TIMEOUT_S):
             while remaining := [p for p in procfs.processes() if procfs.carries(p.pid, self._mark)]:
                 for target in remaining:
                     procfs.send(target, signal.SIGKILL)
                 await anyio.sleep(0.005)
 
-    def _heard(self) -> list[tuple[str, int]]:
-        """The supervisor's answers since the last call."""
-        while self._answers >= 0 and not self._told_all:
+    def _replies(self) -> list[tuple[str, int]]:
+        """The supervisor's replies since the last call."""
+        while self._answers >= 0 and not self._answers_ended:
             try:
                 data = os.read(self._answers, 4096)
             except BlockingIOError:
                 break
-            self._said += data
-            self._told_all = not data
-        *lines, self._said = self._said.split(b"\n")
+            self._partial += data
+            self._answers_ended = not data
+        *lines, self._partial = self._partial.split(b"\n")
         return [(word.decode(), int(number)) for word, _, number in (line.partition(b" ") for line in lines)]
 
 
@@ -183,11 +185,26 @@ async def spawn(
     cpus: Sequence[int] | None = None,
     orphan_grace_s: float = _ORPHAN_GRACE_S,
 ) -> OwnedProcess:
-    """Starts a child in its own session. ``env`` comes on top of the caller's environment, from which the labels of
-    others and the variables ``unset`` are taken out. ``log`` takes stdout and stderr, bounded
-    (:mod:`autotuner.deployers.local.bounded_log`). ``orphan_grace_s`` is the time between SIGTERM and SIGKILL when this
-    process has ended. Raises OSError as :class:`subprocess.Popen` does, :class:`LogNotWrittenError` for the log;
-    nothing is left then."""
+    """Starts a child in its own session.
+
+    Args:
+        argv: Program and arguments.
+        labels: Study, trial and owner, for the environment.
+        env: Variables on top of this process's environment, without labels of other trials.
+        unset: Variables of this process that the child does not inherit.
+        stdin: As for :class:`subprocess.Popen`, like ``stdout`` and ``stderr``.
+        stdout: See ``stdin``.
+        stderr: See ``stdin``.
+        log: File for stdout and stderr, bounded by :mod:`autotuner.deployers.local.bounded_log`.
+        cwd: Working folder; None for this process's.
+        cpus: CPUs that it may use; None for all.
+        orphan_grace_s: Seconds between SIGTERM and SIGKILL once this process has ended.
+
+    Raises:
+        OSError: As :class:`subprocess.Popen` does; nothing is left running.
+        LogNotWrittenError: If the log cannot be created.
+        ValueError: If an argument or a variable contains a NUL character.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_LABEL_PREFIX) and k not in unset}
     mark = {_MARK: uuid4().hex}
     runner = {RUNNER: ProcessIdentity.of_this_process().text}
@@ -201,7 +218,7 @@ async def spawn(
         "grace": orphan_grace_s,
     }
     if any("\0" in text for text in (*argv, *order["env"].keys(), *order["env"].values())):
-        raise ValueError("an argument or variable has a NUL character in it")
+        raise ValueError("an argument or a variable contains a NUL character")
     with anyio.CancelScope(shield=True):
         process = _supervised(marshal.dumps(dict(order)), inherited, mark, (stdin, stdout, stderr))
         try:
@@ -217,9 +234,8 @@ async def spawn(
 def _supervised(
     order: bytes, env: Mapping[str, str], mark: Mapping[str, str], streams: tuple[Stream, Stream, Stream]
 ) -> OwnedProcess:
-    ours = os.pipe()
-    theirs = os.pipe()
-    (orders, ordering), (answers, answering) = ours, theirs
+    orders, ordering = os.pipe()
+    answers, answering = os.pipe()
     try:
         supervisor = subprocess.Popen(
             bare_python("autotuner.deployers.local.child_supervisor", orders, answering),

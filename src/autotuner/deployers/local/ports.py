@@ -1,8 +1,8 @@
-"""Ports of this machine for servers that are told where to listen.
+"""Leases of this machine's ports.
 
-A server binds its port when it has loaded, seconds or minutes after the port was chosen. Other tuners of this machine,
-whoever runs them, are kept off it by a lease; anything else may take it meanwhile. That is no fault of the machine: the
-launch is made again on another port. When all ports of the range are in use, one is waited for, as for a GPU.
+A server binds its port after loading, seconds or minutes after the port was chosen. A lease keeps every other tuner on
+this machine away from it, but any other program may take it in the meantime. That is not a fault of the machine: the
+server is launched again on another port. While all ports of the range are in use, the trial waits, as for a GPU.
 """
 
 import errno
@@ -20,12 +20,12 @@ from autotuner.study.trial import Phase
 TRIES = 8
 """Launches of one trial that may lose their port."""
 WAIT_S = 600.0
-"""How long a trial waits for a free port of its range."""
+"""How long a trial waits for a free port in its range."""
 _POLL_S = 2.0
 
 
 class Ports:
-    """The ports of one deployment: each launch gets another one."""
+    """The ports of one deployment. Each launch gets another one."""
 
     def __init__(self, host: str, ports: tuple[int, int], context: DeployContext) -> None:
         self._host = host
@@ -34,8 +34,8 @@ class Ports:
         self._lost: set[int] = set()
 
     async def lease(self, stack: AsyncExitStack) -> int:
-        """A port where nothing listens, leased until the stack is closed. Raises ``TrialFailedError``
-        (``port_unavailable``) when there is none for a long time."""
+        """A free port, leased until the stack is closed. Raises ``TrialFailedError`` (``port_unavailable``) if there is
+        none for :data:`WAIT_S` seconds."""
         until = time.monotonic() + WAIT_S
         waits = False
         while True:
@@ -44,7 +44,7 @@ class Ports:
             except TrialFailedError as error:
                 if error.failure.cause is not FailureCause.PORT_UNAVAILABLE or time.monotonic() >= until:
                     raise
-            self._lost.clear()  # what took them may have ended
+            self._lost.clear()  # the processes that took them may have ended
             if not waits:
                 waits = True
                 self._context.on_phase(Phase.QUEUED)
@@ -52,7 +52,7 @@ class Ports:
             await anyio.sleep(_POLL_S)
 
     async def _try(self, stack: AsyncExitStack) -> int:
-        """Ports that will not do stay leased meanwhile, so that each is looked at once."""
+        """Keeps unsuitable ports leased while it searches, so that each is checked once."""
         async with AsyncExitStack() as passed_over:
             while True:
                 async with AsyncExitStack() as found:
@@ -63,26 +63,26 @@ class Ports:
                     return port
 
     def _free(self, port: int) -> bool:
-        """Whether a server could bind it now. Raises ``TrialFailedError`` where none ever could."""
+        """Whether a server could bind it now. Raises ``TrialFailedError`` if no server ever could."""
         if procfs.foreign_listener(self._host, port, set()):
             return False
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT does not block it
             try:
                 probe.bind((self._host, port))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     return False
-                message = f"{self._host}:{port} cannot be listened on: {error.strerror}"
+                message = f"cannot listen on {self._host}:{port}: {error.strerror}"
                 remedy = "correct deploy.host and deploy.ports"
                 failure = Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)
                 raise TrialFailedError(failure) from error
         return True
 
     def lost(self, port: int | None, failure: Failure) -> None:
-        """Remembers a port that another process took before the server could bind it; None: the container engine's
-        choice."""
+        """Remembers a port that another process took before the server could bind it; None if the container engine
+        chose the port."""
         if port is not None:
             self._lost.add(port)
-        self._context.note(f"{failure.message}; launching again on another port")
+        self._context.note(f"{failure.message}; relaunching on another port")

@@ -1,6 +1,6 @@
-"""What Linux's ``/proc`` tells of processes and of who listens on a port.
+"""Processes and listening sockets of this machine, read from ``/proc``.
 
-Everything here is a look at one moment: a process may be gone the next, and then it is simply absent.
+Every result is a snapshot: a process may end at any time, and is then absent from the next one.
 """
 
 import os
@@ -15,7 +15,7 @@ _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LISTEN = "0A"
 _GONE = frozenset("ZXx")
-"""States of processes that have ended and only wait to be collected."""
+"""States of processes that have ended but were not reaped by their parents yet."""
 
 
 class Stat(NamedTuple):
@@ -32,12 +32,12 @@ class Stat(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not, unless only its first thread has ended."""
+        """Whether it still runs. A zombie does not, unless only its main thread has ended."""
         return self.state not in _GONE or self.threads > 1
 
 
 def stat(pid: int) -> Stat | None:
-    """The process, None when it is gone."""
+    """The process; None if it has ended."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -49,7 +49,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def processes() -> Iterator[Stat]:
-    """All processes that run now, zombies left out."""
+    """All running processes, without zombies."""
     for name in os.listdir(_PROC):  # noqa: PTH208 - names only, and often
         if name.isdigit():
             found = stat(int(name))
@@ -58,7 +58,7 @@ def processes() -> Iterator[Stat]:
 
 
 def environ(pid: int) -> dict[str, str]:
-    """The environment a process was started with; empty when it is gone or another user's."""
+    """The environment that a process was started with; empty if it has ended or belongs to another user."""
     try:
         data = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
@@ -74,7 +74,7 @@ def carries(pid: int, labels: Mapping[str, str]) -> bool:
 
 
 def cmdline(pid: int) -> tuple[str, ...]:
-    """The command line as the process has it; empty when it is gone."""
+    """The command line of the running process; empty if it has ended."""
     try:
         data = (_PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
@@ -83,7 +83,7 @@ def cmdline(pid: int) -> tuple[str, ...]:
 
 
 def name(pid: int) -> str:
-    """The program's short name, at most 15 characters; empty when it is gone."""
+    """The program's short name, at most 15 characters; empty if it has ended."""
     try:
         return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
     except OSError:
@@ -91,7 +91,7 @@ def name(pid: int) -> str:
 
 
 def family(root: int) -> set[int]:
-    """A process, its session and all descendants, as far as they run."""
+    """Ids of a process, its session and all their descendants that are running."""
     everyone = list(processes())
     members = {p.pid for p in everyone if p.pid == root or p.session == root}
     grew = True
@@ -115,17 +115,17 @@ def send(target: Stat, number: signal.Signals) -> None:
 
 
 def foreign_listener(host: str, port: int, ours: set[int]) -> bool:
-    """Whether a socket that we do not own could answer connections to ``host:port``."""
+    """Whether a process other than ``ours`` could answer connections to ``host:port``."""
     return bool(_listening(host, port) - _sockets(ours))
 
 
 def own_listener(host: str, port: int, ours: set[int]) -> bool:
-    """Whether one of ours answers connections to ``host:port``."""
+    """Whether one of ``ours`` answers connections to ``host:port``."""
     return bool(_listening(host, port) & _sockets(ours))
 
 
 def listening_ports(host: str) -> set[int]:
-    """Ports where something listens for this address, directly or by wildcard."""
+    """Ports on which a process listens for this address, directly or by wildcard."""
     return {port for port, _ in _listeners(host)}
 
 
@@ -134,7 +134,7 @@ def _listening(host: str, port: int) -> set[int]:
 
 
 def _listeners(host: str) -> Iterator[tuple[int, int]]:
-    """(port, socket inode) of what listens for this address, directly or by wildcard."""
+    """(port, socket inode) of everything that listens for this address, directly or by wildcard."""
     wanted = ip_address(host)
     for table in ("tcp", "tcp6"):
         try:
@@ -149,7 +149,7 @@ def _listeners(host: str) -> Iterator[tuple[int, int]]:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
-    """The kernel writes addresses as words in the machine's byte order."""
+    """An address as the kernel writes it: 32-bit words in the machine's byte order."""
     raw = bytes.fromhex(text)
     data = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
     address = ip_address(data)
@@ -167,7 +167,8 @@ def _sockets(pids: set[int]) -> set[int]:
 
 
 def _sockets_of(pid: int) -> set[int]:
-    """Inodes of one process's sockets. While a process ends, its first thread has let go of them before the others."""
+    """Inodes of one process's sockets. When a process ends, its main thread releases them before the other threads
+    do."""
     found = _sockets_in(f"{_PROC}/{pid}/fd")
     if not found:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The trial's ``server.log``, where the server runs elsewhere and its words are copied here."""
+"""``server.log`` of a trial whose server runs in a container or a cluster: its output is copied into the file."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +13,14 @@ from autotuner.study.launch import SERVER_LOG
 
 
 class Log:
-    """Lines of ours while the server is prepared, then what it writes."""
+    """Lines of autotuner while the server is prepared, then the server's output."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / SERVER_LOG
         self._lock = Lock()
         self._failed = anyio.Event()
         self.failure: Failure | None = None
-        """Why nothing more can be written."""
+        """Why writing failed; None while it works."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
@@ -29,11 +29,11 @@ class Log:
             raise TrialFailedError(failures.not_written("the server's log", error)) from error
 
     def say(self, text: str) -> None:
-        """One line of ours."""
+        """Writes one line of autotuner."""
         self.write(f"autotuner: {text}\n".encode())
 
     def write(self, data: bytes) -> None:
-        """Appends; a disk that is full is remembered, and ends the trial."""
+        """Appends. A failure such as a full disk is kept in :attr:`failure` and ends the trial."""
         try:
             with self._lock:
                 self._file.write(data)
@@ -42,18 +42,18 @@ class Log:
             self._failed.set()
 
     async def fails(self) -> Failure:
-        """Waits until the log cannot be written any more, and returns why."""
+        """Waits until writing fails, and returns why."""
         while self.failure is None:
             await self._failed.wait()
         return self.failure
 
     def tail(self, lines: int = SEARCHED_LOG_LINES) -> str:
-        """The last lines; may be called in another thread."""
+        """The last lines. Thread-safe."""
         with suppress(OSError), self._lock:
             self._file.flush()
         return log_tail.tail(self.path, lines)
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Flushes and closes the file."""
         with suppress(OSError), self._lock:
             self._file.close()

@@ -1,1 +1,1 @@
-"""What every deployer needs: failures, readiness probes, server logs."""
+"""Failures, readiness probes, log tails and leftovers, the same for all deployers."""

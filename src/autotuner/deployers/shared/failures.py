@@ -11,7 +11,7 @@ from autotuner.study.failure import Failure, FailureCause
 _MESSAGES = {
     errno.ENOENT: (FailureCause.NO_BINARY, "install it, or correct the engine's setting"),
     errno.EACCES: (FailureCause.NO_BINARY, "make it executable for this user"),
-    errno.ENOEXEC: (FailureCause.NO_BINARY, "give a program built for this machine"),
+    errno.ENOEXEC: (FailureCause.NO_BINARY, "use a program built for this machine"),
     errno.ENOSPC: (FailureCause.DISK_FULL, "make room on the disk"),
     errno.EDQUOT: (FailureCause.DISK_FULL, "make room in the disk quota"),
     errno.EMFILE: (FailureCause.ENVIRONMENT, "raise the limit of open files (ulimit -n)"),
@@ -23,25 +23,25 @@ _MESSAGES = {
 
 
 class UnusableTargetError(EnvironmentFaultError):
-    """Docker engine or cluster cannot be asked, or lacks what the settings name; nothing was launched."""
+    """The container engine or the cluster does not answer, or lacks what the settings name. Nothing was launched."""
 
     def __init__(self, failure: Failure, kind: str = "") -> None:
-        """``kind`` is the deployer's, which a person may not have chosen: an older task names none."""
+        """``kind`` is the deployer's. The user may not have chosen it: an older task names none."""
         where = f"deploy ({kind})" if kind else "deploy"
         details = {"cause": failure.cause.value}
         super().__init__(f"{where}: {failure.message}", remedy=failure.remedy, details=details)
 
 
-_PORTS = "stop what listens there, or give another range in deploy.ports"
+_PORTS = "stop the process that listens there, or set another range in deploy.ports"
 _PORT_IN_USE = re.compile(
     r"^.*(address (is )?already in use|\baddress in use|EADDRINUSE|Errno 98\b|"
     r"port \d+ is (already )?(in use|occupied)).*$",
     re.IGNORECASE | re.MULTILINE,
 )
-"""How the C library, Python, Go, Rust, Java and Node say it; it may be another port than the one for requests, since
+"""Wordings of the C library, Python, Go, Rust, Java and Node. It may be another port than the one for requests, since
 engines open more for their own processes."""
 _UNEXPLAINED = frozenset({FailureCause.ENVIRONMENT, FailureCause.CRASH_LOADING, FailureCause.CRASH_UNDER_LOAD})
-"""Causes that a kill for want of memory explains better: a worker was killed, say, and the server ended after it."""
+"""Causes that an out-of-memory kill explains better: for example of a worker, after which the server ended."""
 _MORE_MEMORY = "give the machine or container more memory, or lower what the server keeps in the host's memory"
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""
@@ -64,7 +64,7 @@ def not_written(what: str, error: OSError) -> Failure:
 
 
 def port_taken(host: str, port: int, *, exit_code: int | None = None, log_tail: str = "") -> Failure:
-    """Another program listens where our server was to listen."""
+    """Another program listens on the address of the server."""
     return Failure(
         cause=FailureCause.PORT_UNAVAILABLE,
         message=f"another process listens on {host}:{port}",
@@ -75,11 +75,11 @@ def port_taken(host: str, port: int, *, exit_code: int | None = None, log_tail: 
 
 
 def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
-    """The server lived, and was not ready in time."""
+    """The server is running but did not become ready in time. ``last``: the latest answer of the readiness probe."""
     return Failure(
         cause=FailureCause.START_TIMEOUT,
-        message=f"not ready within {seconds:g} s; {path} said: {last}",
-        remedy="raise the start time-out, or lower what is allocated at start",
+        message=f"not ready within {seconds:g} s; last answer of {path}: {last}",
+        remedy="raise the start timeout, or lower what is allocated at start",
         log_tail=log_tail,
     )
 
@@ -87,23 +87,31 @@ def not_ready(seconds: float, path: str, last: str, log_tail: str) -> Failure:
 def ended(
     context: DeployContext, code: int | None, log_tail: str, *, was_ready: bool, memory_ran_out: bool = False
 ) -> Failure:
-    """Why a server ended by itself: a full disk, memory that ran out (the kernel has killed a process) and a port in
-    use are seen here, the rest is the engine's to tell."""
+    """Why a server ended by itself. A full disk, an out-of-memory kill and a port in use are recognized here,
+    everything else by the engine (``context.explain``).
+
+    Args:
+        context: The trial's.
+        code: Exit code, negative for a signal; None if unknown.
+        log_tail: The end of the server's log.
+        was_ready: Whether the server had been ready before.
+        memory_ran_out: Whether the kernel killed one of its processes for lack of memory.
+    """
     try:
         full = shutil.disk_usage(context.folder).free < _FULL_BYTES
     except OSError:
         full = False
     if full:
-        message = "the disk is full, and the server ended"
+        message = "the server ended because the disk is full"
         remedy = "make room on the disk"
         return Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail)
     failure = context.explain(code, log_tail, was_ready)
     if memory_ran_out and failure.cause in _UNEXPLAINED:
-        message = f"the kernel killed it {'under load' if was_ready else 'while loading'}: memory ran out"
+        message = f"out of memory: the kernel killed the server {'under load' if was_ready else 'while loading'}"
         return failure.model_copy(
             update={"cause": FailureCause.HOST_OUT_OF_MEMORY, "message": message, "remedy": _MORE_MEMORY}
         )
-    if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (said := _PORT_IN_USE.search(log_tail)):
-        message = f"the server ended, since a port that it needs is in use: {said[0].strip()[:200]}"
+    if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (match := _PORT_IN_USE.search(log_tail)):
+        message = f"the server ended because a port that it needs is in use: {match[0].strip()[:200]}"
         return failure.model_copy(update={"cause": FailureCause.PORT_UNAVAILABLE, "message": message, "remedy": _PORTS})
     return failure

@@ -1,6 +1,7 @@
 """Servers that a run left behind on a platform: found by their labels, judged by their owner, removed.
 
-A platform lists what carries our labels; whether that may go is decided here, the same way for all platforms.
+A platform lists the objects that carry our labels; which of them are removed is decided here, the same way for all
+platforms.
 """
 
 import logging
@@ -24,15 +25,15 @@ class Leftover:
     """One object on the platform that carries our labels."""
 
     kind: str
-    """What the platform calls it, e.g. ``container``."""
+    """The platform's term for it, e.g. ``container``."""
     name: str
     study: str
     trial: str
     owner: str
     remove: Callable[[], Awaitable[None]]
-    """Removes it and all that belongs to it. Raises ``TrialFailedError``."""
+    """Removes it and everything that belongs to it. Raises ``TrialFailedError``."""
     runner_ended: bool = False
-    """The process that made it is known to have ended, whatever a store says about its owner."""
+    """The process that created it is known to have ended, whatever a store says about its owner."""
 
     @property
     def text(self) -> str:
@@ -68,10 +69,8 @@ async def sweep(leftovers: Iterable[Leftover], held: Held) -> None:
 
 
 async def reap(leftovers: Iterable[Leftover], is_dead: IsDead, study: str | None) -> list[str]:
-    """Removes what dead owners left behind; one line per object, also for one that could not be removed.
-
-    ``study``: look at this study only.
-    """
+    """Removes what dead owners left behind, of one ``study`` or of all. Returns one line per object, also for an object
+    that could not be removed."""
     of_study = [one for one in leftovers if study in {None, one.study}]
     for one in of_study:
         logger.debug("found %s; its owner has ended: %s", one.text, one.runner_ended or is_dead(one.owner))

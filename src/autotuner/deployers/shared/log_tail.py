@@ -7,8 +7,10 @@ _CHUNK = 65_536
 
 
 def tail(path: Path, lines: int, *, limit: int = 64 * 1024) -> str:
-    """The last ``lines`` lines, at most ``limit`` bytes; empty where there is no file. Reads only the end. Where the
-    limit falls within a line, that line is left out unless it is the only one."""
+    """The last ``lines`` lines, at most ``limit`` bytes; empty if there is no file.
+
+    Reads only the end of the file. A line that the limit cuts is left out unless it is the only one.
+    """
     try:
         with path.open("rb") as file:
             end = position = file.seek(0, os.SEEK_END)

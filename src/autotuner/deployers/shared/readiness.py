@@ -1,6 +1,6 @@
-"""Readiness of a server, raced against its end.
+"""Readiness probes of a server, raced against its end.
 
-Without proxies, redirects or TLS contexts that cost start-up time.
+The client skips proxies and redirects, and loads no certificates for plain HTTP, which would delay each start.
 """
 
 import ssl
@@ -14,7 +14,7 @@ from autotuner.study.failure import Failure
 
 
 def http_client(base_url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
-    """A client for a server of ours: the environment's proxies would hide it. TLS is verified where it is used."""
+    """A client for a server that we started, past the environment's proxies. TLS certificates are verified."""
     verify: ssl.SSLContext | bool = True
     if base_url.startswith("http://"):
         verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -22,7 +22,7 @@ def http_client(base_url: str, *, timeout_s: float, headers: Mapping[str, str] |
 
 
 async def answer(client: httpx.AsyncClient, path: str) -> tuple[int | None, str]:
-    """(status, how it answered) of one GET; the status is None where nothing answered."""
+    """(status, description) of one GET; the status is None if there was no response."""
     try:
         response = await client.get(path)
     except httpx.TimeoutException:
@@ -35,6 +35,7 @@ async def answer(client: httpx.AsyncClient, path: str) -> tuple[int | None, str]
 async def until_ready(
     answers: Callable[[], Awaitable[Failure | None]], ends: Callable[[], Awaitable[Failure]], timeout_s: float
 ) -> Failure | None:
-    """None once ``answers`` says so; the failure that either of the two comes back with first. Raises TimeoutError."""
+    """Waits until ``answers`` returns None, or either of the two returns a failure; returns the first result. Raises
+    ``TimeoutError`` after ``timeout_s`` seconds."""
     with anyio.fail_after(timeout_s):
         return await first_of(ends, answers, result_outranks_error=True)

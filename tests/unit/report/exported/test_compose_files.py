@@ -15,8 +15,8 @@ from support.compose_files import compose_problems
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("serivces",), {}),
-        (("services", "chat", "comand"), ["x"]),
+        (("service",), {}),
+        (("services", "chat", "cmd"), ["x"]),
         (("services", "chat", "image"), 3),
         (("services", "chat", "ports"), {"8000": 8000}),
         (("services", "chat", "environment", "A"), ["x"]),
