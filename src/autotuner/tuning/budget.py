@@ -1,4 +1,4 @@
-"""Budgets of the search besides the number of trials: wall-clock time and GPU hours.
+"""Budgets of the search: wall-clock time and GPU hours, and why a search ends.
 
 Both cover the search including the default's trial; the proof comes on top. Time in a queue is not charged.
 """
@@ -124,10 +124,8 @@ class Budget:
         left = limit - self._clock.spent_s
         needed = self.typical_s(trials)
         if left <= 0:
-            return f"time budget ({limit:g} s) used up"
-        if needed > left:
-            return f"time budget ({limit:g} s): {left:.0f} s left, and a trial takes about {needed:.0f} s"
-        return ""
+            return time_used_up(limit)
+        return time_too_short(limit, left, needed) if needed > left else ""
 
     def _gpu_hours_used_up(self, trials: Collection[Trial]) -> str:
         limit = self._search.gpu_hours
@@ -137,12 +135,9 @@ class Budget:
         spent_s = sum(self._charged_s(t, typical_s) * t.gpus for t in trials)
         next_s = typical_s * median([t.gpus for t in trials] or [0])
         if spent_s >= limit * 3600:
-            return f"GPU-hour budget ({limit:g}) used up"
-        if spent_s + next_s > limit * 3600:
-            left = limit - spent_s / 3600
-            needed = next_s / 3600
-            return f"GPU-hour budget ({limit:g}): {left:.2g} left, and a trial takes about {needed:.2g}"
-        return ""
+            return gpu_hours_used_up(limit)
+        too_few = spent_s + next_s > limit * 3600
+        return gpu_hours_too_few(limit, limit - spent_s / 3600, next_s / 3600) if too_few else ""
 
     def _charged_s(self, trial: Trial, typical_s: float) -> float:
         """Seconds that the trial held its GPUs; for a running one, what it will have held when it ends."""
@@ -161,6 +156,31 @@ class Budget:
         there is no limit."""
         limit = self._search.time_s
         return None if limit is None else limit + self.typical_s(trials)
+
+
+def time_used_up(limit_s: float) -> str:
+    """Why the search ends after its time."""
+    return f"time budget ({limit_s:g} s) used up"
+
+
+def time_too_short(limit_s: float, left_s: float, needed_s: float) -> str:
+    """Why the search ends before its time: a further trial would not end in it."""
+    return f"time budget ({limit_s:g} s): {left_s:.0f} s left, and a trial takes about {needed_s:.0f} s"
+
+
+def gpu_hours_used_up(limit: float) -> str:
+    """Why the search ends after its GPU hours."""
+    return f"GPU-hour budget ({limit:g}) used up"
+
+
+def gpu_hours_too_few(limit: float, left: float, needed: float) -> str:
+    """Why the search ends before its GPU hours are used up."""
+    return f"GPU-hour budget ({limit:g}): {left:.2g} left, and a trial takes about {needed:.2g}"
+
+
+def trials_used_up(trials: int) -> str:
+    """Why the search ends after its number of trials."""
+    return f"trial budget ({trials}) used up"
 
 
 def worked_s(trial: Trial) -> float:

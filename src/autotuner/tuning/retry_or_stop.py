@@ -44,6 +44,11 @@ def _said_last(failure: Failure) -> str:
     return f'; last log line: "{words}"' if words and words not in failure.message else ""
 
 
+def retry_notice(failure: Failure) -> str:
+    """The notice about a trial that is made again."""
+    return f"{failure.cause.value}: {failure.message}; not counted; trying again"
+
+
 class Faults:
     """Counts environment faults in a row. A trial that met one is made again, until there are too many."""
 
@@ -72,7 +77,7 @@ class Faults:
             self.fatal = StudyFaultError(failure, self._in_a_row)
             return ""
         self._retries.append(Job(trial.role, trial.configuration, trial.repeat_of))
-        return f"{failure.cause.value}: {failure.message}; not counted; trying again"
+        return retry_notice(failure)
 
     def give_up(self, trials: Iterable[Trial]) -> None:
         """The server cannot start, as these trials show."""

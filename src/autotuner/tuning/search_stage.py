@@ -5,7 +5,7 @@ import logging
 from autotuner.plugins.search import Stop
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.trial import Trial, TrialRole
-from autotuner.tuning.budget import Budget, SearchClock
+from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.planning.plan import windows_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.study_trials import Job, StudyTrials
@@ -66,4 +66,4 @@ class SearchStage:
     def _nothing_to_tune(self, made: int) -> str:
         if not self._spec.parameters:
             return "no parameters to tune"
-        return f"trial budget ({made}) used up" if made >= self._spec.search.trials else ""
+        return trials_used_up(made) if made >= self._spec.search.trials else ""

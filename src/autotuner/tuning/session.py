@@ -137,9 +137,14 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
         await run_sync(store.leases.release_all, owner_id)
     voided = await run_sync(lambda: store.trials.void_owned_by(dead, name, time.time()))
     await run_sync(mark_ended, store, dead)
-    cut_off = [f"trial {t.number} was cut off when its run ended; it does not count" for t in voided]
+    cut_off = [cut_off_notice(t.number) for t in voided]
     for text in (*removed, *cut_off):
         await run_sync(append, store, Notice(study=name, text=text))
+
+
+def cut_off_notice(trial: int) -> str:
+    """The notice about a trial whose run died."""
+    return f"trial {trial} was cut off when its run ended; it does not count"
 
 
 def _hand_back(store: Store, name: str, owner: Owner) -> None:

@@ -125,8 +125,8 @@ def test_target_from_options_and_site_settings(
     [
         (["--mode", "proces"], 'deploy.kind = proces: unknown kind; did you mean "process"?'),
         (["--set", "portz=1"], "deploy.portz: unknown key"),
-        (["--set", "ports"], "--set = ports: "),
-        (["--set", "kind=docker"], "--set = kind=docker: "),
+        (["--set", "ports"], "--set = ports: is not a setting; write KEY=VALUE"),
+        (["--set", "kind=docker"], "--set = kind=docker: is not a setting; write KEY=VALUE"),
         (["--mode", "external"], "deploy.url: missing; this key is required"),
     ],
 )

@@ -12,7 +12,7 @@ from autotuner.errors import EnvironmentFaultError, UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
-from autotuner.study.failure import FailureCause
+from autotuner.study.environment_facts import Fact, differences
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
@@ -22,9 +22,10 @@ from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
-from autotuner.tuning.current_environment import Surroundings
+from autotuner.tuning.current_environment import Surroundings, world_changed
 from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
 from autotuner.tuning.hub_models import HubModel, cached_commit
+from autotuner.tuning.planning.resume_decision import other_world_problem
 from autotuner.tuning.retry_or_stop import StudyFaultError
 from autotuner.tuning.session import run_session
 
@@ -276,8 +277,16 @@ async def test_a_branch_of_the_hub_that_moved_between_two_runs_is_refused(
     put_in_cache(tmp_path, dev="facade")
     with pytest.raises(UsageError) as caught:
         await run_session(prepared(), store, source="t")
-    assert [part for part in (DEV, "deface", "facade") if part not in caught.value.problems[0].why] == []
+    changed = differences({DEV: Fact(state="revision deface")}, {DEV: Fact(state="revision facade")})
+    assert caught.value.problems == (other_world_problem("s", changed),)
     assert len(deployer.deployed) == launched > 0
+
+
+def file_fact(path: Path) -> Fact:
+    """What is stored about a file."""
+    fact = Fingerprints().of(path)
+    assert fact is not None
+    return fact
 
 
 def with_model(loop: Any, model: Path, **doubles: Any) -> Any:
@@ -290,13 +299,13 @@ async def test_a_model_replaced_between_two_runs_is_refused(loop: Any, store: St
     await run_session(with_model(loop, model, deployer=Here()), store, source="t")
     os.utime(model, (1, 1))
     await run_session(with_model(loop, model, deployer=Here()), store, source="t")
+    before = file_fact(model)
     model.write_text("another")
     deployer = Here()
     with pytest.raises(UsageError) as caught:
         await run_session(with_model(loop, model, deployer=deployer), store, source="t")
-    (problem,) = caught.value.problems
-    assert [part for part in ("model", "3 bytes", "7 bytes") if part not in problem.why] == []
-    assert problem.remedy.endswith("autotuner delete s")
+    changed = differences({"model": before}, {"model": file_fact(model)})
+    assert caught.value.problems == (other_world_problem("s", changed),)
     assert deployer.deployed == []
 
 
@@ -304,6 +313,7 @@ async def test_a_model_replaced_between_two_runs_is_refused(loop: Any, store: St
 async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tmp_path: Path, during: int) -> None:
     model = tmp_path / "m.gguf"
     model.write_text("one")
+    before = file_fact(model)
 
     def script(_: Endpoint, window: Window) -> Measurement:
         if window.labels.trial == during:
@@ -313,8 +323,7 @@ async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tm
     deployer = Here()
     with pytest.raises(StudyFaultError) as caught:
         await run_session(with_model(loop, model, deployer=deployer, script=script), store, source="t")
-    assert caught.value.failure.cause is FailureCause.WORLD_CHANGED
-    assert "model " in caught.value.message
+    assert caught.value.failure == world_changed(differences({"model": before}, {"model": file_fact(model)}))
     assert isinstance(caught.value, EnvironmentFaultError)
     assert len(deployer.deployed) == during + 1
     assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
@@ -334,4 +343,5 @@ async def test_an_image_that_is_known_after_the_first_launch(loop: Any, store: S
     again.told = {"image": "x:1 (sha256:b)"}
     with pytest.raises(UsageError) as caught:
         await run_session(loop.prepared(deployer=again), store, source="t")
-    assert "x:1 (sha256:a" in caught.value.problems[0].why
+    changed = differences({"image": Fact(state="x:1 (sha256:a)")}, {"image": Fact(state="x:1 (sha256:b)")})
+    assert caught.value.problems == (other_world_problem("s", changed),)

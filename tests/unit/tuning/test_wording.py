@@ -9,6 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from autotuner.study.configuration import DEFAULT
+from autotuner.study.environment_facts import Fact, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.objective import SLO
@@ -18,12 +19,21 @@ from autotuner.study.workload import Concurrency, RequestRate
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning import confirmation
-from autotuner.tuning.budget import Budget, SearchClock
+from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.current_environment import world_changed
 from autotuner.tuning.planning.plan import budget_checks, make_plan
-from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.planning.resume_decision import (
+    Standing,
+    change_text,
+    other_file_note,
+    other_file_problem,
+    other_measurement_problem,
+    other_world_problem,
+    rewritten_note,
+)
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.retry_or_stop import CannotStartError, Faults, StudyFaultError
+from autotuner.tuning.session import cut_off_notice
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.server_end_cause import explain
 
@@ -49,6 +59,7 @@ def test_budgets(snapshot: SnapshotAssertion) -> None:
         used_up(95, [trial(6)], time_s=100),
         used_up(0, [trial(7200, gpus=1)], gpu_hours=1),
         used_up(0, [trial(1200, gpus=2)], gpu_hours=1),
+        trials_used_up(4),
     ]
     spec = sample_spec()
     for search in ({"time_s": 1000.0}, {"time_s": 10.0}, {"gpu_hours": 100.0}):
@@ -107,4 +118,13 @@ async def test_side_by_side(loop: Any, snapshot: SnapshotAssertion) -> None:
 
 def test_standings(snapshot: SnapshotAssertion) -> None:
     standings = [Standing(state="new"), Standing(state="resumes", stored=4), Standing(state="resumes", set_aside=2)]
-    assert "\n".join(s.text for s in standings) == snapshot
+    said = [s.text for s in standings]
+    said += [rewritten_note("model"), other_file_note("s", "/a.yaml"), cut_off_notice(3)]
+    changed = differences({"model": Fact(state="5 MB")}, {"model": Fact(state="7 MB")})
+    problems = [
+        other_file_problem("s", "/a.yaml"),
+        other_world_problem("s", changed),
+        other_measurement_problem("s", [change_text("model.path", "a", None)]),
+        other_measurement_problem("s", []),
+    ]
+    assert "\n".join([*said, *map(str, problems)]) == snapshot

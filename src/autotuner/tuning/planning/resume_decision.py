@@ -63,9 +63,7 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
     if record is None:
         return Standing(state="new")
     if not named and _another_file(record, source):
-        why = f"a stored study with this name came from another file, {record.source}"
-        remedy = "give this one a name: run --name NEW, or name: in the file"
-        raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+        raise UsageError(other_file_problem(spec.name, record.source))
     changes = judged_again(prepared, record, store.trials.all(spec.name))
     trials = {t.number: t for t in (*store.trials.all(spec.name), *changes)}.values()
     results = [t for t in trials if t.state.finished]
@@ -75,19 +73,52 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
         _check_measured(record, spec, results)
         notes = _compared_with(record.world, now, spec.name)
     if _another_file(record, source):
-        notes.append(f"study {spec.name} was started from another file, {record.source}")
+        notes.append(other_file_note(spec.name, record.source))
     aside = sum(bool(t.set_aside) for t in trials)
     return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
 
 
 def _compared_with(stored: World, now: World, name: str) -> list[str]:
     if changed := differences(stored, now):
-        why = "; ".join(changed)
-        remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {name}"
-        raise UsageError(
-            Problem(where="name", value=name, why=f"its stored trials measured something else: {why}", remedy=remedy)
-        )
-    return [f"{fact} was rewritten since the stored trials, with the same content" for fact in touched(stored, now)]
+        raise UsageError(other_world_problem(name, changed))
+    return [rewritten_note(fact) for fact in touched(stored, now)]
+
+
+def other_file_problem(study: str, file: str) -> Problem:
+    """The refusal of a study without a name of its own, if the stored one came from another file."""
+    why = f"a stored study with this name came from another file, {file}"
+    return Problem(
+        where="name", value=study, why=why, remedy="give this one a name: run --name NEW, or name: in the file"
+    )
+
+
+def other_file_note(study: str, file: str) -> str:
+    """The note on a study that the user named as one from another file."""
+    return f"study {study} was started from another file, {file}"
+
+
+def other_world_problem(study: str, changed: Sequence[str]) -> Problem:
+    """The refusal of a study whose model, server or machine is not that of its stored trials."""
+    why = f"its stored trials measured something else: {'; '.join(changed)}"
+    remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {study}"
+    return Problem(where="name", value=study, why=why, remedy=remedy)
+
+
+def rewritten_note(fact: str) -> str:
+    """The note on a file that was written again without a change."""
+    return f"{fact} was rewritten since the stored trials, with the same content"
+
+
+def other_measurement_problem(study: str, changed: Sequence[str]) -> Problem:
+    """The refusal of a study whose settings change what is measured; ``changed`` is empty if only a secret differs."""
+    what = "; ".join(changed[:5]) or "a secret in it differs"
+    why = f"a stored study with this name was measured differently: {what}"
+    return Problem(where="name", value=study, why=why, remedy=f"{WAYS_OUT}, or remove them: autotuner delete {study}")
+
+
+def change_text(path: str, old: Any, new: Any) -> str:
+    """One setting that changes what is measured."""
+    return f"{path} was {_short(old)}, is now {_short(new)}"
 
 
 def _another_file(record: StudyRecord, source: str) -> bool:
@@ -106,10 +137,7 @@ def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     first_form = not record.digest.startswith("m-")
     if not changed and first_form and HIDDEN not in str(new):
         return  # stored by a version that pinned more
-    what = "; ".join(changed[:5]) or "a secret in it differs"
-    why = f"a stored study with this name was measured differently: {what}"
-    remedy = f"{WAYS_OUT}, or remove them: autotuner delete {spec.name}"
-    raise UsageError(Problem(where="name", value=spec.name, why=why, remedy=remedy))
+    raise UsageError(other_measurement_problem(spec.name, changed))
 
 
 def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
@@ -117,7 +145,7 @@ def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in dict.fromkeys((*old, *new)):
             yield from _differing(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
     elif old != new:
-        yield f"{path} was {_short(old)}, is now {_short(new)}"
+        yield change_text(path, old, new)
 
 
 def _short(value: Any) -> str:

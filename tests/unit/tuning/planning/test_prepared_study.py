@@ -16,7 +16,7 @@ from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
-from autotuner.study.spec import EngineSpec, PluginSpec, StudySpec
+from autotuner.study.spec import EngineSpec, PluginSpec, SearchSpec, StudySpec
 from autotuner.testing.benchmark_kit import ScriptedBenchmark
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
@@ -62,13 +62,6 @@ def values(*some: Any, name: str = "parallel") -> tuple[Parameter, ...]:
     return (Parameter(name=name, domain=Choices(values=some)),)
 
 
-async def refusal(given: StudySpec) -> list[tuple[str, str]]:
-    """Path and value of each problem."""
-    with pytest.raises(UsageError) as caught:
-        await prepare(given)
-    return [(problem.where, problem.value) for problem in caught.value.problems]
-
-
 async def test_a_good_study(loop: Any) -> None:
     prepared = await prepare(spec(loop, parameters=values(1, 2, 4, 8), constraints=("parallel <= gpus + 1",)))
     allowed = [c.values["parallel"] for c in prepared.space.grid() if prepared.valid(c)]
@@ -82,22 +75,6 @@ async def test_fixed_arguments_and_tuned_values_together(loop: Any) -> None:
     prepared = await prepare(spec(loop, engine=engine))
     assert prepared.values(DEFAULT) == {"parallel": 2, "token-ms": 2.0}
     assert prepared.values(Configuration(values={"parallel": 1}))["parallel"] == 1
-
-
-async def test_names_that_nobody_knows_in_constraints(loop: Any) -> None:
-    with pytest.raises(UsageError) as caught:
-        await prepare(spec(loop, constraints=("parallel <= cpus", "paralel * nodes <= 4")))
-    assert [(p.where, p.value) for p in caught.value.problems] == [("constraints[1]", "paralel * nodes <= 4")] * 2
-    assert [p.why.partition(" ")[0] for p in caught.value.problems] == ['"nodes"', '"paralel"']
-
-
-async def test_a_constraint_that_is_none(loop: Any) -> None:
-    assert await refusal(spec(loop, constraints=("parallel <= ",))) == [("constraints[0]", "parallel <= ")]
-
-
-async def test_wrong_fixed_arguments(loop: Any) -> None:
-    said = await refusal(spec(loop, engine=EngineSpec(kind="fake", args={"parallel": 99, "turbo": "yes"})))
-    assert said == [("engine.args.parallel", "99"), ("engine.args.turbo", "yes")]
 
 
 async def failed_gpus(spec: StudySpec) -> str:
@@ -116,20 +93,6 @@ async def test_missing_gpus_are_a_failed_check_and_no_error(loop: Any) -> None:
     assert said == "every configuration needs 7 (up to 15 in the space), there are 3; planned as if there were 15"
 
 
-async def test_wrong_tuned_values(loop: Any) -> None:
-    said = await refusal(spec(loop, parameters=values(1, 0, 2, "many")))
-    assert said == [("parameters.parallel[1]", "0"), ("parameters.parallel[3]", "many")]
-
-
-async def test_a_space_with_nothing_to_launch(loop: Any) -> None:
-    assert await refusal(spec(loop, constraints=("parallel > 8",))) == [("parameters", "")]
-
-
-async def test_a_grid_over_a_continuous_range(loop: Any) -> None:
-    endless = (Parameter(name="token-ms", domain=FloatRange(low=0.5, high=2.0)),)
-    assert await refusal(spec(loop, parameters=endless)) == [("parameters.token-ms", "")]
-
-
 async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) -> None:
     huge = (
         Parameter(name="x", domain=IntRange(low=1, high=10**9)),
@@ -138,23 +101,6 @@ async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) ->
     prepared = await prepare(spec(loop, parameters=huge, constraints=("x * y <= 1e14",)))
     assert prepared.space.size == 10**9 * (10**9 + 1)
     assert prepared.size.others is None
-
-
-async def test_a_large_space_in_which_the_search_finds_nothing(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
-    huge = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
-    with pytest.raises(UsageError) as caught:
-        await prepare(spec(loop, parameters=huge, constraints=("x > 999999999",)))
-    (problem,) = caught.value.problems
-    assert problem.where == "parameters"
-    assert " 50 " in problem.why
-
-
-async def test_a_search_among_copies_of_the_default(loop: Any) -> None:
-    """``null`` leaves the flag out, and ``off`` does so for a switch."""
-    both = (*values(None), *values(None, False, name="turbo"))
-    assert await refusal(spec(loop, parameters=both)) == [("parameters", "")]
-    assert await refusal(spec(loop, parameters=values(4))) == [("parameters", "")]
 
 
 async def test_values_that_give_one_command_line_are_one_configuration(loop: Any) -> None:
@@ -172,19 +118,12 @@ async def test_values_that_give_one_command_line_are_one_configuration(loop: Any
     assert len({launch.argv for launch in plan.launches}) == len(plan.launches) == 7
 
 
-async def test_a_server_that_runs_already_cannot_be_tuned(loop: Any) -> None:
-    deploy = PluginSpec.model_validate({"kind": "external", "url": "http://127.0.0.1:1"})
-    assert await refusal(spec(loop, deploy=deploy)) == [("parameters", "")]
-    prepared = await prepare(spec(loop, deploy=deploy, parameters=(), engine=EngineSpec(kind="fake", args={"np": 64})))
+async def test_external_server_without_parameters_is_measured(loop: Any) -> None:
+    prepared = await prepare(
+        spec(loop, deploy=EXTERNAL, parameters=(), engine=EngineSpec(kind="fake", args={"np": 64}))
+    )
     assert isinstance(prepared.deployer, ExternalDeployer)
     assert prepared.valid(DEFAULT), "what it needs is no matter of this machine"
-
-
-async def test_unknown_plugins_and_settings(loop: Any) -> None:
-    for key, text in (("engine", "engine.kind"), ("deploy", "deploy.kind"), ("benchmark", "benchmark.kind")):
-        kind = EngineSpec if key == "engine" else PluginSpec
-        assert await refusal(spec(loop, **{key: kind(kind="nothing")})) == [(text, "nothing")]
-    assert await refusal(spec(loop, search=loop.spec(kind="random", samples=3).search)) == [("search.samples", "")]
 
 
 async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> None:
@@ -217,26 +156,59 @@ async def test_the_data_folder_is_part_of_the_preflight(
     assert worst([]) is CheckStatus.OK
 
 
-async def test_the_wording_of_refusals(loop: Any, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion) -> None:
-    """The only place that fixes these sentences; update it with ``--snapshot-update`` and read the diff."""
-    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
-    external = PluginSpec.model_validate({"kind": "external", "url": "http://127.0.0.1:1"})
-    huge = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
-    cases: list[dict[str, Any]] = [
+EXTERNAL = PluginSpec.model_validate({"kind": "external", "url": "http://127.0.0.1:1"})
+HUGE = (Parameter(name="x", domain=IntRange(low=1, high=10**9)),)
+REFUSED: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "unknown names in a constraint": (
         {"constraints": ("parallel <= cpus", "paralel * nodes <= 4")},
+        [("constraints[1]", "paralel * nodes <= 4")] * 2,
+    ),
+    "constraint that cannot be read": (
         {"constraints": ("parallel <= ",)},
-        {"constraints": ("parallel > 8",)},
+        [("constraints[0]", "parallel <= ")],
+    ),
+    "invalid fixed arguments": (
         {"engine": EngineSpec(kind="fake", args={"parallel": 99, "turbo": "yes"})},
+        [("engine.args.parallel", "99"), ("engine.args.turbo", "yes")],
+    ),
+    "invalid tuned values": (
         {"parameters": values(1, 0, 2, "many")},
+        [("parameters.parallel[1]", "0"), ("parameters.parallel[3]", "many")],
+    ),
+    "space without a valid configuration": ({"constraints": ("parallel > 8",)}, [("parameters", "")]),
+    "grid over a continuous range": (
         {"parameters": (Parameter(name="token-ms", domain=FloatRange(low=0.5, high=2.0)),)},
-        {"parameters": huge, "constraints": ("x > 999999999",)},
-        {"parameters": values(4)},
-        {"deploy": external},
-        {"deploy": PluginSpec(kind="nothing")},
-    ]
-    said = []
-    for changes in cases:
-        with pytest.raises(UsageError) as caught:
-            await prepare(spec(loop, **changes))
-        said.append(str(caught.value))
-    assert "\n".join(said) == snapshot
+        [("parameters.token-ms", "")],
+    ),
+    "large space in which the search finds nothing": (
+        {"parameters": HUGE, "constraints": ("x > 999999999",)},
+        [("parameters", "")],
+    ),
+    "only the value of the default": ({"parameters": values(4)}, [("parameters", "")]),
+    # null leaves the flag out, and off does so for a switch.
+    "only spellings of the default": (
+        {"parameters": (*values(None), *values(None, False, name="turbo"))},
+        [("parameters", "")],
+    ),
+    "parameters of a running server": ({"deploy": EXTERNAL}, [("parameters", "")]),
+    "unknown engine": ({"engine": EngineSpec(kind="nothing")}, [("engine.kind", "nothing")]),
+    "unknown deployer": ({"deploy": PluginSpec(kind="nothing")}, [("deploy.kind", "nothing")]),
+    "unknown benchmark": ({"benchmark": PluginSpec(kind="nothing")}, [("benchmark.kind", "nothing")]),
+    "unknown setting of the search": (
+        {"search": SearchSpec.model_validate({"kind": "random", "trials": 4, "samples": 3})},
+        [("search.samples", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_refused_studies(
+    loop: Any, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion, case: str
+) -> None:
+    """Place and value of each problem; their sentences are in the snapshot (update it with ``--snapshot-update``)."""
+    monkeypatch.setattr(proposals, "MAX_REJECTED", 50)
+    changes, places = REFUSED[case]
+    with pytest.raises(UsageError) as caught:
+        await prepare(spec(loop, **changes))
+    assert [(problem.where, problem.value) for problem in caught.value.problems] == places
+    assert str(caught.value) == snapshot

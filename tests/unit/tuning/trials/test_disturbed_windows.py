@@ -1,0 +1,92 @@
+"""Windows that other processes or the load generator itself disturbed."""
+
+from typing import Any
+
+import pytest
+
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.failure import FailureCause
+from autotuner.study.measurement import Measurement, SelfCheck
+from autotuner.study.trial import TrialState
+from autotuner.testing.benchmark_kit import scripted_measurement
+from support.trial_runs import no_leases_are_left
+
+__all__ = ["no_leases_are_left"]
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_limited_load_generator_is_not_ranked(loop: Any) -> None:
+    check = SelfCheck(client_limited=True, reasons=("loop lag p99 31 ms",))
+    prepared = loop.prepared(script=lambda _, window: scripted_measurement(window, rate=1e9, self_check=check))
+    trial = await loop.trial(prepared)
+    assert trial.state is TrialState.DONE
+    assert trial.verdict is not None
+    assert not trial.verdict.rankable
+    assert trial.failure is not None
+    assert trial.failure.cause is FailureCause.CLIENT_LIMITED
+    assert "loop lag p99 31 ms" in trial.failure.message
+
+
+@pytest.mark.parametrize(
+    ("foreign", "windows", "kept", "warned"),
+    [
+        ((0.1,), 1, 100.0, False),
+        ((1.5, 0.1), 2, 101.0, False),
+        ((1.5, 0.9), 2, 101.0, True),
+        ((0.9, 1.5), 2, 100.0, True),
+    ],
+)
+async def test_disturbed_window_is_measured_again_and_the_quietest_kept(
+    loop: Any, foreign: tuple[float, ...], windows: int, kept: float, warned: bool
+) -> None:
+    made: list[Window] = []
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        made.append(window)
+        return scripted_measurement(window, rate=99.0 + len(made), foreign=foreign[len(made) - 1])
+
+    trial = await loop.trial(loop.prepared(script=script))
+    assert len(made) == windows == len({w.records_name for w in made})
+    (measured,) = trial.measurements
+    assert measured.scalars["output_throughput"] == kept
+    assert measured.records == made[round(kept - 100)].records_name
+    assert any("2 times tried" in w for w in measured.warnings) is warned
+    assert len(loop.notices()) == windows - 1
+
+
+async def test_lasting_disturbance_is_not_retried_in_every_window(loop: Any) -> None:
+    busy = [2.0] * 20
+    made: list[float] = []
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        made.append(busy[len(made)])
+        return scripted_measurement(window, foreign=made[-1])
+
+    spec = loop.spec(levels=6)
+    trial = await loop.trial(loop.prepared(spec, script=script))
+    assert len(made) == 3 * 2 + 3, "three second tries in vain, then one try each"
+    assert len(trial.measurements) == 6
+    assert all(any(" tried" in w for w in m.warnings) for m in trial.measurements)
+    assert len(loop.notices()) == 3 + 1
+
+
+async def test_quiet_window_allows_retries_again(loop: Any) -> None:
+    script = iter([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0, 2.0, 0.1])
+    taken: list[float] = []
+
+    def measure(_: Endpoint, window: Window) -> Measurement:
+        taken.append(next(script))
+        return scripted_measurement(window, foreign=taken[-1])
+
+    await loop.trial(loop.prepared(loop.spec(levels=6), script=measure))
+    assert taken == [2.0] * 6 + [2.0, 0.0, 2.0, 0.1], "after the quiet one, a disturbed one is measured again"
+
+
+async def test_unknown_disturbance_is_not_retried(loop: Any) -> None:
+    quiet = SelfCheck(foreign_cpu_cores=None)
+    prepared = loop.prepared(script=lambda _, window: scripted_measurement(window, self_check=quiet))
+    await loop.trial(prepared)
+    assert len(prepared.benchmark.windows) == 1
