@@ -28,7 +28,7 @@ from autotuner.study_file.overrides import apply_overrides
 from autotuner.study_file.portable_sections import read_sections
 from autotuner.study_file.section_validation import Sections
 from autotuner.study_file.tuned_parameters import Canonical, ParameterReader
-from autotuner.study_file.workload_section import check_places, workload_of
+from autotuner.study_file.workload_section import check_places, check_prefix, workload_of
 
 CanonicalOf = Callable[[EngineSpec], Canonical]
 
@@ -187,6 +187,7 @@ class _StudyReader:
         if form is None:
             return None
         workload = workload_of(form, self._resolved)
+        check_prefix(workload, self._document)
         for key in ("objective", "slo"):
             check_places(key, [bound.noun() for bound in valid.get(key) or ()], workload, self._document)
         return workload

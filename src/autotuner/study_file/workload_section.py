@@ -35,6 +35,23 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
     )
 
 
+def check_prefix(workload: Workload, document: Document) -> None:
+    """Notes a shared prefix together with a dataset, whose prompts are sent as they are.
+
+    Args:
+        workload: The study's workload.
+        document: Takes the problem.
+    """
+    datasets = [scenario.text for scenario in workload.scenarios if scenario.dataset]
+    if workload.prefix_tokens and datasets:
+        document.fault(
+            ("workload", "prefix_tokens"),
+            f"cannot be added to the prompts of {datasets[0]}",
+            value=str(workload.prefix_tokens),
+            remedy="remove it, or put the prefix into the dataset",
+        )
+
+
 def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:
     """Notes each objective or SLO whose load level or scenario the workload does not have.
 

@@ -22,7 +22,7 @@ NATIVE: dict[str, Any] = {
     "workload": {
         "scenarios": ["D(8,8)", "N(8,2)/(4,1)", "U(1,8)/(1,4)", "dataset:d.jsonl"], "concurrency": [1, 4],
         "rates": [2, {"rate": 3, "arrivals": "gamma", "burstiness": 2}], "warmup": "1s", "duration": 2, "requests": 5,
-        "seed": 1, "prefix_tokens": 3, "extra_body": {"a": {"b": [1, None]}}, "tokenizer": "t.json",
+        "seed": 1, "prefix_tokens": 0, "extra_body": {"a": {"b": [1, None]}}, "tokenizer": "t.json",
     },
     "objective": ["max output_throughput", {"metric": "ttft", "statistic": "p99"}],
     "slo": ["p99 ttft <= 200ms", {"metric": "tpot", "statistic": "p50", "at_most": "20ms", "hard": False}],

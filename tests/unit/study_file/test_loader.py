@@ -278,6 +278,9 @@ BAD_WORKLOADS: list[tuple[dict[str, Any], str]] = [
     ({"rates": {"rate": 1, "burstiness": 2}},
      "s.yaml workload.rates = {rate, burstiness}: burstiness is the shape of gamma arrivals; add arrivals: gamma"),
     ({"warmpu": "2s"}, 's.yaml workload.warmpu: unknown key; did you mean "warmup"?'),
+    ({"scenarios": ["D(8,8)", "dataset:d.jsonl"], "prefix_tokens": 64},
+     "s.yaml workload.prefix_tokens = 64: cannot be added to the prompts of dataset:d.jsonl; "
+     "remove it, or put the prefix into the dataset"),
 ]  # fmt: skip
 
 
