@@ -115,7 +115,7 @@ def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored:
 
     async def work() -> Plan:
         loaded = loaded_study(study)
-        prepared = await prepare(loaded.spec)
+        prepared = await prepare(loaded.spec, planning=True)
         found: Standing | None = None
         if stored and not Store.is_made(url):
             found = Standing(state="new")

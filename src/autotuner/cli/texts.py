@@ -47,7 +47,10 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     windows = f"{plan.windows} windows per launch; " if plan.windows > 1 else ""
     how = f"{plan.engine} on {plan.deploy}"
     most = plan.trials + plan.repeats
-    about = f"about {duration_text(plan.estimated_s * max(0.0, 1 - stored / most))}"
+    rest = max(0.0, 1 - stored / most)
+    about = f"about {duration_text(plan.estimated_s * rest)}"
+    if plan.longest_s > plan.estimated_s:
+        about += f", or up to {duration_text(plan.longest_s * rest)} if all windows are extended"
     if stored:
         about += f" remaining ({stored} of {most} launches already stored)"
     if stored >= most:

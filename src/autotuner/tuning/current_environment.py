@@ -93,7 +93,8 @@ class Surroundings:
         if not deployer.here:
             return
         gpus = f", {hardware.gpus} GPUs {hardware.gpu_name}".rstrip() if hardware.gpus else ""
-        yield "machine", f"{hardware.cpus} CPUs ({_processor()}){gpus}"
+        if not self._prepared.hardware_assumed:
+            yield "machine", f"{hardware.cpus} CPUs ({_processor()}){gpus}"
         if deployer.image(self._plan) is None:
             yield from _packages(self._plan)
         cache = hub_cache(deployer, self._plan, os.environ)

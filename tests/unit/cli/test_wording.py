@@ -79,6 +79,7 @@ def plan(**changes: Any) -> Plan:
         {"space_size": None, "launchable": None, "others": None, "simulated": "vllm on H100x8", "windows": 1},
         {"others": 19, "repeats": 0},
         {"trials": 1, "repeats": 0, "launches": ()},
+        {"longest_s": 7200},
     ],
 )
 def test_plan(changes: dict[str, Any], snapshot: SnapshotAssertion) -> None:

@@ -142,6 +142,23 @@ def test_the_plan_says_what_fits(loop: Any) -> None:
     assert check.name == "search.gpu_hours"
 
 
+def test_estimate_with_extended_windows(loop: Any) -> None:
+    spec = loop.spec()
+    more_s = spec.workload.longest_s - spec.workload.duration_s
+    assert more_s > 0
+    assert estimate_s(spec, 4, 3, extended=True) == pytest.approx(estimate_s(spec, 4, 3) + 7 * more_s)
+    short = spec.replaced(workload=spec.workload.replaced(max_duration_s=0.1))
+    assert estimate_s(short, 4, 3, extended=True) == estimate_s(short, 4, 3)
+
+
+@pytest.mark.anyio
+async def test_plan_has_both_estimates(loop: Any) -> None:
+    spec = loop.spec(repeats=1)
+    plan = await make_plan(loop.prepared(spec), preflight=False)
+    assert plan.estimated_s == estimate_s(spec, plan.trials, plan.repeats)
+    assert plan.longest_s == estimate_s(spec, plan.trials, plan.repeats, extended=True)
+
+
 @pytest.mark.anyio
 async def test_plan_says_what_trials_side_by_side_do_to_the_numbers(loop: Any) -> None:
     alone, beside, unproven = [

@@ -47,6 +47,9 @@ class Plan(Noun):
     windows: int
     """Measured windows per launch."""
     estimated_s: float
+    """Seconds at most if every window is steady after ``workload.duration``. Slow starts are extra."""
+    longest_s: float = 0.0
+    """Seconds at most if every window is extended to ``workload.max_duration``. Slow starts are extra."""
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
     standing: Standing | None = None
@@ -74,6 +77,7 @@ async def make_plan(
         repeats=size.repeats,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, size.trials, size.repeats),
+        longest_s=estimate_s(spec, size.trials, size.repeats, extended=True),
         launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
         standing=standing,
@@ -123,15 +127,17 @@ def windows_s(spec: StudySpec) -> float:
     return windows * (spec.workload.warmup_s + (0.0 if spec.workload.requests else spec.workload.duration_s))
 
 
-def trial_s(spec: StudySpec) -> float:
-    """Estimated seconds of a trial, without slow starts."""
+def trial_s(spec: StudySpec, *, extended: bool = False) -> float:
+    """Estimated seconds of a trial, without slow starts; ``extended``: with windows of the longest duration."""
     windows = len(spec.workload.scenarios) * len(spec.workload.levels)
-    return START_S + windows * (spec.workload.warmup_s + spec.workload.duration_s + 0.5)
+    window_s = spec.workload.longest_s if extended else spec.workload.duration_s
+    return START_S + windows * (spec.workload.warmup_s + window_s + 0.5)
 
 
-def estimate_s(spec: StudySpec, trials: int, repeats: int) -> float:
-    """Estimated upper bound of the study's seconds, without slow starts. A time budget caps the search."""
-    each = trial_s(spec)
+def estimate_s(spec: StudySpec, trials: int, repeats: int, *, extended: bool = False) -> float:
+    """Estimated upper bound of the study's seconds, without slow starts; ``extended`` as for :func:`trial_s`. A time
+    budget caps the search."""
+    each = trial_s(spec, extended=extended)
     search = trials * each / spec.search.parallel
     if spec.search.time_s is not None:
         search = min(search, max(spec.search.time_s, each))

@@ -40,6 +40,7 @@ from autotuner.tuning.planning.portable_checks import (
     portable_problems,
 )
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
+from autotuner.tuning.planning.target_hardware import target_hardware
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
@@ -68,6 +69,8 @@ class Prepared:
     """Where these come from; see :class:`BaseArguments`."""
     missing_gpus: Check | None = None
     """Failing check if the target has too few GPUs for the study; ``hardware`` then has what the study needs."""
+    hardware_assumed: bool = False
+    """Whether ``hardware`` is this machine's because the target does not answer; see :func:`target_hardware`."""
 
     @property
     def engine_spec(self) -> EngineSpec:
@@ -181,8 +184,12 @@ class Prepared:
         return [Check.warn(n.where, n.why, remedy=n.remedy) for n in found]
 
 
-async def prepare(spec: StudySpec) -> Prepared:
+async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     """Loads the plugins and checks the space.
+
+    Args:
+        spec: The study.
+        planning: Whether nothing will be launched, so that a container engine need not answer.
 
     Raises:
         UsageError: With every problem of the study.
@@ -192,7 +199,7 @@ async def prepare(spec: StudySpec) -> Prepared:
     engine = loading.engine(spec.engine)
     deployer = loading.deployer(spec.deploy).bind(engine, spec.model)
     benchmark = loading.benchmark(spec.benchmark)
-    hardware = await deployer.hardware()
+    hardware, assumed = await target_hardware(deployer, planning=planning)
     if not deployer.launches and spec.parameters:
         why = f"{deployer.kind} measures a running server, so nothing can be tuned"
         raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
@@ -237,6 +244,7 @@ async def prepare(spec: StudySpec) -> Prepared:
         base=base,
         base_version=own.version,
         missing_gpus=missing,
+        hardware_assumed=assumed,
     )
     _check_fixed(prepared)
     _check_metrics(prepared)

@@ -1,0 +1,30 @@
+"""Hardware of a study's target, or of this machine while a target on it does not answer."""
+
+from anyio.to_thread import run_sync
+
+from autotuner.deployers.local import gpu_selection, machine
+from autotuner.errors import EnvironmentFaultError
+from autotuner.plugins.deployer import BoundDeployer
+from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import Hardware
+
+
+async def target_hardware(deployer: BoundDeployer, *, planning: bool) -> tuple[Hardware, bool]:
+    """The hardware of the target, and whether it is only assumed.
+
+    A study can be planned while its container engine does not answer: the engine is on this machine, whose hardware is
+    assumed then, and a preflight check fails. A run needs the real hardware.
+
+    Raises:
+        EnvironmentFaultError: If the target does not answer, unless the hardware can be assumed.
+    """
+    try:
+        return await deployer.hardware(), False
+    except EnvironmentFaultError:
+        if not planning or not deployer.here:
+            raise
+    try:
+        gpus = await deployer.gpus()
+    except TrialFailedError:  # a preflight check reports it
+        gpus = ()
+    return gpu_selection.with_gpus(await run_sync(machine.hardware), gpus), True
