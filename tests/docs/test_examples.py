@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
         return dict(data)
     if (data["engine"] if isinstance(data["engine"], str) else data["engine"]["kind"]) != "simulated":
         data["model"] = str(model)
-    data["workload"]["scenarios"] = "D(16,8)"
+    if "dataset:" not in str(data["workload"]["scenarios"]):
+        data["workload"]["scenarios"] = "D(16,8)"
     data["search"] = {**data["search"], "trials": TRIALS}
     return dict(data)
 
@@ -85,6 +87,8 @@ def test_the_example_runs(
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # more threads than cores, on a machine that others use
     file = tmp_path / f"{path.stem}.json"
     file.write_text(json.dumps(shortened(path, tiny_model, running_server)))
+    for other in ROOT.glob("examples/*.jsonl"):
+        shutil.copy(other, tmp_path)
     spec = autotuner.read_study(file).spec.model_copy(update={"confirm": ConfirmSpec(repeats=0)})
     result = autotuner.tune(spec)
     assert result.state == "done"

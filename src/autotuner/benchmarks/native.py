@@ -11,10 +11,10 @@ from anyio.to_thread import run_sync
 from pydantic import Field
 
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.measuring.datasets import read_dataset
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
+from autotuner.benchmarks.measuring.row_supply import RowSupply, Supply
 from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import Access
@@ -48,8 +48,6 @@ class _Life:
     """What one server has been sent in its life, as far as we know."""
 
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
-    rows_used: dict[str, int] = field(default_factory=dict)
-    """By dataset."""
 
 
 class NativeBenchmark(Benchmark):
@@ -63,19 +61,27 @@ class NativeBenchmark(Benchmark):
         self._settings = settings
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
         self._lives: WeakKeyDictionary[Endpoint, _Life] = WeakKeyDictionary()
+        self._rows = RowSupply()
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
         life = self._lives.setdefault(endpoint, _Life())
-        spec, notes = await run_sync(self._spec, endpoint, window, self._headers(window), life)
-        known = self._calibration_key(endpoint.model, window)
-        heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        headers = self._headers(window)
+        supply = await run_sync(self._supply, endpoint, window) if window.scenario.dataset else None
+        try:
+            spec = await run_sync(self._spec, endpoint, window, headers, life, supply)
+            heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        except BaseException:
+            if supply is not None:
+                supply.settle_all()
+            raise
+        if supply is not None:
+            supply.settle(heard.result["rows_used"])
         result = heard.result
+        known = self._calibration_key(endpoint.model, window)
         found = result["calibration"]
         if found["points"]:
             self._calibrations[known] = Calibration(tuple(map(tuple, found["points"])), found["prefix_words"])
-        if window.scenario.dataset:
-            life.rows_used[window.scenario.dataset] = spec.rows_used + result["rows_used"]
         info = RunInfo(
             window_ns=result["window_ns"],
             begin_epoch_s=result["begin_epoch_s"],
@@ -86,7 +92,7 @@ class NativeBenchmark(Benchmark):
             foreign_cpu_cores=heard.foreign_cpu_cores,
             run_id=life.run_id,
             left_out_s=result["left_out_s"],
-            notes=(*endpoint.client.caveats, *_proxied(endpoint.access), *notes),
+            notes=(*endpoint.client.caveats, *_proxied(endpoint.access), *(supply.notes if supply else ())),
         )
         return await run_sync(keep_and_summarize, heard, window, self._settings.limits, info)
 
@@ -112,18 +118,28 @@ class NativeBenchmark(Benchmark):
                 headers["Authorization"] = f"Bearer {key}"
         return headers
 
+    def _supply(self, endpoint: Endpoint, window: Window) -> Supply:
+        tokenizer = window.workload.tokenizer
+        return self._rows.supply(
+            endpoint,
+            window,
+            drain_s=self._settings.drain,
+            tokenizer_json=tokenizer_text(tokenizer) if tokenizer else None,
+        )
+
     def _spec(
-        self, endpoint: Endpoint, window: Window, headers: Mapping[str, str], life: _Life
-    ) -> tuple[WorkerSpec, tuple[str, ...]]:
-        """The worker's spec, and notes on its inputs."""
+        self, endpoint: Endpoint, window: Window, headers: Mapping[str, str], life: _Life, supply: Supply | None
+    ) -> WorkerSpec:
         workload = window.workload
         scenario = window.scenario
         level = window.level
-        dataset = read_dataset(scenario.dataset) if scenario.dataset else None
-        # A server of ours starts with an empty cache, so all configurations may get the same rows. One that was there
-        # before us may have been sent them in an earlier run.
-        order = f"{workload.seed}:rows" if endpoint.argv else f"{workload.seed}:rows:{life.run_id}"
-        spec = WorkerSpec(
+        # The salt keeps a prefix cache from answering what another window, or another run, has sent.
+        salt = (
+            scenario.text
+            if workload.reuse_prompts
+            else f"{life.run_id} {scenario.text} {level.text} {window.records_name}"
+        )
+        return WorkerSpec(
             url=endpoint.url,
             model=endpoint.model,
             api=workload.api.value,
@@ -142,21 +158,19 @@ class NativeBenchmark(Benchmark):
             request_timeout_s=workload.request_timeout_s,
             drain_s=self._settings.drain,
             seed=workload.seed,
-            salt=f"{life.run_id} {scenario.text} {level.text} {window.records_name}",
-            prefix_salt=life.run_id,
-            row_order=order,
-            rows_used=life.rows_used.get(scenario.dataset or "", 0),
+            salt=salt,
+            prefix_salt="" if workload.reuse_prompts else life.run_id,
+            row_order=f"{workload.seed}:rows again",
             prefix_tokens=workload.prefix_tokens,
             input=_lengths(scenario.input),
             output=_lengths(scenario.output),
-            rows=dataset.rows if dataset else None,
+            rows=supply.rows if supply else None,
             ignore_eos=workload.ignore_eos,
             max_tokens_field=self._settings.max_tokens_field,
             extra_body=workload.extra_body,
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
             calibration=self._calibrations.get(self._calibration_key(endpoint.model, window)),
         )
-        return spec, dataset.notes if dataset else ()
 
     def _calibration_key(self, model: str, window: Window) -> tuple[str, ...]:
         workload = window.workload

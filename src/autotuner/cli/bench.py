@@ -49,6 +49,9 @@ def bench(
     api: Annotated[ApiKind, typer.Option("--api", help="OpenAI endpoint.")] = ApiKind.CHAT,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
+    reuse_prompts: Annotated[
+        bool, typer.Option("--reuse-prompts", help="Send the same prompts at every level; a prefix cache answers them.")
+    ] = False,
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request exactly the given output length.")
     ] = True,
@@ -89,6 +92,7 @@ def bench(
             "warmup": warmup,
             "request_timeout": request_timeout,
             "seed": seed,
+            "reuse_prompts": reuse_prompts,
             "ignore_eos": ignore_eos,
             "extra_body": _object(extra_body),
             **({"requests": requests} if requests else {}),

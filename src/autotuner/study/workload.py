@@ -96,6 +96,9 @@ class Workload(Noun):
     """The window ends early once this many requests have completed inside it."""
     request_timeout_s: float = Field(default=120.0, gt=0)
     seed: int = 0
+    reuse_prompts: bool = False
+    """Send the same prompts in every window. Otherwise no two windows, levels or trials share one, since a warm prefix
+    cache would make later ones look faster."""
     prefix_tokens: int = Field(default=0, ge=0)
     """Length of a system prompt shared by all requests (prefix-cache studies)."""
     ignore_eos: bool = True

@@ -176,6 +176,9 @@ class WorkloadForm(FileForm):
     requests: int | None = Field(default=None, ge=1, le=10**9, description="End a window after this many requests.")
     request_timeout: Duration = Field(default=120.0, gt=0, description="Timeout of a single request.")
     seed: int = Field(default=0, description="Random seed for prompts and arrival times.")
+    reuse_prompts: bool = Field(
+        default=False, description="Send the same prompts in every window; a warm prefix cache then answers them."
+    )
     prefix_tokens: int = Field(
         default=0, ge=0, le=10**8, description="Length in tokens of a system prompt shared by all requests."
     )

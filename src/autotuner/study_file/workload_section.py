@@ -28,6 +28,7 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         requests=form.requests,
         request_timeout_s=form.request_timeout,
         seed=form.seed,
+        reuse_prompts=form.reuse_prompts,
         prefix_tokens=form.prefix_tokens,
         ignore_eos=form.ignore_eos,
         extra_body=form.extra_body,

@@ -90,6 +90,7 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "requests": workload.requests,
         "request_timeout": _seconds(workload.request_timeout_s),
         "seed": workload.seed,
+        "reuse_prompts": workload.reuse_prompts,
         "prefix_tokens": workload.prefix_tokens,
         "ignore_eos": workload.ignore_eos,
         "extra_body": dict(workload.extra_body),

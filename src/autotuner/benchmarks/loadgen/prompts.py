@@ -6,8 +6,6 @@ a prefix cache cannot serve any of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha1
-from itertools import count
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,7 +88,7 @@ class RequestFactory:
         self._prefix = self._shared(calibration.prefix_words)
         self._head = _head(spec, host)
         self._templates: dict[int, tuple[bytes, bytes]] = {}
-        self._rows = None if spec.rows is None else _remaining_rows(spec.rows, spec.row_order, spec.rows_used)
+        self._rows = None if spec.rows is None else _cycled(spec.rows, spec.row_order)
         self._sent: set[int] = set()
         self._index = 0
 
@@ -169,24 +167,17 @@ class RequestFactory:
         return body | dict(spec.extra_body)
 
 
-def _remaining_rows(
-    rows: Sequence[Mapping[str, Any]], order: str, used: int
-) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """Endless rows in a seeded order, after the first ``used``, each with whether this server has received its prompt.
-
-    Each pass over the dataset has an order of its own. Two rows with the same text count as the same prompt.
-    """
+def _cycled(rows: Sequence[Mapping[str, Any]], order: str) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """Endless rows, each with whether this server has received its prompt: first in the given order, then repeated in
+    random orders."""
+    for row in rows:
+        yield row, bool(row.get("reused"))
     rng = Random(order)
-    shuffled = list(rows)
-    sent = set[bytes]()
-    for position in count():
-        if position % len(shuffled) == 0:
-            rng.shuffle(shuffled)
-        row = shuffled[position % len(shuffled)]
-        text = sha1(orjson.dumps((row.get("prompt"), row.get("messages"))), usedforsecurity=False).digest()
-        if position >= used:
-            yield row, text in sent
-        sent.add(text)
+    left = list(rows)
+    while left:
+        rng.shuffle(left)
+        for row in left:
+            yield row, True
 
 
 def _row_prompt(row: Any) -> str:

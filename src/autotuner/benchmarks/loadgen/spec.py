@@ -66,14 +66,13 @@ class WorkerSpec:
     prefix_salt: str = ""
     """Distinguishes the shared prefix from those of other runs; the same for all windows of a server."""
     row_order: str = ""
-    """Seed of the order of a dataset's rows."""
-    rows_used: int = 0
-    """Rows that earlier windows have sent to this server; this window continues after them."""
+    """Seed of the order in which a dataset's rows are repeated once all have been sent."""
     prefix_tokens: int = 0
     input: Lengths | None = None
     output: Lengths | None = None
     rows: tuple[Mapping[str, Any], ...] | None = None
-    """Rows of a dataset, instead of ``input`` and ``output``."""
+    """Rows of a dataset in sending order, instead of ``input`` and ``output``. ``reused`` marks a row whose prompt this
+    server has already received."""
     ignore_eos: bool = True
     max_tokens_field: str = "max_tokens"
     extra_body: Mapping[str, Any] = field(default_factory=dict)

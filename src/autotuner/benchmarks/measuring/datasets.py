@@ -1,140 +1,227 @@
-"""Datasets of prompts in JSON lines; files in other formats are refused with a hint how to convert them."""
+"""Datasets of prompts in JSON lines or in one JSON array.
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+Only an index of the file is kept in memory: a ShareGPT file of a gigabyte must not take several to open. For the rows,
+see :mod:`autotuner.benchmarks.measuring.dataset_rows`.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Any, BinaryIO, overload
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
+from autotuner.benchmarks.measuring.dataset_rows import CHARACTERS_PER_TOKEN, FORMAT, Row, RowError, read_row
+from autotuner.benchmarks.measuring.json_rows import RawRow, RowFormError, is_array, raw_rows
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
 
-LENGTHS = (
-    "max_tokens", "max_completion_tokens", "output_tokens", "output_len", "output_length", "expected_output_len",
-    "max_new_tokens", "n_predict",
-)  # fmt: skip
-"""Fields for the output length of a row, as various tools and APIs name it. One is enough."""
-_FORMAT = 'write one {"prompt": "...", "max_tokens": 64} per line'
-_TRACE_FIELDS = ({"timestamp", "input_length"}, {"timestamp", "hash_ids"}, {"TIMESTAMP", "ContextTokens"})
 _NAMED = 6
 """Unused fields that a note lists by name."""
-MAX_BYTES = 1 << 30
-"""The whole dataset is held in memory."""
+_MAX_STREAM = 1 << 30
+"""Bytes of a dataset that comes through a pipe, which must be held in memory."""
+ESTIMATED = f"output lengths are estimated from the dataset's answers, at {CHARACTERS_PER_TOKEN} characters per token"
+_COST_PER_TOKEN = 16
+"""Bytes of prompt that take a server about as long as one output token; used only to mix rows evenly."""
+
+
+class Rows(Sequence[Mapping[str, Any]]):
+    """A dataset's rows as they are sent: ``prompt`` or ``messages``, and ``max_tokens`` if the row has a length.
+
+    Each access reads from the file.
+    """
+
+    def __init__(self, source: "_Source", offsets: Sequence[int], lengths: Sequence[int]) -> None:
+        self._source = source
+        self._offsets = offsets
+        self._lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mapping[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+        if isinstance(index, slice):
+            return [row.used for row in self.read(range(*index.indices(len(self))))]
+        (row,) = self.read([index])
+        return row.used
+
+    def size(self, index: int) -> int:
+        """Bytes of a row."""
+        return self._lengths[index]
+
+    def read(self, indices: Sequence[int]) -> Iterator[Row]:
+        """Yields these rows. Raises ``UsageError`` if the file has changed since it was indexed."""
+        with self._source.open() as file:
+            for index in indices:
+                file.seek(self._offsets[index])
+                try:
+                    row = read_row(orjson.loads(file.read(self._lengths[index])))
+                except ValueError:
+                    row = None
+                if row is None:
+                    raise UsageError.at(self._source.where, "the file changed while it was in use")
+                yield row
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's rows as they are sent: ``prompt`` or ``messages``, and ``max_tokens`` if the row has a length."""
+    """An indexed dataset."""
 
-    rows: tuple[Mapping[str, Any], ...]
+    rows: Rows
+    costs: NDArray[np.int64]
+    """Rough cost of each row for a server, in bytes of prompt."""
+    duplicate_of: NDArray[np.int64]
+    """For each row, the first row with the same prompt, which is the row itself if there is no other."""
+    notes: tuple[str, ...] = ()
+    """Remarks for readers of the measurement."""
     unsent: tuple[str, ...] = ()
     """Fields of the rows that are not sent."""
+    mean_output: float = 0.0
+    """Mean output tokens of the rows that have a length; 0 if none has."""
+    estimated: bool = False
+    """Whether output lengths are estimated from the text of the dataset's answers."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    path: str
+    data: bytes | None = None
+    """The content, if it cannot be read twice."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Remarks for readers of the measurement."""
-        if not self.unsent:
-            return ()
-        more = f" and {len(self.unsent) - _NAMED} more" if len(self.unsent) > _NAMED else ""
-        return (f"dataset fields that are not sent: {', '.join(self.unsent[:_NAMED])}{more}",)
+    def where(self) -> str:
+        return f"workload.scenarios dataset:{self.path}"
+
+    def open(self) -> BinaryIO:
+        if self.data is not None:
+            return BytesIO(self.data)
+        try:
+            return Path(self.path).expanduser().open("rb")
+        except OSError as error:
+            raise UsageError.at(self.where, f"cannot be read ({files.reason(error)})") from None
 
 
 def read_dataset(path: str) -> Dataset:
-    """Reads a dataset from a local file.
+    """Opens and indexes a dataset, and checks every row.
 
     Raises:
         UsageError: The file cannot be read, has another format, or contains an invalid row, which is named.
     """
     where = f"workload.scenarios dataset:{path}"
     try:
-        data = files.read_bytes(Path(path).expanduser(), limit=MAX_BYTES)
+        file = Path(path).expanduser()
+        found = file.stat() if files.exists(file) else None
+        if found is None or not S_ISREG(found.st_mode):
+            data = files.read_bytes(file, limit=_MAX_STREAM)
     except UsageError as error:
         problem = error.problems[0]
         raise UsageError.at(where, problem.why, remedy=problem.remedy) from None
-    except RuntimeError as error:  # ~NAME of an unknown user
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of an unknown user
         raise UsageError(Problem.refused(where, error)) from None
-    other = _other_format(data, path)
-    if other is not None:
-        raise UsageError(Problem(where=where, why=other[0], remedy=other[1]))
-    rows = []
-    unsent = dict[str, None]()
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            row, others = _row(line, f"{path}:{number}")
-            rows.append(row)
-            unsent |= dict.fromkeys(others)
-    if not rows:
-        raise UsageError(Problem(where=where, why="the dataset is empty", remedy=_FORMAT))
-    return Dataset(tuple(rows), tuple(unsent))
+    if found is not None and S_ISREG(found.st_mode):
+        return _of_file(path, found.st_ino, found.st_size, found.st_mtime_ns)
+    return _indexed(_Source(path, data))
 
 
-def _other_format(data: bytes, path: str) -> tuple[str, str] | None:
-    """(format of the file, how to convert it) if it is not JSON lines."""
-    if data.startswith(b"\x1f\x8b"):
-        return "this is a gzip file", f"run: gunzip -k {path}"
-    if data.startswith(b"PAR1"):
-        return "this is a Parquet file", f"convert it to JSON lines, and {_FORMAT}"
-    if not data.lstrip().startswith(b"["):
-        return None
+@lru_cache(maxsize=4)
+def _of_file(path: str, _inode: int, _size: int, _changed_ns: int) -> Dataset:
+    """Cached, because every window of a study opens the dataset again; a changed file is indexed anew."""
+    return _indexed(_Source(path))
+
+
+@dataclass
+class _Index:
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
+    costs: "array[int]" = field(default_factory=lambda: array("q"))
+    prints: "array[int]" = field(default_factory=lambda: array("q"))
+    unsent: dict[str, None] = field(default_factory=dict)
+    outputs: int = 0
+    with_output: int = 0
+    estimated: int = 0
+    skipped: int = 0
+
+    def add(self, raw: RawRow, row: Row | None) -> None:
+        if row is None:
+            self.skipped += 1
+            return
+        prompt = orjson.dumps((row.used.get("prompt"), row.used.get("messages")))
+        self.offsets.append(raw.offset)
+        self.lengths.append(len(raw.text))
+        output = row.used.get("max_tokens", 0)
+        self.costs.append(len(prompt) + _COST_PER_TOKEN * output)
+        self.outputs += output
+        self.with_output += output > 0
+        self.prints.append(hash(prompt))
+        self.estimated += row.answer is not None
+        if row.unsent:
+            self.unsent |= dict.fromkeys(row.unsent)
+
+
+def _indexed(source: _Source) -> Dataset:
+    index = _Index()
+    with source.open() as file:
+        _refuse_binary(file, source)
+        place = "{path} row {number}" if is_array(file) else "{path}:{number}"
+
+        def where(number: int) -> str:
+            return place.format(path=source.path, number=number)
+
+        try:
+            for raw in raw_rows(file):
+                index.add(raw, _row(raw, where))
+        except RowFormError as error:
+            raise UsageError.at(where(error.number), str(error), remedy=FORMAT) from None
+    if not index.offsets:
+        why = "no conversation has a question with an answer" if index.skipped else "the dataset is empty"
+        raise UsageError.at(source.where, why, remedy=FORMAT)
+    _, first, which = np.unique(np.asarray(index.prints), return_index=True, return_inverse=True)
+    return Dataset(
+        rows=Rows(source, index.offsets, index.lengths),
+        costs=np.asarray(index.costs, dtype=np.int64),
+        duplicate_of=first.astype(np.int64)[which],
+        notes=tuple(_notes(index)),
+        unsent=tuple(index.unsent),
+        mean_output=index.outputs / max(1, index.with_output),
+        estimated=index.estimated > 0,
+    )
+
+
+def _row(raw: RawRow, where: Callable[[int], str]) -> Row | None:
     try:
-        rows = json.loads(data)  # orjson refuses large integers
-    except (ValueError, RecursionError):
-        return None
-    first = next((row for row in rows if isinstance(row, dict)), None)
-    if first is None:
-        return None
-    if "conversations" in first:
-        return _sharegpt(path, ".[]")
-    return "this is a JSON array; a dataset must be in JSON lines", f"run: jq -c '.[]' {path} > rows.jsonl"
-
-
-def _sharegpt(path: str, rows: str) -> tuple[str, str]:
-    length = '(.conversations[1].value // "" | length / 4 + 1 | floor)'
-    pick = f"{rows} | {{prompt: .conversations[0].value, max_tokens: {length}}}"
-    why = "this is in ShareGPT format (conversations), which has no lengths in tokens"
-    return why, f"convert it, e.g. at 4 characters per token: jq -c '{pick}' {path} > rows.jsonl"
-
-
-def _row(line: bytes, where: str) -> tuple[Mapping[str, Any], list[str]]:
-    try:
-        row = orjson.loads(line)
+        return read_row(orjson.loads(raw.text))
     except orjson.JSONDecodeError as error:
-        raise UsageError(Problem(where=where, why=f"not JSON: {error}", remedy=_FORMAT)) from None
-    if not isinstance(row, dict):
-        raise UsageError(Problem(where=where, why="not a JSON object", remedy=_FORMAT))
-    prompt = row.get("prompt")
-    messages = row.get("messages")
-    if not (isinstance(prompt, str) and prompt) and not (isinstance(messages, list) and messages):
-        why, remedy = _missing_prompt(row, where.rpartition(":")[0])
-        raise UsageError(Problem(where=where, why=why, remedy=remedy))
-    used = {name: row[name] for name in ("prompt", "messages") if name in row}
-    length = _length(row, where)
-    if length is not None:
-        used["max_tokens"] = length
-    return used, [name for name in row if name not in ("prompt", "messages", *LENGTHS)]
+        raise UsageError.at(where(raw.number), f"not JSON: {error}", remedy=FORMAT) from None
+    except RowError as error:
+        raise UsageError.at(where(raw.number), error.why, value=error.value, remedy=error.remedy) from None
 
 
-def _missing_prompt(row: Mapping[str, Any], path: str) -> tuple[str, str]:
-    """Why a row without a prompt cannot be sent, and what to do."""
-    if any(fields <= row.keys() for fields in _TRACE_FIELDS):
-        why = "this is a trace of arrival times and lengths without text; traces cannot be replayed"
-        return why, "measure its mean rate and lengths instead, e.g. rates: [4] with scenarios: N(512,128)/(200,80)"
-    if "conversations" in row:
-        return _sharegpt(path, ".")
-    if isinstance(row.get("body"), dict):
-        return "this is a batch file of the OpenAI API", f"run: jq -c .body {path} > rows.jsonl"
-    return 'has neither "prompt" (text) nor "messages" (list)', _FORMAT
+def _refuse_binary(file: BinaryIO, source: _Source) -> None:
+    begin = file.read(4)
+    file.seek(0)
+    if begin.startswith(b"\x1f\x8b"):
+        raise UsageError.at(source.where, "this is a gzip file", remedy=f"run: gunzip -k {source.path}")
+    if begin == b"PAR1":
+        raise UsageError.at(source.where, "this is a Parquet file", remedy=f"convert it to JSON lines, and {FORMAT}")
 
 
-def _length(row: Mapping[str, Any], where: str) -> int | None:
-    given = {name: row[name] for name in LENGTHS if row.get(name) is not None}
-    for name, value in given.items():
-        if type(value) is not int or value < 1:
-            why = f'"{name}" must be an integer of at least 1'
-            raise UsageError(Problem(where=where, value=str(value), why=why))
-    if len(set(given.values())) > 1:
-        both = ", ".join(f"{name} {value}" for name, value in given.items())
-        raise UsageError(Problem(where=where, why=f"conflicting output lengths: {both}", remedy="keep one of them"))
-    return next(iter(given.values()), None)
+def _notes(index: _Index) -> Iterator[str]:
+    if index.unsent:
+        names = list(index.unsent)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"dataset fields that are not sent: {', '.join(names[:_NAMED])}{more}"
+    if index.skipped:
+        total = index.skipped + len(index.offsets)
+        yield f"{index.skipped} of {total} conversations have no question with an answer and were skipped"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autotuner.benchmarks.loadgen.tokens import available, counter
-from autotuner.benchmarks.measuring.datasets import Dataset, read_dataset
+from autotuner.benchmarks.measuring.datasets import ESTIMATED, read_dataset
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
 from autotuner.study.check import Check
@@ -49,17 +49,34 @@ def input_checks(workload: Workload) -> list[Check]:
     if workload.tokenizer:
         checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
     for path in dict.fromkeys(s.dataset for s in workload.scenarios if s.dataset):
-        checks.append(_check(f"dataset {path}", path, read_dataset))  # noqa: PERF401
+        checks.append(_dataset_check(path, counted=workload.tokenizer is not None))  # noqa: PERF401
     return checks
 
 
 def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     try:
-        found = read(path)
+        read(path)
     except UsageError as error:
-        problem = error.problems[0]
-        return Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)
-    if isinstance(found, Dataset) and found.notes:
-        remedy = "set fields that every request needs in workload.extra_body"
-        return Check.warn(name, "; ".join(found.notes), remedy=remedy)
+        return _failed(name, error)
     return Check.ok(name)
+
+
+def _dataset_check(path: str, *, counted: bool) -> Check:
+    name = f"dataset {path}"
+    try:
+        found = read_dataset(path)
+    except UsageError as error:
+        return _failed(name, error)
+    if found.estimated and not counted:
+        return Check.warn(
+            name, "; ".join([*found.notes, ESTIMATED]), remedy="set workload.tokenizer to count their tokens"
+        )
+    if found.notes:
+        remedy = "set fields that every request needs in workload.extra_body" if found.unsent else ""
+        return Check.warn(name, "; ".join(found.notes), remedy=remedy)
+    return Check.ok(name, f"{len(found.rows)} rows")
+
+
+def _failed(name: str, error: UsageError) -> Check:
+    problem = error.problems[0]
+    return Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)

@@ -75,3 +75,38 @@ async def test_warning_states_the_share_of_reused_rows(tmp_path: Path) -> None:
         assert 0.5 < share <= 1
         (warning,) = [w for w in second.warnings if w.startswith(f"{share:.0%} ")]
         assert not any(w.endswith(warning.partition("%")[2]) for w in first.warnings)
+
+
+class LaunchedEndpoint(UrlEndpoint):
+    """A server that the tuner launched for one trial."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.argv = ("server",)
+
+
+async def test_trials_share_no_row_as_long_as_there_are_others(tmp_path: Path) -> None:
+    scenario = rows(tmp_path, 3000)
+    benchmark = NativeBenchmark(NativeSettings())
+    sent = []
+    async with mock_openai(Behavior(itl_s=0.001)) as server:
+        for _ in range(3):
+            since = len(server.log)
+            await benchmark.measure(
+                LaunchedEndpoint(server.url), make_window(tmp_path, TWO, scenario=scenario, requests=8)
+            )
+            sent.append(prompts(server, since))
+    assert len({text for trial in sent for text in trial}) == sum(map(len, sent))
+
+
+@pytest.mark.parametrize("form", ["dataset", "synthetic"])
+async def test_prompts_are_reused_where_asked_to(tmp_path: Path, form: str) -> None:
+    scenario = rows(tmp_path, 200) if form == "dataset" else fixed_scenario(32, 4)
+    sent = []
+    async with mock_openai(Behavior(itl_s=0.001)) as server:
+        for _ in range(2):
+            since = len(server.log)
+            window = make_window(tmp_path, TWO, scenario=scenario, requests=8, reuse_prompts=True)
+            await NativeBenchmark(NativeSettings()).measure(UrlEndpoint(server.url), window)
+            sent.append(prompts(server, since)[:8])
+    assert set(sent[0]) == set(sent[1])

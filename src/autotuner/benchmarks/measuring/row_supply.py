@@ -1,0 +1,93 @@
+"""Dataset rows for the windows of a run, and which of them each server has received."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from autotuner.benchmarks.loadgen.prompts import DEFAULT_OUTPUT
+from autotuner.benchmarks.measuring.datasets import ESTIMATED, Dataset, read_dataset
+from autotuner.benchmarks.measuring.row_pool import Draw, RowPool, ServerRows
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
+from autotuner.study.workload import Concurrency, LoadLevel, Workload
+
+MOST_ROWS = 100_000
+FEWEST_ROWS = 1_000
+_FASTEST_TOKEN_S = 0.25e-3
+_FASTEST_ANSWER_S = 2e-3
+"""No server answers faster than these two, which bounds the rows that a closed loop can use."""
+_TURN = 0.6180339887
+"""Golden ratio: the fractional parts of its multiples are evenly spread."""
+
+
+@dataclass
+class Supply:
+    """The rows of one window."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
+    _pool: RowPool
+    _draw: Draw
+    _server: ServerRows
+
+    def settle(self, used: int) -> None:
+        """Ends the window, which has sent the first ``used`` rows."""
+        self._pool.settle(self._draw, self._server, used)
+
+    def settle_all(self) -> None:
+        """Ends a window that failed, so that any of its rows may have been sent."""
+        self.settle(len(self.rows))
+
+
+class RowSupply:
+    """Rows of all datasets of a run."""
+
+    def __init__(self) -> None:
+        self._run = secrets.token_hex(8)
+        self._pools: dict[tuple[int, str], tuple[Dataset, RowPool]] = {}
+        self._launched: WeakKeyDictionary[Endpoint, dict[str, ServerRows]] = WeakKeyDictionary()
+        self._found: dict[tuple[str, str], ServerRows] = {}
+
+    def supply(self, endpoint: Endpoint, window: Window, *, drain_s: float, tokenizer_json: str | None) -> Supply:
+        """Rows for a window whose scenario is a dataset. Raises ``UsageError`` if the file cannot be used."""
+        path = window.scenario.dataset or ""
+        workload = window.workload
+        dataset = read_dataset(path)
+        pool = self._pool(dataset, endpoint, window)
+        server = self._server(endpoint, path)
+        wanted = rows_wanted(workload, window.level, drain_s, dataset.mean_output or DEFAULT_OUTPUT)
+        draw = pool.draw(server, wanted, reuse=workload.reuse_prompts, tokenizer_json=tokenizer_json)
+        guess = dataset.estimated and tokenizer_json is None
+        return Supply(draw.rows, (*dataset.notes, *([ESTIMATED] if guess else ())), pool, draw, server)
+
+    def _pool(self, dataset: Dataset, endpoint: Endpoint, window: Window) -> RowPool:
+        seed = f"{window.workload.seed}:rows"
+        begin = 0.0
+        if not window.workload.reuse_prompts:
+            # A server that this run did not launch may have received rows from an earlier run, hence an order of its
+            # own. A study that is resumed keeps its order and begins elsewhere in it.
+            seed = seed if endpoint.argv else f"{seed}:{self._run}"
+            begin = window.labels.trial * _TURN % 1.0
+        known = self._pools.get((id(dataset), seed))
+        if known is None:
+            known = self._pools[id(dataset), seed] = (dataset, RowPool(dataset, seed, begin=begin))
+        return known[1]
+
+    def _server(self, endpoint: Endpoint, path: str) -> ServerRows:
+        """A launched server starts with an empty cache; a server at an address is the same one in all trials."""
+        if endpoint.argv:
+            return self._launched.setdefault(endpoint, {}).setdefault(path, ServerRows())
+        return self._found.setdefault((endpoint.url, path), ServerRows())
+
+
+def rows_wanted(workload: Workload, level: LoadLevel, drain_s: float, mean_output: float) -> int:
+    """Upper bound of the rows that a window can use."""
+    span_s = workload.warmup_s + workload.longest_s + drain_s
+    if isinstance(level, Concurrency):
+        fastest = _FASTEST_ANSWER_S + _FASTEST_TOKEN_S * (mean_output if workload.ignore_eos else 1.0)
+        needed = level.in_flight * (2 + span_s / fastest)
+    else:
+        needed = 1 + level.rate * span_s
+    return round(min(MOST_ROWS, max(FEWEST_ROWS, needed)))
