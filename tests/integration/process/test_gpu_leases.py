@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,17 @@ class Machine:
         self.notes: list[str] = []
         self.order: list[str] = []
         self.looks = 0
+        self.after_look: Callable[[], Awaitable[None]] | None = None
+        """Called once: what happens between a look at the GPUs and the caller's next step."""
 
     async def look(self) -> Sequence[Gpu]:
         self.looks += 1
-        return list(self.gpus)
+        seen = list(self.gpus)
+        after = self.after_look
+        self.after_look = None
+        if after is not None:
+            await after()
+        return seen
 
     def use(self, index: int, *users: str) -> None:
         self.gpus[index] = self.gpus[index].model_copy(update={"users": users})
@@ -205,6 +212,22 @@ async def test_what_is_seen_on_a_leased_gpu_is_no_stranger(machine: Machine) -> 
         one.back.set()
     assert one.got == [0]
     assert machine.notes == [], "to wait for one's own study is no news"
+
+
+async def test_a_trial_that_ends_during_the_look_was_no_foreign_program(machine: Machine) -> None:
+    """The GPUs are looked at first and the leases read afterward; in between, the lease is released."""
+    async with AsyncExitStack() as other:
+        await other.enter_async_context(machine.lease("a", 4))
+        machine.gpus = [gpu.model_copy(update={"users": ("server (pid 5)",)}) for gpu in machine.gpus]
+
+        async def end() -> None:
+            machine.gpus = fake_gpus(4)
+            await other.aclose()
+
+        machine.after_look = end
+        async with machine.lease("b", 4, wait_s=0) as held:
+            assert held == [0, 1, 2, 3]
+    assert machine.notes == []
 
 
 async def test_a_cancelled_wait_leaves_nothing(machine: Machine) -> None:

@@ -150,6 +150,8 @@ class Leases:
     async def _view(self, turn: "_Turn", look: LookAtGpus, reap: Reap, note: Callable[[str], None]) -> "_View":
         """Which GPUs are free for this trial, and who uses the rest. What runs on a GPU that a living trial has leased
         is that trial's server, even if it looks like another program from inside a container."""
+        # Leases are read before and after the look: a trial may end in between, and its server was seen still running.
+        before = {lease.resource: lease.owner_id for lease in await run_sync(self._store.leases.all)}
         seen = await look()
         dead, leases = await run_sync(lambda: (self._dead(), self._store.leases.all()))
         holders = {lease.resource: lease for lease in leases}
@@ -161,10 +163,11 @@ class Leases:
         first = {_claimed(lease.resource) for lease in leases if lease.owner_id not in dead and turn.comes_after(lease)}
         used = [gpu for gpu in seen if gpu.users and gpu.uuid not in held]
         taken = {*held, *first, *(gpu.uuid for gpu in used)}
+        foreign = [gpu for gpu in used if before.get(_gpu(gpu)) in {None, *dead}]
         return _View(
             seen=tuple(seen),
             free=tuple(gpu for gpu in seen if gpu.uuid not in taken),
-            foreign=tuple(f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in used),
+            foreign=tuple(f"GPU {gpu.index}: {', '.join(gpu.users)}" for gpu in foreign),
             studies=tuple(
                 f"study {held[gpu.uuid].study} holds GPU {gpu.index}"
                 for gpu in seen
