@@ -1,7 +1,7 @@
-"""A simulated SGLang or vLLM: the engine's own flags on predicted times, for tests, demos and planning without GPUs.
+"""A simulated SGLang or vLLM: the real flags with predicted times, for tests, demos and planning without GPUs.
 
-Everything but the server is the real engine's: flags, catalog, relations, causes. The server is
-``python -m autotuner.simulator``. Its numbers are simulated, and trials say so.
+Flags, catalog, checks and failure causes are those of the real engine; only the server is replaced, by
+``python -m autotuner.simulator``. Its numbers are simulated, and trials are marked accordingly.
 """
 
 import re
@@ -31,7 +31,7 @@ from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
 IMAGE = f"llm-inference-autotuner/simulated:{autotuner.__version__}"
-"""What packaging/simulated.Dockerfile is built as."""
+"""The image that packaging/simulated.Dockerfile builds."""
 MODELED: Mapping[str, frozenset[str]] = {
     "sglang": frozenset(
         {
@@ -51,14 +51,14 @@ MODELED: Mapping[str, frozenset[str]] = {
         }
     ),
 }  # fmt: skip
-"""The flags that change what the simulator does."""
+"""Flags that affect the simulation."""
 
-_OWN_CAUSES = (
-    (r"^simulator: (.*)", FailureCause.INVALID_VALUE, "correct the engine's settings"),
+_SIMULATOR_LINES = (
+    (r"^simulator: (.*)", FailureCause.INVALID_VALUE, "correct the engine settings"),
     (r"simulated: (.* is not simulated)", FailureCause.UNSUPPORTED_COMBINATION, "leave it out"),
-    (r"simulated: (.*is no known model shape.*)", FailureCause.MODEL_MISSING, "set engine.model to a known one"),
+    (r"simulated: (model = .*)", FailureCause.MODEL_MISSING, "set engine.model to a known one"),
 )
-"""What only the simulator says."""
+"""Log lines of the simulator itself, each with cause and remedy."""
 
 
 class SimulatedSettings(BaseModel):
@@ -67,26 +67,26 @@ class SimulatedSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     flavor: Literal["sglang", "vllm"] = "sglang"
-    """The engine whose flags are taken."""
+    """The engine to simulate."""
     gpu: str = "H100"
     """The simulated GPU: A100-40GB, A100-80GB, H100, H100-PCIe, H200, B200, L4, L40S, A10G or RTX-4090."""
     gpu_count: int = Field(default=1, ge=1)
-    """GPUs of the simulated machine."""
+    """Number of GPUs in the simulated machine."""
     model: str = ""
-    """The simulated model's shape (``Llama-3.1-8B``); empty: found from ``model.path``, by name or ``config.json``."""
+    """Shape of the simulated model (``Llama-3.1-8B``); empty: from ``model.path`` (``config.json`` or name)."""
     speed: float = Field(default=1.0, gt=0)
-    """Time factor: 1 is as predicted, 0.1 ten times slower, 10 ten times faster."""
+    """Speed factor: 1 as predicted, 0.1 ten times slower, 10 ten times faster."""
     start_s: float = Field(default=0.0, ge=0)
-    """Seconds from launch to healthy, beside the process's own."""
+    """Seconds from launch to healthy, in addition to the startup of the process itself."""
     noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of a step's time, as a share of it; seeded."""
+    """Relative standard deviation of step times; seeded."""
     lease_gpus: bool = False
-    """Ask the deployer for as many real GPUs as are simulated; nothing runs on them. To try out leases."""
+    """Lease as many real GPUs as are simulated, without using them. For testing leases."""
 
     @model_validator(mode="before")
     @classmethod
     def _earlier_spelling(cls, data: Any) -> Any:
-        # Studies stored by earlier versions say flavour.  codespell:ignore
+        # Studies stored by earlier versions use the spelling flavour.  codespell:ignore
         if isinstance(data, dict) and "flavour" in data and "flavor" not in data:  # codespell:ignore
             return {"flavor" if key == "flavour" else key: value for key, value in data.items()}  # codespell:ignore
         return data
@@ -111,7 +111,7 @@ def _known(find: Any) -> str:
 
 
 class Simulated(Engine):
-    """The simulated engine; making one gives the class of its flavor."""
+    """The simulated engine. Constructing it yields an instance of the flavor's class."""
 
     kind: ClassVar[str] = "simulated"
     Settings: ClassVar[type[BaseModel]] = SimulatedSettings
@@ -126,7 +126,7 @@ class Simulated(Engine):
     settings: SimulatedSettings
 
     def __new__(cls, settings: BaseModel) -> "Simulated":
-        """An engine of the flavor that the settings name."""
+        """Selects the class of the flavor in the settings."""
         wanted = SimulatedVllm if getattr(settings, "flavor", "") == "vllm" else SimulatedSGLang
         return super().__new__(wanted if cls is Simulated else cls)
 
@@ -135,7 +135,7 @@ class Simulated(Engine):
         self._real = self.real(shlex.join((sys.executable, "-m", SERVER, *self._simulation())))
 
     def real(self, server: str) -> GpuEngine:
-        """The engine whose flags are taken, with this program as its server."""
+        """The real engine, with the given program as its server."""
         return Sglang(SglangSettings(server=server, allow_remote_code=True))
 
     def _simulation(self) -> tuple[str, ...]:
@@ -143,11 +143,11 @@ class Simulated(Engine):
         given: dict[str, object] = {"flavor": s.flavor, "gpu": s.gpu, "gpu-count": s.gpu_count}
         given |= {"shape": s.model} if s.model else {}
         optional = {"speed": (s.speed, 1.0), "start-s": (s.start_s, 0.0), "noise": (s.noise, 0.0)}
-        given |= {name: value for name, (value, usual) in optional.items() if value != usual}
-        return tuple(word for name, value in given.items() for word in (f"--{name}", str(value)))
+        given |= {name: value for name, (value, default) in optional.items() if value != default}
+        return tuple(argument for name, value in given.items() for argument in (f"--{name}", str(value)))
 
     def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The real engine's launch, with the simulator for its server; the model is a name only."""
+        """The real engine's launch with the simulator as the server. The model is not needed, only its name."""
         planned = self._real.plan(model, spec, configuration)
         return planned.model_copy(
             update={
@@ -190,7 +190,7 @@ class Simulated(Engine):
         return self._real.check_value(name, value)
 
     def machine(self, hardware: Hardware) -> Hardware:
-        """The target with the simulated GPUs."""
+        """The target's hardware with the simulated GPUs."""
         gpu = gpu_named(self.settings.gpu)
         return hardware.model_copy(
             update={
@@ -201,20 +201,23 @@ class Simulated(Engine):
         )
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """As the real engine on the simulated machine. What fits into its memory is left to the server to say."""
+        """As the real engine, on the simulated machine. Whether it fits in memory is left to the server."""
         s = self.settings
         problems = self._real.check(values, self.machine(hardware))
         needed = 0 if problems else self.simulated_gpus(values)
         if needed > s.gpu_count:
-            why = f"needs {needed} GPUs, the simulated machine has {s.gpu_count}"
+            why = f"needs {needed} GPUs; the simulated machine has {s.gpu_count}"
             remedy = "lower the parallel sizes, or raise engine.gpu_count"
-            where = next((n for n in map(self.canonical, values) if n.endswith(("tp-size", "parallel-size"))), "engine")
-            problems.append(Problem(where=where, value=text_of(values.get(where)), why=why, remedy=remedy))
+            sizes = (n for n in map(self.canonical, values) if n.endswith(("tp-size", "parallel-size")))
+            where = next(sizes, "engine")
+            problems.append(
+                Problem(where=where, value=text_of(self._real.named(values).get(where)), why=why, remedy=remedy)
+            )
         return problems
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """The real engine's, and flags that the simulator takes and does not model."""
-        why = "is not modeled by the simulator: it has no effect"
+        """As the real engine, plus flags that the simulator accepts without modeling them."""
+        why = "has no effect: the simulator does not model it"
         remedy = "tune it on the real engine"
         known = MODELED[self.settings.flavor]
         unmodeled = [name for name in self._real.named(values) if name not in known]
@@ -224,19 +227,19 @@ class Simulated(Engine):
         ]
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """None of the target's, unless the settings ask for as many as are simulated."""
+        """0, unless the settings ask to lease as many GPUs as are simulated."""
         return self.simulated_gpus(values) if self.settings.lease_gpus else 0
 
     def simulated_gpus(self, values: Mapping[str, Value]) -> int:
-        """What a real server with these values would use."""
+        """GPUs that a real server with these values would use."""
         return self._real.gpus(values)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The simulator's own words, else as the real engine."""
-        for pattern, cause, remedy in () if ready else _OWN_CAUSES:
-            said = re.search(pattern, log_tail, re.MULTILINE)
-            if said:
-                return Failure(cause=cause, message=said[1], remedy=remedy, exit_code=exit_code, log_tail=log_tail)
+        """The cause from the simulator's own log lines, else as the real engine."""
+        for pattern, cause, remedy in () if ready else _SIMULATOR_LINES:
+            match = re.search(pattern, log_tail, re.MULTILINE)
+            if match:
+                return Failure(cause=cause, message=match[1], remedy=remedy, exit_code=exit_code, log_tail=log_tail)
         return self._real.explain(exit_code, log_tail, ready=ready)
 
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
@@ -245,11 +248,11 @@ class Simulated(Engine):
 
 
 class SimulatedSGLang(Simulated):
-    """The simulator as SGLang."""
+    """The simulator with SGLang's flags."""
 
 
 class SimulatedVllm(Simulated):
-    """The simulator as vLLM."""
+    """The simulator with vLLM's flags."""
 
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Vllm.catalog
     starters: ClassVar[tuple[str, ...]] = ("max-num-batched-tokens", "max-num-seqs")
@@ -257,5 +260,5 @@ class SimulatedVllm(Simulated):
     info_path: ClassVar[str | None] = Vllm.info_path
 
     def real(self, server: str) -> GpuEngine:
-        """vLLM with this program as its server."""
+        """vLLM, with the given program as its server."""
         return Vllm(VllmSettings(server=server, allow_remote_code=True))

@@ -1,4 +1,4 @@
-"""The script that compares a catalog with a server's help, on the help of real parsers."""
+"""The script that compares a catalog with a server's help text, on the help of real parsers."""
 
 import argparse
 import subprocess
@@ -52,7 +52,7 @@ def add(parser: argparse.ArgumentParser, entry: CatalogEntry) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sglang", "vllm"])
-def test_what_agrees_and_what_does_not(kind: str) -> None:
+def test_differences_are_listed(kind: str) -> None:
     entries = dict(loading.engine(EngineSpec(kind=kind)).catalog)
     parser = argparse.ArgumentParser(prog="server")
     for entry in entries.values():
@@ -79,7 +79,7 @@ def test_what_agrees_and_what_does_not(kind: str) -> None:
     }
 
 
-def test_the_help_of_click() -> None:
+def test_help_text_of_click() -> None:
     code, lines = compared("tensorrt_llm", CLICK)
     assert code == 1
     assert lines == [
@@ -88,5 +88,5 @@ def test_the_help_of_click() -> None:
     ]
 
 
-def test_nothing_to_compare_is_an_error() -> None:
+def test_empty_help_text_is_an_error() -> None:
     assert compared("vllm", "")[0] == 2

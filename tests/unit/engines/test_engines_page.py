@@ -1,4 +1,4 @@
-"""The reference page of the engines says what the engines are."""
+"""The reference page of the engines lists every engine with its settings, image and version."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "engines.md").read_te
 
 
 @pytest.mark.parametrize("kind", sorted(loading.kinds("engines")))
-def test_every_engine_is_on_the_page_as_it_is(kind: str) -> None:
+def test_the_page_describes_every_engine(kind: str) -> None:
     engine = loading.load("engines", kind)
     assert f"`{kind}`" in PAGE
     assert all(f"`{name}`" in PAGE for name in engine.Settings.model_fields)

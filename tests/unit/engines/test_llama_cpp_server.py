@@ -1,4 +1,4 @@
-"""The launcher's command line, on the wheel's real parameters but without a server."""
+"""The launcher's command line, applied to the wheel's real parameters without starting a server."""
 
 import importlib
 import os
@@ -44,8 +44,8 @@ def applied(*argv: str) -> Any:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda o: o.name)
-def test_every_option_lands_in_the_wheels_parameters(option: Option) -> None:
-    """Two different values leave two different parameters, in every spelling."""
+def test_every_option_reaches_the_wheels_parameters(option: Option) -> None:
+    """Different values yield different parameters, in every spelling."""
     dashes = {s: "-" if len(s) <= 3 else "--" for s in (option.name, *option.aliases, *option.off)}
     if option.kind == "bool":
         on = read(applied(f"--{option.name}"), option.target)
@@ -64,7 +64,7 @@ def test_every_option_lands_in_the_wheels_parameters(option: Option) -> None:
     assert not option.target or len(seen) >= min(2, len(expected))
 
 
-def test_values_are_the_ones_given() -> None:
+def test_values_are_applied() -> None:
     params = applied(
         "-t",
         "3",
@@ -114,7 +114,7 @@ def test_values_are_the_ones_given() -> None:
     assert (params.timeout_read, params.timeout_write, params.n_gpu_layers) == (9, 9, -2)
 
 
-def test_the_default_is_llama_servers() -> None:
+def test_defaults_are_those_of_llama_server() -> None:
     params = applied()
     assert params.n_parallel == -1, "the wheel's own default is one slot"
     assert params.reuse_port is False, "two servers must never share a port"
@@ -125,7 +125,7 @@ def test_the_default_is_llama_servers() -> None:
             assert value == pytest.approx(expected), option.name
 
 
-def test_threads_of_prompts_can_differ() -> None:
+def test_prompt_processing_may_use_other_threads() -> None:
     params = applied("-t", "3", "-tb", "5", "--poll", "0")
     assert (params.cpuparams.n_threads, params.cpuparams_batch.n_threads) == (3, 5)
     assert (params.cpuparams.poll, params.cpuparams_batch.poll) == (0, 0)
@@ -145,12 +145,12 @@ def test_threads_of_prompts_can_differ() -> None:
         (["-m", "x", "--threads", "99999999999"], 'error while handling argument "--threads": '),
     ],
 )
-def test_refuses_like_llama_server(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_those_of_llama_server(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert launcher.main(argv) == 1
     assert capsys.readouterr().err.startswith(line)
 
 
-def test_without_the_wheel_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wheel_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
@@ -160,7 +160,7 @@ def test_without_the_wheel_it_says_so(capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_imports_nothing_heavy() -> None:
-    """A server must start as fast as llama.cpp itself; the project's other packages cost more than the model."""
+    """A server must start as fast as llama.cpp itself, and importing our dependencies may take longer than that."""
     code = "import sys, autotuner.engines.llama_cpp.server as s; print(sorted({m.split('.')[0] for m in sys.modules}))"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
@@ -168,7 +168,7 @@ def test_imports_nothing_heavy() -> None:
 
 
 @given(st.lists(st.one_of(st.text(max_size=12), st.sampled_from([f"--{o.name}" for o in OPTIONS])), max_size=6))
-def test_any_command_line_is_read_or_refused(argv: list[str]) -> None:
+def test_any_command_line_is_parsed_or_refused(argv: list[str]) -> None:
     with suppress(launcher.BadArgumentError):
         for option, value in launcher.parse(argv):
             assert isinstance(value, {"int": int, "float": float, "bool": bool}.get(option.kind, str))

@@ -1,4 +1,4 @@
-"""Portable settings on every engine: each value and preset changes the command line or is refused with its reason."""
+"""Portable settings on every engine: each value and preset changes the command line or is refused with a reason."""
 
 import itertools
 import json
@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from autotuner.engines.shared.portable import check, expand, flags
 from autotuner.engines.shared.portable_tables import TABLES
-from autotuner.errors import UsageError
+from autotuner.errors import Problem, UsageError
 from autotuner.study.base import Value
 from autotuner.study.parameters.portable import PRESET, SECTIONS, is_left_out, is_portable, plain, vocabulary_problem
+from support.engine_cases import Refused
+from support.engine_cases.portable import REFUSED
 
 KINDS = sorted(TABLES)
 PAGE = (Path(__file__).parents[3] / "docs/reference/study-file.md").read_text()
 NAMES = [f"{s}.{key}" for s, section in SECTIONS.items() for key in (*section.keys, PRESET)]
 UNSET = {("quantization", "default")}
-"""The presets that by definition set nothing."""
+"""Presets that by definition set nothing."""
 
 
 def every(section: str, key: str) -> tuple[Value, ...]:
@@ -29,10 +31,10 @@ def every(section: str, key: str) -> tuple[Value, ...]:
     return SECTIONS[section].keys[key] or (1, 2, 8)
 
 
-def refused(kind: str, values: Mapping[str, Value]) -> list[str]:
+def refused(kind: str, values: Mapping[str, Value]) -> tuple[Problem, ...]:
     with pytest.raises(UsageError) as caught:
         expand(kind, values)
-    return str(caught.value).splitlines()
+    return caught.value.problems
 
 
 @pytest.mark.parametrize(
@@ -71,47 +73,17 @@ def test_expansion(kind: str, values: dict[str, Value], expected: dict[str, Valu
     assert expand(kind, values) == expected
 
 
-@pytest.mark.parametrize(
-    ("kind", "values", "line"),
-    [
-        ("sglang", {"quantization.kv-cache": "int8"},
-         "quantization.kv_cache = int8: sglang has no KV cache of int8; it has auto, bfloat16, fp8, fp8_e4m3, "
-         "fp8_e5m2, mxfp8, nvfp4"),
-        ("sglang", {"quantization.gemm": "int8"},
-         "quantization.gemm = int8: sglang has no GEMM of int8; it has auto, float16, bfloat16, float32, fp8, mxfp8; a "
-         "checkpoint that is quantized already needs no setting"),
-        ("sglang", {"quantization.kv-cache": "fp8_e5m2", "quantization.attention": "fp8"},
-         "quantization.attention = fp8: sglang has attention of fp8 only with kv_cache: fp8|fp8_e4m3"),
-        ("sglang", {"quantization.moe": "fp8"},
-         "quantization.moe = fp8: sglang has experts (moe) of fp8 only with gemm: fp8"),
-        ("sglang", {"parallelism.cp": 2},
-         "parallelism.cp = 2: sglang has no cp above 1; its context parallelism lies inside tp; write attn-cp-size, "
-         "enable-prefill-cp and cp-strategy"),
-        ("vllm", {"quantization.attention": "fp8"},
-         "quantization.attention = fp8: vllm has no attention of fp8; it has auto; attention follows the KV cache; "
-         "write kv_cache: fp8"),
-        ("vllm", {"parallelism.tp": 4, "parallelism.ep": 2},
-         "parallelism.ep = 2: vllm spreads experts over all GPUs of tp * dp * cp = 4, or over none; write 4 or 1"),
-        ("tensorrt_llm", {"parallelism.dp": 2},
-         "parallelism.dp = 2: tensorrt_llm has no dp above 1; run several servers, or write enable-attention-dp"),
-        ("tensorrt_llm", {"quantization.gemm": "fp8"},
-         "quantization.gemm = fp8: tensorrt_llm has no GEMM of fp8; it has auto; trtllm-serve quantizes nothing on "
-         "load; take a quantized checkpoint"),
-        ("tensorrt_llm", {"parallelism.preset": "balanced"},
-         "parallelism.preset = balanced: tensorrt_llm has no such preset; known: large-model-tp, large-model-tp-pp, "
-         "long-context, moe-optimized, single-gpu"),
-        ("sglang", {"quantization.kv-cahce": "fp8"},
-         'quantization.kv_cahce: unknown key; did you mean "kv_cache"?'),
-        ("sglang", {"parallelism.tp": True}, "parallelism.tp = true: must be a whole number, 1 or above"),
-    ],
-)  # fmt: skip
-def test_refusals(kind: str, values: dict[str, Value], line: str) -> None:
-    assert refused(kind, values) == [line]
+@pytest.mark.parametrize(("kind", "refused_values"), REFUSED)
+def test_refused_values(kind: str, refused_values: Refused) -> None:
+    (problem,) = refused(kind, refused_values.values)
+    assert problem.where == refused_values.where
+    assert problem.value == str(refused_values.values[refused_values.where.replace("_", "-")]).lower()
+    assert all(fact in f"{problem.why}; {problem.remedy}" for fact in refused_values.facts)
 
 
-def test_every_value_that_is_refused_is_told_at_once() -> None:
+def test_all_refused_values_are_reported_at_once() -> None:
     found = refused("vllm", {"quantization.attention": "fp8", "quantization.moe": "w4afp8", "parallelism.tp": 0})
-    assert [line.split(" ")[0] for line in found] == ["quantization.attention", "quantization.moe", "parallelism.tp"]
+    assert [p.where for p in found] == ["quantization.attention", "quantization.moe", "parallelism.tp"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,14 +91,16 @@ def test_every_value_that_is_refused_is_told_at_once() -> None:
 def test_every_preset_changes_the_command_line_or_is_refused(kind: str, section: str, name: str) -> None:
     values: dict[str, Value] = {f"{section}.{PRESET}": name}
     if name not in TABLES[kind].presets[section]:
-        assert "has no such preset" in refused(kind, values)[0]
-        assert check(kind, f"{section}.{PRESET}", name)
+        (problem,) = refused(kind, values)
+        assert (problem.where, problem.value) == (f"{section}.{PRESET}", name)
+        assert set(TABLES[kind].presets[section]) & set(re.findall(r"[\w-]+", problem.remedy))
+        assert check(kind, f"{section}.{PRESET}", name) == [problem]
         return
     found = expand(kind, values)
     assert not any(is_portable(flag) or value is None for flag, value in found.items())
     assert bool(found) is ((section, name) not in UNSET)
     if name == "single-gpu":
-        assert set(found.values()) == {1}, "one GPU is said explicitly"
+        assert set(found.values()) == {1}, "one GPU is set explicitly"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,8 +115,8 @@ def test_presets_of_one_engine_differ(kind: str, section: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [n for n in NAMES if not n.endswith(PRESET)])
-def test_no_value_is_dropped_in_silence(kind: str, name: str) -> None:
-    """Alone, each value is left out by its own word, sets a flag, or is refused; 1 is what an engine has anyway."""
+def test_no_value_is_dropped_silently(kind: str, name: str) -> None:
+    """Alone, each value means "leave it out", sets a flag, or is refused; 1 is the default of every engine."""
     section, _, key = name.partition(".")
     for value in every(section, key):
         try:
@@ -155,7 +129,7 @@ def test_no_value_is_dropped_in_silence(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_pairs_of_formats_are_expressed_or_refused(kind: str) -> None:
-    """Two settings together never lose one: taking one away changes the flags, unless the other one contains it."""
+    """Of two settings, none is lost: removing one changes the flags, unless the other implies it."""
     keys = [f"quantization.{key}" for key in SECTIONS["quantization"].keys]
     for one, other in itertools.combinations(keys, 2):
         for a, b in itertools.product(*(every(*n.split(".")) for n in (one, other))):
@@ -178,7 +152,7 @@ def expand_or_none(kind: str, values: dict[str, Value]) -> dict[str, Value] | No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tables_stay_inside_the_vocabulary(kind: str) -> None:
+def test_tables_use_only_portable_names_and_values(kind: str) -> None:
     table = TABLES[kind]
     assert set(table.quantization) == set(SECTIONS["quantization"].keys)
     assert set(table.parallelism) == set(SECTIONS["parallelism"].keys)
@@ -204,7 +178,7 @@ own = st.dictionaries(
 
 
 @given(st.sampled_from(KINDS), portable, own)
-def test_own_flags_win_and_portable_names_are_gone(
+def test_own_flags_take_precedence_and_no_portable_name_remains(
     kind: str, values: dict[str, Value], given_flags: dict[str, Value]
 ) -> None:
     try:
@@ -220,7 +194,7 @@ def test_own_flags_win_and_portable_names_are_gone(
 
 
 def gpus(kind: str, keys: Mapping[str, Value]) -> int:
-    """How many GPUs a server uses, by the engines' own formulas."""
+    """GPUs of one server, by the formula of each engine."""
     spans = {"sglang": ("tp", "pp", "dp"), "vllm": ("tp", "pp", "dp", "cp"), "tensorrt_llm": ("tp", "pp", "cp")}[kind]
     total = 1
     for key in spans:
@@ -228,8 +202,8 @@ def gpus(kind: str, keys: Mapping[str, Value]) -> int:
     return total
 
 
-def test_the_reference_has_the_tables() -> None:
-    """The tables of the page, cell by cell, against the data."""
+def test_the_reference_page_has_the_tables() -> None:
+    """Compares the tables of the page with the data, cell by cell."""
     assert re.search(r"SGLang 0\.5\.23, vLLM 0\.32\.0", PAGE)
     rows = {tuple(c.strip() for c in line.strip("|").split("|")) for line in PAGE.splitlines() if line.startswith("| ")}
     for key in SECTIONS["quantization"].keys:

@@ -1,4 +1,4 @@
-"""Flags that take several values, and short flags: from a study file's value to arguments, and back again."""
+"""Flags that take several values, and short flags: from the value in a study file to arguments and back."""
 
 import sys
 
@@ -72,24 +72,24 @@ def test_values_become_arguments_and_are_read_back(engine: Engine, values: dict[
         assert engine.flag_value(engine.override(line, {proper: None}), proper) is None
 
 
-def test_a_server_that_runs_with_fewer_values_is_noticed() -> None:
-    """What the proof of a trial compares: the whole list."""
-    asked = VLLM.flag_value(
+def test_a_server_that_runs_with_other_values_is_noticed() -> None:
+    """The check of a running server compares the whole list."""
+    planned = VLLM.flag_value(
         ("vllm", "serve", "m", "--cudagraph-capture-sizes", "1", "2", "4"), "cudagraph-capture-sizes"
     )
     for running in (("1", "2"), ("1", "4", "2"), ("1 2 4",), ("1", "2", "4", "8")):
         seen = VLLM.flag_value(("vllm", "serve", "m", "--cudagraph-capture-sizes", *running), "cudagraph-capture-sizes")
-        assert seen != asked
+        assert seen != planned
 
 
 @pytest.mark.parametrize("written", [("-O3",), ("-O", "3"), ("-O=3",), ("--optimization-level=3",)])
-def test_every_form_of_the_optimization_level_is_read_and_replaced(written: tuple[str, ...]) -> None:
+def test_every_form_of_the_optimization_level_is_parsed_and_replaced(written: tuple[str, ...]) -> None:
     line = ("vllm", "serve", "m", *written, "--seed", "1")
     assert VLLM.flag_value(line, "O") == "3"
     assert VLLM.override(line, {"O": 1}) == ("vllm", "serve", "m", "--seed", "1", "--optimization-level", "1")
 
 
-def test_flags_of_a_cluster_with_several_values_are_read_as_one_value() -> None:
+def test_several_values_of_a_flag_are_read_as_a_tuple() -> None:
     found = SGLANG.read(("sglang", "--cuda-graph-bs-decode", "1", "2", "--tp", "2", "--lora-paths", "a=/x", "b=/y"))
     assert found.single == {"cuda-graph-bs-decode": (1, 2), "tp-size": 2, "lora-paths": ("a=/x", "b=/y")}
     assert not found.several
@@ -110,7 +110,7 @@ def test_flags_of_a_cluster_with_several_values_are_read_as_one_value() -> None:
         (PROGRAM, "threads", (1, 2)),
     ],
 )
-def test_wrong_lists_are_refused_before_a_launch(engine: Engine, name: str, value: Value) -> None:
+def test_wrong_lists_are_refused_before_launch(engine: Engine, name: str, value: Value) -> None:
     [problem] = engine.check_value(name, value)
     assert problem.where == engine.canonical(name)
 
@@ -123,8 +123,7 @@ def test_a_flag_without_a_value_stays_a_switch() -> None:
     assert [f.argv() for f in flags_of("b", ("1", "-2"), None)] == [("-b", "1", "-2")]
 
 
-def test_the_wheels_launcher_takes_repeated_options() -> None:
-    """The same parser that starts llama.cpp's own server."""
+def test_the_wheels_launcher_accepts_repeated_options() -> None:
     from autotuner.engines.llama_cpp.server import apply, parse
 
     class Params:
@@ -137,7 +136,7 @@ def test_the_wheels_launcher_takes_repeated_options() -> None:
     assert params.antiprompt == ["a", "b c"]
 
 
-def test_a_container_gets_the_folders_of_lora_adapters() -> None:
+def test_local_lora_adapters_are_files_of_the_launch() -> None:
     adapters = ("a=/lora/a", '{"name": "b", "path": "/lora/b"}', "c=org/adapter")
     spec = EngineSpec(kind="vllm", args={"lora-modules": adapters})
     plan = VLLM.plan(Model(path="/models/m"), spec, Configuration())

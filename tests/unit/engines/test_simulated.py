@@ -1,4 +1,4 @@
-"""The simulated engine's knowledge, without a server."""
+"""Launch plans and settings of the simulated engine, without a server."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,7 @@ from pydantic import ValidationError
 
 from autotuner.engines.simulated import IMAGE, Simulated, SimulatedSettings
 from autotuner.plugins import loading
-from autotuner.study.base import Value
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Hardware
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.engine_kit import EngineConformance
@@ -37,7 +35,7 @@ def engine(**settings: object) -> Simulated:
     return made
 
 
-def test_the_simulated_hardware_stands_in_front_of_the_engines_own_flags() -> None:
+def test_the_simulators_options_precede_the_engines_flags() -> None:
     made = engine(gpu="h100", gpu_count=4, model="llama-3.1-70b", speed=0.5, start_s=2, noise=0.1)
     spec = EngineSpec(kind="simulated", args={"tp_size": 4})
     plan = made.plan(MODEL, spec, Configuration(values={"schedule-policy": "lpm"}))
@@ -49,7 +47,7 @@ def test_the_simulated_hardware_stands_in_front_of_the_engines_own_flags() -> No
 
 
 @pytest.mark.parametrize(("flavor", "size"), [("sglang", "tp-size"), ("vllm", "tensor-parallel-size")])
-def test_gpus_are_leased_only_when_asked(flavor: str, size: str) -> None:
+def test_gpus_are_leased_only_on_request(flavor: str, size: str) -> None:
     for lease, expected in ((False, 0), (True, 4)):
         made = engine(flavor=flavor, gpu_count=4, lease_gpus=lease)
         plan = made.plan(MODEL, EngineSpec(kind="simulated"), Configuration(values={size: 4}))
@@ -57,29 +55,7 @@ def test_gpus_are_leased_only_when_asked(flavor: str, size: str) -> None:
         assert made.gpus(plan.tuned) == plan.gpus == expected
 
 
-@pytest.mark.parametrize(
-    ("values", "where", "remedy"),
-    [
-        ({"tp-size": 2}, "tp-size", "raise engine.gpu_count"),
-        ({"tensor_parallel_size": 2}, "tp-size", "raise engine.gpu_count"),
-        ({"mem-fraction-static": 1.5}, "mem-fraction-static", "at most 1"),
-        ({"schedule-policy": "best"}, "schedule-policy", "lpm"),
-        ({"model-path": "x"}, "model-path", "model.path"),
-        ({"port": 80}, "port", "deployer"),
-    ],
-)
-def test_what_cannot_work_is_known_before_launch(values: dict[str, Value], where: str, remedy: str) -> None:
-    (problem,) = engine().check(values, HARDWARE)
-    assert problem.where == where
-    assert remedy in problem.remedy
-
-
-def test_secrets_stay_off_the_command_line() -> None:
-    (problem,) = engine().check({"api_key": "s3cret"}, HARDWARE)
-    assert "s3cret" not in str(problem)
-
-
-def test_flags_that_are_not_modeled_are_let_through_and_said() -> None:
+def test_flags_that_are_not_modeled_get_a_warning() -> None:
     made = engine()
     assert made.check({"attention-backend": "fa3"}, HARDWARE) == []
     (note,) = made.notes({"attention-backend": "fa3", "page-size": 16})
@@ -93,34 +69,7 @@ def test_settings_are_checked(settings: dict[str, object]) -> None:
     assert len(raised.value.errors()) == 1
 
 
-@pytest.mark.parametrize(
-    ("flavor", "said", "ready", "cause", "remedy"),
-    [
-        ("sglang", "sglang serve: error: unrecognized arguments: --nope", False, FailureCause.INVALID_FLAG, "spelling"),
-        ("sglang", "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", False,
-         FailureCause.KV_CACHE_TOO_SMALL, "raise mem-fraction-static"),
-        ("sglang", "torch.OutOfMemoryError: CUDA out of memory. Tried", False,
-         FailureCause.GPU_OUT_OF_MEMORY_LOADING, "raise mem-fraction-static"),
-        ("sglang", "torch.OutOfMemoryError: CUDA out of memory. Tried", True,
-         FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "lower mem-fraction-static"),
-        ("sglang", "Capture cuda graph failed: torch.OutOfMemoryError: CUDA out of memory.", False,
-         FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "lower mem-fraction-static"),
-        ("vllm", "ValueError: No available memory for the cache blocks.", False,
-         FailureCause.KV_CACHE_TOO_SMALL, "raise gpu-memory-utilization"),
-        ("vllm", "ValueError: Free memory on device cuda:0 (78.6/79.1 GiB) on startup is less than desired", False,
-         FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "lower gpu-memory-utilization"),
-        ("vllm", "ValueError: Free memory on device cuda:0 (20.1/79.1 GiB) on startup is less than desired", False,
-         FailureCause.GPU_UNAVAILABLE, "end what else uses the GPU"),
-    ],
-)  # fmt: skip
-def test_causes(flavor: str, said: str, ready: bool, cause: FailureCause, remedy: str) -> None:
-    failure = engine(flavor=flavor).explain(-9, said, ready=ready)
-    assert failure is not None
-    assert failure.cause is cause
-    assert remedy in failure.remedy
-
-
-def test_what_the_server_decided() -> None:
+def test_resolved_values() -> None:
     info = {"mem_fraction_static": 0.828, "max_total_num_tokens": 410609, "simulated": True, "version": "0.5.23"}
     found = engine().resolved(info, "", "")
     assert found == {
@@ -136,7 +85,7 @@ def test_what_the_server_decided() -> None:
     assert (found["num-gpu-blocks"], found["kv-cache-dtype"], found["simulated"]) == (28285, "auto", True)
 
 
-def test_the_documented_dockerfile_makes_the_image_that_is_used() -> None:
+def test_the_dockerfile_builds_the_default_image() -> None:
     root = Path(__file__).parents[3]
     text = (root / "packaging/simulated.Dockerfile").read_text()
     assert f"-t {IMAGE} " in text
@@ -146,11 +95,11 @@ def test_the_documented_dockerfile_makes_the_image_that_is_used() -> None:
     assert f"-t {IMAGE} " in (root / "docs/how-to/plan-without-gpus.md").read_text()
 
 
-def test_in_a_container_it_is_the_images_python() -> None:
+def test_a_container_uses_the_python_of_the_image() -> None:
     plan = Simulated(SimulatedSettings()).plan(Model(path="Llama-3.1-8B"), EngineSpec(kind="simulated"), DEFAULT)
     assert plan.command[0] == sys.executable
     assert plan.in_container().argv(host="h", port=1) == ("python3", *plan.argv(host="h", port=1)[1:])
 
 
-def test_the_earlier_spelling_of_a_stored_study_is_still_read() -> None:
+def test_stored_studies_may_use_the_earlier_spelling() -> None:
     assert SimulatedSettings.model_validate({"flavour": "vllm"}) == SimulatedSettings(flavor="vllm")  # codespell:ignore

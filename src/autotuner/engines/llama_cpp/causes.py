@@ -1,7 +1,7 @@
-"""Why llama.cpp's server ended, from its exit code and its last log lines.
+"""Failure causes of llama.cpp's server, from its exit code and its last log lines.
 
-The lines are those of llama.cpp as of October 2026; each was seen in a real run, and the tests against the real server
-fail when one changes.
+The log lines are those of llama.cpp as of October 2026, each taken from a real run; the tests against the real server
+fail when one of them changes.
 """
 
 import re
@@ -20,32 +20,32 @@ _LINES = (
     line(r"error: invalid argument: (\S+)", FailureCause.INVALID_FLAG,
          "the server does not know {1}", "remove it, or check its spelling with: autotuner params llama_cpp"),
     line(r'error while handling argument "([^"]+)": (.*)', FailureCause.INVALID_VALUE,
-         "the server refuses {1}: {2}", "give it a value of its range: autotuner params llama_cpp"),
+         "the server refuses {1}: {2}", "choose a value in its range: autotuner params llama_cpp"),
     line(r"error: (unknown value for .*|invalid value .*)", FailureCause.INVALID_VALUE,
-         "{1}", "give it one of its values: autotuner params llama_cpp"),
+         "{1}", "choose one of its values: autotuner params llama_cpp"),
     line(r"quantized V cache requires flash_attn", FailureCause.INVALID_VALUE,
          "a quantized V cache needs flash attention", "set flash-attn to on, or cache-type-v to f16"),
     line(r"n_seq_max must be <= (\d+)", FailureCause.INVALID_VALUE,
-         "the server has at most {1} slots", "set parallel to {1} or less"),
+         "the server supports at most {1} slots", "set parallel to {1} or less"),
     line(r"couldn't bind HTTP server socket, hostname: (\S+), port: (\d+)", FailureCause.PORT_UNAVAILABLE,
-         "port {2} of {1} is in use", "stop what listens there, or give another port range"),
+         "port {2} of {1} is in use", "stop the process that listens there, or set another port range"),
     line(r"failed to open GGUF file '([^']*)' \(([^)]*)\)", FailureCause.MODEL_MISSING,
-         "the model {1} cannot be opened: {2}", "correct model.path"),
+         "cannot open the model {1}: {2}", "correct model.path"),
     line(r"invalid magic characters|bad GGUF magic", FailureCause.MODEL_MISSING,
-         "the model file is not GGUF", "give a GGUF file as model.path"),
+         "the model file is not in GGUF format", "set model.path to a GGUF file"),
     line(r"model is corrupted or incomplete|failed to read .*tensor|unexpectedly reached end of file",
          FailureCause.MODEL_MISSING,
-         "the model file is damaged or incomplete", "download or make the model file again"),
+         "the model file is damaged or incomplete", "download or convert the model again"),
     line(r"the xllamacpp wheel cannot be loaded: (.*)", FailureCause.NO_BINARY,
-         "the llama.cpp wheel cannot be loaded: {1}", "pip install 'llm-inference-autotuner[llama-cpp]'"),
-    line(r"No space left on device", FailureCause.DISK_FULL, "the disk is full", "make room on the disk"),
+         "cannot load the llama.cpp wheel: {1}", "pip install 'llm-inference-autotuner[llama-cpp]'"),
+    line(r"No space left on device", FailureCause.DISK_FULL, "the disk is full", "free up disk space"),
 )  # fmt: skip
 
-_SMALLER = "lower ctx-size, parallel or batch-size, or quantize the cache (cache-type-k, cache-type-v)"
+_USE_LESS = "lower ctx-size, parallel or batch-size, or quantize the cache (cache-type-k, cache-type-v)"
 
 
 def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-    """The cause of an end; None where nothing is recognized. ``exit_code`` is negative for a signal."""
+    """Why the server exited; None if nothing is recognized. ``exit_code`` is negative for a signal."""
 
     def failure(cause: FailureCause, message: str, remedy: str) -> Failure:
         return Failure(cause=cause, message=message, remedy=remedy, exit_code=exit_code, log_tail=log_tail)
@@ -54,7 +54,7 @@ def explain(exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | N
         first_match(_LINES, exit_code, log_tail, ready=ready)
         or _by_memory(log_tail, ready, failure)
         or from_outside(exit_code, log_tail, ready=ready)
-        or _by_end(exit_code, log_tail, ready, failure)
+        or _by_exit(exit_code, log_tail, ready, failure)
     )
 
 
@@ -64,20 +64,22 @@ _Make = Callable[[FailureCause, str, str], Failure]
 def _by_memory(log_tail: str, ready: bool, failure: _Make) -> Failure | None:
     when = "under load" if ready else "while loading"
     if re.search(_ALLOCATION, log_tail, re.IGNORECASE):
-        return failure(FailureCause.OUT_OF_MEMORY, f"memory could not be allocated {when}", _SMALLER)
+        return failure(FailureCause.OUT_OF_MEMORY, f"memory allocation failed {when}", _USE_LESS)
     return None
 
 
-def _by_end(exit_code: int | None, log_tail: str, ready: bool, failure: _Make) -> Failure | None:
+def _by_exit(exit_code: int | None, log_tail: str, ready: bool, failure: _Make) -> Failure | None:
     if exit_code in {-Signals.SIGILL, 128 + Signals.SIGILL}:
         remedy = "use a llama-server built for this CPU (the wheel needs AVX2)"
-        return failure(FailureCause.ENVIRONMENT, "the CPU does not know an instruction of the server", remedy)
+        return failure(
+            FailureCause.ENVIRONMENT, "the server uses an instruction that this CPU does not support", remedy
+        )
     crash = FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING
-    said = re.search(r"GGML_ASSERT\(.*\) failed", log_tail)
+    assertion = re.search(r"GGML_ASSERT\(.*\) failed", log_tail)
     if name := ended_by(exit_code):
-        why = f": {said[0]}" if said else ""
-        return failure(crash, f"ended by {name}{why}", "leave this combination out; report it to llama.cpp")
+        why = f": {assertion[0]}" if assertion else ""
+        return failure(crash, f"ended by {name}{why}", "leave this combination out, and report it to llama.cpp")
     errors = re.findall(r"^[\d.]+ E (.*)$", log_tail, re.MULTILINE)
     if errors and not ready:
-        return failure(crash, f"could not start: {errors[0]}", "see the log's last lines")
+        return failure(crash, f"could not start: {errors[0]}", "see the last lines of the log")
     return None

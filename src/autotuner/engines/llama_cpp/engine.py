@@ -1,6 +1,6 @@
 """llama.cpp: an inference server for CPUs and GPUs, from the ``xllamacpp`` wheel or any ``llama-server`` binary.
 
-Knowledge only: nothing is looked up or started here.
+Pure: this module starts nothing and inspects nothing.
 """
 
 import sys
@@ -28,14 +28,14 @@ LAUNCHER = "autotuner.engines.llama_cpp.server"
 _RESERVED = {
     "model": "write model.path",
     "alias": "write model.name",
-    "host": "it is given by the deployer",
-    "port": "it is given by the deployer",
+    "host": "leave it out: the deployer sets it",
+    "port": "leave it out: the deployer sets it",
 }
 _SECRET = {
     "api-key": "export LLAMA_API_KEY before the run",
     "hf-token": "export HF_TOKEN before the run",
 }
-"""Everyone on the machine can read a command line."""
+"""Kept off the command line, which every user of the machine can read."""
 
 
 class LlamaCppSettings(BaseModel):
@@ -44,7 +44,7 @@ class LlamaCppSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     server: str = WHEEL
-    """``xllamacpp``: the wheel's server; else a ``llama-server`` program, as a path or a name on PATH."""
+    """``xllamacpp`` for the server in the wheel; else a ``llama-server`` program, as a path or a name on PATH."""
     start_timeout: Duration = Field(default=120.0, gt=0)
     """Longest time from launch to ready, in seconds."""
 
@@ -93,7 +93,7 @@ class LlamaCpp(Engine):
         self._line = CommandLine(_KNOWN, _OFF, abbreviates=False, unknown="occurrences")
 
     def canonical(self, name: str) -> str:
-        """As in every engine, with the options that are set and not tuned."""
+        """See :meth:`Engine.canonical`; also knows the options that are set but not tuned."""
         bare = name.lstrip("-")
         for entry in _KNOWN.values():
             if bare in entry.aliases or bare.replace("_", "-") in (entry.name, *entry.aliases):
@@ -101,7 +101,7 @@ class LlamaCpp(Engine):
         return bare.replace("_", "-")
 
     def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The launch of one configuration; reports ``/metrics`` unless the study switches that off."""
+        """The launch of one configuration; serves ``/metrics`` unless the study turns it off."""
         tuned = self._named(configuration.values)
         values = {"metrics": True, **self._named(spec.args), **tuned}
         served = model.name or PurePath(model.path).stem
@@ -127,22 +127,22 @@ class LlamaCpp(Engine):
         return self._line.override(argv, self._named(flags))
 
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
-        """What ``argv`` says of a flag; the last one counts, as for the server."""
+        """The value of a flag in ``argv``; the last occurrence wins, as in the server."""
         return self._line.value(argv, self.canonical(name))
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """Types, ranges and choices of the options; then what the server would refuse together."""
+        """Problems of single values; if there are none, of combinations that the server would refuse."""
         named = self._named(values)
         problems = [problem for name, value in named.items() for problem in self.check_value(name, value)]
         return problems or list(self._relations(named, hardware))
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """An option that the server has and the user may set, with a value of its type and range."""
+        """Problems of one value: an unknown or managed option, or a wrong type or range."""
         name = self.canonical(name)
         entry = _KNOWN.get(name)
         problem = self._unknown(name, value) if entry is None else type_problem(entry, value)
         if name in _SECRET:
-            remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server needs none"
+            remedy = _SECRET[name] if self.settings.server != WHEEL else "leave it out: the server does not need it"
             problem = Problem(where=name, why="is a secret, and a command line is public", remedy=remedy)
         if name in _RESERVED:
             problem = Problem(
@@ -159,7 +159,7 @@ class LlamaCpp(Engine):
             return Problem(where=name, value=text_of(value), why="is the off spelling of a switch", remedy=remedy)
         if self.settings.server != WHEEL:
             return None
-        remedy = f"write {REPLACED[name]}" if name in REPLACED else did_you_mean(name, list(_KNOWN))
+        remedy = REPLACED[name] if name in REPLACED else did_you_mean(name, list(_KNOWN))
         return Problem(where=name, value=text_of(value), why="unknown server option", remedy=remedy)
 
     def _relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
@@ -179,23 +179,23 @@ class LlamaCpp(Engine):
             why = "needs cache-prompt, which is off"
             yield Problem(where="cache-reuse", value=text_of(value("cache-reuse")), why=why, remedy="set it to 0")
         if value("split-mode") == "tensor" and (self.settings.server == WHEEL or not hardware.gpus):
-            why = "needs a GPU, and the server has none"
+            why = "needs a GPU, and none is available"
             yield Problem(where="split-mode", value="tensor", why=why, remedy="set it to layer")
         if values.get("cache-idle-slots") is True and str(value("cache-ram")) == "0":
             why = "needs cache-ram, which is 0"
             yield Problem(where="cache-idle-slots", value="True", why=why, remedy="set it to false")
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """1 where layers are explicitly put on a GPU of a ``llama-server`` program; the wheel runs on the CPU."""
+        """1 if a ``llama-server`` program explicitly puts layers on a GPU, else 0. The wheel runs on the CPU."""
         layers = self._named(values).get("n-gpu-layers")
         return int(self.settings.server != WHEEL and layers is not None and str(layers) not in {"0", "auto", "-1"})
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log."""
+        """See :func:`autotuner.engines.llama_cpp.causes.explain`."""
         return explain(exit_code, log_tail, ready=ready)
 
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """Slots, context of a slot, weights' type and build, from ``/props``."""
+        """Slots, context per slot, weight type and build, from ``/props``."""
         generation = server_info.get("default_generation_settings")
         context = generation.get("n_ctx") if isinstance(generation, Mapping) else None
         found = {

@@ -1,11 +1,11 @@
 """llama.cpp's own HTTP server from the ``xllamacpp`` wheel, started with llama-server's command line.
 
-The wheel has no program of its own. This one puts llama-server's options on ``xllamacpp.CommonParams`` and serves in
-process; what it refuses, it refuses with llama-server's words and exit code 1. Environment variables of llama-server
-(``LLAMA_ARG_*``) are not read: a server is what its command line says.
+The wheel contains no program. This one sets llama-server's options on ``xllamacpp.CommonParams`` and serves in process;
+it reports errors in llama-server's wording, with exit code 1. The environment variables of llama-server
+(``LLAMA_ARG_*``) are ignored, so that the command line describes the server completely.
 
 Standard library and the wheel only, so that it starts as fast as the server itself.
-Use: ``python -m autotuner.engines.llama_cpp.server --model FILE [OPTION]...``
+Usage: ``python -m autotuner.engines.llama_cpp.server --model FILE [OPTION]...``
 """
 
 import importlib
@@ -27,13 +27,16 @@ _DEFAULT_PORT = 8080
 
 
 class BadArgumentError(Exception):
-    """A command line that llama-server would refuse, in its words."""
+    """A command line that llama-server would refuse, with its error message."""
 
 
 def parse(argv: Sequence[str]) -> list[tuple[Option, Any]]:
-    """The options of a command line in order, values converted. Raises :class:`BadArgumentError`.
+    """The options of a command line, in order, with converted values.
 
-    A value is the argument after its option, whatever it looks like; ``--option=value`` is read too.
+    The argument after an option is its value, whatever it looks like; ``--option=value`` works as well.
+
+    Raises:
+        BadArgumentError: An unknown option, or a missing or invalid value.
     """
     found: list[tuple[Option, Any]] = []
     rest = list(argv)
@@ -53,7 +56,7 @@ def parse(argv: Sequence[str]) -> list[tuple[Option, Any]]:
 
 
 def _option(written: str, spelling: str) -> tuple[Option, bool]:
-    """llama-server takes long names with two dashes and short ones with one."""
+    """The option of a spelling, and whether it turns the option on. One or two dashes are accepted for any name."""
     match = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9-]*)", spelling)
     known = _SPELLINGS.get(match[1]) if match else None
     if known is None:
@@ -77,7 +80,7 @@ def _converted(option: Option, spelling: str, text: str) -> Any:
 
 
 def _enum(wheel: Any, option: Option, word: str) -> Any:
-    """The wheel's own type for a word of a choice option."""
+    """The wheel's enum value for a choice."""
     spelled = {"mmap+mlock": "MMAP_MLOCK", "dio": "DIRECT_IO"}.get(word, word.upper())
     if option.target in {"cache_type_k", "cache_type_v"}:
         return getattr(wheel.ggml_type, f"GGML_TYPE_{spelled}")
@@ -145,7 +148,7 @@ def apply(wheel: Any, params: Any, options: Sequence[tuple[Option, Any]]) -> Non
 
 
 def serve(server: Callable[[], Any]) -> int:
-    """Runs until SIGTERM or SIGINT; while the model loads, these end the process at once."""
+    """Serves until SIGTERM or SIGINT. While the model loads, these signals end the process immediately."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     running = server()
@@ -160,7 +163,7 @@ def serve(server: Callable[[], Any]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The exit code: 0 after a signal, 1 where the server could not start."""
+    """Runs the server; returns the exit code: 0 after a signal, 1 if it could not start."""
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
         options = parse(argv)

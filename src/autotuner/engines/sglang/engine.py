@@ -1,6 +1,6 @@
 """SGLang: an inference server for GPUs, as a Python module or a container image.
 
-Knowledge only. Source: SGLang 0.5.23 (``sglang/srt/server_args.py``, ``sglang/srt/arg_groups``).
+Pure. Source: SGLang 0.5.23 (``sglang/srt/server_args.py``, ``sglang/srt/arg_groups``).
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from autotuner.engines.sglang.causes import CURES, LINES
+from autotuner.engines.sglang.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.sglang.options import CATALOG, KNOWN
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
@@ -23,15 +23,15 @@ from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import Model
 
-_NODES = "one server is one machine here"
+_NODES = "leave it out: a server runs on one machine"
 _NO_TLS = "leave it out: the load generator speaks plain HTTP"
-_LEAST_QUANTIZATION = {
+_MIN_QUANTIZATION = {
     "awq": 8.0, "fp8": 8.0, "gptq_marlin": 8.0, "mxfp4": 8.0, "modelopt_fp4": 8.0, "w8a8_int8": 7.5, "w8a8_fp8": 8.9,
     "modelopt_fp8": 8.9, "w4afp8": 9.0, "petit_nvfp4": 9.0, "nvfp4_online": 10.0, "mxfp8": 10.0,
 }  # fmt: skip
-"""Least compute capability by quantization: ``get_min_capability`` in ``sglang/srt/layers/quantization``."""
-_LEAST_FP8_GEMM = {"deep_gemm": 9.0, "flashinfer_deepgemm": 9.0, "flashinfer_cutlass": 10.0, "flashinfer_trtllm": 10.0}
-"""Least compute capability by fp8-gemm-backend: ``fp8_utils.py`` in the same folder."""
+"""Minimum compute capability by quantization: ``get_min_capability`` in ``sglang/srt/layers/quantization``."""
+_MIN_FP8_GEMM = {"deep_gemm": 9.0, "flashinfer_deepgemm": 9.0, "flashinfer_cutlass": 10.0, "flashinfer_trtllm": 10.0}
+"""Minimum compute capability by fp8-gemm-backend: ``fp8_utils.py`` in the same folder."""
 _DECIDED = (
     "max_total_num_tokens", "mem_fraction_static", "chunked_prefill_size", "max_prefill_tokens", "max_running_requests",
     "attention_backend", "prefill_attention_backend", "decode_attention_backend", "sampling_backend", "kv_cache_dtype",
@@ -100,18 +100,18 @@ class Sglang(GpuEngine):
     reserved: ClassVar[Mapping[str, str]] = {
         "model-path": "write model.path",
         "served-model-name": "write model.name",
-        "host": "it is given by the deployer",
-        "port": "it is given by the deployer",
-        "config": "write its options in engine.args: what a file sets cannot be checked",
+        "host": "leave it out: the deployer sets it",
+        "port": "leave it out: the deployer sets it",
+        "config": "write its options in engine.args, where they can be checked",
         "nnodes": _NODES,
         "node-rank": _NODES,
         "dist-init-addr": _NODES,
         **dict.fromkeys(("ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "enable-ssl-refresh"), _NO_TLS),
-        "grpc-mode": "the load generator speaks HTTP",
-        "smg-grpc-mode": "the load generator speaks HTTP",
+        "grpc-mode": "leave it out: the load generator speaks HTTP",
+        "smg-grpc-mode": "leave it out: the load generator speaks HTTP",
     }
     secret: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("api-key", "admin-api-key", "ssl-keyfile-password"), "leave it out: the server is reached by this study only"
+        ("api-key", "admin-api-key", "ssl-keyfile-password"), "leave it out: only this study uses the server"
     )
 
     settings: SglangSettings
@@ -125,23 +125,23 @@ class Sglang(GpuEngine):
         return self.program, flags
 
     def served_name(self, model: Model) -> str:
-        """The model's name, else the hub's id or the folder's name."""
+        """The model's name if set, else its hub id or the name of its folder."""
         return model.name or (PurePath(model.path).name if model.local else model.path)
 
     def gpu_count(self, values: Mapping[str, Value]) -> int:
-        """tp x pp, times the replicas. Attention groups live inside tp; context parallelism too."""
+        """tp x pp x replicas. Attention groups and context parallelism divide up tp and need no further GPUs."""
         if str(values.get("device") or "cuda") == "cpu":
             return 0
         replicas = 1 if self.attention_groups(values) > 1 else self.size(values, "dp-size")
         return self.size(values, "tp-size") * self.size(values, "pp-size") * replicas
 
     def attention_groups(self, values: Mapping[str, Value]) -> int:
-        """Data-parallel attention groups, in the newer or the older form."""
+        """Data-parallel attention groups, from ``attn-dp-size`` or from the older ``enable-dp-attention``."""
         own = self.size(values, "attn-dp-size")
         return own if own > 1 or not values.get("enable-dp-attention") else self.size(values, "dp-size")
 
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
-        """What SGLang asserts of its arguments (``validation_hook.py``, ``parallel_hook.py``)."""
+        """What SGLang asserts about its arguments (``validation_hook.py``, ``parallel_hook.py``)."""
         yield from self._parallel(values)
         yield from self._prefill(values)
         yield from self._graphs(values)
@@ -156,7 +156,7 @@ class Sglang(GpuEngine):
         experts = self.size(values, "ep-size")
         moe_groups = self.size(values, "moe-dp-size")
         if groups > 1 and tp % groups:
-            yield problem("tp-size", tp, f"is not divisible by the {groups} attention groups", "change one of the two")
+            yield problem("tp-size", tp, f"is not divisible by the {groups} attention groups", "change one of them")
         if self.size(values, "attn-dp-size") > 1 and replicas > 1:
             yield problem("dp-size", replicas, "cannot be combined with attn-dp-size", "set it to 1")
         if context > 1 and tp % (groups * context):
@@ -167,17 +167,17 @@ class Sglang(GpuEngine):
                 "choose a divisor",
             )
         if experts > tp:
-            yield problem("ep-size", experts, f"exceeds tp-size ({tp}), which it divides up", f"set it to {tp} at most")
+            yield problem("ep-size", experts, f"exceeds tp-size ({tp})", f"set it to at most {tp}")
         if moe_groups > 1 and (tp % moe_groups or (experts > 1 and experts * moe_groups != tp)):
             yield problem(
                 "moe-dp-size",
                 moe_groups,
-                f"does not fit tp-size ({tp}) and ep-size ({experts})",
+                f"is inconsistent with tp-size ({tp}) and ep-size ({experts})",
                 "keep moe-dp-size x ep-size equal to tp-size",
             )
         dense = values.get("moe-dense-tp-size")
         if dense is not None and str(dense) not in {"1", str(tp)}:
-            yield problem("moe-dense-tp-size", dense, f"may be 1 or tp-size ({tp})", "set it to 1")
+            yield problem("moe-dense-tp-size", dense, f"must be 1 or tp-size ({tp})", "set it to 1")
         alone = self.value(values, "moe-a2a-backend") == "none" and groups == 1
         if values.get("enable-two-batch-overlap") and alone:
             yield problem(
@@ -200,7 +200,7 @@ class Sglang(GpuEngine):
                 "enable-mixed-chunk", True, "has no effect without chunked prefill", "set chunked-prefill-size above 0"
             )
         if values.get("enable-priority-scheduling") and self.value(values, "schedule-policy") not in {"fcfs", "lof"}:
-            yield problem("schedule-policy", values["schedule-policy"], "does not know priorities", "set it to fcfs")
+            yield problem("schedule-policy", values["schedule-policy"], "does not support priorities", "set it to fcfs")
         if values.get("retraction-policy") == "priority" and not values.get("enable-priority-scheduling"):
             yield problem("retraction-policy", "priority", "needs enable-priority-scheduling", "set it to length")
 
@@ -213,13 +213,13 @@ class Sglang(GpuEngine):
                 "cuda-graph-backend-" + phase if values.get(f"cuda-graph-backend-{phase}") == "disabled" else None
             )
             if values.get(name) is not None and off:
-                yield problem(name, values[name], f"has no effect: {off} switches graphs off", "remove one of the two")
+                yield problem(name, values[name], f"has no effect: {off} disables graphs", "remove one of them")
         if values.get("disable-cuda-graph-padding") and values.get("enable-torch-compile"):
             yield problem(
                 "disable-cuda-graph-padding",
                 True,
                 "cannot be combined with enable-torch-compile",
-                "remove one of the two",
+                "remove one of them",
             )
         if values.get("torch-compile-max-bs") is not None and not values.get("enable-torch-compile"):
             yield problem(
@@ -244,10 +244,10 @@ class Sglang(GpuEngine):
     def _gpu(self, values: Mapping[str, Value], has: float | None) -> Iterator[Problem]:
         if has is None:
             return
-        needs = _LEAST_QUANTIZATION.get(str(values.get("quantization")), 0.0)
+        needs = _MIN_QUANTIZATION.get(str(values.get("quantization")), 0.0)
         if has < needs:
             yield too_old("quantization", values["quantization"], has, needs)
-        needs = _LEAST_FP8_GEMM.get(str(values.get("fp8-gemm-backend")), 0.0)
+        needs = _MIN_FP8_GEMM.get(str(values.get("fp8-gemm-backend")), 0.0)
         if has < needs:
             yield too_old("fp8-gemm-backend", values["fp8-gemm-backend"], has, needs)
         if values.get("kv-cache-dtype") == "fp8_e4m3" and values.get("attention-backend") == "triton" and has < 8.9:
@@ -257,18 +257,18 @@ class Sglang(GpuEngine):
         for name in ("attention-backend", "prefill-attention-backend", "decode-attention-backend"):
             backend = str(values.get(name))
             if backend == "fa3" and not 8.0 <= has < 10.0:
-                why = f"runs on GPUs of compute capability 8.0 to 9.0, this one has {has:g}"
+                why = f"runs on GPUs with compute capability 8.0 to 9.0; this one has {has:g}"
                 yield problem(name, backend, why, "set it to flashinfer or triton")
-            least = {"trtllm_mha": 9.0, "trtllm_mla": 10.0, "cutedsl_mla": 10.0}.get(backend, 0.0)
-            if has < least:
-                yield too_old(name, backend, has, least)
+            needs = {"trtllm_mha": 9.0, "trtllm_mla": 10.0, "cutedsl_mla": 10.0}.get(backend, 0.0)
+            if has < needs:
+                yield too_old(name, backend, has, needs)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log."""
-        return explain(LINES, CURES, exit_code, log_tail, ready=ready)
+        """See :func:`autotuner.engines.shared.gpu_causes.explain`."""
+        return explain(LINES, MEMORY_REMEDIES, exit_code, log_tail, ready=ready)
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """From ``/get_server_info``: the arguments as resolved, and the memory pool; else from the log."""
+        """The resolved arguments and the memory pool, from ``/get_server_info`` or else from the log."""
         nested = server_info.get("server_args")
         arguments = {**(nested if isinstance(nested, Mapping) else {}), **server_info}
         found: dict[str, Any] = {name.replace("_", "-"): arguments.get(name) for name in _DECIDED}
@@ -277,7 +277,7 @@ class Sglang(GpuEngine):
         found["max-running-requests"] = (
             state.get("effective_max_running_requests_per_dp") or found["max-running-requests"]
         )
-        if (said := _POOL_LINE.search(log)) and not server_info:
+        if (pool := _POOL_LINE.search(log)) and not server_info:
             names = ("max-total-num-tokens", "chunked-prefill-size", "max-prefill-tokens", "max-running-requests")
-            found |= {name: int(value) for name, value in zip((*names, "context-length"), said.groups(), strict=True)}
+            found |= {name: int(value) for name, value in zip((*names, "context-length"), pool.groups(), strict=True)}
         return found

@@ -1,4 +1,4 @@
-"""Short forms for the rows of an engine's catalog."""
+"""Constructors for the rows of an engine's catalog."""
 
 from collections.abc import Iterable, Mapping
 
@@ -19,7 +19,7 @@ def integer(
     suggested: tuple[int, ...] = (),
     words: tuple[str, ...] = (),
 ) -> CatalogEntry:
-    """A flag with a whole number; ``words`` are accepted beside numbers."""
+    """A flag that takes an integer; ``words`` are accepted as well."""
     kind = ValueType(kind="int", low=low, high=high, choices=words)
     return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
@@ -34,7 +34,7 @@ def number(
     aliases: tuple[str, ...] = (),
     suggested: tuple[float, ...] = (),
 ) -> CatalogEntry:
-    """A flag with a real number."""
+    """A flag that takes a float."""
     kind = ValueType(kind="float", low=low, high=high)
     return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
@@ -48,7 +48,7 @@ def choice(
     aliases: tuple[str, ...] = (),
     suggested: tuple[str, ...] = (),
 ) -> CatalogEntry:
-    """A flag with one of several words."""
+    """A flag that takes one of several words."""
     kind = ValueType(kind="choice", choices=tuple(choices))
     return CatalogEntry(name=name, type=kind, default=default, meaning=meaning, aliases=aliases, suggested=suggested)
 
@@ -56,7 +56,7 @@ def choice(
 def text(
     name: str, default: str | None, meaning: str, *, aliases: tuple[str, ...] = (), suggested: tuple[Value, ...] = ()
 ) -> CatalogEntry:
-    """A flag with any text as its one argument."""
+    """A flag that takes any text as one argument."""
     return CatalogEntry(
         name=name, type=ValueType(kind="string"), default=default, meaning=meaning, aliases=aliases, suggested=suggested
     )
@@ -65,7 +65,7 @@ def text(
 def sizes(
     name: str, meaning: str, *, low: int | None = 1, aliases: tuple[str, ...] = (), suggested: tuple[Value, ...] = ()
 ) -> CatalogEntry:
-    """A flag with several whole numbers as its arguments."""
+    """A flag that takes several integers as arguments in a row."""
     return CatalogEntry(
         name=name,
         type=ValueType(kind="int", low=low),
@@ -77,17 +77,17 @@ def sizes(
 
 
 def numbers(name: str, meaning: str) -> CatalogEntry:
-    """A flag with several real numbers as its arguments."""
+    """A flag that takes several floats as arguments in a row."""
     return CatalogEntry(name=name, type=ValueType(kind="float", low=0.0), several="arguments", meaning=meaning)
 
 
 def texts(name: str, meaning: str, *, several: Several = "arguments", aliases: tuple[str, ...] = ()) -> CatalogEntry:
-    """A flag with several texts, as arguments in a row or as one flag each."""
+    """A flag that takes several texts, as arguments in a row or by being repeated."""
     return CatalogEntry(name=name, type=ValueType(kind="string"), several=several, meaning=meaning, aliases=aliases)
 
 
 def switch(name: str, meaning: str, *, aliases: tuple[str, ...] = ()) -> CatalogEntry:
-    """A bare switch that is off by default and that nothing turns off."""
+    """A switch that is off by default and has no off spelling."""
     kind = ValueType(kind="bool")
     return CatalogEntry(name=name, type=kind, default=False, meaning=meaning, aliases=aliases, suggested=(False, True))
 
@@ -108,5 +108,5 @@ def pair(name: str, default: bool | None, meaning: str, *, aliases: tuple[str, .
 
 
 def by_name(*groups: Rows) -> Mapping[str, CatalogEntry]:
-    """Groups of rows as one catalog."""
+    """Groups of rows merged into one catalog."""
     return {row.name: row for group in groups for row in group}

@@ -1,4 +1,4 @@
-"""Tables of log lines that tell why a server ended: what every engine's causes are made of."""
+"""Tables of log lines that reveal why a server exited; every engine's failure causes are built from them."""
 
 import re
 from collections.abc import Iterable
@@ -10,24 +10,24 @@ from autotuner.study.signals import signal_of
 
 
 class Line(NamedTuple):
-    """A log line that tells the cause; groups of the pattern go into message and remedy by number (``{1}``)."""
+    """A log line that reveals a cause. Message and remedy may refer to groups of the pattern by number (``{1}``)."""
 
     pattern: re.Pattern[str]
     cause: FailureCause
     message: str
     remedy: str
     late: bool = False
-    """Also believed once the server had answered. Earlier lines are not: a request that is echoed in the log must not
-    decide."""
+    """Whether the line also counts after the server became ready. Most lines do not: a request that is echoed in the
+    log must not decide the cause."""
 
 
 def line(pattern: str, cause: FailureCause, message: str, remedy: str, *, late: bool = False) -> Line:
-    """A row of a table; the pattern ignores case, and ``^`` and ``$`` are ends of lines."""
+    """A row of a table. The pattern ignores case; ``^`` and ``$`` match at line ends."""
     return Line(re.compile(pattern, re.IGNORECASE | re.MULTILINE), cause, message, remedy, late)
 
 
 def first_match(lines: Iterable[Line], exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-    """The failure of the first row that the log holds; rows at the front are the more specific ones."""
+    """The failure of the first row that matches the log. Tables list specific rows before general ones."""
     for row in lines:
         match = row.pattern.search(log_tail) if row.late or not ready else None
         if match:
@@ -48,7 +48,7 @@ def _one_line(text: str) -> str:
 
 
 def ended_by(exit_code: int | None) -> str | None:
-    """Name of the signal that ended a process; None where no signal did."""
+    """Name of the signal that ended a process; None if it exited by itself."""
     number = signal_of(exit_code)
     if number is None:
         return None

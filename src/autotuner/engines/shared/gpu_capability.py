@@ -1,6 +1,6 @@
-"""Compute capability of NVIDIA GPUs by their names, to tell before a launch what a GPU cannot run.
+"""Compute capability of NVIDIA GPUs by name, to find out before a launch what a GPU cannot run.
 
-Source: NVIDIA's table of CUDA GPUs (developer.nvidia.com/cuda-gpus). A name that is not here is not judged.
+Source: NVIDIA's table of CUDA GPUs (developer.nvidia.com/cuda-gpus). GPUs that are not listed pass every check.
 """
 
 import re
@@ -26,7 +26,7 @@ _BY_NAME: tuple[tuple[str, float], ...] = (
 
 
 def capability(gpu_name: str) -> float | None:
-    """Compute capability (``8.9``) of a GPU by the name its driver gives (``NVIDIA L40S``); None where unknown."""
+    """Compute capability (``8.9``) of a GPU by its name from the driver (``NVIDIA L40S``); None if unknown."""
     for pattern, found in _BY_NAME:
         if re.search(rf"(?<![A-Za-z0-9])(?:{pattern})(?![A-Za-z0-9])", gpu_name, re.IGNORECASE):
             return found

@@ -1,7 +1,7 @@
-"""What SGLang, vLLM and TensorRT-LLM have in common: one program with flags, a model from a folder or a hub, GPUs.
+"""Base class of SGLang, vLLM and TensorRT-LLM: one program with flags, a model from a folder or a hub, GPUs.
 
-Their catalogs hold what people tune. They do not hold every flag, and images are newer or older than a catalog: other
-flags are passed on, with a note.
+A catalog lists the flags that are worth tuning, not every flag, and an image may be newer or older than the catalog:
+flags that it does not list are passed on with a note.
 """
 
 import json
@@ -41,43 +41,43 @@ class GpuEngineSettings(BaseModel):
     server: str = ""
     """Program with its leading arguments, as a shell splits it."""
     start_timeout: Duration = Field(default=1200.0, gt=0)
-    """Longest time from launch to ready, in seconds: the model's download and the graphs' capture are part of it."""
+    """Longest time from launch to ready, in seconds, including the model download and the capture of CUDA graphs."""
     device: Literal["gpu", "cpu"] = "gpu"
-    """``cpu``: a build of the server that uses no GPU."""
+    """``cpu`` for a build of the server that uses no GPU."""
     allow_remote_code: bool = False
-    """Lets ``trust-remote-code`` be set, which executes code that comes with the model."""
+    """Allows ``trust-remote-code``, which executes code that comes with the model."""
 
 
 class GpuEngine(PortableEngine):
-    """An engine's command line, catalog and relations, from tables."""
+    """An engine whose command line, catalog and checks come from tables."""
 
     Settings: ClassVar[type[BaseModel]] = GpuEngineSettings
     known: ClassVar[Mapping[str, CatalogEntry]]
-    """The catalog, and the flags that are set but not tuned."""
+    """The catalog, plus the flags that are set but not tuned."""
     reserved: ClassVar[Mapping[str, str]]
-    """Flags that the study sets elsewhere, by canonical name, each with the remedy."""
+    """Flags that the study sets elsewhere: remedies by canonical name."""
     secret: ClassVar[Mapping[str, str]] = {}
-    """Flags whose value nobody may see, each with the remedy. Everyone on the machine can read a command line."""
+    """Flags with a secret value: remedies by canonical name. Every user of the machine can read a command line."""
     human: ClassVar[frozenset[str]] = frozenset()
-    """Whole numbers that the server also reads as ``8k``."""
+    """Integer flags that the server also accepts with a suffix (``8k``)."""
     suffixes: ClassVar[Mapping[str, int]] = {}
-    """What ``k`` and the like mean to the server."""
+    """The factor of each suffix."""
     models: ClassVar[tuple[str, ...]] = ()
-    """Flags whose value is another model: a folder, or a hub's id."""
+    """Flags whose value is another model: a folder or a hub id."""
     adapters: ClassVar[tuple[str, ...]] = ()
-    """Flags whose values are LoRA adapters: a path or a hub's id, NAME=PATH, or JSON."""
+    """Flags whose values are LoRA adapters: a path or hub id, NAME=PATH, or JSON."""
     files: ClassVar[tuple[str, ...]] = ()
-    """Flags whose value is a file of the target."""
+    """Flags whose value is a file on the target."""
     starter_deployer: ClassVar[str] = "docker"
     starter_load: ClassVar[tuple[str, tuple[int, ...]]] = ("D(512,128)", (1, 32))
     starter_model: ClassVar[str] = "Qwen/Qwen3-8B"
     image: ClassVar[str]
-    """Default container image with its tag."""
+    """Default container image, with tag."""
     version: ClassVar[str]
-    """The server's version that the catalog was read from."""
+    """Version of the server that the catalog describes."""
     help_flag: ClassVar[str] = "--help"
     always: ClassVar[Mapping[str, Value]] = {}
-    """Values that hold unless the study says otherwise."""
+    """Values that apply unless the study overrides them."""
 
     settings: GpuEngineSettings
 
@@ -86,34 +86,38 @@ class GpuEngine(PortableEngine):
         self._line = self.command_line()
 
     def command_line(self) -> CommandLine:
-        """How this engine's command lines are read and written."""
+        """Reader and writer of this engine's command lines."""
         return CommandLine(self.known)
 
     @abstractmethod
     def command(self, model: Model) -> tuple[tuple[str, ...], tuple[Flag, ...]]:
-        """The program, and the flags that name the model."""
+        """The program with leading arguments, and the flags that name the model."""
 
     @abstractmethod
     def served_name(self, model: Model) -> str:
-        """What the server calls the model."""
+        """The model name that the server expects in requests."""
 
     @abstractmethod
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
-        """What the server would refuse, or what has no effect, of values that are each valid."""
+        """Combinations of valid values that the server would refuse or that have no effect."""
 
     @abstractmethod
     def gpu_count(self, values: Mapping[str, Value]) -> int:
-        """GPUs that these values (by canonical name) ask for."""
+        """GPUs that a server with these values (by canonical name) uses."""
 
     def canonical(self, name: str) -> str:
-        """As in every engine, with the flags that are set and not tuned."""
+        """See :meth:`Engine.canonical`; also knows the flags that are set but not tuned."""
         bare = name.lstrip("-").replace("_", "-")
         if bare in self.known:
             return bare
         return next((e.name for e in self.known.values() if bare in e.aliases), bare)
 
     def named(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Values by canonical name, portable names replaced. Raises ``UsageError`` as :meth:`expand`."""
+        """Values by canonical name, with portable names replaced by flags.
+
+        Raises:
+            UsageError: A portable value that this engine does not support.
+        """
         named = {self.canonical(n): v for n, v in values.items()}
         return {self.canonical(n): v for n, v in self.expand(named).items()}
 
@@ -123,7 +127,7 @@ class GpuEngine(PortableEngine):
         return tuple(shlex.split(self.settings.server))
 
     def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The launch of one configuration. Values that apply to every trial stand first, tuned ones last."""
+        """The launch of one configuration. Values of every trial come first, tuned ones last."""
         tuned = self.named(configuration.values)
         values = {**self.always, **self.named(spec.args), **tuned}
         command, leading = self.command(model)
@@ -145,7 +149,7 @@ class GpuEngine(PortableEngine):
         )
 
     def _adapters(self, values: Mapping[str, Value]) -> list[str]:
-        """Where the LoRA adapters are: a container must see their folders as it does the model's."""
+        """Locations of the LoRA adapters; their folders are mounted into a container like the model's."""
         written = [str(item) for name in self.adapters for item in items_of(values.get(name), self.known.get(name))]
         return [path for path in map(_adapter_path, written) if path]
 
@@ -154,7 +158,7 @@ class GpuEngine(PortableEngine):
         return self._line.override(argv, {self.canonical(n): v for n, v in flags.items()})
 
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
-        """What ``argv`` says of a flag; the last one counts, as for the server."""
+        """The value of a flag in ``argv``; the last occurrence wins, as in the server."""
         return self._line.value(argv, self.canonical(name))
 
     def read(self, argv: Sequence[str]) -> CommandFlags:
@@ -162,21 +166,21 @@ class GpuEngine(PortableEngine):
         return self._line.read(argv)
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """GPUs of one server: the product of the sizes that split or repeat the model."""
+        """GPUs of one server: the product of the sizes that split or replicate the model."""
         return self._gpus(self.named(values))
 
     def _gpus(self, values: Mapping[str, Value]) -> int:
         return 0 if self.settings.device == "cpu" else self.gpu_count(values)
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """A value of its flag's type and range, of a flag that may be set here. Unknown flags are let through."""
+        """Problems of one value: wrong type or range, or a flag that must not be set. Unknown flags pass."""
         name = self.canonical(name)
         entry = self.known.get(name)
-        problem = self._misspelt_off(name, value) if entry is None else self._type_problem(entry, value)
+        problem = self._off_spelling(name, value) if entry is None else self._type_problem(entry, value)
         problem = problem or self._hidden(name, value)
         if name == REMOTE_CODE and value and not self.settings.allow_remote_code:
             why = "executes code that comes with the model"
-            remedy = "if you trust the model's author, write allow_remote_code: true in the engine's section"
+            remedy = "if you trust the model's author, set allow_remote_code: true in the engine section"
             problem = Problem(where=name, value=text_of(value), why=why, remedy=remedy)
         if name in self.secret:
             problem = Problem(where=name, why="is a secret, and a command line is public", remedy=self.secret[name])
@@ -190,14 +194,15 @@ class GpuEngine(PortableEngine):
         return [problem] if problem else []
 
     def _hidden(self, name: str, value: Value) -> Problem | None:
-        """A flag that would be set by its beginning, or as the value of another: argparse takes both for the flag."""
+        """A guarded flag that is abbreviated, or hidden in the value of another: argparse would accept both."""
         guarded = {REMOTE_CODE, *self.reserved, *self.secret}
         full = None if name in self.known else next((g for g in guarded if name and g.startswith(name)), None)
         if full and full != name:
-            return Problem(where=name, why=f"is short for {full}", remedy="write flags in full")
+            return Problem(where=name, why=f"is an abbreviation of {full}", remedy="write flags in full")
         for item in items_of(value, self.known.get(name)):
             if isinstance(item, str) and _FLAG_LIKE.match(item):
-                return Problem(where=name, value=item, why="looks like a flag, and is read as one", remedy="correct it")
+                why = "looks like a flag, and the server would read it as one"
+                return Problem(where=name, value=item, why=why, remedy="correct the value")
         return None
 
     def _type_problem(self, entry: CatalogEntry, value: Value) -> Problem | None:
@@ -205,7 +210,7 @@ class GpuEngine(PortableEngine):
             return None
         return type_problem(entry, value)
 
-    def _misspelt_off(self, name: str, value: Value) -> Problem | None:
+    def _off_spelling(self, name: str, value: Value) -> Problem | None:
         for entry in self.known.values():
             if entry.off_flag == name:
                 why = "is the off spelling of a switch"
@@ -214,18 +219,18 @@ class GpuEngine(PortableEngine):
         return None
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """Flags that the catalog lacks: passed on unchecked."""
+        """Warnings about flags that are not in the catalog and are passed on unchecked."""
         found = []
         for name, value in self.named(values).items():
             if name not in self.known and not self.check_value(name, value):
                 near = did_you_mean(name, list(self.known))
-                remedy = near if near.startswith("did you mean") else "the server itself will say whether it knows it"
-                why = f"is not in the catalog ({self.kind} {self.version}), so it is passed on unchecked"
+                remedy = near if near.startswith("did you mean") else "the server will reject it if it is unknown"
+                why = f"is not in the catalog ({self.kind} {self.version}); passed on unchecked"
                 found.append(Problem(where=name, value=text_of(value), why=why, remedy=remedy))
         return found
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """Types, ranges and choices; then what the server would refuse together, or could not run on this GPU."""
+        """Problems of single values; if there are none, of their combination and of running them on this GPU."""
         try:
             named = self.named(values)
         except UsageError as error:
@@ -234,7 +239,7 @@ class GpuEngine(PortableEngine):
         return problems or list(self.relations(named, hardware))
 
     def resolved(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """What the server decided, and ``simulated`` where it says that its numbers are not real."""
+        """What the server decided, and ``simulated`` if it reports that it is a simulator."""
         found = {n: v for n, v in self.decided(server_info, metrics, log).items() if v is not None}
         if server_info.get("simulated") is True or _SIMULATED.search(metrics):
             found["simulated"] = True
@@ -242,7 +247,7 @@ class GpuEngine(PortableEngine):
 
     @abstractmethod
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """What the server decided for itself; None where it does not say."""
+        """Values that the server chose by itself; None for those it does not report."""
 
     def value(self, values: Mapping[str, Value], name: str) -> Value:
         """A value, or its catalog default."""
@@ -250,17 +255,17 @@ class GpuEngine(PortableEngine):
         return self.known[name].default if given is None and name in self.known else given
 
     def size(self, values: Mapping[str, Value], name: str, default: int = 1) -> int:
-        """A whole number of the values or the catalog; ``default`` where there is none."""
+        """An integer from the values or the catalog; ``default`` if there is none."""
         return self.whole(self.value(values, name)) or default
 
     def whole(self, value: Value) -> int | None:
-        """A value as a whole number, ``8k`` included; None where it is none."""
+        """A value as an integer, including ``8k``; None if it is not an integer."""
         written = str(value).strip()
         if isinstance(value, bool) or value is None:
             return None
-        said = _SUFFIXED.fullmatch(written)
-        if said and said[2] in self.suffixes:
-            return int(float(said[1]) * self.suffixes[said[2]])
+        suffixed = _SUFFIXED.fullmatch(written)
+        if suffixed and suffixed[2] in self.suffixes:
+            return int(float(suffixed[1]) * self.suffixes[suffixed[2]])
         return int(written) if re.fullmatch(r"-?\d{1,18}", written) else None
 
 
@@ -269,7 +274,7 @@ def _adapter_path(written: str) -> str:
         return written.rpartition("=")[2]
     try:
         found = json.loads(written)
-    except ValueError:  # for the server to say
+    except ValueError:  # left to the server to report
         return ""
     return str(found.get("path") or found.get("lora_path") or "")
 
@@ -279,11 +284,11 @@ def _is_file(value: Value) -> bool:
 
 
 def problem(where: str, value: Value, why: str, remedy: str) -> Problem:
-    """What is wrong with one value."""
+    """A problem of one value."""
     return Problem(where=where, value=text_of(value), why=why, remedy=remedy)
 
 
 def too_old(where: str, value: Value, has: float, needs: float) -> Problem:
-    """A value that this GPU's compute capability does not allow."""
-    why = f"needs a GPU of compute capability {needs:g} or more, this one has {has:g}"
+    """The problem of a value that this GPU's compute capability does not allow."""
+    why = f"needs a GPU with compute capability {needs:g} or higher; this one has {has:g}"
     return problem(where, value, why, "choose another value, or a newer GPU")

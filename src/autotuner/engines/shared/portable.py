@@ -1,7 +1,7 @@
-"""From portable settings to an engine's own flags: pure, driven by :mod:`autotuner.engines.shared.portable_tables`.
+"""Translation of portable settings into an engine's own flags, from :mod:`autotuner.engines.shared.portable_tables`.
 
-Three questions about an engine by its ``kind``: :func:`expand` (all values together), :func:`check` (one value,
-whatever else is set) and :func:`flags` (what a name could set). :class:`PortableEngine` asks them for an engine.
+Pure functions of an engine's ``kind``: :func:`expand` translates all values together, :func:`check` checks one value
+regardless of the others, and :func:`flags` lists what a name may set. :class:`PortableEngine` offers them as methods.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,11 +22,11 @@ from autotuner.study.parameters.portable import (
     vocabulary_problem,
 )
 
-_NOUNS = {"gemm": "GEMM", "kv-cache": "KV cache", "attention": "attention", "moe": "experts (moe)"}
+_NAMES = {"gemm": "GEMM", "kv-cache": "KV cache", "attention": "attention", "moe": "experts (moe)"}
 
 
 class PortableEngine(Engine):
-    """An engine that has a table."""
+    """An engine with a table of portable settings."""
 
     def expand(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """See :func:`expand`."""
@@ -42,8 +42,11 @@ class PortableEngine(Engine):
 
 
 def expand(kind: str, values: Mapping[str, Value]) -> dict[str, Value]:
-    """``values`` with portable names replaced by the flags of the engine ``kind``; flags among ``values`` win over
-    them. Raises ``UsageError`` with every value that the engine does not have, alone or beside the others."""
+    """Replaces portable names by flags of the engine ``kind``. Flags among ``values`` take precedence.
+
+    Raises:
+        UsageError: With one problem for each value that the engine does not support, alone or beside the others.
+    """
     table = TABLES[kind]
     given = {name: value for name, value in values.items() if is_portable(name)}
     own = {name: value for name, value in values.items() if name not in given}
@@ -59,7 +62,7 @@ def expand(kind: str, values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def check(kind: str, name: str, value: Value) -> list[Problem]:
-    """What is wrong with one portable value on the engine ``kind``, whatever else is set."""
+    """Problems of one portable value on the engine ``kind``, regardless of the other values."""
     wrong = vocabulary_problem(name, value)
     if wrong:
         return [wrong]
@@ -78,16 +81,16 @@ def check(kind: str, name: str, value: Value) -> list[Problem]:
     if section == "parallelism":
         degree = table.parallelism[key]
         refused = bool(degree.only_one) and value != 1
-        why = f"{kind} has no {key} above 1"
+        why = f"{kind} does not support {key} above 1"
         return [Problem(where=where, value=text, why=why, remedy=degree.only_one)] if refused else []
     if value in table.quantization[key]:
         return []
-    why = f"{kind} has no {_NOUNS[key]} of {value}; it has {', '.join(table.quantization[key])}"
+    why = f"{kind} does not support {_NAMES[key]} in {value}, only {', '.join(table.quantization[key])}"
     return [Problem(where=where, value=text, why=why, remedy=table.remedies.get(key, ""))]
 
 
 def flags(kind: str, name: str) -> frozenset[str]:
-    """Every flag of the engine ``kind`` that the portable ``name`` may set, in every spelling."""
+    """Every flag of the engine ``kind`` that a portable name may set, in every spelling."""
     table = TABLES[kind]
     section, key = split(name)
     found: set[str] = set()
@@ -107,7 +110,7 @@ def _spelled(table: Table, flag: str) -> tuple[str, ...]:
 
 
 def _section(kind: str, section: str, keys: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
-    """The flags of one section whose values are each known to the engine."""
+    """The flags of one section. Each of its values has passed :func:`check`."""
     table = TABLES[kind]
     name = keys.get(PRESET)
     preset = table.presets[section][str(name)] if name is not None else None
@@ -137,7 +140,7 @@ def _formats(kind: str, table: Table, settings: Mapping[str, Value], own: Mappin
             yield dict(fitting[0].flags)
             continue
         needed = " or ".join(dict.fromkeys(_needs(rule) for rule in rules))
-        why = f"{kind} has {_NOUNS[key]} of {value} only with {needed}"
+        why = f"{kind} supports {_NAMES[key]} in {value} only with {needed}"
         yield Problem(where=file_path(f"quantization.{key}"), value=str(value), why=why)
 
 
@@ -160,13 +163,13 @@ def _degrees(kind: str, table: Table, settings: Mapping[str, Value], own: Mappin
             yield {degree.flag: True}
         elif value != 1:
             product = " * ".join(degree.spans)
-            why = f"{kind} spreads experts over all GPUs of {product} = {whole}, or over none"
+            why = f"{kind} distributes experts across all {whole} GPUs ({product}) or not at all"
             where = file_path(f"parallelism.{key}")
-            yield Problem(where=where, value=str(value), why=why, remedy=f"write {whole} or 1" if whole > 1 else "")
+            yield Problem(where=where, value=str(value), why=why, remedy=f"set it to {whole} or 1" if whole > 1 else "")
 
 
 def _effective(table: Table, key: str, settings: Mapping[str, Value], own: Mapping[str, Value]) -> int:
-    """A key's number: the flag's own value, else the key's, else 1."""
+    """The size that applies to a key: its flag's value if set, else the key's own, else 1."""
     degree: Degree = table.parallelism[key]
     for spelling in _spelled(table, degree.flag):
         value = own.get(spelling)

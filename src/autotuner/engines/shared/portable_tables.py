@@ -1,4 +1,4 @@
-"""What portable settings are on each engine, as data. Facts of the engines, each with its source.
+"""The flags of each engine that express portable settings, as data, with sources.
 
 SGLang 0.5.23: ``srt/arg_groups/fields/{model,parallel,exec_}.py``, ``choices.py`` (which quantizations work on load),
 ``layers/attention/flashattention_backend.py`` (queries take the KV cache's type) and ``overrides.py`` (FA3 has no
@@ -15,7 +15,7 @@ from autotuner.study.base import Value
 
 @dataclass(frozen=True)
 class Rule:
-    """Flags that express a value, where the section's other keys (``auto`` if left out) have one of these values."""
+    """Flags that express a value, provided that other keys (``auto`` if left out) have one of the given values."""
 
     flags: Mapping[str, Value] = field(default_factory=dict)
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -23,18 +23,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Degree:
-    """The flag that takes a number of GPUs."""
+    """How an engine sets a number of GPUs."""
 
     flag: str
     only_one: str = ""
-    """The engine has no more than 1; what to do instead."""
+    """Set if the engine supports only 1: what to do instead."""
     spans: tuple[str, ...] = ()
-    """The flag is a switch: the number can only be 1 or the product of these keys."""
+    """Set if the flag is a switch: the number can only be 1 or the product of these keys."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Values of the section's keys, and flags that no key stands for."""
+    """Values of the section's keys, plus flags that no key expresses."""
 
     meaning: str
     keys: Mapping[str, Value] = field(default_factory=dict)
@@ -46,20 +46,20 @@ Rules = Mapping[str, tuple[Rule, ...]]
 
 @dataclass(frozen=True)
 class Table:
-    """One engine. Where several rules of a value fit, the first one counts."""
+    """One engine. If several rules of a value apply, the first one wins."""
 
     quantization: Mapping[str, Rules]
     parallelism: Mapping[str, Degree]
     presets: Mapping[str, Mapping[str, Preset]]
     remedies: Mapping[str, str]
-    """By key: what to do where the engine does not have a value."""
+    """By key: what to do if the engine does not support a value."""
     spellings: tuple[tuple[str, ...], ...]
-    """Names of one flag; the first one is used here."""
+    """Groups of names for one flag; this module uses the first name."""
 
 
 AUTO: Rules = {"auto": (Rule(),)}
 PLAIN = ("auto", "float16", "bfloat16")
-"""GEMM types that leave weights as they are and that kernels of quantized experts take."""
+"""GEMM types that leave the weights unquantized and that kernels for quantized experts accept."""
 
 
 def _dtypes() -> Rules:
@@ -96,7 +96,7 @@ SGLANG = Table(
         "tp": Degree("tp-size"), "pp": Degree("pp-size"), "dp": Degree("dp-size"), "ep": Degree("ep-size"),
         "cp": Degree(
             "attn-cp-size",
-            only_one="its context parallelism lies inside tp; write attn-cp-size, enable-prefill-cp and cp-strategy",
+            only_one="its context parallelism is part of tp; use attn-cp-size, enable-prefill-cp and cp-strategy",
         ),
     },
     presets={
@@ -111,7 +111,7 @@ SGLANG = Table(
             ),
         },
         "parallelism": {
-            "single-gpu": Preset("1 GPU, said explicitly", {"tp": 1, "pp": 1, "dp": 1, "ep": 1}),
+            "single-gpu": Preset("1 GPU, set explicitly", {"tp": 1, "pp": 1, "dp": 1, "ep": 1}),
             "high-throughput": Preset("8 copies", {"tp": 1, "pp": 1, "dp": 8}),
             "large-model-tp": Preset("layers over 8 GPUs", {"tp": 8, "pp": 1, "dp": 1}),
             "large-model-tp-pp": Preset("2 stages of 8 GPUs", {"tp": 8, "pp": 2, "dp": 1}),
@@ -123,8 +123,8 @@ SGLANG = Table(
         },
     },
     remedies={
-        "gemm": "a checkpoint that is quantized already needs no setting",
-        "attention": "attention runs in fp8 with attention: fp8 and kv_cache: fp8_e4m3",
+        "gemm": "leave it out if the checkpoint is quantized",
+        "attention": "for attention in fp8, write attention: fp8 and kv_cache: fp8_e4m3",
         "moe": "experts follow gemm",
     },
     spellings=(
@@ -136,7 +136,7 @@ SGLANG = Table(
 
 
 def _online_experts(name: str) -> tuple[Rule, ...]:
-    """Experts on their own: their entry of vLLM's quantization config, beside a quantization of linear layers."""
+    """Quantized experts: an entry of vLLM's quantization config, next to the quantization of linear layers."""
     config = {"quantization-config": f'{{"moe": "{name}"}}'}
     return (
         Rule({"quantization": "online", **config}, when={"gemm": PLAIN}),
@@ -145,7 +145,7 @@ def _online_experts(name: str) -> tuple[Rule, ...]:
 
 
 def _online(gemm: str, name: str) -> tuple[Rule, ...]:
-    """The same, where ``gemm`` of that value has quantized the experts already."""
+    """Like :func:`_online_experts`, but ``gemm`` of the given value quantizes the experts as well, without a flag."""
     return Rule(when={"gemm": (gemm,)}), *_online_experts(name)
 
 
@@ -182,7 +182,7 @@ VLLM = Table(
             ),
         },
         "parallelism": {
-            "single-gpu": Preset("1 GPU, said explicitly", {"tp": 1, "pp": 1, "dp": 1}),
+            "single-gpu": Preset("1 GPU, set explicitly", {"tp": 1, "pp": 1, "dp": 1}),
             "high-throughput": Preset("8 copies", {"tp": 1, "pp": 1, "dp": 8}),
             "large-model-tp": Preset("layers over 8 GPUs", {"tp": 8, "pp": 1, "dp": 1}),
             "large-model-tp-pp": Preset("2 stages of 8 GPUs", {"tp": 8, "pp": 2, "dp": 1}),
@@ -198,8 +198,8 @@ VLLM = Table(
         },
     },
     remedies={
-        "gemm": "a checkpoint that is quantized already needs no setting",
-        "attention": "attention follows the KV cache; write kv_cache: fp8",
+        "gemm": "leave it out if the checkpoint is quantized",
+        "attention": "attention uses the type of the KV cache; write kv_cache: fp8",
         "moe": "leave it out: experts follow gemm",
     },
     spellings=(
@@ -218,7 +218,7 @@ TENSORRT_LLM = Table(
     },
     parallelism={
         "tp": Degree("tp-size"), "pp": Degree("pp-size"), "ep": Degree("ep-size"), "cp": Degree("cp-size"),
-        "dp": Degree("", only_one="run several servers, or write enable-attention-dp"),
+        "dp": Degree("", only_one="run several servers, or use enable-attention-dp"),
     },
     presets={
         "quantization": {
@@ -226,7 +226,7 @@ TENSORRT_LLM = Table(
             "kv-cache-fp8": Preset("KV cache in 8 bits", {"kv-cache": "fp8"}),
         },
         "parallelism": {
-            "single-gpu": Preset("1 GPU, said explicitly", {"tp": 1, "pp": 1, "cp": 1}),
+            "single-gpu": Preset("1 GPU, set explicitly", {"tp": 1, "pp": 1, "cp": 1}),
             "large-model-tp": Preset("layers over 8 GPUs", {"tp": 8, "pp": 1}),
             "large-model-tp-pp": Preset("2 stages of 8 GPUs", {"tp": 8, "pp": 2}),
             "moe-optimized": Preset("experts in 8 groups of 2 GPUs", {"tp": 16, "pp": 1, "ep": 8}),
@@ -234,7 +234,7 @@ TENSORRT_LLM = Table(
         },
     },
     remedies=dict.fromkeys(
-        ("gemm", "attention", "moe"), "trtllm-serve quantizes nothing on load; take a quantized checkpoint"
+        ("gemm", "attention", "moe"), "trtllm-serve does not quantize while loading; use a quantized checkpoint"
     ),
     spellings=(
         ("tp-size", "tensor-parallel-size"), ("pp-size", "pipeline-parallel-size"),

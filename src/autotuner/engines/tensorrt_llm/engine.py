@@ -1,9 +1,9 @@
 """TensorRT-LLM's ``trtllm-serve``: an inference server for NVIDIA GPUs, as a program or a container image.
 
-Knowledge only. Source: repository NVIDIA/TensorRT-LLM (``tensorrt_llm/commands/serve.py``, ``llmapi/llm_args.py``).
+Pure. Source: repository NVIDIA/TensorRT-LLM (``tensorrt_llm/commands/serve.py``, ``llmapi/llm_args.py``).
 
-Most options are no flags. They are written by their path in the options file, ``kv_cache_config.dtype``, and reach the
-server as ``--set PATH=VALUE`` where it has that flag; elsewhere they are refused, never dropped.
+Most options are not flags. A study names them by their path in the options file (``kv_cache_config.dtype``); they reach
+the server as ``--set PATH=VALUE`` if it has that flag, and are refused otherwise, never dropped.
 """
 
 import re
@@ -17,7 +17,7 @@ from autotuner.engines.shared.command_line import CommandLine, Item, json_of
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
-from autotuner.engines.tensorrt_llm.causes import CURES, LINES
+from autotuner.engines.tensorrt_llm.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.tensorrt_llm.options import CATALOG, KNOWN, YAML_ONLY
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
@@ -30,17 +30,17 @@ from autotuner.study.spec import Model
 FILE = "extra-llm-api-options"
 _CACHE_LINE = re.compile(r"Allocated ([\d.]+) GiB for max tokens in paged KV cache \((\d+)\)")
 _SIZES_LINE = re.compile(r"max_seq_len=(\d+), max_num_requests=(\d+), max_num_tokens=(\d+)")
-_LEAST_CACHE = {"fp8": 8.9, "fp8_ds_mla": 9.0, "nvfp4": 10.0}
-"""Least compute capability by number format of the KV cache: TensorRT-LLM's support matrix."""
+_MIN_CACHE = {"fp8": 8.9, "fp8_ds_mla": 9.0, "nvfp4": 10.0}
+"""Minimum compute capability by data type of the KV cache: TensorRT-LLM's support matrix."""
 
 
 def by_path(name: str) -> bool:
-    """Whether an option is not a flag but a path in the options file."""
+    """Whether an option is a path in the options file, not a flag."""
     return name in YAML_ONLY or "." in name
 
 
 class SetLine(CommandLine):
-    """A command line with ``--set PATH=VALUE``, each path an option of its own."""
+    """A command line with ``--set PATH=VALUE``, in which each path counts as an option."""
 
     def flags(self, name: str, value: Value) -> tuple[Flag, ...]:
         """``--set`` for a path, else the flag itself."""
@@ -51,12 +51,12 @@ class SetLine(CommandLine):
         return (Flag(name="--set", value=f"{name.replace('-', '_')}={json_of(value)}"),)
 
     def item(self, argv: Sequence[str], index: int) -> Item:
-        """As everywhere; ``--set`` is read as the path that it sets."""
+        """See :meth:`CommandLine.item`; ``--set`` is read as the path that it sets."""
         found = super().item(argv, index)
         if found.name != "set" or not isinstance(found.value, str):
             return found
-        path, _, said = found.value.partition("=")
-        return Item(path.replace("_", "-"), said, found.raw)
+        path, _, text = found.value.partition("=")
+        return Item(path.replace("_", "-"), text, found.raw)
 
 
 class TensorrtLlmSettings(GpuEngineSettings):
@@ -65,8 +65,8 @@ class TensorrtLlmSettings(GpuEngineSettings):
     server: str = "trtllm-serve"
     """Program with its leading arguments, as a shell splits it."""
     set_flag: bool = False
-    """The program is newer than release 1.2 and has the flags ``--set`` and ``--served_model_name``, as
-    ``trtllm-serve serve --help`` tells. Options that are no flags can then be set and tuned."""
+    """Set for a program newer than release 1.2, with the flags ``--set`` and ``--served_model_name`` in
+    ``trtllm-serve serve --help``. Options that are not flags can then be set and tuned."""
 
 
 class TensorrtLlm(GpuEngine):
@@ -91,20 +91,20 @@ class TensorrtLlm(GpuEngine):
     models: ClassVar[tuple[str, ...]] = ("tokenizer",)
     files: ClassVar[tuple[str, ...]] = (FILE, "chat-template")
     reserved: ClassVar[Mapping[str, str]] = {
-        "host": "it is given by the deployer",
-        "port": "it is given by the deployer",
+        "host": "leave it out: the deployer sets it",
+        "port": "leave it out: the deployer sets it",
         "served-model-name": "write model.name",
         "set": "write the path itself, as in kv_cache_config.dtype: fp8",
-        "grpc": "the load generator speaks HTTP",
-        "server-role": "one server is one machine here",
-        "disagg-cluster-uri": "one server is one machine here",
-        "metadata-server-config-file": "one server is one machine here",
+        "grpc": "leave it out: the load generator speaks HTTP",
+        "server-role": "leave it out: a server runs on one machine",
+        "disagg-cluster-uri": "leave it out: a server runs on one machine",
+        "metadata-server-config-file": "leave it out: a server runs on one machine",
     }
 
     settings: TensorrtLlmSettings
 
     def command_line(self) -> CommandLine:
-        """Flags with underscores, and ``--set``."""
+        """See :class:`SetLine`; flags are spelled with underscores."""
         return SetLine(self.known, underscores=True, abbreviates=False)
 
     @property
@@ -114,41 +114,41 @@ class TensorrtLlm(GpuEngine):
         return words if words[-1:] == ("serve",) else (*words, "serve")
 
     def command(self, model: Model) -> tuple[tuple[str, ...], tuple[Flag, ...]]:
-        """``trtllm-serve serve M``, with the model's name where there is a flag for it."""
+        """``trtllm-serve serve M``, with the model's name if there is a flag for it."""
         named = self.settings.set_flag and model.name
         name = (Flag(name="--served_model_name", value=self.served_name(model)),) if named else ()
         return (*self.program, model.path), name
 
     def served_name(self, model: Model) -> str:
-        """The model's name (release 1.2 answers to any), else the hub's id or the folder's name."""
+        """The model's name if set (release 1.2 accepts any name), else its hub id or the name of its folder."""
         return model.name or (PurePath(model.path).name if model.local else model.path)
 
     def gpu_count(self, values: Mapping[str, Value]) -> int:
-        """tp x pp x cp; experts are spread over these GPUs."""
+        """tp x pp x cp. Experts are distributed across these GPUs."""
         return self.size(values, "tp-size") * self.size(values, "pp-size") * self.size(values, "cp-size")
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """As in every engine; an option that would never reach the server is refused."""
+        """See :meth:`GpuEngine.check_value`; an option that would not reach the server is refused as well."""
         found = super().check_value(name, value)
         name = self.canonical(name)
         if found or not by_path(name) or self.settings.set_flag:
             return found
         why = "is not a flag of trtllm-serve 1.2, which reads it from a file only"
-        remedy = f"write it in a YAML file given as {FILE}, or set_flag: true where the program has --set"
+        remedy = f"write it in a YAML file named by {FILE}, or set set_flag: true if the program has --set"
         return [problem(name, value, why, remedy)]
 
     def _type_problem(self, entry: CatalogEntry, value: Value) -> Problem | None:
-        return super()._type_problem(entry, yes_no(value) if entry.name in YAML_ONLY else value)
+        return super()._type_problem(entry, yaml_bool(value) if entry.name in YAML_ONLY else value)
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """Also that a file of options wins over flags, unseen."""
+        """See :meth:`GpuEngine.notes`; also warns that an options file takes precedence over flags."""
         file = self.named(values).get(FILE)
-        why = "its options win over flags in release 1.2, and cannot be checked or read back"
-        warning = [problem(FILE, file, why, "keep what is tuned out of it")] if file else []
+        why = "its options override flags in release 1.2, and cannot be checked or read back"
+        warning = [problem(FILE, file, why, "leave tuned options out of the file")] if file else []
         return [*warning, *(note for note in super().notes(values) if not by_path(note.where))]
 
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
-        """What the mapping of ranks refuses, and what this GPU cannot run."""
+        """What TensorRT-LLM refuses, what has no effect, and what this GPU cannot run."""
         tp = self.size(values, "tp-size")
         experts = self.whole(values.get("ep-size"))
         if experts and tp % experts:
@@ -159,26 +159,26 @@ class TensorrtLlm(GpuEngine):
             yield problem(
                 "max-num-tokens",
                 tokens,
-                f"is smaller than max-batch-size ({batch}), so that has no effect",
-                f"set it to {batch} at least",
+                f"is smaller than max-batch-size ({batch}), which then has no effect",
+                f"set it to at least {batch}",
             )
         longest = self.whole(values.get("max-seq-len"))
         if self.value(values, "backend") == "tensorrt" and any(by_path(n) for n in values):
-            yield problem("backend", values["backend"], "knows only flags", "set it to pytorch")
+            yield problem("backend", values["backend"], "supports only flags, no options by path", "set it to pytorch")
         if tokens and longest and tokens < longest and not values.get("enable-chunked-prefill"):
-            why = f"is smaller than max-seq-len ({longest}), so long prompts are refused without chunked prefill"
+            why = f"is smaller than max-seq-len ({longest}): without chunked prefill, long prompts are refused"
             yield problem("max-num-tokens", tokens, why, "set enable-chunked-prefill")
         has = capability(hardware.gpu_name)
         cache = str(values.get("kv-cache-config.dtype"))
-        if has is not None and has < _LEAST_CACHE.get(cache, 0.0):
-            yield too_old("kv-cache-config.dtype", cache, has, _LEAST_CACHE[cache])
+        if has is not None and has < _MIN_CACHE.get(cache, 0.0):
+            yield too_old("kv-cache-config.dtype", cache, has, _MIN_CACHE[cache])
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log."""
-        return explain(LINES, CURES, exit_code, log_tail, ready=ready)
+        """See :func:`autotuner.engines.shared.gpu_causes.explain`."""
+        return explain(LINES, MEMORY_REMEDIES, exit_code, log_tail, ready=ready)
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """The version from ``/version``; size of the KV cache and batches from the log."""
+        """The version from ``/version``; KV cache and batch sizes from the log."""
         found: dict[str, Any] = {"version": server_info.get("version")}
         caches = _CACHE_LINE.findall(log)
         if caches:
@@ -190,6 +190,6 @@ class TensorrtLlm(GpuEngine):
         return found
 
 
-def yes_no(value: Value) -> Value:
-    """A switch as YAML writes it; other values as they are."""
+def yaml_bool(value: Value) -> Value:
+    """A boolean in YAML spelling; other values unchanged."""
     return str(value).lower() if isinstance(value, bool) else value

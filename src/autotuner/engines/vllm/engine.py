@@ -1,6 +1,6 @@
 """vLLM: an inference server for GPUs (and CPUs), as a program or a container image.
 
-Knowledge only. Source: vLLM 0.32.0 (``vllm/engine/arg_utils.py``, ``vllm/config``).
+Pure. Source: vLLM 0.32.0 (``vllm/engine/arg_utils.py``, ``vllm/config``).
 """
 
 import json
@@ -24,17 +24,17 @@ from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import Model
 
-_NODES = "one server is one machine here"
+_NODES = "leave it out: a server runs on one machine"
 _NO_TLS = "leave it out: the load generator speaks plain HTTP"
-_LEAST_QUANTIZATION = {
+_MIN_QUANTIZATION = {
     "awq": 7.5, "fp8": 7.5, "modelopt": 8.0, "modelopt_fp4": 7.5, "modelopt_mxfp8": 8.0, "mxfp4": 8.0, "torchao": 7.5,
     "experts_int8": 8.0, "fbgemm_fp8": 8.0, "fp_quant": 10.0, "fp8_per_tensor": 7.5, "fp8_per_block": 7.5,
     "fp8_per_channel": 7.5, "int8_per_channel_weight_only": 7.5, "mxfp8": 7.5,
 }  # fmt: skip
-"""Least compute capability by quantization: ``get_min_capability`` in ``vllm/model_executor/layers/quantization``.
-Below 8.9 FP8 weights are kept, and computed with in 16 bits."""
-_LEAST_BACKEND = {"FLASH_ATTN": 8.0, "FLASHINFER": 8.0, "FLASHMLA": 9.0, "CUTLASS_MLA": 10.0, "FLASHINFER_MLA": 10.0}
-_LEAST_FP8_CACHE = {"TRITON_ATTN": 8.9, "FLASH_ATTN": 9.0}
+"""Minimum compute capability by quantization: ``get_min_capability`` in ``vllm/model_executor/layers/quantization``.
+Below 8.9, FP8 saves memory but computes in 16 bits."""
+_MIN_BACKEND = {"FLASH_ATTN": 8.0, "FLASHINFER": 8.0, "FLASHMLA": 9.0, "CUTLASS_MLA": 10.0, "FLASHINFER_MLA": 10.0}
+_MIN_FP8_CACHE = {"TRITON_ATTN": 8.9, "FLASH_ATTN": 9.0}
 _MICROBATCHING = ("deepep_low_latency", "deepep_high_throughput", "nixl_ep")
 _JSON = ("compilation-config", "attention-config", "kernel-config", "speculative-config", "quantization-config")
 _KV_LINE = re.compile(r"KV cache size: ([\d,]+) tokens, Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
@@ -51,10 +51,10 @@ _CACHE_LABELS = {
 
 
 class PairLine(CommandLine):
-    """A command line where every switch is a pair, and where JSON is also written key by key (``--config.key``)."""
+    """A command line in which every switch has an off form, and JSON can be written key by key (``--config.key``)."""
 
     def flags(self, name: str, value: Value) -> tuple[Flag, ...]:
-        """``--no-x`` for any switch that is off; keys of JSON keep their underscores."""
+        """See :meth:`CommandLine.flags`. A switch that is off becomes ``--no-x``; JSON keys keep their underscores."""
         config, dot, key = name.partition(".")
         if dot and value is not None:
             return (Flag(name=f"--{config}.{key.replace('-', '_')}", value=json_of(value)),)
@@ -63,7 +63,7 @@ class PairLine(CommandLine):
         return super().flags(name, value)
 
     def item(self, argv: Sequence[str], index: int) -> Item:
-        """As everywhere; ``-O3`` is ``-O 3``, the one short flag that takes its value without a space."""
+        """See :meth:`CommandLine.item`; ``-O3``, the only short flag written without a space, is read as ``-O 3``."""
         written = argv[index]
         if re.fullmatch(r"-O[^.=].*", written):
             return Item("optimization-level", written[2:], (written,))
@@ -74,7 +74,8 @@ class VllmSettings(GpuEngineSettings):
     """Settings of the engine in a study file."""
 
     server: str = "vllm"
-    """The program, as a shell splits it: ``vllm``, or ``python3 -m vllm.entrypoints.openai.api_server``."""
+    """Program with its leading arguments, as a shell splits it: ``vllm``, or
+    ``python3 -m vllm.entrypoints.openai.api_server``."""
 
 
 class Vllm(GpuEngine):
@@ -123,15 +124,15 @@ class Vllm(GpuEngine):
     reserved: ClassVar[Mapping[str, str]] = {
         "model": "write model.path",
         "served-model-name": "write model.name",
-        "host": "it is given by the deployer",
-        "port": "it is given by the deployer",
+        "host": "leave it out: the deployer sets it",
+        "port": "leave it out: the deployer sets it",
         "uds": "the load generator speaks HTTP over TCP",
-        "config": "write its options in engine.args: what a file sets cannot be checked",
+        "config": "write its options in engine.args, where they can be checked",
         **dict.fromkeys(("nnodes", "node-rank", "headless", "data-parallel-address", "data-parallel-rank"), _NODES),
         **dict.fromkeys(
             ("ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "ssl-cert-reqs", "enable-ssl-refresh"), _NO_TLS
         ),
-        "grpc": "the load generator speaks HTTP",
+        "grpc": "leave it out: the load generator speaks HTTP",
     }
     secret: ClassVar[Mapping[str, str]] = {
         "api-key": "export VLLM_API_KEY before the run, or leave it out",
@@ -141,12 +142,12 @@ class Vllm(GpuEngine):
     settings: VllmSettings
 
     def command_line(self) -> CommandLine:
-        """Switches in pairs, JSON key by key."""
+        """See :class:`PairLine`."""
         return PairLine(self.known)
 
     @property
     def program(self) -> tuple[str, ...]:
-        """``vllm serve``, or a module that serves."""
+        """``vllm serve``, or a module."""
         words = super().program
         return words if "-m" in words or words[-1:] == ("serve",) else (*words, "serve")
 
@@ -158,11 +159,11 @@ class Vllm(GpuEngine):
         return self.program, (Flag(name="--model", value=model.path), name)
 
     def served_name(self, model: Model) -> str:
-        """The model's name, else the hub's id or the folder's name."""
+        """The model's name if set, else its hub id or the name of its folder."""
         return model.name or (PurePath(model.path).name if model.local else model.path)
 
     def gpu_count(self, values: Mapping[str, Value]) -> int:
-        """tp x pp x prefill context parallel x dp; decode context parallel reuses these GPUs."""
+        """tp x pp x prefill context parallel x dp. Decode context parallelism reuses these GPUs."""
         names = (
             "tensor-parallel-size",
             "pipeline-parallel-size",
@@ -190,19 +191,26 @@ class Vllm(GpuEngine):
                 "max-num-batched-tokens",
                 tokens,
                 f"is smaller than max-model-len ({longest}), without chunked prefill",
-                f"set it to {longest} at least",
+                f"set it to at least {longest}",
             )
         if tokens and requests and tokens < requests:
             yield problem(
                 "max-num-batched-tokens",
                 tokens,
                 f"is smaller than max-num-seqs ({requests})",
-                f"set it to {requests} at least",
+                f"set it to at least {requests}",
             )
         if active and requests and active > requests:
-            yield problem("max-num-active-seqs", active, f"exceeds max-num-seqs ({requests})", "lower it")
+            yield problem(
+                "max-num-active-seqs", active, f"exceeds max-num-seqs ({requests})", f"set it to at most {requests}"
+            )
         if threshold and longest and 0 < longest < threshold:
-            yield problem("long-prefill-token-threshold", threshold, f"exceeds max-model-len ({longest})", "lower it")
+            yield problem(
+                "long-prefill-token-threshold",
+                threshold,
+                f"exceeds max-model-len ({longest})",
+                f"set it to at most {longest}",
+            )
 
     def _parallel(self, values: Mapping[str, Value]) -> Iterator[Problem]:
         tp = self.size(values, "tensor-parallel-size")
@@ -217,7 +225,7 @@ class Vllm(GpuEngine):
             yield problem(
                 "decode-context-parallel-size",
                 dcp,
-                "does not fit prefill-context-parallel-size",
+                f"is inconsistent with prefill-context-parallel-size ({pcp})",
                 f"set it to 1, {pcp} or {tp * pcp}",
             )
         if values.get("enable-eplb") and not values.get("enable-expert-parallel"):
@@ -234,8 +242,8 @@ class Vllm(GpuEngine):
             yield problem(
                 "max-cudagraph-capture-size",
                 values["max-cudagraph-capture-size"],
-                "has no effect: enforce-eager switches graphs off",
-                "remove one of the two",
+                "has no effect: enforce-eager disables graphs",
+                "remove one of them",
             )
         if values.get("enable-prefix-caching") is False and values.get("prefix-caching-hash-algo") is not None:
             yield problem(
@@ -248,37 +256,37 @@ class Vllm(GpuEngine):
             yield problem(
                 "spec-method",
                 values["spec-method"],
-                "is said twice: speculative-config has a method too",
-                "keep one of the two",
+                "is set twice: speculative-config also sets a method",
+                "keep one of them",
             )
         for name in _JSON:
-            said = values.get(name)
-            if isinstance(said, str) and not _is_object(said):
-                yield problem(name, said, "is no JSON object", 'write it like {"key": "value"}')
+            text = values.get(name)
+            if isinstance(text, str) and not _is_object(text):
+                yield problem(name, text, "is not a JSON object", 'write it as {"key": "value"}')
 
     def _gpu(self, values: Mapping[str, Value], has: float | None) -> Iterator[Problem]:
         if has is None:
             return
-        needs = _LEAST_QUANTIZATION.get(str(values.get("quantization")), 0.0)
+        needs = _MIN_QUANTIZATION.get(str(values.get("quantization")), 0.0)
         if has < needs:
             yield too_old("quantization", values["quantization"], has, needs)
         if values.get("dtype") == "bfloat16" and has < 8.0:
             yield too_old("dtype", "bfloat16", has, 8.0)
         backend = str(values.get("attention-backend")).upper()
         cache = str(values.get("kv-cache-dtype"))
-        if has < _LEAST_BACKEND.get(backend, 0.0):
-            yield too_old("attention-backend", backend, has, _LEAST_BACKEND[backend])
-        elif cache.startswith("fp8") and has < _LEAST_FP8_CACHE.get(backend, 0.0):
-            yield too_old("kv-cache-dtype", cache, has, _LEAST_FP8_CACHE[backend])
+        if has < _MIN_BACKEND.get(backend, 0.0):
+            yield too_old("attention-backend", backend, has, _MIN_BACKEND[backend])
+        elif cache.startswith("fp8") and has < _MIN_FP8_CACHE.get(backend, 0.0):
+            yield too_old("kv-cache-dtype", cache, has, _MIN_FP8_CACHE[backend])
         elif cache.startswith("fp8") and has < 8.0:
             yield too_old("kv-cache-dtype", cache, has, 8.0)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """The cause of an end, from exit code and log."""
+        """See :func:`autotuner.engines.vllm.causes.explain`."""
         return explain(exit_code, log_tail, ready=ready)
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
-        """KV cache and batches from the log, cache settings from ``/metrics``, the version from ``/version``."""
+        """KV cache and batch sizes from the log, cache settings from ``/metrics``, the version from ``/version``."""
         found: dict[str, Any] = {"version": server_info.get("version")}
         if info := _CACHE_INFO.search(metrics):
             labels = dict(_LABEL.findall(info[1]))
@@ -297,7 +305,7 @@ class Vllm(GpuEngine):
 
 
 def _read(label: str) -> Value:
-    """A label of a metric as the value it stands for."""
+    """The value that a metric label stands for."""
     if label in {"True", "False"}:
         return label == "True"
     if label == "None":
@@ -308,8 +316,8 @@ def _read(label: str) -> Value:
         return label
 
 
-def _is_object(said: str) -> bool:
+def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(said), dict)
+        return isinstance(json.loads(text), dict)
     except ValueError:
         return False

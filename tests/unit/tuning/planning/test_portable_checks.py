@@ -85,8 +85,8 @@ NONE = (
         ({"engine": "fake", "quantization": "kv-cache-fp8"},
          "quantization.preset: fake has no portable settings; write the engine's own flags"),
         ({"quantization": {"kv_cache": ["auto", "int8"]}},
-         "quantization.kv_cache[1] = int8: sglang has no KV cache of int8; it has auto, bfloat16, fp8, fp8_e4m3, "
-         "fp8_e5m2, mxfp8, nvfp4"),
+         "quantization.kv_cache[1] = int8: sglang does not support KV cache in int8, only auto, bfloat16, fp8, "
+         "fp8_e4m3, fp8_e5m2, mxfp8, nvfp4"),
         ({"parallelism": {"preset": ["balanced", "long-context"]}},
          "parallelism.preset[1] = long-context: sglang has no such preset; known: balanced, high-throughput, "
          "large-model-tp, large-model-tp-pp, moe-optimized, single-gpu"),
@@ -94,7 +94,7 @@ NONE = (
         ({"engine": {"kind": "sglang", "args": {"tp-size": 65}}, "parallelism": {"tp": 2}},
          "engine.args.tp-size = 65: is not a valid value"),
         ({"quantization": {"kv_cache": "fp8_e5m2", "attention": "fp8"}},
-         "quantization.attention = fp8: sglang has attention of fp8 only with kv_cache: fp8|fp8_e4m3"),
+         "quantization.attention = fp8: sglang supports attention in fp8 only with kv_cache: fp8|fp8_e4m3"),
         ({"parallelism": {"tp": [1, 2]}, "parameters": {"tensor-parallel-size": [1, 2]}},
          "parameters.tp-size: means the same as parallelism.tp, which is set too; keep one of the two"),
         ({"parallelism": {"tp": [1, 2]}, "engine": {"kind": "sglang", "args": {"tp-size": 2}}},
