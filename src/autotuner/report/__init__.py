@@ -1,1 +1,1 @@
-"""What a study found: result, headline, analysis, exports, and text output."""
+"""The answer of a study: result, headline, analysis, exports, and text output."""

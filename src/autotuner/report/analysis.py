@@ -1,7 +1,7 @@
-"""What the trials say beyond the winner: what mattered, what failed, how winner and default differ, what to doubt.
+"""Analysis of a study beyond its winner: importance of parameters, failures, comparison with the default, caveats.
 
-Pure functions of a :class:`StudyResult`. Each figure is simple enough to be checked by hand, and says when it rests on
-too little.
+Pure functions of a :class:`StudyResult`. Each figure is simple enough to be checked by hand, and is marked when it is
+based on too few trials.
 """
 
 import math
@@ -25,9 +25,9 @@ from autotuner.tuning.ending import LEAST_REPEATS, Ending
 from autotuner.tuning.trials.cpu_noise import DISTURBED, FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
-"""Below this many usable trials a share of variance is mostly luck."""
+"""With fewer usable trials, a share of variance is mostly chance."""
 MAX_GROUPS = 6
-"""A numeric parameter with more distinct values is put into this many groups of about equal size."""
+"""The values of a numeric parameter with more distinct ones are divided into this many groups of about equal size."""
 FIGURES: tuple[tuple[str, str | None], ...] = (
     ("output_throughput", None),
     ("output_throughput_per_gpu", None),
@@ -36,26 +36,26 @@ FIGURES: tuple[tuple[str, str | None], ...] = (
     ("energy_per_token", None),
     ("success_rate", None),
 )
-"""Metrics of the comparison, with their statistic."""
+"""Metrics of the comparison, with their statistics."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much one parameter explains of the objective's spread."""
+    """How much of the variation of the objective one parameter explains."""
 
     parameter: str
     share: float | None
-    """Of the variance of the objective's logarithm, 0 to 1, adjusted for chance; None where it cannot be told."""
+    """Share of the variance of the objective's logarithm, 0 to 1, adjusted for chance; None if it is unknown."""
     groups: int
     trials: int
     best: Value = None
-    """The value with the best geometric mean of the objective; meaningless where ``share`` is None or small."""
+    """The value with the best geometric mean of the objective; meaningless if ``share`` is None or small."""
     best_mean: float | None = None
 
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Failed trials of one cause and message."""
+    """Failed trials with the same cause and message."""
 
     cause: str
     message: str
@@ -66,24 +66,24 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric of default and candidate at one place; several values where there are repeats."""
+    """One metric of the default and the candidate at one scenario and level; several values if they were repeated."""
 
     metric: str
     statistic: str | None
     default: tuple[float, ...]
     candidate: tuple[float, ...]
     noise: float = scoring.LAUNCH_NOISE
-    """Least relative standard deviation of one value."""
+    """Minimum relative standard deviation of one value."""
 
     @property
     def change(self) -> float | None:
-        """Relative change of the mean, as the metric moves: the same estimate as the gain's. None where one side is
-        missing or the default's is 0."""
+        """Relative change of the mean, with the sign of the metric; the same estimate as that of the gain. None if one
+        side is missing or the default's mean is 0."""
         return scoring.change(self.default, self.candidate)
 
     @property
     def effect(self) -> str:
-        """``better`` or ``worse`` where the interval of the change lies on one side of zero, else ``""``."""
+        """``better`` or ``worse`` if the interval of the change excludes zero, otherwise ``""``."""
         values = (*self.default, *self.candidate)
         if min(len(self.default), len(self.candidate)) < LEAST_REPEATS or min(values) <= 0:
             return ""
@@ -93,7 +93,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Default against candidate at one scenario and load level."""
+    """Default and candidate at one scenario and load level."""
 
     scenario: str
     level: str
@@ -101,7 +101,7 @@ class Comparison:
 
 
 def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
-    """Finished feasible trials of the search with their objective (positive), in order."""
+    """Returns the feasible trials of the search with their objective, in order. Objectives are positive."""
     found = []
     for trial in result.trials:
         value = objective_value(trial)
@@ -111,14 +111,14 @@ def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
 
 
 def importance(result: StudyResult) -> tuple[Importance, ...]:
-    """Every parameter, the one that explains most first; those that cannot be told last."""
+    """Returns the importance of every parameter, the most important first and those with an unknown share last."""
     points = usable_trials(result)
     found = [_importance(result, p.name, points) for p in result.spec.parameters]
     return tuple(sorted(found, key=lambda i: -1.0 if i.share is None else i.share, reverse=True))
 
 
 def failure_groups(trials: Sequence[Trial]) -> tuple[FailureGroup, ...]:
-    """Failures by cause and message, the most frequent first; voided trials too, since they cost time."""
+    """Groups failures by cause and message, most frequent first, including void trials, because they cost time too."""
     failed = [(t.failure, t) for t in trials if t.failure is not None]
     failed.sort(key=lambda pair: (pair[0].cause.value, pair[0].message, pair[1].number))
     groups = []
@@ -131,7 +131,7 @@ def failure_groups(trials: Sequence[Trial]) -> tuple[FailureGroup, ...]:
 
 
 def compared(result: StudyResult) -> Trial | None:
-    """The trial that stands against the default: the best, or the nearest where nothing is feasible."""
+    """Returns the trial to compare with the default: the best, or the nearest if nothing is feasible."""
     other = result.best or result.nearest
     if other is None or (result.default is not None and other.number == result.default.number):
         return None
@@ -139,25 +139,25 @@ def compared(result: StudyResult) -> Trial | None:
 
 
 def comparison(result: StudyResult) -> tuple[Comparison, ...]:
-    """Default and :func:`compared` at every scenario and level, from their repeats where there are any."""
-    ours = _runs(compared(result), result)
-    theirs = _runs(result.default, result)
-    places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*theirs, *ours) for m in t.measurements))
+    """Compares the default with :func:`compared` at every scenario and level, using their repeats if any."""
+    candidates = _runs(compared(result), result)
+    defaults = _runs(result.default, result)
+    places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*defaults, *candidates) for m in t.measurements))
     noise = confirmation.known_noise(result.trials)
     found = []
     for place in places:
-        default = _at(theirs, place)
-        candidate = _at(ours, place)
+        default = _at(defaults, place)
+        candidate = _at(candidates, place)
         figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise) for m, s in FIGURES]
         found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
     return tuple(found)
 
 
 def caveats(result: StudyResult) -> tuple[str, ...]:
-    """What a careful reader should doubt, worst first; a sentence each."""
+    """Returns the reasons to doubt the result, the most serious first; one sentence each."""
     mixed = result.simulated
     warned = (f"{mixed}.",) if mixed and mixed != ALL else ()
-    return (*warned, *_about_the_proof(result), *_about_the_figures(result))
+    return (*warned, *_proof_caveats(result), *_measurement_caveats(result))
 
 
 def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, float]]) -> Importance:
@@ -180,25 +180,28 @@ def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, fl
 
 
 def explained(groups: Sequence[Sequence[float]]) -> float | None:
-    """Share of the variance that the groups' means explain, adjusted for the number of groups (epsilon squared).
+    """Share of the variance that the group means explain, adjusted for the number of groups (epsilon squared).
 
-    Without the adjustment, as many groups as values explain everything. 0 is the most that chance would give; None
-    where it cannot be told: one group, no spread, or not a single group with two values.
+    Without the adjustment, as many groups as values would explain everything.
+
+    Returns:
+        0 (no more than chance) to 1; None if the share is unknown, because there is only one group, no variance, or no
+        group with two values.
     """
     values = [v for g in groups for v in g]
-    spare = len(values) - len(groups)
-    if len(groups) < 2 or spare < 1:
+    degrees_of_freedom = len(values) - len(groups)
+    if len(groups) < 2 or degrees_of_freedom < 1:
         return None
     total = _squares(values)
     if total <= 0:
         return None
     within = math.fsum(_squares(g) for g in groups)
     between = total - within
-    return min(1.0, max(0.0, (between - (len(groups) - 1) * within / spare) / total))
+    return min(1.0, max(0.0, (between - (len(groups) - 1) * within / degrees_of_freedom) / total))
 
 
 def value_groups(values: Sequence[Value]) -> list[object]:
-    """For each value the group it belongs to: itself, or its quantile among many distinct numbers."""
+    """Returns the group of each value: the value itself, or its quantile if there are many distinct numbers."""
     numbers = sorted({v for v in values if isinstance(v, int | float) and not isinstance(v, bool)})
     if len(numbers) <= MAX_GROUPS:
         return [(type(v).__name__, v) for v in values]
@@ -230,7 +233,7 @@ def _values(measurements: Sequence[Measurement], metric: str, statistic: str | N
     return tuple(v for v in found if v is not None and math.isfinite(v))
 
 
-def _about_the_proof(result: StudyResult) -> Iterator[str]:
+def _proof_caveats(result: StudyResult) -> Iterator[str]:
     if result.state in ("running", "new"):
         yield "The study has not finished; everything here may still change."
     for trial in result.refuted_trials:
@@ -249,27 +252,27 @@ def _about_the_proof(result: StudyResult) -> Iterator[str]:
         elif result.repeats < 3:
             many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
             yield f"Only {many} of trial {result.best.number} and the default: the interval rests on very little data."
-    yield from _about_company(result)
+    yield from _concurrency_caveats(result)
     others = tied_others(result)
     if others:
         yield f"The best and {trials_text(others)} differ by no more than the noise of a single measurement."
 
 
-def _about_company(result: StudyResult) -> Iterator[str]:
+def _concurrency_caveats(result: StudyResult) -> Iterator[str]:
     default = result.default
-    crowded = _numbers(t for t in result.trials if t.measurements and confirmation.in_company(t, result.trials))
+    concurrent = _numbers(t for t in result.trials if t.measurements and confirmation.in_company(t, result.trials))
     share = confirmation.interference(result.trials, result.spec.objectives)
     if share is not None:
         text = confirmation.interference_text(share)
         yield f"{text[:1].upper()}{text[1:]}."
-    elif crowded and default is not None and default.number not in crowded:
+    elif concurrent and default is not None and default.number not in concurrent:
         yield (
-            f"{trials_text(crowded).capitalize()} ran side by side while the default ran alone; only the repeats, "
+            f"{trials_text(concurrent).capitalize()} ran side by side while the default ran alone; only the repeats, "
             "which run one at a time, are comparable with it."
         )
 
 
-def _about_the_figures(result: StudyResult) -> Iterator[str]:
+def _measurement_caveats(result: StudyResult) -> Iterator[str]:
     measured = [(t, m) for t in result.trials for m in t.measurements]
     checks: tuple[tuple[str, list[int]], ...] = (
         (
@@ -302,7 +305,7 @@ def _about_the_figures(result: StudyResult) -> Iterator[str]:
 
 
 def _warnings(measured: Sequence[tuple[Trial, Measurement]]) -> list[tuple[str, list[int]]]:
-    """The measurements' own warnings, at most five kinds; caveats already cover disturbed windows."""
+    """Returns the warnings of measurements, at most five kinds. Disturbed windows have a caveat of their own."""
     found: dict[str, list[Trial]] = {}
     for trial, measurement in measured:
         for text in (w for w in measurement.warnings if not w.startswith(DISTURBED)):

@@ -1,4 +1,4 @@
-"""Results in forms for other programs: JSON, CSV, the older results JSON, and the winner as a shell command."""
+"""Results for other programs: JSON, CSV, the older results JSON, and the winner as a shell command."""
 
 import csv
 import io
@@ -25,12 +25,12 @@ OLDER_STATISTICS = ("mean", "p50", "p90", "p99")
 
 
 def strict_json(data: Any) -> str:
-    """JSON that every parser takes, without secrets: inf and nan become null."""
+    """Formats data as standard JSON without secrets; inf and NaN become null."""
     return json.dumps(clean(plain_data(data)), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def plain_data(data: Any) -> Any:
-    """Nouns, dataclasses and containers as JSON's own types."""
+    """Converts models, dataclasses and containers to JSON types."""
     if isinstance(data, StudyResult):
         return _marked_result(data)
     if isinstance(data, BaseModel):
@@ -51,7 +51,7 @@ def plain_data(data: Any) -> Any:
 
 
 def _marked_result(result: StudyResult) -> dict[str, Any]:
-    """A result, and what is simulated in it: the sentence, and a mark for each trial."""
+    """Converts a result, and marks what is simulated: a sentence for the whole, a field for each trial."""
     data: dict[str, Any] = plain_data(result.model_dump(mode="python"))
     for entry, trial in zip(data["trials"], result.trials, strict=True):
         entry["simulated"] = trial.simulated
@@ -62,7 +62,15 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
 
 
 def export_text(result: StudyResult, form: str) -> str:
-    """``json``, ``csv`` or ``older``. Raises ValueError for another form."""
+    """Exports a result.
+
+    Args:
+        result: The study's result.
+        form: ``json``, ``csv`` or ``older``.
+
+    Raises:
+        ValueError: If the form is unknown.
+    """
     if form == "json":
         return strict_json(result) + "\n"
     if form == "csv":
@@ -73,8 +81,8 @@ def export_text(result: StudyResult, form: str) -> str:
 
 
 def command_line(result: StudyResult) -> str:
-    """The winner as one shell line. Study environment is set in front, where the command does not hold it already;
-    secrets stand as references to variables."""
+    """Formats the winner as one shell line, with the study's environment in front unless the command contains it.
+    Secrets become references to variables."""
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
     tuned = variables_in(result.winner.configuration.values) if result.winner else {}
@@ -86,14 +94,14 @@ def command_line(result: StudyResult) -> str:
 
 
 def is_hidden(name: str, value: str) -> bool:
-    """Whether a variable of a server's environment is shown by its name only."""
+    """Whether the value of an environment variable must not be shown."""
     return looks_secret(name) or HIDDEN in value or has_secret_form(value)
 
 
 def best_json(result: StudyResult) -> dict[str, Any]:
-    """The winner for programs."""
+    """Returns the winner as data for programs."""
     winner = result.winner
-    said = {
+    answer = {
         "study": result.spec.name,
         "ending": result.ending.value,
         "headline": headline(result),
@@ -102,9 +110,9 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "refuted": list(result.refuted),
     }
     if winner is None:
-        return {**said, "winner": None}
+        return {**answer, "winner": None}
     return {
-        **said,
+        **answer,
         "winner": winner.number,
         "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
@@ -120,7 +128,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
 
 
 def csv_text(result: StudyResult) -> str:
-    """The table of :mod:`autotuner.report.flat_table` as CSV."""
+    """Formats the table of :mod:`autotuner.report.flat_table` as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table_columns(result))
@@ -139,11 +147,11 @@ def _cell(value: object) -> object:
 
 
 def older_results(result: StudyResult) -> dict[str, Any]:
-    """The results file of the first system of this kind: ``best_result`` and ``all_results``, one entry for each
-    finished trial.
+    """Returns the results in the format of the older tool: ``best_result`` and ``all_results``, one entry per finished
+    trial.
 
-    Scores follow its convention that smaller is better; a trial without a usable result has none (null), never an
-    infinite one.
+    As in that tool, a lower score is better. A trial without a usable result has no score (null) instead of an infinite
+    one.
     """
     trials = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
     entries = [_older_entry(result, t) for t in trials]
@@ -182,7 +190,7 @@ def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
 
 
 def _older_metrics(trial: Trial) -> dict[str, Any]:
-    """By window: the older tool averaged over concurrencies, which hides the level that matters."""
+    """Metrics per window. The older tool averaged over concurrencies, which hides the level that matters."""
     windows = []
     for m in trial.measurements:
         stats = {name: _older_stats(d) for name, d in m.distributions.items()}

@@ -1,6 +1,7 @@
-"""A study's results as one table: a row per trial, scenario and load level. Trials without a measurement have one row.
+"""The results of a study as one table, with a row per trial, scenario and load level.
 
-The CSV export and the data frames have this table in common. Times in seconds, rates per second.
+Trials without a measurement have one row. The CSV export and the data frames share this table. Times are in seconds,
+rates per second.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _FIGURES = [(m.name, s) for m in METRICS.values() for s in (_STATISTICS if m.dis
 
 
 def table_columns(result: StudyResult) -> list[str]:
-    """Titles of the columns; each parameter and each figure has its own."""
+    """Returns the column titles; each parameter and each figure has a column."""
     return [
         *("trial", "role", "repeat_of", "state", "failure", "feasible", "scenario", "level"),
         *(f"parameter:{p.name}" for p in result.spec.parameters),
@@ -37,7 +38,7 @@ def table_columns(result: StudyResult) -> list[str]:
 
 
 def table_rows(result: StudyResult) -> Iterator[list[object]]:
-    """The rows; None where there is nothing to say."""
+    """Yields the rows; None where there is no value."""
     names = [p.name for p in result.spec.parameters]
     for trial in result.trials:
         for m in trial.measurements or (None,):
@@ -57,7 +58,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
 
 
 def data_frame(result: StudyResult, library: Library | None) -> Any:
-    """See :meth:`autotuner.report.result.StudyResult.to_dataframe`."""
+    """Builds a data frame; see :meth:`autotuner.report.result.StudyResult.to_dataframe`."""
     if library is not None and library not in _LIBRARIES:
         raise UsageError(Problem(where="library", value=str(library), why="unknown", remedy="use pandas or polars"))
     columns = table_columns(result)
@@ -86,7 +87,7 @@ def _window(m: Measurement | None) -> Sequence[object]:
 
 
 def _answer(trial: Trial, result: StudyResult) -> str:
-    """What the ending says of a trial's configuration; repeats say the same as what they repeat."""
+    """Returns what the ending says about a trial's configuration; a repeat has the same value as the repeated trial."""
     number = trial.number if trial.repeat_of is None else trial.repeat_of
     if number in result.refuted:
         return "did_not_hold_up"
@@ -96,7 +97,7 @@ def _answer(trial: Trial, result: StudyResult) -> str:
 
 
 def _doubts(m: Measurement | None) -> Sequence[object]:
-    """What a reader of a window's figures must know; several things are divided by semicolons."""
+    """Returns the qualifications of a window's figures; several in one cell are separated by semicolons."""
     if m is None:
         return [None] * 5
     few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _STATISTICS if not d.carries(s)]

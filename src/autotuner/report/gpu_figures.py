@@ -1,4 +1,4 @@
-"""What a trial's GPUs did, in one line a trial: over all of its windows, longer ones counting more."""
+"""GPU figures of a trial over all of its windows, weighted by their length."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from autotuner.study.trial import Trial
 
 @dataclass(frozen=True)
 class GpuFigures:
-    """One trial; None where the GPUs do not tell. Units as in :class:`autotuner.study.measurement.GpuUse`."""
+    """Figures of one trial, in the units of :class:`autotuner.study.measurement.GpuUse`; None if not reported."""
 
     gpus: int
     throughput_per_gpu: float | None = None
@@ -26,7 +26,7 @@ class GpuFigures:
 
 
 def gpu_figures(trial: Trial) -> GpuFigures | None:
-    """None for a trial without GPUs."""
+    """Computes the figures of a trial; None if it had no GPUs."""
     if not trial.gpus:
         return None
     windows = [(m.window_s, m.gpu_use) for m in trial.measurements if m.gpu_use is not None]
@@ -36,9 +36,9 @@ def gpu_figures(trial: Trial) -> GpuFigures | None:
         throughput_per_gpu=geometric_mean(rates) if rates and min(rates) > 0 else None,
         energy_per_token=_energy_per_token(trial),
         utilization=_mean(windows, lambda use: use.utilization),
-        memory_gb=_most(windows, lambda use: use.memory_gb),
+        memory_gb=_maximum(windows, lambda use: use.memory_gb),
         power_w=_mean(windows, lambda use: use.power_w),
-        temperature_c=_most(windows, lambda use: use.temperature_c),
+        temperature_c=_maximum(windows, lambda use: use.temperature_c),
         clock_mhz=_mean(windows, lambda use: use.clock_mhz),
     )
 
@@ -47,7 +47,7 @@ TITLES = ("GPUs", "tokens/s per GPU", "energy per token", "GPU busy", "GPU memor
 
 
 def gpu_cells(trial: Trial) -> tuple[str, ...]:
-    """The figures under :data:`TITLES` as a person reads them; dashes for what is not known."""
+    """Formats the figures in the order of :data:`TITLES`; a dash for what is unknown."""
     found = gpu_figures(trial)
     if found is None:
         return ("-",) * len(TITLES)
@@ -56,20 +56,20 @@ def gpu_cells(trial: Trial) -> tuple[str, ...]:
         with_unit("output_throughput_per_gpu", found.throughput_per_gpu),
         with_unit("energy_per_token", found.energy_per_token),
         "-" if found.utilization is None else f"{found.utilization:.0%}",
-        _with(found.memory_gb, "GiB"),
-        _with(found.power_w, "W"),
-        _with(found.temperature_c, "°C"),
-        _with(found.clock_mhz, "MHz"),
+        _with_unit(found.memory_gb, "GiB"),
+        _with_unit(found.power_w, "W"),
+        _with_unit(found.temperature_c, "°C"),
+        _with_unit(found.clock_mhz, "MHz"),
     )
 
 
 def have_gpus(trials: Sequence[Trial]) -> bool:
-    """Whether there is anything to show."""
+    """Whether any trial used GPUs."""
     return any(trial.gpus for trial in trials)
 
 
 def known_columns(trials: Sequence[Trial]) -> list[int]:
-    """Indices of the :data:`TITLES` of which at least one trial tells something."""
+    """Returns the indices of those :data:`TITLES` for which at least one trial has a value."""
     rows = [gpu_cells(trial) for trial in trials]
     return [i for i in range(len(TITLES)) if any(row[i] != "-" for row in rows)]
 
@@ -85,7 +85,7 @@ def _energy_per_token(trial: Trial) -> float | None:
     return energy / tokens if tokens else None
 
 
-def _with(value: float | None, unit: str) -> str:
+def _with_unit(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{plain(value)} {unit}"
 
 
@@ -95,5 +95,5 @@ def _mean(windows: Sequence[tuple[float, GpuUse]], read: Callable[[GpuUse], floa
     return sum(span * value for span, value in known) / total if total else None
 
 
-def _most(windows: Sequence[tuple[float, GpuUse]], read: Callable[[GpuUse], float | None]) -> float | None:
+def _maximum(windows: Sequence[tuple[float, GpuUse]], read: Callable[[GpuUse], float | None]) -> float | None:
     return max((value for _, use in windows if (value := read(use)) is not None), default=None)

@@ -1,4 +1,4 @@
-"""The ending of a study as sentences: one headline per ending, then qualifications."""
+"""The ending of a study in sentences: one headline per ending, then qualifications."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,12 +18,12 @@ _SHOWN = 8
 
 
 def headline(result: StudyResult) -> str:
-    """The answer in one line. It names every launch of the trial it is about that died or missed the SLOs."""
+    """Returns the answer in one line. It counts the launches of its trial that crashed or missed the SLOs."""
     return _HEADLINES[result.ending](result)
 
 
 def summary_lines(result: StudyResult) -> list[str]:
-    """The headline, then challengers that did not hold up, the Pareto front, and trials within noise."""
+    """Returns the headline, then challengers that did not hold up, the Pareto front, and trials within noise."""
     lines = [headline(result)]
     named = result.ending in {Ending.WINNER_DID_NOT_HOLD_UP, Ending.NOTHING_FEASIBLE}
     others = result.refuted_trials[1 if named else 0 :]
@@ -42,7 +42,7 @@ def summary_lines(result: StudyResult) -> list[str]:
 
 
 def tied_others(result: StudyResult) -> list[int]:
-    """Trials of the search within the noise of the winner; none where the default is what to use."""
+    """Returns the trials of the search within the noise of the winner; none if the answer is to keep the default."""
     if result.winner is None or result.keeps_default:
         return []
     default = result.default.number if result.default else None
@@ -50,7 +50,7 @@ def tied_others(result: StudyResult) -> list[int]:
 
 
 def failed_launches(trial: Trial, result: StudyResult) -> str:
-    """``1 of 4 launches failed (crash under load)``; empty where all launches held."""
+    """``1 of 4 launches failed (crash under load)``; empty if all launches met the SLOs."""
     found = confirmation.launches(trial, result.trials)
     parts = []
     if found.died:
@@ -64,8 +64,10 @@ def failed_launches(trial: Trial, result: StudyResult) -> str:
 
 
 def gains_text(result: StudyResult) -> tuple[str, str]:
-    """Change of every objective over the default, and the intervals with the repeats; signs as the metric moves. Of
-    several objectives each says whether it is better, and what was gained stands first."""
+    """Returns the change of every objective relative to the default, and the intervals with the number of repeats.
+
+    Changes have the sign of the metric. With several objectives, each says whether it is better, and gains come first.
+    """
     several = len(result.spec.objectives) > 1
     pairs = zip(result.spec.objectives, result.gains, strict=False)
     known = [(o, g) for o, g in pairs if g and g.repeats >= LEAST_REPEATS]
@@ -82,15 +84,15 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
 
 
 def answer_word(result: StudyResult) -> str:
-    """What the trial to use is called in tables: ``winner`` only where the ending says so."""
+    """Returns the label of the recommended trial in tables; ``winner`` only if the ending says so."""
     if result.ending.proven or result.ending is Ending.NO_DEFAULT:
         return "winner"
     return "keep" if result.keeps_default and result.state == "done" else "best so far"
 
 
 def change_text(result: StudyResult, trial: Trial) -> str:
-    """Change of a searched trial's first objective against the default, as the metric moved; empty where there is
-    nothing to compare. A change that rests on one launch of each is marked with ``~``."""
+    """Change of the first objective of a trial relative to the default, with the sign of the metric; empty if there is
+    nothing to compare. A change based on one launch of each is marked with ``~``."""
     default = result.default
     if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
         return ""
@@ -98,7 +100,7 @@ def change_text(result: StudyResult, trial: Trial) -> str:
     if change is not None:
         return percent(change)
     if confirmation.in_company(trial, result.trials) is not confirmation.in_company(default, result.trials):
-        return ""  # one ran alone and the other did not: the difference would be that of the conditions
+        return ""  # one ran alone and the other did not, so the difference would be that of the conditions
     base = objective_value(default)
     single = objective_value(trial)
     rough = scoring.change([base], [single]) if base and single else None
@@ -106,21 +108,21 @@ def change_text(result: StudyResult, trial: Trial) -> str:
 
 
 def _missed_soft(result: StudyResult) -> bool:
-    """Whether a soft SLO that was missed makes the gain differ from the change of the metric itself."""
+    """Whether a missed soft SLO makes the gain differ from the change of the metric itself."""
     compared = [t for t in (result.best, result.default) if t is not None]
     repeats = [r for t in compared for r in confirmation.rankable_repeats(t, result.trials)]
     return any(r.verdict is not None and r.verdict.penalty > 0 for r in repeats)
 
 
 def effect(gain: Gain) -> str:
-    """What the interval of a gain shows, in words."""
+    """Returns what the interval of a gain shows, as text."""
     return {Effect.BETTER: "better", Effect.WORSE: "worse", Effect.AS_GOOD: "equivalent"}.get(
         gain.effect, "no significant difference"
     )
 
 
 def signed(objective: Objective, gain: Gain) -> tuple[float, float, float]:
-    """Change, low and high as the metric itself moved: a gain of 10% less latency is -0.1."""
+    """Returns change, low and high with the sign of the metric: a gain of 10% in latency is -0.1."""
     if objective.direction is Direction.MIN:
         return -gain.relative, -gain.high, -gain.low
     return gain.relative, gain.low, gain.high
@@ -188,7 +190,8 @@ def _nothing_tried(result: StudyResult) -> str:
 
 
 def _not_proven(result: StudyResult) -> str:
-    return f"best: {_winner(result)}: {_value(result, result.winner)}; not proven: confirm.repeats is {_asked(result)}"
+    why = f"not proven: confirm.repeats is {_required_repeats(result)}"
+    return f"best: {_winner(result)}: {_value(result, result.winner)}; {why}"
 
 
 def _not_decided(result: StudyResult) -> str:
@@ -205,7 +208,7 @@ def _not_decided(result: StudyResult) -> str:
         if trial is not None:
             usable = len(confirmation.values(trial, result.trials, result.spec.objectives[0]))
             name = "the default" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
-            counts.append(f"{usable} of {_asked(result)} for {name}")
+            counts.append(f"{usable} of {_required_repeats(result)} for {name}")
     how = ", ".join(counts)
     return f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: usable repeats: {how}"
 
@@ -242,7 +245,7 @@ def _nothing_measured(result: StudyResult) -> str:
 
 
 def _unfinished(result: StudyResult) -> str:
-    said = {
+    state = {
         Ending.NOT_COMPARED_YET: "not compared yet",
         Ending.STOPPED: "stopped early",
         Ending.INTERRUPTED: "interrupted",
@@ -252,11 +255,11 @@ def _unfinished(result: StudyResult) -> str:
     measured = [t for t in result.trials if t.state.finished and t.measurements]
     if result.winner is None:
         if not measured:
-            return f"{said}: nothing measured yet"
-        found = f"{said}: no configuration met the SLOs so far"
+            return f"{state}: nothing measured yet"
+        found = f"{state}: no configuration met the SLOs so far"
         first = next(iter(result.refuted_trials), None)
         return f"{found}; {_named(first)} did not hold up: {failed_launches(first, result)}" if first else found
-    return f"{said}; best so far: {_winner(result)}: {_value(result, result.winner)}; not proven"
+    return f"{state}; best so far: {_winner(result)}: {_value(result, result.winner)}; not proven"
 
 
 _HEADLINES: Mapping[Ending, Callable[[StudyResult], str]] = {
@@ -305,7 +308,7 @@ def _challenger(result: StudyResult) -> str:
 
 
 def _value(result: StudyResult, trial: Trial | None) -> str:
-    """The first objective: the mean of the repeats where there are any, else the one measurement."""
+    """The first objective: the mean of the repeats if any, otherwise the single measurement."""
     if trial is None:
         return "-"
     objective = result.spec.objectives[0]
@@ -313,7 +316,7 @@ def _value(result: StudyResult, trial: Trial | None) -> str:
     return f"{with_unit(objective.metric, value)} {objective_text(objective)}"
 
 
-def _asked(result: StudyResult) -> int:
+def _required_repeats(result: StudyResult) -> int:
     return result.spec.confirm.repeats
 
 

@@ -1,4 +1,4 @@
-"""Numbers and metric names for people: milliseconds, percent, no false precision, no control characters."""
+"""Numbers and metric names for people: milliseconds, percent, no false precision."""
 
 from autotuner.study.metric import METRICS, Unit, fewest_samples
 
@@ -21,17 +21,17 @@ def plain(value: float) -> str:
 
 
 UNSURE = "~"
-"""Marks what rests on a percentile whose sample is too small."""
+"""Marks what is based on a percentile of too few requests."""
 
 
 def unsure_text(what: str) -> str:
-    """The sentence on one such percentile (``p99 ttft of 30 requests``)."""
+    """Explains one such percentile, given as ``p99 ttft of 30 requests``."""
     statistic = what.partition(" ")[0]
     return f"{UNSURE} {what}: too few; a {statistic} needs at least {fewest_samples(statistic):,}"
 
 
 def with_unit(metric: str, value: float | None) -> str:
-    """``1,234 tokens/s``, ``56.7 ms``; a dash where nothing was measured."""
+    """``1,234 tokens/s``, ``56.7 ms``; a dash if there is no value."""
     if value is None:
         return "-"
     unit = METRICS[metric].unit

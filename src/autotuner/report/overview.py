@@ -1,4 +1,4 @@
-"""One study in a line: where it stands and what it found, without reading its trials where its end was stored."""
+"""Overview of a study: progress and answer, without reading its trials if its end was stored."""
 
 from collections.abc import Callable
 
@@ -16,19 +16,19 @@ class StudyOverview(StudyRecord):
     running: bool = False
     """Whether a living process runs it now."""
     launches: int = 0
-    """Trials with a result, repeats included."""
+    """Trials with a result, including repeats."""
     planned: int = 0
-    """What :attr:`launches` will be at most; equal to it once the study has ended."""
+    """Maximum that :attr:`launches` can reach; equal to it once the study has ended."""
     answer: Answer
 
     @property
     def progress(self) -> str:
-        """``7 of 13``, or ``13`` where nothing more is to come."""
+        """``7 of 13``, or ``13`` if no launches remain."""
         return f"{self.launches} of {self.planned}" if self.planned > self.launches else str(self.launches)
 
     @property
     def standing(self) -> str:
-        """The state as a person reads it; a run that was killed says no last word, and is called cut off."""
+        """The state for people. A run that was killed could not store its end and is ``cut off``."""
         return "cut off" if self.state == "running" and not self.running else self.state
 
 
@@ -40,8 +40,15 @@ def overview(
     newest: EventRecord | None,
     trials: Callable[[], list[Trial]],
 ) -> StudyOverview:
-    """The overview of a stored study; ``newest`` is its last ``trial_proposed`` event, ``trials`` reads its trials,
-    which is only asked for where no answer was stored."""
+    """Builds the overview of a stored study.
+
+    Args:
+        record: The stored study.
+        running: Whether a living process runs it.
+        launches: Number of its trials with a result.
+        newest: Its last ``trial_proposed`` event.
+        trials: Reads its trials; called only if no answer was stored.
+    """
     left = _left(newest) if newest is not None and record.state != "done" else None
     planned = launches if left is None else launches + int(running) + left
     return StudyOverview(
@@ -54,8 +61,8 @@ def overview(
 
 
 def _left(newest: EventRecord) -> int | None:
-    """Launches that were still to come after the newest one; None where the event does not say."""
-    # Only studies that have not ended need it: importing the event classes is a tenth of what ``list`` takes.
+    """Launches that remained after the newest one; None if the event does not say."""
+    # Only studies that have not ended need the event classes, whose import is a tenth of the time of ``list``.
     from autotuner.events.types import TrialProposed, parse
 
     event = parse(newest)
@@ -66,7 +73,7 @@ def _stored_answer(record: StudyRecord) -> Answer | None:
     found = (record.summary or {}).get("answer")
     try:
         return Answer.model_validate(found) if found is not None else None
-    except ValidationError:  # of an ending that this version does not know
+    except ValidationError:  # an ending that this version does not know
         return None
 
 

@@ -7,7 +7,7 @@ from autotuner.tuning import confirmation
 
 
 def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
-    """Every trial with its rank, each followed by its repeats; what has no rank stands behind what has one."""
+    """Returns every trial with its rank, each followed by its repeats; trials without a rank come last."""
     first = [t for t in result.trials if t.role is not TrialRole.CONFIRM]
     ordered = scoring.rank([t for t in first if t.state.finished], result.spec.objectives)
     ordered += [t for t in first if not t.state.finished]

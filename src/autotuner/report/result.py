@@ -1,6 +1,6 @@
-"""The answer of a study, derived from its stored trials: ending, winner, default, gain, ties.
+"""The result of a study, derived from its stored trials: ending, winner, default, gain, ties.
 
-What the trials show is decided by :func:`autotuner.tuning.ending.conclude` alone.
+:func:`autotuner.tuning.ending.conclude` alone decides what the trials show.
 """
 
 import math
@@ -21,58 +21,57 @@ from autotuner.tuning import confirmation
 from autotuner.tuning.ending import Ending, conclude
 
 DEFAULT_NOISE = 0.03
-"""Relative difference of two measurements of one configuration, where no repeats tell: llama.cpp on a quiet CPU shows 2
-to 4%."""
+"""Assumed relative difference of two measurements of one configuration without repeats: llama.cpp on an idle CPU shows
+2 to 4%."""
 
 
 class StudyResult(Noun):
-    """Everything that is known of a study."""
+    """Everything known about a study."""
 
     spec: StudySpec
     state: str
     """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
     why: str = ""
-    """Why it ended."""
+    """Why the study ended."""
     ending: Ending = Ending.NOT_COMPARED_YET
-    """What the trials show; decides headline, exit code and ``winner``."""
+    """What the trials show; determines headline, exit code and ``winner``."""
     trials: tuple[Trial, ...] = ()
     default: Trial | None = None
-    """The engine's default, finished."""
+    """The trial of the engine's default, once finished."""
     best: Trial | None = None
-    """The challenger that the ending is about, or the default where it is the best measurement. None: nothing is
-    feasible."""
+    """The challenger that the ending is about, or the default if it measured best. None: nothing is feasible."""
     winner: Trial | None = None
-    """What to use: ``best`` or the default. None: nothing is feasible. Never a trial that died or missed the SLOs in a
-    repeat; proven only where ``ending`` says so."""
+    """The trial to use: ``best`` or the default. None: nothing is feasible. Never a trial that crashed or missed the
+    SLOs in a repeat; proven only if ``ending`` says so."""
     nearest: Trial | None = None
-    """Where nothing is feasible: the trial that missed the bounds by the least."""
+    """If nothing is feasible, the trial that missed the SLOs by the least."""
     refuted: tuple[int, ...] = ()
-    """Numbers of the challengers that died or missed the SLOs in a repeat."""
+    """Numbers of the challengers that crashed or missed the SLOs in a repeat."""
     gain: Gain | None = None
-    """Of ``best`` over the default in the first objective, from the interleaved repeats; None without these."""
+    """Gain of ``best`` over the default in the first objective, from the interleaved repeats; None without repeats."""
     gains: tuple[Gain | None, ...] = ()
-    """The same for each objective, in order."""
+    """The gain in each objective, in order."""
     as_good: bool = False
-    """The default is shown to be as good as the best challenger (``ending`` is ``shown_as_good``)."""
+    """Whether the default was shown to be as good as the best challenger (``ending`` is ``shown_as_good``)."""
     front: tuple[int, ...] = ()
-    """Numbers of the non-dominated trials, where there are several objectives; refuted ones are left out."""
+    """With several objectives, numbers of the non-dominated trials, without refuted ones."""
     tied: tuple[int, ...] = ()
-    """Numbers of the trials that are worse than the winner by no more than the noise, the winner included; by the mean
-    of their repeats where they have some. Refuted ones are left out."""
+    """Numbers of the trials within the noise of the winner, including the winner, by the mean of their repeats if any;
+    without refuted ones."""
     noise: float = DEFAULT_NOISE
-    """Relative difference that two single measurements of one configuration stay below in 95% of cases."""
+    """Relative difference below which two single measurements of one configuration stay in 95% of cases."""
     command: tuple[str, ...] = ()
-    """What starts the winner: its own command where it has one (a container), else its arguments without the address
-    that was only the trial's."""
+    """Command that starts the winner: its own if it has one (a container), otherwise its arguments without the address
+    flags of the trial."""
 
     @property
     def simulated(self) -> str:
-        """The sentence on simulated numbers; empty where there are none."""
+        """Sentence about simulated numbers; empty if there are none."""
         return simulated_trials(self.trials)
 
     @property
     def repeats(self) -> int:
-        """Interleaved repeats behind :attr:`gain`."""
+        """Number of interleaved repeats behind :attr:`gain`."""
         return self.gain.repeats if self.gain else 0
 
     @property
@@ -83,11 +82,11 @@ class StudyResult(Noun):
 
     @property
     def keeps_default(self) -> bool:
-        """Whether the default is what to use."""
+        """Whether the answer is to keep the default."""
         return self.winner is not None and self.winner.role is TrialRole.DEFAULT
 
     def trial(self, number: int) -> Trial:
-        """One trial.
+        """Returns one trial.
 
         Args:
             number: The trial's number; 0 is the default's.
@@ -110,7 +109,7 @@ class StudyResult(Noun):
         return found
 
     def to_dataframe(self, library: Literal["pandas", "polars"] | None = None) -> Any:
-        """All measurements as a data frame: a row per trial, scenario and load level.
+        """Returns all measurements as a data frame, with a row per trial, scenario and load level.
 
         Args:
             library: ``pandas`` or ``polars``; None: pandas if it is installed, else polars.
@@ -132,14 +131,14 @@ class StudyResult(Noun):
         return data_frame(self, library)
 
     def repeat_values(self, trial: Trial, index: int = 0) -> list[float]:
-        """One objective in a trial's rankable repeats, in order; what every gain is computed from.
+        """Returns one objective in a trial's rankable repeats, in order. Every gain is computed from these values.
 
         Args:
             trial: The trial that was repeated.
             index: Position of the objective in the study.
 
         Returns:
-            The values in the metric's own unit; empty where the trial was not repeated.
+            The values in the metric's unit; empty if the trial was not repeated.
 
         Raises:
             IndexError: If the study has no such objective.
@@ -160,8 +159,15 @@ def study_result(
     why: str = "",
     environment_fault: bool | None = None,
 ) -> StudyResult:
-    """The result so far, without the study's secrets, since all of it is for display; ``environment_fault`` is as
-    in :func:`conclude`, ``address`` names the flags (each with a value) that are left out of the command."""
+    """Derives the result so far, without the study's secrets, because all of it may be displayed.
+
+    Args:
+        spec: The study.
+        state: State of the study; see :attr:`StudyResult.state`.
+        trials: Its stored trials, in any order.
+        why: Why the study ended.
+        environment_fault: As in :func:`autotuner.tuning.ending.conclude`.
+    """
     secrets = frozenset(secrets_in(spec))
     spec = clean_model(spec, secrets)
     why = clean_text(why, secrets)
@@ -196,13 +202,13 @@ def study_result(
 
 
 def objective_value(trial: Trial, index: int = 0) -> float | None:
-    """A trial's objective, None where it was not measured."""
+    """Returns an objective of a trial; None if it was not measured."""
     values = trial.verdict.objectives if trial.verdict else ()
     return values[index] if index < len(values) else None
 
 
 def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:
-    """The trial with the means of its repeats in place of its first measurement, which was lucky or not."""
+    """Replaces the first measurement of a trial, which may have been lucky, by the means of its repeats."""
     found = [confirmation.values(trial, trials, o, i) for i, o in enumerate(objectives)]
     if trial.verdict is None or not all(found):
         return trial
@@ -211,7 +217,7 @@ def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objecti
 
 
 def _noise(objective: Objective, trials: Sequence[Trial]) -> float:
-    """From repeats where there are any, else :data:`DEFAULT_NOISE`; never less than the windows themselves allow."""
+    """Noise from repeats if any, otherwise :data:`DEFAULT_NOISE`; never less than the uncertainty within windows."""
     bases = [t for t in trials if t.role is not TrialRole.CONFIRM]
     found = scoring.noise_of([confirmation.values(t, trials, objective) for t in bases])
     least = 1.96 * math.sqrt(2) * confirmation.known_noise(trials)

@@ -1,4 +1,4 @@
-"""The answer as plain text: the headline, the command, failures, and next commands."""
+"""The answer as plain text: headline, command, failures, and next commands."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +11,18 @@ from autotuner.study.trial import Trial, TrialState
 
 
 def summary_text(result: StudyResult) -> str:
-    """The answer in a few lines, the headline first; honest about what is not proven."""
+    """Returns the headline and its qualifications, one line each."""
     return "\n".join(summary_lines(result))
 
 
 def marked_summary(result: StudyResult) -> str:
-    """The answer, and before it the word that numbers are simulated."""
+    """Returns the summary, after a warning if numbers are simulated."""
     warning = result.simulated
     return f"{warning}.\n{summary_text(result)}" if warning else summary_text(result)
 
 
 def result_text(result: StudyResult, *, report: Path | None = None, program: str = "autotuner") -> str:
-    """What ``run`` ends with; ``program`` is how the reader can type the command."""
+    """Returns the final output of ``run``; ``program`` is how the user invoked the command."""
     name = result.spec.name
     lines = ["", marked_summary(result)]
     if result.winner is not None and result.command:
@@ -41,7 +41,7 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
 
 
 def failures_text(trials: Sequence[Trial]) -> list[str]:
-    """Failed configurations by cause, with the remedy."""
+    """Lists failed configurations with cause and remedy."""
     failed = [t for t in trials if t.state is TrialState.FAILED and t.failure]
     if not failed:
         return []

@@ -8,12 +8,12 @@ from autotuner.tuning.trials.no_answer_failure import error_message, error_remed
 
 
 def error_messages(m: Measurement) -> dict[str, str]:
-    """The server's first message of each kind of error, without the status; empty where it sent none."""
+    """Returns the server's first message for each kind of error, without the status; empty if it sent none."""
     return {kind: error_message(m, kind) for kind in m.errors}
 
 
 def bench_notes(m: Measurement) -> Iterator[str]:
-    """Notes on one window, one line each."""
+    """Yields notes on one window, one line each."""
     where = f"! {m.scenario} {m.level.text}:"
     if m.self_check.client_limited:
         yield f"{where} client-limited: {'; '.join(m.self_check.reasons)}"

@@ -1,1 +1,1 @@
-"""The winner as a manifest: Kubernetes, OME, Docker Compose."""
+"""The winner as a manifest for Kubernetes, OME or Docker Compose."""

@@ -16,7 +16,14 @@ from autotuner.study.spec import is_local
 
 
 def compose(winner: Winner, options: ManifestOptions) -> tuple[list[dict[str, Any]], list[str]]:
-    """The file, and what the reader should know. Raises ``UsageError`` for what a container cannot have."""
+    """Builds the Compose file.
+
+    Returns:
+        The file as the only object, and notes for the reader.
+
+    Raises:
+        UsageError: If the winner cannot run as a Compose service.
+    """
     origin = winner.origin
     settings = origin.container or ContainerSettings()
     pod = as_pod(origin) if origin.pod is not None else None
@@ -42,20 +49,22 @@ def compose(winner: Winner, options: ManifestOptions) -> tuple[list[dict[str, An
         keeps_hub=server.uses_hub,
         pod=pod,
     )
-    said = [f"{name} is taken from the environment in which Compose is started" for name, v in env.items() if v is None]
-    said += [*notes(origin, POD_IN_COMPOSE, CONTAINER_IN_COMPOSE), *runtime_note(origin)]
+    remarks = [
+        f"{name} is taken from the environment in which Compose is started" for name, v in env.items() if v is None
+    ]
+    remarks += [*notes(origin, POD_IN_COMPOSE, CONTAINER_IN_COMPOSE), *runtime_note(origin)]
     if sources := [str(one.secret or one.config_map) for one in (pod.env_from if pod else ())]:
-        said.append(f"variables of {', '.join(sources)} are not in it")
-    return [file], [*said, f"it is ready when GET /{winner.plan.readiness.path.lstrip('/')} answers"]
+        remarks.append(f"variables from {', '.join(sources)} are not included")
+    return [file], [*remarks, f"it is ready when GET /{winner.plan.readiness.path.lstrip('/')} succeeds"]
 
 
 def _volumes(winner: Winner, settings: ContainerSettings, pod: PlainPod | None) -> tuple[Volume, ...]:
-    """As in the container that was measured; else the model's files under their own paths."""
+    """The volumes of the measured container; otherwise the model's files under their own paths."""
     if winner.origin.volumes is not None:
         return winner.origin.volumes
     if is_local(winner.model) and not winner.model.startswith("/"):
         why = "is not an absolute path"
-        remedy = "write the model's whole path in the study"
+        remedy = "write the full path of the model in the study"
         raise UsageError(Problem(where="model.path", value=winner.model, why=why, remedy=remedy))
     shown = model_volumes(winner.plan.needs_files, pod.model_roots if pod else ())
     taken = {volume.target for volume in settings.mounts}
@@ -63,7 +72,7 @@ def _volumes(winner: Winner, settings: ContainerSettings, pod: PlainPod | None) 
 
 
 def _env(winner: Winner, server: Server, pod: PlainPod | None) -> dict[str, str | None]:
-    """Variables; None for one that comes from the environment in which Compose is started."""
+    """Returns the variables; None for those that come from the environment in which Compose is started."""
     shown, hidden = winner.env()
     return {
         **container_env(pod),

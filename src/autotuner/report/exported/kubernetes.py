@@ -16,7 +16,14 @@ from autotuner.study.spec import is_local
 
 
 def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
-    """The objects, and what the reader should know. Raises ``UsageError`` for what a pod cannot have."""
+    """Builds a Deployment and a Service.
+
+    Returns:
+        The objects, and notes for the reader.
+
+    Raises:
+        UsageError: If the winner cannot run in a pod.
+    """
     origin = winner.origin
     settings = _with_options(as_pod(origin), options)
     server = _server(winner, options, settings)
@@ -28,18 +35,18 @@ def kubernetes(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         labels=labels_of(winner),
         start_timeout_s=winner.plan.readiness.timeout_s,
     )
-    said = [
+    remarks = [
         *secrets_left_out(winner, server.secrets),
         *_absent_files(winner),
         *_queue(settings),
         *notes(origin, {}, CONTAINER_IN_DEPLOYMENT),
         *runtime_note(origin),
     ]
-    return objects, said
+    return objects, remarks
 
 
 def _with_options(settings: PlainPod, options: ManifestOptions) -> PlainPod:
-    """The study's settings; what was typed takes precedence."""
+    """Returns the study's settings; options take precedence."""
     typed: dict[str, Any] = {
         "cache_pvc": options.cache_pvc,
         "hub_token_secret": options.hub_token_secret,
@@ -53,15 +60,15 @@ def _server(winner: Winner, options: ManifestOptions, settings: PlainPod) -> Ser
     command, args = winner.entry(port)
     shown, _ = winner.env()
     uses_hub = bool(winner.plan.hub_models)
-    # A token that was typed is wanted even where the plan downloads nothing by itself.
+    # A token given as an option is needed even if the plan itself downloads nothing.
     token = settings.hub_token_secret if uses_hub or options.hub_token_secret else None
     claim, volumes = _model(winner, options, settings)
     if options.cache_pvc and not uses_hub:
         raise UsageError.at(
             "model.path",
-            "is not a hub's id: there is nothing to cache",
+            "is not a Hub ID, so there is nothing to cache",
             value=winner.model,
-            remedy="--pvc holds a model's files",
+            remedy="use --pvc for model files",
         )
     return Server(
         image=image_of(winner, options.image),
@@ -79,7 +86,7 @@ def _server(winner: Winner, options: ManifestOptions, settings: PlainPod) -> Ser
 
 
 def _model(winner: Winner, options: ManifestOptions, settings: PlainPod) -> tuple[Claim | None, tuple[Volume, ...]]:
-    """The claim that holds the model, and the folders of the node that hold everything else."""
+    """Returns the claim that holds the model, and volumes with folders of the node for all other files."""
     own = winner.origin.container.mounts if winner.origin.container else ()
     files = winner.plan.needs_files
     claim = _typed_claim(winner, options) if options.pvc else (settings.pvc if files else None)
@@ -89,9 +96,9 @@ def _model(winner: Winner, options: ManifestOptions, settings: PlainPod) -> tupl
     elif is_local(winner.model) and not winner.model.startswith("/"):
         raise UsageError.at(
             "model.path",
-            "is not an absolute path, so a node cannot show it",
+            "is not an absolute path, so it cannot be mounted from a node",
             value=winner.model,
-            remedy="--pvc CLAIM[:folder]",
+            remedy="add --pvc CLAIM[:FOLDER]",
         )
     taken = {volume.target for volume in own}
     shown = [volume for volume in model_volumes(files, settings.model_roots) if volume.target not in taken]
@@ -99,20 +106,20 @@ def _model(winner: Winner, options: ManifestOptions, settings: PlainPod) -> tupl
 
 
 def _typed_claim(winner: Winner, options: ManifestOptions) -> Claim | None:
-    """The claim at the model's own path, so that the command line stays as it was measured."""
+    """Returns the claim, mounted at the model's own path so that the command line stays as it was measured."""
     path = winner.model
     if options.pvc is None:
         return None
     if not is_local(path):
         raise UsageError.at(
             "model.path",
-            "is a hub's id, which the server fetches",
+            "is a Hub ID, which the server downloads",
             value=path,
-            remedy="--cache-pvc CLAIM keeps what it fetches",
+            remedy="use --cache-pvc CLAIM to keep the download",
         )
     if not path.startswith("/"):
         raise UsageError.at(
-            "model.path", "is not an absolute path", value=path, remedy="write the model's whole path in the study"
+            "model.path", "is not an absolute path", value=path, remedy="write the full path of the model in the study"
         )
     return options.pvc.at(str(PurePosixPath(path).parent) if is_file(path) else path)
 
@@ -120,9 +127,9 @@ def _typed_claim(winner: Winner, options: ManifestOptions) -> Claim | None:
 def _queue(settings: PlainPod) -> list[str]:
     if settings.kueue_queue is None:
         return []
-    return [f"the Deployment waits in Kueue's queue {settings.kueue_queue}, as the study's servers did"]
+    return [f"the Deployment uses the Kueue queue {settings.kueue_queue}, as the study's servers did"]
 
 
 def _absent_files(winner: Winner) -> list[str]:
     absent = [path for path in winner.plan.needs_files if not path.startswith("/") and path != winner.model]
-    return [f"{path} is looked up in the image's own working folder" for path in absent]
+    return [f"{path} is relative to the working directory of the image" for path in absent]

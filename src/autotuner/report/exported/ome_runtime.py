@@ -1,7 +1,7 @@
-"""The winner as a (Cluster)ServingRuntime of OME: an existing one with the tuned command, or one made anew.
+"""The winner as a (Cluster)ServingRuntime of OME: an existing one with the tuned command, or a new one.
 
-A runtime made anew has its whole command line in ``command``, as OME's own have, so that the ``args`` of an
-InferenceService come after it.
+A new runtime has its whole command line in ``command``, like OME's own, so that the ``args`` of an InferenceService are
+appended to it.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ from autotuner.study.base import Value, with_texts
 
 _KINDS = ("ServingRuntime", "ClusterServingRuntime")
 _KEPT = ("name", "namespace", "labels", "annotations")
-"""Of an existing object's metadata; the rest is the API server's."""
+"""Metadata of an existing object to keep; the API server sets the rest."""
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NEEDED = (
     "--image REPOSITORY:TAG",
@@ -48,24 +48,31 @@ _NEEDED = (
     "--architecture NAME",
     "--size-range LOW-HIGH",
 )
-"""Of a runtime made anew: OME takes a fact that one side has and the other lacks for a mismatch."""
+"""Required for a new runtime, because OME treats an attribute that only one side has as a mismatch."""
 _PROBE_S = 10
 _NOT_CHOSEN = "autoSelect is false: name the runtime in an InferenceService"
 
 
 def serving_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
-    """The object, and what the reader should know. Raises ``UsageError``."""
+    """Builds the runtime.
+
+    Returns:
+        The runtime as the only object, and notes for the reader.
+
+    Raises:
+        UsageError: If options are missing, or the given runtime cannot serve the winner.
+    """
     if options.start_from is None:
-        return _made_anew(winner, options)
+        return _new_runtime(winner, options)
     facts = ("model_format", "model_framework", "architecture", "quantization", "size_range")
     if given := next((name for name in facts if getattr(options, name) is not None), None):
-        why = "is already set by the runtime that --from gives"
+        why = "is already set by the runtime in --from"
         remedy = "leave it out, or edit the file"
         raise UsageError(Problem(where=flag(given), why=why, remedy=remedy))
     return _tuned(winner, options, _runtime_in(options.start_from))
 
 
-def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
+def _new_runtime(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
     image = options.image or winner.image
     kind = options.model_format
     framework = options.model_framework
@@ -104,12 +111,12 @@ def _made_anew(winner: Winner, options: ManifestOptions) -> tuple[list[Json], li
         },
         "spec": spec,
     }
-    said = [*secrets_left_out(winner, options.env_secret), _NOT_CHOSEN, *runtime_note(winner.origin)]
-    return [runtime], [*said, *notes(winner.origin, POD_IN_NEW_RUNTIME, CONTAINER_IN_NEW_RUNTIME)]
+    remarks = [*secrets_left_out(winner, options.env_secret), _NOT_CHOSEN, *runtime_note(winner.origin)]
+    return [runtime], [*remarks, *notes(winner.origin, POD_IN_NEW_RUNTIME, CONTAINER_IN_NEW_RUNTIME)]
 
 
 def _engine_config(winner: Winner, pod: PlainPod, runner: Mapping[str, Any], port: int) -> Json:
-    """The runner with port, shared memory and probes of its own."""
+    """Returns the configuration of the engine: the runner with port, shared memory and probes, and its pod."""
     start_s = winner.plan.readiness.timeout_s
     path = winner.plan.readiness.path
     env = [] if winner.gpus else [{"name": n, "value": v} for n, v in NO_GPUS.items()]
@@ -138,44 +145,46 @@ def _engine_config(winner: Winner, pod: PlainPod, runner: Mapping[str, Any], por
 
 def _missing(option: str) -> Problem:
     return Problem(
-        where=option.split()[0], why="is missing", remedy=f"{option}, or --from FILE of a runtime to start from"
+        where=option.split()[0], why="is missing", remedy=f"add {option}, or --from FILE with a runtime to start from"
     )
 
 
 def _runtime_in(text: str) -> Json:
-    """The only runtime in a file."""
+    """Returns the only runtime in a file."""
     try:
         found = [thing for thing in yaml_objects(text) if isinstance(thing, dict) and thing.get("kind") in _KINDS]
     except ValueError as error:
         raise UsageError.at("--from", f"is not valid YAML: {error}") from None
     if len(found) != 1:
-        why = f"holds {len(found)} of them" if found else "holds no ServingRuntime or ClusterServingRuntime"
+        why = f"contains {len(found)} runtimes" if found else "contains no ServingRuntime or ClusterServingRuntime"
         raise UsageError.at("--from", why, remedy="kubectl get clusterservingruntime NAME -o yaml > FILE")
     return found[0]
 
 
 def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[list[Json], list[str]]:
-    """The runtime with the winner's flags in its command line, under another name."""
+    """Returns the runtime with the winner's flags in its command line, under another name."""
     spec = runtime.get("spec") if isinstance(runtime.get("spec"), dict) else {}
     config = (spec or {}).get("engineConfig") or {}
     runner = config.get("runner") if isinstance(config, dict) else None
     if not isinstance(spec, dict) or not isinstance(runner, dict):
         raise UsageError.at(
-            "--from", "has no spec.engineConfig.runner", remedy="give one whose server is a single machine"
+            "--from", "has no spec.engineConfig.runner", remedy="use a runtime whose server runs on one machine"
         )
     if "leader" in config or "worker" in config:
         raise UsageError.at(
-            "--from", "runs on several machines (leader, worker)", remedy="the study's server is one machine"
+            "--from",
+            "runs on several machines (leader, worker)",
+            remedy="use a runtime whose server runs on one machine",
         )
     flags = winner.flags()
-    _not_overruled(winner, spec, flags)
+    _check_overrides(winner, spec, flags)
     command, args = _command_line(winner, runner, flags)
     pod = as_pod(winner.origin)
     env = runner_env(winner, pod, options.env_secret)
-    said = secrets_left_out(winner, options.env_secret)
+    remarks = secrets_left_out(winner, options.env_secret)
     refuse_templates([], [], env)
-    ours = {v["name"] for v in env}
-    kept = [v for v in runner.get("env") or [] if v.get("name") not in ours]
+    replaced = {v["name"] for v in env}
+    kept = [v for v in runner.get("env") or [] if v.get("name") not in replaced]
     changed = {**runner, **({"command": command} if command else {}), **({"args": args} if args else {})}
     changed |= {"env": [*kept, *env]} if kept or env else {}
     changed |= {"image": options.image} if options.image else {}
@@ -185,7 +194,7 @@ def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[lis
     if extra := [mount for _, mount in scratch_of(pod)]:
         changed["volumeMounts"] = [*(runner.get("volumeMounts") or []), *extra]
     if not winner.gpus and options.image is None and winner.image and winner.image != runner.get("image"):
-        said.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
+        remarks.append(f"the image is the runtime's ({runner.get('image')}); the engine's own is {winner.image}")
     formats = [{**f, "autoSelect": False} for f in spec.get("supportedModelFormats") or []]
     made = {
         "apiVersion": OME,
@@ -197,7 +206,7 @@ def _tuned(winner: Winner, options: ManifestOptions, runtime: Json) -> tuple[lis
             "engineConfig": {**_with_pod(pod, config), "runner": changed},
         },
     }
-    return [made], [*said, _NOT_CHOSEN, *notes(winner.origin, POD_IN_RUNTIME, CONTAINER_IN_SERVICE)]
+    return [made], [*remarks, _NOT_CHOSEN, *notes(winner.origin, POD_IN_RUNTIME, CONTAINER_IN_SERVICE)]
 
 
 def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
@@ -223,35 +232,39 @@ def _metadata(winner: Winner, options: ManifestOptions, runtime: Json) -> Json:
 
 
 def _command_line(winner: Winner, runner: Json, flags: Mapping[str, Value]) -> tuple[list[str], list[str]]:
-    """``command`` and ``args`` with the winner's flags in place of the runtime's, in the part where its flags are."""
+    """Returns ``command`` and ``args`` with the winner's flags in place of the runtime's."""
     spec = winner.spec
-    said = {name: with_texts(value, literal) for name, value in flags.items()}
+    values = {name: with_texts(value, literal) for name, value in flags.items()}
     try:
         line = RuntimeLine.of(runner)
         if not same_engine(line, spec.kind, spec.settings, winner.plan):
-            raise UsageError.at("--from", f"is not a runtime of {spec.kind}", remedy="give one of the study's engine")
-        made = line.with_flags(winner.engine, said)
+            raise UsageError.at(
+                "--from", f"is not a runtime of {spec.kind}", remedy="use a runtime of the study's engine"
+            )
+        made = line.with_flags(winner.engine, values)
     except RuntimeLineError as error:
         raise UsageError.at("--from", error.why, remedy=error.remedy) from None
     refuse_templates(list(made.command), list(made.args), [])
     return list(made.command), list(made.args)
 
 
-def _not_overruled(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> None:
-    """OME applies what a runtime says of an accelerator after everything else."""
+def _check_overrides(winner: Winner, spec: Json, flags: Mapping[str, Value]) -> None:
+    """Rejects a runtime whose settings for an accelerator, which OME applies last, would override tuned flags."""
     for supported in spec.get("supportedModelFormats") or []:
-        for accelerator, said in (supported.get("acceleratorConfig") or {}).items():
-            words = [str(word) for word in said.get("runtimeArgsOverride") or []]
+        for accelerator, config in (supported.get("acceleratorConfig") or {}).items():
+            words = [str(word) for word in config.get("runtimeArgsOverride") or []]
             named = [n for n in flags if winner.engine.flag_value((PROGRAM, *words), n) is not None]
-            if named or said.get("tensorParallelismOverride"):
+            if named or config.get("tensorParallelismOverride"):
                 what = named[0] if named else "tensorParallelismOverride"
                 raise UsageError.at(
-                    "--from", f"overrules the tuned flags for accelerator {accelerator} ({what})", remedy="remove that"
+                    "--from",
+                    f"overrides tuned flags for accelerator {accelerator} ({what})",
+                    remedy="remove that override",
                 )
 
 
 def _with_pod(pod: PlainPod, config: Json) -> Json:
-    """The runtime's pod with what the study says about its own."""
+    """Returns the runtime's pod with the settings of the study's pod."""
     known = [*(config.get("tolerations") or [])]
     made = {**config, **pod_fields(pod)}
     made |= set_only(

@@ -1,7 +1,7 @@
-"""The winner as an InferenceService of OME, for a runtime and a model that the cluster has.
+"""The winner as an InferenceService of OME, for a runtime and a model in the cluster.
 
-OME admits some objects that it then builds nothing from, without an event. What is known to end that way is refused
-here. It replaces a runtime's ``command`` and ``args`` whole, so both are written complete.
+OME accepts some objects without ever creating anything for them and without an event. What is known to end that way is
+rejected here. OME replaces ``command`` and ``args`` of a runtime as a whole, so both are written complete.
 """
 
 from itertools import pairwise
@@ -18,21 +18,28 @@ from autotuner.report.exported.pod_parts import Json, metadata_of, resources_of,
 from autotuner.report.exported.winner import Winner
 
 _HERE = "/autotuner-model-path"
-"""Stands for the model's path until everything else is made literal."""
+"""Placeholder for the model's path until everything else has been escaped."""
 _GRACE_S = 10
 
 
 def inference_service(winner: Winner, options: ManifestOptions) -> tuple[list[Json], list[str]]:
-    """The object, and what the reader should know. Raises ``UsageError`` for what OME would ignore."""
+    """Builds the InferenceService.
+
+    Returns:
+        The service as the only object, and notes for the reader.
+
+    Raises:
+        UsageError: If options are missing, or OME would ignore a part of the service.
+    """
     found = _with_study(winner, options)
     runtime, model = _needed(found)
     pod = as_pod(winner.origin)
     runner = runner_of(winner, found, pod, port_of(winner, found))
-    said = secrets_left_out(winner, found.env_secret)
+    remarks = secrets_left_out(winner, found.env_secret)
     if options.image or winner.ran_in_image:
         runner = {"name": runner.pop("name"), "image": options.image or winner.image, **runner}
     else:
-        said.append(
+        remarks.append(
             f"the image is the runtime's; the trial's engine is {winner.spec.kind}: {winner.image or 'no image'}"
         )
     service = manifests_inference_service.inference_service(
@@ -46,12 +53,12 @@ def inference_service(winner: Winner, options: ManifestOptions) -> tuple[list[Js
         grace_s=_GRACE_S,
     )
     if pod.tolerations:
-        said.append("OME takes these tolerations in place of the runtime's: add those that the runtime has")
-    return [service], [*said, *notes(winner.origin, POD_IN_SERVICE, CONTAINER_IN_SERVICE)]
+        remarks.append("OME uses these tolerations instead of the runtime's; add those that the runtime has")
+    return [service], [*remarks, *notes(winner.origin, POD_IN_SERVICE, CONTAINER_IN_SERVICE)]
 
 
 def runner_of(winner: Winner, options: ManifestOptions, pod: ServerPod, port: int) -> Json:
-    """The server's container without image and ports."""
+    """Builds the server's container without image and ports."""
     moved = winner.with_model_at(_HERE)
     command, args = (
         [literal(word).replace(_HERE, MODEL_PATH) for word in words] for words in (moved.command(), moved.args(port))
@@ -70,21 +77,21 @@ def runner_of(winner: Winner, options: ManifestOptions, pod: ServerPod, port: in
 
 
 def port_of(winner: Winner, options: ManifestOptions) -> int:
-    """The port that was asked for, the one that the runtime used in the trial, or OME's usual one."""
+    """Returns the port of ``--port``, the one that the runtime used in the trial, or OME's default."""
     if options.port is None and winner.origin.runtime is not None:
         argv = winner.trial.argv
-        told = [b for a, b in pairwise(argv) if a == winner.plan.port_flag]
-        return int(told[-1]) if told and told[-1].isdigit() else PORT
+        values = [value for flag, value in pairwise(argv) if flag == winner.plan.port_flag]
+        return int(values[-1]) if values and values[-1].isdigit() else PORT
     return options.port or PORT
 
 
 def refuse_templates(command: list[str], args: list[str], env: list[Json]) -> None:
-    """OME reads a container as a template of its own: at any other ``{{`` it stops, without an event."""
+    """Rejects ``{{`` in a container: OME treats it as a template and silently stops at one that it does not know."""
     texts = {**{f"argument {i}": w for i, w in enumerate((*command, *args))}}
     texts |= {f"variable {v['name']}": str(v.get("value", "")) for v in env}
     if wrong := template_problems(texts):
-        why = "holds {{, which OME reads as a template of its own and then builds nothing"
-        remedy = "put the text into a file of the image or the model, and name the file"
+        why = "contains {{, which OME treats as a template and then creates nothing"
+        remedy = "put the text into a file in the image or the model, and pass its path"
         raise UsageError(Problem(where=wrong[0], value=texts[wrong[0]][:80], why=why, remedy=remedy))
 
 
@@ -94,7 +101,7 @@ def _kind(named: Named, kind: str) -> str:
 
 def _needed(options: ManifestOptions) -> tuple[Named, Named]:
     problems = [
-        Problem(where=f"--{what}", why=f"is missing: which {kind} of the cluster is it for?", remedy=f"--{what} NAME")
+        Problem(where=f"--{what}", why=f"is missing; it names a {kind} of the cluster", remedy=f"add --{what} NAME")
         for what, kind, given in (
             ("runtime", "(Cluster)ServingRuntime", options.runtime),
             ("model", "(Cluster)BaseModel", options.model),
@@ -107,11 +114,11 @@ def _needed(options: ManifestOptions) -> tuple[Named, Named]:
 
 
 def _with_study(winner: Winner, options: ManifestOptions) -> ManifestOptions:
-    """What the study's origin says of OME; what was typed takes precedence."""
+    """Adds what the study knows about OME; options take precedence."""
     origin = winner.origin
     if origin.runtime_image_tag and options.image is None:
-        why = f"is missing: it was measured with the runtime's image under tag {origin.runtime_image_tag}"
-        raise UsageError(Problem(where="--image", why=why, remedy="--image REPOSITORY:TAG"))
+        why = f"is missing; the winner was measured with the runtime's image and tag {origin.runtime_image_tag}"
+        raise UsageError(Problem(where="--image", why=why, remedy="add --image REPOSITORY:TAG"))
     model = winner.result.spec.model.path if origin.runtime is not None else None
     known = {"runtime": origin.runtime, "namespace": origin.namespace, "model": model}
     texts = {key: text for key, text in known.items() if text and getattr(options, key) is None}

@@ -1,4 +1,4 @@
-"""Options of an exported manifest, all checked at once: each belongs to some of the forms."""
+"""Options of an exported manifest. Each applies to some of the forms, and all problems are reported at once."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([TBM])")
 _UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
 _COMPONENTS = ("-engine", "-decoder", "-router")
 SERVICE_NAME_LENGTH = 20
-"""Longest name of an InferenceService: OME names a ConfigMap by its last 20 characters."""
+"""Maximum length of an InferenceService name, because OME names a ConfigMap by its last 20 characters."""
 _NAME_LENGTH = 50
 _DIGEST = 6
 
@@ -37,37 +37,37 @@ class Form(StrEnum):
 
 
 class ClaimFolder(Noun):
-    """A PersistentVolumeClaim, or a folder in it, as typed: where servers see it depends on the model."""
+    """A PersistentVolumeClaim or a folder in it, as typed. The mount path depends on the model."""
 
     claim: str
     sub_path: str | None = None
 
     def at(self, path: str) -> Claim:
-        """The same, seen under a path."""
+        """Returns the claim, mounted at a path."""
         return Claim(claim=self.claim, sub_path=self.sub_path, mount_path=path)
 
 
 class Named(Noun):
-    """An object of OME by name: of the whole cluster, or of the namespace."""
+    """The name of an OME object, cluster-scoped or namespaced."""
 
     name: str
     namespaced: bool = False
 
 
 class Versioned(Noun):
-    """A model's format or framework."""
+    """Format or framework of a model."""
 
     name: str
     version: str | None = None
 
     @property
     def fields(self) -> dict[str, str]:
-        """As in ``supportedModelFormats``."""
+        """Fields as in ``supportedModelFormats``."""
         return {"name": self.name, **({"version": self.version} if self.version else {})}
 
 
 class ManifestOptions(Noun):
-    """All options; None where nothing was said."""
+    """All options; None if not given."""
 
     name: str | None = None
     namespace: str | None = None
@@ -81,7 +81,7 @@ class ManifestOptions(Noun):
     runtime: Named | None = None
     model: Named | None = None
     start_from: str | None = None
-    """Text of an existing runtime."""
+    """Content of a file with an existing runtime."""
     model_format: Versioned | None = None
     model_framework: Versioned | None = None
     architecture: str | None = None
@@ -90,13 +90,20 @@ class ManifestOptions(Noun):
 
 
 def flag(option: str) -> str:
-    """An option as it is typed."""
+    """Returns the option as it is typed on the command line."""
     return "--from" if option == "start_from" else f"--{option.replace('_', '-')}"
 
 
 def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
-    """The options for one form; ``given`` holds texts as typed, None for what was not. ``form`` may also be one that
-    takes no options. Raises ``UsageError`` with every problem."""
+    """Parses the options for one form.
+
+    Args:
+        form: A :class:`Form`, or a form of ``best`` that takes no options.
+        given: Options as typed; None if not given.
+
+    Raises:
+        UsageError: With every problem.
+    """
     values: dict[str, Any] = {}
     problems = []
     for option, text in given.items():
@@ -105,7 +112,7 @@ def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
         if form not in _APPLIES[option]:
             forms = ", ".join(_APPLIES[option])
             problems.append(
-                Problem(where=flag(option), why=f"does not apply to --as {form}", remedy=f"it is for {forms}")
+                Problem(where=flag(option), why=f"does not apply to --as {form}", remedy=f"it applies to {forms}")
             )
             continue
         try:
@@ -123,13 +130,18 @@ def parse_options(form: str, given: Mapping[str, Any]) -> ManifestOptions:
 
 
 def check_name(name: str, form: str) -> None:
-    """Raises ValueError for a name that the form's objects cannot have."""
+    """Checks a name for the objects of a form.
+
+    Raises:
+        ValueError: If the objects cannot have this name.
+    """
     if not _DNS.fullmatch(name):
         raise InvalidValueError(
-            "is not a valid name", remedy="write at most 63 of a-z, 0-9 and -, a letter first and no - last"
+            "is not a valid name",
+            remedy="use at most 63 of a-z, 0-9 and -, starting with a letter and not ending with -",
         )
     if form == Form.INFERENCE_SERVICE and len(name) > SERVICE_NAME_LENGTH:
-        raise ValueError(f"is longer than {SERVICE_NAME_LENGTH} characters, by which OME tells services apart")
+        raise ValueError(f"is longer than the {SERVICE_NAME_LENGTH} characters by which OME distinguishes services")
     if form == Form.INFERENCE_SERVICE and name.endswith(_COMPONENTS):
         raise InvalidValueError(
             "ends like a component of another service", remedy=f"do not end it with {', '.join(_COMPONENTS)}"
@@ -137,18 +149,18 @@ def check_name(name: str, form: str) -> None:
 
 
 def name_of(study: str, form: str) -> str:
-    """A valid name for a study; two studies of different names get different ones."""
-    most = SERVICE_NAME_LENGTH if form == Form.INFERENCE_SERVICE else _NAME_LENGTH
+    """Derives a valid name from a study's; different studies get different names."""
+    max_length = SERVICE_NAME_LENGTH if form == Form.INFERENCE_SERVICE else _NAME_LENGTH
     slug = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-") or "study"
     slug = slug if slug[0].isalpha() else f"at-{slug}"
-    if slug == study and len(slug) <= most and not slug.endswith(_COMPONENTS):
+    if slug == study and len(slug) <= max_length and not slug.endswith(_COMPONENTS):
         return slug
     digest = hashlib.sha256(study.encode()).hexdigest()[:_DIGEST]
-    return f"{slug[: most - _DIGEST - 1].rstrip('-')}-{digest}"
+    return f"{slug[: max_length - _DIGEST - 1].rstrip('-')}-{digest}"
 
 
 def _shown(option: str, text: Any) -> str:
-    """What was typed; not where a secret may have been typed in place of its name."""
+    """Returns what was typed, unless a secret may have been typed instead of its name."""
     if option in {"hub_token_secret", "env_secret"}:
         return ""
     return ", ".join(map(str, text)) if isinstance(text, list | tuple) else str(text)
@@ -169,8 +181,8 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     return read
 
 
-_namespace = _matching(_LABEL, "is not a valid namespace; write at most 63 of a-z, 0-9 and -")
-_claim_name = _matching(_NAME, "is not a valid name of a claim; write a-z, 0-9, - and .")
+_namespace = _matching(_LABEL, "is not a valid namespace; use at most 63 of a-z, 0-9 and -")
+_claim_name = _matching(_NAME, "is not a valid name of a PVC; use a-z, 0-9, - and .")
 
 
 def _image(text: str) -> str:
@@ -182,14 +194,14 @@ def _image(text: str) -> str:
 def _claim(text: str) -> ClaimFolder:
     name, colon, path = text.partition(":")
     if colon and (not path or path.startswith("/") or ".." in path.split("/")):
-        raise InvalidValueError("is not a folder of the claim", remedy="write CLAIM:folder/inside")
+        raise InvalidValueError("is not a folder in the PVC", remedy="write CLAIM:path/to/folder")
     return ClaimFolder(claim=_claim_name(name), sub_path=path or None)
 
 
 def _secret(text: str) -> SecretKey:
     name, _, key = text.partition("/")
     if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
-        raise InvalidValueError("is not a key of a Secret", remedy="write NAME/KEY, never the secret itself")
+        raise InvalidValueError("is not a key in a Secret", remedy="write NAME/KEY, never the secret itself")
     return SecretKey(name=name, key=key)
 
 
@@ -208,11 +220,11 @@ def _named(kind: str) -> Callable[[str], Named]:
         head, slash, name = text.rpartition("/")
         if slash and head not in {kind, f"Cluster{kind}"}:
             raise InvalidValueError(
-                f"is not a {kind}", remedy=f"write NAME for a cluster-scoped one, {kind}/NAME for the namespace's"
+                f"is not a {kind}", remedy=f"write NAME if it is cluster-scoped, {kind}/NAME if it is namespaced"
             )
         if not _LABEL.fullmatch(name):
             raise InvalidValueError(
-                "is not a name that OME can serve: it becomes a label", remedy="write at most 63 of a-z, 0-9 and -"
+                "is not a valid label value, which OME requires", remedy="use a name of at most 63 of a-z, 0-9 and -"
             )
         return Named(name=name, namespaced=head == kind)
 
@@ -231,9 +243,9 @@ def _sizes(text: str) -> tuple[str, str]:
     found = [_SIZE.fullmatch(part) for part in (low, high)]
     numbers = [float(match[1]) * _UNITS[match[2]] for match in found if match]
     if not dash or len(numbers) < len(found):
-        raise InvalidValueError("is not a range of parameters", remedy="write both ends with T, B or M, e.g. 0.5B-1B")
+        raise InvalidValueError("is not a range of model sizes", remedy="write both ends with T, B or M, e.g. 0.5B-1B")
     if numbers[0] > numbers[1]:
-        raise ValueError("is upside down: the first size is the larger one")
+        raise ValueError("is reversed; the first size is larger than the second")
     return low, high
 
 

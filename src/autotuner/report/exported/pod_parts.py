@@ -1,4 +1,4 @@
-"""What the exported forms have in common: environment, labels, resources."""
+"""Environment, labels and resources, which the exported forms share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,39 +14,43 @@ Json = dict[str, Any]
 
 
 def labels_of(winner: Winner) -> dict[str, str]:
-    """Labels that trace an object back to its study."""
+    """Returns labels that identify the study and the trial."""
     return winner_labels(winner.result.spec.name, winner.trial.number)
 
 
 def metadata_of(winner: Winner, pod: ServerPod) -> Json:
-    """Labels and annotations: the study's own, and those by which the study is found."""
+    """Returns labels and annotations: those set in the study, and those that identify it."""
     return pod_metadata(pod, labels_of(winner), {})
 
 
 def image_of(winner: Winner, typed: str | None) -> str:
-    """The image to run. Raises ``UsageError`` where none is known."""
+    """Returns the image to run.
+
+    Raises:
+        UsageError: If none is known.
+    """
     image = typed or winner.image
     if image is None:
         why = f"the engine {winner.spec.kind} has no container image of its own"
-        remedy = "name one that has the server: --image REPOSITORY:TAG"
+        remedy = "add --image REPOSITORY:TAG of an image that contains the server"
         raise UsageError(Problem(where="image", why=why, remedy=remedy))
     return image
 
 
 def secrets_left_out(winner: Winner, secrets: Mapping[str, SecretKey]) -> list[str]:
-    """A line for each variable whose value is not known, unless it is given by reference."""
+    """Returns a line for each variable whose value is unknown, unless it is given by reference."""
     _, hidden = winner.env()
-    why = "is left out, since its value is a secret that is not stored"
-    return [f"{n} {why}; give it by reference: --env-secret {n}=NAME/KEY" for n in hidden if n not in secrets]
+    why = "is omitted, because its value is a secret that is not stored"
+    return [f"{n} {why}; to set it, add --env-secret {n}=NAME/KEY" for n in hidden if n not in secrets]
 
 
 def runner_env(winner: Winner, pod: ServerPod, secrets: Mapping[str, SecretKey]) -> list[Json]:
-    """A container's variables in OME: the study's, those by reference, and what the rights make necessary."""
+    """Returns the variables of an OME container: the study's, those by reference, and those for a scratch home."""
     shown, _ = winner.env()
     home = scratch_env() if wants_scratch(pod) else {}
     return env_list({**home, **shown}, secrets)
 
 
 def resources_of(winner: Winner, pod: ServerPod) -> Json:
-    """Requests and limits; parts that are empty are left out."""
+    """Returns requests and limits without empty parts."""
     return set_only(resources(pod, winner.gpus))

@@ -1,7 +1,7 @@
-"""The winner as something that can be started elsewhere: its launch plan, made again by the engine that launched it.
+"""The winner as a launch plan for another place, rebuilt by the engine that launched it.
 
-A manifest must start what was measured. So the plan that this version of the engine makes is compared with the command
-line that the trial's process really had, and nothing is written where the two differ.
+A manifest must start what was measured. The plan that this version of the engine makes is therefore compared with the
+command line of the trial's process, and nothing is written if they differ.
 """
 
 import sys
@@ -24,12 +24,12 @@ from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.trial import Trial
 
 _INTERPRETER_WORDS = 2
-"""What a script's first line may put before the program."""
+"""Number of words that the first line of a script may put in front of the program."""
 PYTHON = "python3"
 
 
 class PlanDiffersError(AutotunerError):
-    """What the engine would start now is not what was measured."""
+    """What the engine would start now differs from what was measured."""
 
     def __init__(self, result: StudyResult, trial: Trial, how: str) -> None:
         super().__init__(
@@ -40,30 +40,30 @@ class PlanDiffersError(AutotunerError):
 
 @dataclass(frozen=True)
 class Winner:
-    """The winner's trial and what starts it."""
+    """The winner's trial and how to start it."""
 
     result: StudyResult
     trial: Trial
     engine: Engine
     spec: EngineSpec
-    """As the study has it, with another ``server`` where one was asked for."""
+    """As in the study, but with the ``server`` that was requested, if any."""
     plan: LaunchPlan
     model: str
-    """Where the server found the model: a path or a hub's id."""
+    """Model as the server got it: a path or a Hub ID."""
     words: tuple[str, ...]
-    """Program and flags, without the address."""
+    """Program and flags, without the address flags."""
     program: int
-    """How many of the words are the program and its leading arguments."""
+    """Number of words that are the program and its leading arguments."""
     image: str | None
-    """The image that it ran in, else the engine's own."""
+    """Image of the trial, otherwise the engine's own."""
     ran_in_image: bool
     origin: Origin = field(default_factory=Origin)
-    """Where it ran."""
+    """Where the trial ran."""
     notes: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> int:
-        """GPUs that it ran on."""
+        """Number of GPUs of the trial."""
         return self.trial.gpus
 
     def command(self) -> tuple[str, ...]:
@@ -71,34 +71,33 @@ class Winner:
         return self.words[: self.program]
 
     def args(self, port: int) -> tuple[str, ...]:
-        """Everything after the program, for a server that the whole network of its container reaches."""
+        """Everything after the program, for a server that listens on all interfaces of its container."""
         return (*self.words[self.program :], *self._address(port))
 
     def _address(self, port: int) -> tuple[str, ...]:
         return (self.plan.host_flag, ALL_INTERFACES, self.plan.port_flag, str(port))
 
     def entry(self, port: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Program and arguments for a container. Without a program where the trial's container kept the image's own
-        entrypoint."""
+        """Program and arguments for a container. The program is empty if the trial kept the image's own entrypoint."""
         kept = self.origin.entrypoint_words
         if kept is None:
             return self.command(), self.args(port)
         return (), (*self.words[kept:], *self._address(port))
 
     def flags(self) -> dict[str, Value]:
-        """Fixed arguments and tuned values as the engine's own flags, the address and the model left out."""
+        """Fixed arguments and tuned values as the engine's own flags, without address and model."""
         canonical = self.engine.canonical
         named = {(n if is_portable(n) else canonical(n)): v for n, v in self.spec.args.items()}
         values = self.engine.expand({**named, **flags_in(self.trial.configuration.values)})
         return {canonical(n): v for n, v in values.items()}
 
     def env(self) -> tuple[dict[str, str], list[str]]:
-        """The study's environment for the server, and the names of the variables whose values the store blots out."""
+        """The study's environment for the server, and the names of variables whose values are not stored."""
         shown = {n: v for n, v in self.plan.env.items() if not _hidden(n, v)}
         return shown, [n for n in self.plan.env if n not in shown]
 
     def with_model_at(self, path: str) -> "Winner":
-        """The same with the model in another place, still served under its name."""
+        """Returns the winner with the model at another path, served under the same name."""
         if self.origin.runtime is not None:
             return replace(self, words=tuple(path if word == self.model else word for word in self.words))
         plan = self.engine.launch(Model(path=path, name=self.plan.model), self.spec, self.trial.configuration)
@@ -114,21 +113,20 @@ def winner_of(
     settings: object = None,
     server: str | None = None,
 ) -> Winner:
-    """The winner of a study, as it can be started elsewhere.
+    """Rebuilds the launch of a study's winner.
 
     Args:
-        result: The study's.
-        model: The model as the target found it.
-        image_of: The image in which the deployer runs a plan.
-        settings: The deployer's; see :class:`autotuner.manifests.source_platform.ExportSource`.
-        server: Another program in place of the engine's setting.
+        result: Result of the study.
+        model: The model as the target resolved it.
+        image_of: Returns the image in which the deployer runs a plan.
+        settings: Settings of the deployer; see :class:`autotuner.manifests.source_platform.ExportSource`.
+        server: Program to use instead of the engine's setting.
 
-    Raises ``UsageError`` where there is nothing to start, :class:`PlanDiffersError` where it would be another server.
+    Raises:
+        UsageError: If there is nothing to start.
+        PlanDiffersError: If the launch would differ from what was measured.
     """
-    trial = result.winner
-    if trial is None or not trial.argv:
-        why = "there is no command: the server was not started by this program"
-        raise UsageError(Problem(where=f"study {result.spec.name}", why=why if trial else "it has no winner"))
+    trial = _winning_trial(result)
     spec = result.spec.engine
     engine = loading.engine(spec)
     plan = engine.launch(model, spec, trial.configuration)
@@ -168,8 +166,16 @@ def winner_of(
     )
 
 
+def _winning_trial(result: StudyResult) -> Trial:
+    trial = result.winner
+    if trial is None or not trial.argv:
+        why = "there is no command, because the server was not started by this program"
+        raise UsageError(Problem(where=f"study {result.spec.name}", why=why if trial else "it has no winner"))
+    return trial
+
+
 def _model_path(engine: Engine, plan: LaunchPlan, model: Model, trial: Trial) -> str:
-    """Where a cluster's own command line has the model; the study's path where no flag says."""
+    """Returns the model in a command line of the cluster; the study's path if no flag has it."""
     named = next((f.name for f in plan.flags if f.value == model.path), None)
     return str(engine.flag_value(trial.argv, named) or model.path) if named else model.path
 
@@ -182,7 +188,7 @@ def _same_command(result: StudyResult, trial: Trial, plan: LaunchPlan) -> None:
     extra = len(stored) - len(planned)
     if 0 <= extra <= _INTERPRETER_WORDS and _same_words(stored[extra:], planned):
         if plan.gpus != trial.gpus:
-            raise PlanDiffersError(result, trial, f"it ran on {trial.gpus} GPUs, and would ask for {plan.gpus} now")
+            raise PlanDiffersError(result, trial, f"it ran on {trial.gpus} GPUs, and would use {plan.gpus} now")
         return
     pairs = enumerate(zip(stored, planned, strict=False))
     unlike = (i for i, (was, now) in pairs if was != now and (i or PurePath(was).name != PurePath(now).name))
@@ -192,14 +198,14 @@ def _same_command(result: StudyResult, trial: Trial, plan: LaunchPlan) -> None:
 
 
 def _same_words(stored: Sequence[str], planned: Sequence[str]) -> bool:
-    """Programs are compared by name: where they lie is the machine's."""
+    """Whether command lines are the same. Programs are compared by name, because paths depend on the machine."""
     names = [PurePath(words[0]).name for words in (stored, planned)]
     same = names[0] == names[1] or all(name.startswith("python") for name in names)
     return same and tuple(stored[1:]) == tuple(planned[1:])
 
 
 def _same_flags(result: StudyResult, trial: Trial, engine: Engine, plan: LaunchPlan) -> None:
-    """Where the rest of the command line is the cluster's, ours must be in it."""
+    """Checks that a command line of the cluster contains our flags with the values of the plan."""
     planned = plan.argv(host="", port=0)
     names = {*plan.tuned, *(engine.canonical(n) for n in result.spec.engine.args if not is_portable(n))}
     for name in sorted(names):
@@ -214,18 +220,18 @@ def _no_secrets(result: StudyResult, trial: Trial, words: Sequence[str]) -> None
         raise UsageError(
             Problem(
                 where=f"trial {trial.number} of {result.spec.name}",
-                why="its command line holds a secret, which is not stored",
-                remedy="give the secret in engine.env in place of engine.args, and run the study again",
+                why="its command line contains a secret, which is not stored",
+                remedy="move the secret from engine.args to engine.env, and run the study again",
             )
         )
 
 
 def _portable_program(plan: LaunchPlan) -> tuple[tuple[str, ...], list[str]]:
-    """Program and flags for another machine: this Python's own path means nothing there."""
+    """Returns program and flags for another machine, where the path of this Python does not exist."""
     program, *rest = without_flags(plan.argv(host="", port=0), plan.address_flags)
     if program == sys.executable:
         modules = ", ".join(plan.needs_modules)
-        return (PYTHON, *rest), [f"the image needs a {PYTHON} with {modules or 'what the command imports'}"]
+        return (PYTHON, *rest), [f"the image needs {PYTHON} with {modules or 'everything that the command imports'}"]
     return (program, *rest), [f"the image needs the program {program}"] if "/" in program else []
 
 

@@ -1,7 +1,7 @@
-"""Small charts as inline SVG: pure functions from numbers to markup, without a library and without scripts.
+"""Small charts as inline SVG: pure functions from numbers to markup, without libraries or scripts.
 
-Colors come from the page's style sheet, so they follow light and dark. What a color tells, a shape tells as well.
-Each chart is an image with a title and a description; each mark carries a tooltip.
+Colors come from the page's style sheet, so they follow the light or dark theme. Shapes convey the same as colors. Each
+chart is an image with a title and a description; each mark has a tooltip.
 """
 
 import math
@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A straight reference line with its name, across the chart."""
+    """A labeled reference line across the chart."""
 
     value: float
     label: str
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What all charts have: an id that is unique on the page, and texts."""
+    """Texts of a chart, and an id that is unique on the page."""
 
     id: str
     title: str
@@ -68,9 +68,9 @@ class _Scale:
 def points_chart(
     chart: Chart, marks: Sequence[Mark], *, lines: Sequence[Line] = (), path: Sequence[tuple[float, float]] = ()
 ) -> Html:
-    """Points over two numeric axes, with reference lines and a stepped path (best so far).
+    """Draws points over two numeric axes, with reference lines and a stepped path (best so far).
 
-    Marks with a ``y`` that is not a number (failed trials) stand on the bottom edge.
+    Marks whose ``y`` is NaN (failed trials) are drawn on the bottom edge.
     """
     finite = [m for m in marks if math.isfinite(m.y)]
     xs = [*(m.x for m in marks), *(line.value for line in lines if line.vertical)]
@@ -86,9 +86,10 @@ def points_chart(
 
 
 def rows_chart(chart: Chart, rows: Sequence[tuple[str, Sequence[Mark]]], *, means: bool = False) -> Html:
-    """One row of points a category, over one shared axis (``x``); ``y`` of the marks is not used.
+    """Draws one row of points per category over a shared axis (``x``); ``y`` of the marks is not used.
 
-    Points of a row are spread a little, in a fixed pattern, so that equal ones stay apart. ``means`` draws each row's.
+    Points of a row are spread a little, in a fixed pattern, so that equal ones do not overlap. ``means`` adds a line at
+    the mean of each row.
     """
     pitch = 34.0 if len(rows) <= 8 else 22.0
     label = min(220.0, 24 + 7.2 * max((len(_cut(name)) for name, _ in rows), default=1))
@@ -117,7 +118,7 @@ _SPREAD = (0.0, -0.18, 0.18, -0.09, 0.09, -0.27, 0.27)
 
 
 def ticks_between(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) that cover ``low`` to ``high``, both ends outside or on."""
+    """Returns round numbers, 1, 2 or 5 times a power of ten apart, that cover the range from ``low`` to ``high``."""
     step = 10.0 ** math.floor(math.log10((high - low) / count))
     step = next(step * f for f in (1, 2, 5, 10) if (high - low) / (step * f) <= count)
     first = math.floor(low / step + 1e-9)
@@ -231,11 +232,11 @@ _SHAPES: dict[str, Callable[[float, float], Html]] = {
     "default": _square,
     "best": _star,
 }
-"""Drawn in this order: what matters most lies on top."""
+"""Drawn in this order, so that the most important ones are on top."""
 
 
 def legend(kinds: Sequence[tuple[str, str]]) -> Html:
-    """Shapes with their names: ``(kind, text)``."""
+    """Draws a legend of ``(kind, text)`` pairs."""
     items = [
         element(
             "li",
@@ -253,7 +254,7 @@ def legend(kinds: Sequence[tuple[str, str]]) -> Html:
 
 
 def bar(share: float) -> Html:
-    """A share from 0 to 1 as a bar; the number stands beside it as text."""
+    """Draws a share from 0 to 1 as a bar, to be accompanied by the number as text."""
     return element(
         "svg",
         element("rect", class_="track", x=0.0, y=3.0, width=100.0, height=8.0, rx=2.0),

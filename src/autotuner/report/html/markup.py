@@ -1,7 +1,7 @@
-"""HTML and SVG as values: text is escaped because it is text, and only :class:`Html` is not.
+"""HTML and SVG as values: every string is escaped, and only :class:`Html` is not.
 
-Nothing has to be remembered when a page is written: a study's name, a log line or a flag's value is a ``str`` and comes
-out inert. Only constants of this program are wrapped in :class:`Html` by hand.
+A study's name, a log line or a flag's value is a ``str`` and can therefore not inject markup, without anyone having to
+remember to escape it. Only constants of this program are wrapped in :class:`Html` by hand.
 """
 
 import re
@@ -26,28 +26,34 @@ Child = Html | str | int | None | Iterable["Child"]
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Html:
-    """An element; ``class_`` is ``class``, other underscores in attribute names are hyphens.
+    """Builds an element.
 
-    An attribute that is None or False is left out, one that is True has no value. Raises ValueError for a name that is
-    not one.
+    Args:
+        name: Name of the element.
+        children: Its content, see :data:`Child`.
+        attributes: ``class_`` is ``class``; other underscores in names become hyphens. An attribute that is None or
+            False is omitted, one that is True has no value.
+
+    Raises:
+        ValueError: If a name is invalid.
     """
     words = [name]
     for key, value in attributes.items():
         attribute = key.rstrip("_").replace("_", "-")
         if not _NAME.fullmatch(attribute):
-            raise ValueError(f"not an attribute's name: {key}")
+            raise ValueError(f"invalid attribute name: {key}")
         if value is True:
             words.append(attribute)
         elif value is not None and value is not False:
             words.append(f'{attribute}="{escaped(_number(value) if isinstance(value, float) else str(value))}"')
     if not _NAME.fullmatch(name):
-        raise ValueError(f"not an element's name: {name}")
+        raise ValueError(f"invalid element name: {name}")
     start = f"<{' '.join(words)}>"
     return Html(start) if name in VOID else Html(f"{start}{joined(children).text}</{name}>")
 
 
 def joined(children: Child) -> Html:
-    """Children one after the other."""
+    """Concatenates children."""
     if children is None:
         return Html("")
     if isinstance(children, Html):
@@ -58,10 +64,10 @@ def joined(children: Child) -> Html:
 
 
 def escaped(text: str) -> str:
-    """Text that can be neither markup nor the end of an attribute; control characters become a replacement mark."""
+    """Escapes text for content and attributes; control characters become the replacement character."""
     return escape(text.translate(_CONTROL), quote=True)
 
 
 def _number(value: float) -> str:
-    """Coordinates need no more than a tenth of a pixel."""
+    """Rounds a coordinate to a tenth of a pixel."""
     return f"{value:.1f}".removesuffix(".0")

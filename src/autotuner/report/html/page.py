@@ -1,7 +1,7 @@
-"""The HTML report: one self-contained file for an operator and for whoever has to believe them.
+"""The HTML report: one self-contained file.
 
-The first screen is the answer, its gain and the command; below stand the reasons to believe it, and to doubt it. The
-page asks nobody for anything (its content security policy forbids it) and is whole without its script.
+The first screen has the answer, its gain and the command; below are the reasons to believe it and to doubt it. The page
+loads nothing (its content security policy forbids it) and is complete without its script.
 """
 
 import time
@@ -29,7 +29,7 @@ DOCTYPE = "<!doctype html>\n"
 
 
 def html_report(result: StudyResult) -> str:
-    """The report as a whole HTML document."""
+    """Renders the report as an HTML document."""
     sections = _sections(result)
     contents = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in sections]
     body = element(
@@ -83,7 +83,7 @@ def _answer(result: StudyResult) -> list[Child]:
 
 
 def _gains(result: StudyResult) -> Html | None:
-    """The change of each objective in large figures, once the study has ended and compared."""
+    """The change of each objective in large figures, once the study has ended with a comparison."""
     items = []
     if result.state != "done":
         return None
@@ -109,7 +109,7 @@ def _gains(result: StudyResult) -> Html | None:
 
 
 def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
-    """Id, title and content of every section that has content."""
+    """Returns id, title and content of every section that is not empty."""
     doubts = [element("li", text) for text in caveats(result)]
     failures = failure_groups(result.trials)
     compared = comparison_section(result, comparison(result), repeats_figure(result))

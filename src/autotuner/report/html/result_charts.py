@@ -1,4 +1,4 @@
-"""Which charts a result has, and what stands in each; how they are drawn is in :mod:`autotuner.report.html.charts`."""
+"""The charts of a result and their data; :mod:`autotuner.report.html.charts` draws them."""
 
 import math
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ LEGEND = {
     "failed": "failed (at the bottom)",
 }
 SHOWN_PARAMETERS = 8
-"""Strip plots; further parameters are in the table only."""
+"""Number of strip plots; further parameters are in the table only."""
 
 
 def progress_figure(result: StudyResult) -> Html | None:
-    """The first objective by trial, the best so far and the default as lines; None before anything finished."""
+    """The first objective by trial, with lines for the best so far and the default; None before the first result."""
     objective = result.spec.objectives[0]
     trials = _shown(result)
     marks = [_mark(result, t, float(t.number), _value(objective, t)) for t in trials]
@@ -50,7 +50,7 @@ def progress_figure(result: StudyResult) -> Html | None:
 
 
 def tradeoff_figure(result: StudyResult) -> Html | None:
-    """Output throughput against p99 TTFT at the last level of the first scenario; None where not measured."""
+    """Output throughput against p99 TTFT at the last level of the first scenario; None with fewer than two points."""
     place = (result.spec.workload.scenarios[0].text, result.spec.workload.levels[-1].text)
     marks = []
     for trial in _shown(result):
@@ -75,7 +75,7 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
 
 
 def repeats_figure(result: StudyResult) -> Html | None:
-    """The interleaved repeats of default and best, by objective; None without repeats."""
+    """The interleaved repeats of the default and the best, by objective; None without repeats."""
     best = compared(result)
     default = result.default
     if best is None or default is None:
@@ -102,7 +102,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
 
 
 def parameter_figures(result: StudyResult) -> list[Html]:
-    """The first objective by value, a strip plot a parameter that has more than one value."""
+    """The first objective by value, in a strip plot for each parameter with more than one value."""
     objective = result.spec.objectives[0]
     trials = [t for t in _shown(result) if t.role is TrialRole.SEARCH and math.isfinite(_value(objective, t))]
     found = []

@@ -1,4 +1,4 @@
-"""The report's sections below the answer: tables and lists, from analyzed figures to markup."""
+"""Sections of the report below the answer: tables and lists."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -26,11 +26,11 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study_file.writer import render_study
 
 LOGS_SHOWN = 3
-"""Log tails a failure group; the other trials of a group failed alike."""
+"""Number of logs shown per group of failures; the other trials of the group failed the same way."""
 
 
 def comparison_section(result: StudyResult, places: Sequence[Comparison], repeats: Html | None) -> list[Child]:
-    """Default against best, a table for each scenario and level."""
+    """Default and best in a table for each scenario and level."""
     other = compared(result)
     if not places:
         return []
@@ -87,7 +87,7 @@ def _range(metric: str, values: Sequence[float]) -> Child:
 
 
 def parameters_section(result: StudyResult) -> list[Child]:
-    """Importance, best values, strip plots."""
+    """Importance and best values of the parameters, with strip plots."""
     if not usable_trials(result):
         return []
     found = importance(result)
@@ -131,7 +131,7 @@ def _importance_row(result: StudyResult, found: Importance) -> Html:
 
 
 def trials_section(result: StudyResult) -> list[Child]:
-    """Every trial in a row."""
+    """A table with a row per trial."""
     if not result.trials:
         return []
     objectives = result.spec.objectives
@@ -165,7 +165,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
 
 
 def _answer_marks(result: StudyResult, trial: Trial) -> list[str]:
-    """What the ending says of a trial."""
+    """Returns what the ending says about a trial."""
     if trial.number in result.refuted:
         return ["did not hold up"]
     if result.winner is not None and trial.number == result.winner.number:
@@ -185,7 +185,7 @@ def _note(trial: Trial) -> str:
 
 
 def gpus_section(result: StudyResult) -> list[Child]:
-    """What the GPUs of each trial did while it was measured."""
+    """GPU figures of each trial during its measurement."""
     shown = [trial for trial in result.trials if trial.measurements]
     if not have_gpus(shown):
         return []
@@ -212,7 +212,7 @@ def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
 
 
 def failures_section(groups: Sequence[FailureGroup]) -> list[Child]:
-    """Failures by cause, each with what to do and the server's last words."""
+    """Failures by cause, each with its remedy and the end of the server's log."""
     parts: list[Child] = []
     for group in groups:
         numbers = [t.number for t in group.trials]
@@ -238,7 +238,7 @@ def _log(trial: Trial) -> Html:
 
 
 def study_section(result: StudyResult) -> list[Child]:
-    """The study as its file would say it."""
+    """The study as a study file."""
     spec = result.spec
     goals = [*(o.text for o in spec.objectives), *(s.text for s in spec.slos)]
     return [
@@ -256,7 +256,7 @@ def _cell(content: Child, *, number: bool = False) -> Html:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Html], *, numbers: Sequence[int] = ()) -> Html:
-    """A table in a box of its own that scrolls, by keyboard too."""
+    """A table in a box that can be scrolled, also with the keyboard."""
     titles = [
         element("th", head, scope="col", class_="number" if i in numbers else None) for i, head in enumerate(heads)
     ]

@@ -1,6 +1,6 @@
-"""The report's style sheet and its one small script, as constants, with the policy that allows only these two.
+"""Style sheet and script of the report, with the policy that allows only these two.
 
-The policy names both by their hash: nothing else can be loaded or run, whatever a study's data contain.
+The policy names both by their hashes, so nothing else can be loaded or run, whatever the data of a study contain.
 """
 
 import base64

@@ -176,7 +176,7 @@ def test_a_plan_that_differs_is_refused(won: Won, manifest: Make) -> None:
             manifest(won(argv=(*argv, "--host", "127.0.0.1", "--port", "1")), Form.KUBERNETES)
         assert how in str(refused.value)
         assert "\n" not in str(refused.value)
-    with pytest.raises(PlanDiffersError, match="it ran on 2 GPUs, and would ask for 1 now"):
+    with pytest.raises(PlanDiffersError, match="it ran on 2 GPUs, and would use 1 now"):
         manifest(won(gpus=2), Form.KUBERNETES)
 
 
@@ -198,7 +198,7 @@ def test_this_python_means_nothing_elsewhere(won: Won, manifest: Make) -> None:
     found = manifest(result, Form.KUBERNETES, image="registry.example/simulated:1")
     assert words_of(found)[:3] == ["python3", "-m", "autotuner.simulator"]
     assert sys.executable not in found.text
-    assert "the image needs a python3 with autotuner.simulator" in found.text
+    assert "the image needs python3 with autotuner.simulator" in found.text
 
 
 def test_another_program_serves_the_same_flags(sampled: Sampled, manifest: Make) -> None:
@@ -230,7 +230,7 @@ def test_secrets_are_named_and_never_told(form: Form, stored: str, won: Won, man
 
 @pytest.mark.parametrize("form", Form)
 def test_a_secret_in_the_command_line_cannot_be_made_up(form: Form, won: Won, manifest: Make) -> None:
-    with pytest.raises(UsageError, match="holds a secret, which is not stored"):
+    with pytest.raises(UsageError, match="contains a secret, which is not stored"):
         manifest(won(args={"note": "***"}), form)
 
 

@@ -145,7 +145,7 @@ def test_a_deployment_is_the_pod_that_was_measured() -> None:
     assert paths[0] == paths[1]
     assert container["ports"][0]["containerPort"] == 9000
     assert found.objects[0]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "q"
-    assert any("Kueue's queue q" in note for note in found.notes)
+    assert any("Kueue queue q" in note for note in found.notes)
 
 
 def test_what_is_typed_takes_precedence() -> None:
