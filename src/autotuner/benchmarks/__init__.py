@@ -1,1 +1,1 @@
-"""Benchmarks: the native load generator, genai-bench, and OME BenchmarkJobs."""
+"""Benchmarks: the native load generator, genai-bench and OME BenchmarkJobs."""

@@ -1,4 +1,4 @@
-"""Measures a URL without a trial: what ``autotuner bench URL`` does."""
+"""Measurement of a URL without a trial, for ``autotuner bench URL``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,31 +31,31 @@ class SloResult(Noun):
     scenario: str
     level: str
     value: float | None
-    """None where it is unknown: no request succeeded, or the percentile falls among requests that did not end."""
+    """None if unknown: no request succeeded, or the percentile falls among requests that did not end."""
     threshold: float
     met: bool
-    """An unknown value meets no SLO, nor does a latency of an overloaded window."""
+    """Whether the value meets the SLO; an unknown value and a latency of an overloaded window never do."""
     too_few: int | None = None
-    """Requests of a percentile that they cannot carry; None where there are enough."""
+    """Number of requests, if they are too few for the percentile."""
 
 
 class BenchReport(Noun):
-    """What ``bench`` measured: one measurement per scenario and level, and how the SLOs came out."""
+    """Result of ``bench``: one measurement per scenario and level, and the results of the SLOs."""
 
     url: str
-    """As it was given, without user, password and query."""
+    """The URL without user, password and query."""
     measurements: tuple[Measurement, ...] = ()
     slos: tuple[SloResult, ...] = ()
 
 
 class BenchStoppedError(AutotunerError):
-    """Some windows were measured before an interrupt or an error."""
+    """``bench`` stopped by an interrupt or an error after some windows."""
 
     def __init__(self, report: BenchReport, error: AutotunerError | None = None) -> None:
         self.report = report
-        """What was measured before."""
+        """The windows that were measured."""
         self.error = error
-        """What ended it; None for an interrupt."""
+        """The error; None for an interrupt."""
         if error is None:
             super().__init__("interrupted")
         else:
@@ -66,7 +66,7 @@ class BenchStoppedError(AutotunerError):
 
 
 class AddressEndpoint(Endpoint):
-    """A server of which only the address is known."""
+    """A server that is known only by its URL."""
 
     def __init__(self, target: Target, model: str, client: CommandRunner) -> None:
         self.url = target.base
@@ -78,24 +78,24 @@ class AddressEndpoint(Endpoint):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Credentials and further headers."""
+        """Credentials and other request headers."""
         return self._headers
 
     async def identity(self) -> Identity:
-        """The address is all there is."""
+        """The URL, for lack of anything else."""
         return Identity(kind="external", id=self.url)
 
     async def died(self) -> Failure:
-        """Never: nobody here watches that server."""
+        """Never returns, because the server's process is not watched."""
         await anyio.sleep_forever()
         raise AssertionError
 
     async def log_tail(self, lines: int = 40) -> str:
-        """There is none."""
+        """Empty, because the log is out of reach."""
         return ""
 
     def pids(self) -> frozenset[int]:
-        """Unknown."""
+        """Empty, because the processes are unknown."""
         return frozenset()
 
 
@@ -111,11 +111,22 @@ async def bench(
     on_progress: OnProgress = lambda _scenario, _level, _progress: None,
     on_measured: OnMeasured = lambda _: None,
 ) -> list[Measurement]:
-    """Every scenario at every level, in order; records go to ``folder`` as ``records-0-0.parquet`` and on.
+    """Measures every scenario at every level, in order.
 
-    ``on_measured`` gets each measurement as soon as its window has ended. Raises
-    :class:`~autotuner.errors.UsageError` for unusable files and
-    :class:`~autotuner.study.failure.TrialFailedError` when the load generator itself fails.
+    Args:
+        target: URL, credentials and access of the server.
+        model: Name of the model in requests.
+        workload: Scenarios and levels.
+        client: Runs the load generator.
+        folder: Receives the records as ``records-SCENARIO-LEVEL.parquet``, numbered from 0.
+        slos: For ``goodput`` and for the length of windows.
+        settings: Settings of the load generator.
+        on_progress: Called during a window.
+        on_measured: Called with each measurement as soon as its window has ended.
+
+    Raises:
+        UsageError: A file of the workload is not usable.
+        TrialFailedError: The load generator itself failed.
     """
     endpoint = AddressEndpoint(target, model, client)
     benchmark = NativeBenchmark(settings or NativeSettings())
@@ -123,7 +134,7 @@ async def bench(
     for number, scenario in enumerate(workload.scenarios):
         for place, level in enumerate(workload.levels):
 
-            def tell(progress: Progress, scenario: Scenario = scenario, level: LoadLevel = level) -> None:
+            def report(progress: Progress, scenario: Scenario = scenario, level: LoadLevel = level) -> None:
                 on_progress(scenario, level, progress)
 
             window = Window(
@@ -135,7 +146,7 @@ async def bench(
                 records_name=f"records-{number}-{place}.parquet",
                 slos=slos,
                 headers=endpoint.headers,
-                on_progress=tell,
+                on_progress=report,
             )
             found.append(await benchmark.measure(endpoint, window))
             on_measured(found[-1])
@@ -143,7 +154,8 @@ async def bench(
 
 
 def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tuple[SloResult, ...]:
-    """Each SLO at each place that it is about. Bounds on single requests (no statistic) show in ``goodput`` only."""
+    """The result of each SLO at each scenario and level it applies to. SLOs on single requests (without a statistic)
+    only count in ``goodput``."""
     return tuple(
         _slo_result(slo, measured)
         for slo in slos

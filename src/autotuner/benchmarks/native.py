@@ -1,4 +1,4 @@
-"""The native benchmark: our load generator as a process near the endpoint, its records kept and summed up here."""
+"""The benchmark kind ``native``: runs our load generator near the endpoint, and stores and evaluates its records."""
 
 import os
 import secrets
@@ -33,19 +33,19 @@ class NativeSettings(Noun):
     """Settings of the native load generator, under ``benchmark:`` in a study file."""
 
     api_key_env: str | None = None
-    """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
+    """Name of an environment variable whose value is sent as a bearer token; the file never contains the key itself."""
     max_tokens_field: str = Field(default="max_tokens", pattern=r"^[a-z_]+$")
-    """Field of the request that bounds the answer: ``max_tokens`` or ``max_completion_tokens``."""
+    """Request field that limits the output length: ``max_tokens`` or ``max_completion_tokens``."""
     drain: Duration = Field(default=30.0, ge=0)
-    """Longest wait after a window for its requests: until all have ended (open loop) or shown a token (closed loop).
-    What has shown none by then has timed out; what still runs has an unknown latency."""
+    """Longest wait after a window for its requests: until all have ended (open loop) or received a token (closed loop).
+    Requests without a token by then have timed out; those that are still running have an unknown latency."""
     limits: Limits = Limits()
-    """When the load generator itself is called the bottleneck."""
+    """When the load generator itself counts as the bottleneck."""
 
 
 @dataclass
-class _Life:
-    """What one server has been sent in its life, as far as we know."""
+class _ServerInstance:
+    """Identity of one server instance, drawn when it is first measured."""
 
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -60,24 +60,24 @@ class NativeBenchmark(Benchmark):
         super().__init__(settings)
         self._settings = settings
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
-        self._lives: WeakKeyDictionary[Endpoint, _Life] = WeakKeyDictionary()
+        self._instances: WeakKeyDictionary[Endpoint, _ServerInstance] = WeakKeyDictionary()
         self._rows = RowSupply()
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
-        """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
-        life = self._lives.setdefault(endpoint, _Life())
+        """Measures one window through ``endpoint.client``; records go to ``window.folder / window.records_name``."""
+        instance = self._instances.setdefault(endpoint, _ServerInstance())
         headers = self._headers(window)
         supply = await run_sync(self._supply, endpoint, window) if window.scenario.dataset else None
         try:
-            spec = await run_sync(self._spec, endpoint, window, headers, life, supply)
-            heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+            spec = await run_sync(self._spec, endpoint, window, headers, instance, supply)
+            output = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         except BaseException:
             if supply is not None:
                 supply.settle_all()
             raise
         if supply is not None:
-            supply.settle(heard.result["rows_used"])
-        result = heard.result
+            supply.settle(output.result["rows_used"])
+        result = output.result
         known = self._calibration_key(endpoint.model, window)
         found = result["calibration"]
         if found["points"]:
@@ -89,15 +89,15 @@ class NativeBenchmark(Benchmark):
             client_cpu_cores=result["client_cpu_cores"],
             asked_rate=result["asked_rate"],
             scheduled_in_window=result["scheduled_in_window"],
-            foreign_cpu_cores=heard.foreign_cpu_cores,
-            run_id=life.run_id,
+            foreign_cpu_cores=output.foreign_cpu_cores,
+            run_id=instance.run_id,
             left_out_s=result["left_out_s"],
-            notes=(*endpoint.client.caveats, *_proxied(endpoint.access), *(supply.notes if supply else ())),
+            notes=(*endpoint.client.caveats, *_proxy_notes(endpoint.access), *(supply.notes if supply else ())),
         )
-        return await run_sync(keep_and_summarize, heard, window, self._settings.limits, info)
+        return await run_sync(keep_and_summarize, output, window, self._settings.limits, info)
 
     async def preflight(self, workload: Workload) -> list[Check]:
-        """Tokenizer and dataset files readable and valid; the API key's variable set."""
+        """Checks that tokenizer and dataset files are valid, and that the API key's variable is set."""
         checks = await run_sync(input_checks, workload)
         name = self._settings.api_key_env
         if name and not os.environ.get(name):
@@ -128,7 +128,12 @@ class NativeBenchmark(Benchmark):
         )
 
     def _spec(
-        self, endpoint: Endpoint, window: Window, headers: Mapping[str, str], life: _Life, supply: Supply | None
+        self,
+        endpoint: Endpoint,
+        window: Window,
+        headers: Mapping[str, str],
+        instance: _ServerInstance,
+        supply: Supply | None,
     ) -> WorkerSpec:
         workload = window.workload
         scenario = window.scenario
@@ -137,7 +142,7 @@ class NativeBenchmark(Benchmark):
         salt = (
             scenario.text
             if workload.reuse_prompts
-            else f"{life.run_id} {scenario.text} {level.text} {window.records_name}"
+            else f"{instance.run_id} {scenario.text} {level.text} {window.records_name}"
         )
         return WorkerSpec(
             url=endpoint.url,
@@ -159,7 +164,7 @@ class NativeBenchmark(Benchmark):
             drain_s=self._settings.drain,
             seed=workload.seed,
             salt=salt,
-            prefix_salt="" if workload.reuse_prompts else life.run_id,
+            prefix_salt="" if workload.reuse_prompts else instance.run_id,
             row_order=f"{workload.seed}:rows again",
             prefix_tokens=workload.prefix_tokens,
             input=_lengths(scenario.input),
@@ -177,8 +182,8 @@ class NativeBenchmark(Benchmark):
         return (model, workload.api.value, str(workload.prefix_tokens), window.scenario.text, str(workload.tokenizer))
 
 
-def _proxied(access: Access) -> tuple[str, ...]:
-    """What a proxy in the measured path does to the figures."""
+def _proxy_notes(access: Access) -> tuple[str, ...]:
+    """Remarks about a proxy between us and the server."""
     if access.proxy is None:
         return ()
     return (f"measured through {access.proxy.shown}, which adds to every latency",)

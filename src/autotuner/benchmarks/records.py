@@ -1,4 +1,4 @@
-"""Earlier place of :mod:`autotuner.benchmarks.measuring.records`, for programs that read request records."""
+"""Former location of :mod:`autotuner.benchmarks.measuring.records`, kept for programs that read request records."""
 
 from autotuner.benchmarks.measuring.records import read_records
 

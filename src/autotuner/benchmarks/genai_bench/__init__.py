@@ -1,1 +1,1 @@
-"""genai-bench as a benchmark: run near the endpoint, its log and files read into request records."""
+"""Benchmark with genai-bench: runs it near the endpoint and converts its log or result files into request records."""

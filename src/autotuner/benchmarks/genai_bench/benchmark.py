@@ -1,6 +1,7 @@
-"""The benchmark kind ``genai_bench``: measures with genai-bench, an installation of its own, in our definitions.
+"""The benchmark kind ``genai_bench``: genai-bench from a separate installation, evaluated by our definitions.
 
-For comparing with figures that others measured with it; decisions are in ``docs/adr/0005-genai-bench.md``.
+It serves to compare with results that others measured with genai-bench; ``docs/adr/0005-genai-bench.md`` explains the
+design.
 """
 
 import os
@@ -15,7 +16,7 @@ import anyio
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.genai_bench.limits import ENDS_ONLY, own_work, refusals, unseen
+from autotuner.benchmarks.genai_bench.limits import ENDS_ONLY, overhead_notes, refusals, unmeasurable
 from autotuner.benchmarks.genai_bench.timeline import Plan
 from autotuner.benchmarks.genai_bench.worker import GenaiSpec, kept_environment
 from autotuner.benchmarks.measuring.inputs import tokenizer_text
@@ -41,26 +42,26 @@ _INSTALL = (
     f"set benchmark.command or {COMMAND_VARIABLE} to ~/genai-bench/bin/genai-bench"
 )
 _VERSION_TIMEOUT_S = 60.0
-_UNANSWERED = "{} requests never ended: genai-bench has no request timeout, so as many of its users stood still"
+_UNANSWERED = "requests that never ended: {}; genai-bench has no request timeout, so as many of its users were blocked"
 
 
 class GenaiBenchSettings(Noun):
     """Settings of ``genai_bench``, under ``benchmark:`` in a study file."""
 
     command: str | tuple[str, ...] | None = None
-    """Program, or command line as a list. None: the variable AUTOTUNER_GENAI_BENCH, else ``genai-bench`` on PATH."""
+    """Executable, or command line as a list. None: AUTOTUNER_GENAI_BENCH, else ``genai-bench`` on PATH."""
     backend: Literal["sglang", "vllm", "openai"] | None = None
-    """Its ``--api-backend``. None: ``vllm`` where ``workload.ignore_eos`` is on, else ``openai``."""
+    """Its ``--api-backend``. None: ``vllm`` if ``workload.ignore_eos`` is set, else ``openai``."""
     tokenizer: str | None = None
     """Local tokenizer.json or its folder. None: ``workload.tokenizer``, else the model's folder."""
     extra_args: tuple[str, ...] = ()
-    """More options for ``genai-bench benchmark``."""
+    """Additional options of ``genai-bench benchmark``."""
     api_key_env: str | None = None
-    """Name of an environment variable whose value is sent as a bearer token. The key itself is never in the file."""
+    """Name of an environment variable whose value is sent as a bearer token; the file never contains the key itself."""
     start_timeout: Duration = Field(default=120.0, gt=0)
-    """Longest wait for its first request; it loads for some seconds."""
+    """Longest wait for its first request; loading it takes some seconds."""
     limits: Limits = Limits()
-    """When genai-bench itself is called the bottleneck."""
+    """When genai-bench itself counts as the bottleneck."""
 
 
 class GenaiBench(Benchmark):
@@ -75,29 +76,30 @@ class GenaiBench(Benchmark):
         self._model_folder = model_folder
 
     def for_study(self, spec: StudySpec, model: Model) -> "GenaiBench":
-        """With the model's own tokenizer where it has one here."""
-        problems = unseen(spec)
+        """A benchmark that falls back to the tokenizer in the model's folder. Raises ``UsageError`` for metrics that
+        genai-bench cannot measure."""
+        problems = unmeasurable(spec)
         if problems:
             raise UsageError(problems)
         has_one = (Path(model.path).expanduser() / "tokenizer.json").is_file()
         return GenaiBench(self._settings, model.path if has_one else None)
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
-        """One window through ``endpoint.client``; the records go to ``window.folder / window.records_name``."""
+        """Measures one window through ``endpoint.client``; records go to ``window.folder / window.records_name``."""
         spec = await run_sync(self._spec, endpoint, window)
-        heard = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
+        output = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         info = RunInfo(
-            window_ns=heard.result["window_ns"],
-            begin_epoch_s=heard.result["begin_epoch_s"],
-            client_cpu_cores=heard.result["client_cpu_cores"],
-            foreign_cpu_cores=heard.foreign_cpu_cores,
+            window_ns=output.result["window_ns"],
+            begin_epoch_s=output.result["begin_epoch_s"],
+            client_cpu_cores=output.result["client_cpu_cores"],
+            foreign_cpu_cores=output.foreign_cpu_cores,
             ends_only=True,
-            notes=(*endpoint.client.caveats, *_notes(window.level, heard)),
+            notes=(*endpoint.client.caveats, *_notes(window.level, output)),
         )
-        return await run_sync(keep_and_summarize, heard, window, self._settings.limits, info)
+        return await run_sync(keep_and_summarize, output, window, self._settings.limits, info)
 
     async def preflight(self, workload: Workload) -> list[Check]:
-        """Whether it can measure this workload at all, and is installed."""
+        """Checks that genai-bench is installed and can measure this workload."""
         problems = await run_sync(self._problems, workload)
         refused = [Check.fail(p.where, p.message, remedy=p.remedy) for p in problems]
         return [await self._installed(), *refused]
@@ -119,21 +121,21 @@ class GenaiBench(Benchmark):
         name = "genai-bench"
         found = shutil.which(command[0])
         if found is None:
-            detail = f"{command[0]} is not installed, or cannot be run"
+            detail = f"{command[0]} is not installed or not executable"
             return Check.fail(name, detail, remedy=_INSTALL)
-        said = ""
+        output = ""
         with anyio.move_on_after(_VERSION_TIMEOUT_S):
             done = await anyio.run_process(
                 [found, *command[1:], "--version"], stderr=subprocess.STDOUT, check=False, env=kept_environment()
             )
-            said = done.stdout.decode(errors="replace").strip()
-        version = re.search(r"genai-bench version (\S+)", said)
+            output = done.stdout.decode(errors="replace").strip()
+        version = re.search(r"genai-bench version (\S+)", output)
         if version is None:
-            last = said.rpartition("\n")[2] or "no answer"
+            last = output.rpartition("\n")[2] or "no output"
             detail = f"{found} --version: {last[:200]}"
             return Check.fail(name, detail, remedy=_INSTALL)
         if version[1] != VERSION:
-            detail = f"{found} is version {version[1]}; known is {VERSION}"
+            detail = f"{found} is version {version[1]}; only {VERSION} is tested"
             remedy = f"install genai-bench=={VERSION}"
             return Check.warn(name, detail, remedy=remedy)
         return Check.ok(name, f"{found} {version[1]}")
@@ -154,7 +156,7 @@ class GenaiBench(Benchmark):
         ):
             if path:
                 return tokenizer_text(path, where, counted=False)
-        why = "genai-bench makes its prompts with a tokenizer; the study names none, and the model has none here"
+        why = "genai-bench needs a tokenizer for its prompts; neither the study nor the model's folder has one"
         raise UsageError(
             Problem(where="benchmark.tokenizer", why=why, remedy="give the path of a local tokenizer.json")
         )
@@ -172,7 +174,7 @@ class GenaiBench(Benchmark):
         for header, value in headers.items():
             scheme, _, token = value.partition(" ")
             if header.lower() != "authorization" or scheme.lower() != "bearer":
-                why = f"genai-bench sends a bearer token, but no other header ({header})"
+                why = f"genai-bench sends no header except a bearer token ({header})"
                 raise UsageError(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
             key = token.strip()
         return key
@@ -184,7 +186,7 @@ class GenaiBench(Benchmark):
         only = workload.model_copy(update={"scenarios": (scenario,), "levels": (level,)})
         problems = refusals(only, self._backend(workload), self._settings.extra_args)
         if endpoint.access != DIRECT:
-            why = "genai-bench cannot send a query, trust a certificate of its own, or go through a proxy"
+            why = "genai-bench supports neither query parameters, nor custom certificates, nor proxies"
             problems.append(Problem(where="benchmark.kind", value=self.kind, why=why, remedy="use native"))
         if problems or not isinstance(level, Concurrency):
             raise UsageError(problems)
@@ -216,8 +218,8 @@ def _fixed(lengths: TokenLengths | None) -> int | None:
     return lengths.a if lengths and lengths.kind == "fixed" else None
 
 
-def _notes(level: LoadLevel, heard: WorkerOutput) -> tuple[str, ...]:
-    notes = [ENDS_ONLY, *(own_work(level.in_flight) if isinstance(level, Concurrency) else ())]
-    if heard.result["unanswered"]:
-        notes.append(_UNANSWERED.format(heard.result["unanswered"]))
+def _notes(level: LoadLevel, output: WorkerOutput) -> tuple[str, ...]:
+    notes = [ENDS_ONLY, *(overhead_notes(level.in_flight) if isinstance(level, Concurrency) else ())]
+    if output.result["unanswered"]:
+        notes.append(_UNANSWERED.format(output.result["unanswered"]))
     return tuple(notes)

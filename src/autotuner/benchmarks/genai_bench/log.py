@@ -1,8 +1,8 @@
-"""What happened to each request, read from genai-bench's log as it is written.
+"""Parser of genai-bench's log, which reports the outcome of each request while genai-bench runs.
 
-Its result file has latencies without times, leaves out answers of one token and requests that ended in an exception,
-and counts cut answers as successes; its log at level DEBUG tells all of that, from the same variables. Written against
-version 0.0.5 (``user/openai_user.py``, ``user/base_user.py``, ``logging.py``) and the urllib3 and locust under it.
+The result file has latencies without times, omits answers of one token and requests that raised an exception, and
+counts truncated answers as successes. The log at level DEBUG has all of this, from the same variables. Written for
+version 0.0.5 (``user/openai_user.py``, ``user/base_user.py``, ``logging.py``) with the urllib3 and locust it uses.
 """
 
 import re
@@ -24,38 +24,38 @@ _RESPONSE = re.compile(rb'"POST \S+ HTTP/[\d.]+" (\d+) ')
 _TAIL_LINES = 25
 _TAIL_LINE = 1000
 _HIDE_FROM = 4
-"""Shorter keys hide nothing: they are words like ``none``."""
+"""Shortest key that is redacted; shorter ones are placeholders such as ``none``."""
 _MESSAGE_LINES = 40
 _DETAIL = 200
 
 
 @dataclass(frozen=True)
 class Started:
-    """A request is about to be sent; the time is that of hearing of it, a little after it happened."""
+    """A request is about to be sent. The time is that of reading the log, slightly later."""
 
     at_ns: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer came to its end without an error; monotonic nanoseconds of genai-bench's own clock reads."""
+    """An answer ended without an error. Times are monotonic nanoseconds, read by genai-bench."""
 
     sent_ns: int
     first_ns: int
     end_ns: int
     finish: str
-    """The finish reason; empty where the answer was cut."""
+    """The finish reason; empty if the answer was truncated."""
     prompt_tokens: int | None
-    """None: the server reported no usage."""
+    """None if the server reported no usage."""
     output_tokens: int
-    """0: the server reported no usage."""
+    """0 if the server reported no usage."""
     text: str = field(default="", repr=False)
-    """The answer, where its tokens are not known."""
+    """The answer, if its number of tokens is not known."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A request failed; when it had begun is not told."""
+    """A request failed. The log does not say when it was sent."""
 
     at_ns: int
     error: str
@@ -66,8 +66,11 @@ Event = Started | Answer | Failed
 
 
 class LogReader:
-    """Puts lines together to messages, and messages to events. ``secret`` is hidden before anything is cut short, since
-    genai-bench logs it, and servers echo it."""
+    """Incremental parser: joins lines into messages and converts messages into events.
+
+    Args:
+        secret: Redacted before any text is truncated, because genai-bench logs it and servers may echo it.
+    """
 
     def __init__(self, secret: str | None = None) -> None:
         self._secret = secret.encode() if secret and len(secret) >= _HIDE_FROM else None
@@ -82,12 +85,12 @@ class LogReader:
 
     @property
     def tail(self) -> str:
-        """The last lines, whatever they were."""
+        """The last lines of the output, as evidence for a failure."""
         rest = self._rest.replace(self._secret, b"(hidden)") if self._secret is not None else self._rest
         return b"\n".join([*self._tail, rest[:_TAIL_LINE]]).decode(errors="replace").strip()
 
     def feed(self, data: bytes, now_ns: int) -> list[Event]:
-        """Takes in what was read at ``now_ns``; returns what it completes."""
+        """Parses output read at ``now_ns`` (monotonic); returns the events that it completes."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [event for line in lines for event in self._line(line, now_ns)]
 
@@ -95,7 +98,7 @@ class LogReader:
         if self._secret is not None:
             line = line.replace(self._secret, b"(hidden)")
         self._tail.append(line[:_TAIL_LINE])
-        if self._answer:  # whatever a model writes is no message of genai-bench
+        if self._answer:  # the text of a model may look like a log line
             self._answer.append(line)
             return self._answered() if line.startswith(_ANSWER_END) else []
         header = _HEADER.fullmatch(line)
@@ -132,7 +135,7 @@ class LogReader:
         return _answer(found, text)
 
     def _finished(self) -> list[Event]:
-        """The message before this line has come to its end."""
+        """The events of the message that ends before this line."""
         text = b"\n".join(self._message).decode(errors="replace")
         self._message.clear()
         origin = self._from
@@ -149,13 +152,13 @@ class LogReader:
         if self._statuses[code] > 0:
             self._statuses[code] -= 1
             return Failed(self._at_ns, f"http_{code}", detail)
-        return Failed(self._at_ns, _refused_kind(code, message), detail)
+        return Failed(self._at_ns, _error_kind(code, message), detail)
 
 
 def _answer(found: re.Match[bytes], text: bytes) -> list[Event]:
     tokens = int(found[4])
     if found[1] == b"None":
-        return []  # an exception follows, which counts
+        return []  # an exception follows, which is the failure
     return [
         Answer(
             sent_ns=round(float(found[5]) * 1e9),
@@ -169,16 +172,16 @@ def _answer(found: re.Match[bytes], text: bytes) -> list[Event]:
     ]
 
 
-def _finish(said: str) -> str:
-    """The reason as Python prints it, which is an object's ``repr`` for servers that send one."""
-    if said == "None":
+def _finish(logged: str) -> str:
+    """The finish reason from its ``repr``; some servers send an object."""
+    if logged == "None":
         return ""
-    of_object = _FINISH_TYPE.search(said)
-    return (of_object[1] if of_object else said).lower()
+    of_object = _FINISH_TYPE.search(logged)
+    return (of_object[1] if of_object else logged).lower()
 
 
-def _refused_kind(code: int, message: str) -> str:
-    """The failure's kind where no HTTP status says it: genai-bench makes up codes for errors of its HTTP client."""
+def _error_kind(code: int, message: str) -> str:
+    """The error kind without an HTTP status: genai-bench invents codes for errors of its HTTP client."""
     if code == 408 and message.startswith("Request timed out"):
         return "timeout"
     if message.startswith("Connection error:"):

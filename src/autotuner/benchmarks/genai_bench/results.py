@@ -1,8 +1,8 @@
-"""From the files that a run of genai-bench wrote to request records; a run that measured nothing is not taken for one.
+"""Converter of genai-bench's result files into request records.
 
-Such a run ends well all the same, so what its files say is held against what was asked and against itself. The files
-tell how long each request took, but not when it was sent, and of failed ones a code alone. Its own averages, its
-percentiles and its error rate are not used: the first two are of other definitions, the last is always 0.
+Runs that measured nothing succeed all the same, so the files are compared with the request and checked for consistency.
+They state how long each request took, but not when it was sent, and only a code for failed ones. genai-bench's own
+averages, percentiles and error rate are not used: the first two have other definitions, and the last is always 0.
 """
 
 from collections.abc import Mapping
@@ -55,70 +55,75 @@ class _Metadata(_Part):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured."""
+    """Result of one run."""
 
     rows: tuple[dict[str, Any], ...]
-    """Request records; times from a begin that is 0 for each of them."""
+    """Request records; each one's times are relative to when it was sent."""
     window_ns: int
-    """Its whole run, warm-up included."""
+    """Duration of the whole run, warm-up included."""
     version: str
-    """Of genai-bench; empty where it does not say."""
+    """Version of genai-bench; empty if unknown."""
 
 
 def read(files: Mapping[str, bytes], scenario: Scenario, in_flight: int) -> Run:
     """The run of one scenario at one concurrency. Raises ``TrialFailedError`` (``benchmark_failed``)."""
-    name, result = _the_result(files)
-    told = result.aggregated_metrics
-    found = f"{told.scenario} at {told.num_concurrency}"
-    asked = f"{scenario.text} at {in_flight}"
-    if found.replace(" ", "") != asked.replace(" ", ""):
+    name, result = _result_file(files)
+    totals = result.aggregated_metrics
+    found = f"{totals.scenario} at {totals.num_concurrency}"
+    expected = f"{scenario.text} at {in_flight}"
+    if found.replace(" ", "") != expected.replace(" ", ""):
         raise ResultError(
-            f"{name} is of another run: {found} in flight, and {asked} was asked", "use a folder of its own"
+            f"{name} belongs to another run: {found} in flight; expected {expected}", "use a separate folder"
         )
     if result.time_unit != "s":
-        raise ResultError(f"{name} counts time in {result.time_unit}", "leave --metrics-time-unit out of the image")
+        raise ResultError(f"{name} gives times in {result.time_unit}", "remove --metrics-time-unit from the image")
     good = [r for r in result.individual_request_metrics if not r.error_code]
     bad = [r for r in result.individual_request_metrics if r.error_code]
-    _check_counts(name, told, len(good), len(bad))
-    window_ns = round(told.run_duration * 1e9)
+    _check_counts(name, totals, len(good), len(bad))
+    window_ns = round(totals.run_duration * 1e9)
     rows = [_answered(name, index, request, scenario, window_ns) for index, request in enumerate(good)]
     details = {str(r.error_code): r.error_message or "" for r in bad}
-    failed = ((code, details.get(code, "")) for code, count in told.error_codes_frequency.items() for _ in range(count))
+    failed = (
+        (code, details.get(code, "")) for code, count in totals.error_codes_frequency.items() for _ in range(count)
+    )
     rows += [_unanswered(len(good) + index, code, detail) for index, (code, detail) in enumerate(failed)]
     return Run(tuple(rows), window_ns, _version(files))
 
 
-def _the_result(files: Mapping[str, bytes]) -> tuple[str, _Result]:
+def _result_file(files: Mapping[str, bytes]) -> tuple[str, _Result]:
     names = sorted(name for name in files if name != _METADATA)
     if not names:
-        remedy = "see the log of its pod; raise workload.duration, so that at least one request ends in it"
-        raise ResultError("it ended well and wrote no result: no request ended", remedy)
+        remedy = "see the log of its pod, or increase workload.duration so that at least one request ends"
+        raise ResultError("it exited successfully without a result: no request ended", remedy)
     if len(names) > 1:
         some = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
-        raise ResultError(f"{len(names)} files where one result was expected: {some}", "use a folder of its own")
+        raise ResultError(f"found {len(names)} files instead of one result: {some}", "use a separate folder")
     try:
         return names[0], _Result.model_validate_json(files[names[0]])
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         why = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ResultError(f"{names[0]} is no result of genai-bench: {blanked_line(why)}", _OTHER_VERSION) from None
+        raise ResultError(f"{names[0]} is not a valid result: {blanked_line(why)}", _OTHER_VERSION) from None
 
 
-def _check_counts(name: str, told: _Aggregated, good: int, bad: int) -> None:
-    codes = ", ".join(f"{code} x{count}" for code, count in told.error_codes_frequency.items())
-    if told.num_completed_requests == 0:
-        what = f"no request of {told.num_requests} completed" + (f": errors {codes}" if codes else "")
+def _check_counts(name: str, totals: _Aggregated, good: int, bad: int) -> None:
+    codes = ", ".join(f"{code} x{count}" for code, count in totals.error_codes_frequency.items())
+    if totals.num_completed_requests == 0:
+        what = f"none of {totals.num_requests} requests completed" + (f": errors {codes}" if codes else "")
         raise ResultError(what, "see the server's log; a vLLM server must serve the name vllm-model", log_tail=codes)
     parts = {
-        "completed and failed requests": (told.num_completed_requests + told.num_error_requests, told.num_requests),
-        "requests that completed": (good, told.num_completed_requests),
-        "requests that failed": (bad or told.num_error_requests, told.num_error_requests),
-        "error codes": (sum(told.error_codes_frequency.values()), told.num_error_requests),
+        "completed and failed requests": (
+            totals.num_completed_requests + totals.num_error_requests,
+            totals.num_requests,
+        ),
+        "completed requests": (good, totals.num_completed_requests),
+        "failed requests": (bad or totals.num_error_requests, totals.num_error_requests),
+        "error codes": (sum(totals.error_codes_frequency.values()), totals.num_error_requests),
     }
-    for what, (found, said) in parts.items():
-        if found != said:
-            raise ResultError(f"the counts of {name} do not add up: {found} {what}, and it says {said}", _OTHER_VERSION)
+    for what, (found, stated) in parts.items():
+        if found != stated:
+            raise ResultError(f"counts in {name} do not add up: {found} {what}, but it states {stated}", _OTHER_VERSION)
 
 
 def _answered(name: str, index: int, request: _Request, scenario: Scenario, window_ns: int) -> dict[str, Any]:
@@ -127,7 +132,7 @@ def _answered(name: str, index: int, request: _Request, scenario: Scenario, wind
     tokens = request.num_output_tokens
     if ttft is None or e2e is None or tokens is None or not 0 < ttft <= e2e or round(e2e * 1e9) >= window_ns:
         what = f"ttft {ttft} s, e2e_latency {e2e} s, {tokens} tokens in a run of {window_ns / 1e9:g} s"
-        raise ResultError(f"{name}: request {index} cannot be: {what}", _OTHER_VERSION)
+        raise ResultError(f"{name}: request {index} is implausible: {what}", _OTHER_VERSION)
     first_ns = round(ttft * 1e9)
     end_ns = round(e2e * 1e9)
     row = _row(index, scenario, request.num_input_tokens, tokens)
@@ -144,7 +149,7 @@ def _unanswered(index: int, code: str, detail: str) -> dict[str, Any]:
     return _row(index, None, None, 0) | {"error": kind, "detail": text}
 
 
-def _row(index: int, scenario: Scenario | None, put_in: int | None, put_out: int) -> dict[str, Any]:
+def _row(index: int, scenario: Scenario | None, input_tokens: int | None, output_tokens: int) -> dict[str, Any]:
     return {
         "index": index,
         "scheduled_ns": None,
@@ -154,10 +159,10 @@ def _row(index: int, scenario: Scenario | None, put_in: int | None, put_out: int
         "connect_ns": 0,
         "first_ns": None,
         "gaps_ns": [],
-        "asked_input": _asked(scenario.input if scenario else None, put_in),
-        "asked_output": _asked(scenario.output if scenario else None, put_out),
-        "input_tokens": put_in,
-        "output_tokens": put_out,
+        "asked_input": _asked(scenario.input if scenario else None, input_tokens),
+        "asked_output": _asked(scenario.output if scenario else None, output_tokens),
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
         "token_source": "tokenizer",
         "complete": False,
         "ramp": False,
@@ -177,11 +182,11 @@ def _version(files: Mapping[str, bytes]) -> str:
         return ""
 
 
-_OTHER_VERSION = "name an image with another version of genai-bench in benchmark.image"
+_OTHER_VERSION = "set benchmark.image to an image with another version of genai-bench"
 
 
 class ResultError(TrialFailedError):
-    """Result files that cannot be used as the measurement of a window."""
+    """Result files that are not a valid measurement of the window."""
 
     def __init__(self, what: str, remedy: str, *, log_tail: str = "") -> None:
         message = f"genai-bench: {what}"

@@ -1,7 +1,7 @@
-"""The measured window over what genai-bench does: when it opens and closes, and the records of its requests.
+"""The measured window within a run of genai-bench: when it opens and closes, and the records of its requests.
 
-The rules are those of the closed loop in ``docs/reference/metrics.md``. genai-bench can be told neither, so it runs on
-around the window, and what it did inside is cut out.
+The rules are those of a closed loop in ``docs/reference/metrics.md``. genai-bench supports no such window, so it runs
+longer, and the window is cut out of its run.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _PROGRESS_NS = 500_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What the window is to be. Times in seconds."""
+    """Parameters of the window. Times in seconds."""
 
     concurrency: int
     warmup_s: float
@@ -25,8 +25,9 @@ class Plan:
     requests: int | None
     request_timeout_s: float
     asked_input: int | None
-    """Tokens; None where they are drawn for each request, which is not told."""
+    """Prompt tokens; None if they are drawn for each request, because genai-bench does not report them."""
     asked_output: int | None
+    """Output tokens, likewise."""
 
 
 @dataclass
@@ -36,29 +37,29 @@ class _Open:
 
 
 class Timeline:
-    """Fed with events and the clock (monotonic nanoseconds); ``over`` when nothing more is needed."""
+    """State machine driven by events and by the clock (monotonic nanoseconds); ``over`` when it needs no more."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._open: list[_Open] = []
         self._started = self._seen = self._failed = self._tokens = 0
-        self._begun_ns: int | None = None
-        self._told_ns = 0
-        self._told_end = False
+        self._first_start_ns: int | None = None
+        self._reported_ns = 0
+        self._end_reported = False
         self._rows: list[dict[str, Any]] = []
         self.begin_ns: int | None = None
         self.end_ns: int | None = None
         self.over = False
         self.unanswered = 0
-        """Requests that never ended; their users did nothing else meanwhile."""
+        """Requests that never ended and blocked their users."""
 
     @property
     def begun(self) -> bool:
-        """A request was sent."""
-        return self._begun_ns is not None
+        """Whether a request was sent."""
+        return self._first_start_ns is not None
 
     def take(self, event: Event) -> None:
-        """One event, in the order of the log."""
+        """Processes one event, in the order of the log."""
         match event:
             case Started():
                 self._start(event.at_ns)
@@ -72,36 +73,36 @@ class Timeline:
                 self._record(sent_ns, event.at_ns, begun, event.error, detail=event.detail)
 
     def tick(self, now_ns: int) -> list[Line]:
-        """What there is to say at this moment."""
-        said: list[Line] = []
+        """Advances the clock; returns the lines to emit."""
+        lines: list[Line] = []
         if self.begin_ns is None:
             if self._may_begin(now_ns):
-                self.begin_ns = self._told_ns = now_ns
-                said += [{"kind": "window", "state": "begin", "monotonic_ns": now_ns}, self._progress(now_ns)]
-            return said
+                self.begin_ns = self._reported_ns = now_ns
+                lines += [{"kind": "window", "state": "begin", "monotonic_ns": now_ns}, self._progress(now_ns)]
+            return lines
         if self.end_ns is None and now_ns >= self._due_ns(self.begin_ns):
             self.end_ns = self._due_ns(self.begin_ns)
         if self.end_ns is None:
-            if now_ns - self._told_ns >= _PROGRESS_NS:
-                self._told_ns = now_ns
-                said.append(self._progress(now_ns))
-            return said
-        if not self._told_end:
-            self._told_end = True
-            said.append({"kind": "window", "state": "end", "monotonic_ns": self.end_ns})
+            if now_ns - self._reported_ns >= _PROGRESS_NS:
+                self._reported_ns = now_ns
+                lines.append(self._progress(now_ns))
+            return lines
+        if not self._end_reported:
+            self._end_reported = True
+            lines.append({"kind": "window", "state": "end", "monotonic_ns": self.end_ns})
         self._drain(self.end_ns, now_ns)
-        return said
+        return lines
 
     def rows(self) -> list[dict[str, Any]]:
-        """The records of all requests, in ns from the window's begin, in the order in which they ended."""
+        """The records of all requests in the order of their ends; times in ns from the window's start."""
         zero = self.begin_ns or 0
         times = ("sent_ns", "first_ns", "end_ns")
         return [{**r, **{t: r[t] - zero for t in times if r[t] is not None}} for r in self._rows]
 
     def _start(self, at_ns: int) -> None:
-        if self._begun_ns is None:
-            self._begun_ns = at_ns
-        if len(self._open) >= self._plan.concurrency:  # one ended without a word: more are never in flight
+        if self._first_start_ns is None:
+            self._first_start_ns = at_ns
+        if len(self._open) >= self._plan.concurrency:  # more cannot be in flight, so one ended without a log line
             self._open.pop(0)
         self._open.append(_Open(self._started, at_ns))
         self._started += 1
@@ -112,10 +113,11 @@ class Timeline:
         return found
 
     def _may_begin(self, now_ns: int) -> bool:
-        """After the warm-up, and when the first request of every user has ended; but not never."""
-        if self._begun_ns is None:
+        """Whether the warm-up is over and the first request of every user has ended; the latter is awaited for at most
+        the duration of a window."""
+        if self._first_start_ns is None:
             return False
-        warm = self._begun_ns + round(self._plan.warmup_s * 1e9)
+        warm = self._first_start_ns + round(self._plan.warmup_s * 1e9)
         users = self._plan.concurrency
         ramping = self._started < users or any(o.index < users for o in self._open)
         return now_ns >= warm and (not ramping or now_ns >= warm + round(self._plan.duration_s * 1e9))
@@ -124,13 +126,13 @@ class Timeline:
         return begin_ns + round(self._plan.duration_s * 1e9)
 
     def _drain(self, end_ns: int, now_ns: int) -> None:
-        """Over when every request that the window has seen has ended, or has waited too long."""
+        """Ends the run when every request of the window has ended or exceeded the timeout."""
         waiting = [o for o in self._open if o.at_ns < end_ns]
         oldest_ns = now_ns - round(self._plan.request_timeout_s * 1e9)
         if any(o.at_ns > oldest_ns for o in waiting):
             return
         for hung in waiting:
-            self._record(hung.at_ns, now_ns, hung, "timeout", detail="no end of the answer")
+            self._record(hung.at_ns, now_ns, hung, "timeout", detail="the answer did not end")
         self.unanswered = len(waiting)
         self.over = True
 

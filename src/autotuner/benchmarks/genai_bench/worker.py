@@ -1,9 +1,10 @@
-"""Runs genai-bench near the endpoint: ``python -m autotuner.benchmarks.genai_bench.worker``, spec on stdin.
+"""Worker process that runs genai-bench near the endpoint: ``python -m autotuner.benchmarks.genai_bench.worker``.
 
-The JSON lines on stdout are those of :mod:`autotuner.benchmarks.loadgen.worker`. genai-bench writes its options, an API
-key among them, into its metadata and its log; so both files lead to ``/dev/null``, the log is read from a pipe, the key
-travels in the environment, and no byte that holds it is ever on a disk. Its environment is an allow-list. It is ended
-as soon as the window's requests have ended: it knows whole minutes only, and after a run draws plots nobody looks at.
+It reads its spec from stdin and writes the JSON lines of :mod:`autotuner.benchmarks.loadgen.worker`. genai-bench writes
+its options, including the API key, into its metadata and its log. Both files are therefore links to ``/dev/null``, the
+log is read from a pipe, and the key is passed in the environment, so that it never reaches a disk. The environment is
+an allowlist. genai-bench is killed as soon as the window's requests have ended, because it only supports whole minutes
+and draws plots after a run.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ _KEPT = (
     "AUTOTUNER_STUDY", "AUTOTUNER_TRIAL", "AUTOTUNER_OWNER", "AUTOTUNER_PROCESS",
 )  # fmt: skip
 _NO_KEY = "none"
-"""It insists on a key; a server that needs none does not look at it."""
+"""genai-bench requires a key; a server that needs none ignores it."""
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _CHUNK = 1 << 16
@@ -44,7 +45,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class GenaiSpec:
-    """One window. Times in seconds; ``api_key`` travels on stdin only, and is in no ``repr``."""
+    """Specification of a window. Times in seconds; ``api_key`` is passed on stdin only, and ``repr`` omits it."""
 
     command: tuple[str, ...]
     url: str
@@ -64,21 +65,21 @@ class GenaiSpec:
 
     @classmethod
     def from_json(cls, text: bytes) -> "GenaiSpec":
-        """The inverse of :meth:`to_json`. Raises ``ValueError`` on anything else, without repeating its content."""
+        """Parses the output of :meth:`to_json`. Raises ``ValueError``, which never quotes the input."""
         try:
             raw = json.loads(text)
             lists = {name: tuple(raw[name]) for name in ("command", "extra_args")}
             return cls(**{**raw, **lists, "plan": Plan(**raw["plan"])})
         except (ValueError, TypeError, KeyError):
-            raise ValueError("the spec on stdin is not one of genai-bench") from None
+            raise ValueError("the spec on stdin is not valid for genai-bench") from None
 
 
-class EndedError(Exception):
-    """genai-bench did not measure the window. The message is one line."""
+class GenaiBenchError(Exception):
+    """genai-bench did not measure the window. The message has one line."""
 
 
 def main() -> int:
-    """Runs one window as told on stdin."""
+    """Runs the window specified on stdin and returns the exit code."""
     signal.signal(signal.SIGTERM, _leave)
     try:
         spec = GenaiSpec.from_json(sys.stdin.buffer.read())
@@ -92,8 +93,8 @@ def main() -> int:
             _measure(spec, folder, reader)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    except EndedError as error:
-        remedy = "read the lines of genai-bench's log; run its command by hand"
+    except GenaiBenchError as error:
+        remedy = "read genai-bench's log below, or run its command manually"
         emit({"kind": "error", "message": str(error), "remedy": remedy, "log_tail": reader.tail})
         return 2
     except BrokenPipeError:
@@ -119,7 +120,7 @@ def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads
         )
     except OSError as error:
-        raise EndedError(f"{spec.command[0]} could not be started: {error.strerror or error}") from None
+        raise GenaiBenchError(f"cannot start {spec.command[0]}: {error.strerror or error}") from None
     try:
         result = _watch(spec, process, reader)
     finally:
@@ -140,7 +141,7 @@ def _measure(spec: GenaiSpec, folder: Path, reader: LogReader) -> None:
 
 
 def _argv(spec: GenaiSpec, folder: Path) -> list[str]:
-    """The command line. Prepares what it names: a tokenizer without any code, and two files that keep nothing."""
+    """The command line; creates the files it names: a tokenizer without code, and two links to ``/dev/null``."""
     tokenizer = folder / "tokenizer"
     results = folder / "results"
     tokenizer.mkdir()
@@ -174,7 +175,7 @@ def _argv(spec: GenaiSpec, folder: Path) -> list[str]:
 
 
 def kept_environment() -> dict[str, str]:
-    """The part of this process's environment that genai-bench gets."""
+    """The part of this process's environment that genai-bench inherits."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
@@ -201,10 +202,16 @@ def _end_with_parent() -> None:
 
 
 def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader) -> tuple[Timeline, float, float]:
-    """Follows the log until the window's requests have ended. Returns them, cores used inside the window, and its begin
-    (epoch). Raises :class:`EndedError`."""
+    """Follows the log until the window's requests have ended.
+
+    Returns:
+        The timeline, the CPU cores used inside the window, and the epoch time of its start in seconds.
+
+    Raises:
+        GenaiBenchError: genai-bench exited, or sent no request in time.
+    """
     if process.stdout is None:
-        raise EndedError("no pipe")
+        raise GenaiBenchError("no pipe")
     tokens = _Tokens(spec.tokenizer_json)
     log = process.stdout.fileno()
     timeline = Timeline(spec.plan)
@@ -214,11 +221,11 @@ def _watch(spec: GenaiSpec, process: subprocess.Popen[bytes], reader: LogReader)
         if select.select([log], [], [], _POLL_S)[0]:
             data = os.read(log, _CHUNK)
             if not data:
-                raise EndedError(_how_it_ended(process, reader, timeline))
+                raise GenaiBenchError(_exit_reason(process, reader, timeline))
             for event in reader.feed(data, time.monotonic_ns()):
                 timeline.take(tokens.counted(event))
         if not timeline.begun and time.monotonic() - since > spec.start_timeout_s:
-            raise EndedError(f"genai-bench sent no request within {spec.start_timeout_s:g} s")
+            raise GenaiBenchError(f"genai-bench sent no request within {spec.start_timeout_s:g} s")
         for line in timeline.tick(time.monotonic_ns()):
             match line.get("state"):
                 case "begin":
@@ -239,29 +246,31 @@ class _Tokens:
         self._count: Callable[[str], int] | None = None
 
     def counted(self, event: Event) -> Event:
-        """The event, with its output tokens. Raises :class:`EndedError` where they cannot be counted."""
+        """The event with its number of output tokens. Raises :class:`GenaiBenchError` if they cannot be counted."""
         if not isinstance(event, Answer) or event.output_tokens or not event.text:
             return event
         if self._count is None:
             try:
                 self._count = counter(self._tokenizer_json)
             except ValueError as error:
-                raise EndedError(f"the server reports no usage, and its answers cannot be counted: {error}") from None
+                raise GenaiBenchError(
+                    f"the server reports no usage, and its answers cannot be counted: {error}"
+                ) from None
         return replace(event, output_tokens=self._count(event.text), text="")
 
 
-def _how_it_ended(process: subprocess.Popen[bytes], reader: LogReader, timeline: Timeline) -> str:
+def _exit_reason(process: subprocess.Popen[bytes], reader: LogReader, timeline: Timeline) -> str:
     try:
         code = process.wait(timeout=5)
     except subprocess.TimeoutExpired:
         return "genai-bench closed its log"
-    when = "before its first request" if not timeline.begun else f"after {len(timeline.rows())} requests, too early"
+    when = "before its first request" if not timeline.begun else f"too early, after {len(timeline.rows())} requests"
     last = reader.tail.rpartition("\n")[2]
-    return f"genai-bench ended with exit code {code} {when}" + (f": {last[:300]}" if last else "")
+    return f"genai-bench exited with code {code} {when}" + (f": {last[:300]}" if last else "")
 
 
 def _cpu_s(group: int) -> float:
-    """CPU seconds of the processes of a group, with those of the children they have waited for."""
+    """CPU seconds of the processes of a group, including those of children that they have waited for."""
     used = 0
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -269,14 +278,14 @@ def _cpu_s(group: int) -> float:
         try:
             fields = (Path(entry.path) / "stat").read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         if int(fields[2]) == group:
             used += sum(map(int, fields[11:15]))
     return used / _TICKS
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends genai-bench and its children at once: there is nothing that it should still write."""
+    """Kills genai-bench and its children; nothing that they could still write is needed."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Servers measured by BenchmarkJobs: a whole study, and runs that go wrong in ways that OME does not tell."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,20 @@ async def refused(at: Any, recorder: Recorder, **changes: Any) -> Failure:
 @pytest.mark.anyio
 @pytest.mark.campaign
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "facts"),
     [
-        ("all_errors", "no request of 10 completed: errors 400 x10"),
-        ("no_files", "it ended well and wrote no result"),
-        ("nothing_completed", "no request of 0 completed"),
-        ("crash", "genai-bench ended with exit code 1: Error: cannot reach the hub"),
+        ("all_errors", "10 .*: errors 400 x10"),
+        ("no_files", "workload.duration"),
+        ("nothing_completed", " 0 .*vllm-model"),
+        ("crash", "exit code 1: Error: cannot reach the hub"),
     ],
 )
-async def test_runs_that_measured_nothing(at: Any, results: Path, recorder: Recorder, fault: str, words: str) -> None:
+async def test_runs_that_measured_nothing(at: Any, results: Path, recorder: Recorder, fault: str, facts: str) -> None:
     """The first three are Completed as OME says; what they wrote is gone all the same."""
     with at.ome.fault(benchmark=fault):
         failure = await refused(at, recorder)
     assert failure.cause is FailureCause.BENCHMARK_FAILED
-    assert words in failure.message
+    assert re.search(facts, f"{failure.message}; {failure.remedy}")
     assert failure.remedy
     assert written(results) == []
     if fault == "crash":

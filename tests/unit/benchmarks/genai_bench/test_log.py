@@ -1,4 +1,4 @@
-"""What genai-bench's log says: a log of a real run through every fault, cut and read in every way."""
+"""Parser of genai-bench's log, on the log of a real run through every fault, split at any position."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ def read(data: bytes) -> list[Event]:
     return LogReader().feed(data, 7)
 
 
-def test_every_request_of_a_real_log_is_told_once() -> None:
+def test_every_request_of_a_real_log_has_one_outcome() -> None:
     events = read(LOG)
     answers = [e for e in events if isinstance(e, Answer)]
     failed = [e for e in events if isinstance(e, Failed)]
@@ -43,20 +43,20 @@ def test_every_request_of_a_real_log_is_told_once() -> None:
 
 
 @given(st.lists(st.integers(0, len(LOG)), max_size=20))
-def test_it_does_not_matter_how_the_log_is_cut(cuts: list[int]) -> None:
+def test_any_split_yields_the_same_events(cuts: list[int]) -> None:
     reader = LogReader()
     places = [0, *sorted(cuts), len(LOG)]
     pieces = [event for a, b in pairwise(places) for event in reader.feed(LOG[a:b], 7)]
     assert pieces == read(LOG)
 
 
-def test_what_a_model_writes_is_no_message_of_the_client() -> None:
+def test_text_of_a_model_is_not_parsed_as_log_lines() -> None:
     lines = "a\nEnd Time: 3.0\nERROR    2026-01-05 01:36:04.%f - locust.user.task:run - no\n\nz"
     found = read(ANSWER.format(text=lines, first=10.1, finish="None", prompt=None, tokens=0).encode())
     assert [(e.text, bool(e.finish)) for e in found if isinstance(e, Answer)] == [(lines, False)]
 
 
-def test_an_answer_without_a_token_counts_by_its_exception_alone() -> None:
+def test_answer_without_a_token_counts_only_by_its_exception() -> None:
     silent = ANSWER.format(text="", first=None, finish="stop", prompt=None, tokens=0).encode()
     error = (
         b"ERROR    2026-01-05 01:36:04.%f - locust.user.task:run - response.time_at_first_token is None\nTraceback\n"
@@ -64,7 +64,7 @@ def test_an_answer_without_a_token_counts_by_its_exception_alone() -> None:
     assert [e.error for e in read(silent + error + NEXT) if isinstance(e, Failed)] == ["empty"]
 
 
-def test_a_message_of_many_lines_is_one_failure_with_a_short_detail() -> None:
+def test_long_message_is_one_failure_with_a_short_detail() -> None:
     said = (
         b"WARNING  2026-01-05 01:36:04.%f - genai_bench.user.base_user:collect_metrics - Received error response from "
     )
@@ -76,13 +76,13 @@ def test_a_message_of_many_lines_is_one_failure_with_a_short_detail() -> None:
     assert len(failed.detail) <= 200
 
 
-def test_other_output_is_kept_as_evidence_only() -> None:
+def test_other_output_is_kept_only_in_the_tail() -> None:
     reader = LogReader()
     assert reader.feed(b"\xff\xfe[transformers] nothing\nTraceback (most recent call last)\nError: no", 1) == []
     assert reader.tail.endswith("Error: no")
 
 
-def test_a_secret_is_hidden_before_anything_is_cut() -> None:
+def test_secret_is_redacted_before_truncation() -> None:
     for before in range(180, 205):
         reader = LogReader("sk-very-secret")
         said = b"ERROR    2026-01-05 01:36:04.%f - locust.user.task:run - " + b"x" * before + b"sk-very-secret\n"

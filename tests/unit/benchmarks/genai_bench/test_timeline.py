@@ -1,4 +1,4 @@
-"""The window over genai-bench's requests, with times made up."""
+"""The window within a run of genai-bench, in virtual time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ def plan(**changes: object) -> Plan:
     return Plan(**{**PLAN.__dict__, **changes})  # type: ignore[arg-type]
 
 
-def test_the_window_opens_after_the_warm_up_and_is_as_long_as_asked() -> None:
+def test_window_opens_after_the_warm_up_and_has_the_requested_length() -> None:
     timeline = Timeline(PLAN)
     said = one_user(timeline, 1500)
     assert [(s["kind"], s.get("state")) for s in said if s["kind"] == "window"] == [
@@ -48,7 +48,7 @@ def test_the_window_opens_after_the_warm_up_and_is_as_long_as_asked() -> None:
     assert next(s for s in said if s["kind"] == "progress")["total_s"] == 1.0
 
 
-def test_the_window_waits_for_the_first_request_of_every_user_but_not_for_ever() -> None:
+def test_window_waits_for_the_first_request_of_every_user_up_to_a_limit() -> None:
     timeline = Timeline(plan(concurrency=2))
     timeline.take(Started(1000 * MS))
     timeline.take(Started(1001 * MS))
@@ -65,7 +65,7 @@ def test_the_window_waits_for_the_first_request_of_every_user_but_not_for_ever()
     assert stuck.tick(2100 * MS)[0]["state"] == "begin"
 
 
-def test_the_request_count_ends_the_window_at_the_end_of_that_request() -> None:
+def test_request_count_ends_the_window_with_its_last_request() -> None:
     timeline = Timeline(plan(requests=3))
     one_user(timeline, 1000)
     assert timeline.begin_ns is not None
@@ -74,7 +74,7 @@ def test_the_request_count_ends_the_window_at_the_end_of_that_request() -> None:
     assert len(inside) == 3
 
 
-def test_what_was_sent_in_the_window_is_waited_for_and_what_hangs_has_timed_out() -> None:
+def test_requests_of_the_window_are_awaited_until_they_time_out() -> None:
     timeline = Timeline(PLAN)
     one_user(timeline, 1000)
     timeline.take(Started(2000 * MS))
@@ -90,7 +90,7 @@ def test_what_was_sent_in_the_window_is_waited_for_and_what_hangs_has_timed_out(
     assert hung["sent_ns"] == 2000 * MS - (timeline.begin_ns or 0)
 
 
-def test_a_begin_without_an_end_is_forgotten_when_its_user_begins_again() -> None:
+def test_start_without_an_end_is_dropped_when_its_user_starts_again() -> None:
     timeline = Timeline(PLAN)
     timeline.take(Started(1000 * MS))
     one_user(timeline, 1500)
@@ -98,13 +98,13 @@ def test_a_begin_without_an_end_is_forgotten_when_its_user_begins_again() -> Non
     assert timeline.unanswered == 0
 
 
-def test_a_failure_has_the_begin_that_is_left_over() -> None:
+def test_failure_is_matched_with_the_remaining_start() -> None:
     timeline = Timeline(plan(concurrency=2))
     timeline.take(Started(1000 * MS))
     timeline.take(Started(1010 * MS))
     timeline.take(answer(1009, 1100))
     timeline.take(Failed(1200 * MS, "http_500", "refused"))
-    timeline.take(Failed(1300 * MS, "connect", "nobody knows when it began"))
+    timeline.take(Failed(1300 * MS, "connect", "its start is unknown"))
     rows = timeline.rows()
     assert [(r["sent_ns"] // MS, r["end_ns"] // MS, r["error"], r["complete"]) for r in rows] == [
         (1009, 1100, None, True),
@@ -114,7 +114,7 @@ def test_a_failure_has_the_begin_that_is_left_over() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "gaps"), [(8, [25 * MS]), (1, [])])
-def test_a_record_holds_what_is_known(tokens: int, gaps: list[int]) -> None:
+def test_record_of_an_answer(tokens: int, gaps: list[int]) -> None:
     timeline = Timeline(plan(asked_input=None, asked_output=None))
     timeline.take(Started(1000 * MS))
     timeline.take(answer(1000, 1050, tokens=tokens, prompt=None))

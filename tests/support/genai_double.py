@@ -1,12 +1,12 @@
-"""A scripted genai-bench: its options, files and log lines in the form of version 0.0.5, and faults on demand.
+"""Scripted genai-bench with the options, files and log lines of version 0.0.5, and faults on demand.
 
-``genai_double.py [behavior=VALUE ...] --version | benchmark OPTIONS``. It really sends requests, one thread a user.
+``genai_double.py [behavior=VALUE ...] --version | benchmark OPTIONS``. It really sends requests, one thread per user.
 
-- ``note=FILE``: writes there what it was given, its environment and the process ids of itself and its child.
-- ``crash=CODE``: ends while starting. ``mute=1``: never sends a request.
-- ``after=N``: after N requests ends with exit code ``code`` (0 when not given).
-- ``usage=0``: reports as if the server had told no usage. ``version=TEXT``: is another version.
-- ``child=1``: has a child that ignores SIGTERM.
+- ``note=FILE``: writes its arguments, its environment, and the process IDs of itself and its child.
+- ``crash=CODE``: exits while starting. ``mute=1``: never sends a request.
+- ``after=N``: exits after N requests with ``code`` (default 0).
+- ``usage=0``: reports no usage. ``version=TEXT``: prints another version.
+- ``child=1``: has a child process that ignores SIGTERM.
 """
 
 import json
@@ -39,7 +39,7 @@ class Double:
         self.left = int(behavior.get("after", 10**9))
 
     def start(self) -> None:
-        """What it does before the first request: options and secrets go into log and metadata."""
+        """Writes options and secrets into log and metadata, as genai-bench does before its first request."""
         shown = {**self.options, "model_api_key": os.environ.get("MODEL_API_KEY")}
         for name, value in shown.items():
             log("genai_bench.benchmark:benchmark", f"{name}: {value}", "INFO")
