@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 CHUNK = 1 << 22
 MAX_ROW = 1 << 26
-"""Bytes of one row; a longer one is no prompt but a mistake."""
+"""Largest row in bytes; anything longer is a mistake rather than a prompt."""
 
 _TOO_LONG = "a row of more than {} bytes"
 _NOT_AN_OBJECT = "not a JSON object"
