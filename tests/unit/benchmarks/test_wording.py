@@ -81,7 +81,6 @@ DATASETS = {
     "two lengths": '{"prompt": "x", "max_tokens": 4, "output_tokens": 5}',
     "ShareGPT": json.dumps([{"id": "1", "conversations": [{"from": "human", "value": "a"}]}]),
     "ShareGPT in lines": json.dumps({"conversations": [{"from": "human", "value": "a"}]}),
-    "array": json.dumps([{"prompt": "a"}]),
     "trace": json.dumps({"timestamp": 0, "input_length": 9, "output_length": 4}),
     "batch": json.dumps({"custom_id": "1", "body": {"messages": []}}),
     "gzip": "\x1f\x8b",
