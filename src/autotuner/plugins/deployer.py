@@ -291,6 +291,14 @@ class HasPlatformBenchmark(Protocol):
 
 
 @runtime_checkable
+class AssumesHardware(Protocol):
+    """A deployer on this machine that can plan while its target does not answer."""
+
+    async def assumed_hardware(self) -> Hardware:
+        """The hardware of this machine. Never raises for a target that does not answer."""
+
+
+@runtime_checkable
 class HasHubCache(Protocol):
     """A deployer that gives servers a cache of Hub models of its own choice, on this machine."""
 

@@ -24,7 +24,7 @@ from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
 from autotuner.deployers.docker.orphan_cleanup import when_killed
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
-from autotuner.deployers.local import gpu_selection
+from autotuner.deployers.local import gpu_selection, machine
 from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.ports import TRIES, Ports
 from autotuner.deployers.local.server_log import Log
@@ -217,6 +217,14 @@ class DockerDeployer(BoundDeployer):
         memory = min(int(info["MemTotal"]), self.settings.memory or int(info["MemTotal"]))
         cpus = max(1, int(min(int(info["NCPU"]), self.settings.cpus or int(info["NCPU"]))))
         return gpu_selection.with_gpus(Hardware(cpus=cpus, memory_gb=round(memory / _GIB, 2)), gpus)
+
+    async def assumed_hardware(self) -> Hardware:
+        """The hardware of this machine, for a plan while the engine does not answer."""
+        try:
+            gpus = await self.gpus()
+        except TrialFailedError:  # a preflight check reports it
+            gpus = ()
+        return gpu_selection.with_gpus(await anyio.to_thread.run_sync(machine.hardware), gpus)
 
     async def locate(self, model: Model) -> Model:
         """A bare name that is a folder under ``model_roots`` becomes that folder; a path must lie under one."""

@@ -200,9 +200,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     deployer = loading.deployer(spec.deploy).bind(engine, spec.model)
     benchmark = loading.benchmark(spec.benchmark)
     hardware, assumed = await target_hardware(deployer, planning=planning)
-    if not deployer.launches and spec.parameters:
-        why = f"{deployer.kind} measures a running server, so nothing can be tuned"
-        raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
+    _check_launches(deployer, spec)
     fixed = {engine.canonical(k): v for k, v in spec.engine.args.items()}
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
     if problems := portable_problems(engine, spec.parameters, fixed, constraints):
@@ -213,20 +211,13 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     missing: Check | None = None
     if deployer.launches:
         hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware)
-    defaults: dict[str, Value] = {
-        name: entry.default for name, entry in engine.catalog.items() if entry.default is not None
-    }
-    defaults |= portable_defaults(engine, spec.parameters, fixed)
+    known = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
+    defaults = {**known, **portable_defaults(engine, spec.parameters, fixed)}
     space = Space(
         parameters=spec.parameters,
         combinations=spec.combinations,
         constraints=constraints,
-        known={
-            **_hardware_names(engine.machine(hardware)),
-            **defaults,
-            **fixed,
-            **{f"{PREFIX}{n}": v for n, v in spec.engine.env.items()},
-        },
+        known=_known(engine.machine(hardware), {**defaults, **fixed}, spec),
     )
     _names_known(space)
     model = await deployer.locate(spec.model)
@@ -253,6 +244,17 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
     return prepared
+
+
+def _known(hardware: Hardware, values: Mapping[str, Value], spec: StudySpec) -> dict[str, Value]:
+    """Values of names that a constraint may use beside the parameters."""
+    return {**_hardware_names(hardware), **values, **{f"{PREFIX}{n}": v for n, v in spec.engine.env.items()}}
+
+
+def _check_launches(deployer: BoundDeployer, spec: StudySpec) -> None:
+    if not deployer.launches and spec.parameters:
+        why = f"{deployer.kind} measures a running server, so nothing can be tuned"
+        raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
 
 
 async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArguments]:

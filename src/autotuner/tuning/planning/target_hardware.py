@@ -1,11 +1,7 @@
 """Hardware of a study's target, or of this machine while a target on it does not answer."""
 
-from anyio.to_thread import run_sync
-
-from autotuner.deployers.local import gpu_selection, machine
 from autotuner.errors import EnvironmentFaultError
-from autotuner.plugins.deployer import BoundDeployer
-from autotuner.study.failure import TrialFailedError
+from autotuner.plugins.deployer import AssumesHardware, BoundDeployer
 from autotuner.study.launch import Hardware
 
 
@@ -21,10 +17,6 @@ async def target_hardware(deployer: BoundDeployer, *, planning: bool) -> tuple[H
     try:
         return await deployer.hardware(), False
     except EnvironmentFaultError:
-        if not planning or not deployer.here:
+        if not planning or not isinstance(deployer, AssumesHardware):
             raise
-    try:
-        gpus = await deployer.gpus()
-    except TrialFailedError:  # a preflight check reports it
-        gpus = ()
-    return gpu_selection.with_gpus(await run_sync(machine.hardware), gpus), True
+    return await deployer.assumed_hardware(), True

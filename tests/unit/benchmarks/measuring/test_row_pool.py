@@ -44,7 +44,8 @@ def test_windows_of_a_server_share_no_row_until_none_is_left(tmp_path: Path) -> 
 
 def test_trials_share_no_row_and_then_only_those_that_a_new_server_has_not_seen(tmp_path: Path) -> None:
     pool = RowPool(dataset(tmp_path, TEN), "0")
-    one, two = ServerRows(), ServerRows()
+    one = ServerRows()
+    two = ServerRows()
     first = sent(pool, one, 6)
     second = sent(pool, two, 10)
     assert sorted([*first, *second[:4]]) == TEN
