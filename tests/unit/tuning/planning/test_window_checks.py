@@ -1,4 +1,6 @@
-"""What a plan says of windows that are too short for what is asked of them."""
+"""Warnings about windows that are too short for their statistics."""
+
+import re
 
 import pytest
 
@@ -20,25 +22,28 @@ def warned(level: LoadLevel = FOUR, slos: tuple[SLO, ...] = (P99,), **workload: 
     return [f"{c.detail}; {c.remedy}" for c in checks if c.status is CheckStatus.WARN]
 
 
-def test_a_p99_of_three_requests_is_warned_of() -> None:
-    (said,) = warned(requests=3)
-    assert "p99 ttft" in said
-    assert "at most 3 requests" in said
-    assert "at least 100" in said
+def numbers(text: str) -> set[float]:
+    return {float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?\b", text)}
+
+
+def test_a_p99_of_three_requests() -> None:
+    (warning,) = warned(requests=3)
+    assert "p99 ttft" in warning
+    assert {3, 100} <= numbers(warning)
     assert not warned(requests=100)
 
 
 @pytest.mark.parametrize(("rate", "many"), [(1.0, 90), (0.5, 45), (4.0, None)])
-def test_an_open_loop_tells_its_requests_beforehand(rate: float, many: int | None) -> None:
-    said = warned(RequestRate(rate=rate), duration_s=30.0)
-    assert bool(said) is (many is not None)
-    assert many is None or f"at most {many} requests" in said[0]
+def test_requests_of_an_open_loop(rate: float, many: int | None) -> None:
+    warnings = warned(RequestRate(rate=rate), duration_s=30.0)
+    assert bool(warnings) is (many is not None)
+    assert many is None or {many, 100} <= numbers(warnings[0])
 
 
-def test_a_closed_loop_says_what_is_needed() -> None:
+def test_requests_that_a_closed_loop_needs() -> None:
     assert not warned()
     spec = sample_spec(slos=(P99,))
-    assert any("at least 100 finished requests" in c.detail for c in window_checks(spec))
+    assert any("p99 ttft" in c.detail and 100 in numbers(c.detail) for c in window_checks(spec))
 
 
 def test_a_bound_at_another_level_does_not_count() -> None:
@@ -51,12 +56,15 @@ def test_an_objectives_percentile_counts_too() -> None:
     spec = sample_spec(objectives=(p95,), slos=())
     load = spec.workload.model_copy(update={"requests": 12})
     checks = window_checks(spec.model_copy(update={"workload": load}))
-    assert any(c.status is CheckStatus.WARN and "at least 20" in c.detail for c in checks)
+    assert any(c.status is CheckStatus.WARN and {12, 20} <= numbers(c.detail) for c in checks)
 
 
-def test_the_bound_of_a_window_is_said() -> None:
+def test_the_bounds_of_a_window() -> None:
     spec = sample_spec(slos=())
     (check,) = window_checks(spec)
-    assert (check.status, "up to 90 s" in check.detail, "8 requests" in check.detail) == (CheckStatus.OK, True, True)
+    assert check.status is CheckStatus.OK
+    assert {90, 8} <= numbers(check.detail)
     longest = spec.workload.model_copy(update={"max_duration_s": 45.0})
-    assert "up to 45 s" in window_checks(spec.model_copy(update={"workload": longest}))[0].detail
+    shorter = numbers(window_checks(spec.model_copy(update={"workload": longest}))[0].detail)
+    assert 45 in shorter
+    assert 90 not in shorter
