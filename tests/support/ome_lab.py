@@ -70,7 +70,7 @@ IMAGE = os.environ.get("AUTOTUNER_TEST_IMAGE", PYTHON_IMAGE)
 
 
 class AnyCluster:
-    """Somebody's cluster, by a kubeconfig: what tests need that assume nothing of it."""
+    """A cluster given by a kubeconfig, for tests that do not depend on the stand-in."""
 
     def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = Path(kubeconfig).expanduser()

@@ -1,4 +1,4 @@
-"""What goes wrong under a server on a cluster of our own, whatever made its pod."""
+"""Outages of a test cluster: killed containers, API server and kubelet."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from support.labs.cluster_parts import Part
 
 
 def kill_first_process(pod: dict[str, Any]) -> None:
-    """Ends a pod's first process as SIGKILL does, from outside of the pod."""
+    """Kills a pod's first process from outside the pod."""
     container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
     pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _in_container(p, container)]
     os.kill(min(pids), signal.SIGKILL)
@@ -28,21 +28,23 @@ def _in_container(process: Path, container: str) -> bool:
         return False
 
 
-async def words_over_a_restart(cluster: OwnCluster, endpoint: Endpoint, labels: Labels, count: int) -> list[int]:
-    """Numbers of the words that a load generator says, while the API server is killed under it and started again."""
-    words = list[bytes]()
+async def worker_output_over_a_restart(
+    cluster: OwnCluster, endpoint: Endpoint, labels: Labels, count: int
+) -> list[int]:
+    """Numbers of the lines that a load generator prints while the API server is killed and restarted."""
+    received = list[bytes]()
     order = json.dumps({"lines": count, "size": 200, "every": 0.02}).encode()
     async with endpoint.client.run("autotuner.testing.fake_worker", order, labels=labels) as lines:
         async for line in lines:
-            words.append(line)
-            if len(words) == 5:
+            received.append(line)
+            if len(received) == 5:
                 await run_sync(cluster.kill, Part.API_SERVER)
                 await run_sync(cluster.restart, Part.API_SERVER)
-    return [int(word.split()[0]) for word in words]
+    return [int(line.split()[0]) for line in received]
 
 
 def runs(cluster: OwnCluster, part: Part) -> bool:
-    """Whether a part is there."""
+    """Whether a part of the cluster is running."""
     try:
         cluster.pid(part)
     except KeyError:
@@ -50,8 +52,8 @@ def runs(cluster: OwnCluster, part: Part) -> bool:
     return True
 
 
-def mend(cluster: OwnCluster) -> None:
-    """Starts again what a test has killed."""
+def restore(cluster: OwnCluster) -> None:
+    """Restarts the parts that a test killed."""
     for part in (Part.API_SERVER, Part.KUBELET):
         if not runs(cluster, part):
             cluster.restart(part)

@@ -1,4 +1,4 @@
-"""The image that a tag stands for is told by its id, on a real engine."""
+"""Identity of the image behind a tag, on a real container engine."""
 
 from collections.abc import Callable
 

@@ -197,7 +197,7 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
 
 
 def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_path: Path, plays_sglang: str) -> None:
-    """Its own program of this machine is no program of an image's; and the plan shows the line that would be run."""
+    """A program of this machine does not exist in the image; the plan shows the command line of the container."""
     file = tmp_path / "simulated.json"
     changes = {
         "name": "in-docker",

@@ -18,7 +18,7 @@ NODE = "node-1"
 PAUSE = "local/pause:1"
 SERVICES = "10.0.0.0/24"
 API_SERVICE = "10.0.0.1"
-"""The first address of ``SERVICES``: what pods are told to find the API server at."""
+"""The first address of ``SERVICES``, at which pods reach the API server."""
 CNI = Path("/usr/lib/cni")
 _CONTROLLERS = "*,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 

@@ -33,6 +33,6 @@ def image_environment(simulated: Mapping[str, str]) -> dict[str, str]:
 
 
 def changes(simulated: Mapping[str, str]) -> list[str]:
-    """What ``docker import --change`` is told; ``simulated`` as above."""
+    """Arguments of ``docker import --change``; ``simulated`` as above."""
     told = [f"ENV {name}={value}" for name, value in image_environment(simulated).items()]
     return [*told, f'ENTRYPOINT ["{ENTRYPOINT[0]}"]']

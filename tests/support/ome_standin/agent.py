@@ -38,7 +38,7 @@ def daemon_set(image: str, python_image: str, *, crashing: bool = False) -> Obje
 
 
 def outcome(model: Object, downloads: str) -> str:
-    """What becomes of a model on a node; empty: nobody looks after it, for ever."""
+    """State of a model on a node; empty if no agent handles it."""
     storage = model["spec"].get("storage") or {}
     scheme, _, rest = str(storage.get("storageUri", "")).partition("://")
     if scheme == "vendor":
@@ -88,7 +88,7 @@ class Agent:
         await self._kube.ensure(daemon_set(self._image, self._python, crashing=fault == "crash"))
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
             try:

@@ -46,7 +46,7 @@ def options(argv: list[str]) -> argparse.Namespace:
     if not found.api_key:
         _end("Error: API key is required for the openai backend", 2)
     if not Path(found.model_tokenizer or "/nowhere").is_dir():
-        _end(f"Error: {found.model_tokenizer!r} is no tokenizer", 1)
+        _end(f"Error: {found.model_tokenizer!r} is not a tokenizer", 1)
     return found
 
 
@@ -59,7 +59,7 @@ def lengths(scenario: str) -> tuple[int, int]:
     """Input and output tokens; of a distribution its middle. Raises ``ValueError``."""
     found = _SCENARIO.match(scenario)
     if found is None:
-        raise ValueError(f"{scenario} is no scenario")
+        raise ValueError(f"{scenario} is not a scenario")
     one, two, three, four = (int(n) if n else 0 for n in found.groups()[1:])
     if found[1] == "D":
         return one, two

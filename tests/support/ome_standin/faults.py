@@ -19,7 +19,7 @@ class Faults:
     """``up``; ``crash``: its pods end again and again, saying the node's shape is unknown; ``stopped``: it does
     nothing, and says nothing."""
     downloads: str = "done"
-    """What becomes of a model from a hub: ``done``, ``failed`` or ``in_transit`` (for ever)."""
+    """Result of a download from a hub: ``done``, ``failed`` or ``in_transit`` (never finished)."""
     benchmark: str = ""
     """``all_errors``, ``no_files`` or ``nothing_completed``: the benchmark ends well all the same; ``crash``."""
 

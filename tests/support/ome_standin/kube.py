@@ -174,7 +174,7 @@ class Informer:
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
-        """For ever; a broken watch is begun again."""
+        """Runs until it is cancelled; a broken watch is restarted."""
         while True:
             try:
                 await self._once()

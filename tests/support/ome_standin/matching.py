@@ -104,7 +104,7 @@ def _same(model: Object | None, runtime: Object | None) -> bool:
 
 
 def _comparable(version: str) -> tuple[tuple[int, ...], str] | None:
-    """Numbers, with noughts for those that are not written, and what follows them; None for what is no version."""
+    """The numbers of a version, zero for missing ones, and its suffix; None if the text is not a version."""
     bare = version.removeprefix("v")
     numbers = re.match(r"\d+(\.\d+){0,2}", bare)
     if numbers is None or any(part != str(int(part)) for part in numbers[0].split(".")):

@@ -88,7 +88,7 @@ class Webhooks:
             return
         if self._runner is None:
             await self.start()
-        trusted = self._pair[0] if fault != "x509" else certificate(self._folder, "stranger", self._address)[0]
+        trusted = self._pair[0] if fault != "x509" else certificate(self._folder, "untrusted", self._address)[0]
         await self.install(trusted)
 
     async def install(self, trusted: Path | None = None) -> None:

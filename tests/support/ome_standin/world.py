@@ -102,7 +102,7 @@ class Worker:
         self.add((thing["metadata"].get("namespace", ""), thing["metadata"]["name"]))
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until it is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             while not self._waiting or self._faults.controller_stopped:

@@ -1,4 +1,4 @@
-"""Checks of OME itself. Pure: from the API server's JSON to checks with a remedy."""
+"""Checks of the OME installation. Pure functions from the API server's JSON to checks with a remedy."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from autotuner.study.check import Check
 MANAGER = "ome-controller-manager"
 AGENT = "ome-model-agent-daemonset"
 KINDS = ("inferenceservices", "servingruntimes", "clusterservingruntimes", "basemodels", "clusterbasemodels")
-"""Without these no service can be made."""
-_INSTALL = "install OME (docs/how-to/run-in-ome.md), or choose another cluster by deploy.context"
+"""Kinds that every service needs."""
+_INSTALL = "install OME (docs/how-to/run-in-ome.md), or select another cluster with deploy.context"
 _SHAPE = "couldn't find shape"
 _CURE_SHAPE = (
     "kubectl label node NODE beta.kubernetes.io/instance-type=BM.GPU.H100.8, or image tags v0.1.3 or newer "
@@ -32,126 +32,143 @@ _RESTART = "kubectl -n {ns} rollout restart deployment/{name}, and wait until it
 _FAULTS = (
     (
         re.compile(r"x509|certificate|tls:", re.IGNORECASE),
-        "its certificate is not trusted",
-        "see that cert-manager works (kubectl get certificate -A), then kubectl -n {ns} rollout restart "
+        "the API server does not trust its certificate",
+        "check that cert-manager works (kubectl get certificate -A), then kubectl -n {ns} rollout restart "
         "deployment/{name}",
     ),
     (
         re.compile(r"deadline exceeded|timeout|timed out", re.IGNORECASE),
-        "no answer within its time",
-        "see that the API server reaches pods of namespace {ns} (network policies, firewall) and that {name} is not "
+        "no answer within the timeout",
+        "check that the API server reaches pods of namespace {ns} (network policies, firewall) and that {name} is not "
         "overloaded; kubectl -n {ns} rollout restart deployment/{name}",
     ),
     (
         re.compile(r"connection refused|no endpoints available|no such host|service .* not found", re.IGNORECASE),
-        "nobody listens",
+        "not reachable",
         _RESTART,
     ),
 )
 
 
 def served(resources: Json | None) -> Check:
-    """``resources``: the answer of ``/apis/ome.io/v1beta1``; None where the API server knows no such group."""
+    """Whether OME's kinds are served. ``resources``: the answer of ``/apis/ome.io/v1beta1``; None if the API server
+    does not know the group."""
     if resources is None:
         return Check.fail("ome", "OME is not installed: the API server has no ome.io/v1beta1", remedy=_INSTALL)
     there = {str(one.get("name")) for one in resources.get("resources") or ()}
     missing = [kind for kind in KINDS if kind not in there]
     if missing:
         return Check.fail(
-            "ome", f"ome.io/v1beta1 has no {', '.join(missing)}", remedy="install OME's CRDs (chart ome-crd) anew"
+            "ome", f"ome.io/v1beta1 has no {', '.join(missing)}", remedy="reinstall OME's CRDs (chart ome-crd)"
         )
     if BENCHMARKS not in there:
-        return Check.warn("ome", f"ome.io/v1beta1 has no {BENCHMARKS}", remedy="benchmark.kind ome_job needs them")
+        return Check.warn(
+            "ome",
+            f"ome.io/v1beta1 has no {BENCHMARKS}",
+            remedy="install OME's CRDs (chart ome-crd) to use benchmark.kind ome_job",
+        )
     return Check.ok("ome", f"ome.io/v1beta1, {len([n for n in there if '/' not in n])} kinds")
 
 
 def manager(deployment: Json | None, namespace: str) -> Check:
-    """Its version and whether it runs."""
+    """OME's manager: its version, and whether it runs."""
     name = "ome manager"
     if deployment is None:
         why = f"no Deployment {MANAGER} in namespace {namespace}"
         return Check.fail(name, why, remedy="correct deploy.ome_namespace, or install OME (chart ome-resources)")
     images = [str(c.get("image", "")) for c in deployment["spec"]["template"]["spec"].get("containers") or ()]
     image = next((i for i in images if i), "")
-    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2] or "of no tag"
+    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2] or "no tag"
     wanted = int(deployment["spec"].get("replicas", 1))
     ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
     detail = f"{tag}, {ready} of {wanted} ready"
     if ready:
         return Check.ok(name, detail)
     return Check.fail(
-        name, f"{detail}: no service would be acted on", remedy=f"kubectl -n {namespace} describe pods, and its logs"
+        name,
+        f"{detail}: services would not be processed",
+        remedy=f"kubectl -n {namespace} describe pods, and check its log",
     )
 
 
 def webhook(message: str, namespace: str) -> Check:
-    """What an API server's complaint that it could not call OME's webhook means."""
-    told = " ".join(message.partition("failed calling webhook")[2].split()) or message
-    called = told.partition(":")[0].strip('" ')
-    cause = told.rpartition('": ')[2][:200]
+    """A failed check from the API server's message that it could not call a webhook of OME."""
+    details = " ".join(message.partition("failed calling webhook")[2].split()) or message
+    called = details.partition(":")[0].strip('" ')
+    cause = details.rpartition('": ')[2][:200]
     names = {"ns": namespace, "name": MANAGER}
     _, why, remedy = next(
-        (fault for fault in _FAULTS if fault[0].search(cause)), (None, "it cannot be called", _RESTART)
+        (fault for fault in _FAULTS if fault[0].search(cause)), (None, "the API server cannot call it", _RESTART)
     )
     return Check.fail("ome webhooks", f"{why}: {called}: {cause}", remedy=remedy.format(**names))
 
 
 def certificates(group: Json | None, deployments: Iterable[Json]) -> Check:
-    """cert-manager, which makes the webhooks' certificates. ``group``: the answer of ``/apis/cert-manager.io/v1``."""
+    """cert-manager, which issues the webhooks' certificates. ``group``: the answer of ``/apis/cert-manager.io/v1``."""
     if group is None:
         return Check.fail(
             "cert-manager",
-            "it is not installed, and OME's webhooks need it",
+            "not installed; OME's webhooks need it",
             remedy="install cert-manager 1.9 or newer",
         )
-    asleep = [str(d["metadata"]["name"]) for d in deployments if not (d.get("status") or {}).get("readyReplicas")]
-    if asleep:
+    not_ready = [str(d["metadata"]["name"]) for d in deployments if not (d.get("status") or {}).get("readyReplicas")]
+    if not_ready:
         return Check.fail(
-            "cert-manager", f"not ready: {', '.join(asleep)}", remedy="kubectl -n cert-manager describe pods"
+            "cert-manager", f"not ready: {', '.join(not_ready)}", remedy="kubectl -n cert-manager describe pods"
         )
-    remedy = "kubectl get certificate,certificaterequest -A, and the log of cert-manager-cainjector"
-    return Check.warn("cert-manager", "it is installed; OME's certificate is not trusted all the same", remedy=remedy)
+    remedy = "check kubectl get certificate,certificaterequest -A, and the log of cert-manager-cainjector"
+    return Check.warn("cert-manager", "installed, but the API server does not trust OME's certificate", remedy=remedy)
 
 
 def configuration(config: Json | None) -> Check:
-    """Of ``inferenceservice-config``: whether OME makes Ingresses."""
+    """Whether OME creates Ingresses, by its ``inferenceservice-config``."""
     name = "ome ingress"
-    told = _section(config, "ingress")
-    if told is None:
+    section = _section(config, "ingress")
+    if section is None:
         return Check.warn(
-            name, "inferenceservice-config has no readable ingress section", remedy="install OME's configuration anew"
+            name, "inferenceservice-config has no readable ingress section", remedy="reinstall OME's configuration"
         )
-    if told.get("disableIngressCreation"):
-        return Check.ok(name, "not made: each service has its own Service")
-    return Check.ok(name, f"made for each service, under {told.get('ingressDomain') or 'no domain'}")
+    if section.get("disableIngressCreation"):
+        return Check.ok(name, "not created; each service has its own Service")
+    return Check.ok(name, f"created for each service, domain {section.get('ingressDomain') or 'not set'}")
 
 
 def benchmark_image(config: Json | None) -> Check:
-    """Of ``benchmarkjob-config``: what a BenchmarkJob runs unless it says otherwise."""
-    told = _section(config, "benchmarkjob") or {}
-    image = told.get("podConfig", told).get("image")
+    """The default image of BenchmarkJobs, by OME's ``benchmarkjob-config``."""
+    section = _section(config, "benchmarkjob") or {}
+    image = section.get("podConfig", section).get("image")
     if not image:
-        remedy = "name one in benchmark.image for benchmark.kind ome_job"
-        return Check.warn("ome benchmark image", "benchmarkjob-config names none", remedy=remedy)
-    return Check.ok("ome benchmark image", f"{image}, unless benchmark.image names another")
+        remedy = "set benchmark.image to use benchmark.kind ome_job"
+        return Check.warn("ome benchmark image", "benchmarkjob-config names no image", remedy=remedy)
+    return Check.ok("ome benchmark image", f"{image}, unless benchmark.image is set")
 
 
 def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
     try:
-        told = json.loads(((config or {}).get("data") or {})[key])
+        section = json.loads(((config or {}).get("data") or {})[key])
     except (KeyError, ValueError):
         return None
-    return told if isinstance(told, dict) else None
+    return section if isinstance(section, dict) else None
 
 
 def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str], *, needed: bool) -> list[Check]:
-    """The model agent's pods. ``logs``: the end of each crashing pod's. ``needed``: no node has the model yet, so that
-    nothing can be served without the agent."""
+    """The model agent's pods.
+
+    Args:
+        daemon_set: The agent's; None if it does not exist.
+        pods: Its pods.
+        logs: The end of each crashing pod's log, by the pod's name.
+        needed: Whether no node has the model yet, so that nothing can be served without the agent.
+    """
     name = "model agent"
     make = Check.fail if needed else Check.warn
     if daemon_set is None:
         return [
-            make(name, f"no DaemonSet {AGENT}: models do not get onto nodes", remedy="install chart ome-resources anew")
+            make(
+                name,
+                f"no DaemonSet {AGENT}: models are not downloaded to nodes",
+                remedy="reinstall chart ome-resources",
+            )
         ]
     status = daemon_set.get("status") or {}
     ready = int(status.get("numberReady") or 0)
@@ -159,19 +176,19 @@ def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str]
     crashed = {p["metadata"]["name"]: logs.get(p["metadata"]["name"], "") for p in pods if crashes(p)}
     found = []
     for pod, log in crashed.items():
-        remedy = _CURE_SHAPE if _SHAPE in log else f"see its log: kubectl logs {pod} --previous"
-        found.append(make(name, f"{pod} ends again and again: {_last_line(log) or 'it says nothing'}", remedy=remedy))
+        remedy = _CURE_SHAPE if _SHAPE in log else f"check its log: kubectl logs {pod} --previous"
+        found.append(make(name, f"{pod} keeps crashing: {_last_line(log) or 'its log is empty'}", remedy=remedy))
     for pod in pods:
         if why := _unscheduled(pod):
             remedy = _CURE_SIZE if _is_large(daemon_set) else "make room on the node, or lower modelAgent.resources"
             found.append(make(name, f"{pod['metadata']['name']} is Pending: {why}", remedy=remedy))
     if not found and ready < wanted:
-        found = [make(name, f"{ready} of {wanted} pods ready", remedy="kubectl describe pods of the DaemonSet")]
+        found = [make(name, f"{ready} of {wanted} pods ready", remedy="kubectl describe the pods of the DaemonSet")]
     return found or [Check.ok(name, f"{ready} of {wanted} pods ready")]
 
 
 def crashes(pod: Json) -> bool:
-    """Whether a container of it has ended by itself and is started anew."""
+    """Whether one of its containers failed and is being restarted."""
     if pod["metadata"].get("deletionTimestamp"):
         return False
     for one in (pod.get("status") or {}).get("containerStatuses") or ():
@@ -182,7 +199,7 @@ def crashes(pod: Json) -> bool:
 
 
 def _last_line(log: str) -> str:
-    """The one that says why: with the words that are known, else the last."""
+    """The line with the cause: one with a known message, else the last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     known = [line for line in lines if _SHAPE in line]
     return (known or lines or [""])[-1][:300]
@@ -201,8 +218,8 @@ def _is_large(daemon_set: Json) -> bool:
 
 
 def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
-    """Services and benchmark jobs of ours in the namespace. ``held``: why those that are being deleted stay, by name,
-    where that is known."""
+    """InferenceServices and BenchmarkJobs with autotuner's label in the namespace. ``held``: why the deletion of some
+    does not finish, by name, as far as that is known."""
     found = []
     others = []
     for thing in things:
@@ -213,15 +230,15 @@ def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
             continue
         finalizers = ", ".join(metadata.get("finalizers") or ()) or "none"
         why = f"{label} is being deleted, held by its finalizers ({finalizers})"
-        remedy = "wait, then see OME's manager"
+        remedy = "wait; if it stays, check the log of OME's manager"
         if reason := held.get(str(metadata["name"])):
             why = f"{why}: {reason}"
-            remedy = "fix that, and OME lets it go; its GPUs are free once its pods are gone"
+            remedy = "fix that, then OME removes it; its GPUs are free once its pods have ended"
         found.append(Check.warn("left behind", why, remedy=remedy))
     if others:
-        remedy = "autotuner reap removes those of dead runs; a run that lives looks after its own"
-        found.append(Check.warn("left behind", f"{len(others)} of ours: {_some(others)}", remedy=remedy))
-    return found or [Check.ok("left behind", "nothing of ours")]
+        remedy = "autotuner reap removes those of dead runs; a live run removes its own"
+        found.append(Check.warn("left behind", f"{len(others)} created by autotuner: {_some(others)}", remedy=remedy))
+    return found or [Check.ok("left behind", "nothing")]
 
 
 def _some(names: Sequence[str], shown: int = 5) -> str:
@@ -235,7 +252,7 @@ def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
         for one in (pod.get("status") or {}).get("containerStatuses") or ():
             waiting = (one.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in _PULL:
-                why = f"{pod['metadata']['name']} cannot have {one.get('image')} ({waiting['reason']})"
-                remedy = "name an image that the nodes can pull in benchmark.image"
+                why = f"{pod['metadata']['name']} cannot pull {one.get('image')} ({waiting['reason']})"
+                remedy = "set benchmark.image to an image that the nodes can pull"
                 found.append(Check.warn("ome benchmark image", why, remedy=remedy))
     return found

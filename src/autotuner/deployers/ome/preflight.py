@@ -201,7 +201,7 @@ async def _configuration(cluster: Cluster, namespace: str) -> list[Check]:
 
 
 async def _benchmarks(cluster: Cluster, namespace: str) -> list[Check]:
-    """What benchmark jobs run, and those of ours that cannot have it."""
+    """The default image of BenchmarkJobs, and pods of BenchmarkJobs that cannot pull their image."""
     found = [
         check_installation.benchmark_image(
             await cluster.find(f"/api/v1/namespaces/{namespace}/configmaps/benchmarkjob-config")

@@ -156,7 +156,7 @@ async def test_pods_that_never_run(
 @pytest.mark.anyio
 @pytest.mark.campaign
 async def test_a_claim_that_is_not_there(at: Any, recorder: Recorder) -> None:
-    """The preflight names it; where it goes after that, the run does, which OME would wait with for ever."""
+    """Preflight reports a missing claim; the run reports one that vanishes later, for which OME would wait forever."""
     failing = [c for c in await job(at).preflight(window(recorder).workload) if c.status is CheckStatus.FAIL]
     assert ["results" in check.detail for check in failing] == [True]
     failure = await refused(at, recorder)

@@ -19,7 +19,7 @@ from autotuner.testing.fake_plans import fake_plan
 from support.labs.cluster_parts import Part
 from support.ome_standin.furniture import model
 from support.ome_standin.lab import eventually
-from support.outages import mend, words_over_a_restart
+from support.outages import restore, worker_output_over_a_restart
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 
@@ -58,7 +58,7 @@ anyio.run(main)
 def mortal(at: Any) -> Iterator[Any]:
     """A lab for a test that kills parts of its cluster; they run again afterward."""
     yield at
-    mend(at.cluster)
+    restore(at.cluster)
     eventually(lambda: at.left() == [], "everything of ours is gone")
 
 
@@ -113,7 +113,7 @@ async def test_an_api_server_that_is_restarted_is_waited_for(mortal: Any, record
     """Killed under a server, while load runs and its words come: nothing is lost, and the server is the same."""
     async with mortal.deployer().deploy(fake_plan(), recorder.context) as endpoint:
         before = await endpoint.identity()
-        words = await words_over_a_restart(mortal.cluster, endpoint, recorder.context.labels, 200)
+        words = await worker_output_over_a_restart(mortal.cluster, endpoint, recorder.context.labels, 200)
         assert words == list(range(200))
         assert await endpoint.identity() == before
         await run_sync(mortal.kill)
@@ -123,7 +123,7 @@ async def test_an_api_server_that_is_restarted_is_waited_for(mortal: Any, record
 
 
 async def test_a_node_that_is_lost(mortal: Any, recorder: Recorder) -> None:
-    """Noticed when the cluster knows it; the pod that cannot be ended is told, and not waited for."""
+    """Noticed when the cluster notices it. The pod cannot be ended: that is reported, and not waited for."""
     notes: list[str] = []
     async with mortal.deployer().deploy(fake_plan(), replace(recorder.context, note=notes.append)) as endpoint:
         await run_sync(mortal.cluster.kill, Part.KUBELET)

@@ -41,7 +41,7 @@ def remedy(checks: list[Check], name: str) -> str:
     return next(c.remedy for c in checks if c.name == name and c.status is not CheckStatus.OK)
 
 
-async def test_a_cluster_that_is_well(look: Look) -> None:
+async def test_healthy_cluster(look: Look) -> None:
     checks = await look()
     assert {c.status for c in checks} == {CheckStatus.OK}
     told = {c.name: c.detail for c in checks}
@@ -49,10 +49,10 @@ async def test_a_cluster_that_is_well(look: Look) -> None:
     assert told["runtime"] == f"ClusterServingRuntime {RUNTIME}, serves {MODEL}"
     assert told["ome manager"] == "v0.1.5, 1 of 1 ready"
     assert "genai-bench:0.1.113, unless" in told["ome benchmark image"]
-    assert told["ome ingress"].startswith("not made")
+    assert told["ome ingress"].startswith("not ")
 
 
-async def test_what_the_page_shows_is_taken(lab: Lab) -> None:
+async def test_manifests_of_the_page_are_accepted(lab: Lab) -> None:
     page = (Path(__file__).parents[4] / "docs" / "how-to" / "run-in-ome.md").read_text()
     blocks = re.findall(r"^```yaml\n(apiVersion: .*?)^```$", page, re.MULTILINE | re.DOTALL)
     for thing in map(YAML(typ="safe").load, blocks):
@@ -60,8 +60,8 @@ async def test_what_the_page_shows_is_taken(lab: Lab) -> None:
     assert len(blocks) == 2
 
 
-async def test_what_the_engine_says_of_a_runtime_and_a_dry_run(look: Look) -> None:
-    """The first counts where the runtime is well by itself, the second where admission is worth asking."""
+async def test_problems_of_the_engine_and_the_dry_run(look: Look) -> None:
+    """The engine is asked about a sound runtime only, the dry run is made if no other check fails."""
     asked: list[LaunchPlan] = []
 
     async def dry_run(plan: LaunchPlan) -> list[Check]:
@@ -85,26 +85,29 @@ async def test_ome_is_not_installed(cluster: OwnCluster) -> None:
     settings = OmeSettings(kubeconfig=str(cluster.kubeconfig))
     async with connected(settings) as connection:
         checks = await preflight.checks(connection, (), settings)
-    assert failing(checks) == ["OME is not installed: the API server has no ome.io/v1beta1"]
-    assert [c.name for c in checks][-1] == "nodes", "the rest is looked at all the same"
+    (detail,) = failing(checks)
+    assert "ome.io/v1beta1" in detail
+    assert [c.name for c in checks][-1] == "nodes", "the other checks are still made"
 
 
 @pytest.mark.parametrize(
-    ("fault", "told", "cure"),
+    ("fault", "cause", "command"),
     [
-        ("down", "nobody listens: inferenceservice.", "rollout restart deployment/ome-controller-manager"),
-        ("x509", "its certificate is not trusted: inferenceservice.", "see that cert-manager works"),
-        pytest.param("slow", "no answer within its time", "network policies", marks=pytest.mark.campaign),
+        ("down", "reachable", "rollout restart deployment/ome-controller-manager"),
+        ("x509", "certificate", "kubectl get certificate"),
+        pytest.param("slow", "timeout", "network policies", marks=pytest.mark.campaign),
     ],
 )
-async def test_webhooks_that_cannot_be_called(look: Look, ome: OmeStandIn, fault: str, told: str, cure: str) -> None:
+async def test_unreachable_webhooks(look: Look, ome: OmeStandIn, fault: str, cause: str, command: str) -> None:
     with ome.fault(webhook=fault):
         checks = await look()
         while not failing(checks, "ome webhooks"):  # the API server goes on using a connection that it has
             checks = await look()
-    assert failing(checks, "ome webhooks")[0].startswith(told)
-    assert cure in remedy(checks, "ome webhooks")
-    assert failing(checks, "cert-manager") == (["it is not installed, and OME's webhooks need it"] * (fault == "x509"))
+    why, _, rest = failing(checks, "ome webhooks")[0].partition(": ")
+    assert cause in why
+    assert fault == "slow" or rest.startswith("inferenceservice.")
+    assert command in remedy(checks, "ome webhooks")
+    assert len(failing(checks, "cert-manager")) == (fault == "x509")
     assert {"model", "runtime", "nodes"} <= {c.name for c in checks if c.status is CheckStatus.OK}
 
 
@@ -118,21 +121,17 @@ async def test_models(look: Look, lab: Lab, ome: OmeStandIn) -> None:
     path = ome.settings.model_path
     good = {"storageUri": f"local://{path}", "path": path}
     cases: dict[str, tuple[Object, str, str]] = {
-        "off": ({"storage": good, "disabled": True}, "is disabled", "spec.disabled"),
-        "claimed": ({"storage": {"storageUri": "pvc://c/x", "path": "/x"}}, "is stored at pvc://c/x", "hf://ORG/MODEL"),
-        "pathless": ({"storage": {"storageUri": f"local://{path}"}}, "has no storage.path", "spec.storage.path"),
-        "dotted-0.5b": ({"storage": good}, "cannot name a volume", "small letters, digits and hyphens"),
-        "vendor": ({"storage": good, "vendor": "a b"}, "cannot be a label's value", "spec.vendor"),
+        "off": ({"storage": good, "disabled": True}, "disabled", "spec.disabled"),
+        "claimed": ({"storage": {"storageUri": "pvc://c/x", "path": "/x"}}, "pvc://c/x", "hf://ORG/MODEL"),
+        "pathless": ({"storage": {"storageUri": f"local://{path}"}}, "storage.path", "spec.storage.path"),
+        "dotted-0.5b": ({"storage": good}, "volume", "letters, digits and hyphens"),
+        "vendor": ({"storage": good, "vendor": "a b"}, "vendor a b", "spec.vendor"),
         "lost": (
             {"storage": {"storageUri": "local:///no/such", "path": "/no/such"}},
-            "could not be brought onto a node; failed on node-1; node-1: Failed",
-            "a failed download is not tried again",
+            "; failed on node-1; node-1: Failed",
+            "download",
         ),
-        "coming": (
-            {"storage": {"storageUri": "hf://org/m", "path": "/x"}},
-            "is In_Transit: no node has it yet; node-1: Updating",
-            "wait for the download",
-        ),
+        "coming": ({"storage": {"storageUri": "hf://org/m", "path": "/x"}}, "; node-1: Updating", "download"),
     }
     with ome.fault(downloads="in_transit"):
         for name, (spec, _, _) in cases.items():
@@ -153,35 +152,35 @@ def state_of(lab: Lab, name: str) -> str:
     return str((lab.get("BaseModel", name).get("status") or {}).get("state"))
 
 
-async def test_a_model_in_transit_that_a_node_has(
-    look: Look, lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster
-) -> None:
-    """It is served all the same: said, and no failure."""
+async def test_model_in_transit_that_a_node_has(look: Look, lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+    """It can be served: a warning, not a failure."""
     label = f"models.ome.io/{lab.namespace}.basemodel.travels"
     with ome.fault(downloads="in_transit"):
         own_model(lab, "travels", storage={"storageUri": "hf://org/m", "path": "/x"})
         eventually(lambda: state_of(lab, "travels") == "In_Transit")
-        with ome.fault(agent="stopped"):  # it would write what it thinks of the node
+        with ome.fault(agent="stopped"):  # it would reset the label
             lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: "Ready"}}}).raise_for_status()
             checks = await look(model="travels")
             lab.patch("Node", ome_cluster.node, {"metadata": {"labels": {label: None}}}).raise_for_status()
     assert failing(checks) == []
-    assert "is In_Transit, but node-1 may serve it" in failing(checks, "model", CheckStatus.WARN)[0]
+    (warning,) = failing(checks, "model", CheckStatus.WARN)
+    assert [part for part in ("In_Transit", "node-1") if part not in warning] == []
 
 
-async def test_names_that_are_not_there(look: Look, lab: Lab, ome_cluster: OwnCluster) -> None:
+async def test_unknown_names(look: Look, lab: Lab, ome_cluster: OwnCluster) -> None:
     other = f"{lab.namespace}-other"
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}}
     ome_cluster.api("POST", "/api/v1/namespaces", json=space).raise_for_status()
     theirs = runtime("engine:1", name="theirs")
     lab.created({**theirs, "kind": "ServingRuntime", "metadata": {"name": "theirs", "namespace": other}})
     checks = await look(model="sim-modle", runtime="theirs")
-    assert failing(checks, "runtime") == [f"ServingRuntime theirs is in namespace {other}, not in {lab.namespace}"]
+    (detail,) = failing(checks, "runtime")
+    assert [part for part in ("ServingRuntime theirs", other, f"not in {lab.namespace}") if part not in detail] == []
     assert 'did you mean "sim-model"?' in remedy(checks, "model")
     checks = await look(runtime="srt-no-such")
-    assert remedy(checks, "runtime") == f"these serve the model: {RUNTIME}"
+    assert remedy(checks, "runtime").endswith(f": {RUNTIME}")
     checks = await look(runtime=None)
-    assert failing(checks, "runtime") == ["the study names no runtime"]
+    assert len(failing(checks, "runtime")) == 1
     ome_cluster.api("DELETE", f"/api/v1/namespaces/{other}")
 
 
@@ -190,30 +189,24 @@ async def test_runtimes(look: Look, lab: Lab) -> None:
     own = config["runner"]
     onnx = {"modelFormat": {"name": "onnx"}, "modelFramework": {"name": "onnxruntime"}, "autoSelect": False}
     cases: dict[str, tuple[Object, str]] = {
-        "off": ({"disabled": True}, "does not serve sim-model: it is disabled"),
-        "other": (
-            {"supportedModelFormats": [onnx]},
-            "does not serve sim-model: modelArchitecture is LlamaForCausalLM in the model and not set in",
-        ),
-        "large": ({"modelSizeRange": {"min": "7B", "max": "8B"}}, "modelParameterSize 1B is outside of its"),
-        "several": ({"engineConfig": {**config, "worker": {"size": 1}, "leader": {}}}, "runs on several nodes"),
-        "split": ({"decoderConfig": {"runner": own}}, "splits prefill from decode (decoderConfig)"),
+        "off": ({"disabled": True}, "sim-model: it is disabled"),
+        "other": ({"supportedModelFormats": [onnx]}, "sim-model: modelArchitecture is LlamaForCausalLM "),
+        "large": ({"modelSizeRange": {"min": "7B", "max": "8B"}}, "modelParameterSize 1B "),
+        "several": ({"engineConfig": {**config, "worker": {"size": 1}, "leader": {}}}, "several nodes"),
+        "split": ({"decoderConfig": {"runner": own}}, "(decoderConfig)"),
         "phase": (
             {"engineConfig": {**config, "runner": {**own, "args": ["--disaggregation-mode", "prefill"]}}},
-            "splits prefill from decode (--disaggregation-mode)",
+            "(--disaggregation-mode)",
         ),
-        "empty": ({"engineConfig": {}}, "has no engineConfig.runner"),
-        "named": (
-            {"engineConfig": {**config, "runner": {**own, "name": "engine"}}},
-            "calls its server's container engine",
-        ),
+        "empty": ({"engineConfig": {}}, "engineConfig.runner"),
+        "named": ({"engineConfig": {**config, "runner": {**own, "name": "engine"}}}, "container engine"),
         "shell": (
             {"engineConfig": {**config, "runner": {**own, "command": ["/bin/bash", "-c"], "args": ["serve"]}}},
-            "starts its server through a shell (/bin/bash)",
+            "shell (/bin/bash)",
         ),
         "jinja": (
             {"engineConfig": {**config, "runner": {**own, "args": ["--chat-template", "{{ messages }}"]}}},
-            "has {{ in args[1], which OME takes for a template",
+            "{{ in args[1]",
         ),
     }
     for name, (spec, _) in cases.items():
@@ -226,7 +219,8 @@ async def test_runtimes(look: Look, lab: Lab) -> None:
 
 async def test_nodes(look: Look, ome_cluster: OwnCluster, lab: Lab) -> None:
     checks = await look(PLAN.model_copy(update={"gpus": 8}))
-    assert failing(checks, "nodes") == ["no node is large enough: nvidia.com/gpu 8 requested, the largest node has 4"]
+    (detail,) = failing(checks, "nodes")
+    assert re.search(r"nvidia\.com/gpu 8 .* 4$", detail)
     checks = await look(memory="1000Ti")
     assert "memory 1000Ti requested" in failing(checks, "nodes")[0]
     taint = {"spec": {"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}}
@@ -264,23 +258,28 @@ async def test_volumes_and_quotas(look: Look, lab: Lab) -> None:
     lab.api("POST", path, json={**quota, "spec": {"hard": {"requests.nvidia.com/gpu": "1"}}}).raise_for_status()
     eventually(lambda: lab.api("GET", f"{path}/small").json()["status"].get("hard"))
     checks = await look(PLAN.model_copy(update={"gpus": 2}), runtime="stores", kueue_queue="nobody")
-    assert failing(checks, "volume") == [f"claim nobody-made-it does not exist in {lab.namespace}"]
-    assert failing(checks, "quota") == ["small: requests.nvidia.com/gpu 2 requested, the quota is 1"]
-    assert failing(checks, "queue")[0].startswith(f"no local queue nobody in {lab.namespace}")
+    (volume,) = failing(checks, "volume")
+    assert volume.startswith("claim nobody-made-it ")
+    assert lab.namespace in volume
+    (quota_detail,) = failing(checks, "quota")
+    assert re.fullmatch(r"small: requests\.nvidia\.com/gpu 2 .* 1", quota_detail)
+    assert f"nobody in {lab.namespace}" in failing(checks, "queue")[0]
 
 
-async def test_a_benchmark_that_cannot_have_its_image(look: Look, lab: Lab) -> None:
+async def test_benchmark_image_that_cannot_be_pulled(look: Look, lab: Lab) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "b", "namespace": lab.namespace}}
     pod["metadata"]["labels"] = {"benchmark": "b"}  # type: ignore[index]
     container = {"name": "b", "image": "nowhere/genai-bench:9", "imagePullPolicy": "Never"}
     lab.created({**pod, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}})
     eventually(lambda: "ErrImageNeverPull" in json.dumps(lab.get("Pod", "b").get("status", {})))
     told = failing(await look(), "ome benchmark image", CheckStatus.WARN)
-    assert told == ["b cannot have nowhere/genai-bench:9 (ErrImageNeverPull)"]
+    assert len(told) == 1
+    assert told[0].startswith("b ")
+    assert told[0].endswith(" nowhere/genai-bench:9 (ErrImageNeverPull)")
 
 
 @pytest.mark.campaign
-async def test_what_earlier_runs_left(look: Look, lab: Lab, ome: OmeStandIn) -> None:
+async def test_leftovers_of_earlier_runs(look: Look, lab: Lab, ome: OmeStandIn) -> None:
     """One that stands, and one that is held by its finalizer since its model is gone."""
     own_model(
         lab, "gone", storage={"storageUri": f"local://{ome.settings.model_path}", "path": ome.settings.model_path}
@@ -296,12 +295,13 @@ async def test_what_earlier_runs_left(look: Look, lab: Lab, ome: OmeStandIn) -> 
     eventually(lambda: not lab.get("BaseModel", "gone"))
     lab.delete("InferenceService", "at-held")
     eventually(lambda: lab.get("InferenceService", "at-held")["metadata"].get("deletionTimestamp"))
-    told = failing(await look(), "left behind", CheckStatus.WARN)
-    assert told[0] == (
-        "InferenceService at-held is being deleted, held by its finalizers (inferenceservice.finalizers): "
-        "its model gone is gone, and OME's webhook refuses to let it go"
-    )
-    assert told[1] == "1 of ours: InferenceService at-stands"
+    held, stands = failing(await look(), "left behind", CheckStatus.WARN)
+    assert held.startswith("InferenceService at-held ")
+    assert "(inferenceservice.finalizers): " in held
+    assert "model gone " in held
+    assert "at-stands" not in held
+    assert stands.startswith("1 ")
+    assert stands.endswith(": InferenceService at-stands")
     own_model(
         lab, "gone", storage={"storageUri": f"local://{ome.settings.model_path}", "path": ome.settings.model_path}
     )
@@ -309,13 +309,13 @@ async def test_what_earlier_runs_left(look: Look, lab: Lab, ome: OmeStandIn) -> 
 
 
 @pytest.mark.campaign
-async def test_an_agent_that_crashes(look: Look, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+async def test_crashing_agent(look: Look, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
     with ome.fault(agent="crash"):
 
         async def seen(**asked: Any) -> list[Check]:
             while True:
                 checks = await look(**asked)
-                if any("ends again and again" in c.detail for c in checks):
+                if any("keeps crashing" in c.detail for c in checks):
                     return checks
 
         checks = await seen(model=None, runtime=None)
@@ -331,7 +331,7 @@ def agent_images(cluster: OwnCluster) -> str:
 
 
 @pytest.mark.campaign
-async def test_an_agent_that_asks_for_too_much(look: Look, ome_cluster: OwnCluster) -> None:
+async def test_agent_that_requests_too_much(look: Look, ome_cluster: OwnCluster) -> None:
     """OME's default is ten CPUs and a hundred GiB."""
     path = "/apis/apps/v1/namespaces/ome/daemonsets/ome-model-agent-daemonset"
     headers = {"Content-Type": "application/strategic-merge-patch+json"}
@@ -354,17 +354,17 @@ async def test_an_agent_that_asks_for_too_much(look: Look, ome_cluster: OwnClust
 
 
 @pytest.mark.campaign
-async def test_a_manager_that_is_not_there(look: Look, ome_cluster: OwnCluster) -> None:
-    assert failing(await look(ome_namespace="default"), "ome manager") == [
-        "no Deployment ome-controller-manager in namespace default"
-    ]
+async def test_missing_manager(look: Look, ome_cluster: OwnCluster) -> None:
+    (absent,) = failing(await look(ome_namespace="default"), "ome manager")
+    assert [part for part in ("Deployment ome-controller-manager", "default") if part not in absent] == []
     scale = ("-n", "ome", "scale", "deployment/ome-controller-manager")
     ome_cluster.kubectl(*scale, "--replicas=0")
     try:
         checks = await look()
         while not failing(checks, "ome manager"):
             checks = await look()
-        assert failing(checks, "ome manager") == ["v0.1.5, 0 of 0 ready: no service would be acted on"]
+        (detail,) = failing(checks, "ome manager")
+        assert detail.startswith("v0.1.5, 0 of 0 ready")
     finally:
         ome_cluster.kubectl(*scale, "--replicas=1")
     await run_sync(

@@ -158,7 +158,7 @@ def test_what_is_missing_is_awaited_in_silence(lab: Lab, ome: OmeStandIn) -> Non
 
 
 def test_false_success_and_failure(lab: Lab, service: str, results: Path) -> None:
-    """All of them at once; the program is told by its environment, and by a label that only the stand-in knows."""
+    """All of them at once. Environment and a label of the stand-in tell the program how to fail."""
     for fault in ("all_errors", "no_files", "nothing_completed"):
         job = lab.benchmark(fault.replace("_", "-"), service, resultFolderName=fault, numConcurrency=[1])
         job["spec"]["podOverride"] = {**OVERRIDE, "env": [{"name": "FAKE_GENAI_BENCH_FAULT", "value": fault}]}

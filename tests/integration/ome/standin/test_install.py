@@ -143,8 +143,8 @@ def a_failure_is_seen_by_chance_and_never_forgotten(lab: Lab) -> None:
     eventually(lambda: told().get("transitionStatus") == "BlockedByFailedLoad")
     failure = told()["lastFailureInfo"]
     assert (failure["reason"], failure["exitCode"]) == ("ModelLoadFailed", 2)
-    mended = lab.service("flag")["spec"]["engine"]["runner"]
-    lab.patch("InferenceService", "flag", {**change, "spec": {"engine": {"runner": mended}}}).raise_for_status()
+    corrected = lab.service("flag")["spec"]["engine"]["runner"]
+    lab.patch("InferenceService", "flag", {**change, "spec": {"engine": {"runner": corrected}}}).raise_for_status()
     eventually(lambda: lab.ready("flag"))
     assert told()["transitionStatus"] == "UpToDate"
     assert told()["lastFailureInfo"]["exitCode"] == 2

@@ -163,8 +163,9 @@ class TestModels:
         if target == "gone":
             assert len(model_mounts.mounts([str(folder)], settings)) == 1, "a link within is the server's to judge"
             return
-        with pytest.raises(model_mounts.ModelFilesError, match="outside of the folders") as caught:
+        with pytest.raises(model_mounts.ModelFilesError) as caught:
             model_mounts.mounts([str(folder)], settings)
+        assert str(tmp_path / "private") in str(caught.value)
         assert caught.value.remedy
 
     def test_a_loop_of_links_ends(self, settings: DockerSettings, root: Path) -> None:
@@ -205,8 +206,9 @@ def test_gpus_are_chosen_by_index_or_uuid() -> None:
     assert chosen_gpus(found, None) == found
     assert [g.index for g in chosen_gpus(found, ["3", "GPU-1", "GPU-3"])] == [3, 1]
     assert [g.uuid for g in chosen_gpus([], ["3", "GPU-1", "3"])] == ["3", "GPU-1"]
-    with pytest.raises(TrialFailedError, match="names 9, and this machine has 0, 1, 2, 3"):
+    with pytest.raises(TrialFailedError) as caught:
         chosen_gpus(found, ["1", "9"])
+    assert re.findall(r"\d+", caught.value.failure.message) == ["9", "0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize(

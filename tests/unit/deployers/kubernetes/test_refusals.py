@@ -138,7 +138,7 @@ def test_quotas_that_want_a_resource_to_be_named() -> None:
 ASKED = Asked("server", "server", {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container()]}})
 
 
-def test_what_admission_puts_into_a_pod_is_told() -> None:
+def test_changes_of_a_pod_by_admission() -> None:
     limited = container(limits={"cpu": "500m"}) | {"env": [{"name": "HTTP_PROXY", "value": "http://p"}]}
     pod = {"spec": {"containers": [limited, {"name": "istio-proxy"}], "initContainers": [{"name": "linkerd-proxy"}]}}
     told = [(check.name, check.status.value) for check in changes(ASKED, pod)]

@@ -174,8 +174,9 @@ def test_flags_with_several_values_are_replaced_whole() -> None:
     assert "--cuda-graph-bs-decode 8 16" in words
     assert "1 2 4" not in words
     twice = RuntimeLine.of({"command": [*command, "--cuda-graph-bs", "8"]})
-    with pytest.raises(RuntimeLineError, match="cuda-graph-bs-decode more than once"):
+    with pytest.raises(RuntimeLineError) as refused:
         twice.with_flags(SGLANG, {"cuda-graph-bs-decode": (8, 16)})
+    assert "cuda-graph-bs-decode" in str(refused.value)
 
 
 def test_variables_stay_variables() -> None:
