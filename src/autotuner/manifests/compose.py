@@ -1,4 +1,4 @@
-"""A server as a service of Docker Compose (github.com/compose-spec/compose-spec)."""
+"""Compose files with one server (github.com/compose-spec/compose-spec)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,11 +31,11 @@ def compose_file(
     Args:
         name: Of the project and of the service.
         server: What the container starts.
-        settings: The container's; of a pod, only what the defaults say.
+        settings: The container's; defaults for a pod.
         env: Variables; None for one that comes from the environment in which Compose is started.
         labels: Of the container.
-        keeps_hub: Whether downloads of a hub go into a volume of their own.
-        pod: The pod whose sizes and rights the container gets.
+        keeps_hub: Whether downloads from the Hub go into a volume of their own.
+        pod: The pod whose sizes and permissions the container gets.
     """
     volumes = [_bind(volume) for volume in server.volumes]
     if keeps_hub:
@@ -63,7 +63,7 @@ def compose_file(
 
 
 def container_env(pod: PlainPod | None) -> dict[str, str]:
-    """Variables that a pod's rights make necessary in a container."""
+    """Variables that a container needs under a pod's security context."""
     return scratch_env() if pod and needs_scratch(*_contexts(pod)) else {}
 
 
@@ -77,7 +77,7 @@ def _bind(volume: Volume) -> Json:
 
 
 def _of_pod(pod: PlainPod) -> Json:
-    """Sizes and rights of a pod. What a pod only requests, Compose cannot reserve."""
+    """Sizes and permissions of a pod. Requests have no counterpart: Compose cannot reserve."""
     context, inner = _contexts(pod)
     found: Json = {"shm_size": int(amount(pod.shm_size))}
     if pod.image_pull_policy:

@@ -1,4 +1,4 @@
-"""A server's container: its settings, and their three spellings: Docker's API, ``docker run``, and Compose.
+"""Settings of a server's container, and their three spellings: Docker's API, ``docker run``, and Compose.
 
 Compose: github.com/compose-spec/compose-spec. The API: docs.docker.com/reference/api/engine.
 """
@@ -44,7 +44,7 @@ Variable = Annotated[str, Field(pattern=_VARIABLE)]
 
 
 class ContainerSettings(BaseModel):
-    """Settings of a server's container that mean the same on another machine."""
+    """Settings of a server's container that do not depend on the machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,17 +56,17 @@ class ContainerSettings(BaseModel):
     """``engine``: the engine's command replaces the image's entrypoint. ``image``: the entrypoint is kept, and the
     command becomes its arguments, without the words that the entrypoint itself consists of."""
     pull: Literal["missing", "always", "never"] = "missing"
-    """When an image is fetched; ``always`` means once a run."""
+    """When an image is pulled; ``always`` means once per run."""
     shm_size: Size = 16 << 30
     """Size of ``/dev/shm``; tensor parallelism needs much of it."""
     ipc: str | None = None
-    """``host`` shares this machine's shared memory, and ``shm_size`` means nothing then."""
+    """``host`` shares this machine's shared memory; ``shm_size`` then has no effect."""
     ulimits: Mapping[str, int | str] = Field(default_factory=lambda: {"memlock": -1, "stack": 64 << 20})
     """Limit or ``soft:hard`` by name, as in ``docker run --ulimit``."""
     network: str = Field(default="bridge", min_length=1)
     """``bridge``, the name of a bridge network, or ``host``."""
     volumes: tuple[str, ...] = ()
-    """Further ``host:container[:ro]``."""
+    """Additional volumes as ``host:container[:ro]``."""
     devices: tuple[str, ...] = ()
     """Devices as in ``docker run --device``; GPUs need none."""
     cpus: float | None = Field(default=None, gt=0)
@@ -76,13 +76,13 @@ class ContainerSettings(BaseModel):
     env_passthrough: tuple[Variable, ...] = ()
     """Names of variables that the container gets from the tuner's own environment; their values are never shown."""
     gpu_driver: Literal["nvidia", "cdi"] = "nvidia"
-    """How GPUs are requested: the NVIDIA runtime hook, or names of the Container Device Interface."""
+    """How GPUs are requested: through the NVIDIA runtime hook, or by Container Device Interface names."""
     runtime: str | None = Field(default=None, min_length=1)
     """The engine's runtime to use; unset: its default."""
     init: bool = True
-    """A small init as process 1, which passes signals on: many servers ignore SIGTERM as process 1."""
+    """Whether a small init runs as process 1 and forwards signals: many servers ignore SIGTERM as process 1."""
     container_port: int = Field(default=8000, ge=1, le=65535)
-    """Port that the server listens on inside; the outer one is the engine's choice."""
+    """Port that the server listens on inside the container; the container engine chooses the outer one."""
 
     @property
     def mounts(self) -> tuple[Volume, ...]:
@@ -154,7 +154,7 @@ def host_config(settings: ContainerSettings) -> Json:
 
 
 def run_options(settings: ContainerSettings) -> list[str]:
-    """The same as options of ``docker run``, the network and the init left out."""
+    """The same as options of ``docker run``, without the network and the init."""
     words = ["--ipc", settings.ipc] if settings.ipc else []
     words += ["--shm-size", size_text(settings.shm_size)] if settings.ipc != "host" else []
     words += ["--runtime", settings.runtime] if settings.runtime else []
@@ -207,12 +207,12 @@ _PAIRED = frozenset(
     {"--network", "-p", "--gpus", "--ipc", "--shm-size", "--runtime", "--cpus", "--memory", "--memory-swap", "--user",
      "--ulimit", "--device", "-v", "-e", "--entrypoint"}
 )  # fmt: skip
-"""Options with a value in the ``docker run`` lines that we write."""
+"""Options with a value in the ``docker run`` lines that autotuner writes."""
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """What a ``docker run`` line of ours says."""
+    """A parsed ``docker run`` line as autotuner writes it."""
 
     options: Mapping[str, Sequence[str]]
     """Values by option."""
@@ -221,7 +221,7 @@ class RunLine:
 
     @classmethod
     def of(cls, command: Sequence[str]) -> "RunLine | None":
-        """None for another command."""
+        """Parses a command line; None if it is not ``docker run``."""
         if tuple(command[:2]) != ("docker", "run"):
             return None
         found: dict[str, list[str]] = {}
@@ -235,11 +235,11 @@ class RunLine:
 
     @property
     def volumes(self) -> tuple[Volume, ...]:
-        """Its ``-v``."""
+        """Its volumes (``-v``)."""
         return tuple(map(parse_volume, self.options.get("-v", ())))
 
     @property
     def env(self) -> dict[str, str | None]:
-        """Its ``-e``; None for a variable that is taken from the shell."""
+        """Its variables (``-e``); None for one whose value comes from the shell."""
         parts = [text.partition("=") for text in self.options.get("-e", ())]
         return {name: value if equals else None for name, equals, value in parts}

@@ -1,4 +1,4 @@
-"""Objects of OME: the InferenceService of a trial or of a winner. Pure.
+"""InferenceServices of OME, for trials and for winners. Pure.
 
 OME merges a service over its runtime: maps by key, volumes and mounts by name, other lists whole.
 """

@@ -14,11 +14,11 @@ Json = dict[str, Any]
 
 BATCH = "batch/v1"
 _KEPT_S = 600
-"""How long the cluster keeps a server's Job that ended, where its tuner did not remove it."""
+"""Seconds for which the cluster keeps a server's Job that ended and was not removed by its tuner."""
 _GRACE_S = 30
-"""For a server that is taken out of service: Kubernetes' own default."""
+"""Seconds between SIGTERM and SIGKILL of an exported server: Kubernetes' default."""
 _PULL_S = 1800
-"""What a start may take on top of the engine's own time before the Deployment counts as stuck: images are large."""
+"""Seconds in addition to the engine's start timeout before the Deployment counts as stuck: images are large."""
 
 
 def server_job(
@@ -51,7 +51,7 @@ def server_job(
 
 
 def queue_label(queue: str | None) -> dict[str, str]:
-    """The label by which Kueue takes an object into a queue."""
+    """The label that puts an object into a queue of Kueue."""
     return {QUEUE: queue} if queue else {}
 
 
@@ -77,7 +77,7 @@ def deployment(
         "selector": {"matchLabels": selector},
         "template": {"metadata": of_pod, "spec": pod},
     }
-    # Queues and policies look at the Deployment itself too.
+    # Queues and policies read the labels of the Deployment itself too.
     of_all = {**of_pod, "labels": {**of_pod["labels"], **queue_label(settings.kueue_queue)}}
     placed = {"name": name, **({"namespace": namespace} if namespace else {})}
     return [

@@ -1,4 +1,4 @@
-"""Labels and annotations: what Kubernetes accepts, and how the tuner finds its own objects."""
+"""Labels and annotations: their syntax, and those by which the tuner finds its own objects."""
 
 import hashlib
 import re
@@ -14,27 +14,27 @@ TRIAL = f"{OWN}trial"
 OWNER = f"{OWN}owner"
 ROLE = f"{OWN}role"
 GROUP = f"{OWN}server"
-"""On the pods of a server and of all load on it: the server's name."""
+"""The server's name, on its pod and on the pods of its load generators."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
 NAME = "app.kubernetes.io/name"
 QUEUE = "kueue.x-k8s.io/queue-name"
-"""Names Kueue's local queue."""
+"""Label with the name of Kueue's local queue."""
 _TUNER = "autotuner"
 _LENGTH = 63
 _DIGEST = 8
 _VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-"""Syntax of both: kubernetes.io/docs/concepts/overview/working-with-objects/labels."""
+"""Syntax of keys and values: kubernetes.io/docs/concepts/overview/working-with-objects/labels."""
 
 
 def is_label_value(text: str) -> bool:
-    """Whether Kubernetes accepts a text as a label's value; the empty text is one."""
+    """Whether Kubernetes accepts a text as a label's value, which may be empty."""
     return _VALUE.fullmatch(text) is not None
 
 
 def label_value(text: str) -> str:
-    """Any text as a label's value: unchanged where Kubernetes accepts it, else its beginning and a digest."""
+    """Any text as a label's value: unchanged if Kubernetes accepts it, else its beginning and a digest."""
     if text and is_label_value(text):
         return text
     bare = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[: _LENGTH - 1 - _DIGEST].strip("._-") or "x"
@@ -58,7 +58,7 @@ def not_ours(found: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def trial_labels(labels: Labels, name: str, role: str) -> dict[str, str]:
-    """Labels that find a trial's object; its annotations hold the unshortened texts."""
+    """Labels by which a trial's object is found; its annotations contain the unshortened texts."""
     return {
         MANAGED_BY: _TUNER,
         INSTANCE: name,

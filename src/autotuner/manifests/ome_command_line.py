@@ -1,7 +1,7 @@
-"""An engine's flags in the command line of a serving runtime: reading them, and replacing them. Pure.
+"""Engine flags in the command line of a serving runtime: parsed and replaced. Pure.
 
-OME replaces a container's ``command`` and ``args`` whole, so both are always written complete. Whatever is not
-understood in a runtime's line stays where it is.
+OME replaces a container's ``command`` and ``args`` as a whole, so both are always written completely. Words of a
+runtime's line that are not recognized stay where they are.
 """
 
 import re
@@ -17,20 +17,21 @@ from autotuner.study.launch import LaunchPlan
 
 OME = "ome.io/v1beta1"
 CONTAINER = "ome-container"
-"""OME's own parts look for the server under this name."""
+"""Name by which OME finds the server's container."""
 PORT = 8080
-"""Where OME's Services lead when a runtime names no port."""
+"""Target port of OME's Services if a runtime names none."""
 MODEL_PATH = "$(MODEL_PATH)"
 """Set by OME in every server's container."""
 PROGRAM = "program"
 """Stands for the image's own program, where a runtime has only ``args``."""
 _TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels\.\w+|Annotations\.\w+)\s*\}\}")
-"""What OME fills in from a service's metadata."""
+"""Templates that OME fills in from a service's metadata."""
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 
 
 class RuntimeLineError(InvalidValueError):
-    """A runtime's command line cannot be changed safely: why, after the runtime's name, and what to do."""
+    """A runtime's command line cannot be changed safely. The reason continues a sentence that begins with the
+    runtime."""
 
     def __init__(self, why: str, remedy: str) -> None:
         super().__init__(why, remedy=remedy)
@@ -38,7 +39,7 @@ class RuntimeLineError(InvalidValueError):
 
 @dataclass(frozen=True)
 class RuntimeLine:
-    """What a runtime's container starts. Words are as Kubernetes has them: ``$(NAME)`` stands for a variable."""
+    """The command line of a runtime's container, in Kubernetes' notation: ``$(NAME)`` stands for a variable."""
 
     command: tuple[str, ...]
     args: tuple[str, ...]
@@ -46,7 +47,7 @@ class RuntimeLine:
 
     @classmethod
     def of(cls, runner: Mapping[str, Any]) -> "RuntimeLine":
-        """From a container. Raises :class:`RuntimeLineError` for what starts nothing that is known, or a shell."""
+        """From a container. Raises :class:`RuntimeLineError` if its command is unknown or a shell."""
         command, args = (_texts(runner, part) for part in ("command", "args"))
         if not command and not args:
             raise RuntimeLineError(
@@ -59,19 +60,20 @@ class RuntimeLine:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All of it, as an engine reads it."""
+        """Command and arguments, as an engine reads them."""
         return (*(self.command or (PROGRAM,)), *self.args)
 
     def base_args(self, engine: Engine) -> dict[str, Value]:
-        """Flags that mean the same when they are written anew, by canonical name: those that say one thing, refer to
-        no variable, are a study's to set, and known to the engine."""
+        """The flags that can be rewritten without a change of meaning, by canonical name: those with one value that
+        refer to no variable, that a study may set, and that the engine knows."""
         found = engine.read(self.words).single
         plain = {n: v for n, v in found.items() if not any("$" in str(item) for item in parts_of(v))}
         return {n: v for n, v in plain.items() if not engine.check_value(n, v) and not engine.notes({n: v})}
 
     def with_flags(self, engine: Engine, flags: Mapping[str, Value]) -> "RuntimeLine":
-        """The line with these flags, each anew, in the part where the runtime has its flags; None takes one away.
-        Values are as Kubernetes has them. Raises :class:`RuntimeLineError` where the line would say something else."""
+        """The line with these flags replaced, in the part where the runtime has its flags; None removes a flag. Values
+        are in Kubernetes' notation. Raises :class:`RuntimeLineError` if a flag would not have its value in the result.
+        """
         several = sorted(engine.read(self.words).several & flags.keys())
         if several:
             why = f"gives {several[0]} more than once or more than one value"
@@ -93,7 +95,7 @@ class RuntimeLine:
 
 
 def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan: LaunchPlan | None) -> bool:
-    """Whether a line looks like that of an engine: another one's flags would be nonsense to it."""
+    """Whether a line looks like that of this engine, so that its flags apply."""
     command = plan.command if plan else ()
     program = next((w for w in command if not w.startswith("-") and "python" not in w), kind)
     names = {kind, str(settings.get("flavor") or kind), PurePath(program).name.split(".")[0]}
@@ -102,8 +104,7 @@ def same_engine(line: RuntimeLine, kind: str, settings: Mapping[str, Any], plan:
 
 
 def template_problems(texts: Mapping[str, str]) -> list[str]:
-    """Which of these texts, by name, OME would take for a template that it does not know: it stops there, without
-    an event."""
+    """Names of the texts that OME would read as an unknown template, at which it stops without an event."""
     return [where for where, text in texts.items() if "{{" in _TEMPLATE.sub("", text)]
 
 

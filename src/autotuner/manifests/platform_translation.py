@@ -1,4 +1,4 @@
-"""Settings of one platform in terms of another, and what cannot be carried over: a note for each."""
+"""Translation of settings between platforms, with a note for each one that cannot be carried over."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +96,7 @@ def as_pod(origin: Origin) -> PlainPod:
 
 
 def _user_of(container: ContainerSettings) -> dict[str, int]:
-    """User and group, where both are numbers: a pod knows no names."""
+    """User and group if they are numbers: a pod does not know names."""
     parts = (container.user or "").split(":")
     if not all(part.isdigit() for part in parts):
         return {}

@@ -22,7 +22,7 @@ NO_SIDECAR_ANNOTATIONS = {
     "consul.hashicorp.com/connect-inject": "false",
 }
 """Keep a service mesh out of the measured path: its proxy adds its own latency to every request, and a Job whose
-sidecar keeps running never completes. A study's own label or annotation wins."""
+sidecar keeps running never completes. A study's own label or annotation takes precedence."""
 GPU_NODES = "nvidia.com/gpu.present"
 """Label that NVIDIA's feature discovery puts on nodes with GPUs."""
 
@@ -89,13 +89,13 @@ def _volumes(server: Server, settings: PlainPod) -> list[Mounted]:
 
 
 def shared_memory(name: str, size: str | None) -> Mounted:
-    """``/dev/shm`` of a size, or of all memory the pod may use."""
+    """``/dev/shm`` of a size; None: all memory that the pod may use."""
     medium = {"medium": "Memory", **({"sizeLimit": size} if size else {})}
     return {"name": name, "emptyDir": medium}, {"name": name, "mountPath": "/dev/shm"}  # noqa: S108 - of the container
 
 
 def probe(path: str, port: int, **timing: int) -> Json:
-    """Asks what the engine calls ready."""
+    """A readiness probe of the engine's path."""
     return {"httpGet": {"path": path, "port": port}, **timing}
 
 
@@ -107,18 +107,19 @@ def env_list(values: Mapping[str, str], secrets: Mapping[str, SecretKey] | None 
 
 
 def gpu_toleration(resource: str) -> Json:
-    """Nodes with GPUs are often tainted for pods that request some."""
+    """The toleration of GPU nodes, which are often tainted for pods that request no GPU."""
     return {"key": resource, "operator": "Exists"}
 
 
 def pod_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
-    """Labels and annotations of a pod: ours over the study's."""
+    """Labels and annotations of a pod; these override the study's."""
     merged = {**pod.annotations, **annotations}
     return {"labels": {**pod.labels, **labels}, **({"annotations": merged} if merged else {})}
 
 
 def measured_metadata(pod: ServerPod, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
-    """The same, and what keeps a mesh's proxy out of a pod that is measured, unless the study asks for one."""
+    """As :func:`pod_metadata`, plus the entries that keep a mesh's proxy out of a measured pod unless the study wants
+    one."""
     # Istio reads its key from both, the label first: what a study sets in one place must not be undone in the other.
     no_labels = {key: pod.annotations.get(key, value) for key, value in NO_SIDECAR_LABELS.items()}
     no_annotations = {key: pod.labels.get(key, value) for key, value in NO_SIDECAR_ANNOTATIONS.items()}
@@ -205,5 +206,5 @@ def merged_resources(base: Mapping[str, Any], pod: ServerPod, gpus: int) -> Json
 
 
 def set_only(fields: Mapping[str, Any]) -> Json:
-    """Without the fields that are empty."""
+    """The fields without the empty ones."""
     return {name: value for name, value in fields.items() if value}

@@ -14,7 +14,7 @@ from autotuner.manifests.text import amount, positive
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 """A DNS subdomain, as most objects of Kubernetes are named."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-"""As namespaces are named, and what becomes a label's value."""
+"""A DNS label, as namespaces and label values are named."""
 KEY = r"^[A-Za-z0-9._-]{1,253}$"
 """A key in a Secret or a ConfigMap."""
 _TOLERATION_FIELDS = frozenset({"key", "operator", "value", "effect", "tolerationSeconds"})
@@ -49,11 +49,11 @@ class Claim(Part):
     sub_path: str | None = Field(default=None, pattern=r"^[^/].*$")
     """Folder inside the volume; unset: all of it."""
     mount_path: str = Field(default="/models", pattern=r"^/.+$")
-    """Where the server sees it; the model's path is below this."""
+    """Where the volume is mounted; the model's path is below it."""
 
 
 class SecretKey(Part):
-    """One value in a Secret of the namespace, by name: a study never holds the value itself."""
+    """One value in a Secret of the namespace, by reference: a study never contains the value itself."""
 
     name: Name
     key: str = Field(default="token", pattern=KEY)
@@ -83,14 +83,14 @@ class EnvFrom(Part):
 
 
 class ServerPod(Part):
-    """Settings of the server's pod that apply to plain pods and to those of an operator."""
+    """Settings of the server's pod that apply both to plain pods and to pods that an operator creates."""
 
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[Name, ...] = ()
     cpu: Quantity | None = None
     """Requested CPUs."""
     cpu_limit: Quantity | None = None
-    """Limit of CPUs; unset: none, since a limit throttles."""
+    """Limit of CPUs; unset: no limit, since a limit throttles."""
     memory: Quantity | None = None
     """Requested memory, and its limit."""
     ephemeral_storage: Quantity | None = None
@@ -106,7 +106,8 @@ class ServerPod(Part):
     annotations: Mapping[str, str] = Field(default_factory=dict)
     env_from: tuple[EnvFrom, ...] = ()
     security: Literal["restricted"] | None = None
-    """``restricted``: what Pod Security's strictest level and OpenShift's restricted-v2 require, without a user."""
+    """``restricted``: the fields that Pod Security's strictest level and OpenShift's restricted-v2 require, without a
+    user id."""
     security_context: Mapping[str, Any] = Field(default_factory=dict)
     """The pod's, as in Kubernetes; overrides what ``security`` sets."""
     container_security_context: Mapping[str, Any] = Field(default_factory=dict)
@@ -142,14 +143,14 @@ class ServerPod(Part):
 
 
 class PlainPod(ServerPod):
-    """Settings of a server's pod that no operator makes."""
+    """Settings of a server's pod that is created without an operator."""
 
     model_roots: tuple[str, ...] = ()
-    """Folders of the nodes that hold models; the one above the model is shown to the server, read-only."""
+    """Folders of the nodes that contain models; the one above the model is mounted read-only."""
     pvc: Claim | None = None
-    """Volume that holds models, in place of folders of the nodes."""
+    """Volume that contains models, instead of folders of the nodes."""
     cache_pvc: Name | None = None
-    """Claim that keeps what is downloaded from a hub; unset: downloaded again by every pod."""
+    """Claim that caches downloads from the Hub; unset: every pod downloads the model again."""
     hub_token_secret: SecretKey | None = None
     shm_size: Quantity = "16Gi"
     """Size of ``/dev/shm``; it counts as memory. Tensor parallelism needs much of it."""
@@ -174,5 +175,5 @@ class PlainPod(ServerPod):
 
     @classmethod
     def of(cls, pod: ServerPod) -> "PlainPod":
-        """Those of the settings that plain pods have; the rest stays at its default."""
+        """The settings that plain pods share with ``pod``; all others stay at their defaults."""
         return PlainPod(**{name: getattr(pod, name) for name in PlainPod.model_fields if hasattr(pod, name)})

@@ -1,7 +1,7 @@
-"""Security contexts: the preset that the strictest admission takes, and what a server needs under it to run.
+"""Security contexts: the preset that the strictest admission accepts, and what a server needs to run under it.
 
 Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-standards), level "restricted". OpenShift's
-restricted-v2 takes the same pod as long as it names no user: there the namespace's range supplies one.
+restricted-v2 accepts the same pod as long as it names no user: the namespace's range supplies one.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,8 @@ _USER = "autotuner"
 
 
 def check_fields(given: Mapping[str, Any], known: Mapping[str, type | tuple[type, ...]]) -> Mapping[str, Any]:
-    """The context as given. Raises ValueError for a field that Kubernetes does not know, or one of another type."""
+    """Returns the context. Raises ``ValueError`` for a field that Kubernetes does not know or a value of another
+    type."""
     for name, value in given.items():
         if name not in known:
             raise InvalidValueError(f"unknown field {name}", remedy=f"known: {', '.join(known)}")
@@ -55,7 +56,7 @@ def check_fields(given: Mapping[str, Any], known: Mapping[str, type | tuple[type
         plain = tuple(value) if isinstance(value, tuple) else value
         right = isinstance(plain, list | tuple) if wanted is list else isinstance(plain, Mapping | dict)
         if wanted not in {list, dict}:
-            # True is an int to Python, and no user id to Kubernetes.
+            # True is an int in Python, but not a user id in Kubernetes.
             right = isinstance(plain, wanted) and (wanted is bool or not isinstance(plain, bool))
         if not right:
             raise ValueError(f"{name} must be {_NAMES[wanted]}, not {value!r}")
@@ -66,21 +67,21 @@ _NAMES: Mapping[Any, str] = {int: "a number", bool: "true or false", str: "a tex
 
 
 def contexts(preset: str | None, pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[Json, Json]:
-    """The ``securityContext`` of the pod and of its container; fields of the study win over the preset's."""
+    """The ``securityContext`` of the pod and of its container; fields of the study override the preset's."""
     base = (_RESTRICTED_POD, _RESTRICTED_CONTAINER) if preset == "restricted" else ({}, {})
     return {**base[0], **_plain(pod)}, {**base[1], **_plain(container)}
 
 
 def _plain(value: Any) -> Any:
-    """Frozen containers as JSON's own."""
+    """Frozen mappings and tuples as plain dicts and lists."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def needs_scratch(pod: Mapping[str, Any], container: Mapping[str, Any]) -> bool:
-    """Whether a process with these contexts may be without a home folder it can write to: it runs as another user than
-    its image was built for, or its root file system is read-only."""
+    """Whether a process with these contexts may lack a writable home folder: it runs as a user that its image was not
+    built for, or its root file system is read-only."""
     user = container.get("runAsUser", pod.get("runAsUser"))
     non_root = container.get("runAsNonRoot", pod.get("runAsNonRoot"))
     return bool(user or non_root or container.get("readOnlyRootFilesystem"))
@@ -96,6 +97,6 @@ def scratch() -> list[tuple[Json, Json]]:
 
 
 def scratch_env() -> dict[str, str]:
-    """A user id without an entry in ``/etc/passwd`` has no name and no home; libraries ask for both (PyTorch's
-    ``getpass.getuser``)."""
+    """Variables for a user id without an entry in ``/etc/passwd``, which has no name and no home: libraries need both
+    (PyTorch calls ``getpass.getuser``)."""
     return {"HOME": HOME, "USER": _USER, "LOGNAME": _USER}

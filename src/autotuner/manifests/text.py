@@ -40,8 +40,8 @@ def positive(value: Any) -> Any:
 
 
 def literal(text: str) -> str:
-    """A text that arrives unchanged: Kubernetes substitutes ``$(NAME)`` in arguments and values, Compose ``$NAME``.
-    Both read ``$$`` as ``$``."""
+    """Escapes a text so that it arrives unchanged: Kubernetes substitutes ``$(NAME)`` in arguments and values, Compose
+    ``$NAME``. Both read ``$$`` as ``$``."""
     return text.replace("$", "$$")
 
 

@@ -1,4 +1,4 @@
-"""Folders and files of a machine that a server's container sees."""
+"""Folders and files of a machine that are mounted into a server's container."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from autotuner.invalid_value import InvalidValueError
 
 
 class Volume(BaseModel):
-    """A folder or file of the machine, at a path of the container."""
+    """A folder or file of the machine, mounted at a path in the container."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -20,7 +20,7 @@ class Volume(BaseModel):
     target: str
     read_only: bool = False
     kind: Literal["", "File", "Directory"] = ""
-    """As a ``hostPath`` has it; empty: not known, and not checked."""
+    """``type`` of a ``hostPath`` volume; empty: unknown and not checked."""
 
     @property
     def text(self) -> str:
@@ -47,15 +47,15 @@ def parse_volume(text: str) -> Volume:
 
 
 def root_of(file: str, roots: Sequence[str]) -> str | None:
-    """The root that a path lies under."""
+    """The first root that contains a path; None if there is none."""
     path = PurePosixPath(file)
     return next((root for root in roots if ".." not in path.parts and path.is_relative_to(root)), None)
 
 
 def model_volumes(files: Sequence[str], roots: Sequence[str] = ()) -> tuple[Volume, ...]:
-    """What a server must see of the machine to read these files, each under its own path and read-only.
+    """The read-only volumes that a server needs to read these files, each under its own path.
 
-    A root is mounted whole: links inside it may lead out of the model's folder.
+    A root is mounted as a whole, since links inside it may point outside the model's folder.
     """
     shown = [root_of(path, roots) or _folder(path) for path in files if path.startswith("/")]
     return tuple(
@@ -65,7 +65,7 @@ def model_volumes(files: Sequence[str], roots: Sequence[str] = ()) -> tuple[Volu
 
 
 def _folder(path: str) -> str:
-    """The path itself; for a hub's snapshot, which is links to files beside it, the model's whole cache folder."""
+    """The path itself; for a snapshot of the Hub, which contains links to files beside it, the model's cache folder."""
     parts = PurePosixPath(path).parts
     for index, part in enumerate(parts[:-1]):
         if part.startswith("models--") and parts[index + 1] == "snapshots":

@@ -1,8 +1,8 @@
-"""Objects as YAML that every reader takes for the same values.
+"""YAML that every parser reads as the same values.
 
-YAML 1.1, which Kubernetes' and Compose's parsers lean on, reads ``on``, ``1e3`` and ``12:30`` as no strings, and 1.2
-reads some of them otherwise. So a string stands bare only where it is a word or a path in both; everything else is in
-double quotes. Order is kept, lines are never folded, and no anchors are made.
+YAML 1.1, on which the parsers of Kubernetes and Compose are based, does not read ``on``, ``1e3`` and ``12:30`` as
+strings, and YAML 1.2 differs for some of them. So a string is unquoted only if it is a plain word or path in both;
+everything else is in double quotes. Order is kept, lines are never folded, and there are no anchors.
 """
 
 import io
@@ -22,7 +22,7 @@ _NO_FOLDING = 1 << 30
 
 
 class _Representer(SafeRepresenter):
-    """Strings as described above; the same object twice is written twice."""
+    """Quotes strings as described above; an object that occurs twice is written twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -37,7 +37,7 @@ _Representer.add_representer(str, _string)
 
 
 def yaml_text(objects: Sequence[Mapping[str, Any]], comments: Sequence[str] = ()) -> str:
-    """One document an object, below comment lines; line breaks within a comment begin further comment lines."""
+    """One document per object, below comment lines; line breaks within a comment start new comment lines."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -55,7 +55,7 @@ def yaml_text(objects: Sequence[Mapping[str, Any]], comments: Sequence[str] = ()
 
 
 def yaml_objects(text: str) -> list[Any]:
-    """The documents of a YAML (or JSON) text. Raises ValueError where it is none."""
+    """The documents of a YAML or JSON text. Raises ``ValueError`` if it is neither."""
     try:
         return [plain(thing) for thing in YAML(typ="safe", pure=True).load_all(text) if thing is not None]
     except YAMLError as error:
@@ -65,7 +65,7 @@ def yaml_objects(text: str) -> list[Any]:
 
 
 def plain(data: Any) -> Any:
-    """Mappings and lists of their own, and a date as the text that was written."""
+    """Data as plain dicts and lists; a date becomes its text."""
     if isinstance(data, Mapping):
         return {str(key): plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
