@@ -4,8 +4,8 @@
     result = autotuner.tune("study.yaml")
     print(result.winner.configuration.values, result.gain)
 
-Everything is imported when it is first used, so that the command line starts quickly; ``__init__.pyi`` tells type
-checkers what is there.
+Modules are imported on first use, so that the command line starts quickly; ``__init__.pyi`` declares the names for type
+checkers.
 """
 
 from importlib import import_module
@@ -76,7 +76,7 @@ _NAMES = {
     "autotuner.tuning.planning.plan": ("Plan", "PlannedLaunch"),
     "autotuner.tuning.planning.resume_decision": ("Standing",),
 }
-"""The public names by the module that defines them."""
+"""Public names by defining module."""
 _MODULE = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_MODULE)]  # noqa: PLE0604 - all of them are strings

@@ -1,4 +1,4 @@
-"""Structured concurrency that anyio does not provide."""
+"""Structured concurrency beyond what anyio offers."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -9,20 +9,19 @@ T = TypeVar("T")
 
 
 async def first_of(*works: Callable[[], Awaitable[T]], result_outranks_error: bool = False) -> T:
-    """Runs coroutine functions side by side until one of them ends, and cancels the others.
+    """Runs coroutine functions concurrently until one of them ends, then cancels the others.
 
     Args:
         works: Coroutine functions without arguments, at least one.
-        result_outranks_error: Whether a result counts more than an exception, where both arrive before the first
+        result_outranks_error: Whether a result takes precedence over an exception if both occur before the
             cancellation takes effect. For plain waits, which have no cleanup that could fail.
 
     Returns:
-        The result of the one that ended first.
+        The result of the function that ended first.
 
     Raises:
-        Exception: The earliest exception of any of them, as it is and not in a group. One that is raised while the
-            others are cancelled counts too, unless a result outranks it: a cleanup that failed must not pass for a
-            success.
+        Exception: The earliest exception of any function, not wrapped in a group. An exception during the cancellation
+            counts too, unless a result outranks it: a failed cleanup must not pass for a success.
     """
     results: list[T] = []
     errors: list[Exception] = []

@@ -1,8 +1,8 @@
-"""Writes a small model file that a real llama.cpp serves, so that the whole product runs without a download.
+"""Generator of a small model file for llama.cpp, so that the product can be tried without a download.
 
-The weights are random: **speeds measured with it are real, the text it produces is noise**. Its shape (llama
-architecture, grouped-query attention, Q8_0) costs real matrix products and a real KV cache, so threads, slots, batch
-sizes and cache types change throughput and latency as they do with a large model, only sooner.
+The weights are random: **speeds measured with the model are real, its text is noise**. Its architecture (llama,
+grouped-query attention, Q8_0) needs real matrix products and a real KV cache, so threads, slots, batch sizes and cache
+types affect throughput and latency as with a large model, only at smaller values.
 
 The output rows of control and byte tokens are zero, so greedy text is printable and never ends early. The same
 arguments give the same bytes on every machine. Only the standard library is used.
@@ -43,7 +43,7 @@ _BLOCK_BYTES = 34
 _BYTE_STD = 73.3
 """Standard deviation of a uniform signed byte."""
 _SPACE = "\u2581"
-"""What SentencePiece writes for a space."""
+"""The character for a space in SentencePiece."""
 _NO_MINUS_128 = bytes(0 if b == 128 else b for b in range(256))
 
 CHAT_TEMPLATE = (
@@ -53,7 +53,7 @@ CHAT_TEMPLATE = (
 
 
 class Shape(NamedTuple):
-    """Size of the model; the defaults give 28.5 MB."""
+    """Dimensions of the model. The defaults give a file of 28.5 MB."""
 
     layers: int = 8
     width: int = 512
@@ -85,11 +85,27 @@ def write_tiny_gguf(
     context: int = 8192,
     seed: int = 0,
 ) -> Path:
-    """Writes the model to ``path`` unless it is there already, and returns the path.
+    """Writes the model to ``path`` unless that file already has this content.
 
-    The write is atomic: other processes see no file or the whole file. ``width`` and ``ffn`` must be multiples of 32,
-    ``width`` of ``heads`` too; ``vocabulary`` lies between 512 and 4,196. Raises ValueError otherwise, OSError when
-    the file cannot be written.
+    The write is atomic: other processes see either no file or the whole file.
+
+    Args:
+        path: The file to write.
+        layers: Number of transformer blocks.
+        width: Embedding length; a multiple of 32 and an even multiple of ``heads``.
+        heads: Number of attention heads; a multiple of ``kv_heads``.
+        kv_heads: Number of key and value heads.
+        ffn: Feed-forward length; a multiple of 32.
+        vocabulary: Number of tokens, from 512 to 4,196.
+        context: Context length in tokens.
+        seed: Random seed of the weights.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If a dimension is invalid.
+        OSError: If the file cannot be written.
     """
     shape = Shape(layers, width, heads, kv_heads, ffn, vocabulary, context)
     _check(shape)
@@ -124,7 +140,7 @@ def _check(shape: Shape) -> None:
 
 
 def _is_written(path: Path, head: bytes, size: int) -> bool:
-    """A whole file of ours: its length and its head (which holds shape and seed) are those we would write."""
+    """Whether the file has the length and the header, which includes shape and seed, that would be written."""
     try:
         with path.open("rb") as file:
             return file.read(len(head)) == head and path.stat().st_size == size
@@ -181,7 +197,7 @@ def _special_tokens() -> int:
 
 
 def _vocabulary(size: int) -> list[tuple[str, int]]:
-    """(piece, token type): control tokens, bytes, then pieces that cover English letters by two and three."""
+    """Pieces with their token types: control tokens, bytes, then pairs and triples of English letters."""
     special = [("<unk>", _UNKNOWN), ("<s>", _CONTROL), ("</s>", _CONTROL)]
     octets = [(f"<0x{b:02X}>", _BYTE) for b in range(256)]
     letters = "abcdefghijklmnopqrstuvwxyz"
@@ -240,7 +256,6 @@ def _head(shape: Shape, tensors: list[_Tensor], seed: int) -> bytes:
 
 
 def _score(piece: str) -> float:
-    """Longer pieces are merged first."""
     return float(len(piece))
 
 
@@ -266,7 +281,7 @@ def _array(name: str, kind: int, items: Iterable[bytes], count: int) -> bytes:
 
 
 def main() -> int:
-    """``python -m autotuner.demo_model PATH``."""
+    """Runs ``python -m autotuner.demo_model PATH``."""
     parser = argparse.ArgumentParser(description="Writes a small model with random weights (speeds real, text noise).")
     parser.add_argument("path", type=Path)
     for name, default in Shape()._asdict().items():

@@ -1,7 +1,7 @@
-"""How this machine and the place where servers run are: every check there is, each with its remedy. Nothing is started.
+"""Diagnosis of this machine and of a deployment target: all checks, each with its remedy. Nothing is started.
 
-With a study it is the study's own preflight; where the study cannot even be prepared, its target is looked at all the
-same, since that is where most reasons lie.
+With a study, this is the study's preflight. If the study cannot be prepared, its target is checked nevertheless,
+because the reason usually lies there.
 """
 
 import platform
@@ -24,22 +24,30 @@ from autotuner.tuning.planning.prepared_study import data_folder, prepare, worst
 
 
 class Diagnosis(Noun):
-    """What was looked at."""
+    """The results of all checks."""
 
     deploy: str
     """Kind of the deployer."""
     study: str | None = None
+    """Name of the study that the checks are for, if any."""
     checks: tuple[Check, ...] = ()
 
     @property
     def status(self) -> CheckStatus:
-        """The worst of all."""
+        """The worst status of all checks."""
         return worst(list(self.checks))
 
 
 async def of_target(deploy: PluginSpec, *, store_url: str | None = None) -> Diagnosis:
-    """This machine, and the target of a deployer without any study. Raises ``UsageError`` for settings that are
-    wrong."""
+    """Checks this machine and a deployer's target, without a study.
+
+    Args:
+        deploy: The deployer with its settings.
+        store_url: URL of the store; None: the default.
+
+    Raises:
+        UsageError: If a setting is invalid.
+    """
     here = [*_program(), await run_sync(data_folder), await run_sync(_store, store_url)]
     try:
         found = await loading.deployer(deploy).preflight([])
@@ -51,7 +59,7 @@ async def of_target(deploy: PluginSpec, *, store_url: str | None = None) -> Diag
 
 
 async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosis:
-    """This machine, and all that the study needs."""
+    """Checks this machine and everything that the study needs. Errors become failed checks."""
     found = [*_program(), await run_sync(_store, store_url)]
     try:
         found += await (await prepare(spec)).preflight()
@@ -59,25 +67,21 @@ async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosi
         target = [await run_sync(data_folder), *await _target(spec)]
         found += target
         if isinstance(error, UsageError):
-            found += [Check.fail("study", _told(p.where, p.value, p.why), remedy=p.remedy) for p in error.problems]
+            found += [Check.fail("study", p.message, remedy=p.remedy) for p in error.problems]
         elif worst(target) is not CheckStatus.FAIL:
             found.append(_broken("study", error))
     return Diagnosis(deploy=spec.deploy.kind, study=spec.name, checks=tuple(_distinct(found)))
 
 
 async def _target(spec: StudySpec) -> list[Check]:
-    """Of a study that cannot be prepared, with as much of it as the deployer takes."""
+    """The target's checks for a study that cannot be prepared, with engine and model if these are valid."""
     try:
         deployer: Deployer = loading.deployer(spec.deploy)
         with suppress(AutotunerError):
             deployer = deployer.bind(loading.engine(spec.engine), spec.model)
         return await deployer.preflight([])
-    except AutotunerError:  # told as the study's own
+    except AutotunerError:  # the caller reports it as the study's
         return []
-
-
-def _told(where: str, value: str, why: str) -> str:
-    return f"{where} = {value}: {why}" if value else f"{where}: {why}"
 
 
 def _broken(name: str, error: AutotunerError) -> Check:
@@ -89,7 +93,7 @@ def _distinct(checks: list[Check]) -> list[Check]:
 
 
 def _program() -> list[Check]:
-    """Versions, and what this machine gives to every study."""
+    """The program's version, and the file with this machine's settings."""
     detail = f"{autotuner.__version__} on Python {platform.python_version()} ({sys.executable})"
     found = [Check.ok("autotuner", detail)]
     site = site_file()
@@ -99,9 +103,9 @@ def _program() -> list[Check]:
 
 
 def _store(url: str | None) -> Check:
-    """Whether the database can be had. One that is a file and not there yet is not made."""
+    """Whether the store can be used. A missing SQLite file is not created."""
     try:
         return Check.ok("store", Store.look(url))
     except StoreError as error:
-        remedy = "correct AUTOTUNER_STORE or --store, and see that the database answers"
+        remedy = "correct AUTOTUNER_STORE or --store, and check that the database is running"
         return Check.fail("store", error.message, remedy=error.remedy or remedy)

@@ -1,7 +1,6 @@
-"""The errors that users see. Each carries what happened, what to do about it, and further facts as fields.
+"""Errors that users see, with what happened, the remedy and further facts as fields.
 
-All of them derive from :class:`AutotunerError`. Which exit code stands for which is the command line's business:
-``autotuner.cli.exit_codes``.
+All of them derive from :class:`AutotunerError`. ``autotuner.cli.exit_codes`` maps them to exit codes.
 """
 
 import re
@@ -17,11 +16,11 @@ from autotuner.plain_text import blank_unprintable, shortened
 from autotuner.secrets import clean_text, looks_secret
 
 MAX_SHOWN = 20
-"""Problems that are shown; who has more corrects these first."""
+"""Problems that are shown; of further ones only the number."""
 _LONGEST = {"where": 300, "why": 1000, "remedy": 2000, "value": 200}
-"""Characters of a problem's parts. A key of a million characters is not repeated in full."""
+"""Maximum length of a problem's parts, so that a key of a million characters is not repeated in full."""
 HIDDEN_VALUE = "(hidden)"
-"""Stands in a problem for a value that may be a secret."""
+"""Replaces a value that may be a secret in a problem."""
 
 
 _CLEANED = 10_000
@@ -33,22 +32,26 @@ def _shown(text: str, info: ValidationInfo) -> str:
 
 
 def hides_value(where: str) -> bool:
-    """Whether the value at this path of a file is not repeated in messages: it has a secret's name, or is a variable of
-    a server's environment."""
+    """Whether messages must not repeat the value at this path of a file.
+
+    True if it has a secret's name or is a variable of a server's environment.
+    """
     return ".env." in where or looks_secret(re.sub(r"\[\d+\]$", "", where).rpartition(".")[2])
 
 
 class Problem(BaseModel):
-    """One thing that is wrong in what the user gave."""
+    """One fault of the user's input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     where: str
-    """Path in the file, e.g. ``study.yaml:12 parameters.threads[1]``."""
+    """Place in the file, e.g. ``study.yaml:12 parameters.threads[1]``, or an option of the command line."""
     value: str = ""
-    """The offending value, as written; empty where something is missing. Never a secret."""
+    """The offending value as written, without secrets; empty if something is missing."""
     why: str
+    """What is wrong."""
     remedy: str = ""
+    """What to do about it; empty if ``why`` says it all."""
 
     @field_validator("where", "why", "remedy")
     @classmethod
@@ -64,14 +67,21 @@ class Problem(BaseModel):
 
     @classmethod
     def refused(cls, where: str, error: Exception, *, value: str = "", remedy: str = "") -> Self:
-        """What a validator refused; its own remedy, where it has one, takes precedence over ``remedy``."""
+        """The problem of a value that a validator rejected.
+
+        Args:
+            where: Place of the value.
+            error: What the validator raised.
+            value: The value.
+            remedy: Used if the error has no remedy of its own.
+        """
         if isinstance(error, InvalidValueError):
             return cls(where=where, value=value, why=error.why, remedy=error.remedy or remedy)
         return cls(where=where, value=value, why=str(error), remedy=remedy)
 
     @property
     def message(self) -> str:
-        """The problem without its remedy, in one line."""
+        """The problem without its remedy, on one line."""
         got = f" = {self.value}" if self.value else ""
         return f"{self.where}{got}: {self.why}"
 
@@ -80,9 +90,9 @@ class Problem(BaseModel):
 
 
 class AutotunerError(Exception):
-    """Base of all errors that are shown to a user as lines, without a traceback.
+    """Base class of all errors that are shown to users without a traceback.
 
-    ``str(error)`` is ``message; remedy``, for display only; programs read the fields.
+    ``str(error)`` is ``message; remedy``, for display only; programs should use the fields.
     """
 
     def __init__(self, message: str, *, remedy: str = "", details: Mapping[str, Any] | None = None) -> None:
@@ -90,18 +100,18 @@ class AutotunerError(Exception):
         self.message: str = message
         """What happened, and where."""
         self.remedy: str = remedy
-        """What to do about it; empty where nothing general helps."""
+        """What to do about it; empty if there is no general advice."""
         self.details: Mapping[str, Any] = dict(details or {})
-        """Further facts by name, as plain data; which ones depends on the class."""
+        """Further facts by name, as plain data. Each class documents its own."""
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(AutotunerError):
-    """The input is wrong; nothing was launched. Carries one :class:`Problem` per fault.
+    """The input is wrong; nothing was launched.
 
-    ``message`` has a line per problem; ``remedy`` is that of a single problem, and empty where there are several.
+    ``message`` has one line per problem; ``remedy`` is empty if there are several problems.
     """
 
     def __init__(self, problems: Iterable[Problem] | Problem | str) -> None:
@@ -110,7 +120,7 @@ class UsageError(AutotunerError):
         if isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(problems)
-        """All of them; of very many, the last ones are mere placeholders."""
+        """One problem per fault; after the first hundred, placeholders."""
         remedy = self.problems[0].remedy if len(self.problems) == 1 else ""
         super().__init__(self._lines(problem.message for problem in self.problems), remedy=remedy)
 
@@ -130,11 +140,11 @@ class UsageError(AutotunerError):
 
 
 class EnvironmentFaultError(AutotunerError):
-    """The machine, the target, the store or the installation is at fault, not the input."""
+    """The machine, the deployment target, the store or the installation is at fault, not the input."""
 
 
 class MissingExtraError(EnvironmentFaultError):
-    """An optional dependency is not installed. ``details``: ``extra``, its name."""
+    """An optional dependency is not installed. ``details``: ``extra`` (its name)."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
@@ -145,22 +155,22 @@ class MissingExtraError(EnvironmentFaultError):
 
 
 class StudyBusyError(AutotunerError):
-    """Another living process runs this study. ``details``: ``study``, its name."""
+    """Another process runs the study. ``details``: ``study`` (its name)."""
 
     @classmethod
     def running(cls, study: str, remedy: str, *, by: str = "") -> Self:
-        """The study is run by ``by``, such as ``process 12 on host``, or by a process that is not known."""
+        """The study is being run, by the process ``by`` (such as ``process 12 on host``) if that is known."""
         return cls(f"study {study} is being run" + (f" by {by}" if by else ""), remedy=remedy, details={"study": study})
 
     @classmethod
     def taken_over(cls, study: str) -> Self:
-        """This process sent no heartbeat for so long that another one took over what it held."""
+        """This process was taken for dead after missing its heartbeats, and another one took over the study."""
         why = f"this run was silent for a while, and another process took over what it held of study {study}"
         return cls(why, remedy="resume with: autotuner run", details={"study": study})
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:
-    """A remedy for a misspelt name: the nearest known one, else all of them."""
+    """A remedy for a misspelled name: the nearest known name, or all known names if none is near."""
     near = get_close_matches(wrong.replace("_", "-"), [k.replace("_", "-") for k in known], n=1, cutoff=0.6)
     if near:
         original = next(k for k in known if k.replace("_", "-") == near[0])

@@ -1,10 +1,10 @@
-"""The error of a refused value, on its own so that light processes can use it without pydantic."""
+"""The error for an invalid value, in a module without pydantic for processes that must start quickly."""
 
 
 class InvalidValueError(ValueError):
-    """A value that a validator refuses, with the remedy in a field of its own.
+    """A value that a validator rejects, with the remedy in a field.
 
-    :func:`autotuner.study.problems.problems_of` turns it into a :class:`Problem`.
+    :func:`autotuner.study.problems.problems_of` turns it into a :class:`autotuner.Problem`.
     """
 
     def __init__(self, why: str, *, remedy: str = "") -> None:

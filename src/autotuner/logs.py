@@ -1,7 +1,7 @@
-"""The operator's log: what the program does behind the events, for diagnosing a start that fails.
+"""Logging for operators: details behind the events, to diagnose a start that fails.
 
 Every module logs to its own logger below ``autotuner`` at DEBUG and INFO. Nothing is written until :func:`logging_to`
-installs a handler, so the program is silent without ``-v`` and ``--log-file``. Every record passes a
+installs a handler, so the program is silent without ``-v`` and ``--log-file``. Every record passes through a
 :class:`SecretFilter`.
 """
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import UsageError
 from autotuner.plain_text import escape_unprintable
 from autotuner.secrets import clean_text
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 class SecretFilter(logging.Filter):
-    """Takes secrets out of a record's message and traceback. It belongs on the handler, where every record passes."""
+    """Removes secrets from a record's message and traceback. Belongs on the handler, which receives every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Cleans the record in place; lets every record through."""
+        """Cleans the record in place. Always returns True."""
         record.msg = clean_text(record.getMessage())
         record.args = None
         if record.exc_info and not record.exc_text:
@@ -40,7 +40,7 @@ class SecretFilter(logging.Filter):
 
 
 class _OneLine(logging.Formatter):
-    """Spells out control characters, so that text from a server can neither move the cursor nor forge a record."""
+    """Escapes control characters, so that text from a server can neither move the cursor nor forge a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -48,16 +48,15 @@ class _OneLine(logging.Formatter):
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
-    """Writes to the current ``sys.stderr``: a live display replaces it, and prints what is written above itself."""
+    """Writes to the current ``sys.stderr``: a live display replaces it to print records above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one record."""
         self.stream = sys.stderr
         super().emit(record)
 
 
 class _File(logging.StreamHandler[TextIO]):
-    """Appends to a file. When that fails (a full disk), it says so once and stops; the command goes on."""
+    """Appends to a file. If that fails, as on a full disk, it reports this once and stops; the command continues."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError or ValueError for a path that cannot be opened."""
@@ -68,33 +67,31 @@ class _File(logging.StreamHandler[TextIO]):
         super().__init__(file)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Gives up the file."""
         logging.getLogger(ROOT).removeHandler(self)
         error = sys.exc_info()[1]
         sys.stderr.write(f"autotuner: log file {self._path}: {error}; logging to it has stopped\n")
 
     def close(self) -> None:
-        """Closes the file, which fails once more where the disk is full."""
-        with suppress(OSError):
+        with suppress(OSError):  # the disk is still full
             self.stream.close()
         super().close()
 
 
 def _open(path: str, flags: int) -> int:
-    # Without O_NONBLOCK, opening a pipe that nothing reads would block before the command has said anything.
+    # Without O_NONBLOCK, opening a pipe without a reader would block before the command has printed anything.
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 @contextmanager
 def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
-    """Writes the log while the block runs.
+    """Writes the log while the context is active.
 
     Args:
-        verbosity: What goes to standard error: 0 nothing, 1 INFO, 2 or more DEBUG.
-        file: File to which everything is appended; None: no file.
+        verbosity: Level of the log on stderr: 0 nothing, 1 INFO, 2 or more DEBUG.
+        file: File to append the DEBUG log to; None: no file.
 
     Raises:
-        UsageError: When the file cannot be opened for appending.
+        UsageError: If the file cannot be opened for appending.
     """
     handlers: list[tuple[logging.Handler, int]] = []
     if verbosity > 0:
@@ -105,7 +102,7 @@ def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
         except (OSError, ValueError) as error:
             why = f"cannot be opened for writing ({getattr(error, 'strerror', None) or error})"
             remedy = "name a file in a folder that exists"
-            raise UsageError(Problem(where="--log-file", value=str(file), why=why, remedy=remedy)) from None
+            raise UsageError.at("--log-file", why, value=str(file), remedy=remedy) from None
     root = logging.getLogger(ROOT)
     level_before = root.level
     for handler, level in handlers:

@@ -1,6 +1,6 @@
-"""The Python API behind ``import autotuner``; the command line and the server are built on it and on nothing below it.
+"""The Python API behind ``import autotuner``, on which the command line is built.
 
-:mod:`~autotuner.api.client` is the client object, :mod:`~autotuner.api.shorthands` the functions of the package itself.
-The modules beside them do the work, and are imported when they are first needed: reading stored results must not cost
-the start-up of the engines, the load generator and the event loop.
+:mod:`~autotuner.api.client` has the client object, :mod:`~autotuner.api.shorthands` the functions of the package. The
+other modules do the work and are imported on first use: reading stored results must not load the engines, the load
+generator and the event loop.
 """

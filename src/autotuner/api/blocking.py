@@ -1,4 +1,4 @@
-"""Blocking calls that run an event loop, also inside a notebook, whose own loop runs already."""
+"""Blocking calls that need an event loop, also inside a notebook, which already runs one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def in_event_loop() -> bool:
-    """Whether this thread runs an event loop, which a blocking call would stop."""
+    """Whether this thread runs an event loop, which a blocking call would stall."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -20,7 +20,7 @@ def in_event_loop() -> bool:
 
 
 def outside_loop(work: Callable[[], T]) -> T:
-    """The result of ``work``, which may start a loop: in another thread where this one runs a loop already."""
+    """Calls ``work``, which may start an event loop; in another thread if this one already runs a loop."""
     if not in_event_loop():
         return work()
     with ThreadPoolExecutor(max_workers=1) as elsewhere:
@@ -28,5 +28,5 @@ def outside_loop(work: Callable[[], T]) -> T:
 
 
 def blocking(work: Callable[[], Awaitable[T]]) -> T:
-    """The result of a coroutine function."""
+    """Runs a coroutine function to its end and returns its result."""
     return outside_loop(lambda: anyio.run(work))

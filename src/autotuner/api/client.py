@@ -1,4 +1,4 @@
-"""The client: one object per store, on which everything is a method."""
+"""The client of the Python API: one object per store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autotuner.tuning.planning.plan import Plan
 
 
-def open(store: str | None = None) -> Autotuner:  # noqa: A001 - as gzip.open: it is called autotuner.open
+def open(store: str | None = None) -> Autotuner:  # noqa: A001 - like gzip.open, it is used as autotuner.open
     """The client for a store.
 
     Args:
@@ -39,13 +39,14 @@ def open(store: str | None = None) -> Autotuner:  # noqa: A001 - as gzip.open: i
 
 
 class Autotuner(StoredStudies):
-    """Studies in one store.
+    """The studies of one store, created with :func:`autotuner.open`.
 
-    Make one with :func:`autotuner.open`. It holds no connection: each call opens the store and closes it again, so
-    there is nothing to close, and one object may be used from several threads.
+    The object holds no connection: each call opens and closes the store. There is nothing to close, and one object may
+    be used from several threads.
 
-    All methods raise :class:`autotuner.AutotunerError` for what the user can correct: ``UsageError`` for a wrong study
-    or argument, ``StoreError`` for a store that cannot be used, and other subclasses named with each method.
+    All methods raise subclasses of :class:`autotuner.AutotunerError` for errors that the user can correct:
+    ``UsageError`` for a wrong study or argument, ``StoreError`` for a store that cannot be used, and others that the
+    methods name.
     """
 
     def tune(
@@ -60,16 +61,16 @@ class Autotuner(StoredStudies):
     ) -> StudyResult:
         """Run a study to its end and return its result; resumes automatically if it was interrupted.
 
-        Blocks for as long as the study takes. Inside a running event loop, await :meth:`tune_async` instead.
+        Blocks until the study ends. Inside a running event loop, await :meth:`tune_async` instead.
 
         Args:
             study: Path of a study file, its content as a mapping, or what :func:`autotuner.read_study` returned.
-            source: Where a study that is not from a file comes from, for display.
+            source: Origin of a study that is not from a file, for display.
             handle_signals: End the study cleanly on SIGINT, SIGTERM and SIGHUP; its state is then ``interrupted``.
             on_start: Called with the owner (id, host, pid) before the first launch.
-            on_plan: Called with the plan before anything is launched; its checks of the environment are left out.
-            on_event: Called with each event of this run, in order, within about 0.25 s. An exception that it raises
-                ends the study cleanly and is raised here; the study can be resumed.
+            on_plan: Called with the plan, without checks of the environment, before the first launch.
+            on_event: Called with each event of this run, in order, within about 0.25 s. If it raises an exception, the
+                study ends cleanly and can be resumed, and the exception is raised here.
 
         Returns:
             The result. Its ``winner`` is None when no configuration met the SLOs.
@@ -85,11 +86,11 @@ class Autotuner(StoredStudies):
             'done'
         """
         from autotuner.api.blocking import blocking, in_event_loop
-        from autotuner.errors import Problem, UsageError
+        from autotuner.errors import UsageError
 
         if in_event_loop():
             remedy = "use: await autotuner.tune_async(...)"
-            raise UsageError(Problem(where="tune", why="would block the running event loop", remedy=remedy))
+            raise UsageError.at("tune", "would block the running event loop", remedy=remedy)
         return blocking(
             lambda: self.tune_async(
                 study,
@@ -114,7 +115,7 @@ class Autotuner(StoredStudies):
         """Like :meth:`tune`, on the running asyncio event loop. Cancelling it ends the study cleanly.
 
         Args:
-            study: As for :meth:`tune`, and so are the others.
+            study: As for :meth:`tune`, like all other arguments.
 
         Returns:
             The result.
@@ -139,16 +140,16 @@ class Autotuner(StoredStudies):
         )
 
     def plan(self, study: Study, *, preflight: bool = True, source: str = "", stored: bool = True) -> Plan:
-        """What a study would launch and how long it takes at most; nothing is started.
+        """Plan a study: what it would launch, and how long it takes at most. Nothing is started.
 
         Args:
             study: Any form of a study, as for :meth:`tune`.
-            preflight: Check the machine and the deployment target too.
-            source: Where a study that is not from a file comes from.
-            stored: Look up the results that are stored under the study's name.
+            preflight: Check the machine and the deployment target as well.
+            source: Origin of a study that is not from a file.
+            stored: Compare with the results that are stored under the study's name.
 
         Returns:
-            The plan: launches, repeats, estimated seconds, checks, and ``standing`` towards the stored results.
+            The plan: launches, repeats, estimated seconds, checks, and ``standing`` relative to the stored results.
 
         Raises:
             UsageError: If the study cannot run, or not under its name.
@@ -172,8 +173,8 @@ class Autotuner(StoredStudies):
 
         Args:
             study: Check everything that this study needs; None: check the target of ``deploy``.
-            deploy: Kind of deployer, where there is no study.
-            settings: Settings of the deployer that override all others, as a mapping or as ``KEY=VALUE`` texts.
+            deploy: Kind of deployer, if there is no study.
+            settings: Settings of the deployer that override all others, as a mapping or as ``KEY=VALUE`` strings.
 
         Returns:
             All checks with status, detail and remedy; ``status`` is the worst of them.
@@ -194,10 +195,10 @@ class Autotuner(StoredStudies):
 
         Args:
             name: The study's name, or the path of its file.
-            on_event: Called with each event from the study's first one on.
+            on_event: Called with each event, beginning with the study's first one.
 
         Returns:
-            The state in which it ended, such as ``done``; ``deleted`` where it was removed meanwhile.
+            The state in which it ended, such as ``done``; ``deleted`` if it was removed meanwhile.
 
         Raises:
             UsageError: If the study is not stored.
@@ -215,7 +216,7 @@ class Autotuner(StoredStudies):
 
         Args:
             name: The study's name, or the path of its file.
-            on_event: Called with each event from the study's first one on.
+            on_event: Called with each event, beginning with the study's first one.
 
         Returns:
             The state in which it ended.
@@ -232,13 +233,13 @@ class Autotuner(StoredStudies):
         return await running.watch(self._url, name, on_event)
 
     def stop(self, name: str) -> bool:
-        """Ask the process that runs a study to end cleanly. What is finished is kept, and :meth:`tune` resumes.
+        """Ask the process that runs a study to end cleanly. Finished trials are kept, and :meth:`tune` resumes.
 
         Args:
             name: The study's name, or the path of its file.
 
         Returns:
-            False when no process runs it.
+            False if no process runs it.
 
         Raises:
             UsageError: If the study is not stored.
@@ -252,13 +253,13 @@ class Autotuner(StoredStudies):
         return running.stop(self._url, name)
 
     def start_over(self, name: str) -> str:
-        """Give a stored study another, dated name, so that the next run of its file starts from scratch.
+        """Rename a stored study to a dated name, so that the next run of its file starts from scratch.
 
         Args:
             name: The study's name.
 
         Returns:
-            The new name of the stored results; empty where nothing is stored under ``name``.
+            The new name of the stored results; empty if nothing is stored under ``name``.
 
         Raises:
             AutotunerError: If a process runs the study.
@@ -289,13 +290,13 @@ class Autotuner(StoredStudies):
         running.delete(self._url, name)
 
     def reap(self, *, study: str | None = None) -> list[str]:
-        """Remove what dead runs left behind: servers, load generators, leases. Living runs are not touched.
+        """Remove what dead runs left behind: servers, load generators, leases. Active runs are not affected.
 
         Args:
             study: Only what belongs to this study; None: everything.
 
         Returns:
-            One line per removed thing.
+            One line per removed object.
 
         Raises:
             AutotunerError: If a deployment target cannot be reached.
@@ -323,27 +324,27 @@ class Autotuner(StoredStudies):
         folder: str | Path | None = None,
         on_window: Callable[[str], None] | None = None,
     ) -> BenchReport:
-        """Measure a server that already runs. Nothing is stored.
+        """Measure a running server. Nothing is stored.
 
         Args:
-            url: Base URL of an OpenAI-compatible server; ``${NAME}`` stands for an environment variable.
+            url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
             workload: As in a study file: ``scenarios``, ``concurrency`` or ``rates``, ``duration`` and so on.
-            model: Name to send in requests; None: the server's first model.
+            model: Model name in requests; None: the server's first model.
             api_key_env: Environment variable that holds the API key.
-            headers: Sent with each request, as a mapping or as ``Name: value`` texts; ``${NAME}`` as in ``url``.
+            headers: Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` as in ``url``.
             ca_file: Certificates to trust (PEM) instead of the system's.
             insecure: Do not check the server's certificate.
-            max_tokens_field: Field that limits the length of an answer.
-            slos: SLOs to judge the measurements by, such as ``p99 ttft <= 200ms``.
-            folder: Where request records are written; None: nowhere.
+            max_tokens_field: Field of the request that limits the length of the response.
+            slos: SLOs to check, such as ``p99 ttft <= 200ms``.
+            folder: Folder for request records; None: they are not written.
             on_window: Called with a line of text when a window begins.
 
         Returns:
-            One measurement per scenario and level, and the SLOs. Times in seconds, rates per second.
+            One measurement per scenario and level, and the results of the SLOs. Times in seconds, rates per second.
 
         Raises:
             UsageError: If an argument is wrong.
-            BenchStoppedError: If it was interrupted or failed later on; its ``report`` holds what was measured.
+            BenchStoppedError: If it was interrupted or failed later on; its ``report`` has the measurements so far.
 
         Example:
             >>> load = {"scenarios": "D(24,6)", "concurrency": 2, "warmup": "0s", "duration": "200ms"}

@@ -1,4 +1,4 @@
-"""Functions under the names that they had before the client object, for programs that still use them."""
+"""Deprecated names of functions, from before the client object."""
 
 import warnings
 from typing import Any
@@ -11,11 +11,11 @@ EARLIER = {
     "studies": ("list_studies", "studies"),
     "manifest": ("render_manifest", "manifest"),
 }
-"""Earlier name to (name now, method)."""
+"""Current function and client method by deprecated name."""
 
 
 def earlier(name: str) -> Any:
-    """The function of that earlier name; it takes ``store_url`` as it did."""
+    """The function of a deprecated name, which still takes ``store_url``."""
     now, method = EARLIER[name]
 
     def call(*args: Any, store_url: str | None = None, **options: Any) -> Any:

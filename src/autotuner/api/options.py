@@ -1,4 +1,4 @@
-"""Keyword options of the API that several functions share."""
+"""Keyword options that several functions of the API share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ ExportForm = Literal["json", "csv", "older"]
 
 
 class ManifestOptions(TypedDict, total=False):
-    """Options of a manifest, named and written as those of ``autotuner best``; None counts as not given."""
+    """Options of a manifest, with names and values as in ``autotuner best``; None means not given."""
 
     name: str | None
     namespace: str | None

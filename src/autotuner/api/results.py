@@ -1,6 +1,7 @@
-"""Reads what is stored: results, overviews, logs; and hands results over in other forms.
+"""Stored results, overviews and logs, and results in other forms.
 
-Light on purpose: see ``benchmarks/startup.py``. What only some of the functions need is imported by them.
+The module imports little, because it determines the start-up time that ``benchmarks/startup.py`` measures; what only
+some functions need is imported by them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
 
 _LOG_BYTES = 8 << 20
-"""Read of a log's end, at most, however many lines are wanted and however long they are."""
+"""Bytes that are read from the end of a log at most, whatever the number and length of its lines."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class ServerLog:
     """The end of a trial's server log."""
 
     trial: int
+    """Number of the trial."""
     path: Path
     lines: list[str]
+    """Last lines, without secrets."""
 
 
 def record_of(store: ReadStore, name: str) -> StudyRecord:
-    """A stored study by its name, or by the path of its file. Raises ``UsageError`` where it is not stored."""
+    """A stored study by its name, or by the path of its file. Raises ``UsageError`` if it is not stored."""
     if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         from autotuner.api.study_input import read_study
 
@@ -50,11 +53,8 @@ def record_of(store: ReadStore, name: str) -> StudyRecord:
     record = store.studies.get(name)
     if record is None:
         known = [r.name for r in store.studies.all()]
-        raise UsageError(
-            Problem(
-                where="study", value=name, why="not in the store", remedy=did_you_mean(name, known) or "autotuner run"
-            )
-        )
+        remedy = did_you_mean(name, known) or "autotuner run"
+        raise UsageError.at("study", "not in the store", value=name, remedy=remedy)
     return record
 
 
@@ -119,7 +119,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
         numbers = [t.number for t in store.trials.all(found.name)]
     if not numbers or (trial is not None and trial not in numbers):
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
-        raise UsageError(Problem(where=f"trial of {found.name}", value=str(trial), why="no such trial", remedy=known))
+        raise UsageError.at(f"trial of {found.name}", "no such trial", value=str(trial), remedy=known)
     number = numbers[-1] if trial is None else trial
     path = trial_folder(found.name, number) / SERVER_LOG
     if not path.exists():
@@ -153,7 +153,7 @@ def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manif
 
     given = dict(options)
     if given.get("start_from") is not None:
-        given["start_from"] = files.read_text(Path(given["start_from"]), remedy="name a file with a runtime of OME")
+        given["start_from"] = files.read_text(Path(given["start_from"]), remedy="name a file with an OME runtime")
     read = parse_options(form, given)
     deployer = loading.deployer(found.spec.deploy)
     model = blocking(lambda: deployer.locate(found.spec.model))
@@ -176,7 +176,7 @@ def report(found: StudyResult, path: Path | None) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes what the user asked for to where they said; see :func:`autotuner.store.files.write_output`."""
+    """Writes an output without secrets; see :func:`autotuner.store.files.write_output`."""
     files.write_output(path, clean_document(text))
 
 
@@ -187,4 +187,4 @@ def export(found: StudyResult, form: str) -> str:
     try:
         return export_text(found, form)
     except ValueError as error:
-        raise UsageError(Problem(where="form", value=form, why=str(error), remedy="use json, csv or older")) from None
+        raise UsageError(Problem.refused("form", error, value=form, remedy="use json, csv or older")) from None

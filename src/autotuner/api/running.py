@@ -1,4 +1,4 @@
-"""Whatever starts, follows, stops or removes a study."""
+"""Functions that start, follow, stop or remove a study."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from autotuner.tuning.session import Outcome, run_session, standing_of
 OnEvent = Callable[[Event], object]
 OnAnyEvent = Callable[[Event | UnknownEvent], object]
 _ALL = 1_000_000
-"""Events read at once; no study has as many."""
+"""Limit of events that are read at once, larger than any study has."""
 
 
 async def tune(
@@ -66,15 +66,14 @@ async def tune(
                 on_start=on_start or (lambda _: None),
             )
 
-        outcome = await (work() if on_event is None else _heard(work, store, loaded.spec.name, on_event))
+        outcome = await (work() if on_event is None else _with_events(work, store, loaded.spec.name, on_event))
         return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why)
 
 
-async def _heard(work: Callable[[], Any], store: Store, study: str, on_event: OnEvent) -> Outcome:
-    """The outcome of ``work``, with each event of the study handed to the caller while it happens.
+async def _with_events(work: Callable[[], Any], store: Store, study: str, on_event: OnEvent) -> Outcome:
+    """Runs ``work`` and passes each event of the study to the callback as it happens.
 
-    An exception of the callback ends the study cleanly and is raised; one of the study is raised as it is, not as a
-    group.
+    An exception of the callback ends the study cleanly and is raised. Exceptions are not wrapped in a group.
     """
     outcome: Outcome | None = None
     errors = list[Exception]()
@@ -84,7 +83,7 @@ async def _heard(work: Callable[[], Any], store: Store, study: str, on_event: On
         nonlocal seen
         for event in events:
             seen = event.seq
-            if not isinstance(event, UnknownEvent):  # never of this run, which is of this version
+            if not isinstance(event, UnknownEvent):  # this version writes no event that it does not know
                 on_event(event)
 
     async with anyio.create_task_group() as tasks:
@@ -155,7 +154,7 @@ async def watch(url: str | None, name: str, on_event: OnAnyEvent) -> str:
         async for events in follow(store, study):
             for event in events:
                 on_event(event)
-            # A run that was killed writes no last event, so its process decides when there is nothing more to come.
+            # A killed run writes no final event, so whether its process lives decides when to stop waiting.
             if not events and not await run_sync(runs):
                 break
         ended = store.studies.get(study)
@@ -178,7 +177,7 @@ def start_over(url: str | None, name: str) -> str:
         record = store.studies.get(name)
         if record is None:
             return ""
-        _not_being_run(store, record.name, record.owner_id)
+        _refuse_if_running(store, record.name, record.owner_id)
         dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
         store.studies.rename(name, dated)
     if study_folder(name).exists():
@@ -199,17 +198,17 @@ def stop(url: str | None, name: str) -> bool:
 def delete(url: str | None, name: str) -> None:
     """See :meth:`autotuner.api.client.Autotuner.delete`."""
     with Store.open(url) as store:
-        stored, holder = store.studies.holder(name)  # also of a study whose row cannot be read
+        stored, holder = store.studies.holder(name)  # works even if the study's row cannot be read
         if not stored:
             record = record_of(store, name)
             name = record.name
             holder = record.owner_id
-        _not_being_run(store, name, holder)
+        _refuse_if_running(store, name, holder)
         store.studies.delete(name)
     shutil.rmtree(study_folder(name), ignore_errors=True)
 
 
-def _not_being_run(store: Store, name: str, holder: str | None) -> None:
+def _refuse_if_running(store: Store, name: str, holder: str | None) -> None:
     if holder is not None and holder not in blocking(lambda: OwnerWatch(store).settled({holder})):
         raise StudyBusyError.running(name, f"stop it first: autotuner stop {name}")
 
@@ -224,13 +223,13 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
         used = [record.spec.deploy for record in store.studies.all()]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
             if spec.kind in launching:
-                with suppress(UsageError):  # of a stored study whose settings are not known any more
+                with suppress(UsageError):  # a stored study may have settings that no longer exist
                     lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
         for record in store.studies.all():
             if study is None or record.name == study:
                 for trial in store.trials.void_owned_by(dead, record.name, time.time()):
                     lines.append(f"{record.name} trial {trial.number}: marked void")
-        if study is None:  # servers of other studies may still hold what their dead owners leased
+        if study is None:  # otherwise servers of other studies may still use what their dead owners leased
             for owner in dead:
                 store.leases.release_all(owner)
             mark_ended(store, dead)
@@ -241,5 +240,5 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
 
 
 def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
-    """Each once; they hold lists, and cannot be hashed."""
+    # By their JSON, because they contain lists and cannot be hashed.
     return list({spec.model_dump_json(): spec for spec in specs}.values())

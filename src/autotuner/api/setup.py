@@ -1,4 +1,4 @@
-"""Before the first study: engines' parameters, the JSON Schema, and a study file to start from."""
+"""Preparation of a first study: parameters of engines, the JSON Schema, and a study file to start from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from autotuner.api.blocking import blocking
 from autotuner.api.results import write_text
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.store import files
 from autotuner.store.paths import data_home
@@ -40,7 +40,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def engine_parameters(engine: str) -> list[CatalogEntry]:
-    """The parameters of an engine: name, type, range, default and meaning.
+    """The parameters of an engine, with type, range, default and meaning.
 
     Args:
         engine: Kind of engine, such as ``vllm``.
@@ -67,7 +67,7 @@ def write_starter(
         path: The file to write.
         engine: Kind of engine.
         model: The model's path or Hub ID; None: an example.
-        server: The engine's program; None: the usual one, for llama.cpp a ``llama-server`` on PATH.
+        server: The engine's program; None: its default, for llama.cpp a ``llama-server`` on PATH.
 
     Returns:
         ``path``.
@@ -81,13 +81,11 @@ def write_starter(
     """
     path = Path(path)
     if files.exists(path) or path.is_symlink():
-        raise UsageError(Problem(where=str(path), why="exists already", remedy="name another file"))
+        raise UsageError.at(str(path), "already exists", remedy="name another file")
     name = default_name(str(path), path.resolve().parent)
     cls = loading.load("engines", engine)
     if server is not None and "server" not in cls.Settings.model_fields:
-        raise UsageError(
-            Problem(where="--server", value=server, why=f"{engine} takes no program", remedy="leave it out")
-        )
+        raise UsageError.at("--server", f"{engine} takes no program", value=server, remedy="leave the option out")
     if server is None and engine == "llama_cpp":
         server = shutil.which("llama-server")
     hardware = blocking(loading.deployer(PluginSpec(kind="process")).hardware)
@@ -108,7 +106,7 @@ def _docker_is_here() -> bool:
 
 
 def _schema_file() -> Path:
-    """The JSON Schema of study files, written anew: plugins may have come or gone."""
+    """The file with the JSON Schema, rewritten because plugins may have been added or removed."""
     path = data_home() / "study.schema.json"
     files.write_private(path, json.dumps(study_schema(), indent=1) + "\n")
     return path

@@ -1,6 +1,6 @@
-"""The functions of the package itself: the methods of a client for the default store.
+"""Functions of the package: the methods of a client for the default store.
 
-For another store, call the method of ``autotuner.open(store)``.
+For another store, use the methods of ``autotuner.open(store)``.
 """
 
 from autotuner.api.client import Autotuner

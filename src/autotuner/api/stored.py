@@ -1,4 +1,4 @@
-"""The half of the client that reads stored studies and hands their results over."""
+"""The part of the client that reads stored studies and exports their results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StoredStudies:
             name: The study's name, or the path of its file.
 
         Returns:
-            The result so far, also of a study that runs now in another process.
+            The result so far, even while another process runs the study.
 
         Raises:
             UsageError: If the study is not stored.
@@ -64,7 +64,7 @@ class StoredStudies:
         return results.record(self._url, name)
 
     def studies(self) -> list[StudyRecord]:
-        """All stored studies, the one that changed last first.
+        """All stored studies, most recently changed first.
 
         Returns:
             One record per study.
@@ -79,10 +79,10 @@ class StoredStudies:
         return results.studies(self._url)
 
     def overviews(self, *, on_unreadable: Callable[[str], None] = lambda _: None) -> list[StudyOverview]:
-        """All stored studies with progress and answer so far, the one that changed last first.
+        """All stored studies with their progress and result so far, most recently changed first.
 
         Args:
-            on_unreadable: Called with one line for each study whose rows are damaged; those are left out.
+            on_unreadable: Called with one line for each study that is left out because its rows are damaged.
 
         Returns:
             One overview per study.
@@ -104,7 +104,7 @@ class StoredStudies:
             after: Only events whose ``seq`` is larger.
 
         Returns:
-            The events; none where the study is not stored. ``UnknownEvent`` stands for a row of a newer version.
+            The events; empty if the study is not stored. ``UnknownEvent`` represents a row of a newer version.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -123,7 +123,7 @@ class StoredStudies:
         Args:
             name: The study's name, or the path of its file.
             trial: The trial's number; None: the newest trial.
-            lines: Lines to read, at most.
+            lines: Maximum number of lines.
 
         Returns:
             Trial number, path of the log, and its last lines without secrets.
@@ -139,14 +139,14 @@ class StoredStudies:
         return results.server_log(self._url, name, trial, lines=lines)
 
     def log_tail(self, trial: Trial, *, lines: int = 100) -> list[str]:
-        """The end of a trial's server log, or what its failure kept of it where the file is gone.
+        """The end of a trial's server log, or the lines stored with its failure if the file is gone.
 
         Args:
             trial: A trial of a result.
-            lines: Lines to read, at most.
+            lines: Maximum number of lines.
 
         Returns:
-            The lines, without secrets; none where there is no log.
+            The lines, without secrets; empty if there is no log.
 
         Raises:
             OSError: If the log cannot be read.
@@ -159,19 +159,19 @@ class StoredStudies:
         return results.log_tail(trial, lines=lines)
 
     def manifest(self, study: str | StudyResult, form: ManifestForm, **options: Unpack[ManifestOptions]) -> Manifest:
-        """The winner as a file that another system starts it from.
+        """The winner as a file for another system.
 
         Args:
             study: A study's name or its result.
             form: ``kubernetes``, ``serving-runtime``, ``inference-service`` or ``compose``.
-            **options: Those of ``autotuner best``, with underscores; ``start_from`` is the path of a file.
+            **options: Options of ``autotuner best``, with underscores; ``start_from`` is the path of a file.
 
         Returns:
-            The file as ``text``, its ``objects``, and ``notes`` on what it does not say.
+            The file as ``text``, its ``objects``, and ``notes`` on what it does not contain.
 
         Raises:
-            UsageError: If an option is wrong or has no meaning for the form, or nothing is feasible.
-            AutotunerError: If the engine would now start something else than what was measured.
+            UsageError: If an option is wrong or does not apply to the form, or no trial is feasible.
+            AutotunerError: If the engine would now start a server other than the measured one.
 
         Example:
             >>> made = autotuner.render_manifest("chat-8b", "kubernetes", image="registry.example/llama:1")
@@ -181,14 +181,14 @@ class StoredStudies:
         return results.manifest(self._result(study), form, options)
 
     def report(self, study: str | StudyResult, path: str | Path | None = None) -> Path:
-        """Write the HTML report: one file that opens without a network.
+        """Write the HTML report: one file that needs no network.
 
         Args:
             study: A study's name or its result.
-            path: The file to write, ``-`` for standard output; None: ``report.html`` in the study's folder.
+            path: The file to write, ``-`` for stdout; None: ``report.html`` in the study's folder.
 
         Returns:
-            The path that was written.
+            The path of the report.
 
         Raises:
             UsageError: If the study is not stored, or the file cannot be written.

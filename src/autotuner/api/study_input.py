@@ -1,4 +1,4 @@
-"""Every form of a study that the API accepts, read with the settings of this machine."""
+"""Studies in all forms that the API accepts, read with the settings of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.secrets import remember
 from autotuner.store import files
@@ -18,7 +18,7 @@ from autotuner.study_file.machine_settings import Site, parse_site, with_site
 from autotuner.tuning.planning.simulating import simulated_study
 
 Study = StudySpec | LoadedStudy | Mapping[str, Any] | str | Path
-"""A study: as read, as content of a study file, or as a study file's path."""
+"""A study: its spec, what :func:`read_study` returned, the content of a study file, or the file's path."""
 
 
 def read_study(
@@ -83,7 +83,7 @@ def read_study(
 
 
 def loaded_study(study: Study) -> LoadedStudy:
-    """Any form of a study, with how it was read. Raises ``UsageError``."""
+    """Reads any form of a study. Raises ``UsageError``."""
     if isinstance(study, LoadedStudy):
         return study
     if isinstance(study, StudySpec):
@@ -104,11 +104,11 @@ def loaded_study(study: Study) -> LoadedStudy:
 
 
 def site_settings() -> Site:
-    """What this machine's site file sets for every study."""
+    """The defaults of this machine's site file; empty if there is none."""
     path = site_file()
     if not path:
         return {}
-    return parse_site(files.read_text(path, remedy="unset AUTOTUNER_SITE, or write the file"), str(path))
+    return parse_site(files.read_text(path, remedy="unset AUTOTUNER_SITE, or create the file"), str(path))
 
 
 def _on_this_site(loaded: LoadedStudy) -> LoadedStudy:
@@ -119,9 +119,8 @@ def _on_this_site(loaded: LoadedStudy) -> LoadedStudy:
 def _valid_name(name: str) -> str:
     if re.fullmatch(NAME_PATTERN, name):
         return name
-    why = "is not a valid name"
     remedy = "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first"
-    raise UsageError(Problem(where="--name", value=name, why=why, remedy=remedy))
+    raise UsageError.at("--name", "is not a valid name", value=name, remedy=remedy)
 
 
 def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:

@@ -1,1 +1,1 @@
-"""The nouns of the product, as frozen pydantic models; no I/O."""
+"""The domain model: frozen pydantic models without I/O."""

@@ -1,4 +1,4 @@
-"""One line of a preflight or a diagnosis."""
+"""Results of preflight checks and diagnoses."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -9,7 +9,7 @@ from autotuner.study.base import Noun
 
 
 class CheckStatus(StrEnum):
-    """Outcome of a check of the environment."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -17,7 +17,7 @@ class CheckStatus(StrEnum):
 
 
 class Check(Noun):
-    """What was checked, how it turned out, and what to do when it did not pass."""
+    """One check of the environment."""
 
     name: str
     status: CheckStatus
@@ -43,7 +43,7 @@ class Check(Noun):
 class PreflightError(EnvironmentFaultError):
     """The environment is not ready; nothing was launched.
 
-    ``message`` has a line per check; ``remedy`` is that of a single check, and empty where several failed.
+    ``message`` has one line per failed check; ``remedy`` is empty if several failed.
     """
 
     def __init__(self, failed: Iterable[Check]) -> None:

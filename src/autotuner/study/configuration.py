@@ -1,4 +1,4 @@
-"""One point of the space: what is set, and nothing else."""
+"""A configuration: a point of the search space."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ class Configuration(Noun):
 
     @property
     def key(self) -> str:
-        """Stable identity: equal values, in any order, have an equal key; ``1``, ``1.0`` and ``True`` differ."""
+        """Identity of the values, whatever their order; ``1``, ``1.0`` and ``True`` differ. Stored with trials."""
         parts = {k: [type(v).__name__, v] for k, v in self.values.items()}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def text(self) -> str:
-        """``threads=2 parallel=8``, or ``(default)``."""
+        """The values for display: ``threads=2 parallel=8``, or ``(default)``."""
         return " ".join(f"{k}={value_text(v)}" for k, v in self.values.items()) or "(default)"
 
     def __hash__(self) -> int:

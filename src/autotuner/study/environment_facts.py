@@ -1,6 +1,6 @@
-"""What a study's numbers depend on beside its file: the model's files, the server's program, the image, the machine.
+"""Facts that results depend on besides the study file: model files, the server's program, image, machine.
 
-A fact has a name (``model``, ``image``) and a state. Trials under different states may not be compared.
+A fact has a name (``model``, ``image``) and a state. Trials under different states cannot be compared.
 """
 
 from collections.abc import Mapping
@@ -9,26 +9,26 @@ from autotuner.study.base import Noun
 
 
 class Fact(Noun):
-    """One thing, as it is at the moment."""
+    """The current state of one of these."""
 
     state: str
-    """What has to stay equal, for people: ``/m.gguf, 5,000,000 bytes, sha256 3fa9..``."""
+    """What must stay equal, as a text for display: ``/m.gguf, 5,000,000 bytes, sha256 3fa9..``."""
     touched: str = ""
-    """What may change while the state stays: times of files."""
+    """What may change without a change of state, such as modification times of files."""
 
 
 World = Mapping[str, Fact]
-"""Facts by name. One that is unknown at the moment is left out: it is never a difference."""
+"""Facts by name, without those that are unknown at the moment: these never count as a difference."""
 
 
 def differences(before: World, now: World) -> list[str]:
-    """One line for each fact that has another state now."""
+    """One line for each fact whose state has changed."""
     both = [name for name in before if name in now]
     changed = [name for name in both if before[name].state != now[name].state]
     return [f"{name} has changed: it was {before[name].state}, and is {now[name].state}" for name in changed]
 
 
 def touched(before: World, now: World) -> list[str]:
-    """Names of the facts whose files were written again without a change."""
+    """Names of the facts whose files were rewritten with the same content."""
     same = [name for name in before if name in now and before[name].state == now[name].state]
     return [name for name in same if before[name].touched != now[name].touched]

@@ -1,4 +1,4 @@
-"""Why a trial has no usable result. A failure is a result with a cause, never a number."""
+"""Failures of trials: named causes, who has to act, and evidence. A failure is never turned into a number."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,42 +7,42 @@ from autotuner.errors import EnvironmentFaultError
 from autotuner.study.base import Noun, Value, value_text
 
 SEARCHED_LOG_LINES = 400
-"""Lines at the end of a log in which a cause is looked for: a traceback through several processes may follow it."""
+"""Lines at the end of a log that are searched for a cause: tracebacks of several processes may follow it."""
 KEPT_LOG_LINES = 40
-"""Lines of a log that are stored with a failure."""
+"""Lines of the log that are stored with a failure."""
 
 
 class Blame(StrEnum):
-    """Who has to change something."""
+    """What is at fault."""
 
     CONFIGURATION = "configuration"
-    """This configuration cannot work: a result, told to the search as infeasible."""
+    """This configuration cannot work. That is a result: the search learns that it is infeasible."""
     ENVIRONMENT = "environment"
-    """The machine is at fault: not a trial; tried again, and the study stops when it persists."""
+    """The machine is at fault. The trial does not count and is repeated; the study stops if the fault persists."""
     MEASUREMENT = "measurement"
-    """The server ran, but what was measured may not be ranked."""
+    """The server ran, but its measurement must not be ranked."""
     TUNER = "tuner"
-    """Our own defect, said loudly."""
+    """A defect of the tuner itself."""
 
 
 class FailureCause(StrEnum):
-    """Named causes. The value is what is stored and shown."""
+    """Named causes of failures. The values are stored and shown."""
 
     INVALID_FLAG = "invalid_flag"
     INVALID_VALUE = "invalid_value"
     OUT_OF_MEMORY = "out_of_memory"
-    """Of the host or the CPU engine; a GPU's has two causes of its own, since their cures are opposite."""
+    """Out of memory on the CPU. GPUs have two causes of their own, because their remedies are opposite."""
     GPU_OUT_OF_MEMORY_LOADING = "gpu_out_of_memory_loading"
-    """Weights and cache did not fit: raise the static fraction, or use more GPUs."""
+    """Weights and cache did not fit; a larger static fraction or more GPUs help."""
     GPU_OUT_OF_MEMORY_RUNNING = "gpu_out_of_memory_running"
-    """Nothing was left for activations: lower the static fraction."""
+    """No memory was left for activations; a smaller static fraction helps."""
     HOST_OUT_OF_MEMORY = "host_out_of_memory"
-    """The kernel or the container's limit killed it."""
+    """The kernel killed the server for lack of memory on the host or in its container."""
     KV_CACHE_TOO_SMALL = "kv_cache_too_small"
     UNSUPPORTED_GPU = "unsupported_gpu"
-    """This GPU cannot run what was asked (a dtype, a kernel)."""
+    """This GPU does not support a requested data type or kernel."""
     UNSUPPORTED_COMBINATION = "unsupported_combination"
-    """The engine refuses these values together, or for this model."""
+    """The engine rejects the combination of values, or a value for this model."""
     NCCL = "nccl"
     START_TIMEOUT = "start_timeout"
     CRASH_LOADING = "crash_loading"
@@ -56,20 +56,20 @@ class FailureCause(StrEnum):
     NO_BINARY = "no_binary"
     MODEL_MISSING = "model_missing"
     MODEL_GATED = "model_gated"
-    """The hub wants a token or a license that was accepted."""
+    """The Hub requires a token, or a license that has not been accepted."""
     IMAGE_MISSING = "image_missing"
     PACKAGE_MISSING = "package_missing"
     """A package or shared library that the server needs is missing or broken."""
     DRIVER_MISMATCH = "driver_mismatch"
-    """The GPU's driver and the server's CUDA do not fit."""
+    """The GPU's driver is incompatible with the server's CUDA."""
     WORLD_CHANGED = "world_changed"
-    """The model, the server or the machine is not what the study's other trials measured."""
+    """The model, the server or the machine has changed since the study's other trials."""
     GPU_UNAVAILABLE = "gpu_unavailable"
-    """No GPU could be had: driver, runtime hook, or others use them."""
+    """No GPU is available, because of its driver, the container runtime or other users."""
     NOT_ACCEPTED = "not_accepted"
-    """The platform makes no server of what it is asked for, whatever is tuned."""
+    """The platform rejects the server's object, whatever is tuned."""
     DEPLOYER_LOST = "deployer_lost"
-    """The engine that runs containers, or the cluster, went away."""
+    """The container engine or the cluster stopped answering."""
     PORT_UNAVAILABLE = "port_unavailable"
     DISK_FULL = "disk_full"
     ENVIRONMENT = "environment"
@@ -109,30 +109,30 @@ FATAL = frozenset(
         FailureCause.DISK_FULL,
     }
 )
-"""Environment faults that a second try does not cure."""
+"""Environment faults that persist, so that the study stops at once."""
 
 
 class Failure(Noun):
-    """One named failure with its evidence."""
+    """A failure with its evidence."""
 
     cause: FailureCause
     message: str
-    """One line: what happened."""
+    """What happened, in one line."""
     remedy: str = ""
-    """One line: what to change."""
+    """What to change, in one line."""
     exit_code: int | None = None
-    """The server's exit code; negative is the signal that ended it, as in :mod:`subprocess`."""
+    """The server's exit code; negative for the signal that ended it, as in :mod:`subprocess`."""
     log_tail: str = ""
     """The last lines of the server's log."""
 
     @property
     def blame(self) -> Blame:
-        """Who has to change something; follows from the cause."""
+        """What is at fault; follows from the cause."""
         return _BLAME.get(self.cause, Blame.CONFIGURATION)
 
 
 class TrialFailedError(EnvironmentFaultError):
-    """Raised inside a trial by deployers and benchmarks; the trial runner turns it into the trial's failure.
+    """Raised by deployers and benchmarks during a trial; the trial runner stores its failure.
 
     ``details``: ``cause``.
     """

@@ -1,4 +1,4 @@
-"""What a deployer needs to know to start a server: pure data between an engine and a deployer."""
+"""Launch plans, hardware, labels and identities: the data that engines and deployers exchange."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,21 +11,21 @@ SERVER_LOG = "server.log"
 
 
 class Hardware(Noun):
-    """What the target machine has; names usable in constraints."""
+    """Hardware of the target. Constraints can name the fields. Memory in GiB."""
 
     cpus: int = 1
     memory_gb: float = 0.0
     gpus: int = 0
     gpu_memory_gb: float = 0.0
-    """Of the smallest GPU."""
+    """Memory of the smallest GPU."""
     gpu_name: str = ""
-    """``NVIDIA H100 80GB HBM3``; empty where there is none, or several kinds."""
+    """Name of the GPUs, such as ``NVIDIA H100 80GB HBM3``; empty without GPUs or with several kinds."""
     no_gpus: str = Field(default="", exclude=True)
-    """Why no server can have a GPU, where the target knows, and what to change. It is no name for constraints."""
+    """Why no server can have a GPU and what to change, if the target knows. Not available in constraints."""
 
 
 class Gpu(Noun):
-    """One GPU of the target as it is at the moment. Memory in GiB."""
+    """One GPU of the target, as it is now. Memory in GiB."""
 
     index: int
     uuid: str
@@ -33,33 +33,35 @@ class Gpu(Noun):
     memory_gb: float = 0.0
     used_gb: float = 0.0
     users: tuple[str, ...] = ()
-    """Processes on it that no run of ours started, each as a person reads it (``python3 (pid 123), 4.1 GiB``)."""
+    """Processes on it that autotuner did not start, for display: ``python3 (pid 123), 4.1 GiB``."""
 
 
 class GpuSample(Noun):
-    """One GPU's sensors at a moment; None where the GPU does not tell."""
+    """One sample of a GPU's sensors; None where the GPU reports no value."""
 
     at: float
     """Seconds since the epoch."""
     index: int
     utilization: float | None = None
-    """0 to 1: share of the last sampling period in which a kernel ran."""
+    """Share (0 to 1) of the last sampling period in which a kernel ran."""
     memory_gb: float | None = None
+    """GiB in use."""
     power_w: float | None = None
     temperature_c: float | None = None
     clock_mhz: float | None = None
     energy_j: float | None = None
-    """Since the driver was loaded; only differences mean something."""
+    """Energy used since the driver was loaded; only differences are meaningful."""
 
 
 class Flag(Noun):
-    """One command-line flag. ``value=None`` is a bare switch; each value is exactly one argument."""
+    """One command-line flag. Each value is exactly one argument."""
 
     name: str
-    """With its dashes, e.g. ``--tp-size``."""
+    """The flag with its dashes, e.g. ``--tp-size``."""
     value: str | None = None
+    """None for a bare switch."""
     more: tuple[str, ...] = ()
-    """Further values of a flag that takes several."""
+    """Second and further values of a flag that takes several."""
 
     def argv(self) -> tuple[str, ...]:
         """The flag as arguments."""
@@ -67,7 +69,7 @@ class Flag(Noun):
 
 
 class Readiness(Noun):
-    """When the server counts as ready: GET ``path`` answers with ``status``."""
+    """When a server counts as ready: GET ``path`` returns ``status``. Times in seconds."""
 
     path: str = "/health"
     status: int = 200
@@ -76,17 +78,18 @@ class Readiness(Noun):
 
 
 class LaunchPlan(Noun):
-    """A server's start, with command and flags apart so that a deployer that has a base command can merge.
+    """How to start a server.
 
-    The address is filled in by the deployer, since it alone knows where the server may listen.
+    Command and flags are separate, so that a deployer with a base command can merge them. The deployer adds the
+    address, because only it knows where the server may listen.
     """
 
     command: tuple[str, ...]
     """Program and fixed leading arguments."""
     container_command: tuple[str, ...] = ()
-    """The same in a container, where ``command`` names a program by its path on this machine; empty: as ``command``."""
+    """Replaces ``command`` in a container if that names a program of this machine by its path; empty if not needed."""
     flags: tuple[Flag, ...] = ()
-    """The model, the fixed arguments, then the tuned ones."""
+    """Flags for the model, then the fixed ones, then the tuned ones."""
     host_flag: str = "--host"
     port_flag: str = "--port"
     env: Mapping[str, str] = Field(default_factory=dict)
@@ -95,30 +98,30 @@ class LaunchPlan(Noun):
     """Name to send in requests' ``model`` field."""
     gpus: int = 0
     image: str | None = None
-    """Container image (with its tag), for deployers that need one."""
+    """Container image with its tag, for deployers that need one."""
     help: tuple[str, ...] = ()
-    """Command line that prints the server's options and ends, for a preflight that checks flags against an image."""
+    """Command that prints the server's options and exits, for a preflight that checks flags against an image."""
     needs_modules: tuple[str, ...] = ()
-    """Python modules that the command imports, for a preflight that looks without importing."""
+    """Python modules that the command imports; the preflight looks for them without importing them."""
     needs_files: tuple[str, ...] = ()
-    """Files or folders that must exist on the target (a local model); a container sees them under the same path."""
+    """Files or folders that must exist on the target (a local model). A container sees them under the same paths."""
     hub_models: tuple[str, ...] = ()
-    """Models that the server fetches from a hub by itself; a container gets the hub's cache."""
+    """Models that the server downloads from the Hub; a container mounts the Hub's cache."""
     hub_revisions: Mapping[str, str] = Field(default_factory=dict)
     """Branch, tag or commit of the models among ``hub_models`` that the server takes another one of than ``main``."""
     tuned: Mapping[str, Value] = Field(default_factory=dict)
-    """The tuned parameters this plan realizes (canonical names)."""
+    """Values of tuned parameters in this plan, by canonical name."""
     tuned_env: Mapping[str, str | None] = Field(default_factory=dict)
-    """The tuned environment variables this plan realizes; None for one that must not be set."""
+    """Values of tuned environment variables in this plan; None for one that must not be set."""
 
     @property
     def address_flags(self) -> tuple[str, ...]:
-        """The flags that say where the server listens, each with one value."""
+        """The flags for the server's address, each with one value."""
         return (self.host_flag, self.port_flag)
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Variables that the server must not inherit."""
+        """Environment variables that the server must not inherit."""
         return tuple(name for name, text in self.tuned_env.items() if text is None)
 
     def in_container(self) -> "LaunchPlan":
@@ -128,13 +131,13 @@ class LaunchPlan(Noun):
         return self.model_copy(update={"command": self.container_command, "container_command": ()})
 
     def argv(self, *, host: str, port: int) -> tuple[str, ...]:
-        """The whole command line for a server that listens on ``host:port``."""
+        """The complete command line of a server that listens on ``host:port``."""
         address = (Flag(name=self.host_flag, value=host), Flag(name=self.port_flag, value=str(port)))
         return (*self.command, *(a for f in (*self.flags, *address) for a in f.argv()))
 
 
 def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
-    """``argv`` without these flags, each with the one argument behind it."""
+    """``argv`` without these flags and the one argument that follows each of them."""
     kept: list[str] = []
     skip = False
     for word in argv:
@@ -148,7 +151,7 @@ def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
 
 
 class Labels(Noun):
-    """Carried by everything that is created outside of this process, so that it can be found and removed."""
+    """Identify everything that is created outside of this process, so that it can be found and removed."""
 
     study: str
     trial: int
@@ -164,12 +167,12 @@ class Labels(Noun):
 
 
 class Identity(Noun):
-    """Which server this is. Equal before and after a measurement, or the measurement is void."""
+    """Identity of a running server. A measurement is void if it changes meanwhile."""
 
     kind: str
     """``process``, ``container``, ``pod`` or ``external``."""
     id: str
-    """Process id, container id or pod uid."""
+    """Process id, container id or pod UID."""
     started: float = 0.0
-    """Start time (seconds, the platform's own clock), so that a reused id is a different identity."""
+    """Start time in seconds by the platform's clock, so that a reused id is a different identity."""
     restarts: int = 0

@@ -1,4 +1,4 @@
-"""What was measured at one scenario and one load level."""
+"""Measurements of one scenario at one load level."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,15 @@ from autotuner.study.workload import LoadLevel
 
 
 class Distribution(Noun):
-    """Statistics over the pooled values of all counted requests, in seconds.
+    """Statistics over the values of all counted requests, in seconds.
 
-    A censored request is known to take longer than it was watched, but not how long. It ranks above every known value,
-    so a percentile that falls among the censored requests is unknown (None), and so are mean, std and max.
+    A censored request was still unfinished when the measurement ended: its value is only known to exceed the time it
+    was observed. It ranks above every known value, so a percentile that falls among the censored requests is unknown
+    (None), and so are mean, std and max.
     """
 
     count: int
-    """Values the statistics rest on, censored ones included."""
+    """Number of values, including censored ones."""
     mean: float | None
     std: float | None
     min: float | None
@@ -29,17 +30,17 @@ class Distribution(Noun):
     p99_9: float | None
     max: float | None
     censored: int = 0
-    """Requests whose value is not known because the measurement ended first."""
+    """Requests whose value is unknown because the measurement ended before they did."""
     too_few: tuple[str, ...] = ()
-    """Statistics that lie beyond what ``count`` values can show, e.g. ``p99`` of fewer than 100."""
+    """Statistics that ``count`` values are too few for, e.g. ``p99`` of fewer than 100."""
 
     def value(self, statistic: str) -> float | None:
-        """The statistic by its text name (``p99.9``); None where it is unknown."""
+        """A statistic by its name (``p99.9``); None if it is unknown."""
         found = getattr(self, statistic.replace(".", "_"))
         return None if found is None else float(found)
 
     def carries(self, statistic: str) -> bool:
-        """Whether there are enough values for this statistic to lie among them."""
+        """Whether there are enough values for this statistic."""
         return self.count >= fewest_samples(statistic)
 
 
@@ -52,76 +53,75 @@ class SelfCheck(Noun):
     achieved_rate: float | None = None
     client_cpu_cores: float = 0.0
     foreign_cpu_cores: float | None = None
-    """CPU used in the window by processes that are neither the server nor the client; None where unknown."""
+    """CPU used during the window by processes other than the server and the client; None if unknown."""
     client_limited: bool = False
     reasons: tuple[str, ...] = ()
 
 
 class GpuUse(Noun):
-    """The trial's GPUs during one window; None where they do not tell."""
+    """Use of the trial's GPUs during one window; None where they report no value."""
 
     samples: int
-    """Of each GPU."""
+    """Number of samples of each GPU."""
     utilization: float | None = None
-    """0 to 1, mean over GPUs and time."""
+    """Mean over GPUs and time, from 0 to 1."""
     memory_gb: float | None = None
-    """GiB on the fullest GPU, at most."""
+    """Peak of the fullest GPU, in GiB."""
     power_w: float | None = None
-    """All GPUs together, mean over time."""
+    """Sum over GPUs, mean over time."""
     temperature_c: float | None = None
-    """Of the hottest GPU, at most."""
+    """Peak of the hottest GPU."""
     clock_mhz: float | None = None
     """Mean over GPUs and time."""
     energy_j: float | None = None
-    """All GPUs together, inside the window."""
+    """Sum over GPUs, within the window."""
 
 
 class Measurement(Noun):
-    """One window of load, summed up from its request records."""
+    """Results of one window of load, computed from its request records."""
 
     scenario: str
     level: LoadLevel
     window_s: float
     requests: int
-    """Requests that count and whose outcome is known."""
+    """Counted requests with a known outcome."""
     failed: int
-    """Of these, the ones that failed."""
+    """Those of ``requests`` that failed."""
     arrived: int = 0
-    """Requests that arrived in the window: scheduled in it (open loop) or sent in it (closed loop)."""
+    """Requests scheduled (open loop) or sent (closed loop) during the window."""
     distributions: Mapping[str, Distribution] = Field(default_factory=dict)
     scalars: Mapping[str, float] = Field(default_factory=dict)
     errors: Mapping[str, int] = Field(default_factory=dict)
-    """Failed requests by kind: ``http_500``, ``tls``, ``stream_error``, ``cut_stream``, ``timeout`` and others; the
-    metrics page lists them."""
+    """Number of failed requests by kind of error (``http_500``, ``timeout``); the metrics page lists the kinds."""
     error_messages: Mapping[str, str] = Field(default_factory=dict)
-    """The server's first message of each kind of error: one line, without secrets."""
+    """The server's first message for each kind of error: one line, without secrets."""
     answer_s: float | None = None
-    """About how long one answer takes, in seconds, where none ended in the window; None where that is not known."""
+    """Estimated seconds per response, if none ended in the window; None if unknown."""
     token_source: str = "usage"  # noqa: S105 - not a secret: where the token counts come from
-    """``usage`` (the server's), ``tokenizer`` (counted by us) or ``chunks`` (neither was available)."""
+    """``usage`` (reported by the server), ``tokenizer`` (counted here) or ``chunks`` (neither is available)."""
     self_check: SelfCheck = SelfCheck()
     gpu_use: GpuUse | None = None
     steady: bool = True
     overloaded: bool = False
-    """Requests arrived faster than the server answered them: the backlog grew through the window."""
+    """Whether the backlog grew throughout the window, because requests arrived faster than the server answered."""
     thin: tuple[str, ...] = ()
-    """Why this window cannot carry what is asked of it; empty where it can."""
+    """Why the window holds too little data for the study's statistics; empty if it holds enough."""
     uncertainty: Mapping[str, float] = Field(default_factory=dict)
-    """Half-width of the 95% interval relative to the value, by metric and statistic (``p99 ttft``)."""
+    """Half-width of the 95% interval relative to the value, by statistic and metric (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
     records: str | None = None
-    """Name of the request records' Parquet file, in the trial's folder."""
+    """Name of the Parquet file with the request records in the trial's folder."""
     started_at: float = 0.0
     """Seconds since the epoch."""
 
     def value(self, metric: str, statistic: str | None) -> float | None:
-        """The metric's value, None where it was not measured (e.g. ``tpot`` of one-token answers)."""
+        """The metric's value; None if it was not measured, such as ``tpot`` of one-token responses."""
         if METRICS[metric].distribution:
             found = self.distributions.get(metric)
             return found.value(statistic) if found and statistic else None
         return self.scalars.get(metric)
 
     def carries(self, metric: str, statistic: str | None) -> bool:
-        """Whether the sample is large enough for this statistic; True for metrics with one value per window."""
+        """Whether the sample is large enough for this statistic. Always true for metrics with one value per window."""
         found = self.distributions.get(metric)
         return found is None or statistic is None or found.carries(statistic)

@@ -1,7 +1,7 @@
-"""The measured quantities: names as in genai-bench and vLLM, units, and which direction is better.
+"""Metrics: names as in genai-bench and vLLM, units, and which direction is better.
 
-Inside the program times are seconds and rates are per second; milliseconds appear only where a person reads.
-Definitions: ``docs/reference/metrics.md``.
+Times are in seconds and rates per second; only displayed times are in milliseconds. ``docs/reference/metrics.md`` has
+the definitions.
 """
 
 import math
@@ -12,14 +12,14 @@ from autotuner.study.base import Noun
 
 
 class Direction(StrEnum):
-    """Which way is better."""
+    """Whether smaller or larger values are better."""
 
     MIN = "min"
     MAX = "max"
 
 
 class Unit(StrEnum):
-    """Unit of a metric inside the program."""
+    """Unit of a metric's stored values."""
 
     SECONDS = "s"
     TOKENS_PER_SECOND = "tokens/s"
@@ -29,13 +29,13 @@ class Unit(StrEnum):
 
 
 class Metric(Noun):
-    """One measured quantity."""
+    """A measured quantity."""
 
     name: str
     unit: Unit
     better: Direction
     distribution: bool
-    """True: one value a request, so a statistic is needed (``p99 ttft``). False: one value a window."""
+    """Whether there is one value per request, so that a statistic is needed (``p99 ttft``), or one per window."""
     meaning: str
 
 
@@ -43,10 +43,10 @@ STATISTICS = ("mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p99.9", 
 
 
 def fewest_samples(statistic: str) -> int:
-    """Fewest values among which a percentile can lie: 1 / (1 - q), so 100 for p99; 1 for other statistics.
+    """The smallest sample size for a percentile: 1 / (1 - q), so 100 for p99; 1 for other statistics.
 
-    With fewer, the figure is the largest value seen and says nothing about the tail. It is a floor, not a proof:
-    bounding a percentile with confidence takes several times as many.
+    In a smaller sample the percentile equals the largest value and says nothing about the tail. This is a lower limit:
+    to bound a percentile with confidence takes several times as many values.
     """
     if not statistic.startswith("p"):
         return 1
@@ -63,7 +63,7 @@ def _rate(name: str, unit: Unit, meaning: str) -> Metric:
 
 
 GPU_METRICS = frozenset({"output_throughput_per_gpu", "energy_per_token"})
-"""Measured only where the trial's GPUs are known."""
+"""Metrics that are only measured if the trial's GPUs are known."""
 METRICS = {
     m.name: m
     for m in (

@@ -1,4 +1,4 @@
-"""What is optimized, and which bounds must hold."""
+"""Objectives and SLOs."""
 
 from enum import StrEnum
 
@@ -9,20 +9,20 @@ from autotuner.study.metric import METRICS, Direction
 
 
 class Objective(Noun):
-    """One optimized quantity, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
+    """A quantity to optimize, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
 
-    Without ``at``, all levels count: a latency statistic is taken at its worst scenario and level; a throughput is the
-    geometric mean over them; ``success_rate`` the lowest. Percentiles are never averaged.
+    Without ``at``, all levels count: the worst scenario and level for a latency, the geometric mean for a throughput,
+    the lowest ``success_rate``. Percentiles are never averaged.
     """
 
     metric: str
     statistic: str | None = None
-    """One of ``STATISTICS``; None for metrics that have one value a window."""
+    """One of ``STATISTICS``; None for metrics with one value per window."""
     direction: Direction
     at: str | None = None
-    """A load level's text (``concurrency=8``), or None for all."""
+    """Text of a load level (``concurrency=8``); None: all levels."""
     scenario: str | None = None
-    """A scenario's text, or None for all."""
+    """Text of a scenario; None: all scenarios."""
 
     @property
     def text(self) -> str:
@@ -44,19 +44,20 @@ class SLO(Noun):
 
     metric: str
     statistic: str | None = None
-    """None on a distribution metric: a bound on every request (counts in goodput, not in feasibility)."""
+    """None on a metric with one value per request: a bound on each request. It defines goodput, not feasibility."""
     comparison: Comparison = Comparison.LE
     threshold: float
-    """In the metric's own unit (seconds, not milliseconds)."""
+    """The bound in the metric's unit (seconds, not milliseconds)."""
     at: str | None = None
     scenario: str | None = None
     hard: bool = True
-    """Hard: a violation makes the trial infeasible. Soft: it lowers the rank among feasible trials."""
+    """Whether a violation makes the trial infeasible; if not, it only lowers the rank among feasible trials."""
     weight: float = Field(default=1.0, ge=0)
+    """Factor of a soft SLO's relative violation in the penalty."""
 
     @property
     def text(self) -> str:
-        """Canonical spelling, milliseconds for times."""
+        """Canonical spelling, with times in milliseconds."""
         metric = METRICS[self.metric]
         bound = number_text(self.threshold, thousandfold=metric.unit.value == "s")
         unit = "ms" if metric.unit.value == "s" else ""

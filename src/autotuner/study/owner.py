@@ -1,4 +1,4 @@
-"""Who runs trials: one running autotuner process. An owner that died leaves things behind that others may remove."""
+"""Owners of trials: running autotuner processes. What a dead owner left behind may be removed by others."""
 
 from autotuner.study.base import Noun
 
@@ -7,11 +7,11 @@ class Owner(Noun):
     """One running autotuner process."""
 
     id: str
-    """Random, unique."""
+    """Random and unique."""
     host: str
     pid: int
     started: float
-    """When it started, in seconds since the epoch by its own clock. For display: clocks are set while runs go on."""
+    """Start time in seconds since the epoch by its own clock. Only for display, because clocks can be set."""
     process: str = ""
-    """Names the process without a clock; see :class:`autotuner.store.process_identity.ProcessIdentity`. Empty for
-    owners that an earlier version stored."""
+    """Identifies the process independently of the clock; see
+    :class:`autotuner.store.process_identity.ProcessIdentity`. Empty for owners stored by earlier versions."""

@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into one clear line each, with "did you mean" for unknown keys."""
+"""Problems from pydantic's validation errors: one clear line each, with "did you mean" for unknown keys."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,24 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import blanked_line, shortened
 
 MAX_DETAILED = 100
-"""Validation errors that become full problems: a misspelled key is compared with all known ones."""
+"""Validation errors that become full problems. Each costs a comparison of its key with all known ones."""
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
-    """One problem per validation error; ``prefix`` is the path of the validated part in the file. Of very many, only
-    the first ones are worked out."""
+    """One problem per validation error; those after the first ``MAX_DETAILED`` are placeholders.
+
+    Args:
+        error: What pydantic raised.
+        model: The model that was validated.
+        prefix: Path of the validated part in the file.
+    """
     found = error.errors(include_url=False)
-    worked_out = [_problem(details, model, prefix) for details in found[:MAX_DETAILED]]
-    return [*worked_out, *[Problem(where=prefix, why="not looked at")] * len(found[MAX_DETAILED:])]
+    detailed = [_problem(details, model, prefix) for details in found[:MAX_DETAILED]]
+    return [*detailed, *[Problem(where=prefix, why="not checked")] * len(found[MAX_DETAILED:])]
 
 
 def path_text(location: Sequence[str | int], prefix: str = "") -> str:
-    """``parameters.threads[1]``."""
+    """A path in a file for display: ``parameters.threads[1]``."""
     text = prefix
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -32,7 +37,12 @@ def path_text(location: Sequence[str | int], prefix: str = "") -> str:
 
 
 def shown(value: Any, where: str) -> str:
-    """A value for a message: short, and never a secret."""
+    """A value for a message, shortened, without secrets.
+
+    Args:
+        value: Any part of a file.
+        where: Its path, whose last key decides whether it may be shown.
+    """
     if hides_value(where):
         return HIDDEN_VALUE
     if isinstance(value, Mapping):
@@ -52,18 +62,21 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
         return Problem(where=where, why="unknown key", remedy=did_you_mean(str(location[-1]), known))
     if details["type"] == "missing":
         return Problem(where=where, why="missing", remedy="this key is required")
+    why, remedy = _reason(details)
+    return Problem(where=where, value=shown(details["input"], where), why=why, remedy=remedy)
+
+
+def _reason(details: ErrorDetails) -> tuple[str, str]:
+    """What is wrong, and the remedy if the validator gave one."""
     refused = details.get("ctx", {}).get("error")
     if isinstance(refused, InvalidValueError):
-        why = blanked_line(refused.why)
-        remedy = blanked_line(refused.remedy)
-    else:
-        why = blanked_line(details["msg"].removeprefix("Value error, "))
-        remedy = ""
+        return blanked_line(refused.why), blanked_line(refused.remedy)
+    if isinstance(refused, ValueError):
+        return blanked_line(str(refused)), ""
+    why = blanked_line(details["msg"])  # pydantic's own, which begins with a capital letter
     if why.startswith("Input should be"):
-        why = "must be" + why.removeprefix("Input should be")
-    if not why.startswith(("N ", "U ")):
-        why = why[0].lower() + why[1:]
-    return Problem(where=where, value=shown(details["input"], where), why=why, remedy=remedy)
+        return "must be" + why.removeprefix("Input should be"), ""
+    return why[0].lower() + why[1:], ""
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

@@ -1,22 +1,28 @@
-"""What a signal that ended a server says about who is to blame."""
+"""Signals that ended a server, and what they say about the cause."""
 
 from signal import Signals
 
 from autotuner.study.failure import Failure, FailureCause
 
 FROM_OUTSIDE = frozenset({Signals.SIGKILL, Signals.SIGTERM, Signals.SIGINT, Signals.SIGHUP, Signals.SIGQUIT})
-"""Signals that no server sends itself for want of anything: a person, a service manager or the kernel did."""
+"""Signals that come from a user, a service manager or the kernel, not from the server itself."""
 
 
 _SIGNALED = range(129, 129 + 64)
-"""Exit codes of containers that a signal ended."""
+"""Exit codes of containers that were ended by a signal."""
 
 
 def from_outside(exit_code: int | None, log_tail: str, *, ready: bool, who: str = "the server was") -> Failure | None:
-    """The failure of a server that was ended by such a signal and says nothing of a cause; None for any other end.
+    """The failure of a server that was ended by a signal from outside; None for any other end.
 
-    The kernel kills with SIGKILL when memory runs out, and so does anyone else. Only a deployer can see which it was
-    (a control group's counter, a container's state); without such evidence the configuration is not to blame.
+    SIGKILL may come from the kernel for lack of memory, or from anyone. Only a deployer has evidence for one of them (a
+    control group's counter, a container's state); without it the configuration is not to blame.
+
+    Args:
+        exit_code: Negative for the signal that ended the server.
+        log_tail: The end of its log, in which no cause was found.
+        ready: Whether the server had answered before.
+        who: Subject and verb of the message.
     """
     number = signal_of(exit_code)
     if number not in FROM_OUTSIDE:
@@ -32,7 +38,7 @@ def from_outside(exit_code: int | None, log_tail: str, *, ready: bool, who: str 
 
 
 def signal_of(exit_code: int | None) -> int | None:
-    """The signal that ended a process, from its own code or a shell's; None where no signal did."""
+    """The signal that ended a process, from its exit code or a shell's (128 + signal); None if no signal did."""
     if exit_code is None:
         return None
     if exit_code < 0:
@@ -41,7 +47,7 @@ def signal_of(exit_code: int | None) -> int | None:
 
 
 def container_exit_code(code: object) -> int | None:
-    """The exit code of an ended container; negative for a signal, which container engines report as 128 plus it."""
+    """A container's exit code, negative for a signal; container engines report 128 + signal. None if it is unknown."""
     if not isinstance(code, int):
         return None
     return 128 - code if code in _SIGNALED else code

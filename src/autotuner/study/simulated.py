@@ -1,7 +1,7 @@
-"""Simulated numbers are called so wherever they appear: the one place that says how.
+"""Texts that mark simulated numbers.
 
-A server may say of itself that its numbers are not real (:attr:`autotuner.study.trial.Trial.simulated`). Every output
-shows :func:`simulated_text` once, where a reader begins, and :data:`MARK` beside each trial that it is about.
+A server can declare that its numbers are not real (:attr:`autotuner.study.trial.Trial.simulated`). Every output shows
+:func:`simulated_text` once at its top, and :data:`MARK` next to each simulated trial.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,9 +14,10 @@ _SHOWN = 8
 
 
 def simulated_text(kinds: Mapping[int, bool]) -> str:
-    """One sentence without its full stop; empty where nothing is simulated.
+    """One sentence without its full stop; empty if nothing is simulated.
 
-    ``kinds`` tells of each trial that has numbers, by its number, whether they are simulated.
+    Args:
+        kinds: Whether its numbers are simulated, for each trial with numbers.
     """
     found = sorted(number for number, simulated in kinds.items() if simulated)
     if not found:
@@ -29,5 +30,5 @@ def simulated_text(kinds: Mapping[int, bool]) -> str:
 
 
 def simulated_trials(trials: Iterable[Trial]) -> str:
-    """:func:`simulated_text` of stored trials."""
+    """:func:`simulated_text` for stored trials."""
     return simulated_text({t.number: t.simulated for t in trials if t.measurements})

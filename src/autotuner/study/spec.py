@@ -1,4 +1,4 @@
-"""The study file's content, as one frozen noun."""
+"""The content of a study file."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.workload import Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-"""Names of studies."""
+"""Valid names of studies."""
 
 
 class Model(Noun):
     """The served model."""
 
     path: str
-    """File, folder or hub id, as the engine takes it."""
+    """File, folder or Hub ID that the engine accepts."""
     name: str | None = None
-    """Served name (``model`` in requests); None: the engine's choice."""
+    """Value of ``model`` in requests; None: chosen by the engine."""
 
     @property
     def local(self) -> bool:
-        """Whether ``path`` is a file or folder of the target; else it is a hub's id."""
+        """Whether ``path`` is a file or folder on the target and not a Hub ID."""
         return is_local(self.path)
 
 
@@ -37,7 +37,7 @@ def is_local(path: str) -> bool:
 
 
 class PluginSpec(Noun):
-    """A plugin by ``kind``, with its own settings beside it; these are checked by the plugin's settings model."""
+    """A plugin by ``kind``, with its settings in the same mapping; the plugin's settings model validates them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,40 +50,41 @@ class PluginSpec(Noun):
 
 
 class EngineSpec(PluginSpec):
-    """The inference server; ``args`` and ``env`` apply to every trial, the default's included."""
+    """The inference server. ``args`` and ``env`` apply to every trial, including the default's."""
 
     args: Mapping[str, Value] = Field(default_factory=dict)
     env: Mapping[str, str] = Field(default_factory=dict)
 
 
 class SearchSpec(PluginSpec):
-    """How the space is searched, and when to stop. Times in seconds."""
+    """Search strategy and budget. Times in seconds."""
 
     kind: str = "bayesian"
     trials: int = Field(default=20, ge=1)
-    """Configurations to launch, the default's (trial 0) included; confirmations come on top."""
+    """Configurations to launch, including the default (trial 0); repeats of the confirmation are not counted."""
     seed: int = 0
     time_s: float | None = Field(default=None, gt=0)
     gpu_hours: float | None = Field(default=None, gt=0)
     parallel: int = Field(default=1, ge=1)
+    """Trials that may run at the same time."""
     trial_timeout_s: float | None = Field(default=None, gt=0)
-    """Longest time for one trial, launch and measuring together."""
+    """Time limit of one trial, from launch to the end of measuring."""
     max_environment_faults: int = Field(default=3, ge=1)
     """Consecutive environment faults after which the study stops."""
 
 
 class ConfirmSpec(Noun):
-    """The proof: the default and its best challengers measured again, interleaved and alone."""
+    """The confirmation: the default and its best challengers are measured again, interleaved and alone."""
 
     repeats: int = Field(default=3, ge=0)
-    """Launches of each; 0 leaves the proof out, and below 2 nothing can be proven."""
+    """Launches of each configuration. 0 skips the confirmation; fewer than 2 cannot prove anything."""
     challengers: int = Field(default=3, ge=1)
-    """The best configurations of the search that are measured again beside the default; those that fall clearly behind
-    are dropped after each round."""
+    """Best configurations of the search that are measured again; one that falls clearly behind is dropped after a
+    round."""
 
 
 class StudySpec(Noun):
-    """One tuning job."""
+    """A study: what to tune, how to measure it, and what to optimize."""
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$")
     model: Model
@@ -92,8 +93,8 @@ class StudySpec(Noun):
     benchmark: PluginSpec = PluginSpec(kind="native")
     parameters: tuple[Parameter, ...] = ()
     combinations: tuple[Mapping[str, Value], ...] = ()
-    """Points given one by one, each with a value of every parameter; empty: all combinations of the parameters' values
-    are the space."""
+    """The points of the space, each with a value for every parameter; empty: all combinations of the parameters'
+    values."""
     constraints: tuple[str, ...] = ()
     workload: Workload
     objectives: tuple[Objective, ...] = Field(min_length=1)
@@ -104,9 +105,11 @@ class StudySpec(Noun):
 
     @property
     def measured(self) -> dict[str, Any]:
-        """What a measurement consists of. Trials of one study have to agree in it; parameters, constraints, objectives,
-        SLOs, budgets and the proof may change while results are kept. SLOs on each request belong to it: a window's
-        goodput is counted by them."""
+        """The parts of the study that determine what is measured.
+
+        All trials of a study must agree on them. Parameters, constraints, objectives, SLOs, budgets and the
+        confirmation may change while results are kept, except SLOs on each request, because they define goodput.
+        """
         data = self.model_dump(mode="json", include={"model", "engine", "deploy", "benchmark", "workload"})
         for section, names in _INCIDENTAL.items():
             data[section] = {key: value for key, value in data[section].items() if key not in names}
@@ -115,14 +118,14 @@ class StudySpec(Noun):
 
     @property
     def digest(self) -> str:
-        """Identity of what is measured; see :attr:`measured`."""
+        """Hash of :attr:`measured`."""
         return f"m-{hashlib.sha256(json.dumps(self.measured, sort_keys=True).encode()).hexdigest()[:16]}"
 
     @property
     def first_digest(self) -> str:
-        """The identity as versions stored it that pinned all but budgets and proof."""
+        """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm"})
-        if not self.combinations:  # studies of earlier versions lack it, and are the same
+        if not self.combinations:  # earlier versions do not have the field
             del data["combinations"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -131,4 +134,4 @@ _INCIDENTAL = {
     "engine": frozenset({"start_timeout"}),
     "deploy": frozenset({"ports", "stop_grace", "start_timeout"}),
 }
-"""Settings that no figure depends on; people change them when a launch fails."""
+"""Settings that do not affect results; users change them when a launch fails."""

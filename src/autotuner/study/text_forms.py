@@ -1,6 +1,7 @@
-"""The short text forms of a study file: durations, load scenarios, objectives and bounds.
+"""Short text forms of a study file: durations, scenarios, load levels, objectives and SLOs.
 
-Each ``parse_x`` is the inverse of the noun's ``text`` and raises ValueError: what is wrong; what to write instead.
+Each ``parse_x`` is the inverse of the model's ``text``, and raises ``ValueError`` with what is wrong and what to write
+instead.
 """
 
 import math
@@ -36,8 +37,7 @@ _YEAR_S = 366 * 24 * 3600
 
 
 def _within_a_year(seconds: float) -> float:
-    """Also keeps out what is not a number, and what a clock cannot add."""
-    if not seconds <= _YEAR_S:
+    if not seconds <= _YEAR_S:  # also true for nan; longer times would overflow a clock
         raise InvalidValueError("longer than a year", remedy="write e.g. 500ms, 2s, 5m, 1h, or seconds as a number")
     return float(seconds)
 
@@ -47,7 +47,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 
 
 def _scaled(number: str, factor: str) -> float:
-    """Exact in decimals, so that 12.3ms is 0.0123 and nothing beside it."""
+    """The product, computed in decimals so that 12.3ms is exactly 0.0123."""
     try:
         found = float(Decimal(number) * Decimal(factor))
     except (InvalidOperation, OverflowError):
@@ -58,16 +58,15 @@ def _scaled(number: str, factor: str) -> float:
 
 
 def _whole(digits: str) -> int:
-    """Of digits as a person writes them: beyond any real length or count, the largest will do."""
-    if len(digits) <= 18:
+    if len(digits) <= 18:  # a longer number exceeds every limit anyway
         return int(digits)
     return -(10**18) if digits.startswith("-") else 10**18
 
 
 def path_text(path: str) -> str:
-    """A file's path or a hub's id, refused where no system could have such a file."""
+    """A file's path or a Hub ID, rejected if it is longer than file systems allow."""
     if len(path.encode(errors="replace")) > 4095 or any(len(p.encode(errors="replace")) > 255 for p in path.split("/")):
-        raise InvalidValueError("longer than a path can be", remedy="correct it")
+        raise InvalidValueError("longer than a path can be", remedy="correct the path")
     return path
 
 
@@ -94,16 +93,16 @@ def parse_scenario(text: str) -> Scenario:
         return _spread(match[1].upper(), [_whole(n) for n in match.groups()[1:] if n is not None])
     other = re.match(r"([A-Z])\s*\(", bare)
     if other and other[1] in _OTHER_TASKS:
-        raise InvalidValueError(
-            f"{_OTHER_TASKS[other[1]]} are not measured here, only text generation", remedy=f"{_GRAMMAR}"
-        )
-    raise InvalidValueError("not a scenario", remedy=f"{_GRAMMAR}")
+        raise InvalidValueError(f"{_OTHER_TASKS[other[1]]} are not supported, only text generation", remedy=_GRAMMAR)
+    raise InvalidValueError("not a scenario", remedy=_GRAMMAR)
 
 
 def _spread(letter: str, n: list[int]) -> Scenario:
     if letter == "N":
         if len(n) != 4:
-            raise InvalidValueError("N needs lengths of prompts and of answers", remedy="write N(mean,std)/(mean,std)")
+            raise InvalidValueError(
+                "N needs the lengths of prompts and of responses", remedy="write N(mean,std)/(mean,std)"
+            )
         for mean, deviation in (n[:2], n[2:]):
             _size(mean)
             if deviation < 0:
@@ -122,14 +121,14 @@ def _spread(letter: str, n: list[int]) -> Scenario:
 
 def _scenario(text: str, prompt: TokenLengths, answer: TokenLengths) -> Scenario:
     if max(prompt.a, prompt.b, answer.a, answer.b) > 100_000_000:
-        raise InvalidValueError("a length above 100000000 tokens", remedy="lengths are in tokens")
+        raise InvalidValueError("a length above 100000000 tokens", remedy="write lengths in tokens")
     return Scenario(text=text, input=prompt, output=answer)
 
 
 def _size(text: str | int) -> int:
     found = _whole(text) if isinstance(text, str) else text
     if found < 1:
-        raise InvalidValueError("a length must be at least 1 token", remedy="prompts and answers cannot be empty")
+        raise InvalidValueError("a length must be at least 1 token", remedy="write 1 or more")
     return found
 
 
@@ -140,7 +139,7 @@ _LEVEL = re.compile(
 
 
 def parse_level(text: str) -> LoadLevel:
-    """``concurrency=8`` or ``rate=4/s poisson``."""
+    """A load level: ``concurrency=8`` or ``rate=4/s poisson``."""
     match = _LEVEL.fullmatch(" ".join(text.split()))
     if match is None:
         raise InvalidValueError("not a load level", remedy="write e.g. concurrency=8 or rate=4")
@@ -151,7 +150,7 @@ def parse_level(text: str) -> LoadLevel:
         return Concurrency(in_flight=count)
     kind = match["kind"] or Arrivals.POISSON.value
     if kind not in list(Arrivals):
-        raise InvalidValueError(f'unknown arrivals "{kind}"', remedy=f"{did_you_mean(kind, list(Arrivals))}")
+        raise InvalidValueError(f'unknown arrivals "{kind}"', remedy=did_you_mean(kind, list(Arrivals)))
     rate = _scaled(match["rate"], "1")
     shape = _scaled(match["shape"] or "1", "1")
     if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
@@ -160,22 +159,28 @@ def parse_level(text: str) -> LoadLevel:
 
 
 def known_metric(name: str) -> Metric:
-    """The metric; ValueError names the nearest one."""
+    """The metric of this name. Raises ``ValueError`` with the nearest name."""
     if name not in METRICS:
-        raise InvalidValueError(f'unknown metric "{name}"', remedy=f"{did_you_mean(name, list(METRICS))}")
+        raise InvalidValueError(f'unknown metric "{name}"', remedy=did_you_mean(name, list(METRICS)))
     return METRICS[name]
 
 
 def check_statistic(metric: Metric, statistic: str | None, *, needed: str = "") -> None:
-    """Whether the statistic fits the metric; ``needed`` is the text in front of an objective's metric."""
+    """Raises ``ValueError`` if the statistic does not fit the metric.
+
+    Args:
+        metric: The metric.
+        statistic: Name of the statistic, if one is given.
+        needed: The direction (``min``, ``max``) of an objective, which needs a statistic; empty for an SLO.
+    """
     if statistic is not None and not metric.distribution:
         raise InvalidValueError(
-            f"{metric.name} has one value a window and takes no statistic", remedy=f"leave {statistic} out"
+            f"{metric.name} has one value per window and takes no statistic", remedy=f"leave {statistic} out"
         )
     if statistic is not None and statistic not in STATISTICS:
-        raise InvalidValueError(f'unknown statistic "{statistic}"', remedy=f"{did_you_mean(statistic, STATISTICS)}")
+        raise InvalidValueError(f'unknown statistic "{statistic}"', remedy=did_you_mean(statistic, STATISTICS))
     if statistic is None and metric.distribution and needed:
-        why = f"{metric.name} has one value a request, so it needs a statistic"
+        why = f"{metric.name} has one value per request and needs a statistic"
         raise InvalidValueError(f"{why}", remedy=f"write e.g. {needed} p50 {metric.name} or {needed} p99 {metric.name}")
 
 
@@ -196,7 +201,7 @@ _SLO = re.compile(rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)\s*(?P<op>[<>=
 
 
 def parse_objective(text: str) -> Objective:
-    """``max output_throughput``, ``min p99 ttft at concurrency=8``, ``min p50 tpot for D(128,48)``."""
+    """An objective: ``max output_throughput``, ``min p99 ttft at concurrency=8``, ``min p50 tpot for D(128,48)``."""
     match = _OBJECTIVE.fullmatch(text.strip())
     if match is None or match["dir"] not in _DIRECTIONS:
         raise InvalidValueError(
@@ -213,14 +218,14 @@ def parse_objective(text: str) -> Objective:
 
 
 def parse_slo(text: str) -> SLO:
-    """``p99 ttft <= 200ms``, ``success_rate >= 99%``, ``ttft <= 300ms`` (each request: goodput)."""
+    """An SLO: ``p99 ttft <= 200ms``, ``success_rate >= 99%``, ``ttft <= 300ms`` (of each request, for goodput)."""
     match = _SLO.fullmatch(text.strip())
     if match is None:
-        raise InvalidValueError("not a bound", remedy='write e.g. "p99 ttft <= 200ms"')
+        raise InvalidValueError("not an SLO", remedy='write e.g. "p99 ttft <= 200ms"')
     metric = known_metric(match["metric"])
     check_statistic(metric, match["stat"])
     if match["op"] not in list(Comparison):
-        raise InvalidValueError(f'"{match["op"]}" is no bound', remedy="write <= or >=")
+        raise InvalidValueError(f'"{match["op"]}" is not a comparison', remedy="write <= or >=")
     at, scenario = place(match["at"], match["for"])
     comparison = Comparison(match["op"])
     check_comparison(metric, comparison)
@@ -235,17 +240,17 @@ def parse_slo(text: str) -> SLO:
 
 
 def place(at: str | None, scenario: str | None) -> tuple[str | None, str | None]:
-    """Level and scenario in canonical spelling."""
+    """Load level and scenario in canonical spelling."""
     return parse_level(at).text if at else None, parse_scenario(scenario).text if scenario else None
 
 
 def check_comparison(metric: Metric, comparison: Comparison) -> None:
-    """A bound must keep out what is worse."""
+    """Raises ``ValueError`` for a bound that would reject good values and accept bad ones."""
     wanted: Literal["<=", ">="] = "<=" if metric.better is Direction.MIN else ">="
     if comparison.value != wanted:
         better = "lower" if metric.better is Direction.MIN else "higher"
         raise InvalidValueError(
-            f"{better} {metric.name} is better, so this bound keeps good results out", remedy=f"write {wanted}"
+            f"{better} {metric.name} is better, so this bound would reject good results", remedy=f"write {wanted}"
         )
 
 
@@ -257,16 +262,16 @@ _RATES = {
 
 
 def parse_threshold(value: Any, metric: Metric) -> float:
-    """A bound in the metric's own unit; times must be written with theirs."""
+    """A bound in the metric's unit. Times must be written with a unit."""
     text = value.strip() if isinstance(value, str) else str(value)
     match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
     if match is None:
-        raise InvalidValueError(f"{text} is no amount", remedy=f"write e.g. {_example(metric)}")
+        raise InvalidValueError(f"{text} is not a number with a unit", remedy=f"write e.g. {_example(metric)}")
     number, unit = match.groups()
     if metric.unit is Unit.SECONDS:
         if unit not in _UNITS:
-            why = f"{text} of what" if not unit else f'unknown unit "{unit}"'
-            raise InvalidValueError(f"{why}", remedy=f"write the unit, e.g. {number}ms or {number}s")
+            why = f"{text} has no unit" if not unit else f'unknown unit "{unit}"'
+            raise InvalidValueError(why, remedy=f"write the unit, e.g. {number}ms or {number}s")
         found = _scaled(number, _UNITS[unit])
     elif metric.unit is Unit.RATIO:
         if unit not in ("", "%"):
@@ -279,7 +284,7 @@ def parse_threshold(value: Any, metric: Metric) -> float:
     else:
         raise InvalidValueError(f'unknown unit "{unit}"', remedy=f"{metric.name} is in {metric.unit.value}")
     if found <= 0:
-        raise InvalidValueError("a bound must be above 0", remedy="nothing could ever meet it, or everything would")
+        raise InvalidValueError("a bound must be above 0", remedy="write a larger one, or leave it out")
     return found
 
 
@@ -288,7 +293,7 @@ def _example(metric: Metric) -> str:
 
 
 def parse_ratio(value: Any) -> float:
-    """``0.99`` or ``99%``."""
+    """A ratio from 0 to 1: ``0.99`` or ``99%``."""
     text = value.strip() if isinstance(value, str) else str(value)
     match = None if isinstance(value, bool) else _QUANTITY.fullmatch(text)
     if match is None or match[2] not in ("", "%"):

@@ -1,4 +1,4 @@
-"""One configuration launched and measured once."""
+"""Trials: a configuration launched and measured once."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -14,16 +14,16 @@ from autotuner.study.verdict import Verdict
 
 
 class TrialRole(StrEnum):
-    """Why a trial was made."""
+    """The purpose of a trial."""
 
     DEFAULT = "default"
     SEARCH = "search"
     CONFIRM = "confirm"
-    """An interleaved repeat of the default or the winner; never told to the search."""
+    """An interleaved repeat of the default or a challenger; the search does not learn from it."""
 
 
 class TrialState(StrEnum):
-    """Where a trial is. ``done`` and ``failed`` are final and are results; ``void`` is final and is none."""
+    """State of a trial. ``done``, ``failed`` and ``void`` are final; only the first two are results."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -31,25 +31,25 @@ class TrialState(StrEnum):
     FAILED = "failed"
     """The configuration cannot work; see ``failure``."""
     VOID = "void"
-    """Environment fault, cancelled, or its owner died: made again under a new number."""
+    """Environment fault, cancellation or death of the owner; repeated under a new number."""
 
     @property
     def finished(self) -> bool:
-        """A result that counts."""
+        """Whether the trial has a result that counts."""
         return self in {TrialState.DONE, TrialState.FAILED}
 
 
 class Phase(StrEnum):
-    """What a running trial does at the moment; events carry it."""
+    """What a running trial is doing; part of its events."""
 
     QUEUED = "queued"
     PULLING = "pulling"
-    """A container's image is fetched."""
+    """A container image is being pulled."""
     LAUNCHING = "launching"
     ACCEPTED = "accepted"
-    """An operator took what it was asked for: it made of it what starts the server."""
+    """An operator has accepted the object and created what starts the server."""
     SCHEDULED = "scheduled"
-    """A node has the server's pod, and makes image and volumes ready."""
+    """The server's pod is on a node, which prepares image and volumes."""
     LOADING = "loading"
     READY = "ready"
     WARMING = "warming"
@@ -68,22 +68,22 @@ class Trial(Noun):
     configuration: Configuration
     state: TrialState = TrialState.QUEUED
     repeat_of: int | None = None
-    """For confirmations: the number of the trial that is repeated."""
+    """Number of the trial that this one repeats, if it is a confirmation."""
     measurements: tuple[Measurement, ...] = ()
     verdict: Verdict | None = None
     failure: Failure | None = None
     set_aside: str = ""
-    """Why a result does not count at the moment, though it was one (``void``): its configuration is not the study's any
-    more. It counts again once it is."""
+    """Why a result is ``void`` for now: its configuration is no longer part of the study. It counts again once the
+    configuration is."""
     argv: tuple[str, ...] = ()
-    """The command line as the running process, container or pod really had it."""
+    """Command line of the process, container or pod, read from it while it ran."""
     address_flags: tuple[str, ...] = ("--host", "--port")
-    """Flags in ``argv`` that say where the server listened, each with one value."""
+    """Flags in ``argv`` for the server's address, each with one value."""
     command: tuple[str, ...] = ()
-    """What a person types to start this server, where that is not ``argv`` (a container)."""
+    """Command that starts this server, if that is not ``argv`` (a container)."""
     identity: Identity | None = None
     resolved: Mapping[str, object] = Field(default_factory=dict)
-    """What the server decided for itself at start."""
+    """Settings that the server chose itself at start."""
     phases: Mapping[str, float] = Field(default_factory=dict)
     """Seconds spent in each phase."""
     created_at: float = 0.0
@@ -93,10 +93,10 @@ class Trial(Noun):
 
     @property
     def start_command(self) -> tuple[str, ...]:
-        """What starts this server again, without the address that was only this trial's."""
+        """Command that starts this server again, without the trial's own address."""
         return self.command or without_flags(self.argv, self.address_flags)
 
     @property
     def simulated(self) -> bool:
-        """The server said that its numbers are not real; they must be called simulated wherever they appear."""
+        """Whether the server declared its numbers simulated; every output must say so."""
         return self.resolved.get("simulated") is True

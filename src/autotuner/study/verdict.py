@@ -1,4 +1,4 @@
-"""How a trial did: feasible or not, by how much, and its objective values."""
+"""Verdicts on trials: feasibility, violations and objective values."""
 
 from pydantic import Field
 
@@ -6,20 +6,20 @@ from autotuner.study.base import Noun
 
 
 class Violation(Noun):
-    """One bound that was missed, at one scenario and level."""
+    """A bound that was violated at one scenario and level."""
 
     slo: str
     """The bound's text, or ``success_rate``."""
     where: str
     """Scenario and level, e.g. ``D(128,48) concurrency=8``."""
     value: float | None
-    """Measured, in the metric's unit; None where the metric was not measured."""
+    """Measured value in the metric's unit; None if it was not measured."""
     threshold: float
     """The bound, in the metric's unit."""
     relative: float = Field(ge=0)
-    """(distance from the bound) / bound; 0 on the bound."""
+    """Distance from the bound divided by the bound."""
     hard: bool = True
-    """Whether missing it makes the trial infeasible; a soft SLO only adds to the penalty."""
+    """Whether the violation makes the trial infeasible; a soft one only adds to the penalty."""
 
 
 class Verdict(Noun):
@@ -28,19 +28,19 @@ class Verdict(Noun):
     feasible: bool
     """Whether every hard SLO was met."""
     objectives: tuple[float | None, ...] = ()
-    """One per objective, in the metric's unit; None where it was not measured."""
+    """One value per objective, in the metric's unit; None if it was not measured."""
     penalty: float = Field(default=0.0, ge=0)
-    """Sum of the soft SLOs' weighted relative violations; 0 when all are met."""
+    """Sum of the soft SLOs' weighted relative violations; 0 if all are met."""
     total_violation: float = Field(default=0.0, ge=0)
-    """Sum of the hard SLOs' relative violations; orders infeasible trials."""
+    """Sum of the hard SLOs' relative violations, by which infeasible trials are ordered."""
     violations: tuple[Violation, ...] = ()
-    """Every bound that was missed, soft ones included."""
+    """All violated bounds, hard and soft."""
     uncertainty: tuple[float | None, ...] = ()
-    """Per objective, half-width of the value's 95% interval relative to the value, from within this trial's windows;
-    None where it is not known. It leaves out what differs from launch to launch."""
+    """Half-width of the 95% interval relative to the value, per objective; None if unknown. It comes from this trial's
+    windows and does not cover the variation between launches."""
     unsure: tuple[str, ...] = ()
-    """Percentiles of SLOs and objectives that their samples cannot carry: ``p99 ttft of 30 requests``."""
+    """Percentiles of SLOs and objectives whose samples are too small: ``p99 ttft of 30 requests``."""
     rankable: bool = True
-    """False where a measurement may not be used to rank: client limited, too thin, or an objective unknown."""
+    """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()
-    """Places that were overloaded and why the trial may not be ranked, one line each."""
+    """Overloaded scenarios and levels, and why the trial must not be ranked, one line each."""

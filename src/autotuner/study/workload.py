@@ -1,4 +1,4 @@
-"""What is sent to the server: kinds of request (scenarios) at amounts of load (levels)."""
+"""Workloads: kinds of requests (scenarios) at amounts of load (levels)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,21 +10,24 @@ from autotuner.study.base import Noun, number_text
 
 
 class TokenLengths(Noun):
-    """How long prompts or answers are, in tokens."""
+    """Distribution of the lengths of prompts or responses, in tokens."""
 
     kind: Literal["fixed", "normal", "uniform"]
     a: int
-    """fixed: the length; normal: the mean; uniform: the lower bound."""
+    """The length (fixed), the mean (normal) or the lower bound (uniform)."""
     b: int = 0
-    """normal: the standard deviation; uniform: the upper bound."""
+    """The standard deviation (normal) or the upper bound (uniform)."""
 
 
 class Scenario(Noun):
-    """One kind of request, in genai-bench's grammar: ``D(i,o)``, ``N(mi,si)/(mo,so)``, ``U(imin,imax)/(omin,omax)``,
-    or ``dataset:FILE`` (JSON lines)."""
+    """One kind of request.
+
+    Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, or as
+    ``dataset:FILE`` (JSON lines).
+    """
 
     text: str
-    """Canonical spelling; identifies the scenario everywhere."""
+    """Canonical spelling, which identifies the scenario."""
     input: TokenLengths | None = None
     output: TokenLengths | None = None
     dataset: str | None = None
@@ -32,7 +35,7 @@ class Scenario(Noun):
 
 
 class Arrivals(StrEnum):
-    """How requests arrive in an open loop."""
+    """Distribution of arrival times in an open loop."""
 
     CONSTANT = "constant"
     POISSON = "poisson"
@@ -52,14 +55,14 @@ class Concurrency(Noun):
 
 
 class RequestRate(Noun):
-    """Open loop: requests arrive on an absolute schedule, however slow the answers are."""
+    """Open loop: requests arrive on an absolute schedule, however slow the server is."""
 
     kind: Literal["rate"] = "rate"
     rate: float = Field(gt=0, le=1_000_000)
     """Requests per second."""
     arrivals: Arrivals = Arrivals.POISSON
     burstiness: float = Field(default=1.0, gt=0)
-    """Shape of the gamma distribution (only ``gamma``): 1 is Poisson, smaller is burstier."""
+    """Shape of the distribution, only for ``gamma``: 1 is Poisson, smaller is burstier."""
 
     @property
     def text(self) -> str:
@@ -72,49 +75,49 @@ LoadLevel = Annotated[Concurrency | RequestRate, Field(discriminator="kind")]
 
 
 class Api(StrEnum):
-    """Which OpenAI endpoint is used; both are streamed."""
+    """The OpenAI endpoint to use, always with streaming."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
 
 
 class Workload(Noun):
-    """Everything about the load. Durations in seconds."""
+    """The load of a study. Durations in seconds."""
 
     api: Api = Api.CHAT
     scenarios: tuple[Scenario, ...] = Field(min_length=1)
     levels: tuple[LoadLevel, ...] = Field(min_length=1)
     warmup_s: float = Field(default=2.0, ge=0)
-    """Load that runs before the window and is left out of it."""
+    """Duration of the load before the window, which is not measured."""
     duration_s: float = Field(default=30.0, gt=0)
-    """Shortest measured window, unless ``requests`` ends it."""
+    """Minimum length of a window, unless ``requests`` ends it."""
     max_duration_s: float | None = Field(default=None, gt=0)
-    """How long a window may become that is not steady or holds too few requests. None: three times ``duration_s``."""
+    """Maximum length of a window that is not steady or has too few requests; None: three times ``duration_s``."""
     min_requests: int = Field(default=8, ge=0)
-    """Finished requests below which a window is too thin to be ranked."""
+    """Minimum number of finished requests for a window to be ranked."""
     requests: int | None = Field(default=None, ge=1)
-    """The window ends early once this many requests have completed inside it."""
+    """Number of requests after which the window ends early."""
     request_timeout_s: float = Field(default=120.0, gt=0)
     seed: int = 0
     reuse_prompts: bool = False
     """Send the same prompts in every window. Otherwise no two windows, levels or trials share one, since a warm prefix
     cache would make later ones look faster."""
     prefix_tokens: int = Field(default=0, ge=0)
-    """Length of a system prompt shared by all requests (prefix-cache studies)."""
+    """Length in tokens of a system prompt shared by all requests, for studies of the prefix cache."""
     ignore_eos: bool = True
-    """Ask the server to generate exactly the output length."""
+    """Whether to request exactly the output length."""
     extra_body: Mapping[str, object] = Field(default_factory=dict)
-    """Merged into every request body, e.g. sampling parameters."""
+    """Fields to merge into every request body, e.g. sampling parameters."""
     tokenizer: str | None = None
-    """Local tokenizer.json (or folder) used to build prompts and to count tokens where the server reports no usage.
-    Never fetched from a hub, never executes remote code."""
+    """Local tokenizer.json (or its folder) to build prompts and to count tokens if the server reports no usage. Never
+    downloaded, and no remote code is executed."""
 
     @property
     def longest_s(self) -> float:
-        """The longest that a window may become."""
+        """Maximum length of a window in seconds."""
         return max(self.duration_s, 3 * self.duration_s if self.max_duration_s is None else self.max_duration_s)
 
     @property
     def fewest(self) -> int:
-        """Finished requests that a window must hold: no more than ``requests`` lets it."""
+        """Minimum number of finished requests in a window: ``min_requests``, but not more than ``requests``."""
         return self.min_requests if self.requests is None else min(self.min_requests, self.requests)

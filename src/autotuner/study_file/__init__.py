@@ -1,1 +1,1 @@
-"""The study file: text to StudySpec and back, with every problem located."""
+"""Reading and writing of study files; each problem points to its place in the file."""

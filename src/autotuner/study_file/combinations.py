@@ -1,4 +1,4 @@
-"""``parameters`` as a list: combinations that are tried one by one, instead of all that their values would make."""
+"""``parameters`` as a list: the combinations to try, instead of all combinations of the parameters' values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Written = list[dict[str, Value]]
 
 
 def read_combinations(listed: list[Any], document: Document) -> Written:
-    """The combinations as written; what is wrong goes to the document's problems."""
+    """The combinations as written; problems go to the document."""
     if not listed:
         document.fault(
             ("parameters",), "the list is empty", remedy="write {flag: value, flag: value} for each combination"
@@ -41,14 +41,20 @@ def _combination(item: Any, index: int, document: Document) -> dict[str, Value]:
 
 
 def forms_of(written: Written, canonical: Callable[[str], str], document: Document) -> dict[str, ParameterForm]:
-    """Each parameter under its first spelling, with the values that the combinations have for it."""
+    """One form per parameter, under its first spelling, with its values in the combinations.
+
+    Args:
+        written: The combinations as written.
+        canonical: Gives a flag's one name.
+        document: Takes the problems.
+    """
     spelled: dict[str, str] = {}
     for index, point in enumerate(written):
         seen: set[str] = set()
         for name in point:
             flag = canonical(name)
             if flag in seen:
-                why = "the same parameter as another of this combination"
+                why = "the same parameter twice in one combination"
                 remedy = "remove one of the two"
                 document.fault(("parameters", index, name), why, remedy=remedy)
             seen.add(flag)
@@ -62,7 +68,7 @@ def forms_of(written: Written, canonical: Callable[[str], str], document: Docume
 
 
 def points_of(written: Written, canonical: Callable[[str], str], document: Document) -> tuple[Mapping[str, Value], ...]:
-    """The combinations with a value of every parameter: what one leaves out is left to the engine."""
+    """The combinations with a value for every parameter; None for one that a combination leaves out."""
     found: list[dict[str, Value]] = []
     for index, point in enumerate(_complete(written, canonical)):
         first = next((i for i, other in enumerate(found) if all(same(other[n], point[n]) for n in point)), None)

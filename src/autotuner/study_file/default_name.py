@@ -1,12 +1,11 @@
-"""The name of a study whose file gives none."""
+"""Default names of studies."""
 
 import re
 from pathlib import Path
 
 
 def default_name(source: str, folder: Path | None) -> str:
-    """The name of a study whose file gives none: the file's, with that of its folder in front, since most people call
-    their files ``study.yaml``."""
+    """The name of a study whose file does not have one: folder and file name, because many files are ``study.yaml``."""
     parts = [_slug(Path(source).stem)]
     if folder is not None and _slug(folder.name) not in {"", parts[0]}:
         parts.insert(0, _slug(folder.name))

@@ -1,4 +1,4 @@
-"""What several sections of the study file are made of: single values, and what a parameter may be set to."""
+"""Parts of several sections of the study file: values, and domains of parameters."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,24 +10,24 @@ from autotuner.study.base import Value
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 
 MAX_GRID = 100_000
-"""Values of one parameter."""
+"""Maximum number of values of one parameter."""
 
 
 class FileForm(BaseModel):
-    """Strict: no unknown keys, no conversion between kinds of value."""
+    """A section of the study file: no unknown keys, no conversion between types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 MAX_SEVERAL = 1000
-"""Values of one flag that takes several."""
+"""Maximum number of values of a flag that takes several."""
 
 
 def file_value(value: Any) -> Any:
-    """A value as a noun has it: a list becomes a tuple. Raises ValueError for what is not one value."""
+    """A value as the domain model has it: a list becomes a tuple. Raises ``ValueError`` for anything else."""
     if isinstance(value, Mapping):
         raise InvalidValueError(
-            "must be a single value or a list", remedy="JSON goes in quotes and reaches the engine as one argument"
+            "must be a single value or a list", remedy="write JSON in quotes; it reaches the engine as one argument"
         )
     if not isinstance(value, list | tuple):
         return value
@@ -41,11 +41,11 @@ def file_value(value: Any) -> Any:
 
 
 FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=Value)]
-"""A value as written; a list is one value of a flag that takes several arguments."""
+"""A value as written in the file; a list is one value of a flag that takes several arguments."""
 
 
 class ParameterForm(FileForm):
-    """What a parameter may be set to: a list of choices, or a range."""
+    """Domain of a parameter: a list of choices, or a range."""
 
     choices: list[FileValue] | None = Field(default=None, description="Values to try; null omits the flag.")
     low: int | float | None = Field(default=None, description="Smallest value; two integers define an integer range.")
@@ -87,11 +87,11 @@ class ParameterForm(FileForm):
 
     @property
     def whole(self) -> bool:
-        """All bounds are whole numbers."""
+        """Whether all bounds are integers."""
         return all(isinstance(n, int) for n in (self.low, self.high, self.step) if n is not None)
 
     def domain(self) -> Choices | IntRange | FloatRange:
-        """The noun."""
+        """The domain."""
         if self.choices is not None:
             return Choices(values=tuple(self.choices))
         low = self.low or 0
@@ -121,4 +121,4 @@ def _shape(value: Any) -> str:
 
 
 Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue, Tag("fixed")], Discriminator(_shape)]
-"""One value is fixed; a list or a range is tuned."""
+"""A portable setting: fixed if it is a single value, tuned if it is a list or a range."""

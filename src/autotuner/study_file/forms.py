@@ -1,7 +1,7 @@
-"""The study file's form: what a person may write for each key, as strict models that give the nouns.
+"""Forms of the study file: strict models of what may be written under each key.
 
-Short and long forms are brought to one by validators in front of the fields, so that each key is described once, here,
-for the reader, for editors (JSON Schema) and for the parser.
+Validators expand short forms into long ones before the fields are validated, so that each key is described once: here,
+for the parser, for editors (JSON Schema) and for the reference.
 """
 
 import re
@@ -37,7 +37,7 @@ MAX_PARAMETERS = 64
 
 
 def _short(key: str) -> BeforeValidator:
-    """A bare string stands for a mapping with this one key."""
+    """Expands a bare string into a mapping with this one key."""
     return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else _mapping(v), json_schema_input_type=Any)
 
 
@@ -49,9 +49,11 @@ def _mapping(value: Any) -> Any:
 
 def _env(value: Any) -> Any:
     if isinstance(value, list):
-        raise InvalidValueError("has several values", remedy="to tune it, write env.NAME: [..] under parameters")
+        raise InvalidValueError(
+            "has several values", remedy="to tune the variable, write env.NAME: [..] under parameters"
+        )
     if value is None:
-        raise InvalidValueError("has no value", remedy="leave it out, or write an empty text in quotes")
+        raise InvalidValueError("has no value", remedy="leave the variable out, or write an empty text in quotes")
     if isinstance(value, Mapping):
         raise InvalidValueError("must be text", remedy="put it in quotes")
     return variable_text(value)
@@ -70,7 +72,7 @@ def _listed(value: Any) -> Any:
 
 
 def _from(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidator:
-    """A text form; other kinds of value are refused in the same words."""
+    """Parses a text form; ``parse`` also rejects values that are not text."""
 
     def read(value: Any) -> Any:
         return value if isinstance(value, kind) else parse(value)
@@ -119,13 +121,13 @@ def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            raise InvalidValueError("must be text", remedy=f"{_EXAMPLES[kind]}")
+            raise InvalidValueError("must be text", remedy=_EXAMPLES[kind])
         return parse(value)
 
     return BeforeValidator(read, json_schema_input_type=str)
 
 
-_EXAMPLES: dict[type, str] = {Scenario: "e.g. D(128,48)", Constraint: "e.g. tp-size * pp-size <= gpus"}
+_EXAMPLES: dict[type, str] = {Scenario: "write e.g. D(128,48)", Constraint: "write e.g. tp-size * pp-size <= gpus"}
 
 
 def _constraint(text: str) -> Constraint:
@@ -210,11 +212,11 @@ class ObjectiveForm(FileForm):
 
     @model_validator(mode="after")
     def _sound(self) -> "ObjectiveForm":
-        self.noun()
+        self.parsed()
         return self
 
-    def noun(self) -> Objective:
-        """The objective; raises ValueError."""
+    def parsed(self) -> Objective:
+        """The objective. Raises ``ValueError`` if its parts do not fit together."""
         metric = known_metric(self.metric)
         direction = self.direction or metric.better.value
         check_direction(metric, direction)
@@ -226,7 +228,7 @@ class ObjectiveForm(FileForm):
 
 
 class SloForm(FileForm):
-    """The long form of a bound."""
+    """The long form of an SLO."""
 
     metric: str = Field(description="Name of the metric.")
     statistic: str | None = Field(default=None, description="Statistic, e.g. p99; none: bound on every request.")
@@ -240,11 +242,11 @@ class SloForm(FileForm):
 
     @model_validator(mode="after")
     def _sound(self) -> "SloForm":
-        self.noun()
+        self.parsed()
         return self
 
-    def noun(self) -> SLO:
-        """The bound; raises ValueError."""
+    def parsed(self) -> SLO:
+        """The SLO. Raises ``ValueError`` if its parts do not fit together."""
         metric = known_metric(self.metric)
         check_statistic(metric, self.statistic)
         given = {k: v for k in ("at_most", "at_least", "threshold") if (v := getattr(self, k)) is not None}
@@ -268,7 +270,7 @@ class SloForm(FileForm):
 
 
 class SearchForm(FileForm):
-    """How the space is searched, and when to stop; further keys are settings of the strategy."""
+    """Search strategy and budget; further keys are settings of the strategy."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -283,7 +285,7 @@ class SearchForm(FileForm):
 
 
 class ConfirmForm(FileForm):
-    """The proof."""
+    """The confirmation of the winner."""
 
     repeats: int = Field(
         default=3, ge=0, le=1000, description="Repeats of the default and of each challenger; 0 skips the proof."
@@ -331,7 +333,7 @@ def _name(text: str) -> str:
 
 
 class StudyFile(FileForm):
-    """The whole file."""
+    """A whole study file."""
 
     name: Annotated[str, AfterValidator(_name)] | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""JSON Schema of the study file, for editors: completion, descriptions and early errors while typing."""
+"""JSON Schema of study files, for completion, descriptions and validation in editors."""
 
 import copy
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ _SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmar
 
 
 def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the native form.
+    """JSON Schema (draft 2020-12) of study files.
 
-    ``plugins`` gives, by group (``engines``, ``deployers``, ``benchmarks``, ``searches``) and kind, the JSON Schema of
-    the plugin's settings; they appear beside ``kind`` (``strategy`` for searches).
+    Args:
+        plugins: JSON Schema of each plugin's settings, by group (``engines``, ``deployers``, ``benchmarks``,
+            ``searches``) and kind. They appear beside ``kind`` (``strategy`` for searches).
     """
     schema: dict[str, Any] = copy.deepcopy(StudyFile.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -74,23 +75,23 @@ _KEYS = {
     "kv-cache": "Keys and values of past tokens.",
     "attention": "Arithmetic of attention.",
     "moe": "Weights of experts.",
-    "tp": "Tensor parallelism: each layer is split over so many GPUs.",
-    "pp": "Pipeline parallelism: so many groups of layers, one after another.",
-    "dp": "Data parallelism: so many copies of the model.",
-    "ep": "Expert parallelism: experts are spread over so many GPUs.",
-    "cp": "Context parallelism: so many GPUs share a prompt.",
+    "tp": "Tensor parallelism: number of GPUs that each layer is split over.",
+    "pp": "Pipeline parallelism: number of consecutive groups of layers.",
+    "dp": "Data parallelism: number of copies of the model.",
+    "ep": "Expert parallelism: number of GPUs that experts are spread over.",
+    "cp": "Context parallelism: number of GPUs that share a prompt.",
 }
 
 
 def _portable(section: Section) -> dict[str, Any]:
-    """A preset's name, or a mapping of keys whose values are fixed, or tuned as a list."""
+    """Schema of a portable section: a preset's name, or a mapping of keys to fixed or tuned values."""
 
     def setting(value: dict[str, Any], description: str, *, ranges: bool = False) -> dict[str, Any]:
         tuned = [{"type": "array", "minItems": 1, "items": value}, {"$ref": "#/$defs/ParameterForm"}]
         return {"description": description, "anyOf": [value, *(tuned if ranges else tuned[:1])]}
 
     preset = {"enum": list(section.presets)}
-    keys = {PRESET: setting(preset, "Values by name; keys beside it win over it.")}
+    keys = {PRESET: setting(preset, "Named set of values; other keys take precedence.")}
     for key, values in section.keys.items():
         whole: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1}
         word: dict[str, Any] = {"enum": [*(values or ()), *SPELLINGS, None]}
@@ -99,7 +100,7 @@ def _portable(section: Section) -> dict[str, Any]:
 
 
 def _base(section: str) -> dict[str, Any]:
-    """The form of a plugin's section, its short text included."""
+    """Schema of a plugin's section without the plugins' settings."""
     model = StudyFile.model_fields[section].annotation
     assert model is not None  # noqa: S101 - every field of the file is annotated
     form: dict[str, Any] = copy.deepcopy(model.model_json_schema())
@@ -132,7 +133,7 @@ def _kinds(
 
 
 def _renamed(schema: Any, prefix: str) -> Any:
-    """References of a plugin's own schema, made unique in the whole."""
+    """The plugin's schema with references that are unique in the whole schema."""
     if isinstance(schema, dict):
         return {
             k: v.replace("#/$defs/", f"#/$defs/{prefix}.")
@@ -149,7 +150,7 @@ def _parameter(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value() -> dict[str, Any]:
-    """One value of a parameter."""
+    """Schema of a parameter's value."""
     single = {"type": ["boolean", "number", "string"]}
     several = {
         "type": "array",

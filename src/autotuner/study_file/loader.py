@@ -164,8 +164,8 @@ class _StudyReader:
                 combinations=combinations,
                 constraints=constraints,
                 workload=workload,
-                objectives=tuple(form.noun() for form in valid["objective"]),
-                slos=tuple(form.noun() for form in valid["slo"]),
+                objectives=tuple(form.parsed() for form in valid["objective"]),
+                slos=tuple(form.parsed() for form in valid["slo"]),
                 min_success_rate=valid["min_success_rate"],
                 search=_search(valid["search"]),
                 confirm=ConfirmSpec(**valid["confirm"].model_dump()),
@@ -180,7 +180,7 @@ class _StudyReader:
         workload = self._workload(sections.valid)
         if document.problems or workload is None:
             raise UsageError(document.problems)
-        return workload, tuple(form.noun() for form in sections.valid["slo"])
+        return workload, tuple(form.parsed() for form in sections.valid["slo"])
 
     def _workload(self, valid: Mapping[str, Any]) -> Workload | None:
         form = valid.get("workload")
@@ -189,7 +189,7 @@ class _StudyReader:
         workload = workload_of(form, self._resolved)
         check_prefix(workload, self._document)
         for key in ("objective", "slo"):
-            check_places(key, [bound.noun() for bound in valid.get(key) or ()], workload, self._document)
+            check_places(key, [bound.parsed() for bound in valid.get(key) or ()], workload, self._document)
         return workload
 
     def _flag_names(self, engine: EngineSpec) -> Canonical:

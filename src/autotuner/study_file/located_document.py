@@ -1,9 +1,9 @@
-"""A study file's text as plain data that remembers its lines, so that every problem can point at one.
+"""A file's text as plain data with the line of each part, so that every problem points to its place.
 
-YAML is read from the parser's events by the rules of YAML 1.2's core schema and nothing more: ``on``, ``yes``,
-``1_000`` and dates stay strings, ``08`` is 8, ``0x10`` is 16, ``1e3`` is 1000.0, whatever is quoted is a string. Tags,
-anchors and aliases are refused, so that no text can grow or build objects while it is read. JSON is read by JSON's own
-rules: not every JSON text is YAML. In both, a key that is written twice is an error. Size and nesting are limited.
+YAML is read from the parser's events by the core schema of YAML 1.2 and nothing more: ``on``, ``yes``, ``1_000`` and
+dates stay strings, ``08`` is 8, ``0x10`` is 16, ``1e3`` is 1000.0, and whatever is quoted is a string. Tags, anchors
+and aliases are rejected, so that no text can expand or create objects while it is read. JSON is read by the rules of
+JSON, because not every JSON text is YAML. In both, a duplicate key is an error, and size and nesting are limited.
 """
 
 import json
@@ -35,28 +35,28 @@ MAX_DEPTH = 20
 MAX_VALUES = 20_000
 _INTEGERS = range(-(2**63), 2**63)
 _UNTEXT = re.compile("[\0\ud800-\udfff]")
-"""What no file name, environment variable or database takes."""
+"""Characters that are not valid in file names, environment variables or databases."""
 
 Path = tuple[str | int, ...]
 
 
 @dataclass
 class Document:
-    """The file's content, and where each part of it stands."""
+    """A file's content and the place of each part."""
 
     source: str
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
-    """Counted from 1."""
+    """Line of each part, counted from 1."""
     problems: list[Problem] = field(default_factory=list)
     origins: dict[Path, str] = field(default_factory=dict)
-    """What set a part that is not from the file: ``--set search.trials``."""
+    """Command-line option that set a part: ``--set search.trials``."""
     is_usable: bool = True
     """False if a value cannot be processed at all: a string with code points that are not text, an integer beyond 64
     bits. Reading stops there, because code that reads on would fail on it."""
 
     def where(self, path: Path) -> str:
-        """``study.yaml:12 parameters.threads[1]``; the line of the nearest part that is in the file."""
+        """Place and path of a part: ``study.yaml:12 parameters.threads[1]``, by the nearest part that has a line."""
         for n in range(len(path), 0, -1):
             if path[:n] in self.origins:
                 return f"{self.origins[path[:n]]}: {path_text(path)}" if n < len(path) else self.origins[path]
@@ -67,7 +67,7 @@ class Document:
         return f"{place} {path_text(path)}" if path else place
 
     def fault(self, path: Path, why: str, *, value: Any = None, remedy: str = "") -> None:
-        """Notes a problem; reading goes on."""
+        """Adds a problem; reading continues."""
         if len(self.problems) >= MAX_DETAILED:
             self.problems.append(FURTHER)
             return
@@ -75,27 +75,35 @@ class Document:
         self.problems.append(Problem(where=self.where(path), value=text, why=why, remedy=remedy))
 
     def unknown(self, path: Path, known: Sequence[str]) -> None:
-        """Notes a key that is not one of the known ones."""
+        """Adds a problem for an unknown key."""
         detailed = len(self.problems) < MAX_DETAILED
         self.fault(path, "unknown key", remedy=did_you_mean(str(path[-1]), known) if detailed else "")
 
 
-FURTHER = Problem(where="further", why="not looked at")
-"""Stands for each problem beyond those that are worked out."""
+FURTHER = Problem(where="further", why="not checked")
+"""Placeholder for each problem after the first ``MAX_DETAILED``."""
 
 
 def _check_scalar(document: Document, path: Path, value: Any) -> None:
-    """Notes a value that a file can spell but no code behind it can process."""
+    """Adds a problem for a value that a file can hold but other code cannot process."""
     if isinstance(value, int) and value not in _INTEGERS:
         document.is_usable = False
-        document.fault(path, "a number beyond 64 bits", remedy="write a smaller one; text goes in quotes")
+        document.fault(path, "a number beyond 64 bits", remedy="write a smaller number, or text in quotes")
     elif isinstance(value, str) and _UNTEXT.search(value):
         document.is_usable = False
-        document.fault(path, "holds a NUL or half a character", remedy="remove it")
+        document.fault(path, "contains a NUL or a lone surrogate", remedy="remove the character")
 
 
 def read_text(text: str, source: str) -> Document:
-    """The text as data. Raises UsageError if it is not YAML, JSON or text; duplicate keys are noted as problems."""
+    """Reads YAML or JSON. Duplicate keys become problems of the document.
+
+    Args:
+        text: The file's text.
+        source: The file's name; ``.json`` selects JSON, as does text that is valid JSON.
+
+    Raises:
+        UsageError: If the text cannot be read.
+    """
     document = Document(source)
     if len(text.encode(errors="replace")) > MAX_BYTES:
         _fail(document, None, f"larger than {MAX_BYTES >> 20} MiB", "a study file is a few lines long")
@@ -110,7 +118,7 @@ def read_text(text: str, source: str) -> Document:
 
 
 def read_data(data: Mapping[str, Any], source: str) -> Document:
-    """Data that is already in memory, refused where a file could not hold it."""
+    """Data from memory, converted to what a file can hold. Raises :class:`UsageError` for other data."""
     document = Document(source)
     document.data = _plain(document, data, ())
     return _checked(document)
@@ -163,7 +171,7 @@ class _Reader:
         self.count = 0
 
     def note(self, path: Path, line: int) -> None:
-        """Remembers a part's line and keeps the bounds."""
+        """Records a part's line; enforces the limits of size and nesting."""
         self.count += 1
         if self.count > MAX_VALUES:
             _fail(self.document, line, f"more than {MAX_VALUES} values")
@@ -172,7 +180,7 @@ class _Reader:
         self.document.lines[path] = line
 
     def duplicate(self, path: Path, line: int) -> None:
-        """Notes a key that stands twice."""
+        """Adds a problem for a duplicate key."""
         first = self.document.lines[path]
         place = f"{self.document.source}:{line} {path_text(path)}"
         why = f"written twice (first in line {first})"
@@ -191,7 +199,7 @@ _CORE: tuple[tuple[re.Pattern[str], Any], ...] = (
 
 
 def core_value(text: str) -> bool | int | float | str | None:
-    """What an unquoted scalar means in YAML 1.2's core schema; numbers beyond a float's range stay strings."""
+    """The value of an unquoted scalar in YAML 1.2's core schema; numbers beyond the range of a float stay strings."""
     for pattern, make in _CORE:
         if pattern.fullmatch(text):
             try:
@@ -211,7 +219,7 @@ class _YamlReader(_Reader):
                 if isinstance(event, DocumentStartEvent):
                     documents += 1
                     if documents > 1:
-                        _fail(self.document, event.start_mark.line + 1, "a second document", "one file, one study")
+                        _fail(self.document, event.start_mark.line + 1, "a second document", "write one study per file")
                 elif isinstance(event, NodeEvent):
                     self.document.data = self._node(event, ())
         except MarkedYAMLError as error:
@@ -225,10 +233,10 @@ class _YamlReader(_Reader):
         line = event.start_mark.line + 1
         self.note(path, line)
         if isinstance(event, AliasEvent) or event.anchor is not None:
-            _fail(self.document, line, "anchors and aliases are not used here", "write the value out")
+            _fail(self.document, line, "anchors and aliases are not supported", "write the value out")
         tag = getattr(event, "tag", None)
         if tag is not None and str(tag) != "!":
-            _fail(self.document, line, f'the tag "{tag}" is not used here', "remove it; quotes make a string")
+            _fail(self.document, line, f'the tag "{tag}" is not supported', "remove it; to write a string, use quotes")
         if isinstance(event, ScalarEvent):
             plain = event.style is None or event.style == ""
             value = core_value(event.value) if plain and tag is None else str(event.value)
@@ -265,7 +273,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class _JsonReader(_Reader):
-    """Containers are walked here, for the lines; scalars are left to :mod:`json`."""
+    """Walks through containers to record lines; :mod:`json` parses the scalars."""
 
     def read(self) -> None:
         self.at = 0
@@ -281,7 +289,7 @@ class _JsonReader(_Reader):
             _fail(self.document, self._line(), f"not valid JSON: {error}")
 
     def _constant(self, name: str) -> NoReturn:
-        raise ValueError(f"{name} is not a number here")
+        raise ValueError(f"{name} is not a valid number")
 
     def _line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1

@@ -1,25 +1,24 @@
-"""What is true of a machine and not of a study: settings of deployers and benchmarks that every study on it gets, below
-its own.
+"""Settings of a machine: defaults for deployers and benchmarks of every study that runs on it.
 
-Model folders, a Docker engine's address or limits that a host refuses do not belong into each study file, and an older
-task JSON has no place for them.
+Model folders, a Docker engine's address or limits that a host rejects do not belong in a study file, and an older task
+JSON cannot hold them.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotuner.errors import Problem, UsageError, did_you_mean
+from autotuner.errors import UsageError, did_you_mean
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study_file.located_document import Document, read_text
 
 Site = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Settings by section of a study file and kind: ``{"deploy": {"docker": {..}}}``."""
 _SECTIONS = {"deploy": "docker: {..}", "benchmark": "genai_bench: {..}"}
-"""With an example."""
+"""Sections of a site file, each with an example."""
 
 
 def parse_site(text: str, source: str) -> Site:
-    """The site file's content: ``deploy: {docker: {model_roots: [/data/models]}}``. Raises UsageError."""
+    """The content of a site file: ``deploy: {docker: {model_roots: [/data/models]}}``. Raises :class:`UsageError`."""
     document = read_text(text, source)
     data = document.data
     if not isinstance(data, dict):
@@ -44,27 +43,31 @@ def _check(document: Document, section: str, found: Any) -> None:
         if not isinstance(settings, dict):
             document.fault((section, kind), "must be a mapping of settings", value=settings)
         elif "kind" in settings:
-            document.fault((section, kind, "kind"), "is the key above it", remedy="remove it")
+            document.fault((section, kind, "kind"), "is given by the key above", remedy="remove it")
 
 
-def parse_settings(words: Sequence[str]) -> dict[str, Any]:
-    """``namespace=tuning`` and the like, as typed: values as in a study file. Raises UsageError."""
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings given on the command line, such as ``namespace=tuning``, with values as in a study file.
+
+    Raises:
+        UsageError: If a text is not ``KEY=VALUE``.
+    """
     found = {}
-    for word in words:
-        name, separator, text = word.partition("=")
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
         if not separator or not name or name == "kind":
-            raise UsageError(Problem(where="--set", value=word, why="is not a setting", remedy="write KEY=VALUE"))
+            raise UsageError.at("--set", "is not a setting", value=assignment, remedy="write KEY=VALUE")
         found[name] = read_text(text, f"--set {name}").data if text.strip() else text
     return found
 
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:
-    """The study with the site's settings below its own, and a note of what came from there."""
+    """The study with the site's settings as defaults, and one note per section about which were used."""
     changes = dict[str, PluginSpec]()
     notes = list[str]()
     for section, given in (("deploy", spec.deploy), ("benchmark", spec.benchmark)):
-        theirs = site.get(section, {}).get(given.kind, {})
-        if added := [name for name in theirs if name not in given.settings]:
-            changes[section] = PluginSpec.model_validate({**theirs, **given.settings, "kind": given.kind})
+        defaults = site.get(section, {}).get(given.kind, {})
+        if added := [name for name in defaults if name not in given.settings]:
+            changes[section] = PluginSpec.model_validate({**defaults, **given.settings, "kind": given.kind})
             notes.append(f"{section}: {', '.join(added)} from {source}")
     return spec.model_copy(update=changes) if changes else spec, notes

@@ -1,15 +1,14 @@
-"""``--set a.b=c``: single values of a study file, changed on the command line before the file is read.
+"""``--set a.b=c``: values of a study file, changed on the command line before the file is validated.
 
-Paths are those of the file, in its long form: ``engine.args.max-num-seqs`` works although the file says
-``engine: vllm``. Values are typed as in YAML. What is set is checked like the rest of the file; a problem with it names
-the option instead of a line.
+Paths are those of the file's long form: ``engine.args.max-num-seqs`` works even if the file has ``engine: vllm``.
+Values are typed as in YAML and validated like the rest of the file; their problems name the option instead of a line.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import UsageError
 from autotuner.study.problems import path_text
 from autotuner.study_file.located_document import Document, Path, read_text
 
@@ -17,21 +16,29 @@ _SHORT_FORMS = {
     "model": "path", "engine": "kind", "deploy": "kind", "benchmark": "kind", "search": "strategy",
     "quantization": "preset", "parallelism": "preset",
 }  # fmt: skip
-"""The key that a section's bare text stands for."""
+"""The key that a section's short form sets."""
 _DOTTED = (("engine", "args"), ("engine", "env"), ("parameters",), ("workload", "extra_body"))
-"""Mappings whose keys may have dots themselves: ``parameters.speculative-config.method``."""
+"""Mappings whose keys may contain dots: ``parameters.speculative-config.method``."""
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
-def apply_overrides(document: Document, words: Sequence[str]) -> None:
-    """Changes the document's data. Raises UsageError for what is not an assignment, or leads into a single value."""
-    for word in words:
-        name, separator, text = word.partition("=")
+def apply_overrides(document: Document, assignments: Sequence[str]) -> None:
+    """Changes the document's data.
+
+    Args:
+        document: The study file.
+        assignments: Texts of the form ``PATH=VALUE``.
+
+    Raises:
+        UsageError: If a text is not an assignment, or its path leads into a single value.
+    """
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
         name = name.strip()
         parts = [m[1] if m[1] is not None else int(m[2]) for m in _PART.finditer(name)]
         if not separator or not parts or _PART.sub("", name).strip("."):
             remedy = "write PATH=VALUE, e.g. search.trials=5"
-            raise UsageError(Problem(where="--set", value=word, why="not an assignment", remedy=remedy))
+            raise UsageError.at("--set", "not an assignment", value=assignment, remedy=remedy)
         option = f"--set {name}"
         given = read_text(text, option) if text.strip() else Document(option)
         if given.problems:
@@ -58,28 +65,28 @@ def _set(document: Document, option: str, rest: list[str | int], value: Any) -> 
             inner = {}
         if not isinstance(inner, dict | list):
             why = f"{path_text(path)} is a single value"
-            raise UsageError(Problem(where=option, why=why, remedy="set it whole"))
+            raise UsageError.at(option, why, remedy="set it as a whole")
         current[key] = inner
         current = inner
 
 
 def _note(document: Document, path: Path, option: str) -> None:
-    """Remembers what set a part; lines of what was there before mean nothing any more."""
+    """Records which option set a part, and forgets the lines of what it replaced."""
     document.origins[path] = option
     for line in [known for known in document.lines if known[: len(path)] == path]:
         del document.lines[line]
 
 
 def _key(current: Any, path: list[str | int], rest: list[str | int], option: str) -> tuple[str | int, int]:
-    """(key in ``current``, parts of the rest that it is made of)."""
+    """The key in ``current``, and how many parts of ``rest`` it consists of."""
     first = rest[0]
     if isinstance(current, list):
         if not isinstance(first, int) and not first.isdigit():
-            raise UsageError(Problem(where=option, why=f"{path_text(path)} is a list", remedy="write [0]"))
+            raise UsageError.at(option, f"{path_text(path)} is a list", remedy="write an index, e.g. [0]")
         index = int(first)
         if index >= len(current):
             why = f"{path_text(path)} has {len(current)} entries"
-            raise UsageError(Problem(where=option, why=why, remedy="set the list whole"))
+            raise UsageError.at(option, why, remedy="set the list as a whole")
         return index, 1
     if tuple(path) not in _DOTTED:
         return _spelling(current, str(first)), 1
@@ -93,6 +100,6 @@ def _key(current: Any, path: list[str | int], rest: list[str | int], option: str
 
 
 def _spelling(current: dict[str, Any], key: str) -> str:
-    """The key as the mapping has it: hyphens and underscores are equal."""
+    """The mapping's spelling of a key; hyphens and underscores are equivalent."""
     same = (known for known in current if known.replace("-", "_") == key.replace("-", "_"))
     return next(same, key)

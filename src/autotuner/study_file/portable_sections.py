@@ -1,4 +1,4 @@
-"""The portable sections of a study file: from what is written to fixed arguments and parameters, and back."""
+"""Portable sections of a study file: conversion to fixed arguments and parameters, and back."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,14 +10,15 @@ from autotuner.study_file.form_fields import ParameterForm
 from autotuner.study_file.located_document import Document
 
 Written = Mapping[str, ParameterForm | Value]
-"""A section's keys as they are written."""
+"""A section's keys and values as written."""
 MAX_CHECKED = 1000
+"""Values of a range that are checked."""
 
 
 def read_sections(
     sections: Mapping[str, Written], document: Document
 ) -> tuple[dict[str, Value], tuple[Parameter, ...]]:
-    """(fixed values, parameters) by portable name; what is wrong goes to the document's problems."""
+    """Fixed values by portable name, and the tuned parameters; problems go to the document."""
     fixed: dict[str, Value] = {}
     parameters: list[Parameter] = []
     for section in SECTIONS:
@@ -39,7 +40,7 @@ def _sound(name: str, domain: Domain, path: tuple[str, str], document: Document)
     section, key = split(name)
     grid = domain.grid()
     if grid is None:
-        document.fault(path, "has no single values to try", remedy="write a list of values")
+        document.fault(path, "cannot be a continuous range", remedy="write a list of values")
         return False
     listed = isinstance(domain, Choices)
     if not listed and SECTIONS[section].keys.get(key, ()) is not None:
@@ -57,7 +58,7 @@ def _known(name: str, value: Value, path: tuple[str | int, ...], document: Docum
 
 
 def misplaced(names: Mapping[str, Any] | Sequence[str], path: tuple[str, ...], document: Document) -> None:
-    """Portable names among an engine's own flags have a section of their own."""
+    """Adds a problem for each portable name among an engine's flags, since these have sections of their own."""
     for name in names:
         if is_portable(name):
             section, key = split(file_path(name))
@@ -68,7 +69,7 @@ def misplaced(names: Mapping[str, Any] | Sequence[str], path: tuple[str, ...], d
 def written_sections(
     fixed: Mapping[str, Value], parameters: Sequence[Parameter], written: Callable[[Domain], Any]
 ) -> dict[str, Any]:
-    """The sections that hold these values; the inverse of :func:`read_sections`."""
+    """The sections for these values; the inverse of :func:`read_sections`."""
     found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in [*fixed.items(), *((p.name, written(p.domain)) for p in parameters)]:
         if is_portable(name):

@@ -37,7 +37,7 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
 
 
 def check_prefix(workload: Workload, document: Document) -> None:
-    """Notes a shared prefix together with a dataset, whose prompts are sent as they are.
+    """Adds a problem for a shared prefix together with a dataset, whose prompts are sent unchanged.
 
     Args:
         workload: The study's workload.
@@ -54,7 +54,7 @@ def check_prefix(workload: Workload, document: Document) -> None:
 
 
 def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:
-    """Notes each objective or SLO whose load level or scenario the workload does not have.
+    """Adds a problem for each objective or SLO whose load level or scenario the workload does not have.
 
     Args:
         key: ``objective`` or ``slo``.

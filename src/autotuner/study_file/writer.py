@@ -1,7 +1,7 @@
-"""A StudySpec as a study file: the inverse of the loader, for ``init``, exports and tests.
+"""A StudySpec as the text of a study file, for ``init``, exports and tests; the inverse of the loader.
 
-Written by hand rather than by a YAML library, since only quoting by our own reading rules is safe: any string that the
-core schema would take for something else is quoted.
+The YAML is not written by a library: strings must be quoted by the rules of our reader, so that none reads back as
+something else.
 """
 
 import re
@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9/.+_-](?:[A-Za-z0-9/.+_@%() -]*[A-Za-z0-9/.+_@%(
 
 
 def render_study(spec: StudySpec) -> str:
-    """The study as YAML that reads back as an equal spec."""
+    """The study as YAML; reading it gives an equal spec."""
     sections: dict[str, Any] = {
         "name": spec.name,
         "model": {"path": spec.model.path, "name": spec.model.name} if spec.model.name is not None else spec.model.path,
@@ -157,9 +157,10 @@ def _flow(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    words = text.lower() in ("on", "off", "yes", "no", "y", "n")
+    # These are strings to our reader, but booleans to YAML 1.1 tools.
+    is_boolean_elsewhere = text.lower() in ("on", "off", "yes", "no", "y", "n")
     plain = _PLAIN.fullmatch(text) and not text.startswith(("-", "."))
-    if plain and not words and isinstance(core_value(text), str):
+    if plain and not is_boolean_elsewhere and isinstance(core_value(text), str):
         return text
     return '"' + "".join(_escaped(c) for c in text) + '"'
 

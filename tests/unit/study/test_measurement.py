@@ -1,4 +1,4 @@
-"""What a distribution says of its own reach."""
+"""Distributions: sample sizes and censored values."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def distribution(count: int, **changes: object) -> Distribution:
 @pytest.mark.parametrize(
     ("statistic", "fewest"), [("p50", 2), ("p75", 4), ("p90", 10), ("p95", 20), ("p99", 100), ("p99.9", 1000)]
 )
-def test_a_percentile_needs_a_sample_that_reaches_beyond_it(statistic: str, fewest: int) -> None:
+def test_a_percentile_needs_a_large_enough_sample(statistic: str, fewest: int) -> None:
     assert fewest_samples(statistic) == fewest
     assert distribution(fewest).carries(statistic)
     assert not distribution(fewest - 1).carries(statistic)

@@ -1,4 +1,4 @@
-"""Text forms are inverses of the nouns' texts, and a rendered study reads back as the same spec."""
+"""Text forms as inverses of the models' texts, and rendered studies that read back as the same spec."""
 
 from pathlib import Path
 from typing import Any

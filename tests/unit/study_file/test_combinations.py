@@ -1,4 +1,4 @@
-"""``parameters`` as a list of combinations: the space is these points and no others."""
+"""``parameters`` as a list of combinations, which are the only points of the space."""
 
 from pathlib import Path
 from random import Random
@@ -46,7 +46,7 @@ def space_of(spec: StudySpec, *constraints: str) -> Space:
     )
 
 
-def test_each_combination_is_a_point_and_what_it_leaves_out_is_null() -> None:
+def test_each_combination_is_a_point_with_null_for_what_it_leaves_out() -> None:
     spec = read(LISTED)
     names = ["max-num-seqs", "max-num-batched-tokens", "env.A", "cudagraph-capture-sizes"]
     assert [p.name for p in spec.parameters] == names
@@ -61,16 +61,16 @@ def test_each_combination_is_a_point_and_what_it_leaves_out_is_null() -> None:
     assert not space.contains(product)
 
 
-def test_constraints_hold_for_them_too() -> None:
+def test_constraints_apply_to_combinations() -> None:
     assert len(list(space_of(read(LISTED), "max-num-seqs != 64").grid())) == 2
 
 
-def test_they_survive_the_file_and_the_store() -> None:
+def test_combinations_survive_the_file_and_the_store() -> None:
     spec = read(LISTED)
     assert parse_study(render_study(spec), source="s.yaml", folder=Path("/")).spec == spec
     stored = StudySpec.model_validate_json(spec.model_dump_json())
     assert stored == spec
-    assert read(LISTED[:3]).digest == spec.digest == stored.digest, "a study may get other points and keep its results"
+    assert read(LISTED[:3]).digest == spec.digest == stored.digest, "other combinations do not change what is measured"
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_they_survive_the_file_and_the_store() -> None:
         ("parameters.seed", [{"seed": 1}]),
     ],
 )
-def test_what_cannot_be_tried_is_refused_where_it_stands(where: str, parameters: Any) -> None:
+def test_an_invalid_combination_is_rejected_at_its_place(where: str, parameters: Any) -> None:
     with pytest.raises(UsageError) as error:
         read(parameters, engine={"kind": "vllm", "args": {"seed": 3}})
     assert [p.where for p in error.value.problems] == [f"s.yaml {where}"]
 
 
-def test_tuned_portable_settings_do_not_go_with_them() -> None:
+def test_tuned_portable_settings_exclude_combinations() -> None:
     with pytest.raises(UsageError) as error:
         read([{"a": 1}], parallelism={"tp": [1, 2]})
     assert "parallelism.tp" in error.value.problems[0].why

@@ -1,4 +1,4 @@
-"""Whatever a study file, a task or a site file holds, it is read or refused with problems of one line each."""
+"""Any content of a study file, a task or a site file is read, or rejected with problems of one line each."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def changed(data: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copy
 
 
-def read_or_refused(text: str | dict[str, Any], source: str = "study.yaml") -> list[str]:
+def read_or_rejected(text: str | dict[str, Any], source: str = "study.yaml") -> list[str]:
     """The problems; anything but ``UsageError`` fails the test."""
     try:
         parse_study(text, source=source, folder=Path("/nowhere"))
@@ -87,7 +87,7 @@ def read_or_refused(text: str | dict[str, Any], source: str = "study.yaml") -> l
     st.sampled_from([(base, path) for base in (NATIVE, OLDER) for path in places(base)]),
     ODD, ODD, st.booleans(),
 )  # fmt: skip
-def test_any_value_anywhere_is_read_or_refused(
+def test_any_value_anywhere_is_read_or_rejected(
     first: tuple[Any, Any], second: tuple[Any, Any], odd: Any, other: Any, as_text: bool
 ) -> None:
     base, path = first
@@ -95,19 +95,19 @@ def test_any_value_anywhere_is_read_or_refused(
     if second[0] is base and len(path) > 0 and second[1][: len(path)] != path and path[: len(second[1])] != second[1]:
         data = changed(data, second[1], other)
     if not as_text and isinstance(data, dict):
-        read_or_refused(data)
+        read_or_rejected(data)
         return
     try:
         text = json.dumps(data)
     except ValueError:  # an integer of more digits than Python writes
         return
-    read_or_refused(text, "study.json")
-    read_or_refused(text, "study.yaml")
+    read_or_rejected(text, "study.json")
+    read_or_rejected(text, "study.yaml")
 
 
-def test_what_is_changed_below_is_sound() -> None:
-    assert read_or_refused(NATIVE) == []
-    assert read_or_refused(OLDER) == []
+def test_the_unchanged_files_are_valid() -> None:
+    assert read_or_rejected(NATIVE) == []
+    assert read_or_rejected(OLDER) == []
 
 
 @pytest.mark.parametrize("base", [NATIVE, OLDER], ids=["native", "older"])
@@ -130,14 +130,14 @@ def test_every_kind_of_value_in_every_place(base: dict[str, Any]) -> None:
             {"\ud800": 1},
             {"low": 1, "high": 10**400},
         ):
-            read_or_refused(changed(base, path, odd))
+            read_or_rejected(changed(base, path, odd))
 
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.text(alphabet="ab:- \n\t#&*!|>'\"{}[],0189.%@`?\\\u00e9\ufeff\x00\x1b", max_size=120))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_rejected(text: str) -> None:
     for source in ("study.yaml", "study.json"):
-        read_or_refused(text, source)
+        read_or_rejected(text, source)
     for read in (lambda: parse_site(text, "site.yaml"), lambda: parse_settings([f"a={text}"])):
         try:
             read()
@@ -155,27 +155,27 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         "a: |\n" + "x\n" * 9,
     ],
 )  # fmt: skip
-def test_texts_that_break_readers(text: str) -> None:
+def test_texts_that_break_parsers_are_rejected(text: str) -> None:
     for source in ("study.yaml", "study.json"):
-        assert read_or_refused(text, source)
+        assert read_or_rejected(text, source)
 
 
-def test_a_flood_of_problems_is_counted_not_printed() -> None:
+def test_many_problems_are_counted_and_not_printed() -> None:
     many = 15_000
-    lines = read_or_refused("\n".join(f"k{i}: 1" for i in range(many)))
+    lines = read_or_rejected("\n".join(f"k{i}: 1" for i in range(many)))
     assert len(lines) == MAX_SHOWN + 1
-    # further: missing model, engine, workload and objective
+    # four more: missing model, engine, workload and objective
     assert lines[-1] == f"and {many + 4 - MAX_SHOWN} more"
     flags = {**NATIVE, "workload": {**NATIVE["workload"], **{f"k{i}": 1 for i in range(5000)}}}
-    assert read_or_refused(flags)[-1] == f"and {5000 - MAX_SHOWN} more"
+    assert read_or_rejected(flags)[-1] == f"and {5000 - MAX_SHOWN} more"
 
 
-def test_an_enormous_file_is_refused_by_its_first_excess() -> None:
-    [line] = read_or_refused("\n".join(f"k{i}: 1" for i in range(located_document.MAX_VALUES + 1)))
+def test_an_enormous_file_is_rejected_at_the_limit() -> None:
+    [line] = read_or_rejected("\n".join(f"k{i}: 1" for i in range(located_document.MAX_VALUES + 1)))
     assert str(located_document.MAX_VALUES) in line
 
 
 def test_a_long_key_or_value_is_not_repeated_in_full() -> None:
-    lines = read_or_refused(json.dumps({**NATIVE, "x" * 100_000: 1, "objective": "y" * 100_000}))
+    lines = read_or_rejected(json.dumps({**NATIVE, "x" * 100_000: 1, "objective": "y" * 100_000}))
     assert lines
     assert max(map(len, lines)) < 1000

@@ -1,4 +1,4 @@
-"""Lists as values of one flag: read from a study file, kept apart, rendered and stored."""
+"""Lists as values of one flag: reading, identity, rendering and storing."""
 
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ def read(**changes: Any) -> StudySpec:
     return parse_study({**BASE, **changes}, source="s.yaml", folder=Path("/")).spec
 
 
-def test_a_list_is_one_value_fixed_or_tuned() -> None:
+def test_a_list_is_a_single_fixed_or_tuned_value() -> None:
     spec = read()
     assert spec.engine.args == {"lora-modules": ("a=/x", "b=/y"), "gc-threshold": (700, 10, 10)}
     [parameter] = spec.parameters
     assert parameter.domain.grid() == (None, (1, 2, 4), (1, 2, 4, 8), "1 2", 16)
 
 
-def test_it_survives_the_file_and_the_store() -> None:
+def test_lists_survive_the_file_and_the_store() -> None:
     spec = read()
     again = parse_study(render_study(spec), source="s.yaml", folder=Path("/")).spec
     assert again == spec
@@ -51,7 +51,7 @@ def test_it_survives_the_file_and_the_store() -> None:
 VALUES: tuple[Value, ...] = ((1, 2), (2, 1), (1.0, 2), (True, 2), ("1", "2"), (1,), 1, "1 2", None)
 
 
-def test_lists_are_told_apart_by_order_and_type() -> None:
+def test_lists_differ_by_order_and_type() -> None:
     assert len({Configuration(values={"a": v}).key for v in VALUES}) == len(VALUES)
     axis = Axis(Parameter(name="a", domain=Choices(values=VALUES)))
     assert [axis.position(v) for v in VALUES] == list(range(len(VALUES)))
@@ -77,7 +77,7 @@ def test_the_text_of_a_list_has_no_spaces() -> None:
         ("parameters.sizes[1]", {"parameters": {"sizes": [[1], [[2]]]}}),
     ],
 )
-def test_what_is_not_a_list_of_single_values_is_refused(path: str, changes: dict[str, Any]) -> None:
+def test_anything_but_a_list_of_single_values_is_rejected(path: str, changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as error:
         read(**changes)
     [problem] = error.value.problems

@@ -1,1 +1,1 @@
-"""What is tuned: parameters, the space they span, and constraints between them."""
+"""Tuned parameters, the space they span, and constraints between them."""

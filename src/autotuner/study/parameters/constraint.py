@@ -1,4 +1,4 @@
-"""Bounds between parameters, in a small expression language that is parsed here and never evaluated as Python.
+"""Constraints between parameters, in a small expression language that is never evaluated as Python.
 
 Grammar, loosest first::
 
@@ -10,19 +10,19 @@ Grammar, loosest first::
     unary minus
     numbers, 'strings', true, false, null, names, (..), min(..) max(..) abs(.) ceil(.) floor(.)
 
-A hyphen or a dot between name characters belongs to the name (``parallelism.tp``), so a subtraction needs spaces;
-underscores and hyphens in names are equal.
+A hyphen or a dot between name characters belongs to the name (``parallelism.tp``), so a subtraction needs spaces.
+Underscores and hyphens in names are equivalent.
 
-``null`` is the value of a parameter that is left to the engine. It is a value like any other to ``==``, ``!=`` and
-``in``: ``a == 1`` is false where ``a`` is null, so ``a == null implies c`` and ``a == 1 or c`` exclude the same when
-``a`` can only be null or 1. Where the engine's default is known, a parameter that is left out equals both null and that
-default. How large a value is that the engine computes itself is unknown: ``a <= 8`` with a null ``a``.
+``null`` is the value of a parameter that is left to the engine. ``==``, ``!=`` and ``in`` treat it like any other
+value: ``a == 1`` is false if ``a`` is null, so ``a == null implies c`` and ``a == 1 or c`` exclude the same
+configurations if ``a`` can only be null or 1. If the engine's default is known, a parameter that is left out equals
+both null and that default. An order involving null is unknown (``a <= 8``), because the engine computes the value.
 
-What cannot be known is ``None``, by three-valued logic: ``a == 1 or b > 2`` holds for ``a = 1`` whatever ``b`` is. What
-has no answer (a division by zero, an order between a string and a number) counts as violated, under ``not`` as well,
-unless the rest decides alone: ``b == 0 or a / b > 2`` is a guard. Values of different kinds are never equal: ``true``
-is not ``1``. A list of values equals its text with single spaces (``'1 2 4'``), and ``min`` and ``max`` look into it.
-Nonsense between literals is refused when the text is parsed.
+Unknown results follow three-valued logic and are reported as ``None``: ``a == 1 or b > 2`` holds for ``a = 1`` whatever
+``b`` is. An expression without a result (a division by zero, an order between a string and a number) violates the
+constraint, also under ``not``, unless the rest decides alone: ``b == 0 or a / b > 2`` is a guard. Values of different
+kinds are never equal: ``true`` is not ``1``. A list equals its text with single spaces (``'1 2 4'``); ``min`` and
+``max`` apply to its items. Type errors between literals are rejected when the text is parsed.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from autotuner.study.parameters.constraint_parser import Node, parse, tokens
 
 
 class Constraint(Noun):
-    """One bound between parameters; prints and stores as its text alone."""
+    """A constraint between parameters, stored as its text."""
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """The constraint in ``text``; raises ValueError with column, reason and remedy."""
+        """Parses a constraint. Raises ``ValueError`` with column, reason and remedy."""
         _parsed(text)
         return cls(text=text)
 
@@ -64,15 +64,15 @@ class Constraint(Noun):
 
     @property
     def names(self) -> frozenset[str]:
-        """Every name used, hyphenated."""
+        """All names in the constraint, hyphenated."""
         return frozenset(t.text for t in tokens(self.text) if t.kind == "name")
 
     def holds(self, names: Mapping[str, Value], left_out: Container[str] = ()) -> bool | None:
-        """Whether the bound holds; None when that hangs on something unknown.
+        """Whether the constraint holds; None if that depends on an unknown value.
 
         Args:
-            names: Values by name. A name that is missing is unknown; one that is None is left to the engine.
-            left_out: Hyphenated names that are left to the engine although ``names`` has its default for them.
+            names: Values by name. A missing name is unknown; None means that the engine decides.
+            left_out: Hyphenated names that the engine decides although ``names`` has its default for them.
         """
         truth = _truth(_parsed(self.text), _Names(names, left_out))
         if truth is _Odd.UNKNOWN:
@@ -80,7 +80,7 @@ class Constraint(Noun):
         return truth is True
 
     def renamed(self, new_name: Callable[[str], str]) -> Constraint:
-        """The same bound with every name replaced, e.g. by its canonical spelling."""
+        """The constraint with every name replaced, e.g. by its canonical spelling."""
         text = self.text
         for token in reversed([t for t in tokens(text) if t.kind == "name"]):
             text = text[: token.start] + new_name(token.text) + text[token.end :]
@@ -88,11 +88,11 @@ class Constraint(Noun):
 
 
 class _Odd(Enum):
-    """What an expression may give besides a value."""
+    """Results of an expression that are not values."""
 
     UNKNOWN = "unknown"
     FAULT = "fault"
-    """No answer exists; violated unless the rest of the expression decides alone."""
+    """There is no result; the constraint is violated unless the rest of the expression decides alone."""
 
 
 _Result = Value | _Odd
@@ -100,7 +100,7 @@ _Truth = bool | _Odd
 
 
 class _Names:
-    """What is known of each name, under any of its spellings."""
+    """Values by name, in any spelling."""
 
     def __init__(self, values: Mapping[str, Value], left_out: Container[str]) -> None:
         self._values = values
@@ -218,7 +218,7 @@ def _odd_of(*values: _Result) -> _Odd:
 
 
 def _kind(value: Value) -> str:
-    """What a value is compared as; a list by what is in it."""
+    """The kind by which a value is compared; a list's includes the kinds of its items."""
     if isinstance(value, tuple):
         return ", ".join(("list", *map(_kind, value)))
     if value is None:

@@ -1,8 +1,8 @@
-"""The grammar of constraints: text to tokens to a tree, with nothing in it that could reach Python.
+"""Parser of constraints: text to tokens to a tree.
 
-Kept apart from what the tree means (:mod:`autotuner.study.parameters.constraint`). A Pratt parser: every infix operator
-has a binding power, and an operand is taken by the stronger side. Length and depth are limited, so a text from anywhere
-is parsed in bounded time and stack. The only error raised is ValueError: ``column 7: what is wrong; what to do``.
+:mod:`autotuner.study.parameters.constraint` evaluates the tree. This is a Pratt parser: every infix operator has a
+binding power, and the stronger side takes an operand. Length and depth are limited, so that untrusted text is parsed in
+bounded time and stack. All errors are :class:`InvalidValueError` with the column, the reason and a remedy.
 """
 
 import re
@@ -14,12 +14,12 @@ from autotuner.invalid_value import InvalidValueError
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 50
-"""Nested parentheses, prefixes and right-hand sides."""
+"""Limit of nested parentheses, prefixes and right-hand sides."""
 MAX_CHAIN = 200
-"""Operators in a row without parentheses."""
+"""Limit of consecutive operators without parentheses."""
 
 FUNCTIONS = {"min": None, "max": None, "abs": 1, "ceil": 1, "floor": 1}
-"""Number of arguments; None: one or more."""
+"""Functions by number of arguments; None: one or more."""
 
 _WORDS = ("and", "or", "not", "in", "implies", "true", "false", "null")
 _TOKEN = re.compile(
@@ -59,15 +59,15 @@ class Node:
     operator: str
     parts: tuple["Node", ...] = ()
     literal: bool | int | float | str | None = None
-    """A leaf's value or name, a call's function."""
+    """A leaf's value or name, or a call's function."""
     gives: str = "any"
-    """``boolean``, ``number``, ``string``, ``null``, or ``any`` where that hangs on a name's value."""
+    """Kind of the result: ``boolean``, ``number``, ``string``, ``null``, or ``any`` if it depends on a name's value."""
     start: int = 0
     depth: int = 1
 
 
 def parse(text: str) -> Node:
-    """The tree of a whole constraint; raises ValueError."""
+    """The tree of a whole constraint. Raises :class:`InvalidValueError`."""
     parser = _Parser(text)
     node = parser.expression(0, 0)
     if parser.next.kind != "end":
@@ -78,7 +78,7 @@ def parse(text: str) -> Node:
 
 
 def tokens(text: str) -> list[Token]:
-    """All tokens, the end included; raises ValueError."""
+    """All tokens, including the end. Raises :class:`InvalidValueError`."""
     if len(text) > MAX_LENGTH:
         fail(MAX_LENGTH, f"longer than {MAX_LENGTH} characters", "split it into several constraints")
     found: list[Token] = []
@@ -112,7 +112,7 @@ def _token(match: re.Match[str]) -> Token:
 
 
 def fail(position: int, why: str, remedy: str) -> NoReturn:
-    """Raises the one error there is; columns count from 1."""
+    """Raises the error for a position; columns count from 1."""
     raise InvalidValueError(f"column {position + 1}: {why}", remedy=remedy)
 
 
@@ -153,7 +153,7 @@ class _Parser:
         self._take()
 
     def expression(self, power: int, depth: int) -> Node:
-        """All that binds stronger than ``power``."""
+        """The expression up to the first operator that does not bind stronger than ``power``."""
         if depth > MAX_DEPTH:
             fail(self.next.start, f"nested more than {MAX_DEPTH} deep", "split it into several constraints")
         left = self._prefix(depth)
@@ -175,7 +175,7 @@ class _Parser:
         return _node(name, left, right, gives=wanted)
 
     def _tests(self, left: Node, depth: int) -> Node:
-        """One comparison, or a chain of them, which means all of its pairs."""
+        """A comparison, or a chain of comparisons: the conjunction of its pairs."""
         pairs: list[Node] = []
         while self.next.kind in ("symbol", "word") and _POWERS.get(self.next.text) == _POWERS["=="]:
             if len(pairs) >= MAX_CHAIN:

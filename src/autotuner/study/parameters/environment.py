@@ -1,7 +1,7 @@
-"""Environment variables that are tuned: parameters named ``env.NAME``, beside those that are an engine's flags.
+"""Tuned environment variables: parameters named ``env.NAME``.
 
-Everywhere a configuration goes (search, constraints, reports, exports) they are parameters like others. Only where a
-launch is made are they taken apart from the flags (:meth:`Engine.launch`).
+Search, constraints, reports and exports treat them like other parameters. Only :meth:`Engine.launch` separates them
+from the flags.
 """
 
 import re
@@ -12,7 +12,7 @@ from autotuner.study.parameters.parameter import Parameter
 
 PREFIX = "env."
 LABEL_PREFIX = "AUTOTUNER_"
-"""What a run is found by; see :class:`autotuner.study.launch.Labels`."""
+"""Prefix of the variables that identify a run; see :class:`autotuner.study.launch.Labels`."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MANAGED = frozenset(
     {
@@ -20,7 +20,7 @@ _MANAGED = frozenset(
         "ROCR_VISIBLE_DEVICES", "HF_HOME",
     }
 )  # fmt: skip
-"""Set from the GPUs that a trial leases, and from where a deployer keeps the hub's cache."""
+"""Variables that deployers set: the GPUs that a trial leases, and the folder of the Hub's cache."""
 
 
 def is_variable(name: str) -> bool:
@@ -29,32 +29,32 @@ def is_variable(name: str) -> bool:
 
 
 def canonical_variable(name: str) -> str:
-    """The parameter's one spelling. Constraints write hyphens for underscores; variables have no hyphens."""
+    """The canonical spelling: constraints have hyphens in place of underscores, variables have no hyphens."""
     return PREFIX + name.removeprefix(PREFIX).replace("-", "_")
 
 
 def variable_of(name: str) -> str:
-    """``OMP_NUM_THREADS`` of ``env.OMP_NUM_THREADS``."""
+    """The variable's name: ``OMP_NUM_THREADS`` for ``env.OMP_NUM_THREADS``."""
     return name.removeprefix(PREFIX)
 
 
 def tuned_variables(parameters: Iterable[Parameter]) -> tuple[str, ...]:
-    """The variables among a study's parameters."""
+    """Names of the environment variables among a study's parameters."""
     return tuple(variable_of(p.name) for p in parameters if is_variable(p.name))
 
 
 def flags_in(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values that are not variables."""
+    """The values of flags."""
     return {name: value for name, value in values.items() if not is_variable(name)}
 
 
 def variables_in(values: Mapping[str, Value]) -> dict[str, str | None]:
-    """The variables among these values, as text; None for one that is left out."""
+    """The values of variables as text, by variable name; None for one that is left out."""
     return {variable_of(n): variable_text(v) for n, v in values.items() if is_variable(n)}
 
 
 def variable_text(value: Value) -> str | None:
-    """A value as a process sees it: ``true`` and ``0.5`` as they are written in a file."""
+    """A value as a process sees it: ``true``, ``0.5``; None if it is left out."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -65,7 +65,7 @@ def variable_text(value: Value) -> str | None:
 
 
 def name_problem(name: str) -> tuple[str, str] | None:
-    """Why a variable of this name cannot be set in any study: (why, remedy)."""
+    """Why no study can set a variable of this name, and the remedy; None if it can."""
     if not _NAME.fullmatch(name):
         return "not an environment variable's name", "use letters, digits and underscores, e.g. OMP_NUM_THREADS"
     if name in {"AUTOTUNER_STUDY", "AUTOTUNER_TRIAL", "AUTOTUNER_OWNER", "AUTOTUNER_PROCESS"}:
@@ -74,7 +74,7 @@ def name_problem(name: str) -> tuple[str, str] | None:
 
 
 def tuned_name_problem(name: str) -> tuple[str, str] | None:
-    """Why a variable of this name cannot be tuned."""
+    """Why a variable of this name cannot be tuned, and the remedy; None if it can."""
     if name in _MANAGED:
         return "is managed by autotuner and cannot be tuned", "remove it; deploy.gpu_ids names the GPUs to use"
     if name.startswith(LABEL_PREFIX):

@@ -1,4 +1,4 @@
-"""What is tuned: a parameter's name and the values it may take."""
+"""Parameters: names, and the values that they may take."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from autotuner.study.base import Noun, Value, same
 
 
 class Choices(Noun):
-    """A list of values, in the order given. Distinct; ``True`` and ``1`` are distinct values."""
+    """Distinct values in the given order; ``True`` and ``1`` are distinct."""
 
     kind: Literal["choices"] = "choices"
     values: tuple[Value, ...] = Field(min_length=1)
@@ -20,22 +20,22 @@ class Choices(Noun):
         return self.values
 
     def contains(self, value: Value) -> bool:
-        """Whether the value is one of these, type included."""
+        """Whether the value is one of these, with the same type."""
         return any(same(v, value) for v in self.values)
 
 
 class IntRange(Noun):
-    """Whole numbers from ``low`` to ``high``, both included."""
+    """Integers from ``low`` to ``high``, inclusive."""
 
     kind: Literal["int"] = "int"
     low: int
     high: int
     step: int = Field(default=1, ge=1)
     log: bool = False
-    """Grid by doubling from ``low``; ``high`` is always included. Samples uniformly in the exponent."""
+    """The grid doubles from ``low`` and always includes ``high``; samples are uniform in the logarithm."""
 
     def grid(self) -> Sequence[Value]:
-        """All values of the range, not materialised (log: powers of two times ``low``, and ``high``)."""
+        """All values of the range, computed on access."""
         if not self.log:
             return range(self.low, self.high + 1, self.step)
         values = [self.low]
@@ -49,7 +49,7 @@ class IntRange(Noun):
 
 
 class Steps(Sequence[Value]):
-    """The grid of a stepped float range, computed one by one: a million steps cost no more than one."""
+    """The grid of a stepped float range, computed on access, so that a million steps need no memory."""
 
     def __init__(self, low: float, high: float, step: float) -> None:
         self._low = low
@@ -72,23 +72,23 @@ class Steps(Sequence[Value]):
         return round(self._low + position * self._step, self._digits)
 
     def position(self, value: float) -> int | None:
-        """Where a value stands; None where it is not on the grid."""
+        """Index of a value; None if it is not on the grid."""
         near = round((value - self._low) / self._step)
         return near if 0 <= near < self._count and self._at(near) == value else None
 
 
 class FloatRange(Noun):
-    """Real numbers from ``low`` to ``high``, both included."""
+    """Real numbers from ``low`` to ``high``, inclusive."""
 
     kind: Literal["float"] = "float"
     low: float
     high: float
     step: float | None = Field(default=None, gt=0)
-    """Distance of grid points; None is a continuous range, which has no grid."""
+    """Distance between grid points; None for a continuous range, which has no grid."""
     log: bool = False
 
     def grid(self) -> Steps | None:
-        """All values, or None for a continuous range; rounded to the step's digits (0.7, never 0.7000000001)."""
+        """All values, rounded to the step's digits (0.7, not 0.7000000001); None for a continuous range."""
         return None if self.step is None else Steps(self.low, self.high, self.step)
 
     def contains(self, value: Value) -> bool:
@@ -103,14 +103,14 @@ Domain = Annotated[Choices | IntRange | FloatRange, Field(discriminator="kind")]
 
 
 class Parameter(Noun):
-    """A tuned launch parameter, under the engine's own flag name without dashes in front (``tp-size``)."""
+    """A tuned launch parameter, named like the engine's flag without leading dashes (``tp-size``)."""
 
     name: str
     domain: Domain
 
 
 class ValueType(Noun):
-    """What a catalog says of a flag's values."""
+    """Type and bounds of a flag's values in a catalog."""
 
     kind: Literal["int", "float", "bool", "string", "choice"]
     low: float | None = None
@@ -119,24 +119,25 @@ class ValueType(Noun):
 
 
 Several = Literal["no", "arguments", "occurrences"]
-"""How a flag takes several values: not at all, as arguments in a row (``--sizes 1 2 4``), or as one flag each
+"""How a flag takes several values: not at all, as consecutive arguments (``--sizes 1 2 4``), or by repeating the flag
 (``--lora a --lora b``)."""
 
 
 class CatalogEntry(Noun):
-    """What is known of one flag of an engine."""
+    """A flag of an engine."""
 
     name: str
     """Canonical name without dashes, hyphenated: ``ubatch-size``."""
     type: ValueType
     default: Value = None
-    """The engine's own default; None where it is computed at start."""
+    """The engine's default; None if it is computed at start."""
     several: Several = "no"
-    """The type is that of each value where there may be several."""
+    """Whether the flag takes several values; ``type`` is then the type of each."""
     meaning: str
+    """Description for users."""
     aliases: tuple[str, ...] = ()
-    """Other spellings that people write: short flags, older names."""
+    """Other spellings: short flags, older names."""
     off_flag: str | None = None
-    """For switches that are on by default: the flag that turns them off (``no-cont-batching``)."""
+    """Flag that turns off a switch that is on by default (``no-cont-batching``)."""
     suggested: tuple[Value, ...] = ()
-    """Values worth trying; used by ``init``."""
+    """Values worth trying, which ``init`` writes into a new study."""

@@ -1,8 +1,8 @@
-"""Settings that are written alike for several engines: their names, and the words their values are made of.
+"""Portable settings, which several engines share: names, values and presets.
 
-A study file has them in two sections; everywhere else they are parameters like others, named ``parallelism.tp`` or
-``quantization.kv-cache``. What an engine makes of them is the engine's knowledge (:meth:`Engine.expand`); here is only
-what can be said without one.
+They have two sections in a study file; elsewhere they are parameters like others, named ``parallelism.tp`` or
+``quantization.kv-cache``. Each engine translates them into its flags (:meth:`Engine.expand`); this module holds what
+does not depend on the engine.
 """
 
 from collections.abc import Mapping
@@ -13,22 +13,23 @@ from autotuner.study.base import Value
 from autotuner.study.parameters.parameter import Domain
 
 PRESET = "preset"
-"""The key of every section that names a set of values."""
+"""The key for a named set of values in every section."""
 
 SPELLINGS: Mapping[str, str] = {
     "fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32",
 }  # fmt: skip
-"""Other names of the same number format."""
+"""Other names of number formats."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its keys with the values that any engine has for them (None: whole numbers from 1), its presets."""
+    """A section of portable settings."""
 
     keys: Mapping[str, tuple[str, ...] | None]
+    """Values that at least one engine supports, by key; None: integers from 1."""
     presets: tuple[str, ...]
     default: Value
-    """What leaving a key out amounts to."""
+    """Value that is equivalent to leaving a key out."""
     default_preset: str
 
 
@@ -59,7 +60,7 @@ SECTIONS: Mapping[str, Section] = {
 
 
 def is_portable(name: str) -> bool:
-    """Whether a name is one of a section's, known or not."""
+    """Whether a name belongs to a section, even if the section does not know it."""
     section, dot, _ = name.partition(".")
     return bool(dot) and section in SECTIONS
 
@@ -71,13 +72,13 @@ def split(name: str) -> tuple[str, str]:
 
 
 def file_path(name: str) -> str:
-    """Where a portable name stands in the study file: ``quantization.kv_cache``."""
+    """The name's path in a study file: ``quantization.kv_cache``."""
     section, key = split(name)
     return f"{section}.{key.replace('-', '_')}"
 
 
 def plain(value: Value) -> Value:
-    """The one spelling of a value: ``bf16`` is ``bfloat16``."""
+    """The canonical spelling of a value: ``bfloat16`` for ``bf16``."""
     return SPELLINGS.get(value, value) if isinstance(value, str) else value
 
 
@@ -87,7 +88,7 @@ def is_left_out(value: Value) -> bool:
 
 
 def vocabulary_problem(name: str, value: Value) -> Problem | None:
-    """What is wrong with a key or value on every engine. None: at least one engine has it."""
+    """The problem of a key or value that no engine supports; None if at least one does."""
     section, key = split(name)
     known = SECTIONS[section]
     where = file_path(name)
@@ -111,7 +112,7 @@ def vocabulary_problem(name: str, value: Value) -> Problem | None:
 
 
 def default_of(name: str, domain: Domain | None = None) -> Value:
-    """The value that stands for "not set"; with ``domain`` the spelling of it that the domain has, else None."""
+    """The value that is equivalent to not setting ``name``; None if ``domain`` does not contain it."""
     section, key = split(name)
     value = SECTIONS[section].default_preset if key == PRESET else SECTIONS[section].default
     if domain is None or domain.contains(value):

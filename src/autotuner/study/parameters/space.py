@@ -1,4 +1,4 @@
-"""The space of configurations: parameters, and constraints between them."""
+"""The search space: parameters, and constraints between them."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -15,26 +15,28 @@ from autotuner.study.parameters.parameter import FloatRange, IntRange, Parameter
 
 
 class Space(Noun):
-    """What may be set together."""
+    """The configurations that a study may launch."""
 
     parameters: tuple[Parameter, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     combinations: tuple[Mapping[str, Value], ...] = ()
-    """The only points there are, each with a value of every parameter; empty: all combinations."""
+    """The points of the space, each with a value for every parameter; empty: all combinations of values."""
     known: Mapping[str, Value] = Field(default_factory=dict)
-    """Values of names that are not tuned: fixed arguments, catalog defaults, ``gpus``, ``cpus``, ``memory_gb``."""
+    """Values of names that constraints may use but that are not tuned: fixed arguments, catalog defaults, hardware."""
 
     @property
     def size(self) -> int | None:
-        """Number of grid points before constraints; None when a range is continuous."""
+        """Number of grid points without constraints; None if a range is continuous."""
         if self.combinations:
             return len(self.combinations)
         grids = [p.domain.grid() for p in self.parameters]
         return None if any(g is None for g in grids) else prod(len(g) for g in grids if g is not None)
 
     def allows(self, configuration: Configuration) -> bool:
-        """Whether all constraints hold; one that names an unknown value counts as held. A parameter that is left to
-        the engine is ``null``, and has the known default as well where there is one."""
+        """Whether all constraints hold. A constraint with an unknown value counts as satisfied.
+
+        A parameter that is left to the engine equals ``null``, and also its default if that is known.
+        """
         given = {name: value for name, value in configuration.values.items() if value is not None}
         left_out = frozenset(name.replace("_", "-") for name in configuration.values if name not in given)
         names = {**configuration.values, **self.known, **given}
@@ -50,7 +52,7 @@ class Space(Noun):
         return frozenset(self._point(Configuration(values=point)).key for point in self.combinations)
 
     def contains(self, configuration: Configuration) -> bool:
-        """Whether every parameter has a value of its domain, and all constraints hold."""
+        """Whether every parameter has a value in its domain and all constraints hold."""
         return (
             set(configuration.values) == {p.name for p in self.parameters}
             and all(p.domain.contains(configuration.values[p.name]) for p in self.parameters)
@@ -58,7 +60,7 @@ class Space(Noun):
         )
 
     def grid(self) -> Iterator[Configuration]:
-        """All allowed configurations in the order of the parameters; raises ValueError on a continuous range."""
+        """All allowed configurations in the order of the parameters. Raises ``ValueError`` for a continuous range."""
         if self.combinations:
             yield from filter(self.allows, (Configuration(values=point) for point in self.combinations))
             return
@@ -75,7 +77,7 @@ class Space(Noun):
                 yield configuration
 
     def sample(self, random: Random) -> Configuration:
-        """One point at random, constraints not considered."""
+        """A random point, which may violate constraints."""
         if self.combinations:
             return Configuration(values=random.choice(self.combinations))
         return Configuration(values={p.name: _draw(p, random) for p in self.parameters})

@@ -1,1 +1,1 @@
-"""The older task JSON, read as a dialect of the study file."""
+"""Reader of the older tool's task JSON."""

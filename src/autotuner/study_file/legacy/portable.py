@@ -1,9 +1,8 @@
 """``quant_config`` and ``parallel_config`` of the older task JSON, as portable sections and flags of the engine.
 
-What the keys meant is taken from novitalabs/inference-autotuner at commit c86a814 (``src/utils``:
-``quantization_mapper.py``, ``parallel_mapper.py`` and their ``_integration.py``). A list was a dimension of the grid,
-``auto`` left a flag out. What that tool dropped in silence is an error here, or reaches the engine's table, which
-refuses it with its reason.
+The meaning of the keys follows novitalabs/inference-autotuner at commit c86a814 (``src/utils``:
+``quantization_mapper.py``, ``parallel_mapper.py`` and their ``_integration.py``): a list is a dimension of the grid,
+and ``auto`` omits the flag. What that tool ignored silently is an error here, or the engine's table rejects it.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ _OWN: Mapping[str, Mapping[str, str]] = {
     "moe_dense_tp": {"sglang": "moe-dense-tp-size"},
     "moe_cluster": {"tensorrt_llm": "cluster-size"},
 }
-"""Keys that only some engines have, by engine, as their flag."""
+"""Keys that only some engines support: the flag by engine."""
 _INSTEAD = {
     "enable_expert_parallel": "write ep, how many GPUs the experts are spread over",
     "moe_tp": "leave it out: it is tp / ep",
@@ -39,18 +38,24 @@ PARALLEL_KEYS = (*_DEGREES, *_OWN, *_SPARE, *_PRESETS)
 
 @dataclass(frozen=True)
 class Moved:
-    """One value of the older section at its new place."""
+    """A value of an older section in its new section."""
 
     section: str
     """``quantization``, ``parallelism``, ``parameters`` or ``args``."""
     key: str
     value: Any
-    """A list is tuned."""
+    """A list is tuned, anything else is fixed."""
     origin: Path
+    """Its path in the task."""
 
 
 class OlderPortable:
-    """Reads both sections of a task for one engine; problems go to ``fault(path, why, remedy)``."""
+    """Reads both sections of a task.
+
+    Args:
+        kind: The engine.
+        fault: Called with path, reason and remedy of each problem.
+    """
 
     def __init__(self, kind: str, fault: Fault) -> None:
         self.kind = kind
@@ -59,7 +64,7 @@ class OlderPortable:
         self.notes: list[str] = []
 
     def quantization(self, config: Any) -> None:
-        """``quant_config``."""
+        """Reads ``quant_config``."""
         for key, value in self._entries("quant_config", config, QUANT_KEYS):
             path: Path = ("quant_config", key)
             if key in _PRESETS:
@@ -70,7 +75,7 @@ class OlderPortable:
                 self._put("quantization", _FORMATS[key], self._as_run(key, value), path)
 
     def parallelism(self, config: Any) -> None:
-        """``parallel_config``."""
+        """Reads ``parallel_config``."""
         entries = self._entries("parallel_config", config, PARALLEL_KEYS)
         given = {key for key, _ in entries}
         for key, value in entries:
@@ -87,7 +92,7 @@ class OlderPortable:
                 self._fault(path, f"{self.kind} has no setting for it", _INSTEAD[key])
 
     def _entries(self, section: str, config: Any, known: tuple[str, ...]) -> list[tuple[str, Any]]:
-        """Keys and values that say something; a preset counts once."""
+        """Keys with their values, without empty ones."""
         if config is None:
             return []
         if not isinstance(config, Mapping):
@@ -109,7 +114,7 @@ class OlderPortable:
         self.found.append(Moved(section, key, value, origin))
 
     def _as_run(self, key: str, value: Any) -> Any:
-        """For SGLang, ``fp8`` of the KV cache was launched as fp8_e5m2."""
+        """The value that the older tool launched: for SGLang, ``fp8`` of the KV cache was ``fp8_e5m2``."""
         if key != "kvcache_dtype" or self.kind != "sglang":
             return value
         if isinstance(value, list):
@@ -117,7 +122,7 @@ class OlderPortable:
         return "fp8_e5m2" if value == "fp8" else value
 
     def _flashinfer(self, value: Any, path: Path) -> bool:
-        """For SGLang, attention in fp8 was launched as ``--attention-backend flashinfer``, which is kept as that."""
+        """Whether fp8 attention becomes ``--attention-backend flashinfer``, as the older tool launched it on SGLang."""
         values = value if isinstance(value, list) else [value]
         if not set(map(str, values)) & {"fp8", "fp8_e4m3", "fp8_e5m2"}:
             return False
@@ -127,7 +132,7 @@ class OlderPortable:
         else:
             self._put("args", "attention-backend", kept[0], path)
         self.notes.append(
-            "quant_config.attention_dtype chose flashinfer's kernels on sglang, and still does; they compute in the "
-            "model's own format: for attention in fp8 write a study with quantization.attention"
+            "quant_config.attention_dtype selects the flashinfer kernels on sglang, as before; they compute in the "
+            "model's own format: for attention in fp8, write a study with quantization.attention"
         )
         return True

@@ -1,10 +1,10 @@
-"""The older task JSON as a dialect: rewritten into the native form, key by key, and then read like any study file.
+"""Conversion of the older task JSON into the form of a study file, key by key.
 
-What the keys meant is taken from novitalabs/inference-autotuner (src/orchestrator.py, src/utils/optimizer.py and
-src/controllers/direct_benchmark_controller.py at commit c86a814): times in SLOs are seconds, ``timeout_per_iteration``
-is seconds and held once for the start and once for the benchmark, ``max_time_per_iteration`` goes to genai-bench's
-``--max-time-per-run`` and so is minutes. Nothing is dropped in silence: what has no meaning here is an error or a note.
-See ``docs/reference/older-task-json.md``.
+The meaning of the keys follows novitalabs/inference-autotuner (src/orchestrator.py, src/utils/optimizer.py and
+src/controllers/direct_benchmark_controller.py at commit c86a814): times in SLOs are seconds; ``timeout_per_iteration``
+is in seconds and applied once to the start and once to the benchmark; ``max_time_per_iteration`` was passed to
+genai-bench's ``--max-time-per-run``, so it is in minutes. Nothing is ignored silently: a key without a meaning here is
+an error or a note. See ``docs/reference/older-task-json.md``.
 """
 
 from collections.abc import Mapping
@@ -35,51 +35,59 @@ _FLAGS = {
     "mem-fraction": "mem-fraction-static",
     "schedule-conservativeness": "schedule-conservativeness",
 }
-"""Names that older SGLang tasks used for real flags; only there, since other engines name theirs differently."""
+"""Abbreviations of SGLang's flags in older tasks. Other engines have flags of these names."""
 
 _TOP = (
     "task_name", "description", "model", "base_runtime", "parameters", "optimization", "benchmark", "slo",
     "runtime_image_tag", "deployment_mode", "deployment",
 )  # fmt: skip
-_OF_RUNTIMES = {
+_ENGINE_WORDS = {
     "sglang": "sglang",
     "srt": "sglang",
     "vllm": "vllm",
     "tensorrt": "tensorrt_llm",
     "trtllm": "tensorrt_llm",
 }
-"""Engines by a word in the name of a runtime of OME."""
+"""Engine by a word in the name of an OME runtime."""
 _OME_ONLY = ("clusterbasemodel_config", "clusterservingruntime_config", "storage")
-_NOT_MADE = {
-    "clusterbasemodel_config": "model objects are the cluster's: none is made, model.id_or_path names one",
-    "clusterservingruntime_config": "runtimes are the cluster's: none is made, base_runtime names one",
-    "storage": "OME serves no model from a claim: the model object says where it lies on the nodes",
+_NOT_CREATED = {
+    "clusterbasemodel_config": "model objects are not created; model.id_or_path names one of the cluster",
+    "clusterservingruntime_config": "runtimes are not created; base_runtime names one of the cluster",
+    "storage": "OME does not serve models from a claim; the model object names their folder on the nodes",
 }
 _PORTABLE = ("quant_config", "parallel_config")
 _KINDS = {
     **dict.fromkeys(("llama-cpp", "llama.cpp", "llamacpp"), "llama_cpp"),
     **dict.fromkeys(("tensorrt-llm", "tensorrtllm", "trtllm"), "tensorrt_llm"),
 }
-ENGINES = frozenset({*_OF_RUNTIMES.values(), *_KINDS, *_KINDS.values(), "simulated"})
-"""What ``base_runtime`` may say for an engine; anything else is a runtime's name, or a plugin's."""
+ENGINES = frozenset({*_ENGINE_WORDS.values(), *_KINDS, *_KINDS.values(), "simulated"})
+"""Values of ``base_runtime`` that name an engine; others name a runtime or a plugin."""
 _BENCHMARK = (
     "task", "model_name", "model_tokenizer", "traffic_scenarios", "num_concurrency", "max_time_per_iteration",
     "max_requests_per_iteration", "additional_params",
 )  # fmt: skip
 _NO_IGNORE_EOS = "ome_job"
-"""The benchmark that cannot have it sent; an older task has no word for it."""
+"""The benchmark that cannot send ``ignore_eos``; a task has no key to turn it off."""
 _OPTIMIZATION = ("strategy", "objective", "max_iterations", "timeout_per_iteration")
 _BOUND = ("threshold", "weight", "hard_fail", "fail_ratio")
 
 
 def is_older(data: Mapping[str, Any]) -> bool:
-    """Whether this is a task rather than a study."""
+    """Whether the data is an older task and not a study."""
     return "task_name" in data or ("optimization" in data and "objective" not in data)
 
 
 def native_of(document: Document, mode: str | None = None, benchmark: str | None = None) -> tuple[Document, list[str]]:
-    """The task in the native form, with its lines and problems carried over, and the notes. ``mode`` overrides the
-    task's own ``deployment_mode``; ``benchmark`` is what it is to be measured by, of which a task says nothing."""
+    """Converts a task.
+
+    Args:
+        document: The task.
+        mode: Overrides the task's ``deployment_mode``.
+        benchmark: Kind of benchmark to measure with, which a task does not name.
+
+    Returns:
+        The task as a study file, with its lines and problems, and notes on what is not used.
+    """
     task = _Task(document, mode, benchmark)
     return task.native(), task.notes
 
@@ -94,7 +102,7 @@ class _Task:
         self.notes: list[str] = []
 
     def native(self) -> Document:
-        """All parts."""
+        """The whole task as a study file."""
         data = self.old.data
         known = (*_TOP, *_OME_ONLY, *_PORTABLE)
         for key in data:
@@ -111,7 +119,7 @@ class _Task:
         return self.new
 
     def _put(self, key: str, value: Any, origin: Path, *inner: str | int) -> None:
-        """Sets a native key and remembers which line of the task it came from."""
+        """Sets a key of the study file and records the line of the task that it comes from."""
         if value is None:
             return
         if not inner:
@@ -131,7 +139,7 @@ class _Task:
                 self.new.lines[(*path, *old[len(origin) :])] = line
 
     def _section(self, key: str, known: tuple[str, ...] | None, *, required: bool = True) -> dict[str, Any]:
-        """A mapping of the task; ``known`` are its keys, None where any will do."""
+        """A mapping of the task with the ``known`` keys; None: any keys."""
         found = self.old.data.get(key)
         if found is None:
             if required:
@@ -156,15 +164,18 @@ class _Task:
         if self._mode() != "ome":
             self._put("model", served, ("model", "name"), "name")
         elif served not in {None, path}:
-            self.notes.append(f"requests name the model as the runtime serves it, whatever {served} means")
+            self.notes.append(f"requests use the model name that the runtime serves; {served} is not used")
 
     def _mode(self) -> str:
         given = self._given_mode or self.old.data.get("deployment_mode")
         return str(given if given is not None else self._usual_mode())
 
     def _usual_mode(self) -> str:
-        """The older command deployed by OME unless its command line said otherwise. A task for an engine is one that
-        was run elsewhere; what names a runtime of a cluster is one for OME."""
+        """The mode of a task without one.
+
+        The older tool deployed with OME by default, so a task that names a runtime of a cluster is one for OME. A task
+        that names an engine was run elsewhere.
+        """
         if any(key in self.old.data for key in _OME_ONLY):
             return "ome"
         runtime = self.old.data.get("base_runtime")
@@ -178,9 +189,9 @@ class _Task:
             self.old.fault(
                 ("deployment_mode",), "unknown mode", value=mode, remedy=did_you_mean(str(mode), list(_DEPLOYERS))
             )
-        told = self._given_mode is not None or "deployment_mode" in data
-        if mode == "ome" and not told and runtime is not None and str(runtime) not in ENGINES:
-            note = f"deployment_mode is missing, and base_runtime {runtime} is not an engine: taken as a task for OME"
+        explicit = self._given_mode is not None or "deployment_mode" in data
+        if mode == "ome" and not explicit and runtime is not None and str(runtime) not in ENGINES:
+            note = f"deployment_mode is missing, and base_runtime {runtime} is not an engine: treated as a task for OME"
             self.notes.append(f"{note}; --mode docker or --mode process deploys it elsewhere")
         deploy: dict[str, Any] = {"kind": _DEPLOYERS.get(str(mode), "process")}
         if runtime is None:
@@ -197,16 +208,16 @@ class _Task:
         self._put("deploy", deploy, ("deployment_mode",))
 
     def _of_ome(self, base: str) -> tuple[str | None, str]:
-        """(runtime of the cluster, kind of engine). A bare engine's name stands for the runtime that is configured."""
+        """Runtime of the cluster and kind of engine. An engine's name stands for the configured runtime."""
         words = base.lower().split("-")
-        engine = next((kind for word, kind in _OF_RUNTIMES.items() if word in words), None)
-        if base in {*_OF_RUNTIMES.values(), *_KINDS}:
+        engine = next((kind for word, kind in _ENGINE_WORDS.items() if word in words), None)
+        if base in {*_ENGINE_WORDS.values(), *_KINDS}:
             configured = self.old.data.get("clusterservingruntime_config")
             found = configured if isinstance(configured, dict) else {}
             return found.get("name") or found.get("preset"), base
         if engine is None:
             engine = "sglang"
-            self.notes.append(f"base_runtime {base} is a runtime of OME, taken for one of sglang as in the older tool")
+            self.notes.append(f"base_runtime {base} is a runtime of OME, treated as one of sglang as in the older tool")
         return base, engine
 
     def _deploy_settings(self, deploy: dict[str, Any]) -> None:
@@ -214,7 +225,7 @@ class _Task:
         kind = deploy["kind"]
         for key in _OME_ONLY:
             if key in data and kind == "ome":
-                self.notes.append(f"{key}: {_NOT_MADE[key]}")
+                self.notes.append(f"{key}: {_NOT_CREATED[key]}")
             elif key in data:
                 self.notes.append(f"{key} is only for deployment_mode ome and is not used")
         namespace = data["model"].get("namespace") if isinstance(data.get("model"), dict) else None
@@ -316,13 +327,15 @@ class _Task:
         put("workload", found.get("additional_params"), ("benchmark", "additional_params"), "extra_body")
         if self._benchmark_kind == _NO_IGNORE_EOS:
             put("workload", False, ("benchmark",), "ignore_eos")
-            self.notes.append("benchmark: answers end where the model wants, since BenchmarkJobs send no ignore_eos")
+            self.notes.append(
+                "benchmark: the model decides where responses end, because BenchmarkJobs send no ignore_eos"
+            )
         tokenizer = found.get("model_tokenizer")
         if isinstance(tokenizer, str) and tokenizer.startswith(("/", "./", "../", "~/")):
             put("workload", tokenizer, ("benchmark", "model_tokenizer"), "tokenizer")
         elif tokenizer is not None:
             self.notes.append(
-                "benchmark.model_tokenizer is not a local path and is not used: nothing is fetched, no code is executed"
+                "benchmark.model_tokenizer is not a local path and is not used; nothing is downloaded, no code is run"
             )
 
     def _slo(self) -> None:
@@ -349,7 +362,7 @@ class _Task:
             self.new.data["slo"] = slos
 
     def _bound(self, path: Path, metric: str, statistic: str, steepness: float) -> list[dict[str, Any]]:
-        """The soft bound at the threshold, and the hard one at which the older tool failed an experiment."""
+        """The soft SLO at the threshold, and the hard one at which the older tool failed an experiment."""
         found: Any = self.old.data
         for part in path:
             found = found[part]

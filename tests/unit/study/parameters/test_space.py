@@ -1,4 +1,4 @@
-"""Spaces and domains: sizes, grids, membership and samples agree with one another."""
+"""Spaces and domains: consistency of sizes, grids, membership and samples."""
 
 from random import Random
 from typing import Any
@@ -40,7 +40,7 @@ def spaces(draw: st.DrawFn, domains: st.SearchStrategy[Any]) -> Space:
 
 
 @given(spaces(choices | whole()))
-def test_the_grid_has_the_size_and_holds_only_members_once(space: Space) -> None:
+def test_the_grid_has_the_size_and_distinct_members(space: Space) -> None:
     assert space.size is not None
     if space.size > 2000:
         return
@@ -50,14 +50,14 @@ def test_the_grid_has_the_size_and_holds_only_members_once(space: Space) -> None
 
 
 @given(spaces(choices | whole() | real()), st.integers(0, 999))
-def test_samples_stay_inside_and_repeat_with_their_seed(space: Space, seed: int) -> None:
+def test_samples_are_members_and_reproducible(space: Space, seed: int) -> None:
     sample = space.sample(Random(seed))
     assert space.contains(sample)
     assert space.sample(Random(seed)) == sample
 
 
 @given(whole())
-def test_whole_ranges_begin_at_low_and_stay_below_high(domain: IntRange) -> None:
+def test_integer_ranges_are_sorted_and_bounded(domain: IntRange) -> None:
     grid = domain.grid()
     assert grid[0] == domain.low
     assert list(grid) == sorted(set(grid))  # type: ignore[type-var]
@@ -67,7 +67,7 @@ def test_whole_ranges_begin_at_low_and_stay_below_high(domain: IntRange) -> None
     assert grid[-1] == domain.high if domain.log else domain.high - grid[-1] < domain.step  # type: ignore[operator]
 
 
-def test_a_value_is_a_member_with_its_type() -> None:
+def test_membership_depends_on_the_type() -> None:
     domain = Choices(values=(1, True, "1"))
     assert [domain.contains(v) for v in (1, True, "1", 1.0, False, None)] == [True, True, True, False, False, False]
     assert not IntRange(low=0, high=2).contains(True)
@@ -78,7 +78,7 @@ def test_a_stepped_range_has_round_values() -> None:
     assert list(FloatRange(low=0.7, high=0.9, step=0.05).grid() or ()) == [0.7, 0.75, 0.8, 0.85, 0.9]
 
 
-def test_constraints_cut_the_grid_and_unknown_names_do_not() -> None:
+def test_constraints_filter_the_grid_and_unknown_names_do_not() -> None:
     parameters = tuple(Parameter(name=n, domain=Choices(values=(1, 2, 4))) for n in ("tp-size", "pp-size"))
     limits = (Constraint.parse("tp_size * pp_size <= gpus"), Constraint.parse("nowhere > 1"))
     space = Space(parameters=parameters, constraints=limits, known={"gpus": 4})
@@ -89,13 +89,13 @@ def test_constraints_cut_the_grid_and_unknown_names_do_not() -> None:
     assert space.allows(Configuration(values={"tp-size": 4, "pp-size": None}))
 
 
-def test_a_parameter_that_is_left_to_the_engine_can_be_named_in_a_constraint() -> None:
+def test_a_constraint_can_compare_with_null() -> None:
     parameters = tuple(Parameter(name=n, domain=Choices(values=(None, 1))) for n in ("a", "b"))
     space = Space(parameters=parameters, constraints=(Constraint.parse("a == null implies b == null"),))
     assert [tuple(c.values.values()) for c in space.grid()] == [(None, None), (1, None), (1, 1)]
 
 
-def test_a_parameter_that_is_left_out_is_null_and_has_the_known_default() -> None:
+def test_a_parameter_that_is_left_out_equals_null_and_its_default() -> None:
     parameter = Parameter(name="kv-cache-dtype", domain=Choices(values=(None, "auto", "fp8")))
     for text, expected in (
         ("kv-cache-dtype == null", [None]),

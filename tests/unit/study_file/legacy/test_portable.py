@@ -1,4 +1,4 @@
-"""``quant_config`` and ``parallel_config`` of older tasks, and the shapes that the older tool's own examples have."""
+"""``quant_config`` and ``parallel_config`` of older tasks, and the shapes of the older tool's examples."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def load(runtime: str = "sglang", **keys: Any) -> LoadedStudy:
 
 
 def parts(loaded: LoadedStudy) -> tuple[dict[str, Value], dict[str, list[Value]]]:
-    """(fixed, tuned)."""
+    """Fixed and tuned values."""
     spec = loaded.spec
     assert parse_study(render_study(spec), source="x.yaml", folder=Path("/here")).spec == spec
     return dict(spec.engine.args), {p.name: list(p.domain.grid() or ()) for p in spec.parameters}
@@ -61,7 +61,7 @@ def test_keys(runtime: str, keys: dict[str, Any], fixed: dict[str, Value], tuned
     assert parts(load(runtime, **keys)) == (fixed, tuned)
 
 
-def test_what_was_dropped_is_told() -> None:
+def test_ignored_keys_are_noted() -> None:
     loaded = load(quant_config={"attention_dtype": "fp8", "moe_dtype": []})
     assert [note.split(" ")[0] for note in loaded.notes] == ["quant_config.moe_dtype", "quant_config.attention_dtype"]
 
