@@ -34,6 +34,9 @@ INSTEAD = {
     r"should be known": "warning",
     r"(?:go|goes|going|went) on with": "resume, continue",
     r"95 %": "95%",
+    r"hangs? on": "depends on",
+    r"in silence": "silently",
+    r"for want of": "for lack of, without",
 }
 # A space of a phrase may be a line break, with the indent and the comment mark of the next line.
 _GAP = r"(?:[ ]|\n[ \t]*(?:\# ?)?)"

@@ -1,4 +1,4 @@
-"""``first_of``: one result or one plain exception, and nothing keeps running."""
+"""``first_of``: one result or one plain exception, and no function left running."""
 
 import anyio
 import pytest
@@ -25,7 +25,7 @@ class Work:
                 self.cancelled = True
                 if self.error is not None:
                     raise self.error
-        await anyio.wait_all_tasks_blocked()  # the others have begun
+        await anyio.wait_all_tasks_blocked()  # until the others have started
         if self.error is not None:
             raise self.error
         return self.name
@@ -37,26 +37,26 @@ async def test_the_first_result_counts_and_the_others_are_cancelled() -> None:
     assert [work.cancelled for work in slow] == [True, True]
 
 
-async def test_an_exception_comes_without_a_group() -> None:
+async def test_an_exception_is_not_wrapped_in_a_group() -> None:
     slow = Work("a", waits=True)
     with pytest.raises(ValueError, match=r"^broken$"):
         await first_of(slow, Work("b", error=ValueError("broken")))
     assert slow.cancelled
 
 
-async def test_a_cleanup_that_fails_is_no_success() -> None:
+async def test_a_failed_cleanup_is_an_error() -> None:
     with pytest.raises(OSError, match="disk"):
         await first_of(Work("a"), Work("b", waits=True, error=OSError("disk")))
 
 
-async def test_a_result_can_outrank_an_exception_beside_it() -> None:
+async def test_a_result_can_outrank_an_exception() -> None:
     late = Work("b", waits=True, error=OSError("disk"))
     assert await first_of(Work("a"), late, result_outranks_error=True) == "a"
     with pytest.raises(OSError, match="disk"):
         await first_of(Work("c", error=OSError("disk")), result_outranks_error=True)
 
 
-async def test_the_first_exception_wins_over_one_of_a_cleanup() -> None:
+async def test_the_first_exception_outranks_one_of_a_cleanup() -> None:
     first = Work("a", error=ValueError("cause"))
     with pytest.raises(ValueError, match="cause"):
         await first_of(first, Work("b", waits=True, error=OSError("consequence")))

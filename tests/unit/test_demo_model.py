@@ -1,4 +1,4 @@
-"""The model file that everything real here runs on."""
+"""The generated model file, on which all tests with real servers run."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def _options() -> list[str]:
     return [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def test_a_whole_file_is_kept_and_a_broken_one_made_again(tmp_path: Path) -> None:
+def test_a_complete_file_is_kept_and_a_broken_one_rewritten(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "sub" / "m.gguf", **SMALL)
     whole = path.read_bytes()
     before = path.stat()
@@ -38,7 +38,7 @@ def test_a_whole_file_is_kept_and_a_broken_one_made_again(tmp_path: Path) -> Non
     assert [p.name for p in path.parent.iterdir()] == ["m.gguf"]
 
 
-def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotuner.demo_model.Random", lambda _: None)
     with pytest.raises(AttributeError):
         write_tiny_gguf(tmp_path / "m.gguf", **SMALL)
@@ -46,12 +46,12 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("wrong", [{"width": 100}, {"heads": 3}, {"vocabulary": 100}, {"vocabulary": 10**6}])
-def test_shapes_that_cannot_be_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+def test_invalid_shapes_are_rejected(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         write_tiny_gguf(tmp_path / "m.gguf", **{**SMALL, **wrong})
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_reports_an_invalid_shape(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "autotuner.demo_model", tmp_path / "m.gguf", "--width", "100"],
         capture_output=True,

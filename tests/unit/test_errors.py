@@ -1,7 +1,8 @@
-"""Errors carry what happened, what to do and further facts as fields; their text is for display only."""
+"""Errors with message, remedy and details as fields; their text is only for display."""
 
 import pytest
 from pydantic import BaseModel, ValidationError, field_validator
+from syrupy.assertion import SnapshotAssertion
 
 from autotuner.cli.exit_codes import ExitCode, of_error
 from autotuner.errors import (
@@ -29,11 +30,11 @@ def test_a_message_with_a_semicolon_keeps_its_remedy_apart() -> None:
     assert str(error) == f"{SPLIT}; uncordon one; or add one"
 
 
-def test_without_a_remedy_the_text_is_the_message() -> None:
+def test_the_text_without_a_remedy_is_the_message() -> None:
     assert str(AutotunerError(SPLIT)) == SPLIT
 
 
-def test_details_are_the_error_s_own() -> None:
+def test_details_are_copied() -> None:
     given = {"study": "s"}
     error = StudyBusyError("busy", details=given)
     given["study"] = "t"
@@ -122,6 +123,21 @@ def test_the_end_of_a_load_generator_keeps_its_stderr(code: int, said: str) -> N
     assert said in TrialFailedError.load_generator_exit(code, []).failure.message
 
 
+def test_wordings(snapshot: SnapshotAssertion) -> None:
+    errors = [
+        StudyBusyError.running("s", "stop it first: autotuner stop s"),
+        StudyBusyError.running("s", "follow it: autotuner watch s", by="process 1 on h"),
+        StudyBusyError.taken_over("s"),
+        MissingExtraError("the ray deployer", "ray"),
+        TrialFailedError.identity_changed("http://h:1", "its pod was removed"),
+        TrialFailedError.gpu_unavailable("2 GPUs are needed, and the target has 1"),
+        TrialFailedError.value_not_applied("a", (1, 2), None),
+        TrialFailedError.load_generator_exit(-9, []),
+        TrialFailedError.load_generator_exit(3, ["last"]),
+    ]
+    assert "\n".join(map(str, errors)) == snapshot
+
+
 def test_a_missing_extra_names_itself() -> None:
     error = MissingExtraError("the ray deployer", "ray")
     assert error.details == {"extra": "ray"}
@@ -134,12 +150,12 @@ def test_a_refused_value_has_its_remedy_in_a_field() -> None:
 
 
 @pytest.mark.parametrize("name", ["hfToken", "authToken", "awsSecretAccessKey", "HF_TOKEN", "db_password"])
-def test_problems_hide_what_the_store_hides(name: str) -> None:
+def test_problems_hide_values_under_names_of_secrets(name: str) -> None:
     assert Problem(where=f"parameters.{name}", value="s3cr3t-value", why="must be a list").value == HIDDEN_VALUE
 
 
 @pytest.mark.parametrize("name", ["api_key_env", "tokenizer", "max_tokens"])
-def test_problems_show_what_the_store_shows(name: str) -> None:
+def test_problems_show_values_under_other_names(name: str) -> None:
     assert Problem(where=f"benchmark.{name}", value="MY_KEY", why="unknown").value == "MY_KEY"
 
 

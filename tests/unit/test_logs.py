@@ -1,4 +1,4 @@
-"""The operator's log: silent unless asked for, clean of secrets, out of the way of a live display."""
+"""Logging: silent by default, without secrets, compatible with a live display."""
 
 import io
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger("autotuner.deployers.example")
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test leaves a handler or a level behind."""
+    """Checks that a test leaves no handler and no level behind."""
     monkeypatch.setattr(known, "_remembered", frozenset())
     root = logging.getLogger(ROOT)
     before = (root.level, list(root.handlers))
@@ -42,11 +42,11 @@ def test_nothing_is_written_without_an_option(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(("verbosity", "seen"), [(0, []), (1, ["a change"]), (2, ["a change", "a call"])])
-def test_the_terminal_gets_what_was_asked_for_and_the_file_everything(
+def test_the_verbosity_limits_the_terminal_and_not_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verbosity: int, seen: list[str]
 ) -> None:
     file = tmp_path / "run.log"
-    file.write_text("of an earlier run\n")
+    file.write_text("from an earlier run\n")
     with logging_to(verbosity, file):
         log_both()
     log_both()
@@ -54,7 +54,7 @@ def test_the_terminal_gets_what_was_asked_for_and_the_file_everything(
     assert shown.out == ""
     assert [line.rpartition(": ")[2] for line in shown.err.splitlines() if "example" in line] == seen
     earlier, started, *lines = file.read_text().splitlines()
-    assert earlier == "of an earlier run"
+    assert earlier == "from an earlier run"
     assert "Python" in started
     assert [line.split()[2:4] for line in lines] == [
         ["INFO", "autotuner.deployers.example:"],
@@ -84,7 +84,7 @@ def test_secrets_are_cleaned_in_messages_arguments_and_tracebacks(tmp_path: Path
     assert [line for line in text.splitlines() if "PLANTED" in line] == []
 
 
-def test_the_filter_cleans_for_the_handlers_of_a_program_that_imports_this_one() -> None:
+def test_the_filter_works_on_handlers_of_a_program_that_imports_the_package() -> None:
     secrets.remember({"env": {"MY_PASS": "PLANTED-value"}})
     stream = io.StringIO()
     own = logging.StreamHandler(stream)
@@ -98,7 +98,7 @@ def test_the_filter_cleans_for_the_handlers_of_a_program_that_imports_this_one()
     assert "PLANTED" not in stream.getvalue()
 
 
-def test_text_of_a_server_can_neither_forge_a_record_nor_move_the_cursor(tmp_path: Path) -> None:
+def test_control_characters_can_neither_forge_a_record_nor_move_the_cursor(tmp_path: Path) -> None:
     file = tmp_path / "run.log"
     with logging_to(file=file):
         logger.info("said: %s", "\x1b[2Jx\r\n2026-01-01 00:00:00.000 INFO  autotuner: forged \u202e")
@@ -109,7 +109,7 @@ def test_text_of_a_server_can_neither_forge_a_record_nor_move_the_cursor(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["no folder", "a folder", "a pipe that nothing reads", "a NUL"])
-def test_a_file_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_cannot_be_opened_is_rejected_at_once(tmp_path: Path, kind: str) -> None:
     paths = {"no folder": tmp_path / "no" / "x", "a folder": tmp_path, "a NUL": Path("a\0b")}
     path = paths.get(kind, tmp_path / "pipe")
     if kind.startswith("a pipe"):
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_opened_is_refused_at_once(tmp_path: Path, kind: s
     assert problem.remedy
 
 
-def test_a_disk_that_fills_ends_the_log_and_not_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_ends_the_log_and_not_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to(file=Path("/dev/full")):
         for _ in range(3):
             log_both()
@@ -129,7 +129,7 @@ def test_a_disk_that_fills_ends_the_log_and_not_the_command(capsys: pytest.Captu
     assert "/dev/full" in line
 
 
-def test_a_live_display_stays_below_the_records(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_are_printed_above_a_live_display(capsys: pytest.CaptureFixture[str]) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, height=10)
     with logging_to(1), Live("the table", console=console, auto_refresh=False) as live:

@@ -1,4 +1,4 @@
-"""What is recognized as a secret, by name and by form, what only looks like one, and what is left of it in text."""
+"""Secrets recognized by name, form and value, what only resembles one, and their removal from text and data."""
 
 import json
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_names_of_secrets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
-def test_names_of_other_things(name: str) -> None:
+def test_names_that_are_not_of_secrets(name: str) -> None:
     assert not looks_secret(name)
     assert clean({name: "plain"}) == {name: "plain"}
 
@@ -168,8 +168,8 @@ def test_metrics_are_not_secrets(metric: str) -> None:
     assert not looks_secret(metric)
 
 
-def test_the_flags_of_every_engine_that_are_secrets() -> None:
-    """Thousands of flags, and only those that hold a credential."""
+def test_flags_of_engines_that_are_secrets() -> None:
+    """Among thousands of flags, exactly those that hold a credential."""
     names = {name for kind in loading.available("engines") for name in loading.load("engines", kind).catalog}
     lists = (Path(autotuner.simulator.__file__).parent / "flags").glob("*.txt")
     names |= {line.split()[0].removeprefix("--") for file in lists for line in file.read_text().splitlines() if line}
@@ -221,13 +221,13 @@ def test_switches_gaps_and_counts_are_not_secrets() -> None:
     assert clean(data) == data
 
 
-def test_of_two_secrets_the_longer_is_hidden_first() -> None:
+def test_the_longer_of_two_secrets_is_hidden_first() -> None:
     known = frozenset(secrets_in([{"token": "abcd"}, {"token": "abcdef"}, {"password": "ab"}]))
     assert clean("abcdef abcd ab", known) == f"{HIDDEN} {HIDDEN} ab"
 
 
-def test_what_is_remembered_is_hidden_wherever_it_appears() -> None:
-    """Also spelled as JSON, in a URL or in HTML."""
+def test_a_known_secret_is_hidden_wherever_it_appears() -> None:
+    """In JSON, in a URL and in HTML as well."""
     secrets.remember({"engine": {"env": {"API_KEY": 'a"b&c/d'}}})
     secrets.remember_environment({"MY_PASS": "environment", "MY_PWD": "short"})
     for text in ('a"b&c/d', json.dumps('a"b&c/d'), "a%22b%26c%2Fd", "a&quot;b&amp;c/d", "environment"):
@@ -244,19 +244,19 @@ def test_a_problem_never_repeats_a_secret() -> None:
 
 
 @given(st.text(alphabet="aA1=:-_ \"'[]/?&@.\n", max_size=200))
-def test_text_is_cleaned_once_and_for_all(text: str) -> None:
+def test_cleaning_is_idempotent(text: str) -> None:
     assert clean_text(clean_text(text)) == clean_text(text)
 
 
 @pytest.mark.parametrize(
     "piece", ["sk-", "hf_", "a:", "://", "http://a:b", "Bearer ", "a='", "token: ", "eyJaaaaaa.", "?a=b"]
 )
-def test_long_text_costs_no_more_than_its_length(piece: str) -> None:
-    """A quadratic pattern would take minutes here, and end at the test's time limit."""
+def test_cleaning_takes_linear_time(piece: str) -> None:
+    """A quadratic pattern would take minutes and exceed the test's time limit."""
     assert clean_text(piece * 40_000)
 
 
-def test_a_text_has_a_form_or_not() -> None:
+def test_whether_a_text_has_the_form_of_a_secret() -> None:
     assert has_secret_form("https://u:p@h/")
     assert not has_secret_form("Qwen/Qwen3-8B")
 

@@ -9,7 +9,7 @@ from autotuner.study.base import Noun
 
 
 class Fact(Noun):
-    """The current state of one of these."""
+    """The current state of one fact, such as ``image``."""
 
     state: str
     """What must stay equal, as a text for display: ``/m.gguf, 5,000,000 bytes, sha256 3fa9..``."""

@@ -1,4 +1,4 @@
-"""A home with a stored study, and a server that runs."""
+"""A data directory with a stored study, and a running server."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from support.stored_samples import store_sample
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data directory and a working directory of the test's own."""
+    """A data directory and a working directory for each test."""
     folder = tmp_path / "home"
     monkeypatch.setenv("AUTOTUNER_HOME", str(folder))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
@@ -37,7 +37,7 @@ def stored(home: Path) -> str:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The address of a server that answers at once."""
+    """The URL of a server that answers immediately."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,7 +58,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture
 def study(server_url: str) -> dict[str, object]:
-    """A study that measures the running server once, in a moment."""
+    """A study that measures the running server once and ends quickly."""
     return {
         "name": "my-study",
         "model": "my-model",
@@ -72,7 +72,7 @@ def study(server_url: str) -> dict[str, object]:
 
 @pytest.fixture
 def study_file(study: dict[str, object]) -> Path:
-    """The same as a file in the working directory."""
+    """The study as a file in the working directory."""
     path = Path("study.yaml")
     path.write_text(json.dumps(study))
     return path

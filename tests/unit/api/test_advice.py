@@ -1,4 +1,4 @@
-"""Advice that can be followed, and lists that are complete."""
+"""Remedies that work, and complete lists of plugins."""
 
 import re
 from importlib.metadata import entry_points

@@ -1,4 +1,4 @@
-"""The client: its store, callbacks of a run, and where it is called from."""
+"""The client: its store, callbacks of a run, and calls from an event loop."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from autotuner.store import Store
 Study = Mapping[str, object]
 
 
-def test_a_run_tells_its_plan_and_then_each_event(study: Study) -> None:
+def test_a_run_passes_its_plan_and_then_each_event_to_the_callbacks(study: Study) -> None:
     calls = list[tuple[str, Any]]()
     result = autotuner.tune(
         study,
@@ -34,7 +34,7 @@ def test_a_run_tells_its_plan_and_then_each_event(study: Study) -> None:
     assert [e.seq for e in stored] == [e.seq for e in events]
 
 
-def test_a_resumed_run_tells_only_its_own_events(study: Study) -> None:
+def test_a_resumed_run_passes_only_new_events(study: Study) -> None:
     autotuner.tune(study)
     earlier = autotuner.open().events("my-study")[-1].seq
     events = list[autotuner.Event]()
@@ -55,7 +55,7 @@ def test_a_callback_that_fails_ends_the_study_cleanly(study: Study) -> None:
     assert autotuner.tune(study).state == "done"
 
 
-def test_errors_of_a_run_are_no_group_of_exceptions(study: Study) -> None:
+def test_errors_of_a_run_are_not_wrapped_in_a_group(study: Study) -> None:
     wrong = {**study, "deploy": {"kind": "external", "url": "http://127.0.0.1:9"}}
     with pytest.raises(autotuner.EnvironmentFaultError):
         autotuner.tune(wrong, on_event=lambda _: None)
@@ -68,13 +68,13 @@ def test_each_client_has_its_own_store(study: Study, tmp_path: Path) -> None:
     assert autotuner.list_studies() == []
 
 
-def test_what_is_no_study_is_a_usage_error() -> None:
+def test_an_invalid_type_of_study_is_a_usage_error() -> None:
     with pytest.raises(autotuner.UsageError) as wrong:
         autotuner.tune(42)  # type: ignore[arg-type]
     assert [problem.where for problem in wrong.value.problems] == ["study"]
 
 
-def test_inside_an_event_loop_only_the_run_itself_must_be_awaited(study: Study) -> None:
+def test_inside_an_event_loop_only_tune_must_be_awaited(study: Study) -> None:
     async def notebook() -> tuple[int, str]:
         with pytest.raises(autotuner.UsageError) as wrong:
             autotuner.tune(study)
@@ -91,7 +91,7 @@ def test_watching_ends_with_the_state_of_the_study(stored: str) -> None:
     assert isinstance(events[-1], autotuner.StudyFinished)
 
 
-def test_a_study_whose_process_died_is_not_running(stored: str) -> None:
+def test_a_study_of_a_dead_process_is_not_running(stored: str) -> None:
     with Store.open() as store:
         store.owners.register(autotuner.Owner(id="gone", host="elsewhere", pid=1, started=0.0), 0.0)
         store.owners.end("gone", 1.0)

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the public functions are true."""
+"""Examples in the docstrings of public functions, run as doctests."""
 
 import asyncio
 import doctest

@@ -1,4 +1,4 @@
-"""What ``import autotuner`` offers: the same names at run time, for type checkers and on the page, and their types."""
+"""Public names of the package: equal at run time, for type checkers and on the page, and their types."""
 
 import ast
 import inspect
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs/reference/python-api.md"
 PUBLIC = [name for name in autotuner.__all__ if name != "__version__"]
 
 
-def test_every_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert autotuner.__all__ == ["__version__", *sorted(PUBLIC)]
     assert dir(autotuner) == sorted(autotuner.__all__)
     for name in autotuner.__all__:
@@ -42,7 +42,7 @@ def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
     assert sorted(ast.literal_eval(exported)) == sorted(autotuner.__all__)
 
 
-def test_the_page_names_them_all_and_no_others() -> None:
+def test_the_page_has_exactly_the_public_names() -> None:
     page = PAGE.read_text()
     assert [name for name in autotuner.__all__ if not re.search(rf"`{name}[`(]", page)] == []
     used = set(re.findall(r"\bautotuner\.(\w+)", page)) - {"api", "errors"}
