@@ -66,8 +66,9 @@ def load(group: Group, kind: str) -> Any:
         dist = point.dist
         if dist is not None and dist.name != _DISTRIBUTION:
             raise PluginError(kind, f"{dist.name} {dist.version}", error) from error
-        extra = _extra_of(point)
-        if extra is None or not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith(_PACKAGE):
+        is_foreign = isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(_PACKAGE)
+        extra = _extra_of(point) if is_foreign else None
+        if extra is None:
             raise  # a defect of this distribution, which no extra would repair
         raise MissingExtraError(kind, extra) from error
 

@@ -156,6 +156,7 @@ class Absent:
     """An entry point whose module needs a package that is not installed."""
 
     dist = None
+    module = "autotuner.deployers.docker.deployer"
 
     def load(self) -> type:
         raise ModuleNotFoundError("No module named 'aiodocker'", name="aiodocker")
