@@ -1,1 +1,1 @@
-"""HTTP access to servers: targets, proxies, TLS trust, clients, and what a failed exchange means."""
+"""HTTP access to servers: targets, proxies, TLS trust, clients, and the diagnosis of failed exchanges."""

@@ -1,4 +1,4 @@
-"""Requests to a server that already runs, through whatever stands before it: keys, certificates, queries, proxies."""
+"""HTTP client for a server that is already running, with its keys, certificates, query parameters and proxy."""
 
 import json
 import ssl
@@ -14,8 +14,8 @@ from autotuner.net.faults import (
     NOT_JSON,
     Answer,
     Fault,
-    of_answer,
-    of_exception,
+    answer_fault,
+    exception_fault,
     without_secrets,
 )
 from autotuner.net.target import Target, credentials_in
@@ -25,16 +25,23 @@ _LIMIT = 4 * 1024 * 1024
 
 
 def target_client(target: Target, *, timeout_s: float) -> httpx.AsyncClient:
-    """A client for one server. Redirects are not followed: the headers may be credentials. Raises ``ValueError`` for
-    files of certificates that cannot be used."""
+    """Creates a client for one server. It does not follow redirects, because the headers may contain credentials.
+
+    Args:
+        target: The server.
+        timeout_s: Timeout of each operation, in seconds.
+
+    Raises:
+        ValueError: A certificate file is not usable.
+    """
     access = target.access
     if target.base.startswith("https:"):
         verify = tls_context(access.ca_file, insecure=access.insecure)
     else:
-        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused; reading the system's certificates takes 20 ms
+        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused, but loading the system's certificates takes 20 ms
     return httpx.AsyncClient(
         timeout=timeout_s,
-        trust_env=False,  # the proxy was chosen by the target, and a netrc would replace its credentials
+        trust_env=False,  # the target has its proxy already, and a netrc file would replace its credentials
         proxy=access.proxy.url if access.proxy else None,
         verify=verify,
         headers=dict(target.headers),
@@ -42,7 +49,11 @@ def target_client(target: Target, *, timeout_s: float) -> httpx.AsyncClient:
 
 
 async def fetch(client: httpx.AsyncClient, target: Target, path: str) -> tuple[Answer | None, Fault | None]:
-    """The answer to one GET, and what is wrong with it; no answer where none came. At most 4 MiB are read."""
+    """Sends one GET and reads at most 4 MiB.
+
+    Returns:
+        The response, or None if there was none; and its fault, or None for a valid response with JSON.
+    """
     try:
         async with client.stream("GET", target.url(path)) as response:
             body = bytearray()
@@ -51,16 +62,16 @@ async def fetch(client: httpx.AsyncClient, target: Target, path: str) -> tuple[A
                 if len(body) > _LIMIT:
                     break
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        return None, _safe(of_exception(error), target)
+        return None, _safe(exception_fault(error), target)
     headers = {name.lower(): value for name, value in response.headers.items() if name.lower() != "content-encoding"}
     answer = Answer(status=response.status_code, headers=headers, body=bytes(body))
     refused = answer.status != httpx.codes.OK
-    fault = of_answer(answer if not refused else _beginning(answer))
+    fault = answer_fault(answer if not refused else _beginning(answer))
     return answer, _safe(fault, target) if fault else None
 
 
 async def health_of(client: httpx.AsyncClient, target: Target, path: str) -> Fault | None:
-    """What is wrong with the answer to one GET; None for a 200. A path of the API must answer with JSON too."""
+    """The fault of one GET; None for status 200, which must come with JSON if the path belongs to the API."""
     answer, fault = await fetch(client, target, path)
     if answer is not None and answer.status == httpx.codes.OK and not path.startswith("/v1/"):
         return None
@@ -68,7 +79,13 @@ async def health_of(client: httpx.AsyncClient, target: Target, path: str) -> Fau
 
 
 async def fetch_object(target: Target, path: str, *, timeout_s: float) -> dict[str, Any] | Fault:
-    """The JSON object at a path, or why there is none."""
+    """The JSON object at a path, or the fault.
+
+    Args:
+        target: The server.
+        path: E.g. ``/v1/models``.
+        timeout_s: Time limit of the whole exchange, in seconds.
+    """
     try:
         client = target_client(target, timeout_s=timeout_s)
     except ValueError as error:
@@ -84,7 +101,7 @@ async def fetch_object(target: Target, path: str, *, timeout_s: float) -> dict[s
 
 
 def _safe(fault: Fault, target: Target) -> Fault:
-    """Without the credentials that the server may have repeated."""
+    """The fault without credentials that the server may have echoed."""
     return Fault(fault.kind, without_secrets(fault.message, credentials_in(target.headers, target.access)))
 
 

@@ -1,4 +1,4 @@
-"""Small GETs for a server's own information; everything bigger goes through the load generator."""
+"""Small GET requests for information about a server; load goes through the load generator."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,14 @@ _LIMIT = 4 * 1024 * 1024
 
 
 async def get_text(url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 5.0) -> str:
-    """The text at ``url``, empty when there is none to be had within ``timeout_s`` and 4 MiB.
+    """The text at a URL; empty if it is not available within the time limit and 4 MiB.
 
-    Proxies of the environment are not used, and redirects not followed: the headers may be credentials.
+    It ignores proxies of the environment and does not follow redirects, because the headers may contain credentials.
+
+    Args:
+        url: Where to get it.
+        headers: Request headers.
+        timeout_s: Time limit of the whole exchange, in seconds.
     """
     body = b""
     with anyio.move_on_after(timeout_s):
@@ -27,7 +32,7 @@ async def get_text(url: str, *, headers: Mapping[str, str] | None = None, timeou
 async def get_json(
     url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 5.0
 ) -> dict[str, Any] | None:
-    """The JSON object at ``url``, or None when there is none to be had; see :func:`get_text`."""
+    """The JSON object at a URL, or None if it is not available; see :func:`get_text`."""
     try:
         found = json.loads(await get_text(url, headers=headers, timeout_s=timeout_s))
     except (ValueError, RecursionError):
@@ -36,7 +41,7 @@ async def get_json(
 
 
 async def _read(url: str, headers: Mapping[str, str]) -> bytes:
-    """The body of a 200; empty where it is too large or the status another one."""
+    """The body; empty if it is too large or the status is not 200."""
     body = bytearray()
     secure = url.startswith("https:")
     async with (

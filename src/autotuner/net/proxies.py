@@ -1,7 +1,7 @@
-"""Which proxy a URL is reached through, by the environment's variables.
+"""Choice of the proxy for a URL, from environment variables.
 
 The rules are those of Go's ``golang.org/x/net/http/httpproxy``, which kubectl, Docker and Helm follow; curl, requests
-and httpx each leave out a part of them (ranges of addresses, ports, IPv6). No library for Python implements them.
+and httpx each lack a part of them (address ranges, ports, IPv6). No Python library implements them.
 """
 
 import re
@@ -23,15 +23,15 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy and the variable that names it."""
+    """A proxy and the environment variable that names it."""
 
     url: str = field(repr=False)
-    """With its user and password, where it has them."""
+    """May contain user and password."""
     variable: str
 
     @property
     def shown(self) -> str:
-        """For messages: without user and password."""
+        """Text for messages, without user and password."""
         return f"the proxy {without_userinfo(self.url)} ({self.variable})"
 
 
@@ -42,17 +42,22 @@ def without_userinfo(url: str) -> str:
 
 
 def proxy_for(url: str, environ: Mapping[str, str], *, all_proxy: bool = True) -> Proxy | None:
-    """The proxy that ``url`` is reached through; None: directly. Loopback is always reached directly.
+    """The proxy for a URL; None for a direct connection, which loopback addresses always get.
 
-    ``all_proxy`` False ignores ``ALL_PROXY``, as programs written in Go do. Raises ``ValueError`` for a proxy's address
-    that cannot be read, naming its variable.
+    Args:
+        url: The URL to reach.
+        environ: Environment variables.
+        all_proxy: Whether ``ALL_PROXY`` counts; programs written in Go ignore it.
+
+    Raises:
+        ValueError: The proxy is not usable; the message names its variable.
     """
     parts = urlsplit(url)
     names = ["HTTPS_PROXY" if parts.scheme in _SECURE else "HTTP_PROXY", *(["ALL_PROXY"] if all_proxy else [])]
     found = next(((n, environ[n]) for name in names for n in (name, name.lower()) if environ.get(n)), None)
     if found is None or (found[0] == "HTTP_PROXY" and environ.get("REQUEST_METHOD")):
         return None  # in a CGI script HTTP_PROXY is a header of the request, not a setting
-    if not _wanted(parts, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
+    if not _needs_proxy(parts, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
         return None
     return Proxy(url=_address(*found), variable=found[0])
 
@@ -65,14 +70,14 @@ def _address(variable: str, text: str) -> str:
 
 
 def check_proxy(url: str, variable: str) -> None:
-    """Raises ``ValueError`` for a proxy that cannot be used, without repeating its address: it may hold a password."""
+    """Raises ``ValueError`` for an unusable proxy, without quoting its address, which may contain a password."""
     try:
         parts = urlsplit(url)
         valid = bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f"{variable} is not the address of a proxy")
+        raise ValueError(f"{variable} is not a valid proxy address")
     if parts.scheme not in _SCHEMES:
         raise InvalidValueError(
             f"{variable} names a proxy of an unknown kind ({parts.scheme})", remedy=f"known: {', '.join(_SCHEMES)}"
@@ -83,7 +88,7 @@ def check_proxy(url: str, variable: str) -> None:
         )
 
 
-def _wanted(parts: SplitResult, no_proxy: str) -> bool:
+def _needs_proxy(parts: SplitResult, no_proxy: str) -> bool:
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or _PORTS.get(parts.scheme, 0)
     address = _ip(host)
@@ -93,7 +98,7 @@ def _wanted(parts: SplitResult, no_proxy: str) -> bool:
 
 
 def _matches(entry: str, host: str, port: int, address: Address | None) -> bool:
-    """Whether one entry of ``NO_PROXY`` covers a host."""
+    """Whether an entry of ``NO_PROXY`` matches a host."""
     if entry == "*":
         return True
     network = _network(entry) if "/" in entry else None
@@ -121,7 +126,7 @@ def _split(entry: str) -> tuple[str, int | None]:
 
 
 def _ip(text: str) -> Address | None:
-    """The address; one that is IPv4 inside IPv6 counts as the IPv4 address that it is."""
+    """The address; an IPv4-mapped IPv6 address counts as IPv4."""
     try:
         found = ip_address(text.partition("%")[0])
     except ValueError:

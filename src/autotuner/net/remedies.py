@@ -1,4 +1,4 @@
-"""What to do about a failed HTTP exchange, in the words of a study file or of ``autotuner bench``."""
+"""Remedies for failed HTTP exchanges, in terms of a study file or of ``autotuner bench``."""
 
 import re
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from autotuner.net.faults import (
 _LENGTHS = re.compile(
     r"context (length|size|window)|max_model_len|too (long|large|many tokens)|exceed.*(token|context|length)"
 )
-"""In a message that is about the lengths of prompts or answers: vLLM, SGLang, llama.cpp, TensorRT-LLM and gateways."""
+"""Messages about prompt or output lengths from vLLM, SGLang, llama.cpp, TensorRT-LLM and gateways."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the settings that cure a failure are written: in a study file, or as options of ``autotuner bench``."""
+    """Names of the settings that fix a failure: keys of a study file, or options of ``autotuner bench``."""
 
     key: str = "set deploy.api_key_env (or benchmark.api_key_env) to the name of the variable that holds it"
     url: str = "deploy.url"
@@ -42,7 +42,7 @@ class Options:
 
 STUDY = Options()
 BENCH = Options(
-    key="name the variable that holds it with --api-key-env",
+    key="pass the name of the variable that holds it with --api-key-env",
     url="the URL",
     model="--model",
     ca_file="--ca-file",
@@ -56,7 +56,7 @@ BENCH = Options(
 
 
 def remedy_for(fault: Fault, options: Options = STUDY) -> str:
-    """What to do about a fault; empty where only the server's log can tell."""
+    """The remedy for a fault, with the names of settings from ``options``."""
     kind = fault.kind
     text = fault.message.lower()
     if kind == TLS:
@@ -64,24 +64,24 @@ def remedy_for(fault: Fault, options: Options = STUDY) -> str:
     if kind in {CONNECT, NO_HOST, NO_ANSWER}:
         return f"start the server, or correct {options.url}"
     if kind == "timeout":
-        return f"lower the load, or raise {options.request_timeout}"
+        return f"reduce the load, or increase {options.request_timeout}"
     if kind == CLOSED:
-        return f"see the server's log; a server that speaks TLS wants https:// in {options.url}"
+        return f"read the server's log; a TLS server needs https:// in {options.url}"
     if kind == PROXY:
         return "check the proxy, or add the server's host to NO_PROXY"
     if kind in {HTML, NOT_JSON, NO_STREAM}:
         return f"correct the path in {options.url}: this is a web page or a proxy, not the API"
     if kind in {NOT_STREAMING, COMPRESSED}:
-        return "switch streaming on (or compression off) in the server or the gateway before it"
+        return "enable streaming (or disable compression) in the server or its gateway"
     return _status_remedy(kind.removeprefix("http_"), text, options)
 
 
 def _status_remedy(status: str, text: str, options: Options) -> str:
-    """For an answer that refuses: by its text first, since servers disagree about the status."""
+    """The remedy for an error status. The text counts before the status, because servers disagree about the latter."""
     if status in {"401", "403"}:
-        return f"the server wants {'a' if status == '401' else 'another'} key: {options.key}"
+        return f"the server requires {'a' if status == '401' else 'another'} key: {options.key}"
     if status == "429":
-        return "lower the load, or raise the server's limit on requests"
+        return "reduce the load, or raise the server's limit on requests"
     if "ignore_eos" in text:
         return f"use {options.ignore_eos}"
     if "max_completion_tokens" in text:
@@ -93,24 +93,24 @@ def _status_remedy(status: str, text: str, options: Options) -> str:
             return f"correct the model's name ({options.model}); GET /v1/models lists what the server has"
         return f"correct the path in {options.url}: it is the part before /v1"
     if status.startswith("3"):
-        return f"write the address that it redirects to in {options.url}; redirects are not followed"
+        return f"use the target of the redirect in {options.url}; redirects are not followed"
     if status in {"400", "422"}:
-        return f"correct what requests carry ({options.extra_body}) by the server's message"
+        return f"correct the request fields ({options.extra_body}) that the server's message names"
     if status == "405":
         return f"correct the path in {options.url}"
     if status in {"502", "503", "504"}:
-        return "a gateway has no server behind it, or the server is not ready: see its log"
+        return "the gateway has no server, or the server is not ready: read its log"
     return "read the server's log"
 
 
 def _tls_remedy(text: str, options: Options) -> str:
     if "does not speak tls" in text:
-        return f"write http:// in {options.url}"
+        return f"use http:// in {options.url}"
     skip = f"or skip the check with {options.insecure}"
     if "expired" in text or "not yet valid" in text:
-        return f"renew the certificate (or set the clock), {skip}"
+        return f"renew the certificate (or correct the clock), {skip}"
     if "mismatch" in text or "not valid for" in text:
-        return f"use a host name that the certificate has in {options.url}, {skip}"
+        return f"use a host name of the certificate in {options.url}, {skip}"
     if "certificate verify failed" in text:
-        return f"name the certificate to trust with {options.ca_file} or SSL_CERT_FILE, {skip}"
-    return f"see that the server's TLS settings fit; {options.url} may name another port"
+        return f"set the certificate to trust with {options.ca_file} or SSL_CERT_FILE, {skip}"
+    return f"check the server's TLS settings and the port in {options.url}"

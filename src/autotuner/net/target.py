@@ -1,6 +1,6 @@
-"""Where an OpenAI-compatible server is, and how it is reached: address, path, query, headers, TLS and proxy.
+"""Address of an OpenAI-compatible server and how to reach it: path, query, headers, TLS and proxy.
 
-Without pydantic: the load generator imports it.
+It does not use pydantic, because the load generator imports it.
 """
 
 import re
@@ -16,60 +16,60 @@ _ENDPOINTS = ("/chat/completions", "/completions")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"})
-"""Headers that describe the request itself; another value would break it."""
+"""Headers that describe the request itself; other values would break it."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How requests get to a server beyond its address."""
+    """How requests reach a server, besides its address."""
 
     api_path: str = "/v1"
-    """What stands between the base URL and ``/chat/completions``."""
+    """Path between the base URL and ``/chat/completions``."""
     query: str = field(default="", repr=False)
-    """Of every request, without its question mark; may hold a key."""
+    """Query of every request, without the question mark; may contain a key."""
     ca_file: str | None = None
-    """File of certificates to trust in place of the system's."""
+    """File of trusted certificates, instead of the system's."""
     insecure: bool = False
-    """The server's certificate is not checked."""
+    """Whether the server's certificate is not verified."""
     proxy: Proxy | None = None
 
     def path(self, path: str) -> str:
-        """A path below the base URL, as it is requested: ``/v1/models`` is ``/models`` of the API."""
+        """The path and query to request for a path such as ``/v1/models``, in which ``/v1`` stands for the API."""
         if path == "/v1" or path.startswith("/v1/"):
             path = self.api_path + path.removeprefix("/v1")
         return f"{path}{'&' if '?' in path else '?'}{self.query}" if self.query else path
 
 
 DIRECT = Access()
-"""A server of ours: plain paths, no proxy."""
+"""Access to a server that we started: plain paths, no proxy."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server that already runs somewhere."""
+    """A server that is already running."""
 
     base: str
-    """``https://host:port/prefix``: without ``/v1``, user, password and query."""
+    """``https://host:port/prefix``, without ``/v1``, user, password and query."""
     access: Access = DIRECT
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Of every request; may hold credentials, so they are never logged or stored."""
+    """Headers of every request. They may contain credentials, so they are never logged or stored."""
 
     def url(self, path: str) -> str:
-        """The whole URL of a path such as ``/v1/models``."""
+        """The complete URL of a path such as ``/v1/models``."""
         return self.base + self.access.path(path)
 
     @property
     def shown(self) -> str:
-        """For messages: nothing of it is a secret."""
+        """Text for messages, without secrets."""
         return self.base + self.access.api_path
 
     def with_proxy(self, environ: Mapping[str, str]) -> "Target":
-        """The same, through the environment's proxy where the host needs one. Raises ``ValueError``."""
+        """The same target, through the proxy that the environment sets for its host. Raises ``ValueError``."""
         return replace(self, access=replace(self.access, proxy=proxy_for(self.base, environ)))
 
 
 def credentials_in(headers: Mapping[str, str], access: Access) -> set[str]:
-    """What of a server's address may be a secret: an answer that repeats it is not to be shown as it is."""
+    """Parts of headers, query and proxy that may be secret, to redact them in responses that echo them."""
     found = {part for value in headers.values() for part in value.split()}
     for value in headers.values():
         scheme, _, rest = value.partition(" ")
@@ -91,21 +91,29 @@ def parse_target(
     ca_file: str | None = None,
     insecure: bool = False,
 ) -> Target:
-    """The server at ``url``: its base URL with or without ``/v1``, or the whole URL of its (chat) completions endpoint.
+    """Parses the address of a server.
 
-    A user and password in the URL become basic authentication, ``key`` a bearer token; a header ``Authorization`` in
-    ``headers`` takes precedence over both. Raises ``ValueError``, without repeating what may be a secret.
+    Args:
+        url: Its base URL with or without ``/v1``, or the URL of its (chat) completions endpoint. User and password
+            become basic authentication.
+        headers: Further headers; ``Authorization`` takes precedence over user, password and key.
+        key: Sent as a bearer token.
+        ca_file: File of trusted certificates.
+        insecure: Whether to skip the verification of the certificate.
+
+    Raises:
+        ValueError: An argument is invalid; the message quotes nothing that may be a secret.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port  # raises where it is not a number
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError as error:
         raise ValueError(f"is not a URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ValueError("must begin with http:// or https:// and a host")
     if parts.fragment or any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError("must not hold spaces, control characters or a fragment (#)")
+        raise ValueError("must not contain spaces, control characters or a fragment (#)")
     path = parts.path.rstrip("/")
     endpoint = next((end for end in _ENDPOINTS if path.endswith(end)), "")
     api = path.removesuffix(endpoint)
@@ -120,8 +128,7 @@ def parse_target(
 
 
 def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """The text with ``${NAME}`` replaced by the environment's variable. Raises ``ValueError`` naming one that is not
-    set."""
+    """Replaces ``${NAME}`` by environment variables. Raises ``ValueError`` that names one that is not set."""
 
     def value(match: re.Match[str]) -> str:
         found = environ.get(match[1])
@@ -133,22 +140,22 @@ def expanded(text: str, environ: Mapping[str, str]) -> str:
 
 
 def variables_of(text: str) -> list[str]:
-    """Names of the environment variables in a text."""
+    """The names of the environment variables that a text refers to."""
     return _VARIABLE.findall(text)
 
 
 def check_header(name: str, value: str) -> None:
-    """Raises ``ValueError`` for a header that cannot be sent, without repeating its value."""
+    """Raises ``ValueError`` for a header that cannot be sent, without quoting its value."""
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not a valid name of a header")
+        raise ValueError(f"{name!r} is not a valid header name")
     if name.lower() in _OURS:
-        raise ValueError(f"the header {name} is set by autotuner and cannot be set")
+        raise ValueError(f"the header {name} is managed by autotuner and cannot be set")
     if not all(c == "\t" or c.isprintable() for c in value) or not _is_latin(value):
-        raise ValueError(f"the value of the header {name} has characters that a header cannot carry")
+        raise ValueError(f"the value of the header {name} contains characters that are not allowed in headers")
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """Name and value of ``Name: value``. Raises ``ValueError``."""
+    """Parses ``Name: value``. Raises ``ValueError``."""
     name, colon, value = text.partition(":")
     if not colon:
         raise ValueError("write a header as 'Name: value'")

@@ -1,4 +1,4 @@
-"""Which certificates are trusted: the same ones for every request, the load generator's too."""
+"""Trusted certificates, the same for every request including those of the load generator."""
 
 import os
 import ssl
@@ -7,9 +7,14 @@ from pathlib import Path
 
 
 def tls_context(ca_file: str | None = None, *, insecure: bool = False) -> ssl.SSLContext:
-    """A client's context: ``ca_file``, else ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else the system's certificates.
+    """Creates a client context that trusts ``ca_file``, else ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else the system.
 
-    Raises ``ValueError`` where such a file is missing or cannot be read: OpenSSL itself would trust nothing, silently.
+    Args:
+        ca_file: File of trusted certificates.
+        insecure: Whether to skip the verification of certificates.
+
+    Raises:
+        ValueError: A file is missing or unreadable, in which case OpenSSL itself would silently trust nothing.
     """
     if insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -23,8 +28,8 @@ def tls_context(ca_file: str | None = None, *, insecure: bool = False) -> ssl.SS
     try:
         context = ssl.create_default_context(cafile=str(Path(ca_file).expanduser()) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
-        why = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"{ca_file} cannot be used as a file of certificates: {why}") from error
+        why = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"cannot read certificates from {ca_file}: {why}") from error
     if ca_file is None and not _system_has_some():
         _add_bundle(context)
     return context
@@ -36,7 +41,7 @@ def _system_has_some() -> bool:
 
 
 def _add_bundle(context: ssl.SSLContext) -> None:
-    """Mozilla's certificates, where the interpreter was built for another place than this system keeps its own in."""
+    """Adds Mozilla's certificates, for an interpreter built with a certificate path that this system lacks."""
     if find_spec("certifi") is not None:
         import certifi
 

@@ -1,4 +1,4 @@
-"""What failed HTTP exchanges mean, and what is advised."""
+"""Diagnosis of failed HTTP exchanges, and their remedies."""
 
 import gzip
 import json
@@ -15,11 +15,11 @@ from autotuner.net.faults import (
     LONGEST,
     Answer,
     Fault,
-    message_of,
-    of_answer,
-    of_exception,
+    answer_fault,
+    body_message,
+    exception_fault,
+    json_message,
     without_secrets,
-    words_of,
 )
 from autotuner.net.remedies import BENCH, STUDY, remedy_for
 
@@ -44,13 +44,13 @@ from autotuner.net.remedies import BENCH, STUDY, remedy_for
         (b"", ""),
     ],
 )
-def test_the_servers_message(body: bytes, message: str) -> None:
-    assert words_of(body) == message
+def test_message_of_a_server(body: bytes, message: str) -> None:
+    assert body_message(body) == message
 
 
 @given(st.binary(max_size=600), st.text(max_size=600))
-def test_a_message_is_one_short_printable_line(body: bytes, text: str) -> None:
-    for found in (words_of(body), message_of(text), message_of({"error": {"message": text}})):
+def test_message_is_one_short_printable_line(body: bytes, text: str) -> None:
+    for found in (body_message(body), json_message(text), json_message({"error": {"message": text}})):
         assert len(found) <= LONGEST
         assert found.isprintable()
 
@@ -76,25 +76,25 @@ def test_a_message_is_one_short_printable_line(body: bytes, text: str) -> None:
         (Answer(200, {"content-encoding": "br"}, b"\x8b\x02"), True, "compressed"),
     ],
 )
-def test_the_kind_of_an_answer(answer: Answer, stream: bool, kind: str | None) -> None:
-    found = of_answer(answer, asked_stream=stream)
+def test_kind_of_a_response(answer: Answer, stream: bool, kind: str | None) -> None:
+    found = answer_fault(answer, asked_stream=stream)
     assert (found.kind if found else None) == kind
     assert found is None or "s3cret" not in found.message
 
 
-def test_a_compressed_refusal_is_read() -> None:
+def test_compressed_error_is_read() -> None:
     body = gzip.compress(json.dumps({"error": {"message": "no key"}}).encode())
-    found = of_answer(Answer(401, {"content-encoding": "gzip"}, body))
+    found = answer_fault(Answer(401, {"content-encoding": "gzip"}, body))
     assert found == Fault("http_401", "HTTP 401: no key")
     bomb = gzip.compress(b"x" * 100_000_000)
-    found = of_answer(Answer(500, {"content-encoding": "gzip"}, bomb))
+    found = answer_fault(Answer(500, {"content-encoding": "gzip"}, bomb))
     assert found is not None
     assert len(found.message) < LONGEST + 50
 
 
-def test_when_to_come_again_and_where_to_go() -> None:
-    late = of_answer(Answer(429, {"retry-after": "20"}, b'{"error": "slow down"}'))
-    away = of_answer(Answer(308, {"location": "https://new.example/v1"}))
+def test_message_contains_retry_and_redirect() -> None:
+    late = answer_fault(Answer(429, {"retry-after": "20"}, b'{"error": "slow down"}'))
+    away = answer_fault(Answer(308, {"location": "https://new.example/v1"}))
     assert late is not None
     assert away is not None
     assert "slow down" in late.message
@@ -141,8 +141,8 @@ def _certificate(message: str) -> ssl.SSLCertVerificationError:
         (RuntimeError(), "connect", "RuntimeError"),
     ],
 )
-def test_the_kind_of_an_exception(error: BaseException, kind: str, word: str) -> None:
-    found = of_exception(error)
+def test_kind_of_an_exception(error: BaseException, kind: str, word: str) -> None:
+    found = exception_fault(error)
     assert found.kind == kind
     assert word in found.message
 
@@ -158,7 +158,7 @@ def test_the_kind_of_an_exception(error: BaseException, kind: str, word: str) ->
             "extra_body",
         ),
         (Fault("http_400", "the request exceeds the available context size"), "scenarios", "extra_body"),
-        (Fault("http_429", "rate limit exceeded: tokens per minute"), "lower the load", "lengths"),
+        (Fault("http_429", "rate limit exceeded: tokens per minute"), "reduce the load", "lengths"),
         (Fault("http_400", "Unrecognized request argument supplied: ignore_eos"), "ignore_eos: false", "extra_body"),
         (Fault("http_400", "Use 'max_completion_tokens' instead"), "max_tokens_field", "extra_body"),
         (Fault("http_401", "no key"), "api_key_env", "lengths"),
@@ -172,7 +172,7 @@ def test_the_kind_of_an_exception(error: BaseException, kind: str, word: str) ->
         (Fault("timeout", "no complete answer in 5 s"), "request_timeout", "lengths"),
     ],
 )
-def test_the_advice_fits(fault: Fault, wanted: str, unwanted: str) -> None:
+def test_remedy_names_the_setting_to_change(fault: Fault, wanted: str, unwanted: str) -> None:
     advice = remedy_for(fault, STUDY)
     assert wanted in advice
     assert unwanted not in advice
@@ -188,22 +188,22 @@ def test_the_advice_fits(fault: Fault, wanted: str, unwanted: str) -> None:
         (Fault("http_400", "bad field"), "--extra-body"),
     ],
 )
-def test_bench_is_advised_its_own_options(fault: Fault, option: str) -> None:
+def test_remedy_for_bench_names_its_options(fault: Fault, option: str) -> None:
     advice = remedy_for(fault, BENCH)
     assert option in advice
     assert "deploy." not in advice
 
 
 @pytest.mark.parametrize("cut", range(1, 25))
-def test_a_secret_is_not_shown_even_where_the_text_was_cut_inside_it(cut: int) -> None:
+def test_secret_is_redacted_even_if_truncated(cut: int) -> None:
     secret = "sk-0123456789-abcdefghij"
     text = f"wrong key {secret[:cut]}" + ("..." if cut < len(secret) else " given")
     assert secret[:5] not in without_secrets(text, [secret])
 
 
 @pytest.mark.parametrize("nest", ['{"error":', '{"x":', "["])
-def test_deep_nesting_does_no_harm(nest: str) -> None:
-    assert words_of((nest * 1700).encode())
+def test_deep_nesting_is_harmless(nest: str) -> None:
+    assert body_message((nest * 1700).encode())
     closing = "}" if nest.startswith("{") else "]"
     for depth in (5, 100, 900, 1700):
-        assert words_of((nest * depth + '"x"' + closing * depth).encode())
+        assert body_message((nest * depth + '"x"' + closing * depth).encode())

@@ -1,4 +1,4 @@
-"""One small GET: whatever a server answers, it is an object or None, and never an exception or a wait without end."""
+"""Small GET requests: whatever a server sends, the result is an object or None, without an exception or a long wait."""
 
 import socket
 import threading
@@ -81,12 +81,12 @@ async def test_an_object(serve: Serve) -> None:
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000,
     ],
 )  # fmt: skip
-async def test_what_is_no_object_is_none(serve: Serve, answer: bytes) -> None:
+async def test_anything_but_an_object_is_none(serve: Serve, answer: bytes) -> None:
     assert await get_json(serve(answer)) is None
 
 
-async def test_a_redirect_is_not_followed(serve: Serve) -> None:
-    """The key would go with it to whom it was not meant for."""
+async def test_redirect_is_not_followed(serve: Serve) -> None:
+    """It would send the key to another server."""
     asked: list[bytes] = []
     other = serve(ok(b"{}"), asked=asked)
     for status in (b"301", b"302", b"307", b"308"):
@@ -95,19 +95,19 @@ async def test_a_redirect_is_not_followed(serve: Serve) -> None:
     assert asked == []
 
 
-async def test_a_huge_answer_is_not_read_to_its_end(serve: Serve) -> None:
+async def test_huge_response_is_not_read_completely(serve: Serve) -> None:
     endless = b"HTTP/1.1 200 OK\r\n\r\n" + b'{"a": "' + b"x" * 5_000_000
     with anyio.fail_after(30):
         assert await get_json(serve(endless, hang=True), timeout_s=20) is None
 
 
-async def test_a_server_that_drips_is_left_in_time(serve: Serve) -> None:
-    """Each byte in time, and no end: the limit is on the whole."""
+async def test_time_limit_is_on_the_whole_response(serve: Serve) -> None:
+    """A server may send every byte in time and never end."""
     with anyio.fail_after(30):
         assert await get_json(serve(b"HTTP/1.1 200 OK\r\n\r\n{", hang=True), timeout_s=0.3) is None
 
 
-async def test_a_cancel_takes_effect_at_once(serve: Serve) -> None:
+async def test_cancellation_takes_effect_immediately(serve: Serve) -> None:
     with anyio.fail_after(30), anyio.move_on_after(0.2) as scope:
         await get_json(serve(b"HTTP/1.1 200 OK\r\n\r\n{", hang=True), timeout_s=600)
     assert scope.cancelled_caught
@@ -118,11 +118,11 @@ async def test_a_cancel_takes_effect_at_once(serve: Serve) -> None:
     ["http://127.0.0.1:1/x", "file:///etc/passwd", "ftp://127.0.0.1/x", "nonsense", "http://", "http://[::1", "http://h:x/",
      "http://nowhere.invalid/"],
 )  # fmt: skip
-async def test_nothing_there(url: str) -> None:
+async def test_unreachable_or_invalid_url(url: str) -> None:
     assert await get_json(url) is None
 
 
-async def test_proxies_of_the_environment_are_left_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert await get_json(serve(ok(b'{"a": 1}'))) == {"a": 1}

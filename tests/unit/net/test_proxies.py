@@ -1,4 +1,4 @@
-"""Which proxy a URL is reached through. The table follows the test of Go's ``httpproxy`` package in what it covers."""
+"""Choice of the proxy for a URL. The table covers the same cases as the test of Go's ``httpproxy`` package."""
 
 import pytest
 
@@ -63,22 +63,22 @@ def test_no_proxy(no_proxy: str, url: str, proxied: bool) -> None:
         ({}, "https://host", None),
     ],
 )
-def test_which_variable_counts(environ: dict[str, str], url: str, variable: str | None) -> None:
+def test_precedence_of_variables(environ: dict[str, str], url: str, variable: str | None) -> None:
     found = proxy_for(url, environ)
     assert (found.variable if found else None) == variable
 
 
-def test_programs_in_go_ignore_all_proxy() -> None:
+def test_all_proxy_can_be_ignored() -> None:
     assert proxy_for("https://host", {"ALL_PROXY": PROXY}, all_proxy=False) is None
 
 
-def test_a_bare_address_is_an_http_proxy() -> None:
+def test_bare_address_is_an_http_proxy() -> None:
     found = proxy_for("https://host", {"HTTPS_PROXY": "proxy:3128"})
     assert found is not None
     assert found.url == PROXY
 
 
-def test_its_password_is_in_no_text() -> None:
+def test_password_is_in_no_text() -> None:
     found = proxy_for("https://host", {"HTTPS_PROXY": "http://user:hunter2@proxy:3128"})
     assert found is not None
     assert "hunter2" not in f"{found} {found!r} {found.shown}"
@@ -86,7 +86,7 @@ def test_its_password_is_in_no_text() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["http://", "http://proxy:notaport", "ftp://hunter2@proxy:21"])
-def test_one_that_cannot_be_used_is_named_by_its_variable(wrong: str) -> None:
+def test_error_names_the_variable(wrong: str) -> None:
     with pytest.raises(ValueError, match="HTTPS_PROXY") as caught:
         proxy_for("https://host", {"HTTPS_PROXY": wrong})
     assert "hunter2" not in str(caught.value)

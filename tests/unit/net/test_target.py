@@ -1,4 +1,4 @@
-"""Addresses of servers that already run."""
+"""Addresses of servers that are already running."""
 
 from base64 import b64decode
 
@@ -32,7 +32,7 @@ def test_paths(url: str, models: str, chat: str) -> None:
     assert target.url("/v1/chat/completions") == chat
 
 
-def test_a_path_with_a_query_of_its_own() -> None:
+def test_path_with_a_query() -> None:
     assert parse_target("http://h?a=1").url("/health?b=2") == "http://h/health?b=2&a=1"
 
 
@@ -40,7 +40,7 @@ def test_a_path_with_a_query_of_its_own() -> None:
     "url",
     ["", "h:80", "ftp://h", "http://", "http://h:port/", "http://[::1", "http://h/#x", "http://h/ x", "http://h/\n"],
 )
-def test_what_is_no_address(url: str) -> None:
+def test_invalid_url(url: str) -> None:
     with pytest.raises(ValueError, match=r"must|is not a URL"):
         parse_target(url)
 
@@ -53,13 +53,13 @@ def test_user_and_password_become_basic_authentication() -> None:
     assert "p%3Aw" not in target.shown + target.base + repr(target)
 
 
-def test_which_authorization_counts() -> None:
+def test_precedence_of_authorization() -> None:
     assert parse_target("https://u:p@h", key="k").headers == {"Authorization": "Bearer k"}
     own = {"authorization": "Custom x"}
     assert parse_target("https://u:p@h", key="k", headers=own).headers == own
 
 
-def test_nothing_secret_is_in_its_representation() -> None:
+def test_repr_omits_secrets() -> None:
     target = parse_target("https://h/v1?key=s3cret", key="sk-abc", headers={"api-key": "hunter2"})
     for secret in ("s3cret", "sk-abc", "hunter2"):
         assert secret not in repr(target) + target.shown
@@ -67,7 +67,7 @@ def test_nothing_secret_is_in_its_representation() -> None:
     assert "pw" in credentials_in(parse_target("https://u:pw@h").headers, Access())
 
 
-def test_variables_stand_for_values() -> None:
+def test_variables_are_replaced() -> None:
     assert expanded("Bearer ${KEY}-${KEY}", {"KEY": "x"}) == "Bearer x-x"
     assert expanded("$KEY {KEY} ${", {}) == "$KEY {KEY} ${"
     with pytest.raises(ValueError, match="KEY"):
@@ -86,12 +86,12 @@ def test_variables_stand_for_values() -> None:
         ("X", "\u4e2d"),
     ],
 )
-def test_headers_that_cannot_be_sent(name: str, value: str) -> None:
+def test_invalid_headers(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="header"):
         check_header(name, value)
 
 
-def test_a_header_as_it_is_typed() -> None:
+def test_parse_header() -> None:
     assert parse_header("X-Team:  a: b ") == ("X-Team", "a: b")
     with pytest.raises(ValueError, match="Name: value"):
         parse_header("X-Team")

@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.sse import SseParser
-from autotuner.net.faults import KEPT_BYTES, Answer, of_answer
+from autotuner.net.faults import KEPT_BYTES, Answer, answer_fault
 
 Ended = Callable[["Connection", Request], None]
 
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         if self._streaming:
             request.close(complete=complete)
             return
-        fault = of_answer(Answer(self._status, self._headers, self._body), asked_stream=True)
+        fault = answer_fault(Answer(self._status, self._headers, self._body), asked_stream=True)
         if fault is not None:
             request.fail(fault.kind, fault.message)
         else:

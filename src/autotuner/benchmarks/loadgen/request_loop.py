@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from autotuner.benchmarks.loadgen.connection import CLOSED_EARLY, STALE, Connection
 from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.tunnel import check_usable, connect_through, proxy_address
-from autotuner.net.faults import CONNECT, TLS, of_exception
+from autotuner.net.faults import CONNECT, TLS, exception_fault
 from autotuner.net.target import DIRECT, Access
 from autotuner.net.tls import tls_context
 
@@ -135,7 +135,7 @@ class Connections:
                 return  # timed out while connecting
             request.end_ns = monotonic_ns()
             request.sent_ns = request.sent_ns or request.end_ns
-            fault = of_exception(error)
+            fault = exception_fault(error)
             request.fail(TLS if fault.kind == TLS else CONNECT, fault.message)
             self._ended(Connection(self._ended, self._lost), request)
             return
