@@ -1,1 +1,1 @@
-"""What fits on a GPU, and how fast it should be: analytic and pure. Every number from here is a prediction."""
+"""Analytic prediction of memory and speed: what fits on a GPU, and how fast it should be. Pure functions."""

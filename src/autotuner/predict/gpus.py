@@ -1,4 +1,4 @@
-"""GPUs as numbers. Peaks are dense (without sparsity), of NVIDIA's data sheets; memory is what a CUDA program sees."""
+"""Specifications of GPUs. Peaks are dense (not sparse), from NVIDIA data sheets; memory is what CUDA reports."""
 
 from collections.abc import Mapping
 
@@ -9,30 +9,31 @@ from autotuner.study.base import Noun
 
 
 class GpuModel(Noun):
-    """One kind of GPU."""
+    """Specification of a GPU model."""
 
     name: str
     device: str
-    """As the driver names it."""
+    """Name reported by the driver."""
     memory_gb: float = Field(gt=0)
-    """GiB, as ``torch.cuda.get_device_properties(0).total_memory`` says: less than the nominal size."""
+    """GiB as in ``torch.cuda.get_device_properties(0).total_memory``, less than the nominal size."""
     bandwidth: float = Field(gt=0)
-    """Bytes/s of its own memory."""
+    """Memory bandwidth in bytes/s."""
     bf16_flops: float = Field(gt=0)
     """FLOP/s of dense bf16 matrix products with fp32 accumulation."""
     fp8_flops: float | None = None
-    """As bf16_flops in fp8; None: the tensor cores have no fp8."""
+    """FLOP/s of dense fp8 matrix products; None if the tensor cores do not support fp8."""
     link_bandwidth: float = Field(gt=0)
-    """Bytes/s to other GPUs of the node, one direction."""
+    """Bytes/s to other GPUs of the node, in one direction."""
     link_latency_s: float
-    """Of one small all-reduce. Assumed: 8 us over NVLink, 25 us over PCIe."""
+    """Latency of a small all-reduce, in seconds. Assumed: 8 us over NVLink, 25 us over PCIe."""
     capability: int
     """CUDA compute capability times ten, as engines compare it."""
     source: str
+    """Where the figures come from."""
 
     @property
     def fp8(self) -> bool:
-        """Whether matrix products run in fp8."""
+        """Whether the tensor cores support fp8."""
         return self.fp8_flops is not None
 
 
@@ -84,9 +85,9 @@ _ALIASES = {"A100": "A100-80GB", "H100-SXM": "H100", "H100-80GB": "H100", "RTX40
 
 
 def gpu_named(name: str) -> GpuModel:
-    """The GPU of a name, whatever its case. Raises ``UsageError`` with the nearest known name."""
+    """Looks up a GPU, ignoring case. Raises ``UsageError`` that suggests the closest known name."""
     wanted = name.strip().upper().replace(" ", "-").replace("_", "-")
     names = {known.upper(): known for known in GPUS} | _ALIASES
     if wanted not in names:
-        raise UsageError(Problem(where="gpu", value=name, why="is no known GPU", remedy=did_you_mean(name, list(GPUS))))
+        raise UsageError(Problem(where="gpu", value=name, why="unknown GPU", remedy=did_you_mean(name, list(GPUS))))
     return GPUS[names[wanted]]

@@ -1,5 +1,8 @@
-"""Shapes of language models: enough to count parameters, bytes and operations. Shapes are those of the published
-``config.json`` files; counts that follow from them are checked against the published ones by the tests."""
+"""Shapes of language models, sufficient to count parameters, bytes and operations.
+
+They are those of the published ``config.json`` files; the tests compare the resulting parameter counts with the
+published ones.
+"""
 
 import math
 from collections.abc import Mapping
@@ -26,22 +29,23 @@ class ModelShape(Noun):
     """Width of a dense feed-forward layer."""
     vocab: int = Field(ge=1)
     tied: bool = False
-    """One matrix for embedding and output."""
+    """Whether embedding and output share one matrix."""
     context: int = Field(ge=1)
+    """Longest context in tokens."""
     experts: int = 0
-    """Of a mixture-of-experts layer; 0: dense model."""
+    """Routed experts of a mixture-of-experts layer; 0 for a dense model."""
     experts_per_token: int = 0
     shared_experts: int = 0
     expert_ffn: int = 0
     dense_layers: int = 0
-    """Leading layers of a mixture that are dense."""
+    """Leading dense layers of a mixture-of-experts model."""
     q_rank: int = 0
     kv_rank: int = 0
-    """Latent attention (MLA): width of the compressed KV; 0: ordinary attention."""
+    """Width of the compressed KV in latent attention (MLA); 0 for ordinary attention."""
     rope_dim: int = 0
     value_dim: int = 0
     native_bytes: float = 2.0
-    """Bytes of a weight as published: 1 for a checkpoint in fp8."""
+    """Bytes per weight of the published checkpoint: 1 for fp8."""
 
     @property
     def moe_layers(self) -> int:
@@ -50,7 +54,7 @@ class ModelShape(Noun):
 
     @property
     def attention_parameters(self) -> int:
-        """Of one layer."""
+        """Parameters of the attention of one layer."""
         if self.kv_rank:
             queries = self.q_rank * (self.hidden + self.heads * (self.head_dim + self.rope_dim))
             if not self.q_rank:
@@ -62,7 +66,7 @@ class ModelShape(Noun):
 
     @property
     def expert_parameters(self) -> int:
-        """Of one expert."""
+        """Parameters of one expert."""
         return 3 * self.hidden * self.expert_ffn
 
     @property
@@ -84,24 +88,24 @@ class ModelShape(Noun):
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """All parameters."""
         return self.always_read + self.routed + self.vocabulary * (1 if self.tied else 2)
 
     @property
     def active_parameters(self) -> int:
-        """Used for one token, embedding and output included."""
+        """Parameters used for one token, embedding and output included."""
         chosen = self.moe_layers * self.experts_per_token * self.expert_parameters
         return self.always_read + chosen + self.vocabulary * (1 if self.tied else 2)
 
     def touched(self, tokens: float) -> float:
-        """Expected parameters of routed experts that a batch of tokens reads, with even routing."""
+        """Expected number of parameters of routed experts that a batch of tokens reads, with uniform routing."""
         if not self.routed:
             return 0.0
         missed = math.pow(1 - self.experts_per_token / self.experts, tokens)
         return self.routed * (1 - missed)
 
     def kv_width(self, tp: int = 1) -> int:
-        """Elements of KV cache by token and layer on each of ``tp`` GPUs."""
+        """KV cache elements per token and layer on each of ``tp`` GPUs."""
         if self.kv_rank:
             return self.kv_rank + self.rope_dim
         return 2 * max(1, self.kv_heads // tp) * self.head_dim
@@ -175,18 +179,26 @@ MODELS: Mapping[str, ModelShape] = {
 
 
 def shape_named(name: str) -> ModelShape:
-    """The shape of a model name or hub id (``meta-llama/Llama-3.1-8B-Instruct``). Raises ``UsageError``."""
+    """Looks up a model name or hub ID (``meta-llama/Llama-3.1-8B-Instruct``). Raises ``UsageError``."""
     bare = name.rstrip("/").rsplit("/", 1)[-1].lower()
     for known in sorted(MODELS, key=len, reverse=True):
         if known.lower() in bare.replace("meta-", ""):
             return MODELS[known]
     raise UsageError(
-        Problem(where="model", value=name, why="is no known model shape", remedy=did_you_mean(name, list(MODELS)))
+        Problem(where="model", value=name, why="unknown model shape", remedy=did_you_mean(name, list(MODELS)))
     )
 
 
 def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:
-    """The shape that a ``config.json`` of the ``transformers`` library describes. Raises ``UsageError``."""
+    """Reads the shape from a ``config.json`` of the ``transformers`` library.
+
+    Args:
+        name: Name of the model.
+        config: The parsed file.
+
+    Raises:
+        UsageError: It does not describe a decoder-only transformer.
+    """
     config = config.get("text_config") or config
     try:
         hidden = int(config["hidden_size"])
@@ -222,7 +234,7 @@ def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:
         )
     except (KeyError, TypeError, ValueError) as error:
         why = f"config.json does not describe a decoder-only transformer ({error})"
-        raise UsageError(Problem(where="model", value=name, why=why, remedy="name a known shape instead")) from None
+        raise UsageError(Problem(where="model", value=name, why=why, remedy="use the name of a known shape")) from None
 
 
 def _native_bytes(config: Mapping[str, Any]) -> float:

@@ -1,7 +1,8 @@
-"""One replica of a model on its GPUs: bytes it takes, tokens of KV cache that are left, seconds of one step.
+"""Roofline model of a replica on its GPUs: memory use, remaining KV cache, and duration of a step.
 
-A step takes the longer of computing and of reading memory (the roofline), then what cannot hide behind it: all-reduces
-and launches. The constants below are assumptions of the right size, not measurements; only the engine itself is truth.
+A step takes as long as the slower of computing and reading memory (the roofline), plus what does not overlap with it:
+all-reduces and launches. The constants below are assumptions of the right magnitude, not measurements; only the engine
+itself gives true values.
 """
 
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from autotuner.study.base import Noun
 
 GIB = 1 << 30
 COMPUTE_EFFICIENCY = 0.65
-"""Of the peak FLOP/s that large matrix products reach."""
+"""Share of the peak FLOP/s that large matrix products reach."""
 MEMORY_EFFICIENCY = 0.8
-"""Of the peak bandwidth that reading weights and KV cache reaches."""
+"""Share of the peak bandwidth that reading weights and KV cache reaches."""
 LINK_EFFICIENCY = 0.8
+"""Share of the peak bandwidth between GPUs that is reached."""
 EAGER_LAYER_S = 250e-6
-"""Python and launches of one layer's kernels without a CUDA graph; they overlap with computing."""
+"""Seconds of Python and kernel launches per layer without a CUDA graph; they overlap with computing."""
 GRAPH_LAYER_S = 3e-6
+"""Seconds of kernel launches per layer in a CUDA graph."""
 STEP_S = 150e-6
-"""Sampling and bookkeeping on the GPU, once a step."""
+"""Seconds of sampling and bookkeeping per step on the GPU."""
 CONTEXT_GB = 0.5
 """CUDA context and kernels of one process, in GiB."""
 NCCL_GB = 0.4
@@ -35,29 +38,29 @@ class WeightFormat(Noun):
 
     name: str = "bf16"
     linear_bytes: float = Field(default=2.0, gt=0)
-    """Of one weight of a linear layer; embedding and output stay at 2."""
+    """Bytes per weight of a linear layer; embedding and output always have 2."""
     fp8_compute: bool = False
-    """Activations are quantized too, so that products run in fp8 where the GPU has it."""
+    """Whether activations are quantized too, so that products run in fp8 if the GPU supports it."""
 
 
 BF16 = WeightFormat()
 FP8 = WeightFormat(name="fp8", linear_bytes=1.0, fp8_compute=True)
 INT8 = WeightFormat(name="int8", linear_bytes=1.0)
 INT4 = WeightFormat(name="int4", linear_bytes=0.53)
-"""4 bits and a 16-bit scale and zero by group of 128."""
+"""4 bits, plus a 16-bit scale and zero point per group of 128."""
 FP4 = WeightFormat(name="fp4", linear_bytes=0.5625)
-"""4 bits and an 8-bit scale by group of 16."""
+"""4 bits, plus an 8-bit scale per group of 16."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one step computes."""
+    """Work of one step."""
 
     tokens: int
     sequences: int
-    """Rows that go through the output matrix: requests that get a token."""
+    """Rows that pass through the output matrix: requests that get a token."""
     kv_read: float = 0.0
-    """Tokens of KV cache that attention reads."""
+    """KV cache tokens that attention reads."""
     pairs: float = 0.0
     """(query, key) pairs of attention."""
 
@@ -71,12 +74,12 @@ class Work:
 
 
 def prefill(new: int, cached: int = 0) -> Work:
-    """One request's prompt, or a piece of it, after ``cached`` tokens."""
+    """Prefill of a prompt, or of a chunk of it, with ``new`` tokens after ``cached`` ones."""
     return Work(new, 1, cached + new, new * cached + new * (new + 1) / 2)
 
 
 def decode(batch: int, context: float) -> Work:
-    """One token for each of ``batch`` requests with ``context`` tokens on average."""
+    """Decoding of one token for each of ``batch`` requests with ``context`` tokens on average."""
     return Work(batch, batch, batch * context, batch * context)
 
 
@@ -89,7 +92,7 @@ class Replica(Noun):
     pp: int = Field(default=1, ge=1)
     weights: WeightFormat = BF16
     kv_bytes: float = Field(default=2.0, gt=0)
-    """Of one element of KV cache."""
+    """Bytes per KV cache element."""
 
     @property
     def gpus(self) -> int:
@@ -98,27 +101,27 @@ class Replica(Noun):
 
     @property
     def _stage(self) -> float:
-        """Share of the layers on the fullest stage."""
+        """Share of the layers on the largest pipeline stage."""
         return ceil(self.model.layers / self.pp) / self.model.layers
 
     @property
     def weight_bytes(self) -> float:
-        """On the fullest GPU."""
+        """Bytes of weights on the fullest GPU."""
         m = self.model
         ends = m.vocabulary * 2.0 * (1 if m.tied or self.pp > 1 else 2)
         return (self.linear_bytes(m.always_read + m.routed) * self._stage + ends) / self.tp
 
     def linear_bytes(self, parameters: float) -> float:
-        """Bytes of weights of linear layers, in the format, or as published where that is smaller."""
+        """Bytes of weights of linear layers in the chosen format, or as published if that is smaller."""
         return parameters * min(self.weights.linear_bytes, self.model.native_bytes)
 
     @property
     def kv_bytes_per_token(self) -> float:
-        """On the fullest GPU."""
+        """Bytes of KV cache per token on the fullest GPU."""
         return ceil(self.model.layers / self.pp) * self.model.kv_width(self.tp) * self.kv_bytes
 
     def activation_bytes(self, tokens: int, sequences: int = 1) -> float:
-        """Peak of temporary memory while ``tokens`` go through a layer and ``sequences`` through the output matrix."""
+        """Peak of temporary memory in bytes, while ``tokens`` pass a layer and ``sequences`` the output matrix."""
         m = self.model
         width = max(m.ffn, (m.experts_per_token + m.shared_experts) * m.expert_ffn)
         by_token = 2 * (10 * m.hidden + 3 * width / self.tp)
@@ -126,16 +129,24 @@ class Replica(Noun):
 
     @property
     def fixed_bytes(self) -> float:
-        """Taken by CUDA and communication before anything is loaded."""
+        """Bytes that CUDA and communication occupy before anything is loaded."""
         return (CONTEXT_GB + (NCCL_GB if self.gpus > 1 else 0.0)) * GIB
 
     def kv_tokens(self, fraction: float, reserve_bytes: float = 0.0) -> int:
-        """Tokens of KV cache in ``fraction`` of a GPU's memory after weights and a reserve; negative: no room."""
+        """Capacity of the KV cache in tokens.
+
+        Args:
+            fraction: Share of the GPU's memory for weights, reserve and KV cache.
+            reserve_bytes: Memory for other purposes, in bytes.
+
+        Returns:
+            A negative number if not even the weights fit.
+        """
         budget = fraction * self.gpu.memory_gb * GIB - self.weight_bytes - reserve_bytes
         return int(budget // self.kv_bytes_per_token)
 
     def step_s(self, work: Work, *, graph: bool = True) -> float:
-        """Seconds of one step; ``graph``: its launches are replayed from a CUDA graph."""
+        """Duration of one step in seconds; ``graph`` says whether its launches are replayed from a CUDA graph."""
         waves = min(self.pp, max(1, work.sequences))
         busy = max(self._compute_s(work) / waves, self._memory_s(work, waves))
         busy += self.model.layers * GRAPH_LAYER_S
@@ -170,5 +181,5 @@ class Replica(Noun):
         return 2 * self.model.layers * (ring + self.gpu.link_latency_s) + between
 
     def decode_throughput(self, batch: int, context: float, *, graph: bool = True) -> float:
-        """Tokens/s of ``batch`` requests that are only decoding."""
+        """Tokens/s of ``batch`` requests that are all decoding."""
         return batch / self.step_s(decode(batch, context), graph=graph)

@@ -1,7 +1,7 @@
-"""From measurements to verdicts, ranks and proofs; pure functions of their arguments, no I/O.
+"""Verdicts, ranks and proofs from measurements, as pure functions without I/O.
 
-A score must never reward what an operator would not want: errors, a level that was skipped, a number that was not
-measured. The rules are in ``docs/explanation/search-and-scoring.md``.
+A score must never reward what an operator would not want: errors, a skipped load level, a value that was not measured.
+``docs/explanation/search-and-scoring.md`` describes the rules.
 """
 
 from autotuner.scoring.gain import LAUNCH_NOISE, MARGIN, Effect, Gain, change, gain, noise_of, student_t

@@ -1,17 +1,16 @@
-"""By how much one configuration beats another, and what that shows: an interval from few, interleaved repeats.
+"""Gain of one configuration over another, with a confidence interval from few, interleaved repeats.
 
-With three repeats a percentile bootstrap can reach no further than the extremes seen, and covers far less than it
-says. So the bootstrap gives only the standard error of the log ratio of the means (each side resampled by itself, which
-is conservative when drift moves both alike); it is corrected for the size of the sample (n / (n - 1)) and taken times
-Student's t with Welch's degrees of freedom. Coverage is checked by simulation in the tests, and printed by
-``benchmarks/search_landscapes.py``.
+With three repeats, a percentile bootstrap cannot exceed the observed extremes and covers far less than it claims.
+Therefore the bootstrap only provides the standard error of the log ratio of the means. Each side is resampled
+separately, which is conservative if drift moves both alike. The error is corrected for the sample size (n / (n - 1))
+and multiplied by Student's t with Welch's degrees of freedom. The tests verify the coverage by simulation, and
+``benchmarks/search_landscapes.py`` prints it.
 
-The bootstrap's variance is computed, not drawn: over all resamples for the few repeats of a proof, so that it has no
-sampling error and needs no seed, and by its first-order expansion (the delta method) for more. All of it is plain
-Python, so that the commands that show a result need not import numpy.
+The bootstrap's variance is computed rather than sampled: over all resamples for the few repeats of a proof, so that it
+has no sampling error and needs no seed, and by its first-order expansion (the delta method) for more values. The module
+is plain Python, so that commands that show results need not import numpy.
 
-This module is the only estimator of a gain: every output that compares two configurations calls :func:`gain` or
-:func:`change`.
+It is the only estimator of a gain: every output that compares two configurations calls :func:`gain` or :func:`change`.
 """
 
 import math
@@ -27,46 +26,46 @@ from statistics import NormalDist, fmean
 from autotuner.study.metric import Direction
 
 LAUNCH_NOISE = 0.005
-"""Least relative standard deviation between two launches of one configuration. Three repeats may agree to 0.1% by
-chance; no server on real hardware repeats better than about half a percent."""
+"""Minimum relative standard deviation between launches of one configuration. Three repeats may agree to 0.1% by chance,
+but no server on real hardware is repeatable to better than about 0.5%."""
 MARGIN = 0.03
-"""Two configurations are called equally good when the interval of their difference lies inside plus or minus this."""
+"""Two configurations count as equally good if the interval of their difference lies within plus or minus this value."""
 _ALL_RESAMPLES = 7
-"""Up to this many values, all resamples are enumerated (1716 for 7, order aside). With more, the relative error of the
-first-order expansion is about the relative variance of the mean, which is small then."""
+"""Largest number of values whose resamples are all enumerated (1716 for 7, ignoring order). For more values, the
+relative error of the first-order expansion is about the relative variance of the mean, which is then small."""
 _REPEATABILITY = 1.96 * math.sqrt(2)
-"""Two single measurements differ by less in 95% of cases, in standard deviations (ISO 5725-6)."""
+"""Difference, in standard deviations, that two single measurements do not exceed in 95% of cases (ISO 5725-6)."""
 
 
 class Effect(StrEnum):
-    """What the interval of a gain shows."""
+    """Conclusion from the interval of a gain."""
 
     BETTER = "better"
-    """It lies above zero."""
+    """The interval lies above zero."""
     WORSE = "worse"
-    """It lies below zero."""
+    """The interval lies below zero."""
     AS_GOOD = "as_good"
-    """It includes zero and lies inside plus or minus :data:`MARGIN`: an equivalence test."""
+    """The interval includes zero and lies within plus or minus :data:`MARGIN` (an equivalence test)."""
     UNDECIDED = "undecided"
-    """It includes zero and reaches beyond the margin."""
+    """The interval includes zero and extends beyond the margin."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One configuration against the default; ratios, positive is better whatever the metric's direction."""
+    """Gain of a configuration over the default, as a ratio; positive is better, whatever the metric's direction."""
 
     relative: float
-    """0.12 is 12% more throughput, or 12% less time."""
+    """E.g. 0.12 for 12% more throughput or 12% less time."""
     low: float
     high: float
     confidence: float
     repeats: int
-    """Of the side that was measured less often."""
+    """Repeats of the side that was measured less often."""
     effect: Effect
 
 
 def change(default_values: Sequence[float], values: Sequence[float]) -> float | None:
-    """The relative change of the mean over the default's; None without values or where the default's mean is 0."""
+    """Relative change of the mean compared to the default's; None without values or if the default's mean is 0."""
     if not default_values or not values or fmean(default_values) == 0:
         return None
     return fmean(values) / fmean(default_values) - 1
@@ -80,12 +79,21 @@ def gain(
     noise: float = LAUNCH_NOISE,
     confidence: float = 0.95,
 ) -> Gain:
-    """The relative gain of the mean of ``values`` over the default's, with its confidence interval.
+    """Estimates the relative gain of the mean of ``values`` over the default's.
 
-    Values are one objective's, one a repeat, positive. With a single repeat on a side nothing can be told: the interval
-    is unbounded. ``noise`` is the least relative standard deviation of one value that is known from elsewhere; the
-    interval is never narrower than it allows. Raises ValueError for an empty side or a value that is not a positive
-    finite number.
+    Args:
+        default_values: Values of the objective for the default, one per repeat.
+        values: Values of the objective for the other configuration, one per repeat.
+        direction: Whether larger or smaller values are better.
+        noise: Known minimum of the relative standard deviation of a value; the interval is never narrower than that
+            allows.
+        confidence: Level of the interval.
+
+    Returns:
+        The gain with its interval, which is unbounded if a side has a single repeat.
+
+    Raises:
+        ValueError: A side is empty, or a value is not a positive, finite number.
     """
     if not default_values or not values:
         raise ValueError("no repeats")
@@ -117,8 +125,8 @@ def _effect(low: float, high: float) -> Effect:
 
 
 def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:
-    """The relative difference that two single measurements of one configuration stay below in 95% of cases, pooled
-    over groups of repeats; None where no configuration was measured twice."""
+    """Relative difference that two single measurements of one configuration do not exceed in 95% of cases, pooled over
+    groups of repeats; None if no configuration was measured twice."""
     squares = 0.0
     freedom = 0
     for group in repeats:
@@ -130,7 +138,7 @@ def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:
 
 
 def _half_width(default: Sequence[float], other: Sequence[float], confidence: float) -> float:
-    """Half the interval's width, on the log scale."""
+    """Half of the interval's width on the log scale."""
     parts = []
     for values in (default, other):
         n = len(values)
@@ -145,7 +153,7 @@ def _half_width(default: Sequence[float], other: Sequence[float], confidence: fl
 
 
 def variance_of_log_mean(values: Sequence[float]) -> float:
-    """The bootstrap's variance of the logarithm of the mean."""
+    """Bootstrap variance of the logarithm of the mean."""
     n = len(values)
     mean = fmean(values)
     if min(values) == max(values):
@@ -161,7 +169,7 @@ def variance_of_log_mean(values: Sequence[float]) -> float:
 
 @cache
 def _resamples(n: int) -> tuple[list[tuple[int, ...]], list[float]]:
-    """All resamples of ``n`` values, as indexes, that differ by more than their order; how likely each is."""
+    """All resamples of ``n`` values as indexes, ignoring order, and the probability of each."""
     resamples = list(combinations_with_replacement(range(n), n))
     weights = []
     for drawn in resamples:
@@ -171,11 +179,11 @@ def _resamples(n: int) -> tuple[list[tuple[int, ...]], list[float]]:
 
 
 def student_t(probability: float, freedom: float) -> float:
-    """Quantile of Student's t distribution for ``probability`` >= 0.5; the normal one for infinite ``freedom``.
+    """Quantile of Student's t distribution for ``probability`` >= 0.5; the normal quantile for infinite ``freedom``.
 
-    With x = sqrt(freedom) * tan(angle) the density becomes cos(angle) ** (freedom - 1), whose integral up to pi / 2 is
-    known. The angle that ends the wanted part of it is found by Newton's method: from the normal quantile, which is too
-    small, it comes ever closer from below, because the density only falls.
+    With x = sqrt(freedom) * tan(angle), the density becomes cos(angle) ** (freedom - 1), whose integral up to pi / 2 is
+    known. Newton's method finds the angle of the requested share: starting at the normal quantile, which is too small,
+    it converges monotonically from below, because the density is decreasing.
     """
     normal = NormalDist().inv_cdf(probability)
     if math.isinf(freedom):
@@ -192,8 +200,8 @@ def student_t(probability: float, freedom: float) -> float:
 
 
 def _area(angle: float, power: float, whole: float) -> float:
-    """The integral of cos(x) ** power from 0 to ``angle``; ``whole`` is the one up to pi / 2. It is summed as a
-    hypergeometric series, from the end of the range that is closer: there the series converges quickly."""
+    """Integral of cos(x) ** power from 0 to ``angle``; ``whole`` is the integral up to pi / 2. It is summed as a
+    hypergeometric series from the closer end of the range, where the series converges quickly."""
     sine = math.sin(angle)
     cosine = math.cos(angle)
     tail = angle > math.pi / 4

@@ -1,4 +1,4 @@
-"""The columns of a result table: every objective and every SLO, each with the load level that it applies to."""
+"""Columns of a result table: every objective and SLO, with the load level it applies to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from autotuner.study.objective import SLO, Objective
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure that decides: an objective, an SLO, or both where they are about the same figure."""
+    """One figure of a result: that of an objective, of an SLO, or of both."""
 
     metric: str
     statistic: str | None
@@ -22,7 +22,7 @@ class Goal:
 
 
 def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, ...]:
-    """Objectives in order, then SLOs. Bounds on single requests (no statistic) count in goodput and have no column."""
+    """Objectives in order, then SLOs. SLOs on single requests (no statistic) count in goodput and have no column."""
     found: dict[tuple[str, str | None, str | None, str | None], Goal] = {}
     for index, objective in enumerate(objectives):
         place = (objective.metric, objective.statistic, objective.at, objective.scenario)
@@ -36,6 +36,6 @@ def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, .
             found[place] = Goal(*place, slo=index)
         elif known.slo is None:
             found[place] = Goal(*place, objective=known.objective, slo=index)
-        else:  # two bounds on one figure: a lower and an upper one
+        else:  # a lower and an upper bound on the same figure
             found[(*place[:3], f"{place[3]} #{index}")] = Goal(*place, slo=index)
     return tuple(found.values())

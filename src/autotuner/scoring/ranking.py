@@ -1,9 +1,9 @@
-"""Trials in order: feasible above infeasible, whatever the numbers.
+"""Ranking of trials: feasible ones above infeasible ones, whatever their figures.
 
-Groups, best first: feasible; feasible but not rankable (the load generator was the limit); infeasible; failed.
-Among infeasible trials what was not measured counts before what was missed by much, so that skipping a bad level never
-pays. Several objectives: by front (non-dominated first), then by the geometric mean of the objectives, which needs no
-other trial for its scale and agrees with dominance. Trial numbers settle the rest.
+Groups, best first: feasible; feasible but not rankable (the load generator was the bottleneck); infeasible; failed.
+Among infeasible trials, the number of values that were not measured counts before the size of violations, so that
+skipping a bad level never pays. Several objectives are ranked by front (non-dominated first), then by their geometric
+mean, which does not depend on other trials and agrees with dominance. Trial numbers break ties.
 """
 
 import math
@@ -18,11 +18,11 @@ FEASIBLE, UNRANKABLE, INFEASIBLE, FAILED, UNFINISHED = range(5)
 _TINY = 1e-300
 
 RankKey = tuple[int, float, float, int]
-"""Group, main figure, second figure, number; smaller is better."""
+"""(group, main figure, second figure, trial number); smaller is better."""
 
 
 def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
-    """A sorting key, smaller is better. With several objectives it leaves out the fronts; see :func:`rank`."""
+    """Sorting key; smaller is better. It ignores the fronts of several objectives; see :func:`rank`."""
     group = _group(trial)
     verdict = trial.verdict
     if verdict is None or group >= FAILED:
@@ -35,7 +35,7 @@ def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
 
 
 def rank(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """Best first; the result does not depend on the order given."""
+    """Sorts trials, best first, independently of their given order."""
     if len(objectives) < 2:
         return sorted(trials, key=lambda t: rank_key(t, objectives))
     fronts = _fronts([t for t in trials if _group(t) == FEASIBLE], objectives)
@@ -47,17 +47,24 @@ def rank(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial
 
 
 def pareto(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """The feasible, rankable trials that no other one dominates, in rank order."""
+    """The feasible, rankable trials that no other trial dominates, in rank order."""
     feasible = [t for t in trials if _group(t) == FEASIBLE]
     fronts = _fronts(feasible, objectives)
     return rank([t for t in feasible if fronts[t.number] == 0], objectives)
 
 
 def ties(best: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], noise: float) -> list[Trial]:
-    """The feasible, rankable trials that are worse than ``best`` by at most ``noise`` in every objective, ``best``
-    included, in rank order.
+    """The feasible, rankable trials that are as good as the best one within noise.
 
-    ``noise`` is a relative difference, e.g. 0.03; :func:`autotuner.scoring.noise_of` estimates it from repeats.
+    Args:
+        best: The best trial, which is included.
+        trials: All trials.
+        objectives: The study's objectives.
+        noise: Largest relative difference in every objective, e.g. 0.03; :func:`autotuner.scoring.noise_of` estimates
+            it from repeats.
+
+    Returns:
+        Trials in rank order.
     """
     found = costs(best.verdict, objectives)
     if found is None:
@@ -67,14 +74,14 @@ def ties(best: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], 
 
 
 def log_cost(verdict: Verdict | None, objectives: Sequence[Objective]) -> float | None:
-    """One number to be made small: the mean of the costs' logarithms, so a difference of 0.1 is about 10%. None where
-    an objective was not measured."""
+    """A single number to minimize: the mean of the logarithms of the costs, so that a difference of 0.1 is about 10%.
+    None if an objective was not measured."""
     found = costs(verdict, objectives)
     return None if found is None else math.fsum(math.log(max(c, _TINY)) for c in found) / len(found)
 
 
 def worsened(value: float, direction: Direction, penalty: float) -> float:
-    """An objective's value, made worse by the factor ``1 + penalty`` of missed soft SLOs."""
+    """The value of an objective, worsened by the factor ``1 + penalty`` for missed soft SLOs."""
     return value * (1 + penalty) if direction is Direction.MIN else value / (1 + penalty)
 
 
@@ -95,8 +102,8 @@ def _group(trial: Trial) -> int:
 
 
 def costs(verdict: Verdict | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """Objectives as numbers to be made small, missed soft SLOs included; a rate becomes its inverse. None where one was
-    not measured."""
+    """The objectives as numbers to minimize, including the penalty of missed soft SLOs; a rate becomes its inverse.
+    None if one was not measured."""
     if verdict is None or len(verdict.objectives) != len(objectives):
         return None
     found = []
@@ -109,7 +116,7 @@ def costs(verdict: Verdict | None, objectives: Sequence[Objective]) -> tuple[flo
 
 
 def _fronts(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, int]:
-    """The front of each trial by number; 0 is not dominated by any other one."""
+    """The front of each trial by its number; trials of front 0 are not dominated by any other."""
     left = {t.number: costs(t.verdict, objectives) or (math.inf,) * len(objectives) for t in trials}
     fronts: dict[int, int] = {}
     while left:

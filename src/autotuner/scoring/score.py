@@ -1,9 +1,9 @@
-"""One trial's measurements to its verdict: which bounds are missed by how much, and the objectives' values.
+"""Verdict on a trial from its measurements: violations of SLOs with their size, and the values of the objectives.
 
-Every level counts. What was not measured (absent, not a finite number, or a percentile among requests that had not
-ended) never passes a bound: it is a violation with ``value`` None and ``relative`` 1.0, the size of a latency at twice
-its bound. A latency of an overloaded window is such a value: it grows with the window's length, so a short window would
-meet any bound. Its rates stay, since they are what the server can do.
+Every level counts. A value that was not measured (absent, not finite, or a percentile among requests that had not
+ended) never meets an SLO: it is a violation with ``value`` None and ``relative`` 1.0, like a latency at twice its
+threshold. The same holds for a latency of an overloaded window: it grows with the window's length, so a sufficiently
+short window would meet any SLO. Its rates remain valid, because they show the server's capacity.
 """
 
 import math
@@ -18,10 +18,10 @@ from autotuner.study.verdict import Verdict, Violation
 from autotuner.study.workload import LoadLevel
 
 UNMEASURED = 1.0
-"""Relative violation of a bound whose metric was not measured."""
+"""Relative violation of an SLO whose metric was not measured."""
 
 Place = tuple[str, str]
-"""Scenario text, level text."""
+"""(scenario text, level text)."""
 
 
 def score(
@@ -32,9 +32,14 @@ def score(
     min_success_rate: float,
     expected: Sequence[tuple[str, LoadLevel]],
 ) -> Verdict:
-    """The verdict over all ``expected`` places (scenario text, level); a place that is missing is a hard violation.
+    """Judges a trial.
 
-    SLOs without a statistic on a per-request metric define goodput only and are skipped here.
+    Args:
+        measurements: Its measurements.
+        objectives: The study's objectives.
+        slos: The study's SLOs. Those on a per-request metric without a statistic only define goodput and are skipped.
+        min_success_rate: Minimum share of successful requests, from 0 to 1.
+        expected: (scenario text, level) of all required measurements; a missing one is a hard violation.
     """
     measured = _by_place(measurements)
     places = list(dict.fromkeys([*((s, level.text) for s, level in expected), *measured]))
@@ -69,7 +74,7 @@ def _by_place(measurements: Sequence[Measurement]) -> dict[Place, list[Measureme
 
 
 def _steady_value(m: Measurement, metric: str, statistic: str | None) -> float | None:
-    """The value, but None for a latency of an overloaded window."""
+    """The value of a metric; None for a latency of an overloaded window."""
     if m.overloaded and METRICS[metric].distribution:
         return None
     return metric_value(m, metric, statistic)
@@ -112,7 +117,7 @@ def _selected(places: Sequence[Place], scenario: str | None, at: str | None) -> 
 def _objective_value(
     objective: Objective, measured: dict[Place, list[Measurement]], places: Sequence[Place]
 ) -> float | None:
-    """One number over all selected places; None where one of them was not measured."""
+    """The objective's value over all selected places; None if one of them was not measured."""
     values: list[float] = []
     for place in _selected(places, objective.scenario, objective.at):
         found = [_steady_value(m, objective.metric, objective.statistic) for m in measured.get(place, [])]
@@ -134,7 +139,7 @@ def _objective_value(
 def _uncertainty(
     objective: Objective, value: float, measured: dict[Place, list[Measurement]], places: Sequence[Place]
 ) -> float | None:
-    """Relative half-width of the objective's 95% interval; None where a window does not tell its own."""
+    """Relative half-width of the objective's 95% interval; None if that of a window is unknown."""
     name = metric_text(objective.metric, objective.statistic)
     windows = [m for place in _selected(places, objective.scenario, objective.at) for m in measured.get(place, [])]
     parts = [m.uncertainty.get(name) for m in windows]
@@ -142,7 +147,7 @@ def _uncertainty(
         return None
     known = [p for p in parts if p is not None]
     if METRICS[objective.metric].better is Direction.MAX and objective.metric != "success_rate":
-        return math.sqrt(math.fsum(p * p for p in known)) / len(known)  # of a geometric mean of independent windows
+        return math.sqrt(math.fsum(p * p for p in known)) / len(known)  # geometric mean of independent windows
     worst = [
         u
         for m, u in zip(windows, known, strict=True)
@@ -152,7 +157,7 @@ def _uncertainty(
 
 
 def _unsure(measurements: Sequence[Measurement], goals: Sequence[Objective | SLO]) -> Iterator[str]:
-    """What is judged by a percentile that lies beyond its sample."""
+    """Figures that are judged by a percentile which its sample does not support."""
     for goal in goals:
         for m in measurements:
             here = goal.at in (None, m.level.text) and goal.scenario in (None, m.scenario)
@@ -164,7 +169,7 @@ def _unsure(measurements: Sequence[Measurement], goals: Sequence[Objective | SLO
 def _reasons(
     measurements: Sequence[Measurement], objectives: Sequence[Objective], values: Sequence[float | None]
 ) -> tuple[str, ...]:
-    """Why this trial may not be used to rank; empty where it may."""
+    """Why this trial cannot be ranked; empty if it can."""
     limited = [
         f"the load generator could not keep up at {m.scenario} {m.level.text}"
         + (f": {'; '.join(m.self_check.reasons)}" if m.self_check.reasons else "")

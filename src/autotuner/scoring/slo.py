@@ -1,4 +1,4 @@
-"""The rule of an SLO: which value of the measured windows counts, and whether it misses the bound."""
+"""Evaluation of an SLO: which value of the windows counts, and whether it misses the threshold."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,9 @@ def slo_value(slo: SLO, measurements: Sequence[Measurement]) -> float | None:
 def worst_value(slo: SLO, windows: Sequence[Measurement]) -> float | None:
     """The worst value over the windows.
 
-    None if one of them was not measured, or if only an overloaded window meets the bound: its latencies grow with its
-    length, so a short window would meet any bound.
+    Returns:
+        None if one of them was not measured, or if the SLO is only met because a window was overloaded: its latencies
+        grow with its length, so a sufficiently short window would meet any SLO.
     """
     values = [metric_value(m, slo.metric, slo.statistic) for m in windows]
     known = [value for value in values if value is not None]
@@ -30,7 +31,7 @@ def worst_value(slo: SLO, windows: Sequence[Measurement]) -> float | None:
 
 
 def missed(slo: SLO, value: float | None) -> bool:
-    """Whether a measured value misses the bound. An unknown value meets no SLO."""
+    """Whether a value misses the threshold; an unknown value always does."""
     if value is None:
         return True
     return value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold

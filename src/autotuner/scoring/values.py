@@ -1,4 +1,4 @@
-"""Values of a window as scoring uses them."""
+"""Values of a window for scoring."""
 
 import math
 
@@ -11,7 +11,7 @@ def metric_value(m: Measurement, metric: str, statistic: str | None) -> float | 
 
 
 def success_rate(m: Measurement) -> float:
-    """From the counts, or the stated rate if that is lower; 0 if no request ended."""
+    """The share of successes, or the reported rate if that is lower; 0 if no request ended."""
     counted = (m.requests - m.failed) / m.requests if m.requests > 0 else 0.0
     stated = _finite(m.scalars.get("success_rate"))
     return counted if stated is None else min(counted, stated)

@@ -1,4 +1,4 @@
-"""Parameter counts that follow from the shapes, against the published ones."""
+"""Parameter counts of model shapes, compared with the published ones."""
 
 import pytest
 
@@ -24,7 +24,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameters_are_those_published(name: str) -> None:
+def test_parameter_counts_match_the_published_ones(name: str) -> None:
     everything, active = PUBLISHED[name]
     assert MODELS[name].parameters / 1e9 == pytest.approx(everything, rel=0.01)
     assert MODELS[name].active_parameters / 1e9 == pytest.approx(active, rel=0.03)
@@ -40,16 +40,16 @@ def test_parameters_are_those_published(name: str) -> None:
         ("qwen3-8b", "Qwen3-8B"),
     ],
 )
-def test_names_as_people_write_them(given: str, name: str) -> None:
+def test_common_spellings_of_names(given: str, name: str) -> None:
     assert shape_named(given).name == name
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_unknown_name_suggests_the_closest() -> None:
     with pytest.raises(UsageError, match=r'did you mean "Llama-3\.1-8B"'):
         shape_named("Lama-3.1-8B")
 
 
-def test_a_config_file_gives_the_same_shape_as_the_table() -> None:
+def test_config_file_yields_the_shape_of_the_table() -> None:
     llama = {
         "architectures": ["LlamaForCausalLM"],
         "hidden_size": 4096,
@@ -103,7 +103,7 @@ def test_a_config_file_gives_the_same_shape_as_the_table() -> None:
 
 
 @pytest.mark.parametrize("config", [{}, {"hidden_size": "wide", "num_attention_heads": 1}, {"hidden_size": 0}])
-def test_a_config_of_something_else_is_refused_in_one_line(config: dict[str, object]) -> None:
+def test_config_of_another_kind_is_refused(config: dict[str, object]) -> None:
     with pytest.raises(UsageError) as raised:
         shape_from_config("x", config)
     assert len(raised.value.problems) == 1

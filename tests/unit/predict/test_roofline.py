@@ -1,4 +1,4 @@
-"""What fits, by hand; and what must grow with what."""
+"""Memory and speed by hand calculation, and their monotonicity."""
 
 import pytest
 from hypothesis import given
@@ -51,26 +51,26 @@ def test_latent_attention_is_not_split_by_tensor_parallelism() -> None:
         ("DeepSeek-V3", "H200", 8, "bf16", True),
     ],
 )
-def test_what_fits(model: str, gpu: str, tp: int, weights: str, fits: bool) -> None:
+def test_model_fits_or_not(model: str, gpu: str, tp: int, weights: str, fits: bool) -> None:
     form = {"fp8": FP8, "int4": INT4}.get(weights)
     made = replica(model, gpu, tp=tp, **({"weights": form} if form else {}))
     assert (made.kv_tokens(0.9) > 0) is fits
 
 
-def test_decoding_one_request_is_reading_the_weights() -> None:
+def test_decoding_one_request_is_bound_by_reading_weights() -> None:
     made = replica()
     seconds = made.step_s(decode(1, 1))
     assert 15.01e9 / made.gpu.bandwidth < seconds < 2 * 15.01e9 / made.gpu.bandwidth
 
 
-def test_a_long_prompt_is_computing() -> None:
+def test_long_prompt_is_bound_by_computing() -> None:
     made = replica()
     flops = 2 * 6.98e9 * 8192
     assert flops / made.gpu.bf16_flops < made.step_s(prefill(8192)) < 2.5 * flops / made.gpu.bf16_flops
 
 
 @given(NAMES, CARDS, SIZES, SIZES)
-def test_more_gpus_never_leave_less_cache(model: str, gpu: str, tp: int, pp: int) -> None:
+def test_more_gpus_never_reduce_the_cache(model: str, gpu: str, tp: int, pp: int) -> None:
     small = replica(model, gpu, tp=tp, pp=pp)
     for more in (replica(model, gpu, tp=2 * tp, pp=pp), replica(model, gpu, tp=tp, pp=2 * pp)):
         assert more.weight_bytes <= small.weight_bytes
@@ -85,7 +85,7 @@ def test_fp8_cache_holds_twice_as_much(model: str, gpu: str, tp: int) -> None:
 
 
 @given(NAMES, CARDS, st.floats(0.1, 0.8), st.floats(0.01, 0.2))
-def test_a_larger_fraction_never_leaves_less_cache(model: str, gpu: str, fraction: float, more: float) -> None:
+def test_larger_fraction_never_reduces_the_cache(model: str, gpu: str, fraction: float, more: float) -> None:
     made = replica(model, gpu, tp=8)
     assert made.kv_tokens(fraction + more) >= made.kv_tokens(fraction)
 
@@ -102,7 +102,7 @@ def test_more_work_never_takes_less_time_and_batches_pay(model: str, gpu: str, t
 
 
 @given(NAMES, st.integers(1, 4096), st.integers(0, 4096))
-def test_two_pieces_of_a_prompt_are_the_work_of_the_whole(model: str, first: int, second: int) -> None:
+def test_chunks_of_a_prompt_add_up_to_the_whole(model: str, first: int, second: int) -> None:
     whole = prefill(first + second)
     pieces = prefill(first) + prefill(second, cached=first)
     assert pieces.pairs == pytest.approx(whole.pairs)
@@ -111,30 +111,30 @@ def test_two_pieces_of_a_prompt_are_the_work_of_the_whole(model: str, first: int
     assert made.step_s(prefill(first)) + made.step_s(prefill(second, first)) >= made.step_s(whole) or second == 0
 
 
-def test_tensor_parallelism_pays_less_over_pcie() -> None:
+def test_tensor_parallelism_gains_less_over_pcie() -> None:
     gains = {}
     for gpu in ("H100", "H100-PCIe"):
         gains[gpu] = replica(gpu=gpu).step_s(prefill(4096)) / replica(gpu=gpu, tp=4).step_s(prefill(4096))
     assert 1.0 < gains["H100-PCIe"] < gains["H100"] < 4.0
 
 
-def test_fp8_weights_compute_faster_only_where_the_gpu_has_fp8() -> None:
+def test_fp8_weights_compute_faster_only_on_gpus_with_fp8() -> None:
     for gpu, faster in (("H100", True), ("A100", False)):
         plain = replica(gpu=gpu).step_s(prefill(8192))
         small = replica(gpu=gpu, weights=FP8).step_s(prefill(8192))
         assert (small < 0.9 * plain) is faster
 
 
-def test_an_empty_step_costs_something_and_memory_is_in_gib() -> None:
+def test_empty_step_takes_time_and_memory_is_in_gib() -> None:
     assert replica().step_s(Work(0, 0)) > 0
     assert replica().gpu.memory_gb * GIB == pytest.approx(84.9e9, rel=0.01)
 
 
 @pytest.mark.parametrize(("given", "name"), [("h100", "H100"), ("A100", "A100-80GB"), ("rtx 4090", "RTX-4090")])
-def test_gpus_as_people_write_them(given: str, name: str) -> None:
+def test_common_spellings_of_gpus(given: str, name: str) -> None:
     assert gpu_named(given).name == name
 
 
-def test_an_unknown_gpu_is_answered_with_the_nearest() -> None:
+def test_unknown_gpu_suggests_the_closest() -> None:
     with pytest.raises(UsageError, match='did you mean "H100"'):
         gpu_named("H10O")

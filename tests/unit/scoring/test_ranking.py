@@ -1,4 +1,4 @@
-"""Properties of the order of trials: nothing bad ever makes a trial rank higher."""
+"""Ranking of trials: nothing undesirable ever improves a rank."""
 
 from collections.abc import Callable, Sequence
 from itertools import permutations
@@ -107,7 +107,7 @@ def test_worse_measurements_never_improve_a_rank(
 
 @given(numbers=two_windows, others=st.lists(two_windows, max_size=4), at=st.integers(0, 1), wanted=objectives)
 @settings(max_examples=100, deadline=None)
-def test_dropping_a_level_never_improves_a_rank(
+def test_skipping_a_level_never_improves_a_rank(
     numbers: tuple[tuple[float, float, int], ...],
     others: list[tuple[tuple[float, float, int], ...]],
     at: int,
@@ -119,7 +119,7 @@ def test_dropping_a_level_never_improves_a_rank(
 
 @given(numbers=two_windows, others=st.lists(two_windows, max_size=4), wanted=objectives)
 @settings(max_examples=60, deadline=None)
-def test_a_limited_client_or_a_crash_never_improves_a_rank(
+def test_limited_load_generator_or_crash_never_improves_a_rank(
     numbers: tuple[tuple[float, float, int], ...],
     others: list[tuple[tuple[float, float, int], ...]],
     wanted: tuple[Objective, ...],
@@ -152,7 +152,7 @@ def _place(one: Trial, peers: Sequence[Trial], wanted: Sequence[Objective]) -> i
 
 @given(st.lists(st.tuples(two_windows, st.booleans()), min_size=1, max_size=8), objectives)
 @settings(max_examples=60, deadline=None)
-def test_every_feasible_trial_is_above_every_other(
+def test_feasible_trials_rank_above_all_others(
     rows: list[tuple[tuple[tuple[float, float, int], ...], bool]], wanted: tuple[Objective, ...]
 ) -> None:
     trials = [
@@ -167,7 +167,7 @@ def test_every_feasible_trial_is_above_every_other(
 
 @given(st.lists(two_windows, min_size=2, max_size=6), objectives, st.data())
 @settings(max_examples=60, deadline=None)
-def test_the_order_given_does_not_matter(
+def test_rank_does_not_depend_on_the_given_order(
     rows: list[tuple[tuple[float, float, int], ...]], wanted: tuple[Objective, ...], data: st.DataObject
 ) -> None:
     trials = [trial(i, measured(numbers), wanted) for i, numbers in enumerate(rows)]
@@ -178,7 +178,7 @@ def test_the_order_given_does_not_matter(
 
 @given(st.lists(st.floats(1, 1000), min_size=2, max_size=8), st.floats(0.001, 1000))
 @settings(deadline=None)
-def test_units_do_not_matter(values: list[float], scale: float) -> None:
+def test_rank_does_not_depend_on_units(values: list[float], scale: float) -> None:
     rounded = [round(v, 1) for v in values]
     one = rank([feasible(i, v) for i, v in enumerate(rounded)], (FAST,))
     other = rank([feasible(i, v * scale) for i, v in enumerate(rounded)], (FAST,))
@@ -186,7 +186,7 @@ def test_units_do_not_matter(values: list[float], scale: float) -> None:
 
 
 @pytest.mark.parametrize("objective", [FAST, SOON])
-def test_a_soft_penalty_worsens_in_both_directions(objective: Objective) -> None:
+def test_soft_penalty_worsens_both_directions(objective: Objective) -> None:
     clean = feasible(1, 100.0)
     late = feasible(0, 100.0, penalty=0.2)
     assert rank([late, clean], (objective,)) == [clean, late]
@@ -194,13 +194,13 @@ def test_a_soft_penalty_worsens_in_both_directions(objective: Objective) -> None
     assert worsened(100, Direction.MIN, 0.25) == 125
 
 
-def test_infeasible_trials_by_violation_and_never_by_objective() -> None:
+def test_infeasible_trials_rank_by_violation_not_by_objective() -> None:
     good = infeasible(2, 0.1, 1.0)
     bad = infeasible(1, 0.2, 1000.0)
     assert rank([bad, good], (FAST,)) == [good, bad]
 
 
-def test_what_is_not_rankable_comes_between() -> None:
+def test_unrankable_trials_rank_between_feasible_and_infeasible() -> None:
     limited = scored(0, Verdict(feasible=True, objectives=(999.0,), rankable=False))
     fine = feasible(2, 1.0)
     missed = infeasible(1, 0.001, 999.0)
@@ -208,12 +208,12 @@ def test_what_is_not_rankable_comes_between() -> None:
         assert rank(given_order, (FAST,)) == [fine, limited, missed]
 
 
-def test_equals_go_by_number_and_unfinished_ones_come_last() -> None:
+def test_ties_rank_by_number_and_unfinished_trials_last() -> None:
     running = scored(0, None, TrialState.RUNNING)
     assert [t.number for t in rank([feasible(5, 1.0), running, feasible(3, 1.0)], (FAST,))] == [3, 5, 0]
 
 
-def test_fronts_come_before_the_mean() -> None:
+def test_fronts_take_precedence_over_the_mean() -> None:
     both = (FAST, SOON)
     front = [feasible(0, 100.0, 0.1), feasible(1, 10.0, 0.01), feasible(2, 50.0, 0.02)]
     dominated = feasible(3, 49.0, 0.0201)

@@ -1,4 +1,4 @@
-"""A verdict rewards nothing that an operator would not want."""
+"""Verdicts: nothing that an operator would not want is rewarded."""
 
 import math
 from collections.abc import Sequence
@@ -51,25 +51,25 @@ def verdict(
     return score(measurements, objectives, slos, min_success_rate=min_success_rate, expected=EXPECTED)
 
 
-def test_a_rate_is_the_geometric_mean_and_a_latency_the_worst_over_all_levels() -> None:
+def test_objective_over_levels_is_a_geometric_mean_or_the_worst_latency() -> None:
     found = verdict([window(ONE, throughput=100, ttft=0.1), window(EIGHT, throughput=400, ttft=0.3)])
     assert found.feasible
     assert found.rankable
     assert found.objectives == (pytest.approx(200), 0.3)
 
 
-def test_an_objective_at_one_level_ignores_the_others() -> None:
+def test_objective_at_one_level_ignores_the_others() -> None:
     at_one = THROUGHPUT.model_copy(update={"at": "concurrency=1"})
     found = verdict([window(ONE, throughput=100), window(EIGHT, throughput=400)], objectives=[at_one])
     assert found.objectives == (pytest.approx(100),)
 
 
-def test_the_success_rate_is_the_lowest() -> None:
+def test_success_rate_is_the_lowest_of_all_levels() -> None:
     objective = Objective(metric="success_rate", direction=Direction.MAX)
     assert verdict([window(ONE, failed=1), window(EIGHT)], objectives=[objective]).objectives == (0.99,)
 
 
-def test_a_missing_level_is_infeasible_whatever_else_is_well() -> None:
+def test_missing_level_is_infeasible() -> None:
     found = verdict([window(ONE)])
     assert not found.feasible
     assert [(v.slo, v.where, v.value, v.relative) for v in found.violations] == [
@@ -85,12 +85,12 @@ def test_errors_at_a_single_level_are_infeasible() -> None:
     assert found.total_violation == pytest.approx(0.01 / 0.99)
 
 
-def test_errors_count_even_where_the_stated_rate_hides_them() -> None:
+def test_errors_count_despite_a_higher_reported_rate() -> None:
     lying = window(EIGHT, failed=50).model_copy(update={"scalars": {"output_throughput": 1.0, "success_rate": 1.0}})
     assert not verdict([window(ONE), lying]).feasible
 
 
-def test_no_request_at_all_is_no_success() -> None:
+def test_window_without_requests_has_a_success_rate_of_zero() -> None:
     silent = window(EIGHT).model_copy(update={"requests": 0, "scalars": {"output_throughput": 1.0}})
     assert verdict([window(ONE), silent]).total_violation == 1.0
 
@@ -105,7 +105,7 @@ def test_every_level_must_meet_an_slo(level: int) -> None:
     assert found.violations[0].where == f"D(8,8) {EXPECTED[level][1].text}"
 
 
-def test_the_violation_is_continuous_at_the_bound() -> None:
+def test_violation_is_continuous_at_the_threshold() -> None:
     on = verdict([window(ONE, ttft=0.2), window(EIGHT)], [TTFT_SLO])
     over = verdict([window(ONE, ttft=math.nextafter(0.2, 1)), window(EIGHT)], [TTFT_SLO])
     assert on.feasible
@@ -114,13 +114,13 @@ def test_the_violation_is_continuous_at_the_bound() -> None:
     assert 0 < over.total_violation < 1e-12
 
 
-def test_a_lower_bound_on_a_rate() -> None:
+def test_lower_bound_on_a_rate() -> None:
     slo = SLO(metric="output_throughput", comparison=Comparison.GE, threshold=200)
     found = verdict([window(ONE, throughput=100), window(EIGHT, throughput=300)], [slo])
     assert found.total_violation == pytest.approx(0.5)
 
 
-def test_a_soft_slo_is_a_weighted_penalty() -> None:
+def test_soft_slo_is_a_weighted_penalty() -> None:
     soft = TTFT_SLO.model_copy(update={"hard": False, "weight": 3.0})
     found = verdict([window(ONE, ttft=0.3), window(EIGHT, ttft=0.22)], [soft])
     assert found.feasible
@@ -128,18 +128,18 @@ def test_a_soft_slo_is_a_weighted_penalty() -> None:
     assert found.penalty == pytest.approx(3 * (0.5 + 0.1))
 
 
-def test_two_soft_slos_with_one_text_keep_their_own_weights() -> None:
+def test_soft_slos_with_the_same_text_keep_their_weights() -> None:
     soft = [TTFT_SLO.model_copy(update={"hard": False, "weight": w}) for w in (1.0, 2.0)]
     assert verdict([window(ONE, ttft=0.4), window(EIGHT)], soft).penalty == pytest.approx(3.0)
 
 
-def test_a_bound_on_every_request_concerns_goodput_only() -> None:
+def test_slo_on_single_requests_only_affects_goodput() -> None:
     per_request = TTFT_SLO.model_copy(update={"statistic": None, "threshold": 0.001})
     assert verdict([window(ONE), window(EIGHT)], [per_request]).feasible
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_number_that_is_none_never_passes_a_bound(bad: float) -> None:
+def test_value_that_is_not_finite_never_meets_an_slo(bad: float) -> None:
     broken = window(EIGHT, throughput=bad).model_copy(update={"distributions": {"ttft": spread(bad)}})
     found = verdict([window(ONE), broken], [TTFT_SLO])
     assert not found.feasible
@@ -148,28 +148,29 @@ def test_a_number_that_is_none_never_passes_a_bound(bad: float) -> None:
     assert not found.rankable
 
 
-def test_what_was_not_measured_violates_its_bound() -> None:
+def test_value_that_was_not_measured_violates_its_slo() -> None:
     slo = SLO(metric="tpot", statistic="p99", threshold=0.1, at="concurrency=8")
     found = verdict([window(ONE), window(EIGHT)], [slo])
     assert [(v.value, v.relative) for v in found.violations] == [(None, 1.0)]
 
 
-def test_a_bound_at_a_level_that_nobody_measures_is_not_met() -> None:
+def test_slo_at_a_level_that_is_not_measured_is_violated() -> None:
     slo = TTFT_SLO.model_copy(update={"at": "concurrency=64"})
     assert not verdict([window(ONE), window(EIGHT)], [slo]).feasible
 
 
-def test_a_limited_client_is_not_rankable_and_says_why() -> None:
+def test_limited_load_generator_is_unrankable_with_a_reason() -> None:
     found = verdict([window(ONE), window(EIGHT, limited=True)])
     assert not found.rankable
-    assert "could not keep up at D(8,8) concurrency=8: loop lag" in found.reasons[0]
+    (reason,) = found.reasons
+    assert reason.endswith("D(8,8) concurrency=8: loop lag")
 
 
-def test_a_throughput_of_zero_is_a_zero_mean() -> None:
+def test_throughput_of_zero_makes_the_mean_zero() -> None:
     assert verdict([window(ONE, throughput=0), window(EIGHT)]).objectives[0] == 0
 
 
-def test_a_bound_of_zero_is_measured_absolutely() -> None:
+def test_violation_of_a_threshold_of_zero_is_absolute() -> None:
     slo = SLO(metric="ttft", statistic="p99", threshold=0.0)
     assert verdict([window(ONE), window(EIGHT)], [slo]).total_violation == pytest.approx(0.2)
 
@@ -178,24 +179,24 @@ def overload(seen: Measurement, **more: object) -> Measurement:
     return seen.model_copy(update={"overloaded": True, **more})
 
 
-def test_an_overloaded_window_meets_no_latency_bound() -> None:
+def test_overloaded_window_meets_no_latency_slo() -> None:
     found = verdict([window(ONE), overload(window(EIGHT))], [TTFT_SLO], [THROUGHPUT])
     assert [(v.where, v.value, v.relative) for v in found.violations] == [("D(8,8) concurrency=8", None, 1.0)]
     assert not found.feasible
-    assert found.rankable, "what it does under overload is a rate all the same"
-    assert any("overloaded" in reason for reason in found.reasons)
+    assert found.rankable, "its rates under overload are valid"
+    assert any("overloaded" in reason and "D(8,8) concurrency=8" in reason for reason in found.reasons)
     missed = verdict([window(ONE), overload(window(EIGHT, ttft=0.5))], [TTFT_SLO], [THROUGHPUT])
     assert [v.value for v in missed.violations] == [0.5]
 
 
-def test_a_latency_under_overload_is_no_objective() -> None:
+def test_latency_under_overload_is_not_a_valid_objective() -> None:
     found = verdict([window(ONE), overload(window(EIGHT))], objectives=[TTFT])
     assert found.objectives == (None,)
     assert not found.rankable
     assert any("overload" in reason for reason in found.reasons)
 
 
-def test_a_percentile_that_is_unknown_meets_no_bound() -> None:
+def test_unknown_percentile_meets_no_slo() -> None:
     censored = spread(0.1).model_copy(update={"p99": None, "p99_9": None, "max": None, "censored": 2})
     seen = window(EIGHT).model_copy(update={"distributions": {"ttft": censored}})
     found = verdict([window(ONE), seen], [TTFT_SLO])
@@ -204,14 +205,14 @@ def test_a_percentile_that_is_unknown_meets_no_bound() -> None:
     assert not found.rankable
 
 
-def test_a_thin_window_cannot_win() -> None:
+def test_thin_window_is_unrankable() -> None:
     found = verdict([window(ONE), window(EIGHT).model_copy(update={"thin": ("3 requests finished",)})])
     assert found.feasible
     assert not found.rankable
     assert any("3 requests finished" in reason for reason in found.reasons)
 
 
-def test_the_uncertainty_is_that_of_the_value() -> None:
+def test_uncertainty_belongs_to_the_value() -> None:
     one = window(ONE, ttft=0.1).model_copy(update={"uncertainty": {"output_throughput": 0.03, "p99 ttft": 0.5}})
     eight = window(EIGHT, ttft=0.3).model_copy(update={"uncertainty": {"output_throughput": 0.04, "p99 ttft": 0.2}})
     found = verdict([one, eight])
@@ -219,7 +220,7 @@ def test_the_uncertainty_is_that_of_the_value() -> None:
     assert verdict([one, window(EIGHT)]).uncertainty == (None, None)
 
 
-def test_a_bound_on_a_percentile_beyond_its_sample_is_named() -> None:
+def test_percentile_beyond_its_sample_is_named() -> None:
     few = window(EIGHT).model_copy(update={"distributions": {"ttft": spread(0.1).model_copy(update={"count": 30})}})
     found = verdict([window(ONE), few], [TTFT_SLO], [THROUGHPUT])
     assert found.feasible

@@ -149,10 +149,10 @@ def test_own_options_come_from_the_front_or_the_environment() -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ([sys.executable, "-m", "sglang.launch_server", "--model-path", "m"], "is no known model shape"),
-        ([str(SHIMS / "bin/sglang"), "serve", "--model-path", "m"], "is no known model shape"),
-        ([str(SHIMS / "bin/vllm"), "serve", "m"], "is no known model shape"),
-        ([sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "m"], "is no known model shape"),
+        ([sys.executable, "-m", "sglang.launch_server", "--model-path", "m"], "unknown model shape"),
+        ([str(SHIMS / "bin/sglang"), "serve", "--model-path", "m"], "unknown model shape"),
+        ([str(SHIMS / "bin/vllm"), "serve", "m"], "unknown model shape"),
+        ([sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "m"], "unknown model shape"),
         ([str(SHIMS / "bin/vllm"), "bench"], "only `vllm serve"),
     ],
 )
