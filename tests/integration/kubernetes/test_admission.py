@@ -169,7 +169,7 @@ async def test_a_policy_that_wants_a_label_on_every_pod(kube: Any, recorder: Rec
     assert [c for c in checks if c.status is not CheckStatus.OK] == []
 
 
-async def test_a_limit_that_was_not_asked_for_is_told(kube: Any, namespace: Make) -> None:
+async def test_limit_that_the_namespace_adds_is_reported(kube: Any, namespace: Make) -> None:
     """A LimitRange's default would throttle the server, and so decide the figures."""
     default = {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}}
     name = namespace({}, (LIMITS, {"metadata": {"name": "usual"}, "spec": {"limits": [default]}}))

@@ -65,7 +65,7 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-async def test_a_pod_that_somebody_deletes(kube: Any, recorder: Recorder) -> None:
+async def test_pod_deleted_by_another_client(kube: Any, recorder: Recorder) -> None:
     async with kube.deployer().deploy(kube.polite(fake_plan()), recorder.context) as endpoint:
         name = kube.pod()["metadata"]["name"]
         await run_sync(kube.cluster.api, "DELETE", f"/api/v1/namespaces/default/pods/{name}")

@@ -26,7 +26,7 @@ _ROWS = {
 
 
 def refused(socket_path: str | None, info: Mapping[str, Any], settings: DockerSettings) -> list[str]:
-    """The limits that the engine will refuse, a line each; empty too where its process cannot be looked at."""
+    """The limits that the engine will refuse, one line each; empty also if its process cannot be read."""
     pid = _peer(socket_path) if socket_path else 0
     rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
     try:

@@ -1,7 +1,7 @@
-"""One connection to a Kubernetes API server: credentials, calls that outlive its restarts, streams and tunnels.
+"""Connection to a Kubernetes API server: calls that survive its restarts, streams and tunnels.
 
-The kubeconfig and every kind of credential in it are read by kr8s; the calls are plain HTTP, since what a trial needs
-to know (which 403 it was, that a body was taken as strictly as it was sent) is in the answers.
+kr8s reads the kubeconfig with all kinds of credentials. The calls are plain HTTP, since a trial needs details of the
+responses: which 403 it was, and that a body was validated strictly.
 """
 
 import json
@@ -78,7 +78,7 @@ class _Handshake:
         self._stream: Any = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """One step of a request, as httpcore tells it."""
+        """One step of a request, as httpcore reports it."""
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
         elif event == "connection.start_tls.failed" and self._stream:
@@ -137,8 +137,9 @@ class Cluster:
         return found
 
     async def create(self, path: str, body: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
-        """Makes an object; every unknown or repeated field is refused. One that is there already counts as made when
-        an earlier try of this very call was not answered. ``warnings`` takes what the API server warns of."""
+        """Creates an object; every unknown or repeated field is refused. An object that already exists counts as
+        created if an earlier try of this very call had no response. ``warnings`` collects warnings of the API
+        server."""
         params = {"fieldValidation": "Strict", "fieldManager": "autotuner", **({"dryRun": "All"} if dry_run else {})}
         return await self._call("POST", path, params, body, warnings)
 
@@ -147,7 +148,7 @@ class Cluster:
         return await self._call("PATCH", path, {"fieldManager": "autotuner"}, change)
 
     async def delete(self, path: str, *, uid: str | None = None, policy: str = "Foreground") -> None:
-        """Begins to delete an object, and what it owns; one that is gone, or another one by now, is fine."""
+        """Begins to delete an object and its dependents. It is fine if the object is gone or was replaced."""
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
         if uid:
             body["preconditions"] = {"uid": uid}
@@ -250,8 +251,8 @@ def _seconds(text: str | None) -> float:
 
 @asynccontextmanager
 async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
-    """A connection for the time of the block; nothing is asked yet. Raises ``TrialFailedError`` where no cluster is
-    known or the credentials cannot be read."""
+    """A connection for the duration of the block; no call is made yet. Raises ``TrialFailedError`` if no cluster is
+    configured or the credentials cannot be read."""
     kubeconfig = None
     if settings.kubeconfig:
         kubeconfig = str(await anyio.Path(settings.kubeconfig).expanduser())

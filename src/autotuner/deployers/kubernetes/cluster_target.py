@@ -34,7 +34,7 @@ class ClusterTarget(Deployer):
         return self.settings
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """All checks. Changes nothing."""
+        """Connects and makes all checks. Changes nothing."""
         try:
             async with connected(self.settings.impatient()) as cluster:
                 return await self.checks(cluster, list(plans))

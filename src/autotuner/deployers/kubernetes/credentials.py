@@ -17,7 +17,7 @@ _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 
 
 class BearerToken(httpx.Auth):
-    """The bearer token, renewed once when it is not accepted any more."""
+    """The bearer token, renewed once when it is no longer accepted."""
 
     def __init__(self, api: Api) -> None:
         self._api = api

@@ -13,11 +13,11 @@ from autotuner.study.launch import Gpu, Hardware
 Placing = Callable[[Cluster], Awaitable[ServerSettings]]
 """The settings as they choose nodes, with what the cluster itself adds to them. Raises ``TrialFailedError``."""
 _FRESH_S = 5.0
-"""How long a look at the nodes counts: trials that wait for GPUs ask twice a second."""
+"""How long a reading of the nodes is reused: trials that wait for GPUs ask twice a second."""
 
 
 class NodeInventory:
-    """What the nodes have."""
+    """Hardware and GPUs of the nodes, cached for a few seconds."""
 
     def __init__(self, settings: ServerSettings, kind: str, placing: Placing) -> None:
         """``kind`` is the deployer's, for messages."""

@@ -14,8 +14,8 @@ _LONGEST_PAUSE_S = 5.0
 
 
 def lost(why: str, proxy: Proxy | None = None) -> Failure:
-    """The API server does not answer, or stopped answering; or what it asks before it takes an object does not.
-    ``proxy`` is the one that it is reached through."""
+    """The failure that the API server, or an admission webhook that it calls, does not answer. ``proxy``: the one
+    through which the API server is reached."""
     if failure_phrases.WEBHOOK_DOWN.found_in(why):
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
@@ -49,7 +49,7 @@ class Patience:
         self._pause_s = _FIRST_PAUSE_S
 
     def answered(self) -> None:
-        """The server answers, perhaps with errors: the limit starts over, and the pauses stay as they are."""
+        """Restarts the limit, because the server answered, perhaps with an error; the pauses stay as they are."""
         self._since: float | None = None
 
     async def after(self, why: str, *, wanted_s: float = 0.0) -> None:

@@ -93,7 +93,7 @@ def _models(plans: Sequence[LaunchPlan], settings: KubernetesSettings) -> list[C
         found.append(
             Check.fail("model", f"{file} {why}", remedy=remedy)
             if why
-            else Check.ok("model", f"{file} (on nodes: not looked at)")
+            else Check.ok("model", f"{file} (on the nodes, not checked)")
         )
     if any(plan.hub_models for plan in plans) and not settings.cache_pvc:
         remedy = "name a claim in deploy.cache_pvc"

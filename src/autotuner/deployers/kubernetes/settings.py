@@ -1,4 +1,4 @@
-"""Settings of the deployers with pods in a study file, checked before any cluster is asked."""
+"""Settings of the deployers that use pods; checked when the study file is read, before any cluster is contacted."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -33,7 +33,7 @@ class PodSettings(ServerPod):
     context: str | None = Field(default=None, min_length=1)
     """Context in it; unset: the current one."""
     namespace: str | None = Field(default=None, pattern=DNS_LABEL)
-    """Unset: the context's."""
+    """Namespace; unset: the context's."""
     start_timeout: Duration | None = Field(default=None, gt=0)
     """Longest time from the server's start to ready; unset: the engine's."""
     schedule_timeout: Duration = Field(default=600.0, gt=0)
@@ -148,7 +148,7 @@ class ServerSettings(PodSettings):
         return self
 
     def image_name(self, others: str | None) -> str | None:
-        """The image to run, with its tag; ``others`` is what engine or runtime propose. None where nobody names one."""
+        """The image to run, with its tag; ``others`` is what engine or runtime propose. None if neither names one."""
         return image_name(self.image, self.image_tag, others)
 
 

@@ -205,7 +205,7 @@ class _Run:
             name = str((service["spec"].get("model") or {}).get("name"))
             model = await find_model(self._cluster, name)
         except RefusedError as error:
-            return f"what it waits for may not be looked at: {error.message}"
+            return f"what it waits for cannot be read: {error.message}"
         if model is None or model_path(model) is None:
             what = "does not exist" if model is None else "has no spec.storage.path"
             raise BenchmarkJobError(f"model {name} {what}, and OME would wait for it forever", "correct the model")

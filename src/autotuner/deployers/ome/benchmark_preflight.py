@@ -86,7 +86,7 @@ async def _image(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSetti
     try:
         told = await cluster.find(path)
     except RefusedError as error:
-        return Check.warn(name, f"OME's own, which may not be looked at: {error.message}", remedy=remedy)
+        return Check.warn(name, f"OME's own, which cannot be read: {error.message}", remedy=remedy)
     try:
         image = json.loads(((told or {}).get("data") or {}).get(_CONFIG_KEY) or "{}")["podConfig"]["image"]
     except (ValueError, KeyError, TypeError):

@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[str]) -> Check:
-    """There is no such model. ``elsewhere``: namespaces that have one of the name."""
+    """A failed check for an unknown model. ``elsewhere``: namespaces that have a model with this name."""
     if elsewhere:
         detail = f"BaseModel {name} is in namespace {elsewhere[0]}, not in {namespace}"
         return Check.fail(NAME, detail, remedy="set deploy.namespace to it, or make a ClusterBaseModel of it")
@@ -26,14 +26,14 @@ def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[
     return Check.fail(NAME, detail, remedy=did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
 
 
-def checks(model: OmeResource, nodes: Sequence[Json] | None, told: Mapping[str, str]) -> list[Check]:
-    """``nodes``: all of the cluster, None where they may not be listed. ``told``: what the node's own agents say of the
-    model, by node, where that could be read."""
-    return [*_faults(model), _state(model, holders(model, nodes), told)]
+def checks(model: OmeResource, nodes: Sequence[Json] | None, downloads: Mapping[str, str]) -> list[Check]:
+    """All checks of a model. ``nodes``: all of the cluster; None if they may not be listed. ``downloads``: state of the
+    model by node, as its agent reports it and as far as it can be read."""
+    return [*_faults(model), _state(model, holders(model, nodes), downloads)]
 
 
 def _faults(model: OmeResource) -> list[Check]:
-    """What is wrong with the object itself."""
+    """Faults of the object itself."""
     storage = model.spec.get("storage") or {}
     uri = str(storage.get("storageUri", ""))
     vendor = str(model.spec.get("vendor") or "")
@@ -66,8 +66,7 @@ def _faults(model: OmeResource) -> list[Check]:
 
 
 def holds(model: OmeResource, node: Json) -> bool:
-    """Whether a server of the model may come to a node: it has OME's label, or, where a long name hides that behind a
-    digest, the model's status names it."""
+    """Whether a node has the model: by OME's label, or by the model's status if its name is too long for a label."""
     metadata = node["metadata"]
     label = node_label(model)
     if not label:
@@ -76,16 +75,16 @@ def holds(model: OmeResource, node: Json) -> bool:
 
 
 def holders(model: OmeResource, nodes: Sequence[Json] | None) -> list[str]:
-    """The nodes that hold it, as far as they may be seen."""
+    """Names of the nodes that have it, as far as they can be read."""
     if nodes is None:
         return sorted(model.status.get("nodesReady") or ())
     return sorted(str(node["metadata"]["name"]) for node in nodes if holds(model, node))
 
 
-def _state(model: OmeResource, holders: Sequence[str], told: Mapping[str, str]) -> Check:
+def _state(model: OmeResource, holders: Sequence[str], downloads: Mapping[str, str]) -> Check:
     state = model.status.get("state") or "without a state"
     failed = sorted(model.status.get("nodesFailed") or ())
-    said = "".join(f"; {node}: {what}" for node, what in sorted(told.items()))
+    said = "".join(f"; {node}: {what}" for node, what in sorted(downloads.items()))
     where = f"{model.kind} {model.name}"
     broken = f"; failed on {_some(failed)}" if failed else ""
     if holders and state == _READY:
@@ -110,7 +109,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def progress(model: OmeResource, config_maps: Iterable[Json]) -> dict[str, str]:
-    """By node, what its agent has written down about the model: ``Updating, 40% of 15.0 GB``."""
+    """State of a model's download by node, e.g. ``Updating, 40% of 15.0 GB``."""
     namespace = model.thing["metadata"].get("namespace")
     key = f"{namespace}.basemodel.{model.name}" if namespace else f"clusterbasemodel.{model.name}"
     found = {}

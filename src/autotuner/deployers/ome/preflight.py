@@ -33,7 +33,7 @@ _BENCHMARK_LABEL = "benchmark"
 _AGENT_LABEL = "models.ome/basemodel-status=true"
 _LOG_LINES = "50"
 _LOG_IDLE_S = 5.0
-_ALLOW = "allow them, to have OME itself looked at and misspelt names corrected (packaging/rbac-ome.yaml)"
+_ALLOW = "allow them to check OME itself and to suggest names (packaging/rbac-ome.yaml)"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
     made = [Right(verb, "deployments", "apps") for verb in ("get", "list", "watch")]
     found = [Right("get", kind, _GROUP) for kind in ("servingruntimes", "basemodels")]
     shared = ("clusterservingruntimes", "clusterbasemodels")
-    # A tenant's model and runtime may be the namespace's own; where they are not, the look at them says so.
+    # A tenant's model and runtime may belong to the namespace; if they do not, reading them will show it.
     found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     nodes = [
         Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
@@ -128,7 +128,7 @@ async def _collect(
 
 
 async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
-    """The result of a check; a check that is not allowed says so."""
+    """The result of a check, or a warning that it is not allowed."""
     try:
         return await look
     except RefusedError as error:
@@ -184,7 +184,7 @@ async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> l
         if "certificate" in found[0].detail:
             found += await _looked(_CERTIFICATES, _certificates(cluster))
         return found
-    return [Check.ok("ome webhooks", "they answer a dry run")]
+    return [Check.ok("ome webhooks", "a dry run was answered")]
 
 
 async def _certificates(cluster: Cluster) -> list[Check]:
@@ -308,8 +308,8 @@ async def _model(
         return [check_model.absent(name, cluster.namespace, names, elsewhere)], ()
     nodes = await cluster.visible("/api/v1/nodes")
     maps = await cluster.visible(f"/api/v1/namespaces/{settings.ome_namespace}/configmaps", labelSelector=_AGENT_LABEL)
-    told = check_model.progress(model, maps or ())
-    return check_model.checks(model, nodes, told), tuple(check_model.holders(model, nodes))
+    downloads = check_model.progress(model, maps or ())
+    return check_model.checks(model, nodes, downloads), tuple(check_model.holders(model, nodes))
 
 
 async def _runtime(

@@ -22,12 +22,12 @@ class OmeResource:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the object."""
         return str(self.thing["metadata"]["name"])
 
     @property
     def kind(self) -> str:
-        """As a service has to name it."""
+        """Kind by which a service refers to it."""
         return str(self.thing["kind"])
 
     @property
@@ -37,30 +37,30 @@ class OmeResource:
 
     @property
     def spec(self) -> Json:
-        """Its specification."""
+        """``spec`` of the object."""
         found: Json = self.thing.get("spec") or {}
         return found
 
     @property
     def status(self) -> Json:
-        """Its status."""
+        """``status`` of the object."""
         found: Json = self.thing.get("status") or {}
         return found
 
     @property
     def version(self) -> tuple[str, int]:
-        """Differs once the object was changed."""
+        """(uid, generation), which differs once the object was changed."""
         metadata = self.thing["metadata"]
         return str(metadata["uid"]), int(metadata.get("generation", 0))
 
     @property
     def reference(self) -> dict[str, str]:
-        """As a service refers to it, always with the kind: OME resolves a model without it, but then obeys it."""
+        """As a service refers to it. Always with the kind, since OME finds a model without it but then relies on it."""
         return {"name": self.name, "kind": self.kind}
 
 
 async def find_model(cluster: Cluster, name: str) -> OmeResource | None:
-    """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` where they may not be looked at."""
+    """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` if they may not be read."""
     return await _find(cluster, "basemodels", "BaseModel", name)
 
 

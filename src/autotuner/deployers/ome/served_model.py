@@ -32,7 +32,7 @@ class ServedModel:
 
 
 async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) -> ServedModel:
-    """Looks both up. Raises ``TrialFailedError`` where one does not exist, or may not be looked at."""
+    """Looks both up. Raises ``TrialFailedError`` if one does not exist or may not be read."""
     name = settings.runtime
     if name is None:
         remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"

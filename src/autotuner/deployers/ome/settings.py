@@ -1,4 +1,4 @@
-"""Settings of the OME deployer in a study file, checked before any cluster is asked."""
+"""Settings of the deployer ``ome``; checked when the study file is read, before any cluster is contacted."""
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class OmeSettings(ServerSettings):
     accept_timeout: Duration = Field(default=60.0, gt=0)
     """Longest wait for OME to make a Deployment of an InferenceService."""
     ome_namespace: Name = "ome"
-    """Where OME itself runs."""
+    """Namespace in which OME itself runs."""
 
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
         """What the study says about its pods, and the runtime that says the rest."""

@@ -62,7 +62,7 @@ def mortal(at: Any) -> Iterator[Any]:
     eventually(lambda: at.left() == [], "everything of ours is gone")
 
 
-async def test_a_service_and_a_pod_that_somebody_deletes(at: Any, tmp_path: Path) -> None:
+async def test_service_and_pod_deleted_by_another_client(at: Any, tmp_path: Path) -> None:
     for number, kind in enumerate(("Pod", "InferenceService")):
         recorder = Recorder(tmp_path / str(number))
         async with at.deployer().deploy(fake_plan(), recorder.context) as endpoint:
@@ -87,7 +87,7 @@ def killed_in(state: str, argv: list[str], at: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["launching", "loading", "measuring"])
-async def test_a_tuner_that_is_killed_leaves_nothing_for_ever(at: Any, tmp_path: Path, state: str) -> None:
+async def test_killed_tuner_leaves_nothing_forever(at: Any, tmp_path: Path, state: str) -> None:
     """SIGKILL in every state; whoever finds its owner dead removes service, load and Secrets together."""
     settings = json.dumps(at.settings(runtime="fake-runtime"))
     argv = [sys.executable, "-c", TUNER, settings, "dead", "sim-model", str(tmp_path / "t"), state]

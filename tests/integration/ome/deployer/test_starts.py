@@ -222,7 +222,7 @@ async def test_a_model_from_another_source_between_two_trials(at: Any, recorder:
 
 
 @campaign
-async def test_a_model_of_the_namespace_goes_before_the_clusters(at: Any, recorder: Recorder) -> None:
+async def test_model_of_the_namespace_takes_precedence(at: Any, recorder: Recorder) -> None:
     """And is named by its own kind, without which OME would make nothing of it."""
     own = model(at.ome.settings.model_path)
     own["kind"] = "BaseModel"

@@ -30,15 +30,15 @@ Look = Callable[..., Awaitable[list[Check]]]
 
 
 async def test_without_rights(look: Look, ome_cluster: OwnCluster) -> None:
-    """What may not be looked at is said, and hides nothing."""
+    """Checks without permission are reported, and do not hide others."""
     checks = await look(kubeconfig=ome_cluster.kubeconfig_for(User.GUEST))
     told = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.FAIL)
     for verb in ("create inferenceservices (ome.io)", "watch deployments (apps)", "list nodes", "create secrets"):
         assert verb in told
     better = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.WARN)
     assert "get clusterbasemodels (ome.io)" in better, "a model may be the namespace's own"
-    unseen = {c.name: c.detail for c in checks if c.detail.startswith("not looked at")}
-    assert unseen["ome manager"] == "not looked at: get deployments (apps) is not allowed"
+    unseen = {c.name: c.detail for c in checks if c.detail.startswith("not checked")}
+    assert unseen["ome manager"] == "not checked: get deployments (apps) is not allowed"
     assert {"model", "runtime", "ome webhooks", "ome ingress", "model agent", "left behind"} <= unseen.keys()
     assert all(c.status is CheckStatus.WARN for c in checks if c.name in unseen)
 

@@ -230,14 +230,14 @@ def test_what_the_engine_refuses(message: str, cause: FailureCause) -> None:
     assert failure.remedy
 
 
-def test_a_denied_socket_is_told_apart() -> None:
+def test_denied_socket() -> None:
     error = DockerError(900, "Cannot connect")
     error.__context__ = aiohttp.ClientConnectorError(None, PermissionError(13, "Permission denied"))  # type: ignore[arg-type]
     assert "group docker" in failures.lost(error).remedy
 
 
 @pytest.mark.parametrize(("code", "told"), [(0, 0), (1, 1), (137, -9), (143, -15), (255, 255), (127, 127)])
-def test_exit_codes_are_told_as_signals(code: int, told: int) -> None:
+def test_exit_codes_of_signals(code: int, told: int) -> None:
     assert failures.exit_code({"ExitCode": code}) == told
 
 

@@ -57,7 +57,7 @@ def test_a_spec_in_several_parts(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) > 1
 
 
-def test_what_was_lost_is_told_again(tmp_path: Path) -> None:
+def test_lost_frames_are_repeated(tmp_path: Path) -> None:
     log = spoken(tmp_path, again=1, lines=50)
     whole = len(log) // 2
     torn = log[:10] + log[20:whole] + [b"a warning of the runtime"] + log[whole:]

@@ -95,7 +95,7 @@ def test_an_image_that_runs_as_root_wants_a_user() -> None:
     assert "runAsUser" in failure.remedy
 
 
-def test_a_missing_right_is_told_from_a_policy() -> None:
+def test_missing_permission_and_policy_differ() -> None:
     why = 'pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "n"'
     assert missing_right(why) == "create pods"
     assert missing_right(FORBIDDEN + CONTEXT) == ""

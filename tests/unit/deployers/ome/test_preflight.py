@@ -184,7 +184,7 @@ def test_runtimes_that_can(runner: Object) -> None:
     assert why(runtime(runner)) == []
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     config = {"leader": {}, "worker": {"size": 2}, "runner": {"name": "x", "command": ["bash"]}}
     told = why(runtime(engineConfig=config, decoderConfig={"runner": {}}))
     assert [text.split(",")[0].split("(")[0].strip() for text in told] == [
@@ -261,9 +261,9 @@ def test_what_may_not_be_looked_at() -> None:
         'deployments.apps "x" is forbidden: User "u" cannot get resource "deployments" in API group "apps" in the ...'
     )
     found = access.unseen("ome manager", RefusedError(403, "Forbidden", said))
-    assert (found.status, found.detail) == (WARN, "not looked at: get deployments (apps) is not allowed")
+    assert (found.status, found.detail) == (WARN, "not checked: get deployments (apps) is not allowed")
     other = access.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
-    assert (other.status, other.detail) == (FAIL, "cannot be looked at: no")
+    assert (other.status, other.detail) == (FAIL, "cannot be read: no")
 
 
 @pytest.mark.anyio

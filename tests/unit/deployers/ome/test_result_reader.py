@@ -39,7 +39,7 @@ def names(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-def test_every_result_is_told_and_its_folder_removed(root: Path) -> None:
+def test_every_result_is_printed_and_its_folder_removed(root: Path) -> None:
     before = names(root / "two")
     first, second, found = said(read(root, "one"))
     assert (first["name"], base64.b64decode(first["content"])) == ("b.json", b"\xff\x00 not text\n")
@@ -54,7 +54,7 @@ def test_it_may_only_remove(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["two"]
 
 
-def test_a_folder_that_is_not_there_is_told(root: Path) -> None:
+def test_missing_folder(root: Path) -> None:
     before = names(root)
     assert said(read(root, "three")) == [{"found": False}]
     assert said(read(root, "three", read=False)) == []

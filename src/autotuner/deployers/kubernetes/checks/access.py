@@ -17,7 +17,7 @@ _LEAST = (1, 27)
 """The first version with strict validation of fields."""
 _SERVER = "API server"
 _CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
-_ALLOW = "allow them, to have arguments read from the running process and lost nodes told from slow servers"
+_ALLOW = "allow them to read arguments from the running process and to distinguish lost nodes from slow servers"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Right:
 
     @property
     def text(self) -> str:
-        """As it is written in a role."""
+        """As in a Role: verb, resource and API group."""
         group = f" ({self.group})" if self.group else ""
         purpose = f" ({self.why})" if self.why else ""
         return f"{self.verb} {self.resource}{group}{purpose}" + (f" in {self.namespace}" if self.namespace else "")
@@ -64,14 +64,14 @@ def unreachable(failure: Failure) -> Check:
 async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
     """The version of the API server, and whether it is new enough."""
     try:
-        told = await cluster.get("/version")
+        found = await cluster.get("/version")
     except RefusedError as error:
         if error.code == httpx.codes.UNAUTHORIZED:
             return unreachable(not_authenticated(error.message))
         remedy = "correct the credentials that deploy.kubeconfig names (kubectl auth whoami)"
         return Check.fail("kubernetes", f"access refused: {error.message}", remedy=remedy)
-    numbers = tuple(int(re.sub(r"\D.*", "", str(told.get(part))) or 0) for part in ("major", "minor"))
-    detail = f"{_SERVER} {told.get('gitVersion')}"
+    numbers = tuple(int(re.sub(r"\D.*", "", str(found.get(part))) or 0) for part in ("major", "minor"))
+    detail = f"{_SERVER} {found.get('gitVersion')}"
     if numbers >= least:
         return Check.ok("kubernetes", detail)
     return Check.fail("kubernetes", detail, remedy=f"Kubernetes {least[0]}.{least[1]} or newer is needed")
@@ -88,7 +88,7 @@ async def namespace(cluster: Cluster) -> Check:
     try:
         found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
     except RefusedError:
-        return Check.ok("namespace", f"{cluster.namespace} (not looked at: get namespaces is not allowed)")
+        return Check.ok("namespace", f"{cluster.namespace} (not checked: get namespaces is not allowed)")
     if found is None:
         return Check.fail("namespace", f"{cluster.namespace} does not exist", remedy=remedy)
     if (found.get("status") or {}).get("phase") == "Terminating":
@@ -137,11 +137,11 @@ async def _allowed(cluster: Cluster, right: Right) -> bool:
 
 
 def unseen(name: str, error: RefusedError) -> Check:
-    """A check that could not be made: a missing right says nothing about the object itself."""
+    """A check that could not be made. A missing permission says nothing about the object itself: that is a warning."""
     match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
     if match is None:
-        return Check.fail(name, f"cannot be looked at: {error.message}", remedy="check the health of the cluster")
+        return Check.fail(name, f"cannot be read: {error.message}", remedy="check the health of the cluster")
     group = f" ({match[3]})" if match[3] else ""
     return Check.warn(
-        name, f"not looked at: {match[1]} {match[2]}{group} is not allowed", remedy="allow it, to have it checked"
+        name, f"not checked: {match[1]} {match[2]}{group} is not allowed", remedy="allow it to enable the check"
     )

@@ -1,7 +1,7 @@
-"""Dry runs of a trial's objects against the API server and its admission: of what makes a pod, and of the pod.
+"""Dry runs of a trial's objects against the API server and its admission: of the controller object and of its pod.
 
-Most policies look at pods alone, so that a Job may be accepted whose pod is refused later. So a dry run of the pod is
-made as well, as the Job controller would create it. Nothing is stored.
+Most policies apply to pods only, so that a Job may be accepted whose pod is refused later. Hence the pod is dry-run as
+well, as the Job controller would create it. Nothing is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ _PROXY_VARIABLES = frozenset({"http_proxy", "all_proxy"})
 
 @dataclass(frozen=True)
 class Asked:
-    """One pod of a trial, and what makes it."""
+    """One pod of a trial, and the object that creates it."""
 
     what: str
-    """What it is called in messages, e.g. ``server``."""
+    """Its name in messages, e.g. ``server``."""
     part: str
-    """Our container in it."""
+    """Name of its container that autotuner defines."""
     pod: Json
     """Metadata and specification as in a template."""
     path: str = ""
@@ -94,23 +94,23 @@ async def _checked(cluster: Cluster, asked: Asked, *, queued: bool) -> list[Chec
         return await _unseen(cluster, asked, warnings)
     return [
         Check.ok(_NAME, f"{asked.what}: its pod is taken by a dry run"),
-        *_told(asked, warnings),
+        *_warnings(asked, warnings),
         *changes(asked, pod),
     ]
 
 
 def _refused(asked: Asked, why: str) -> Check:
-    if failure_phrases.NO_DRY_RUN.found_in(why):  # the webhook may still take the real object
+    if failure_phrases.NO_DRY_RUN.found_in(why):  # the webhook may still accept the real object
         return Check.warn(
             _NAME, f"{asked.what}: not known before the first trial: {why}", remedy="ask who runs that webhook"
         )
     trouble = not_made(why, asked.part)
     message = f"{asked.what}: {trouble.failure.message}"
-    # Others hold the quota now, and give it back: a run waits for that.
+    # The quota is used by others at the moment; a run waits until it is free.
     return (Check.warn if trouble.queued else Check.fail)(_NAME, message, remedy=trouble.failure.remedy)
 
 
-def _told(asked: Asked, warnings: Sequence[str]) -> list[Check]:
+def _warnings(asked: Asked, warnings: Sequence[str]) -> list[Check]:
     """Warnings of the API server."""
     remedy = "check that it does not affect these pods"
     return [
@@ -131,7 +131,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
         pass
     for text in dict.fromkeys(warnings):
         if not failure_phrases.POD_SECURITY_WARNING.found_in(text):
-            found += _told(asked, [text])
+            found += _warnings(asked, [text])
             continue
         refused = judge(text, asked.part)
         enforced = f'"{level}:' in text
@@ -153,7 +153,7 @@ async def _unseen(cluster: Cluster, asked: Asked, warnings: Sequence[str]) -> li
 
 
 async def references(cluster: Cluster, settings: ServerPod) -> list[Check]:
-    """Whether the objects that the pods refer to exist; the dry run covers those that may not be looked at."""
+    """Whether the objects that the pods refer to exist; the dry run covers those that may not be read."""
     wanted = (
         ("service_account", settings.service_account, cluster.path("serviceaccounts")),
         ("priority_class", settings.priority_class, "/apis/scheduling.k8s.io/v1/priorityclasses"),

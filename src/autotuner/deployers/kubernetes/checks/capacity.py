@@ -21,7 +21,7 @@ _NO_GPUS = (
     "or correct deploy.gpu_resource"
 )
 Needed = Mapping[str, float]
-"""The most that one server asks for, by a quota's key (``requests.cpu``)."""
+"""The most that one server requests, by a quota's key (``requests.cpu``)."""
 
 
 async def nodes(
@@ -30,8 +30,8 @@ async def nodes(
     settings: ServerSettings,
     unfit: Callable[[Json], str] = lambda _: "",
 ) -> list[Check]:
-    """Whether some node could ever hold each of the servers with these requests; without any, what the nodes have.
-    ``unfit`` says why a node is unsuitable beyond what the settings ask of nodes."""
+    """Whether some node could ever run each of the servers with these requests; without requests, what the nodes have.
+    ``unfit`` returns why a node is unsuitable for other reasons than the settings."""
     try:
         found = await kubernetes_nodes.look(cluster, settings, gpus=False)
     except TrialFailedError as error:
@@ -47,7 +47,7 @@ async def nodes(
 def load_room(
     nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings
 ) -> list[Check]:
-    """Whether some nodes could ever hold a load generator beside each of the servers with these requests."""
+    """Whether some nodes could ever run a load generator beside each of the servers with these requests."""
     if settings.load != "job" or not settings.loadgen_image:
         return []
     load = settings.load_pod()
@@ -60,7 +60,7 @@ def load_room(
 
 
 def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
-    """:func:`nodes`, of nodes that were looked at."""
+    """As :func:`nodes`, for nodes that were read."""
     resource = settings.gpu_resource
     make = Check.warn if settings.gpus else Check.fail
     gpus = sum(int(kubernetes_nodes.allocatable(n, resource)) for n in nodes.usable)
@@ -70,7 +70,7 @@ def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], se
                 return make("nodes", f"no node offers any {resource}: {why}", remedy=_NO_GPUS)
             remedy = "lower deploy.cpu, deploy.memory or the parallelism"
             if not nodes.usable:
-                remedy = "correct deploy.node_selector or deploy.tolerations, or see to the nodes (kubectl get nodes)"
+                remedy = "correct deploy.node_selector or deploy.tolerations, or check the nodes (kubectl get nodes)"
             return make("nodes", why, remedy=remedy)
     left_out = f"; left out: {'; '.join(nodes.left_out)}" if nodes.left_out else ""
     if not gpus and not demands:
@@ -84,11 +84,11 @@ async def claim(cluster: Cluster, name: str) -> Check:
         found = await cluster.find(cluster.path("persistentvolumeclaims", name))
     except RefusedError as error:
         return Check.warn(
-            "volume", f"{name} may not be looked at: {error.message}", remedy="allow get persistentvolumeclaims"
+            "volume", f"{name} cannot be read: {error.message}", remedy="allow get persistentvolumeclaims"
         )
     if found is None:
         return Check.fail(
-            "volume", f"claim {name} does not exist in {cluster.namespace}", remedy="correct its name, or make it"
+            "volume", f"claim {name} does not exist in {cluster.namespace}", remedy="correct its name, or create it"
         )
     phase = str((found.get("status") or {}).get("phase"))
     if phase == "Bound":
@@ -130,12 +130,12 @@ def _quota(quota: Json, needed: Needed) -> list[Check]:
     name = quota["metadata"]["name"]
     spec = quota.get("spec") or {}
     if spec.get("scopes") or spec.get("scopeSelector"):
-        return []  # it may not be for these pods; the dry run tells
+        return []  # it may not apply to these pods; the dry run will tell
     found = []
     for key, hard in (status.get("hard") or {}).items():
         asked = needed.get(key, needed.get(f"requests.{key}", 0.0))
         used = amount((status.get("used") or {}).get(key, 0))
-        remedy = "raise the quota, or lower what server and load generator ask for"
+        remedy = "raise the quota, or lower the requests of server and load generator"
         if asked > amount(hard):
             found.append(Check.fail("quota", f"{name}: {key} {asked:g} requested, the quota is {hard}", remedy=remedy))
         elif asked and asked > amount(hard) - used:
@@ -153,10 +153,10 @@ async def queue(cluster: Cluster, name: str) -> Check:
             found = found or await cluster.find(cluster.path("localqueues", name, group=f"kueue.x-k8s.io/{version}"))
     except RefusedError as error:
         if error.code == httpx.codes.FORBIDDEN:
-            return Check.warn("queue", f"{name} may not be looked at", remedy="allow get localqueues (kueue.x-k8s.io)")
+            return Check.warn("queue", f"{name} cannot be read", remedy="allow get localqueues (kueue.x-k8s.io)")
         raise
     if found is None:
-        remedy = "install Kueue and make the local queue, or remove deploy.kueue_queue"
+        remedy = "install Kueue and create the local queue, or remove deploy.kueue_queue"
         return Check.fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy=remedy)
     active = condition(found.get("status") or {}, "Active")
     if active.get("status") == "False":

@@ -1,4 +1,4 @@
-"""Objects of ours that a run has left in a cluster: found by their labels, swept and reaped."""
+"""Objects that runs left behind in a cluster: found by their labels, swept and reaped."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,7 +26,7 @@ class PodLeftovers:
     async def sweep(self, cluster: Cluster, owner: str, held: Held) -> None:
         """Removes what this run has left when the API server went away.
 
-        Raises ``TrialFailedError`` when the API server cannot be asked.
+        Raises ``TrialFailedError`` when the API server does not answer.
         """
         try:
             found = await self._labeled(cluster, f"{OWNER}={label_value(owner)}", self._begin_removal)

@@ -250,7 +250,7 @@ class PodLifecycle:
             await self._signal.after(count)
 
     async def lost_node(self) -> Failure | None:
-        """That the pod's node does not answer; None where it does, or where nodes may not be looked at."""
+        """The failure that the pod's node does not answer; None if it does, or if nodes may not be read."""
         name = (self.pod.get("spec") or {}).get("nodeName")
         if not name:
             return None

@@ -138,7 +138,7 @@ def test_no_gpu_after_all() -> None:
     assert failure.cause is FailureCause.GPU_UNAVAILABLE
 
 
-def test_deleted_by_somebody() -> None:
+def test_deleted_by_another_client() -> None:
     found = pod({"state": {"running": {"startedAt": NOW}}}, SCHEDULED)
     found["metadata"]["deletionTimestamp"] = NOW
     failure = pod_status.look(found, "server").failure
