@@ -1,15 +1,15 @@
-"""Bayesian search: Optuna's estimator and a seeded shuffle propose, two Gaussian processes choose.
+"""Bayesian search: Optuna's estimator and a seeded shuffle propose candidates, two Gaussian processes choose.
 
-One process learns the objective's logarithm from every trial that has one, feasible or not; the other learns from all
-trials which bounds hold, from the order of their violations alone. Chosen is the candidate with the largest expected
-improvement times the probability that it is feasible.
+One process models the logarithm of the objective from every trial that has one, feasible or not. The other one models
+feasibility from all trials; it only uses the order of their violations. The search proposes the candidate with the
+largest expected improvement times its probability of being feasible.
 
-Small spaces are considered whole. In large ones a seeded sample of what is allowed is joined by the proposals of
-Optuna's tree-structured Parzen estimator. Whatever is used, forbidden by a constraint or known to be invalid is left
-out before anything is chosen, so nothing is proposed twice and the end of the space is seen.
+In a small space every configuration is a candidate. In a large one the candidates are a seeded sample and the proposals
+of Optuna's tree-structured Parzen estimator. Configurations that were tried, violate a constraint or are known to be
+invalid are removed first, so none is proposed twice and the search notices when the space is exhausted.
 
-Every answer follows from seed, told trials (in the order of their numbers) and history alone: a search that was killed
-and rebuilt answers as one that never stopped. Why so: ``docs/adr/0003-search.md``.
+A proposal depends only on the seed, the trials that the search was given (in the order of their numbers) and the
+history: a search that is rebuilt after a crash continues as if it had never stopped. See ``docs/adr/0003-search.md``.
 """
 
 import math
@@ -34,26 +34,29 @@ from autotuner.study.parameters.parameter import FloatRange
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 _LISTED = 1000
-"""Unused configurations considered in one question; a space with more is sampled."""
+"""Most untried configurations that are compared for one proposal; a space with more is sampled."""
 _PROPOSED = 16
-"""Proposals of Optuna's estimator that join the sample."""
+"""Proposals of Optuna's estimator that are added to the sample."""
 _TINY = 1e-300
+"""Keeps logarithms finite."""
 _SPAN = math.log(1000)
-"""Objectives beyond a thousandth or a thousandfold of the best feasible one are taken to be there."""
-_NONE = (0.0, 0.0)
+"""Objectives are clipped to a factor of 1000 around the best feasible one, so that an outlier does not flatten the
+rest."""
+_FEASIBLE = (0.0, 0.0)
+"""Violation of a feasible trial; see :func:`_violation`."""
 _HALF_WIDTH_SDS = 1.96
 """Standard deviations in half of a 95% interval."""
 
 
 class BayesianSettings(Noun):
-    """How much is explored before the model is believed."""
+    """Settings of the Bayesian search."""
 
     startup: int = Field(default=4, ge=1)
-    """Configurations tried at random first; the default's trial is not one of them."""
+    """Random configurations before the model is used, besides the default."""
 
 
 class BayesianSearch(Search):
-    """Learns from every trial: the good ones, those that break a bound, and those that fail."""
+    """Learns from every trial: feasible, infeasible and failed ones."""
 
     kind: ClassVar[str] = "bayesian"
     Settings: ClassVar[type[BaseModel]] = BayesianSettings
@@ -64,24 +67,24 @@ class BayesianSearch(Search):
         self._startup = settings.startup
         self._axes = Points(context.space).axes
         self._proposals = shuffled(context)
-        self._told: dict[int, Trial] = {}
+        self._finished: dict[int, Trial] = {}
 
     def tell(self, trial: Trial) -> None:
-        """Kept; learned from at the next question."""
-        self._told[trial.number] = trial
+        """Takes a finished trial; the models are fitted in :meth:`ask`."""
+        self._finished[trial.number] = trial
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
-        """At random until ``startup`` trials were made, then what the model expects the most of."""
+        """A random configuration for the first ``startup`` trials, then the one that the models rate best."""
         taken = used(self.context, history)
         at_random = self._proposals.first_unused(taken)
         made = [t for t in history if t.state is not TrialState.VOID]
         if isinstance(at_random, Stop) or sum(t.role is TrialRole.SEARCH for t in made) < self._startup:
             return at_random
-        learned = sorted((t for t in self._told.values() if _says_something(t)), key=lambda t: t.number)
+        learned = sorted((t for t in self._finished.values() if _is_informative(t)), key=lambda t: t.number)
         learned = [t for t in learned if self._position(spelled_out(self.context, t)) is not None]
         if not learned:
             return at_random
-        waiting = [t for t in sorted(made, key=lambda t: t.number) if t.number not in self._told]
+        waiting = [t for t in sorted(made, key=lambda t: t.number) if t.number not in self._finished]
         return self._best(learned, waiting, taken, Random(f"ask {self.context.seed} {len(made)}"))  # noqa: S311
 
     def _best(
@@ -90,22 +93,23 @@ class BayesianSearch(Search):
         candidates = list(islice(self._proposals.unused(taken), _LISTED))
         if len(candidates) == _LISTED:
             candidates += self._proposed(learned, waiting, taken, random.getrandbits(32))
+        # Weights of the objectives, uniform over all that sum to 1; see _cost.
         drawn = [random.expovariate(1.0) for _ in self.context.directions]
         shares = [share / math.fsum(drawn) for share in drawn]
         features = np.array([self._feature(c) for c in candidates])
-        worth = self._log_chance(learned, features)
-        if any(_violation(t) == _NONE for t in learned):
-            worth = worth + self._log_improvement(learned, waiting, features, shares)
-        return candidates[int(np.argmax(worth))]
+        score = self._log_feasibility(learned, features)
+        if any(_violation(t) == _FEASIBLE for t in learned):  # before that, there is nothing to improve on
+            score = score + self._log_improvement(learned, waiting, features, shares)
+        return candidates[int(np.argmax(score))]
 
-    def _log_chance(self, learned: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
-        """The logarithm of the probability that a candidate meets every bound."""
+    def _log_feasibility(self, learned: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
+        """Logarithm of the probability that each candidate is feasible."""
         groups = _grouped(learned, _violation)
-        if len(groups) == 1 and _violation(learned[0]) == _NONE:
+        if len(groups) == 1 and _violation(learned[0]) == _FEASIBLE:
             return np.zeros(len(features))
         order = surrogate.scores(groups)
         levels = sorted({order[g[0]] for g in groups}, reverse=True)
-        any_feasible = any(_violation(t) == _NONE for t in learned)
+        any_feasible = any(_violation(t) == _FEASIBLE for t in learned)
         bound = (levels[0] + levels[1]) / 2 if any_feasible else levels[0] + 0.5
         model = self._fit(learned, np.array([order[t.number] for t in learned]))
         return np.log(surrogate.chance_above(*model.predict(features), bound) + _TINY)
@@ -117,7 +121,7 @@ class BayesianSearch(Search):
         features: surrogate.Array,
         shares: Sequence[float],
     ) -> surrogate.Array:
-        """The logarithm of how much better than the best feasible trial a candidate is expected to be."""
+        """Logarithm of the expected improvement of each candidate over the best feasible trial."""
         directions = self.context.directions
         valued = [t for t in learned if len(_values(t, directions)) == len(directions)]
         figures = np.array([-_cost(t, directions, shares) for t in valued])
@@ -138,7 +142,7 @@ class BayesianSearch(Search):
     def _proposed(
         self, learned: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
     ) -> list[Configuration]:
-        """What Optuna would try, as far as it may be tried."""
+        """Configurations that Optuna proposes, without those that may not be tried."""
         space = optuna_proposals.distributions(self._axes)
         worst = max((t.verdict.total_violation for t in learned if t.verdict), default=0.0)
         trials = []
@@ -162,7 +166,7 @@ class BayesianSearch(Search):
         return [c for identity, c in identified.items() if identity not in taken]
 
     def _position(self, configuration: Configuration) -> Position | None:
-        """Where it stands; None where a value lies outside of the space (a default that is no choice)."""
+        """Position of a configuration; None if it is outside of the space, as a default that is not listed may be."""
         position: dict[str, int | float] = {}
         for axis in self._axes:
             value = configuration.values.get(axis.name)
@@ -193,7 +197,8 @@ class BayesianSearch(Search):
 
 
 def _features_of(axis: Axis, at: float) -> Iterator[float]:
-    """0 to 1 for amounts; unordered values are all at distance 1 of one another."""
+    """Features of one position: one number from 0 to 1 for ordered values; for unordered ones, a scaled one-hot code in
+    which all values have distance 1 from one another."""
     if axis.values is None:
         assert isinstance(axis.domain, FloatRange)  # noqa: S101 - only these have no positions
         low = axis.domain.low
@@ -213,8 +218,9 @@ def _width(axis: Axis) -> int:
     return 1 if axis.values is None or axis.ordered else len(axis.values)
 
 
-def _says_something(trial: Trial) -> bool:
-    """False where a finished trial tells nothing of its configuration (the load generator was the limit)."""
+def _is_informative(trial: Trial) -> bool:
+    """Whether a finished trial says something about its configuration; it does not if the load generator was the
+    limit."""
     verdict = trial.verdict
     if trial.state is TrialState.FAILED or verdict is None:
         return trial.state is TrialState.FAILED
@@ -222,15 +228,15 @@ def _says_something(trial: Trial) -> bool:
 
 
 def _violation(trial: Trial) -> tuple[float, ...]:
-    """How far from feasible, as an order only: nothing missed, bounds missed by this much, failed."""
+    """Sort key: feasible trials, then infeasible ones by their violation, then failed ones."""
     verdict = trial.verdict
     if trial.state is TrialState.FAILED or verdict is None:
         return (2.0, 0.0)
-    return _NONE if verdict.feasible else (1.0, verdict.total_violation)
+    return _FEASIBLE if verdict.feasible else (1.0, verdict.total_violation)
 
 
 def _values(trial: Trial, directions: Sequence[Direction]) -> list[float]:
-    """The measured objective values, worsened by missed soft bounds."""
+    """The objective values, worsened by the penalty for missed soft SLOs; unmeasured ones are left out."""
     verdict = trial.verdict
     if verdict is None or not verdict.objectives:
         return []
@@ -239,9 +245,10 @@ def _values(trial: Trial, directions: Sequence[Direction]) -> list[float]:
 
 
 def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]) -> float:
-    """One number to be made small: the logarithm of the objective.
+    """Logarithm of the objective, to be minimized.
 
-    Several objectives are weighed anew at every question (ParEGO, Knowles 2006), so that the whole front is searched.
+    Several objectives are combined with new random weights (``shares``) for each proposal, so that the whole Pareto
+    front is searched (ParEGO, Knowles 2006).
     """
     costs = (
         math.log(max(v, _TINY)) * (1 if d is Direction.MIN else -1)
@@ -251,12 +258,12 @@ def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]
 
 
 def _variance(trial: Trial, shares: Sequence[float]) -> float:
-    """What the trial's own windows say of the uncertainty of :func:`_cost`; 0 where they say nothing."""
+    """Variance of :func:`_cost` according to the trial's own windows; 0 if it is unknown."""
     found = trial.verdict.uncertainty if trial.verdict else ()
     halves = ((share, half) for share, half in zip(shares, found, strict=False) if half is not None)
     return math.fsum((share * math.log1p(half) / _HALF_WIDTH_SDS) ** 2 for share, half in halves)
 
 
 def _grouped(trials: Sequence[Trial], key: Callable[[Trial], tuple[float, ...]]) -> list[list[int]]:
-    """Numbers of the trials, best first, equals together."""
+    """Numbers of the trials, best first, in groups of equal keys."""
     return [[t.number for t in equal] for _, equal in groupby(sorted(trials, key=key), key=key)]

@@ -1,4 +1,4 @@
-"""Grid search: the whole space in the order of the parameters, or an unbiased part of it where it is too large."""
+"""Grid search: the whole space in the order of the parameters, or a shuffled part of it if the budget is too small."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -14,16 +14,17 @@ from autotuner.study.base import Noun
 from autotuner.study.configuration import Configuration
 from autotuner.study.trial import Trial
 
-_LOOK_AT = 50_000
-"""Points looked at to see whether the trials suffice for all allowed ones; beyond, they are taken not to."""
+_MAX_COUNTED = 50_000
+"""A larger space is not counted; the trials are assumed to be too few for it."""
 
 
 class GridSettings(Noun):
-    """There are none."""
+    """No settings."""
 
 
 class GridSearch(Search):
-    """Complete, in order; shuffled (seeded) when ``context.trials`` is too small, so that stopping early is fair."""
+    """Proposes every point in order; shuffled with the seed if ``context.trials`` is too small for all, because the
+    first points of an ordered grid would all share their first values."""
 
     kind: ClassVar[str] = "grid"
     Settings: ClassVar[type[BaseModel]] = GridSettings
@@ -42,12 +43,12 @@ class GridSearch(Search):
         return self._proposals.first_unused(used(self.context, history))
 
     def tell(self, trial: Trial) -> None:
-        """Nothing is learned."""
+        """Ignored: the order is fixed."""
 
 
 def _suffices(context: SearchContext, points: Points) -> bool:
-    """Whether all allowed points can be tried; trial 0 is the default's."""
-    if points.size is None or points.size > _LOOK_AT:
+    """Whether the trials are enough for all allowed points; trial 0 is the default."""
+    if points.size is None or points.size > _MAX_COUNTED:
         return False
     proposals = Proposals(context, points.in_order())
     return len(list(islice(proposals.unused(used(context, ())), context.trials))) < context.trials

@@ -1,8 +1,8 @@
-"""Where Optuna's tree-structured Parzen estimator would look next: candidates in spaces too large to list.
+"""Proposals of Optuna's tree-structured Parzen estimator, as candidates in spaces too large to list.
 
-No Optuna study outlives a question; nothing is stored twice. Optuna sees positions, never values, because ``1``,
-``True`` and ``1.0`` are equal to it. Infeasible and failed trials are told as *pruned* with their constraint violated:
-Optuna orders these by violation below everything feasible, and they need no objective value, so none is invented.
+Every call builds a new in-memory Optuna study, so trials have a single source. Optuna gets positions instead of values,
+because it treats ``1``, ``True`` and ``1.0`` as equal. Infeasible and failed trials are added as *pruned* with a
+violated constraint: Optuna ranks these by violation below all feasible ones, and they need no objective value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from autotuner.study.parameters.parameter import FloatRange
 _VIOLATION = "total_violation"
 
 Position = Mapping[str, int | float]
-"""By parameter: the position on its grid, or the value of a continuous range."""
+"""Position of a configuration by parameter: an index into its values, or the value in a continuous range."""
 
 
 def distributions(axes: Sequence[Axis]) -> dict[str, BaseDistribution]:
-    """What Optuna knows of the parameters; those without a choice are left out."""
+    """Optuna's distributions by parameter; parameters with a single value are left out."""
     return {axis.name: _distribution(axis) for axis in axes if axis.values is None or len(axis.values) > 1}
 
 
@@ -39,19 +39,19 @@ def _distribution(axis: Axis) -> BaseDistribution:
 
 
 def feasible(position: Position, space: dict[str, BaseDistribution], values: Sequence[float]) -> FrozenTrial:
-    """A trial that met all bounds."""
+    """A feasible trial."""
     own = {k: v for k, v in position.items() if k in space}
     return create_trial(values=list(values), params=own, distributions=space, constraints={_VIOLATION: 0.0})
 
 
 def infeasible(position: Position, space: dict[str, BaseDistribution], violation: float) -> FrozenTrial:
-    """A trial that missed a bound, or failed; ``violation`` > 0 is only an order."""
+    """A trial that missed a bound or failed; only the order of ``violation`` (> 0) matters."""
     own = {k: v for k, v in position.items() if k in space}
     return create_trial(state=TrialState.PRUNED, params=own, distributions=space, constraints={_VIOLATION: violation})
 
 
 def running(position: Position, space: dict[str, BaseDistribution]) -> FrozenTrial:
-    """A trial without an answer yet; Optuna's constant liar keeps away from it."""
+    """A running trial; Optuna's constant liar avoids its surroundings."""
     own = {k: v for k, v in position.items() if k in space}
     return create_trial(state=TrialState.RUNNING, params=own, distributions=space)
 
@@ -64,7 +64,7 @@ def propose(
     count: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """``count`` positions that the estimator finds most promising, the same for the same arguments."""
+    """``count`` proposals of the estimator; equal arguments give equal proposals."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with catch_warnings():
         simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -1,6 +1,6 @@
-"""The space as numbered points, never written out: a space of 10^12 points costs no more than one of ten.
+"""Points of a space, numbered and computed on demand: a space of 10^12 points costs no more memory than one of ten.
 
-A point is a tuple of positions, one per parameter; a continuous range has no positions and is drawn.
+A point consists of one position per parameter. A continuous range has no positions; its values are drawn at random.
 """
 
 import math
@@ -24,7 +24,7 @@ class Axis:
         self.values = parameter.domain.grid()
 
     def draw(self, random: Random) -> Value:
-        """A value at random: uniform over positions, or over the range (its exponent if logarithmic)."""
+        """A random value: uniform over the positions or over the range; log-uniform if the range is logarithmic."""
         if self.values is not None:
             return self.values[random.randrange(len(self.values))]
         domain = self.domain
@@ -38,7 +38,7 @@ class Axis:
         return min(max(value, domain.low), domain.high)
 
     def position(self, value: Value) -> int | None:
-        """Where the value stands, type included; None where it does not (or the range is continuous)."""
+        """Position of a value, compared with its type; None if it is not listed, or the range is continuous."""
         if self.values is None:
             return None
         if isinstance(self.domain, Choices):
@@ -51,7 +51,7 @@ class Axis:
 
     @property
     def ordered(self) -> bool:
-        """Whether neighboring positions are neighboring amounts: ranges, and rising or falling lists of numbers."""
+        """Whether positions are ordered by amount: in ranges, and in lists of rising or falling numbers."""
         if not isinstance(self.domain, Choices):
             return True
         numbers = [v for v in self.domain.values if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -69,10 +69,10 @@ class Points:
         self._listed = space.combinations
         sizes = [0 if a.values is None else len(a.values) for a in self.axes]
         self.size = len(self._listed) or (None if 0 in sizes else math.prod(sizes))
-        """Before constraints; None where a range is continuous."""
+        """Number of points before constraints; None if a range is continuous."""
 
     def at(self, number: int) -> Configuration:
-        """The point of that number; only where ``size`` is known."""
+        """The point with this number, from 0; requires a known ``size``."""
         if self._listed:
             return Configuration(values=self._listed[number])
         values: dict[str, Value] = {}
@@ -87,7 +87,7 @@ class Points:
         return (self.at(number) for number in range(self.size or 0))
 
     def shuffled(self, seed: int) -> Iterator[Configuration]:
-        """Every point once, in an order that looks random and is fixed by the seed; endless on a continuous range."""
+        """Every point once, in a pseudorandom order fixed by the seed; without end if a range is continuous."""
         if self.size is not None:
             return (self.at(number) for number in permutation(self.size, seed))
         return self._drawn(Random(f"points {seed}"))  # noqa: S311 - not for secrets
@@ -100,8 +100,8 @@ class Points:
 def permutation(size: int, seed: int) -> Iterator[int]:
     """The numbers below ``size``, each once, in a seeded random order, in constant memory.
 
-    A Feistel network permutes the next power of four; numbers that fall outside are sent through again, which ends
-    because the network is a permutation.
+    A Feistel network permutes the numbers below the next power of four. A result outside of the range is permuted
+    again (cycle walking), which ends because the network is a permutation.
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     for number in range(size):

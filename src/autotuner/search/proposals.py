@@ -1,8 +1,8 @@
-"""What all strategies share: which configurations may still be proposed.
+"""Configurations that a search may still propose; shared by all strategies.
 
-A stream of candidates is filtered once (constraints, the catalog's ``valid``) and remembered; asking means the first
-one that no trial of the history has used. So an answer depends on the seed and the history alone, a void trial's
-configuration is free again, and the stream's end is the end of the space.
+A stream of candidates is filtered once (constraints, the catalog's ``valid``) and kept; a proposal is the first one
+that the history has not used. So proposals depend only on the seed and the history, the configuration of a void trial
+is available again, and the space is exhausted when the stream ends.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 
 USED_UP = Stop("the space is used up: every allowed configuration was tried")
 MAX_REJECTED = 200_000
-"""Candidates in a row that may break a bound before a search gives up on the stream."""
+"""Consecutive candidates that may violate a constraint before the search gives up."""
 
 
 class Proposals:
-    """The allowed configurations of a stream, in its order, found as far as they are needed."""
+    """The allowed configurations of a stream, in its order, computed as they are needed."""
 
     def __init__(self, context: SearchContext, stream: Iterator[Configuration]) -> None:
         self._context = context
@@ -40,14 +40,14 @@ class Proposals:
             at += 1
 
     def _more(self) -> bool:
-        """Finds one more allowed configuration."""
+        """Finds one more allowed configuration; false at the end of the stream."""
         if self._end is not None:
             return False
         for rejected, candidate in enumerate(self._stream):
             if allowed(self._context, candidate):
                 identity = self._context.identity(candidate)
                 if identity in self._identities:
-                    continue  # the same server as one that was found before, written in another way
+                    continue  # another spelling of a configuration that was already found
                 self._identities.add(identity)
                 self._found.append(candidate)
                 return True
@@ -65,12 +65,12 @@ def shuffled(context: SearchContext) -> Proposals:
 
 
 def allowed(context: SearchContext, configuration: Configuration) -> bool:
-    """Whether the space's constraints and the engine's catalog let it through."""
+    """Whether the constraints of the space and the engine's catalog allow the configuration."""
     return context.space.allows(configuration) and context.valid(configuration)
 
 
 def used(context: SearchContext, history: Sequence[Trial]) -> frozenset[str]:
-    """Identities of what must not be proposed: what the history ran or runs, and the default however it is spelled."""
+    """Identities that must not be proposed: those of the history, and the default's however it is spelled."""
     identities = {context.identity(t.configuration) for t in history if t.state is not TrialState.VOID}
     if context.default is not None:
         identities.add(context.identity(context.default))
@@ -78,7 +78,7 @@ def used(context: SearchContext, history: Sequence[Trial]) -> frozenset[str]:
 
 
 def spelled_out(context: SearchContext, trial: Trial) -> Configuration:
-    """What the trial ran, in the space's parameters where that is known (the default sets nothing itself)."""
+    """The trial's configuration in terms of the space's parameters; the default's own one sets nothing."""
     if trial.role is TrialRole.DEFAULT and context.default is not None:
         return context.default
     return trial.configuration

@@ -1,4 +1,4 @@
-"""Random search without replacement: the baseline that every cleverer strategy has to beat."""
+"""Random search without replacement: the baseline for every other strategy."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,11 +13,12 @@ from autotuner.study.trial import Trial
 
 
 class RandomSettings(Noun):
-    """There are none."""
+    """No settings."""
 
 
 class RandomSearch(Search):
-    """Every allowed configuration once, in a random order fixed by the seed. Ends by itself on a space with a grid."""
+    """Proposes every allowed configuration once, in a random order fixed by the seed. On a space without continuous
+    ranges it ends by itself."""
 
     kind: ClassVar[str] = "random"
     Settings: ClassVar[type[BaseModel]] = RandomSettings
@@ -31,4 +32,4 @@ class RandomSearch(Search):
         return self._proposals.first_unused(used(self.context, history))
 
     def tell(self, trial: Trial) -> None:
-        """Nothing is learned."""
+        """Ignored: the order is fixed."""

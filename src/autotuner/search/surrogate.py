@@ -1,9 +1,9 @@
-"""A small Gaussian process: what may be expected of a candidate, and how surely.
+"""Gaussian process for a handful of trials: expected value and uncertainty of candidates.
 
-Violations are told as an *order*, not as figures: ranks become normal scores, so that a failed trial needs no number.
-Kernel: Matern 5/2 with one length scale a parameter, and noise, all chosen by marginal likelihood on a small grid, so
-that the same data always give the same answer; units do not matter, because the amplitude is estimated.
-Optuna's own GP sampler needs PyTorch, which is a hundred times the size of everything else here.
+The kernel is a Matern 5/2 with one length scale per parameter, plus noise. All of these are chosen by marginal
+likelihood on a small grid, so that equal data give equal results. The amplitude is estimated, so units do not matter.
+Violations enter as ranks turned into normal scores, so that a failed trial needs no number.
+Optuna's own GP sampler needs PyTorch, which is a hundred times the size of all other dependencies.
 """
 
 import math
@@ -18,11 +18,13 @@ Array = NDArray[np.float64]
 
 _LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4, 5.0)
 _USUAL_LENGTH = 0.6
-"""Parameters span 0 to 1; the likelihood of few data is flat, and a log-normal prior keeps it from the extremes."""
+"""Median of a log-normal prior, for parameters that span 0 to 1. The likelihood of few trials is flat; the prior keeps
+length scales from the extremes."""
 _NOISES = (1e-3, 1e-2, 1e-1)
 _SWEEPS = 2
+"""Passes over all parameters' length scales."""
 _LEAST_SPREAD = 1e-9
-"""Variance of values that do not differ."""
+"""Variance that is assumed for values that do not differ."""
 
 
 def scores(groups: Sequence[Sequence[int]]) -> dict[int, float]:
@@ -37,7 +39,7 @@ def scores(groups: Sequence[Sequence[int]]) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted process; rows are points, columns features of about unit range."""
+    """A fitted process. Rows are points, columns are features of about unit range."""
 
     points: Array
     mean: float
@@ -45,21 +47,22 @@ class Surrogate:
     root: Array
     """Cholesky factor of the kernel matrix."""
     lengths: Array
-    """One a column."""
+    """Length scale of each column."""
     amplitude: float
     noise: float
     own_noise: Array
-    """What each point's own uncertainty adds to the noise; both relative to the amplitude."""
+    """Added noise of each point from its own uncertainty. Both kinds of noise are relative to the amplitude."""
 
     def predict(self, candidates: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation at each candidate."""
+        """Mean and standard deviation of each candidate (one per row)."""
         cross = _kernel(candidates, self.points, self.lengths)
         spread = np.linalg.solve(self.root, cross.T)
         variance = self.amplitude * np.maximum(1 - (spread**2).sum(axis=0), 1e-12)
         return self.mean + cross @ self.weights, np.sqrt(variance)
 
     def believing(self, running: Array, values: Array) -> "Surrogate":
-        """The process as if running points had come out as expected: their surroundings are no news any more."""
+        """The process as if the running points had given their expected values, which lowers the interest in their
+        surroundings; ``values`` are those it was fitted to."""
         expected, _ = self.predict(running)
         points = np.vstack([self.points, running])
         values = np.concatenate([values, expected])
@@ -68,14 +71,19 @@ class Surrogate:
 
 
 def fit(points: Array, values: Array, columns: Sequence[int], variances: Array | None = None) -> Surrogate:
-    """The most likely process for at least one point; ``columns`` gives each column's parameter, from 0, and
-    ``variances`` what is known of each value's own uncertainty, in squares of the values' unit.
+    """The most likely process.
 
-    First the best common length scale and noise, then each parameter's own length scale in turn.
+    First the best common length scale and noise, then the length scale of each parameter in turn.
+
+    Args:
+        points: At least one row of features.
+        values: One value per row.
+        columns: The parameter, from 0, that each column belongs to.
+        variances: Known variance of each value, in squares of its unit; None if unknown.
     """
     owner = np.array(columns, dtype=int)
     spread = max(float(values.var()), _LEAST_SPREAD)
-    # At most the amplitude itself: a value that is that unsure says next to nothing.
+    # Capped at the amplitude: a value that is this uncertain says next to nothing anyway.
     own_noise = np.zeros(len(values)) if variances is None else np.minimum(variances / spread, 1.0)
     shared = [
         _fitted(points, values, np.full(len(owner), length), noise, own_noise)
@@ -94,7 +102,7 @@ def fit(points: Array, values: Array, columns: Sequence[int], variances: Array |
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """By how much each candidate is expected to exceed ``best``."""
+    """Expected amount by which each candidate exceeds ``best``."""
     z = (mean - best) / deviation
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     improvement: Array = deviation * (z * _below(z) + density)
@@ -102,7 +110,7 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
 
 
 def chance_above(mean: Array, deviation: Array, bound: float) -> Array:
-    """The probability that each candidate exceeds ``bound``."""
+    """Probability that each candidate exceeds ``bound``."""
     return _below((mean - bound) / deviation)
 
 

@@ -1,7 +1,7 @@
-"""The database: tables, migrations, queries; request-level data lies as columnar files beside it.
+"""Store of studies: tables, migrations and queries. Request records are columnar files beside the database.
 
-``Store`` is loaded at first use: commands that only look at results read by :mod:`autotuner.store.reader`, and need no
-SQLAlchemy.
+``Store`` is imported on first use: commands that only read results use :mod:`autotuner.store.reader`, which does not
+need SQLAlchemy.
 """
 
 from importlib import import_module

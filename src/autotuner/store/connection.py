@@ -1,4 +1,4 @@
-"""The connection to the database: opened, set up for durability, and brought to the newest revision."""
+"""Connections to the database: opening, settings for durability, and migration to the newest revision."""
 
 import logging
 import re
@@ -21,10 +21,12 @@ from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError
 
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF
-"""The part of SQLite's extended result codes that says which error it is."""
+"""Mask of the primary code in SQLite's extended result codes."""
 _POSTGRESQL = "pip install 'llm-inference-autotuner[postgresql]'"
 _MIGRATION_LOCK = 7_381_020_551
+"""Key of the PostgreSQL advisory lock for migrations; any constant would do."""
 _WRITE = "autotuner_write"
+"""Execution option of connections that write."""
 
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def connect(url: str | Path) -> Engine:
 
 
 def _make_file(path: Path) -> None:
-    """Creates the file before SQLite does, for its user alone; SQLite gives its journal that mode."""
+    """Creates the database file, readable only by its owner, before SQLite does; SQLite gives its journals that mode."""
     ours = path.parent == data_home()
     if ours:
         make_private(path.parent)
@@ -63,12 +65,12 @@ def _make_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         raise OSError(0, "it is not a regular file")
-    if ours or not path.exists():  # elsewhere an existing file may be another program's, named by mistake
+    if ours or not path.exists():  # an existing file elsewhere may belong to another program, named by mistake
         private_file(path)
 
 
 def not_made_yet(url: str | Path) -> str:
-    """The URL for display where it names a file that is not there yet; else empty. Raises :class:`StoreError`."""
+    """The URL for display if it names a file that does not exist yet, otherwise empty. Raises :class:`StoreError`."""
     parsed = _parsed(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
     return url_text(parsed) if is_file and not Path(str(parsed.database)).exists() else ""
@@ -113,14 +115,14 @@ def unusable(url: URL, error: Exception) -> StoreError:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes. On SQLite it takes the write lock at once, so that it never has to be repeated."""
+    """A transaction that writes. On SQLite it takes the write lock at its start, so that it never has to be retried."""
     with engine.connect() as connection, connection.execution_options(**{_WRITE: True}).begin():
         yield connection
 
 
 def _set_up_sqlite(engine: Engine) -> None:
-    """WAL keeps readers and a writer out of each other's way. ``synchronous=FULL`` makes every commit reach the disk,
-    so that neither a killed process nor a power cut takes back a trial that was reported as finished."""
+    """Configures every connection. With WAL, readers and a writer do not block one another. ``synchronous=FULL`` makes
+    every commit reach the disk, so that a trial reported as finished survives a killed process and a power failure."""
 
     @event.listens_for(engine, "connect")
     def on_connect(dbapi: Any, _: Any) -> None:
@@ -139,7 +141,7 @@ def _set_up_sqlite(engine: Engine) -> None:
 
 
 def _to_wal(cursor: sqlite3.Cursor) -> None:
-    """Changes a new file's journal. SQLite does not wait there by itself for another first run that does the same."""
+    """Switches a new file to WAL. SQLite does not apply its busy timeout here if another process does the same."""
     until = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

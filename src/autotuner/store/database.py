@@ -1,7 +1,7 @@
-"""One open database: connections, transactions, and the text form in which values are stored.
+"""Open database: connections, transactions, and the JSON text in which values are stored.
 
-Synchronous and thread-safe; the event loop calls it in threads. When a write returns, its effect survives the death of
-the process and, with SQLite's ``synchronous=FULL`` or PostgreSQL's default, a power cut too.
+Synchronous and thread-safe; the event loop calls it in worker threads. A write that has returned survives the death of
+the process and, with SQLite's ``synchronous=FULL`` or PostgreSQL's default, a power failure too.
 """
 
 import json
@@ -29,7 +29,7 @@ class Database:
     """A SQLite file or a PostgreSQL database at the newest revision."""
 
     def __init__(self, url: str | Path) -> None:
-        """Opens the database; creates or migrates it where needed. Raises :class:`StoreError`."""
+        """Opens the database; creates or migrates it if needed. Raises :class:`StoreError`."""
         self._engine = connect(url)
         self._secrets: frozenset[str] = frozenset()
         self.url = url_text(self._engine.url)
@@ -46,7 +46,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes: all of it or, on an error, nothing. Raises :class:`StoreError`."""
+        """A transaction that writes; an error rolls all of it back. Raises :class:`StoreError`."""
         try:
             with writing(self._engine) as connection:
                 yield connection
@@ -69,14 +69,14 @@ class Database:
         self._engine.dispose()
 
     def insert_new(self, db: Connection, table: Table, values: Mapping[str, object]) -> bool:
-        """Adds a row unless one with its primary key is there; whether it was added."""
-        # The other dialect would cost start-up time for nothing.
+        """Adds a row unless one with its primary key exists; returns whether it was added."""
+        # Importing the dialect that is not used would only cost start-up time.
         dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         adding = dialect.insert(table).values(**values).on_conflict_do_nothing()
         return db.execute(adding.returning(*table.primary_key)).first() is not None
 
     def learn_secrets(self, spec: StudySpec) -> None:
-        """From now on the secret values of this study are masked in everything that is stored."""
+        """Masks the secret values of this study in everything that is stored from now on."""
         data = spec.model_dump(mode="json")
         self._secrets |= frozenset(secrets_in(data))
         remember(data)

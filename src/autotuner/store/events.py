@@ -1,4 +1,4 @@
-"""The ordered event stream of each study."""
+"""Ordered event stream of each study."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from autotuner.store.tables import events
 
 
 class EventLog(EventQueries):
-    """Events, appended only. The study's row is locked for the transaction that appends, so ``seq`` grows in commit
-    order and a reader that has seen one event has seen all before it."""
+    """Append-only events. The appending transaction locks the study's row, so ``seq`` grows in commit order: a reader
+    that has seen an event has seen all earlier ones."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

@@ -1,7 +1,7 @@
-"""Files of the user and of the program: read within bounds, written without replacing what is not a regular file.
+"""Files of the user and of the program: read within limits, written without replacing anything but regular files.
 
-What stands under the data directory is private (0600, folders 0700) whatever the umask says; what the user names with
-``--out`` gets the modes of the user's own files.
+Files under the data directory are private (0600, folders 0700) whatever the umask is; files that the user names with
+``--out`` get the modes of the user's other files.
 """
 
 import os
@@ -17,21 +17,21 @@ from autotuner.errors import AutotunerError, UsageError
 from autotuner.secrets import clean_text, known_secrets
 
 MAX_READ = 8 << 20
-"""Bytes of a file that a person writes; more is a mistake in the path."""
+"""Largest file in bytes that a user may have written; a larger one suggests a wrong path."""
 WAIT_S = 10.0
-"""How long a pipe may stay silent, or stay without its other end."""
+"""Seconds that a pipe may stay silent, or without its other end."""
 _POLL_S = 0.05
 _FOLDER = 0o700
 _FILE = 0o600
 _DESCRIPTORS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
-"""Names of what this process has open already: standard streams and the shell's ``<(...)``."""
+"""Paths of files that this process already has open: its standard streams and the shell's ``<(...)``."""
 
 
 # Reading
 
 
 def exists(path: Path) -> bool:
-    """Of any text that a file may hold as a path: one that is too long, or holds a NUL, names nothing."""
+    """Whether the path exists; false for text that cannot be a path, because it is too long or has a NUL."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -39,12 +39,12 @@ def exists(path: Path) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether the path names an open file of this process or a pipe: nothing lies beside it."""
+    """Whether the path is an open file of this process or a pipe, which has no folder with further files."""
     return str(path).startswith(_DESCRIPTORS) or path.is_fifo()
 
 
 def read_text(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> str:
-    """The text of a file that a person wrote. Raises ``UsageError``."""
+    """The text of a file that a user wrote. Raises ``UsageError``."""
     data = read_bytes(path, limit=limit, remedy=remedy)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UsageError.at(_shown(path), "is not UTF-8 text (it looks like UTF-16)", remedy="save it as UTF-8")
@@ -56,8 +56,8 @@ def read_text(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> str:
 
 
 def read_bytes(path: Path, *, limit: int = MAX_READ, remedy: str = "") -> bytes:
-    """The content of a file, of a pipe or of standard input, at most ``limit`` bytes; gives up on a
-    pipe that nobody writes to. Raises ``UsageError``."""
+    """The content of a file, a pipe or stdin, at most ``limit`` bytes. Raises ``UsageError``, also for a pipe without a
+    writer."""
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
@@ -83,7 +83,7 @@ def _read(handle: int, path: Path, limit: int, *, regular: bool) -> bytes:
     data = bytearray()
     until = time.monotonic() + WAIT_S
     while len(data) <= limit:
-        # A pipe that had no writer yet is silent to poll, but at its end for read: wait first.
+        # Poll first: on a pipe without a writer, poll waits for one, while read would report the end.
         if not regular and not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
             raise UsageError.at(_shown(path), f"nothing was written to it within {WAIT_S:g} s")
         try:
@@ -98,7 +98,7 @@ def _read(handle: int, path: Path, limit: int, *, regular: bool) -> bytes:
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be used, in the system's words."""
+    """The operating system's message for a file that cannot be used."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
@@ -111,8 +111,11 @@ def _shown(path: Path) -> str:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Writes what the user asked for to where they said: into a device, a pipe or through a link; a regular file is
-    replaced as a whole or not at all, and keeps its mode. ``-`` is standard output. Raises ``AutotunerError``."""
+    """Writes output to a path that the user named.
+
+    A regular file is replaced atomically and keeps its mode. Links are followed; devices and pipes are written to.
+    ``-`` is stdout. Raises ``AutotunerError``.
+    """
     if str(path) == "-":
         sys.stdout.write(text)
         return
@@ -140,12 +143,12 @@ def _write(path: Path, data: bytes) -> None:
     elif not stat.S_ISREG(found.st_mode) or str(path).startswith(_DESCRIPTORS):
         _append(path, data)
     elif found.st_nlink > 1:
-        _overwrite(path, data)  # a new file in its place would part it from its other names
+        _overwrite(path, data)  # replacing it would detach it from its other hard links
     else:
         try:
             _replace(Path(os.path.realpath(path)), data, found)
         except PermissionError:
-            _overwrite(path, data)  # the folder takes no new file, the file itself may be written
+            _overwrite(path, data)  # no new file may be created in the folder; the file itself may be writable
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -156,7 +159,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _replace(path: Path, data: bytes, old: os.stat_result | None) -> None:
-    """Whole or not at all: written beside its place, on the disk, then renamed into it."""
+    """Replaces a file atomically: written and synced beside it, then renamed."""
     if old is not None and not os.access(path, os.W_OK):
         raise PermissionError(13, "Permission denied")
     beside = path.with_name(f".{path.name[:100]}.{uuid4().hex[:12]}.part")
@@ -183,7 +186,7 @@ def _overwrite(path: Path, data: bytes) -> None:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """Into a device or a pipe. Opening a pipe that nobody reads would block: its reader is waited for, but not long."""
+    """Writes to a device or a pipe. Waits a limited time for the reader of a pipe, because opening it would block."""
     until = time.monotonic() + WAIT_S
     while True:
         try:
@@ -207,7 +210,7 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def output_folder(path: Path) -> Path:
-    """A folder for several files, made where it is missing. Raises ``AutotunerError``."""
+    """Creates a folder for several files if it is missing. Raises ``AutotunerError``."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -222,18 +225,18 @@ def output_folder(path: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder of the program's own, for its user alone; one that was open to others before is closed with all
-    that lies in it. Raises ``OSError``."""
+    """Creates a private folder; an existing one that other users could read is made private with everything in it.
+    Raises ``OSError``."""
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
         missing.mkdir(mode=_FOLDER, exist_ok=True)
-        missing.chmod(_FOLDER)  # the umask may have taken more than asked for
+        missing.chmod(_FOLDER)  # the umask may have removed further bits
     folder.mkdir(exist_ok=True)
     if folder.stat().st_mode & 0o077:
         tighten(folder)
 
 
 def tighten(folder: Path) -> None:
-    """Takes a folder and everything in it away from other users. Links are left alone; so is what is not ours."""
+    """Makes a folder and everything in it private. Links, and files of other users, are left alone."""
     for place, _, names in os.walk(folder):
         with suppress(OSError):
             os.chmod(place, _FOLDER)  # noqa: PTH101 - os.walk's own text
@@ -245,8 +248,7 @@ def tighten(folder: Path) -> None:
 
 
 def private_file(path: Path) -> None:
-    """Makes an empty file for its user alone where there is none yet, and closes one that is there. Raises ``OSError``
-    where it cannot be made."""
+    """Creates an empty private file, or makes an existing one private. Raises ``OSError`` if it cannot be created."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE))
     with suppress(OSError):
@@ -255,7 +257,7 @@ def private_file(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file of the program's own, whole or not at all. Raises ``AutotunerError``."""
+    """Writes a private file atomically. Raises ``AutotunerError``."""
     try:
         make_private(path.parent)
         beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
@@ -270,8 +272,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Closes a finished trial's folder to other users, and takes known secrets out of the logs in it: a server may
-    repeat what its environment holds."""
+    """Makes the folder of a finished trial private, and removes known secrets from the logs in it, because a server may
+    print its environment."""
     tighten(folder)
     if not known_secrets():
         return
@@ -281,7 +283,7 @@ def seal(folder: Path) -> None:
 
 
 def _scrub(log: Path) -> None:
-    """Line by line, so that a log of any size needs little memory; a log without secrets is not written again."""
+    """Removes secrets from a log in chunks of whole lines, which bounds the memory. A log without secrets is kept."""
     if not stat.S_ISREG(log.lstat().st_mode):
         return
     beside = log.with_name(f".{log.name}.part")

@@ -1,4 +1,4 @@
-"""Resources that only one trial may hold at a time, shared by all processes that use the database."""
+"""Leases of resources that only one trial may hold at a time, among all processes that use the database."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from autotuner.store.tables import leases
 
 
 class LeaseTable(LeaseQueries):
-    """Leases. Each call is a transaction of its own: several resources are taken together or not at all."""
+    """Leases. Each call is one transaction: several resources are taken together or not at all."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -30,7 +30,7 @@ class LeaseTable(LeaseQueries):
         """Takes ``count`` of the resources, the first ones that are free or held by an owner in ``dead``.
 
         Returns:
-            The resources taken; empty, with nothing taken, where fewer than ``count`` are available.
+            The resources taken; empty, with nothing taken, if fewer than ``count`` are available.
         """
         row = {"owner_id": owner_id, "study": study, "trial": trial, "acquired_at": now}
         got: list[str] = []
@@ -50,12 +50,12 @@ class LeaseTable(LeaseQueries):
         return self._database.insert_new(db, leases, {"resource": resource, **row})
 
     def release(self, resource: str, owner_id: str) -> None:
-        """Gives a resource back, if this owner holds it."""
+        """Releases a resource if this owner holds it."""
         mine = (leases.c.resource == resource) & (leases.c.owner_id == owner_id)
         with self._database.writing() as db:
             db.execute(delete(leases).where(mine))
 
     def release_all(self, owner_id: str) -> None:
-        """Gives back everything that this owner holds."""
+        """Releases everything that this owner holds."""
         with self._database.writing() as db:
             db.execute(delete(leases).where(leases.c.owner_id == owner_id))

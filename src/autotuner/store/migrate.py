@@ -1,5 +1,7 @@
-"""Brings a database to the newest revision. Kept apart, and loaded only where there is something to migrate: Alembic
-takes as long to import as all the rest of the store."""
+"""Migration of a database to the newest revision.
+
+Imported only if there is something to migrate: importing Alembic takes as long as importing the rest of the store.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from sqlalchemy import Connection
 
 
 def migrate(connection: Connection) -> None:
-    """Runs all migrations that are missing, inside of the connection's transaction."""
+    """Runs all pending migrations inside the connection's transaction."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection

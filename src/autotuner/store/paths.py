@@ -1,4 +1,4 @@
-"""Where results live on this machine: the database, and per trial the server's log and the request records."""
+"""Locations on this machine: the database, and the folder of each trial with server log and request records."""
 
 import os
 import re
@@ -10,7 +10,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def data_home() -> Path:
-    """``AUTOTUNER_HOME``, else ``autotuner`` under the user's data directory (XDG)."""
+    """Data directory: ``AUTOTUNER_HOME``, otherwise ``autotuner`` under the user's data directory (XDG)."""
     own = os.environ.get("AUTOTUNER_HOME")
     if own:
         return _of_user(own).absolute()
@@ -19,8 +19,9 @@ def data_home() -> Path:
 
 
 def site_file() -> Path | None:
-    """``AUTOTUNER_SITE``, else ``autotuner/site.yaml`` under the user's configuration (XDG), else
-    ``/etc/autotuner/site.yaml``; None where none is there. One that the variable names must be there."""
+    """Site settings: ``AUTOTUNER_SITE``, otherwise ``autotuner/site.yaml`` under the user's configuration (XDG),
+    otherwise ``/etc/autotuner/site.yaml``; None if neither of these two exists. The file that the variable names is
+    returned in any case."""
     own = os.environ.get("AUTOTUNER_SITE")
     if own:
         return _of_user(own)
@@ -30,21 +31,22 @@ def site_file() -> Path | None:
 
 
 def _of_user(path: str) -> Path:
-    """A container's user often has neither a home nor an entry in the list of users."""
+    """The path with ``~`` expanded."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except RuntimeError:  # the user of a container often has neither a home nor an entry in /etc/passwd
         raise NoHomeError(
             f"no home folder is known to expand {path}", remedy="set AUTOTUNER_HOME to a folder"
         ) from None
 
 
 class NoHomeError(EnvironmentFaultError):
-    """The data directory cannot be named."""
+    """The data directory is unknown because the user has no home."""
 
 
 def default_url() -> str | Path:
-    """``AUTOTUNER_STORE``, else the SQLite file in the data directory, as a path: its characters mean nothing else."""
+    """``AUTOTUNER_STORE``, otherwise the SQLite file in the data directory; as a path, so that no character of it is
+    read as part of a URL."""
     return os.environ.get("AUTOTUNER_STORE") or data_home() / "autotuner.db"
 
 

@@ -1,7 +1,7 @@
-"""Which process a runner is, in a form that another process can check later without any clock.
+"""Identity of a process, which another process can check later without a clock.
 
-The kernel's boot id, the PID namespace, the pid and the start time in clock ticks since boot name one process of one
-kernel. None of them moves when the wall clock is set. Elsewhere than on Linux, psutil's start time takes their place.
+The kernel's boot id, the PID namespace, the pid and the start time in clock ticks since boot identify one process of
+one kernel. None of them changes when the wall clock is set. Outside of Linux, psutil's start time replaces the ticks.
 """
 
 import os
@@ -13,23 +13,23 @@ from typing import NamedTuple, Self
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _HAS_PROC = sys.platform.startswith("linux")
 _ENDED = frozenset("ZXx")
-"""States of a process that has ended and only waits to be collected by its parent."""
+"""States of a process that has ended and has not been reaped by its parent yet."""
 
 
 class ProcessIdentity(NamedTuple):
-    """One process. An empty ``boot`` compares with nothing."""
+    """One process. With an empty ``boot`` it cannot be compared."""
 
     boot: str
-    """The kernel's boot id; platform and host name where there is none."""
+    """The kernel's boot id; platform and host name outside of Linux."""
     pid_namespace: int
-    """Inode of the PID namespace: pids mean the same only within one. 0 where there are none."""
+    """Inode of the PID namespace, within which pids are unique; 0 if unknown."""
     pid: int
     ticks: int
     """Start time in the kernel's clock ticks since boot; in microseconds since the epoch outside of Linux."""
 
     @property
     def text(self) -> str:
-        """For an environment variable or a label; see :meth:`parse`."""
+        """Text for an environment variable or a label; see :meth:`parse`."""
         return ":".join(map(str, self))
 
     @classmethod
@@ -50,8 +50,8 @@ class ProcessIdentity(NamedTuple):
         return cls(boot if ticks else "", namespace, pid, ticks or 0)
 
     def is_running(self) -> bool | None:
-        """Whether the process still runs; None where that cannot be seen from here: another kernel, another PID
-        namespace, or a process that this user may not look at."""
+        """Whether the process still runs; None if that is not visible from here: another kernel, another PID namespace,
+        or a process that this user may not inspect."""
         if not self.boot or (self.boot, self.pid_namespace) != (_boot(), _namespace()):
             return None
         ticks = _ticks(self.pid)
@@ -69,7 +69,7 @@ class ProcessIdentity(NamedTuple):
 
 
 def _boot() -> str:
-    """Empty where pids cannot be compared: ``/proc`` may belong to another PID namespace than this process."""
+    """The boot id; empty if pids cannot be compared because ``/proc`` belongs to another PID namespace."""
     if not _HAS_PROC:
         return f"{sys.platform}-{socket.gethostname()}"
     try:
@@ -88,7 +88,7 @@ def _namespace() -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of ``/proc/PID/stat`` from the third on; empty where the process is gone or hidden."""
+    """The fields of ``/proc/PID/stat`` from the third on; empty if the process is gone or hidden."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -98,12 +98,12 @@ def _stat(pid: int) -> list[str]:
 
 def _is_zombie(pid: int) -> bool:
     fields = _stat(pid)
-    # A process whose first thread has ended, while others run, shows as a zombie and lives.
+    # A process whose first thread has ended is shown as a zombie while its other threads still run.
     return bool(fields) and fields[0] in _ENDED and int(fields[17]) <= 1
 
 
 def _ticks(pid: int) -> int | None:
-    """The start time of a process that runs; None where it is gone or hidden."""
+    """The start time of a running process; None if it is gone or hidden."""
     if not _HAS_PROC:
         return _microseconds(pid)
     fields = _stat(pid)

@@ -1,8 +1,8 @@
-"""The read half of the store: one class per table, over any connection that answers SQL.
+"""Read half of the store: one class per table, over any connection that executes SQL.
 
-Statements use ``:name`` parameters, which the standard library's ``sqlite3`` and SQLAlchemy both take, so commands that
-only look at results and the process that writes them share every query and every row decoder. Nothing here imports
-SQLAlchemy. Each call is one statement and sees what was committed when it began.
+Statements use ``:name`` parameters, which both ``sqlite3`` and SQLAlchemy accept, so commands that only read results
+share all queries and row decoders with the process that writes them. Nothing here imports SQLAlchemy. Each call is one
+statement and sees what was committed when it began.
 """
 
 from collections.abc import Callable
@@ -53,12 +53,12 @@ class StudyQueries:
         self._source = source
 
     def get(self, name: str) -> StudyRecord | None:
-        """One study, None when it is not stored. Raises :class:`UnreadableError`."""
+        """One study; None if it is not stored. Raises :class:`UnreadableError`."""
         rows = self._source.rows("SELECT * FROM studies WHERE name = :name", name=storable(name))
         return read_study(rows[0]) if rows else None
 
     def all(self, on_unreadable: Callable[[UnreadableError], None] = lambda _: None) -> list[StudyRecord]:
-        """All studies by name. A row that cannot be read is left out and handed to ``on_unreadable``."""
+        """All studies by name. A row that cannot be read is left out; ``on_unreadable`` gets its error."""
         found = list[StudyRecord]()
         for row in self._source.rows("SELECT * FROM studies ORDER BY name"):
             try:
@@ -73,7 +73,7 @@ class StudyQueries:
         return bool(rows), rows[0]["owner_id"] if rows else None
 
     def stop_requested(self, name: str) -> bool:
-        """Whether the study was asked to end."""
+        """Whether a user has requested the study to stop."""
         rows = self._source.rows("SELECT stop_requested FROM studies WHERE name = :name", name=name)
         return bool(rows and rows[0]["stop_requested"])
 
@@ -90,7 +90,7 @@ class TrialQueries:
         return [read_trial(study, row["trial"]) for row in rows]
 
     def get(self, study: str, number: int) -> Trial | None:
-        """One trial, None when the study has no trial of this number. Raises :class:`UnreadableError`."""
+        """One trial; None if the study has no trial with this number. Raises :class:`UnreadableError`."""
         if not 0 <= number <= MAX_NUMBER:
             return None
         query = "SELECT trial FROM trials WHERE study = :study AND number = :number"
@@ -115,13 +115,13 @@ class EventQueries:
         return [read_event(row) for row in self._source.rows(query, study=study, after=after, count=limit)]
 
     def last(self, study: str, kind: str) -> EventRecord | None:
-        """The newest event of that kind, None when there is none."""
+        """The newest event of a kind; None if there is none."""
         query = "SELECT * FROM events WHERE study = :study AND kind = :kind ORDER BY seq DESC LIMIT 1"
         rows = self._source.rows(query, study=study, kind=kind)
         return read_event(rows[0]) if rows else None
 
     def last_seq(self, study: str) -> int:
-        """``seq`` of the study's last event, 0 when there is none."""
+        """``seq`` of the study's last event; 0 if there is none."""
         rows = self._source.rows("SELECT max(seq) AS seq FROM events WHERE study = :study", study=study)
         return int(rows[0]["seq"] or 0)
 
@@ -133,7 +133,7 @@ class OwnerQueries:
         self._source = source
 
     def all(self) -> list[OwnerRecord]:
-        """All owners ever seen."""
+        """All owners, those that have ended included."""
         return [read_owner(row) for row in self._source.rows("SELECT * FROM owners")]
 
 
@@ -149,7 +149,7 @@ class LeaseQueries:
 
 
 class ReadStore:
-    """A store for reading: ``store.studies.get(name)``, ``store.trials.all(name)``. Closes when its block is left."""
+    """A store for reading, as in ``store.trials.all(name)``; a context manager that closes it."""
 
     studies: StudyQueries
     trials: TrialQueries

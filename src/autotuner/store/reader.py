@@ -1,8 +1,7 @@
-"""Opens a store for commands that only look at results: a local SQLite file through the standard library.
+"""Read-only access to a local SQLite store through the standard library, for commands that only read results.
 
-Importing SQLAlchemy takes longer than everything else that such a command does. Whatever this module does not open
-(another database, a file at another revision, one that is missing or damaged) goes to :class:`Store`, which creates,
-migrates or refuses it.
+Importing SQLAlchemy takes longer than everything else that such a command does. :class:`Store` opens what this module
+does not: another database, a file at another revision, or one that is missing or damaged.
 """
 
 import re
@@ -19,12 +18,13 @@ from autotuner.store.queries import ReadStore
 from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, Row, StoreError
 
 _PLAIN_URL = re.compile(r"sqlite:///(?!:|file:)([^?%]+)")
-"""URLs that name a file as it is, without escapes and options; SQLAlchemy reads all others."""
+"""URLs of a file without escapes and options; SQLAlchemy parses all others."""
 _OTHERS = 0o077
+"""Mode bits of group and others."""
 
 
 def open_to_read(url: str | None = None) -> ReadStore:
-    """The store at a SQLAlchemy URL, for reading; None: the default one. Raises :class:`StoreError`."""
+    """Opens the store at a SQLAlchemy URL for reading; None: the default one. Raises :class:`StoreError`."""
     file = SqliteFile.of(url)
     if file is not None:
         return ReadStore(file)
@@ -45,15 +45,15 @@ class SqliteFile:
 
     @classmethod
     def of(cls, url: str | None = None) -> Self | None:
-        """None for what only :class:`Store` can open."""
+        """The file at a URL; None if only :class:`Store` can open it."""
         path = _file_of(url or default_url())
         if path is None:
             return None
         try:
             mode = path.stat().st_mode
-            if not stat.S_ISREG(mode):  # SQLite would wait at a pipe; the store says what it is
+            if not stat.S_ISREG(mode):  # SQLite would block on a pipe; the store reports what it is
                 return None
-            # The store closes a data directory that other users could read; its file alone would stay open.
+            # The store makes a data directory private that other users could read.
             if path.parent == data_home() and (mode | path.parent.stat().st_mode) & _OTHERS:
                 return None
             found = cls(path)
@@ -86,7 +86,7 @@ class SqliteFile:
 
 
 def _file_of(url: str | Path) -> Path | None:
-    """The SQLite file that is named without further options."""
+    """The SQLite file that a URL names without further options; None for any other URL."""
     if isinstance(url, Path):
         return url
     plain = _PLAIN_URL.fullmatch(url)

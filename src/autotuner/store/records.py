@@ -1,4 +1,4 @@
-"""What the store hands out beside trials and events."""
+"""Records of the store: studies, owners, leases and events."""
 
 from collections.abc import Mapping
 
@@ -15,20 +15,20 @@ class StudyRecord(Noun):
 
     name: str
     digest: str
-    """Of the spec as it was given, secrets included; see :attr:`StudySpec.digest`."""
+    """Digest of the spec including its secrets; see :attr:`StudySpec.digest`."""
     spec: StudySpec
-    """For display: secrets are blotted out."""
+    """The spec for display, with secrets masked."""
     source: str
     """Where the spec came from, usually a file's path."""
     state: str
     """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
     summary: Mapping[str, object] | None = None
     owner_id: str | None = None
-    """Who holds the study; an owner that died may still stand here."""
+    """The owner that holds the study; possibly one that has died."""
     search_s: float | None = None
-    """Seconds of wall-clock time that the search has used; None where no search of this version ran."""
+    """Wall-clock seconds that the search has used; None for studies stored before this was recorded."""
     world: World = Field(default_factory=dict, exclude=True)
-    """What the stored trials depended on beside the spec; a study resumes only in the same world."""
+    """Facts besides the spec that the stored trials depend on; a study resumes only if they are unchanged."""
     created_at: float
     updated_at: float
 
@@ -42,25 +42,25 @@ class OwnerRecord(Noun):
 
 
 class LeaseRecord(Noun):
-    """One resource that a trial holds alone."""
+    """One resource that only this trial may use."""
 
     resource: str
     owner_id: str
     study: str
     trial: int
     acquired_at: float
-    """Seconds since the holder's machine was started: only the order counts, among claims on one machine's GPUs."""
+    """Seconds since the holder's machine was started; only used to order claims on the GPUs of one machine."""
 
 
 class EventRecord(Noun):
-    """One stored event: where it stands in its study's stream, its kind, and its fields as JSON data."""
+    """One stored event: its position in the study's stream, its kind, and its fields as JSON data."""
 
     seq: int
-    """Position in the stream. It grows within a store; gaps are possible, repeats are not."""
+    """Position in the stream, growing within a store. Gaps are possible; no number is used twice."""
     at: float
     """Seconds since the epoch."""
     study: str
     trial: int | None = None
     kind: str
-    """Which class of :mod:`autotuner.events.types` reads ``data``; a newer version may write further kinds."""
+    """Selects the class of :mod:`autotuner.events.types` for ``data``; a newer version may write further kinds."""
     data: Mapping[str, object] = Field(default_factory=dict)

@@ -1,5 +1,7 @@
-"""What the two ways to read a database share: its revision, how a row becomes a noun, and what is said of one that
-cannot. Nothing here loads SQLAlchemy."""
+"""Decoding of database rows, and the errors of rows and databases that cannot be read.
+
+Shared by :mod:`autotuner.store.reader` and the store itself. Nothing here imports SQLAlchemy.
+"""
 
 import json
 import re
@@ -25,7 +27,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class StoreError(EnvironmentFaultError):
-    """The store cannot be used; one line, never with a password."""
+    """The store cannot be used. The message is one line and never has a password."""
 
     @staticmethod
     def unusable(shown_url: str, why: str, secrets: Iterable[str] = ()) -> "StoreError":
@@ -41,7 +43,7 @@ class StoreError(EnvironmentFaultError):
 
 
 class UnreadableError(StoreError):
-    """A stored row is damaged, or of a version that this one does not know."""
+    """A stored row is damaged, or was written by an incompatible version."""
 
     def __init__(self, study: str, part: str, error: Exception) -> None:
         why = joined_line(str(error))[:200]
@@ -53,7 +55,7 @@ class UnreadableError(StoreError):
 
 
 def storable(data: Any) -> Any:
-    """Text of logs and command lines without what databases refuse: NUL and lone surrogates."""
+    """The value with NUL and lone surrogates replaced, which databases refuse in text."""
     if isinstance(data, str):
         return data.replace("\0", "\ufffd").encode(errors="replace").decode() if _UNSTORABLE.search(data) else data
     if isinstance(data, Mapping):

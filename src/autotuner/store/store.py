@@ -1,4 +1,4 @@
-"""The store: one open database and its tables."""
+"""Store: one open database and its tables."""
 
 from pathlib import Path
 from typing import Self

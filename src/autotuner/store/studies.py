@@ -1,4 +1,4 @@
-"""The stored studies."""
+"""Stored studies."""
 
 from collections.abc import Collection, Mapping
 
@@ -16,8 +16,8 @@ from autotuner.study.spec import StudySpec
 
 
 class StudyTable(StudyQueries):
-    """Studies: their specs, their state, and which owner runs them. Each call is a transaction of its own; renaming and
-    deleting take a study's trials and events along in the same one."""
+    """Studies: their specs, their state, and the owners that run them. Each call is one transaction; renaming and
+    deleting include the study's trials and events."""
 
     def __init__(self, database: Database, trials: TrialTable, events: EventLog) -> None:
         super().__init__(database)
@@ -26,7 +26,7 @@ class StudyTable(StudyQueries):
         self._events = events
 
     def create(self, spec: StudySpec, *, source: str, digest: str, now: float) -> StudyRecord:
-        """Stores a new study. Raises :class:`StoreError` when the name is taken."""
+        """Stores a new study. Raises :class:`StoreError` if the name is taken."""
         self._database.learn_secrets(spec)
         values = {
             "name": spec.name,
@@ -47,34 +47,34 @@ class StudyTable(StudyQueries):
         return found
 
     def update_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
-        """Replaces the study's spec by the one that its file has now."""
+        """Replaces the study's spec, after a change of its file."""
         self._database.learn_secrets(spec)
         values = {"spec": self._text(spec), "digest": digest, "source": storable(source)}
         self._set(name, values)
 
     def rename(self, name: str, new: str) -> None:
-        """Gives a study with its trials and events another name. Raises :class:`StoreError` when that is taken."""
+        """Renames a study with its trials and events. Raises :class:`StoreError` if the new name is taken."""
         with self._database.writing() as db:
             row = lock_study(db, name)
             _refuse_taken(db, new)
             spec = StudySpec.model_validate_json(row["spec"]).model_copy(update={"name": new})
-            # Trials and events refer to a study that must exist, so the new row comes first and the old one goes last.
+            # Trials and events need an existing study: the new row is added first, and the old one deleted last.
             db.execute(insert(studies).values(**{**row, "name": new, "spec": self._text(spec)}))
             self._trials.rename_study_in(db, name, new)
             self._events.rename_study_in(db, name, new)
             db.execute(delete(studies).where(studies.c.name == name))
 
     def set_state(self, name: str, state: str, summary: Mapping[str, object] | None, now: float) -> None:
-        """Stores the study's state and what there is to say about it."""
+        """Stores the study's state with a summary of its run."""
         text = None if summary is None else self._database.json(summary)
         self._set(name, {"state": state, "summary": text, "updated_at": now})
 
     def set_search_time(self, name: str, seconds: float) -> None:
-        """Stores how much wall-clock time the study's search has used by now."""
+        """Stores the wall-clock time that the study's search has used so far."""
         self._set(name, {"search_s": seconds})
 
     def set_world(self, name: str, world: World) -> None:
-        """Stores what the study's trials depend on beside its spec."""
+        """Stores the facts besides the spec that the study's trials depend on."""
         facts = {fact: found.model_dump(mode="json") for fact, found in world.items()}
         self._set(name, {"world": self._database.json(facts)})
 
@@ -84,7 +84,7 @@ class StudyTable(StudyQueries):
             db.execute(delete(studies).where(studies.c.name == name))
 
     def take(self, name: str, owner_id: str, now: float, *, dead: Collection[str]) -> str | None:
-        """Takes the study for one owner. None on success, else the id of the living owner that holds it."""
+        """Takes the study for one owner. Returns None on success, otherwise the id of the living owner that holds it."""
         with self._database.writing() as db:
             holder = lock_study(db, name)["owner_id"]
             if holder is not None and holder != owner_id and holder not in dead:
@@ -94,17 +94,17 @@ class StudyTable(StudyQueries):
         return None
 
     def release(self, name: str, owner_id: str) -> None:
-        """Gives the study back, if this owner holds it."""
+        """Releases the study if this owner holds it."""
         mine = (studies.c.name == name) & (studies.c.owner_id == owner_id)
         with self._database.writing() as db:
             db.execute(update(studies).where(mine).values(owner_id=None))
 
     def request_stop(self, name: str) -> None:
-        """Asks the process that runs the study to end."""
+        """Requests the process that runs the study to stop."""
         self._set(name, {"stop_requested": 1})
 
     def clear_stop(self, name: str) -> None:
-        """Withdraws a request to end."""
+        """Withdraws a stop request."""
         self._set(name, {"stop_requested": 0})
 
     def _set(self, name: str, values: Mapping[str, object]) -> None:

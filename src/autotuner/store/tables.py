@@ -1,4 +1,4 @@
-"""The database's tables. Nouns are stored as JSON text beside the columns that queries need.
+"""Database tables. Models are stored as JSON text beside the columns that queries need.
 
 A change here needs a migration under ``migrations/versions``; a test compares the two.
 """
@@ -15,7 +15,7 @@ metadata = MetaData(
 )
 
 _SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only for INTEGER primary keys."""
+"""SQLite only numbers rows automatically for INTEGER primary keys."""
 
 owners = Table(
     "owners",

@@ -1,4 +1,4 @@
-"""The trials of each study."""
+"""Trials of each study."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -16,8 +16,8 @@ _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
 
 
 class TrialTable(TrialQueries):
-    """Trials. Each call is a transaction of its own; a trial that ends and its ``trial_finished`` event are stored in
-    the same one, so that no reader sees one without the other."""
+    """Trials. Each call is one transaction; a trial that ends and its ``trial_finished`` event are stored in the same
+    one, so that no reader sees one without the other."""
 
     def __init__(self, database: Database, events: EventLog) -> None:
         super().__init__(database)
@@ -35,21 +35,24 @@ class TrialTable(TrialQueries):
         return numbered
 
     def update(self, trial: Trial) -> None:
-        """Stores a running trial's progress. Raises :class:`StoreError` when it has already ended."""
+        """Stores a running trial's progress. Raises :class:`StoreError` if it has already ended."""
         with self._database.writing() as db:
             self._change(db, trial)
 
     def finish(self, trial: Trial, event_data: Mapping[str, object]) -> None:
         """Stores a trial's end together with its ``trial_finished`` event; both or neither.
-        Raises :class:`StoreError` when it has already ended (because its owner was taken for dead, say)."""
+
+        Raises:
+            StoreError: If it has already ended, for example because its owner seemed dead.
+        """
         with self._database.writing() as db:
             lock_study(db, trial.study)
             self._change(db, trial)
             self._finished(db, trial, event_data, trial.finished_at or 0.0)
 
     def amend(self, study: str, changes: Sequence[tuple[Trial, Mapping[str, object]]], now: float) -> None:
-        """Replaces ended trials whose meaning has changed (a verdict under other bounds, a result that no longer
-        counts), each with a new ``trial_finished`` event; all or none."""
+        """Replaces ended trials whose meaning has changed (a verdict under other SLOs, a result that no longer counts),
+        each with a new ``trial_finished`` event; all or none."""
         with self._database.writing() as db:
             lock_study(db, study)
             for trial, event_data in changes:
@@ -59,7 +62,7 @@ class TrialTable(TrialQueries):
                 self._finished(db, trial, event_data, now)
 
     def void_owned_by(self, dead: Collection[str], study: str, now: float) -> list[Trial]:
-        """Ends the unfinished trials of dead owners as ``void``; returns them. All or none."""
+        """Ends the unfinished trials of dead owners as ``void`` and returns them; all or none."""
         ended = []
         open_ones = trials.c.state.in_(_OPEN) & trials.c.owner_id.in_(list(dead))
         with self._database.writing() as db:
@@ -92,8 +95,8 @@ class TrialTable(TrialQueries):
 
     def _row(self, trial: Trial) -> dict[str, object]:
         data = self._database.clean(trial.model_dump(mode="json"))
-        # A resumed study launches stored configurations. A secret value is refused in them, so all that could be hidden
-        # here is an ordinary value that equals some password by chance, and ``***`` would reach the engine.
+        # A resumed study launches stored configurations. Secret values are refused in them, so masking could only hit an
+        # ordinary value that equals some password by chance, and the engine would get ``***``.
         data["configuration"] = storable(trial.configuration.model_dump(mode="json"))
         text = json.dumps(data, ensure_ascii=False)
         return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}

@@ -1,4 +1,4 @@
-"""The Bayesian strategy learns, from good trials and bad ones alike, and is told nothing that did not happen."""
+"""Bayesian search: how fast it finds the best configuration, what it learns from, and what Optuna gets from it."""
 
 import subprocess
 import sys
@@ -30,8 +30,8 @@ def bayesian(context: SearchContext, startup: int = 4) -> Search:
 
 def explore(search: Search, server: Server, most: int) -> list[Trial]:
     trials: list[Trial] = []
-    while len(trials) < most and not isinstance(asked := search.ask(trials), Stop):
-        trials.append(server(len(trials), asked))
+    while len(trials) < most and not isinstance(proposed := search.ask(trials), Stop):
+        trials.append(server(len(trials), proposed))
         search.tell(trials[-1])
     return trials
 
@@ -42,7 +42,7 @@ def grid() -> Space:
 
 
 def hill(number: int, configuration: Configuration) -> Trial:
-    """Best at batch 256 and mode c; above that memory runs out, and mode b breaks a bound."""
+    """Best at batch 256 and mode c; larger batches run out of memory, and mode b misses a bound."""
     batch = configuration.values["batch"]
     mode = configuration.values["mode"]
     assert isinstance(batch, int)
@@ -57,7 +57,7 @@ def tried_until_best(search: Search) -> int:
     return next(best, 40)
 
 
-def test_it_needs_at_most_half_of_what_random_search_needs() -> None:
+def test_needs_at_most_half_the_trials_of_random_search() -> None:
     contexts = [context_of(grid(), seed=seed, trials=40) for seed in range(5)]
     learned = sum(tried_until_best(bayesian(c)) for c in contexts)
     blind = sum(tried_until_best(RandomSearch(RandomSettings(), c)) for c in contexts)
@@ -65,8 +65,8 @@ def test_it_needs_at_most_half_of_what_random_search_needs() -> None:
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.DONE])
-def test_it_keeps_away_from_what_fails_and_what_breaks_a_bound(state: TrialState) -> None:
-    """A fifth of the space is bad; the first ten trials show which."""
+def test_avoids_failing_and_infeasible_regions(state: TrialState) -> None:
+    """A fifth of the space is bad, which the first ten trials show."""
 
     def server(number: int, configuration: Configuration) -> Trial:
         batch = configuration.values["batch"]
@@ -80,7 +80,7 @@ def test_it_keeps_away_from_what_fails_and_what_breaks_a_bound(state: TrialState
     assert sum(t.configuration.values["mode"] == "b" for t in later) <= len(later) // 10
 
 
-def test_one_huge_figure_of_an_infeasible_trial_attracts_nothing() -> None:
+def test_huge_value_of_an_infeasible_trial_does_not_attract() -> None:
     def lure(number: int, configuration: Configuration) -> Trial:
         batch = configuration.values["batch"]
         assert isinstance(batch, int)
@@ -90,8 +90,8 @@ def test_one_huge_figure_of_an_infeasible_trial_attracts_nothing() -> None:
     assert sum(t.verdict is not None and not t.verdict.feasible for t in later) <= len(later) // 3
 
 
-def test_only_the_order_of_failures_matters_never_a_number() -> None:
-    """The answers are the same however large the figures of the violations are."""
+def test_only_the_order_of_violations_matters() -> None:
+    """The proposals do not depend on the size of the violations."""
 
     def scaled(factor: float) -> list[str]:
         def server(number: int, configuration: Configuration) -> Trial:
@@ -107,7 +107,7 @@ def test_only_the_order_of_failures_matters_never_a_number() -> None:
     assert scaled(1.0) == scaled(1e6)
 
 
-def test_the_default_is_learned_from_where_it_can_be_expressed() -> None:
+def test_learns_from_a_default_inside_the_space() -> None:
     default = Configuration(values={"batch": 256, "chunk": 0, "mode": "c"})
     zero = made(0, Configuration(), role=TrialRole.DEFAULT, objectives=[306.0])
     with_default = context_of(grid(), default=default)
@@ -126,7 +126,7 @@ def test_the_default_is_learned_from_where_it_can_be_expressed() -> None:
     assert fifth(with_default) != fifth(context_of(grid()))
 
 
-def test_a_default_outside_of_the_space_is_no_obstacle() -> None:
+def test_default_outside_of_the_space_is_ignored() -> None:
     search = bayesian(context_of(grid(), default=Configuration(values={"batch": 3, "chunk": 0, "mode": "c"})), 1)
     zero = made(0, Configuration(), role=TrialRole.DEFAULT)
     search.tell(zero)
@@ -137,7 +137,7 @@ def test_a_default_outside_of_the_space_is_no_obstacle() -> None:
     assert isinstance(search.ask([zero, trial]), Configuration)
 
 
-def test_what_was_client_limited_teaches_nothing() -> None:
+def test_client_limited_trials_are_ignored() -> None:
     def limited(number: int, configuration: Configuration) -> Trial:
         trial = hill(number, configuration)
         unusable = Verdict(feasible=True, objectives=(1e9,), rankable=False)
@@ -148,7 +148,7 @@ def test_what_was_client_limited_teaches_nothing() -> None:
     assert [t.configuration for t in explore(bayesian(context), limited, 8)] == [t.configuration for t in blind]
 
 
-def test_parallel_questions_spread() -> None:
+def test_parallel_proposals_differ() -> None:
     search = bayesian(context_of(grid()))
     trials = explore(search, hill, 8)
     for _ in range(4):
@@ -170,8 +170,8 @@ def test_several_objectives_reach_both_ends_of_the_front() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_a_continuous_range_is_learned(log: bool) -> None:
-    """Large spaces: Optuna proposes too."""
+def test_learns_a_continuous_range(log: bool) -> None:
+    """The space is too large to list, so that Optuna proposes candidates too."""
     share = FloatRange(low=0.01, high=1.0, log=log)
 
     def near(number: int, configuration: Configuration) -> Trial:
@@ -184,7 +184,7 @@ def test_a_continuous_range_is_learned(log: bool) -> None:
     assert max(t.verdict.objectives[0] or 0 for t in trials if t.verdict) > 1.99
 
 
-def test_optuna_sees_no_value_where_a_trial_has_none() -> None:
+def test_infeasible_trials_have_no_objective_in_optuna() -> None:
     space = distributions(Points(grid()).axes)
     bad = infeasible({"batch": 3, "chunk": 1, "mode": 0}, space, 0.7)
     assert bad.state is optuna.trial.TrialState.PRUNED
@@ -192,8 +192,8 @@ def test_optuna_sees_no_value_where_a_trial_has_none() -> None:
     assert bad.constraints == {"total_violation": 0.7}
 
 
-def test_optuna_places_infeasible_trials_below_feasible_ones() -> None:
-    """If it ignored the constraint of a pruned trial, its proposals would crowd where only failures are."""
+def test_optuna_ranks_infeasible_trials_below_feasible_ones() -> None:
+    """If Optuna ignored the constraint of pruned trials, most of its proposals would be near the failures."""
     space = distributions(Points(space_of(a=IntRange(low=0, high=100))).axes)
     bad = [infeasible({"a": n}, space, 0.1 + n / 100) for n in range(0, 50, 2)]
     good = [feasible({"a": n}, space, [1.0]) for n in range(90, 100)]
@@ -202,7 +202,7 @@ def test_optuna_places_infeasible_trials_below_feasible_ones() -> None:
     assert found == propose(space, bad + good, (Direction.MAX,), count=20, seed=1)
 
 
-def test_optuna_knows_positions_and_not_values() -> None:
+def test_optuna_gets_positions_instead_of_values() -> None:
     axes = Points(space_of(odd=[True, 1, 1.0, "1"], up=[1, 2, 4], down=[4, 2, 1], mixed=[1, 4, 2], one=[7])).axes
     kinds = {name: type(d).__name__ for name, d in optuna_proposals.distributions(axes).items()}
     assert kinds == {
@@ -213,7 +213,7 @@ def test_optuna_knows_positions_and_not_values() -> None:
     }
 
 
-def test_optuna_is_quiet() -> None:
+def test_optuna_prints_nothing() -> None:
     code = (
         "from autotuner.search.optuna_proposals import *\n"
         "from autotuner.search.points import Points\n"

@@ -1,4 +1,4 @@
-"""Every strategy, and the double, keep the seam's promises."""
+"""Conformance of all search strategies and of the scripted double."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ class TestScripted(SearchConformance):
         return lambda context: ScriptedSearch(ScriptedSettings(), context)
 
     def test_a_space_of_a_trillion_points_is_never_written_out(self, strategy: Strategy) -> None:
-        """The double's own: its script is all there is."""
+        """Replaced for the double, which only proposes what its script lists."""
         script = (Configuration(values={"a": 3}), Configuration(values={"a": 1}))
         search = ScriptedSearch(ScriptedSettings(script=script), context_of(small_space()))
         first = search.ask([])
@@ -57,7 +57,7 @@ class TestScripted(SearchConformance):
         assert search.told == [trial]
 
 
-def test_a_repeater_does_not_pass() -> None:
+def test_kit_detects_repeated_proposals() -> None:
     """The kit must be able to fail."""
 
     class Repeater(Search):

@@ -1,1 +1,1 @@
-"""Alembic's migrations of the store."""
+"""Alembic migrations of the store."""

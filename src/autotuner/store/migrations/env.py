@@ -1,4 +1,4 @@
-"""What Alembic runs: migrates the connection that the store hands over, inside of its transaction."""
+"""Alembic environment: migrates the connection that the store passes, inside its transaction."""
 
 from alembic import context
 

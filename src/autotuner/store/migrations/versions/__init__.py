@@ -1,1 +1,1 @@
-"""One file per revision, named in order."""
+"""Revisions, one file each, named in order."""

@@ -1,4 +1,4 @@
-"""The first tables."""
+"""First tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Owners, studies, trials, events, leases."""
+    """Creates owners, studies, trials, events and leases."""
     op.create_table(
         "owners",
         sa.Column("id", sa.String(64), primary_key=True),

@@ -1,4 +1,4 @@
-"""Owners are told apart by their process's identity, not by a time of the wall clock."""
+"""Identity of owners: that of their process, instead of a wall-clock time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Owners of earlier versions have none: their heartbeat decides."""
+    """Adds the identity. Owners of earlier versions have none; their heartbeat shows whether they run."""
     op.add_column("owners", sa.Column("process", sa.String(255)))

@@ -1,4 +1,4 @@
-"""The time that a study's search has used is kept, so that a resumed one does not get it twice."""
+"""Time that the search of a study has used, so that a resumed one does not get it twice."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Studies of earlier versions have none: their trials' own times stand for it."""
+    """Adds the time. For studies of earlier versions it is computed from the times of their trials."""
     op.add_column("studies", sa.Column("search_s", sa.Float))

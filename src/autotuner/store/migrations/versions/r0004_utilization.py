@@ -1,4 +1,4 @@
-"""A measurement's GPU use is spelled ``utilization``, as in every API of the field."""
+"""American spelling of the GPU utilization in measurements."""
 
 import sqlalchemy as sa
 from alembic import op

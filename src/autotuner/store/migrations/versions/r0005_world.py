@@ -1,4 +1,4 @@
-"""What a study's numbers depend on is a column of the study: whether it may resume is decided by it."""
+"""Column for the facts that a study's numbers depend on, which decide whether it may resume."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Takes the facts over from the events in which earlier versions kept them."""
+    """Adds the column and fills it from the events in which earlier versions stored the facts."""
     op.add_column("studies", sa.Column("world", sa.Text))
     db = op.get_bind()
     names = db.execute(sa.text("SELECT name FROM studies")).scalars().all()
