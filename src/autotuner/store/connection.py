@@ -57,7 +57,7 @@ def connect(url: str | Path) -> Engine:
 
 
 def _make_file(path: Path) -> None:
-    """Creates the database file, readable only by its owner, before SQLite does; SQLite gives its journals that mode."""
+    """Creates the database file, readable only by its owner, before SQLite does; its journals get that mode."""
     ours = path.parent == data_home()
     if ours:
         make_private(path.parent)

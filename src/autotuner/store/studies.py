@@ -84,7 +84,7 @@ class StudyTable(StudyQueries):
             db.execute(delete(studies).where(studies.c.name == name))
 
     def take(self, name: str, owner_id: str, now: float, *, dead: Collection[str]) -> str | None:
-        """Takes the study for one owner. Returns None on success, otherwise the id of the living owner that holds it."""
+        """Takes the study for one owner. Returns None on success, otherwise the id of the living owner."""
         with self._database.writing() as db:
             holder = lock_study(db, name)["owner_id"]
             if holder is not None and holder != owner_id and holder not in dead:

@@ -95,8 +95,8 @@ class TrialTable(TrialQueries):
 
     def _row(self, trial: Trial) -> dict[str, object]:
         data = self._database.clean(trial.model_dump(mode="json"))
-        # A resumed study launches stored configurations. Secret values are refused in them, so masking could only hit an
-        # ordinary value that equals some password by chance, and the engine would get ``***``.
+        # A resumed study launches stored configurations. Secret values are refused in them, so masking could only hit
+        # an ordinary value that equals some password by chance, and the engine would get ``***``.
         data["configuration"] = storable(trial.configuration.model_dump(mode="json"))
         text = json.dumps(data, ensure_ascii=False)
         return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}

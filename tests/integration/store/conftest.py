@@ -1,6 +1,6 @@
-"""Two databases for every test of the store: a SQLite file, and a real PostgreSQL server of our own.
+"""Fixtures for tests of the store: a SQLite file, and a PostgreSQL server that the tests start.
 
-The server listens on a socket in its own folder only, so no port is needed; it dies with the test run.
+The server only listens on a socket in its own folder, so no port is needed; it ends with the test run.
 """
 
 import os
@@ -27,14 +27,14 @@ PASSWORD = "hunter2-of-the-tests"
 
 
 def programs() -> Path | None:
-    """Where ``initdb`` and ``postgres`` are: the newest installed version."""
+    """Folder of ``initdb`` and ``postgres``, of the newest installed version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
     on_path = shutil.which("initdb")
     return found[-1].parent if found else Path(on_path).parent if on_path else None
 
 
 def unprivileged() -> list[str]:
-    """A prefix that runs a command as a user whom PostgreSQL accepts, and ends it when the test run dies."""
+    """Prefix of a command that runs as a user whom PostgreSQL accepts and ends with the test run."""
     bound = ["setpriv", "--pdeathsig", "QUIT"]
     if os.getuid() != 0:
         return bound
@@ -49,7 +49,7 @@ def unprivileged() -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The folder of a running server's socket; skips where PostgreSQL is not installed."""
+    """Folder of the socket of a running server; skips the test if PostgreSQL is not installed."""
     bins = programs()
     if bins is None or not shutil.which("setpriv"):
         pytest.skip("no PostgreSQL here (apt install postgresql)")
@@ -74,7 +74,7 @@ def postgresql() -> Iterator[str]:
             _until_ready(server, folder, log)
             yield str(folder)
         finally:
-            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is wanted any more
+            server.send_signal(signal.SIGQUIT)  # shuts down at once, without saving anything
             server.wait(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

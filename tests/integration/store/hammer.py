@@ -1,4 +1,4 @@
-"""A process of its own that uses a store: ``hammer.py URL DEED [COUNT]``. Says a line for each deed that returned."""
+"""Process that uses a store: ``hammer.py URL DEED [COUNT]``. Prints one line per call that returned."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from autotuner.study.configuration import DEFAULT
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 
-def say(what: object) -> None:
+def report(what: object) -> None:
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 
@@ -24,14 +24,14 @@ def main() -> None:
         for i in range(times):
             match deed:
                 case "open":
-                    say("opened")
+                    report("opened")
                 case "add":
-                    say(store.trials.add(trial, owner_id=owner).number)
+                    report(store.trials.add(trial, owner_id=owner).number)
                 case "append":
-                    say(store.events.append("s", "notice", {"by": owner, "i": i}, at=1.0).seq)
+                    report(store.events.append("s", "notice", {"by": owner, "i": i}, at=1.0).seq)
                 case "acquire":
                     mine = {"owner_id": owner, "study": "s", "trial": 0, "now": 1.0}
-                    say(bool(store.leases.take([f"gpu:{i}"], **mine, dead={"dead"})))
+                    report(bool(store.leases.take([f"gpu:{i}"], **mine, dead={"dead"})))
                 case "finish and die":
                     added = store.trials.add(trial, owner_id=owner)
                     done = added.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})

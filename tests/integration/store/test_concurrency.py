@@ -1,4 +1,4 @@
-"""Many writers at once, as threads and as processes of their own: who wins, and what a reader sees."""
+"""Concurrent writers, as threads and as processes: who wins, and what a reader sees."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ WRITERS = 8
 
 
 def at_once(work: Callable[[int], object]) -> list[object]:
-    """The work's results from as many threads as there are writers, all let go together."""
+    """Results of the work in as many threads as there are writers, all started together."""
     gate = threading.Barrier(WRITERS)
 
     def run(i: int) -> object:
@@ -32,7 +32,7 @@ def at_once(work: Callable[[int], object]) -> list[object]:
 
 
 def processes(url: str, deed: str, count: int, *, writers: int = 2) -> list[list[str]]:
-    """What each of several processes said."""
+    """Lines that each of several processes printed."""
     argv = [sys.executable, str(HAMMER), url, deed, str(count)]
     started = [
         subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(writers)
@@ -42,8 +42,8 @@ def processes(url: str, deed: str, count: int, *, writers: int = 2) -> list[list
     return [out.splitlines() for out, _ in said]
 
 
-def test_a_new_file_is_opened_by_all(tmp_path: Path) -> None:
-    """Each is the first run on this machine. One file seldom shows it, so there are many."""
+def test_new_file_is_opened_by_all_threads(tmp_path: Path) -> None:
+    """Each thread is the first run on a machine. The race is rare, so many files are opened."""
 
     def opened(url: str) -> Callable[[int], object]:
         def work(_: int) -> object:
@@ -56,7 +56,7 @@ def test_a_new_file_is_opened_by_all(tmp_path: Path) -> None:
         assert at_once(opened(f"sqlite:///{tmp_path}/{number}.db")) == [[]] * WRITERS
 
 
-def test_trials_are_numbered_without_gaps_or_twins(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+def test_trial_numbers_have_no_gaps_or_duplicates(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
     numbers = [
         n
@@ -73,8 +73,8 @@ def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy
     assert sorted(int(n) for some in said for n in some) == list(range(12))
 
 
-def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
-    """A later ``seq`` must not be seen before an earlier one: the second writer has to wait for the first."""
+def test_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
+    """The second writer waits for the first, so that no later ``seq`` is visible before an earlier one."""
     add_study()
     seen: list[EventRecord] = []
 
@@ -93,7 +93,7 @@ def test_a_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> No
     assert [e.data["i"] for e in seen] == ["first", "second"]
 
 
-def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStudy) -> None:
+def test_cursor_beside_many_writers(url: str, store: Store, add_study: AddStudy) -> None:
     add_study()
     seen: list[EventRecord] = []
     ended = threading.Event()
@@ -117,14 +117,14 @@ def test_a_cursor_beside_many_writers(url: str, store: Store, add_study: AddStud
     assert [e.seq for e in seen] == sorted(made)
 
 
-def test_one_of_many_gets_the_resource(store: Store) -> None:
+def test_one_thread_gets_the_resource(store: Store) -> None:
     for round_ in range(5):
         mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ()}
         got = at_once(lambda i, r=round_, m=mine: store.leases.take([f"port:{r}"], owner_id=f"{i}", **m))  # type: ignore[misc]
         assert sorted(map(bool, got)) == [False] * (WRITERS - 1) + [True]
 
 
-def test_one_of_many_takes_over_from_the_dead(store: Store) -> None:
+def test_one_thread_takes_over_from_a_dead_owner(store: Store) -> None:
     for round_ in range(5):
         mine = {"study": "s", "trial": 0, "now": 1.0, "dead": ("dead",)}
         assert store.leases.take([f"gpu:{round_}"], owner_id="dead", study="s", trial=0, now=0.0, dead=())
@@ -133,13 +133,13 @@ def test_one_of_many_takes_over_from_the_dead(store: Store) -> None:
     assert len(store.leases.all()) == 5
 
 
-def test_one_of_many_processes_gets_the_resource(url: str, store: Store) -> None:
+def test_one_process_gets_the_resource(url: str, store: Store) -> None:
     said = processes(url, "acquire", 12)
     for answers in zip(*said, strict=True):
         assert sorted(answers) == ["False", "True"]
 
 
-def test_gpus_for_two_runs_never_overlap_and_one_of_them_always_gets_its_share(store: Store) -> None:
+def test_gpus_of_runs_never_overlap_and_one_run_gets_its_share(store: Store) -> None:
     names = [f"gpu:{i}" for i in range(WRITERS)]
 
     def take(i: int) -> list[str]:
@@ -149,7 +149,7 @@ def test_gpus_for_two_runs_never_overlap_and_one_of_them_always_gets_its_share(s
     assert len(store.leases.all()) == 5
 
 
-def test_one_of_many_gets_the_study(store: Store, add_study: AddStudy) -> None:
+def test_one_thread_gets_the_study(store: Store, add_study: AddStudy) -> None:
     add_study()
     holders = at_once(lambda i: store.studies.take("s", f"{i}", 1.0, dead=()))
     winners = [str(i) for i, holder in enumerate(holders) if holder is None]
@@ -157,8 +157,8 @@ def test_one_of_many_gets_the_study(store: Store, add_study: AddStudy) -> None:
     assert {h for h in holders if h is not None} == set(winners)
 
 
-def test_a_trial_ends_once(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
-    """Its owner, and somebody who takes the owner for dead, at the same time."""
+def test_trial_ends_once(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+    """Its owner ends it while another process, to which the owner seems dead, voids it."""
     add_study()
     for _ in range(5):
         trial = store.trials.add(new_trial(), owner_id="o")

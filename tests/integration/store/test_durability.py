@@ -1,4 +1,4 @@
-"""A process that is killed right after a call returned has lost nothing, and its locks hold nobody up."""
+"""Durability: what a killed process stored is kept, and its locks are released."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from autotuner.study.trial import Trial, TrialState
 HAMMER = Path(__file__).with_name("hammer.py")
 
 
-def test_killed_right_after_a_call_returned(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
+def test_kill_after_a_call_has_returned(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
     add_study()
     for run in range(2):
         ran = subprocess.run([sys.executable, str(HAMMER), url, "finish and die"], capture_output=True, timeout=120)
@@ -22,10 +22,10 @@ def test_killed_right_after_a_call_returned(url: str, store: Store, add_study: C
         assert len(store.leases.all()) == 1
 
 
-def test_killed_within_a_transaction(
+def test_kill_within_a_transaction(
     url: str, store: Store, add_study: Callable[..., StudySpec], new_trial: Callable[..., Trial]
 ) -> None:
-    """Half a change is none, and whoever comes next is not held up by its lock."""
+    """The transaction is rolled back, and its lock does not block the next writer."""
     add_study()
     script = f"""
 import os
@@ -43,8 +43,8 @@ with store.database.writing() as db:
     assert store.trials.add(new_trial(), owner_id="o").number == 0
 
 
-def test_sqlite_writes_through_to_the_disk(tmp_path: Path) -> None:
-    """A power cut cannot be had in a test; the setting that survives it can be looked at on every connection."""
+def test_sqlite_syncs_every_commit(tmp_path: Path) -> None:
+    """A test cannot cut the power, but it can check the settings of every connection that survive it."""
     with Store.open(f"sqlite:///{tmp_path / 'autotuner.db'}") as store:
         for open_ in (store.database.reading, store.database.writing):
             with open_() as connection:

@@ -1,4 +1,4 @@
-"""How a store is opened: made, migrated, refused; and that no error shows a password or takes more than a line."""
+"""Opening a store: creation, migrations, refusals of one line, and no password in any error."""
 
 import subprocess
 import sys
@@ -26,27 +26,27 @@ HAMMER = Path(__file__).with_name("hammer.py")
 
 
 def refusal(url: str) -> str:
-    """Why a store cannot be opened: always one line."""
+    """The error of a store that cannot be opened; always one line."""
     with pytest.raises(StoreError) as caught:
         Store.open(url)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_the_migrations_make_the_tables_of_the_program(store: Store) -> None:
+def test_migrations_create_the_declared_tables(store: Store) -> None:
     with store.database._engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
     assert differences == []
 
 
-def test_the_newest_revision_is_the_newest_migration() -> None:
+def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(store_connection.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [rows.HEAD]
 
 
-def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
+def test_owners_of_revision_1_are_read(url: str) -> None:
     plain = store_connection.connect(url)
     tables.metadata.drop_all(plain)
     with plain.begin() as connection:
@@ -63,7 +63,7 @@ def test_owners_of_the_first_revision_are_still_read(url: str) -> None:
         assert record.owner.process == ""
 
 
-def test_gpu_use_of_the_third_revision_is_still_read(
+def test_gpu_use_of_revision_3_is_read(
     url: str, store: Store, add_study: Callable[..., StudySpec], new_trial: Callable[..., Trial]
 ) -> None:
     add_study()
@@ -103,7 +103,7 @@ def test_gpu_use_of_the_third_revision_is_still_read(
         ),
     ],
 )
-def test_the_world_of_the_fourth_revision_is_taken_over_from_its_events(
+def test_world_of_revision_4_is_taken_from_events(
     url: str,
     store: Store,
     add_study: Callable[..., StudySpec],
@@ -139,7 +139,7 @@ def test_several_processes_open_a_new_database_at_once(url: str) -> None:
     ("revision", "said"),
     [("9999", "was made by a newer autotuner (revision 9999"), ("e3246e0f1a2b", "holds another program's tables")],
 )
-def test_tables_of_another_program_or_version_are_left_alone(url: str, store: Store, revision: str, said: str) -> None:
+def test_tables_of_another_program_or_version_are_refused(url: str, store: Store, revision: str, said: str) -> None:
     with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
     assert said in refusal(url)
@@ -147,7 +147,7 @@ def test_tables_of_another_program_or_version_are_left_alone(url: str, store: St
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
 
 
-def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(connection: object) -> None:
         tables.owners.create(connection)  # type: ignore[arg-type]
         raise OSError("no more")
@@ -176,13 +176,13 @@ SECRET = "hunter2"
         f"someone:{SECRET}@h//x:{SECRET}@y",
     ],
 )
-def test_a_password_is_in_no_refusal(url: str) -> None:
+def test_refusals_have_no_password(url: str) -> None:
     assert SECRET not in refusal(url)
 
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("way", ["before the host", "in the query"])
-def test_a_wrong_password_is_not_shown_and_a_right_one_neither(postgresql: str, way: str) -> None:
+def test_passwords_are_never_shown(postgresql: str, way: str) -> None:
     def address(password: str) -> str:
         if way == "in the query":
             return f"postgresql:///postgres?host={postgresql}&user=autotuner&password={password}"
@@ -201,7 +201,7 @@ def test_a_wrong_password_is_not_shown_and_a_right_one_neither(postgresql: str, 
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
-def test_a_store_in_memory_is_refused(url: str) -> None:
+def test_store_in_memory_is_refused(url: str) -> None:
     assert "in memory would lose every result" in refusal(url)
 
 
@@ -215,8 +215,8 @@ def test_paths_that_cannot_be_a_database(tmp_path: Path) -> None:
     assert "cannot be used" in refusal("sqlite:////proc/nowhere/autotuner.db")
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
-    """Run without the rights of root, which may write anywhere."""
+def test_folder_without_write_permission(tmp_path: Path) -> None:
+    """Runs without the capabilities of root, which may write anywhere."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     tmp_path.chmod(0o755)
@@ -230,8 +230,8 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     assert list(closed.iterdir()) == []
 
 
-def test_a_full_disk_is_said_in_a_line_and_takes_nothing_back(tmp_path: Path) -> None:
-    """The file may not grow beyond a limit, which is what a full disk looks like to a database."""
+def test_full_disk_keeps_what_was_stored(tmp_path: Path) -> None:
+    """The size of files is limited, which has the same effect on a database as a full disk."""
     url = f"sqlite:///{tmp_path / 'autotuner.db'}"
     script = f"""
 import resource
@@ -255,5 +255,5 @@ except StoreError as error:
     assert int(lines) == 0
     assert "cannot be used" in said
     with Store.open(url) as store:
-        assert len(store.events.read("s")) == int(kept), "what was stored before is there, and nothing in half"
+        assert len(store.events.read("s")) == int(kept), "everything stored before is there, and nothing else"
         store.events.append("s", "notice", {}, at=2.0)

@@ -1,4 +1,4 @@
-"""What only looks reads a local store without SQLAlchemy, and sees what the store sees."""
+"""Read-only access to a local store without SQLAlchemy, compared with the store itself."""
 
 import shutil
 import sqlite3
@@ -23,8 +23,8 @@ KINDS = (SampleKind.WINNER, SampleKind.FAILURES)
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Studies, owners of this and of an earlier version, and a study without results; made once, since every commit
-    reaches the disk."""
+    """Studies, owners of this and of an earlier version, and a study without results. Created once, because every
+    commit is synced to the disk."""
     path = tmp_path_factory.mktemp("template") / "autotuner.db"
     with Store(path) as store:
         store.owners.register(Owner(id="b", host="h", pid=2, started=1.5, process="p"), 4.5)
@@ -69,7 +69,7 @@ def change(path: Path, statement: str, *values: object) -> None:
 
 
 def answer(call: Callable[[], Any]) -> Any:
-    """What a call returns, or its error."""
+    """Result of a call, or its error."""
     try:
         return call()
     except StoreError as error:
@@ -77,7 +77,7 @@ def answer(call: Callable[[], Any]) -> Any:
 
 
 def answers(store: ReadStore) -> list[Any]:
-    """All that can be asked, of all studies."""
+    """Results of all queries, for all studies."""
     names = [*NAMES, *(record.name for record in store.studies.all())]
     return [
         store.owners.all(),
@@ -109,7 +109,7 @@ def reader_of(path: Path) -> ReadStore:
     return ReadStore(SqliteFile(path))
 
 
-def test_the_reader_sees_what_the_store_sees(filled: Store, path: Path) -> None:
+def test_reader_sees_what_the_store_sees(filled: Store, path: Path) -> None:
     with reader_of(path) as reader:
         seen = answers(reader)
         assert reader.url == filled.url
@@ -119,7 +119,7 @@ def test_the_reader_sees_what_the_store_sees(filled: Store, path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "{", "[]", '{"name": 1}', "null", "\0", b"\xff", 7])
-def test_damaged_rows_are_described_alike(filled: Store, path: Path, value: object) -> None:
+def test_damaged_rows_give_equal_errors(filled: Store, path: Path, value: object) -> None:
     name = filled.studies.all()[0].name
     change(path, "UPDATE studies SET spec = ? WHERE name = 'damaged'", value)
     change(path, "UPDATE trials SET trial = ? WHERE study = ? AND number = 1", value, name)
@@ -131,20 +131,20 @@ def test_damaged_rows_are_described_alike(filled: Store, path: Path, value: obje
     assert "damaged" in seen[2][0]
 
 
-def test_a_url_names_the_same_file_for_both(filled: Store, tmp_path: Path) -> None:
+def test_url_names_the_same_file_for_both(filled: Store, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'plain.db'}"
     with Store.open(url) as store, open_to_read(url) as reader:
         assert not isinstance(reader, Store)
         assert (reader.url, reader.studies.all()) == (store.url, [])
 
 
-def test_what_a_run_has_committed_is_seen_at_once_and_also_after_it_died(filled: Store, path: Path) -> None:
+def test_reader_sees_commits_of_running_and_killed_runs(filled: Store, path: Path) -> None:
     with reader_of(path) as reader:
         filled.studies.set_search_time("sparse", 7.5)
         again = reader.studies.get("sparse")
         assert again is not None
         assert again.search_s == 7.5
-    left = path.with_name("left.db")  # as a killed run leaves it: the last commits are in the journal alone
+    left = path.with_name("left.db")  # as after a kill: the last commits are only in the journal
     for suffix in ("", "-wal"):
         Path(f"{left}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
     with reader_of(left) as reader:
@@ -153,7 +153,7 @@ def test_what_a_run_has_committed_is_seen_at_once_and_also_after_it_died(filled:
         assert found.search_s == 7.5
 
 
-def test_the_reader_cannot_write(filled: Store, path: Path) -> None:
+def test_reader_cannot_write(filled: Store, path: Path) -> None:
     with closing(SqliteFile(path)) as file, pytest.raises(StoreError, match="readonly"):
         file.rows("DELETE FROM studies")
     assert filled.studies.all()
@@ -164,7 +164,7 @@ def test_other_databases_are_left_to_the_store(url: str) -> None:
     assert SqliteFile.of(url) is None
 
 
-def test_a_missing_file_and_another_revision_are_left_to_the_store(tmp_path: Path) -> None:
+def test_missing_files_and_other_revisions_are_left_to_the_store(tmp_path: Path) -> None:
     path = tmp_path / "autotuner.db"
     url = f"sqlite:///{path}"
     assert SqliteFile.of(url) is None
@@ -184,15 +184,13 @@ def test_a_missing_file_and_another_revision_are_left_to_the_store(tmp_path: Pat
         open_to_read(url)
 
 
-def test_a_table_that_is_gone_is_one_line(filled: Store, path: Path) -> None:
+def test_missing_table_gives_equal_errors(filled: Store, path: Path) -> None:
     change(path, "DROP TABLE events")
     with reader_of(path) as reader:
         assert answer(lambda: reader.events.last("sparse", "x")) == answer(lambda: filled.events.last("sparse", "x"))
 
 
-def test_a_data_directory_that_others_can_read_is_closed_by_looking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_makes_the_data_directory_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     monkeypatch.setenv("AUTOTUNER_HOME", str(home))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)

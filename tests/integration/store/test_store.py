@@ -1,4 +1,4 @@
-"""What the store promises, on every database that it can use."""
+"""Behavior of the store on every supported database."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ NewTrial = Callable[..., Trial]
 DONE = {"state": TrialState.DONE, "finished_at": 9.0}
 
 
-def test_a_study_comes_back_as_it_was(store: Store, add_study: AddStudy) -> None:
+def test_study_round_trip(store: Store, add_study: AddStudy) -> None:
     spec = add_study()
     record = store.studies.get("s")
     assert record is not None
@@ -30,13 +30,13 @@ def test_a_study_comes_back_as_it_was(store: Store, add_study: AddStudy) -> None
     assert (changed.state, changed.summary, changed.updated_at) == ("done", {"why": "enough"}, 7.0)
 
 
-def test_a_name_is_taken_once(store: Store, add_study: AddStudy) -> None:
+def test_names_are_unique(store: Store, add_study: AddStudy) -> None:
     add_study()
     with pytest.raises(StoreError, match="a study named s is stored already"):
         add_study()
 
 
-def test_changed_budgets_are_taken_over(store: Store, add_study: AddStudy) -> None:
+def test_updated_spec_is_stored(store: Store, add_study: AddStudy) -> None:
     spec = add_study()
     more = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 99})})
     store.studies.update_spec("s", more, digest=more.digest, source="test")
@@ -45,8 +45,8 @@ def test_changed_budgets_are_taken_over(store: Store, add_study: AddStudy) -> No
     assert record.spec.search.trials == 99
 
 
-def test_every_kind_of_trial_comes_back_as_it_was(store: Store, add_study: AddStudy) -> None:
-    """Verdicts, distributions, failures, argv: nothing is lost or blotted out on the way."""
+def test_trial_round_trip(store: Store, add_study: AddStudy) -> None:
+    """Verdicts, distributions, failures and argv: nothing is lost or masked."""
     sample = sample_study(SampleKind.FAILURES)
     add_study(sample.spec.name)
     for trial in sample.trials:
@@ -59,14 +59,14 @@ def test_every_kind_of_trial_comes_back_as_it_was(store: Store, add_study: AddSt
     assert {m.token_source for t in sample.trials for m in t.measurements} == {"usage", "chunks"}
 
 
-def test_numbers_begin_at_zero_in_each_study(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+def test_trial_numbers_start_at_zero_in_each_study(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study("s")
     add_study("t")
     numbers = [store.trials.add(new_trial(name), owner_id="o").number for name in ("s", "s", "t", "s", "t")]
     assert numbers == [0, 1, 0, 2, 1]
 
 
-def test_a_study_that_is_not_stored_takes_nothing(store: Store, new_trial: NewTrial) -> None:
+def test_writes_to_an_unknown_study_are_refused(store: Store, new_trial: NewTrial) -> None:
     for attempt in (
         lambda: store.trials.add(new_trial("none"), owner_id="o"),
         lambda: store.events.append("none", "notice", {}, at=1.0),
@@ -76,7 +76,7 @@ def test_a_study_that_is_not_stored_takes_nothing(store: Store, new_trial: NewTr
             attempt()
 
 
-def test_a_trial_ends_together_with_its_event(
+def test_trial_ends_together_with_its_event(
     store: Store, add_study: AddStudy, new_trial: NewTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_study()
@@ -97,7 +97,7 @@ def test_a_trial_ends_together_with_its_event(
 
 
 @pytest.mark.parametrize("end", [TrialState.DONE, TrialState.FAILED, TrialState.VOID])
-def test_what_has_ended_cannot_be_changed(
+def test_ended_trials_cannot_be_changed(
     store: Store, add_study: AddStudy, new_trial: NewTrial, end: TrialState
 ) -> None:
     add_study()
@@ -116,9 +116,7 @@ def test_what_has_ended_cannot_be_changed(
     assert store.trials.void_owned_by({"o"}, "s", 5.0) == []
 
 
-def test_only_the_unfinished_trials_of_the_dead_are_voided(
-    store: Store, add_study: AddStudy, new_trial: NewTrial
-) -> None:
+def test_unfinished_trials_of_dead_owners_are_voided(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     for name in ("s", "t"):
         add_study(name)
     done = store.trials.add(new_trial(), owner_id="dead")
@@ -134,7 +132,7 @@ def test_only_the_unfinished_trials_of_the_dead_are_voided(
     assert store.trials.void_owned_by((), "s", 5.0) == []
 
 
-def test_a_cursor_reads_on_where_it_was(store: Store, add_study: AddStudy) -> None:
+def test_cursor_continues_where_it_was(store: Store, add_study: AddStudy) -> None:
     add_study("s")
     add_study("t")
     made = [
@@ -151,8 +149,8 @@ def test_a_cursor_reads_on_where_it_was(store: Store, add_study: AddStudy) -> No
     assert store.events.last("s", "none") is None
 
 
-def test_seq_is_never_used_again(store: Store, add_study: AddStudy) -> None:
-    """A cursor from before a deletion must not skip what comes after it."""
+def test_seq_is_never_reused(store: Store, add_study: AddStudy) -> None:
+    """A cursor from before a deletion must not skip later events."""
     add_study()
     last = store.events.append("s", "notice", {}, at=1.0).seq
     store.studies.delete("s")
@@ -160,7 +158,7 @@ def test_seq_is_never_used_again(store: Store, add_study: AddStudy) -> None:
     assert store.events.append("s", "notice", {}, at=1.0).seq > last
 
 
-def test_a_deleted_study_leaves_nothing(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+def test_deleted_study_leaves_nothing(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     for name in ("s", "t"):
         add_study(name)
         store.trials.add(new_trial(name), owner_id="o")
@@ -173,7 +171,7 @@ def test_a_deleted_study_leaves_nothing(store: Store, add_study: AddStudy, new_t
     assert store.trials.add(new_trial(), owner_id="o").number == 0
 
 
-def test_a_stop_is_asked_for_and_forgotten(store: Store, add_study: AddStudy) -> None:
+def test_stop_request_and_its_withdrawal(store: Store, add_study: AddStudy) -> None:
     add_study("s")
     add_study("t")
     assert not store.studies.stop_requested("s")
@@ -190,11 +188,11 @@ def test_a_stop_is_asked_for_and_forgotten(store: Store, add_study: AddStudy) ->
 def test_one_owner_holds_a_study(store: Store, add_study: AddStudy) -> None:
     add_study()
     assert store.studies.take("s", "a", 2.0, dead=()) is None
-    assert store.studies.take("s", "a", 2.0, dead=()) is None, "its own"
+    assert store.studies.take("s", "a", 2.0, dead=()) is None, "it holds the study already"
     assert store.studies.take("s", "b", 3.0, dead=()) == "a"
     store.studies.release("s", "b")
-    assert store.studies.take("s", "b", 3.0, dead=()) == "a", "nobody gives back what another one holds"
-    assert store.studies.take("s", "b", 3.0, dead={"a"}) is None, "taken over from the dead"
+    assert store.studies.take("s", "b", 3.0, dead=()) == "a", "only the holder can release it"
+    assert store.studies.take("s", "b", 3.0, dead={"a"}) is None, "taken over from a dead owner"
     store.studies.release("s", "a")
     record = store.studies.get("s")
     assert record is not None
@@ -203,7 +201,7 @@ def test_one_owner_holds_a_study(store: Store, add_study: AddStudy) -> None:
     assert store.studies.take("s", "c", 4.0, dead=()) is None
 
 
-def test_a_resource_is_held_once(store: Store) -> None:
+def test_resource_has_one_holder(store: Store) -> None:
     def take(owner: str, dead: tuple[str, ...] = ()) -> bool:
         return bool(store.leases.take(["gpu:h:0"], owner_id=owner, study="s", trial=3, now=5.0, dead=dead))
 
@@ -211,8 +209,8 @@ def test_a_resource_is_held_once(store: Store) -> None:
     assert not take("b")
     assert not take("a"), "another trial of the same owner is another holder"
     store.leases.release("gpu:h:0", "b")
-    assert not take("b"), "nobody gives back what another one holds"
-    assert take("b", dead=("a",)), "taken over from the dead"
+    assert not take("b"), "only the holder can release it"
+    assert take("b", dead=("a",)), "taken over from a dead owner"
     store.leases.release_all("a")
     (lease,) = store.leases.all()
     assert (lease.resource, lease.owner_id, lease.study, lease.trial, lease.acquired_at) == ("gpu:h:0", "b", "s", 3, 5)
@@ -220,7 +218,7 @@ def test_a_resource_is_held_once(store: Store) -> None:
     assert store.leases.all() == []
 
 
-def test_several_resources_are_held_together_or_not_at_all(store: Store) -> None:
+def test_several_resources_are_taken_together_or_not_at_all(store: Store) -> None:
     def take(owner: str, count: int, dead: tuple[str, ...] = ()) -> list[str]:
         names = [f"gpu:h:{i}" for i in range(4)]
         return store.leases.take(names, count, owner_id=owner, study="s", trial=0, now=5.0, dead=dead)
@@ -228,14 +226,14 @@ def test_several_resources_are_held_together_or_not_at_all(store: Store) -> None
     assert take("a", 0) == []
     assert take("a", 3) == ["gpu:h:0", "gpu:h:1", "gpu:h:2"]
     assert take("b", 2) == []
-    assert len(store.leases.all()) == 3, "the one that was free is free still"
+    assert len(store.leases.all()) == 3, "the free one stays free"
     assert take("b", 1) == ["gpu:h:3"]
     assert take("c", 4, dead=("a",)) == []
-    assert {r.owner_id for r in store.leases.all()} == {"a", "b"}, "a take-over that is not enough takes nothing"
+    assert {r.owner_id for r in store.leases.all()} == {"a", "b"}, "a takeover of too few takes nothing"
     assert take("c", 3, dead=("a",)) == ["gpu:h:0", "gpu:h:1", "gpu:h:2"]
 
 
-def test_owners_come_and_go(store: Store) -> None:
+def test_owner_heartbeat_and_end(store: Store) -> None:
     owner = Owner(id="a", host="h", pid=7, started=1_780_000_000.123456)
     store.owners.register(owner, 1.0)
     store.owners.heartbeat("a", 2.0)
@@ -256,7 +254,7 @@ ODD = 'tail: nul \0, lone \udcff \ud800, emoji \U0001f600, backslash \\u0000, qu
 KEPT = 'tail: nul \ufffd, lone ? ?, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
 
 
-def test_text_that_databases_refuse(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+def test_text_that_databases_refuse_is_replaced(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
     trial = store.trials.add(new_trial(argv=("server", "\udcff")), owner_id="o")
     failure = Failure(cause=FailureCause.CRASH_LOADING, message="m\0", log_tail=ODD)
@@ -271,7 +269,7 @@ def test_text_that_databases_refuse(store: Store, add_study: AddStudy, new_trial
     assert record.summary == {"why": KEPT}
 
 
-def test_numbers_that_are_none_come_back(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+def test_infinity_and_nan_round_trip(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
     store.trials.add(new_trial(phases={"loading": float("inf")}, resolved={"x": float("nan")}), owner_id="o")
     (kept,) = store.trials.all("s")

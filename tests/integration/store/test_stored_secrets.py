@@ -1,4 +1,4 @@
-"""Secrets of a study are in no byte of the database, however they were given; what only looks alike is kept."""
+"""Secrets in the database: none of a study's is stored, however it was given; other values are kept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ SECRETS = {
 
 
 def dump(url: str, folder: Path) -> bytes:
-    """Every byte that the database keeps."""
+    """All bytes that the database stores."""
     if url.startswith("sqlite"):
         return b"".join(file.read_bytes() for file in folder.glob("autotuner.db*"))
     found = make_url(url)
@@ -32,9 +32,7 @@ def dump(url: str, folder: Path) -> bytes:
     return "\n".join(r[0] for some in rows for r in some).encode()
 
 
-def test_secrets_are_nowhere_in_the_database(
-    url: str, store: Store, new_trial: Callable[..., Trial], tmp_path: Path
-) -> None:
+def test_database_has_no_secrets(url: str, store: Store, new_trial: Callable[..., Trial], tmp_path: Path) -> None:
     spec = sample_spec("s").model_copy(
         update={
             "engine": EngineSpec(
@@ -74,8 +72,8 @@ def test_secrets_are_nowhere_in_the_database(
     assert record.digest == spec.digest
 
 
-def test_what_was_blotted_out_is_found_by_nobody_with_tools(url: str, tmp_path: Path) -> None:
-    """The tools of this test see what is there: a secret that is stored under a plain name is found."""
+def test_dump_finds_stored_text(url: str, tmp_path: Path) -> None:
+    """Checks :func:`dump` itself: text that is not masked is found."""
     with Store.open(url) as store:
         spec = sample_spec("s")
         store.studies.create(spec, source="FINDME-source", digest=spec.digest, now=1.0)

@@ -1,4 +1,4 @@
-"""Files that the user names are read within bounds, and written into what is there; the program's own are private."""
+"""Files of the user, read within limits and written in place, and private files of the program."""
 
 import os
 import socket
@@ -47,7 +47,7 @@ def unwritten(path: Path) -> str:
 # Reading
 
 
-def test_text_is_read_from_files_and_pipes(tmp_path: Path) -> None:
+def test_reads_files_and_pipes(tmp_path: Path) -> None:
     file = tmp_path / "file"
     pipe = tmp_path / "pipe"
     file.write_text("name: ü\n")
@@ -66,7 +66,7 @@ def test_text_is_read_from_files_and_pipes(tmp_path: Path) -> None:
     os.close(reading)
 
 
-def test_what_is_not_a_text_file_is_refused(tmp_path: Path) -> None:
+def test_other_than_text_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"a: 1\nb: \xff\xfa\n")
     (tmp_path / "utf16").write_bytes("name: x".encode("utf-16"))
     (tmp_path / "long").write_bytes(b"x" * 101)
@@ -89,7 +89,7 @@ def test_what_is_not_a_text_file_is_refused(tmp_path: Path) -> None:
     listening.close()
 
 
-def test_an_endless_pipe_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
+def test_endless_pipe_is_read_up_to_the_limit(tmp_path: Path) -> None:
     reading, writing = os.pipe()
 
     def pour() -> None:
@@ -109,7 +109,7 @@ def test_an_endless_pipe_is_read_no_further_than_the_limit(tmp_path: Path) -> No
 # Writing
 
 
-def test_a_file_is_replaced_as_a_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+def test_file_is_replaced_atomically_and_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text("old")
     file.chmod(0o640)
@@ -122,9 +122,7 @@ def test_a_file_is_replaced_as_a_whole_and_keeps_its_mode(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_new_file_has_the_mode_of_the_users_own(
-    tmp_path: Path, umask: Callable[[int], int], mask: int, mode: int
-) -> None:
+def test_new_file_follows_the_umask(tmp_path: Path, umask: Callable[[int], int], mask: int, mode: int) -> None:
     umask(mask)
     files.write_output(tmp_path / "new" / "file", "text")
     assert stat.S_IMODE((tmp_path / "new" / "file").stat().st_mode) == mode
@@ -165,7 +163,7 @@ def test_devices_and_pipes_are_written_into(tmp_path: Path) -> None:
     assert null.is_char_device()
 
 
-def test_standard_output_is_written_in_its_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_stdout_is_appended_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files.write_output(Path("-"), "first\n")
     files.write_output(Path("/dev/stdout"), "second\n")
     assert sorted(capfd.readouterr().out.splitlines()) == ["first", "second"]
@@ -176,7 +174,7 @@ def test_standard_output_is_written_in_its_order(tmp_path: Path, capfd: pytest.C
     assert (tmp_path / "shared").read_text() == "before\nafter\n"
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_paths_give_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "unread")
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -189,7 +187,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "loop", "unread"]
 
 
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     import resource
     import signal
 
@@ -208,7 +206,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
 
 
-def test_an_output_folder_is_a_folder(tmp_path: Path) -> None:
+def test_output_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert files.output_folder(tmp_path / "a" / "b").is_dir()
     for path in (
@@ -225,7 +223,7 @@ def test_an_output_folder_is_a_folder(tmp_path: Path) -> None:
 # Private files
 
 
-def test_own_files_are_private_whatever_the_umask(tmp_path: Path, umask: Callable[[int], int]) -> None:
+def test_private_files_ignore_the_umask(tmp_path: Path, umask: Callable[[int], int]) -> None:
     umask(0)
     home = tmp_path / "share" / "home"
     files.make_private(home / "studies")
@@ -237,7 +235,7 @@ def test_own_files_are_private_whatever_the_umask(tmp_path: Path, umask: Callabl
     assert modes == {"home": 0o700, "studies": 0o700, "s": 0o700, "report.html": 0o600, "loose": 0o600}
 
 
-def test_a_sealed_folder_has_no_secret_in_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sealed_logs_have_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known, "_remembered", frozenset())
     log = tmp_path / "server.log"
     link = tmp_path / "link.log"
