@@ -74,7 +74,7 @@ async def key_stays_secret(benchmark: Benchmark, folder: Path, monkeypatch: pyte
     assert looked
     assert not any(looked)
     assert seen.errors == {"http_401": seen.failed}
-    said = b"".join(runner.said) + runner.stderr + seen.model_dump_json().encode()
+    said = b"".join(runner.output) + runner.stderr + seen.model_dump_json().encode()
     assert KEY.encode() not in said
     assert KEY not in json.dumps(read_records(folder / "records.parquet").columns)
     return said

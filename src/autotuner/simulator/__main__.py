@@ -12,7 +12,12 @@ from autotuner.simulator.server import Logger, SimulatedServer
 
 
 def main(argv: Sequence[str] | None = None, *, flavor: Flavor | None = None) -> int:
-    """Runs the server; returns its exit code, or ends by a signal as the engine would."""
+    """Runs the server; returns its exit code, or ends by a signal if the engine would.
+
+    Args:
+        argv: The simulator's own options, followed by the engine's; the process's arguments by default.
+        flavor: Overrides the flavor in ``argv``.
+    """
     try:
         simulation, rest = own_options(sys.argv[1:] if argv is None else argv)
     except ValueError as error:

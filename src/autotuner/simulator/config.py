@@ -1,4 +1,4 @@
-"""What an engine has decided at start: everything that the scheduler and the HTTP side need to know."""
+"""The configuration that an engine decides on at startup, for its scheduler and HTTP server."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Any
 from autotuner.predict.roofline import GIB, Replica
 
 Log = Callable[[str], None]
-"""Takes one message, which may have several lines; the flavor's prefix is added by whoever writes it."""
+"""Writes one message, which may have several lines, with the prefix of the flavor."""
 
 
 class EngineExitError(Exception):
-    """The engine ends: what it writes last, and its exit code (negative: the signal that it sends itself)."""
+    """The engine exits: the last lines of its log, and its exit code (negative for a signal that it sends itself)."""
 
     def __init__(self, lines: str, exit_code: int) -> None:
         self.lines = lines
@@ -21,7 +21,7 @@ class EngineExitError(Exception):
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """One server."""
+    """Configuration of one server."""
 
     model_path: str
     served_name: str
@@ -29,44 +29,46 @@ class EngineConfig:
     port: int
     replica: Replica
     replicas: int
-    """Data parallel copies; requests go to them in turn."""
+    """Data-parallel replicas; requests are distributed round-robin."""
     context: int
+    """Maximum tokens of one request."""
     kv_tokens: int
-    """Of each replica."""
+    """KV cache size in tokens, per replica."""
     page: int
+    """Tokens per KV cache page."""
     max_running: int
-    """Of each replica."""
+    """Maximum running requests, per replica."""
     max_prefill: int
-    """Prompt tokens of one step, at most."""
+    """Maximum prompt tokens per step."""
     chunk: int | None
-    """Prompts are cut into pieces of at most this; None: never cut."""
+    """Largest prompt chunk in tokens; None disables chunking."""
     prefix_cache: bool
     decode_graph_max: int
-    """Largest batch of decoding requests that has a CUDA graph; 0: none has."""
+    """Largest decode batch with a CUDA graph; 0 for none."""
     prefill_graph_max: int
-    """Most tokens of a step with prompts that has one."""
+    """Largest prefill step in tokens with a CUDA graph; 0 for none."""
     overlap: bool
-    """The scheduler works while the GPU computes."""
+    """Whether scheduling overlaps with GPU computation."""
     policy: str = "fcfs"
     mixed: bool = False
     conservativeness: float = 1.0
     decode_interval: int = 0
-    """Decode steps before prompts are admitted again."""
+    """Decode steps between two prefill steps."""
     room_bytes: float | None = None
-    """Left for temporary memory at run time; None: was measured at start, so that it cannot run out."""
+    """Memory left for activations; None if it was measured at startup, so that it cannot run out."""
     api_key: str | None = None
     metrics: bool = True
     decode_log_interval: int = 40
     resolved: Mapping[str, Any] = field(default_factory=dict)
-    """The decided flags, for the information endpoint."""
+    """The resolved flags, for the information endpoint."""
 
 
-def cuda_out_of_memory(asked_bytes: float, total_gb: float, free_bytes: float) -> str:
-    """The text of ``torch.OutOfMemoryError``."""
+def cuda_out_of_memory(requested_bytes: float, total_gb: float, free_bytes: float) -> str:
+    """The message of ``torch.OutOfMemoryError``."""
     free = max(0.0, free_bytes)
     used = total_gb * GIB - max(0.0, free_bytes)
     return (
-        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {_size(asked_bytes)}. GPU 0 has a total "
+        f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {_size(requested_bytes)}. GPU 0 has a total "
         f"capacity of {total_gb:.2f} GiB of which {_size(free)} is free. Including non-PyTorch memory, this process "
         f"has {_size(used)} memory in use. Of the allocated memory {_size(used - 0.5 * GIB)} is allocated by PyTorch, "
         f"and {_size(96 << 20)} is reserved by PyTorch but unallocated. If reserved but unallocated memory is large "

@@ -1,7 +1,7 @@
-"""Real time: each step of a scheduler takes its seconds on the clock, divided by the speed.
+"""Execution of a scheduler's steps in real time, scaled by the speed factor.
 
-Steps follow one another on an absolute schedule, so that late timers do not slow the simulated hardware down. Where
-this machine cannot keep up, the schedule slips, and that is counted and said: such numbers are this machine's.
+Steps follow an absolute schedule, so that late timers do not slow down the simulated hardware. If this machine cannot
+keep up, the schedule slips; the slip is counted and logged, because the numbers then describe this machine.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from autotuner.simulator.request import Request
 from autotuner.simulator.scheduler import Scheduler, Step
 
 SLIP_S = 0.1
-"""How late a step may end before the schedule gives way."""
-LEAST_FACTOR = 0.2
-"""Noise never makes a step shorter than this share of its time."""
+"""How late a step may end before the schedule slips."""
+MIN_NOISE_FACTOR = 0.2
+"""Noise never shortens a step below this share of its time."""
 
 
 class EngineLoop:
-    """Runs one replica until cancelled, or until the engine dies."""
+    """Runs one replica until it is cancelled or the engine exits."""
 
     def __init__(
         self,
@@ -47,14 +47,18 @@ class EngineLoop:
         self._wake.set()
 
     async def run(self) -> None:
-        """Raises :class:`EngineExitError`."""
+        """Executes steps; never returns.
+
+        Raises:
+            EngineExitError: The engine exits, for instance because memory runs out.
+        """
         due = time.monotonic()
         while True:
             step = self.scheduler.next_step()
             if step is None:
                 self._wake.clear()
                 if not self.scheduler.idle:
-                    raise EngineExitError("simulated: the scheduler is stuck, which is a defect of the simulator", 70)
+                    raise EngineExitError("simulated: the scheduler is stuck; this is a bug in the simulator", 70)
                 await self._wake.wait()
                 due = time.monotonic()
                 continue
@@ -64,21 +68,21 @@ class EngineLoop:
                 self._slip(late)
                 due += late
             await asyncio.sleep(max(0.0, -late))
-            got = self.scheduler.finish_step(step)
+            advanced = self.scheduler.finish_step(step)
             self._on_step(self, step)
-            for request in got:
+            for request in advanced:
                 if request.first_s is None:
                     request.first_s = time.monotonic()
                 request.on_token(request)
 
     def _seconds(self, step: Step) -> float:
-        factor = max(LEAST_FACTOR, self._random.gauss(1.0, self._noise)) if self._noise else 1.0
+        factor = max(MIN_NOISE_FACTOR, self._random.gauss(1.0, self._noise)) if self._noise else 1.0
         return step.seconds * factor / self._speed
 
     def _slip(self, late_s: float) -> None:
         if not self.slipped_s:
             self._log(
-                f"simulated: this machine was {late_s * 1000:.0f} ms late for a step; what is measured from here on "
-                "may be its speed and not the simulated one (lower the speed or the load)"
+                f"simulated: this machine was {late_s * 1000:.0f} ms late for a step; from here on, measurements may "
+                "reflect this machine instead of the simulated one; lower the speed or the load"
             )
         self.slipped_s += late_s

@@ -1,6 +1,5 @@
-"""What differs between the engines beside starting and batching: lines of the log, endpoints, errors, metrics."""
+"""Interface of a simulated engine: startup, scheduler, log lines, endpoints, errors and metrics."""
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,13 +8,13 @@ from typing import Any
 from autotuner.simulator.config import EngineConfig, Log
 from autotuner.simulator.engine_loop import EngineLoop
 from autotuner.simulator.metrics import Latencies, sample
-from autotuner.simulator.openai_api import Asked, BadRequestError
+from autotuner.simulator.openai_api import ApiRequest, BadRequestError
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.scheduler import Counters, Scheduler, Step
 
 
 class Flavor(ABC):
-    """One engine's face."""
+    """What is specific to one engine."""
 
     name: str
     version: str
@@ -28,38 +27,46 @@ class Flavor(ABC):
 
     @abstractmethod
     def start(self, given: Mapping[str, Any]) -> EngineConfig:
-        """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
+        """Resolves the flags to a configuration, as the engine does at startup.
+
+        Raises:
+            EngineExitError: The engine refuses the flags or runs out of memory.
+        """
 
     @abstractmethod
     def scheduler(self, config: EngineConfig) -> Scheduler:
-        """One replica's scheduler."""
+        """A scheduler for one replica."""
 
     @abstractmethod
     def ready(self, config: EngineConfig) -> None:
-        """Logs that the server answers."""
+        """Logs that the server is ready."""
 
     @abstractmethod
     def on_step(self, loop: EngineLoop, step: Step) -> None:
         """Logs a step as the engine does."""
 
     @abstractmethod
-    def limited(self, asked: Asked, config: EngineConfig) -> int:
-        """Tokens that the answer may have. Raises :class:`BadRequestError` as the engine refuses."""
+    def limited(self, request: ApiRequest, config: EngineConfig) -> int:
+        """Maximum output tokens of a request.
+
+        Raises:
+            BadRequestError: The engine refuses the request.
+        """
 
     @abstractmethod
     def error(self, error: BadRequestError) -> dict[str, Any]:
-        """An error's body."""
+        """The response body of an error."""
 
     @abstractmethod
     def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
-        """The answer of an information endpoint; None: there is no such one."""
+        """The response of an information endpoint; None if the engine does not have it."""
 
     @abstractmethod
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
-        """Prometheus text; None: the endpoint is off."""
+        """Prometheus text; None if the endpoint is disabled."""
 
     def models(self, config: EngineConfig) -> dict[str, Any]:
-        """The answer of ``/v1/models``."""
+        """The response of ``/v1/models``."""
         model = {
             "id": config.served_name,
             "object": "model",
@@ -71,7 +78,7 @@ class Flavor(ABC):
         return {"object": "list", "data": [model]}
 
     def simulated_lines(self, loops: Sequence[EngineLoop]) -> list[str]:
-        """Metrics that say what this is."""
+        """Metrics that mark the server as a simulator."""
         labels = {"flavor": self.name, "gpu": self.simulation.gpu}
         slipped = sum(loop.slipped_s for loop in loops)
         return [
@@ -82,19 +89,9 @@ class Flavor(ABC):
 
 
 def summed(loops: Sequence[EngineLoop]) -> Counters:
-    """The counters of all replicas."""
+    """The sum of the counters of all replicas."""
     total = Counters()
     for loop in loops:
         for name, value in vars(loop.scheduler.counters).items():
             setattr(total, name, getattr(total, name) + value)
     return total
-
-
-def stamp(form: str) -> str:
-    """The time of a log line."""
-    return time.strftime(form)
-
-
-def process_id() -> int:
-    """Of this server."""
-    return os.getpid()

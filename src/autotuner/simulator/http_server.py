@@ -1,7 +1,7 @@
-"""HTTP/1.1 for many streams on little CPU: an ``asyncio.Protocol``, parsed by httptools, one write a token.
+"""HTTP/1.1 server for many streams on little CPU: an ``asyncio.Protocol`` with httptools and one write per token.
 
-A web framework costs about as much a chunk as a client's whole budget for a token; it would be measured in place of the
-simulated engine.
+A web framework would need about as much CPU time per chunk as a load generator has for a whole token; clients would
+measure the framework instead of the simulated engine.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 import orjson
 
-LONGEST_BODY = 64 << 20
+MAX_BODY_BYTES = 64 << 20
 _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -22,7 +22,7 @@ _STREAM = (
 
 @dataclass
 class HttpRequest:
-    """One request, whole."""
+    """One complete request."""
 
     method: str
     path: str
@@ -31,8 +31,8 @@ class HttpRequest:
     keep_alive: bool = True
 
 
-class Answer:
-    """Where an answer goes. ``on_closed`` is called when the client goes away first."""
+class Responder:
+    """Sends the response of one request. ``on_closed`` is called if the client disconnects before the end."""
 
     def __init__(self, connection: "_Connection", *, keep_alive: bool) -> None:
         self._connection = connection
@@ -41,7 +41,7 @@ class Answer:
         self.finished = False
 
     def send(self, status: int, body: bytes, content_type: str = "application/json") -> None:
-        """A whole answer."""
+        """Sends a complete response."""
         reason = HTTPStatus(status).phrase
         close = "" if self._keep_alive else "connection: close\r\n"
         head = (
@@ -51,19 +51,19 @@ class Answer:
         self._end()
 
     def send_json(self, data: object, status: int = 200) -> None:
-        """A whole answer as JSON."""
+        """Sends a complete response in JSON."""
         self.send(status, orjson.dumps(data))
 
     def begin_stream(self) -> None:
-        """The head of a stream of events."""
+        """Sends the headers of an event stream."""
         self._connection.write(_STREAM)
 
     def event(self, data: bytes) -> None:
-        """One event, in one write."""
+        """Sends one event in a single write."""
         self._connection.write(b"%x\r\ndata: %b\n\n\r\n" % (len(data) + 8, data))
 
     def end_stream(self, last: bytes = b"[DONE]") -> None:
-        """The last event and the end of the stream."""
+        """Sends the last event and ends the stream."""
         self._connection.write(b"%x\r\ndata: %b\n\n\r\n0\r\n\r\n" % (len(last) + 8, last))
         self._end()
 
@@ -72,11 +72,11 @@ class Answer:
         self._connection.answered(keep_alive=self._keep_alive)
 
 
-Handler = Callable[[HttpRequest, Answer], None]
+Handler = Callable[[HttpRequest, Responder], None]
 
 
 class _Connection(asyncio.Protocol):
-    """One client. Requests that are sent ahead wait for the answers of those before."""
+    """One client connection. Pipelined requests wait for the responses to earlier ones."""
 
     def __init__(self, handler: Handler, open_connections: "set[_Connection]") -> None:
         self._handler = handler
@@ -84,27 +84,27 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._queue: list[HttpRequest] = []
-        self._answer: Answer | None = None
+        self._current: Responder | None = None
         self._url = b""
         self._headers = dict[str, str]()
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: a client has come."""
+        """asyncio: the client connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the client has gone."""
+        """asyncio: the client disconnected."""
         self._open.discard(self)
-        answer = self._answer
+        current = self._current
         self._transport = None
-        self._answer = None
-        if answer is not None and not answer.finished:
-            answer.on_closed()
+        self._current = None
+        if current is not None and not current.finished:
+            current.on_closed()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes."""
+        """asyncio: bytes arrived."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -135,51 +135,52 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """httptools: a part of the body."""
         self._body += body
-        if len(self._body) > LONGEST_BODY:
+        if len(self._body) > MAX_BODY_BYTES:
             self.write(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             self.close()
 
     def on_message_complete(self) -> None:
-        """httptools: a whole request."""
+        """httptools: the request is complete."""
         path = self._url.decode("latin-1").partition("?")[0]
         method = self._parser.get_method().decode()
         keep = self._parser.should_keep_alive()
         self._queue.append(HttpRequest(method, path, bytes(self._body), self._headers, keep))
-        if self._answer is None:
+        if self._current is None:
             self._next()
 
     def _next(self) -> None:
-        while self._queue and self._answer is None and self._transport is not None:
+        while self._queue and self._current is None and self._transport is not None:
             request = self._queue.pop(0)
-            self._answer = answer = Answer(self, keep_alive=request.keep_alive)
-            self._handler(request, answer)
+            self._current = responder = Responder(self, keep_alive=request.keep_alive)
+            self._handler(request, responder)
 
     def answered(self, *, keep_alive: bool) -> None:
-        """The current answer is complete."""
-        self._answer = None
+        """The response to the current request is complete."""
+        self._current = None
         if not keep_alive:
             self.close()
         elif self._queue:
+            # Not directly: a long pipeline would recurse once per request.
             asyncio.get_running_loop().call_soon(self._next)
 
     def write(self, data: bytes) -> None:
-        """To the client, if it is still there."""
+        """Sends bytes if the client is still connected."""
         if self._transport is not None:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Ends the connection after what was written."""
+        """Closes the connection once everything is sent."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Ends the connection now."""
+        """Closes the connection immediately."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class HttpServer:
-    """Listens, and ends every connection when it is closed."""
+    """A listening server that closes all connections when it is closed."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -187,14 +188,14 @@ class HttpServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port. Raises ``OSError``."""
+        """Listens and returns the port; raises ``OSError`` if the address is not available."""
         loop = asyncio.get_running_loop()
         make = lambda: _Connection(self._handler, self._connections)  # noqa: E731
         self._server = await loop.create_server(make, host, port, backlog=4096)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Stops listening and ends all connections."""
+        """Stops listening and closes all connections."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):

@@ -1,4 +1,4 @@
-"""Prometheus text under the engines' own names, plus ``autotuner_simulated 1`` so that nobody takes it for real."""
+"""Prometheus metrics under the engines' own names, plus ``autotuner_simulated 1`` to mark them as simulated."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ _E2E = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50
 
 
 class Histogram:
-    """Counts by upper bound."""
+    """A Prometheus histogram."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
@@ -21,7 +21,7 @@ class Histogram:
         self._sum += value
 
     def lines(self, name: str, labels: Mapping[str, str]) -> Iterable[str]:
-        """Prometheus text."""
+        """The histogram as Prometheus text."""
         yield f"# TYPE {name} histogram"
         total = 0
         for bound, n in zip((*map(repr, self.bounds), "+Inf"), self._counts, strict=True):
@@ -32,14 +32,14 @@ class Histogram:
 
 
 class Latencies:
-    """What every finished request adds."""
+    """Latency histograms of finished requests."""
 
     def __init__(self) -> None:
         self.ttft = Histogram(_TTFT)
         self.e2e = Histogram(_E2E)
 
     def observe(self, ttft_s: float, e2e_s: float) -> None:
-        """Adds one request."""
+        """Adds one request. Times in seconds."""
         self.ttft.observe(ttft_s)
         self.e2e.observe(e2e_s)
 
@@ -50,6 +50,6 @@ def _braced(labels: Mapping[str, str]) -> str:
 
 
 def sample(name: str, value: float, labels: Mapping[str, str], kind: str = "gauge") -> list[str]:
-    """One number with its type line."""
+    """One sample with its type line."""
     bare = name.removesuffix("_total") if kind == "counter" else name
     return [f"# TYPE {bare} {kind}", f"{name}{_braced(labels)} {value!r}"]

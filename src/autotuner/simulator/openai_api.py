@@ -1,4 +1,4 @@
-"""What a client asks for and gets: chat and text completions of the OpenAI API, and SGLang's own ``/generate``."""
+"""Requests and responses of the OpenAI API (chat and text completions) and of SGLang's ``/generate``."""
 
 import time
 import uuid
@@ -9,18 +9,18 @@ from typing import Any
 
 import orjson
 
-from autotuner.simulator.http_server import Answer
+from autotuner.simulator.http_server import Responder
 from autotuner.simulator.prefix_cache import TOKEN
 from autotuner.simulator.request import WORDS, Request, token_ids
 
 _JSON_WORDS = tuple(orjson.dumps(f"{w} ") for w in WORDS)
-_LEAST_FREE_TOKENS = 64
-_FREE_TOKENS = 256
-"""An answer without a limit ends by itself after so many tokens, and up to so many more; a prompt decides."""
+_MIN_UNLIMITED_TOKENS = 64
+_UNLIMITED_SPREAD_TOKENS = 256
+"""Output without a limit stops after this minimum plus up to this many more tokens, depending on the prompt."""
 
 
 class BadRequestError(Exception):
-    """The client asked for something that cannot be; ``param`` names what."""
+    """An invalid request; ``param`` names the offending parameter."""
 
     def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
         self.param = param
@@ -29,39 +29,45 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request as the client means it."""
+class ApiRequest:
+    """One parsed request."""
 
     kind: str
-    """chat, text or generate."""
+    """``chat``, ``text`` or ``generate``."""
     model: str
     prompt: bytes
+    """Token ids."""
     max_new: int | None
+    """Output limit in tokens; None for no limit."""
     ignore_eos: bool
     stream: bool
     usage: bool
-    """Usage comes with the stream."""
+    """Whether the stream ends with a usage event."""
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the prompt."""
+        """Length of the prompt in tokens."""
         return len(self.prompt) // TOKEN
 
     @property
-    def answer_tokens(self) -> int:
-        """Tokens that the answer will have, and whether it was cut: see :attr:`stops`."""
+    def output_tokens(self) -> int:
+        """Length of the output in tokens: the limit, or else a function of the prompt."""
         if self.max_new is not None:
             return self.max_new
-        return _LEAST_FREE_TOKENS + zlib.crc32(self.prompt) % _FREE_TOKENS
+        return _MIN_UNLIMITED_TOKENS + zlib.crc32(self.prompt) % _UNLIMITED_SPREAD_TOKENS
 
     @property
     def stops(self) -> bool:
-        """The answer ends by itself."""
+        """Whether the output stops by itself instead of at the limit."""
         return self.max_new is None
 
 
-def parse(path: str, body: bytes) -> Asked:
-    """A request's body. Raises :class:`BadRequestError`."""
+def parse(path: str, body: bytes) -> ApiRequest:
+    """Parses a request body.
+
+    Raises:
+        BadRequestError: The body is not JSON, or a parameter is invalid or not simulated.
+    """
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -71,14 +77,14 @@ def parse(path: str, body: bytes) -> Asked:
     if path == "/generate":
         return _generate(data)
     if data.get("n") not in (None, 1):
-        raise BadRequestError("simulated: only n=1 is answered", param="n")
+        raise BadRequestError("simulated: only n=1 is supported", param="n")
     kind = "chat" if path.endswith("/chat/completions") else "text"
     prompt = _chat_tokens(data.get("messages")) if kind == "chat" else _text_tokens(data.get("prompt"))
     limit = data.get("max_completion_tokens") or data.get("max_tokens")
     if limit is None and kind == "text":
         limit = 16
     options = data.get("stream_options") or {}
-    return Asked(
+    return ApiRequest(
         kind=kind,
         model=str(data.get("model") or ""),
         prompt=prompt,
@@ -89,15 +95,15 @@ def parse(path: str, body: bytes) -> Asked:
     )
 
 
-def _generate(data: dict[str, Any]) -> Asked:
+def _generate(data: dict[str, Any]) -> ApiRequest:
     sampling = data.get("sampling_params") or {}
     if not isinstance(sampling, dict):
         raise BadRequestError("sampling_params must be an object", param="sampling_params")
-    asked = data.get("text") if data.get("text") is not None else data.get("input_ids")
-    return Asked(
+    prompt = data.get("text") if data.get("text") is not None else data.get("input_ids")
+    return ApiRequest(
         kind="generate",
         model="",
-        prompt=_text_tokens(asked),
+        prompt=_text_tokens(prompt),
         max_new=_limit(sampling.get("max_new_tokens", 128)),
         ignore_eos=bool(sampling.get("ignore_eos")),
         stream=bool(data.get("stream")),
@@ -114,7 +120,7 @@ def _limit(value: object) -> int | None:
 
 
 def _chat_tokens(messages: object) -> bytes:
-    """A template of three tokens around each message, and the beginning of the answer."""
+    """Applies a chat template: three tokens around each message, and the start of the answer."""
     if not isinstance(messages, list) or not messages:
         raise BadRequestError("messages must be a list with at least one message", param="messages")
     words: list[str] = []
@@ -134,28 +140,31 @@ def _text_tokens(prompt: object) -> bytes:
     if isinstance(prompt, list) and prompt and all(isinstance(token, int) for token in prompt):
         return token_ids(map(str, prompt))
     if not isinstance(prompt, str):
-        raise BadRequestError("the prompt must be one text, or the tokens of one", param="prompt")
+        raise BadRequestError("the prompt must be one text or one list of tokens", param="prompt")
     return token_ids(prompt.split() or ["<|start|>"])
 
 
 class Reply:
-    """Turns a request's tokens into the answer's bytes, one event a token. ``on_done`` is told when it is complete."""
+    """Writes the response to a request, one event per token. ``on_done`` is called when it is complete."""
 
-    def __init__(self, asked: Asked, answer: Answer, served: str, on_done: Callable[[Request], None]) -> None:
-        self._asked = asked
-        self._answer = answer
+    def __init__(
+        self, request: ApiRequest, responder: Responder, served: str, on_done: Callable[[Request], None]
+    ) -> None:
+        self._request = request
+        self._responder = responder
         self._on_done = on_done
         self._id = uuid.uuid4().hex
         self._created = int(time.time())
         self._served = served
         self._began = time.monotonic()
-        chat = asked.kind == "chat"
+        chat = request.kind == "chat"
         self._head = {
             "id": f"{'chatcmpl' if chat else 'cmpl'}-{self._id}",
             "object": "chat.completion.chunk" if chat else "text_completion",
             "created": self._created,
             "model": served,
         }
+        # Serialized once: per token, only the word between the two parts changes.
         opening = orjson.dumps(self._head)[:-1]
         self._before = opening + (
             b',"choices":[{"index":0,"delta":{"content":' if chat else b',"choices":[{"index":0,"text":'
@@ -165,42 +174,42 @@ class Reply:
         )
 
     def begin(self) -> None:
-        """A stream's head comes with its first token, as an error can still be answered until then."""
-        self._answer.begin_stream()
-        if self._asked.kind == "chat":
-            self._answer.event(self._chunk({"role": "assistant", "content": ""}))
+        """Starts a stream. Called with the first token: until then, the server can still respond with an error."""
+        self._responder.begin_stream()
+        if self._request.kind == "chat":
+            self._responder.event(self._chunk({"role": "assistant", "content": ""}))
 
     def on_token(self, request: Request) -> None:
-        """The engine has made one token."""
+        """Writes one generated token."""
         done = request.left <= 0
-        if self._asked.stream:
+        if self._request.stream:
             if request.generated == 1:
                 self.begin()
             self._stream_token(request)
             if done:
                 self._end_stream(request)
         elif done:
-            self._answer.send_json(self._whole(request))
+            self._responder.send_json(self._whole(request))
         if done:
             self._on_done(request)
 
     def _stream_token(self, request: Request) -> None:
         word = request.word(request.generated - 1)
-        if self._asked.kind == "generate":
-            self._answer.event(orjson.dumps(self._generated(request, finished=request.left <= 0)))
+        if self._request.kind == "generate":
+            self._responder.event(orjson.dumps(self._generated(request, finished=request.left <= 0)))
         else:
-            self._answer.event(self._before + _JSON_WORDS[word] + self._after)
+            self._responder.event(self._before + _JSON_WORDS[word] + self._after)
 
     def _end_stream(self, request: Request) -> None:
-        if self._asked.kind != "generate":
-            self._answer.event(self._chunk({} if self._asked.kind == "chat" else None, self._reason))
-            if self._asked.usage:
-                self._answer.event(orjson.dumps({**self._head, "choices": [], "usage": usage(request)}))
-        self._answer.end_stream()
+        if self._request.kind != "generate":
+            self._responder.event(self._chunk({} if self._request.kind == "chat" else None, self._reason))
+            if self._request.usage:
+                self._responder.event(orjson.dumps({**self._head, "choices": [], "usage": usage(request)}))
+        self._responder.end_stream()
 
     @property
     def _reason(self) -> str:
-        return "stop" if self._asked.stops else "length"
+        return "stop" if self._request.stops else "length"
 
     def _chunk(self, delta: dict[str, Any] | None, reason: str | None = None) -> bytes:
         inner: dict[str, Any] = {"text": ""} if delta is None else {"delta": delta}
@@ -211,12 +220,12 @@ class Reply:
         return "".join(f"{WORDS[request.word(i)]} " for i in range(request.generated))
 
     def _whole(self, request: Request) -> dict[str, Any]:
-        if self._asked.kind == "generate":
+        if self._request.kind == "generate":
             return self._generated(request, finished=True)
         text = self._text(request)
-        inner = {"message": {"role": "assistant", "content": text}} if self._asked.kind == "chat" else {"text": text}
+        inner = {"message": {"role": "assistant", "content": text}} if self._request.kind == "chat" else {"text": text}
         choice = {"index": 0, **inner, "logprobs": None, "finish_reason": self._reason}
-        name = "chat.completion" if self._asked.kind == "chat" else "text_completion"
+        name = "chat.completion" if self._request.kind == "chat" else "text_completion"
         return {**self._head, "object": name, "choices": [choice], "usage": usage(request)}
 
     def _generated(self, request: Request, *, finished: bool) -> dict[str, Any]:
@@ -236,7 +245,7 @@ class Reply:
 
 
 def usage(request: Request) -> dict[str, Any]:
-    """Token counts of one answer."""
+    """The usage of one response."""
     return {
         "prompt_tokens": request.prompt_tokens,
         "total_tokens": request.length,

@@ -1,7 +1,7 @@
-"""Command lines: the simulator's own options in front, then the engine's, refused and accepted as argparse does.
+"""Command lines of the simulator: its own options first, then the engine's, parsed by argparse.
 
-The engines' flags are tables beside this module, one line a flag: spellings, kind, choices. Their defaults are not in
-them: what was given can so be told from what was not.
+The flags of the engines are in tables next to this module, one line per flag: spellings, kind, choices. The tables have
+no defaults, so that flags that were given can be distinguished from those that were not.
 """
 
 import argparse
@@ -15,26 +15,26 @@ from typing import Any, Literal, NamedTuple
 Flavor = Literal["sglang", "vllm"]
 FLAVORS: tuple[Flavor, ...] = ("sglang", "vllm")
 ENVIRONMENT = "AUTOTUNER_SIMULATED_"
-"""Prefix of environment variables that give the own options where a command line has no place for them."""
+"""Prefix of environment variables for the simulator's own options, for command lines that cannot contain them."""
 _SI = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _IEC = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What is simulated."""
+    """The simulated hardware and model."""
 
     flavor: Flavor = "sglang"
     gpu: str = "H100"
     gpu_count: int = 1
     shape: str = ""
-    """Name of a known model; empty: found from the model's path or name."""
+    """Name of a known model shape; if empty, it is derived from the model's path or name."""
     speed: float = 1.0
-    """Time factor: 1 is as predicted, 0.1 ten times slower, 10 ten times faster."""
+    """Speed factor: 1 as predicted, 0.1 ten times slower, 10 ten times faster."""
     start_s: float = 0.0
-    """Seconds before the server answers as healthy."""
+    """Seconds until the server is healthy."""
     noise: float = 0.0
-    """Standard deviation of a step's time, as a share of it; seeded."""
+    """Relative standard deviation of step times; seeded."""
 
 
 _OWN: Mapping[str, tuple[str, type]] = {
@@ -49,9 +49,14 @@ _OWN: Mapping[str, tuple[str, type]] = {
 
 
 def own_options(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[Simulation, list[str]]:
-    """The simulator's options (those leading ``argv``, else of the environment), and the engine's arguments.
+    """Splits a command line into the simulator's options and the engine's arguments.
 
-    Raises ``ValueError`` in one line.
+    Args:
+        argv: The simulator's options, followed by the engine's arguments.
+        environ: Provides the options that ``argv`` does not contain.
+
+    Raises:
+        ValueError: An option has no value or an invalid one; one line.
     """
     found: dict[str, Any] = {"gpu_count": _visible_gpus(environ)}
     for name, kind in _OWN.values():
@@ -71,12 +76,12 @@ def own_options(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
     if simulation.flavor not in FLAVORS:
         raise ValueError(f"--flavor {simulation.flavor}: must be one of {', '.join(FLAVORS)}")
     if not (simulation.speed > 0 and simulation.gpu_count > 0 and simulation.start_s >= 0 and simulation.noise >= 0):
-        raise ValueError("--speed and --gpu-count must be above 0, --start-s and --noise not below it")
+        raise ValueError("--speed and --gpu-count must be above 0, --start-s and --noise must not be negative")
     return simulation, rest
 
 
 def _visible_gpus(environ: Mapping[str, str]) -> int:
-    """As many as a container was given; 1 where that is not told."""
+    """GPUs that a container was given; 1 if unknown."""
     given = environ.get("NVIDIA_VISIBLE_DEVICES", "")
     return 1 if given in {"", "all", "none", "void"} else len(given.split(","))
 
@@ -85,7 +90,7 @@ def _value(where: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ValueError(f"{where} {text}: is no {kind.__name__}") from None
+        raise ValueError(f"{where} {text}: is not a valid {kind.__name__}") from None
 
 
 class FlagRow(NamedTuple):
@@ -93,17 +98,17 @@ class FlagRow(NamedTuple):
 
     spellings: tuple[str, ...]
     kind: str
-    """int, float, str, human (1k, 2Ki), switch, onoff (``--no-`` spelling too), list or optional."""
+    """int, float, str, human (1k, 2Ki), switch, onoff (with a ``--no-`` spelling), list or optional."""
     choices: tuple[str, ...]
 
     @property
     def dest(self) -> str:
-        """The name of its value."""
+        """The attribute in argparse's namespace."""
         return self.spellings[0].lstrip("-").replace("-", "_")
 
 
 def flag_table(flavor: Flavor) -> list[FlagRow]:
-    """All flags of the engine's server."""
+    """All flags of the engine."""
     text = files("autotuner.simulator").joinpath("flags", f"{flavor}.txt").read_text(encoding="utf-8")
     rows = []
     for line in text.splitlines()[1:]:
@@ -113,7 +118,7 @@ def flag_table(flavor: Flavor) -> list[FlagRow]:
 
 
 def human_int(text: str) -> int:
-    """``4096``, ``4k``, ``1.5M``, ``2Ki``; vLLM also takes ``1K`` for 1024."""
+    """Parses ``4096``, ``4k``, ``1.5M``, ``2Ki``; as in vLLM, ``1K`` is 1024."""
     match = re.fullmatch(r"(-?\d+(?:\.\d+)?)(k|m|g|t|K|M|G|T)?(i)?", text.strip())
     if not match or (match[3] and not match[2]):
         raise argparse.ArgumentTypeError(f"invalid integer: {text!r}")
@@ -145,7 +150,7 @@ def _add(parser: argparse.ArgumentParser, row: FlagRow) -> None:
 
 
 def engine_parser(flavor: Flavor) -> argparse.ArgumentParser:
-    """argparse with every flag of the engine; what is not given is not in its namespace."""
+    """A parser with every flag of the engine. Flags that are not given are not in its namespace."""
     parser = argparse.ArgumentParser(prog="sglang serve" if flavor == "sglang" else "vllm serve")
     if flavor == "vllm":
         parser.add_argument("model_tag", nargs="?", default=argparse.SUPPRESS)
@@ -155,7 +160,7 @@ def engine_parser(flavor: Flavor) -> argparse.ArgumentParser:
 
 
 def engine_options(flavor: Flavor, argv: Sequence[str]) -> dict[str, Any]:
-    """What was given, by name. Ends the process with argparse's words and code 2 on what the engine refuses."""
+    """The flags that were given, by name. On errors, argparse exits with code 2, as in the engine."""
     if flavor == "vllm":
         argv = [re.sub(r"^--[^=]+", lambda m: m[0].replace("_", "-"), a) if a.startswith("--") else a for a in argv]
     parser = engine_parser(flavor)

@@ -1,11 +1,11 @@
-"""The KV cache's tokens: who holds how many, in whole pages, together with the prefixes that are kept for reuse."""
+"""Allocation of the KV cache to requests in whole pages, including prefixes kept for reuse."""
 
 from autotuner.simulator.prefix_cache import Node, PrefixCache
 from autotuner.simulator.request import Request
 
 
 class KvPool:
-    """``total`` tokens, shared by running requests and cached prefixes."""
+    """A KV cache of ``total`` tokens, shared by running requests and cached prefixes."""
 
     def __init__(self, total: int, page: int, *, reuse: bool) -> None:
         self.page = page
@@ -15,12 +15,12 @@ class KvPool:
 
     @property
     def available(self) -> int:
-        """Free now, or by forgetting prefixes that nobody uses."""
+        """Tokens that are free or can be freed by evicting unused prefixes."""
         return self.free + (self.tree.evictable if self.tree else 0)
 
     @property
     def used(self) -> int:
-        """Held by running requests."""
+        """Tokens held by running requests."""
         return self.total - self.available
 
     def paged(self, tokens: int) -> int:
@@ -28,11 +28,11 @@ class KvPool:
         return -(-tokens // self.page) * self.page
 
     def missing(self, request: Request, length: int) -> int:
-        """Tokens to take before the request can hold ``length``."""
+        """Tokens to allocate before the request can hold ``length``."""
         return max(0, self.paged(length) - request.shared - request.private)
 
     def begin(self, request: Request) -> int:
-        """Gives the request the cached beginning of its text, but never all of it; returns that beginning's tokens."""
+        """Assigns its cached prefix to a request, but never its whole text; returns the prefix length in tokens."""
         request.shared = request.private = 0
         if self.tree is None:
             request.node = None
@@ -46,11 +46,11 @@ class KvPool:
         return matched
 
     def matched(self, request: Request) -> int:
-        """How many leading tokens are cached; nothing is held."""
+        """Length of the cached prefix in tokens. Allocates nothing."""
         return 0 if self.tree is None else self.tree.match(request.reusable())[1]
 
     def grow(self, request: Request, length: int) -> bool:
-        """Room for ``length`` tokens of this request, evicting prefixes as needed; False: there is none."""
+        """Allocates room for ``length`` tokens, evicting prefixes as needed; False if there is not enough."""
         need = self.missing(request, length)
         if need > self.available:
             return False
@@ -61,7 +61,7 @@ class KvPool:
         return True
 
     def share(self, request: Request) -> None:
-        """Makes what the request has computed reusable by others."""
+        """Makes the computed tokens of a request reusable by others."""
         if self.tree is None:
             return
         node, count, new = self.tree.insert(request.computed())
@@ -74,7 +74,7 @@ class KvPool:
         self.free += moved - new
 
     def end(self, request: Request, *, keep: bool) -> None:
-        """Takes everything back; ``keep``: what was computed stays as a prefix while there is room."""
+        """Frees everything that a request holds; with ``keep``, its computed tokens stay as a prefix."""
         if keep:
             self.share(request)
         if self.tree is not None and request.node is not None:
@@ -86,7 +86,7 @@ class KvPool:
         request.kv = 0
 
     def flush(self) -> None:
-        """Forgets all prefixes that nobody uses."""
+        """Evicts all unused prefixes."""
         if self.tree is not None:
             self.free += self.tree.clear()
 

@@ -1,6 +1,6 @@
-"""Which leading tokens are already in the KV cache: a radix tree over token ids, evicted leaf by leaf, oldest first.
+"""Radix tree of the token prefixes in the KV cache, evicted leaf by leaf in least-recently-used order.
 
-Tokens are kept as bytes, four each, so that long prefixes are compared at memory speed.
+Tokens are stored as bytes, four per token, so that comparing long prefixes is fast.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ TOKEN = 4
 
 
 class Node:
-    """A run of tokens after its parent's."""
+    """A sequence of tokens that follows its parent's."""
 
     __slots__ = ("children", "key", "locks", "parent")
 
@@ -22,12 +22,12 @@ class Node:
 
     @property
     def tokens(self) -> int:
-        """Its own, without its parents'."""
+        """Number of tokens, without those of its ancestors."""
         return len(self.key) // TOKEN
 
 
 class PrefixCache:
-    """Cached prefixes in whole pages. ``size``: tokens in it; ``evictable``: those that nobody uses."""
+    """Cached prefixes in whole pages. ``size`` counts all tokens, ``evictable`` the unused ones."""
 
     def __init__(self, page: int = 1) -> None:
         self.page = page
@@ -39,7 +39,7 @@ class PrefixCache:
         """Unlocked leaves, least recently used first."""
 
     def match(self, tokens: bytes) -> tuple[Node, int]:
-        """The node that ends the longest cached prefix, and that prefix's tokens. Splits a node that only begins so."""
+        """The last node of the longest cached prefix, and its length in tokens. Splits a partially matching node."""
         node = self.root
         at = 0
         whole = len(tokens) - len(tokens) % self._step
@@ -56,7 +56,7 @@ class PrefixCache:
         return node, at // TOKEN
 
     def insert(self, tokens: bytes) -> tuple[Node, int, int]:
-        """Adds the whole pages of ``tokens``: (their last node, their count, how many of them are new)."""
+        """Adds the whole pages of ``tokens``; returns their last node, their count, and the number of new tokens."""
         node, matched = self.match(tokens)
         whole = len(tokens) - len(tokens) % self._step
         rest = tokens[matched * TOKEN : whole]
@@ -92,7 +92,7 @@ class PrefixCache:
             at = at.parent
 
     def evict(self, tokens: int) -> int:
-        """Removes at least so many unused tokens, whole pages; returns how many."""
+        """Evicts at least this many unused tokens, in whole pages; returns how many."""
         freed = 0
         while freed < tokens and self._leaves:
             leaf = next(iter(self._leaves))
@@ -107,7 +107,7 @@ class PrefixCache:
         return freed
 
     def clear(self) -> int:
-        """Removes all that nobody uses."""
+        """Evicts all unused tokens; returns how many."""
         return self.evict(self.evictable)
 
     def _remove(self, leaf: Node) -> int:
@@ -122,11 +122,12 @@ class PrefixCache:
         return leaf.tokens
 
     def _common(self, key: bytes, tokens: bytes, at: int, end: int) -> int:
-        """Length in bytes of the common beginning of ``key`` and ``tokens[at:end]``, whole pages."""
+        """Length in bytes of the common prefix of ``key`` and ``tokens[at:end]``, in whole pages."""
         longest = min(len(key), end - at)
         longest -= longest % self._step
         if key[:longest] == tokens[at : at + longest]:
             return longest
+        # Binary search: comparing slices of bytes is much faster than a loop over pages.
         low = 0
         high = longest // self._step
         while high - low > 1:
@@ -139,7 +140,7 @@ class PrefixCache:
         return low * self._step
 
     def _split(self, node: Node, at: int) -> Node:
-        """Cuts a node in two; the front part takes its place."""
+        """Splits a node in two; the front part takes its place."""
         parent = node.parent or self.root
         front = Node(node.key[:at], parent)
         front.locks = node.locks

@@ -1,4 +1,4 @@
-"""One request inside the engine, and the text of tokens: one word is one token; answers have few words."""
+"""One request inside the engine, and the text of its tokens: one word per token, from a small vocabulary."""
 
 import zlib
 from array import array
@@ -18,7 +18,7 @@ WORDS = tuple(dict.fromkeys(_TEXT.split()))
 
 
 def token_ids(words: Iterable[str]) -> bytes:
-    """Ids of words, four bytes each; the same in every process."""
+    """Token ids of words, four bytes each; the same in every process."""
     return array("I", [zlib.crc32(w.encode()) for w in words]).tobytes()
 
 
@@ -26,7 +26,7 @@ _WORD_IDS = tuple(token_ids([w]) for w in WORDS)
 
 
 class Request:
-    """Prompt, what was generated, and what of both is in the KV cache."""
+    """A prompt, its output so far, and how much of both is in the KV cache."""
 
     __slots__ = (
         "arrived_s",
@@ -65,13 +65,13 @@ class Request:
         self.seed = zlib.crc32(prompt)
         self.generated = 0
         self.kv = 0
-        """Tokens whose keys and values are computed."""
+        """Tokens with computed keys and values."""
         self.shared = 0
-        """Of the room that it holds, what belongs to the prefix tree."""
+        """Tokens that it holds in the prefix cache; ``private`` counts the others."""
         self.private = 0
         self.node: Node | None = None
         self.cached = 0
-        """Prompt tokens that the cache saved."""
+        """Prompt tokens that came from the prefix cache."""
         self.retractions = 0
 
     @property
@@ -81,16 +81,16 @@ class Request:
 
     @property
     def holds(self) -> bool:
-        """It has a place in the KV cache."""
+        """Whether it occupies KV cache."""
         return self.private > 0 or self.node is not None
 
     @property
     def left(self) -> int:
-        """Tokens to generate."""
+        """Tokens left to generate."""
         return self.max_new - self.generated
 
     def word(self, index: int) -> int:
-        """Which word the answer's token ``index`` is."""
+        """Index in ``WORDS`` of output token ``index``."""
         return (self.seed + index * 31 + (index * index >> 3)) % len(WORDS)
 
     def tokens(self) -> bytes:
@@ -100,9 +100,9 @@ class Request:
         return self.prompt + b"".join(_WORD_IDS[self.word(i)] for i in range(self.generated))
 
     def computed(self) -> bytes:
-        """The tokens that are in the KV cache."""
+        """The tokens in the KV cache."""
         return self.tokens()[: self.kv * TOKEN]
 
     def reusable(self) -> bytes:
-        """All but the last token, which must be computed to get the next one."""
+        """All tokens but the last, which has to be computed to get the next one."""
         return self.tokens()[:-TOKEN]

@@ -1,6 +1,7 @@
-"""Continuous batching without a clock: which requests compute what in the next step, and how long that takes.
+"""Continuous batching without a clock: what the next step computes, and how long it takes.
 
-``next_step`` decides and ``finish_step`` books it; whoever holds the clock waits in between. Same arrivals, same steps.
+``next_step`` plans a step and ``finish_step`` applies it; the caller waits in between. Deterministic: the same arrivals
+yield the same steps.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from autotuner.simulator.request import Request
 
 HOST_STEP_S = 300e-6
 HOST_REQUEST_S = 6e-6
-"""Python's work for one step and for each of its requests; hidden where the schedule overlaps. Assumed."""
+"""CPU time per step and per request in it; hidden if scheduling overlaps with GPU computation. Assumed values."""
 
 
 @dataclass
@@ -22,24 +23,24 @@ class Step:
     """One forward pass."""
 
     prefill: list[tuple[Request, int]] = field(default_factory=list)
-    """(request, prompt tokens computed now)."""
+    """Requests with the number of prompt tokens to compute in this step."""
     decode: list[Request] = field(default_factory=list)
     seconds: float = 0.0
     graph: bool = False
     cached: int = 0
-    """Prompt tokens that the cache saved, of requests that begin in this step."""
+    """Prompt tokens from the prefix cache, for requests that start in this step."""
     running: int = 0
-    """Requests that were decoding when the step was decided."""
+    """Requests that were decoding when the step was planned."""
 
     @property
     def new_tokens(self) -> int:
-        """Prompt tokens computed."""
+        """Prompt tokens to compute."""
         return sum(n for _, n in self.prefill)
 
 
 @dataclass
 class Counters:
-    """Totals since the start."""
+    """Totals since startup."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -67,7 +68,7 @@ class Scheduler(ABC):
         self.waiting.append(request)
 
     def abort(self, request: Request) -> None:
-        """Forgets a request, wherever it is: waiting, running, or in the step that is being computed."""
+        """Removes a request, whether it is waiting, running, or part of the current step."""
         if request in self.waiting:
             self.waiting.remove(request)
         elif request in self.running:
@@ -77,19 +78,23 @@ class Scheduler(ABC):
 
     @property
     def idle(self) -> bool:
-        """Nothing to do."""
+        """Whether there is nothing to do."""
         return not self.waiting and not self.running
 
     @abstractmethod
     def next_step(self) -> Step | None:
-        """What is computed next; None: nothing. Raises :class:`EngineExitError` where the engine would die."""
+        """Plans the next step; None if there is nothing to compute.
+
+        Raises:
+            EngineExitError: The engine would exit, for instance because memory runs out.
+        """
 
     @abstractmethod
     def finish_step(self, step: Step) -> list[Request]:
-        """Books a step; returns the requests that got a token, the finished ones included."""
+        """Applies a step; returns the requests that got a token, including finished ones."""
 
     def timed(self, step: Step) -> Step:
-        """Fills in a step's seconds."""
+        """Sets the duration of a step."""
         config = self.config
         replica = self.config.replica
         work = Work(0, 0)
@@ -115,10 +120,10 @@ class Scheduler(ABC):
             raise EngineExitError(self.out_of_memory(need, room), -9)
 
     def out_of_memory(self, need_bytes: float, room_bytes: float) -> str:
-        """What the log says when temporary memory runs out."""
+        """The log lines of an engine that runs out of memory for activations."""
         raise NotImplementedError
 
     def emitted(self, request: Request) -> None:
-        """Books one generated token."""
+        """Counts one generated token."""
         request.generated += 1
         self.counters.generated_tokens += 1

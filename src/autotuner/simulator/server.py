@@ -1,4 +1,4 @@
-"""The server: starts the simulated engine, answers HTTP, and ends as the engine would."""
+"""The server process: starts the simulated engine, serves HTTP, and exits as the engine would."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 from autotuner.simulator.config import EngineConfig, EngineExitError
 from autotuner.simulator.engine_loop import EngineLoop
 from autotuner.simulator.flavor import Flavor
-from autotuner.simulator.http_server import Answer, HttpRequest, HttpServer
+from autotuner.simulator.http_server import HttpRequest, HttpServer, Responder
 from autotuner.simulator.openai_api import BadRequestError, Reply, parse
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.request import Request
@@ -23,7 +23,7 @@ _GENERATING = {"/v1/chat/completions", "/v1/completions"}
 
 
 class Logger:
-    """Writes lines to stderr, each with the engine's prefix."""
+    """Writes log lines to stderr with the engine's prefix."""
 
     def __init__(self, flavor: str) -> None:
         self._sglang = flavor == "sglang"
@@ -52,7 +52,11 @@ class SimulatedServer:
         self._healthy = False
 
     async def run(self) -> int:
-        """Serves until SIGTERM or SIGINT (0), or until the engine dies (raises :class:`EngineExitError`)."""
+        """Serves until SIGTERM or SIGINT, then returns 0.
+
+        Raises:
+            EngineExitError: The engine exits on its own.
+        """
         flavor = self._flavor
         simulation = self._simulation
         self._log(
@@ -107,62 +111,62 @@ class SimulatedServer:
                 task.cancel()
             await asyncio.gather(*running, stopping, return_exceptions=True)
 
-    def _handle(self, request: HttpRequest, answer: Answer) -> None:
+    def _handle(self, request: HttpRequest, responder: Responder) -> None:
         try:
-            self._route(request, answer)
+            self._route(request, responder)
         except BadRequestError as error:
-            answer.send_json(self._flavor.error(error), error.status)
+            responder.send_json(self._flavor.error(error), error.status)
 
-    def _route(self, request: HttpRequest, answer: Answer) -> None:
+    def _route(self, request: HttpRequest, responder: Responder) -> None:
         config = self._config
         flavor = self._flavor
         path = request.path
         assert config is not None  # noqa: S101 - nothing listens before
         sglang = flavor.name == "sglang"
         if path == "/health" or (path == "/health_generate" and sglang):
-            answer.send(200 if self._healthy else 503, b"", "text/plain")
+            responder.send(200 if self._healthy else 503, b"", "text/plain")
             return
         if config.api_key and request.headers.get("authorization") != f"Bearer {config.api_key}":
             raise BadRequestError("Unauthorized", status=401)
         if path in _GENERATING or (path == "/generate" and sglang):
-            self._generate(request, answer)
+            self._generate(request, responder)
         elif path == "/v1/models":
-            answer.send_json(flavor.models(config))
+            responder.send_json(flavor.models(config))
         elif path == "/metrics" and (text := flavor.metrics(config, self._loops)) is not None:
-            answer.send(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+            responder.send(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/flush_cache" and sglang:
-            self._flush(answer)
+            self._flush(responder)
         elif (info := flavor.info(path, config, self._loops)) is not None:
-            answer.send_json(info)
+            responder.send_json(info)
         else:
-            answer.send_json({"detail": "Not Found"}, 404)
+            responder.send_json({"detail": "Not Found"}, 404)
 
-    def _flush(self, answer: Answer) -> None:
+    def _flush(self, responder: Responder) -> None:
         busy = [loop for loop in self._loops if not loop.scheduler.idle]
         for loop in self._loops if not busy else ():
             loop.scheduler.pool.flush()
-        said = b"Cache flushed.\n" if not busy else b"Flush cache failed.\n"
-        answer.send(400 if busy else 200, said, "text/plain")
+        text = b"Cache flushed.\n" if not busy else b"Flush cache failed.\n"
+        responder.send(400 if busy else 200, text, "text/plain")
 
-    def _generate(self, request: HttpRequest, answer: Answer) -> None:
+    def _generate(self, request: HttpRequest, responder: Responder) -> None:
         config = self._config
         assert config is not None  # noqa: S101 - nothing listens before
         if request.method != "POST":
-            answer.send_json({"detail": "Method Not Allowed"}, 405)
+            responder.send_json({"detail": "Method Not Allowed"}, 405)
             return
         if not self._healthy:
             raise BadRequestError("the server is starting", status=503)
-        asked = parse(request.path, request.body)
-        allowed = self._flavor.limited(asked, config)
+        parsed = parse(request.path, request.body)
+        max_new = self._flavor.limited(parsed, config)
         began = time.monotonic()
 
-        def done(made: Request) -> None:
+        def done(finished: Request) -> None:
             now = time.monotonic()
-            self._flavor.latencies.observe((made.first_s or now) - began, now - began)
+            self._flavor.latencies.observe((finished.first_s or now) - began, now - began)
 
-        reply = Reply(asked, answer, config.served_name, done)
-        made = Request(asked.prompt, allowed, ignore_eos=asked.ignore_eos, on_token=reply.on_token, arrived_s=began)
+        reply = Reply(parsed, responder, config.served_name, done)
+        queued = Request(parsed.prompt, max_new, ignore_eos=parsed.ignore_eos, on_token=reply.on_token, arrived_s=began)
         engine = self._loops[self._next % len(self._loops)]
         self._next += 1
-        answer.on_closed = lambda: engine.scheduler.abort(made)
-        engine.add(made)
+        responder.on_closed = lambda: engine.scheduler.abort(queued)
+        engine.add(queued)

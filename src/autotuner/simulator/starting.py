@@ -1,5 +1,7 @@
-"""What both engines decide in the same way at start: the model's shape, how weights and KV cache are stored, what a GPU
-refuses. The words of each refusal are the engine's own."""
+"""Startup decisions that both engines share: model shape, storage of weights and KV cache, limits of the GPU.
+
+The error messages are those of the engines.
+"""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +30,7 @@ QUANTIZATIONS: Mapping[str, tuple[WeightFormat, int]] = {
     "mxfp4": (FP4, 80),
     "modelopt_fp4": (FP4, 100),
 }
-"""Format and least compute capability of the modeled methods (``get_min_capability`` in the engines' sources)."""
+"""Weight format and minimum compute capability of the modeled methods (``get_min_capability`` in the engines)."""
 FP8_KV_E5M2 = {"fp8_e5m2"}
 
 
@@ -36,11 +38,11 @@ SECRETS = frozenset({"api_key", "admin_api_key", "hf_token", "watermark_config",
 
 
 class RefusedError(Exception):
-    """The engine refuses this start, in these words of its exception."""
+    """The engine fails to start, with this exception message."""
 
 
 def model_shape(path: str, simulation: Simulation) -> ModelShape:
-    """The simulated model: named by the setting, else read from ``config.json``, else known by its name."""
+    """The model shape: from the setting, else from ``config.json``, else by the model's name."""
     try:
         if simulation.shape:
             return shape_named(simulation.shape)
@@ -61,7 +63,7 @@ def gpu_of(simulation: Simulation) -> GpuModel:
 
 
 def weight_format(method: str | None, shape: ModelShape, gpu: GpuModel) -> WeightFormat:
-    """How weights are stored. Raises what the engines raise for a GPU that is too old."""
+    """The storage format of the weights; raises the engines' error for a GPU that is too old."""
     if not method or method not in QUANTIZATIONS:
         return FP8 if shape.native_bytes == 1.0 else BF16
     weights, least = QUANTIZATIONS[method]
@@ -74,7 +76,7 @@ def weight_format(method: str | None, shape: ModelShape, gpu: GpuModel) -> Weigh
 
 
 def kv_element_bytes(dtype: str, gpu: GpuModel) -> float:
-    """Bytes of one element of the KV cache. Raises what the kernels' compiler says on a GPU without fp8."""
+    """Bytes per KV cache element; raises the kernel compiler's error on a GPU without FP8."""
     if not dtype.startswith("fp8"):
         return 2.0
     if not gpu.fp8 and dtype not in FP8_KV_E5M2:
@@ -88,7 +90,7 @@ def kv_element_bytes(dtype: str, gpu: GpuModel) -> float:
 def make_replica(
     shape: ModelShape, gpu: GpuModel, tp: int, pp: int, quantization: str | None, kv_dtype: str
 ) -> Replica:
-    """The replica of these flags."""
+    """The replica that these flags describe."""
     return Replica(
         model=shape,
         gpu=gpu,
@@ -100,5 +102,5 @@ def make_replica(
 
 
 def without_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags as they may be logged."""
+    """The flags with secret values masked, for the log."""
     return {k: "***" if k in SECRETS else v for k, v in given.items()}

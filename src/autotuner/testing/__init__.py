@@ -1,1 +1,1 @@
-"""Conformance kits and doubles for plugin authors."""
+"""Conformance kits and test doubles for plugin authors."""

@@ -1,6 +1,6 @@
-"""What every benchmark must do, as tests to inherit, and the doubles that the tests of other rooms need.
+"""Conformance tests for benchmarks, and test doubles of benchmarks.
 
-Subclass :class:`BenchmarkConformance` in a test module and give it a fixture ``benchmark``.
+Subclass :class:`BenchmarkConformance` in a test module and provide a fixture ``benchmark``.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _LINE_LIMIT = 256 * 1024 * 1024
 
 
 class ChildRunner(CommandRunner):
-    """Runs a worker as a plain child process; keeps what it was given and what it said, for tests to look at."""
+    """Runs a worker as a plain child process and records its input and output."""
 
     def __init__(self, argv: Sequence[str] | None = None) -> None:
         self._argv = argv
-        """Run in place of ``python -m module``."""
+        """Replaces ``python -m module``."""
         self.specs: list[bytes] = []
-        self.said: list[bytes] = []
+        self.output: list[bytes] = []
         self.stderr = b""
 
     @asynccontextmanager
@@ -68,7 +68,7 @@ class ChildRunner(CommandRunner):
         if process.stdout is None:
             raise RuntimeError("the child has no stdout")
         async for line in process.stdout:
-            self.said.append(line)
+            self.output.append(line)
             yield line
         if await process.wait() != 0:
             tail = (await errors).decode(errors="replace")[-2000:]
@@ -77,7 +77,7 @@ class ChildRunner(CommandRunner):
 
 
 class UrlEndpoint(Endpoint):
-    """A server at a URL, of which nothing else is known."""
+    """A server of which only the URL is known."""
 
     def __init__(self, url: str, model: str = "mock", client: CommandRunner | None = None) -> None:
         self.url = url
@@ -111,7 +111,7 @@ Script = Callable[[Endpoint, Window], "Measurement | Awaitable[Measurement]"]
 
 
 class ScriptedBenchmark(Benchmark):
-    """Answers with what a callable returns for (endpoint, window); keeps the windows it was asked for."""
+    """Returns what a callable returns for (endpoint, window), and records the windows."""
 
     kind: ClassVar[str] = "scripted"
     Settings: ClassVar[type[BaseModel]] = ScriptedSettings
@@ -122,21 +122,21 @@ class ScriptedBenchmark(Benchmark):
         self.windows: deque[Window] = deque()
 
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
-        """The script's answer."""
+        """The script's result."""
         self.windows.append(window)
         window.on_progress(Progress(elapsed_s=0.0, total_s=1.0, completed=0, failed=0, output_throughput=0.0))
-        answer = self.script(endpoint, window)
-        return await answer if isawaitable(answer) else answer
+        result = self.script(endpoint, window)
+        return await result if isawaitable(result) else result
 
     async def preflight(self, workload: Workload) -> list[Check]:
-        """Nothing is needed."""
+        """No checks."""
         return []
 
 
 def scripted_measurement(
     window: Window, *, rate: float = 100.0, requests: int = 50, failed: int = 0, foreign: float = 0.0, **changes: object
 ) -> Measurement:
-    """What a script may answer: ``rate`` tokens/s and a TTFT of 0.1 s, where at least one request succeeded."""
+    """A measurement with ``rate`` tokens/s, and a TTFT of 0.1 s if at least one request succeeded."""
     good = requests - failed
     times = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), 0.1)
     ttft = Distribution(count=good, std=0.0, **times)
@@ -173,7 +173,7 @@ def make_window(
     headers: dict[str, str] | None = None,
     **workload: object,
 ) -> Window:
-    """A short window; ``workload`` overrides fields of the :class:`Workload`."""
+    """A short window; ``workload`` overrides fields of its :class:`Workload`."""
     scenario = scenario or fixed_scenario()
     fields = {"warmup_s": 0.1, "duration_s": 0.6, "request_timeout_s": 5.0, **workload}
     return Window(
@@ -189,19 +189,19 @@ def make_window(
 
 
 class BenchmarkConformance:
-    """Inherit, and give a fixture ``benchmark`` (ready to measure an OpenAI-compatible URL)."""
+    """Subclass it and provide a fixture ``benchmark`` that can measure an OpenAI-compatible URL."""
 
     pytestmark: ClassVar = [pytest.mark.anyio]
     open_loop: ClassVar[bool] = True
-    """Whether it can offer requests at a rate; one that cannot must say so before the first trial."""
+    """Whether the benchmark supports request rates; if not, it has to report so before the first trial."""
 
     async def _measure(
         self, benchmark: Benchmark, server: MockOpenAI, folder: Path, level: LoadLevel, **more: object
     ) -> Measurement:
         return await benchmark.measure(UrlEndpoint(server.url), make_window(folder, level, **more))  # type: ignore[arg-type]
 
-    async def test_says_what_it_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """Scenario and level come back as asked, and every figure has a known name and a possible value."""
+    async def test_reports_what_it_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """Scenario and level are those of the window, and every metric has a known name and a plausible value."""
         level = Concurrency(in_flight=2)
         async with mock_openai() as server:
             measured = await self._measure(benchmark, server, tmp_path, level)
@@ -214,7 +214,7 @@ class BenchmarkConformance:
         assert all(v >= 0 for v in measured.scalars.values())
 
     async def test_an_open_loop_is_measured_or_refused(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """A request rate is a load level like any other; a benchmark that cannot offer it sends nothing at all."""
+        """A request rate is a load level like any other; a benchmark that does not support it sends nothing."""
         level = RequestRate(rate=20.0)
         async with mock_openai() as server:
             if not self.open_loop:
@@ -229,7 +229,7 @@ class BenchmarkConformance:
         assert measured.requests > 0
 
     async def test_failing_requests_are_part_of_the_measurement(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """They lower the success rate; they do not raise, and they do not vanish."""
+        """They lower the success rate; they are neither raised nor dropped."""
         behavior = Behavior(fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
         async with mock_openai(behavior) as server:
             measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
@@ -238,20 +238,20 @@ class BenchmarkConformance:
         assert measured.scalars["success_rate"] == pytest.approx(1 - measured.failed / measured.requests)
 
     async def test_a_server_that_always_fails_is_measured(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """Nothing succeeded: no latency is invented."""
+        """If no request succeeds, there is no latency."""
         async with mock_openai(Behavior(fault=Fault.STATUS)) as server:
             measured = await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=2))
         assert measured.requests == measured.failed > 0
         assert measured.value("ttft", "p50") is None
 
     async def test_progress_is_reported(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """At least once a window."""
+        """At least once per window."""
         seen: list[Progress] = []
         async with mock_openai() as server:
             await self._measure(benchmark, server, tmp_path, Concurrency(in_flight=1), on_progress=seen.append)
         assert seen
 
-    async def test_preflight_answers(self, benchmark: Benchmark, tmp_path: Path) -> None:
-        """A list of checks, empty when nothing is needed."""
+    async def test_preflight_returns_checks(self, benchmark: Benchmark, tmp_path: Path) -> None:
+        """A list of checks, which may be empty."""
         workload = make_window(tmp_path, Concurrency(in_flight=1)).workload
         assert isinstance(await benchmark.preflight(workload), list)

@@ -1,6 +1,6 @@
-"""What every deployer must keep: inherit :class:`DeployerConformance` and give a ``case`` fixture.
+"""Conformance tests for deployers: subclass :class:`DeployerConformance` and provide a fixture ``case``.
 
-Needs pytest and anyio's pytest plugin, which are no dependencies of the package.
+Requires pytest and anyio's pytest plugin, which the package does not depend on.
 """
 
 from abc import ABC, abstractmethod
@@ -22,19 +22,19 @@ from autotuner.study.trial import Phase
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 
 LABELS = Labels(study=f"kit-{uuid4().hex[:8]}", trial=7, owner="owner-of-the-kit")
-"""Differ from run to run: what is left of one must not be taken for another's."""
+"""Unique per test run, so that leftovers of one run are not attributed to another."""
 PATIENCE_S = 30.0
 
 
 class MemoryPorts:
-    """Leases ports within one test; the real lease is host-wide."""
+    """Leases ports within one test; real leases apply to the whole host."""
 
     def __init__(self) -> None:
         self.leased: set[int] = set()
 
     @asynccontextmanager
     async def __call__(self, ports: range) -> AsyncIterator[int]:
-        """The first port of the range that is not leased."""
+        """Leases the first free port of the range."""
         port = next((p for p in ports if p not in self.leased), None)
         if port is None:
             message = f"all ports of {ports.start}-{ports.stop - 1} are leased"
@@ -47,7 +47,7 @@ class MemoryPorts:
 
 
 class Recorder:
-    """Stands for the trial runner: the context's callbacks, and what they were told."""
+    """Replaces the trial runner: provides a context and records the calls of its callbacks."""
 
     def __init__(self, folder: Path, *, ports: MemoryPorts | None = None, labels: Labels = LABELS) -> None:
         self.ports = ports or MemoryPorts()
@@ -70,64 +70,64 @@ class Recorder:
 
 
 class DeployerCase(ABC):
-    """A deployer and plans for it that go one way each."""
+    """A deployer under test, and one launch plan per outcome."""
 
     deployer: BoundDeployer
     phases: ClassVar[tuple[Phase, ...]] = (Phase.LAUNCHING, Phase.LOADING)
-    """What a server that gets ready goes through."""
+    """Phases of a server that becomes ready."""
     leases: ClassVar[int] = 1
-    """Ports that one deployment leases; 0 where the platform gives out ports by itself."""
+    """Ports that one deployment leases; 0 if the platform assigns ports."""
 
     def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
-        """The command line that the plan's server must have; it listens where only the deployer knows."""
+        """The expected command line of the plan's server; its address depends on the deployer."""
         (port,) = leased
         return plan.argv(host="127.0.0.1", port=port)
 
     @abstractmethod
     def good(self) -> LaunchPlan:
-        """Gets ready and lives. Its tuned values, if any, are in its flags."""
+        """Becomes ready and keeps running. Its flags contain its tuned values, if any."""
 
     @abstractmethod
     def dies_loading(self) -> LaunchPlan:
-        """Ends with exit code 3 before it is ready, and its log says ``broken``."""
+        """Exits with code 3 before it is ready, with ``broken`` in its log."""
 
     @abstractmethod
     def never_ready(self) -> LaunchPlan:
-        """Lives, and is not ready within its (short) start time-out."""
+        """Keeps running, but is not ready within its (short) start timeout."""
 
     @abstractmethod
     def dies_later(self) -> LaunchPlan:
-        """Gets ready, and ends with exit code 3 once it is provoked."""
+        """Becomes ready, and exits with code 3 once it is provoked."""
 
     @abstractmethod
     async def provoke(self, endpoint: Endpoint) -> None:
-        """Makes the server of :meth:`dies_later` end."""
+        """Makes the server of :meth:`dies_later` exit."""
 
     @abstractmethod
     async def kill(self, endpoint: Endpoint) -> None:
-        """Ends a ready server from outside, as SIGKILL does."""
+        """Ends a ready server from outside, like SIGKILL."""
 
     @abstractmethod
     async def answers(self, url: str) -> bool:
-        """Whether a server answers there now."""
+        """Whether a server responds at the URL."""
 
     @abstractmethod
     def left(self) -> list[str]:
-        """What is still there of all deployments so far; empty when everything was removed."""
+        """What remains of all deployments so far; empty if everything was removed."""
 
 
 class DeployerConformance:
-    """The contract of :class:`autotuner.plugins.deployer.BoundDeployer`, for one that launches."""
+    """The contract of :class:`autotuner.plugins.deployer.BoundDeployer`, for deployers that launch servers."""
 
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
     def recorder(self, tmp_path: Path) -> Recorder:
-        """A trial's context in a folder of its own."""
+        """The context of a trial with its own folder."""
         return Recorder(tmp_path / "trial")
 
     async def failure_of(self, case: DeployerCase, plan: LaunchPlan, recorder: Recorder) -> Failure:
-        """The failure with which entering ends; nothing is left of it."""
+        """The failure of a deployment, which leaves nothing behind."""
         with anyio.fail_after(PATIENCE_S), pytest.raises(TrialFailedError) as caught:
             async with case.deployer.deploy(plan, recorder.context):
                 pytest.fail("must not get ready")
@@ -135,19 +135,19 @@ class DeployerConformance:
         assert recorder.ports.leased == set()
         return caught.value.failure
 
-    async def test_a_ready_endpoint_answers(self, case: DeployerCase, recorder: Recorder) -> None:
+    async def test_a_ready_endpoint_responds(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             assert not endpoint.url.endswith(("/", "/v1"))
             assert await case.answers(endpoint.url)
             assert endpoint.model == case.good().model
-            told = [phase for phase in recorder.phases if phase not in {Phase.QUEUED, Phase.PULLING}]
-            assert tuple(dict.fromkeys(told)) == case.phases, "each step once; waits may come between"
+            phases = [phase for phase in recorder.phases if phase not in {Phase.QUEUED, Phase.PULLING}]
+            assert tuple(dict.fromkeys(phases)) == case.phases, "each phase once; waits may come between"
             assert len(recorder.ports.leased) == case.leases
             assert case.left() != []
         assert not await case.answers(endpoint.url)
         assert case.left() == []
         assert recorder.ports.leased == set()
-        assert recorder.ends == [], "a server that we stop has not died"
+        assert recorder.ends == [], "a server that is stopped has not died"
 
     async def test_argv_is_the_plans(self, case: DeployerCase, recorder: Recorder) -> None:
         plan = case.good()
@@ -157,7 +157,7 @@ class DeployerConformance:
     async def test_environment_is_the_plans(
         self, case: DeployerCase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("KIT_LEFT_OUT", "of the shell that the tuner runs in")
+        monkeypatch.setenv("KIT_LEFT_OUT", "from the shell that the tuner runs in")
         tuned = {"KIT_TUNED": "two words $HOME", "KIT_LEFT_OUT": None}
         plan = case.good()
         given = {**plan.env, "KIT_TUNED": "two words $HOME", "KIT_FIXED": "1"}
@@ -183,7 +183,7 @@ class DeployerConformance:
             assert scope.cancelled_caught
         assert recorder.ends == []
 
-    async def test_died_tells_a_kill_from_outside(self, case: DeployerCase, recorder: Recorder) -> None:
+    async def test_died_reports_a_kill_from_outside(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             seen: list[Failure] = []
 
@@ -202,7 +202,7 @@ class DeployerConformance:
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
         assert case.left() == []
 
-    async def test_died_explains_an_end_by_itself(self, case: DeployerCase, recorder: Recorder) -> None:
+    async def test_died_explains_an_exit(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.dies_later(), recorder.context) as endpoint:
             await case.provoke(endpoint)
             with anyio.fail_after(PATIENCE_S):
@@ -212,7 +212,7 @@ class DeployerConformance:
             assert recorder.ends[0][2] is True
         assert case.left() == []
 
-    async def test_a_death_while_loading_is_explained(self, case: DeployerCase, recorder: Recorder) -> None:
+    async def test_an_exit_while_loading_is_explained(self, case: DeployerCase, recorder: Recorder) -> None:
         failure = await self.failure_of(case, case.dies_loading(), recorder)
         assert failure.exit_code == 3
         assert "broken" in failure.log_tail
@@ -248,7 +248,7 @@ class DeployerConformance:
         assert case.left() == []
         assert recorder.ports.leased == set()
 
-    async def test_two_at_once_do_not_meet(self, case: DeployerCase, tmp_path: Path) -> None:
+    async def test_two_deployments_do_not_interfere(self, case: DeployerCase, tmp_path: Path) -> None:
         ports = MemoryPorts()
         one = Recorder(tmp_path / "1", ports=ports)
         two = Recorder(tmp_path / "2", ports=ports)
@@ -264,22 +264,22 @@ class DeployerConformance:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             assert len((await endpoint.log_tail(1)).splitlines()) <= 1
 
-    async def test_preflight_of_a_good_plan_is_well(self, case: DeployerCase) -> None:
+    async def test_preflight_of_a_good_plan_passes(self, case: DeployerCase) -> None:
         checks = await case.deployer.preflight([case.good()])
         assert checks
         assert [c for c in checks if c.status is CheckStatus.FAIL] == []
         assert case.left() == []
 
-    async def test_binding_gives_a_deployer_that_launches(self, case: DeployerCase) -> None:
+    async def test_binding_yields_a_deployer_that_launches(self, case: DeployerCase) -> None:
         engine = FakeEngine(FakeEngineSettings())
         assert isinstance(case.deployer.bind(engine, Model(path="another")), BoundDeployer)
 
-    async def test_hardware_is_usable(self, case: DeployerCase) -> None:
+    async def test_hardware_is_reported(self, case: DeployerCase) -> None:
         hardware = await case.deployer.hardware()
         assert hardware.cpus >= 1
         assert hardware.memory_gb > 0
 
-    async def test_reap_spares_the_living(self, case: DeployerCase, recorder: Recorder) -> None:
+    async def test_reap_spares_living_owners(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             assert await case.deployer.reap(lambda _: False) == []
             assert await case.answers(endpoint.url)

@@ -1,6 +1,6 @@
-"""What every engine must keep: inherit :class:`EngineConformance` and give an ``engine`` fixture.
+"""Conformance tests for engines: subclass :class:`EngineConformance` and provide a fixture ``engine``.
 
-Needs pytest and hypothesis, which are no dependencies of the package.
+Requires pytest and hypothesis, which the package does not depend on.
 """
 
 from collections.abc import Iterator
@@ -32,12 +32,12 @@ VALUES: st.SearchStrategy[Value] = st.one_of(
 )
 
 _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
-"""The engine holds no state, and several classes inherit one test."""
+"""The engine is stateless, and several classes inherit one test."""
 examples = settings(max_examples=60, deadline=None, suppress_health_check=_SHARED)
 
 
 def sample(entry: CatalogEntry) -> Value:
-    """A valid value of a catalog entry, not its default where that can be helped."""
+    """A valid value of a catalog entry, other than its default if possible."""
     kind = entry.type.kind
     low = entry.type.low
     high = entry.type.high
@@ -53,7 +53,7 @@ def sample(entry: CatalogEntry) -> Value:
 
 
 def reads_as(value: Value) -> tuple[Value, ...]:
-    """What ``flag_value`` may say of a value: its text; a switch as it is; an off switch without off flag is absent."""
+    """Results of ``flag_value`` for a value: its text; a switch as is; None for an off switch without an off flag."""
     if value is False:
         return (False, None)
     return (value,) if value is True or value is None else (str(value),)
@@ -86,12 +86,12 @@ class EngineConformance:
             assert "_" not in name
             assert (entry.off_flag is not None) or entry.type.kind != "bool" or not entry.default
 
-    def test_every_spelling_is_one_name(self, engine: Engine) -> None:
+    def test_every_spelling_has_one_canonical_name(self, engine: Engine) -> None:
         for name, entry in engine.catalog.items():
             for spelling in (name, f"--{name}", name.replace("-", "_"), *entry.aliases):
                 assert engine.canonical(spelling) == name
 
-    def test_unknown_names_are_only_hyphenated(self, engine: Engine) -> None:
+    def test_unknown_names_are_hyphenated(self, engine: Engine) -> None:
         assert engine.canonical("--some_unknown_flag") == "some-unknown-flag"
 
     def test_defaults_and_suggestions_are_valid(self, engine: Engine) -> None:
@@ -113,7 +113,7 @@ class EngineConformance:
                 assert any(a == str(value) or a.endswith(f"={value}") for a in argv), "one argument, as written"
             assert engine.plan(MODEL, spec, Configuration(values={name: value})).tuned == {name: value}
 
-    def test_a_list_is_several_arguments_in_order(self, engine: Engine, spec: EngineSpec) -> None:
+    def test_a_list_becomes_several_arguments_in_order(self, engine: Engine, spec: EngineSpec) -> None:
         for name, entry in engine.catalog.items():
             if entry.several == "no":
                 continue
@@ -145,7 +145,7 @@ class EngineConformance:
             fixed = spec.model_copy(update={"args": {name: sample(entry)}})
             assert engine.flag_value(self.argv(engine, fixed, **{name: None}), name) is None
 
-    def test_tuned_values_win_over_fixed_ones_in_any_spelling(self, engine: Engine, spec: EngineSpec) -> None:
+    def test_tuned_values_override_fixed_ones_in_any_spelling(self, engine: Engine, spec: EngineSpec) -> None:
         for name, entry in engine.catalog.items():
             value = sample(entry)
             if value == entry.default or entry.type.kind == "bool":
@@ -207,7 +207,7 @@ class EngineConformance:
             assert problem.why
             assert "\n" not in problem.why
 
-    def test_check_names_wrong_types(self, engine: Engine) -> None:
+    def test_check_reports_wrong_types(self, engine: Engine) -> None:
         for name, entry in engine.catalog.items():
             if entry.type.kind in {"int", "float"}:
                 for wrong in ("many", True):
@@ -232,6 +232,6 @@ class EngineConformance:
         environment = spec.model_copy(update={"env": {"SOME_SETTING": "1"}})
         assert engine.plan(MODEL, environment, Configuration()).env["SOME_SETTING"] == "1"
 
-    def test_gpus_and_resolved_accept_nothing(self, engine: Engine) -> None:
+    def test_gpus_and_resolved_accept_empty_input(self, engine: Engine) -> None:
         assert engine.gpus({}) >= 0
         assert engine.resolved({}, "", "") == {}

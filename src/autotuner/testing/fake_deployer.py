@@ -1,6 +1,6 @@
-"""A deployer without processes: fails, gets ready and dies as a test says, and counts what is live. It may have GPUs.
+"""A deployer double without processes: fails, becomes ready and dies on request, and counts live servers and GPUs.
 
-For tests of the loop. The endpoint answers nothing; a double of the benchmark measures it.
+For tests of the tuning loop, with a benchmark double: the endpoint does not respond to requests.
 """
 
 import time
@@ -21,27 +21,27 @@ from autotuner.study.trial import Phase
 
 @dataclass(frozen=True)
 class Behavior:
-    """How one launch goes. Times in seconds."""
+    """The course of one launch. Times in seconds."""
 
     queued_s: float = 0.0
-    """Spent in a queue of the target's, before anything starts."""
+    """Time in a queue of the target before anything starts."""
     ready_after_s: float = 0.0
     fails: Failure | None = None
-    """Instead of getting ready."""
+    """Failure instead of becoming ready."""
     dies_after_s: float | None = None
-    """Counted from ready; None: lives until it is released."""
+    """Time from ready to death; None to live until it is released."""
     exit_code: int = 1
     log: str = "fake log"
     argv: tuple[str, ...] | None = None
-    """Instead of the plan's (a value that did not reach the process)."""
+    """Replaces the plan's command line, for a value that did not reach the process."""
     environment: Mapping[str, str] | None = None
-    """Instead of the plan's."""
+    """Replaces the plan's environment."""
     changes_identity: bool = False
-    """Every call of identity() answers differently."""
+    """Whether every call of ``identity`` returns another identity."""
 
 
 def behave_well(_: LaunchPlan) -> Behavior:
-    """Ready at once, and alive for ever."""
+    """Ready immediately, and alive until released."""
     return Behavior()
 
 
@@ -51,7 +51,7 @@ def fake_gpus(count: int, *, memory_gb: float = 80.0) -> list[Gpu]:
 
 
 class NoRunner(CommandRunner):
-    """Runs nothing: with this double, the benchmark is a double too."""
+    """Runs nothing: the benchmark is a double as well."""
 
     def run(self, module: str, spec: bytes, *, labels: Labels) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Raises RuntimeError."""
@@ -59,7 +59,7 @@ class NoRunner(CommandRunner):
 
 
 class FakeEndpoint(Endpoint):
-    """An endpoint that lives as its behavior says."""
+    """An endpoint that follows its behavior."""
 
     def __init__(self, plan: LaunchPlan, context: DeployContext, behavior: Behavior, number: int, port: int) -> None:
         self._context = context
@@ -124,11 +124,13 @@ class _Log:
 
 
 class FakeDeployer(BoundDeployer):
-    """Deploys nothing, as ``behavior`` says.
+    """Simulates deployments that follow ``behavior``.
 
-    ``deployed``, ``leased``, ``released``, ``live`` and ``most_live`` tell what happened.
-    ``machine_gpus`` are the GPUs at the moment, and may be changed; ``sensors`` reads one, None: they have no sensors.
-    Raises AssertionError when more than ``max_live`` are live at once, or two have the same GPU.
+    ``deployed``, ``leased``, ``released``, ``live`` and ``most_live`` record what happened. ``machine_gpus`` are the
+    current GPUs and may be changed; ``sensors`` reads one GPU, None means that there are no sensors.
+
+    Raises:
+        AssertionError: More than ``max_live`` servers are live at once, or two of them have the same GPU.
     """
 
     kind: ClassVar[str] = "fake"
@@ -156,7 +158,7 @@ class FakeDeployer(BoundDeployer):
 
     @property
     def deployed(self) -> list[tuple[Labels, LaunchPlan]]:
-        """Every launch so far, failed ones included."""
+        """Every launch so far, including failed ones."""
         return self._log.deployed
 
     @property
@@ -181,7 +183,7 @@ class FakeDeployer(BoundDeployer):
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """An endpoint that behaves as told."""
+        """See :meth:`BoundDeployer.deploy`; the endpoint follows the behavior."""
         async with context.lease_port(self.ports) as port:
             context.on_phase(Phase.LAUNCHING)
             self.deployed.append((context.labels, plan))
@@ -199,7 +201,7 @@ class FakeDeployer(BoundDeployer):
                 self.live.append(endpoint)
                 self._log.most_live = max(self._log.most_live, len(self.live))
                 if self._max_live is not None and len(self.live) > self._max_live:
-                    raise AssertionError(f"{len(self.live)} servers are live, at most {self._max_live} may be")
+                    raise AssertionError(f"{len(self.live)} servers are live; the limit is {self._max_live}")
                 yield endpoint
             finally:
                 if endpoint in self.live:
@@ -216,23 +218,23 @@ class FakeDeployer(BoundDeployer):
         return ours
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """All is well."""
+        """Passes."""
         return [Check.ok("fake", f"{len(list(plans))} plans")]
 
     async def hardware(self) -> Hardware:
-        """As constructed."""
+        """The hardware given to the constructor."""
         return self._machine
 
     async def gpus(self) -> Sequence[Gpu]:
-        """As they are at the moment."""
+        """The current GPUs."""
         return list(self.machine_gpus)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
-        """What ``sensors`` reads, at the time of reading."""
+        """Current samples from ``sensors``."""
         if self._sensors is None:
             return ()
         return [self._sensors(gpu).model_copy(update={"at": time.time(), "index": gpu.index}) for gpu in gpus]
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """There is never anything left."""
+        """Nothing is ever left behind."""
         return []

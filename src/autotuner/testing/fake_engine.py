@@ -1,7 +1,7 @@
-"""An engine whose server is :mod:`autotuner.testing.fake_server`: the whole loop with real processes and no model.
+"""An engine whose server is :mod:`autotuner.testing.fake_server`: the whole loop with real processes but no model.
 
-``parallel`` and ``token-ms`` decide how fast it is, ``note`` carries any text, ``turbo`` is a switch; ``tp`` asks for
-GPUs and leaves them idle.
+``parallel`` and ``token-ms`` determine its speed, ``note`` takes any text, ``turbo`` is a switch, and ``tp`` requests
+GPUs that stay idle.
 """
 
 import re
@@ -57,7 +57,7 @@ class FakeEngine(Engine):
     settings: FakeEngineSettings
 
     def plan(self, model: Model, spec: EngineSpec, configuration: Configuration) -> LaunchPlan:
-        """The launch of one configuration; values are joined to their flags, so that any text stays a value."""
+        """The launch of one configuration. Values are joined to flags with ``=``, so that any text stays a value."""
         tuned = {self.canonical(n): v for n, v in configuration.values.items()}
         values = {self.canonical(n): v for n, v in spec.args.items()} | tuned
         served = model.name or model.path
@@ -85,7 +85,7 @@ class FakeEngine(Engine):
         return (*kept, *(f.name for n, v in new.items() for f in _flags(n, v)))
 
     def flag_value(self, argv: Sequence[str], name: str) -> Value:
-        """What the last occurrence says."""
+        """The value of the last occurrence."""
         found: Value = None
         index = 1
         while index < len(argv):
@@ -95,7 +95,7 @@ class FakeEngine(Engine):
         return found
 
     def read(self, argv: Sequence[str]) -> CommandFlags:
-        """All flags; what a Python is given before them is none."""
+        """All flags, without the options of the Python interpreter before them."""
         several: set[str] = set()
         single: dict[str, Value] = {}
         index = 1
@@ -121,11 +121,11 @@ class FakeEngine(Engine):
         return name, True, 1
 
     def check(self, values: Mapping[str, Value], hardware: Hardware) -> list[Problem]:
-        """The values one by one."""
+        """Checks each value on its own."""
         return [problem for name, value in values.items() for problem in self.check_value(name, value)]
 
     def check_value(self, name: str, value: Value) -> list[Problem]:
-        """Numbers of the two numeric parameters, and the switch."""
+        """Checks types and ranges of the numeric parameters and of the switch."""
         entry = self.catalog.get(self.canonical(name))
         if entry is None or value is None or entry.type.kind == "string":
             return []
@@ -139,11 +139,11 @@ class FakeEngine(Engine):
 
     def gpus(self, values: Mapping[str, Value]) -> int:
         """``tp``."""
-        asked = values.get("tp")
-        return asked if isinstance(asked, int) else 0
+        size = values.get("tp")
+        return size if isinstance(size, int) else 0
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
-        """Causes that the fake server's log names: a bad argument, a port in use, ``--say CAUSE``."""
+        """Causes from the fake server's log: a bad argument, a port in use, or ``--say CAUSE``."""
         found = re.search(rf"fake_server: ({'|'.join(c.value for c in FailureCause)})$", log_tail, re.MULTILINE)
         if found:
             cause = FailureCause(found[1])

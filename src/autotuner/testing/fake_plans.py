@@ -1,4 +1,4 @@
-"""Launch plans for tests of deployers: the scripted server, and any few lines of Python as a server."""
+"""Launch plans for tests of deployers: the scripted server, or a few lines of Python."""
 
 import sys
 from typing import Any
@@ -27,18 +27,18 @@ http.server.ThreadingHTTPServer((host, port), Handler).serve_forever()
 
 
 def fake_plan(timeout_s: float = 20.0, **args: Value) -> LaunchPlan:
-    """The fake server; arguments are its options."""
+    """The fake server, with its options as arguments."""
     engine = FakeEngine(FakeEngineSettings(start_timeout_s=timeout_s))
     values = {k.replace("_", "-"): v for k, v in args.items()}
     return engine.plan(Model(path="fake"), EngineSpec(kind="fake", args=values), Configuration())
 
 
 def telling_plan(code: str = "", **changes: Any) -> LaunchPlan:
-    """A server whose every answer tells its own arguments, environment and user id, and the dict ``told`` that ``code``
-    may make before it serves."""
+    """A server that responds with its arguments, environment and user id, plus the dict ``told`` if ``code`` defines it
+    before the server starts."""
     return LaunchPlan(command=(sys.executable, "-c", _TELLING.format(code=code)), model="m", **changes)
 
 
 def script_plan(code: str, **changes: Any) -> LaunchPlan:
-    """A few lines of Python that need not be a server."""
+    """A few lines of Python, not necessarily a server."""
     return LaunchPlan(command=(sys.executable, "-c", code), model="m", **changes)

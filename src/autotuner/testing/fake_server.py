@@ -1,8 +1,8 @@
-"""A scripted inference server, standard library only: what a deployer must survive, on demand.
+"""A scripted inference server, standard library only, that misbehaves on demand for tests of deployers.
 
-It speaks enough of the OpenAI API for a load generator: ``/v1/chat/completions`` and ``/v1/completions`` (streamed or
-not), ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel`` requests run at a time and each token takes
-``--token-ms``, so throughput depends on its flags as a real server's does.
+It implements enough of the OpenAI API for a load generator: ``/v1/chat/completions`` and ``/v1/completions`` (streamed
+or not), ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel`` requests run at a time and each token
+takes ``--token-ms``, so throughput depends on its flags as a real server's does.
 
 ``python -m autotuner.testing.fake_server --host 127.0.0.1 --port 8000 [OPTION]...``
 """
@@ -28,22 +28,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model", default="fake")
     parser.add_argument("--note", default="", help="any text, passed through")
-    parser.add_argument("--parallel", type=int, default=4, help="requests served at a time")
-    parser.add_argument("--token-ms", type=float, default=1.0, help="milliseconds a token takes")
-    parser.add_argument("--tp", type=int, default=0, help="nothing: the GPUs that a trial asks for")
+    parser.add_argument("--parallel", type=int, default=4, help="concurrent requests")
+    parser.add_argument("--token-ms", type=float, default=1.0, help="milliseconds per token")
+    parser.add_argument("--tp", type=int, default=0, help="no effect: GPUs that a trial leases")
     parser.add_argument("--turbo", action="store_true", help="halves --token-ms")
-    parser.add_argument("--ready-after", type=float, default=0.0, help="seconds until /health says 200")
-    parser.add_argument("--never-ready", action="store_true", help="/health says 503 for ever")
-    parser.add_argument("--never-listen", action="store_true", help="lives without listening")
-    parser.add_argument("--exit-after", type=float, help="seconds until it exits by itself")
+    parser.add_argument("--ready-after", type=float, default=0.0, help="seconds until /health returns 200")
+    parser.add_argument("--never-ready", action="store_true", help="/health always returns 503")
+    parser.add_argument("--never-listen", action="store_true", help="run without listening")
+    parser.add_argument("--exit-after", type=float, help="seconds until the server exits")
     parser.add_argument("--exit-code", type=int, default=1, help="exit code of --exit-after and --exit-requests")
-    parser.add_argument("--exit-requests", type=int, help="requests after which it exits")
-    parser.add_argument("--say", default="", help="a line for stderr, at start")
+    parser.add_argument("--exit-requests", type=int, help="requests after which the server exits")
+    parser.add_argument("--say", default="", help="line to write to stderr at startup")
     parser.add_argument("--ignore-sigterm", action="store_true")
-    parser.add_argument("--child", action="store_true", help="starts a child in its group that ignores SIGTERM")
-    parser.add_argument("--daemon", action="store_true", help="starts a grandchild that leaves group and session")
-    parser.add_argument("--pids", type=Path, help="file for the process ids of server, child and daemon")
-    parser.add_argument("--reuse-port", action="store_true", help="shares its port with others that do")
+    parser.add_argument("--child", action="store_true", help="start a child in the process group that ignores SIGTERM")
+    parser.add_argument("--daemon", action="store_true", help="start a child in its own session that ignores SIGTERM")
+    parser.add_argument("--pids", type=Path, help="file for the process IDs of server, child and daemon")
+    parser.add_argument("--reuse-port", action="store_true", help="share the port with other servers that do")
     return parser
 
 
@@ -61,11 +61,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__((options.host, options.port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are nothing to report."""
+        """Ignores clients that disconnect."""
 
     @property
     def ready(self) -> bool:
-        """Whether /health says 200."""
+        """Whether ``/health`` returns 200."""
         waited = time.monotonic() - self.begun >= self.options.ready_after
         return waited and not self.options.never_ready
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Only errors and the script's lines are logged."""
+        """Logs nothing per request."""
 
     def _json(self, body: object, status: int = 200) -> None:
         data = json.dumps(body).encode()
@@ -153,7 +153,7 @@ def _leave(options: argparse.Namespace, why: str) -> None:
 
 
 def _relatives(options: argparse.Namespace) -> list[int]:
-    """Starts what was asked for, and returns the process ids."""
+    """Starts the requested children; returns their process IDs."""
     started = []
     if options.child:
         started.append(subprocess.Popen([sys.executable, "-c", _SLEEPER]).pid)
@@ -163,7 +163,7 @@ def _relatives(options: argparse.Namespace) -> list[int]:
 
 
 def main() -> int:
-    """Serves until it is told to stop; exit code 1 where the port cannot be bound."""
+    """Serves until SIGTERM; returns 1 if the port cannot be bound."""
     options = _parser().parse_args()
     sys.stderr.write(f"fake_server: {options.say}\n")
     sys.stderr.flush()

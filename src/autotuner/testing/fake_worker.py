@@ -1,8 +1,8 @@
-"""A scripted load generator: what a command runner must carry, on demand.
+"""A scripted load generator for tests of command runners.
 
-Reads a JSON object on stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each, with a pause of
-``every`` seconds; ``echo``: a text to write as it is; ``say``: a line for stderr; ``wait``: seconds to live on
-afterward; ``exit_code``; ``pids``: a file for the process ids of this process and, with ``child``, of a child that
+Reads a JSON object from stdin. ``lines``: how many numbered lines to write, of ``size`` bytes each, with a pause of
+``every`` seconds; ``echo``: a text to write unchanged; ``say``: a line for stderr; ``wait``: seconds to keep running
+afterward; ``exit_code``; ``pids``: a file for the process IDs of this process and, with ``child``, of a child that
 ignores SIGTERM.
 """
 
@@ -17,7 +17,7 @@ _SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def main() -> int:
-    """Does what it is told."""
+    """Follows the instructions on stdin; returns the exit code."""
     order = json.loads(sys.stdin.buffer.read())
     pids = [os.getpid()]
     if order.get("child"):

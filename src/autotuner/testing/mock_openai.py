@@ -1,7 +1,7 @@
-"""A small OpenAI-compatible server for tests, in this process, that knows the truth and can misbehave on demand.
+"""A small in-process OpenAI-compatible server for tests that records actual times and misbehaves on demand.
 
-Every answer's real times are logged, read from the same monotonic clock that a client on this machine reads, so a test
-compares what a load generator reports with what happened.
+The times of every response are taken from the monotonic clock that clients on this machine use as well, so a test can
+compare what a load generator reports with what happened.
 """
 
 import asyncio
@@ -15,24 +15,24 @@ from typing import Any
 
 
 class Fault(StrEnum):
-    """What can go wrong with an answer."""
+    """What can go wrong with a response."""
 
     STATUS = "status"
-    """An HTTP error instead of an answer."""
+    """An HTTP error."""
     ERROR_EVENT = "error_event"
     """An error event inside a 200 stream, after half of the tokens."""
     CUT = "cut"
-    """The connection ends after half of the tokens."""
+    """The connection is closed after half of the tokens."""
     TRUNCATED = "truncated"
-    """The HTTP answer ends properly after half of the tokens, without a finish reason or ``[DONE]``."""
+    """The HTTP response ends properly after half of the tokens, without a finish reason or ``[DONE]``."""
     EMPTY = "empty"
-    """A proper stream without any token."""
+    """A valid stream without any token."""
     HANG = "hang"
     """No byte is ever sent."""
     STALL = "stall"
     """Half of the tokens, then nothing."""
     NO_ANSWER = "no_answer"
-    """The connection is closed without an answer."""
+    """The connection is closed without a response."""
     GARBAGE = "garbage"
     """Bytes that are not HTTP."""
     BAD_JSON = "bad_json"
@@ -41,7 +41,7 @@ class Fault(StrEnum):
 
 @dataclass
 class Behavior:
-    """How the mock answers. Times in seconds; may be changed while it runs."""
+    """How the mock responds. Times in seconds; may be changed while it runs."""
 
     ttft_s: float = 0.02
     itl_s: float = 0.002
@@ -52,50 +52,50 @@ class Behavior:
     first: str = "content"
     """Kind of the tokens before the last one: ``content``, ``reasoning``, ``reasoning_content`` or ``tool_calls``."""
     content_after_s: float = 0.0
-    """With a ``first`` other than content: the pause before the content."""
+    """Pause before the content, if ``first`` is another kind."""
     fault: Fault | None = None
     fault_status: int = 500
     fault_when: Callable[[int], bool] = lambda _: True
-    """Given a request's number (from 0), whether the fault happens."""
+    """Whether the fault happens, by the number of the request (from 0)."""
     slots: int = 1_000_000
-    """Requests answered at the same time; others wait, as in an engine's queue."""
+    """Concurrent requests; others wait, as in an engine's queue."""
     keep_alive: bool = True
     shorter_by: int = 0
-    """Tokens that an answer has less than asked."""
+    """Number of output tokens below the requested number."""
     count_prompt: Callable[[str], int] = lambda text: len(text.split())
     """Prompt tokens of a text."""
     template_tokens: int = 5
-    """Added to a prompt's tokens, as a chat template does."""
+    """Tokens added to each prompt, as a chat template does."""
     finish: Callable[[int], object] = lambda _: "length"
-    """The finish reason of a request's answer by its number (from 0); None: the answer ends with ``[DONE]`` alone."""
+    """Finish reason by the number of the request (from 0); with None, the stream ends with ``[DONE]`` alone."""
     told_tokens: Callable[[int], int] = lambda tokens: tokens
-    """What usage says of so many output tokens."""
+    """Output tokens reported in ``usage``, by the actual number."""
     told_prompt: Callable[[int], int] = lambda tokens: tokens
-    """What usage says of so many prompt tokens."""
+    """Prompt tokens reported in ``usage``, by the actual number."""
     echo_headers: bool = False
-    """Puts the request's headers into the message of an HTTP error, as careless servers do."""
+    """Whether the message of an HTTP error contains the request headers, as with careless servers."""
     newline: str = "\n"
 
 
 @dataclass
 class Truth:
-    """What really happened to one request; monotonic nanoseconds."""
+    """What happened to one request; monotonic nanoseconds."""
 
     number: int
     body: dict[str, Any]
     headers: dict[str, str]
     received_ns: int
     sent_ns: list[int] = field(default_factory=list)
-    """Just before each chunk with tokens was written."""
+    """Times just before each chunk with tokens was written."""
 
     @property
     def ttft_s(self) -> float:
-        """From the request's arrival to its first token."""
+        """Seconds from the arrival of the request to its first token."""
         return (self.sent_ns[0] - self.received_ns) / 1e9
 
     @property
     def text(self) -> str:
-        """All text of the prompt."""
+        """The text of the prompt."""
         if "prompt" in self.body:
             return str(self.body["prompt"])
         return " ".join(m["content"] for m in self.body["messages"])
@@ -114,7 +114,7 @@ class MockOpenAI:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to its end."""
+        """Serves one connection."""
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
@@ -153,15 +153,15 @@ class MockOpenAI:
             await self._freed.wait_for(lambda: self._running < self.behavior.slots)
             self._running += 1
         try:
-            return await _Answer(self.behavior, truth, writer).send()
+            return await _Response(self.behavior, truth, writer).send()
         finally:
             self._running -= 1
             async with self._freed:
                 self._freed.notify()
 
 
-class _Answer:
-    """One answer, faults included."""
+class _Response:
+    """One response, including faults."""
 
     def __init__(self, behavior: Behavior, truth: Truth, writer: asyncio.StreamWriter) -> None:
         self.b = behavior
@@ -169,10 +169,10 @@ class _Answer:
         self.writer = writer
         self.fault = behavior.fault if behavior.fault_when(truth.number) else None
         self.chat = "messages" in truth.body
-        self.asked = int(truth.body.get("max_tokens") or truth.body.get("max_completion_tokens") or 16)
+        self.requested = int(truth.body.get("max_tokens") or truth.body.get("max_completion_tokens") or 16)
 
     async def send(self) -> bool:
-        """Sends it; False: the connection ends."""
+        """Sends the response; returns whether the connection stays open."""
         b = self.b
         if self.fault is Fault.HANG:
             await asyncio.sleep(3600)
@@ -182,8 +182,8 @@ class _Answer:
             self.writer.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
             return False
         if self.fault is Fault.STATUS:
-            said = f"refused {self.truth.headers}" if b.echo_headers else "refused"
-            text = json.dumps({"error": {"message": said}}).encode()
+            message = f"refused {self.truth.headers}" if b.echo_headers else "refused"
+            text = json.dumps({"error": {"message": message}}).encode()
             self.writer.write(b"HTTP/1.1 %d Error\r\nContent-Length: %d\r\n\r\n%b" % (b.fault_status, len(text), text))
             return True
         close = b"" if b.keep_alive else b"Connection: close\r\n"
@@ -200,7 +200,7 @@ class _Answer:
 
     async def _tokens(self) -> bool:
         b = self.b
-        total = max(1, self.asked - b.shorter_by) if self.fault is not Fault.EMPTY else 0
+        total = max(1, self.requested - b.shorter_by) if self.fault is not Fault.EMPTY else 0
         sizes = [b.tokens_per_chunk] * (total // b.tokens_per_chunk)
         if total % b.tokens_per_chunk:
             sizes.append(total % b.tokens_per_chunk)

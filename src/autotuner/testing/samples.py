@@ -1,6 +1,6 @@
-"""Studies that look like real ones, for tests and documentation: no server is started, every number is made.
+"""Synthetic studies for tests and documentation: no server is started, and every number is made up.
 
-A sample holds what a store would hold, and is the same each time; see :mod:`autotuner.testing.study_maker`.
+A sample contains what a store would contain, and is deterministic; see :mod:`autotuner.testing.study_maker`.
 """
 
 import math
@@ -43,9 +43,9 @@ class SampleKind(StrEnum):
     WINNER = "winner"
     """A winner, proven by three interleaved repeats."""
     AS_GOOD = "as_good"
-    """A challenger that its repeats show to be as good as the default."""
+    """A challenger whose repeats show that it is as good as the default."""
     NO_DIFFERENCE = "no_difference"
-    """A challenger whose repeats are too noisy to show anything."""
+    """A challenger whose repeats are too noisy for a conclusion."""
     REFUTED = "refuted"
     """The fastest configuration crashes in one of its repeats."""
     DEFAULT_BEST = "default_best"
@@ -55,7 +55,7 @@ class SampleKind(StrEnum):
     INFEASIBLE = "infeasible"
     """No configuration meets the SLOs."""
     FAILURES = "failures"
-    """Most configurations fail, for several causes; the figures come with every kind of caveat."""
+    """Most configurations fail, with several causes, and the measurements have every kind of caveat."""
     LATENCY = "latency"
     """A smaller-is-better objective, proven."""
     SEVERAL = "several"
@@ -65,7 +65,7 @@ class SampleKind(StrEnum):
     GPUS = "gpus"
     """A GPU server whose configurations use one, two or four GPUs, with their sensors."""
     SIMULATED = "simulated"
-    """The same from a simulator: no number is real."""
+    """The same study from a simulator."""
     EMPTY = "empty"
     """Nothing has finished yet."""
 
@@ -76,7 +76,7 @@ _SLO = SLO(metric="ttft", statistic="p99", threshold=0.4)
 
 
 def sample_study(kind: SampleKind | str = SampleKind.WINNER) -> Sample:
-    """The sample of that kind; equal at every call. Raises ValueError for an unknown kind."""
+    """The sample of that kind, equal in every call; raises ``ValueError`` for an unknown kind."""
     return _MAKERS[SampleKind(kind)]()
 
 
@@ -130,7 +130,7 @@ def _points(count: int, seed: int) -> list[Configuration]:
 
 
 def _searched(maker: StudyMaker, count: int) -> Trial:
-    """The default and ``count - 1`` others; gives the best of these."""
+    """Measures the default and ``count - 1`` other configurations; returns the best of the others."""
     maker.measured()
     for point in _points(count - 1, maker.seed):
         maker.measured(point)
@@ -212,7 +212,7 @@ def _huge() -> Sample:
 
 
 def _on_one_machine(name: str, *, simulated: bool = False) -> Sample:
-    """Throughput grows with the GPUs, but by less than these: one GPU is the cheapest a token."""
+    """Throughput grows less than the number of GPUs: one GPU is the cheapest per token."""
     space: dict[str, tuple[Value, ...]] = {"tp-size": (1, 2, 4), "mem-fraction-static": (0.8, 0.85, 0.9)}
     spec = sample_spec(name, slos=(), trials=10, space=space)
     engine = EngineSpec(kind="sglang")

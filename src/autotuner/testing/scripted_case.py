@@ -12,22 +12,22 @@ from autotuner.testing.fake_plans import fake_plan
 
 
 class ScriptedServerCase(DeployerCase):
-    """What is left to say: a good plan, how a server is killed from outside, and what is left."""
+    """Subclasses add a good plan, killing a server from outside, and finding leftovers."""
 
     leases: ClassVar[int] = 0
     patience_s: ClassVar[float] = 5.0
-    """How long an answer is waited for; an address that is nobody's may swallow what is sent to it."""
+    """Seconds to wait for a response; an unassigned address may drop packets silently."""
 
     def dies_loading(self) -> LaunchPlan:
-        """By itself, with a child."""
+        """Exits by itself, and has a child."""
         return fake_plan(never_ready=True, exit_after=0.1, exit_code=3, say="broken", child=True)
 
     def never_ready(self) -> LaunchPlan:
-        """And would outlive SIGTERM."""
+        """Ignores SIGTERM as well."""
         return fake_plan(1.0, never_ready=True, ignore_sigterm=True)
 
     def dies_later(self) -> LaunchPlan:
-        """At its first request."""
+        """Exits at its first request."""
         return fake_plan(exit_requests=1, exit_code=3)
 
     async def provoke(self, endpoint: Endpoint) -> None:
@@ -37,7 +37,7 @@ class ScriptedServerCase(DeployerCase):
                 await client.post("/v1/completions", json={"max_tokens": 1})
 
     async def answers(self, url: str) -> bool:
-        """Whether it calls itself well."""
+        """Whether ``/health`` returns 200."""
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=self.patience_s) as client:
             with suppress(httpx.HTTPError):
                 return (await client.get("/health")).status_code == 200

@@ -1,4 +1,4 @@
-"""An HTTP server that answers as a test says, over TLS where it is given a certificate, and as a proxy too."""
+"""A scripted HTTP server for tests, with TLS if it gets a certificate, which also works as a proxy."""
 
 import json
 import select
@@ -18,50 +18,50 @@ STREAM = (
     b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}\n\n'
     b"data: [DONE]\n\n"
 )
-"""A whole answer of two tokens."""
+"""A complete stream of two tokens."""
 MODELS = {"data": [{"id": "m", "owned_by": "test"}]}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came."""
+    """One request as received."""
 
     method: str
     target: str
-    """What stands in the request line: a path, or a whole URL where a proxy is asked."""
+    """The target of the request line: a path, or a whole URL for a proxy."""
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered."""
+    """A scripted response."""
 
     status: int = 200
     body: bytes | Iterator[bytes] = b""
-    """Whole, or piece by piece as they come; then the answer ends with the connection."""
+    """Complete, or an iterator of pieces; then closing the connection ends the response."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def json_reply(content: Any, status: int = 200, **headers: str) -> Reply:
-    """An answer in JSON."""
+    """A response in JSON."""
     return Reply(status, json.dumps(content).encode(), {"Content-Type": "application/json", **headers})
 
 
 def openai(asked: Asked) -> Reply:
-    """A well-behaved server with one model: the list of models, and a stream for everything that is posted."""
+    """A well-behaved server with one model: lists it on GET, and streams on POST."""
     if asked.method == "GET":
         return json_reply(MODELS)
     return Reply(200, STREAM, {"Content-Type": "text/event-stream"})
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Answers with ``reply`` and remembers what was asked. ``CONNECT`` opens a tunnel, as a proxy does."""
+    """Responds with ``reply`` and records the requests. ``CONNECT`` opens a tunnel, as in a proxy."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -72,7 +72,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.reply = reply
         self.asked: list[Asked] = []
         self.tunnels: dict[str, str] = {}
-        """As a proxy: where a host's name leads."""
+        """Addresses that the proxy uses for host names."""
         self._secure: ssl.SSLContext | None = None
         if certificate is not None:
             self._secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -81,7 +81,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.url = f"http{'s' if certificate else ''}://{shown}:{self.server_port}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's own thread, so that a handshake that never ends blocks nobody else."""
+        """Runs in the connection's thread, so that a handshake that never ends blocks no other connection."""
         try:
             if self._secure is not None:
                 request = self._secure.wrap_socket(request, server_side=True)
@@ -142,7 +142,7 @@ def _relay(near: socket.socket, far: socket.socket) -> None:
 def scripted_server(
     reply: Callable[[Asked], Reply] = openai, *, host: str = "127.0.0.1", certificate: Path | None = None
 ) -> Iterator[ScriptedServer]:
-    """A server for the time of the block; ``certificate`` is a PEM file with its key."""
+    """Runs a server for the duration of the block; ``certificate`` is a PEM file with the key."""
     with ScriptedServer(host, reply, certificate) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""What every search strategy owes its caller, as tests to inherit, and a scripted double that owes the same.
+"""Conformance tests for search strategies, and a scripted double.
 
 class TestMySearch(SearchConformance):
     @pytest.fixture
@@ -33,7 +33,7 @@ def space_of(constraints: Sequence[str] = (), **domains: Domain | Sequence[Value
 
 
 def small_space() -> Space:
-    """20 allowed points of 24; values that Python takes for equal."""
+    """A space with 20 allowed points of 24, including values that compare equal in Python."""
     return space_of(["threads <= 4 or level == 0"], threads=[1, 2, 8], odd=[True, 1, "1", None], level=[0, 1])
 
 
@@ -52,7 +52,7 @@ def made(
     objectives: Sequence[float] = (1.0,),
     violation: float = 0.0,
 ) -> Trial:
-    """A trial with a verdict that fits its state."""
+    """A trial with a verdict that matches its state."""
     verdict = Verdict(feasible=violation == 0, objectives=tuple(objectives), total_violation=violation)
     return Trial(
         study="kit",
@@ -66,7 +66,7 @@ def made(
 
 
 def answer(number: int, configuration: Configuration, objectives: int = 1) -> Trial:
-    """A made-up server: some points are good, some break a bound, some fail."""
+    """The result of a made-up server: some points are good, some violate an SLO, some fail."""
     kind = int(configuration.key[:2], 16) % 5
     if kind == 0:
         return made(number, configuration, state=TrialState.FAILED)
@@ -75,7 +75,7 @@ def answer(number: int, configuration: Configuration, objectives: int = 1) -> Tr
 
 
 class SearchConformance:
-    """Inherit, and provide ``strategy``: a callable from a context to a search."""
+    """Subclass it and provide ``strategy``: a callable from a context to a search."""
 
     @pytest.fixture
     def strategy(self) -> Callable[[SearchContext], Search]:
@@ -165,7 +165,7 @@ class SearchConformance:
     def test_rebuilt_at_any_moment_it_answers_as_if_never_stopped(
         self, strategy: Callable[[SearchContext], Search]
     ) -> None:
-        """Two at a time: trials finish out of order, and at the kill one is still running."""
+        """Two trials at a time finish out of order, and one is still running when the search is rebuilt."""
         space = small_space()
         search = strategy(context_of(space))
         history = list[Trial]()
@@ -199,7 +199,7 @@ class SearchConformance:
     def test_a_space_of_a_trillion_points_is_never_written_out(
         self, strategy: Callable[[SearchContext], Search]
     ) -> None:
-        """Would run out of memory, or of the test's time, if it were."""
+        """Otherwise the test would run out of memory or time."""
         whole = IntRange(low=1, high=1_000_000)
         search = strategy(context_of(space_of(a=whole, b=whole), trials=20))
         trials, _ = run(search, most=12)
@@ -213,7 +213,7 @@ class SearchConformance:
 def run(
     search: Search, history: Sequence[Trial] = (), *, most: int = 100, objectives: int = 1
 ) -> tuple[list[Trial], Stop | None]:
-    """Asks and tells until the search stops, at most ``most`` times; all trials, and why it stopped."""
+    """Asks and tells until the search stops, at most ``most`` times; returns all trials and the reason."""
     trials = list(history)
     for _ in range(most):
         asked = search.ask(trials)
@@ -225,13 +225,13 @@ def run(
 
 
 class ScriptedSettings(Noun):
-    """What to propose, in this order; empty means the whole space in order."""
+    """Configurations to propose, in this order; if empty, the whole space in order."""
 
     script: tuple[Configuration, ...] = ()
 
 
 class ScriptedSearch(Search):
-    """A double that proposes what it was given, and remembers what it was told."""
+    """A double that proposes the configurations of its script and records finished trials in ``told``."""
 
     kind: ClassVar[str] = "scripted"
     Settings: ClassVar[type[BaseModel]] = ScriptedSettings
@@ -255,5 +255,5 @@ class ScriptedSearch(Search):
         return Stop("the space is used up: the script has ended")
 
     def tell(self, trial: Trial) -> None:
-        """Remembered in ``told``."""
+        """Records the trial."""
         self.told.append(trial)

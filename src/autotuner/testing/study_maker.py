@@ -1,7 +1,7 @@
-"""Makes studies that look like real ones, trial by trial: no server is started, every number is made.
+"""Generator of synthetic studies, trial by trial: no server is started, and every number is made up.
 
-Verdicts are scored by the real scoring, so a made study cannot contradict it. Numbers follow a simple queueing-like
-model with seeded noise, so a study is the same each time.
+Verdicts come from the real scoring, so a study is consistent with it. Numbers follow a simple queueing-like model with
+seeded noise, so a study is the same every time.
 """
 
 import math
@@ -23,7 +23,7 @@ _START = 1_780_000_000.0
 
 
 class Sample(Noun):
-    """What the store holds of one study."""
+    """The stored data of one study."""
 
     spec: StudySpec
     state: str
@@ -32,7 +32,7 @@ class Sample(Noun):
 
 
 def number_in(c: Configuration, name: str, default: float) -> float:
-    """A tuned number; the default where it is not set."""
+    """A tuned number, or the default if it is not set."""
     value = c.values.get(name)
     return float(value) if isinstance(value, int | float) and value else default
 
@@ -65,7 +65,7 @@ class StudyMaker:
     gpus: Callable[[Configuration], int] = lambda _: 0
     """GPUs that a configuration uses."""
     simulated: bool = False
-    """Of the trials that are added from now on."""
+    """Whether trials added from now on are simulated."""
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -174,7 +174,7 @@ class StudyMaker:
 def winning_sample(
     spec: StudySpec, tuned: Mapping[str, Value], *, gpus: int = 0, simulated: bool = False, **trial: object
 ) -> Sample:
-    """A study of which one configuration was tried beside the default, and won; ``trial`` replaces fields of it."""
+    """A study in which one configuration beats the default; ``trial`` replaces fields of its trial."""
     maker = StudyMaker(spec, speed=lambda c: 900.0 if c.values else 400.0, gpus=lambda _: gpus, simulated=simulated)
     maker.measured()
     won = maker.measured(Configuration(values=tuned))
@@ -192,7 +192,7 @@ def spread(median: float, count: int, tail: float = 1.8) -> Distribution:
 
 
 def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
-    """With what so many GPUs of 700 W would tell: fuller and hotter the more they do."""
+    """The measurement with sensor values of so many 700 W GPUs, which rise with their load."""
     rate = measured.value("output_throughput", None)
     if not gpus or rate is None:
         return measured
@@ -212,6 +212,6 @@ def _on_gpus(measured: Measurement, gpus: int) -> Measurement:
 
 
 def _argv(spec: StudySpec, configuration: Configuration) -> tuple[str, ...]:
-    """What the study's engine would launch."""
+    """The command line that the study's engine would launch."""
     plan = loading.engine(spec.engine).launch(spec.model, spec.engine, configuration)
     return plan.argv(host="127.0.0.1", port=41234)

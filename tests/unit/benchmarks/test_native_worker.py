@@ -54,7 +54,7 @@ async def test_secret_header_reaches_only_the_server(tmp_path: Path, monkeypatch
         assert server.log[0].headers["authorization"] == "Bearer sk-very-secret-1234"
         assert server.log[0].headers["x-other"] == "another-secret"
     assert seen.errors == {"http_401": seen.failed}
-    output = b"".join(runner.said) + runner.stderr + seen.model_dump_json().encode()
+    output = b"".join(runner.output) + runner.stderr + seen.model_dump_json().encode()
     output += orjson.dumps(read_records(tmp_path / "records.parquet").columns)
     assert HIDDEN.encode() in output, "the server echoed the headers, so there was a secret to redact"
     assert b"sk-very-secret" not in output

@@ -1,4 +1,4 @@
-"""The radix tree against a plain list of everything ever inserted."""
+"""The radix tree, compared with a plain list of everything that was inserted."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +36,7 @@ def test_the_longest_cached_prefix_is_found_in_whole_pages(known: list[list[int]
 
 
 @given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=20), st.integers(0, 40), st.sampled_from([1, 2]))
-def test_what_is_locked_is_never_evicted(inserts: list[tuple[list[int], bool]], wanted: int, page: int) -> None:
+def test_locked_prefixes_are_never_evicted(inserts: list[tuple[list[int], bool]], wanted: int, page: int) -> None:
     tree = PrefixCache(page)
     locked: list[tuple[Node, list[int], int]] = []
     for text, lock in inserts:
@@ -58,7 +58,7 @@ def test_what_is_locked_is_never_evicted(inserts: list[tuple[list[int], bool]], 
     assert tree.size == counted(tree.root) == 0
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_prefix_is_evicted_first() -> None:
     tree = PrefixCache()
     old = encoded([1, 1, 1])
     new = encoded([2, 2, 2])

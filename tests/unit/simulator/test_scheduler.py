@@ -1,4 +1,4 @@
-"""Batching on a virtual clock: what each flag does to throughput and latency, and that nothing is lost on the way."""
+"""Batching on a virtual clock: effects of the flags on throughput and latency, and conservation of tokens."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ _UNIQUE = count()
 
 
 def request(prompt: int, new: int, *, shared: int = 0, ignore_eos: bool = True) -> Request:
-    """A prompt of its own, after ``shared`` words that all have in common."""
+    """A unique prompt after ``shared`` common words."""
     own = next(_UNIQUE)
     words = [*(f"shared{i}" for i in range(shared)), *(f"own{own}-{i}" for i in range(prompt - shared))]
     return Request(token_ids(words), new, ignore_eos=ignore_eos)
@@ -51,7 +51,7 @@ def request(prompt: int, new: int, *, shared: int = 0, ignore_eos: bool = True) 
 
 @dataclass
 class Run:
-    """What happened."""
+    """The result of a run."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -101,7 +101,7 @@ def run(scheduler: Scheduler, requests: Iterable[Request], *, in_flight: int = 1
 
 
 def held(scheduler: Scheduler) -> int:
-    """Tokens of KV cache, wherever they are."""
+    """All tokens of the KV cache, free or in use."""
     tree = scheduler.pool.tree
     private = sum(r.private for r in scheduler.running)
     chunked = getattr(scheduler, "_chunked", None)
@@ -128,7 +128,7 @@ def test_throughput_stops_rising_at_the_kv_limit(kind: Kind, config: EngineConfi
 
 
 @BOTH
-def test_one_at_a_time_has_the_best_tpot_and_the_worst_throughput(kind: Kind, config: EngineConfig) -> None:
+def test_one_request_at_a_time_has_the_best_tpot_and_the_worst_throughput(kind: Kind, config: EngineConfig) -> None:
     found = {
         most: run(kind(replace(config, max_running=most)), [request(200, 50) for _ in range(64)], in_flight=32)
         for most in (1, 8, 32)
@@ -137,7 +137,7 @@ def test_one_at_a_time_has_the_best_tpot_and_the_worst_throughput(kind: Kind, co
     assert found[1].throughput < found[8].throughput < found[32].throughput
 
 
-def test_a_small_chunk_delays_the_first_token_and_keeps_answers_flowing() -> None:
+def test_a_small_chunk_raises_ttft_and_lowers_the_longest_gap() -> None:
     def measured(chunk: int | None, *, mixed: bool = False) -> Run:
         scheduler = SGLangScheduler(replace(SGLANG, chunk=chunk, mixed=mixed))
         return run(scheduler, [request(8000, 20) for _ in range(24)], in_flight=8)
@@ -151,14 +151,14 @@ def test_a_small_chunk_delays_the_first_token_and_keeps_answers_flowing() -> Non
     assert not any(step.prefill and step.decode for step in small.steps)
 
 
-def test_vllm_decodes_while_it_reads_prompts_and_sglang_does_not() -> None:
+def test_vllm_decodes_during_prefill_and_sglang_does_not() -> None:
     work = [request(4000, 30) for _ in range(16)]
     both = [s for s in run(VllmScheduler(VLLM), work, in_flight=4).steps if s.prefill and s.decode]
     assert both
     assert all(s.new_tokens + len(s.decode) <= VLLM.max_prefill for s in both)
 
 
-def test_vllms_token_budget_trades_the_first_token_for_steady_answers() -> None:
+def test_a_small_token_budget_of_vllm_raises_ttft_and_lowers_the_longest_gap() -> None:
     def measured(budget: int) -> Run:
         config = replace(VLLM, max_prefill=budget, chunk=budget)
         return run(VllmScheduler(config), [request(4000, 30) for _ in range(24)], in_flight=8)
@@ -170,7 +170,7 @@ def test_vllms_token_budget_trades_the_first_token_for_steady_answers() -> None:
 
 
 @BOTH
-def test_a_shared_beginning_is_computed_once(kind: Kind, config: EngineConfig) -> None:
+def test_a_shared_prefix_is_computed_once(kind: Kind, config: EngineConfig) -> None:
     def measured(*, cache: bool) -> tuple[Run, Scheduler]:
         scheduler = kind(replace(config, prefix_cache=cache))
         return run(scheduler, [request(1000, 10, shared=900) for _ in range(20)], in_flight=1), scheduler
@@ -183,7 +183,7 @@ def test_a_shared_beginning_is_computed_once(kind: Kind, config: EngineConfig) -
 
 
 @BOTH
-def test_a_next_turn_finds_the_answer_of_the_last(kind: Kind, config: EngineConfig) -> None:
+def test_the_next_turn_reuses_the_last_output(kind: Kind, config: EngineConfig) -> None:
     scheduler = kind(replace(config, page=1))
     first = request(100, 50)
     run(scheduler, [first])
@@ -192,7 +192,7 @@ def test_a_next_turn_finds_the_answer_of_the_last(kind: Kind, config: EngineConf
     assert turn.cached == 149, "the last generated token has no keys and values yet"
 
 
-def test_longest_prefix_first_saves_more_than_first_come() -> None:
+def test_longest_prefix_first_saves_more_than_first_come_first_served() -> None:
     def saved(policy: str) -> int:
         scheduler = SGLangScheduler(replace(SGLANG, policy=policy, max_running=1, kv_tokens=1300))
         groups = [[f"group{g}-{i}" for i in range(500)] for g in range(4)]
@@ -211,7 +211,7 @@ def test_longest_output_first() -> None:
     assert done.first[long] < done.first[short]
 
 
-def test_low_conservativeness_admits_more_and_is_sent_back_more_often() -> None:
+def test_low_conservativeness_admits_and_retracts_more() -> None:
     def measured(conservativeness: float) -> tuple[int, int]:
         config = replace(SGLANG, conservativeness=conservativeness, kv_tokens=6000, prefix_cache=False)
         scheduler = SGLangScheduler(config)
@@ -224,7 +224,7 @@ def test_low_conservativeness_admits_more_and_is_sent_back_more_often() -> None:
     assert bold[1] > careful[1]
 
 
-def test_a_full_cache_is_said_and_every_answer_is_still_whole() -> None:
+def test_a_full_cache_is_logged_and_every_output_is_complete() -> None:
     said: list[str] = []
     config = replace(SGLANG, conservativeness=0.1, kv_tokens=3000)
     work = [request(100, 400, ignore_eos=False) for _ in range(20)]
@@ -233,7 +233,7 @@ def test_a_full_cache_is_said_and_every_answer_is_still_whole() -> None:
     assert done.tokens == 20 * 400
 
 
-def test_vllm_preempts_the_youngest_and_still_answers_all() -> None:
+def test_vllm_preempts_the_youngest_and_completes_all() -> None:
     scheduler = VllmScheduler(replace(VLLM, kv_tokens=3200))
     done = run(scheduler, [request(100, 400) for _ in range(20)])
     assert scheduler.counters.retractions > 0
@@ -253,7 +253,7 @@ def test_without_overlap_every_step_is_longer() -> None:
     assert shown.seconds > hidden.seconds
 
 
-def test_memory_that_is_missing_at_run_time_ends_the_engine_only_under_load() -> None:
+def test_missing_activation_memory_ends_the_engine_only_under_load() -> None:
     room = REPLICA.activation_bytes(2000, 1)
     small = SGLangScheduler(replace(SGLANG, room_bytes=room))
     run(small, [request(1000, 5)])
@@ -277,7 +277,7 @@ def test_memory_that_is_missing_at_run_time_ends_the_engine_only_under_load() ->
     aborted=st.sets(st.integers(0, 24), max_size=5),
 )
 @settings(max_examples=150, deadline=None)
-def test_whatever_comes_every_answer_is_whole_and_no_token_of_cache_is_lost(
+def test_every_output_is_complete_and_no_cache_token_is_lost(
     kind: Kind,
     config: EngineConfig,
     sizes: list[tuple[int, int, int]],

@@ -1,4 +1,4 @@
-"""The server over HTTP, as a process of its own."""
+"""The server over HTTP, as a separate process."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def metric(text: str, name: str) -> float:
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)
-def test_answers_whole_and_streamed(start: Any, flavor: str) -> None:
+def test_complete_and_streamed_responses(start: Any, flavor: str) -> None:
     server = start(flavor)
     whole = server.post("/v1/chat/completions", CHAT).json()
     assert whole["usage"]["completion_tokens"] == len(whole["choices"][0]["message"]["content"].split()) == 5
@@ -44,16 +44,16 @@ def test_answers_whole_and_streamed(start: Any, flavor: str) -> None:
     chunks = list(
         events(server.post("/v1/chat/completions", {**CHAT, "stream": True, "stream_options": {"include_usage": True}}))
     )
-    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}, "a role is no token"
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}, "the role is not a token"
     words = [c["choices"][0]["delta"]["content"] for c in chunks[1:-2]]
     assert "".join(words) == whole["choices"][0]["message"]["content"], "the same prompt gets the same answer"
-    assert len(words) == 5, "one chunk a token"
+    assert len(words) == 5, "one chunk per token"
     assert chunks[-2]["choices"][0]["finish_reason"] == "length"
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"]["prompt_tokens"] == whole["usage"]["prompt_tokens"]
     text = list(events(server.post("/v1/completions", {**TEXT, "stream": True})))
     assert [len(c["choices"][0]["text"].split()) for c in text] == [1, 1, 1, 1, 1, 0]
-    assert all("usage" not in c for c in text), "usage only when asked"
+    assert all("usage" not in c for c in text), "usage only on request"
     free = server.post("/v1/chat/completions", {k: v for k, v in CHAT.items() if k != "max_tokens"}).json()
     assert free["choices"][0]["finish_reason"] == "stop"
     assert 64 <= free["usage"]["completion_tokens"] <= 320
@@ -69,7 +69,7 @@ def test_prompts_are_counted_by_words(start: Any) -> None:
     assert counts == [1, 3, 4, 2]
 
 
-def test_sglang_tells_about_itself(start: Any) -> None:
+def test_information_endpoints_and_log_of_sglang(start: Any) -> None:
     server = start("sglang", "--gpu", "H200", flags=("--served-model-name", "mine", "--attention-backend", "fa3"))
     info = server.get("/get_server_info").json()
     assert info["simulated"] is True
@@ -109,7 +109,7 @@ def test_sglang_tells_about_itself(start: Any) -> None:
     assert resolved["max-total-num-tokens"] == info["max_total_num_tokens"]
 
 
-def test_vllm_tells_about_itself(start: Any) -> None:
+def test_information_endpoints_and_log_of_vllm(start: Any) -> None:
     server = start("vllm", flags=("--served-model-name", "mine"))
     assert server.get("/version").json()["version"] == "0.32.0"
     assert server.get("/get_server_info").status_code == 404
@@ -160,14 +160,14 @@ def test_bad_requests_are_refused_in_the_engines_form(start: Any, flavor: str) -
     assert server.post("/v1/completions", TEXT).status_code == 200, "and it still answers"
 
 
-def test_an_api_key_is_asked_for_and_not_logged(start: Any) -> None:
+def test_an_api_key_is_required_and_not_logged(start: Any) -> None:
     server = start("vllm", flags=("--api-key", "s3cret"))
     assert server.post("/v1/completions", TEXT).status_code == 401
     assert server.post("/v1/completions", TEXT, authorization="Bearer s3cret").status_code == 200
     assert "s3cret" not in server.log.read_text()
 
 
-def test_a_client_that_goes_away_is_forgotten(start: Any) -> None:
+def test_requests_of_a_disconnected_client_are_aborted(start: Any) -> None:
     server = start("vllm")
     body = {**TEXT, "max_tokens": 100_000, "stream": True}
     with httpx.stream("POST", server.url + "/v1/completions", json=body, trust_env=False) as answer:
@@ -182,7 +182,7 @@ def test_a_client_that_goes_away_is_forgotten(start: Any) -> None:
     assert metric(server.get("/metrics").text, "vllm:generation_tokens_total") < 100_000
 
 
-def test_requests_sent_ahead_are_answered_in_order_and_nonsense_ends_the_connection(start: Any) -> None:
+def test_pipelined_requests_are_answered_in_order_and_garbage_closes_the_connection(start: Any) -> None:
     server = start()
     host, port = server.url.removeprefix("http://").split(":")
 
@@ -205,14 +205,14 @@ def test_requests_sent_ahead_are_answered_in_order_and_nonsense_ends_the_connect
         assert said.startswith(b"HTTP/1.1 400")
 
 
-def test_start_s_is_the_time_without_health(start: Any) -> None:
+def test_start_s_delays_readiness(start: Any) -> None:
     began = time.monotonic()
     server = start("sglang", "--start-s", "0.7")
     assert time.monotonic() - began >= 0.7
     assert server.stop() == 0
 
 
-def test_memory_that_runs_out_under_load_kills_it_with_its_cause(start: Any) -> None:
+def test_running_out_of_memory_under_load_ends_the_server(start: Any) -> None:
     server = start("sglang", flags=("--mem-fraction-static", "0.98"))
     assert server.post("/v1/completions", TEXT).status_code == 200
     with pytest.raises(httpx.TransportError):

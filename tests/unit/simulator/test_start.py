@@ -1,4 +1,4 @@
-"""Starting and failing as the engines do, with causes that the engine plugin reads from the log."""
+"""Startup failures of the simulator, with log lines in which the engine plugin finds the cause."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ SHIMS = Path(simulator.__file__).parent / "shims"
 
 @pytest.fixture
 def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ended:
-    """Runs a server that cannot start: its exit code and log. A signal that it sends itself is its exit code."""
+    """Runs a server that cannot start; returns its exit code (negative for a signal that it sends itself) and log."""
 
     def run(flavor: Flavor, *own: str, flags: tuple[str, ...] = ()) -> tuple[int, str]:
         sent: list[int] = []
@@ -76,7 +76,7 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         ("sglang", ("--speed", "0"), (), FailureCause.INVALID_VALUE),
     ],
 )  # fmt: skip
-def test_what_cannot_work_ends_as_the_engine_would(
+def test_impossible_flags_fail_as_in_the_engine(
     ended: Ended, flavor: Flavor, own: tuple[str, ...], flags: tuple[str, ...], cause: FailureCause
 ) -> None:
     code, log = ended(flavor, *own, flags=flags)
@@ -90,7 +90,7 @@ def test_what_cannot_work_ends_as_the_engine_would(
         assert "error: unrecognized arguments: --bogus 1" in log
 
 
-def test_both_cures_of_a_gpu_that_is_full_are_told(ended: Ended) -> None:
+def test_gpu_memory_needs_opposite_remedies_by_phase(ended: Ended) -> None:
     engine = Simulated(SimulatedSettings())
     remedies = []
     for fraction in ("0.15", "0.992"):
@@ -101,7 +101,7 @@ def test_both_cures_of_a_gpu_that_is_full_are_told(ended: Ended) -> None:
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)
-def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavor: Flavor) -> None:
+def test_every_flag_is_accepted_in_every_spelling(flavor: Flavor) -> None:
     values = {"int": ["1"], "human": ["4k"], "float": ["0.5"], "str": ["x"], "list": ["1", "2"], "optional": []}
     base = ["--model-path", "m"] if flavor == "sglang" else ["m"]
     table = flag_table(flavor)
@@ -117,7 +117,7 @@ def test_every_flag_of_the_engine_is_taken_in_every_spelling(flavor: Flavor) -> 
     ("flavor", "modeled"),
     [("sglang", start.MODELED), ("vllm", vllm_start.MODELED)],
 )
-def test_what_is_modeled_is_a_flag_of_the_engine(flavor: Flavor, modeled: frozenset[str]) -> None:
+def test_modeled_flags_are_flags_of_the_engine(flavor: Flavor, modeled: frozenset[str]) -> None:
     known = {row.dest for row in flag_table(flavor)} | {"model_tag"}
     assert modeled <= known
     assert {name.replace("-", "_") for name in MODELED[flavor]} <= modeled
@@ -133,11 +133,11 @@ def test_an_ambiguous_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("text", "number"), [("512", 512), ("4k", 4000), ("2Ki", 2048), ("1K", 1024), ("1.5M", 1_500_000), ("-1", -1)]
 )
-def test_numbers_as_people_write_them(text: str, number: int) -> None:
+def test_numbers_with_suffixes(text: str, number: int) -> None:
     assert human_int(text) == number
 
 
-def test_own_options_come_from_the_front_or_the_environment() -> None:
+def test_own_options_come_first_or_from_the_environment() -> None:
     environ = {"AUTOTUNER_SIMULATED_GPU": "L4", "AUTOTUNER_SIMULATED_SPEED": "2"}
     found, rest = own_options(["--gpu", "H200", "--gpu-count=2", "--model-path", "m", "--gpu", "x"], environ)
     assert (found.gpu, found.gpu_count, found.speed) == ("H200", 2, 2.0)
@@ -147,20 +147,20 @@ def test_own_options_come_from_the_front_or_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "line"),
     [
-        ([sys.executable, "-m", "sglang.launch_server", "--model-path", "m"], "unknown model shape"),
-        ([str(SHIMS / "bin/sglang"), "serve", "--model-path", "m"], "unknown model shape"),
-        ([str(SHIMS / "bin/vllm"), "serve", "m"], "unknown model shape"),
-        ([sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "m"], "unknown model shape"),
+        ([sys.executable, "-m", "sglang.launch_server", "--model-path", "m"], "simulated: model = m: "),
+        ([str(SHIMS / "bin/sglang"), "serve", "--model-path", "m"], "simulated: model = m: "),
+        ([str(SHIMS / "bin/vllm"), "serve", "m"], "simulated: model = m: "),
+        ([sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "m"], "simulated: model = m: "),
         ([str(SHIMS / "bin/vllm"), "bench"], "only `vllm serve"),
     ],
 )
-def test_the_engines_own_command_lines(command: list[str], said: str) -> None:
+def test_shims_accept_the_engines_command_lines(command: list[str], line: str) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environ = {**os.environ, "PYTHONPATH": str(SHIMS), "PATH": path, "AUTOTUNER_SIMULATED_GPU": "L4"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
-    assert said in done.stderr
+    assert line in done.stderr
     assert done.returncode != 0
     assert "bench" in command or "1 x L4" in done.stderr
 

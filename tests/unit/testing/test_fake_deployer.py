@@ -1,4 +1,4 @@
-"""The deployer double keeps the contract of the real ones."""
+"""The deployer double fulfills the contract of real deployers."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class FakeCase(DeployerCase):
         return plan("dies_later")
 
     async def provoke(self, endpoint: Endpoint) -> None:
-        """It dies by its behavior."""
+        """Its behavior makes it die."""
 
     async def kill(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint, FakeEndpoint)
@@ -62,7 +62,7 @@ class TestFakeDeployer(DeployerConformance):
         return FakeCase()
 
 
-async def test_counts_what_is_live(tmp_path: Path) -> None:
+async def test_live_servers_are_counted(tmp_path: Path) -> None:
     deployer = FakeDeployer(max_live=1)
     recorder = Recorder(tmp_path)
     async with deployer.deploy(plan("good"), recorder.context):

@@ -1,4 +1,4 @@
-"""The engine double keeps the contract of the real ones."""
+"""The engine double fulfills the contract of real engines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The double of a benchmark passes the kit that the real one passes."""
+"""The benchmark double passes the conformance tests of real benchmarks."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ from autotuner.testing.benchmark_kit import BenchmarkConformance, ScriptedBenchm
 
 
 async def ask_four_times(endpoint: Endpoint, window: Window) -> Measurement:
-    """A script that is no more than honest."""
+    """A script that reports what it measures."""
     body = {"model": endpoint.model, "max_tokens": 2, "messages": [{"role": "user", "content": "hello"}]}
     async with httpx.AsyncClient(trust_env=False) as client:
         answers = [await client.post(f"{endpoint.url}/v1/chat/completions", json=body) for _ in range(4)]
@@ -36,7 +36,7 @@ class TestScriptedBenchmark(BenchmarkConformance):
 
 
 @pytest.mark.anyio
-async def test_it_keeps_the_windows_and_takes_plain_functions(tmp_path: object) -> None:
+async def test_windows_are_recorded_and_plain_functions_accepted(tmp_path: object) -> None:
     window = make_window(tmp_path, Concurrency(in_flight=1))  # type: ignore[arg-type]
     answer = Measurement(scenario="D(1,1)", level=window.level, window_s=1.0, requests=0, failed=0)
     double = ScriptedBenchmark(lambda endpoint, asked: answer)

@@ -1,1 +1,1 @@
-"""SGLang as the simulator imitates it."""
+"""The simulation of SGLang."""

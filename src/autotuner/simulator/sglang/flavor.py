@@ -1,4 +1,4 @@
-"""SGLang's face: its log lines, endpoints, errors and metrics."""
+"""Log lines, endpoints, errors and metrics of SGLang."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
 from autotuner.simulator.flavor import Flavor, summed
 from autotuner.simulator.metrics import sample
-from autotuner.simulator.openai_api import Asked, BadRequestError
+from autotuner.simulator.openai_api import ApiRequest, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
 from autotuner.simulator.sglang import start as sglang_start
 from autotuner.simulator.sglang.scheduler import MODELED_POLICIES, SGLangScheduler
 
 _SPARE_TOKENS = 8
-"""Of the KV cache, never promised to one request."""
+"""KV cache tokens that are never promised to one request."""
 
 
 class SGLangFlavor(Flavor):
@@ -26,23 +26,23 @@ class SGLangFlavor(Flavor):
     _generated = 0
 
     def start(self, given: Mapping[str, Any]) -> EngineConfig:
-        """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
+        """See :meth:`Flavor.start`."""
         config = sglang_start.SGLangStart(given, self.simulation, self.log).run()
         if config.policy not in MODELED_POLICIES:
             self.log(f"simulated: --schedule-policy {config.policy} behaves like fcfs")
         return config
 
     def scheduler(self, config: EngineConfig) -> Scheduler:
-        """One replica's scheduler."""
+        """See :meth:`Flavor.scheduler`."""
         return SGLangScheduler(config, self.log)
 
     def ready(self, config: EngineConfig) -> None:
-        """Logs that the server answers."""
+        """See :meth:`Flavor.ready`."""
         self.log(f"Uvicorn running on http://{config.host}:{config.port} (Press CTRL+C to quit)")
         self.log("The server is fired up and ready to roll!")
 
     def on_step(self, loop: EngineLoop, step: Step) -> None:
-        """One line for every step with prompts, one for every so many decode steps."""
+        """One line per prefill step, and one per ``decode_log_interval`` decode steps."""
         scheduler = loop.scheduler
         now = time.monotonic()
         pool = scheduler.pool
@@ -66,20 +66,20 @@ class SGLangFlavor(Flavor):
                 f"{step.graph}, gen throughput (token/s): {rate:.2f}, #queue-req: {len(scheduler.waiting)}"
             )
 
-    def limited(self, asked: Asked, config: EngineConfig) -> int:
-        """Refuses what is longer than the context; cuts what is longer than the KV cache."""
-        prompt = asked.prompt_tokens
+    def limited(self, request: ApiRequest, config: EngineConfig) -> int:
+        """Refuses requests longer than the context; truncates output that does not fit in the KV cache."""
+        prompt = request.prompt_tokens
         most = config.context
         if prompt >= most:
             raise BadRequestError(
                 f"The input ({prompt} tokens) is longer than the model's context length ({most} tokens)."
             )
-        if asked.max_new is not None and prompt + asked.max_new > most:
+        if request.max_new is not None and prompt + request.max_new > most:
             raise BadRequestError(
                 f"Requested token count exceeds the model's maximum context length of {most} tokens. You requested a "
-                f"total of {prompt + asked.max_new} tokens: {prompt} tokens from the input messages and "
-                f"{asked.max_new} tokens for the completion. Please reduce the number of tokens in the input messages "
-                "or the completion to fit within the limit."
+                f"total of {prompt + request.max_new} tokens: {prompt} tokens from the input messages and "
+                f"{request.max_new} tokens for the completion. Please reduce the number of tokens in the input "
+                "messages or the completion to fit within the limit."
             )
         longest = min(most, config.kv_tokens - _SPARE_TOKENS - 2 * config.page)
         if prompt >= longest:
@@ -87,10 +87,10 @@ class SGLangFlavor(Flavor):
                 f"Input length ({prompt} tokens) exceeds the maximum allowed length ({longest} tokens). Use a shorter "
                 "input or enable --allow-auto-truncate."
             )
-        return min(asked.answer_tokens, longest - prompt)
+        return min(request.output_tokens, longest - prompt)
 
     def error(self, error: BadRequestError) -> dict[str, Any]:
-        """An error's body."""
+        """See :meth:`Flavor.error`."""
         return {
             "object": "error",
             "message": str(error),
@@ -100,7 +100,7 @@ class SGLangFlavor(Flavor):
         }
 
     def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
-        """Server and model information under their old and new paths."""
+        """Server and model information, under their old and new paths."""
         if path in {"/server_info", "/get_server_info"}:
             state = [
                 {
@@ -131,7 +131,7 @@ class SGLangFlavor(Flavor):
         return None
 
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
-        """Off unless ``--enable-metrics``."""
+        """Disabled without ``--enable-metrics``."""
         if not config.metrics:
             return None
         labels = {"model_name": config.served_name}

@@ -1,4 +1,4 @@
-"""SGLang's batching: prompts go first, in batches of their own; a full KV cache sends requests back to the queue.
+"""SGLang's batching: prefill has priority, in separate batches; a full KV cache sends requests back to the queue.
 
 Admission and retraction follow ``srt/managers/schedule_policy.py`` and ``schedule_batch.py`` of SGLang 0.5.23.
 """
@@ -16,7 +16,7 @@ DECAY_STEPS = 600
 RETRACT_STEPS = 20
 CLIP_NEW_TOKENS = 4096
 MATCHED_QUEUE = 128
-"""Above so many waiting requests, prefixes are no longer matched to order them."""
+"""With more waiting requests than this, the queue is no longer sorted by cached prefix."""
 MODELED_POLICIES = ("fcfs", "lpm", "lof", "random", "shortest-prefill-first")
 
 
@@ -28,28 +28,28 @@ class SGLangScheduler(Scheduler):
         self._first_ratio = min(INIT_RATIO * config.conservativeness, 1.0)
         self._least_ratio = min(self._first_ratio * MIN_RATIO_FACTOR, 1.0)
         self.ratio = self._first_ratio
-        """Share of the tokens still allowed to running requests that is expected to be generated."""
+        """Expected share of the remaining output limit of running requests that will be generated."""
         self._chunked: Request | None = None
-        """The request whose prompt is being computed in pieces."""
+        """The request whose prompt is being processed in chunks."""
         self._full = False
-        """Nothing more is admitted until something ends."""
+        """Whether admission is blocked until a request ends."""
         self._random = Random(0)  # noqa: S311 - a schedule, not a secret
         self._since_prefill = config.decode_interval
 
     @property
     def idle(self) -> bool:
-        """Nothing to do."""
+        """See :attr:`Scheduler.idle`."""
         return super().idle and self._chunked is None
 
     def abort(self, request: Request) -> None:
-        """Forgets a request, wherever it is."""
+        """See :meth:`Scheduler.abort`."""
         if request is self._chunked:
             self._chunked = None
         super().abort(request)
         self._full = False
 
     def next_step(self) -> Step | None:
-        """Prompts if any can be admitted, else one token for every running request."""
+        """A prefill step if any prompt can be admitted, else one token for every running request."""
         if not self.running or self._since_prefill >= self.config.decode_interval:
             step = self._prefill()
             if step is not None:
@@ -74,7 +74,7 @@ class SGLangScheduler(Scheduler):
         input_left = config.max_prefill - mixed
         room = self.pool.available - sum(self._expected(r) for r in self.running) - mixed
         if self._chunked is not None:
-            used = self._go_on(step, self._chunked, input_left if chunk_left is None else chunk_left)
+            used = self._continue_chunk(step, self._chunked, input_left if chunk_left is None else chunk_left)
             input_left = input_left - used
             room = room - used
             chunk_left = None if chunk_left is None else chunk_left - used
@@ -87,7 +87,7 @@ class SGLangScheduler(Scheduler):
             step.decode = list(self.running)
         return step
 
-    def _go_on(self, step: Step, request: Request, chunk: int) -> int:
+    def _continue_chunk(self, step: Step, request: Request, chunk: int) -> int:
         rest = request.length - request.kv
         take = rest if rest <= chunk else chunk // self.config.page * self.config.page
         if not self.pool.grow(request, request.kv + take):
@@ -126,7 +126,7 @@ class SGLangScheduler(Scheduler):
                 self._full = True
                 return
             self.waiting.remove(request)
-            self._booked(step, request, matched)
+            self._count_prompt(step, request, matched)
             step.prefill.append((request, take))
             room -= before - self.pool.available + (min(request.left, CLIP_NEW_TOKENS) if whole else 0)
             input_left -= take
@@ -134,7 +134,7 @@ class SGLangScheduler(Scheduler):
             if not whole:
                 self._chunked = request
 
-    def _booked(self, step: Step, request: Request, matched: int) -> None:
+    def _count_prompt(self, step: Step, request: Request, matched: int) -> None:
         step.cached += matched
         if request.retractions == 0:
             request.cached = matched
@@ -161,7 +161,7 @@ class SGLangScheduler(Scheduler):
     # -- decoding -----------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
-        """Room for one more token each; else the requests with the fewest generated tokens go back to the queue."""
+        """Allocates one more token per request; if the cache is full, retracts those with the least output."""
         if self._needed() <= self.pool.available:
             self.ratio = max(self.ratio - (self._first_ratio - self._least_ratio) / DECAY_STEPS, self._least_ratio)
         else:
@@ -176,58 +176,58 @@ class SGLangScheduler(Scheduler):
         order = sorted(self.running, key=lambda r: (r.generated, -r.prompt_tokens), reverse=True)
         before = self.ratio
         had = self.pool.available
-        back = list[Request]()
-        while len(order) > 1 and (not back or self._needed() > self.pool.available):
+        retracted = list[Request]()
+        while len(order) > 1 and (not retracted or self._needed() > self.pool.available):
             request = order.pop()
             self.running.remove(request)
             self.pool.end(request, keep=False)
             request.retractions += 1
-            back.append(request)
-        self.counters.retractions += len(back)
+            retracted.append(request)
+        self.counters.retractions += len(retracted)
         done = sum(r.generated for r in self.running) + RETRACT_STEPS * len(self.running)
         self.ratio = min(1.0, done / (sum(r.max_new for r in self.running) + 1))
         self.log(
-            f"KV cache pool is full. Retract requests. #retracted_reqs: {len(back)}, #new_tokens_gained: "
+            f"KV cache pool is full. Retract requests. #retracted_reqs: {len(retracted)}, #new_tokens_gained: "
             f"{self.pool.available - had}, #new_token_ratio: {before:.4f} -> {self.ratio:.4f}"
         )
-        self.waiting = deque([*self.waiting, *back])
+        self.waiting = deque([*self.waiting, *retracted])
         self._full = False
 
     def finish_step(self, step: Step) -> list[Request]:
-        """Books a step; returns the requests that got a token."""
+        """See :meth:`Scheduler.finish_step`."""
         self.counters.steps += 1
         self.counters.decode_steps += not step.prefill
         if not step.running:
-            self._full = False  # the new batch becomes the running one, and is asked anew
-        got = []
+            self._full = False  # the new batch becomes the running one, which may have room
+        advanced = []
         for request in step.decode:
             if not request.holds:
                 continue  # aborted meanwhile
             request.kv += 1
-            got.append(request)
+            advanced.append(request)
         for request, take in step.prefill:
             if not request.holds:
                 continue
             request.kv += take
             self.pool.share(request)
             if request.kv >= request.length:
-                got.append(request)
+                advanced.append(request)
                 self.running.append(request)
-        for request in got:
+        for request in advanced:
             self.emitted(request)
             if request.left <= 0:
                 self.running.remove(request)
                 self.pool.end(request, keep=True)
                 self._full = False
-        return got
+        return advanced
 
     def out_of_memory(self, need_bytes: float, room_bytes: float) -> str:
-        """The scheduler's last words."""
-        said = cuda_out_of_memory(need_bytes, self.config.replica.gpu.memory_gb, room_bytes)
+        """See :meth:`Scheduler.out_of_memory`."""
+        error = cuda_out_of_memory(need_bytes, self.config.replica.gpu.memory_gb, room_bytes)
         return (
             "Scheduler hit an exception: Traceback (most recent call last):\n"
             '  File "/sgl-workspace/sglang/python/sglang/srt/managers/scheduler.py", line 6341, in run\n'
             "    scheduler.run_event_loop()\n"
-            f"{said}\n\n"
+            f"{error}\n\n"
             "SIGQUIT received. signum=None, frame=None. It usually means one child failed."
         )

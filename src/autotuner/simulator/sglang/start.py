@@ -1,4 +1,4 @@
-"""How SGLang starts: flags to decisions, with its log lines and its ways to fail.
+"""Startup of SGLang: from flags to a configuration, with its log lines and failures.
 
 Defaults and formulas follow ``srt/arg_groups/memory_hook.py``, ``srt/mem_cache/kv_cache_configurator.py`` and the
 graph runners of SGLang 0.5.23.
@@ -37,10 +37,10 @@ REFUSED = {
 }
 _DEFAULTS = {"tp_size": 1, "pp_size": 1, "dp_size": 1, "schedule_policy": "fcfs", "schedule_conservativeness": 1.0}
 _ATTENTION_GB = 0.5
-"""Workspace and metadata of the attention backend (the engine reserves 512 MB for it)."""
+"""Workspace and metadata of the attention backend, for which the engine reserves 512 MB."""
 _GRAPH_MB = 2.0
 _PREFILL_GRAPH_MB = 8.0
-"""Of one captured batch size step and of one captured prompt length, as the engine reserves."""
+"""Memory that the engine reserves per captured batch size and per captured prompt length."""
 _CAPTURE_HELP = (
     "Possible solutions:\n"
     "1. set --mem-fraction-static to a smaller value (e.g., 0.8 or 0.7)\n"
@@ -51,7 +51,7 @@ _CAPTURE_HELP = (
 
 
 def _died(error: str) -> EngineExitError:
-    """A scheduler process that fails takes the server with it, by SIGKILL."""
+    """The exit of a server whose scheduler process failed: it kills itself with SIGKILL."""
     return EngineExitError(
         "Scheduler hit an exception: Traceback (most recent call last):\n"
         '  File "/sgl-workspace/sglang/python/sglang/srt/managers/scheduler.py", line 6290, in run_scheduler_process\n'
@@ -62,7 +62,7 @@ def _died(error: str) -> EngineExitError:
 
 
 class SGLangStart:
-    """One start. ``run`` writes the log and returns what was decided."""
+    """One startup."""
 
     def __init__(self, given: Mapping[str, Any], simulation: Simulation, log: Log) -> None:
         self._given = given
@@ -73,7 +73,11 @@ class SGLangStart:
         self._dp = int(given.get("dp_size", 1))
 
     def run(self) -> EngineConfig:
-        """Raises :class:`EngineExitError` as the engine would end."""
+        """Writes the log of the startup and returns the resolved configuration.
+
+        Raises:
+            EngineExitError: The engine refuses the flags or runs out of memory.
+        """
         given = self._given
         for name, what in REFUSED.items():
             if given.get(name) not in (None, False, "null", "NONE"):
@@ -126,7 +130,7 @@ class SGLangStart:
             "cuda_graph_max_bs_decode": decode_graphs,
         }
         return EngineConfig(
-            **self._asked(),
+            **self._requested(),
             replica=replica,
             replicas=self._dp,
             context=context,
@@ -141,8 +145,8 @@ class SGLangStart:
             resolved={**_DEFAULTS, **{k: v for k, v in given.items() if k not in SECRETS}, **decided},
         )
 
-    def _asked(self) -> dict[str, Any]:
-        """What is as it was asked for, by name of :class:`EngineConfig`."""
+    def _requested(self) -> dict[str, Any]:
+        """Fields of :class:`EngineConfig` that follow from the flags alone."""
         given = self._given
         return {
             "model_path": given["model_path"],
@@ -181,7 +185,7 @@ class SGLangStart:
         return 2048 if memory_gb < 20 else 4096 if memory_gb < 60 else 8192 if memory_gb < 160 else 16384
 
     def _graphs(self, memory_gb: float, chunk: int) -> tuple[int, int]:
-        """Largest captured batch of decoding requests, most captured prompt tokens; 0: none."""
+        """Largest captured decode batch and largest captured prefill in tokens; 0 for none."""
         given = self._given
         few = self._tp < 4
         steps = ((20, 8), (35, 48 if few else 160), (60, 32 if few else 160), (160, 256 if few else 512))
@@ -209,7 +213,7 @@ class SGLangStart:
         return round((total - reserve) / total, 3)
 
     def _load(self, replica: Replica) -> float:
-        """Loads the weights; free bytes after."""
+        """Loads the weights; returns the bytes that remain free."""
         before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
         self._log(f"Load weight begin. avail mem={before / GIB:.2f} GB")
         need = replica.weight_bytes
@@ -225,7 +229,7 @@ class SGLangStart:
         return free
 
     def _cache(self, replica: Replica, fraction: float, free: float, page: int, dtype: str) -> tuple[int, float]:
-        """Allocates the KV cache: its tokens, and the free bytes after."""
+        """Allocates the KV cache; returns its size in tokens and the bytes that remain free."""
         before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
         rest = free - before * (1 - fraction)
         if rest <= 0:
@@ -260,7 +264,7 @@ class SGLangStart:
         return tokens, free
 
     def _capture(self, replica: Replica, free: float, decode: int, prefill: int) -> float:
-        """Captures CUDA graphs; free bytes after."""
+        """Captures CUDA graphs; returns the bytes that remain free."""
         for name, size, need in (
             ("prefill", prefill, _prefill_sizes(prefill) * _PREFILL_GRAPH_MB * (1 << 20)),
             ("decode", decode, decode * _GRAPH_MB * (1 << 20)),
@@ -269,8 +273,8 @@ class SGLangStart:
                 continue
             self._log(f"Capture {name} CUDA graph begin. backend=full, avail mem={free / GIB:.2f} GB")
             if need + _ATTENTION_GB * GIB > free:
-                said = cuda_out_of_memory(need, replica.gpu.memory_gb, free)
-                raise RefusedError(f"Exception: Capture cuda graph failed: {said}\n{_CAPTURE_HELP}")
+                error = cuda_out_of_memory(need, replica.gpu.memory_gb, free)
+                raise RefusedError(f"Exception: Capture cuda graph failed: {error}\n{_CAPTURE_HELP}")
             free -= need
             self._log(
                 f"Capture {name} CUDA graph end. elapsed=0.00 s, mem usage={need / GIB:.2f} GB, "
@@ -292,6 +296,6 @@ class SGLangStart:
 
 
 def _prefill_sizes(limit: int) -> int:
-    """How many prompt lengths are captured up to a limit."""
+    """Number of prompt lengths that are captured up to a limit."""
     ranges = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256), (4608, limit + 1, 512))
     return sum(1 for r in ranges for size in range(*r) if size <= limit)

@@ -1,1 +1,1 @@
-"""vLLM as the simulator imitates it."""
+"""The simulation of vLLM."""

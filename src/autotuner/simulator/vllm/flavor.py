@@ -1,14 +1,15 @@
-"""vLLM's face: its log lines, endpoints, errors and metrics."""
+"""Log lines, endpoints, errors and metrics of vLLM."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavor import Flavor, process_id, summed
+from autotuner.simulator.flavor import Flavor, summed
 from autotuner.simulator.metrics import sample
-from autotuner.simulator.openai_api import Asked, BadRequestError
+from autotuner.simulator.openai_api import ApiRequest, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
 from autotuner.simulator.vllm import start as vllm_start
 from autotuner.simulator.vllm.scheduler import VllmScheduler
@@ -25,18 +26,18 @@ class VllmFlavor(Flavor):
     _last = (0, 0)
 
     def start(self, given: Mapping[str, Any]) -> EngineConfig:
-        """Decides everything, as the engine does at start. Raises ``EngineExitError``."""
+        """See :meth:`Flavor.start`."""
         return vllm_start.VllmStart(given, self.simulation, self.log).run()
 
     def scheduler(self, config: EngineConfig) -> Scheduler:
-        """One replica's scheduler."""
+        """See :meth:`Flavor.scheduler`."""
         return VllmScheduler(config, self.log)
 
     def ready(self, config: EngineConfig) -> None:
-        """Logs that the server answers."""
+        """See :meth:`Flavor.ready`."""
         self._last_log = time.monotonic()
         self.log(f"Starting vLLM server on http://{config.host}:{config.port}")
-        self.log(f"Started server process [{process_id()}]")
+        self.log(f"Started server process [{os.getpid()}]")
         self.log("Waiting for application startup.")
         self.log("Application startup complete.")
 
@@ -59,11 +60,11 @@ class VllmFlavor(Flavor):
             f"usage: {100 * scheduler.pool.used / max(1, scheduler.pool.total):.1f}%, Prefix cache hit rate: {hit:.1f}%"
         )
 
-    def limited(self, asked: Asked, config: EngineConfig) -> int:
-        """Refuses other models, prompts and answers longer than the context."""
-        if asked.model and asked.model != config.served_name:
-            raise BadRequestError(f"The model `{asked.model}` does not exist.", param="model", status=404)
-        prompt = asked.prompt_tokens
+    def limited(self, request: ApiRequest, config: EngineConfig) -> int:
+        """Refuses other models, and prompts and outputs longer than the context."""
+        if request.model and request.model != config.served_name:
+            raise BadRequestError(f"The model `{request.model}` does not exist.", param="model", status=404)
+        prompt = request.prompt_tokens
         most = config.context
         if prompt >= most:
             raise BadRequestError(
@@ -72,26 +73,27 @@ class VllmFlavor(Flavor):
                 "input prompt.",
                 param="input_tokens",
             )
-        if asked.max_new is not None and prompt + asked.max_new > most:
+        if request.max_new is not None and prompt + request.max_new > most:
             raise BadRequestError(
-                f"This model's maximum context length is {most} tokens. However, you requested {asked.max_new} output "
-                f"tokens and your prompt contains {prompt} input tokens, for a total of {prompt + asked.max_new} "
-                "tokens. Please reduce the length of the input prompt or the number of requested output tokens.",
+                f"This model's maximum context length is {most} tokens. However, you requested {request.max_new} "
+                f"output tokens and your prompt contains {prompt} input tokens, for a total of "
+                f"{prompt + request.max_new} tokens. Please reduce the length of the input prompt or "
+                "the number of requested output tokens.",
                 param="max_tokens",
             )
-        return min(asked.answer_tokens, most - prompt)
+        return min(request.output_tokens, most - prompt)
 
     def error(self, error: BadRequestError) -> dict[str, Any]:
-        """An error's body."""
+        """See :meth:`Flavor.error`."""
         kind = {404: "NotFoundError", 401: "Unauthorized"}.get(error.status, "BadRequestError")
         return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.status}}
 
     def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
-        """Only the version."""
+        """Only ``/version``."""
         return {"version": self.version, "simulated": True} if path == "/version" else None
 
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
-        """Always there."""
+        """Always enabled."""
         labels = {"engine": "0", "model_name": config.served_name}
         total = summed(loops)
         schedulers = [loop.scheduler for loop in loops]

@@ -1,6 +1,6 @@
-"""vLLM's batching: one budget of tokens a step; running requests first, then pieces of prompts.
+"""vLLM's batching: one token budget per step; running requests first, then prompt chunks.
 
-A full KV cache preempts the youngest. Follows ``v1/core/sched/scheduler.py`` of vLLM 0.32.0.
+A full KV cache preempts the youngest request. Follows ``v1/core/sched/scheduler.py`` of vLLM 0.32.0.
 """
 
 from autotuner.simulator.config import cuda_out_of_memory
@@ -12,7 +12,7 @@ class VllmScheduler(Scheduler):
     """One replica of vLLM."""
 
     def next_step(self) -> Step | None:
-        """As many tokens as the budget allows."""
+        """Plans as many tokens as the budget allows."""
         if self.idle:
             return None
         step = Step()
@@ -74,10 +74,10 @@ class VllmScheduler(Scheduler):
             budget -= take
 
     def finish_step(self, step: Step) -> list[Request]:
-        """Books a step; returns the requests that got a token."""
+        """See :meth:`Scheduler.finish_step`."""
         self.counters.steps += 1
         self.counters.decode_steps += not step.prefill
-        got = []
+        advanced = []
         for request, take in (*step.prefill, *((r, 1) for r in step.decode)):
             if not request.holds:
                 continue  # aborted meanwhile
@@ -85,14 +85,14 @@ class VllmScheduler(Scheduler):
             if take > 1:
                 self.pool.share(request)
             if request.kv >= request.length:
-                got.append(request)
-        for request in got:
+                advanced.append(request)
+        for request in advanced:
             self.emitted(request)
             if request.left <= 0:
                 self.running.remove(request)
                 self.pool.end(request, keep=True)
-        return got
+        return advanced
 
     def out_of_memory(self, need_bytes: float, room_bytes: float) -> str:
-        """Never reached: temporary memory is measured at start."""
+        """Never called: memory for activations is measured at startup."""
         return cuda_out_of_memory(need_bytes, self.config.replica.gpu.memory_gb, room_bytes)

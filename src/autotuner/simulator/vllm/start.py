@@ -1,4 +1,4 @@
-"""How vLLM starts: flags to decisions, with its log lines and its ways to fail.
+"""Startup of vLLM: from flags to a configuration, with its log lines and failures.
 
 Defaults and formulas follow ``engine/arg_utils.py``, ``v1/worker/gpu_worker.py`` and ``v1/core/kv_cache_utils.py`` of
 vLLM 0.32.0.
@@ -29,12 +29,12 @@ REFUSED = {
     "headless": "a server without an API",
 }
 _CAPTURE_MB = 6.0
-"""Memory of one captured batch size. Assumed."""
+"""Memory per captured batch size. Assumed value."""
 _HINT = "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
 
 
 class VllmStart:
-    """One start. ``run`` writes the log and returns what was decided."""
+    """One startup."""
 
     def __init__(self, given: Mapping[str, Any], simulation: Simulation, log: Log) -> None:
         self._given = given
@@ -46,7 +46,11 @@ class VllmStart:
         self._model = str(given.get("model_tag") or given.get("model") or "Qwen/Qwen3-0.6B")
 
     def run(self) -> EngineConfig:
-        """Raises :class:`EngineExitError` as the engine would end."""
+        """Writes the log of the startup and returns the resolved configuration.
+
+        Raises:
+            EngineExitError: The engine refuses the flags or runs out of memory.
+        """
         given = self._given
         self._log(f"vLLM server version {VERSION}, serving model {self._model}")
         self._log(f"non-default args: {without_secrets(given)}")
@@ -163,7 +167,7 @@ class VllmStart:
         return min(batched, max(sizes) if sizes else int(given.get("max_cudagraph_capture_size") or default))
 
     def _memory(self, replica: Replica, seqs: int, batched: int, graphs: int, context: int, block: int) -> int:
-        """The tokens of KV cache that fit."""
+        """Size of the KV cache in tokens."""
         total = replica.gpu.memory_gb * GIB
         asked = float(self._given.get("gpu_memory_utilization", 0.92))
         free = total - replica.fixed_bytes
@@ -219,7 +223,7 @@ class VllmStart:
             )
 
     def _warm_up(self, replica: Replica, seqs: int, spare: float) -> None:
-        """The sampler's logits of all sequences at once come on top of what was profiled."""
+        """The logits of all sequences need memory in addition to what was profiled."""
         if 8.0 * seqs * replica.model.vocab > spare:
             raise RefusedError(
                 f"RuntimeError: CUDA out of memory occurred when warming up sampler with {seqs} dummy requests. Please "
