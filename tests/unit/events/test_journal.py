@@ -1,4 +1,4 @@
-"""Events arrive in order, all of them, and a store that fails hangs nobody."""
+"""Journal and follower: order, completeness, and a store that fails."""
 
 from collections.abc import Mapping, Sequence
 
@@ -44,7 +44,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(EventLog, "append", append)
 
 
-async def test_order_is_kept_and_flush_waits(store: Store) -> None:
+async def test_journal_keeps_the_order_and_flush_waits(store: Store) -> None:
     async with Journal(store) as journal:
         for i in range(50):
             journal.note(notice(i, trial=i))
@@ -54,7 +54,7 @@ async def test_order_is_kept_and_flush_waits(store: Store) -> None:
     assert numbers(seen) == list(range(50))
     assert [e.trial for e in seen] == list(range(50))
     assert [e.at for e in seen] == sorted(e.at for e in seen)
-    assert len(store.events.read("s")) == 51, "leaving writes what is still waiting"
+    assert len(store.events.read("s")) == 51, "leaving writes what is still queued"
 
 
 async def test_nothing_is_lost_on_cancel(store: Store) -> None:
@@ -96,7 +96,7 @@ async def test_only_progress_is_dropped_when_the_database_cannot_keep_up(
 
 
 @pytest.mark.parametrize("shielded", [False, True])
-async def test_a_store_that_fails_is_told_and_hangs_nobody(
+async def test_flush_raises_the_error_of_the_store(
     store: Store, monkeypatch: pytest.MonkeyPatch, shielded: bool
 ) -> None:
     breaking(monkeypatch, at=3)
@@ -106,13 +106,11 @@ async def test_a_store_that_fails_is_told_and_hangs_nobody(
                 journal.note(notice(i))
             with anyio.move_on_after(20, shield=shielded):
                 await journal.flush()
-            pytest.fail("told at the next flush")
+            pytest.fail("the flush should have raised")
     assert numbers(read(store, "s")) == [0, 1, 2]
 
 
-async def test_a_failure_that_nobody_asked_for_is_told_at_the_end(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_leaving_raises_the_error_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     breaking(monkeypatch, at=0)
     with pytest.raises(FullError):  # noqa: PT012 - the block is what is tested
         async with Journal(store) as journal:
@@ -120,7 +118,7 @@ async def test_a_failure_that_nobody_asked_for_is_told_at_the_end(
             journal.note(notice(1))
 
 
-async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_follower_sees_everything_once_and_in_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotuner.events.follow.PAGE", 7)
     monkeypatch.setattr("autotuner.events.follow.POLL_S", 0.01)
     seen: list[object] = []
@@ -144,7 +142,7 @@ async def test_a_follower_sees_everything_once_and_in_order(store: Store, monkey
     assert seen == list(range(60))
 
 
-async def test_a_follower_begins_where_it_is_told_and_never_ends_by_itself(store: Store) -> None:
+async def test_follower_starts_at_a_seq_and_waits_for_more(store: Store) -> None:
     events = [store.events.append("s", "notice", {"text": str(i)}, at=1.0) for i in range(3)]
     pages = follow(store, "s", after=events[0].seq)
     assert numbers(await anext(pages)) == [1, 2]

@@ -1,4 +1,4 @@
-"""The fold over events that every live view shows."""
+"""State of a study folded from its events."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def view(*lines: tuple[str, int | None, dict[str, Any]]) -> StudyView:
     return made
 
 
-def test_a_trial_from_proposal_to_verdict() -> None:
+def test_trial_from_proposal_to_verdict() -> None:
     seen = view(
         ("study_started", None, {"parallel": 2, "left": {"search": 4, "repeats": 6}}),
         ("trial_proposed", 0, PROPOSED | {"left": {"search": 3, "repeats": 6}}),
@@ -47,7 +47,7 @@ def test_a_trial_from_proposal_to_verdict() -> None:
     assert seen.eta_s(now=110.0) == (2 + 6) * 3.0, "two at a time in the search, repeats one by one"
 
 
-def test_a_failed_trial_shows_its_cause_and_is_not_feasible() -> None:
+def test_failed_trial_shows_its_cause_and_is_not_feasible() -> None:
     failure = {"cause": "out_of_memory", "message": "no room"}
     row = view(
         ("trial_proposed", 0, PROPOSED),
@@ -67,7 +67,7 @@ def test_events_seen_twice_change_nothing() -> None:
     assert once == twice
 
 
-def test_unknown_kinds_of_events_are_left_alone() -> None:
+def test_unknown_kinds_of_events_are_ignored() -> None:
     assert view(("from_the_future", None, {"x": 1})).rows == {}
 
 

@@ -43,13 +43,13 @@ LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())
 
 
 def dead_owner(name: str = "dead") -> Owner:
-    """One whose process is gone."""
+    """An owner whose process has ended."""
     process = ProcessIdentity.of_this_process()._replace(pid=LAST_PID + os.getpid())
     return Owner(id=name, host=socket.gethostname(), pid=process.pid, started=1.0, process=process.text)
 
 
-def all_given_back(store: Store, deployer: FakeDeployer) -> None:
-    """No lease, no server, no open trial, and every owner of this process has said goodbye."""
+def assert_released(store: Store, deployer: FakeDeployer) -> None:
+    """Checks that there is no lease, server or open trial, and that the owners of this process have ended."""
     assert store.leases.all() == []
     assert deployer.live == []
     assert len(deployer.released) == len(deployer.deployed)
@@ -67,7 +67,7 @@ def kinds(store: Store) -> list[str]:
 SUMMARY = {"ending": "not_proven", "environment_fault": None}
 
 
-async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
+async def test_run_from_start_to_end(loop: Any, store: Store) -> None:
     deployer = FakeDeployer()
     started = list[Owner]()
     outcome = await run_session(loop.prepared(deployer=deployer), store, source="file.yaml", on_start=started.append)
@@ -87,10 +87,10 @@ async def test_a_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert last.trial is None
     assert last.payload() == {"state": "done", "why": trials_used_up(4), **SUMMARY}
     assert outcome.why == trials_used_up(4)
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
 
 
-async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: Store) -> None:
+async def test_study_of_a_living_process_is_refused(loop: Any, store: Store) -> None:
     prepared = loop.prepared()
     deployer = FakeDeployer()
     store.studies.create(prepared.spec, source="t", digest=prepared.spec.digest, now=1.0)
@@ -109,7 +109,7 @@ async def test_a_study_that_a_living_process_runs_is_refused(loop: Any, store: S
     assert [r.owner.id for r in store.owners.all() if r.ended_at is None] == [living.id]
 
 
-async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
+async def test_one_of_several_concurrent_runs_wins(loop: Any, store: Store, another_loop: Callable[[str], Any]) -> None:
     deployer = FakeDeployer(max_live=1)
     errors = list[Exception]()
     done = list[str]()
@@ -136,7 +136,7 @@ async def test_of_two_at_once_one_runs(loop: Any, store: Store, another_loop: Ca
     assert [t.number for t in store.trials.all("s")] == [0, 1, 2, 3]
 
 
-async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, store: Store) -> None:
+async def test_trial_of_a_dead_owner_is_voided_and_repeated(loop: Any, store: Store) -> None:
     reaped: list[tuple[bool, bool]] = []
 
     class Reaping(FakeDeployer):
@@ -161,13 +161,13 @@ async def test_what_a_dead_owner_left_is_cleaned_up_and_made_again(loop: Any, st
     left = Trial(study="s", number=-1, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.RUNNING)
     store.trials.add(left, owner_id="dead")
     outcome = await run_session(loop.prepared(spec, deployer=Reaping()), store, source="t")
-    assert reaped == [(True, False)], "of the dead only"
+    assert reaped == [(True, False)], "only of dead owners"
     assert [(t.number, t.state, t.role) for t in outcome.trials][:2] == [(0, "void", "default"), (1, "done", "default")]
     notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
     assert notices == ["ended process 7", cut_off_notice(0)]
 
 
-async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) -> None:
+async def test_failed_preflight_launches_nothing(loop: Any, store: Store) -> None:
     class NotReady(FakeDeployer):
         async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
             return [
@@ -183,10 +183,10 @@ async def test_a_preflight_that_fails_launches_nothing(loop: Any, store: Store) 
     assert isinstance(caught.value, EnvironmentFaultError)
     assert deployer.deployed == []
     assert store.trials.all("s") == []
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
 
 
-async def test_a_spec_that_measures_something_else_is_refused(loop: Any, store: Store) -> None:
+async def test_changed_measurement_is_refused(loop: Any, store: Store) -> None:
     spec = loop.spec()
     await run_session(loop.prepared(spec), store, source="t")
     other = spec.model_copy(
@@ -203,7 +203,7 @@ async def test_a_spec_that_measures_something_else_is_refused(loop: Any, store: 
     assert record.spec == spec
 
 
-async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, store: Store) -> None:
+async def test_changed_secret_is_refused_and_not_shown(loop: Any, store: Store) -> None:
     def with_token(token: str) -> Any:
         spec = loop.spec()
         engine = spec.engine.model_copy(update={"env": {"HF_TOKEN": token}})
@@ -218,8 +218,8 @@ async def test_a_changed_secret_is_another_study_and_is_not_shown(loop: Any, sto
     assert "hf_" not in str(caught.value)
 
 
-async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) -> None:
-    """A runtime that somebody changed between two runs would be compared with itself; without results it may change."""
+async def test_changed_base_version_is_refused(loop: Any, store: Store) -> None:
+    """Results of two versions of a runtime cannot be compared; without results the version may change."""
     void = Failure(cause=FailureCause.ENVIRONMENT, message="not now")
     ill = FakeDeployer(behavior=lambda _: Behavior(fails=void))
     with pytest.raises(AutotunerError, match="not now"):
@@ -233,12 +233,12 @@ async def test_what_the_target_adds_must_stay_the_same(loop: Any, store: Store) 
     changed = differences({"runtime": Fact(state="runtime r, 2")}, {"runtime": Fact(state="runtime r, 3")})
     assert caught.value.problems == (other_world_problem("s", changed),)
     assert deployer.deployed == []
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
     again = await run_session(replace(prepared, base_version="runtime r, 2"), store, source="t")
     assert len(again.trials) >= 4
 
 
-async def test_a_larger_budget_goes_on(loop: Any, store: Store) -> None:
+async def test_larger_budget_resumes(loop: Any, store: Store) -> None:
     first = await run_session(loop.prepared(loop.spec(trials=2)), store, source="t")
     deployer = FakeDeployer()
     second = await run_session(loop.prepared(loop.spec(trials=4), deployer=deployer), store, source="t")
@@ -249,7 +249,7 @@ async def test_a_larger_budget_goes_on(loop: Any, store: Store) -> None:
 
 
 class Held:
-    """A benchmark whose window lasts until the session is ended."""
+    """A benchmark whose windows, after the default's, last until the session ends."""
 
     def __init__(self, store: Store, then: Callable[[], None] = lambda: None) -> None:
         self._store = store
@@ -263,7 +263,7 @@ class Held:
         raise AssertionError("unreachable")
 
 
-async def test_a_stop_request_ends_it_cleanly_and_it_can_go_on(
+async def test_stop_request_ends_the_run_and_it_can_resume(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "STOP_POLL_S", 0.02)
@@ -273,13 +273,13 @@ async def test_a_stop_request_ends_it_cleanly_and_it_can_go_on(
         outcome = await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
     assert (outcome.state, outcome.why) == ("stopped", "stopped by request")
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
     resumed = await run_session(loop.prepared(), store, source="t")
     assert [t.state for t in resumed.trials] == ["done", "void", "done", "done", "done"]
     assert resumed.trials[0] == outcome.trials[0], "an old request does not end a new run"
 
 
-async def test_a_cancel_from_outside_gives_everything_back(loop: Any, store: Store) -> None:
+async def test_cancellation_releases_everything(loop: Any, store: Store) -> None:
     deployer = FakeDeployer()
     measuring = anyio.Event()
     prepared = loop.prepared(deployer=deployer, script=Held(store, measuring.set))
@@ -295,11 +295,11 @@ async def test_a_cancel_from_outside_gives_everything_back(loop: Any, store: Sto
     assert record is not None
     assert record.state == "interrupted"
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), StoreError("the disk is full")])
-async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Exception) -> None:
+async def test_error_releases_everything(loop: Any, store: Store, error: Exception) -> None:
     def script(_: Endpoint, __: Window) -> Measurement:
         raise error
 
@@ -313,14 +313,14 @@ async def test_an_error_gives_everything_back(loop: Any, store: Store, error: Ex
     summary = dict(record.summary or {})
     assert Answer.model_validate(summary.pop("answer")).trial is None
     assert (record.state, summary) == ("failed", {"why": str(error), **ended})
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
 
 
 @pytest.mark.parametrize(("table", "call"), [(OwnerTable, "heartbeat"), (EventLog, "append"), (TrialTable, "finish")])
-async def test_a_store_that_fails_once_is_told_in_a_line(
+async def test_error_of_the_store_is_raised_bare(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, table: type, call: str
 ) -> None:
-    """The heart beat, the journal and the runner write at the same time: whoever fails, the reason comes out bare."""
+    """Heartbeat, journal and runner write concurrently; the error of any of them is raised without a group."""
     real = getattr(table, call)
     failed = list[bool]()
 
@@ -336,12 +336,12 @@ async def test_a_store_that_fails_once_is_told_in_a_line(
     with anyio.fail_after(60), pytest.raises(StoreError, match="the disk is full"):
         await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
     monkeypatch.undo()
-    all_given_back(store, deployer)
+    assert_released(store, deployer)
     if call == "append":
         assert [t.state for t in store.trials.all("s")] == ["done"], "a result is stored even where its events are not"
 
 
-async def test_a_defect_is_told_before_a_fault_that_came_with_it() -> None:
+async def test_defect_takes_precedence_over_a_fault() -> None:
     fault = StoreError("full")
     defect = KeyError("ours")
     assert session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect

@@ -1,4 +1,4 @@
-"""What is refused before anything is launched, each in a line that says where and why."""
+"""Prepared studies: the valid space, checks, and refusals before any launch."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 class GpuEngine(FakeEngine):
-    """A GPU for each slot beyond the first."""
+    """An engine that needs one GPU for each slot beyond the first."""
 
     def gpus(self, values: Any) -> int:
         return int(values.get("parallel") or 1) - 1
@@ -35,7 +35,7 @@ class GpuEngine(FakeEngine):
 
 @pytest.fixture(autouse=True)
 def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The doubles, found as plugins are."""
+    """Loads doubles for the kinds ``fake`` and ``scripted``."""
     real = loading.load
     own = {"engines": GpuEngine, "deployers": FakeDeployer, "benchmarks": ScriptedBenchmark}
     machine = Hardware(cpus=2, memory_gb=8.0, gpus=3, gpu_memory_gb=80.0)
@@ -62,7 +62,7 @@ def values(*some: Any, name: str = "parallel") -> tuple[Parameter, ...]:
     return (Parameter(name=name, domain=Choices(values=some)),)
 
 
-async def test_a_good_study(loop: Any) -> None:
+async def test_valid_study(loop: Any) -> None:
     prepared = await prepare(spec(loop, parameters=values(1, 2, 4, 8), constraints=("parallel <= gpus + 1",)))
     allowed = [c.values["parallel"] for c in prepared.space.grid() if prepared.valid(c)]
     assert allowed == [1, 2, 4], "eight slots need seven GPUs, and there are three"
@@ -70,7 +70,7 @@ async def test_a_good_study(loop: Any) -> None:
     assert prepared.values(Configuration(values={"parallel": 2})) == {"parallel": 2}
 
 
-async def test_fixed_arguments_and_tuned_values_together(loop: Any) -> None:
+async def test_fixed_arguments_and_tuned_values(loop: Any) -> None:
     engine = EngineSpec(kind="fake", args={"np": 2, "token_ms": 2.0})
     prepared = await prepare(spec(loop, engine=engine))
     assert prepared.values(DEFAULT) == {"parallel": 2, "token-ms": 2.0}
@@ -78,7 +78,7 @@ async def test_fixed_arguments_and_tuned_values_together(loop: Any) -> None:
 
 
 async def failed_gpus(spec: StudySpec) -> str:
-    """What the check says; the study can be planned all the same."""
+    """Detail of the failed check; the study can still be planned."""
     prepared = await prepare(spec)
     assert any(prepared.valid(c) for c in prepared.space.grid())
     [found] = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
@@ -86,14 +86,14 @@ async def failed_gpus(spec: StudySpec) -> str:
     return found.detail
 
 
-async def test_missing_gpus_are_a_failed_check_and_no_error(loop: Any) -> None:
+async def test_missing_gpus_are_a_failed_check(loop: Any) -> None:
     said = await failed_gpus(spec(loop, engine=EngineSpec(kind="fake", args={"parallel": 8})))
     assert said == "the default needs 7, there are 3; planned as if there were 7"
     said = await failed_gpus(spec(loop, parameters=values(8, 16)))
     assert said == "every configuration needs 7 (up to 15 in the space), there are 3; planned as if there were 15"
 
 
-async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) -> None:
+async def test_large_space_is_not_counted(loop: Any) -> None:
     huge = (
         Parameter(name="x", domain=IntRange(low=1, high=10**9)),
         Parameter(name="y", domain=FloatRange(low=0.0, high=1e6, step=1e-3)),
@@ -103,7 +103,7 @@ async def test_a_space_too_large_to_look_through_is_taken_as_it_is(loop: Any) ->
     assert prepared.size.others is None
 
 
-async def test_values_that_give_one_command_line_are_one_configuration(loop: Any) -> None:
+async def test_values_with_equal_command_lines_are_one_configuration(loop: Any) -> None:
     twice = (*values("4", None, 4, "x", name="note"), *values(1, 2))
     prepared = await prepare(spec(loop, parameters=twice))
     assert prepared.size.others == 3 * 2, "two notes or none, with either number of slots"
@@ -123,10 +123,10 @@ async def test_external_server_without_parameters_is_measured(loop: Any) -> None
         spec(loop, deploy=EXTERNAL, parameters=(), engine=EngineSpec(kind="fake", args={"np": 64}))
     )
     assert isinstance(prepared.deployer, ExternalDeployer)
-    assert prepared.valid(DEFAULT), "what it needs is no matter of this machine"
+    assert prepared.valid(DEFAULT), "the hardware of this machine does not limit it"
 
 
-async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> None:
+async def test_values_that_need_too_many_gpus_give_a_warning(loop: Any) -> None:
     prepared = await prepare(spec(loop, parameters=values(1, 4, 8)))
     [warned] = [c for c in await prepared.preflight() if c.status is CheckStatus.WARN]
     assert (warned.name, warned.detail) == (
@@ -135,9 +135,7 @@ async def test_tuned_values_that_need_too_many_gpus_are_warned_of(loop: Any) -> 
     )
 
 
-async def test_the_data_folder_is_part_of_the_preflight(
-    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_preflight_checks_the_data_folder(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = await prepare(spec(loop, parameters=values(1, 2, 4)))
     good = await prepared.preflight()
     assert {"data folder", "fake"} <= {c.name for c in good}

@@ -1,4 +1,4 @@
-"""How a study file stands to what is stored under its name: what is kept, what is judged again, what is refused."""
+"""Resuming a stored study after a change of its file: what is kept, scored again, set aside or refused."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def slots(*values: Any) -> tuple[Parameter, ...]:
 
 
 async def run(loop: Any, store: Store, **changes: Any) -> tuple[list[str], list[Trial]]:
-    """The launches that a run of the changed study makes, and all trials after it."""
+    """Launches of a run of the changed study, and all trials after it."""
     deployer = FakeDeployer()
     spec: StudySpec = loop.spec(trials=20).model_copy(update=changes)
     outcome = await run_session(loop.prepared(spec, deployer=deployer, script=by_slots), store, source="t")
@@ -56,7 +56,7 @@ def counted(trials: list[Trial]) -> list[Any]:
     return [t.configuration.values.get("parallel") for t in trials if t.state.finished]
 
 
-async def test_values_that_are_added_are_measured_and_the_rest_is_kept(loop: Any, store: Store) -> None:
+async def test_added_values_are_measured_and_results_kept(loop: Any, store: Store) -> None:
     first, _ = await run(loop, store, parameters=slots(1, 2))
     assert len(first) == 3
     launched, trials = await run(loop, store, parameters=slots(1, 2, 16))
@@ -64,7 +64,7 @@ async def test_values_that_are_added_are_measured_and_the_rest_is_kept(loop: Any
     assert counted(trials) == [None, 1, 2, 16]
 
 
-async def test_values_that_are_taken_out_do_not_count_until_they_come_back(loop: Any, store: Store) -> None:
+async def test_removed_values_are_set_aside_until_they_return(loop: Any, store: Store) -> None:
     await run(loop, store, parameters=slots(1, 2, 8))
     launched, trials = await run(loop, store, parameters=slots(1, 2, 16))
     assert launched == ["--parallel=16"]
@@ -77,13 +77,13 @@ async def test_values_that_are_taken_out_do_not_count_until_they_come_back(loop:
     assert counted(trials) == [None, 1, 2, 8, 16]
 
 
-async def test_a_constraint_takes_results_out_too(loop: Any, store: Store) -> None:
+async def test_constraint_sets_results_aside(loop: Any, store: Store) -> None:
     await run(loop, store, parameters=slots(1, 2, 8))
     _, trials = await run(loop, store, parameters=slots(1, 2, 8), constraints=("parallel < 8",))
     assert counted(trials) == [None, 1, 2]
 
 
-async def test_parameters_that_are_added_or_removed(loop: Any, store: Store) -> None:
+async def test_added_and_removed_parameters(loop: Any, store: Store) -> None:
     await run(loop, store, parameters=slots(1, 2))
     notes = Parameter(name="note", domain=Choices(values=(None, "x")))
     launched, trials = await run(loop, store, parameters=(*slots(1, 2), notes))
@@ -94,7 +94,7 @@ async def test_parameters_that_are_added_or_removed(loop: Any, store: Store) -> 
     assert counted(trials) == [None, 1, 2]
 
 
-async def test_other_bounds_and_objectives_judge_what_is_stored(loop: Any, store: Store) -> None:
+async def test_changed_slos_and_objectives_score_stored_results_again(loop: Any, store: Store) -> None:
     await run(loop, store)
     slos = (parse_slo("output_throughput >= 120"),)
     launched, trials = await run(loop, store, slos=slos)
@@ -106,10 +106,10 @@ async def test_other_bounds_and_objectives_judge_what_is_stored(loop: Any, store
     assert trials[2].verdict is not None
     assert trials[2].verdict.objectives == (ttft,)
     events = [e for e in store.events.read("s") if e.kind == "trial_finished"]
-    assert len(events) == 4 + 2 + 4, "live views learn of each verdict that is another one"
+    assert len(events) == 4 + 2 + 4, "one event for each changed verdict"
 
 
-async def test_an_objective_that_was_not_measured_is_refused(loop: Any, store: Store) -> None:
+async def test_unmeasured_objective_is_refused(loop: Any, store: Store) -> None:
     await run(loop, store)
     unmeasured = (parse_objective("max output_throughput_per_gpu"),)
     with pytest.raises(UsageError) as caught:
@@ -120,7 +120,7 @@ async def test_an_objective_that_was_not_measured_is_refused(loop: Any, store: S
     assert record.spec.objectives != unmeasured
 
 
-async def test_bounds_on_each_request_are_part_of_the_measurement(loop: Any, store: Store) -> None:
+async def test_changed_bounds_on_each_request_are_refused(loop: Any, store: Store) -> None:
     await run(loop, store)
     with pytest.raises(UsageError) as caught:
         await run(loop, store, slos=(parse_slo("ttft <= 1s"),))
@@ -129,7 +129,7 @@ async def test_bounds_on_each_request_are_part_of_the_measurement(loop: Any, sto
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "v2"), ("v1", "v2"), ("v1", None)])
-async def test_another_revision_of_the_model_is_another_measurement(
+async def test_changed_revision_of_the_model_is_refused(
     loop: Any, store: Store, before: str | None, after: str | None
 ) -> None:
     def engine(revision: str | None) -> Any:
@@ -157,7 +157,7 @@ async def test_tuned_revisions_of_the_model_share_no_result(loop: Any, store: St
     assert await configurations("v1", "v2") == [None, "v1", "v2"]
 
 
-async def test_settings_that_no_figure_depends_on_may_change(loop: Any, store: Store) -> None:
+async def test_settings_without_influence_on_results_may_change(loop: Any, store: Store) -> None:
     spec = loop.spec()
     await run(loop, store)
     deploy = spec.deploy.model_validate({"kind": "fake", "ports": [1, 2], "start_timeout": 5})
@@ -165,7 +165,7 @@ async def test_settings_that_no_figure_depends_on_may_change(loop: Any, store: S
     assert launched == []
 
 
-async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) -> None:
+async def test_void_trials_do_not_pin_the_workload(loop: Any, store: Store) -> None:
     spec = loop.spec()
     store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
     void = Trial(study="s", number=-1, role="default", configuration={}, state=TrialState.RUNNING)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ async def test_trials_that_did_not_count_pin_nothing(loop: Any, store: Store) ->
     assert caught.value.problems == (other_measurement_problem("s", changed),)
 
 
-async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) -> None:
+async def test_study_of_an_earlier_version_resumes(loop: Any, store: Store) -> None:
     spec = loop.spec(trials=2)
     await run(loop, store, search=spec.search)
     store.studies.update_spec("s", spec, digest=spec.first_digest, source="t")
@@ -191,7 +191,7 @@ async def test_a_study_of_an_earlier_version_goes_on(loop: Any, store: Store) ->
     assert record.digest == spec.digest
 
 
-async def test_what_the_world_was(loop: Any, store: Store) -> None:
+async def test_changed_world_is_refused_and_rewritten_files_are_noted(loop: Any, store: Store) -> None:
     await run(loop, store)
     prepared = loop.prepared(loop.spec(trials=20))
     store.studies.set_world("s", {"model": Fact(state="10 bytes", touched="a")})
@@ -205,7 +205,7 @@ async def test_what_the_world_was(loop: Any, store: Store) -> None:
     assert caught.value.problems == (other_world_problem("s", differences({"model": Fact(state="10 bytes")}, now)),)
 
 
-async def test_the_world_of_a_run_is_kept_with_its_study(loop: Any, store: Store) -> None:
+async def test_world_is_stored_with_the_study(loop: Any, store: Store) -> None:
     await run(loop, store)
     record = store.studies.get("s")
     assert record is not None
@@ -214,14 +214,14 @@ async def test_the_world_of_a_run_is_kept_with_its_study(loop: Any, store: Store
     await run(loop, store, parameters=slots(1, 2, 8, 16))
     found = store.studies.get("s")
     assert found is not None
-    assert found.world == {**before, **record.world}, "what is not known now stays as it was"
+    assert found.world == {**before, **record.world}, "facts that are unknown now are kept"
     store.studies.rename("s", "t")
     renamed = store.studies.get("t")
     assert renamed is not None
     assert renamed.world == found.world
 
 
-async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) -> None:
+async def test_study_of_another_file_with_the_same_name(loop: Any, store: Store, tmp_path: Path) -> None:
     one = tmp_path / "one.yaml"
     other = tmp_path / "other.yaml"
     one.touch()
@@ -235,7 +235,7 @@ async def test_two_files_of_one_name(loop: Any, store: Store, tmp_path: Path) ->
     assert standing(prepared, store, {}, source=str(other), named=False).notes == (), "it was moved"
 
 
-async def test_a_study_gets_another_name(loop: Any, store: Store) -> None:
+async def test_renamed_study(loop: Any, store: Store) -> None:
     _, before = await run(loop, store)
     seqs = [e.seq for e in store.events.read("s")]
     store.studies.rename("s", "s-old")
@@ -246,6 +246,6 @@ async def test_a_study_gets_another_name(loop: Any, store: Store) -> None:
     assert store.trials.all("s-old") == [t.model_copy(update={"study": "s-old"}) for t in before]
     assert [e.seq for e in store.events.read("s-old")] == seqs
     launched, _ = await run(loop, store)
-    assert len(launched) == 4, "a new beginning"
+    assert len(launched) == 4, "the study starts anew"
     with pytest.raises(StoreError, match="a study named s-old is stored already"):
         store.studies.rename("s", "s-old")

@@ -1,4 +1,4 @@
-"""Ports and GPUs that all runs on a host share through the store."""
+"""Leases of ports and GPUs among the runs on a host."""
 
 import socket
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def leases(store: Store) -> MakeLeases:
 
 @pytest.fixture
 def ports() -> range:
-    """Three neighbors that nobody listens on."""
+    """Three consecutive free ports."""
     for first in range(23000, 23900, 3):
         try:
             for port in range(first, first + 3):
@@ -49,11 +49,11 @@ async def test_ports_of_runs_at_once_are_different(leases: MakeLeases, ports: ra
     assert store.leases.all() == []
 
 
-async def test_a_port_in_use_by_a_stranger_is_passed_over(leases: MakeLeases, ports: range, store: Store) -> None:
-    with socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.bind(("0.0.0.0", ports[0]))
-        stranger.listen()
+async def test_port_in_use_by_another_process_is_skipped(leases: MakeLeases, ports: range, store: Store) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", ports[0]))
+        other.listen()
         for trial in range(3):
             async with leases(trial=trial).port(ports) as port:
                 assert port in ports[1:]
@@ -115,7 +115,7 @@ async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: 
 
 
 async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
-    """Also between the taking and the having."""
+    """Also between the transaction and its result."""
 
     async def hold() -> None:
         async with leases().gpus(4, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):

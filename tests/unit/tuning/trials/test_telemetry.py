@@ -1,4 +1,4 @@
-"""GPU sensors cut to a window, and the energy of a token."""
+"""GPU telemetry cut to a window, and energy per token."""
 
 import json
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def test_no_sample_inside_is_no_figure() -> None:
 
 
 class Metered(FakeDeployer):
-    """Sensors that tell 10 W for ever."""
+    """A deployer whose sensors always read 10 W."""
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
         return [GpuSample(at=100.0 + len(gpus), index=g.index, power_w=10.0) for g in gpus]
