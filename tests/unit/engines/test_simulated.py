@@ -1,13 +1,18 @@
 """Launch plans and settings of the simulated engine, without a server."""
 
+import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from autotuner import simulator
 from autotuner.engines.simulated import IMAGE, Simulated, SimulatedSettings
 from autotuner.plugins import loading
+from autotuner.simulator.options import own_options
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware
 from autotuner.study.spec import EngineSpec, Model
@@ -103,3 +108,18 @@ def test_a_container_uses_the_python_of_the_image() -> None:
 
 def test_stored_studies_may_use_the_earlier_spelling() -> None:
     assert SimulatedSettings.model_validate({"flavour": "vllm"}) == SimulatedSettings(flavor="vllm")  # codespell:ignore
+
+
+def test_the_dockerfile_copies_what_the_build_needs_and_points_to_the_shims() -> None:
+    root = Path(__file__).parents[3]
+    text = (root / "packaging/simulated.Dockerfile").read_text()
+    copied = {word for line in text.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert {"pyproject.toml", "src", project["readme"], *project["license-files"]} <= copied
+    shims = Path(simulator.__file__).parent / "shims"
+    assert all(os.access(shims / "bin" / name, os.X_OK) for name in ("sglang", "vllm"))
+    assert "PATH=/opt/simulator/shims/bin:$PATH PYTHONPATH=/opt/simulator/shims" in text
+    variables = dict(re.findall(r"(AUTOTUNER_SIMULATED_\w+)=(\S+)", text))
+    simulation, _ = own_options([], variables)
+    assert (simulation.gpu, simulation.gpu_count) == ("H100", 1)
+    assert len(variables) == 2
