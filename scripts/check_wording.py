@@ -32,6 +32,8 @@ INSTEAD = {
     r"is not yours": "is managed by autotuner and cannot be set",
     r"standard (?:output|error(?! of\b))": "stdout, stderr",
     r"should be known": "warning",
+    r"nobody (?:listens|knows|names one)": "connection refused, unknown, not set",
+    r"[0-9N]+ of ours": "created by autotuner",
     r"(?:go|goes|going|went) on with": "resume, continue",
     r"95 %": "95%",
     r"hangs? on": "depends on",

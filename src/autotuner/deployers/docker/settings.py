@@ -65,7 +65,7 @@ class DockerSettings(ContainerSettings):
         return self
 
     def image_name(self, engines: str | None) -> str | None:
-        """The image to run, with its tag; ``engines`` is what the engine proposes. None where nobody names one."""
+        """The image to run, with its tag; ``engines`` is what the engine proposes. None if neither names one."""
         return image_name(self.image, self.image_tag, engines)
 
     @property

@@ -107,7 +107,7 @@ class PodTrial:
         return made
 
     async def _hopeless(self, why: str) -> str:
-        """Why waiting for a node is pointless; empty where it is not, or where nobody knows."""
+        """Why waiting for a node is pointless; empty if it is not, or if that is unknown."""
         if failure_phrases.CLAIM_MISSING.found_in(why):
             return why
         request = self._object.request

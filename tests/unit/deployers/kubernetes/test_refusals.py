@@ -71,7 +71,7 @@ def test_the_load_generators_settings_are_its_own() -> None:
         f"{FORBIDDEN}status unknown for quota: q, resources: requests.cpu",
         f'{FORBIDDEN}error looking up service account ns/default: serviceaccount "default" not found',
         "etcdserver: request timed out",
-        "some words that nobody knows",
+        "some unknown text",
     ],
 )
 def test_what_passes_by_itself_is_waited_for(why: str) -> None:
