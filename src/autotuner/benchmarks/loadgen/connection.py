@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._streaming = False
         """Whether the current response has delivered an event."""
+        self._keep_alive = False
         self.usable = False
         self.used = 0
         """Requests sent so far."""
@@ -83,6 +84,9 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if transport.get_extra_info("sslcontext") is None:
+            # Otherwise uvloop writes only after all callbacks that are due, e.g. after the other requests of a burst.
+            cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
         self.usable = True
 
@@ -139,6 +143,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._status >= 200:  # not an interim response such as 100 Continue
             self._complete = True
+            # The parser knows this only now; once it has been fed, its answer is about the next response.
+            self._keep_alive = self._parser.should_keep_alive()
 
     def _reject(self, why: str) -> None:
         request = self.detach()
@@ -152,7 +158,7 @@ class Connection(asyncio.Protocol):
         request = self.detach()
         if not self._sse.idle:
             self._sse = SseParser()
-        if not self._parser.should_keep_alive():
+        if not self._keep_alive:
             self.usable = False
         if request is None:
             return
