@@ -1,4 +1,4 @@
-"""A real Chromium from the system, driven over its own protocol; no browser is downloaded."""
+"""The system's Chromium, driven over its own protocol; no browser is downloaded."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ QUIET = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One headless browser for a module's tests, skipped where none is installed. It holds this thread's event loop, so
-    it must be gone before other tests run theirs."""
+    """A headless browser for the tests of a module, which are skipped if none is installed. It occupies this thread's
+    event loop, so it must be closed before other tests run theirs."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("no Chromium here (apt install chromium)")

@@ -1,4 +1,4 @@
-"""The report as a reader gets it: a file opened in a real browser."""
+"""The report opened as a file in a real browser."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sam
 Open = Callable[..., Page]
 KINDS = ("winner", "infeasible", "failures", "several", "empty", "huge")
 READABLE = 4.5
-"""Contrast of text that WCAG 2.2 asks for at level AA."""
+"""Minimum contrast of text at level AA of WCAG 2.2."""
 ATTACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
 CONTRASTS = """() => {
@@ -44,14 +44,14 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What pages wrote to their console, and addresses that they asked for."""
+def console() -> list[str]:
+    """Console messages of pages, and addresses that they requested."""
     return []
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path, said: list[str]) -> Iterator[Open]:
-    """Opens a report; at the end nothing may have gone to the console, and no request to anybody."""
+def opened(browser: Browser, tmp_path: Path, console: list[str]) -> Iterator[Open]:
+    """Opens a report; finally checks that it wrote nothing to the console and requested nothing."""
     contexts = []
 
     def open_page(text: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Page:
@@ -64,16 +64,16 @@ def opened(browser: Browser, tmp_path: Path, said: list[str]) -> Iterator[Open]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if request.url != file.as_uri() else None)
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
+        page.on("request", lambda request: console.append(request.url) if request.url != file.as_uri() else None)
         page.goto(file.as_uri())
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert console == []
 
 
 def report(kind: str) -> str:
@@ -81,7 +81,7 @@ def report(kind: str) -> str:
     return html_report(study_result(sample.spec, sample.state, sample.trials, why=sample.why))
 
 
-def test_the_copy_button_copies_the_exact_command(opened: Open) -> None:
+def test_copy_button_copies_the_exact_command(opened: Open) -> None:
     sample = sample_study("winner")
     result = study_result(sample.spec, sample.state, sample.trials)
     page = opened(html_report(result))
@@ -99,7 +99,7 @@ def test_without_a_clipboard_the_command_is_selected(opened: Open) -> None:
     assert page.evaluate("getSelection().toString()") == page.locator("#command").text_content()
 
 
-def test_without_scripts_the_page_is_whole_and_offers_no_dead_button(opened: Open) -> None:
+def test_page_is_complete_without_scripts_and_has_no_dead_button(opened: Open) -> None:
     page = opened(report("winner"), script=False)
     assert not page.locator("button").is_visible()
     assert page.locator("#command").is_visible()
@@ -120,7 +120,7 @@ def test_nothing_is_wider_than_the_window(opened: Open, kind: str, width: int) -
 
 @pytest.mark.parametrize("kind", ["winner", "failures", "several", "infeasible"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_word_is_readable_in_light_and_dark(opened: Open, kind: str, scheme: str) -> None:
+def test_contrast_in_light_and_dark(opened: Open, kind: str, scheme: str) -> None:
     page = opened(report(kind), scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -139,7 +139,7 @@ def test_wide_content_can_be_scrolled_by_keyboard(opened: Open) -> None:
     page.wait_for_function("box => box.scrollLeft > 0 || box.scrollTop > 0", arg=box.element_handle())
 
 
-def test_data_that_attack_do_nothing(opened: Open) -> None:
+def test_hostile_data_do_nothing(opened: Open) -> None:
     spec = sample_spec(space={"note": (ATTACK, "b")})
     maker = StudyMaker(spec.model_copy(update={"name": ATTACK}))
     maker.measured()
@@ -153,8 +153,8 @@ def test_data_that_attack_do_nothing(opened: Open) -> None:
     assert ATTACK in (page.locator("h1").text_content() or "")
 
 
-def test_even_markup_that_got_in_would_not_run(opened: Open, said: list[str]) -> None:
-    """The policy holds by itself: an element that is put into the page may load and run nothing."""
+def test_injected_markup_would_not_run(opened: Open, console: list[str]) -> None:
+    """The policy alone keeps an element that gets into the page from loading or running anything."""
     page = opened(report("empty"))
     refused = page.evaluate(
         """() => new Promise(done => {
@@ -167,5 +167,5 @@ def test_even_markup_that_got_in_would_not_run(opened: Open, said: list[str]) ->
     assert refused.startswith("script-src")
     assert page.evaluate("window.hacked") is None
     page.wait_for_timeout(0)
-    assert ["Content Security Policy" in text for text in said] == [True]
-    said.clear()
+    assert ["Content Security Policy" in text for text in console] == [True]
+    console.clear()

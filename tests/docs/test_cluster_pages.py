@@ -1,4 +1,4 @@
-"""What the pages on clusters show is understood: settings, models and runtimes."""
+"""Settings, models and runtimes shown on the pages about clusters are valid."""
 
 import re
 from collections.abc import Callable
@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("page", "settings"), [("kubernetes", KubernetesSettings), ("ome", OmeSettings)])
-def test_every_setting_is_told(page: str, settings: type[BaseModel]) -> None:
+def test_every_setting_is_documented(page: str, settings: type[BaseModel]) -> None:
     text = (ROOT / "docs" / "reference" / f"{page}-settings.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(settings.model_fields)
 
 
-def test_the_study_of_ome(fenced: Callable[[str, str], list[str]], tmp_path: Path) -> None:
+def test_ome_study_is_valid(fenced: Callable[[str, str], list[str]], tmp_path: Path) -> None:
     study, values, *_ = fenced("docs/how-to/run-in-ome.md", "yaml")
     spec = parse_study(study, source="study.yaml", folder=tmp_path, exists=Path.exists).spec
     settings = OmeSettings.model_validate(spec.deploy.settings)
@@ -34,7 +34,7 @@ def test_the_study_of_ome(fenced: Callable[[str, str], list[str]], tmp_path: Pat
     assert set(YAML(typ="safe").load(values)) == {"ome", "modelAgent"}
 
 
-def test_the_runtime_of_ome_serves_the_model(fenced: Callable[[str, str], list[str]]) -> None:
+def test_ome_runtime_serves_the_model(fenced: Callable[[str, str], list[str]]) -> None:
     model, runtime = [
         OmeResource(YAML(typ="safe").load(text)) for text in fenced("docs/how-to/run-in-ome.md", "yaml")[2:]
     ]

@@ -1,4 +1,4 @@
-"""Every example is run, on a real server, as a copy whose windows are short and whose model is the tiny one."""
+"""Every example runs on a real server, as a copy with short windows and a tiny model."""
 
 import json
 import re
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*.json")])
 TRIALS = 2
 SHORT = {name: value for name, value in calm_workload(requests=4).items() if name not in {"scenarios", "concurrency"}}
-"""How long windows are, and no load."""
+"""Settings for short windows, without a load."""
 
 pytestmark = pytest.mark.real
 
@@ -37,7 +37,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running_server() -> Iterator[str]:
-    """The address of a server that runs already."""
+    """The address of a server that is already running."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,7 +57,7 @@ def running_server() -> Iterator[str]:
 
 
 def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
-    """The example with a short measurement; its form, parameters, search and bounds stay as they are."""
+    """Returns the example with a short measurement; its form, parameters, search and SLOs stay as they are."""
     data = json.loads(path.read_text()) if path.suffix == ".json" else YAML(typ="safe", pure=True).load(path)
     if "task_name" in data:
         data["model"]["id_or_path"] = str(model)
@@ -79,7 +79,7 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_the_example_runs(
+def test_example_runs(
     path: Path, tiny_model: Path, running_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
@@ -103,13 +103,13 @@ def test_the_example_runs(
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_the_example_says_how_it_is_used(path: Path) -> None:
+def test_example_says_how_to_use_it(path: Path) -> None:
     text = path.read_text()
     assert re.search(r"^# .*\b(autotuner (run|plan)|make) ", text, re.MULTILINE) or '"description"' in text
     assert parse_study(text, source=path.name, folder=path.parent).spec.objectives
 
 
-def test_there_is_an_example_for_every_form() -> None:
+def test_every_form_has_an_example() -> None:
     specs = [parse_study(p.read_text(), source=p.name, folder=p.parent).spec for p in EXAMPLES]
     assert {s.deploy.kind for s in specs} == {"process", "external"}
     assert any("task_name" in json.loads(p.read_text()) for p in EXAMPLES if p.suffix == ".json")

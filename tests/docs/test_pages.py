@@ -1,4 +1,4 @@
-"""The pages are correct: links resolve, commands can be typed, and what they show is what the program does."""
+"""The pages are correct: links resolve, commands are valid, and output is what the program prints."""
 
 import configparser
 import re
@@ -26,7 +26,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 
 
 class Typed(NamedTuple):
-    """A command that a page tells to type."""
+    """A command on a page."""
 
     page: str
     words: tuple[str, ...]
@@ -37,7 +37,7 @@ def name_of(page: Path) -> str:
 
 
 def commands() -> list[Typed]:
-    """Commands in indented and shell blocks, inline ones in backquotes, and the first lines of the examples."""
+    """Returns commands from indented and shell blocks, inline code, and the first lines of the examples."""
     found = []
     for page in FILES:
         text = page.read_text()
@@ -54,7 +54,7 @@ def commands() -> list[Typed]:
 
 
 def links() -> list[tuple[str, str]]:
-    """(page, target) of every link and image that does not lead elsewhere."""
+    """Returns (page, target) of every link and image inside the project."""
     found = []
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -64,14 +64,14 @@ def links() -> list[tuple[str, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The ids that the headings of a page get."""
+    """Returns the anchors of a page's headings."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^a-z0-9 _-]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize(("page", "target"), sorted(set(links())))
-def test_links_lead_somewhere(page: str, target: str) -> None:
+def test_links_resolve(page: str, target: str) -> None:
     path, _, anchor = target.partition("#")
     there = (ROOT / page).parent / path if path else ROOT / page
     assert there.exists()
@@ -90,7 +90,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize("typed", sorted(set(commands())), ids=lambda t: f"{t.page}: {' '.join(t.words)}"[:80])
-def test_commands_can_be_typed(typed: Typed) -> None:
+def test_commands_are_valid(typed: Typed) -> None:
     program, *words = typed.words
     if program.endswith("autotuner"):
         group: Any = typer.main.get_command(app)
@@ -116,7 +116,7 @@ def test_commands_can_be_typed(typed: Typed) -> None:
         } or SIMULATOR.match(" ".join(typed.words)), "teach this test to check it"
 
 
-def test_the_architecture_shows_the_layers_of_the_import_contract() -> None:
+def test_layers_in_the_architecture_match_the_import_contract() -> None:
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter")
     layers = contracts["importlinter:contract:layers"]["layers"].split("\n")
@@ -142,7 +142,7 @@ def tree() -> set[str]:
     return found
 
 
-def test_the_tree_of_the_architecture_is_the_one_on_disk() -> None:
+def test_tree_in_the_architecture_matches_the_disk() -> None:
     package = "src/autotuner/"
     shown = {path for path in tree() if "<" not in path}
     assert [path for path in sorted(shown) if not (ROOT / path).exists()] == []
@@ -151,26 +151,26 @@ def test_the_tree_of_the_architecture_is_the_one_on_disk() -> None:
     assert rooms | modules <= shown
 
 
-def test_the_files_that_the_architecture_names_exist() -> None:
+def test_files_named_in_the_architecture_exist() -> None:
     named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
     assert len(named) > 10
     assert not [path for path in named if not (ROOT / "src/autotuner" / path).exists()]
 
 
-def test_the_index_of_decisions_has_their_titles() -> None:
+def test_index_of_decisions_has_their_titles() -> None:
     pages = sorted(ROOT.glob("docs/adr/0*.md"))
     titles = {page.name: page.read_text().partition("\n")[0].partition(". ")[2] for page in pages}
     listed = re.findall(r"^\| \d+ \| \[(.*)\]\((.*)\) \|$", (ROOT / "docs/adr/README.md").read_text(), re.MULTILINE)
     assert {name: title for title, name in listed} == titles
 
 
-def test_there_are_commands_to_check() -> None:
+def test_commands_are_found() -> None:
     pages = {typed.page for typed in commands()}
     assert {"README.md", "docs/tutorial.md", "docs/how-to/clean-up.md", "examples/llama_cpp.yaml"} <= pages
     assert len(commands()) > 30
 
 
-def test_the_reference_of_the_command_line_is_the_commands_own_help() -> None:
+def test_command_line_reference_is_up_to_date() -> None:
     assert (ROOT / "docs/reference/cli.md").read_text() == reference(), "python -m autotuner.cli.reference > that page"
 
 
@@ -189,7 +189,7 @@ def test_the_tutorial_calls_the_public_api(fenced: Callable[..., list[str]]) -> 
     assert set(re.findall(r"autotuner\.(\w+)", program)) <= set(autotuner.__all__)
 
 
-def test_the_tutorial_shows_the_error_that_its_mistake_gives(workplace: Path, fenced: Callable[..., list[str]]) -> None:
+def test_error_in_the_tutorial_is_current(workplace: Path, fenced: Callable[..., list[str]]) -> None:
     study = fenced("docs/tutorial.md", "yaml")[0].replace("threads:", "thread:")
     (workplace / "study.yaml").write_text(study)
     with pytest.raises(UsageError) as wrong:

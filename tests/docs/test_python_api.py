@@ -1,4 +1,4 @@
-"""The page of the Python API runs, block by block, on a real server; and it names everything that is there."""
+"""The code on the page about the Python API runs on a real server, and the page covers the whole API."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the reference shows can be read, it names every key, and the examples are studies that editors accept."""
+"""The study file reference is complete, and all studies in pages and examples are valid, for editors too."""
 
 import re
 from pathlib import Path
@@ -31,13 +31,13 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("page", "text"), SHOWN)
-def test_every_study_that_the_pages_show_is_read(page: str, text: str) -> None:
+def test_studies_on_pages_are_valid(page: str, text: str) -> None:
     spec = parse_study(text, source="study.yaml", folder=ROOT).spec
     assert parse_study(render_study(spec), source="study.yaml", folder=ROOT).spec == spec
 
 
 @pytest.mark.parametrize("form", [StudyFile, WorkloadForm, SearchForm, ObjectiveForm, SloForm])
-def test_the_reference_names_every_key(form: type[BaseModel]) -> None:
+def test_reference_covers_every_key(form: type[BaseModel]) -> None:
     assert not [key for key in form.model_fields if not re.search(rf"\b{key}\b", PAGE)]
     assert all(info.description for info in form.model_fields.values())
 
@@ -49,7 +49,7 @@ def test_examples_are_studies(path: Path) -> None:
 
 
 def _accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    """The part of JSON Schema that the study's schema is made of."""
+    """Validates a value against the parts of JSON Schema that the study schema uses."""
     if "$ref" in schema and not _accepts(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], value, root):
         return False
     if "anyOf" in schema and not any(_accepts(option, value, root) for option in schema["anyOf"]):
@@ -117,7 +117,7 @@ def test_editors_accept_what_the_loader_accepts(text: str) -> None:
         {"parallelism": {"tp": "2"}}, {"parallelism": {"preset": ["balanced", "large"]}}, {"parallelism": {"tp": []}},
     ],
 )  # fmt: skip
-def test_editors_refuse_mistakes(change: dict[str, Any]) -> None:
+def test_editors_reject_mistakes(change: dict[str, Any]) -> None:
     data = read_text(SHOWN[0][1], "x.yaml").data
     assert _accepts(SCHEMA, data, SCHEMA)
     assert not _accepts(SCHEMA, {**data, **change}, SCHEMA)
@@ -137,14 +137,14 @@ def test_editors_accept_portable_settings(change: dict[str, Any]) -> None:
     assert parse_study(data, source="x.yaml", folder=ROOT).spec
 
 
-def test_the_schema_is_whole() -> None:
+def test_schema_is_complete() -> None:
     references = set(re.findall(r"'#/\$defs/([^']+)'", str(SCHEMA)))
     assert references <= set(SCHEMA["$defs"])
     assert SCHEMA["$schema"].endswith("2020-12/schema")
     assert set(SCHEMA["$defs"]["SloForm"]["properties"]["metric"]["enum"]) == set(METRICS)
 
 
-def test_the_reference_of_metrics_names_every_metric_and_figure() -> None:
+def test_metrics_reference_covers_every_metric_and_figure() -> None:
     page = (ROOT / "docs/reference/metrics.md").read_text()
     assert not [name for name in METRICS if f"`{name}`" not in page]
     assert not [name for name in GpuUse.model_fields if f"`gpu_{name}`" not in page]

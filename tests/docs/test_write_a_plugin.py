@@ -1,4 +1,4 @@
-"""The plugin of the how-to, as it stands there: it is installed, passes the kit, and its server is really tuned."""
+"""The plugin on the how-to page can be installed, passes the kit, and tunes its server."""
 
 import json
 import os
@@ -19,7 +19,7 @@ PAGE = "docs/how-to/write-a-plugin.md"
 
 @pytest.fixture
 def installed(fenced: Fenced, workplace: Path) -> Path:
-    """The folder that the page's files are installed in, as an installer would: modules and their metadata."""
+    """A folder with the files of the page, installed with their metadata as an installer would."""
     plugin, kit = fenced(PAGE, "python")
     (workplace / "pretend.py").write_text(plugin)
     (workplace / "test_pretend.py").write_text(kit)
@@ -45,13 +45,13 @@ def python(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_it_passes_the_conformance_kit(installed: Path) -> None:
+def test_plugin_passes_the_conformance_kit(installed: Path) -> None:
     said = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_pretend.py")
     assert " passed" in said
     assert not {"failed", "skipped", "error"} & set(said.split())
 
 
-def test_the_program_finds_it_and_tunes_its_server(installed: Path, fenced: Fenced) -> None:
+def test_plugin_is_found_and_tunes_its_server(installed: Path, fenced: Fenced) -> None:
     catalog = json.loads(python(installed, "-m", "autotuner", "params", "pretend", "--json"))["parameters"]
     assert [entry["name"] for entry in catalog] == ["parallel", "token-ms"]
     (study,) = fenced(PAGE, "yaml")
@@ -67,7 +67,7 @@ def test_the_program_finds_it_and_tunes_its_server(installed: Path, fenced: Fenc
 
 
 def sorted_trials(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trials that set something, by what they set."""
+    """Returns the trials that set a value, ordered by it."""
     return sorted(
         (t for t in result["trials"] if t["configuration"]["values"]),
         key=lambda t: int(t["configuration"]["values"]["parallel"]),

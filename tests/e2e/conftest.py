@@ -1,4 +1,4 @@
-"""A tiny model, a home of its own, and a study that takes seconds on the real llama.cpp server."""
+"""A tiny model, a temporary data directory, and a study that takes seconds on the real llama.cpp server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GGUF file with random weights, small enough to load in no time."""
+    """A GGUF file with random weights, small enough to load instantly."""
     path = tmp_path_factory.mktemp("model") / "tiny.gguf"
     write_tiny_gguf(path, layers=2, width=256)
     return path
@@ -22,7 +22,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data directory, in force for this test and the processes it starts."""
+    """An empty data directory for this test and the processes that it starts."""
     path = tmp_path / "home"
     monkeypatch.setenv("AUTOTUNER_HOME", str(path))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
@@ -31,13 +31,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def name() -> str:
-    """A study name that no other test uses, so that its processes can be told from others'."""
+    """A study name that no other test uses, so that its processes can be identified."""
     return f"quick-{uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def leftovers(name: str) -> Callable[[], list[str]]:
-    """The running processes that carry this test's study in their labels."""
+    """Finds running processes that are labeled with this test's study."""
 
     def find() -> list[str]:
         found = []
@@ -54,7 +54,7 @@ def leftovers(name: str) -> Callable[[], list[str]]:
 
 @pytest.fixture
 def quick_study(tiny_model: Path, name: str) -> Callable[..., dict[str, Any]]:
-    """A study file's content; keywords replace top-level keys."""
+    """Builds the content of a study file; keywords replace top-level keys."""
 
     def make(**changes: Any) -> dict[str, Any]:
         study: dict[str, Any] = {

@@ -1,5 +1,4 @@
-"""The runner is killed with -9 at every phase and started again with the same file: nothing is lost, nothing is done
-twice, nothing is left running."""
+"""A runner killed with SIGKILL in any phase and started again: nothing is lost, repeated or left running."""
 
 import json
 import subprocess
@@ -32,7 +31,7 @@ def finished(trials: tuple[Trial, ...]) -> dict[int, Trial]:
 
 
 def wait_until_gone(leftovers: Callable[[], list[str]]) -> None:
-    """Nobody cleans up: servers and load generators end because their runner has ended."""
+    """Waits for servers and load generators, which end by themselves when their runner has ended."""
     until = time.monotonic() + 60
     while left := leftovers():
         assert time.monotonic() < until, left

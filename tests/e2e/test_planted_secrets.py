@@ -1,5 +1,5 @@
-"""Secrets planted in every field of a study that takes text are in no byte that leaves: not in a file, an output, an
-error, an event, a report, nor on a child's command line. The server itself gets the real values."""
+"""Secrets planted in every text field of a study leak nowhere: not into a file, an output, an error, an event, a report
+or the command line of a child. The server itself gets the real values."""
 
 import json
 import sys
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 @pytest.fixture
 def children() -> Iterator[set[str]]:
-    """Command lines of all processes below this one, looked at all the time."""
+    """Command lines of all child processes, sampled continuously."""
     seen = set[str]()
     ended = threading.Event()
 
@@ -96,7 +96,7 @@ def study(tmp_path: Path, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs a command that knows nothing of an earlier one, and returns all that it wrote."""
+    """Runs a command as if in a new process, and returns all of its output."""
 
     def run(*words: str) -> str:
         monkeypatch.setattr(known, "_remembered", frozenset())
@@ -111,11 +111,11 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def planted(text: str) -> list[str]:
-    """The lines with a planted value."""
+    """Returns the lines that contain a planted value."""
     return [line[:300] for line in text.splitlines() if MARK in line]
 
 
-def test_no_planted_secret_leaves(
+def test_planted_secrets_leak_nowhere(
     study: dict[str, Any], name: str, tmp_path: Path, home: Path, call: Callable[..., str], children: set[str]
 ) -> None:
     file = tmp_path / "study.yaml"
@@ -179,10 +179,10 @@ def test_no_planted_secret_leaves(
         (("name",), f"ghp_1{MARK}/abcdef"), (("objective",), f"max https://u:1{MARK}@h/"), (("token",), f"1{MARK}"),
     ],
 )  # fmt: skip
-def test_no_planted_secret_is_in_a_refusal(
+def test_rejection_does_not_repeat_a_planted_secret(
     path: tuple[str, ...], value: object, study: dict[str, Any], tmp_path: Path, home: Path, call: Callable[..., str]
 ) -> None:
-    """What would stand on a command line is refused; nothing is launched, and the refusal does not repeat it."""
+    """A secret that would end up on a command line is rejected without repeating it, and nothing is launched."""
     place = study
     for key in path[:-1]:
         place = place[key]

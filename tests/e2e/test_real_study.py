@@ -1,4 +1,4 @@
-"""A study file goes in, the real llama.cpp server is tuned, and the answer comes out."""
+"""Whole studies on the real llama.cpp server, from the study file to the answer."""
 
 import json
 import shlex
@@ -74,7 +74,7 @@ def test_the_command_line_from_file_to_answer(name: str, quick_study: Make, left
 
 
 def stopped(name: str, file: Path) -> int:
-    """The exit code of a run that is asked to stop while it measures."""
+    """Interrupts a run while it measures, and returns its exit code."""
     process = subprocess.Popen([sys.executable, "-m", "autotuner", "run", str(file)], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -86,7 +86,7 @@ def stopped(name: str, file: Path) -> int:
     return process.wait(60)
 
 
-def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
+def test_interrupt_ends_cleanly_and_the_same_command_resumes(
     name: str, quick_study: Make, leftovers: Left, tmp_path: Path
 ) -> None:
     file = tmp_path / "quick.json"
@@ -115,7 +115,7 @@ def test_interrupt_once_ends_cleanly_and_the_same_command_goes_on(
     assert len(finished) == len(set(finished)) == 3
 
 
-def test_failures_are_results_with_their_cause(quick_study: Make) -> None:
+def test_failures_are_results_with_a_cause(quick_study: Make) -> None:
     study = quick_study(
         parameters={"cache-type-v": ["f16", "q8_0"], "flash-attn": ["off"]},
         search={"strategy": "grid", "trials": 5, "seed": 1},
@@ -126,7 +126,7 @@ def test_failures_are_results_with_their_cause(quick_study: Make) -> None:
     assert tried == [{"cache-type-v": "f16", "flash-attn": "off"}], "a knowably invalid configuration is never proposed"
 
 
-def test_nothing_is_launched_when_the_environment_is_not_ready(name: str, quick_study: Make, tmp_path: Path) -> None:
+def test_nothing_is_launched_if_the_environment_is_not_ready(name: str, quick_study: Make, tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     file.write_text(json.dumps(quick_study(model=str(tmp_path / "missing.gguf"))))
     ran = cli("run", str(file), check=4)

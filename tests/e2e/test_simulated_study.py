@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/simulated_sglang.yaml"
 
 @pytest.fixture
 def study(name: str) -> dict[str, Any]:
-    """On this GPU the engine's own fraction leaves room for about 17 of 40 requests.
+    """A study on a GPU where the engine's own memory fraction leaves room for about 17 of 40 requests.
 
     A busy machine may delay the client: the two configurations differ by more than that.
     """
@@ -40,7 +40,9 @@ def study(name: str) -> dict[str, Any]:
     }
 
 
-def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:
+def test_study_finds_a_configuration_that_beats_the_default(
+    study: dict[str, Any], leftovers: Callable[[], list[str]]
+) -> None:
     result = autotuner.tune(study)
     assert result.winner is not None
     assert result.winner.configuration.values == {"mem-fraction-static": 0.92}
@@ -54,6 +56,6 @@ def test_a_study_finds_what_beats_the_default(study: dict[str, Any], leftovers: 
     assert leftovers() == []
 
 
-def test_the_example_is_a_study_that_can_run() -> None:
+def test_example_can_run() -> None:
     plan = autotuner.plan_study(EXAMPLE)
     assert "--chunked-prefill-size" in json.dumps(plan.__dict__, default=str)

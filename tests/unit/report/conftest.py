@@ -1,4 +1,4 @@
-"""Results of the sample studies, each made once."""
+"""Results of the sample studies, each built once."""
 
 from collections.abc import Callable
 from functools import cache

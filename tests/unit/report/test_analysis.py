@@ -1,4 +1,4 @@
-"""Importance against figures worked out by hand, failures by cause, and the caveats for a careful reader."""
+"""Importance compared with calculations by hand, failures by cause, and caveats."""
 
 import math
 import re
@@ -34,7 +34,7 @@ Sampled = Callable[[str], StudyResult]
 Made = Callable[[Sample], StudyResult]
 
 
-def test_explained_by_hand() -> None:
+def test_explained_matches_a_calculation_by_hand() -> None:
     """Means 2 and 5 around 3.5: between = 2 * 2 * 2.25 = 9, within = 4 * 1 = 4, so (9 - 1 * 4 / 2) / 13 = 7 / 13."""
     assert explained([[1.0, 3.0], [4.0, 6.0]]) == pytest.approx(7 / 13)
 
@@ -47,12 +47,12 @@ def test_explained_at_its_limits() -> None:
 
 
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=4), max_size=5))
-def test_a_share_is_a_share(groups: list[list[float]]) -> None:
+def test_explained_is_between_0_and_1(groups: list[list[float]]) -> None:
     found = explained(groups)
     assert found is None or 0 <= found <= 1
 
 
-def test_importance_names_what_mattered_and_the_best_value(made: Made) -> None:
+def test_importance_finds_the_parameter_that_matters_and_its_best_value(made: Made) -> None:
     maker = StudyMaker(sample_spec(slos=()), noise=0.0, latency=lambda _: 0.1)
     maker.speed = lambda c: 100.0 * float(c.values.get("parallel", 1) or 1)
     maker.measured()
@@ -67,7 +67,7 @@ def test_importance_names_what_mattered_and_the_best_value(made: Made) -> None:
     assert shares == {"ubatch-size": 0.0, "flash-attn": None}, "no effect, and never varied"
 
 
-def test_importance_of_a_latency_prefers_the_smaller(made: Made) -> None:
+def test_importance_of_a_latency_prefers_low_values(made: Made) -> None:
     maker = StudyMaker(sample_spec(objectives=(LATENCY,), slos=()), noise=0.0)
     maker.measured()
     for parallel in (2, 2, 8, 8):
@@ -102,14 +102,14 @@ def test_failures_by_cause_with_their_trials(sampled: Sampled) -> None:
     assert {g.blame for g in groups} == {Blame.CONFIGURATION}
 
 
-def test_voided_trials_are_failures_of_the_environment() -> None:
+def test_void_trials_are_environment_faults() -> None:
     maker = StudyMaker(sample_spec())
     maker.failed(configuration(), Failure(cause=FailureCause.PORT_UNAVAILABLE, message="no port"))
     maker.trials[0] = maker.trials[0].model_copy(update={"state": TrialState.VOID})
     assert failure_groups(maker.trials)[0].blame is Blame.ENVIRONMENT
 
 
-def test_a_figure_is_better_or_worse_where_its_interval_leaves_out_zero() -> None:
+def test_figure_is_better_or_worse_if_its_interval_excludes_zero() -> None:
     low = (1.00, 1.01, 0.99)
     high = (1.50, 1.52, 1.48)
     assert Figure("output_throughput", None, low, high).effect == "better"
@@ -124,7 +124,7 @@ def test_a_figure_is_better_or_worse_where_its_interval_leaves_out_zero() -> Non
     assert Figure("ttft", "p99", (0.0,), high).change is None
 
 
-def test_comparison_is_of_the_repeats_at_every_level(sampled: Sampled) -> None:
+def test_comparison_uses_the_repeats_at_every_level(sampled: Sampled) -> None:
     places = comparison(sampled("winner"))
     assert [(p.scenario, p.level) for p in places] == [("D(128,48)", f"concurrency={n}") for n in (4, 16)]
     throughput = places[1].figures[0]
@@ -132,7 +132,7 @@ def test_comparison_is_of_the_repeats_at_every_level(sampled: Sampled) -> None:
     assert throughput.effect == "better"
 
 
-def test_what_stands_against_the_default(sampled: Sampled) -> None:
+def test_trial_compared_with_the_default(sampled: Sampled) -> None:
     assert compared(sampled("empty")) is None
     assert compared(sampled("default_best")) == sampled("default_best").best
     near = compared(sampled("infeasible"))
@@ -148,14 +148,14 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("kind", DOUBTS)
-def test_doubts(sampled: Sampled, kind: str) -> None:
+def test_caveats(sampled: Sampled, kind: str) -> None:
     result = sampled(kind)
     found = [text for text in caveats(result) if f"only {len(usable_trials(result))} trial" not in text]
     numbers = [re.search(r"[Tt]rials? (\d[\d, and]*)", text) for text in found]
     assert [[int(n) for n in re.findall(r"\d+", m[1])] if m else [] for m in numbers] == DOUBTS[kind], found
 
 
-def test_doubts_name_the_figures_that_they_rest_on(sampled: Sampled) -> None:
+def test_caveats_name_their_figures(sampled: Sampled) -> None:
     (refuted, _) = caveats(sampled("refuted"))
     assert failed_launches(sampled("refuted").trials[2], sampled("refuted")) in refuted
     few, _, disturbed, *others = caveats(sampled("failures"))
@@ -164,7 +164,7 @@ def test_doubts_name_the_figures_that_they_rest_on(sampled: Sampled) -> None:
     assert any("output throughput fell by 18%" in text for text in others), "the measurement's own warning"
 
 
-def test_doubts_about_default_failed_requests_and_tokenizer(made: Made) -> None:
+def test_caveats_about_default_failed_requests_and_tokenizer(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.latency = lambda c: 0.1 if c.values else 0.9
     maker.measured(failed=1)
@@ -176,14 +176,14 @@ def test_doubts_about_default_failed_requests_and_tokenizer(made: Made) -> None:
     assert [text for text in found if "trial 0 " in text and "failed" in text]
 
 
-def test_few_trials_are_called_few_and_many_are_not(sampled: Sampled) -> None:
+def test_few_trials_are_a_caveat(sampled: Sampled) -> None:
     for kind, few in (("winner", True), ("huge", False)):
         count = len(usable_trials(sampled(kind)))
         assert (count < FEW_TRIALS) == few
         assert any(f"only {count} trial" in text for text in caveats(sampled(kind))) == few
 
 
-def test_trials_without_a_usable_figure_are_left_out(made: Made) -> None:
+def test_trials_without_a_usable_figure_are_excluded(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.measured()
     maker.measured(configuration(parallel=8), self_check=SelfCheck(client_limited=True))

@@ -19,7 +19,7 @@ def sampled(kind: str) -> StudyResult:
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("kind", ["winner", "failures"])
-def test_a_frame_has_the_rows_and_columns_of_the_csv_export(library: str, kind: str) -> None:
+def test_data_frame_equals_the_csv_export(library: str, kind: str) -> None:
     pytest.importorskip(library)
     result = sampled(kind)
     frame = result.to_dataframe(library)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ def test_a_frame_has_the_rows_and_columns_of_the_csv_export(library: str, kind: 
     assert measured == [float(text) if text else -1 for text in shown]
 
 
-def test_without_a_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pandas", "polars"):
         monkeypatch.setitem(sys.modules, name, None)
     for library, extra in ((None, "pandas"), ("polars", "polars")):
@@ -40,6 +40,6 @@ def test_without_a_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
             sampled("winner").to_dataframe(library)  # type: ignore[arg-type]
 
 
-def test_another_library_is_a_usage_error() -> None:
+def test_unknown_library_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
         sampled("winner").to_dataframe("arrow")  # type: ignore[arg-type]

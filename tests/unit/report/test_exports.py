@@ -1,4 +1,4 @@
-"""Forms for other programs: the command that a shell reads back, strict JSON, CSV, the older results JSON."""
+"""Exports for other programs: the shell command, strict JSON, CSV, the older results JSON."""
 
 import csv
 import io
@@ -49,12 +49,12 @@ def strict(text: str) -> Any:
 
 
 @given(st.lists(ARGUMENT, min_size=1))
-def test_the_command_reads_back_word_by_word(words: list[str]) -> None:
+def test_command_survives_shell_parsing(words: list[str]) -> None:
     result = StudyResult(spec=sample_spec(), state="done", command=tuple(words))
     assert shlex.split(command_line(result)) == words
 
 
-def test_a_real_shell_reads_the_same_words_and_environment() -> None:
+def test_shell_gets_the_same_arguments_and_environment() -> None:
     spec = sample_spec()
     env = {"PLAIN": "1", "TRICKY": "a b$HOME'\"\n", "HF_TOKEN": "***"}
     spec = spec.model_copy(update={"engine": spec.engine.model_copy(update={"env": env})})
@@ -88,7 +88,7 @@ def test_best_for_programs(sampled: Sampled) -> None:
     assert "command" not in none
 
 
-def test_what_did_not_hold_up_is_marked_in_every_form(sampled: Sampled) -> None:
+def test_refuted_trials_are_marked_in_every_form(sampled: Sampled) -> None:
     result = sampled("refuted")
     best = best_json(result)
     assert (best["winner"], best["refuted"], best["proven"]) == (0, [2], False)
@@ -99,7 +99,7 @@ def test_what_did_not_hold_up_is_marked_in_every_form(sampled: Sampled) -> None:
     assert older_results(result)["best_result"]["parameters"] == {}
 
 
-def test_json_of_numbers_that_are_none() -> None:
+def test_json_of_nan_and_infinity() -> None:
     assert strict(strict_json({"a": math.inf, "b": [math.nan, 1.5], 3: (-math.inf,)})) == {
         "a": None,
         "b": [None, 1.5],
@@ -108,20 +108,20 @@ def test_json_of_numbers_that_are_none() -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_json_is_strict_and_whole(sampled: Sampled, kind: SampleKind) -> None:
+def test_json_is_strict_and_complete(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     read = strict(export_text(result, "json"))
     assert [t["number"] for t in read["trials"]] == [t.number for t in result.trials]
     assert read["spec"]["name"] == result.spec.name
 
 
-def test_an_unknown_form_is_refused(sampled: Sampled) -> None:
+def test_unknown_form_is_rejected(sampled: Sampled) -> None:
     with pytest.raises(ValueError, match="xml"):
         export_text(sampled("winner"), "xml")
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_csv_has_a_row_a_trial_and_window(sampled: Sampled, kind: SampleKind) -> None:
+def test_csv_has_a_row_per_trial_and_window(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     rows = list(csv.DictReader(io.StringIO(csv_text(result))))
     assert len(rows) == sum(max(1, len(t.measurements)) for t in result.trials)
@@ -151,7 +151,7 @@ def test_csv_keeps_any_value(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_the_older_results_have_an_entry_a_trial_and_no_made_up_number(sampled: Sampled, kind: SampleKind) -> None:
+def test_older_results_have_an_entry_per_trial_and_no_invented_number(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     older = strict(export_text(result, "older"))
     counted = [t for t in result.trials if t.role is not TrialRole.CONFIRM and t.state.finished]
@@ -166,14 +166,14 @@ def test_the_older_results_have_an_entry_a_trial_and_no_made_up_number(sampled: 
         assert won["parameters"] == dict(result.winner.configuration.values)
 
 
-def test_older_scores_are_smaller_for_better(sampled: Sampled) -> None:
+def test_lower_older_scores_are_better(sampled: Sampled) -> None:
     for kind in ("winner", "latency"):
         older = older_results(sampled(kind))
         met = [e for e in older["all_results"] if e["objective_score"] is not None and not e["slo_violated"]]
         assert older["best_result"]["objective_score"] == min(e["objective_score"] for e in met)
 
 
-def test_a_limited_or_unmeasured_trial_has_no_older_score(sampled: Sampled, made: Made) -> None:
+def test_client_limited_or_unmeasured_trial_has_no_older_score(sampled: Sampled, made: Made) -> None:
     limited = older_results(sampled("failures"))["all_results"][6]
     assert (limited["status"], limited["objective_score"]) == ("failed", None)
     maker = StudyMaker(sample_spec())
@@ -184,17 +184,17 @@ def test_a_limited_or_unmeasured_trial_has_no_older_score(sampled: Sampled, made
     assert older_results(made(maker.sample()))["all_results"][0]["objective_score"] is None
 
 
-def test_a_running_trial_is_no_result_yet(sampled: Sampled) -> None:
+def test_running_trial_is_not_a_result_yet(sampled: Sampled) -> None:
     older = older_results(sampled("empty"))
     assert (older["successful_experiments"], older["all_results"], older["best_result"]) == (0, [], None)
 
 
-def test_failures_carry_their_message_and_log(sampled: Sampled) -> None:
+def test_failures_have_message_and_log(sampled: Sampled) -> None:
     entry = older_results(sampled("failures"))["all_results"][1]
     assert entry["error_message"] == "the KV cache does not fit into memory"
     assert "failed to allocate buffer" in entry["container_logs"]
 
 
-def test_samples_are_equal_at_every_call() -> None:
+def test_samples_are_deterministic() -> None:
     assert sample_study("several") == sample_study("several")
     assert objective_value(sample_study("empty").trials[0]) is None

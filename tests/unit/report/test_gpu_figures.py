@@ -1,4 +1,4 @@
-"""GPUs, their sensors and the energy of a token wherever a trial's numbers are shown."""
+"""GPUs, their sensors and the energy per token in every output."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def window(rate: float, seconds: float, **use: Any) -> Measurement:
     )
 
 
-def test_a_trials_windows_are_put_together() -> None:
+def test_windows_of_a_trial_are_combined() -> None:
     found = gpu_figures(
         trial(
             window(
@@ -67,7 +67,7 @@ def test_a_trials_windows_are_put_together() -> None:
     assert (found.memory_gb, found.temperature_c) == (62, 70)
 
 
-def test_what_is_not_known_is_not_made_up() -> None:
+def test_unknown_figures_stay_unknown() -> None:
     assert gpu_figures(trial(gpus=0)) is None
     assert gpu_cells(trial(gpus=0)) == ("-",) * len(TITLES)
     assert gpu_cells(trial(gpus=4)) == ("4", *("-",) * (len(TITLES) - 1))
@@ -79,7 +79,7 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert [TITLES[i] for i in known_columns([half])] == ["GPUs", "tokens/s per GPU", "GPU busy", "power"]
 
 
-def test_show_has_a_column_for_each_that_is_known() -> None:
+def test_show_has_a_column_per_known_figure() -> None:
     result = result_of(SampleKind.GPUS)
     lines = study_text(result).splitlines()
     head = next(line for line in lines if "configuration" in line)
@@ -91,7 +91,7 @@ def test_show_has_a_column_for_each_that_is_known() -> None:
     assert "GPU" not in study_text(result_of(SampleKind.WINNER)), "no empty columns without GPUs"
 
 
-def test_the_report_has_a_table_of_its_own_and_compares_per_gpu() -> None:
+def test_report_has_a_gpu_table_and_compares_per_gpu() -> None:
     page = html_report(result_of(SampleKind.GPUS))
     assert '<a href="#gpus">GPUs and energy</a>' in page
     (table,) = re.findall(r"<caption>GPUs of every measured trial</caption>.*?</table>", page, re.DOTALL)
@@ -117,7 +117,7 @@ def test_csv_has_the_gpus_and_their_sensors() -> None:
     assert (without["gpus"], without["gpu_power_w"], without["energy_per_token"]) == ("0", "", "")
 
 
-def test_json_has_them_too() -> None:
+def test_json_has_gpu_figures() -> None:
     result = result_of(SampleKind.GPUS)
     last = json.loads(export_text(result, "json"))["trials"][-1]
     assert last["gpus"] == 4

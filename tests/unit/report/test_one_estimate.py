@@ -1,4 +1,4 @@
-"""One gain has one number: every output that shows the first objective's change shows the same one."""
+"""Every output shows the same number for the change of the first objective."""
 
 import html
 import re
@@ -96,7 +96,7 @@ def changes(result: StudyResult) -> dict[str, list[str]]:
     }
 
 
-def test_all_outputs_show_one_number() -> None:
+def test_all_outputs_show_the_same_gain() -> None:
     result = made()
     expected = percent(result.gain.relative) if result.gain else ""
     for output, found in changes(result).items():
@@ -105,7 +105,7 @@ def test_all_outputs_show_one_number() -> None:
     assert strict_json(result) == export_text(result, "json").rstrip("\n")
 
 
-def test_the_numbers_would_differ_by_another_estimator() -> None:
+def test_another_estimator_would_give_other_numbers() -> None:
     """Otherwise the test above shows nothing: medians and first measurements give other figures."""
     result = made()
     ours, theirs = (sorted(result.repeat_values(result.trials[n])) for n in (FIRST, 0))
@@ -119,7 +119,7 @@ def test_the_numbers_would_differ_by_another_estimator() -> None:
 
 
 @pytest.mark.parametrize("number", [0, FIRST, SECOND])
-def test_the_value_of_a_configuration_is_the_mean_of_its_repeats_everywhere(number: int) -> None:
+def test_value_of_a_configuration_is_the_mean_of_its_repeats_everywhere(number: int) -> None:
     result = made()
     trial = result.trials[number]
     repeats = [t for t in result.trials if t.role is TrialRole.CONFIRM and t.repeat_of == number]

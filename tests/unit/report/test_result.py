@@ -1,4 +1,4 @@
-"""Who wins, what is proven, what is tied: by sample kind and by small studies made for one question."""
+"""Winner, proof and ties, for the sample studies and for small studies made for one question."""
 
 from collections.abc import Callable
 from statistics import fmean
@@ -25,7 +25,7 @@ def speeds(maker: StudyMaker, fast: float) -> None:
     maker.latency = lambda _: 0.13
 
 
-def test_a_proven_winner(sampled: Sampled) -> None:
+def test_proven_winner(sampled: Sampled) -> None:
     result = sampled("winner")
     assert result.winner is not None
     assert result.winner == result.best
@@ -38,7 +38,7 @@ def test_a_proven_winner(sampled: Sampled) -> None:
     assert not {"--host", "127.0.0.1", "--port", "41234"} & set(result.command), "the address was only the trial's"
 
 
-def test_the_gain_is_that_of_the_repeats_alone(sampled: Sampled) -> None:
+def test_gain_uses_repeats_only(sampled: Sampled) -> None:
     result = sampled("winner")
     assert result.best is not None
     assert result.gain is not None
@@ -50,7 +50,7 @@ def test_the_gain_is_that_of_the_repeats_alone(sampled: Sampled) -> None:
 
 
 @pytest.mark.parametrize("kind", ["as_good", "no_difference", "default_best", "refuted"])
-def test_the_default_is_kept_where_nothing_is_shown_to_be_better(sampled: Sampled, kind: str) -> None:
+def test_default_is_kept_unless_something_is_shown_to_be_better(sampled: Sampled, kind: str) -> None:
     result = sampled(kind)
     assert result.keeps_default
     assert result.winner == result.default
@@ -77,7 +77,7 @@ def test_one_repeat_proves_nothing(made: Made) -> None:
     assert result.gain.effect is Effect.UNDECIDED, "one repeat on each side has no interval"
 
 
-def test_a_repeat_that_the_load_generator_limited_proves_nothing(made: Made) -> None:
+def test_client_limited_repeat_proves_nothing(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     speeds(maker, 1.0)
     maker.measured()
@@ -98,7 +98,7 @@ def test_nothing_feasible_has_a_nearest_and_no_winner(sampled: Sampled) -> None:
     assert missed[result.nearest.number] == min(missed.values())
 
 
-def test_a_challenger_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -> None:
+def test_challenger_whose_repeats_miss_the_slo_does_not_win(made: Made) -> None:
     maker = StudyMaker(sample_spec(slos=(SLO(metric="ttft", statistic="p99", threshold=0.4),)))
     speeds(maker, 2.0)
     maker.measured()
@@ -112,7 +112,7 @@ def test_a_challenger_whose_repeats_miss_the_slo_is_not_the_winner(made: Made) -
     assert result.gain is None, "what did not hold up gained nothing"
 
 
-def test_a_trial_that_the_load_generator_limited_never_wins(made: Made) -> None:
+def test_client_limited_trial_never_wins(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     speeds(maker, 2.0)
     maker.measured()
@@ -124,7 +124,7 @@ def test_a_trial_that_the_load_generator_limited_never_wins(made: Made) -> None:
     assert result.tied == (0,)
 
 
-def test_less_latency_is_a_positive_gain(sampled: Sampled) -> None:
+def test_lower_latency_is_a_positive_gain(sampled: Sampled) -> None:
     result = sampled("latency")
     assert result.spec.objectives[0].direction is Direction.MIN
     assert result.gain is not None
@@ -134,7 +134,7 @@ def test_less_latency_is_a_positive_gain(sampled: Sampled) -> None:
     assert (objective_value(result.best) or 9) < (objective_value(result.default) or 0)
 
 
-def test_several_objectives_have_a_gain_each_and_a_front(sampled: Sampled) -> None:
+def test_several_objectives_have_gains_and_a_front(sampled: Sampled) -> None:
     result = sampled("several")
     assert result.best is not None
     assert len(result.gains) == 2
@@ -147,7 +147,7 @@ def test_several_objectives_have_a_gain_each_and_a_front(sampled: Sampled) -> No
     assert {g.low > 0 for g in gains} == {True, False}, "a trade-off: one is better, the other is not"
 
 
-def test_a_trade_off_without_any_proven_gain_leaves_the_default(made: Made) -> None:
+def test_trade_off_without_a_proven_gain_keeps_the_default(made: Made) -> None:
     maker = StudyMaker(sample_spec(objectives=(THROUGHPUT, LATENCY), slos=()), noise=0.03)
     speeds(maker, 1.0)
     maker.measured()
@@ -156,7 +156,7 @@ def test_a_trade_off_without_any_proven_gain_leaves_the_default(made: Made) -> N
     assert result.winner == result.default
 
 
-def test_a_default_that_misses_the_slos_is_no_answer(made: Made) -> None:
+def test_default_that_misses_the_slos_is_not_an_answer(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.speed = lambda c: 420.0 if c.values else 800.0
     maker.latency = lambda c: 0.1 if c.values else 0.9
@@ -168,7 +168,7 @@ def test_a_default_that_misses_the_slos_is_no_answer(made: Made) -> None:
     assert result.ending is Ending.DEFAULT_INFEASIBLE
 
 
-def test_a_default_that_cannot_run(made: Made) -> None:
+def test_default_that_cannot_run(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.failed(configuration(), FAILED)
     maker.measured(configuration(parallel=8))
@@ -200,7 +200,7 @@ def test_the_order_of_the_trials_does_not_matter(sampled: Sampled) -> None:
     assert study_result(result.spec, result.state, result.trials[::-1], why=result.why) == result
 
 
-def test_only_the_address_is_left_out_of_the_command(made: Made) -> None:
+def test_command_omits_only_the_address(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     trial = maker.measured()
     argv = ("serve", "--port-range", "5", "--host", "--port", "--port", "9", "x", "--port=7")

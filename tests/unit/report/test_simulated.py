@@ -1,4 +1,4 @@
-"""Simulated numbers are called so in every output, and studies that mix them with measured ones are warned of."""
+"""Simulated numbers are labeled in every output, and studies that mix them with measured ones carry a warning."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ MIXED = result_of(mixed())
 WARNING = "Simulated and measured numbers stand side by side and cannot be compared: trials 1, 2 are simulated"
 
 
-def test_the_sentence() -> None:
+def test_sentence_about_simulated_trials() -> None:
     assert simulated_text({}) == simulated_text({0: False}) == ""
     assert simulated_text({0: True, 1: True}) == ALL == "All numbers are simulated: no real GPU was measured"
     assert simulated_text({2: True, 1: True, 0: False}) == WARNING
@@ -62,7 +62,7 @@ def test_the_sentence() -> None:
     assert (REAL.simulated, SIMULATED.simulated, MIXED.simulated) == ("", ALL, WARNING)
 
 
-def test_a_trial_without_numbers_does_not_count() -> None:
+def test_trial_without_numbers_does_not_count_as_simulated() -> None:
     maker = StudyMaker(sample_spec(), simulated=True)
     maker.measured()
     maker.simulated = False
@@ -71,7 +71,7 @@ def test_a_trial_without_numbers_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("text", [study_text, result_text])
-def test_the_terminal_says_it_once_before_the_answer(text: Callable[[StudyResult], str]) -> None:
+def test_terminal_warns_once_before_the_answer(text: Callable[[StudyResult], str]) -> None:
     for result, sentence in ((SIMULATED, ALL), (MIXED, WARNING)):
         lines = text(result).splitlines()
         assert lines.count(f"{sentence}.") == 1
@@ -82,7 +82,7 @@ def test_the_terminal_says_it_once_before_the_answer(text: Callable[[StudyResult
     assert MARK not in text(REAL).lower()
 
 
-def test_show_marks_each_row() -> None:
+def test_show_marks_each_simulated_row() -> None:
     def marked(result: StudyResult) -> list[str]:
         return [line for line in study_text(result).splitlines() if f"({MARK})" in line]
 
@@ -91,7 +91,7 @@ def test_show_marks_each_row() -> None:
     assert marked(REAL) == []
 
 
-def test_the_report_says_it_first_and_marks_each_row() -> None:
+def test_report_warns_first_and_marks_each_row() -> None:
     page = html_report(SIMULATED)
     banner = f'<p class="simulated" role="note">{ALL}.</p>'
     assert page.count(banner) == 1
@@ -108,7 +108,7 @@ def test_a_mixed_study_is_the_first_caveat() -> None:
     assert not any(MARK in text.lower() for result in (REAL, SIMULATED) for text in caveats(result))
 
 
-def test_csv_has_a_column() -> None:
+def test_csv_has_a_simulated_column() -> None:
     def column(result: StudyResult) -> list[str]:
         return [row["simulated"] for row in csv.DictReader(io.StringIO(export_text(result, "csv")))]
 
@@ -117,7 +117,7 @@ def test_csv_has_a_column() -> None:
     assert column(MIXED) == ["false"] * 2 + ["true"] * 4 + ["false"] * 2
 
 
-def test_json_says_it_of_the_study_and_of_each_trial() -> None:
+def test_json_marks_the_study_and_each_trial() -> None:
     data = json.loads(export_text(MIXED, "json"))
     assert data["simulated"] == WARNING
     assert [t["simulated"] for t in data["trials"]] == [False, True, True, False]
@@ -127,7 +127,7 @@ def test_json_says_it_of_the_study_and_of_each_trial() -> None:
     assert best_json(REAL)["simulated"] is None
 
 
-def test_the_older_results_say_it_too() -> None:
+def test_older_results_mark_simulated_trials() -> None:
     data = json.loads(export_text(MIXED, "older"))
     assert data["simulated"] == WARNING
     assert [e["simulated"] for e in data["all_results"]] == [False, True, True, False]
@@ -154,7 +154,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_best_says_it_before_the_command(stored: Path) -> None:
+def test_best_warns_before_the_command(stored: Path) -> None:
     done = CliRunner().invoke(app, ["best", "chat-simulated"])
     assert done.exit_code == 0
     assert done.stderr.startswith(f"{ALL}.\n"), "words for people"
@@ -186,7 +186,7 @@ def drawn(view: StudyView) -> list[str]:
     return captured.get().splitlines()
 
 
-def test_the_live_table_says_it_and_marks_each_row() -> None:
+def test_live_table_warns_and_marks_each_row() -> None:
     lines = drawn(view_of(list(SIMULATED.trials[:3])))
     assert lines[1].rstrip() == f"! {ALL}"
     rows = [line for line in lines if line.lstrip()[:1].isdigit()]
@@ -196,7 +196,7 @@ def test_the_live_table_says_it_and_marks_each_row() -> None:
     assert not any(MARK in line.lower() for line in drawn(view_of(list(REAL.trials))))
 
 
-def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
+def test_running_trial_is_marked_as_soon_as_possible() -> None:
     view = view_of([])
     phase = {"phase": "warming", "simulated": True, "gpus": 2}
     progress = {"elapsed_s": 1, "total_s": 4, "output_throughput": 9.0}
@@ -208,7 +208,7 @@ def test_a_running_trial_is_marked_as_soon_as_it_is_known() -> None:
     assert (view.rows[5].simulated, view.rows[5].gpus) == (True, 2)
 
 
-def test_plain_lines_say_it_once_and_mark_each_line() -> None:
+def test_plain_lines_warn_once_and_mark_each_line() -> None:
     said: list[str] = []
     lines = PlainLines(said.append, MIXED.spec)
     trials = list(MIXED.trials)

@@ -1,4 +1,4 @@
-"""The headline of each kind of study: the trial, its gain, what failed, and no claim beyond what is proven."""
+"""The headline of each kind of study: trial, gain, failures, and no claim beyond the proof."""
 
 import re
 import shlex
@@ -29,7 +29,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_the_headline_names_its_trial_with_configuration_and_gain(sampled: Sampled, kind: SampleKind) -> None:
+def test_headline_names_trial_configuration_and_gain(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     text = headline(result)
     found = re.search(r"trial (\d+)", text)
@@ -45,7 +45,7 @@ def test_the_headline_names_its_trial_with_configuration_and_gain(sampled: Sampl
     assert f"{result.repeats} interleaved repeats" in text
 
 
-def test_the_headline_says_what_was_missed_and_what_failed(sampled: Sampled) -> None:
+def test_headline_says_what_was_missed_and_what_failed(sampled: Sampled) -> None:
     refuted = failed_launches(sampled("refuted").trials[2], sampled("refuted"))
     assert re.match(r"1 of 2 .*crash under load", refuted)
     assert refuted in headline(sampled("refuted"))
@@ -66,7 +66,7 @@ def test_no_gain_is_claimed_that_is_not_proven(sampled: Sampled, kind: SampleKin
     assert result.ending.proven <= proven
 
 
-def test_one_repeat_is_called_too_few(made: Made) -> None:
+def test_one_repeat_is_too_few(made: Made) -> None:
     maker = StudyMaker(sample_spec(), speed=lambda c: 840.0 if c.values else 420.0, latency=lambda _: 0.1)
     maker.measured()
     maker.proof(maker.measured(configuration(parallel=8)), repeats=1)
@@ -76,7 +76,7 @@ def test_one_repeat_is_called_too_few(made: Made) -> None:
     assert "%" not in headline(result), "no gain is shown"
 
 
-def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
+def test_default_that_misses_the_slos_is_named(made: Made) -> None:
     maker = StudyMaker(sample_spec(), speed=lambda c: 400.0 if c.values else 800.0)
     maker.latency = lambda c: 0.1 if c.values else 0.9
     maker.measured()
@@ -88,7 +88,7 @@ def test_a_default_that_misses_the_slos_is_named(made: Made) -> None:
     assert percent(-0.51) in headline(result)
 
 
-def test_a_default_that_could_not_run_is_not_one_that_was_not_measured(made: Made) -> None:
+def test_default_that_could_not_run_differs_from_one_not_measured(made: Made) -> None:
     said = []
     for failed in (True, False):
         maker = StudyMaker(sample_spec())
@@ -105,7 +105,7 @@ def test_a_default_that_could_not_run_is_not_one_that_was_not_measured(made: Mad
     assert said[0] != said[1]
 
 
-def test_all_failed_is_not_the_same_as_not_begun(made: Made) -> None:
+def test_all_failed_differs_from_not_started(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.failed(DEFAULT, FAILED)
     assert made(maker.sample()).ending is Ending.NOTHING_MEASURED
@@ -121,7 +121,7 @@ def test_signs_follow_the_metric(sampled: Sampled) -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_a_run_ends_with_command_report_and_what_to_type_next(sampled: Sampled, kind: SampleKind) -> None:
+def test_run_ends_with_command_report_and_next_steps(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     text = result_text(result, report=Path("/x/report.html"), program=".venv/bin/autotuner")
     lines = text.splitlines()
@@ -135,12 +135,12 @@ def test_a_run_ends_with_command_report_and_what_to_type_next(sampled: Sampled, 
         assert lines[start].startswith("start the default") == result.keeps_default
 
 
-def test_a_run_that_was_cut_short_says_so(sampled: Sampled) -> None:
+def test_unfinished_run_says_so(sampled: Sampled) -> None:
     assert "interrupted: Ctrl-C" in result_text(sampled("failures"))
     assert "interrupted" not in result_text(sampled("winner"))
 
 
-def test_a_server_of_others_has_no_command(sampled: Sampled) -> None:
+def test_external_server_has_no_command(sampled: Sampled) -> None:
     result = sampled("default_best").model_copy(update={"command": ()})
     assert command_line(result) == ""
     assert "start " not in result_text(result)
@@ -154,7 +154,7 @@ def test_failed_configurations_are_listed_with_their_remedy(sampled: Sampled) ->
     assert f"{failure.message}; {failure.remedy}" in lines[2]
 
 
-def test_what_others_wrote_cannot_move_the_cursor(made: Made) -> None:
+def test_foreign_text_cannot_control_the_terminal(made: Made) -> None:
     maker = StudyMaker(sample_spec())
     maker.measured()
     words = "evil\x1b[2J\nsecond\rline\x07"

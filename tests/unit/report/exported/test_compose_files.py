@@ -1,4 +1,4 @@
-"""Compose files of the exports against the Compose specification: a broken one is noticed."""
+"""Compose files of the exports checked against the Compose specification."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every setting of every deployer: carried into an export as it was launched, noted in it, or of no use there."""
+"""Every setting of every deployer is carried into an export as launched, noted in it, or not applicable."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -192,7 +192,7 @@ OPTIONS: dict[Form, dict[str, Any]] = {
 }
 
 
-def test_every_deployers_every_setting_is_classified() -> None:
+def test_every_setting_of_every_deployer_is_classified() -> None:
     found = {cls.Settings for cls in loading.available("deployers").values()}
     assert {settings for settings in found if issubclass(settings, ExportSource)} == set(SETTINGS)
     for settings, classified in SETTINGS.items():
@@ -298,7 +298,7 @@ def server_in(thing: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("settings", "name", "form"), CASES)
-def test_a_setting_becomes_what_its_class_says(
+def test_setting_is_exported_as_classified(
     settings: type[BaseModel], name: str, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ON_THE_TUNER", "secret")
@@ -344,7 +344,7 @@ def test_what_was_launched_is_exported(settings: type[BaseModel], form: Form, na
 
 
 @pytest.mark.parametrize("name", [n for n, s in SETTINGS[DockerSettings].items() if s.becomes[COMPOSE] == CARRIED])
-def test_what_a_container_of_compose_has_was_launched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_settings_were_launched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ON_THE_TUNER", "secret")
     setting = SETTINGS[DockerSettings][name]
     after, before = (

@@ -1,4 +1,4 @@
-"""The winner as manifests: they load back as they were meant, start exactly what was measured, and hold no secret."""
+"""Manifests of the winner: valid YAML that starts exactly what was measured and contains no secret."""
 
 import re
 import sys
@@ -97,7 +97,7 @@ def test_one_of_each(sampled: Sampled, form: Form, snapshot: SnapshotAssertion, 
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_a_string_stays_that_string_in_every_yaml(text: str) -> None:
+def test_string_stays_a_string_in_every_yaml_version(text: str) -> None:
     thing = {"word": text, "list": [text, {"in": text}], text or "key": "as a key"}
     written = yaml_text([thing, {"n": 1, "b": True, "none": None, "f": 0.5}], [text])
     for version in ((1, 1), (1, 2)):
@@ -105,14 +105,14 @@ def test_a_string_stays_that_string_in_every_yaml(text: str) -> None:
 
 
 @given(st.lists(TEXT))
-def test_any_string_stays_that_string(words: list[str]) -> None:
+def test_any_string_survives_yaml(words: list[str]) -> None:
     for version in ((1, 1), (1, 2)):
         assert loaded(yaml_text([{"words": words}]), version) == [{"words": words}]
 
 
 @pytest.mark.parametrize("form", [Form.KUBERNETES, Form.COMPOSE])
 @given(text=TEXT)
-def test_an_argument_stays_one_argument(form: Form, text: str, won: Won, manifest: Make) -> None:
+def test_argument_stays_one_argument(form: Form, text: str, won: Won, manifest: Make) -> None:
     result = won(args={"note": text})
     found = manifest(result, form)
     assert loaded(found.text) == found.objects
@@ -140,18 +140,18 @@ def test_names_are_valid_and_differ(study_name: str) -> None:
     ("study_name", "name"),
     [("chat-8b", "chat-8b"), ("Chat_8B", "chat-8b-"), ("8b", "at-8b-"), ("x" * 63, "x" * 43 + "-"), ("a.", "a-")],
 )
-def test_names_that_people_give(study_name: str, name: str) -> None:
+def test_names_given_by_users(study_name: str, name: str) -> None:
     found = name_of(study_name, Form.KUBERNETES)
     assert found.startswith(name)
     assert len(found) - len(name) in {0, 6}
 
 
-def test_a_service_of_ome_never_ends_like_its_component() -> None:
+def test_inference_service_name_never_ends_like_a_component() -> None:
     assert re.fullmatch(r"my-engine-[0-9a-f]{6}", name_of("my-engine", Form.INFERENCE_SERVICE))
     assert len(name_of("abcdefghijklmnopqrstuvwxyz", Form.INFERENCE_SERVICE)) == 20
 
 
-def test_a_plan_that_differs_is_refused(won: Won, manifest: Make) -> None:
+def test_differing_plan_is_rejected(won: Won, manifest: Make) -> None:
     for argv, how in (
         (("vllm", "serve", "/models/chat-8b", "--served-model-name", "chat-8b"), "would be '--max-num-seqs 64' now"),
         (("vllm", "serve", "/models/other", "--served-model-name", "chat-8b", "--max-num-seqs", "64"), "/models/other"),
@@ -181,18 +181,18 @@ def test_a_plan_that_differs_is_refused(won: Won, manifest: Make) -> None:
 
 
 @pytest.mark.parametrize("before", [("/usr/bin/python3",), ("/usr/bin/python3", "-I")])
-def test_a_program_that_is_a_script_is_the_same_program(before: tuple[str, ...], won: Won, manifest: Make) -> None:
+def test_script_with_an_interpreter_is_the_same_program(before: tuple[str, ...], won: Won, manifest: Make) -> None:
     plain = won()
     result = won(argv=(*before, "/opt/venv/bin/vllm", *winner_argv(plain)[1:]))
     assert words_of(manifest(result, Form.KUBERNETES)) == words_of(manifest(plain, Form.KUBERNETES))
 
 
-def test_a_server_that_was_not_ours_has_no_manifest(won: Won, manifest: Make) -> None:
+def test_external_server_has_no_manifest(won: Won, manifest: Make) -> None:
     with pytest.raises(UsageError, match="not started by this program"):
         manifest(won(argv=()), Form.COMPOSE)
 
 
-def test_this_python_means_nothing_elsewhere(won: Won, manifest: Make) -> None:
+def test_path_of_this_python_is_replaced(won: Won, manifest: Make) -> None:
     settings = {"flavor": "vllm", "gpu": "H100"}
     result = won(engine="simulated", settings=settings, gpus=0)
     found = manifest(result, Form.KUBERNETES, image="registry.example/simulated:1")
@@ -211,7 +211,7 @@ def test_another_program_serves_the_same_flags(sampled: Sampled, manifest: Make)
 
 @pytest.mark.parametrize("form", Form)
 @pytest.mark.parametrize("stored", [SECRET, "***"])
-def test_secrets_are_named_and_never_told(form: Form, stored: str, won: Won, manifest: Make) -> None:
+def test_secrets_are_named_but_never_written(form: Form, stored: str, won: Won, manifest: Make) -> None:
     env = {"HF_TOKEN": stored, "PLAIN": "$(A) on", "URL": f"https://x/{stored}" if stored == "***" else "https://x"}
     found = manifest(won(env=env), form)
     assert stored not in found.text
@@ -229,7 +229,7 @@ def test_secrets_are_named_and_never_told(form: Form, stored: str, won: Won, man
 
 
 @pytest.mark.parametrize("form", Form)
-def test_a_secret_in_the_command_line_cannot_be_made_up(form: Form, won: Won, manifest: Make) -> None:
+def test_secret_in_the_command_line_is_rejected(form: Form, won: Won, manifest: Make) -> None:
     with pytest.raises(UsageError, match="contains a secret, which is not stored"):
         manifest(won(args={"note": "***"}), form)
 
@@ -262,14 +262,14 @@ def test_options_that_cannot_be(form: str, options: dict[str, Any], snapshot: Sn
 
 
 @pytest.mark.parametrize("option", [{"hub_token_secret": SECRET}, {"env_secret": [f"HF_TOKEN={SECRET}"]}])
-def test_a_secret_typed_in_place_of_its_name_is_not_repeated(option: dict[str, Any], won: Won, manifest: Make) -> None:
+def test_secret_typed_instead_of_its_name_is_not_repeated(option: dict[str, Any], won: Won, manifest: Make) -> None:
     with pytest.raises(UsageError) as refused:
         manifest(won(), Form.KUBERNETES, **option)
     assert SECRET not in str(refused.value)
     assert "never the secret itself" in str(refused.value)
 
 
-def test_what_each_form_needs_is_asked_for_at_once(won: Won, manifest: Make, needed: Any) -> None:
+def test_all_missing_options_are_reported_at_once(won: Won, manifest: Make, needed: Any) -> None:
     for form in (Form.INFERENCE_SERVICE, Form.SERVING_RUNTIME):
         with pytest.raises(UsageError) as refused:
             manifest(won(), form, **dict.fromkeys(needed[form]))

@@ -1,4 +1,4 @@
-"""Exports of a study that ran in pods: each carries what the study set for them, as the deployer itself has it."""
+"""Exports of a study that ran in pods, with the pod settings of the study."""
 
 from typing import Any
 
@@ -108,7 +108,7 @@ def parts(form: Form, found: Manifest) -> tuple[dict[str, Any], dict[str, Any], 
 
 
 @pytest.mark.parametrize("form", [Form.KUBERNETES, Form.INFERENCE_SERVICE, Form.SERVING_RUNTIME])
-def test_every_setting_of_the_pod_is_carried(form: Form) -> None:
+def test_every_pod_setting_is_carried_over(form: Form) -> None:
     found = exported(form, {**DEPLOY, **PLAIN})
     pod, container, metadata = parts(form, found)
     assert {name: pod.get(name) for name in POD} == POD
@@ -121,13 +121,13 @@ def test_every_setting_of_the_pod_is_carried(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", list(OPTIONS))
-def test_nothing_is_carried_from_a_study_without_pods(form: Form) -> None:
+def test_nothing_is_carried_over_from_a_study_without_pods(form: Form) -> None:
     text = exported(form, {}).text
     assert "securityContext" not in text
     assert HOME not in text
 
 
-def test_a_deployment_is_the_pod_that_was_measured() -> None:
+def test_deployment_equals_the_measured_pod() -> None:
     """Built from the same functions: what the deployer gives a pod, the export gives it too."""
     found = exported(Form.KUBERNETES, {**DEPLOY, **PLAIN})
     pod, container, _ = parts(Form.KUBERNETES, found)
@@ -148,7 +148,7 @@ def test_a_deployment_is_the_pod_that_was_measured() -> None:
     assert any("Kueue queue q" in note for note in found.notes)
 
 
-def test_what_is_typed_takes_precedence() -> None:
+def test_options_take_precedence() -> None:
     found = exported(Form.KUBERNETES, {**DEPLOY, **PLAIN}, port=7000, namespace="other")
     pod, container, _ = parts(Form.KUBERNETES, found)
     assert container["ports"][0]["containerPort"] == 7000
@@ -156,7 +156,7 @@ def test_what_is_typed_takes_precedence() -> None:
     assert pod["serviceAccountName"] == "sa"
 
 
-def test_a_label_of_the_study_does_not_take_the_pod_from_its_selector() -> None:
+def test_study_labels_do_not_break_the_selector() -> None:
     found = exported(Form.KUBERNETES, {"labels": {"app.kubernetes.io/name": "theirs"}})
     deployment, service = found.objects
     labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -164,7 +164,7 @@ def test_a_label_of_the_study_does_not_take_the_pod_from_its_selector() -> None:
         assert selector.items() <= labels.items()
 
 
-def test_a_container_of_compose_has_what_a_container_can_have() -> None:
+def test_compose_service_has_every_setting_that_compose_supports() -> None:
     found = exported(Form.COMPOSE, {**DEPLOY, **PLAIN})
     (service,) = YAML(typ="safe").load(found.text)["services"].values()
     assert service["shm_size"] == 32 * 2**30
@@ -180,7 +180,7 @@ def test_a_container_of_compose_has_what_a_container_can_have() -> None:
     assert "keys, more" in notes
 
 
-def test_a_runtime_to_start_from_keeps_its_own() -> None:
+def test_existing_runtime_keeps_its_settings() -> None:
     own = {"key": "own", "operator": "Exists"}
     runner = {
         "name": "ome-container",

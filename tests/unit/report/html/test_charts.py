@@ -1,4 +1,4 @@
-"""Charts: every mark is drawn inside of the picture, ticks are round and cover the data, words say what is shown."""
+"""Charts: marks are inside the picture, ticks are round and cover the data, and texts describe what is shown."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def marks_of(svg: Element, kind: str) -> list[Element]:
 
 
 @given(st.tuples(numbers, numbers).filter(lambda pair: pair[1] - pair[0] > 1e-6 * max(1.0, abs(pair[0]))))
-def test_ticks_are_round_few_and_cover(ends: tuple[float, float]) -> None:
+def test_ticks_are_round_few_and_cover_the_range(ends: tuple[float, float]) -> None:
     low, high = ends
     ticks = ticks_between(low, high)
     step = ticks[1] - ticks[0]
@@ -53,7 +53,7 @@ def test_ticks_are_round_few_and_cover(ends: tuple[float, float]) -> None:
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20), st.lists(numbers, max_size=3))
-def test_everything_lies_inside(points: list[tuple[float, float]], bounds: list[float]) -> None:
+def test_everything_is_drawn_inside_the_chart(points: list[tuple[float, float]], bounds: list[float]) -> None:
     marks = [Mark(x, y, "ok", "label") for x, y in points]
     lines = [Line(v, "bound", "slo", vertical=i % 2 == 0) for i, v in enumerate(bounds)]
     svg = tree(points_chart(CHART, marks, lines=lines, path=points).text)
@@ -65,7 +65,7 @@ def test_everything_lies_inside(points: list[tuple[float, float]], bounds: list[
     assert "nan" not in points_chart(CHART, marks, lines=lines).text
 
 
-def test_a_failed_trial_stands_on_the_floor_and_moves_no_axis() -> None:
+def test_failed_trial_is_at_the_bottom_and_does_not_change_the_axis() -> None:
     ok = [Mark(0.0, 10.0, "ok", "a"), Mark(1.0, 20.0, "ok", "b")]
     without = tree(points_chart(CHART, ok).text)
     svg = tree(points_chart(CHART, [*ok, Mark(2.0, math.nan, "failed", "c")]).text)
@@ -73,7 +73,7 @@ def test_a_failed_trial_stands_on_the_floor_and_moves_no_axis() -> None:
     assert len(marks_of(svg, "failed")) == 1
 
 
-def test_the_best_lies_on_top() -> None:
+def test_best_is_drawn_on_top() -> None:
     svg = tree(points_chart(CHART, [Mark(1.0, 1.0, "best", "b"), Mark(1.0, 1.0, "ok", "a")]).text)
     kinds = [g.get("class") for g in svg.iter("g")]
     assert kinds == ["mark ok", "mark best"]
@@ -105,7 +105,7 @@ def test_bar(share: float, width: float) -> None:
     assert float(fill[0].get("width", "")) == width
 
 
-def test_charts_say_in_words_what_they_show() -> None:
+def test_charts_have_titles_and_descriptions() -> None:
     svg = tree(points_chart(CHART, [Mark(1.0, 1.0, "ok", "trial 1")]).text)
     assert svg.get("role") == "img"
     named = {e.get("id"): e.text for e in svg if e.get("id")}
@@ -125,7 +125,7 @@ def test_every_kind_is_drawn(sampled: Sampled, kind: SampleKind) -> None:
         tree(figure.text)
 
 
-def test_the_search_is_drawn_trial_by_trial(sampled: Sampled) -> None:
+def test_search_is_drawn_trial_by_trial(sampled: Sampled) -> None:
     figure = progress_figure(sampled("winner"))
     assert figure is not None
     svg = next(tree(figure.text).iter("svg"))

@@ -1,4 +1,4 @@
-"""The report page: well formed, closed to the outside, inert whatever a study's data say, for every kind of study."""
+"""The report page: well formed, self-contained and safe against hostile data, for every kind of study."""
 
 import base64
 import hashlib
@@ -89,7 +89,7 @@ def attacked(attack: str) -> Sample:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_the_page_is_well_formed(sampled: Sampled, kind: SampleKind) -> None:
+def test_page_is_well_formed(sampled: Sampled, kind: SampleKind) -> None:
     page = Page(html_report(sampled(kind.value)))
     assert page.problems == []
     assert page.open == []
@@ -101,7 +101,7 @@ def test_the_page_is_well_formed(sampled: Sampled, kind: SampleKind) -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_nothing_comes_from_outside(sampled: Sampled, kind: SampleKind) -> None:
+def test_page_loads_nothing(sampled: Sampled, kind: SampleKind) -> None:
     text = html_report(sampled(kind.value))
     page = Page(text)
     assert not attributes(page, "src")
@@ -112,7 +112,7 @@ def test_nothing_comes_from_outside(sampled: Sampled, kind: SampleKind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["winner", "empty"])
-def test_the_policy_allows_exactly_the_page_s_own_style_and_script(sampled: Sampled, kind: str) -> None:
+def test_policy_allows_only_the_pages_style_and_script(sampled: Sampled, kind: str) -> None:
     page = Page(html_report(sampled(kind)))
     policy = next(v["content"] or "" for t, v in page.elements if v.get("http-equiv") == "Content-Security-Policy")
     for tag in ("style", "script"):
@@ -126,7 +126,7 @@ def test_the_policy_allows_exactly_the_page_s_own_style_and_script(sampled: Samp
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_a_study_says_stays_text(made: Made, attack: str) -> None:
+def test_text_of_a_study_stays_text(made: Made, attack: str) -> None:
     harmless = Page(html_report(made(attacked("harmless"))))
     page = Page(html_report(made(attacked(attack))))
     assert page.problems == []
@@ -138,7 +138,7 @@ def test_what_a_study_says_stays_text(made: Made, attack: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SampleKind)
-def test_the_answer_stands_first(sampled: Sampled, kind: SampleKind) -> None:
+def test_answer_comes_first(sampled: Sampled, kind: SampleKind) -> None:
     result = sampled(kind.value)
     page = Page(html_report(result))
     commands = [v for t, v in page.elements if t == "code" and v.get("id") == "command"]
@@ -149,7 +149,7 @@ def test_the_answer_stands_first(sampled: Sampled, kind: SampleKind) -> None:
     assert gains == sum(g is not None and g.repeats > 1 for g in result.gains) * (result.state == "done")
 
 
-def test_a_huge_study_stays_a_small_file(sampled: Sampled) -> None:
+def test_huge_study_gives_a_small_file(sampled: Sampled) -> None:
     result = sampled("huge")
     text = html_report(result)
     assert len(text) < 2_000_000
@@ -158,19 +158,19 @@ def test_a_huge_study_stays_a_small_file(sampled: Sampled) -> None:
     assert rows[0].count("<tr") == len(result.trials) + 1
 
 
-def test_a_server_of_others_has_no_command_to_copy(sampled: Sampled) -> None:
+def test_external_server_has_no_command_to_copy(sampled: Sampled) -> None:
     assert (
         "data-copy=" not in html_report(sampled("default_best").model_copy(update={"command": ()})).split("<script>")[0]
     )
 
 
-def test_the_file_is_written_whole(sampled: Sampled, tmp_path: Path) -> None:
+def test_file_is_written_atomically(sampled: Sampled, tmp_path: Path) -> None:
     path = autotuner.write_report(sampled("winner"), tmp_path / "new" / "report.html")
     assert path.read_text() == html_report(sampled("winner"))
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
 
-def test_the_table_of_trials_marks_what_did_not_hold_up_and_what_to_keep(sampled: Sampled) -> None:
+def test_table_of_trials_marks_refuted_trials_and_what_to_keep(sampled: Sampled) -> None:
     text = html_report(sampled("refuted"))
     marks = dict(re.findall(r'<tr[^>]*><th scope="row">(\d+)</th><td>([^<]*)</td><td class="set">', text))
     assert (marks["0"], marks["1"], marks["2"]) == ("default, keep", "search, challenger", "search, did not hold up")

@@ -1,4 +1,4 @@
-"""Text is escaped because it is text: whatever a study's data contain, markup comes only from the program."""
+"""Strings are always escaped; markup comes only from the program."""
 
 from html import unescape
 from html.parser import HTMLParser
@@ -38,7 +38,7 @@ class Reader(HTMLParser):
 
 
 @given(st.text())
-def test_any_text_comes_out_as_the_same_text(text: str) -> None:
+def test_any_text_survives_escaping(text: str) -> None:
     seen = Reader(element("p", text, title=text).text)
     cleaned = unescape(escaped(text))
     assert seen.tags == ["p"]
@@ -54,7 +54,7 @@ def test_children_of_any_depth_stay_text(children: object) -> None:
 
 
 @pytest.mark.parametrize("code", [*CONTROLS, 0xD800])
-def test_control_characters_become_a_mark(code: int) -> None:
+def test_control_characters_become_the_replacement_character(code: int) -> None:
     assert escaped(f"a{chr(code)}b") == "a\ufffdb"
 
 
@@ -70,7 +70,7 @@ def test_attributes() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a>", "1a", "a=b", "on click"])
-def test_names_are_names(name: str) -> None:
+def test_invalid_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="not an element's name"):
         element(name)
     with pytest.raises(ValueError, match="not an attribute's name"):
