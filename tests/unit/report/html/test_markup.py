@@ -71,7 +71,7 @@ def test_attributes() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a>", "1a", "a=b", "on click"])
 def test_invalid_names_are_rejected(name: str) -> None:
-    with pytest.raises(ValueError, match="^invalid element name: "):
+    with pytest.raises(ValueError, match="invalid element name: "):
         element(name)
-    with pytest.raises(ValueError, match="^invalid attribute name: "):
+    with pytest.raises(ValueError, match="invalid attribute name: "):
         element("p", **{name: "x"})  # type: ignore[arg-type]
