@@ -10,6 +10,7 @@ from autotuner.errors import AutotunerError
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.scoring.slo import missed, worst_value
 from autotuner.study.base import Noun
 from autotuner.study.failure import Failure
@@ -108,6 +109,7 @@ async def bench(
     folder: Path,
     slos: Sequence[SLO] = (),
     settings: NativeSettings | None = None,
+    server_metrics: Sequence[MetricsSource] = (),
     on_progress: OnProgress = lambda _scenario, _level, _progress: None,
     on_measured: OnMeasured = lambda _: None,
 ) -> list[Measurement]:
@@ -147,6 +149,7 @@ async def bench(
                 slos=slos,
                 headers=endpoint.headers,
                 on_progress=report,
+                server_metrics=server_metrics,
             )
             found.append(await benchmark.measure(endpoint, window))
             on_measured(found[-1])

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, MetricsAsk, WorkerSpec
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
@@ -20,6 +20,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.net.target import Access
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
+from autotuner.plugins.server_metrics import wanted_names
 from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
@@ -39,6 +40,8 @@ class NativeSettings(Noun):
     drain: Duration = Field(default=30.0, ge=0)
     """Longest wait after a window for its requests: until all have ended (open loop) or received a token (closed loop).
     Requests without a token by then have timed out; those that are still running have an unknown latency."""
+    server_metrics: bool = True
+    """Sample the server's Prometheus metrics about twice a second during each window."""
     limits: Limits = Limits()
     """When the load generator itself counts as the bottleneck."""
 
@@ -175,7 +178,13 @@ class NativeBenchmark(Benchmark):
             extra_body=workload.extra_body,
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
             calibration=self._calibrations.get(self._calibration_key(endpoint.model, window)),
+            server_metrics=self._metrics_ask(window),
         )
+
+    def _metrics_ask(self, window: Window) -> MetricsAsk | None:
+        sources = window.server_metrics if self._settings.server_metrics else ()
+        paths = tuple(dict.fromkeys(source.path for source in sources))
+        return MetricsAsk(paths=paths, names=wanted_names(sources)) if sources else None
 
     def _calibration_key(self, model: str, window: Window) -> tuple[str, ...]:
         workload = window.workload

@@ -17,6 +17,7 @@ from autotuner.report.headline import change_text
 from autotuner.report.numbers import UNSURE, metric_name, with_unit
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
+from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
@@ -72,6 +73,9 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
             {"slo": slo.text, "value": value, "met": not missed(slo, value)}
             for slo in result.spec.slos
             if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
+        ],
+        "diagnosis": [
+            {"scenario": m.scenario, "level": m.level.text, "sentences": list(diagnosis(m))} for m in trial.measurements
         ],
         "argv_changes": list(changes),
         "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
@@ -170,7 +174,21 @@ def _window(measured: Measurement, width: int) -> list[str]:
     if measured.self_check.client_limited:
         notes.append(f"  ! client-limited: {marked_line('; '.join(measured.self_check.reasons))}")
     table = table_text(columns, rows, width=width).splitlines() if rows else []
-    return [f"{measured.scenario} {measured.level.text}: {', '.join(facts)}", *table, *notes]
+    heading = f"{measured.scenario} {measured.level.text}: {', '.join(facts)}"
+    return [heading, *table, *_server(measured), *notes]
+
+
+def _server(measured: Measurement) -> list[str]:
+    """What the server saw, and what that explains."""
+    server = measured.server
+    if server is None:
+        return []
+    figures = server_figures(server) or "no metrics"
+    return [
+        f"  server: {figures}",
+        *(f"  why: {marked_line(sentence)}" for sentence in diagnosis(measured)),
+        *(f"  ! server metrics: {marked_line(note)}" for note in server.notes),
+    ]
 
 
 _DROP = {"mean": 4, "p50": 0, "p90": 2, "p95": 1, "p99": 0, "max": 3}

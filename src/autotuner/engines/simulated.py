@@ -20,6 +20,7 @@ from autotuner.engines.vllm.engine import Vllm, VllmSettings
 from autotuner.errors import Problem, UsageError
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plugins.engine import Engine, LoadLimit
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
 from autotuner.study.base import Value
@@ -122,6 +123,7 @@ class Simulated(Engine):
     load_limits: ClassVar[Mapping[str, LoadLimit]] = Sglang.load_limits
     info_path: ClassVar[str | None] = Sglang.info_path
     metrics_path: ClassVar[str | None] = "/metrics"
+    server_metrics: ClassVar[MetricsSource | None] = Sglang.server_metrics
 
     settings: SimulatedSettings
 
@@ -258,6 +260,7 @@ class SimulatedVllm(Simulated):
     starters: ClassVar[tuple[str, ...]] = ("max-num-batched-tokens", "max-num-seqs")
     load_limits: ClassVar[Mapping[str, LoadLimit]] = Vllm.load_limits
     info_path: ClassVar[str | None] = Vllm.info_path
+    server_metrics: ClassVar[MetricsSource | None] = Vllm.server_metrics
 
     def real(self, server: str) -> GpuEngine:
         """vLLM, with the given program as its server."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from autotuner.plugins.deployer import Deployer, Endpoint
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.check import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
@@ -47,6 +48,8 @@ class Window:
     headers: Mapping[str, str] | None = None
     """Additional request headers (credentials); must not be logged or stored."""
     on_progress: Callable[[Progress], None] = lambda _: None
+    server_metrics: Sequence[MetricsSource] = ()
+    """Where the server's Prometheus metrics are, for the engines that it may be; empty: they are not read."""
 
 
 class Benchmark(ABC):

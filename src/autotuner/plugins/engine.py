@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from autotuner.errors import Problem, UsageError
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
@@ -217,5 +218,7 @@ class Engine(ABC):
 
     info_path: ClassVar[str | None] = None
     """Path of the endpoint whose JSON :meth:`resolved` reads; None if there is none."""
+    server_metrics: ClassVar[MetricsSource | None] = None
+    """Names of its servers' Prometheus metrics, which are sampled during each window; None if there are none."""
     metrics_path: ClassVar[str | None] = None
     """Path of the Prometheus endpoint that :meth:`resolved` reads; None if it needs none."""

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autotuner.errors import EnvironmentFaultError, MissingExtraError, UsageError, did_you_mean
+from autotuner.errors import AutotunerError, EnvironmentFaultError, MissingExtraError, UsageError, did_you_mean
 from autotuner.plain_text import blanked_line
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import PluginSpec
 
@@ -87,6 +88,17 @@ def available(group: Group) -> dict[str, Any]:
         with suppress(MissingExtraError):
             found[kind] = load(group, kind)
     return found
+
+
+def metrics_sources() -> tuple[MetricsSource, ...]:
+    """The metrics of every engine, for a server of unknown kind. A broken plugin is left out: it is not needed here."""
+    found: dict[str, MetricsSource] = {}
+    for kind in kinds("engines"):
+        with suppress(AutotunerError):
+            source = load("engines", kind).server_metrics
+            if source is not None:
+                found.setdefault(source.engine, source)
+    return tuple(found.values())
 
 
 def _settings(group: Group, cls: Any, spec: PluginSpec) -> BaseModel:

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from autotuner.errors import MissingExtraError, Problem, UsageError
+from autotuner.report.server_diagnosis import diagnosis
 from autotuner.study.measurement import GpuUse, Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial
@@ -23,6 +24,14 @@ _LIBRARIES: tuple[Library, ...] = ("pandas", "polars")
 _STATISTICS = ("mean", "p50", "p90", "p99")
 _FIGURES = [(m.name, s) for m in METRICS.values() for s in (_STATISTICS if m.distribution else (None,))]
 
+_SERVER_GAUGES = ("running", "waiting", "kv_usage")
+_SERVER_FIGURES = ("kv_full_share", "preemptions", "prefix_hit_rate", "acceptance_rate")
+_SERVER_COLUMNS = (
+    *(f"server_{name}:{statistic}" for name in _SERVER_GAUGES for statistic in ("mean", "max")),
+    *(f"server_{name}" for name in _SERVER_FIGURES),
+    "diagnosis",
+)
+
 
 def table_columns(result: StudyResult) -> list[str]:
     """Returns the column titles; each parameter and each figure has a column."""
@@ -34,6 +43,7 @@ def table_columns(result: StudyResult) -> list[str]:
         *(f"gpu_{name}" for name in GpuUse.model_fields),
         *("simulated", "answer", "ending"),
         *("arrived", "overloaded", "thin", "too_few", "uncertainty"),
+        *_SERVER_COLUMNS,
     ]
 
 
@@ -54,6 +64,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 _answer(trial, result),
                 result.ending.value,
                 *_doubts(m),
+                *_server(m),
             ]
 
 
@@ -103,3 +114,15 @@ def _doubts(m: Measurement | None) -> Sequence[object]:
     few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _STATISTICS if not d.carries(s)]
     spread = [f"{name.replace(' ', ':')}={half:.3g}" for name, half in m.uncertainty.items()]
     return [m.arrived, m.overloaded, "; ".join(m.thin), "; ".join(few), "; ".join(spread)]
+
+
+def _server(m: Measurement | None) -> Sequence[object]:
+    """What the server said about itself; its causes are divided by semicolons."""
+    if m is None or m.server is None:
+        return [None] * len(_SERVER_COLUMNS)
+    gauges = [getattr(m.server, name) for name in _SERVER_GAUGES]
+    return [
+        *(getattr(stats, statistic) if stats else None for stats in gauges for statistic in ("mean", "max")),
+        *(getattr(m.server, name) for name in _SERVER_FIGURES),
+        "; ".join(diagnosis(m)),
+    ]

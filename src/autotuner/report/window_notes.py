@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from autotuner.net.remedies import BENCH
+from autotuner.report.server_diagnosis import diagnosis
 from autotuner.study.measurement import Measurement
 from autotuner.tuning.trials.no_answer_failure import error_message, error_remedy, no_answer_text
 
@@ -24,6 +25,7 @@ def bench_notes(m: Measurement) -> Iterator[str]:
     yield from (f"{where} insufficient data: {reason}" for reason in m.thin)
     yield from _errors(m, where)
     yield from (f"{where} {warning}" for warning in m.warnings)
+    yield from (f"{where} server: {sentence}" for sentence in diagnosis(m))
 
 
 def _errors(m: Measurement, where: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from autotuner.study.base import Noun
 from autotuner.study.metric import METRICS, fewest_samples
+from autotuner.study.server_metrics import ServerMetrics
 from autotuner.study.workload import LoadLevel
 
 
@@ -101,6 +102,8 @@ class Measurement(Noun):
     """``usage`` (reported by the server), ``tokenizer`` (counted here) or ``chunks`` (neither is available)."""
     self_check: SelfCheck = SelfCheck()
     gpu_use: GpuUse | None = None
+    server: ServerMetrics | None = None
+    """What the server said about itself; None where it was not asked."""
     steady: bool = True
     overloaded: bool = False
     """Whether the backlog grew throughout the window, because requests arrived faster than the server answered."""

@@ -59,7 +59,7 @@ def bench(
             slos=bounds,
             settings=settings,
             on_progress=_once_a_window(on_window),
-            on_measured=lambda m: measured.append(m if folder else m.replaced(records=None)),
+            on_measured=lambda m: measured.append(m if folder else _without_files(m)),
         )
 
     def report() -> BenchReport:
@@ -81,6 +81,12 @@ def bench(
             raise
         raise BenchStoppedError(report(), error) from error
     return report()
+
+
+def _without_files(measured: Measurement) -> Measurement:
+    """Without the names of files that are not kept."""
+    server = None if measured.server is None else measured.server.replaced(file=None)
+    return measured.replaced(records=None, server=server)
 
 
 def _settings(**given: str | None) -> NativeSettings:

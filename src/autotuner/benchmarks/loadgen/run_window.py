@@ -1,7 +1,7 @@
 """Procedure of one window, from the first calibration probe to the last record."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import ceil
 from random import Random
@@ -14,6 +14,7 @@ from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.schedule import arrivals
+from autotuner.benchmarks.loadgen.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window
@@ -32,6 +33,15 @@ _START_DELAY_NS = 5_000_000
 async def run(spec: WorkerSpec, emit: Emit) -> None:
     """Runs the window and emits its records and result. Raises ``ValueError`` if the spec is not usable."""
     count = counter(spec.tokenizer_json) if spec.tokenizer_json is not None else None
+    sampler = Sampler(spec, spec.server_metrics) if spec.server_metrics is not None else None
+    try:
+        await _measured(spec, emit, count, sampler)
+    finally:
+        if sampler is not None:
+            sampler.end()
+
+
+async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | None, sampler: Sampler | None) -> None:
     calibration = spec.calibration or await probe_calibration(spec)
     ready: list[Request] = []
 
@@ -50,6 +60,8 @@ async def run(spec: WorkerSpec, emit: Emit) -> None:
         await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.backlog_limit)
     finally:
         await load.close()
+    if sampler is not None:
+        emit(line_of(sampler.stop(), window.begin_ns))
     fail_unfinished(load.ended)
     if count is not None:
         for request in load.ended:

@@ -34,6 +34,19 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class MetricsAsk:
+    """Which of the server's Prometheus metrics are sampled during the window."""
+
+    paths: tuple[str, ...]
+    """Below the server's base URL; the first one that answers with a wanted name is sampled."""
+    names: tuple[str, ...]
+    """Sample names that are wanted, of whichever engine."""
+    interval_s: float = 0.5
+    timeout_s: float = 3.0
+    """For one whole answer."""
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One window. Times in seconds. Exactly one of ``concurrency`` and ``rate`` is set."""
 
@@ -79,6 +92,7 @@ class WorkerSpec:
     tokenizer_json: str | None = field(default=None, repr=False)
     """The text of a tokenizer.json."""
     calibration: Calibration | None = None
+    server_metrics: MetricsAsk | None = None
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -97,8 +111,9 @@ class WorkerSpec:
         for name in ("input", "output"):
             raw[name] = Lengths(**raw[name]) if raw.get(name) else None
         if raw.get("access"):
-            proxy = raw["access"].pop("proxy", None)
-            raw["access"] = Access(**raw["access"], proxy=Proxy(**proxy) if proxy else None)
+            raw["access"] = access_from(raw["access"])
+        if raw.get("server_metrics"):
+            raw["server_metrics"] = MetricsAsk(**raw["server_metrics"])
         found = raw.get("calibration")
         if found:
             raw["calibration"] = Calibration(tuple((w, t) for w, t in found["points"]), found["prefix_words"])
@@ -106,3 +121,9 @@ class WorkerSpec:
         if (spec.concurrency is None) == (spec.rate is None):
             raise ValueError("the spec on stdin must have either a concurrency or a rate")
         return spec
+
+
+def access_from(raw: Mapping[str, Any]) -> Access:
+    """The inverse of what JSON makes of an :class:`Access`."""
+    proxy = raw.get("proxy")
+    return Access(**{**raw, "proxy": Proxy(**proxy) if proxy else None})

@@ -132,7 +132,7 @@ def write_records(path: Path, records: Records) -> None:
 def read_records(path: Path) -> Records:
     """Reads a file of request records. Raises ``OSError``, or ``ValueError`` if the file contains something else."""
     with path.open("rb") as file:
-        table = _table(file, path)
+        table = read_table(file, f"{path} does not contain request records")
     meta = table.schema.metadata.get(_META)
     names = set(table.schema.names)
     if meta is None or set(COLUMNS) - names - _LATER:
@@ -143,15 +143,16 @@ def read_records(path: Path) -> Records:
     return Records(columns, RunInfo(**info), stored["where"])
 
 
-def _table(file: BinaryIO, path: Path) -> Table:
+def read_table(file: BinaryIO, wrong: str) -> Table:
+    """A whole Parquet file. Raises ``ValueError``, beginning with ``wrong``, for anything else."""
     try:
         return read_parquet(file).read_all()
     except Exception as error:  # the library has error types of its own
-        raise ValueError(f"{path} does not contain request records: {error}") from None
+        raise ValueError(f"{wrong}: {error}") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # raised by the library for a corrupt footer
             raise
-        raise ValueError(f"{path} does not contain request records: not a complete Parquet file") from None
+        raise ValueError(f"{wrong}: not a complete Parquet file") from None
 
 
 def _array(values: Sequence[Any], kind: DataType) -> Array:

@@ -13,6 +13,8 @@ from anyio.to_thread import run_sync
 from autotuner.benchmarks.measuring.foreign_cpu import CpuSample, foreign_cores, sample
 from autotuner.benchmarks.measuring.records import RunInfo, from_rows, write_records
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
+from autotuner.benchmarks.measuring.server_figures import server_metrics
+from autotuner.benchmarks.measuring.server_samples import ServerSamples, samples_from, samples_name, write_samples
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner
@@ -33,6 +35,8 @@ class WorkerOutput:
     result: dict[str, Any] = field(default_factory=dict)
     """The last line; empty until it arrives."""
     foreign_cpu_cores: float | None = None
+    server: ServerSamples | None = None
+    """Samples of the server's metrics."""
 
 
 async def run_worker(client: CommandRunner, module: str, spec: bytes, window: Window, pids: Pids) -> WorkerOutput:
@@ -60,6 +64,8 @@ async def run_worker(client: CommandRunner, module: str, spec: bytes, window: Wi
                     output.foreign_cpu_cores = foreign_cores(begin, await run_sync(_sample, pids()))
                 case "progress":
                     window.on_progress(_progress(line))
+                case "server_metrics":
+                    output.server = samples_from(line)
                 case "records":
                     output.rows.extend(line["records"])
                 case "result":
@@ -105,7 +111,23 @@ def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, inf
             remedy="free disk space, or move the data directory",
         )
         raise TrialFailedError(failure) from error
-    return summarize(records, name=window.records_name)
+    return _with_server(summarize(records, name=window.records_name), output.server, window)
+
+
+def _with_server(measured: Measurement, samples: ServerSamples | None, window: Window) -> Measurement:
+    """With what the server saw. Its samples are kept where they can be: they are never a reason to fail."""
+    if samples is None:
+        return measured
+    seen = server_metrics(samples, window.server_metrics, measured.window_s)
+    if not samples.at_ns:
+        return measured.replaced(server=seen)
+    name = samples_name(window.records_name)
+    try:
+        write_samples(window.folder / name, samples)
+    except OSError as error:
+        notes = (*seen.notes, f"the samples could not be written: {error.strerror or error}")
+        return measured.replaced(server=seen.replaced(notes=notes))
+    return measured.replaced(server=seen.replaced(file=name))
 
 
 def _sample(pids: frozenset[int]) -> CpuSample | None:

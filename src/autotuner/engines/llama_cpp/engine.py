@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner.engines.llama_cpp.causes import explain
 from autotuner.engines.llama_cpp.options import OPTIONS, QUANTIZED_CACHE_TYPES, REPLACED, Option
+from autotuner.engines.llama_cpp.server_metrics import SERVER_METRICS
 from autotuner.engines.shared.command_line import CommandLine, text_of, type_problem
 from autotuner.errors import Problem, did_you_mean
 from autotuner.plugins.engine import Engine, LoadLimit
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
@@ -74,6 +76,7 @@ class LlamaCpp(Engine):
     Settings: ClassVar[type[BaseModel]] = LlamaCppSettings
     catalog: ClassVar[Mapping[str, CatalogEntry]] = {o.name: _KNOWN[o.name] for o in OPTIONS if o.tunable}
     info_path: ClassVar[str | None] = "/props"
+    server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     starters: ClassVar[tuple[str, ...]] = ("threads", "parallel", "ubatch-size", "flash-attn")
     core_flags: ClassVar[frozenset[str]] = frozenset({"threads", "threads-batch"})
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {

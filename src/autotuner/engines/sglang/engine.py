@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from autotuner.engines.sglang.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.sglang.options import CATALOG, KNOWN
+from autotuner.engines.sglang.server_metrics import SERVER_METRICS
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -60,6 +62,7 @@ class Sglang(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/get_server_info"
     metrics_path: ClassVar[str | None] = "/metrics"
+    server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     starters: ClassVar[tuple[str, ...]] = (
         "chunked-prefill-size",
         "max-running-requests",

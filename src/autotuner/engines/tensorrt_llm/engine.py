@@ -19,8 +19,10 @@ from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.tensorrt_llm.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.tensorrt_llm.options import CATALOG, KNOWN, YAML_ONLY
+from autotuner.engines.tensorrt_llm.server_metrics import SERVER_METRICS
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -78,6 +80,7 @@ class TensorrtLlm(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/prometheus/metrics"
+    server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     starters: ClassVar[tuple[str, ...]] = ("max-batch-size", "max-num-tokens")
     starter_degree: ClassVar[str] = "tp-size"
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {

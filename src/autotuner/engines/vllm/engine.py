@@ -16,8 +16,10 @@ from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.vllm.causes import explain
 from autotuner.engines.vllm.options import CATALOG, KNOWN
+from autotuner.engines.vllm.server_metrics import SERVER_METRICS
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
+from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
@@ -87,6 +89,7 @@ class Vllm(GpuEngine):
     known: ClassVar[Mapping[str, CatalogEntry]] = KNOWN
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/metrics"
+    server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     starters: ClassVar[tuple[str, ...]] = (
         "max-num-batched-tokens",
         "max-num-seqs",

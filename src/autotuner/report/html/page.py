@@ -19,6 +19,7 @@ from autotuner.report.html.sections import (
     study_section,
     trials_section,
 )
+from autotuner.report.html.server_section import server_section
 from autotuner.report.html.style import POLICY, SCRIPT, STYLE
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult
@@ -119,6 +120,7 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
         ("progress", "Search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
         ("parameters", "Parameter importance", parameters_section(result)),
         ("trials", "All trials", trials_section(result)),
+        ("server", "What the servers saw", server_section(result)),
         ("gpus", "GPUs and energy", gpus_section(result)),
         ("failures", "Failures", failures_section(failures)),
         ("study", "Study", study_section(result)),

@@ -18,6 +18,7 @@ from autotuner.report.headline import answer_word
 from autotuner.report.html.charts import bar
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.result_charts import SHOWN_PARAMETERS, parameter_figures
+from autotuner.report.html.tables import cell, table
 from autotuner.report.numbers import UNSURE, metric_name, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.base import value_text
@@ -44,7 +45,7 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
         heads = ["metric", "default"]
         if other is not None:
             heads += [_name(result, other), "change", *(["effect"] if effects else [])]
-        parts.append(_table(title, heads, rows, numbers=range(1, 4)))
+        parts.append(table(title, heads, rows, numbers=range(1, 4)))
     return parts
 
 
@@ -65,11 +66,11 @@ def _name(result: StudyResult, other: Trial) -> str:
 
 def _figure_row(figure: Figure, *, compare: bool, effects: bool) -> Html:
     name = metric_name(figure.metric, figure.statistic)
-    cells = [element("th", name, scope="row"), _cell(_range(figure.metric, figure.default), number=True)]
+    cells = [element("th", name, scope="row"), cell(_range(figure.metric, figure.default), number=True)]
     if compare:
         change = figure.change
-        cells.append(_cell(_range(figure.metric, figure.candidate), number=True))
-        cells.append(_cell("-" if change is None else percent(change), number=True))
+        cells.append(cell(_range(figure.metric, figure.candidate), number=True))
+        cells.append(cell("-" if change is None else percent(change), number=True))
     if compare and effects:
         cells.append(element("td", figure.effect, class_=figure.effect or None))
     return element("tr", cells)
@@ -101,7 +102,7 @@ def parameters_section(result: StudyResult) -> list[Child]:
     )
     heads = ["parameter", "explains", "best value (by mean)", f"mean {what}", "value in the best trial"]
     rows = [_importance_row(result, i) for i in found]
-    parts: list[Child] = [note, _table("Parameters by explained variance", heads, rows, numbers=(3,))]
+    parts: list[Child] = [note, table("Parameters by explained variance", heads, rows, numbers=(3,))]
     parts += parameter_figures(result)
     if len(found) > SHOWN_PARAMETERS:
         parts.append(
@@ -125,7 +126,7 @@ def _importance_row(result: StudyResult, found: Importance) -> Html:
         element("th", found.parameter, scope="row"),
         element("td", share, class_="share"),
         element("td", best),
-        _cell(with_unit(objective.metric, found.best_mean), number=True),
+        cell(with_unit(objective.metric, found.best_mean), number=True),
         element("td", used),
     )
 
@@ -138,7 +139,7 @@ def trials_section(result: StudyResult) -> list[Child]:
     names = [metric_name(o.metric, o.statistic) for o in objectives]
     heads = ["trial", "role", "configuration", *names, "SLO", "note"]
     rows = [_trial_row(result, t) for t in result.trials]
-    return [_table("All trials in order", heads, rows, numbers=range(3, 3 + len(names)))]
+    return [table("All trials in order", heads, rows, numbers=range(3, 3 + len(names)))]
 
 
 def _trial_row(result: StudyResult, trial: Trial) -> Html:
@@ -150,7 +151,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
     met = "" if verdict is None else "met" if verdict.feasible else "missed"
     mark = UNSURE if verdict is not None and verdict.unsure else ""
     values = [
-        _cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)
+        cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)
     ]
     return element(
         "tr",
@@ -196,8 +197,10 @@ def gpus_section(result: StudyResult) -> list[Child]:
         "temperature are the maxima of the fullest and hottest GPU, and power is the sum over all GPUs."
     )
     heads = ["trial", "configuration", *(TITLES[i] for i in columns)]
-    table = _table("GPUs of every measured trial", heads, rows, numbers=range(2, len(heads)))
-    return [element("p", note), table]
+    return [
+        element("p", note),
+        table("GPUs of every measured trial", heads, rows, numbers=range(2, len(heads))),
+    ]
 
 
 def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
@@ -207,7 +210,7 @@ def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
         "tr",
         element("th", trial.number, scope="row"),
         element("td", what, class_="set"),
-        [_cell(cells[i], number=True) for i in columns],
+        [cell(cells[i], number=True) for i in columns],
     )
 
 
@@ -249,21 +252,3 @@ def study_section(result: StudyResult) -> list[Child]:
 
 def _pre(text: str, label: str) -> Html:
     return element("pre", text, tabindex="0", role="region", aria_label=label)
-
-
-def _cell(content: Child, *, number: bool = False) -> Html:
-    return element("td", content, class_="number" if number else None)
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Html], *, numbers: Sequence[int] = ()) -> Html:
-    """A table in a box that can be scrolled, also with the keyboard."""
-    titles = [
-        element("th", head, scope="col", class_="number" if i in numbers else None) for i, head in enumerate(heads)
-    ]
-    table = element(
-        "table",
-        element("caption", caption),
-        element("thead", element("tr", titles)),
-        element("tbody", rows),
-    )
-    return element("div", table, class_="scroll", role="region", aria_label=caption, tabindex="0")

@@ -150,6 +150,8 @@ class TrialRunner:
             neighbors=self._context.neighbors,
             progress=self._progress,
             gpus=draft.gpus,
+            engine=self._prepared.engine,
+            resolved=draft.resolved,
         )
         measurements = await windows.measure()
         self._progress.enter(Phase.SCORING)

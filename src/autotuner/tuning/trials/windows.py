@@ -1,11 +1,13 @@
 """Measurement windows of one trial on its running server."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 
 from autotuner.plugins.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.plugins.deployer import Endpoint
+from autotuner.plugins.engine import Engine
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
@@ -15,6 +17,7 @@ from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
+from autotuner.tuning.trials.running_limit import running_limit
 from autotuner.tuning.trials.server_checks import DEATH_NEWS_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
 
@@ -33,6 +36,8 @@ class Windows:
         neighbors: What is known of other processes' CPU use, over all trials of the run.
         progress: Takes the phases and the progress of the windows.
         gpus: GPUs that the trial holds.
+        engine: Knows where the server's own metrics are.
+        resolved: What the server decided for itself at start.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Windows:
         neighbors: Neighbors,
         progress: TrialProgress,
         gpus: int,
+        engine: Engine,
+        resolved: Mapping[str, object],
     ) -> None:
         self._spec = spec
         self._benchmark = benchmark
@@ -59,6 +66,8 @@ class Windows:
         self._neighbors = neighbors
         self._progress = progress
         self._gpus = gpus
+        self._running_limit = running_limit(engine, endpoint.argv, resolved)
+        self._server_metrics = (engine.server_metrics,) if engine.server_metrics is not None else ()
 
     async def measure(self) -> tuple[Measurement, ...]:
         """All windows in order. Raises ``TrialFailedError`` when one cannot be measured."""
@@ -112,9 +121,10 @@ class Windows:
             objectives=self._spec.objectives,
             headers=self._endpoint.headers,
             on_progress=on_progress,
+            server_metrics=self._server_metrics,
         )
         measured = await or_died(lambda: self._benchmark.measure(self._endpoint, window), self._endpoint)
-        measured = self._telemetry.added_to(_per_gpu(measured, self._gpus))
+        measured = self._telemetry.added_to(_per_gpu(_with_limit(measured, self._running_limit), self._gpus))
         if measured.failed:
             # Requests may have failed because the server is dying: its death is then the cause.
             with anyio.move_on_after(DEATH_NEWS_S):
@@ -126,6 +136,13 @@ class Windows:
         if measured.requests > measured.failed:
             return measured
         raise TrialFailedError(unanswered(measured).replaced(log_tail=await self._endpoint.log_tail()))
+
+
+def _with_limit(measured: Measurement, limit: int | None) -> Measurement:
+    """With the number of requests that the server runs at once, where its metrics need it to be understood."""
+    if measured.server is None or limit is None:
+        return measured
+    return measured.replaced(server=measured.server.replaced(running_limit=limit))
 
 
 def _per_gpu(measured: Measurement, gpus: int) -> Measurement:

@@ -1,0 +1,113 @@
+"""Samples of the server's metrics as a Parquet file beside the request records, a row per sample and series.
+
+Raw, under the engine's own names, so that every figure made of them can be made again.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import orjson
+from arro3.core import Array, DataType, Field, Schema, Table
+from arro3.io import write_parquet
+
+from autotuner.benchmarks.measuring.records import read_table
+from autotuner.secrets import clean_text
+from autotuner.store.files import private_file
+
+_META = b"autotuner"
+_COLUMNS = {"at_ns": DataType.int64(), "series": DataType.utf8(), "value": DataType.float64()}
+
+
+@dataclass(frozen=True)
+class ServerSamples:
+    """What a sampler has said of one window."""
+
+    at_ns: tuple[int, ...] = ()
+    """When each sample arrived: nanoseconds from the window's begin, growing."""
+    series: Mapping[str, tuple[float | None, ...]] | None = None
+    """Values by series (a name with its labels in braces); None where a sample lacks it."""
+    path: str = ""
+    failed: int = 0
+    """Attempts that gave no sample."""
+    notes: tuple[str, ...] = ()
+
+
+def samples_from(said: Mapping[str, Any]) -> ServerSamples:
+    """From the worker's line. What does not fit together is left out: it came through a process near the server."""
+    at_ns = tuple(int(at) for at in said.get("at_ns", ()))
+    series = said.get("series") or {}
+    return ServerSamples(
+        at_ns=at_ns,
+        series={str(n): tuple(values) for n, values in series.items() if len(values) == len(at_ns)},
+        path=str(said.get("path", "")),
+        failed=int(said.get("failed", 0)),
+        notes=tuple(clean_text(str(note)) for note in said.get("notes", ())),
+    )
+
+
+def samples_name(records_name: str) -> str:
+    """The file's name beside ``records-….parquet``: ``server-….parquet``."""
+    return f"server-{records_name.removeprefix('records-')}"
+
+
+def write_samples(path: Path, samples: ServerSamples) -> None:
+    """Writes the file atomically. Raises ``OSError``; nothing is left behind then."""
+    meta = orjson.dumps({"path": samples.path, "failed": samples.failed, "notes": samples.notes})
+    schema = Schema([Field(name, kind, nullable=False) for name, kind in _COLUMNS.items()], metadata={_META: meta})
+    rows = [
+        (at, name, float(value))
+        for name, values in (samples.series or {}).items()
+        for at, value in zip(samples.at_ns, values, strict=True)
+        if value is not None
+    ]
+    arrays = [Array([row[i] for row in rows], type=kind) for i, kind in enumerate(_COLUMNS.values())]
+    made = BytesIO()
+    write_parquet(Table.from_arrays(arrays, schema=schema), made, compression="zstd(3)")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        private_file(beside)
+        beside.write_bytes(made.getbuffer())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_samples_file(path: Path) -> ServerSamples:
+    """Reads a file back. Raises ``OSError`` when there is none, ``ValueError`` when it is not one of ours."""
+    wrong = f"{path} does not contain samples of a server's metrics"
+    with path.open("rb") as file:
+        table = read_table(file, wrong)
+    found = table.schema.metadata.get(_META)
+    if found is None or set(_COLUMNS) - set(table.schema.names):
+        raise ValueError(wrong)
+    meta = orjson.loads(found)
+    columns = [table.column(name).to_pylist() for name in _COLUMNS]
+    rows = zip(*columns, strict=True)
+    by_series: dict[str, dict[int, float]] = {}
+    for at, name, value in rows:
+        by_series.setdefault(name, {})[at] = value
+    at_ns = tuple(sorted({at for values in by_series.values() for at in values}))
+    return ServerSamples(
+        at_ns=at_ns,
+        series={name: tuple(values.get(at) for at in at_ns) for name, values in by_series.items()},
+        path=meta["path"],
+        failed=meta["failed"],
+        notes=tuple(meta["notes"]),
+    )
+
+
+def values_of(samples: ServerSamples, names: Sequence[str]) -> Mapping[str, tuple[float | None, ...]]:
+    """All series of the first of these names that the server has, by their labels' text."""
+    for name in names:
+        found = {
+            series.removeprefix(name): values
+            for series, values in (samples.series or {}).items()
+            if series.partition("{")[0] == name
+        }
+        if found:
+            return found
+    return {}
