@@ -72,8 +72,8 @@ def test_differences_are_listed(kind: str) -> None:
     assert code == 1
     assert set(lines) == {
         "dtype: new choices: int1",
-        f"dtype: choices that are gone: {dtype.type.choices[0]}",
-        "dtype: default int1, the catalog says auto",
+        f"dtype: removed choices: {dtype.type.choices[0]}",
+        "dtype: default int1; the catalog says auto",
         f"{gone.name}: the server has no --{gone.name}",
         f"{switch.name}: is a switch",
     }
@@ -83,7 +83,7 @@ def test_help_text_of_click() -> None:
     code, lines = compared("tensorrt_llm", CLICK)
     assert code == 1
     assert lines == [
-        "max-num-tokens: default 4096, the catalog says 8192",
+        "max-num-tokens: default 4096; the catalog says 8192",
         "enable-chunked-prefill: the server has no --enable_chunked_prefill",
     ]
 
