@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from autotuner.benchmarks.loadgen.connection import Connection
+from autotuner.benchmarks.loadgen.http.connection import Connection
+from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
+from autotuner.benchmarks.loadgen.http.tunnel import check_usable
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
-from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.loadgen.tunnel import check_usable
 from autotuner.benchmarks.measuring.datasets import read_dataset
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import Records, read_records

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.benchmarks.genai_bench.log import Answer, Event, Failed, Started
-from autotuner.benchmarks.loadgen.finish_reasons import failure_kind
+from autotuner.benchmarks.loadgen.http.finish_reasons import failure_kind
 
 Line = Mapping[str, Any]
 _PROGRESS_NS = 500_000_000

@@ -3,9 +3,9 @@
 import asyncio
 
 from autotuner.benchmarks.loadgen.calibrate import CountTokens, calibrate
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.prompts import RequestFactory, calibration_targets
-from autotuner.benchmarks.loadgen.request import Request
-from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import orjson
 
 from autotuner.benchmarks.loadgen.calibrate import words_for
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.http.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
-from autotuner.benchmarks.loadgen.request import Request
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.loadgen.tunnel import proxy_headers
 
 _PROMPT = "@prompt@"
 _SYSTEM = "@system@"

@@ -9,10 +9,10 @@ from time import monotonic, monotonic_ns
 from typing import Any
 
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
+from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
+from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
-from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
-from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec

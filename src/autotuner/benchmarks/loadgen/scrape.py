@@ -7,7 +7,7 @@ import http.client
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from autotuner.benchmarks.loadgen.tunnel import check_usable, proxy_address, proxy_headers
+from autotuner.benchmarks.loadgen.http.tunnel import check_usable, proxy_address, proxy_headers
 from autotuner.net.faults import exception_fault, message_line, without_secrets
 from autotuner.net.target import Access, credentials_in
 from autotuner.net.tls import tls_context

@@ -4,9 +4,9 @@ import asyncio
 from time import monotonic, monotonic_ns, process_time, time
 from typing import Any
 
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.output_lines import Emit
-from autotuner.benchmarks.loadgen.request import Request
-from autotuner.benchmarks.loadgen.request_loop import Load
 from autotuner.benchmarks.loadgen.settling import Observations, WindowGoal
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from autotuner.benchmarks.loadgen.finish_reasons import MISSING, failure_kind, parse_reason
+from autotuner.benchmarks.loadgen.http.finish_reasons import MISSING, failure_kind, parse_reason
 
 
 class Request:

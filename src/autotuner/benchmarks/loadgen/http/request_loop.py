@@ -10,9 +10,9 @@ from collections.abc import Callable
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
-from autotuner.benchmarks.loadgen.connection import CLOSED_EARLY, STALE, Connection
-from autotuner.benchmarks.loadgen.request import Request
-from autotuner.benchmarks.loadgen.tunnel import check_usable, connect_through, proxy_address
+from autotuner.benchmarks.loadgen.http.connection import CLOSED_EARLY, STALE, Connection
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.http.tunnel import check_usable, connect_through, proxy_address
 from autotuner.net.faults import CONNECT, TLS, exception_fault
 from autotuner.net.target import DIRECT, Access
 from autotuner.net.tls import tls_context

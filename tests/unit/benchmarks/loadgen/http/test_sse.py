@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.loadgen.sse import SseParser
+from autotuner.benchmarks.loadgen.http.sse import SseParser
 
 TEXT = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), max_size=12).map(str.encode)
 EVENTS = st.lists(

@@ -7,7 +7,7 @@ import pytest
 
 from autotuner.benchmarks.genai_bench.log import Answer, LogReader
 from autotuner.benchmarks.genai_bench.timeline import Plan, Timeline
-from autotuner.benchmarks.loadgen.request import Request, fail_unfinished
+from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.measurement import Measurement

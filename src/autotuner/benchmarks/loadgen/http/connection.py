@@ -11,8 +11,8 @@ from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from autotuner.benchmarks.loadgen.request import Request
-from autotuner.benchmarks.loadgen.sse import SseParser
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.http.sse import SseParser
 from autotuner.net.faults import KEPT_BYTES, Answer, answer_fault
 
 Ended = Callable[["Connection", Request], None]

@@ -1,0 +1,1 @@
+"""HTTP side of the load generator: connections, requests, streams of events, proxies."""
