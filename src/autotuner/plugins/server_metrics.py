@@ -59,6 +59,9 @@ class MetricsSource:
     first that the server has is used."""
     running_limit_flag: str = ""
     """The option that bounds running requests."""
+    reserves_kv_cache: bool = False
+    """Whether a request is admitted only if the KV cache has room for its whole answer: requests then wait long before
+    the cache is full."""
     duplicates: frozenset[str] = field(default_factory=frozenset)
     """Labels whose values tell apart processes that report the same requests, as tensor-parallel ranks do."""
     born_late: frozenset[Figure] = field(default_factory=frozenset)

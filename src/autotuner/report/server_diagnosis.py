@@ -79,8 +79,14 @@ def _queue(server: ServerMetrics, window_s: float) -> Iterator[str]:
     elif limit is None and _held_by_a_limit(server):
         yield f"probably {flag} is the limit: at most {_count(running.max)} requests ran at once, {waited}{used}"
     else:
-        ran = f"at most {_count(running.max)}" + (f" of {limit}" if limit is not None else "")
-        yield f"{waited} though no limit was reached: {ran} requests ran at once{used}"
+        ran = f"at most {_count(running.max)}" + (f" of {limit}" if limit is not None else "") + " requests ran at once"
+        if server.reserves_kv_cache and cache is not None:
+            yield (
+                f"{waited}: {ran}, probably because the KV cache (at most {cache.max:.0%} used) is reserved for whole "
+                "answers in advance"
+            )
+        else:
+            yield f"{waited} though no limit was reached: {ran}{used}"
 
 
 def _held_by_a_limit(server: ServerMetrics) -> bool:

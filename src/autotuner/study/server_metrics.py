@@ -48,6 +48,8 @@ class ServerMetrics(Noun):
     """The engine's option that bounds running requests."""
     running_limit: int | None = None
     """Its value for one replica; None where it is not known."""
+    reserves_kv_cache: bool = False
+    """Whether the engine admits a request only if the KV cache has room for its whole answer."""
     preemptions: int | None = None
     """Times that a running request was sent back to the queue because the KV cache was full."""
     prompt_tokens: int | None = None

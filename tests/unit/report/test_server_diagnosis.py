@@ -63,6 +63,19 @@ FULL: dict[str, Any] = {"kv_usage": gauge(0.97, 1.0), "kv_full_share": 0.6, "kv_
                 "the KV cache was at most 91% used",
             ],
         ),
+        (
+            {
+                "running": gauge(15, 16),
+                "waiting": gauge(17),
+                "running_limit": 48,
+                "kv_usage": gauge(0.6, 0.68),
+                "reserves_kv_cache": True,
+            },
+            [
+                "17 requests waited on average: at most 16 of 48 requests ran at once, probably because the KV cache "
+                "(at most 68% used) is reserved for whole answers in advance",
+            ],
+        ),
         ({"running": gauge(4), "waiting": gauge(0.2, 3)}, []),
         (
             {"running": gauge(8), "waiting": gauge(10, 20), "running_limit": 8, "queue_growth": 2.0},

@@ -4,7 +4,7 @@ The spec (:class:`~autotuner.benchmarks.loadgen.server_metrics.SamplerSpec`) is 
 ends, one more sample is taken and one line of JSON written: ``path``, ``at_ns`` (monotonic), ``series`` (a list of
 values per series, null where a sample lacked it), ``failed``, ``notes``.
 
-Cost is bounded: a lower priority, one request at a time, at most 4 % of the time spent waiting for answers, at most
+Cost is bounded: a lower priority, one request at a time, a pause after every answer, at most
 :data:`MOST_SAMPLES` kept. Standard library and orjson only.
 """
 
@@ -28,9 +28,10 @@ T = TypeVar("T")
 
 MOST_SAMPLES = 2000
 """When there are so many, every second one is dropped and the interval doubled."""
-_BUSY_SHARE = 25
-"""An answer that takes 1 s is followed by a pause of 25 s at most, so that a slow endpoint is not kept busy."""
-_LONGEST_PAUSE_S = 5.0
+_BUSY_SHARE = 10
+"""An answer is followed by a pause of ten times its duration, so that a slow endpoint is not kept busy. Most of a long
+answer is waiting: llama.cpp answers between two decoding steps."""
+_LONGEST_PAUSE_S = 2.0
 _FAILURES = 5
 """In a row; then the endpoint is left alone."""
 _NICE = 5

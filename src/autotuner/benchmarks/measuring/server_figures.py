@@ -69,6 +69,7 @@ def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], win
         queue_growth=_growth(gauges.get(Figure.WAITING), steps, window_s),
         replicas=_replicas(samples, source),
         running_limit_flag=source.running_limit_flag,
+        reserves_kv_cache=source.reserves_kv_cache,
         preemptions=_whole(counted.get(Figure.PREEMPTIONS)),
         prompt_tokens=_whole(prompts),
         cached_tokens=_whole(cached),

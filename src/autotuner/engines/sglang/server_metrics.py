@@ -19,6 +19,7 @@ SERVER_METRICS = MetricsSource(
         Figure.ACCEPTANCE_RATE: ("sglang:spec_accept_rate",),
     },
     running_limit_flag="max-running-requests",
+    reserves_kv_cache=True,  # all of max_tokens with ignore_eos, else a share that schedule-conservativeness scales
     # With --enable-metrics-for-all-schedulers each rank reports the same batch.
     duplicates=frozenset({"tp_rank", "pp_rank", "moe_ep_rank"}),
     born_late=frozenset({Figure.CACHED_TOKENS}),

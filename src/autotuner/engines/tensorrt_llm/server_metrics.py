@@ -30,4 +30,5 @@ SERVER_METRICS = MetricsSource(
         Figure.HIT_RATE: ("trtllm_kv_cache_hit_rate",),
     },
     running_limit_flag="max-batch-size",
+    reserves_kv_cache=True,  # GUARANTEED_NO_EVICT, the default policy
 )
