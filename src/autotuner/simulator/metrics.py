@@ -50,6 +50,13 @@ def _braced(labels: Mapping[str, str]) -> str:
 
 
 def sample(name: str, value: float, labels: Mapping[str, str], kind: str = "gauge") -> list[str]:
-    """One sample with its type line."""
-    bare = name.removesuffix("_total") if kind == "counter" else name
-    return [f"# TYPE {bare} {kind}", f"{name}{_braced(labels)} {value!r}"]
+    """One sample with its type line, as the engines' client library writes it: counters keep their ``_total``."""
+    return [f"# TYPE {name} {kind}", f"{name}{_braced(labels)} {value!r}"]
+
+
+def samples(
+    name: str, values: Sequence[float], labels: Mapping[str, str], replica: str, kind: str = "gauge"
+) -> list[str]:
+    """One sample per data-parallel replica, told apart by the label ``replica``."""
+    rows = [f"{name}{_braced({**labels, replica: str(i)})} {value!r}" for i, value in enumerate(values)]
+    return [f"# TYPE {name} {kind}", *rows]

@@ -92,4 +92,4 @@ def test_histograms_are_cumulative_and_labels_are_escaped() -> None:
     lines = list(made.lines("x", {"m": 'a"b\\c'}))
     assert [line.rsplit(" ", 1)[1] for line in lines[1:]] == ["2", "3", "4", "12.0", "4"]
     assert lines[1] == 'x_bucket{m="a\\"b\\\\c",le="1.0"} 2'
-    assert sample("y_total", 3, {}, "counter") == ["# TYPE y counter", "y_total 3"]
+    assert sample("y_total", 3, {}, "counter") == ["# TYPE y_total counter", "y_total 3"]

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 import autotuner
+from autotuner.benchmarks.loadgen.prometheus_text import read_samples, split_series
 from autotuner.engines.simulated import Simulated, SimulatedSettings
+from autotuner.plugins.server_metrics import Figure
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import MODELS
 from autotuner.predict.roofline import Replica, decode
@@ -247,3 +249,25 @@ def test_replicas_share_the_load(start: Any) -> None:
     metrics = server.get("/metrics").text
     assert metric(metrics, "sglang:num_requests_total") == 4
     assert metric(metrics, "sglang:cached_tokens_total") == 2 * 3, "each replica has a cache of its own"
+    ranks = [split_series(s)[1]["dp_rank"] for s in read_samples(metrics, ["sglang:num_running_reqs"]).values]
+    assert ranks == ["0", "1"]
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_its_metrics_are_read_by_the_table_of_the_engine(start: Any, flavor: Any) -> None:
+    server = start(flavor)
+    for _ in range(2):
+        assert server.post("/v1/completions", TEXT).status_code == 200
+    source = Simulated(SimulatedSettings(flavor=flavor)).server_metrics
+    assert source is not None
+    seen = {split_series(s)[0] for s in read_samples(server.get("/metrics").text, source.all_names).values}
+    for figure in (
+        "running",
+        "waiting",
+        "kv_usage",
+        "preemptions",
+        "prompt_tokens",
+        "cached_tokens",
+        "generated_tokens",
+    ):
+        assert source.names[Figure(figure)][0] in seen, figure

@@ -7,7 +7,7 @@ from typing import Any
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
 from autotuner.simulator.flavor import Flavor, summed
-from autotuner.simulator.metrics import sample
+from autotuner.simulator.metrics import sample, samples
 from autotuner.simulator.openai_api import ApiRequest, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
 from autotuner.simulator.sglang import start as sglang_start
@@ -134,26 +134,36 @@ class SGLangFlavor(Flavor):
         """Disabled without ``--enable-metrics``."""
         if not config.metrics:
             return None
-        labels = {"model_name": config.served_name}
+        labels = {"engine_type": "unified", "model_name": config.served_name}
         total = summed(loops)
-        pools = [loop.scheduler.pool for loop in loops]
-        used = sum(p.used for p in pools)
-        whole = sum(p.total for p in pools)
-        hit = total.cached_tokens / total.prompt_tokens if total.prompt_tokens else 0.0
+        schedulers = [loop.scheduler for loop in loops]
+        counters = [s.counters for s in schedulers]
+        # Schedulers report for themselves; what the tokenizer manager counts is for all replicas together.
+        gauges: dict[str, list[float]] = {
+            "num_running_reqs": [len(s.running) for s in schedulers],
+            "num_queue_reqs": [len(s.waiting) for s in schedulers],
+            "num_used_tokens": [s.pool.used for s in schedulers],
+            "token_usage": [s.pool.used / max(1, s.pool.total) for s in schedulers],
+            "cache_hit_rate": [c.cached_tokens / max(1, c.prompt_tokens) for c in counters],
+            "max_total_num_tokens": [config.kv_tokens for _ in schedulers],
+        }
+        retracted = [c.retractions for c in counters]
+        ranks = {**labels, "tp_rank": "0"}
         lines = [
-            *sample("sglang:num_running_reqs", sum(len(loop.scheduler.running) for loop in loops), labels),
-            *sample("sglang:num_queue_reqs", sum(len(loop.scheduler.waiting) for loop in loops), labels),
-            *sample("sglang:num_used_tokens", used, labels),
-            *sample("sglang:token_usage", used / max(1, whole), labels),
-            *sample("sglang:cache_hit_rate", hit, labels),
-            *sample("sglang:max_total_num_tokens", config.kv_tokens, labels),
-            *sample("sglang:num_retracted_requests_total", total.retractions, labels, "counter"),
+            *(line for name, values in gauges.items() for line in samples(f"sglang:{name}", values, ranks, "dp_rank")),
+            *samples("sglang:num_retracted_requests_total", retracted, ranks, "dp_rank", "counter"),
             *sample("sglang:prompt_tokens_total", total.prompt_tokens, labels, "counter"),
-            *sample("sglang:cached_tokens_total", total.cached_tokens, labels, "counter"),
             *sample("sglang:generation_tokens_total", total.generated_tokens, labels, "counter"),
             *sample("sglang:num_requests_total", total.requests, labels, "counter"),
+            *self._cached(total.cached_tokens, labels),
             *self.latencies.ttft.lines("sglang:time_to_first_token_seconds", labels),
             *self.latencies.e2e.lines("sglang:e2e_request_latency_seconds", labels),
             *self.simulated_lines(loops),
         ]
         return "\n".join(lines) + "\n"
+
+    @staticmethod
+    def _cached(tokens: int, labels: Mapping[str, str]) -> list[str]:
+        """The counter has a label for its source, and exists only after the first cached token."""
+        name = "sglang:cached_tokens_total"
+        return sample(name, tokens, {**labels, "cache_source": "device"}, "counter") if tokens else []

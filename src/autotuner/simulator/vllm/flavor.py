@@ -7,8 +7,8 @@ from typing import Any
 
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
-from autotuner.simulator.flavor import Flavor, summed
-from autotuner.simulator.metrics import sample
+from autotuner.simulator.flavor import Flavor
+from autotuner.simulator.metrics import sample, samples
 from autotuner.simulator.openai_api import ApiRequest, BadRequestError
 from autotuner.simulator.scheduler import Scheduler, Step
 from autotuner.simulator.vllm import start as vllm_start
@@ -94,21 +94,25 @@ class VllmFlavor(Flavor):
 
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
         """Always enabled."""
-        labels = {"engine": "0", "model_name": config.served_name}
-        total = summed(loops)
+        labels = {"model_name": config.served_name}
         schedulers = [loop.scheduler for loop in loops]
-        pools = [s.pool for s in schedulers]
-        usage = sum(p.used for p in pools) / max(1, sum(p.total for p in pools))
+        counters = [s.counters for s in schedulers]
         cache = {k: str(v) for k, v in config.resolved.items() if not k.startswith("max_")}
+        gauges: dict[str, list[float]] = {
+            "num_requests_running": [len(s.running) for s in schedulers],
+            "num_requests_waiting": [len(s.waiting) for s in schedulers],
+            "kv_cache_usage_perc": [s.pool.used / max(1, s.pool.total) for s in schedulers],
+        }
+        counted: dict[str, list[float]] = {
+            "prefix_cache_queries_total": [c.prompt_tokens for c in counters],
+            "prefix_cache_hits_total": [c.cached_tokens for c in counters],
+            "num_preemptions_total": [c.retractions for c in counters],
+            "prompt_tokens_total": [c.prompt_tokens for c in counters],
+            "generation_tokens_total": [c.generated_tokens for c in counters],
+        }
         lines = [
-            *sample("vllm:num_requests_running", sum(len(s.running) for s in schedulers), labels),
-            *sample("vllm:num_requests_waiting", sum(len(s.waiting) for s in schedulers), labels),
-            *sample("vllm:kv_cache_usage_perc", usage, labels),
-            *sample("vllm:prefix_cache_queries_total", total.prompt_tokens, labels, "counter"),
-            *sample("vllm:prefix_cache_hits_total", total.cached_tokens, labels, "counter"),
-            *sample("vllm:num_preemptions_total", total.retractions, labels, "counter"),
-            *sample("vllm:prompt_tokens_total", total.prompt_tokens, labels, "counter"),
-            *sample("vllm:generation_tokens_total", total.generated_tokens, labels, "counter"),
+            *(line for name, v in gauges.items() for line in samples(f"vllm:{name}", v, labels, "engine")),
+            *(line for name, v in counted.items() for line in samples(f"vllm:{name}", v, labels, "engine", "counter")),
             *sample("vllm:cache_config_info", 1.0, {**cache, "engine": "0"}),
             *self.latencies.ttft.lines("vllm:time_to_first_token_seconds", labels),
             *self.latencies.e2e.lines("vllm:e2e_request_latency_seconds", labels),
