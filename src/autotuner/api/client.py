@@ -322,6 +322,7 @@ class Autotuner(StoredStudies):
         max_tokens_field: str = "max_tokens",
         slos: Sequence[str] = (),
         folder: str | Path | None = None,
+        server_metrics: bool = False,
         on_window: Callable[[str], None] | None = None,
     ) -> BenchReport:
         """Measure a running server. Nothing is stored.
@@ -337,6 +338,7 @@ class Autotuner(StoredStudies):
             max_tokens_field: Field of the request that limits the length of the response.
             slos: SLOs to check, such as ``p99 ttft <= 200ms``.
             folder: Folder for request records; None: they are not written.
+            server_metrics: Sample the server's Prometheus metrics during each window.
             on_window: Called with a line of text when a window begins.
 
         Returns:
@@ -367,6 +369,7 @@ class Autotuner(StoredStudies):
                 max_tokens_field=max_tokens_field,
                 slos=slos,
                 folder=None if folder is None else Path(folder),
+                server_metrics=server_metrics,
                 on_window=on_window,
             )
         )

@@ -72,6 +72,9 @@ def bench(
         str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")] = False,
+    server_metrics: Annotated[
+        bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
+    ] = False,
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for request records.")] = None,
     json: Json = False,
     verbose: Verbose = 0,
@@ -110,6 +113,7 @@ def bench(
                 max_tokens_field=max_tokens_field,
                 slos=slo or (),
                 folder=out_dir,
+                server_metrics=server_metrics,
                 on_window=None if json else say,
             )
         except BenchStoppedError as stopped:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from autotuner.net.remedies import BENCH
-from autotuner.report.server_diagnosis import diagnosis
+from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.study.measurement import Measurement
 from autotuner.tuning.trials.no_answer_failure import error_message, error_remedy, no_answer_text
 
@@ -25,7 +25,7 @@ def bench_notes(m: Measurement) -> Iterator[str]:
     yield from (f"{where} insufficient data: {reason}" for reason in m.thin)
     yield from _errors(m, where)
     yield from (f"{where} {warning}" for warning in m.warnings)
-    yield from (f"{where} server: {sentence}" for sentence in diagnosis(m))
+    yield from _server(m, where)
 
 
 def _errors(m: Measurement, where: str) -> Iterator[str]:
@@ -33,3 +33,14 @@ def _errors(m: Measurement, where: str) -> Iterator[str]:
         only = m.model_copy(update={"errors": {kind: count}})
         message = error_message(m, kind)
         yield f"{where} {count} x {kind}{f': {message}' if message else ''}; {error_remedy(only, BENCH)}"
+
+
+def _server(m: Measurement, where: str) -> Iterator[str]:
+    """What the server reported, and what that explains."""
+    if m.server is None:
+        return
+    figures = server_figures(m.server)
+    if figures:
+        yield f"{where} server: {figures}"
+    yield from (f"{where} server: {sentence}" for sentence in diagnosis(m))
+    yield from (f"{where} server metrics: {note}" for note in m.server.notes)

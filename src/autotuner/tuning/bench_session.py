@@ -15,6 +15,7 @@ from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.errors import AutotunerError, Problem, UsageError
 from autotuner.net.target import parse_header
 from autotuner.plugins.benchmark import Progress
+from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
 from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.measurement import Measurement
@@ -36,6 +37,7 @@ def bench(
     max_tokens_field: str = "max_tokens",
     slos: Sequence[str] = (),
     folder: Path | None = None,
+    server_metrics: bool = False,
     on_window: Callable[[str], None] | None = None,
 ) -> BenchReport:
     """Measures a running server; see :meth:`autotuner.api.client.Autotuner.bench` for the arguments."""
@@ -58,6 +60,7 @@ def bench(
             folder=records,
             slos=bounds,
             settings=settings,
+            server_metrics=metrics_sources() if server_metrics else (),
             on_progress=_once_a_window(on_window),
             on_measured=lambda m: measured.append(m if folder else _without_files(m)),
         )

@@ -215,6 +215,23 @@ def test_request_body_options(call: Call, server: ScriptedServer) -> None:
     assert server.asked[-1].json["ignore_eos"] is True
 
 
+def test_server_metrics_are_sampled_on_request(call: Call) -> None:
+    metrics = b'vllm:num_requests_running{engine="0"} 4\nvllm:num_requests_waiting{engine="0"} 9\n'
+
+    def reply(asked: Asked) -> Reply:
+        return Reply(200, metrics) if asked.target == "/metrics" else openai(asked)
+
+    with scripted_server(reply) as server:
+        done = call("bench", server.url, *QUICK, "-H", "X-Team: a", "--server-metrics", "--json")
+        asked = [a for a in server.asked if a.target == "/metrics"]
+    assert done.code == 0
+    (measured,) = json.loads(done.out)["measurements"]
+    assert measured["server"]["engine"] == "vllm"
+    assert measured["server"]["waiting"] == {"mean": 9.0, "min": 9.0, "max": 9.0}
+    assert measured["server"]["file"] is None
+    assert {a.headers["x-team"] for a in asked} == {"a"}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

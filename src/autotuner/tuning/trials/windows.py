@@ -8,6 +8,7 @@ import anyio
 from autotuner.plugins.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.engine import Engine
+from autotuner.plugins.loading import metrics_sources
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
@@ -67,7 +68,9 @@ class Windows:
         self._progress = progress
         self._gpus = gpus
         self._running_limit = running_limit(engine, endpoint.argv, resolved)
-        self._server_metrics = (engine.server_metrics,) if engine.server_metrics is not None else ()
+        own = (engine.server_metrics,) if engine.server_metrics is not None else ()
+        # A server that was not launched here need not be of the engine that the study names.
+        self._server_metrics = own if endpoint.argv else metrics_sources()
 
     async def measure(self) -> tuple[Measurement, ...]:
         """All windows in order. Raises ``TrialFailedError`` when one cannot be measured."""
