@@ -109,9 +109,9 @@ class CpuWatch(Thread):
 
 
 @contextmanager
-def server(binary: Path, folder: Path, nice: int) -> Iterator[tuple[str, Path]]:
+def server(binary: Path, folder: Path, prefix: list[str]) -> Iterator[tuple[str, Path]]:
     truth = folder / "truth.txt"
-    argv = [*on_core(0, nice), str(binary), "0", str(TTFT_US), str(ITL_US), str(truth)]
+    argv = [*prefix, str(binary), "0", str(TTFT_US), str(ITL_US), str(truth)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -129,7 +129,7 @@ def on_core(core: int, nice: int) -> list[str]:
 def measured(client: Client, binary: Path, in_flight: int, requests: int, nice: int) -> Run:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with server(binary, folder, nice) as (url, truth):
+        with server(binary, folder, on_core(0, nice)) as (url, truth):
             argv, stdin = client.command(url, in_flight, requests, folder)
             (folder / "stdin").write_bytes(stdin)
             env = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "TQDM_DISABLE": "1"}

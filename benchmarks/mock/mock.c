@@ -2,7 +2,8 @@
  *
  * One thread, one epoll; each connection carries one streamed answer at a time. Tokens are due at absolute times
  * (received + TTFT + n * ITL). For every answer one line goes to the truth log: bytes of the request, then nanoseconds of
- * CLOCK_MONOTONIC: received (request complete), first token, last token (each read just before its send), tokens.
+ * CLOCK_MONOTONIC: received (request complete), first token, last token (each read just before its send), tokens, and
+ * again nanoseconds: the first byte of the request.
  *
  * Usage: mock PORT TTFT_US ITL_US TRUTH_LOG
  */
@@ -28,7 +29,7 @@ typedef struct {
     size_t used;
     int tokens, sent, chat, place; /* place in the heap, -1: not in it */
     long prompt;
-    int64_t received, first, last, due;
+    int64_t begun, received, first, last, due;
 } Conn;
 
 static Conn conns[MAX_FD];
@@ -124,8 +125,8 @@ static void token(int fd) {
     if (!say(fd, out, n)) { close_conn(fd); return; }
     if (is_last) {
         drop(fd);
-        fprintf(truth, "%ld %lld %lld %lld %d\n", c->prompt, (long long)c->received, (long long)c->first, (long long)c->last,
-                c->tokens);
+        fprintf(truth, "%ld %lld %lld %lld %d %lld\n", c->prompt, (long long)c->received, (long long)c->first,
+                (long long)c->last, c->tokens, (long long)c->begun);
         return;
     }
     c->due += itl_ns;
@@ -180,6 +181,7 @@ static void readable(int fd) {
     if (!c->in) c->in = malloc(MAX_IN + 1);
     ssize_t n = recv(fd, c->in + c->used, MAX_IN - c->used, 0);
     if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) close_conn(fd); return; }
+    if (!c->used) c->begun = now_ns();
     c->used += n;
     c->in[c->used] = 0;
     char *end = strstr(c->in, "\r\n\r\n");

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from anyio.to_thread import run_sync
@@ -15,6 +15,7 @@ from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
 from autotuner.benchmarks.measuring.row_supply import RowSupply, Supply
+from autotuner.benchmarks.measuring.trace_replay import WORDS, ReplayWindow, replay_window
 from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import Access
@@ -25,7 +26,7 @@ from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text_forms import Duration
-from autotuner.study.workload import Concurrency, TokenLengths, Workload
+from autotuner.study.workload import Concurrency, RequestRate, TokenLengths, TraceSpeed, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
@@ -72,7 +73,8 @@ class NativeBenchmark(Benchmark):
         headers = self._headers(window)
         supply = await run_sync(self._supply, endpoint, window) if window.scenario.dataset else None
         try:
-            spec = await run_sync(self._spec, endpoint, window, headers, instance, supply)
+            replayed = await run_sync(self._replayed, window)
+            spec = await run_sync(self._spec, endpoint, window, headers, instance, supply, replayed)
             output = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         except BaseException:
             if supply is not None:
@@ -95,7 +97,12 @@ class NativeBenchmark(Benchmark):
             foreign_cpu_cores=output.foreign_cpu_cores,
             run_id=instance.run_id,
             left_out_s=result["left_out_s"],
-            notes=(*endpoint.client.caveats, *_proxy_notes(endpoint.access), *(supply.notes if supply else ())),
+            notes=(
+                *endpoint.client.caveats,
+                *_proxy_notes(endpoint.access),
+                *(supply.notes if supply else ()),
+                *_replay_notes(replayed, result),
+            ),
         )
         return await run_sync(keep_and_summarize, output, window, self._settings.limits, info)
 
@@ -121,6 +128,14 @@ class NativeBenchmark(Benchmark):
                 headers["Authorization"] = f"Bearer {key}"
         return headers
 
+    def _replayed(self, window: Window) -> ReplayWindow | None:
+        part = window.scenario.trace
+        if part is None:
+            return None
+        if not isinstance(window.level, TraceSpeed):
+            raise UsageError.at("workload.scenarios", "a trace is replayed at a speed", value=window.level.text)
+        return replay_window(part, window.level.speed, window.workload, drain_s=self._settings.drain)
+
     def _supply(self, endpoint: Endpoint, window: Window) -> Supply:
         tokenizer = window.workload.tokenizer
         return self._rows.supply(
@@ -137,6 +152,7 @@ class NativeBenchmark(Benchmark):
         headers: Mapping[str, str],
         instance: _ServerInstance,
         supply: Supply | None,
+        replayed: ReplayWindow | None,
     ) -> WorkerSpec:
         workload = window.workload
         scenario = window.scenario
@@ -153,13 +169,8 @@ class NativeBenchmark(Benchmark):
             api=workload.api.value,
             headers=headers,
             access=endpoint.access,
-            concurrency=level.in_flight if isinstance(level, Concurrency) else None,
-            rate=None if isinstance(level, Concurrency) else level.rate,
-            arrivals="constant" if isinstance(level, Concurrency) else level.arrivals.value,
-            burstiness=1.0 if isinstance(level, Concurrency) else level.burstiness,
+            **_load(window, replayed),
             warmup_s=workload.warmup_s,
-            duration_s=workload.duration_s,
-            max_duration_s=workload.longest_s,
             fewest_requests=workload.fewest,
             wanted_requests=required_requests(tuple(window.objectives), tuple(window.slos), scenario.text, level.text),
             requests=workload.requests,
@@ -173,6 +184,7 @@ class NativeBenchmark(Benchmark):
             input=_lengths(scenario.input),
             output=_lengths(scenario.output),
             rows=supply.rows if supply else None,
+            replay=replayed.replay if replayed else None,
             ignore_eos=workload.ignore_eos,
             max_tokens_field=self._settings.max_tokens_field,
             extra_body=workload.extra_body,
@@ -191,11 +203,33 @@ class NativeBenchmark(Benchmark):
         return (model, workload.api.value, str(workload.prefix_tokens), window.scenario.text, str(workload.tokenizer))
 
 
+def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Remarks about a replayed trace, and about how exactly its prefixes are reproduced."""
+    if replayed is None:
+        return ()
+    return (*replayed.notes, *([WORDS] if replayed.shares and result["prompts"] == "words" else ()))
+
+
 def _proxy_notes(access: Access) -> tuple[str, ...]:
     """Remarks about a proxy between us and the server."""
     if access.proxy is None:
         return ()
     return (f"measured through {access.proxy.shown}, which adds to every latency",)
+
+
+def _load(window: Window, replayed: ReplayWindow | None) -> dict[str, Any]:
+    """The fields of a spec that a load level decides, and how long the window is."""
+    workload = window.workload
+    level = window.level
+    if replayed is not None:
+        length = replayed.duration_s
+        return {"rate": replayed.rate, "arrivals": "trace", "duration_s": length, "max_duration_s": length}
+    spans = {"duration_s": workload.duration_s, "max_duration_s": workload.longest_s}
+    if isinstance(level, Concurrency):
+        return {"concurrency": level.in_flight, "arrivals": "constant", **spans}
+    if isinstance(level, RequestRate):
+        return {"rate": level.rate, "arrivals": level.arrivals.value, "burstiness": level.burstiness, **spans}
+    raise UsageError.at("workload.speeds", "only a trace is replayed at a speed", value=level.text)
 
 
 def _lengths(lengths: TokenLengths | None) -> Lengths | None:

@@ -28,12 +28,15 @@ def bench(
     url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", "-s", help="Lengths: D(in,out), N(..)/(..), U(..)/(..), dataset:FILE."),
+        typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE or trace:FILE."),
     ] = None,
     concurrency: Annotated[
         list[int] | None, typer.Option("--concurrency", "-c", min=1, help="Requests in flight.")
     ] = None,
     rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests per second (Poisson).")] = None,
+    speed: Annotated[
+        list[float] | None, typer.Option("--speed", help="Traces: how many times as fast to replay them.")
+    ] = None,
     duration: Annotated[str, typer.Option("--duration", "-d", help="Length of the measured window.")] = "30s",
     warmup: Annotated[str, typer.Option("--warmup", help="Load before the window; not measured.")] = "2s",
     requests: Annotated[
@@ -51,6 +54,9 @@ def bench(
     seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
     reuse_prompts: Annotated[
         bool, typer.Option("--reuse-prompts", help="Send the same prompts at every level; a prefix cache answers them.")
+    ] = False,
+    token_ids: Annotated[
+        bool, typer.Option("--token-ids", help="Traces: send prompts as token IDs (with --api completions).")
     ] = False,
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request exactly the given output length.")
@@ -89,13 +95,15 @@ def bench(
         workload = {
             "api": api.value,
             "scenarios": scenario or ["D(128,64)"],
-            "concurrency": concurrency or ([] if rate else [1]),
+            "concurrency": concurrency or ([] if rate or speed or _is_trace(scenario) else [1]),
             "rates": rate or [],
+            "speeds": speed or [],
             "duration": duration,
             "warmup": warmup,
             "request_timeout": request_timeout,
             "seed": seed,
             "reuse_prompts": reuse_prompts,
+            "token_ids": token_ids,
             "ignore_eos": ignore_eos,
             "extra_body": _object(extra_body),
             **({"requests": requests} if requests else {}),
@@ -165,6 +173,10 @@ def _object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(Problem(where="--extra-body", why="must be a JSON object", remedy='e.g. {"temperature": 0}'))
     return found
+
+
+def _is_trace(scenarios: list[str] | None) -> bool:
+    return any(text.strip().startswith("trace:") for text in scenarios or ())
 
 
 @contextmanager

@@ -60,13 +60,14 @@ class Noun(BaseModel):
         return type(self).model_validate({**dict(self), **changes})
 
 
-def number_text(number: float, *, thousandfold: bool = False) -> str:
+def number_text(number: float, *, thousandfold: bool = False, hundredfold: bool = False) -> str:
     """The shortest decimal text that reads back as the same number.
 
     Args:
         number: Any finite number.
         thousandfold: Multiply by 1000, without rounding.
+        hundredfold: Multiply by 100, without rounding.
     """
-    decimal = Decimal(repr(number)).scaleb(3 if thousandfold else 0)
+    decimal = Decimal(repr(number)).scaleb(3 if thousandfold else 2 if hundredfold else 0)
     text = f"{decimal:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -6,6 +6,7 @@ instead.
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,8 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
-from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths
+from autotuner.study.trace_text import PREFIX, long_form, made_part, split_trace, trace_text
+from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, TraceSpeed
 
 _UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
@@ -74,7 +76,7 @@ _PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
 _FIXED = re.compile(rf"D\s*{_PAIR}", re.IGNORECASE)
 _SPREAD = re.compile(rf"([NU])\s*{_PAIR}(?:\s*/\s*{_PAIR})?", re.IGNORECASE)
 _OTHER_TASKS = {"E": "embeddings", "R": "reranking", "I": "images", "P": "prefix-repetition"}
-_GRAMMAR = "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max) or dataset:FILE"
+_GRAMMAR = "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max), dataset:FILE or trace:FILE"
 
 
 def parse_scenario(text: str) -> Scenario:
@@ -86,6 +88,8 @@ def parse_scenario(text: str) -> Scenario:
             raise InvalidValueError("names no file", remedy="write dataset:FILE")
         path_text(file)
         return Scenario(text=f"dataset:{file}", dataset=file)
+    if bare.startswith(PREFIX):
+        return _trace(split_trace(bare))
     if match := _FIXED.fullmatch(bare):
         lengths = [TokenLengths(kind="fixed", a=_size(n)) for n in match.groups()]
         return _scenario(f"D({lengths[0].a},{lengths[1].a})", *lengths)
@@ -95,6 +99,23 @@ def parse_scenario(text: str) -> Scenario:
     if other and other[1] in _OTHER_TASKS:
         raise InvalidValueError(f"{_OTHER_TASKS[other[1]]} are not supported, only text generation", remedy=_GRAMMAR)
     raise InvalidValueError("not a scenario", remedy=_GRAMMAR)
+
+
+def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
+    """``{trace: FILE, from: 10m, to: 40m, sample: 10%}``."""
+    return _trace(long_form(value))
+
+
+def _trace(given: Mapping[str, Any]) -> Scenario:
+    path_text(given["file"])
+    end = given.get("to")
+    part = made_part(
+        given,
+        begin_s=parse_duration(given.get("from", 0)),
+        end_s=None if end is None else parse_duration(end),
+        sample=parse_ratio(given.get("sample", 1)),
+    )
+    return Scenario(text=trace_text(part), trace=part)
 
 
 def _spread(letter: str, n: list[int]) -> Scenario:
@@ -135,11 +156,12 @@ def _size(text: str | int) -> int:
 _LEVEL = re.compile(
     rf"concurrency\s*=\s*(?P<n>[0-9]+)"
     rf"|rate\s*=\s*(?P<rate>{_NUMBER})(?:/s)?(?:\s+(?P<kind>[a-z]+))?(?:\s+burstiness\s*=\s*(?P<shape>{_NUMBER}))?"
+    rf"|speed\s*=\s*(?P<speed>{_NUMBER})"
 )
 
 
 def parse_level(text: str) -> LoadLevel:
-    """A load level: ``concurrency=8`` or ``rate=4/s poisson``."""
+    """A load level: ``concurrency=8``, ``rate=4/s poisson`` or, for a trace, ``speed=2``."""
     match = _LEVEL.fullmatch(" ".join(text.split()))
     if match is None:
         raise InvalidValueError("not a load level", remedy="write e.g. concurrency=8 or rate=4")
@@ -148,6 +170,8 @@ def parse_level(text: str) -> LoadLevel:
         if not 1 <= count <= 100_000:
             raise ValueError("must be between 1 and 100000 requests in flight")
         return Concurrency(in_flight=count)
+    if match["speed"]:
+        return TraceSpeed(speed=checked_speed(_scaled(match["speed"], "1")))
     kind = match["kind"] or Arrivals.POISSON.value
     if kind not in list(Arrivals):
         raise InvalidValueError(f'unknown arrivals "{kind}"', remedy=did_you_mean(kind, list(Arrivals)))
@@ -156,6 +180,13 @@ def parse_level(text: str) -> LoadLevel:
     if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
         raise ValueError("a rate and its burstiness must be above 0 and at most 1000000")
     return RequestRate(rate=rate, arrivals=Arrivals(kind), burstiness=shape)
+
+
+def checked_speed(value: Any) -> float:
+    """How many times as fast a trace is replayed."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1_000_000:
+        raise InvalidValueError("a speed must be a number above 0 and at most 1000000", remedy="write e.g. [1, 2]")
+    return float(value)
 
 
 def known_metric(name: str) -> Metric:

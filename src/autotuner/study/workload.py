@@ -19,11 +19,24 @@ class TokenLengths(Noun):
     """The standard deviation (normal) or the upper bound (uniform)."""
 
 
+class TracePart(Noun):
+    """The part of a trace that is replayed: a time range, and a share of its requests."""
+
+    file: str
+    """Path of the trace, resolved against the study file's folder."""
+    begin_s: float = Field(default=0.0, ge=0)
+    """Seconds after the trace's first request, in the trace's own time."""
+    end_s: float | None = None
+    """None: to the trace's end."""
+    sample: float = Field(default=1.0, gt=0, le=1)
+    """Share of the requests; those with a common prefix are kept or left out together."""
+
+
 class Scenario(Noun):
     """One kind of request.
 
     Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, or as
-    ``dataset:FILE`` (JSON lines).
+    ``dataset:FILE`` or ``trace:FILE``.
     """
 
     text: str
@@ -32,6 +45,8 @@ class Scenario(Noun):
     output: TokenLengths | None = None
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
+    trace: TracePart | None = None
+    """Recorded arrivals and lengths; its load levels are :class:`TraceSpeed`."""
 
 
 class Arrivals(StrEnum):
@@ -71,7 +86,19 @@ class RequestRate(Noun):
         return f"rate={number_text(self.rate)}/s {self.arrivals.value}{shape}"
 
 
-LoadLevel = Annotated[Concurrency | RequestRate, Field(discriminator="kind")]
+class TraceSpeed(Noun):
+    """Open loop: requests arrive when they did in a trace, ``speed`` times as fast."""
+
+    kind: Literal["trace"] = "trace"
+    speed: float = Field(default=1.0, gt=0, le=1_000_000)
+
+    @property
+    def text(self) -> str:
+        """``speed=2``."""
+        return f"speed={number_text(self.speed)}"
+
+
+LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed, Field(discriminator="kind")]
 
 
 class Api(StrEnum):
@@ -102,6 +129,8 @@ class Workload(Noun):
     reuse_prompts: bool = False
     """Send the same prompts in every window. Otherwise no two windows, levels or trials share one, since a warm prefix
     cache would make later ones look faster."""
+    token_ids: bool = False
+    """Send the prompts of a trace as token IDs, which the completions API of most engines accepts."""
     prefix_tokens: int = Field(default=0, ge=0)
     """Length in tokens of a system prompt shared by all requests, for studies of the prefix cache."""
     ignore_eos: bool = True

@@ -19,6 +19,15 @@ class FileForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+class TraceForm(FileForm):
+    """The long form of a trace, for editors; :mod:`autotuner.study.trace_text` reads it."""
+
+    trace: str = Field(description="File of the trace; its format is detected.")
+    begin: float | str | None = Field(default=None, alias="from", description="Start of the range, e.g. 10m.")
+    to: float | str | None = Field(default=None, description="End of the range, e.g. 40m.")
+    sample: float | str | None = Field(default=None, description="Share of the requests, e.g. 10%.")
+
+
 MAX_SEVERAL = 1000
 """Maximum number of values of a flag that takes several."""
 

@@ -20,8 +20,10 @@ from autotuner.study.text_forms import (
     check_comparison,
     check_direction,
     check_statistic,
+    checked_speed,
     known_metric,
     parse_duration,
+    parse_long_scenario,
     parse_objective,
     parse_ratio,
     parse_scenario,
@@ -31,7 +33,7 @@ from autotuner.study.text_forms import (
     place,
 )
 from autotuner.study.workload import Api, RequestRate, Scenario
-from autotuner.study_file.form_fields import FileForm, FileValue, ParameterForm, Setting
+from autotuner.study_file.form_fields import FileForm, FileValue, ParameterForm, Setting, TraceForm
 
 MAX_PARAMETERS = 64
 
@@ -121,6 +123,8 @@ def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
+            if kind is Scenario and isinstance(value, Mapping):
+                return parse_long_scenario(value)
             raise InvalidValueError("must be text", remedy=_EXAMPLES[kind])
         return parse(value)
 
@@ -148,14 +152,31 @@ def _rate(value: Any) -> Any:
     return {"rate": value}
 
 
+def _check_kinds(form: "WorkloadForm") -> None:
+    """Traces have arrival times of their own, so they are replayed at a speed; nothing else is."""
+    traces = [scenario for scenario in form.scenarios if scenario.trace]
+    if not traces:
+        if form.speeds:
+            raise InvalidValueError("has speeds but no trace", remedy="use concurrency or rates, or add trace:FILE")
+        if not form.concurrency and not form.rates:
+            raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
+    elif len(traces) < len(form.scenarios):
+        raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
+    elif form.concurrency or form.rates:
+        raise InvalidValueError("a trace has its own arrivals", remedy="use speeds instead of concurrency and rates")
+
+
 class WorkloadForm(FileForm):
     """The load."""
 
     api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; both stream.")
     scenarios: Annotated[
         list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-    ] = Field(min_length=1, description="Request lengths: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE.")
+        BeforeValidator(_listed, json_schema_input_type=str | TraceForm | list[str | TraceForm]),
+    ] = Field(
+        min_length=1,
+        description="What is sent: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE, trace:FILE.",
+    )
     concurrency: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]],
         BeforeValidator(_listed, json_schema_input_type=int | list[int]),
@@ -164,6 +185,10 @@ class WorkloadForm(FileForm):
         list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
         BeforeValidator(_listed, json_schema_input_type=Any),
     ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
+    speeds: Annotated[
+        list[Annotated[float, BeforeValidator(checked_speed, json_schema_input_type=int | float)]],
+        BeforeValidator(_listed, json_schema_input_type=float | list[float]),
+    ] = Field(default_factory=list, description="Traces: how many times as fast to replay them; 1 by default.")
     warmup: Duration = Field(default=2.0, ge=0, description="Load before the window; not measured.")
     duration: Duration = Field(default=30.0, gt=0, description="Measured window; requests may end it early.")
     max_duration: Duration | None = Field(
@@ -181,6 +206,9 @@ class WorkloadForm(FileForm):
     reuse_prompts: bool = Field(
         default=False, description="Send the same prompts in every window; a warm prefix cache then answers them."
     )
+    token_ids: bool = Field(
+        default=False, description="Send the prompts of a trace as token IDs; needs api: completions."
+    )
     prefix_tokens: int = Field(
         default=0, ge=0, le=10**8, description="Length in tokens of a system prompt shared by all requests."
     )
@@ -192,9 +220,13 @@ class WorkloadForm(FileForm):
 
     @model_validator(mode="after")
     def _levels(self) -> "WorkloadForm":
-        if not self.concurrency and not self.rates:
-            raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
-        if len(set(self.concurrency)) < len(self.concurrency) or len({r.text for r in self.rates}) < len(self.rates):
+        _check_kinds(self)
+        if self.token_ids and (self.api is not Api.COMPLETIONS or not any(s.trace for s in self.scenarios)):
+            raise InvalidValueError(
+                "only prompts of a trace are sent as token IDs", remedy="add api: completions and trace:FILE"
+            )
+        levels = [*self.concurrency, *(rate.text for rate in self.rates), *(f"speed {s}" for s in self.speeds)]
+        if len(set(levels)) < len(levels):
             raise InvalidValueError("has a load level twice", remedy="remove one")
         if len({s.text for s in self.scenarios}) < len(self.scenarios):
             raise InvalidValueError("has a scenario twice", remedy="remove one")

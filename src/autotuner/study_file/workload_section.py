@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.workload import Concurrency, LoadLevel, Workload
+from autotuner.study.workload import Concurrency, LoadLevel, Scenario, TraceSpeed, Workload
 from autotuner.study_file.forms import WorkloadForm
 from autotuner.study_file.located_document import Document
 
@@ -16,11 +16,11 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         resolved: Makes the path of a dataset or tokenizer absolute.
     """
     closed: list[LoadLevel] = [Concurrency(in_flight=n) for n in form.concurrency]
-    scenarios = [s.model_copy(update={"dataset": resolved(s.dataset)}) if s.dataset else s for s in form.scenarios]
+    speeds = form.speeds or ([1.0] if any(s.trace for s in form.scenarios) else [])
     return Workload(
         api=form.api,
-        scenarios=tuple(scenarios),
-        levels=(*closed, *form.rates),
+        scenarios=tuple(_resolved(scenario, resolved) for scenario in form.scenarios),
+        levels=(*closed, *form.rates, *(TraceSpeed(speed=speed) for speed in speeds)),
         warmup_s=form.warmup,
         duration_s=form.duration,
         max_duration_s=form.max_duration,
@@ -29,6 +29,7 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         request_timeout_s=form.request_timeout,
         seed=form.seed,
         reuse_prompts=form.reuse_prompts,
+        token_ids=form.token_ids,
         prefix_tokens=form.prefix_tokens,
         ignore_eos=form.ignore_eos,
         extra_body=form.extra_body,
@@ -36,20 +37,29 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
     )
 
 
+def _resolved(scenario: Scenario, resolved: Callable[[str], str]) -> Scenario:
+    if scenario.dataset:
+        return scenario.model_copy(update={"dataset": resolved(scenario.dataset)})
+    if scenario.trace:
+        part = scenario.trace.model_copy(update={"file": resolved(scenario.trace.file)})
+        return scenario.model_copy(update={"trace": part})
+    return scenario
+
+
 def check_prefix(workload: Workload, document: Document) -> None:
-    """Adds a problem for a shared prefix together with a dataset, whose prompts are sent unchanged.
+    """Adds a problem for a shared prefix together with a dataset or a trace, whose prompts are sent unchanged.
 
     Args:
         workload: The study's workload.
         document: Takes the problem.
     """
-    datasets = [scenario.text for scenario in workload.scenarios if scenario.dataset]
+    datasets = [scenario.text for scenario in workload.scenarios if scenario.dataset or scenario.trace]
     if workload.prefix_tokens and datasets:
         document.fault(
             ("workload", "prefix_tokens"),
             f"cannot be added to the prompts of {datasets[0]}",
             value=str(workload.prefix_tokens),
-            remedy="remove it, or put the prefix into the dataset",
+            remedy="remove it, or put the prefix into the file",
         )
 
 

@@ -14,7 +14,8 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
-from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Workload
+from autotuner.study.trace_text import trace_text
+from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Scenario, TraceSpeed, Workload
 from autotuner.study_file.located_document import core_value
 from autotuner.study_file.portable_sections import written_sections
 
@@ -80,9 +81,10 @@ def _seconds(value: float) -> str:
 def _workload(workload: Workload) -> dict[str, Any]:
     found: dict[str, Any] = {
         "api": workload.api.value,
-        "scenarios": [f"dataset:{s.dataset}" if s.dataset else s.text for s in workload.scenarios],
+        "scenarios": [_scenario(scenario) for scenario in workload.scenarios],
         "concurrency": [level.in_flight for level in workload.levels if isinstance(level, Concurrency)],
         "rates": [_rate(level) for level in workload.levels if isinstance(level, RequestRate)],
+        "speeds": [level.speed for level in workload.levels if isinstance(level, TraceSpeed)],
         "warmup": _seconds(workload.warmup_s),
         "duration": _seconds(workload.duration_s),
         "max_duration": None if workload.max_duration_s is None else _seconds(workload.max_duration_s),
@@ -91,12 +93,19 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "request_timeout": _seconds(workload.request_timeout_s),
         "seed": workload.seed,
         "reuse_prompts": workload.reuse_prompts,
+        "token_ids": workload.token_ids,
         "prefix_tokens": workload.prefix_tokens,
         "ignore_eos": workload.ignore_eos,
         "extra_body": dict(workload.extra_body),
         "tokenizer": workload.tokenizer,
     }
     return {k: v for k, v in found.items() if v is not None and v not in ([], {})}
+
+
+def _scenario(scenario: Scenario) -> str:
+    if scenario.trace:
+        return trace_text(scenario.trace)
+    return f"dataset:{scenario.dataset}" if scenario.dataset else scenario.text
 
 
 def _rate(level: RequestRate) -> dict[str, Any]:

@@ -110,6 +110,8 @@ class Surroundings:
         for scenario in workload.scenarios:
             if scenario.dataset:
                 yield "dataset", Path(scenario.dataset)
+            if scenario.trace:
+                yield "trace", Path(scenario.trace.file)
         if workload.tokenizer:
             yield "tokenizer", Path(workload.tokenizer)
         if not deployer.here:

@@ -13,7 +13,17 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.text_forms import parse_duration, parse_level, parse_objective, parse_scenario, parse_slo
-from autotuner.study.workload import Api, Arrivals, Concurrency, RequestRate, Scenario, Workload
+from autotuner.study.trace_text import trace_text
+from autotuner.study.workload import (
+    Api,
+    Arrivals,
+    Concurrency,
+    RequestRate,
+    Scenario,
+    TracePart,
+    TraceSpeed,
+    Workload,
+)
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.writer import render_study
 
@@ -209,3 +219,58 @@ def test_a_rendered_study_reads_back(spec: StudySpec) -> None:
 def test_dataset_keeps_its_file_through_rendering() -> None:
     found = parse_scenario("dataset: a b.jsonl ")
     assert found == Scenario(text="dataset:a b.jsonl", dataset="a b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "part"),
+    [
+        ("trace:a.jsonl", "trace:a.jsonl", TracePart(file="a.jsonl")),
+        (
+            "trace: a b.csv  from=10m to=1h sample=12.5%",
+            "trace:a b.csv from=600s to=3600s sample=12.5%",
+            TracePart(file="a b.csv", begin_s=600, end_s=3600, sample=0.125),
+        ),
+        ("trace:x=y z=1 to=500ms", "trace:x=y z=1 to=0.5s", TracePart(file="x=y z=1", end_s=0.5)),
+        ("trace:a sample=1", "trace:a", TracePart(file="a")),
+    ],
+)
+def test_trace_text(text: str, canonical: str, part: TracePart) -> None:
+    found = parse_scenario(text)
+    assert (found.text, found.trace) == (canonical, part)
+    assert parse_scenario(found.text) == found
+
+
+@given(
+    st.from_regex(r"[a-z./_-]{1,12}( [a-z.]{1,5})?", fullmatch=True),
+    st.integers(0, 10**6),
+    st.none() | st.integers(1, 10**6),
+    st.integers(1, 1000),
+)
+def test_trace_text_round_trip(file: str, begin: int, length: int | None, permille: int) -> None:
+    end = None if length is None else begin + length
+    part = TracePart(file=file, begin_s=begin, end_s=end, sample=permille / 1000)
+    assert parse_scenario(trace_text(part)).trace == part
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("trace:", "no file"),
+        ("trace:a from=10m to=10m", "empty"),
+        ("trace:a from=soon", "duration"),
+        ("trace:a sample=0", "above 0"),
+        ("trace:a sample=110%", "above 1"),
+        ("trace:a from=1s from=2s", "twice"),
+    ],
+)
+def test_bad_trace_is_refused(text: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        parse_scenario(text)
+
+
+def test_speed_is_a_load_level() -> None:
+    assert parse_level(" speed = 2.50 ") == TraceSpeed(speed=2.5)
+    assert parse_level(TraceSpeed(speed=0.1).text) == TraceSpeed(speed=0.1)
+    for bad in ("speed=0", "speed=1e9", "speed=fast"):
+        with pytest.raises(ValueError, match=r"speed|level"):
+            parse_level(bad)

@@ -130,6 +130,12 @@ WORKLOADS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"scenarios": "U(9,2)/(1,2)"}, "workload.scenarios", "U(9,2)/(1,2)", ("9", "2")),
     ({"rates": {"rate": 1, "burstiness": 2}}, "workload.rates", "{rate, burstiness}", ()),
     ({"warmpu": "2s"}, "workload.warmpu", "", ("warmup",)),
+    ({"scenarios": "trace:t", "concurrency": 1}, "workload", "{scenarios, concurrency}", ("speeds",)),
+    ({"scenarios": ["D(8,8)", "trace:t"]}, "workload", "{scenarios, concurrency}", ()),
+    ({"speeds": [2]}, "workload", "{scenarios, concurrency, speeds}", ("trace:FILE",)),
+    ({"scenarios": "trace:t from=2s to=1s"}, "workload.scenarios", "trace:t from=2s to=1s", ("to", "from")),
+    ({"scenarios": "trace:t sample=0%"}, "workload.scenarios", "trace:t sample=0%", ("sample=10%",)),
+    ({"scenarios": {"trace": "t", "too": "1s"}}, "workload.scenarios", "{trace, too}", ("to",)),
     ({"scenarios": ["D(8,8)", "dataset:d.jsonl"], "prefix_tokens": 64}, "workload.prefix_tokens", "64",
      ("dataset:d.jsonl",)),
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from autotuner.errors import Problem
 from autotuner.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Api, Concurrency, Workload
+from autotuner.study.workload import Api, Concurrency, TraceSpeed, Workload
 
 _NATIVE = "or use benchmark: native"
 _OWN_FIELDS = ("ignore_eos", "messages", "model", "stream", "stream_options", "system_message")
@@ -70,7 +70,10 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
         if not isinstance(level, Concurrency):
             why = "genai-bench has no open loop; it keeps a fixed number of requests in flight"
             yield Problem(
-                where="workload.rates", value=level.text, why=why, remedy=f"use workload.concurrency, {_NATIVE}"
+                where="workload.speeds" if isinstance(level, TraceSpeed) else "workload.rates",
+                value=level.text,
+                why=why,
+                remedy=f"use workload.concurrency, {_NATIVE}",
             )
     for scenario in workload.scenarios:
         if scenario.dataset is not None:

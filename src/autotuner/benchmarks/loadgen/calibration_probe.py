@@ -1,15 +1,18 @@
 """Calibration against a running server, or against a local tokenizer plus the length of the server's chat template."""
 
 import asyncio
+from collections.abc import Callable
 
 from autotuner.benchmarks.loadgen.calibrate import CountTokens, calibrate
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.prompts import RequestFactory, calibration_targets
-from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
+from autotuner.benchmarks.loadgen.replay_prompts import exact_words
+from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 
 _SAMPLE_WORDS = 8
+_REPLAY_TARGETS = (64, 512, 2048)
 
 
 async def probe_calibration(spec: WorkerSpec) -> Calibration:
@@ -18,6 +21,8 @@ async def probe_calibration(spec: WorkerSpec) -> Calibration:
     Returns:
         A calibration without points for a dataset, or if the server reports no usage and the spec has no tokenizer.
     """
+    if spec.replay is not None:
+        return await _replay_calibration(spec, spec.replay)
     if spec.input is None:
         return Calibration()
     prober = _Prober(spec)
@@ -26,6 +31,24 @@ async def probe_calibration(spec: WorkerSpec) -> Calibration:
         if spec.tokenizer_json is None:
             return await calibrate(prober.count_by_server, targets, spec.prefix_tokens)
         return await calibrate(await prober.local_counter(spec.tokenizer_json), targets, spec.prefix_tokens)
+    finally:
+        await prober.close()
+
+
+async def _replay_calibration(spec: WorkerSpec, replay: Replay) -> Calibration:
+    """For prompts of units that are one token each, only the length of the server's template is unknown."""
+    if replay.token_ids or (replay.texts and all(replay.texts)):
+        return Calibration()
+    prober = _Prober(spec)
+    longest = max(replay.inputs)
+    targets = sorted({min(tokens, longest) for tokens in _REPLAY_TARGETS})
+    try:
+        if spec.tokenizer_json is None:
+            return await calibrate(prober.count_by_server, targets, 0)
+        template = await prober.template_tokens(counter(spec.tokenizer_json))
+        if exact_words(spec.tokenizer_json):
+            return Calibration(((0, template), (1, template + 1)))
+        return await calibrate(await prober.local_counter(spec.tokenizer_json), targets, 0)
     finally:
         await prober.close()
 
@@ -48,13 +71,17 @@ class _Prober:
     async def local_counter(self, tokenizer_json: str) -> CountTokens:
         """A local counter; one probe to the server measures how many tokens its chat template adds."""
         count = counter(tokenizer_json)
-        reported = await self.count_by_server(_SAMPLE_WORDS, 0)
-        template = max(0, reported - count(self._factory.text(_SAMPLE_WORDS, 0))) if reported else 0
+        template = await self.template_tokens(count)
 
         async def count_locally(words: int, prefix_words: int) -> int | None:
             return count(self._factory.text(words, prefix_words)) + template
 
         return count_locally
+
+    async def template_tokens(self, count: Callable[[str], int]) -> int:
+        """Tokens that the server adds to a prompt; 0 if it does not report them."""
+        reported = await self.count_by_server(_SAMPLE_WORDS, 0)
+        return max(0, reported - count(self._factory.text(_SAMPLE_WORDS, 0))) if reported else 0
 
     async def close(self) -> None:
         await self._load.close()

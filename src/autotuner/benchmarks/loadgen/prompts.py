@@ -18,7 +18,8 @@ from autotuner.benchmarks.loadgen.http.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 
-_PROMPT = "@prompt@"
+PROMPT = "@prompt@"
+"""Place of the prompt in the template of a request's body."""
 _SYSTEM = "@system@"
 _SHUFFLED = 48
 """Words at the start of a prompt that are shuffled. Rotating the rest is cheaper, and 48 words exceed the blocks of 16
@@ -108,7 +109,7 @@ class RequestFactory:
             row, reused = next(self._rows)
             asked = int(row.get("max_tokens") or DEFAULT_OUTPUT)
             output = max(1, round(asked * output_share))
-            body = orjson.dumps(self._body(output, row.get("messages"), _row_prompt(row)))
+            body = orjson.dumps(self._body(output, row.get("messages"), row_prompt(row)))
             return self._request(index, body, 0, output, reused=reused)
         if spec.input is None or spec.output is None:
             raise ValueError("the spec has neither token lengths nor dataset rows")
@@ -148,7 +149,7 @@ class RequestFactory:
     def _template(self, output: int) -> tuple[bytes, bytes]:
         found = self._templates.get(output)
         if found is None:
-            first, _, last = orjson.dumps(self._body(output, None, _PROMPT)).partition(_PROMPT.encode())
+            first, _, last = orjson.dumps(self._body(output, None, PROMPT)).partition(PROMPT.encode())
             found = self._templates[output] = (first, last)
         return found
 
@@ -180,7 +181,7 @@ def _cycled(rows: Sequence[Mapping[str, Any]], order: str) -> Iterator[tuple[Map
             yield row, True
 
 
-def _row_prompt(row: Any) -> str:
+def row_prompt(row: Any) -> str:
     """A row's prompt; the completions endpoint takes a conversation as one text."""
     return row.get("prompt") or "\n".join(str(message.get("content", "")) for message in row.get("messages", ()))
 

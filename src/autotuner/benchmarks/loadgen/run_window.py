@@ -1,7 +1,8 @@
 """Procedure of one window, from the first calibration probe to the last record."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import ceil
 from random import Random
@@ -11,8 +12,10 @@ from typing import Any
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
+from autotuner.benchmarks.loadgen.lookahead import Lookahead
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
+from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
 from autotuner.benchmarks.loadgen.schedule import arrivals
 from autotuner.benchmarks.loadgen.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
@@ -51,9 +54,11 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     load = Load(spec.url, make, timeout_s=spec.request_timeout_s, access=spec.access)
     window = Window(spec, load, emit)
     load.on_ended = window.ended
-    factory = RequestFactory(spec, calibration, load.connections.host)
+    factory = (RequestFactory if spec.replay is None else ReplayFactory)(spec, calibration, load.connections.host)
     try:
-        if spec.concurrency is not None:
+        if isinstance(factory, ReplayFactory):
+            await _replay(spec, load, window, factory)
+        elif spec.concurrency is not None:
             await _closed(spec, load, window, factory, ready)
         else:
             await _open(spec, load, window, factory, ready)
@@ -69,7 +74,7 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
         emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
-    emit(_result(spec, window, calibration, load))
+    emit(_result(spec, window, calibration, load, factory))
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
@@ -116,6 +121,23 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     load.start_open(schedule)
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
     await window.run()
+
+
+async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayFactory) -> None:
+    """Runs an open loop whose arrivals are a trace's: before the window's opening, in it, and behind its end."""
+    at_s = spec.replay.at_s if spec.replay is not None else ()
+    ahead = Lookahead(factory.next, len(at_s))
+    ahead.fill()
+    load.make = ahead.take
+    await load.connections.prepare(min(512, max(8, _busiest_second(at_s))))
+    opens = monotonic_ns() + _START_DELAY_NS + round(max(0.0, -at_s[0]) * 1e9)
+    load.start_open([opens + round(at * 1e9) for at in at_s])
+    await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
+    await window.run(opens)
+
+
+def _busiest_second(at_s: Sequence[float]) -> int:
+    return max(bisect_left(at_s, at + 1.0, lo=place) - place for place, at in enumerate(at_s))
 
 
 def _prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None:
@@ -176,7 +198,9 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
     }
 
 
-def _result(spec: WorkerSpec, window: Window, calibration: Calibration, load: Load) -> dict[str, Any]:
+def _result(
+    spec: WorkerSpec, window: Window, calibration: Calibration, load: Load, factory: RequestFactory
+) -> dict[str, Any]:
     lags = sorted(window.lags)
     return {
         "kind": "result",
@@ -188,5 +212,6 @@ def _result(spec: WorkerSpec, window: Window, calibration: Calibration, load: Lo
         "asked_rate": spec.rate,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},
+        "prompts": factory.units.kind if isinstance(factory, ReplayFactory) else None,
         "rows_used": 0 if spec.rows is None else 1 + max((r.index for r in load.ended if r.sent_ns), default=-1),
     }

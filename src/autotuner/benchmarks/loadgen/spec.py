@@ -47,6 +47,24 @@ class MetricsAsk:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """Requests of a trace, in order of arrival."""
+
+    at_s: tuple[float, ...]
+    """Arrival times in seconds from the window's opening; those of the warm-up are negative."""
+    inputs: tuple[int, ...]
+    """Prompt tokens."""
+    outputs: tuple[int, ...]
+    blocks: tuple[tuple[int, ...], ...] = ()
+    """Ids of the blocks that each prompt begins with; empty if the trace has none."""
+    block_tokens: int = 512
+    texts: tuple[Mapping[str, Any] | None, ...] = ()
+    """``prompt`` or ``messages`` of the requests that have their own; empty if none has."""
+    token_ids: bool = False
+    """Send prompts as token IDs (completions only)."""
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One window. Times in seconds. Exactly one of ``concurrency`` and ``rate`` is set."""
 
@@ -86,6 +104,9 @@ class WorkerSpec:
     rows: tuple[Mapping[str, Any], ...] | None = None
     """Rows of a dataset in sending order, instead of ``input`` and ``output``. ``reused`` marks a row whose prompt this
     server has already received."""
+    replay: Replay | None = None
+    """Requests of a trace, instead of ``input`` and ``output``; ``rate`` is then the mean rate in the window, which is
+    neither extended nor cut."""
     ignore_eos: bool = True
     max_tokens_field: str = "max_tokens"
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +131,8 @@ class WorkerSpec:
             raise ValueError("the spec on stdin has missing or unknown keys")
         for name in ("input", "output"):
             raw[name] = Lengths(**raw[name]) if raw.get(name) else None
+        if raw.get("replay"):
+            raw["replay"] = Replay(**{name: _tupled(value) for name, value in raw["replay"].items()})
         if raw.get("access"):
             raw["access"] = access_from(raw["access"])
         if raw.get("server_metrics"):
@@ -127,3 +150,8 @@ def access_from(raw: Mapping[str, Any]) -> Access:
     """The inverse of what JSON makes of an :class:`Access`."""
     proxy = raw.get("proxy")
     return Access(**{**raw, "proxy": Proxy(**proxy) if proxy else None})
+
+
+def _tupled(value: Any) -> Any:
+    """Lists as the tuples that they were."""
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value

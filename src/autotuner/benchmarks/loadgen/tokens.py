@@ -1,6 +1,7 @@
 """Token counts by a local tokenizer.json. Nothing is downloaded from a hub, and no code of a model is executed."""
 
 from collections.abc import Callable
+from typing import Any
 
 from autotuner.invalid_value import InvalidValueError
 
@@ -12,6 +13,11 @@ except ImportError:  # the "tokenizer" extra is not installed
 available = Tokenizer is not None
 
 
+def token_ids(tokenizer_json: str) -> list[int]:
+    """The ids of a tokenizer's vocabulary in order, without added tokens such as end-of-text. Raises ``ValueError``."""
+    return sorted(_tokenizer(tokenizer_json).get_vocab(with_added_tokens=False).values())
+
+
 def counter(tokenizer_json: str) -> Callable[[str], int]:
     """Creates a function that counts a text's tokens, without special tokens.
 
@@ -21,16 +27,20 @@ def counter(tokenizer_json: str) -> Callable[[str], int]:
     Raises:
         ValueError: The content is not a valid tokenizer.json, or the ``tokenizer`` extra is not installed.
     """
-    if Tokenizer is None:
-        raise InvalidValueError(
-            'needs the "tokenizer" extra', remedy="pip install 'llm-inference-autotuner[tokenizer]'"
-        )
-    try:
-        tokenizer = Tokenizer.from_str(tokenizer_json)
-    except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"not a tokenizer.json: {error}") from None
+    tokenizer = _tokenizer(tokenizer_json)
 
     def count(text: str) -> int:
         return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
     return count
+
+
+def _tokenizer(tokenizer_json: str) -> Any:
+    if Tokenizer is None:
+        raise InvalidValueError(
+            'needs the "tokenizer" extra', remedy="pip install 'llm-inference-autotuner[tokenizer]'"
+        )
+    try:
+        return Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"not a tokenizer.json: {error}") from None

@@ -59,13 +59,17 @@ class Window:
             self.end_ns = monotonic_ns()
             self._full.set()
 
-    async def run(self) -> None:
-        """Opens the window, waits for its end, closes it."""
+    async def run(self, begin_ns: int | None = None) -> None:
+        """Opens the window, waits for its end, closes it.
+
+        Args:
+            begin_ns: When it began by its schedule, if that is to be its exact begin; its end is then exact too.
+        """
         opened_epoch = time()
         cpu = process_time()
         chunks = self._chunks()
         self._base = chunks
-        self._opened_ns = self.begin_ns = monotonic_ns()
+        self._opened_ns = self.begin_ns = begin_ns or monotonic_ns()
         self.backlog_limit = self._load.backlog_limit
         self._mark("begin", self._opened_ns)
         async with asyncio.TaskGroup() as group:
@@ -74,7 +78,8 @@ class Window:
                 for work in (self._sample_lag(), self._report_progress(chunks), self._sample_chunks(chunks))
             ]
             begin = await self._wait_for_end()
-            self.end_ns = self.end_ns or monotonic_ns()
+            exact_end = None if begin_ns is None else begin_ns + round(self._spec.duration_s * 1e9)
+            self.end_ns = self.end_ns or exact_end or monotonic_ns()
             self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:
                 watcher.cancel()
@@ -93,6 +98,8 @@ class Window:
                 return 0.0
             except TimeoutError:
                 pass
+            if self._spec.replay is not None:
+                return 0.0
             # A longer window helps neither with a growing backlog nor with a server that fails every request.
             overloaded = self._spec.concurrency is None and len(self._load.in_flight) > self.backlog_limit
             if overloaded or self._failed == self._done > 0:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from autotuner.benchmarks.loadgen.tokens import available, counter
 from autotuner.benchmarks.measuring.datasets import ESTIMATED, read_dataset
+from autotuner.benchmarks.measuring.trace_replay import trace_check
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
 from autotuner.study.check import Check
-from autotuner.study.workload import Workload
+from autotuner.study.workload import TracePart, Workload
 
 MAX_TOKENIZER = 1 << 28
 """Largest tokenizer.json that is read, in bytes; the largest known ones have about 30 MB."""
@@ -50,6 +51,8 @@ def input_checks(workload: Workload) -> list[Check]:
         checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
     for path in dict.fromkeys(s.dataset for s in workload.scenarios if s.dataset):
         checks.append(_dataset_check(path, counted=workload.tokenizer is not None))  # noqa: PERF401
+    for part in dict.fromkeys(s.trace for s in workload.scenarios if s.trace):
+        checks.append(_trace_check(part))  # noqa: PERF401
     return checks
 
 
@@ -75,6 +78,13 @@ def _dataset_check(path: str, *, counted: bool) -> Check:
         remedy = "set fields that every request needs in workload.extra_body" if found.unsent else ""
         return Check.warn(name, "; ".join(found.notes), remedy=remedy)
     return Check.ok(name, f"{len(found.rows)} rows")
+
+
+def _trace_check(part: TracePart) -> Check:
+    try:
+        return trace_check(part)
+    except UsageError as error:
+        return _failed(f"trace {part.file}", error)
 
 
 def _failed(name: str, error: UsageError) -> Check:

@@ -29,6 +29,7 @@ from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, f
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import Comparison, metric_text
+from autotuner.study.workload import TraceSpeed
 
 _LENGTH_TOLERANCE = 0.1
 """Relative difference between requested and actual prompt lengths that is not worth a warning."""
@@ -57,7 +58,9 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
     check = _self_check(records, requirements.limits, distributions)
     steady = True
     drift = [_UNTIMED]
-    if not info.untimed:
+    if isinstance(requirements.level, TraceSpeed):
+        drift = []  # the load of a trace changes over time by itself
+    elif not info.untimed:
         ended = [r for r in population.requests if r.ended]
         steady, drift = check_steadiness(output, [(r.row["end_ns"] * NS, r.values["ttft"]) for r in ended], window_s)
     overload = _overload(population, window_s)
@@ -129,7 +132,8 @@ def _thin(
         reasons.append(f"{finished} finished requests, at least {requirements.fewest} are needed")
     first, second = tokens_by_half(output, window_s)
     allowed = max(_COLLAPSE, 4 / math.sqrt(max(finished, 1)))
-    if requirements.fewest and abs(second - first) > allowed * (first + second) / 2:
+    replayed = isinstance(requirements.level, TraceSpeed)  # its rate changes by itself
+    if requirements.fewest and not replayed and abs(second - first) > allowed * (first + second) / 2:
         rates = f"from {first / window_s * 2:.0f} to {second / window_s * 2:.0f} tokens/s"
         reasons.append(f"throughput went {rates} within the window")
     return tuple(reasons)

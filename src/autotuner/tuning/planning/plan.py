@@ -1,15 +1,19 @@
 """Plan of a study: its launches, their estimated time, and all checks, without starting anything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from pydantic import Field
 
+from autotuner.benchmarks.measuring.trace_replay import window_s
+from autotuner.errors import UsageError
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
+from autotuner.study.workload import TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing
 
@@ -123,15 +127,24 @@ def _examples(prepared: Prepared, count: int) -> list[Configuration]:
 
 def windows_s(spec: StudySpec) -> float:
     """Least seconds for one trial's windows, warm-up included. A limit on requests may end a window at any time."""
-    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
-    return windows * (spec.workload.warmup_s + (0.0 if spec.workload.requests else spec.workload.duration_s))
+    return sum(spec.workload.warmup_s + (0.0 if spec.workload.requests else window) for window in _windows_s(spec))
 
 
 def trial_s(spec: StudySpec, *, extended: bool = False) -> float:
     """Estimated seconds of a trial, without slow starts; ``extended``: with windows of the longest duration."""
-    windows = len(spec.workload.scenarios) * len(spec.workload.levels)
-    window_s = spec.workload.longest_s if extended else spec.workload.duration_s
-    return START_S + windows * (spec.workload.warmup_s + window_s + 0.5)
+    return START_S + sum(spec.workload.warmup_s + window + 0.5 for window in _windows_s(spec, extended=extended))
+
+
+def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
+    """Duration of each window of a trial; that of a trace is its own."""
+    workload = spec.workload
+    for scenario in workload.scenarios:
+        for level in workload.levels:
+            length = workload.longest_s if extended else workload.duration_s
+            if scenario.trace is not None and isinstance(level, TraceSpeed):
+                with suppress(UsageError):  # the preflight says what is wrong with the file
+                    length = window_s(scenario.trace, level.speed)
+            yield length
 
 
 def estimate_s(spec: StudySpec, trials: int, repeats: int, *, extended: bool = False) -> float:

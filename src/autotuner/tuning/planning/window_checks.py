@@ -32,6 +32,9 @@ def window_checks(spec: StudySpec) -> list[Check]:
 
 
 def _bound(workload: Workload) -> Check:
+    if any(scenario.trace for scenario in workload.scenarios):
+        early = "" if workload.requests is None else f"; ends early after {workload.requests} requests"
+        return Check.ok("window", f"the time range of each trace at each speed{early}")
     parts = [f"{number_text(workload.duration_s)} s"]
     if workload.longest_s > workload.duration_s:
         parts.append(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from urllib.parse import urlsplit
 
+from autotuner.benchmarks.loadgen.http.alarm import Alarm
 from autotuner.benchmarks.loadgen.http.connection import CLOSED_EARLY, STALE, Connection
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.tunnel import check_usable, connect_through, proxy_address
@@ -165,7 +166,7 @@ class Load:
     """
 
     def __init__(self, url: str, make: MakeRequest, *, timeout_s: float, access: Access = DIRECT) -> None:
-        self._make = make
+        self.make = make
         self._timeout_ns = round(timeout_s * 1e9)
         self.connections = Connections(url, self._on_ended, access)
         self.in_flight: set[Request] = set()
@@ -176,6 +177,7 @@ class Load:
         self._schedule: list[int] = []
         self._sent = 0
         self._timers: set[asyncio.TimerHandle] = set()
+        self._alarm: Alarm | None = None
         self._sweeping = False
         self._loop = asyncio.get_running_loop()
 
@@ -265,6 +267,9 @@ class Load:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
         await self.connections.close()
 
     # the life of a request
@@ -291,9 +296,9 @@ class Load:
         self._count(request)
         if self._closed_loop and not self._stopped:
             if request.error is None:
-                self._launch(self._make())
+                self._launch(self.make())
             else:
-                self._call_later(FAIL_PAUSE_S, lambda: self._launch(self._make()))
+                self._call_later(FAIL_PAUSE_S, lambda: self._launch(self.make()))
 
     def _count(self, request: Request) -> None:
         self.in_flight.discard(request)
@@ -304,12 +309,14 @@ class Load:
         now = monotonic_ns()
         due = bisect_right(self._schedule, now, lo=self._sent)
         while self._sent < due and not self._stopped:
-            request = self._make()
+            request = self.make()
             request.scheduled_ns = self._schedule[self._sent]
             self._sent += 1
             self._launch(request)
         if self._sent < len(self._schedule) and not self._stopped:
-            self._call_later(max(0.0, (self._schedule[self._sent] - monotonic_ns()) / 1e9), self._arrive)
+            if self._alarm is None:
+                self._alarm = Alarm(self._arrive)
+            self._alarm.set(self._schedule[self._sent])
 
     def _sweep(self) -> None:
         """Fails requests that exceed the time limit; one sweep is cheaper than a timer per request."""
@@ -321,7 +328,7 @@ class Load:
             request.fail("timeout", f"no complete response within {self._timeout_ns / 1e9:g} s")
             self._stop_watching(request, now, carriers)
             if self._closed_loop and not self._stopped:
-                self._launch(self._make())
+                self._launch(self.make())
         self._call_later(_SWEEP_S, self._sweep)
 
     def _stop_watching(self, request: Request, now: int, carriers: dict[Request, Connection]) -> None:

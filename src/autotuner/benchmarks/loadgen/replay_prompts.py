@@ -1,0 +1,167 @@
+"""Prompts of a replayed trace: what two prompts share in the trace, they share here, and nothing else.
+
+A prompt is a sequence of units that are one token each: words that the tokenizer does not split, or token IDs. Without
+a tokenizer, units are words of about 1.25 tokens, and positions are converted with the calibration. A block of the
+trace begins with units derived from its id, so that different blocks differ at once, and goes on with filler.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+import orjson
+
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.prompt_words import WORDS
+from autotuner.benchmarks.loadgen.prompts import RequestFactory, row_prompt
+from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
+from autotuner.benchmarks.loadgen.tokens import counter, token_ids
+
+_HEAD = 8
+"""Units of a block that are derived from its id."""
+_STARTS = 4096
+"""Places in the filler at which the rest of a block may begin."""
+_FEWEST_WORDS = 50
+_IDS = range(1000, 21_000)
+"""Token IDs that stand for text in every common vocabulary."""
+_MOST_IDS = 20_000
+_TOKENS_PER_WORD = 1.25
+
+
+def exact_words(tokenizer_json: str) -> tuple[str, ...]:
+    """Words that stay one token each in any text made of them; empty if there are too few."""
+    count = counter(tokenizer_json)
+    words = tuple(word for word in WORDS if count(word) == 1 and count(f"{word} {word}") == 2)
+    if len(words) < _FEWEST_WORDS:
+        return ()
+    rng = Random(0)
+    samples = (rng.choices(words, k=length) for length in (3, 20, 700, 700))
+    return words if all(count(" ".join(sample)) == len(sample) for sample in samples) else ()
+
+
+@dataclass(frozen=True)
+class Units:
+    """What prompts are made of."""
+
+    texts: tuple[str, ...]
+    separator: str
+    kind: str
+    """``token_ids``, ``exact_words`` or ``words``."""
+
+    @classmethod
+    def of(cls, replay: Replay, tokenizer_json: str | None) -> "Units":
+        """The most exact units that a spec allows."""
+        if replay.token_ids:
+            ids: Sequence[int] = _IDS if tokenizer_json is None else token_ids(tokenizer_json)[:_MOST_IDS]
+            return cls(tuple(map(str, ids)), ",", "token_ids")
+        words = exact_words(tokenizer_json) if tokenizer_json is not None else ()
+        return cls(words, " ", "exact_words") if words else cls(WORDS, " ", "words")
+
+
+class Blocks:
+    """Texts of blocks, made on demand: fast enough to build a prompt of any length between two arrivals."""
+
+    def __init__(self, units: Units, salt: str) -> None:
+        self._units = units.texts
+        self._separator = units.separator
+        self._salt = salt.encode()
+        self._filler = ""
+        self._offsets: list[int] = [0]
+
+    def text(self, name: str, units: int) -> str:
+        """The first ``units`` units of a block. A shorter text of a block is the beginning of a longer one."""
+        digest = blake2b(name.encode(), key=blake2b(self._salt).digest()[:16], digest_size=2 * _HEAD + 2).digest()
+        numbers = [int.from_bytes(digest[place : place + 2], "big") for place in range(0, len(digest), 2)]
+        head = [self._units[number % len(self._units)] for number in numbers[: min(units, _HEAD)]]
+        rest = units - len(head)
+        if rest <= 0:
+            return self._separator.join(head)
+        start = numbers[-1] % _STARTS
+        self._fill(start + rest)
+        filler = self._filler[self._offsets[start] : self._offsets[start + rest] - len(self._separator)]
+        return self._separator.join((*head, filler))
+
+    def _fill(self, units: int) -> None:
+        if len(self._offsets) > units:
+            return
+        parts = [self._filler]
+        at = len(self._filler)
+        while len(self._offsets) <= units:
+            for unit in Random(len(self._offsets)).sample(self._units, len(self._units)):
+                at += len(unit) + len(self._separator)
+                self._offsets.append(at)
+                parts += (unit, self._separator)
+        self._filler = "".join(parts)
+
+
+class ReplayFactory(RequestFactory):
+    """The requests of a trace, in order of arrival. Arguments as for :class:`RequestFactory`."""
+
+    def __init__(self, spec: WorkerSpec, calibration: Calibration, host: str) -> None:
+        if spec.replay is None:
+            raise ValueError("the spec has no trace to replay")
+        super().__init__(spec, calibration, host)
+        self._replay = spec.replay
+        self.units = Units.of(spec.replay, spec.tokenizer_json)
+        self._blocks = Blocks(self.units, f"{spec.seed}:trace:{spec.salt}")
+        self._position = positions(calibration, self.units)
+        self._place = 0
+
+    def __len__(self) -> int:
+        """Requests that are left."""
+        return len(self._replay.at_s) - self._place
+
+    def next(self, *, output_share: float = 1.0) -> Request:
+        """The next request."""
+        place = self._place
+        self._place += 1
+        replay = self._replay
+        output = replay.outputs[place]
+        row = replay.texts[place] if replay.texts else None
+        if row is not None:
+            body = orjson.dumps(self._body(output, row.get("messages"), row_prompt(row)))
+        else:
+            first, last = self._template(output)
+            text = self.prompt(place)
+            if replay.token_ids:
+                body = b"%b[%b]%b" % (first.removesuffix(b'"'), text.encode(), last.removeprefix(b'"'))
+            else:
+                body = first + text.encode() + last
+        return self._request(place, body, replay.inputs[place], output)
+
+    def prompt(self, place: int) -> str:
+        """The text or the comma-separated token IDs of a request's prompt."""
+        replay = self._replay
+        position = self._position
+        end = max(1, position(replay.inputs[place]))
+        parts = []
+        at = 0
+        for number, block in enumerate(replay.blocks[place] if replay.blocks else ()):
+            until = min(end, position((number + 1) * replay.block_tokens))
+            if until > at:
+                parts.append(self._blocks.text(str(block), until - at))
+                at = until
+        if at < end:
+            parts.append(self._blocks.text(f"request {place}", end - at))
+        return self.units.separator.join(parts)
+
+
+def positions(calibration: Calibration, units: Units) -> Callable[[int], int]:
+    """How many units make the first so many tokens of a prompt, of which the server's template takes some."""
+    if units.kind == "token_ids":
+        return lambda tokens: tokens
+    points = calibration.points
+    if len(points) < 2:
+        per_token = 1.0 if units.kind == "exact_words" else 1 / _TOKENS_PER_WORD
+        return lambda tokens: round(tokens * per_token)
+    (words, tokens_there), (more, tokens_later) = points[0], points[-1]
+    slope = (more - words) / (tokens_later - tokens_there)
+    template = tokens_there - words / slope
+    return lambda tokens: max(0, round((tokens - template) * slope))
+
+
+def checked_texts(texts: Sequence[Mapping[str, Any] | None]) -> tuple[Mapping[str, Any] | None, ...]:
+    """Texts for a spec; empty if no request has one."""
+    return tuple(texts) if any(texts) else ()
