@@ -1,4 +1,4 @@
-"""A Docker engine of this test run's own, and a deployer that uses it."""
+"""Fixtures: a Docker engine that the test run starts, and a deployer that uses it."""
 
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,7 +17,7 @@ Deploy = Callable[..., DockerDeployer]
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[OwnEngine]:
-    """One engine for all tests; nobody may stop it."""
+    """One engine for all tests; no test may stop it."""
     if why := why_not():
         pytest.skip(f"no Docker engine can be started: {why}")
     with OwnEngine() as own:
@@ -25,8 +25,8 @@ def engine() -> Iterator[OwnEngine]:
 
 
 @pytest.fixture
-def mortal() -> Iterator[OwnEngine]:
-    """An engine for one test that ends it; it takes no requests for GPUs."""
+def disposable_engine() -> Iterator[OwnEngine]:
+    """An engine for a test that stops it; it has no NVIDIA hook."""
     if why := why_not():
         pytest.skip(f"no Docker engine can be started: {why}")
     with OwnEngine(gpu_hook=False) as own:
@@ -51,21 +51,21 @@ def recorder(tmp_path: Path) -> Recorder:
 
 @pytest.fixture
 def nothing_left(engine: OwnEngine) -> Iterator[None]:
-    """No container is there after the test."""
+    """Checks that no container is left after the test."""
     yield
     assert [c["Names"] for c in engine.containers()] == []
 
 
-async def _tells(url: str) -> dict[str, Any]:
+async def _get_report(url: str) -> dict[str, Any]:
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
-        told: dict[str, Any] = (await client.get("/")).json()
-        return told
+        report: dict[str, Any] = (await client.get("/")).json()
+        return report
 
 
 @pytest.fixture
-def tells() -> Callable[[str], Awaitable[dict[str, Any]]]:
-    """What a telling server says of itself."""
-    return _tells
+def get_report() -> Callable[[str], Awaitable[dict[str, Any]]]:
+    """Gets what the server of ``telling_plan`` reports about its process."""
+    return _get_report
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an engine would refuse at every launch is known before the first, and asked for once: on a real engine."""
+"""Preflight checks of what a real Docker engine would refuse at every launch."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from support.labs.docker_engine import OwnEngine
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.usefixtures("nothing_left")]
 
 Make = Callable[..., DockerDeployer]
-Tells = Callable[[str], Awaitable[dict[str, Any]]]
+GetReport = Callable[[str], Awaitable[dict[str, Any]]]
 
 WRONG = [
     ({"network": "no-such-network"}, "network"),
@@ -32,7 +32,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("settings", "name"), WRONG)
-async def test_a_permanent_refusal_is_foreseen_and_never_tried_again(
+async def test_permanent_refusal_fails_preflight_and_is_fatal(
     make: Make, recorder: Recorder, settings: dict[str, Any], name: str
 ) -> None:
     (check,) = [c for c in await make(**settings).preflight([fake_plan()]) if c.status is CheckStatus.FAIL]
@@ -40,53 +40,53 @@ async def test_a_permanent_refusal_is_foreseen_and_never_tried_again(
     assert f"deploy.{name}" in check.remedy
     with pytest.raises(TrialFailedError) as caught:
         async with make(**settings).deploy(fake_plan(), recorder.context):
-            pytest.fail("the engine takes it")
+            pytest.fail("the engine accepts it")
     assert caught.value.failure.cause in FATAL
 
 
-async def test_limits_are_foreseen_as_the_engine_takes_them(make: Make, recorder: Recorder) -> None:
-    """Whether this machine's engine may raise limits or not: preflight and launch agree."""
+async def test_preflight_and_launch_agree_on_ulimits(make: Make, recorder: Recorder) -> None:
+    """Whether the engine may raise limits depends on the machine."""
     deployer = make(ulimits={"memlock": -1, "nofile": 1 << 30})
-    foreseen = [c for c in await deployer.preflight([fake_plan()]) if c.name == "ulimits"]
+    checks = [c for c in await deployer.preflight([fake_plan()]) if c.name == "ulimits"]
     failures = []
     try:
         async with deployer.deploy(fake_plan(), recorder.context):
             pass
     except TrialFailedError as error:
         failures.append(error.failure)
-    assert bool(foreseen) is bool(failures)
+    assert bool(checks) is bool(failures)
     assert all(f.cause in FATAL and "deploy.ulimits" in f.remedy for f in failures), failures
 
 
 @pytest.fixture
 def with_entrypoint(engine: OwnEngine) -> Callable[[list[str]], str]:
-    """The test image with an entrypoint of its own."""
+    """Creates the test image with an entrypoint."""
 
-    def make_image(words: list[str]) -> str:
+    def make_image(entrypoint: list[str]) -> str:
         empty = io.BytesIO()
         tarfile.open(fileobj=empty, mode="w").close()
-        name = f"entry-{abs(hash(tuple(words)))}"
-        told = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", f"ENTRYPOINT {json.dumps(words)}"]
-        params: dict[str, Any] = {"fromSrc": "-", "repo": name, "tag": "1", "changes": told}
+        name = f"entry-{abs(hash(tuple(entrypoint)))}"
+        changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", f"ENTRYPOINT {json.dumps(entrypoint)}"]
+        params: dict[str, Any] = {"fromSrc": "-", "repo": name, "tag": "1", "changes": changes}
         engine.api("POST", "/images/create", params=params, content=empty.getvalue()).raise_for_status()
         return f"{name}:1"
 
     return make_image
 
 
-async def test_an_entrypoint_that_wraps_the_command_is_kept(
-    make: Make, recorder: Recorder, tells: Tells, with_entrypoint: Callable[[list[str]], str]
+async def test_wrapper_entrypoint_is_kept(
+    make: Make, recorder: Recorder, get_report: GetReport, with_entrypoint: Callable[[list[str]], str]
 ) -> None:
     image = with_entrypoint(["/usr/bin/env", "WRAPPED=yes"])
     plan = telling_plan()
     async with make(image=image, entrypoint="image").deploy(plan, recorder.context) as endpoint:
-        assert (await tells(endpoint.url))["env"]["WRAPPED"] == "yes"
+        assert (await get_report(endpoint.url))["env"]["WRAPPED"] == "yes"
         assert "--entrypoint" not in endpoint.command
     async with make(image=image).deploy(plan, recorder.context) as endpoint:
-        assert "WRAPPED" not in (await tells(endpoint.url))["env"]
+        assert "WRAPPED" not in (await get_report(endpoint.url))["env"]
 
 
-async def test_an_entrypoint_that_is_the_engines_command_is_not_repeated(
+async def test_entrypoint_equal_to_the_command_is_not_repeated(
     make: Make, recorder: Recorder, with_entrypoint: Callable[[list[str]], str]
 ) -> None:
     plan = fake_plan()
@@ -98,7 +98,7 @@ async def test_an_entrypoint_that_is_the_engines_command_is_not_repeated(
         assert endpoint.argv
 
 
-async def test_the_planned_line_is_the_one_that_is_run(make: Make, recorder: Recorder, tmp_path: Path) -> None:
+async def test_planned_command_is_the_one_that_runs(make: Make, recorder: Recorder, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
     plan = fake_plan().model_copy(update={"needs_files": (str(weights),), "gpus": 1})
@@ -112,7 +112,7 @@ async def test_the_planned_line_is_the_one_that_is_run(make: Make, recorder: Rec
         assert endpoint.command == await deployer.command(plan)
 
 
-async def test_a_user_who_cannot_write_to_the_hub_cache(make: Make, tmp_path: Path) -> None:
+async def test_hub_cache_not_writable_for_the_user(make: Make, tmp_path: Path) -> None:
     cache = tmp_path / "hub"
     cache.mkdir(mode=0o755)
     plan = LaunchPlan(command=("server",), model="m", hub_models=("org/model",))

@@ -1,4 +1,4 @@
-"""Servers in real containers of a real engine, with a scripted server."""
+"""Deployer conformance tests with scripted servers in real containers."""
 
 import os
 import socket
@@ -51,7 +51,7 @@ class TestDocker(DeployerConformance):
 
 
 class TestOnHostNetwork:
-    """The container shares this machine's network: a leased port, and a look at whose socket it is."""
+    """The container uses this machine's network: it gets a leased port, and the owner of the socket is checked."""
 
     @pytest.fixture
     def deployer(self, engine: OwnEngine) -> DockerDeployer:
@@ -59,7 +59,7 @@ class TestOnHostNetwork:
         changes = {"network": "host", "ports": (first, first + 40), "stop_grace": "1s"}
         return DockerDeployer(DockerSettings.model_validate(engine.settings(**changes)))
 
-    async def test_it_is_ours(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+    async def test_server_on_a_leased_port(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         async with deployer.deploy(fake_plan(), recorder.context) as endpoint:
             (port,) = recorder.ports.leased
             assert endpoint.url == f"http://127.0.0.1:{port}"
@@ -68,7 +68,7 @@ class TestOnHostNetwork:
             assert "-p" not in endpoint.command
         assert recorder.ports.leased == set()
 
-    async def test_another_listener_is_never_measured(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+    async def test_second_listener_changes_the_identity(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         async with deployer.deploy(fake_plan(reuse_port=True), recorder.context) as endpoint:
             (port,) = recorder.ports.leased
             with socket.socket() as intruder:
@@ -80,10 +80,10 @@ class TestOnHostNetwork:
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
             await endpoint.identity()
 
-    async def test_a_port_that_is_lost_is_another_launch(
+    async def test_lost_port_causes_another_launch(
         self, deployer: DockerDeployer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is taken between the look at it and the server's bind."""
+        """Another process binds the port between the check and the server's own bind."""
         monkeypatch.setattr(Ports, "_free", lambda *_: True)
         first = deployer.settings.ports[0]
         with socket.socket() as other:
@@ -94,7 +94,7 @@ class TestOnHostNetwork:
                 assert endpoint.url.endswith(f":{first + 1}")
         assert recorder.phases == [Phase.LAUNCHING, Phase.LOADING] * 2
 
-    async def test_a_taken_port_is_passed_over(self, deployer: DockerDeployer, recorder: Recorder) -> None:
+    async def test_port_in_use_is_skipped(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         first = deployer.settings.ports[0]
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""How containers end: by someone else, with their tuner, or with their engine."""
+"""Ends of containers: by another user, with their tuner, and with their engine."""
 
 import json
 import os
@@ -49,8 +49,8 @@ anyio.run(main)
 
 
 @pytest.mark.usefixtures("nothing_left")
-class TestOthers:
-    """Someone else touches the container."""
+class TestForeignInterference:
+    """Another user of the engine changes the container."""
 
     async def test_restarted(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
         async with make().deploy(fake_plan(), recorder.context) as endpoint:
@@ -66,8 +66,8 @@ class TestOthers:
                 await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
 
-    async def test_unplugged(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
-        """It lives, and its port is no longer published: something else may answer there."""
+    async def test_disconnected(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
+        """The container runs, but its port is no longer published, so that another server may answer there."""
         async with make().deploy(fake_plan(), recorder.context) as endpoint:
             name = (await endpoint.identity()).id
             network = engine.settings()["network"]
@@ -75,7 +75,7 @@ class TestOthers:
             with pytest.raises(TrialFailedError) as caught:
                 await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
-            assert "port" in caught.value.failure.message
+            assert "port none" in caught.value.failure.message
 
     async def test_removed(self, make: Make, engine: OwnEngine, recorder: Recorder) -> None:
         async with make().deploy(fake_plan(), recorder.context) as endpoint:
@@ -95,9 +95,9 @@ class TestOthers:
 
 @pytest.mark.usefixtures("nothing_left")
 class TestDeadOwners:
-    """A tuner that is killed leaves its container; the next one removes it."""
+    """Cleanup after a tuner that was killed."""
 
-    def left_by(self, engine: OwnEngine, owner: str, study: str, folder: Path) -> subprocess.Popen[str]:
+    def start_tuner(self, engine: OwnEngine, owner: str, study: str, folder: Path) -> subprocess.Popen[str]:
         argv = [sys.executable, "-c", TUNER, json.dumps(engine.settings()), study, owner, str(folder)]
         tuner = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert tuner.stdout
@@ -105,9 +105,9 @@ class TestDeadOwners:
         tuner.stdout.close()
         return tuner
 
-    async def test_a_container_ends_with_a_tuner_that_is_killed(self, engine: OwnEngine, tmp_path: Path) -> None:
-        """It may hold a GPU, and its engine knows nothing of tuners. Nobody runs anything afterward."""
-        killed, living = (self.left_by(engine, name, name, tmp_path / name) for name in ("killed", "living"))
+    async def test_container_ends_with_a_killed_tuner(self, engine: OwnEngine, tmp_path: Path) -> None:
+        """The container may hold a GPU; it must end without another run or ``reap``."""
+        killed, living = (self.start_tuner(engine, name, name, tmp_path / name) for name in ("killed", "living"))
         try:
             killed.kill()
             killed.wait()
@@ -120,42 +120,44 @@ class TestDeadOwners:
             living.wait(30)
         assert engine.containers() == []
 
-    async def test_only_dead_owners_lose_theirs(self, make: Make, engine: OwnEngine, tmp_path: Path) -> None:
-        dead = self.left_by(engine, "dead", "first", tmp_path / "1")
-        living = self.left_by(engine, "living", "second", tmp_path / "2")
+    async def test_reap_removes_containers_of_dead_owners_only(
+        self, make: Make, engine: OwnEngine, tmp_path: Path
+    ) -> None:
+        dead = self.start_tuner(engine, "dead", "first", tmp_path / "1")
+        living = self.start_tuner(engine, "living", "second", tmp_path / "2")
         try:
-            for watcher in psutil.Process(dead.pid).children():  # as when its whole control group is killed
+            for watcher in psutil.Process(dead.pid).children():  # as if its whole control group was killed
                 watcher.kill()
             dead.kill()
             dead.wait()
             assert len(engine.containers()) == 2
             assert await make().reap(lambda _: False, study="second") == []
-            (line,) = await make().reap(lambda _: False)  # another store, which knows neither of the two
+            (line,) = await make().reap(lambda _: False)  # a store that does not know either owner
             assert "study first trial 3 (owner dead)" in line
             assert [c["Labels"]["autotuner.owner"] for c in engine.containers()] == ["living"]
             assert await make().reap({"dead"}.__contains__) == []
         finally:
             living.send_signal(signal.SIGINT)
             living.wait(30)
-        assert engine.containers() == [], "an interrupted tuner removes its own"
+        assert engine.containers() == [], "an interrupted tuner removes its container"
 
 
 class TestLostEngine:
-    """The engine goes away."""
+    """The engine becomes unreachable."""
 
     def deployer(self, engine: OwnEngine, **changes: Any) -> DockerDeployer:
         return DockerDeployer(DockerSettings.model_validate(engine.settings(**changes)))
 
     @pytest.mark.parametrize("how", ["kill", "terminate"])
-    async def test_in_the_middle_of_a_trial(self, mortal: OwnEngine, tmp_path: Path, how: str) -> None:
-        """The trial is void at once; the next one works, and of the lost one nothing is left."""
-        deployer = self.deployer(mortal)
+    async def test_during_a_trial(self, disposable_engine: OwnEngine, tmp_path: Path, how: str) -> None:
+        """The trial is void at once, the next one works, and the lost container is removed."""
+        deployer = self.deployer(disposable_engine)
         first = Recorder(tmp_path / "1")
         async with deployer.deploy(fake_plan(), first.context) as endpoint:
             server = endpoint.pids()
             assert server
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(anyio.to_thread.run_sync, getattr(mortal, how))
+                tasks.start_soon(anyio.to_thread.run_sync, getattr(disposable_engine, how))
                 with anyio.fail_after(40):
                     failure = await endpoint.died()
             assert failure.cause is FailureCause.DEPLOYER_LOST
@@ -164,53 +166,53 @@ class TestLostEngine:
             with pytest.raises(TrialFailedError) as caught:
                 await endpoint.identity()
             assert caught.value.failure.cause is FailureCause.DEPLOYER_LOST
-            mortal.start()
-        assert mortal.containers() == []
+            disposable_engine.start()
+        assert disposable_engine.containers() == []
         assert first.ends == [], "not the server's fault"
         async with deployer.deploy(fake_plan(), Recorder(tmp_path / "2").context) as endpoint:
             await endpoint.identity()
-        assert mortal.containers() == []
+        assert disposable_engine.containers() == []
 
-    async def test_away_while_a_container_is_removed(self, mortal: OwnEngine, tmp_path: Path) -> None:
-        """Patience ends; the container is removed before the next launch, by the owner's label."""
-        deployer = self.deployer(mortal, engine_patience=0.5)
-        said: list[str] = []
+    async def test_during_removal(self, disposable_engine: OwnEngine, tmp_path: Path) -> None:
+        """Removal gives up after ``engine_patience``; the next launch removes the container by its owner label."""
+        deployer = self.deployer(disposable_engine, engine_patience=0.5)
+        notes: list[str] = []
         recorder = Recorder(tmp_path / "1")
-        recorder.context = docker_context(recorder, said)
+        recorder.context = docker_context(recorder, notes)
         async with deployer.deploy(fake_plan(), recorder.context):
-            mortal.kill()
-        assert "removed before the next launch" in said[-1]
-        mortal.start()
-        assert len(mortal.containers()) == 1
+            disposable_engine.kill()
+        assert "removed before the next launch" in notes[-1]
+        disposable_engine.start()
+        assert len(disposable_engine.containers()) == 1
         async with deployer.deploy(fake_plan(), Recorder(tmp_path / "2").context):
-            assert len(mortal.containers()) == 1
-        assert mortal.containers() == []
+            assert len(disposable_engine.containers()) == 1
+        assert disposable_engine.containers() == []
 
-    async def test_no_gpus_without_the_hook(self, mortal: OwnEngine, tmp_path: Path) -> None:
+    async def test_gpu_request_without_the_nvidia_hook(self, disposable_engine: OwnEngine, tmp_path: Path) -> None:
         recorder = Recorder(tmp_path / "1")
         context = docker_context(recorder, [], gpus=(Gpu(index=0, uuid="GPU-a"),))
         with pytest.raises(TrialFailedError) as caught:
-            async with self.deployer(mortal).deploy(fake_plan(), context):
+            async with self.deployer(disposable_engine).deploy(fake_plan(), context):
                 pytest.fail("there are no GPUs")
         assert caught.value.failure.cause is FailureCause.GPU_UNAVAILABLE
         assert "NVIDIA Container Toolkit" in caught.value.failure.remedy
-        assert mortal.containers() == []
+        assert disposable_engine.containers() == []
 
     @pytest.mark.parametrize("host", ["unix:///no/such/socket", "tcp://127.0.0.1:1", "tcp://192.0.2.77:2375"])
-    async def test_none_there(self, host: str, recorder: Recorder) -> None:
+    async def test_unreachable_from_the_start(self, host: str, recorder: Recorder) -> None:
         deployer = DockerDeployer(DockerSettings(docker_host=host, image="x", engine_patience=0.0))
         (check,) = await deployer.preflight([fake_plan()])
         assert (check.status, bool(check.remedy)) == (CheckStatus.FAIL, True)
-        with pytest.raises(UnusableTargetError) as told:
+        with pytest.raises(UnusableTargetError) as unusable:
             await deployer.hardware()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(unusable.value)
         assert await deployer.reap(lambda _: True) == []
         with pytest.raises(TrialFailedError) as caught:
             async with deployer.deploy(fake_plan(), recorder.context):
                 pytest.fail("there is no engine")
         assert caught.value.failure.blame is Blame.ENVIRONMENT
 
-    async def test_a_socket_that_one_may_not_use(self, engine: OwnEngine, make: Make) -> None:
+    async def test_permission_denied_for_the_socket(self, engine: OwnEngine, make: Make) -> None:
         deployer = make(engine_patience=0.0)
         folder = engine.socket.parent
         folder.chmod(0o711)
@@ -223,7 +225,7 @@ class TestLostEngine:
         assert "group docker" in check.remedy
 
 
-async def test_a_disk_that_is_full_where_docker_keeps_its_data(small_disk: Path, tmp_path: Path) -> None:
+async def test_full_disk_under_the_data_root(small_disk: Path, tmp_path: Path) -> None:
     with OwnEngine(gpu_hook=False, data=small_disk / "data") as own:
         deployer = DockerDeployer(DockerSettings.model_validate(own.settings()))
         failed = [c.name for c in await deployer.preflight([fake_plan()]) if c.status is CheckStatus.FAIL]
@@ -231,15 +233,15 @@ async def test_a_disk_that_is_full_where_docker_keeps_its_data(small_disk: Path,
         fill(small_disk / "filler")
         with pytest.raises(TrialFailedError) as caught:
             async with deployer.deploy(fake_plan(), Recorder(tmp_path / "1").context):
-                pytest.fail("there is no room")
+                pytest.fail("the disk is full")
         assert caught.value.failure.cause is FailureCause.DISK_FULL
         (small_disk / "filler").unlink()
         assert own.containers() == []
 
 
-def docker_context(recorder: Recorder, said: list[str], **changes: Any) -> DeployContext:
-    """The recorder's context with a listener."""
-    return replace(recorder.context, note=said.append, **changes)
+def docker_context(recorder: Recorder, notes: list[str], **changes: Any) -> DeployContext:
+    """The recorder's context, with its notes appended to a list."""
+    return replace(recorder.context, note=notes.append, **changes)
 
 
 async def identity_or_cause(endpoint: Endpoint) -> object:

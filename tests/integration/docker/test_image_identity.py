@@ -13,10 +13,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 REPOSITORY = "autotuner-test-moved"
 
 
-async def test_a_tag_that_was_moved_is_another_image(make: Callable[..., DockerDeployer], engine: OwnEngine) -> None:
+async def test_facts_change_with_a_moved_tag(make: Callable[..., DockerDeployer], engine: OwnEngine) -> None:
     deployer = make(image=f"{REPOSITORY}:1")
     plan = telling_plan()
-    assert await deployer.facts(plan) == {}, "not there yet: nothing is known, and nothing is pulled"
+    assert await deployer.facts(plan) == {}, "no facts about a missing image, and no pull"
     async with aiodocker.Docker(url=engine.url) as docker:
         try:
             await docker.images.tag(IMAGE, repo=REPOSITORY, tag="1")

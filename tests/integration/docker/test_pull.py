@@ -1,4 +1,4 @@
-"""Images: fetched from a registry that the test serves itself, with progress, once, or not at all."""
+"""Pulls of images from a registry that the test serves."""
 
 import base64
 import gzip
@@ -31,7 +31,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Registry:
-    """One image, ``some/image:2``, over the registry's own protocol."""
+    """A registry that serves one image, ``some/image:2``, over the registry protocol."""
 
     def __init__(self) -> None:
         layer = io.BytesIO()
@@ -50,9 +50,9 @@ class Registry:
         )
         whole = {"schemaVersion": 2, "mediaType": MANIFEST, "config": outer, "layers": [inner]}
         self.manifest = json.dumps(whole).encode()
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.login = ""
-        """User and password that it wants; empty: none."""
+        """User and password that it requires; empty: none."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"registry": self}))
         self.name = f"127.0.0.1:{self._server.server_address[1]}/some/image"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -62,12 +62,12 @@ class Registry:
         self._server.server_close()
 
     @property
-    def fetched(self) -> int:
-        """How often the layer was fetched."""
-        return sum(path.endswith(next(iter(self.blobs))) for path in self.asked)
+    def downloads(self) -> int:
+        """How often the layer was downloaded."""
+        return sum(path.endswith(next(iter(self.blobs))) for path in self.requests)
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
-        self.asked.append(path)
+        self.requests.append(path)
         last = path.rpartition("/")[2]
         if path == "/v2/":
             return 200, "application/json", b"{}"
@@ -87,10 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = base64.b64encode(self.registry.login.encode()).decode()
         refused = bool(self.registry.login) and self.headers.get("Authorization") != f"Basic {wanted}"
         if refused:
-            said = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+            error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
             status = 401
             kind = "application/json"
-            body = json.dumps(said).encode()
+            body = json.dumps(error).encode()
         self.send_response(status)
         if refused:
             self.send_header("WWW-Authenticate", 'Basic realm="test"')
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: Any) -> None:
-        """Not of interest."""
+        """Keeps the test output clean."""
 
 
 def _digest(data: bytes) -> str:
@@ -120,43 +120,43 @@ def registry(engine: OwnEngine) -> Iterator[Registry]:
     engine.api("DELETE", f"/images/{served.name}:2", params={"force": "true"})
 
 
-async def test_a_missing_image_is_fetched_once_with_progress(make: Make, registry: Registry, tmp_path: Path) -> None:
+async def test_missing_image_is_pulled_once_with_progress(make: Make, registry: Registry, tmp_path: Path) -> None:
     deployer = make(image=registry.name, image_tag="2", pull="missing")
     recorders = [Recorder(tmp_path / str(i)) for i in range(2)]
-    said: list[str] = []
+    notes: list[str] = []
     async with anyio.create_task_group() as tasks:
 
         async def trial(recorder: Recorder) -> None:
-            async with deployer.deploy(fake_plan(), replace(recorder.context, note=said.append)) as endpoint:
+            async with deployer.deploy(fake_plan(), replace(recorder.context, note=notes.append)) as endpoint:
                 assert f"{registry.name}:2" in endpoint.command
 
         for recorder in recorders:
             tasks.start_soon(trial, recorder)
     phases = sorted((r.phases for r in recorders), key=len)
     assert phases == [[Phase.LAUNCHING, Phase.LOADING], [Phase.PULLING, Phase.LAUNCHING, Phase.LOADING]]
-    assert registry.fetched == 1
+    assert registry.downloads == 1
     log = next(t for r in recorders if "pulling" in (t := (r.context.folder / "server.log").read_text()))
-    for words in (f"pulling {registry.name}:2", "Downloading", "0.01 of 0.01 GB fetched", "Pull complete"):
-        assert words in log
-    assert log.index("Pull complete") < log.index("fake_server:"), "the server's own lines come after"
-    assert said[0] == f"pulling {registry.name}:2"
-    assert any("GB fetched" in line for line in said)
+    for line in (f"pulling {registry.name}:2", "Downloading", "0.01 of 0.01 GB downloaded", "Pull complete"):
+        assert line in log
+    assert log.index("Pull complete") < log.index("fake_server:"), "the server's log follows"
+    assert notes[0] == f"pulling {registry.name}:2"
+    assert any("GB downloaded" in line for line in notes)
 
 
-async def test_always_means_once_a_run(make: Make, registry: Registry, tmp_path: Path) -> None:
+async def test_pull_always_is_once_per_run(make: Make, registry: Registry, tmp_path: Path) -> None:
     for _ in range(2):
-        asked = len(registry.asked)
+        before = len(registry.requests)
         deployer = make(image=f"{registry.name}:2", pull="always")
         for number in range(2):
             recorder = Recorder(tmp_path / str(number))
             async with deployer.deploy(fake_plan(), recorder.context):
                 assert (Phase.PULLING in recorder.phases) == (number == 0)
-        assert len(registry.asked) > asked
-    assert registry.fetched == 1, "what is present is compared, not fetched again"
+        assert len(registry.requests) > before
+    assert registry.downloads == 1, "the layer is present and is not downloaded again"
 
 
 @pytest.mark.parametrize("tag", ["3", "2"])
-async def test_an_image_that_cannot_be_had(make: Make, registry: Registry, recorder: Recorder, tag: str) -> None:
+async def test_image_that_cannot_be_pulled(make: Make, registry: Registry, recorder: Recorder, tag: str) -> None:
     if tag == "2":
         registry.stop()
     deployer = make(image=registry.name, image_tag=tag, pull="missing")
@@ -170,7 +170,7 @@ async def test_an_image_that_cannot_be_had(make: Make, registry: Registry, recor
     assert recorder.phases == [Phase.PULLING]
 
 
-async def test_a_private_registry_takes_what_docker_login_left(
+async def test_private_registry_with_saved_credentials(
     make: Make, registry: Registry, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.login = "me:hunter2"
@@ -178,7 +178,7 @@ async def test_a_private_registry_takes_what_docker_login_left(
     deployer = make(image=registry.name, image_tag="2", pull="missing")
     with pytest.raises(TrialFailedError) as caught:
         async with deployer.deploy(fake_plan(), recorder.context):
-            pytest.fail("nobody is logged in")
+            pytest.fail("not logged in")
     assert caught.value.failure.cause is FailureCause.IMAGE_MISSING
     assert "docker login" in caught.value.failure.remedy
     auth = base64.b64encode(b"me:hunter2").decode()

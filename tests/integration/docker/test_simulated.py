@@ -1,6 +1,6 @@
-"""SGLang's own command line in containers, end to end: an older task as it is, and two studies at once on four GPUs.
+"""End-to-end studies with SGLang's command line in containers.
 
-The image plays SGLang (its numbers are simulated); engine, containers, ports and requests for GPUs are real.
+The image simulates SGLang; the Docker engine, containers, ports and GPU requests are real.
 """
 
 import json
@@ -56,22 +56,22 @@ Cli = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def plays_sglang(engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The engine's default image, as far as this Docker engine knows."""
+def simulated_sglang(engine: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of SGLang's default image, under which the simulated image is loaded."""
     image = Sglang(SglangSettings()).image
     path = tmp_path_factory.mktemp("image") / "root.tar"
     write_image(path)
     name, _, tag = image.rpartition(":")
-    told = changes({"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"})
-    params: dict[str, Any] = {"fromSrc": "-", "repo": name, "tag": tag, "changes": told}
+    image_changes = changes({"GPU": "H100", "SHAPE": "Llama-3.2-1B", "SPEED": "10"})
+    params: dict[str, Any] = {"fromSrc": "-", "repo": name, "tag": tag, "changes": image_changes}
     with path.open("rb") as root:
         engine.api("POST", "/images/create", params=params, content=root).raise_for_status()
     return image
 
 
 @pytest.fixture
-def cli(engine: OwnEngine, plays_sglang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
-    """Starts ``autotuner``, on a site whose settings are what this machine needs; nothing is left of it."""
+def cli(engine: OwnEngine, simulated_sglang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """Starts ``autotuner`` with site settings for the test engine; checks that no container is left."""
     models = tmp_path / "models"
     (models / MODEL).mkdir(parents=True)
     (models / MODEL / "config.json").write_text("{}")
@@ -91,8 +91,8 @@ def cli(engine: OwnEngine, plays_sglang: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "autotuner", *words]
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "autotuner", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(argv, text=True, env=dict(os.environ), **pipes))  # type: ignore[call-overload]
         return started[-1]
@@ -108,62 +108,62 @@ def cli(engine: OwnEngine, plays_sglang: str, tmp_path: Path, monkeypatch: pytes
     assert engine.containers() == []
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, said = process.communicate(timeout=280)
-    return process.returncode, out, said
+def wait(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=280)
+    return process.returncode, out, err
 
 
-def tuned(argv: tuple[str, ...], flag: str) -> str | None:
+def flag_value(argv: tuple[str, ...], flag: str) -> str | None:
     return argv[argv.index(flag) + 1] if flag in argv else None
 
 
-def test_an_older_docker_task_runs_as_it_is(cli: Cli, engine: OwnEngine, tmp_path: Path) -> None:
+def test_legacy_docker_task(cli: Cli, engine: OwnEngine, tmp_path: Path) -> None:
     file = tmp_path / "docker_task.json"
     file.write_text(json.dumps(TASK))
-    code, out, said = ended(cli("run", str(file), "--mode", "docker", "--json"))
+    code, out, err = wait(cli("run", str(file), "--mode", "docker", "--json"))
     result = json.loads(out)
-    assert code == of_ending(Ending(result["ending"])), "which answer it is, the figures decide"
-    assert result["winner"] is not None, said
-    assert "model_roots" in said, "what came from the site is said"
+    assert code == of_ending(Ending(result["ending"])), "which ending depends on the measured values"
+    assert result["winner"] is not None, err
+    assert "model_roots" in err, "values from the site settings are reported"
     assert result["state"] == "done"
     assert result["simulated"]
     trials = autotuner.load_result("docker-simple-tune").trials
     assert all(t.state is TrialState.DONE for t in trials), [t.failure for t in trials]
     searched = [t for t in trials if t.role is TrialRole.SEARCH]
-    assert [tuned(t.argv, "--mem-fraction-static") for t in searched] == ["0.7", "0.8"]
-    assert {tuned(t.argv, "--tp-size") for t in searched} == {"1"}
+    assert [flag_value(t.argv, "--mem-fraction-static") for t in searched] == ["0.7", "0.8"]
+    assert {flag_value(t.argv, "--tp-size") for t in searched} == {"1"}
     for trial in trials:
         assert trial.argv[:3] == ("python3", "-m", "sglang.launch_server"), "read from the running container"
-        assert tuned(trial.argv, "--model-path") == str(tmp_path / "models" / MODEL)
-        assert tuned(trial.argv, "--served-model-name") == MODEL
+        assert flag_value(trial.argv, "--model-path") == str(tmp_path / "models" / MODEL)
+        assert flag_value(trial.argv, "--served-model-name") == MODEL
         assert trial.identity is not None
         assert (trial.identity.kind, trial.gpus) == ("container", 1)
         assert [m.level.text for m in trial.measurements] == ["concurrency=1", "concurrency=4"]
         assert all(m.requests >= 20 and m.failed == 0 for m in trial.measurements)
         assert trial.resolved["simulated"] is True
     fractions = {t.resolved["mem-fraction-static"] for t in searched}
-    assert fractions == {0.7, 0.8}, "the server itself says what it took"
+    assert fractions == {0.7, 0.8}, "read from the server"
     assert engine.containers() == []
-    code, out, said = ended(cli("best", "docker-simple-tune"))
-    words = shlex.split(out)
-    assert (code, words[:2]) == (0, ["docker", "run"])
-    assert "imulated" in said
-    assert "sglang.launch_server" in words
-    code, out, said = ended(cli("best", "docker-simple-tune", "--as", "compose", "--json"))
-    assert code == 0, said
+    code, out, err = wait(cli("best", "docker-simple-tune"))
+    command = shlex.split(out)
+    assert (code, command[:2]) == (0, ["docker", "run"])
+    assert "imulated" in err
+    assert "sglang.launch_server" in command
+    code, out, err = wait(cli("best", "docker-simple-tune", "--as", "compose", "--json"))
+    assert code == 0, err
     (service,) = json.loads(out)["manifests"][0]["services"].values()
     won = next(t for t in trials if t.number == json.loads(out)["winner"])
     measured = without_flags(won.argv, ("--host", "--port"))
     assert (*service["entrypoint"], *service["command"][:-4]) == measured
-    assert service["image"] == words[words.index("--entrypoint") + 2]
+    assert service["image"] == command[command.index("--entrypoint") + 2]
     assert [v["target"] for v in service["volumes"]] == [str(tmp_path / "models" / MODEL)]
 
 
 @pytest.mark.genai
-def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> None:
-    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    words.save(str(tmp_path / "models" / MODEL / "tokenizer.json"))
+def test_study_with_real_genai_bench(cli: Cli, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "models" / MODEL / "tokenizer.json"))
     settings = '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}'
     (tmp_path / "models" / MODEL / "tokenizer_config.json").write_text(settings)
     file = tmp_path / "genai.json"
@@ -183,8 +183,8 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
             }
         )
     )
-    code, out, said = ended(cli("run", str(file), "--json"))
-    assert code == 0, said
+    code, out, err = wait(cli("run", str(file), "--json"))
+    assert code == 0, err
     trials = autotuner.load_result("genai").trials
     assert [t.state for t in trials] == [TrialState.DONE] * 2, [t.failure for t in trials]
     for trial in trials:
@@ -196,8 +196,8 @@ def test_the_same_measured_by_a_real_genai_bench(cli: Cli, tmp_path: Path) -> No
     assert json.loads(out)["winner"] is not None
 
 
-def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_path: Path, plays_sglang: str) -> None:
-    """A program of this machine does not exist in the image; the plan shows the command line of the container."""
+def test_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_path: Path, simulated_sglang: str) -> None:
+    """The plan must show the command line inside the image, where this machine's Python does not exist."""
     file = tmp_path / "simulated.json"
     changes = {
         "name": "in-docker",
@@ -205,15 +205,15 @@ def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_pa
         "parameters": {},
         "confirm": {"repeats": 0},
     }
-    deploy = {"kind": "docker", "image": plays_sglang}
+    deploy = {"kind": "docker", "image": simulated_sglang}
     file.write_text(
         json.dumps({**study("in-docker"), **changes, "deploy": deploy, "objective": "max output_throughput"})
     )
-    code, out, said = ended(cli("plan", str(file)))
-    assert code == 0, out + said
-    assert f"{plays_sglang} -m autotuner.simulator" in out
+    code, out, err = wait(cli("plan", str(file)))
+    assert code == 0, out + err
+    assert f"{simulated_sglang} -m autotuner.simulator" in out
     assert "docker run" in out
-    code, out, said = ended(cli("run", str(file), "--json"))
+    code, out, err = wait(cli("run", str(file), "--json"))
     (trial,) = autotuner.load_result("in-docker").trials
     assert trial.state is TrialState.DONE, trial.failure
     assert trial.identity is not None
@@ -222,26 +222,26 @@ def test_the_simulated_engine_in_a_container(cli: Cli, engine: OwnEngine, tmp_pa
 
 
 class Watcher:
-    """Looks at the engine's running containers again and again: what each was given."""
+    """Polls the running containers and records their GPUs and ports."""
 
     def __init__(self, engine: OwnEngine) -> None:
         self._engine = engine
-        self._over = Event()
+        self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
-        self.looks: list[list[tuple[str, str, tuple[str, ...], int]]] = []
-        """Per look: (study, trial, GPUs, port) of each container that runs."""
+        self.samples: list[list[tuple[str, str, tuple[str, ...], int]]] = []
+        """Per poll: (study, trial, GPUs, port) of each running container."""
 
     def _watch(self) -> None:
-        while not self._over.wait(0.05):
+        while not self._stop.wait(0.05):
             with suppress(Exception):
                 running = [c for c in self._engine.containers() if c["State"] == "running"]
-                self.looks.append([self._given(c["Id"]) for c in running])
+                self.samples.append([self._resources(c["Id"]) for c in running])
 
-    def _given(self, name: str) -> tuple[str, str, tuple[str, ...], int]:
-        told = self._engine.inspect(name)
-        labels = told["Config"]["Labels"]
-        gpus = tuple(i for request in told["HostConfig"]["DeviceRequests"] or () for i in request["DeviceIDs"])
-        [binding] = told["NetworkSettings"]["Ports"]["8000/tcp"]
+    def _resources(self, name: str) -> tuple[str, str, tuple[str, ...], int]:
+        inspected = self._engine.inspect(name)
+        labels = inspected["Config"]["Labels"]
+        gpus = tuple(i for request in inspected["HostConfig"]["DeviceRequests"] or () for i in request["DeviceIDs"])
+        [binding] = inspected["NetworkSettings"]["Ports"]["8000/tcp"]
         assert binding["HostIp"] == "127.0.0.1"
         return labels["autotuner.study"], labels["autotuner.trial"], gpus, int(binding["HostPort"])
 
@@ -251,7 +251,7 @@ class Watcher:
         try:
             yield
         finally:
-            self._over.set()
+            self._stop.set()
             self._thread.join()
 
 
@@ -270,23 +270,23 @@ def study(name: str) -> dict[str, Any]:
     }
 
 
-def test_two_studies_at_once_never_share_a_gpu_or_a_port(cli: Cli, engine: OwnEngine, tmp_path: Path) -> None:
+def test_gpus_and_ports_of_concurrent_studies_are_disjoint(cli: Cli, engine: OwnEngine, tmp_path: Path) -> None:
     watcher = Watcher(engine)
     with watcher.watching():
         runs = []
         for name in ("one", "two"):
             (tmp_path / f"{name}.json").write_text(json.dumps(study(name)))
             runs.append(cli("run", str(tmp_path / f"{name}.json"), "--json"))
-        endings = [ended(run) for run in runs]
+        endings = [wait(run) for run in runs]
     assert [code for code, _, _ in endings] == [0, 0], endings
-    together = max(len(look) for look in watcher.looks)
-    assert together >= 3, f"at most {together} containers ran at once: this tests nothing"
-    for look in watcher.looks:
-        gpus = [gpu for _, _, given, _ in look for gpu in given]
-        ports = [port for *_, port in look]
-        assert len(gpus) == len(set(gpus)) <= 4, look
-        assert len(ports) == len(set(ports)), look
-    assert {study for look in watcher.looks for study, *_ in look} == {"one", "two"}
+    together = max(len(sample) for sample in watcher.samples)
+    assert together >= 3, f"at most {together} containers overlapped, so that the test proves nothing"
+    for sample in watcher.samples:
+        gpus = [gpu for _, _, given, _ in sample for gpu in given]
+        ports = [port for *_, port in sample]
+        assert len(gpus) == len(set(gpus)) <= 4, sample
+        assert len(ports) == len(set(ports)), sample
+    assert {study for sample in watcher.samples for study, *_ in sample} == {"one", "two"}
     for name in ("one", "two"):
         trials = autotuner.load_result(name).trials
         by_values = {tuple(t.configuration.values.values()): t for t in trials if t.role is TrialRole.SEARCH}
@@ -295,7 +295,10 @@ def test_two_studies_at_once_never_share_a_gpu_or_a_port(cli: Cli, engine: OwnEn
             assert trial.gpus == tp
             if fraction == 0.8:
                 assert trial.state is TrialState.DONE, trial.failure
-                assert (tuned(trial.argv, "--tp-size"), tuned(trial.argv, "--mem-fraction-static")) == (str(tp), "0.8")
+                assert (flag_value(trial.argv, "--tp-size"), flag_value(trial.argv, "--mem-fraction-static")) == (
+                    str(tp),
+                    "0.8",
+                )
                 per_gpu = trial.measurements[0].scalars["output_throughput_per_gpu"]
                 assert per_gpu == pytest.approx(trial.measurements[0].scalars["output_throughput"] / tp)
             else:

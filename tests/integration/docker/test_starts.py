@@ -1,4 +1,4 @@
-"""What reaches the container, and why a start can fail: on a real engine."""
+"""Starts of real containers: what reaches the container, and causes of failed starts."""
 
 import json
 import signal
@@ -23,25 +23,25 @@ from support.labs.docker_engine import IMAGE, OwnEngine
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.usefixtures("nothing_left")]
 
 Make = Callable[..., DockerDeployer]
-Tells = Callable[[str], Awaitable[dict[str, Any]]]
-NASTY = ("two  words", '{"a": [1, "b c"]}', "$HOME `id` \"quoted\" 'single'", "", "-x=--y", "ü\n2")
+GetReport = Callable[[str], Awaitable[dict[str, Any]]]
+SPECIAL_VALUES = ("two  words", '{"a": [1, "b c"]}', "$HOME `id` \"quoted\" 'single'", "", "-x=--y", "ü\n2")
 
 
-async def refused(deployer: DockerDeployer, plan: LaunchPlan, recorder: Recorder) -> Failure:
+async def failed_start(deployer: DockerDeployer, plan: LaunchPlan, recorder: Recorder) -> Failure:
     with anyio.fail_after(40), pytest.raises(TrialFailedError) as caught:
         async with deployer.deploy(plan, recorder.context):
-            pytest.fail("must not get ready")
+            pytest.fail("the server must not become ready")
     return caught.value.failure
 
 
 @pytest.mark.parametrize("init", [True, False])
-async def test_every_argument_arrives_as_it_is(
-    make: Make, engine: OwnEngine, recorder: Recorder, tells: Tells, init: bool
+async def test_arguments_are_passed_unchanged(
+    make: Make, engine: OwnEngine, recorder: Recorder, get_report: GetReport, init: bool
 ) -> None:
-    plan = telling_plan(flags=tuple(Flag(name=f"--f{i}", value=v) for i, v in enumerate(NASTY)))
+    plan = telling_plan(flags=tuple(Flag(name=f"--f{i}", value=v) for i, v in enumerate(SPECIAL_VALUES)))
     async with make(init=init).deploy(plan, recorder.context) as endpoint:
         planned = plan.argv(host="0.0.0.0", port=8000)
-        seen = (await tells(endpoint.url))["argv"]
+        seen = (await get_report(endpoint.url))["argv"]
         assert tuple(seen) == ("-c", *planned[3:])
         assert endpoint.argv == planned
         inspected = engine.inspect((await endpoint.identity()).id)
@@ -52,7 +52,7 @@ async def test_every_argument_arrives_as_it_is(
             "autotuner.owner": LABELS.owner,
             "autotuner.runner": ProcessIdentity.of_this_process().text,
         }
-        assert LABELS.env().items() <= (await tells(endpoint.url))["env"].items()
+        assert LABELS.env().items() <= (await get_report(endpoint.url))["env"].items()
         assert inspected["Name"].startswith(f"/autotuner-{LABELS.study}-7-")
         binding = inspected["NetworkSettings"]["Ports"]["8000/tcp"]
         assert binding == [{"HostIp": "127.0.0.1", "HostPort": endpoint.url.rpartition(":")[2]}]
@@ -64,7 +64,7 @@ async def test_every_argument_arrives_as_it_is(
 
 
 async def test_argv_is_read_from_the_process(make: Make, recorder: Recorder) -> None:
-    """A wrapper in the image that drops what it is given is found out."""
+    """A wrapper in the image may drop arguments."""
     inner = telling_plan().argv(host="0.0.0.0", port=8000)
     plan = script_plan(f"import os; os.execv({inner[0]!r}, {list(inner)!r})", flags=(Flag(name="--x", value="1"),))
     async with make(init=False).deploy(plan, recorder.context) as endpoint:
@@ -72,17 +72,17 @@ async def test_argv_is_read_from_the_process(make: Make, recorder: Recorder) -> 
         assert endpoint.argv == inner
 
 
-async def test_a_polite_end_is_heard_as_process_1s_child(make: Make, recorder: Recorder) -> None:
-    """SIGTERM reaches the server, and what it says last is in the log."""
-    code = "signal.signal(signal.SIGTERM, lambda *_: (print('stopped politely', flush=True), os._exit(0)))"
+async def test_sigterm_reaches_the_server(make: Make, recorder: Recorder) -> None:
+    """Behind the init, the server is not process 1; its last output is in the log."""
+    code = "signal.signal(signal.SIGTERM, lambda *_: (print('shut down on SIGTERM', flush=True), os._exit(0)))"
     with anyio.fail_after(25):
         async with make(stop_grace="30s").deploy(telling_plan(code), recorder.context):
             pass
-    assert "stopped politely" in (recorder.context.folder / "server.log").read_text()
+    assert "shut down on SIGTERM" in (recorder.context.folder / "server.log").read_text()
     assert recorder.ends == []
 
 
-async def test_parallel_trials_see_their_own_gpus(make: Make, engine: OwnEngine, tmp_path: Path, tells: Tells) -> None:
+async def test_gpus_of_parallel_trials(make: Make, engine: OwnEngine, tmp_path: Path, get_report: GetReport) -> None:
     deployer = make(gpu_ids=["GPU-a", "GPU-b", 2])
     gpus = list(await deployer.gpus())
     assert [g.uuid for g in gpus] == ["GPU-a", "GPU-b", "2"]
@@ -93,7 +93,7 @@ async def test_parallel_trials_see_their_own_gpus(make: Make, engine: OwnEngine,
     second = replace(two.context, gpus=tuple(gpus[2:]))
     plan = telling_plan(gpus=1)
     async with deployer.deploy(plan, first) as left, deployer.deploy(plan, second) as right:
-        seen = [(await tells(endpoint.url))["env"] for endpoint in (left, right)]
+        seen = [(await get_report(endpoint.url))["env"] for endpoint in (left, right)]
         assert [env["NVIDIA_VISIBLE_DEVICES"] for env in seen] == ["GPU-a,GPU-b", "2"]
         assert all("CUDA_VISIBLE_DEVICES" not in env for env in seen)
         (request,) = engine.inspect((await left.identity()).id)["HostConfig"]["DeviceRequests"]
@@ -101,12 +101,14 @@ async def test_parallel_trials_see_their_own_gpus(make: Make, engine: OwnEngine,
         assert '"device=GPU-a,GPU-b"' in left.command
 
 
-async def test_without_gpus_none_are_seen(make: Make, recorder: Recorder, tells: Tells) -> None:
+async def test_no_gpus_are_visible_without_a_lease(make: Make, recorder: Recorder, get_report: GetReport) -> None:
     async with make().deploy(telling_plan(), recorder.context) as endpoint:
-        assert (await tells(endpoint.url))["env"]["NVIDIA_VISIBLE_DEVICES"] == "void"
+        assert (await get_report(endpoint.url))["env"]["NVIDIA_VISIBLE_DEVICES"] == "void"
 
 
-async def test_limits_reach_the_container(make: Make, engine: OwnEngine, recorder: Recorder, tells: Tells) -> None:
+async def test_resource_limits_of_the_container(
+    make: Make, engine: OwnEngine, recorder: Recorder, get_report: GetReport
+) -> None:
     settings = {
         "cpus": 0.5,
         "memory": "256m",
@@ -116,35 +118,40 @@ async def test_limits_reach_the_container(make: Make, engine: OwnEngine, recorde
     }
     code = "shm = os.statvfs('/dev/shm'); told = {'shm': shm.f_blocks * shm.f_frsize, 'no': os.path.exists('/dev/no')}"
     async with make(**settings).deploy(telling_plan(code), recorder.context) as endpoint:
-        seen = await tells(endpoint.url)
+        seen = await get_report(endpoint.url)
         assert (seen["shm"], seen["uid"], seen["no"]) == (33 << 20, 65534, True)
         host = engine.inspect((await endpoint.identity()).id)["HostConfig"]
         assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (500_000_000, 256 << 20, 256 << 20)
 
 
-async def test_a_hubs_cache_and_token(
-    make: Make, engine: OwnEngine, recorder: Recorder, tells: Tells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_hub_cache_and_token(
+    make: Make,
+    engine: OwnEngine,
+    recorder: Recorder,
+    get_report: GetReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The token is in the container's environment, and nowhere else."""
+    """The token is only in the container's environment."""
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
     monkeypatch.setenv("OTHER", "passed too")
     cache = tmp_path / "cache"
-    code = "print('started', flush=True); open(os.environ['HF_HOME'] + '/fetched', 'w').close()"
+    code = "print('started', flush=True); open(os.environ['HF_HOME'] + '/downloaded', 'w').close()"
     plan = telling_plan(code, hub_models=("org/model",), env={"API_KEY": "a-secret", "PLAIN": "a b"})
     async with make(hub_cache=str(cache), env_passthrough=["OTHER", "UNSET"]).deploy(
         plan, recorder.context
     ) as endpoint:
-        env = (await tells(endpoint.url))["env"]
+        env = (await get_report(endpoint.url))["env"]
         assert (env["HF_TOKEN"], env["OTHER"], env["HF_HOME"]) == (
             "hf_verysecret",
             "passed too",
             "/root/.cache/huggingface",
         )
         assert "UNSET" not in env
-        assert (cache / "fetched").exists()
+        assert (cache / "downloaded").exists()
         inspected = engine.inspect((await endpoint.identity()).id)
-        told = json.dumps([endpoint.command, endpoint.argv, inspected["Config"]["Labels"], inspected["Args"]])
-        assert "secret" not in told
+        shown = json.dumps([endpoint.command, endpoint.argv, inspected["Config"]["Labels"], inspected["Args"]])
+        assert "secret" not in shown
         assert tuple(word for word in endpoint.command if word.startswith(("HF_TOKEN", "API_KEY", "PLAIN"))) == (
             "HF_TOKEN",
             "API_KEY",
@@ -155,17 +162,17 @@ async def test_a_hubs_cache_and_token(
     assert "secret" not in log
 
 
-async def test_a_hub_snapshots_files_are_read_only_under_the_same_path(
-    make: Make, recorder: Recorder, tells: Tells, tmp_path: Path
+async def test_hub_snapshot_is_mounted_read_only_under_the_same_path(
+    make: Make, recorder: Recorder, get_report: GetReport, tmp_path: Path
 ) -> None:
-    """A snapshot is a folder of links to files beside it; they resolve inside."""
+    """A snapshot is a folder of links to files outside of it; they resolve inside the container."""
     root = tmp_path / "models"
     snapshot = root / "org--m" / "snapshots" / "abc"
     blobs = root / "org--m" / "blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
     (blobs / "1234").write_text("weights")
-    (blobs / "unused").write_text("not for you")
+    (blobs / "unused").write_text("not mounted")
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").symlink_to("../../blobs/1234")
     (root / "short").symlink_to(snapshot)
@@ -181,7 +188,7 @@ async def test_a_hub_snapshots_files_are_read_only_under_the_same_path(
         )
         plan = telling_plan(code, needs_files=(str(folder),))
         async with make(model_roots=[str(root)]).deploy(plan, recorder.context) as endpoint:
-            seen = await tells(endpoint.url)
+            seen = await get_report(endpoint.url)
             assert seen["weights"] == "weights"
             assert seen["write"] == "Read-only file system"
             assert (seen["config"], seen["unused"]) == (True, False)
@@ -189,15 +196,15 @@ async def test_a_hub_snapshots_files_are_read_only_under_the_same_path(
 
 @pytest.mark.parametrize("init", [True, False])
 @pytest.mark.parametrize("program", ["no-such-program", "/no/such/program", "/etc/ssl/openssl.cnf"])
-async def test_an_image_without_the_server(make: Make, recorder: Recorder, program: str, init: bool) -> None:
-    failure = await refused(make(init=init), LaunchPlan(command=(program,), model="m"), recorder)
+async def test_image_without_the_server(make: Make, recorder: Recorder, program: str, init: bool) -> None:
+    failure = await failed_start(make(init=init), LaunchPlan(command=(program,), model="m"), recorder)
     assert failure.cause is FailureCause.NO_BINARY, failure
     assert program in failure.message
     assert failure.remedy
 
 
 @pytest.mark.parametrize(
-    ("settings", "cause", "words"),
+    ("settings", "cause", "remedy"),
     [
         ({"volumes": ["/no/such/folder:/x"]}, FailureCause.NOT_ACCEPTED, "deploy.volumes"),
         ({"network": "no-such-network"}, FailureCause.NOT_ACCEPTED, "deploy.network"),
@@ -208,25 +215,25 @@ async def test_an_image_without_the_server(make: Make, recorder: Recorder, progr
         ({"runtime": "no-such-runtime"}, FailureCause.NOT_ACCEPTED, "deploy.runtime"),
     ],
 )
-async def test_a_refusal_names_its_cause_and_remedy(
-    make: Make, recorder: Recorder, settings: dict[str, Any], cause: FailureCause, words: str
+async def test_cause_and_remedy_of_a_refused_start(
+    make: Make, recorder: Recorder, settings: dict[str, Any], cause: FailureCause, remedy: str
 ) -> None:
-    failure = await refused(make(**settings), fake_plan(), recorder)
+    failure = await failed_start(make(**settings), fake_plan(), recorder)
     assert failure.cause is cause, failure
-    assert words in failure.remedy
+    assert remedy in failure.remedy
     assert "\n" not in failure.message
 
 
-async def test_death_while_loading_is_noticed_before_the_next_look(make: Make, recorder: Recorder) -> None:
+async def test_crash_while_loading_is_noticed_before_the_next_poll(make: Make, recorder: Recorder) -> None:
     plan = fake_plan(60.0, never_listen=True, exit_after=0.1)
     plan = plan.model_copy(update={"readiness": plan.readiness.model_copy(update={"interval_s": 60.0})})
-    failure = await refused(make(), plan, recorder)
+    failure = await failed_start(make(), plan, recorder)
     assert failure.cause is FailureCause.CRASH_LOADING
     assert recorder.ends[0][0] == 1
 
 
 @pytest.mark.parametrize("ready", [True, False])
-async def test_memory_above_the_limit(make: Make, recorder: Recorder, ready: bool) -> None:
+async def test_memory_limit_exceeded(make: Make, recorder: Recorder, ready: bool) -> None:
     take = "import threading, time\ndef take():\n    time.sleep({})\n    return b'x' * (1 << 28)\n"
     code = take.format(1.0) + "threading.Thread(target=take).start()" if ready else take.format(0) + "take()"
     deployer = make(memory="96m")
@@ -235,14 +242,14 @@ async def test_memory_above_the_limit(make: Make, recorder: Recorder, ready: boo
             with anyio.fail_after(30):
                 failure = await endpoint.died()
     else:
-        failure = await refused(deployer, telling_plan(code), recorder)
+        failure = await failed_start(deployer, telling_plan(code), recorder)
     assert failure.cause is FailureCause.HOST_OUT_OF_MEMORY
     assert "deploy.memory" in failure.remedy
     assert failure.exit_code == -signal.SIGKILL
-    assert recorder.ends == [], "known before the engine's log is asked"
+    assert recorder.ends == [], "the engine does not need to explain the log"
 
 
-async def test_a_full_disk_under_the_log(make: Make, recorder: Recorder, small_disk: Path) -> None:
+async def test_full_disk_under_the_log(make: Make, recorder: Recorder, small_disk: Path) -> None:
     recorder = Recorder(small_disk / "trial")
     code = "import threading\nthreading.Timer(1.0, lambda: print('x' * (1 << 23), flush=True)).start()"
     async with make().deploy(telling_plan(code), recorder.context) as endpoint:
@@ -252,7 +259,7 @@ async def test_a_full_disk_under_the_log(make: Make, recorder: Recorder, small_d
     assert failure.remedy
 
 
-async def test_preflight_names_what_is_missing(make: Make, tmp_path: Path) -> None:
+async def test_failed_preflight_checks(make: Make, tmp_path: Path) -> None:
     plan = fake_plan().model_copy(
         update={
             "gpus": 2,
@@ -268,7 +275,7 @@ async def test_preflight_names_what_is_missing(make: Make, tmp_path: Path) -> No
     assert [c.name for c in await cdi.preflight([fake_plan().model_copy(update={"gpus": 2})]) if c.remedy] == ["gpus"]
 
 
-async def test_flags_are_compared_with_the_images_help(make: Make) -> None:
+async def test_flags_compared_with_the_help_output(make: Make) -> None:
     plan = fake_plan(parallel=2)
     plan = plan.model_copy(update={"help": (*plan.command, "--help")})
     (known,) = [c for c in await make(check_flags=True).preflight([plan]) if c.name == "flags"]

@@ -1,4 +1,4 @@
-"""Whole studies in containers: the winner as a command, an engine that is killed in the middle, tuners side by side."""
+"""Studies in containers, with killed containers and engines, and with several tuners at once."""
 
 import shlex
 import signal
@@ -25,12 +25,12 @@ from support.labs.docker_engine import IMAGE, OwnEngine
 
 pytestmark = pytest.mark.docker
 
-LASTING = calm_workload(requests=100)
-"""So long that something can be killed meanwhile."""
+LONG_WORKLOAD = calm_workload(requests=100)
+"""Long enough to kill something during a trial."""
 
 
 class GpuEngine(FakeEngine):
-    """The fake engine, asking for one GPU."""
+    """A fake engine that needs one GPU."""
 
     kind = "fake_gpu"
 
@@ -38,8 +38,8 @@ class GpuEngine(FakeEngine):
         return 1
 
 
-class Known:
-    """An entry point of a class that is at hand."""
+class LoadedEntryPoint:
+    """An entry point whose class is loaded already."""
 
     def __init__(self, plugin: type) -> None:
         self._plugin = plugin
@@ -56,19 +56,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     installed = loading.kinds
 
     def kinds(group: loading.Group) -> dict[str, Any]:
-        fakes = {cls.kind: Known(cls) for cls in (FakeEngine, GpuEngine)} if group == "engines" else {}
+        fakes = {cls.kind: LoadedEntryPoint(cls) for cls in (FakeEngine, GpuEngine)} if group == "engines" else {}
         return {**installed(group), **fakes}
 
     monkeypatch.setattr(loading, "kinds", kinds)
     return tmp_path / "home"
 
 
-def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> dict[str, Any]:
+def study(docker: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "model": "fake",
         "engine": {"kind": engine},
-        "deploy": {"kind": "docker", **own.settings(stop_grace="1s", **changes.pop("deploy", {}))},
+        "deploy": {"kind": "docker", **docker.settings(stop_grace="1s", **changes.pop("deploy", {}))},
         "parameters": {"parallel": [1, 2], "note": ['a  b {"c": 1}']},
         "workload": calm_workload(),
         "benchmark": CALM_BENCHMARK,
@@ -81,7 +81,7 @@ def study(own: OwnEngine, name: str, engine: str = "fake", **changes: Any) -> di
 
 @contextmanager
 def running(*studies: dict[str, Any]) -> Iterator[list[Future[StudyResult]]]:
-    """Studies, each run by a tuner in a thread of its own."""
+    """Runs each study with a tuner in its own thread."""
     with ThreadPoolExecutor(len(studies)) as pool:
         yield [pool.submit(autotuner.tune, content) for content in studies]
 
@@ -99,45 +99,47 @@ def test_a_study_in_containers(engine: OwnEngine, monkeypatch: pytest.MonkeyPatc
         assert trial.identity.kind == "container"
     assert shlex.split(command_line(result)) == list(result.winner.command if result.winner else ())
     assert engine.containers() == []
-    kept = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
-    assert b"A_TOKEN" in kept
-    assert b"very-secret-value" not in kept
+    stored = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+    assert b"A_TOKEN" in stored
+    assert b"very-secret-value" not in stored
 
 
-def test_an_engine_killed_in_the_middle_of_a_study(mortal: OwnEngine) -> None:
-    """The trial it took is void and made again; every configuration is measured; nothing is left."""
-    content = study(mortal, "lost", workload=LASTING)
+def test_engine_killed_during_a_study(disposable_engine: OwnEngine) -> None:
+    """The interrupted trial is void and is repeated; every configuration is measured, and no container is left."""
+    content = study(disposable_engine, "lost", workload=LONG_WORKLOAD)
     with running(content) as (tuner,):
         until(lambda: phase_of("lost", 1) is Phase.MEASURING)
-        mortal.kill()
-        mortal.start()
+        disposable_engine.kill()
+        disposable_engine.start()
         result = tuner.result(60)
     states = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
     assert states.count((TrialState.VOID, FailureCause.DEPLOYER_LOST)) == 1, states
     assert states.count((TrialState.DONE, None)) == 3, states
     assert {t.configuration.values.get("parallel") for t in result.trials if t.state is TrialState.DONE} == {None, 1, 2}
-    assert mortal.containers() == []
+    assert disposable_engine.containers() == []
 
 
-def test_a_container_that_someone_kills_is_not_its_configurations_failure(engine: OwnEngine) -> None:
-    with running(study(engine, "killed", workload=LASTING)) as (tuner,):
+def test_killed_container_voids_its_trial(engine: OwnEngine) -> None:
+    with running(study(engine, "killed", workload=LONG_WORKLOAD)) as (tuner,):
         until(lambda: phase_of("killed", 1) is Phase.MEASURING)
         (container,) = engine.containers()
         engine.api("POST", f"/containers/{container['Id']}/kill")
         result = tuner.result(60)
-    told = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
+    states = [(t.state, t.failure.cause if t.failure else None) for t in result.trials]
     void = (TrialState.VOID, FailureCause.ENVIRONMENT)
     done = (TrialState.DONE, None)
-    assert told == [done, void, done, done], "it was made again"
+    assert states == [done, void, done, done], "the trial was repeated"
     assert result.trials[1].failure is not None
     assert result.trials[1].failure.exit_code == -signal.SIGKILL
     assert engine.containers() == []
 
 
-def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:
+def test_gpus_of_parallel_trials_of_two_tuners_are_disjoint(engine: OwnEngine) -> None:
     deploy = {"gpu_ids": ["GPU-a", "GPU-b", "GPU-c"]}
     search = {"strategy": "grid", "trials": 3, "seed": 1, "parallel": 2}
-    contents = [study(engine, n, "fake_gpu", deploy=deploy, search=search, workload=LASTING) for n in ("one", "two")]
+    contents = [
+        study(engine, n, "fake_gpu", deploy=deploy, search=search, workload=LONG_WORKLOAD) for n in ("one", "two")
+    ]
     most = 0
     shared = list[list[str]]()
     with running(*contents) as tuners:
@@ -148,7 +150,7 @@ def test_two_tuners_and_parallel_trials_share_no_gpu(engine: OwnEngine) -> None:
             time.sleep(0.02)
         results = [tuner.result() for tuner in tuners]
     assert shared == []
-    assert most >= 2, "nothing ran side by side: the test tests nothing"
+    assert most >= 2, "no trials overlapped, so that the test proves nothing"
     assert [t.state for r in results for t in r.trials] == [TrialState.DONE] * 6
     assert engine.containers() == []
 

@@ -1,6 +1,6 @@
-"""One container of ours: created, started, followed and removed.
+"""Lifecycle of a trial's container: create, start, follow its log, wait for its end, remove.
 
-Its name is known before it exists, so that it can be removed whatever the engine did meanwhile.
+The name is chosen before the container exists, so that it can be removed whatever the engine did in between.
 """
 
 import asyncio
@@ -24,20 +24,18 @@ from autotuner.plugins.deployer import DeployContext
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 _DRAIN_S = 1.0
-"""How long to wait for the end of the log after the end of the container."""
+"""Longest wait for the end of the log after the container has ended."""
 _SECOND_LOOK_S = 0.1
-"""The engine learns a little after a kill whether it was caused by a lack of memory, or by a removal."""
+"""Delay before inspecting a killed container again: the engine records an OOM kill or a removal a little later."""
 _REMOVED = frozenset({"removing", "dead"})
 _KILLED = 137
 _FRAME = struct.Struct(">4xI")
-"""Header of each piece of stdout or stderr: which of them it is, and its size in bytes."""
-
-
+"""Frame header of the log stream: stdout or stderr, 3 bytes of padding, and the frame's size in bytes."""
 logger = logging.getLogger(__name__)
 
 
 class Container:
-    """A container under its name. Its log is copied by one of ``tasks``; :meth:`remove` is due on every path."""
+    """A container, identified by its name. One of ``tasks`` copies its log; call :meth:`remove` on every path."""
 
     def __init__(
         self, engine: Engine, launch: ContainerSpec, log: Log, context: DeployContext, tasks: Background
@@ -54,9 +52,9 @@ class Container:
         self.id = ""
 
     async def start(self) -> dict[str, Any]:
-        """Creates and starts it, and returns its description. Raises ``TrialFailedError``.
+        """Creates and starts the container; returns the output of ``docker inspect``. Raises ``TrialFailedError``.
 
-        Shielded: a call that is cut off would leave the engine making a container that nobody removes.
+        Shielded from cancellation: the engine would complete an abandoned call, and the container would be left over.
         """
         what = f"a container of {self.launch.image}"
         try:
@@ -74,7 +72,7 @@ class Container:
         return await self.state()
 
     async def _copy_log(self) -> None:
-        """Copies what the container writes, from its first line on, until it ends or the engine goes away."""
+        """Copies stdout and stderr from the first line, until the container ends or the engine goes away."""
         path = f"containers/{self.name}/logs"
         try:
             with suppress(TrialFailedError, DockerError, asyncio.IncompleteReadError):
@@ -86,14 +84,14 @@ class Container:
             self._copied.set()
 
     async def state(self) -> dict[str, Any]:
-        """The output of ``docker inspect``; empty when the container is gone."""
+        """Returns the output of ``docker inspect``; empty if the container is gone."""
         return await self.engine.inspect(self.name) or {}
 
-    async def ends(self, *, was_ready: bool) -> Failure:
+    async def wait_for_end(self, *, was_ready: bool) -> Failure:
         """Waits until the container ends, the engine goes away, or the log cannot be written; returns why."""
-        return await first_of(partial(self._ended, was_ready), self.log.fails, result_outranks_error=True)
+        return await first_of(partial(self._wait, was_ready), self.log.fails, result_outranks_error=True)
 
-    async def _ended(self, was_ready: bool) -> Failure:
+    async def _wait(self, was_ready: bool) -> Failure:
         try:
             async with self.engine.stream("POST", f"containers/{self.name}/wait") as response:
                 await response.read()
@@ -101,43 +99,46 @@ class Container:
             if state.get("ExitCode") == _KILLED and not state.get("OOMKilled"):
                 await anyio.sleep(_SECOND_LOOK_S)
                 state = (await self.state()).get("State", {})
-            await self.engine.takes_calls()
+            await self.engine.check_new_connection()
         except TrialFailedError as error:
             return error.failure.model_copy(update={"log_tail": self.log.tail()})
         except DockerError:
             state = {}
-        await self.drained()
+        await self.drain_log()
         logger.info(
             "container %s ended: %s", self.name, {k: state.get(k) for k in ("Status", "ExitCode", "OOMKilled", "Error")}
         )
         if state.get("Status", "removing") in _REMOVED:
             message = "the container was removed by someone else"
-            remedy = "leave containers named autotuner-... alone"
+            remedy = "do not remove containers named autotuner-..."
             tail = self.log.tail()
             return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy, log_tail=tail)
         return failures.ended(state, self._context, self.log.tail(), was_ready=was_ready)
 
-    async def drained(self) -> None:
-        """Waits until the log has the last output of an ended container."""
+    async def drain_log(self) -> None:
+        """Waits until the last output of an ended container is in the log."""
         if self._copying:
             with anyio.move_on_after(_DRAIN_S):
                 await self._copied.wait()
 
     async def remove(self, grace_s: float) -> None:
-        """Stops and removes it, and returns when it is gone; to be called shielded. Raises ``TrialFailedError``."""
+        """Stops and removes the container, and returns when it is gone. Raises ``TrialFailedError``.
+
+        Call it shielded from cancellation.
+        """
         await self.engine.remove(self.name, grace_s)
-        await self.drained()
+        await self.drain_log()
         logger.info("container %s removed", self.name)
 
 
 def started_at(state: dict[str, Any]) -> float:
-    """Seconds since the epoch of the container's last start; 0 where it never started."""
+    """Returns the time of the container's last start, in seconds since the epoch; 0 if it never started."""
     text = str(state.get("StartedAt", ""))
     return datetime.fromisoformat(text).timestamp() if text and not text.startswith("0001") else 0.0
 
 
 def published_port(inspected: dict[str, Any], inside: int) -> int | None:
-    """The port of loopback that the engine gave to a port inside; None when it is not published now."""
+    """Returns the loopback port at which the engine publishes a container port; None if it is not published."""
     ports = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
     for binding in ports.get(f"{inside}/tcp") or ():
         if binding.get("HostIp") == LOOPBACK:

@@ -1,4 +1,4 @@
-"""A trial's container, from a launch plan: the engine's create call, and the same as a line to paste into a shell."""
+"""Specification of a trial's container: the body of the create call, and the equivalent ``docker run`` command."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _LOG = {"Type": "json-file", "Config": {"max-size": "256m", "max-file": "2"}}
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """All that decides a container."""
+    """Everything that determines a trial's container."""
 
     plan: LaunchPlan
     settings: DockerSettings
@@ -31,21 +31,21 @@ class ContainerSpec:
     labels: Labels
     gpus: tuple[Gpu, ...] = ()
     entrypoint: tuple[str, ...] | None = None
-    """The image's own, where it is kept."""
+    """The image's entrypoint if the settings keep it; None: the command replaces it."""
     model_files: tuple[Volume, ...] = ()
 
     @property
     def on_host(self) -> bool:
-        """Whether the container shares this machine's network."""
+        """Whether the container uses this machine's network."""
         return self.settings.network == "host"
 
     @property
     def volumes(self) -> list[Volume]:
-        """The study's own, the hub's cache where it is needed, and the model's files; the study's come first."""
-        own = self.settings.mounts
+        """The study's volumes, the Hub cache if needed, and the model files; the study's take precedence."""
+        configured = self.settings.mounts
         cache = [Volume(source=str(self.settings.cache), target=self._cache)] if self.plan.hub_models else []
-        taken = {v.target for v in own}
-        return [*own, *(v for v in (*cache, *self.model_files) if v.target not in taken)]
+        taken = {v.target for v in configured}
+        return [*configured, *(v for v in (*cache, *self.model_files) if v.target not in taken)]
 
     @property
     def _cache(self) -> str:
@@ -53,15 +53,17 @@ class ContainerSpec:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What follows the image's name, or the entrypoint: a kept entrypoint that is the engine's own command, or its
-        beginning, is not repeated."""
+        """Arguments after the image's name.
+
+        An entrypoint that is kept, and that the engine's command begins with, is not repeated.
+        """
         if self.entrypoint is None:
             return self.argv[1:]
         length = len(self.entrypoint)
         return self.argv[length:] if self.argv[:length] == self.entrypoint else self.argv
 
     def env(self) -> dict[str, str]:
-        """The container's environment; credentials come from the tuner's own and go nowhere else."""
+        """Returns the container's environment, including the credentials passed on from the tuner's environment."""
         values = {name: os.environ[name] for name in self._passed()}
         hub = {"HF_HOME": self._cache} if self.plan.hub_models else {}
         no_gpus = {} if self.gpus else NO_GPUS
@@ -72,11 +74,11 @@ class ContainerSpec:
         return [name for name in dict.fromkeys((*hub, *self.settings.env_passthrough)) if self._inherits(name)]
 
     def _inherits(self, name: str) -> bool:
-        """A tuned variable comes from its configuration alone."""
+        # A tuned variable must come from the trial's configuration alone.
         return name in os.environ and name not in self.plan.tuned_env
 
     def config(self) -> dict[str, Any]:
-        """The body of the engine's create call."""
+        """Returns the body of the engine's create call."""
         port = f"{self.settings.container_port}/tcp"
         config: dict[str, Any] = {
             "Image": self.image,
@@ -110,7 +112,7 @@ class ContainerSpec:
         return host
 
     def command(self) -> tuple[str, ...]:
-        """The same as ``docker run`` for a person; credentials stand as names only."""
+        """Returns the equivalent ``docker run`` command, with credentials by name only."""
         settings = self.settings
         words = ["docker", "run", "--rm", "--network", settings.network]
         if not self.on_host:
@@ -133,13 +135,13 @@ class ContainerSpec:
         return ["--gpus", f'"device={",".join(gpu.uuid for gpu in self.gpus)}"']
 
     def _shown_env(self) -> dict[str, str | None]:
-        """Without what only this run needs; None stands for a value that comes from the shell's environment."""
-        names = set(self._passed())
-        unseen = {*self.labels.env(), *(() if self.gpus else NO_GPUS)}
+        """Returns the variables to show, without labels; None stands for a value from the shell's environment."""
+        inherited = set(self._passed())
+        internal = {*self.labels.env(), *(() if self.gpus else NO_GPUS)}
         return {
-            name: None if name in names and name not in self.plan.env else value
+            name: None if name in inherited and name not in self.plan.env else value
             for name, value in self.env().items()
-            if name not in unseen
+            if name not in internal
         }
 
 
@@ -159,17 +161,23 @@ def _gpu_request(settings: DockerSettings, gpus: Sequence[Gpu]) -> dict[str, Any
 
 
 def chosen_gpus(found: Sequence[Gpu], ids: Sequence[str] | None) -> list[Gpu]:
-    """The GPUs to use: those found whose index or uuid is named; where none could be found, the named ones as they
-    are, so that an engine on a machine whose driver we cannot ask still gets its device requests. Raises
-    ``TrialFailedError`` (``gpu_unavailable``) for one that is not there."""
+    """Selects the GPUs to use.
+
+    Args:
+        found: The GPUs of this machine.
+        ids: Indices or uuids to select, in order; None selects all.
+
+    Raises:
+        TrialFailedError: With ``gpu_unavailable`` if one of ``ids`` is not among ``found``.
+    """
     if ids is None:
         return list(found)
-    if not found:
+    if not found:  # the driver cannot be queried from here; the engine may know these GPUs
         return [Gpu(index=index, uuid=name) for index, name in enumerate(dict.fromkeys(ids))]
     by_name = {**{str(g.index): g for g in found}, **{g.uuid: g for g in found}}
     absent = [name for name in ids if name not in by_name]
     if absent:
-        message = f"deploy.gpu_ids names {absent[0]}, and this machine has {', '.join(str(g.index) for g in found)}"
+        message = f"deploy.gpu_ids lists {absent[0]}, but this machine has {', '.join(str(g.index) for g in found)}"
         remedy = "correct deploy.gpu_ids (nvidia-smi -L lists indices and uuids)"
         raise TrialFailedError.because(FailureCause.GPU_UNAVAILABLE, message, remedy=remedy)
     chosen = {by_name[name].uuid: by_name[name] for name in ids}

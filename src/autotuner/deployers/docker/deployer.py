@@ -1,7 +1,7 @@
-"""Servers in containers, through the API of a Docker engine on this machine.
+"""Deployer that starts servers in containers, through the API of a Docker engine on this machine.
 
-The promises: the container that answers is the one that was started; its end, and that of the engine, are noticed at
-once; nothing is left on any path, and what an engine that went away has kept running is removed before the next launch.
+It verifies that the container that answers is the one that it started, and notices the end of the container and of the
+engine at once. It removes containers on every path; if the engine is unreachable then, before the next launch.
 """
 
 import os
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from autotuner.deployers.docker import model_mounts, processes, remove_orphan
 from autotuner.deployers.docker import preflight as docker_preflight
-from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, Labeled, connected
+from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, LabeledContainer, connected
 from autotuner.deployers.docker.container import Container
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
@@ -62,14 +62,15 @@ class DockerDeployer(BoundDeployer):
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """A running container; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
+        """Starts a container; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         plan = plan.in_container()
         log = Log(context.folder)
         async with AsyncExitStack() as stack:
             stack.callback(log.close)
             engine = await stack.enter_async_context(connected(self.settings))
-            await engine.awaited()
-            own = await engine.labeled(f"{OWNER}={context.labels.owner}")
+            await engine.wait_until_ready()
+            # Containers of this owner that an earlier trial could not remove, because the engine was unreachable.
+            own = await engine.list_labeled(f"{OWNER}={context.labels.owner}")
             await leftovers.sweep([_leftover(engine, one, grace_s=0.0) for one in own], self._held)
             image = await self._image(engine, plan, context, log)
             ports = Ports(LOOPBACK, self.settings.ports, context)
@@ -96,7 +97,7 @@ class DockerDeployer(BoundDeployer):
                             await self._release(container, context)
 
     async def _started(self, container: Container, context: DeployContext, leased: int | None) -> Address | Failure:
-        """The address of the ready server; a failure when another process has taken its port."""
+        """Waits until the server is ready; returns its address, or a failure if another process has taken its port."""
         try:
             inspected = await container.start()
         except TrialFailedError as error:
@@ -108,18 +109,18 @@ class DockerDeployer(BoundDeployer):
         return await _Start(container, address, context, self.settings).ready_or_port_lost() or address
 
     async def _release(self, container: Container, context: DeployContext) -> None:
-        """Removes the container. Where that fails, it is removed before the next launch."""
+        """Removes the container; if that fails, the next launch removes it."""
         try:
             await container.remove(self.settings.stop_grace)
         except TrialFailedError as error:
             context.note(f"{error.failure.message}; container {container.name} is removed before the next launch")
 
     async def _image(self, engine: Engine, plan: LaunchPlan, context: DeployContext, log: Log) -> str:
-        """The image's name, once it is present. Trials that run in parallel pull it once."""
+        """Returns the image's name once it is present. Parallel trials pull it only once."""
         name = self.image(plan)
         if name is None:
             raise TrialFailedError.because(
-                FailureCause.IMAGE_MISSING, "the engine names no image", remedy="set deploy.image"
+                FailureCause.IMAGE_MISSING, "the engine has no default image", remedy="set deploy.image"
             )
         async with self._pulling:
             wanted = self.settings.pull == "always" and name not in self._pulled
@@ -138,7 +139,7 @@ class DockerDeployer(BoundDeployer):
         return name
 
     async def _entrypoint(self, engine: Engine, image: str) -> tuple[str, ...] | None:
-        """The image's own entrypoint where the settings keep it."""
+        """Returns the image's entrypoint if the settings keep it."""
         if self.settings.entrypoint != "image":
             return None
         config = (await engine.image(image) or {}).get("Config") or {}
@@ -156,7 +157,7 @@ class DockerDeployer(BoundDeployer):
         try:
             model_files = model_mounts.mounts(plan.needs_files, self.settings)
         except model_mounts.ModelFilesError as error:
-            raise TrialFailedError.because(FailureCause.MODEL_MISSING, str(error), remedy=error.remedy) from error
+            raise TrialFailedError.because(FailureCause.MODEL_MISSING, error.why, remedy=error.remedy) from error
         if plan.hub_models:
             _make_cache(self.settings.cache)
         labels = context.labels
@@ -173,7 +174,7 @@ class DockerDeployer(BoundDeployer):
         )
 
     async def command(self, plan: LaunchPlan) -> tuple[str, ...]:
-        """The ``docker run`` line with the first GPUs of those to use. The image is inspected where it is present."""
+        """Returns the ``docker run`` command, with the first GPUs to use; inspects the image if it is present."""
         plan = plan.in_container()
         port = self.settings.ports[0] if self.settings.network == "host" else self.settings.container_port
         host = LOOPBACK if self.settings.network == "host" else "0.0.0.0"  # noqa: S104 - inside the container
@@ -186,7 +187,7 @@ class DockerDeployer(BoundDeployer):
             model_files = tuple(model_mounts.mounts(plan.needs_files, self.settings))
             gpus = tuple(await self.gpus())[: plan.gpus]
         except (model_mounts.ModelFilesError, TrialFailedError):
-            model_files = gpus = ()  # a failed check says why
+            model_files = gpus = ()  # a failed check reports it
         return ContainerSpec(
             plan=plan,
             settings=self.settings,
@@ -200,7 +201,7 @@ class DockerDeployer(BoundDeployer):
         ).command()
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
-        """Engine, image, GPUs, model files, shared memory and disk space; only ``check_flags`` runs anything."""
+        """Checks engine, image, GPUs, models, shared memory and disk space; only ``check_flags`` runs a container."""
         try:
             async with connected(self.settings) as engine:
                 return await docker_preflight.checks(engine, list(plans), self.settings, await self.gpus())
@@ -208,8 +209,11 @@ class DockerDeployer(BoundDeployer):
             return [docker_preflight.unreachable(error.failure)]
 
     async def hardware(self) -> Hardware:
-        """The engine's CPUs and memory within the container's limits, and the GPUs to use. Raises
-        :class:`UnusableTargetError`."""
+        """Returns the engine's CPUs and memory (GiB) within the container's limits, and the GPUs to use.
+
+        Raises:
+            UnusableTargetError: If the engine does not answer.
+        """
         with must_answer():
             async with connected(self.settings) as engine:
                 info = await engine.info()
@@ -219,7 +223,7 @@ class DockerDeployer(BoundDeployer):
         return gpu_selection.with_gpus(Hardware(cpus=cpus, memory_gb=round(memory / _GIB, 2)), gpus)
 
     async def assumed_hardware(self) -> Hardware:
-        """The hardware of this machine, for a plan while the engine does not answer."""
+        """Returns the hardware of this machine, for plans made while the engine does not answer."""
         try:
             gpus = await self.gpus()
         except TrialFailedError:  # a preflight check reports it
@@ -227,51 +231,51 @@ class DockerDeployer(BoundDeployer):
         return gpu_selection.with_gpus(await anyio.to_thread.run_sync(machine.hardware), gpus)
 
     async def locate(self, model: Model) -> Model:
-        """A bare name that is a folder under ``model_roots`` becomes that folder; a path must lie under one."""
+        """Resolves a bare name to its folder under ``model_roots``, and rejects a path outside of them."""
         return await anyio.to_thread.run_sync(model_mounts.locate, model, self.settings)
 
     def image(self, plan: LaunchPlan) -> str | None:
-        """The settings' image, else the engine's, with its tag."""
+        """Returns the image to run, with its tag: that of the settings, else the engine's."""
         return self.settings.image_name(plan.image)
 
     @property
     def hub_cache(self) -> Path:
-        """The folder of models in the mounted cache."""
+        """The folder of model repositories in the mounted cache."""
         return self.settings.cache / "hub"
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """The id of the image that the name stands for now: a tag may have been moved."""
+        """Returns the name and id of the image: a tag may point to another image later."""
         name = self.image(plan)
         if name is None:
             return {}
-        with suppress(TrialFailedError):  # an engine that is away says so at the launch
+        with suppress(TrialFailedError):  # the launch reports an unreachable engine
             async with connected(self.settings) as engine:
-                if (found := await engine.image(name)) is not None:
-                    return {"image": f"{name} ({found['Id']})"}
+                if (image := await engine.image(name)) is not None:
+                    return {"image": f"{name} ({image['Id']})"}
         return {}
 
     async def gpus(self) -> Sequence[Gpu]:
-        """The machine's GPUs that the settings name, else those that were given to this process."""
+        """Returns the GPUs that the settings list, else those visible to this process (``CUDA_VISIBLE_DEVICES``)."""
         found = await self._nvml.gpus()
         if self.settings.gpu_ids is None:
             return gpu_selection.chosen(found, None, os.environ)
         return chosen_gpus(found, self.settings.gpu_ids)
 
     async def gpu_samples(self, gpus: Sequence[Gpu]) -> Sequence[GpuSample]:
-        """The sensors of these GPUs."""
+        """Reads the sensors of these GPUs."""
         return await self._nvml.samples(gpus)
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes the containers of dead owners. Without an engine there is nothing to find."""
+        """Removes the containers of dead owners; does nothing if the engine is unreachable."""
         with suppress(TrialFailedError):
             async with connected(self.settings) as engine:
-                found = await engine.labeled(OWNER)
-                ours = [_leftover(engine, one, grace_s=self.settings.stop_grace) for one in found]
-                return await leftovers.reap(ours, is_dead, study)
+                containers = await engine.list_labeled(OWNER)
+                found = [_leftover(engine, one, grace_s=self.settings.stop_grace) for one in containers]
+                return await leftovers.reap(found, is_dead, study)
         return []
 
 
-def _leftover(engine: Engine, left: Labeled, *, grace_s: float) -> Leftover:
+def _leftover(engine: Engine, left: LabeledContainer, *, grace_s: float) -> Leftover:
     return Leftover(
         kind="container",
         name=left.name,
@@ -284,7 +288,7 @@ def _leftover(engine: Engine, left: Labeled, *, grace_s: float) -> Leftover:
 
 
 class _Start:
-    """One start, from a running container to a ready server."""
+    """Startup of a server, from a running container until it is ready."""
 
     def __init__(
         self, container: Container, address: Address, context: DeployContext, settings: DockerSettings
@@ -294,42 +298,50 @@ class _Start:
         self._context = context
         self._readiness = container.launch.plan.readiness
         self._timeout_s = settings.start_timeout or self._readiness.timeout_s
-        self._last = "nothing"
+        self._last_answer = "nothing"
 
     async def ready_or_port_lost(self) -> Failure | None:
-        """None when the server is ready, a failure when another process has taken its port. Raises ``TrialFailedError``
-        with the cause when the server cannot become ready any more."""
+        """Waits until the server is ready.
+
+        Returns:
+            None when it is ready; a failure if another process has taken its port.
+
+        Raises:
+            TrialFailedError: If the server cannot become ready anymore, with the cause.
+        """
         try:
-            failure = await until_ready(self._answers, self._ends, self._timeout_s)
+            failure = await until_ready(self._poll, self._wait_for_end, self._timeout_s)
         except TimeoutError:
             tail = self._container.log.tail()
-            failure = failures.not_ready(self._timeout_s, self._readiness.path, self._last, tail)
+            failure = failures.not_ready(self._timeout_s, self._readiness.path, self._last_answer, tail)
         if failure and failure.cause is not FailureCause.PORT_UNAVAILABLE:
             raise TrialFailedError(failure)
         return failure
 
-    async def _ends(self) -> Failure:
-        return await self._container.ends(was_ready=False)
+    async def _wait_for_end(self) -> Failure:
+        return await self._container.wait_for_end(was_ready=False)
 
-    async def _answers(self) -> Failure | None:
-        """None once the server answers as ready. The engine's proxy takes connections before the server listens, and
-        drops them, which does not count as an answer."""
+    async def _poll(self) -> Failure | None:
+        """Polls the readiness path; returns None once the server is ready.
+
+        The engine's proxy accepts connections before the server listens, and drops them; that is not an answer.
+        """
         async with http_client(self._address.url, timeout_s=_PROBE_TIMEOUT_S) as client:
             while True:
-                status, self._last = await answer(client, self._readiness.path)
+                status, self._last_answer = await answer(client, self._readiness.path)
                 if status == self._readiness.status and self._is_ours():
                     return None
                 await anyio.sleep(self._readiness.interval_s)
 
     def _is_ours(self) -> bool:
-        """A published port is the engine's; on this machine's network the listener must be the container's."""
-        if not self._container.launch.on_host:
+        """Whether the answer comes from this container."""
+        if not self._container.launch.on_host:  # only the engine listens at a published port
             return True
-        return processes.foreign(self._container.id, self._address.port) == ""
+        return processes.port_conflict(self._container.id, self._address.port) == ""
 
 
 def _make_cache(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrialFailedError(failures.not_written(f"the hub's cache {folder}", error)) from error
+        raise TrialFailedError(failures.not_written(f"the Hub cache {folder}", error)) from error

@@ -1,4 +1,4 @@
-"""A server in a container, once it is ready: its identity, its log and its end."""
+"""Endpoint of a ready server in a container."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Identity
 
 _TRANSPARENT = frozenset({None, "runc", "nvidia", "io.containerd.runc.v2"})
-"""Runtimes whose processes are this machine's own."""
+"""Runtimes whose processes run on this machine's kernel, where they are visible."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Address:
 
     @classmethod
     def of(cls, launch: ContainerSpec, inspected: dict[str, Any], leased: int | None) -> Self:
-        """The leased port, or the one that the engine published. Raises ``TrialFailedError``."""
+        """Returns the address with the leased port, or with the published one. Raises ``TrialFailedError``."""
         port = leased or published_port(inspected, launch.settings.container_port)
         if port is None and not (inspected.get("State") or {}).get("Running"):
-            port = 0  # it has ended already: whoever waits for its end tells why
+            port = 0  # it has already ended; waiting for its end reports why
         if port is None:
-            message = f"the engine published no port of {launch.name}"
-            remedy = "give a bridge network in deploy.network, or host"
+            message = f"the engine published no port of container {launch.name}"
+            remedy = "set deploy.network to a bridge network or to host"
             raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)
         return cls(port)
 
 
 class DockerEndpoint(Endpoint):
-    """A server that runs in a container."""
+    """A ready server in a container."""
 
     def __init__(self, container: Container, address: Address, log: Log, argv: tuple[str, ...]) -> None:
         self._container = container
@@ -60,34 +60,38 @@ class DockerEndpoint(Endpoint):
 
     @classmethod
     async def of(cls, container: Container, address: Address, log: Log, inspected: dict[str, Any]) -> Self:
-        """The endpoint of a ready container, with the command line of its process where that is visible."""
-        told: tuple[str, ...] = (inspected.get("Path", ""), *(inspected.get("Args") or ()))
+        """Creates the endpoint of a ready container.
+
+        Its ``argv`` is the command line of the server's process if that is visible, else that of ``inspected`` (the
+        output of ``docker inspect``).
+        """
+        argv: tuple[str, ...] = (inspected.get("Path", ""), *(inspected.get("Args") or ()))
         settings = container.launch.settings
         if container.engine.socket and settings.runtime in _TRANSPARENT:
             first = int((inspected.get("State") or {}).get("Pid") or 0)
-            told = processes.server_argv(container.id, first, told, behind_init=settings.init)
-        found = cls(container, address, log, told)
-        words: list[str] = (inspected.get("Config") or {}).get("Env") or []
-        pairs = (word.partition("=") for word in words)
-        ours = container.launch.env()
-        found._environment = {name: value for name, _, value in pairs if name in ours}
-        return found
+            argv = processes.server_argv(container.id, first, argv, behind_init=settings.init)
+        endpoint = cls(container, address, log, argv)
+        variables: list[str] = (inspected.get("Config") or {}).get("Env") or []
+        pairs = (variable.partition("=") for variable in variables)
+        requested = container.launch.env()
+        endpoint._environment = {name: value for name, _, value in pairs if name in requested}
+        return endpoint
 
     async def environment(self) -> Mapping[str, str]:
-        """The container's variables without those of its image."""
+        """Returns the container's environment without the variables that its image sets."""
         return self._environment
 
     async def identity(self) -> Identity:
-        """The container's id, start time and restarts, after a check that the port is still its own."""
+        """Returns the container's id, start time and restart count, after a check that the port is still its own."""
         inspected = await self._container.state()
         state = inspected.get("State") or {}
         if not state.get("Running") or state.get("Paused"):
             raise TrialFailedError.identity_changed(
-                self.url, "its container does not run" if inspected else "its container was removed"
+                self.url, "its container is not running" if inspected else "its container was removed"
             )
         launch = self._container.launch
         if launch.on_host:
-            why = processes.foreign(self._container.id, self._address.port)
+            why = processes.port_conflict(self._container.id, self._address.port)
         else:
             now = published_port(inspected, launch.settings.container_port)
             why = "" if now == self._address.port else f"its container is now published on port {now or 'none'}"
@@ -101,13 +105,13 @@ class DockerEndpoint(Endpoint):
         )
 
     async def died(self) -> Failure:
-        """Waits for the end of the container, or of the engine."""
-        return await self._container.ends(was_ready=True)
+        """Waits for the end of the container or of the engine, and returns why it ended."""
+        return await self._container.wait_for_end(was_ready=True)
 
     async def log_tail(self, lines: int = 40) -> str:
-        """The log's last lines."""
+        """Returns the last lines of the log."""
         return await anyio.to_thread.run_sync(self._log.tail, lines)
 
     def pids(self) -> frozenset[int]:
-        """The container's processes, and the proxies that copy to and from its port."""
+        """Returns the process ids of the container and of the engine's proxies for its port."""
         return processes.pids(self._container.id) | self._proxies

@@ -1,7 +1,7 @@
-"""Mounts of the files that a container may see as a model: read-only, under the same path.
+"""Read-only mounts of a model's files, under the same path inside the container.
 
-A hub's snapshot folder is full of links to files beside it, so what a link points to is mounted where the link
-leads inside the container. Nothing that lies outside of the allowed roots is ever mounted this way.
+A Hub snapshot consists of symbolic links to files outside its folder, so the target of each link is mounted as well.
+Nothing outside of the allowed roots is ever mounted this way.
 """
 
 import os
@@ -13,39 +13,52 @@ from autotuner.errors import Problem, UsageError
 from autotuner.manifests.volume import Volume
 from autotuner.study.spec import Model
 
-_MOST_LINKS = 4096
+_MAX_LINKS = 4096
 
 
 class ModelFilesError(Exception):
-    """Files of a model that cannot be shown to a container: one line why, one what to do."""
+    """Model files that cannot be mounted.
+
+    Attributes:
+        why: One line that names the file and the reason.
+        remedy: What to do about it.
+    """
 
     def __init__(self, why: str, remedy: str) -> None:
         super().__init__(why)
+        self.why = why
         self.remedy = remedy
 
 
 def roots(settings: DockerSettings) -> tuple[Path, ...]:
-    """Where models may lie."""
+    """Returns the folders from which model files may be mounted."""
     return (*settings.model_roots, settings.cache)
 
 
 def _inside(path: Path, allowed: Sequence[Path]) -> bool:
-    """Whether a path lies below a root, links resolved on both sides."""
+    """Whether a path lies below a root, with links resolved on both sides."""
     real = path.resolve()
     return any(real.is_relative_to(root.resolve()) for root in allowed)
 
 
 def locate(model: Model, settings: DockerSettings) -> Model:
-    """A name found under a root becomes that folder; a path must lie under a root; all else is a hub's name."""
+    """Resolves the path of a model.
+
+    A name that exists under a model root becomes that path; any other name is taken for one on the Hub.
+
+    Raises:
+        UsageError: If an absolute path lies outside of the roots, or the name contains ``..``.
+    """
     path = Path(model.path)
     if path.is_absolute():
         if ".." in path.parts or not _inside(path, roots(settings)):
-            why = "lies outside of the folders that containers may see models of"
-            remedy = "list a folder above it in deploy.model_roots"
+            why = "is outside of the model folders that containers may mount"
+            remedy = "add a parent folder to deploy.model_roots"
             raise UsageError(Problem(where="model.path", value=model.path, why=why, remedy=remedy))
         return model
     if not path.parts or ".." in path.parts:
-        raise UsageError(Problem(where="model.path", value=model.path, why="is neither a model's name nor a path"))
+        why = "is neither a model name nor an absolute path"
+        raise UsageError(Problem(where="model.path", value=model.path, why=why))
     for root in settings.model_roots:
         found = root / path
         if found.exists():
@@ -55,7 +68,11 @@ def locate(model: Model, settings: DockerSettings) -> Model:
 
 
 def mounts(files: Sequence[str], settings: DockerSettings) -> list[Volume]:
-    """What a container needs to see of these files and folders. Raises :class:`ModelFilesError`."""
+    """Returns the volumes that a container needs for these files and folders, including link targets.
+
+    Raises:
+        ModelFilesError: If a file is missing, unreadable or outside of the roots.
+    """
     allowed = roots(settings)
     volumes: dict[str, Volume] = {}
     waiting = [(Path(os.path.normpath(name)), Path(name)) for name in files]
@@ -65,31 +82,32 @@ def mounts(files: Sequence[str], settings: DockerSettings) -> list[Volume]:
             continue
         real = _checked(source, target, allowed)
         volumes[str(target)] = Volume(source=str(real), target=str(target), read_only=True)
-        waiting += _leaving(real, target)
-        if len(volumes) + len(waiting) > _MOST_LINKS:
-            raise ModelFilesError(f"{files[0]} has more than {_MOST_LINKS} links", "give a folder with the files")
+        waiting += _outgoing_links(real, target)
+        if len(volumes) + len(waiting) > _MAX_LINKS:
+            remedy = "use a folder that contains the files themselves"
+            raise ModelFilesError(f"{files[0]} has more than {_MAX_LINKS} links", remedy)
     return [volumes[name] for name in sorted(volumes)]
 
 
 def _checked(source: Path, target: Path, allowed: Sequence[Path]) -> Path:
     real = source.resolve()
     if not real.exists():
-        raise ModelFilesError(f"{target} does not exist", "correct model.path, or fetch the model again")
+        raise ModelFilesError(f"{target} does not exist", "correct model.path, or download the model again")
     if not _inside(real, allowed):
-        remedy = "list a folder above it in deploy.model_roots, or give a model without such links"
-        raise ModelFilesError(f"{target} leads to {real}, outside of the folders with models", remedy)
+        remedy = "add a parent folder to deploy.model_roots, or use a model without such links"
+        raise ModelFilesError(f"{target} links to {real}, outside of the model folders", remedy)
     if not os.access(real, os.R_OK):
         raise ModelFilesError(f"{real} is not readable", f"make it readable: chmod -R +r {real}")
     return real
 
 
-def _leaving(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
-    """(where it leads inside the container, the link here) of each link that leaves a mounted folder."""
+def _outgoing_links(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields (path that it points to inside the container, path of the link here) of each link out of the folder."""
     for here, folders, names in os.walk(folder):
         inner = target / Path(here).relative_to(folder)
         for name in (*folders, *names):
             link = Path(here) / name
             if link.is_symlink():
-                leads = Path(os.path.normpath(inner / os.readlink(link)))  # noqa: PTH115 - the text of the link
-                if not leads.is_relative_to(target):
-                    yield leads, link
+                destination = Path(os.path.normpath(inner / os.readlink(link)))  # noqa: PTH115 - the text of the link
+                if not destination.is_relative_to(target):
+                    yield destination, link

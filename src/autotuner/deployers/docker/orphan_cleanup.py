@@ -1,4 +1,4 @@
-"""Runs a module of this package if this process is killed within a block."""
+"""Cleanup that runs even if this process is killed."""
 
 import marshal
 import os
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from autotuner.deployers.docker.orphan_watcher import Order
 
 _END_S = 10.0
+"""Longest wait for the watcher to end."""
 
 
 @contextmanager
 def when_killed(module: str, spec: bytes) -> Iterator[None]:
-    """Runs ``python -m module`` with ``spec`` (a few kilobytes) on stdin if this process ends within the block without
-    leaving it. Where no watcher can be started, the block runs all the same: the next run cleans up."""
+    """Runs ``python -m module`` with ``spec`` on stdin if this process dies within the block.
+
+    If no watcher can be started, the block runs without one; the next run then cleans up.
+
+    Args:
+        module: Module to run.
+        spec: Its stdin, at most a few kilobytes: a pipe must hold it.
+    """
     order: Order = {"runner": os.getpid(), "argv": [sys.executable, "-m", module], "input": spec}
     data = marshal.dumps(dict(order))
     reading, writing = os.pipe()

@@ -1,8 +1,8 @@
-"""A small process that lives as long as its runner, and runs a program if the runner is killed.
+"""Watcher process that runs a program if its runner is killed.
 
-For what runs elsewhere and does not end with its runner: a container, under its own engine. The runner speaks first: a
-length and a marshaled :class:`Order`; later ``done``, when there is nothing left to do. As with the supervisor, only
-small modules are imported: one of these starts with every container.
+Containers do not end with their runner, because the engine owns them. The runner first writes a length and a marshaled
+:class:`Order`, and ``done`` once there is nothing left to clean up. Like the supervisor, this module imports only small
+modules, because one watcher starts with every container.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ import marshal
 import os
 import select
 
-TYPE_CHECKING = False  # typing's own would cost as long as all the rest
+TYPE_CHECKING = False  # importing typing would double the start time
 if TYPE_CHECKING:
     from typing import TypedDict
 
     class Order(TypedDict):
-        """What the runner asks for."""
+        """Instructions of the runner."""
 
         runner: int
-        """Its pid."""
+        """Process id of the runner."""
         argv: list[str]
         """The program to run."""
         input: bytes
-        """Its stdin; at most what a pipe holds."""
+        """Stdin of the program; at most what a pipe holds."""
 
 
 def main(order_fd: int) -> None:
-    """Waits, and becomes the order's program when the runner has ended without a word."""
+    """Waits for the runner, and replaces this process with the program if the runner died before ``done``.
+
+    Args:
+        order_fd: Reading end of the pipe from the runner.
+    """
     os.set_inheritable(order_fd, False)
     size = int.from_bytes(os.read(order_fd, 8), "big")
     data = b""
     while len(data) < size:
         more = os.read(order_fd, size - len(data))
         if not more:
-            return  # nothing was begun yet
+            return  # the runner ended before it created anything
         data += more
     order: Order = marshal.loads(data)  # noqa: S302 - from the runner, through a pipe
     if _is_done(order_fd, order["runner"]):

@@ -1,6 +1,6 @@
-"""Processes of a container as this machine sees them, found by their control groups.
+"""Processes of a container on this machine, found by their control groups.
 
-Empty where they cannot be seen, as with an engine in a virtual machine.
+They are not visible if the engine runs in a virtual machine; the functions then return nothing.
 """
 
 import os
@@ -15,15 +15,15 @@ _PROXY = "docker-proxy"
 
 
 def pids(container_id: str) -> frozenset[int]:
-    """Process ids of a container."""
+    """Returns the process ids of a container."""
     return frozenset(p.pid for p in procfs.processes() if _belongs(p.pid, container_id))
 
 
 def proxies(port: int) -> frozenset[int]:
-    """The engine's processes that copy between a published port and its container; their CPU time is the trial's."""
-    wanted = ("-host-port", str(port))
-    found = ((p.pid, procfs.cmdline(p.pid)) for p in procfs.processes())
-    return frozenset(pid for pid, argv in found if argv and argv[0].endswith(_PROXY) and wanted in pairwise(argv))
+    """Returns the process ids of the engine's proxies for a published port; their CPU time counts for the trial."""
+    option = ("-host-port", str(port))
+    running = ((p.pid, procfs.cmdline(p.pid)) for p in procfs.processes())
+    return frozenset(pid for pid, argv in running if argv and argv[0].endswith(_PROXY) and option in pairwise(argv))
 
 
 def _belongs(pid: int, container_id: str) -> bool:
@@ -34,10 +34,14 @@ def _belongs(pid: int, container_id: str) -> bool:
 
 
 def server_argv(container_id: str, first: int, planned: tuple[str, ...], *, behind_init: bool) -> tuple[str, ...]:
-    """The command line of the server as its process has it; ``planned`` where the process does not tell.
+    """Returns the command line of the server's process; ``planned`` if it is not visible.
 
-    ``first`` is the container's process 1 as this machine counts. Behind an init the server is its oldest child. A
-    server that put a title in place of its arguments does not tell them.
+    Args:
+        container_id: Id of the container.
+        first: Process id, on this machine, of the container's process 1.
+        planned: The command line that the container was created with. It is also returned for a server that has
+            replaced its arguments with a process title.
+        behind_init: Whether process 1 is an init; the server is then its oldest child.
     """
     if not _belongs(first, container_id):
         return planned
@@ -48,14 +52,14 @@ def server_argv(container_id: str, first: int, planned: tuple[str, ...], *, behi
             return planned
         server = min(children, key=lambda p: p.started).pid
     seen = procfs.cmdline(server)
-    told = [word for word in seen if word]
-    return seen if len(told) > 1 or (len(planned) == 1 and seen) else planned
+    nonempty = [argument for argument in seen if argument]
+    return seen if len(nonempty) > 1 or (len(planned) == 1 and seen) else planned
 
 
-def foreign(container_id: str, port: int) -> str:
-    """Why a port of loopback is not the container's alone; empty when it is.
+def port_conflict(container_id: str, port: int) -> str:
+    """Explains why a loopback port does not belong to the container alone; empty if it does.
 
-    Another user's processes do not show their sockets. Then a listener has to be enough, on a port that was free and
+    The sockets of another user's processes cannot be inspected. Any listener is accepted then: the port was free and
     leased when the container started.
     """
     family = set(pids(container_id))

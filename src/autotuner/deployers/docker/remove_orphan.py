@@ -1,6 +1,6 @@
 """Removal of a container whose runner was killed.
 
-``python -m autotuner.deployers.docker.remove_orphan``, spec on stdin.
+Run as ``python -m autotuner.deployers.docker.remove_orphan``, with the spec on stdin.
 """
 
 import sys
@@ -14,7 +14,7 @@ from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.study.failure import TrialFailedError
 
 _LATE_S = 10.0
-"""A call that makes a container may still be under way in the engine when its caller is killed."""
+"""Delay before the second removal: the engine may still be creating the container when the runner is killed."""
 
 
 class Orphan(BaseModel):
@@ -25,17 +25,17 @@ class Orphan(BaseModel):
 
     @classmethod
     def of(cls, name: str, settings: DockerSettings) -> Self:
-        """With what reaches the engine and removes a container."""
+        """Creates it with only the settings needed to reach the engine and to remove a container."""
         needed = settings.model_dump(include={"docker_host", "stop_grace", "engine_patience"})
         return cls(name=name, settings=DockerSettings.model_validate(needed))
 
     def spec(self) -> bytes:
-        """For this module's stdin."""
+        """Returns the JSON for this module's stdin."""
         return self.model_dump_json(exclude_unset=True).encode()
 
 
 async def remove(orphan: Orphan) -> None:
-    """Removes it now, and once more a little later."""
+    """Removes the container at once, and again after a delay."""
     try:
         async with connected(orphan.settings) as engine:
             await engine.remove(orphan.name, orphan.settings.stop_grace)

@@ -1,7 +1,7 @@
-"""Whether a Docker engine can give containers the limits that the settings ask for.
+"""Check of the requested ulimits against the limits of the Docker engine's process.
 
-A limit above the engine's own takes CAP_SYS_RESOURCE, which an engine without root's rights, or one that runs in a
-container itself, lacks. It then refuses every start.
+Raising a limit above the engine's own requires CAP_SYS_RESOURCE. A rootless engine, or one that runs in a container
+itself, does not have it, and would refuse every start.
 """
 
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 from autotuner.deployers.docker.settings import DockerSettings
 
 _RESOURCE = 24
-"""Bit of CAP_SYS_RESOURCE, as in capability.h."""
+"""Bit number of CAP_SYS_RESOURCE in capability.h."""
 _UNLIMITED = -1
 _ROWS = {
     "as": "Max address space", "core": "Max core file size", "cpu": "Max cpu time", "data": "Max data size",
@@ -22,11 +22,17 @@ _ROWS = {
     "nproc": "Max processes", "rss": "Max resident set", "rtprio": "Max realtime priority",
     "rttime": "Max realtime timeout", "sigpending": "Max pending signals", "stack": "Max stack size",
 }  # fmt: skip
-"""Docker's name of a limit, and its row in /proc/PID/limits."""
+"""Row in /proc/PID/limits by Docker's name of the limit."""
 
 
 def refused(socket_path: str | None, info: Mapping[str, Any], settings: DockerSettings) -> list[str]:
-    """The limits that the engine will refuse, one line each; empty also if its process cannot be read."""
+    """Returns the limits that the engine would refuse, one message each; empty also if its process cannot be read.
+
+    Args:
+        socket_path: The engine's Unix socket.
+        info: The output of ``docker info``.
+        settings: The deployer's settings.
+    """
     pid = _peer(socket_path) if socket_path else 0
     rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
     try:
@@ -36,29 +42,34 @@ def refused(socket_path: str | None, info: Mapping[str, Any], settings: DockerSe
         return []
     if not status.startswith("Name:\tdockerd\n") or (_may_raise(status) and not rootless):
         return []
-    return over(limits, settings.ulimits)
+    return exceeding(limits, settings.ulimits)
 
 
-def over(limits: str, wanted: Mapping[str, int | str]) -> list[str]:
-    """The wanted limits above those of a process, whose /proc/PID/limits this is."""
+def exceeding(limits: str, requested: Mapping[str, int | str]) -> list[str]:
+    """Returns a message for each requested limit above that of a process.
+
+    Args:
+        limits: Content of the process's /proc/PID/limits.
+        requested: Limit or ``soft:hard`` by Docker's name of it; -1 for unlimited.
+    """
     found = []
-    for name, limit in wanted.items():
+    for name, limit in requested.items():
         hard = int(str(limit).rpartition(":")[2])
         own = _hard(limits, _ROWS.get(name, ""))
         if own is not None and own != _UNLIMITED and (hard == _UNLIMITED or hard > own):
-            found.append(f"{name}={limit} is above the engine's own limit ({own}), which it has no right to raise")
+            found.append(f"{name}={limit} exceeds the engine's own limit ({own}), which it is not permitted to raise")
     return found
 
 
 def _peer(path: str) -> int:
-    """The process that listens on a socket; 0 where it cannot be seen."""
+    """Returns the id of the process that listens on a socket; 0 if unknown."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
-            told = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         except OSError:
             return 0
-    pid: int = struct.unpack("3i", told)[0]
+    pid: int = struct.unpack("3i", credentials)[0]
     return pid
 
 
@@ -68,7 +79,7 @@ def _may_raise(status: str) -> bool:
 
 
 def _hard(limits: str, row: str) -> int | None:
-    """The hard limit; -1 for unlimited."""
+    """Returns the hard limit in a row; -1 if unlimited, None if there is no such row."""
     line = next((text for text in limits.splitlines() if row and text.startswith(row)), None)
     if line is None:
         return None

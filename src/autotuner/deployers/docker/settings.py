@@ -1,4 +1,4 @@
-"""Settings of the Docker deployer; checked when the study file is read, before the container engine is contacted."""
+"""Settings of the Docker deployer, validated when the study file is read."""
 
 import os
 from pathlib import Path
@@ -15,8 +15,8 @@ from autotuner.study.text_forms import Duration
 from autotuner.study.trial import Trial
 
 
-def _texts(value: Any) -> Any:
-    """GPU indices may be written as numbers."""
+def _as_strings(value: Any) -> Any:
+    """Converts GPU indices that are written as numbers."""
     return (
         [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
         if isinstance(value, list | tuple)
@@ -28,23 +28,23 @@ class DockerSettings(ContainerSettings):
     """Settings of the deployer ``docker`` in a study file."""
 
     model_roots: tuple[Path, ...] = (Path("/mnt/data/models"),)
-    """Folders that hold models. Nothing outside of them (and of ``hub_cache``) is shown to a container as a model."""
+    """Folders that contain models. No model files outside of them and ``hub_cache`` are mounted into a container."""
     hub_cache: Path | None = None
-    """Cache of models from a hub; unset: ``HF_HOME``, else ``~/.cache/huggingface``."""
-    gpu_ids: Annotated[tuple[str, ...] | None, BeforeValidator(_texts)] = Field(default=None, min_length=1)
-    """Indices or uuids of the GPUs to use; unset: all that are found."""
+    """Cache of models from the Hub; unset: ``HF_HOME``, else ``~/.cache/huggingface``."""
+    gpu_ids: Annotated[tuple[str, ...] | None, BeforeValidator(_as_strings)] = Field(default=None, min_length=1)
+    """Indices or uuids of the GPUs to use; unset: all."""
     start_timeout: Duration | None = Field(default=None, gt=0)
-    """Longest time from start to ready; unset: the engine's."""
+    """Longest time from start to ready; unset: the engine's default."""
     stop_grace: Duration = Field(default=10.0, ge=0)
     """Time between SIGTERM and SIGKILL."""
     engine_patience: Duration = Field(default=30.0, ge=0)
-    """How long a Docker engine that went away is waited for, before a launch and when a container is removed."""
+    """How long to wait for an unreachable Docker engine before a launch, and when a container is removed."""
     docker_host: str | None = Field(default=None, pattern=r"^(unix|tcp|http|https)://")
     """The engine's address; unset: ``DOCKER_HOST`` or Docker's current context."""
     ports: tuple[int, int] = (24000, 24999)
-    """First and last port to use where ``network`` is ``host``."""
+    """First and last port to use if ``network`` is ``host``."""
     check_flags: bool = False
-    """Preflight compares flags with the ``--help`` of the image's own server; this runs a container."""
+    """Whether preflight compares flags with the ``--help`` output of the image's server; this runs a container."""
 
     @field_validator("model_roots")
     @classmethod
@@ -52,9 +52,7 @@ class DockerSettings(ContainerSettings):
         roots = tuple(root.expanduser() for root in value)
         for root in roots:
             if not root.is_absolute() or ".." in root.parts or root == Path("/"):
-                raise InvalidValueError(
-                    f"{root} is not a root for models", remedy="write an absolute folder other than /"
-                )
+                raise InvalidValueError(f"{root} cannot be a model root", remedy="use an absolute path other than /")
         return roots
 
     @model_validator(mode="after")
@@ -65,16 +63,20 @@ class DockerSettings(ContainerSettings):
         return self
 
     def image_name(self, engines: str | None) -> str | None:
-        """The image to run, with its tag; ``engines`` is what the engine proposes. None if neither names one."""
+        """Returns the image to run, with its tag; None if neither the settings nor the engine name one.
+
+        Args:
+            engines: The engine's default image.
+        """
         return image_name(self.image, self.image_tag, engines)
 
     @property
     def cache(self) -> Path:
-        """The hub's cache on this machine."""
+        """The Hub cache on this machine."""
         return self.hub_cache or Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
 
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
-        """What the container of a trial was given, by the settings and by its ``docker run`` line."""
+        """Returns what the settings and the ``docker run`` command of a trial gave to its container."""
         line = RunLine.of(trial.command)
         if line is None:
             return Origin(container=self)
