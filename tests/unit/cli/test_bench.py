@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from time import sleep
 from typing import Any
 
@@ -218,8 +219,15 @@ def test_request_body_options(call: Call, server: ScriptedServer) -> None:
 def test_server_metrics_are_sampled_on_request(call: Call) -> None:
     metrics = b'vllm:num_requests_running{engine="0"} 4\nvllm:num_requests_waiting{engine="0"} 9\n'
 
+    sampled = Event()
+
     def reply(asked: Asked) -> Reply:
-        return Reply(200, metrics) if asked.target == "/metrics" else openai(asked)
+        if asked.target == "/metrics":
+            sampled.set()
+            return Reply(200, metrics)
+        if asked.method == "POST":
+            sampled.wait(30)  # on a busy machine the sampler may start later than so short a window ends
+        return openai(asked)
 
     with scripted_server(reply) as server:
         done = call("bench", server.url, *QUICK, "-H", "X-Team: a", "--server-metrics", "--json")

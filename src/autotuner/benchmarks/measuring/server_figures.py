@@ -153,7 +153,9 @@ def _stats(values: Values | None, steps: Sequence[_Step]) -> GaugeStats | None:
         return None
     total = sum(seconds for _, seconds in seen)
     mean = sum(value * seconds for value, seconds in seen) / total
-    return GaugeStats(mean=mean, min=min(value for value, _ in seen), max=max(value for value, _ in seen))
+    least = min(value for value, _ in seen)
+    most = max(value for value, _ in seen)
+    return GaugeStats(mean=min(max(mean, least), most), min=least, max=most)  # rounding can leave the range
 
 
 def _usage(gauges: Mapping[Figure, Values]) -> Values | None:
