@@ -111,7 +111,7 @@ async def test_llama_cpp_with_two_slots_reports_a_queue(tmp_path: Path) -> None:
     sentences = diagnosis(found.replaced(server=server.replaced(running_limit=limit)))
     assert any(sentence.startswith("parallel (2) is the limit") for sentence in sentences)
     kept = read_samples_file(tmp_path / str(server.file))
-    assert kept.at_ns[0] < 0 < kept.at_ns[-1]
+    assert len(kept.at_ns) >= 2  # the first one and the one after the load
     records = read_records(tmp_path / str(found.records))
     assert len(records) == len([at for at in records.columns["sent_ns"] if at is not None])
     assert all(asked > 0 for asked in records.columns["asked_output"])  # no request of the sampler is among them
