@@ -29,6 +29,7 @@ typedef struct {
     size_t used;
     int tokens, sent, chat, place; /* place in the heap, -1: not in it */
     long prompt;
+    size_t body; /* where it begins */
     int64_t begun, received, first, last, due;
 } Conn;
 
@@ -145,7 +146,10 @@ static long words(const char *body) {
     const char *at = strstr(body, "\"content\"");
     if (!at) at = strstr(body, "\"prompt\"");
     long n = 1;
-    for (; at && *at && !(at[0] == '"' && (at[1] == '}' || (at[1] == ',' && at[2] == '"'))); at++) n += *at == ' ';
+    const char *end = at;
+    while (end && (end = strchr(end, '"')) && !(end[1] == '}' || (end[1] == ',' && end[2] == '"'))) end++;
+    if (at && !end) end = at + strlen(at);
+    for (; at < end; at++) n += *at == ' '; /* simple enough for the compiler to vectorize: prompts may be long */
     return n;
 }
 
@@ -158,7 +162,6 @@ static void answer_json(int fd, const char *json) {
 static void request(int fd, const char *head, const char *body) {
     static const char *START = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
     Conn *c = &conns[fd];
-    int64_t at = now_ns();
     char out[1024];
     if (!strncmp(head, "GET ", 4)) {
         answer_json(fd, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\",\"max_model_len\":8192}]}");
@@ -169,29 +172,31 @@ static void request(int fd, const char *head, const char *body) {
     c->tokens = asked > 0 ? (int)asked : 1;
     c->sent = 0;
     c->prompt = words(body);
-    c->received = at;
-    c->due = at + ttft_ns;
+    c->due = c->received + ttft_ns;
     int n = sprintf(out, "%s", START);
     if (!say(fd, out, n)) { close_conn(fd); return; }
     push(fd);
 }
 
-static void readable(int fd) {
+/* 1 when the request is complete. */
+static int readable(int fd) {
     Conn *c = &conns[fd];
     if (!c->in) c->in = malloc(MAX_IN + 1);
     ssize_t n = recv(fd, c->in + c->used, MAX_IN - c->used, 0);
-    if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) close_conn(fd); return; }
+    if (n <= 0) { if (n == 0 || (errno != EAGAIN && errno != EINTR)) close_conn(fd); return 0; }
     if (!c->used) c->begun = now_ns();
     c->used += n;
     c->in[c->used] = 0;
     char *end = strstr(c->in, "\r\n\r\n");
-    if (!end) return;
+    if (!end) return 0;
     char *length = strcasestr(c->in, "content-length:");
     size_t want = length && length < end ? strtoul(length + 15, NULL, 10) : 0;
     size_t head = end + 4 - c->in;
-    if (c->used < head + want) return;
+    if (c->used < head + want) return 0;
     c->used = 0;
-    request(fd, c->in, c->in + head);
+    c->received = now_ns();
+    c->body = head;
+    return 1;
 }
 
 int main(int argc, char **argv) {
@@ -223,9 +228,13 @@ int main(int argc, char **argv) {
             if (left < 1000000000LL) { wait.tv_sec = 0; wait.tv_nsec = left; }
         }
         int n = epoll_pwait2(poll, events, 512, &wait, NULL);
+        int complete = 0; /* all requests are received, and their times noted, before the first is answered */
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
-            if (fd != server) { readable(fd); continue; }
+            if (fd != server) {
+                if (readable(fd)) events[complete++].data.fd = fd;
+                continue;
+            }
             while ((fd = accept4(server, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
                 if (fd >= MAX_FD) { close(fd); continue; }
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -233,6 +242,10 @@ int main(int argc, char **argv) {
                 e.data.fd = fd;
                 epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e);
             }
+        }
+        for (int i = 0; i < complete; i++) {
+            int fd = events[i].data.fd;
+            request(fd, conns[fd].in, conns[fd].in + conns[fd].body);
         }
         int64_t at = now_ns();
         while (heap_size && conns[heap[0]].due <= at) token(heap[0]);
