@@ -106,7 +106,7 @@ def replayed(part: TracePart, speed: float, binary: Path, realtime: bool) -> Run
 
 
 def arrived(records: list[dict[str, Any]], begin_ns: int, log: NDArray[np.int64]) -> Floats:
-    """Requests are told apart by their length; those of the same length by their order."""
+    """Requests are distinguished by their length; those of the same length by their order."""
     wanted: dict[int, list[int]] = defaultdict(list)
     seen: dict[int, list[int]] = defaultdict(list)
     for record in records:

@@ -19,7 +19,7 @@ known: engines admit requests by what they may still generate, and so queue them
 _PLATEAU = 0.8
 """Share of the time with a queue that running requests stay at their maximum if a limit holds them there."""
 _GROWS = 0.5
-"""Growth of the queue over the window, relative to its mean, from which it is told."""
+"""Growth of the queue over the window, relative to its mean, from which it is reported."""
 _GROWS_BY = 2.0
 """The same in requests: less is noise."""
 _HITS = 0.05

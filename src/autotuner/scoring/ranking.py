@@ -1,6 +1,7 @@
 """Ranking of trials: feasible ones above infeasible ones, whatever their figures.
 
-Groups, best first: feasible; feasible but not rankable (the load generator was the bottleneck); infeasible; failed.
+Groups, best first: feasible; feasible but not rankable (the load generator was the bottleneck, a
+window was too thin, or an objective has no value); infeasible; failed.
 Among infeasible trials, the number of values that were not measured counts before the size of violations, so that
 skipping a bad level never pays. Several objectives are ranked by front (non-dominated first), then by their geometric
 mean, which does not depend on other trials and agrees with dominance. Trial numbers break ties.
@@ -18,7 +19,7 @@ FEASIBLE, UNRANKABLE, INFEASIBLE, FAILED, UNFINISHED = range(5)
 _TINY = 1e-300
 
 RankKey = tuple[int, float, float, int]
-"""(group, main figure, second figure, trial number); smaller is better."""
+"""(group, primary key, secondary key, trial number); smaller is better."""
 
 
 def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:

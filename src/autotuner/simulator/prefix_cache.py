@@ -92,7 +92,7 @@ class PrefixCache:
             at = at.parent
 
     def evict(self, tokens: int) -> int:
-        """Evicts at least this many unused tokens, in whole pages; returns how many."""
+        """Evicts up to this many unlocked tokens, rounded up to whole pages; returns how many were evicted."""
         freed = 0
         while freed < tokens and self._leaves:
             leaf = next(iter(self._leaves))

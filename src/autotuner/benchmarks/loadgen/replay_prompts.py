@@ -2,7 +2,7 @@
 
 A prompt is a sequence of units that are one token each: words that the tokenizer does not split, or token IDs. Without
 a tokenizer, units are words of about 1.25 tokens, and positions are converted with the calibration. A block of the
-trace begins with units derived from its id, so that different blocks differ at once, and goes on with filler.
+trace begins with units derived from its id, so that different blocks differ at once, and continues with filler.
 """
 
 from collections.abc import Callable, Mapping, Sequence

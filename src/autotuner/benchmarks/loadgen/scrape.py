@@ -111,5 +111,5 @@ class Scraper:
 
     @property
     def _plain_proxy(self) -> bool:
-        """A proxy that is asked for the whole URL; through a tunnel the path alone is."""
+        """Whether a proxy gets the whole URL; through a tunnel, the server gets the path alone."""
         return self._access.proxy is not None and self._url.scheme != "https"

@@ -41,7 +41,7 @@ _PORT_IN_USE = re.compile(
 """Wordings of the C library, Python, Go, Rust, Java and Node. It may be another port than the one for requests, since
 engines open more for their own processes."""
 _UNEXPLAINED = frozenset({FailureCause.ENVIRONMENT, FailureCause.CRASH_LOADING, FailureCause.CRASH_UNDER_LOAD})
-"""Causes that an out-of-memory kill explains better: for example of a worker, after which the server ended."""
+"""Causes that an out-of-memory kill explains better, for example that of a worker whose end took the server down."""
 _MORE_MEMORY = "give the machine or container more memory, or lower what the server keeps in the host's memory"
 _FULL_BYTES = 1 << 20
 """A disk with less room than this counts as full."""

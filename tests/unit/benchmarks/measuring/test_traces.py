@@ -85,7 +85,7 @@ MOON = '{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1
         (f'{ROW}{{"timestamp": "soon", "input_tokens": 1, "output_tokens": 1}}\n', 2, "timestamp"),
         (f'{ROW}{{"timestamp": 1, "input_tokens": 0, "output_tokens": 1}}\n', 2, "input_tokens"),
         (f'{ROW}\n{{"timestamp": 1, "input_tokens": 1}}\n', 3, "output_tokens"),
-        (f'{ROW}{{"timestamp": 1, "input_tokens": 1, "output_tokens": 1, "outptu": 1}}\n', 2, "outptu"),
+        (f'{ROW}{{"timestamp": 1, "input_tokens": 1, "output_tokens": 1, "outputt": 1}}\n', 2, "outputt"),
         (f'{ROW}{{"timestamp": 1, "input_tokens": 1, "output_tokens": 1, "prompt": 3}}\n', 2, "prompt"),
         (f'{ROW}{{"timestamp": 1, "messages": ["x"], "output_tokens": 1}}\n', 2, "messages"),
         (f'{ROW}{{"timestamp": 1, "input_tokens": 9, "output_tokens": 1, "prefix_ids": 7}}\n', 2, "prefix_ids"),
