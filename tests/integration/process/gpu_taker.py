@@ -1,6 +1,7 @@
-"""One run among several on one store: leases GPUs again and again, and marks each in a folder while it holds it.
+"""Process that leases GPUs repeatedly, and marks each with a file while it holds it.
 
-Arguments: store URL, folder, GPUs of the machine, GPUs to lease, times. Ends with code 1 when a GPU was marked already.
+Arguments: store URL, folder of the marks, GPUs of the machine, GPUs to lease, repetitions. The exit code is 1 if a GPU
+was already marked.
 """
 
 import os
@@ -33,7 +34,7 @@ async def main(url: str, folder: Path, machine: int, count: int, times: int) -> 
             )
             async with mine.gpus(count, look) as held:
                 if len(held) != count:
-                    sys.exit(f"{count} wanted, {len(held)} got")
+                    sys.exit(f"{count} requested, {len(held)} leased")
                 for gpu in held:
                     os.close(os.open(folder / gpu.uuid, os.O_CREAT | os.O_EXCL))
                 await anyio.sleep(0.001)

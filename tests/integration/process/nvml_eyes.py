@@ -1,5 +1,7 @@
-"""Looks at the machine through whatever NVML library this process finds: one command a line on stdin, one JSON answer a
-line on stdout."""
+"""Process that queries GPUs through the NVML library it finds.
+
+It reads one JSON command per line from stdin, and writes one JSON result per line to stdout.
+"""
 
 import json
 import subprocess
@@ -31,13 +33,13 @@ def _plan(arguments: dict[str, Any]) -> LaunchPlan:
     return LaunchPlan(command=command, model="m", gpus=arguments.get("gpus", 0), env=arguments.get("env", {}))
 
 
-async def _look(_: dict[str, Any]) -> Any:
+async def _gpus(_: dict[str, Any]) -> Any:
     return [gpu.model_dump() for gpu in await NVML.gpus()]
 
 
 async def _samples(_: dict[str, Any]) -> Any:
-    kept.extend(await NVML.gpus() if not kept else ())
-    return [sample.model_dump() for sample in await NVML.samples(kept)]
+    sampled.extend(await NVML.gpus() if not sampled else ())
+    return [sample.model_dump() for sample in await NVML.samples(sampled)]
 
 
 async def _describe(_: dict[str, Any]) -> Any:
@@ -57,19 +59,19 @@ async def _preflight(arguments: dict[str, Any]) -> Any:
 
 
 async def _launch(arguments: dict[str, Any]) -> Any:
-    """CUDA's variables as a launched server has them; ``lease`` of the deployer's GPUs are leased."""
+    """Returns the CUDA variables of a launched server that leases the first ``lease`` GPUs of the deployer."""
     deployer = _deployer(arguments)
     leased = tuple(await deployer.gpus())[: arguments["lease"]]
     with tempfile.TemporaryDirectory() as folder:
         context = Recorder(Path(folder)).context
-        given = DeployContext(**{**context.__dict__, "gpus": leased})
-        async with deployer.deploy(_plan(arguments), given) as endpoint:
+        with_gpus = DeployContext(**{**context.__dict__, "gpus": leased})
+        async with deployer.deploy(_plan(arguments), with_gpus) as endpoint:
             env = procfs.environ(min(endpoint.pids()))
     return {name: value for name, value in env.items() if name.startswith("CUDA")}
 
 
 async def _start(_: dict[str, Any]) -> Any:
-    """Two children without labels; the first has a session of its own, as every server has."""
+    """Starts two children without labels; the first has its own session, as every server has."""
     started.extend(_child(own_session) for own_session in (True, False))
     return [child.pid for child in started]
 
@@ -78,16 +80,16 @@ def _child(own_session: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["env", "-i", "sleep", "60"], start_new_session=own_session)
 
 
-kept: list[Any] = []
+sampled: list[Any] = []
 started: list[subprocess.Popen[bytes]] = []
 COMMANDS: dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, Any]]] = {
-    "gpus": _look, "samples": _samples, "describe": _describe, "hardware": _hardware, "preflight": _preflight,
+    "gpus": _gpus, "samples": _samples, "describe": _describe, "hardware": _hardware, "preflight": _preflight,
     "launch": _launch, "start": _start,
 }  # fmt: skip
 
 for line in sys.stdin:
-    asked = json.loads(line)
-    sys.stdout.write(json.dumps(anyio.run(COMMANDS[asked.pop("do")], asked)) + "\n")
+    command = json.loads(line)
+    sys.stdout.write(json.dumps(anyio.run(COMMANDS[command.pop("do")], command)) + "\n")
     sys.stdout.flush()
 
 for child in started:

@@ -1,4 +1,4 @@
-"""A server that already runs: measured, and never touched."""
+"""Deployer for servers that are already running."""
 
 import json
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ PLAN = LaunchPlan(command=("never-started",), model="m", readiness=Readiness(tim
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the models' list, to those who have the key."""
+    """Serves the list of models to requests with the key."""
 
     daemon_threads = True
     models = ("one",)
     key = ""
-    well = True
+    healthy = True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         allowed = not self.server.key or self.headers.get("Authorization") == f"Bearer {self.server.key}"
-        status = 401 if not allowed else 200 if self.server.well and self.path == "/v1/models" else 500
+        status = 401 if not allowed else 200 if self.server.healthy and self.path == "/v1/models" else 500
         body = json.dumps({"data": [{"id": name} for name in self.server.models]}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -63,7 +63,7 @@ def url(server: Server) -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
-def test_is_found_as_a_plugin() -> None:
+def test_plugin() -> None:
     made = loading.deployer(PluginSpec.model_validate({"kind": "external", "url": "https://host/base/v1/"}))
     assert isinstance(made, ExternalDeployer)
     assert made.settings.url == "https://host/base"
@@ -71,12 +71,12 @@ def test_is_found_as_a_plugin() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["host:80", "ftp://x", "http://user:secret@host/", "http://x/?key=secret"])
-def test_credentials_have_no_place_in_the_address(wrong: str) -> None:
+def test_invalid_url_and_credentials_in_it(wrong: str) -> None:
     with pytest.raises(UsageError):
         loading.deployer(PluginSpec.model_validate({"kind": "external", "url": wrong}))
 
 
-async def test_it_is_handed_out_as_it_is(url: str, tmp_path: Path) -> None:
+async def test_endpoint_of_a_running_server(url: str, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     deployer = ExternalDeployer(ExternalSettings(url=f"{url}/v1"))
     async with deployer.deploy(PLAN, recorder.context) as endpoint:
@@ -90,12 +90,12 @@ async def test_it_is_handed_out_as_it_is(url: str, tmp_path: Path) -> None:
     assert await deployer.reap(lambda _: True) == []
 
 
-async def test_another_model_is_another_identity(server: Server, url: str, tmp_path: Path) -> None:
+async def test_identity_changes_with_the_model(server: Server, url: str, tmp_path: Path) -> None:
     async with ExternalDeployer(ExternalSettings(url=url)).deploy(PLAN, Recorder(tmp_path).context) as endpoint:
         before = await endpoint.identity()
         server.models = ("two",)
         assert await endpoint.identity() != before
-        server.well = False
+        server.healthy = False
         with pytest.raises(TrialFailedError) as caught:
             await endpoint.identity()
         assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
@@ -107,21 +107,21 @@ async def test_died_waits_for_several_missed_checks(server: Server, url: str, tm
         with anyio.move_on_after(0.3) as scope:
             await endpoint.died()
         assert scope.cancelled_caught
-        server.well = False
+        server.healthy = False
         with anyio.fail_after(10):
             failure = await endpoint.died()
     assert failure.cause is FailureCause.NOT_ANSWERING
     assert "HTTP 500" in failure.message
 
 
-async def test_the_key_comes_from_the_environment(
+async def test_api_key_from_the_environment(
     server: Server, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.key = "s3cret"
     recorder = Recorder(tmp_path)
     with pytest.raises(TrialFailedError) as caught:
         async with ExternalDeployer(ExternalSettings(url=url)).deploy(PLAN, recorder.context):
-            pytest.fail("we have no key")
+            pytest.fail("no key is set")
     assert caught.value.failure.cause is FailureCause.ENVIRONMENT
     assert "api_key_env" in caught.value.failure.remedy
     deployer = ExternalDeployer(ExternalSettings(url=url, api_key_env="THE_KEY"))
@@ -132,17 +132,17 @@ async def test_the_key_comes_from_the_environment(
     assert "s3cret" not in repr(await deployer.preflight([PLAN]))
 
 
-async def test_nothing_there(tmp_path: Path) -> None:
+async def test_unreachable_server(tmp_path: Path) -> None:
     deployer = ExternalDeployer(ExternalSettings(url="http://127.0.0.1:9"))
     plan = PLAN.model_copy(update={"readiness": Readiness(timeout_s=0.3)})
     with pytest.raises(TrialFailedError) as caught:
         async with deployer.deploy(plan, Recorder(tmp_path).context):
-            pytest.fail("nobody is there")
+            pytest.fail("no server listens")
     assert caught.value.failure.cause is FailureCause.ENVIRONMENT
     assert [c.status for c in await deployer.preflight([plan])] == [CheckStatus.FAIL]
 
 
-async def test_proxies_of_the_environment_are_left_alone(
+async def test_proxies_of_the_environment_are_ignored_for_loopback(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")

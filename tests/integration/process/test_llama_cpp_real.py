@@ -1,4 +1,4 @@
-"""The real llama.cpp server, deployed as a child process: the first surface that everything else rests on."""
+"""A real llama.cpp server as a child process."""
 
 import json
 import os
@@ -6,11 +6,10 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import anyio
 import httpx
@@ -22,20 +21,22 @@ from autotuner.deployers.local import procfs
 from autotuner.deployers.local.ports import Ports
 from autotuner.deployers.process import ProcessDeployer, ProcessSettings
 from autotuner.engines.llama_cpp.engine import LlamaCpp, LlamaCppSettings
-from autotuner.plugins.deployer import DeployContext, Endpoint
+from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.failure import Blame, Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Hardware, Labels, LaunchPlan
+from autotuner.study.failure import Blame, FailureCause
+from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.deployer_kit import LABELS as KIT
-from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, MemoryPorts, Recorder
+from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, Recorder
 from autotuner.testing.engine_kit import reads_as, sample
+from support.processes import free_range
+from support.real_servers import context, deployer, failed_start, no_process_is_left, server_pids
+
+__all__ = ["deployer", "no_process_is_left"]
 
 pytest.importorskip("xllamacpp")
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
-
-LABELS = Labels(study=f"real-{uuid4().hex[:8]}", trial=1, owner="owner")
 
 
 @pytest.fixture(scope="session")
@@ -48,37 +49,15 @@ def engine() -> LlamaCpp:
     return LlamaCpp(LlamaCppSettings(start_timeout=60))
 
 
-@pytest.fixture
-def deployer() -> ProcessDeployer:
-    taken = procfs.listening_ports("127.0.0.1")
-    first = next(p for p in range(26000 + os.getpid() % 3000, 32000) if not taken & set(range(p, p + 20)))
-    return ProcessDeployer(ProcessSettings(ports=(first, first + 19)))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
-    yield
-    left = [p.pid for p in procfs.processes() if p.pid != os.getpid() and procfs.carries(p.pid, LABELS.env())]
-    assert left == []
-
-
-def context(engine: LlamaCpp, folder: Path) -> DeployContext:
-    def explain(code: int | None, tail: str, ready: bool) -> Failure:
-        found = engine.explain(code, tail, ready=ready)
-        return found or Failure(cause=FailureCause.CRASH_LOADING, message="unknown", exit_code=code, log_tail=tail)
-
-    return DeployContext(LABELS, folder, explain, lambda _: None, MemoryPorts())
-
-
 def plan(engine: LlamaCpp, model: Path, values: Mapping[str, Value], **args: Value) -> LaunchPlan:
-    """One thread that sleeps when it waits, unless the test sets another: busy neighbors then only slow it down."""
-    given = {"threads": 1, **{k.replace("_", "-"): v for k, v in args.items()}}
-    spec = EngineSpec(kind="llama_cpp", args=given, env={"OMP_WAIT_POLICY": "passive"})
+    """A plan with one thread that does not spin, unless ``args`` sets another, so that a busy machine only slows it."""
+    arguments = {"threads": 1, **{k.replace("_", "-"): v for k, v in args.items()}}
+    spec = EngineSpec(kind="llama_cpp", args=arguments, env={"OMP_WAIT_POLICY": "passive"})
     return engine.plan(Model(path=str(model), name="tiny"), spec, Configuration(values=values))
 
 
 @asynccontextmanager
-async def served(
+async def running_server(
     engine: LlamaCpp, deployer: ProcessDeployer, folder: Path, launch: LaunchPlan
 ) -> AsyncIterator[tuple[Endpoint, httpx.AsyncClient]]:
     async with (
@@ -88,24 +67,17 @@ async def served(
         yield endpoint, client
 
 
-async def failure_of(engine: LlamaCpp, deployer: ProcessDeployer, folder: Path, launch: LaunchPlan) -> Failure:
-    with pytest.raises(TrialFailedError) as caught:
-        async with deployer.deploy(launch, context(engine, folder)):
-            pytest.fail("must not get ready")
-    return caught.value.failure
-
-
 def other_samples(engine: LlamaCpp) -> dict[str, Value]:
-    """A second value of every option that has one."""
+    """Returns a second value of every option that has one."""
     chosen: dict[str, Value] = {}
     for name, entry in engine.catalog.items():
-        words = [w for w in entry.type.choices if w not in {sample(entry), "mlock", "mmap+mlock", "numactl"}]
-        chosen[name] = bool(entry.default) if entry.type.kind == "bool" else words[-1] if words else entry.default
+        choices = [c for c in entry.type.choices if c not in {sample(entry), "mlock", "mmap+mlock", "numactl"}]
+        chosen[name] = bool(entry.default) if entry.type.kind == "bool" else choices[-1] if choices else entry.default
     return {n: v for n, v in chosen.items() if v is not None}
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
-async def test_every_option_of_the_catalog_is_accepted(
+async def test_catalog_options_are_accepted(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path, which: str
 ) -> None:
     if which == "first":
@@ -113,14 +85,14 @@ async def test_every_option_of_the_catalog_is_accepted(
     else:
         values = other_samples(engine) | {"cache-type-v": "f16", "split-mode": "row", "cache-prompt": False}
     assert engine.check(values, Hardware()) == []
-    async with served(engine, deployer, tmp_path, plan(engine, model, values)) as (endpoint, client):
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, values)) as (endpoint, client):
         for name, value in values.items():
             assert engine.flag_value(endpoint.argv, name) in reads_as(value), name
         answer = await client.post("/v1/completions", json={"prompt": "hello", "max_tokens": 4})
         assert answer.json()["usage"]["completion_tokens"] == 4
 
 
-async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
+async def test_effects_of_values(engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
     values: dict[str, Value] = {
         "threads": 1,
         "threads-batch": 2,
@@ -134,7 +106,7 @@ async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, m
         "cache-type-v": "q4_0",
         "load-mode": "none",
     }
-    async with served(engine, deployer, tmp_path, plan(engine, model, values, log_verbosity=5)) as (_, client):
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, values, log_verbosity=5)) as (_, client):
         resolved = engine.resolved((await client.get("/props")).json(), "", "")
         assert resolved.pop("build")
         assert resolved == {"parallel": 3, "ctx-per-slot": 1536, "model-type": "Q8_0"}
@@ -156,20 +128,20 @@ async def test_values_have_effect(engine: LlamaCpp, deployer: ProcessDeployer, m
     )
 
 
-async def test_other_values_have_other_effects(
+async def test_effects_of_other_values(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path
 ) -> None:
     values: dict[str, Value] = {"flash-attn": "off", "parallel": 2, "kv-unified": True, "cache-type-k": "f32"}
     launch = plan(engine, model, values, log_verbosity=5, metrics=False)
-    async with served(engine, deployer, tmp_path, launch) as (_, client):
+    async with running_server(engine, deployer, tmp_path, launch) as (_, client):
         assert (await client.get("/metrics")).status_code != 200
     assert_logged(tmp_path, r"flash_attn += disabled", r"kv_unified += true", r"n_seq_max += 2", r"K \(f32\)")
 
 
-async def test_the_default_is_that_of_the_catalog(
+async def test_defaults_match_the_catalog(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path
 ) -> None:
-    async with served(engine, deployer, tmp_path, plan(engine, model, {}, log_verbosity=5, threads=None)) as (
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, {}, log_verbosity=5, threads=None)) as (
         _,
         client,
     ):
@@ -193,20 +165,20 @@ def assert_logged(folder: Path, *patterns: str) -> None:
 
 
 @pytest.mark.parametrize("on", [True, False])
-async def test_the_prompt_cache_can_be_switched_off(
+async def test_prompt_cache_on_and_off(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path, on: bool
 ) -> None:
     launch = plan(engine, model, {"cache-prompt": on, "parallel": 1})
-    async with served(engine, deployer, tmp_path, launch) as (_, client):
+    async with running_server(engine, deployer, tmp_path, launch) as (_, client):
         body = {"prompt": "the same long beginning of a prompt " * 4, "max_tokens": 2}
         timings = [(await client.post("/v1/completions", json=body)).json()["timings"] for _ in range(2)]
         assert (timings[1]["cache_n"] > 10) is on
 
 
-async def test_greedy_text_is_printable_and_never_ends_early(
+async def test_greedy_text_is_printable_and_complete(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path
 ) -> None:
-    async with served(engine, deployer, tmp_path, plan(engine, model, {})) as (_, client):
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, {})) as (_, client):
         for prompt in ("Hello there", "0123 {}", "ünï"):
             message = {"role": "user", "content": prompt}
             body = {"messages": [message], "max_tokens": 100, "temperature": 0}
@@ -217,7 +189,7 @@ async def test_greedy_text_is_printable_and_never_ends_early(
 
 
 @pytest.mark.parametrize(
-    ("args", "cause", "said"),
+    ("args", "cause", "detail"),
     [
         ({"no-such-option": "1"}, FailureCause.INVALID_FLAG, "--no-such-option"),
         ({"threads": "many"}, FailureCause.INVALID_VALUE, "--threads"),
@@ -227,47 +199,47 @@ async def test_greedy_text_is_printable_and_never_ends_early(
         ({"batch-size": 0}, FailureCause.CRASH_LOADING, "SIG"),
     ],
 )
-async def test_a_bad_configuration_has_a_named_cause(
+async def test_causes_of_invalid_configurations(
     engine: LlamaCpp,
     deployer: ProcessDeployer,
     model: Path,
     tmp_path: Path,
     args: dict[str, Value],
     cause: FailureCause,
-    said: str,
+    detail: str,
 ) -> None:
-    failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {}, **args))
+    failure = await failed_start(engine, deployer, tmp_path, plan(engine, model, {}, **args))
     assert failure.cause is cause
     assert failure.blame is Blame.CONFIGURATION
-    assert said in failure.message
+    assert detail in failure.message
     assert failure.remedy
     assert failure.exit_code
     assert failure.log_tail
 
 
 @pytest.fixture
-def cut(model: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "cut.gguf"
+def truncated(model: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "truncated.gguf"
     path.write_bytes(model.read_bytes()[:20_000_000])
     return path
 
 
-async def test_a_truncated_model(engine: LlamaCpp, deployer: ProcessDeployer, cut: Path, tmp_path: Path) -> None:
-    failure = await failure_of(engine, deployer, tmp_path, plan(engine, cut, {}))
+async def test_truncated_model(engine: LlamaCpp, deployer: ProcessDeployer, truncated: Path, tmp_path: Path) -> None:
+    failure = await failed_start(engine, deployer, tmp_path, plan(engine, truncated, {}))
     assert failure.cause is FailureCause.MODEL_MISSING
     assert failure.blame is Blame.ENVIRONMENT
 
 
-async def test_a_missing_model(engine: LlamaCpp, deployer: ProcessDeployer, tmp_path: Path) -> None:
-    failure = await failure_of(engine, deployer, tmp_path, plan(engine, tmp_path / "none.gguf", {}))
+async def test_missing_model(engine: LlamaCpp, deployer: ProcessDeployer, tmp_path: Path) -> None:
+    failure = await failed_start(engine, deployer, tmp_path, plan(engine, tmp_path / "none.gguf", {}))
     assert failure.cause is FailureCause.MODEL_MISSING
     assert "none.gguf" in failure.message
 
 
-async def test_a_port_in_use(
+async def test_port_in_use(
     engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for a listener that would share its port."""
+    """The other listener would even share the port (``SO_REUSEPORT``)."""
     with socket.socket() as foreign:
         foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         foreign.bind(("127.0.0.1", 0))
@@ -279,20 +251,20 @@ async def test_a_port_in_use(
 
         monkeypatch.setattr(Ports, "lease", lease)
         monkeypatch.setattr(process, "TRIES", 1)
-        failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {}))
+        failure = await failed_start(engine, deployer, tmp_path, plan(engine, model, {}))
     assert failure.cause is FailureCause.PORT_UNAVAILABLE
     assert failure.blame is Blame.ENVIRONMENT
 
 
-async def test_a_start_that_hangs(deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
+async def test_start_timeout(deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
     engine = LlamaCpp(LlamaCppSettings(start_timeout=1.0))
-    failure = await failure_of(engine, deployer, tmp_path, plan(engine, model, {"ctx-size": 400_000_000}))
+    failure = await failed_start(engine, deployer, tmp_path, plan(engine, model, {"ctx-size": 400_000_000}))
     assert failure.cause is FailureCause.START_TIMEOUT
     assert "loading model" in failure.log_tail
 
 
-async def test_a_crash_under_load(engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
-    async with served(engine, deployer, tmp_path, plan(engine, model, {})) as (endpoint, client):
+async def test_crash_under_load(engine: LlamaCpp, deployer: ProcessDeployer, model: Path, tmp_path: Path) -> None:
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, {})) as (endpoint, client):
         body = {"prompt": "x", "max_tokens": 5000, "stream": True}
         async with client.stream("POST", "/v1/completions", json=body) as response:
             await anext(response.aiter_lines())
@@ -303,31 +275,27 @@ async def test_a_crash_under_load(engine: LlamaCpp, deployer: ProcessDeployer, m
     assert failure.exit_code == -signal.SIGSEGV
 
 
-async def test_a_busy_server_stops_by_sigterm(engine: LlamaCpp, model: Path, tmp_path: Path) -> None:
-    """Its requests do not hold it: with a grace of a minute, it is gone long before."""
-    patient = ProcessDeployer(ProcessSettings(ports=(25980, 25999), stop_grace=60))
+async def test_busy_server_stops_on_sigterm(engine: LlamaCpp, model: Path, tmp_path: Path) -> None:
+    """Running requests do not delay the end until the grace period of a minute is over."""
+    patient = ProcessDeployer(ProcessSettings(ports=free_range(20), stop_grace=60))
     with anyio.fail_after(30):
-        async with served(engine, patient, tmp_path, plan(engine, model, {"ctx-size": 100_000})) as (_, client):
+        async with running_server(engine, patient, tmp_path, plan(engine, model, {"ctx-size": 100_000})) as (_, client):
             body = {"prompt": "x", "max_tokens": 90_000, "stream": True}
             async with client.stream("POST", "/v1/completions", json=body) as response:
                 await anext(response.aiter_lines())
-                os.kill(next(iter(pids_of_servers())), signal.SIGTERM)
-
-
-def pids_of_servers() -> set[int]:
-    return {p.pid for p in procfs.processes() if p.pid != os.getpid() and procfs.carries(p.pid, LABELS.env())}
+                os.kill(next(iter(server_pids())), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("how", ["exec", ""])
-async def test_a_program_of_ones_own(deployer: ProcessDeployer, model: Path, tmp_path: Path, how: str) -> None:
-    """A ``llama-server`` that is a script, with and without exec: its child is the server then."""
+async def test_custom_server_program(deployer: ProcessDeployer, model: Path, tmp_path: Path, how: str) -> None:
+    """The ``llama-server`` is a script; without ``exec``, the server is its child."""
     program = tmp_path / "llama server"
     program.write_text(f'#!/bin/sh\n{how} {sys.executable} -m autotuner.engines.llama_cpp.server "$@"\nexit $?\n')
     program.chmod(0o755)
     engine = LlamaCpp(LlamaCppSettings(server=str(program)))
     launch = plan(engine, model, {"parallel": 3, "cont-batching": False})
     assert launch.command == (str(program),)
-    async with served(engine, deployer, tmp_path / "trial", launch) as (endpoint, client):
+    async with running_server(engine, deployer, tmp_path / "trial", launch) as (endpoint, client):
         assert (await client.get("/props")).json()["total_slots"] == 3
         assert engine.flag_value(endpoint.argv, "parallel") == "3"
         assert engine.flag_value(endpoint.argv, "cont-batching") is False
@@ -337,7 +305,7 @@ async def test_a_program_of_ones_own(deployer: ProcessDeployer, model: Path, tmp
 
 
 class RealCase(DeployerCase):
-    """The kit's case with the real server; the server has no script, so its failures are real ones."""
+    """The conformance kit's case with the real server, whose failures are real as well."""
 
     def __init__(self, model: Path, deployer: ProcessDeployer) -> None:
         self.deployer = deployer

@@ -1,4 +1,4 @@
-"""The loop on real processes: what is measured is one's own server and this run's files, also with several at once."""
+"""Studies on real processes: each trial measures its own server and reads only its own files."""
 
 import json
 from pathlib import Path
@@ -44,19 +44,19 @@ def servers(study: str) -> list[int]:
     return found
 
 
-async def test_each_of_several_trials_at_once_measures_its_own_server(loop: Any, store: Store) -> None:
-    """The server's own word (its process id, its slots) against the trial's."""
-    said: dict[int, dict[str, Any]] = {}
+async def test_parallel_trials_measure_their_own_servers(loop: Any, store: Store) -> None:
+    """Compares the process id and slots that each server reports with those of its trial."""
+    reports: dict[int, dict[str, Any]] = {}
 
     async def script(endpoint: Endpoint, window: Window) -> Measurement:
-        found = await get_json(endpoint.url + "/props", timeout_s=30)
-        assert found is not None
-        said[window.labels.trial] = found
+        report = await get_json(endpoint.url + "/props", timeout_s=30)
+        assert report is not None
+        reports[window.labels.trial] = report
         if window.labels.trial:
             with anyio.fail_after(60):
-                while len(said) < 4:  # noqa: ASYNC110 - all three live at the same time
+                while len(reports) < 4:  # noqa: ASYNC110 - all three run at the same time
                     await anyio.sleep(0.01)
-        return scripted_measurement(window, rate=float(found["total_slots"]))
+        return scripted_measurement(window, rate=float(report["total_slots"]))
 
     prepared = loop.prepared(loop.spec("own-servers", parallel=3), deployer=process_deployer(), script=script)
     outcome = await run_session(prepared, store, source="t")
@@ -66,14 +66,14 @@ async def test_each_of_several_trials_at_once_measures_its_own_server(loop: Any,
         slots = trial.configuration.values.get("parallel", 4)
         assert trial.state is TrialState.DONE
         assert trial.identity is not None
-        assert said[trial.number]["pid"] == int(trial.identity.id)
-        assert said[trial.number]["total_slots"] == slots == trial.resolved["parallel"]
+        assert reports[trial.number]["pid"] == int(trial.identity.id)
+        assert reports[trial.number]["total_slots"] == slots == trial.resolved["parallel"]
         assert trial.verdict is not None
         assert trial.verdict.objectives == (pytest.approx(float(slots)),)
     assert servers("own-servers") == []
 
 
-async def test_a_cancel_ends_the_servers_of_all_slots(loop: Any, store: Store) -> None:
+async def test_cancellation_ends_all_servers(loop: Any, store: Store) -> None:
     live: list[int] = []
     all_live = anyio.Event()
 
@@ -103,7 +103,7 @@ async def test_a_cancel_ends_the_servers_of_all_slots(loop: Any, store: Store) -
 
 
 def native(loop: Any, **args: Any) -> Prepared:
-    """A one-trial study with our own load generator, ``args`` for the fake server."""
+    """A study of one trial with the native load generator; ``args`` are flags of the fake server."""
     spec = loop.spec("stale").model_copy(update={"parameters": ()})
     workload = spec.workload.model_copy(update={"warmup_s": 0.1, "duration_s": 60.0, "requests": 8})
     engine = spec.engine.model_copy(update={"args": args})
@@ -116,7 +116,7 @@ def native(loop: Any, **args: Any) -> Prepared:
 
 
 def stale_files() -> Path:
-    """What an earlier study of the name left in the folder of trial 0: a crash, and figures too good to be true."""
+    """Writes what an earlier study of the same name left in the folder of trial 0: a crash, and implausible results."""
     folder = trial_folder("stale", 0)
     folder.mkdir(parents=True)
     (folder / "server.log").write_text("fake_server: out_of_memory\n")
@@ -126,7 +126,7 @@ def stale_files() -> Path:
     return folder
 
 
-async def test_stale_records_are_replaced_and_not_read(loop: Any, store: Store) -> None:
+async def test_stale_records_are_replaced(loop: Any, store: Store) -> None:
     folder = stale_files()
     outcome = await run_session(native(loop), store, source="t")
     (trial,) = outcome.trials
@@ -137,10 +137,10 @@ async def test_stale_records_are_replaced_and_not_read(loop: Any, store: Store) 
     assert "out_of_memory" not in (folder / "server.log").read_text()
 
 
-async def test_a_crash_leaves_no_figures_and_is_not_explained_by_a_stale_log(loop: Any, store: Store) -> None:
+async def test_crash_has_no_results_and_ignores_a_stale_log(loop: Any, store: Store) -> None:
     stale_files()
     outcome = await run_session(native(loop, **{"exit-requests": 3, "exit-code": 9}), store, source="t")
-    assert [t.state for t in outcome.trials] == [TrialState.VOID, TrialState.FAILED], "the default has a second try"
+    assert [t.state for t in outcome.trials] == [TrialState.VOID, TrialState.FAILED], "the default is retried once"
     for trial in outcome.trials:
         assert (trial.measurements, trial.verdict) == ((), None)
         assert trial.failure is not None

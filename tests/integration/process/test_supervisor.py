@@ -1,4 +1,4 @@
-"""What a child leaves behind ends with it, and all of it ends with the runner."""
+"""Supervised child processes: descendants end with the child, and all of them with the runner."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ HIDDEN = """
 import os, signal, sys, time
 if os.fork() == 0:
     os.setsid()
-    if os.fork() == 0:  # its parent ends: nothing but a subreaper knows where it came from
+    if os.fork() == 0:  # its parent ends, so that only a subreaper can still find it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = f"import os, time; open({sys.argv[1]!r} + '/hidden', 'w').write(str(os.getpid())); time.sleep(600)"
         os.execve(sys.executable, [sys.executable, "-I", "-c", code], {})
@@ -32,7 +32,7 @@ os.wait()
 open(sys.argv[1] + "/child", "w").write(str(os.getpid()))
 time.sleep(600)
 """
-"""A server with a helper in a session of its own, with an empty environment, deaf to SIGTERM."""
+"""A server whose helper has its own session and an empty environment, and ignores SIGTERM."""
 
 RUNNER = """
 import sys, anyio
@@ -48,15 +48,15 @@ anyio.run(main)
 """
 
 
-def until(true: Callable[[], object]) -> None:
-    limit = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < limit, "it does not come true"
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.005)
 
 
 def pid_in(file: Path) -> int:
-    until(lambda: file.exists() and file.read_text())
+    wait_until(lambda: file.exists() and file.read_text())
     return int(file.read_text())
 
 
@@ -74,7 +74,7 @@ async def child(code: str, *more: str, log: Path | None = None) -> OwnedProcess:
     return await spawn([sys.executable, "-c", code, *more], labels=LABELS, env={}, log=log)
 
 
-async def test_what_hides_is_found(tmp_path: Path) -> None:
+async def test_detached_descendant_is_found(tmp_path: Path) -> None:
     process = await child(HIDDEN, str(tmp_path))
     pids = {pid_in(tmp_path / "child"), pid_in(tmp_path / "hidden")}
     try:
@@ -85,7 +85,7 @@ async def test_what_hides_is_found(tmp_path: Path) -> None:
     assert process.exit_code() == -signal.SIGTERM
 
 
-async def test_what_hides_is_found_after_its_server_has_ended(tmp_path: Path) -> None:
+async def test_detached_descendant_is_found_after_the_server_has_ended(tmp_path: Path) -> None:
     process = await child(HIDDEN, str(tmp_path))
     hidden = pid_in(tmp_path / "hidden")
     os.kill(process.pid, signal.SIGKILL)
@@ -95,26 +95,26 @@ async def test_what_hides_is_found_after_its_server_has_ended(tmp_path: Path) ->
     assert running({hidden}) == set()
 
 
-def test_everything_ends_with_a_runner_that_is_killed(tmp_path: Path) -> None:
+def test_all_processes_end_with_a_killed_runner(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", RUNNER, HIDDEN, str(tmp_path)]) as runner:
         pids = {pid_in(tmp_path / "child"), pid_in(tmp_path / "hidden")}
         pids.add(supervisor_of(pid_in(tmp_path / "child")))
         runner.kill()
-    until(lambda: not running(pids))
+    wait_until(lambda: not running(pids))
 
 
-async def test_the_child_ends_with_its_supervisor(tmp_path: Path) -> None:
+async def test_child_ends_with_its_supervisor(tmp_path: Path) -> None:
     process = await child(HIDDEN, str(tmp_path))
     pid = pid_in(tmp_path / "child")
     os.kill(supervisor_of(pid), signal.SIGKILL)
     assert await process.exited() == -signal.SIGKILL
     await process.stop(0.1)
     assert running({pid}) == set()
-    os.kill(pid_in(tmp_path / "hidden"), signal.SIGKILL)  # without mark and without supervisor it is lost
+    os.kill(pid_in(tmp_path / "hidden"), signal.SIGKILL)  # without label and supervisor it cannot be found
 
 
 @pytest.mark.parametrize(("code", "end"), [("exit(7)", 7), ("import os; os.kill(os.getpid(), 11)", -11)])
-async def test_ends_are_told_to_everyone_who_waits(code: str, end: int) -> None:
+async def test_all_waiters_get_the_exit_code(code: str, end: int) -> None:
     process = await child(code)
     ends: list[int] = []
 
@@ -128,22 +128,22 @@ async def test_ends_are_told_to_everyone_who_waits(code: str, end: int) -> None:
     assert [*ends, process.exit_code()] == [end] * 4
 
 
-async def test_the_childs_process_is_as_a_plain_start_makes_it(tmp_path: Path) -> None:
-    """An interpreter ignores two signals, and a supervisor has pipes: a server must have neither."""
+async def test_child_has_default_signals_and_no_inherited_files(tmp_path: Path) -> None:
+    """Python ignores two signals, and the supervisor has open pipes; a server must inherit neither."""
     argv = ["sh", "-c", "grep SigIgn /proc/$$/status; ls /proc/$$/fd; echo session $(cut -d' ' -f6 /proc/$$/stat) $$"]
     process = await spawn(argv, labels=LABELS, env={}, log=tmp_path / "log")
     assert await process.exited() == 0
     await process.stop(5)
-    said = (tmp_path / "log").read_text().split()
+    fields = (tmp_path / "log").read_text().split()
     # GNU make starts programs with posix_spawn, which leaves one of the C library's own signals ignored.
     plain = await anyio.run_process(["grep", "SigIgn", "/proc/self/status"])
-    assert said[:2] == plain.stdout.decode().split()
-    assert said[2:5] == ["0", "1", "2"]
-    assert said[5] == "session"
-    assert said[6] == said[7] == str(process.pid)
+    assert fields[:2] == plain.stdout.decode().split()
+    assert fields[2:5] == ["0", "1", "2"]
+    assert fields[5] == "session"
+    assert fields[6] == fields[7] == str(process.pid)
 
 
-async def test_a_flood_is_written_down_with_its_beginning_and_its_end(tmp_path: Path) -> None:
+async def test_log_of_a_flood_keeps_head_and_tail(tmp_path: Path) -> None:
     code = (
         "import os\nos.write(1, b'the first line\\n')\nblock = (b'x' * 1023 + b'\\n') * 1024\n"
         "for _ in range(200): os.write(1, block)\nos.write(2, b'the last line\\n')"
@@ -161,7 +161,7 @@ async def test_a_flood_is_written_down_with_its_beginning_and_its_end(tmp_path: 
     assert len(head) + int(dropped) + len(tail) == 200 * 2**20 + len(b"the first line\nthe last line\n")
 
 
-async def test_a_child_that_closes_its_output_goes_on() -> None:
+async def test_child_with_closed_output_keeps_running() -> None:
     process = await child("import os, time; os.close(1); os.close(2); time.sleep(600)")
     with anyio.move_on_after(0.1) as waiting:
         await process.exited()
@@ -170,7 +170,7 @@ async def test_a_child_that_closes_its_output_goes_on() -> None:
     assert process.exit_code() == -signal.SIGTERM
 
 
-async def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+async def test_log_that_cannot_be_written(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
@@ -180,12 +180,12 @@ async def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with pytest.raises(LogNotWrittenError, match="File too large"):
         await process.exited()
-    assert process.exit_code() is None, "it is not ended for that"
+    assert process.exit_code() is None, "the child keeps running"
     await process.stop(5)
 
 
 @pytest.mark.parametrize("where", ["no/such/folder/log", "there"])
-async def test_a_log_that_cannot_be_made_starts_nothing(tmp_path: Path, where: str) -> None:
+async def test_log_that_cannot_be_created_prevents_the_start(tmp_path: Path, where: str) -> None:
     (tmp_path / "there").touch()
     with pytest.raises(LogNotWrittenError):
         await child(f"open({str(tmp_path / 'started')!r}, 'w')", log=tmp_path / where)

