@@ -249,7 +249,12 @@ class Load:
                 return _silent_since(request, end_ns)
             return begin_ns <= request.scheduled_ns < end_ns
 
-        while monotonic_ns() < limit and any(awaited(r) for r in self.in_flight):
+        due = bisect_left(self._schedule, end_ns)
+
+        def unsent() -> bool:
+            return self._sent < due and not self._stopped  # the window's last requests may be due but not sent yet
+
+        while monotonic_ns() < limit and (unsent() or any(awaited(r) for r in self.in_flight)):
             if len(self.in_flight) > backlog_limit:
                 self.stop()
             await asyncio.sleep(0.01)
