@@ -17,6 +17,6 @@ def _validator() -> Validator:
 
 
 def compose_problems(text: str) -> list[str]:
-    """What the specification refuses in a Compose file, as ``path: reason``. Raises ``YAMLError`` if it is not YAML."""
+    """Returns the violations of the specification, as ``path: reason``. Raises ``YAMLError`` if it is not YAML."""
     file = YAML(typ="safe").load(text)
     return [f"{error.json_path}: {error.message}" for error in _validator().iter_errors(file)]

@@ -57,24 +57,24 @@ async def key_stays_secret(benchmark: Benchmark, folder: Path, monkeypatch: pyte
     """Measures with a key and checks that it is nowhere; returns the output of the worker."""
     monkeypatch.setenv("MY_KEY", KEY)
     runner = ChildRunner()
-    looked = []
+    files_with_key = []
 
-    def look(_: Progress) -> None:
+    def check(_: Progress) -> None:
         files = files_of(folder)
-        looked.append([f for f, content in files.items() if KEY.encode() in content])
+        files_with_key.append([f for f, content in files.items() if KEY.encode() in content])
         assert any(f.name == "tokenizer.json" for f in files)
         for process in psutil.process_iter(["cmdline"]):
             assert not any(KEY in part for part in process.info["cmdline"] or ())
 
     behavior = Behavior(fault=Fault.STATUS, fault_status=401, echo_headers=True, fault_when=lambda n: n % 2 == 1)
     async with mock_openai(behavior) as server:
-        window = make_window(folder, TWO, on_progress=look, duration_s=1.0)
+        window = make_window(folder, TWO, on_progress=check, duration_s=1.0)
         seen = await benchmark.measure(UrlEndpoint(server.url, client=runner), window)
         assert server.log[0].headers["authorization"] == f"Bearer {KEY}"
-    assert looked
-    assert not any(looked)
+    assert files_with_key
+    assert not any(files_with_key)
     assert seen.errors == {"http_401": seen.failed}
-    said = b"".join(runner.output) + runner.stderr + seen.model_dump_json().encode()
-    assert KEY.encode() not in said
+    output = b"".join(runner.output) + runner.stderr + seen.model_dump_json().encode()
+    assert KEY.encode() not in output
     assert KEY not in json.dumps(read_records(folder / "records.parquet").columns)
-    return said
+    return output

@@ -93,8 +93,10 @@ class Double:
         if response.status == 200:
             self.answer(started, (json.loads(d) for d in events(response)))
         else:
-            said = f"Error code: {response.status}, message: {response.read().decode()}."
-            log("genai_bench.user.base_user:collect_metrics", f"Received error response from server. {said}", "WARNING")
+            error = f"Error code: {response.status}, message: {response.read().decode()}."
+            log(
+                "genai_bench.user.base_user:collect_metrics", f"Received error response from server. {error}", "WARNING"
+            )
         log("locust.runners:send_message", "Running locally: sending request_metrics message to self")
         connection.close()
 
@@ -111,13 +113,13 @@ class Double:
                 if content:
                     first = first or time.monotonic()
                     text = text + content
-        told = self.behavior.get("usage") != "0"
+        has_usage = self.behavior.get("usage") != "0"
         lines = [
             f"Generated text: {text} ",
             f"Time at first token: {first} ",
             f"Finish reason: {finish}",
-            f"Prompt Tokens: {usage['prompt_tokens'] if told else None} ",
-            f"Completion Tokens: {usage['completion_tokens'] if told else 0}",
+            f"Prompt Tokens: {usage['prompt_tokens'] if has_usage else None} ",
+            f"Completion Tokens: {usage['completion_tokens'] if has_usage else 0}",
             f"Start Time: {started}",
             f"End Time: {time.monotonic()}",
         ]

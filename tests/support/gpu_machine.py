@@ -61,13 +61,13 @@ class Machine:
             self.order.append(f"{study}{trial}")
             yield [gpu.index for gpu in held]
 
-    async def until(self, true: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(20):
-            while not true():  # noqa: ASYNC110 - there is no event to wait for
+            while not condition():  # noqa: ASYNC110 - there is no event to wait for
                 await anyio.sleep(0.002)
 
     async def looked(self, times: int = 3) -> None:
-        """Waits until waiting trials have looked at the GPUs that many more times."""
+        """Waits until queued trials have looked at the GPUs that many more times."""
         before = self.looks
         await self.until(lambda: self.looks >= before + times)
 

@@ -1,4 +1,4 @@
-"""A cluster as the tests of servers in plain pods use it: a deployer, and a look at what is left."""
+"""A test cluster for servers in plain pods: a deployer, and the objects that it created."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from support.labs.cluster_parts import User
 from support.outages import kill_first_process
 
 _LEFT = ("jobs", "pods", "secrets")
-_POLITE = """
+_ENDS_ON_SIGTERM = """
 import os, runpy, signal
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 {ticks}
@@ -33,14 +33,17 @@ threading.Thread(target=tick, daemon=True).start()
 
 
 def needs_its_own_tmp() -> None:
-    """Skips where this checkout lies below ``/tmp``: the tests' images hold it at its own path, which the writable
-    ``/tmp`` of a restricted pod hides. Such tests carry the marker ``optional``."""
-    if Path(autotuner.__file__).resolve().is_relative_to("/tmp"):  # noqa: S108 - a question, not a place to write
+    """Skips the test if this checkout is below ``/tmp``.
+
+    The test images contain the checkout at its own path, which the ``/tmp`` volume of a restricted pod would hide.
+    Such tests have the marker ``optional``.
+    """
+    if Path(autotuner.__file__).resolve().is_relative_to("/tmp"):  # noqa: S108 - compared, not written to
         pytest.skip("a restricted pod's /tmp hides a checkout below /tmp")
 
 
 class Kube:
-    """A cluster as a deployer's tests use it."""
+    """A test cluster and its Kubernetes deployer."""
 
     image = PYTHON_IMAGE
 
@@ -48,7 +51,7 @@ class Kube:
         self.cluster = cluster
 
     def settings(self, user: User = User.ADMIN, **changes: Any) -> dict[str, Any]:
-        """Of a deployer for this cluster; keywords change them."""
+        """Returns settings of a deployer for this cluster; keywords override them."""
         return {
             "kubeconfig": str(self.cluster.kubeconfig_for(user)),
             "image": PYTHON_IMAGE,
@@ -62,32 +65,38 @@ class Kube:
         }
 
     def deployer(self, user: User = User.ADMIN, **changes: Any) -> KubernetesDeployer:
-        """A deployer for this cluster."""
+        """Returns a deployer for this cluster; keywords override its settings."""
         return KubernetesDeployer(KubernetesSettings.model_validate(self.settings(user, **changes)))
 
     def objects(self, kind: str, role: str = "") -> list[dict[str, Any]]:
-        """All of a kind that carry our labels, in whatever state."""
+        """Returns all objects of a kind (``pods``) that autotuner created, in any state."""
         base = "/apis/batch/v1" if kind == "jobs" else "/api/v1"
-        wanted = "app.kubernetes.io/managed-by=autotuner" + (f",autotuner/role={role}" if role else "")
+        selector = "app.kubernetes.io/managed-by=autotuner" + (f",autotuner/role={role}" if role else "")
         path = f"{base}/namespaces/default/{kind}"
-        found: list[dict[str, Any]] = self.cluster.api("GET", path, params={"labelSelector": wanted}).json()["items"]
+        found: list[dict[str, Any]] = self.cluster.api("GET", path, params={"labelSelector": selector}).json()["items"]
         return found
 
     def left(self) -> list[str]:
-        """What is there of ours."""
+        """Returns kind and name of all objects that autotuner created."""
         return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.objects(kind)]
 
     def pod(self, role: str = "server") -> dict[str, Any]:
-        """The only pod of that role."""
+        """Returns the only pod of a role."""
         (found,) = self.objects("pods", role)
         return found
 
     def kill(self, role: str = "server") -> None:
-        """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        """Sends SIGKILL to the first process of the only pod of a role, from outside of the pod."""
         kill_first_process(self.pod(role))
 
     def polite(self, plan: LaunchPlan, *, ticks: bool = False) -> LaunchPlan:
-        """The scripted server as one that ends on SIGTERM, which a container's first process otherwise ignores; each
-        such test then takes two seconds less. With ``ticks`` it writes numbered lines, a hundred a second."""
-        code = _POLITE.format(ticks=_TICKS if ticks else "")
+        """Makes the scripted server end on SIGTERM, which a container's first process ignores by default.
+
+        That saves about two seconds per test.
+
+        Args:
+            plan: A plan of the scripted server.
+            ticks: Whether the server logs a hundred numbered lines per second.
+        """
+        code = _ENDS_ON_SIGTERM.format(ticks=_TICKS if ticks else "")
         return plan.model_copy(update={"command": (sys.executable, "-c", code)})

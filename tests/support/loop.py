@@ -1,4 +1,4 @@
-"""Fixtures for the loop on doubles: a real store and real leases, a deployer and a benchmark that do as a test says."""
+"""Fixtures for studies on doubles: a real store and real leases, with a scripted deployer and benchmark."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 
 class Loop:
-    """Makes studies, prepares them on doubles, and runs single trials; keeps what was noted."""
+    """Creates studies, prepares them on doubles, runs single trials, and keeps their events."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.store = store
@@ -35,7 +35,7 @@ class Loop:
         self.noted: list[Event] = []
 
     def spec(self, name: str = "s", *, levels: int = 1, repeats: int = 0, **search: Any) -> StudySpec:
-        """A study of ``parallel`` 1, 2 and 8 in grid order."""
+        """Returns a study that tries ``parallel`` 1, 2 and 8 in grid order."""
         return StudySpec(
             name=name,
             model=Model(path="m"),
@@ -59,7 +59,7 @@ class Loop:
         script: Script = lambda _, window: scripted_measurement(window),
         gpus: int = 0,
     ) -> Prepared:
-        """The study with doubles in place of plugins."""
+        """Returns the study prepared with doubles in place of plugins."""
         spec = spec or self.spec()
         if isinstance(deployer, FakeDeployer) and not deployer.machine_gpus:
             deployer.machine_gpus = fake_gpus(gpus)
@@ -77,7 +77,7 @@ class Loop:
     async def trial(
         self, prepared: Prepared, configuration: Configuration = DEFAULT, *, number: int = 0, owner: str = "me"
     ) -> Trial:
-        """One trial, run to its end."""
+        """Runs one trial to its end."""
         spec = prepared.spec
         trial = Trial(study=spec.name, number=number, role=TrialRole.SEARCH, configuration=configuration)
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())
@@ -86,17 +86,17 @@ class Loop:
         return await TrialRunner(RunContext(prepared, owner), trial, leases, folder, self.noted.append).run()
 
     def phases(self) -> list[str]:
-        """The phases that were entered, in order."""
+        """Returns the phases entered, in order."""
         return [e.phase.value for e in self.noted if isinstance(e, PhaseEntered)]
 
     def notices(self) -> list[str]:
-        """What was said."""
+        """Returns the texts of the notices, in order."""
         return [e.text for e in self.noted if isinstance(e, Notice)]
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """An empty store, in a home of its own."""
+    """An empty store in a temporary home."""
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     with Store.open(f"sqlite:///{tmp_path / 'autotuner.db'}") as opened:
         yield opened
@@ -104,11 +104,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 @pytest.fixture
 def loop(store: Store, tmp_path: Path) -> Loop:
-    """Everything that a test of the loop needs."""
+    """Studies and trials on the store of the test."""
     return Loop(store, tmp_path)
 
 
 @pytest.fixture
 def another_loop(store: Store, tmp_path: Path) -> Callable[[str], Loop]:
-    """More of them on the same store."""
+    """Creates further loops on the same store, by name of their folder."""
     return lambda name: Loop(store, tmp_path / name)

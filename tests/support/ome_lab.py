@@ -1,4 +1,4 @@
-"""A namespace of a cluster with OME as tests of InferenceServices use it: runtimes of scripted servers, a deployer."""
+"""A namespace of a cluster with OME, with runtimes of scripted servers and a deployer."""
 
 import os
 import sys
@@ -52,7 +52,7 @@ TASK: dict[str, Any] = {
         "additional_params": {"temperature": "0.0"},
     },
 }
-"""As the older tool had it: a model, a runtime, three memory fractions of which the last leaves too little."""
+"""A legacy task: a model, a runtime, and three memory fractions, of which the last leaves too little memory."""
 BY_OME = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
 OURS = "app.kubernetes.io/managed-by=autotuner"
 _LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
@@ -76,7 +76,7 @@ class AnyCluster:
         self.kubeconfig = Path(kubeconfig).expanduser()
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One call, from wherever."""
+        """Makes a call of the API server, also from within a running event loop."""
 
         async def call() -> httpx.Response:
             async with connected(PodSettings(kubeconfig=str(self.kubeconfig))) as cluster:
@@ -87,7 +87,7 @@ class AnyCluster:
 
 
 class OmeLab:
-    """A namespace of a cluster with OME as a deployer's tests use it."""
+    """A namespace of a cluster with OME, and its deployer."""
 
     def __init__(self, cluster: Any, ome: OmeStandIn | None, lab: Lab, model: str = MODEL) -> None:
         self.cluster = cluster
@@ -96,7 +96,7 @@ class OmeLab:
         self.model = model
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """Of a deployer for this namespace; keywords change them."""
+        """Returns settings of a deployer for this namespace; keywords override them."""
         return {
             "kubeconfig": str(self.cluster.kubeconfig),
             "namespace": self.lab.namespace,
@@ -110,13 +110,13 @@ class OmeLab:
         }
 
     def deployer(self, engine: Engine | None = None, model: str = "", **changes: Any) -> BoundOmeDeployer:
-        """A deployer of scripted servers, or of another engine's."""
+        """Returns a deployer of scripted servers, or of those of ``engine``; keywords override its settings."""
         settings = self.settings(**{**({} if engine else {"runtime": FAKE}), **changes})
         made = OmeDeployer(OmeSettings.model_validate(settings))
         return made.bind(engine or FakeEngine(FakeEngineSettings()), Model(path=model or self.model))
 
     def fake_runtime(self, name: str = FAKE, **runner: Any) -> dict[str, Any]:
-        """A runtime of the namespace that starts the scripted server."""
+        """Returns a ServingRuntime that starts the scripted server; keywords change its runner container."""
         made = runtime(IMAGE, name=name)
         made["kind"] = "ServingRuntime"
         made["metadata"]["namespace"] = self.lab.namespace
@@ -124,8 +124,8 @@ class OmeLab:
             spec = self.lab.get("BaseModel", self.model) or self.lab.get("ClusterBaseModel", self.model)
             [supported] = made["spec"]["supportedModelFormats"]
             facts = ("modelFramework", "modelFormat", "modelArchitecture", "quantization")
-            told = {key: spec["spec"][key] for key in facts if spec["spec"].get(key)}
-            made["spec"]["supportedModelFormats"] = [{**told, "autoSelect": supported["autoSelect"], "priority": 1}]
+            known = {key: spec["spec"][key] for key in facts if spec["spec"].get(key)}
+            made["spec"]["supportedModelFormats"] = [{**known, "autoSelect": supported["autoSelect"], "priority": 1}]
             del made["spec"]["modelSizeRange"]
         container = made["spec"]["engineConfig"]["runner"]
         container["command"] = [sys.executable, "-c", POLITE]
@@ -135,31 +135,34 @@ class OmeLab:
         return made
 
     def left(self) -> list[str]:
-        """What is there of ours."""
+        """Returns kind and name of all objects that autotuner created."""
         return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, OURS)]
 
     def pod(self, role: str = "server") -> dict[str, Any]:
-        """The only pod of that role."""
+        """Returns the only pod of a role."""
         (found,) = self.lab.all("Pod", f"{OURS},autotuner/role={role}")
         return found
 
     def service(self) -> dict[str, Any]:
-        """The only service of ours."""
+        """Returns the only InferenceService that autotuner created."""
         (found,) = self.lab.all("InferenceService", OURS)
         return found
 
     def needs_names(self) -> None:
-        """Skips where a BenchmarkJob could not find the server: OME names it as DNS does; the stand-in by address."""
+        """Skips the test if a BenchmarkJob could not find the server.
+
+        The real OME uses the server's DNS name, the stand-in its address.
+        """
         if self.ome and self.ome.settings.real:
-            pytest.skip("the tests' cluster has no DNS, by which OME's benchmarks find servers")
+            pytest.skip("the test cluster has no DNS, which OME's benchmarks need to find servers")
 
     def kill(self, role: str = "server") -> None:
-        """Ends that pod's first process as SIGKILL does, from outside of the pod."""
+        """Sends SIGKILL to the first process of the only pod of a role, from outside of the pod."""
         if KUBECONFIG:
-            pytest.skip("a container's first process is killed from its node alone")
+            pytest.skip("a container's first process can only be killed on its node")
         kill_first_process(self.pod(role))
 
 
 def written(volume: Path) -> list[str]:
-    """What benchmarks have on it."""
+    """Returns the files that benchmarks wrote to a volume."""
     return [str(path) for path in volume.glob("autotuner/**/*")]

@@ -245,7 +245,7 @@ class TestFaults:
     def test_a_part_that_cannot_start_says_why(self, clusters: Clusters, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(cluster_parts._FLAGS, Part.ETCD, lambda _: ["--wrong"])
         own = clusters()
-        with pytest.raises(RuntimeError, match=r"(?s)etcd has ended: .*-wrong"), own:
+        with pytest.raises(RuntimeError, match=r"(?s)etcd ended: .*-wrong"), own:
             pass
         assert not own.folder.exists()
 

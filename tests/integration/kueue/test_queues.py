@@ -13,7 +13,7 @@ from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import LABELS, Recorder
 from autotuner.testing.fake_plans import fake_plan
-from support.turns import another_run, take_turns, waits
+from support.turns import another_run, take_turns, wait_until_queued
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.campaign]
 TWO_GPUS = fake_plan().model_copy(update={"gpus": 2})
@@ -60,7 +60,7 @@ async def test_cancelled_while_it_waits(place: Any, recorder: Recorder, tmp_path
 
     async with place.deployer().deploy(TWO_GPUS, recorder.context), anyio.create_task_group() as tasks:
         tasks.start_soon(second)
-        await waits(waiting)
+        await wait_until_queued(waiting)
         tasks.cancel_scope.cancel()
     assert Phase.LOADING not in waiting.phases
 

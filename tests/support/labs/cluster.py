@@ -1,13 +1,12 @@
-"""A Kubernetes cluster of a test run's own: etcd, control plane and one node whose pods run, in about ten seconds.
+"""A Kubernetes cluster that the test run starts in about ten seconds: etcd, control plane and one node.
 
-Nothing of the machine is used or changed but one network interface: all programs live in namespaces of their own
-(``namespaces``), so any number of clusters can be there at once, and none outlives the process that made it. What lies
-on disk and in control groups after a kill is taken away by the next one that starts.
+All programs run in their own namespaces (``namespaces``); the only change to the machine is one network interface. Any
+number of clusters can run at once, and none outlives its test run. The next cluster to start removes the files and
+control groups that a killed one left.
 
-GPUs are counted by the scheduler as a device plugin's would be, and do not exist. No registry: images are loaded. No
-DNS and no kube-proxy: pods have each other's addresses, and the API server at the address that their environment
-names; names and addresses of other services lead nowhere. It needs root and Debian's ``containerd runc
-containernetworking-plugins busybox-static iproute2``, and the programs that ``make cluster-build`` makes.
+The scheduler counts GPUs that do not exist. Images are loaded, because there is no registry. Without DNS and
+kube-proxy, pods only reach each other and the API server, by address. Requires root, Debian's ``containerd runc
+containernetworking-plugins busybox-static iproute2``, and the programs that ``make cluster-build`` builds.
 """
 
 import fcntl
@@ -51,20 +50,20 @@ _PODS = "/api/v1/namespaces/default/pods"
 _PREFIX = "atk-"
 _OWNED = "owner"
 _SUBNETS = "198.18.0.0/15"
-"""Set apart for tests of networks (RFC 2544): where nothing real answers once a cluster is gone."""
+"""Reserved for network tests (RFC 2544), so that nothing real answers after a cluster has ended."""
 _DEBIAN = {"containerd": "containerd", "ctr": "containerd", "runc": "runc", BUSYBOX: "busybox-static"}
 _BUILT = (*(part for part in Part if part is not Part.CONTAINERD), "kubectl")
 
 
 def programs() -> Path:
-    """Where the built programs are, or should be."""
-    if told := os.environ.get("AUTOTUNER_KUBERNETES_BIN"):
-        return Path(told)
+    """Returns the folder of the built programs, which may not exist."""
+    if folder := os.environ.get("AUTOTUNER_KUBERNETES_BIN"):
+        return Path(folder)
     return Path(autotuner.__file__).resolve().parents[2] / ".cache" / "kubernetes" / VERSION
 
 
 def why_not() -> str:
-    """Why no cluster can be started here; empty where one can."""
+    """Explains why no cluster can be started here; empty if one can."""
     if why := namespaces.why_not():
         return why
     for name, package in _DEBIAN.items():
@@ -77,18 +76,18 @@ def why_not() -> str:
 
 
 class OwnCluster:
-    """One cluster with one node; a context manager. ``gpus`` is how many of them the node offers."""
+    """A cluster with one node, as a context manager; ``gpus`` is the number of GPUs that the node offers."""
 
     def __init__(self, *, gpus: int = 4) -> None:
-        _take_down_dead()
+        _remove_stale()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=PLACE))
-        # Held until this process is gone, however it ends; unlike a process number it is not given out again.
+        # The lock is held until this process ends, even if it is killed. Unlike a process id, it is not reused.
         self._owned = (self.folder / _OWNED).open("w")
         fcntl.flock(self._owned, fcntl.LOCK_EX)
         self.gpus = gpus
         self.node = NODE
         self._inside: namespaces.Namespaces | None = None
-        self._running: dict[Part, namespaces.Inmate] = {}
+        self._running: dict[Part, namespaces.Program] = {}
         self._trust: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
@@ -104,31 +103,31 @@ class OwnCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's."""
+        """The administrator's kubeconfig."""
         return self._site.kubeconfig(User.ADMIN)
 
     def kubeconfig_for(self, user: User) -> Path:
-        """Another user's; ``User.GUEST`` may do nothing unless a role is bound to it."""
+        """Returns the kubeconfig of a user; ``User.GUEST`` has no permissions without a role binding."""
         return self._site.kubeconfig(user)
 
     @property
     def address(self) -> str:
-        """Of the node and of the API server (port 443)."""
+        """Address of the node and of the API server (port 443)."""
         return self.inside.address
 
     @property
     def host_address(self) -> str:
-        """Of this machine, as pods and the API server reach it: where a webhook or a server of the tests listens."""
+        """Address of this machine, as pods and the API server reach it, for webhooks and servers of the tests."""
         return self.inside.host_address
 
     @property
     def inside(self) -> namespaces.Namespaces:
-        """The namespaces that the cluster lives in."""
+        """The namespaces of the cluster."""
         assert self._inside is not None, "the cluster has not been started"
         return self._inside
 
     def start(self) -> None:
-        """Starts everything and returns when pods can be run. Raises ``RuntimeError`` with the log of what failed."""
+        """Starts the cluster, and waits until it can run pods. Raises ``RuntimeError`` with the failed part's log."""
         self._inside = namespaces.Namespaces(self.folder / "namespaces", _SUBNETS)
         self._inside.call("ip", "address", "add", f"{API_SERVICE}/32", "dev", "lo")
         self._site = self._make_site(self._inside)
@@ -151,51 +150,54 @@ class OwnCluster:
         self._wait(Part.CONTROLLER_MANAGER, lambda: self.api("GET", account).is_success)
 
     def stop(self) -> None:
-        """Takes everything down: programs, containers, network, control groups, folder."""
+        """Removes programs, containers, network, control groups and the folder."""
         if self._inside is not None:
             self._inside.close()
             self._inside = None
         while self._running:
             self._running.popitem()[1].wait()
-        _take_down(self.folder)
+        _remove(self.folder)
         self._owned.close()
 
     def api(self, method: str, path: str, *, user: User = User.ADMIN, **options: Any) -> httpx.Response:
-        """One call of the API server."""
+        """Makes a call of the API server."""
         if self._trust is None:
             self._trust = ssl.create_default_context(cafile=str(self._site.certificates / "apiserver.crt"))
         headers = {"Authorization": f"Bearer {self._site.tokens[user]}", **options.pop("headers", {})}
         with httpx.Client(verify=self._trust, trust_env=False, timeout=_PATIENCE_S) as client:
             return client.request(method, f"https://{self.address}{path}", headers=headers, **options)
 
-    def kubectl(self, *words: str, user: User = User.ADMIN, stdin: str = "") -> str:
-        """What kubectl answers. Raises ``RuntimeError`` with what it complains of."""
+    def kubectl(self, *arguments: str, user: User = User.ADMIN, stdin: str = "") -> str:
+        """Runs kubectl and returns its stdout. Raises ``RuntimeError`` with its stderr."""
         done = subprocess.run(
-            self.kubectl_argv(*words, user=user), input=stdin, capture_output=True, text=True, check=False
+            self.kubectl_argv(*arguments, user=user), input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
-    def kubectl_argv(self, *words: str, user: User = User.ADMIN) -> list[str]:
-        """The command line of such a call, for one that goes on."""
+    def kubectl_argv(self, *arguments: str, user: User = User.ADMIN) -> list[str]:
+        """Returns the command line of kubectl, for calls that keep running."""
         program = self._site.programs / "kubectl"
         config = self._site.kubeconfig(user)
-        return [str(program), f"--kubeconfig={config}", f"--cache-dir={self.folder / 'kubectl'}", *words]
+        return [str(program), f"--kubeconfig={config}", f"--cache-dir={self.folder / 'kubectl'}", *arguments]
 
     def load_image(self, archive: Path) -> None:
-        """Gives the node the images of a file as ``docker save`` writes it; pods must not ask to ``Always`` pull."""
+        """Loads an archive as of ``docker save`` into the node; pods must not set ``imagePullPolicy: Always``."""
         names = image_names(archive)
         self._ctr("images", "import", f"--snapshotter={self._site.snapshotter}", str(archive))
         self._wait(Part.CONTAINERD, lambda: self._known(names))
 
     def create_pod(self, pod: dict[str, Any]) -> None:
-        """Makes a pod in the default namespace."""
+        """Creates a pod in the default namespace."""
         self.api("POST", _PODS, json=pod).raise_for_status()
 
     def run_pod(self, pod: dict[str, Any], *, until: str = "Ready") -> dict[str, Any]:
-        """Makes a pod and gives it back when it is ``Ready`` or in the phase ``until``. Raises ``RuntimeError`` with
-        its status where it does not come to that."""
+        """Creates a pod, and returns it when it reaches a condition or phase.
+
+        Raises:
+            RuntimeError: With the pod's status if it does not reach it.
+        """
         self.create_pod(pod)
         name = pod["metadata"]["name"]
         end = time.monotonic() + _PATIENCE_S
@@ -206,62 +208,62 @@ class OwnCluster:
             if until in reached:
                 return found
             if time.monotonic() > end or reached & {"Failed", "Succeeded"}:
-                raise RuntimeError(f"pod {name} does not become {until}: {json.dumps(status)}")
+                raise RuntimeError(f"pod {name} did not become {until}: {json.dumps(status)}")
             time.sleep(0.1)
 
     def get_pod(self, name: str) -> dict[str, Any]:
-        """A pod of the default namespace."""
+        """Returns a pod of the default namespace."""
         found: dict[str, Any] = self.api("GET", f"{_PODS}/{name}").raise_for_status().json()
         return found
 
     def delete_pod(self, name: str) -> None:
-        """Ends a pod and returns when it is gone."""
+        """Deletes a pod, and returns when it is gone."""
         self.api("DELETE", f"{_PODS}/{name}").raise_for_status()
         gone = httpx.codes.NOT_FOUND
         self._wait(Part.KUBELET, lambda: self.api("GET", f"{_PODS}/{name}").status_code == gone)
 
     def set_gpus(self, count: int) -> None:
-        """How many GPUs the node offers from now on."""
-        places = [f"/status/{kind}/{GPU.replace('/', '~1')}" for kind in ("capacity", "allocatable")]
-        patch = [{"op": "add", "path": place, "value": str(count)} for place in places]
+        """Sets the number of GPUs that the node offers."""
+        paths = [f"/status/{kind}/{GPU.replace('/', '~1')}" for kind in ("capacity", "allocatable")]
+        patch = [{"op": "add", "path": path, "value": str(count)} for path in paths]
         headers = {"Content-Type": "application/json-patch+json"}
         self.api("PATCH", f"/api/v1/nodes/{NODE}/status", json=patch, headers=headers).raise_for_status()
         self.gpus = count
 
     def cordon(self, *, on: bool = True) -> None:
-        """No new pod comes to the node, or again."""
+        """Makes the node unschedulable, or schedulable again."""
         headers = {"Content-Type": "application/merge-patch+json"}
         body = {"spec": {"unschedulable": on}}
         self.api("PATCH", f"/api/v1/nodes/{NODE}", json=body, headers=headers).raise_for_status()
 
     def ready(self) -> bool:
-        """Whether the node is, as far as the API server knows."""
+        """Whether the node is ready, according to the API server."""
         found = self.api("GET", f"/api/v1/nodes/{NODE}")
         conditions = found.json().get("status", {}).get("conditions", []) if found.is_success else []
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def pid(self, part: Part) -> int:
-        """A program's process."""
+        """Returns the process id of a program."""
         return self._running[part].pid
 
     def log(self, part: Part) -> str:
-        """What a program has said."""
+        """Returns the output of a program."""
         return (self.folder / "logs" / part).read_text(errors="replace")
 
     def kill(self, part: Part) -> None:
-        """Ends a program as SIGKILL does; what it started runs on."""
+        """Sends SIGKILL to a program; its children keep running."""
         self._running.pop(part).kill()
 
     def freeze(self, part: Part) -> None:
-        """Stops a program without ending it: its connections stay and nothing answers."""
+        """Sends SIGSTOP to a program: its connections stay open, and it does not answer."""
         self._running[part].signal(signal.SIGSTOP)
 
     def thaw(self, part: Part) -> None:
-        """Lets a frozen program go on."""
+        """Resumes a frozen program."""
         self._running[part].thaw()
 
     def restart(self, part: Part) -> None:
-        """Starts a program again, ended or not, and returns when it does its work."""
+        """Restarts a program, and returns when it works."""
         if part in self._running:
             self._running.pop(part).terminate()
         since = self._renewed() if part is Part.KUBELET else ""
@@ -275,14 +277,14 @@ class OwnCluster:
             self.set_gpus(self.gpus)
 
     def _make_site(self, inside: namespaces.Namespaces) -> Site:
-        tried = str(self.folder / "namespaces" / "overlay")
+        overlay = str(self.folder / "namespaces" / "overlay")
         for name in ("upper", "work", "seen"):
             (self.folder / "try" / name).mkdir(parents=True)
         upper, work, seen = (str(self.folder / "try" / name) for name in ("upper", "work", "seen"))
         snapshotter = "overlayfs"
         try:
             options = f"lowerdir={CNI},upperdir={upper},workdir={work}"
-            inside.call("mount", "-t", "overlay", tried, "-o", options, seen)
+            inside.call("mount", "-t", "overlay", overlay, "-o", options, seen)
             inside.call("umount", seen)
         except RuntimeError:
             snapshotter = "native"
@@ -308,9 +310,9 @@ class OwnCluster:
                     return
             for other, program in self._running.items():
                 if program.ended():
-                    raise RuntimeError(f"{other} has ended: {self.log(other)[-2000:]}")
+                    raise RuntimeError(f"{other} ended: {self.log(other)[-2000:]}")
             if time.monotonic() > until:
-                raise RuntimeError(f"{part} does not do its work: {self.log(part)[-2000:]}")
+                raise RuntimeError(f"{part} did not become ready: {self.log(part)[-2000:]}")
             time.sleep(0.05)
 
     def _wait_for_api(self) -> None:
@@ -318,22 +320,22 @@ class OwnCluster:
         self._wait(Part.API_SERVER, lambda: certificate.exists() and self.api("GET", "/readyz").is_success)
 
     def _renewed(self) -> str:
-        """When the kubelet last said that it lives."""
+        """Returns the time at which the kubelet last renewed its lease."""
         lease = self.api("GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}").json()
         return str(lease.get("spec", {}).get("renewTime", ""))
 
-    def _ctr(self, *words: str) -> str:
-        return self.inside.call("ctr", "-a", str(self._site.containerd_socket), "-n", "k8s.io", *words)
+    def _ctr(self, *arguments: str) -> str:
+        return self.inside.call("ctr", "-a", str(self._site.containerd_socket), "-n", "k8s.io", *arguments)
 
     def _known(self, names: list[str]) -> bool:
-        """Whether the node's image service has taken over what containerd was given; it does so a moment later."""
+        """Whether the kubelet can see the images, which takes a moment after containerd has imported them."""
         listed = self._ctr("images", "list").splitlines()
         managed = {line.split()[0] for line in listed if "io.cri-containerd.image=managed" in line}
         return managed.issuperset(names)
 
 
-def _take_down(folder: Path) -> None:
-    """What is left of a cluster whose processes are gone: control groups and files."""
+def _remove(folder: Path) -> None:
+    """Removes control groups and files of a cluster whose processes have ended."""
     containers = {path.name for path in folder.glob("containerd/state/io.containerd.runtime.v2.task/k8s.io/*")}
     for group in control_groups(containers):
         with suppress(OSError):
@@ -341,13 +343,13 @@ def _take_down(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take_down_dead() -> None:
-    """What test runs that were killed have left. The lock of one that lives is held."""
+def _remove_stale() -> None:
+    """Removes what killed test runs left. The lock of a running one is held."""
     for folder in PLACE.glob(f"{_PREFIX}*"):
         with suppress(OSError), (folder / _OWNED).open() as owned:
             fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # One that was killed in the moment of its birth was not yet bound to its owner's life.
+            # A test run that was killed early may have left processes that do not end with it yet.
             for pid in processes_naming([str(folder)]):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            _take_down(folder)
+            _remove(folder)

@@ -1,4 +1,4 @@
-"""Images for a cluster without a registry, as files that ``docker load`` and ``ctr images import`` take."""
+"""Images for a cluster without a registry, as archives for ``docker load`` and ``ctr images import``."""
 
 import hashlib
 import io
@@ -24,26 +24,30 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_simulated(path: Path, names: Sequence[str], simulated: Mapping[str, str]) -> None:
-    """The image that plays SGLang and vLLM, under the names that a deployer asks for; ``simulated`` are the
-    simulator's settings (``GPU: H100``)."""
+    """Writes the image that simulates SGLang and vLLM.
+
+    Args:
+        path: The archive.
+        names: Names of the image, such as an engine's default image.
+        simulated: The simulator's settings (``GPU: H100``).
+    """
     layer = path.with_suffix(".layer")
     write_image(layer)
-    config = {"Env": _listed(image_environment(simulated)), "Entrypoint": list(ENTRYPOINT)}
+    config = {"Env": _env_list(image_environment(simulated)), "Entrypoint": list(ENTRYPOINT)}
     write_archive(path, layer, names, config)
 
 
 def write_loadgen(path: Path, names: Sequence[str] = (LOADGEN,)) -> None:
-    """An image for load from inside: ``python3 -m autotuner.benchmarks.loadgen.worker`` runs in it, and what runs that
-    in a pod of a study."""
+    """Writes the image of the load generator: its worker, and the program that runs the worker in a pod."""
     layer = path.with_suffix(".layer")
     deployers = Path(autotuner.__file__).parent / "deployers"
     kubernetes = deployers / "kubernetes"
     write_root(layer, _WORKER, [deployers / "__init__.py", kubernetes / "__init__.py", kubernetes / "load"])
-    write_archive(path, layer, names, {"Env": _listed(environment()), "Cmd": ["python3", "-m", _WORKER]})
+    write_archive(path, layer, names, {"Env": _env_list(environment()), "Cmd": ["python3", "-m", _WORKER]})
 
 
 def write_python(path: Path, names: Sequence[str] = (PYTHON_IMAGE,)) -> None:
-    """This Python, also under the path that it has here, with the package's scripted servers and load generators."""
+    """Writes an image with this Python, also at its path here, and with the scripted servers and load generators."""
     layer = path.with_suffix(".layer")
     package = Path(autotuner.__file__).parent
     write_root(layer, _WORKER, [package / "testing", package / "deployers"])
@@ -53,11 +57,11 @@ def write_python(path: Path, names: Sequence[str] = (PYTHON_IMAGE,)) -> None:
         link.linkname = os.path.realpath(sys.executable)
         link.mode = 0o777
         tar.addfile(link)
-    write_archive(path, layer, names, {"Env": _listed(environment())})
+    write_archive(path, layer, names, {"Env": _env_list(environment())})
 
 
 def write_busybox(path: Path, names: Sequence[str]) -> None:
-    """A shell and its tools (Debian: busybox-static); left to itself, it sleeps."""
+    """Writes an image with a shell and its tools (Debian: busybox-static); the default command sleeps."""
     program = shutil.which(BUSYBOX)
     assert program is not None
     layer = path.with_suffix(".layer")
@@ -73,12 +77,18 @@ def write_busybox(path: Path, names: Sequence[str]) -> None:
 
 
 def write_archive(path: Path, layer: Path, names: Sequence[str], config: Mapping[str, Any]) -> None:
-    """One image of one layer, a tar file that is used up, under all ``names``. ``config`` in the words of the image
-    specification (github.com/opencontainers/image-spec): Env, Entrypoint, Cmd."""
+    """Writes an archive of an image with one layer.
+
+    Args:
+        path: The archive.
+        layer: Tar file of the layer; it is deleted.
+        names: Names of the image.
+        config: ``Env``, ``Entrypoint`` and ``Cmd``, as in github.com/opencontainers/image-spec.
+    """
     with layer.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     machine = platform.machine()
-    described = json.dumps(
+    description = json.dumps(
         {
             "architecture": _MACHINES.get(machine, machine),
             "os": "linux",
@@ -86,10 +96,10 @@ def write_archive(path: Path, layer: Path, names: Sequence[str], config: Mapping
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         }
     ).encode()
-    name = f"{hashlib.sha256(described).hexdigest()}.json"
+    name = f"{hashlib.sha256(description).hexdigest()}.json"
     manifest = json.dumps([{"Config": name, "RepoTags": list(names), "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(path, "w") as tar:
-        for member, content in (("manifest.json", manifest), (name, described)):
+        for member, content in (("manifest.json", manifest), (name, description)):
             entry = tarfile.TarInfo(member)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
@@ -98,20 +108,20 @@ def write_archive(path: Path, layer: Path, names: Sequence[str], config: Mapping
 
 
 def image_names(path: Path) -> list[str]:
-    """The images of such a file, under their full names (``docker.io/library/x:1`` for ``x:1``)."""
+    """Returns the full names of an archive's images (``docker.io/library/x:1`` for ``x:1``)."""
     with tarfile.open(path) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None
-        told = [name for image in json.load(manifest) for name in image["RepoTags"]]
-    return [_full(name) for name in told]
+        names = [name for image in json.load(manifest) for name in image["RepoTags"]]
+    return [_full_name(name) for name in names]
 
 
-def _full(name: str) -> str:
+def _full_name(name: str) -> str:
     first, slash, _ = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         return name
     return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
-def _listed(variables: Mapping[str, str]) -> list[str]:
+def _env_list(variables: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in variables.items()]

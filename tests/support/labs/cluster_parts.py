@@ -1,7 +1,7 @@
-"""The programs of a Kubernetes node for tests: their command lines and configuration files.
+"""Programs of a Kubernetes node for tests: command lines and configuration files.
 
-Each choice that differs from a common node is there because the machine may be a bare one: control groups of either
-version, root without some rights, no registry, no DNS, no device plugin.
+Settings differ from those of an ordinary node because the machine may have cgroups of either version, a root user
+without some capabilities, and neither a registry, DNS nor a device plugin.
 """
 
 import base64
@@ -18,7 +18,7 @@ NODE = "node-1"
 PAUSE = "local/pause:1"
 SERVICES = "10.0.0.0/24"
 API_SERVICE = "10.0.0.1"
-"""The first address of ``SERVICES``, at which pods reach the API server."""
+"""First address of ``SERVICES``, at which pods reach the API server."""
 CNI = Path("/usr/lib/cni")
 _CONTROLLERS = "*,-node-ipam-controller,-node-route-controller,-service-lb-controller"
 
@@ -35,11 +35,11 @@ class Part(StrEnum):
 
 
 class User(StrEnum):
-    """Who may talk to the API server."""
+    """A user of the API server."""
 
     ADMIN = "admin"
     GUEST = "guest"
-    """Nothing is allowed to it but what a role binding gives."""
+    """Has only the permissions of role bindings."""
     NODE = f"system:node:{NODE}"
 
 
@@ -48,7 +48,7 @@ _GROUPS = {User.ADMIN: "system:masters", User.GUEST: "", User.NODE: "system:node
 
 @dataclass(frozen=True)
 class Site:
-    """Where one cluster is: its folder, the built programs, its address, its pods' network, the users' tokens."""
+    """Location of a cluster: its folder, programs, address, pod network and the users' tokens."""
 
     folder: Path
     programs: Path
@@ -59,28 +59,28 @@ class Site:
 
     @property
     def certificates(self) -> Path:
-        """The API server's; it makes them itself."""
+        """Folder of the API server's certificates, which it creates itself."""
         return self.folder / "certificates"
 
     @property
     def containerd_socket(self) -> Path:
-        """Where containerd answers."""
+        """Socket of containerd."""
         return self.folder / "containerd.sock"
 
     def kubeconfig(self, user: User) -> Path:
-        """The file by which ``user`` finds the API server."""
+        """Returns the path of a user's kubeconfig."""
         return self.folder / f"{user.replace(':', '-')}.kubeconfig"
 
 
 def command(part: Part, site: Site) -> list[str]:
-    """The command line of one program."""
+    """Returns the command line of a program."""
     if part is Part.CONTAINERD:
         return ["containerd", "--config", str(site.folder / "containerd.toml")]
     return [str(site.programs / part), *_FLAGS[part](site)]
 
 
 def write_files(site: Site) -> None:
-    """What the programs read at their start."""
+    """Writes the files that the programs read when they start."""
     lines = [f'{token},{user},{user},"{_GROUPS[user]}"' for user, token in site.tokens.items()]
     _private(site.folder / "tokens.csv", "\n".join(lines) + "\n")
     (site.folder / "containerd.toml").write_text(_containerd(site))
@@ -91,7 +91,7 @@ def write_files(site: Site) -> None:
 
 
 def write_kubeconfigs(site: Site) -> None:
-    """One file for each user; the API server has to have made its certificate before."""
+    """Writes the kubeconfig of each user; the API server must have created its certificate."""
     authority = base64.b64encode((site.certificates / "apiserver.crt").read_bytes()).decode()
     for user, token in site.tokens.items():
         config = {
@@ -147,7 +147,7 @@ def _api_server(site: Site) -> list[str]:
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
-        # by name, the kubelet would be looked up in a DNS that is not there
+        # there is no DNS to resolve the node's name
         "--kubelet-preferred-address-types=InternalIP",
         "--profiling=false",
     ]
@@ -237,7 +237,7 @@ def _kubelet(site: Site) -> dict[str, Any]:
 
 def _network(site: Site) -> dict[str, Any]:
     first, _, rest = site.subnet.partition("/")
-    assert rest == "24", "the last address of a /24 is this machine's"
+    assert rest == "24", "the last address of a /24 is that of this machine"
     stem = first.rpartition(".")[0]
     pods = {"subnet": site.subnet, "rangeStart": f"{stem}.2", "rangeEnd": f"{stem}.250", "gateway": site.address}
     bridge = {

@@ -1,8 +1,7 @@
-"""A Docker engine of a test run's own: no daemon of the machine is used, nothing of the machine's network is changed,
-and everything is taken down again. It needs root and ``dockerd``.
+"""A Docker engine that the test run starts, and removes with everything in it.
 
-Images hold nothing: programs and libraries of the machine are mounted into containers by the ``volumes`` setting, so
-that no registry is needed.
+It neither uses the machine's daemon nor changes its network configuration. It requires root and ``dockerd``. The image
+is empty: the ``volumes`` setting mounts the machine's programs and libraries, so that no registry is needed.
 """
 
 import io
@@ -35,7 +34,7 @@ _HOOK_SCRIPT = "#!/bin/sh\nexec cat >/dev/null\n"
 
 
 def why_not() -> str:
-    """Why no engine can be started here; empty where one can."""
+    """Explains why no engine can be started here; empty if one can."""
     if os.geteuid() != 0:
         return "only root can start a Docker engine"
     missing = [name for name in ("dockerd", "containerd", "runc", "docker-proxy", "ip") if shutil.which(name) is None]
@@ -43,10 +42,15 @@ def why_not() -> str:
 
 
 class OwnEngine:
-    """One engine in a temporary folder; a context manager. ``gpu_hook`` makes it take requests for GPUs."""
+    """An engine in a temporary folder, as a context manager.
+
+    Args:
+        gpu_hook: Whether the engine accepts GPU requests, with a fake NVIDIA hook.
+        data: Data root; unset: in the temporary folder.
+    """
 
     def __init__(self, *, gpu_hook: bool = True, data: Path | None = None) -> None:
-        _take_down_dead()
+        _remove_stale()
         self._folder = Path(tempfile.mkdtemp(prefix=f"atd-{os.getpid()}-", dir=PLACE))
         self._data = data or self._folder / "data"
         self._path = os.environ["PATH"]
@@ -77,13 +81,16 @@ class OwnEngine:
 
     @property
     def pid(self) -> int:
-        """The daemon's process."""
+        """Process id of the daemon."""
         assert self._daemon is not None
         return self._daemon.pid
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """Settings of the deployer for this engine. Limits that need rights which a container host may lack are off."""
-        usual: dict[str, Any] = {
+        """Returns settings of a deployer for this engine; keywords override them.
+
+        There are no ulimits, because the engine may lack the privileges to raise them.
+        """
+        defaults: dict[str, Any] = {
             "docker_host": self.url,
             "image": IMAGE,
             "network": self._bridge,
@@ -93,10 +100,10 @@ class OwnEngine:
             "stop_grace": "2s",
             "pull": "never",
         }
-        return {**usual, **changes}
+        return {**defaults, **changes}
 
     def start(self) -> None:
-        """Starts the daemon and returns when it answers."""
+        """Starts the daemon, and returns when it answers."""
         folder = self._folder
         argv = ["dockerd", "-H", self.url, "-p", str(folder / "pid")]
         argv += ["--data-root", str(self._data), "--exec-root", str(folder / "exec")]
@@ -112,39 +119,39 @@ class OwnEngine:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        """Whether the daemon takes calls now."""
+        """Whether the daemon answers."""
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError, httpx.HTTPError):
             probe.connect(str(self.socket))
             return self.api("GET", "/_ping").status_code == httpx.codes.OK
         return False
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One call of the engine's API."""
+        """Makes a call of the engine's API."""
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://docker", timeout=_PATIENCE_S
         ) as client:
             return client.request(method, path, **options)
 
     def containers(self) -> list[dict[str, Any]]:
-        """All containers, in whatever state they are."""
+        """Returns all containers, in any state."""
         found: list[dict[str, Any]] = self.api("GET", "/containers/json", params={"all": "true"}).json()
         return found
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """One container."""
+        """Returns the output of ``docker inspect`` for a container."""
         found: dict[str, Any] = self.api("GET", f"/containers/{name}/json").json()
         return found
 
     def kill(self) -> None:
-        """Ends the daemon as SIGKILL does; containers run on."""
+        """Sends SIGKILL to the daemon; its containers keep running."""
         assert self._daemon is not None
         self._daemon.kill()
         self._daemon.wait()
-        # Where process 1 does not collect its children, a killed containerd would be waited for in vain.
+        # If process 1 does not reap its children, the next daemon would wait in vain for this containerd to end.
         (self._folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def terminate(self) -> None:
-        """Ends the daemon as a service manager does; it ends its containers first."""
+        """Sends SIGTERM to the daemon, which first ends its containers."""
         assert self._daemon is not None
         self._daemon.terminate()
         try:
@@ -153,14 +160,14 @@ class OwnEngine:
             self.kill()
 
     def stop(self) -> None:
-        """Takes everything down: containers, network, daemon, mounts and folders."""
+        """Removes containers, network, daemon, mounts and folders."""
         if self._daemon is not None and self._daemon.poll() is None:
             with suppress(httpx.HTTPError, ValueError):
                 for container in self.containers():
                     self.api("DELETE", f"/containers/{container['Id']}", params={"force": "true"})
                 self.api("DELETE", f"/networks/{self._bridge}")
             self.terminate()
-        _take_down(self._folder, self._data)
+        _remove(self._folder, self._data)
 
     def _make_image(self) -> None:
         empty = io.BytesIO()
@@ -180,8 +187,8 @@ class OwnEngine:
             self.api("POST", "/networks/create", json=body).raise_for_status()
 
 
-def _take_down(folder: Path, data: Path) -> None:
-    """What an engine that is gone has left: processes, control groups, its bridge, mounts and files."""
+def _remove(folder: Path, data: Path) -> None:
+    """Removes what an ended engine left: processes, control groups, its bridge, mounts and files."""
     containers = [entry.name for entry in data.glob("containers/*")]
     for pid in processes_naming([str(folder), *containers]):
         with suppress(ProcessLookupError):
@@ -195,16 +202,16 @@ def _take_down(folder: Path, data: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take_down_dead() -> None:
-    """What test runs that were killed have left."""
+def _remove_stale() -> None:
+    """Removes what killed test runs left."""
     for folder in PLACE.glob("atd-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and (folder / _BRIDGE).exists():
-            _take_down(folder, folder / "data")
+            _remove(folder, folder / "data")
 
 
 def host_volumes() -> list[str]:
-    """What this Python needs in an empty container, read-only."""
+    """Returns the read-only volumes that this Python needs in an empty container."""
     source = Path(autotuner.__file__).resolve().parents[1]
     wanted = [*_SYSTEM, sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), str(source)]
     chosen: list[str] = []

@@ -1,4 +1,4 @@
-"""What engines and clusters of a test run's own take from the machine, and how it is taken away again."""
+"""Host resources of the engines and clusters that a test run starts, and their removal."""
 
 import fcntl
 import os
@@ -11,18 +11,18 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 
-PLACE = Path("/tmp")  # noqa: S108 - a socket's path must be short
+PLACE = Path("/tmp")  # noqa: S108 - the path of a Unix socket must be short
 _LOCK = Path(tempfile.gettempdir()) / "autotuner-subnets.lock"
 
 
 def run(*argv: str) -> None:
-    """Whatever it says: what is gone already need not be taken away."""
+    """Runs a cleanup command and ignores its failure: the resource may already be gone."""
     subprocess.run(argv, capture_output=True, check=False)
 
 
 @contextmanager
 def free_subnet(within: str, prefix: int) -> Iterator[IPv4Network]:
-    """A subnet of that size that no interface of this machine has; held until the block ends, for runs side by side."""
+    """Finds a subnet that no route of this machine uses, and reserves it for the block against concurrent test runs."""
     with _LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         taken = [_network(*line.split()[1:8:6]) for line in Path("/proc/net/route").read_text().splitlines()[1:]]
@@ -32,30 +32,30 @@ def free_subnet(within: str, prefix: int) -> Iterator[IPv4Network]:
 
 
 def processes_naming(names: list[str]) -> list[int]:
-    """Processes with one of these names in their command line or control group: what a killed daemon leaves."""
+    """Returns process ids with one of these names in their command line or control group."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
-                told = (entry / "cmdline").read_bytes() + (entry / "cgroup").read_bytes()
-                if any(name.encode() in told for name in names):
+                text = (entry / "cmdline").read_bytes() + (entry / "cgroup").read_bytes()
+                if any(name.encode() in text for name in names):
                     found.append(int(entry.name))
     return found
 
 
 def control_groups(names: Collection[str]) -> list[Path]:
-    """Control groups of these names in all hierarchies; others may come and go meanwhile."""
+    """Returns the control groups of these names in all hierarchies."""
     walked = os.walk("/sys/fs/cgroup")
     return [Path(place) / name for place, folders, _ in walked for name in folders if name in names]
 
 
 def mounts_below(folder: Path) -> list[str]:
-    """Mount points below a folder, the innermost first."""
+    """Returns the mount points below a folder, innermost first."""
     places = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
     return sorted((p for p in places if Path(p).is_relative_to(folder)), reverse=True)
 
 
 def _network(destination: str, mask: str) -> IPv4Network:
-    """Of two words of the kernel's routing table, which are hexadecimal in this machine's byte order."""
-    address, bits = (int.from_bytes(bytes.fromhex(word), sys.byteorder) for word in (destination, mask))
+    """Parses two columns of the kernel's routing table, which are hexadecimal in this machine's byte order."""
+    address, bits = (int.from_bytes(bytes.fromhex(column), sys.byteorder) for column in (destination, mask))
     return IPv4Network((address, bits.bit_count()), strict=False)

@@ -1,9 +1,9 @@
-"""A machine inside this machine: processes with mounts, network and process numbers of their own.
+"""Linux namespaces that isolate processes, mounts and network from this machine.
 
-Everything that is started or mounted in it ends with its first process, and that one ends with ours, however ours ends:
-no daemon, container, mount, bridge or address can be left behind. Folders in which programs keep state at fixed places
-(``/run``, ``/var/lib``, ``/var/log``) show what the machine has there; what is written goes to memory and is gone with
-the rest. It needs root, ``unshare``, ``nsenter``, ``setpriv`` (Debian: util-linux) and ``ip`` (iproute2).
+Everything inside ends with the first process inside, and that one ends with the test run, even if it is killed: no
+daemon, container, mount, bridge or address is left. Folders in which programs keep state at fixed paths (``/run``,
+``/var/lib``, ``/var/log``) are overlays whose upper layer is in memory. Requires root, ``unshare``, ``nsenter``,
+``setpriv`` (Debian: util-linux) and ``ip`` (iproute2).
 """
 
 import os
@@ -37,10 +37,17 @@ BRIDGE = "inside0"
 
 
 class Namespaces:
-    """One such machine; ``folder`` is where it may keep things. A subnet of its own connects it with this machine."""
+    """A set of namespaces, connected with this machine by its own subnet.
+
+    Args:
+        folder: Folder for its state.
+        within: Network from which to take a /24.
+
+    Raises:
+        RuntimeError: If the kernel refuses.
+    """
 
     def __init__(self, folder: Path, within: str) -> None:
-        """``within``: the network to take a /24 of. Raises ``RuntimeError`` where the kernel refuses."""
         self._folder = folder
         self._link = f"atk{secrets.token_hex(4)}"
         self._outer = self._begin()
@@ -56,31 +63,31 @@ class Namespaces:
 
     @property
     def address(self) -> str:
-        """Of the inner machine, for all."""
+        """Address of the namespaces, from both sides."""
         return str(self.subnet[1])
 
     @property
     def host_address(self) -> str:
-        """Of this machine, as those inside reach it."""
+        """Address of this machine, as seen from inside."""
         return str(self.subnet[254])
 
     def close(self) -> None:
-        """Ends every process inside, and with them all that was inside."""
+        """Kills every process inside, and with them everything that was mounted or configured."""
         with suppress(ProcessLookupError):
-            # The first process inside takes all others with it, and is waited for by the outer one.
+            # The kernel kills all others with the first process inside, for which the outer process waits.
             os.kill(self._inner, signal.SIGKILL)
         self._outer.wait()
         run("ip", "link", "delete", self._link)
 
     def call(self, *argv: str, stdin: str = "") -> str:
-        """Runs a command inside and gives its output. Raises ``RuntimeError`` with what it said where it fails."""
+        """Runs a command inside and returns its stdout. Raises ``RuntimeError`` with its stderr if it fails."""
         done = subprocess.run([*self._enter(), *argv], input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def start(self, argv: list[str], log: Path, env: dict[str, str]) -> "Inmate":
-        """Starts a program inside; it ends with this machine. What it says is added to ``log``."""
+    def start(self, argv: list[str], log: Path, env: dict[str, str]) -> "Program":
+        """Starts a program inside, which ends with the namespaces; its output is appended to ``log``."""
         with log.open("ab") as out:
             entered = subprocess.Popen(
                 [*self._enter(), "setpriv", "--pdeathsig", "KILL", *argv],
@@ -90,7 +97,7 @@ class Namespaces:
                 env=env,
                 process_group=0,
             )
-        return Inmate(entered)
+        return Program(entered)
 
     def _enter(self) -> list[str]:
         return ["nsenter", "-t", str(self._inner), "-m", "-n", "-p", "--"]
@@ -105,10 +112,10 @@ class Namespaces:
         assert outer.stderr is not None
         with outer.stdout, outer.stderr:
             if outer.stdout.readline().strip() != "ready":
-                said = outer.stderr.read().strip()
+                error = outer.stderr.read().strip()
                 outer.kill()
                 outer.wait()
-                raise RuntimeError(f"no namespaces can be made: {said}")
+                raise RuntimeError(f"cannot create namespaces: {error}")
         return outer
 
     def _connect(self) -> None:
@@ -122,7 +129,7 @@ class Namespaces:
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
-        # A bridge without an address of its own takes that of its lowest port, which changes as ports come and go.
+        # Without an explicit MAC address, a bridge takes the lowest of its ports, which changes as ports come and go.
         octets = ":".join(f"{byte:02x}" for byte in self.subnet[1].packed)
         inside = f"""
             link set lo up
@@ -135,34 +142,34 @@ class Namespaces:
         self.call("ip", "-batch", "-", stdin="\n".join(line.strip() for line in inside.strip().splitlines()))
 
 
-class Inmate:
+class Program:
     """A program that runs inside."""
 
     def __init__(self, entered: "subprocess.Popen[bytes]") -> None:
         self._entered = entered
         self.pid = self._child()
-        """As this machine counts; the one that entered, where the program has ended already."""
+        """Its process id on this machine; that of ``nsenter`` if the program has already ended."""
 
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """Whether the program has ended."""
         return self._entered.poll() is not None
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal; nothing happens where it has ended."""
+        """Sends the program a signal, unless it has ended."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def wait(self) -> None:
-        """Returns when it has ended."""
+        """Waits until the program has ended."""
         self._entered.wait()
 
     def kill(self) -> None:
-        """Ends it as SIGKILL does; it is gone on return."""
+        """Sends SIGKILL and waits until the program has ended."""
         self.signal(signal.SIGKILL)
         self._entered.wait()
 
     def terminate(self) -> None:
-        """Asks it to end, and insists where it does not."""
+        """Sends SIGTERM, and SIGKILL if the program does not end."""
         self.signal(signal.SIGTERM)
         try:
             self._entered.wait(_PATIENCE_S)
@@ -170,7 +177,7 @@ class Inmate:
             self.kill()
 
     def thaw(self) -> None:
-        """Lets it go on after SIGSTOP, which the process that waits for it has followed."""
+        """Resumes the program after SIGSTOP, and ``nsenter``, which stops along with it."""
         self.signal(signal.SIGCONT)
         self._entered.send_signal(signal.SIGCONT)
 
@@ -185,12 +192,12 @@ class Inmate:
 
 
 def why_not() -> str:
-    """Why no such machine can be made here; empty where one can."""
+    """Explains why no namespaces can be created here; empty if they can."""
     if os.geteuid() != 0:
-        return "only root can make namespaces"
+        return "only root can create namespaces"
     for name, package in _NEEDED.items():
         if shutil.which(name) is None:
             return f"{name} is not installed (apt install {package})"
     argv = ["unshare", *_SEPARATE, "true"]
     tried = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return f"this machine does not let root make namespaces: {tried.stderr.strip()}" if tried.returncode else ""
+    return f"this machine does not let root create namespaces: {tried.stderr.strip()}" if tried.returncode else ""

@@ -1,5 +1,6 @@
-"""A container image's root file system with this Python and what a module needs: made of what is installed here, so
-that no registry is needed.
+"""Root file system of a container image with this Python and the dependencies of a module.
+
+It is copied from what is installed here, so that no registry is needed.
 """
 
 import json
@@ -23,13 +24,21 @@ importlib.import_module(sys.argv[1])
 print(json.dumps(sorted({m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)})))
 """
 _ENV = "/usr/bin/env"
-"""What the first line of an installed command names."""
+"""Program in the shebang of installed commands."""
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
 
 def write_root(path: Path, module: str, more: Iterable[Path] = ()) -> None:
-    """Writes a tar file with everything that ``module`` loads, and ``more`` files and all that is in folders. Raises
-    ``CalledProcessError`` where the module does not load."""
+    """Writes the root file system as a tar file.
+
+    Args:
+        path: The tar file.
+        module: Module to include, with everything that it loads.
+        more: Further files, and folders with their content.
+
+    Raises:
+        CalledProcessError: If the module fails to load.
+    """
     with tarfile.open(path, "w") as tar:
         for file in sorted(set(_files(module, more))):
             tar.add(file, arcname=str(file).lstrip("/"), recursive=False)
@@ -43,9 +52,9 @@ def write_root(path: Path, module: str, more: Iterable[Path] = ()) -> None:
 
 
 def environment() -> dict[str, str]:
-    """What such a Python must be told to find its modules."""
-    own = Path(autotuner.__file__).resolve().parents[1]
-    search = dict.fromkeys([str(own), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    """Returns the environment in which Python finds its modules in the image."""
+    package = Path(autotuner.__file__).resolve().parents[1]
+    search = dict.fromkeys([str(package), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": ":".join(search),
@@ -54,7 +63,7 @@ def environment() -> dict[str, str]:
 
 
 def _files(module: str, more: Iterable[Path]) -> Iterator[Path]:
-    """Everything that the module loads, the standard library, and the shared libraries of both."""
+    """Yields everything that the module loads, the standard library, and the shared libraries of both."""
     argv = [sys.executable, "-c", _LISTED, module]
     loaded = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
     found = [Path(os.path.realpath(sys.executable)), *(Path(name) for name in loaded)]
@@ -73,10 +82,10 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _libraries(binaries: list[Path]) -> Iterator[Path]:
-    """Shared libraries as the loader finds them, and the loader; links and what they lead to."""
+    """Yields the shared libraries as the loader finds them, and the loader, with symbolic links and their targets."""
     ldd = shutil.which("ldd") or "ldd"
-    told = subprocess.run([ldd, *map(str, binaries)], capture_output=True, text=True, check=False).stdout
-    for name in set(_LIBRARY.findall(told)):
+    output = subprocess.run([ldd, *map(str, binaries)], capture_output=True, text=True, check=False).stdout
+    for name in set(_LIBRARY.findall(output)):
         path = Path(name)
         while path.is_symlink():
             yield path

@@ -1,6 +1,6 @@
-"""A container image that plays SGLang or vLLM: this Python, the simulator, and the engines' own command lines.
+"""A container image that simulates SGLang and vLLM: this Python, the simulator, and the engines' command lines.
 
-It holds everything it needs (about 90 MB), so that a deployer's defaults work with it: no volumes, no registry.
+It contains everything it needs (about 90 MB), so that a deployer's defaults work without volumes and a registry.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,12 @@ ENTRYPOINT = ("/usr/local/bin/python3",)
 
 
 def write_image(path: Path) -> None:
-    """Writes the image's root file system as a tar file. Raises ``CalledProcessError`` where the simulator does not
-    run."""
+    """Writes the root file system as a tar file. Raises ``CalledProcessError`` if the simulator fails to load."""
     write_root(path, "autotuner.simulator.__main__", [_SIMULATOR])
 
 
 def image_environment(simulated: Mapping[str, str]) -> dict[str, str]:
-    """What the image's programs find in their environment; ``simulated`` are the simulator's settings
-    (``GPU: H100``)."""
+    """Returns the image's environment; ``simulated`` are the simulator's settings (``GPU: H100``)."""
     plain = environment()
     return {
         **plain,
@@ -33,6 +31,6 @@ def image_environment(simulated: Mapping[str, str]) -> dict[str, str]:
 
 
 def changes(simulated: Mapping[str, str]) -> list[str]:
-    """Arguments of ``docker import --change``; ``simulated`` as above."""
-    told = [f"ENV {name}={value}" for name, value in image_environment(simulated).items()]
-    return [*told, f'ENTRYPOINT ["{ENTRYPOINT[0]}"]']
+    """Returns arguments of ``docker import --change``; ``simulated`` are the simulator's settings."""
+    variables = [f"ENV {name}={value}" for name, value in image_environment(simulated).items()]
+    return [*variables, f'ENTRYPOINT ["{ENTRYPOINT[0]}"]']

@@ -20,12 +20,12 @@ def ok(body: bytes) -> bytes:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A server that sends these bytes to each who asks, and keeps what was asked; the URL is the answer."""
+    """Starts servers that send the given bytes to every client and record the requests; returns the URL."""
     sockets = list[socket.socket]()
     threads = list[threading.Thread]()
     ended = threading.Event()
 
-    def start(answer: bytes, *, asked: list[bytes] | None = None, hang: bool = False) -> str:
+    def start(answer: bytes, *, requests: list[bytes] | None = None, hang: bool = False) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.settimeout(0.05)
         sockets.append(listener)
@@ -38,9 +38,9 @@ def serve() -> Iterator[Serve]:
                     continue
                 with peer:
                     peer.settimeout(5)
-                    heard = peer.recv(65536)
-                    if asked is not None:
-                        asked.append(heard)
+                    request = peer.recv(65536)
+                    if requests is not None:
+                        requests.append(request)
                     try:
                         peer.sendall(answer)
                         while hang and not ended.wait(0.02):
@@ -61,11 +61,11 @@ def serve() -> Iterator[Serve]:
 
 
 async def test_an_object(serve: Serve) -> None:
-    asked: list[bytes] = []
-    url = serve(ok(b'{"total_slots": 4, "name": "\xc3\xbc"}'), asked=asked)
+    requests: list[bytes] = []
+    url = serve(ok(b'{"total_slots": 4, "name": "\xc3\xbc"}'), requests=requests)
     assert await get_json(url + "/props", headers={"Authorization": "Bearer x"}) == {"total_slots": 4, "name": "ü"}
-    assert asked[0].startswith(b"GET /props HTTP/1.1\r\n")
-    assert b"authorization: bearer x\r\n" in asked[0].lower()
+    assert requests[0].startswith(b"GET /props HTTP/1.1\r\n")
+    assert b"authorization: bearer x\r\n" in requests[0].lower()
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ async def test_anything_but_an_object_is_none(serve: Serve, answer: bytes) -> No
 
 async def test_redirect_is_not_followed(serve: Serve) -> None:
     """It would send the key to another server."""
-    asked: list[bytes] = []
-    other = serve(ok(b"{}"), asked=asked)
+    requests: list[bytes] = []
+    other = serve(ok(b"{}"), requests=requests)
     for status in (b"301", b"302", b"307", b"308"):
         away = b"HTTP/1.1 %s Moved\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % (status, other.encode())
         assert await get_json(serve(away), headers={"Authorization": "Bearer x"}) is None
-    assert asked == []
+    assert requests == []
 
 
 async def test_huge_response_is_not_read_completely(serve: Serve) -> None:
