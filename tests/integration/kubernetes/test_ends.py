@@ -158,8 +158,8 @@ async def test_a_node_that_is_lost(mortal: Any, recorder: Recorder) -> None:
         with anyio.fail_after(60):
             failure = await endpoint.died()
         assert failure.blame is Blame.ENVIRONMENT
-        assert "node node-1 does not answer" in failure.message
-    assert "its node node-1 does not answer" in notes[-1]
+        assert "node node-1 no longer responds" in failure.message
+    assert "its node node-1 does not respond" in notes[-1]
     assert recorder.ends == []
 
 
@@ -230,8 +230,8 @@ async def test_an_api_server_that_is_not_there(tmp_path: Path, recorder: Recorde
     ("content", "told"),
     [
         (None, "does not exist"),
-        ("{}", "gives no credentials"),
-        ('{"clusters": [], "contexts": [], "users": []}', "gives no credentials"),
+        ("{}", "cannot get credentials"),
+        ('{"clusters": [], "contexts": [], "users": []}', "cannot get credentials"),
     ],
 )
 async def test_a_kubeconfig_of_no_use(tmp_path: Path, content: str | None, told: str) -> None:

@@ -79,10 +79,10 @@ async def test_preflight_names_what_is_wrong_with_queues(place: Any) -> None:
         found = await place.deployer(**changes).preflight([TWO_GPUS])
         return {check.name: f"{check.detail} -> {check.remedy}" for check in found if check.status == "fail"}
 
-    assert (await failing(kueue_queue="nobody"))["queue"].startswith("no local queue nobody in ")
+    assert (await failing(kueue_queue="nobody"))["queue"].startswith("no LocalQueue nobody in ")
     place.kueue.queue_without_place("empty", place.lab.namespace)
     with anyio.fail_after(30):
         while "not accepting workloads" not in (told := (await failing(kueue_queue="empty")).get("queue", "")):
             assert told == "", "it is not known yet"
     assert await failing() == {}
-    assert "the cluster suspends what names no queue -> name" in (await failing(kueue_queue=None))["admission"]
+    assert "the cluster suspends objects without a queue -> set" in (await failing(kueue_queue=None))["admission"]

@@ -32,12 +32,11 @@ from autotuner.study.failure import FailureCause, TrialFailedError
 _CALL_S = 30.0
 _CONNECT_S = 5.0
 _TOO_MANY = 429
-_OF_THE_SERVER = 500
+_SERVER_ERROR = 500
 _GONE = 410
 _MESSAGE_BYTES = 1 << 20
 
 Json = dict[str, Any]
-
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class RefusedError(Exception):
 
     @classmethod
     def of(cls, code: int, body: bytes) -> "RefusedError":
-        """From a response, whose body is a Status or plain text."""
+        """Parses a response, whose body is a Status or plain text."""
         try:
             status = json.loads(body)
             return cls(code, str(status.get("reason") or ""), str(status.get("message") or f"HTTP {code}"))
@@ -61,13 +60,13 @@ class RefusedError(Exception):
             return cls(code, "", body.decode(errors="replace")[:500] or f"HTTP {code}")
 
     @property
-    def passing(self) -> bool:
+    def transient(self) -> bool:
         """Whether the same call may succeed later: the server is starting or busy, or a webhook is down."""
-        return self.code == _TOO_MANY or self.code >= _OF_THE_SERVER
+        return self.code == _TOO_MANY or self.code >= _SERVER_ERROR
 
     @property
     def expired(self) -> bool:
-        """Whether a watch has to start over with a list."""
+        """Whether a watch must start over with a list."""
         return self.code == _GONE or self.reason == "Expired"
 
 
@@ -78,7 +77,7 @@ class _Handshake:
         self._stream: Any = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """One step of a request, as httpcore reports it."""
+        """Handles one trace event of httpcore."""
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
         elif event == "connection.start_tls.failed" and self._stream:
@@ -87,8 +86,11 @@ class _Handshake:
 
 
 class Cluster:
-    """A connection to one namespace. Calls raise ``TrialFailedError`` (``deployer_lost``) when the API server did not
-    answer for as long as the settings are patient, and :class:`RefusedError` for what it refuses."""
+    """A connection to one namespace.
+
+    Calls raise ``TrialFailedError`` (``deployer_lost``) if the API server does not respond within ``patience_s``, and
+    :class:`RefusedError` if it refuses the call.
+    """
 
     def __init__(
         self,
@@ -102,16 +104,15 @@ class Cluster:
         self.namespace = namespace
         self.patience_s = patience_s
         self.proxy = proxy
-        """The proxy of ``http``."""
+        """The proxy that ``http`` uses."""
         self._sni = {"sni_hostname": sni} if sni else {}
 
     @property
     def _extensions(self) -> dict[str, Any]:
-        """Extensions of one request."""
         return {**self._sni, "trace": _Handshake()}
 
     def path(self, kind: str, name: str = "", *, group: str = "") -> str:
-        """The path of a kind (``pods``) or of one object in the namespace; ``group`` as in ``batch/v1``."""
+        """Returns the path of a kind (``pods``) or of one object in the namespace; ``group`` as in ``batch/v1``."""
         base = f"/apis/{group}" if group else "/api/v1"
         return f"{base}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
 
@@ -120,7 +121,7 @@ class Cluster:
         return await self._call("GET", path, params)
 
     async def find(self, path: str) -> Json | None:
-        """Reads one object; None where it does not exist."""
+        """Reads one object; None if it does not exist."""
         try:
             return await self.get(path)
         except RefusedError as error:
@@ -129,7 +130,7 @@ class Cluster:
             raise
 
     async def visible(self, path: str, **params: str) -> list[Json] | None:
-        """The items of a list; None where listing is not allowed."""
+        """Lists objects; None if listing is not allowed."""
         try:
             found: list[Json] = (await self.get(path, **params))["items"]
         except RefusedError:
@@ -137,9 +138,11 @@ class Cluster:
         return found
 
     async def create(self, path: str, body: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
-        """Creates an object; every unknown or repeated field is refused. An object that already exists counts as
-        created if an earlier try of this very call had no response. ``warnings`` collects warnings of the API
-        server."""
+        """Creates an object and returns it as stored. Unknown and duplicate fields are errors.
+
+        An object that already exists counts as created if an earlier attempt of this call got no response.
+        ``warnings`` collects the warnings of the API server.
+        """
         params = {"fieldValidation": "Strict", "fieldManager": "autotuner", **({"dryRun": "All"} if dry_run else {})}
         return await self._call("POST", path, params, body, warnings)
 
@@ -148,7 +151,7 @@ class Cluster:
         return await self._call("PATCH", path, {"fieldManager": "autotuner"}, change)
 
     async def delete(self, path: str, *, uid: str | None = None, policy: str = "Foreground") -> None:
-        """Begins to delete an object and its dependents. It is fine if the object is gone or was replaced."""
+        """Starts to delete an object and its dependents. An object that is gone or was replaced is not an error."""
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
         if uid:
             body["preconditions"] = {"uid": uid}
@@ -167,61 +170,61 @@ class Cluster:
         warnings: list[str] | None = None,
     ) -> Json:
         patience = Patience(self.patience_s, self.proxy)
-        tries = 0
+        attempts = 0
         headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else None
         while True:
-            tries += 1
-            wanted_s = 0.0
+            attempts += 1
+            retry_after_s = 0.0
             began = time.monotonic()
             try:
-                answer = await self._http.request(
+                response = await self._http.request(
                     method, path, params=dict(params), json=body, headers=headers, extensions=self._extensions
                 )
             except (httpx.TransportError, ssl.SSLError) as error:
                 why = str(error) or type(error).__name__
-                logger.debug("%s %s: no answer after %.3f s: %s", method, path, time.monotonic() - began, why)
+                logger.debug("%s %s: no response after %.3f s: %s", method, path, time.monotonic() - began, why)
             else:
                 logger.debug(
                     "%s %s %s: %d in %.3f s",
                     method,
                     path,
                     dict(params) or "",
-                    answer.status_code,
+                    response.status_code,
                     time.monotonic() - began,
                 )
-                if answer.is_success:
+                if response.is_success:
                     if warnings is not None:
-                        warnings += map(_warned, answer.headers.get_list("Warning"))
-                    found: Json = answer.json()
+                        warnings += map(_warning_text, response.headers.get_list("Warning"))
+                    found: Json = response.json()
                     return found
-                refused = RefusedError.of(answer.status_code, answer.content)
+                refused = RefusedError.of(response.status_code, response.content)
                 logger.debug("%s %s refused: %s", method, path, refused)
-                if method == "POST" and tries > 1 and refused.reason == "AlreadyExists" and body:
+                if method == "POST" and attempts > 1 and refused.reason == "AlreadyExists" and body:
                     return await self.get(f"{path}/{body['metadata']['name']}")
-                if not refused.passing:
+                if not refused.transient:
                     raise refused
                 why = refused.message
-                wanted_s = _seconds(answer.headers.get("Retry-After"))
-            logger.info("API server: trying %s %s again, try %d failed: %s", method, path, tries, why)
-            await patience.after(why, wanted_s=wanted_s)
+                retry_after_s = _seconds(response.headers.get("Retry-After"))
+            logger.info("API server: retrying %s %s, attempt %d failed: %s", method, path, attempts, why)
+            await patience.after(why, retry_after_s=retry_after_s)
 
     @asynccontextmanager
     async def stream(self, path: str, *, idle_s: float, **params: str) -> AsyncGenerator[httpx.Response]:
-        """A streamed response; one try. Raises ``httpx.TransportError``, also after ``idle_s`` without a byte."""
+        """Streams a response, without retries. Raises ``httpx.TransportError``, also after ``idle_s`` without data."""
         timeout = httpx.Timeout(_CALL_S, connect=_CONNECT_S, read=idle_s)
         async with self._http.stream(
             "GET", path, params=params, timeout=timeout, extensions=self._extensions
-        ) as answer:
-            logger.debug("GET %s (stream) %s: %d", path, params, answer.status_code)
-            if not answer.is_success:
-                raise RefusedError.of(answer.status_code, await answer.aread())
-            yield answer
+        ) as response:
+            logger.debug("GET %s (stream) %s: %d", path, params, response.status_code)
+            if not response.is_success:
+                raise RefusedError.of(response.status_code, await response.aread())
+            yield response
 
     @asynccontextmanager
     async def tunnel(
         self, path: str, params: Mapping[str, Any], protocol: str
     ) -> AsyncIterator[httpx_ws.AsyncWebSocketSession]:
-        """A websocket, for ``exec`` and ``portforward``; one try."""
+        """Opens a websocket for ``exec`` or ``portforward``, without retries."""
         logger.debug("WEBSOCKET %s", path)
         async with httpx_ws.aconnect_ws(
             path,
@@ -236,8 +239,8 @@ class Cluster:
             yield session
 
 
-def _warned(header: str) -> str:
-    """The text in a Warning header: ``299 - "text"`` (RFC 7234, 5.5)."""
+def _warning_text(header: str) -> str:
+    """Returns the text of a Warning header: ``299 - "text"`` (RFC 7234, 5.5)."""
     text = header.partition('"')[2].rpartition('"')[0] or header
     return " ".join(text.replace('\\"', '"').split())
 
@@ -251,8 +254,10 @@ def _seconds(text: str | None) -> float:
 
 @asynccontextmanager
 async def connected(settings: PodSettings) -> AsyncIterator[Cluster]:
-    """A connection for the duration of the block; no call is made yet. Raises ``TrialFailedError`` if no cluster is
-    configured or the credentials cannot be read."""
+    """Opens a connection for the duration of the block, without making a call.
+
+    Raises ``TrialFailedError`` if no cluster is configured or the credentials cannot be read.
+    """
     kubeconfig = None
     if settings.kubeconfig:
         kubeconfig = str(await anyio.Path(settings.kubeconfig).expanduser())

@@ -1,4 +1,4 @@
-"""A cluster as a target: its hardware, its preflight checks, and what earlier runs left in it."""
+"""A cluster as a target: hardware, preflight checks, and leftovers of earlier runs."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from autotuner.study.launch import Gpu, Hardware, LaunchPlan
 
 
 class ClusterTarget(Deployer):
-    """What deployers to a cluster have in common; they differ in the objects that they create for a server."""
+    """Base class of deployers to a cluster, which differ in the objects that they create for a server."""
 
     settings: ServerSettings
 
@@ -27,10 +27,10 @@ class ClusterTarget(Deployer):
 
     @abstractmethod
     async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
-        """The preflight checks. Raises ``TrialFailedError`` (``deployer_lost``) if the API server does not answer."""
+        """Makes the preflight checks. Raises ``TrialFailedError`` if the API server does not respond."""
 
     async def placing(self, cluster: Cluster) -> ServerSettings:
-        """The settings as they choose nodes. Raises ``TrialFailedError`` if an object that they name is missing."""
+        """Returns the settings that select nodes. Raises ``TrialFailedError`` if a named object is missing."""
         return self.settings
 
     async def preflight(self, plans: Iterable[LaunchPlan]) -> list[Check]:
@@ -42,13 +42,13 @@ class ClusterTarget(Deployer):
             return [access.unreachable(error.failure)]
 
     async def hardware(self) -> Hardware:
-        """The largest usable node's. Raises :class:`UnusableTargetError`."""
+        """Returns the hardware of the largest usable node. Raises :class:`UnusableTargetError`."""
         return await self._nodes.hardware()
 
     async def gpus(self) -> Sequence[Gpu]:
-        """A place for each GPU of the usable nodes."""
+        """Returns a place for each GPU of the usable nodes."""
         return await self._nodes.gpus()
 
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
-        """Removes the objects of dead owners, and what belongs to them."""
+        """Removes the objects of dead owners, with everything that they own."""
         return await self._leftovers.reap(is_dead, study)

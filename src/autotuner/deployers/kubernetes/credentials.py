@@ -17,21 +17,21 @@ _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 
 
 class BearerToken(httpx.Auth):
-    """The bearer token, renewed once when it is no longer accepted."""
+    """Bearer authentication that renews the token once when it is no longer accepted."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        self._put(request)
-        answer = yield request
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        self._set_header(request)
+        response = yield request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
             await read_credentials(self._api)
             forget_key_files(self._api)
-            self._put(request)
+            self._set_header(request)
             yield request
 
-    def _put(self, request: httpx.Request) -> None:
+    def _set_header(self, request: httpx.Request) -> None:
         if self._api.auth.token:
             request.headers["Authorization"] = f"Bearer {self._api.auth.token}"
 
@@ -42,15 +42,15 @@ async def read_credentials(api: Api) -> None:
         await api.auth.reauthenticate()
     except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
-        message = f"the kubeconfig gives no credentials: {why}"
+        message = f"cannot get credentials from the kubeconfig: {why}"
         remedy = "correct deploy.kubeconfig and deploy.context; kubectl auth whoami must work with them"
         raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
 
 
 def forget_key_files(api: Api) -> None:
-    """Removes the temporary files into which inline credentials of a kubeconfig are written for the TLS library.
+    """Removes the temporary files with inline credentials of a kubeconfig, which kr8s writes for the TLS library.
 
-    They are not needed once the library has read them, and are not removed otherwise.
+    They are not needed once the library has read them, and nothing else removes them.
     """
     for file in (api.auth.client_key_file, api.auth.client_cert_file, api.auth.server_ca_file):
         if file and Path(file).parent == Path(gettempdir()):
@@ -59,7 +59,7 @@ def forget_key_files(api: Api) -> None:
 
 
 def namespace_of(api: Api, settings: PodSettings) -> str:
-    """The study's namespace, else the context's, else that of the pod that the tuner runs in."""
+    """Returns the study's namespace, else the context's, else that of the pod that the tuner runs in."""
     if settings.namespace:
         return settings.namespace
     if api.auth.active_context:
@@ -71,7 +71,7 @@ def namespace_of(api: Api, settings: PodSettings) -> str:
 
 
 def proxy_of(api: Api) -> Proxy | None:
-    """The kubeconfig's, else the environment's by kubectl's rules. Raises ``TrialFailedError``."""
+    """Returns the kubeconfig's proxy, else the environment's by kubectl's rules. Raises ``TrialFailedError``."""
     try:
         found = proxy_for(api.auth.server, os.environ, all_proxy=False)
         if api.auth.proxy:

@@ -33,7 +33,7 @@ class KubernetesDeployer(ClusterTarget, BoundDeployer):
         self._pods = PodDeployer(settings, JOBS, self._job)
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A ready pod; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
+        """Starts a pod; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         return self._pods.deploy(plan, context)
 
     async def _job(
@@ -42,22 +42,22 @@ class KubernetesDeployer(ClusterTarget, BoundDeployer):
         image = self.image(plan)
         if image is None:
             raise TrialFailedError.because(
-                FailureCause.IMAGE_MISSING, "the engine names no image", remedy="set deploy.image"
+                FailureCause.IMAGE_MISSING, "no image is set, and the engine has no default", remedy="set deploy.image"
             )
         for file in plan.needs_files:
             if why := model_location.missing(file, self.settings):
-                remedy = "list a folder above it in deploy.model_roots"
+                remedy = "add a folder that contains it to deploy.model_roots"
                 raise TrialFailedError.because(FailureCause.MODEL_MISSING, f"{file} {why}", remedy=remedy)
         return JobServer(cluster, self.settings, plan, context.labels, image=image, lease_s=lease_s)
 
     async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
-        """API server, rights, namespace, nodes, volumes, quotas, and admission by dry runs."""
+        """Checks API server, permissions, namespace, nodes, volumes, quotas, and admission by dry runs."""
         return await kubernetes_preflight.checks(cluster, plans, self.settings)
 
     async def locate(self, model: Model) -> Model:
-        """The model as pods find it: in the volume, under a root, or by its name on the Hub."""
+        """Returns the model as pods find it: in the volume, under a root, or by its name on the Hub."""
         return model_location.locate(model, self.settings)
 
     def image(self, plan: LaunchPlan) -> str | None:
-        """The settings' image, else the engine's, with the settings' tag."""
+        """Returns the settings' image, else the engine's, with the settings' tag."""
         return self.settings.image_name(plan.image)

@@ -1,6 +1,6 @@
 """Phrases that classify a message where no field of the API does, each with the program that writes it.
 
-Pure. Messages are not a stable interface, so every phrase that a decision depends on stands here and nowhere else.
+Messages are not a stable interface, so every phrase that a decision depends on is kept here and nowhere else.
 """
 
 import re
@@ -12,12 +12,12 @@ class Phrase:
     """A text that a message contains."""
 
     pattern: str
-    """A regular expression; upper and lower case are the same."""
+    """A regular expression, matched case-insensitively."""
     source: str
-    """Which program writes it, and where."""
+    """The program that writes it, and where."""
 
     def found_in(self, message: str) -> bool:
-        """Whether the message contains it."""
+        """Returns whether the message contains the phrase."""
         return re.search(self.pattern, message, re.IGNORECASE) is not None
 
 
@@ -29,7 +29,7 @@ CLAIM_MISSING = Phrase(
 NO_DRY_RUN = Phrase(r"does not support dry run", "kube-apiserver, of a webhook with side effects")
 POD_SECURITY_WARNING = Phrase(r"would violate PodSecurity", "kube-apiserver, admission plugin PodSecurity")
 WEBHOOK_DOWN = Phrase(r"failed calling webhook", "kube-apiserver, of an admission webhook that does not answer")
-WEBHOOK_DENIED = Phrase(r"denied the request", "kube-apiserver, of an admission webhook that answers no")
+WEBHOOK_DENIED = Phrase(r"denied the request", "kube-apiserver, of an admission webhook that rejects the object")
 HOST_PATH_MISSING = Phrase(r"hostPath type check failed", "kubelet, volume plugin hostPath, event FailedMount")
 ROOT_IMAGE = Phrase(r"runAsNonRoot", "kubelet, reason CreateContainerConfigError, of an image whose user is root")
 IMAGE_HOPELESS = Phrase(

@@ -11,30 +11,30 @@ from autotuner.deployers.shared.connection_failures import must_answer
 from autotuner.study.launch import Gpu, Hardware
 
 Placing = Callable[[Cluster], Awaitable[ServerSettings]]
-"""The settings as they choose nodes, with what the cluster itself adds to them. Raises ``TrialFailedError``."""
+"""Returns the settings that select nodes, including what objects of the cluster add. Raises ``TrialFailedError``."""
 _FRESH_S = 5.0
-"""How long a reading of the nodes is reused: trials that wait for GPUs ask twice a second."""
+"""How long a list of the nodes is reused: trials that wait for GPUs poll twice a second."""
 
 
 class NodeInventory:
     """Hardware and GPUs of the nodes, cached for a few seconds."""
 
     def __init__(self, settings: ServerSettings, kind: str, placing: Placing) -> None:
-        """``kind`` is the deployer's, for messages."""
+        """``kind`` of the deployer is used in messages."""
         self._settings = settings
         self._kind = kind
         self._placing = placing
         self._gpus: tuple[float, Sequence[Gpu]] | None = None
 
     async def hardware(self) -> Hardware:
-        """The largest node's. Raises :class:`UnusableTargetError`."""
+        """Returns the hardware of the largest node. Raises :class:`UnusableTargetError`."""
         with must_answer(self._kind):
             async with connected(self._settings.impatient()) as cluster:
                 nodes, settings = await self._look(cluster, gpus=False)
         return kubernetes_nodes.hardware(nodes, settings)
 
     async def gpus(self) -> Sequence[Gpu]:
-        """A place for each GPU of the usable nodes. Raises ``TrialFailedError``."""
+        """Returns a place for each GPU of the usable nodes. Raises ``TrialFailedError``."""
         now = time.monotonic()
         if self._gpus is None or now - self._gpus[0] > _FRESH_S:
             async with connected(self._settings) as cluster:
@@ -44,4 +44,4 @@ class NodeInventory:
 
     async def _look(self, cluster: Cluster, *, gpus: bool) -> tuple[Nodes, ServerSettings]:
         settings = await self._placing(cluster)
-        return await kubernetes_nodes.seen(cluster, settings, gpus=gpus), settings
+        return await kubernetes_nodes.list_nodes_if_allowed(cluster, settings, gpus=gpus), settings

@@ -1,7 +1,7 @@
 """Capacity of a cluster's nodes: for one server (the largest node), and for all trials together (every node).
 
-The GPUs that trials lease are places on nodes, not devices: Kubernetes assigns the devices. Their names are the same
-for every run on a cluster, so that runs with the same store never start more servers than the cluster can hold.
+Trials lease places on nodes, not GPU devices: Kubernetes assigns the devices. The names of the places are the same for
+every run on a cluster, so runs that share a store never start more servers than the cluster can hold.
 """
 
 import hashlib
@@ -39,18 +39,19 @@ class Nodes:
     foreign: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By node, (pod, GPUs) of pods that autotuner did not create."""
     cluster: str = ""
-    everyone: tuple[Json, ...] = ()
+    """Identifies the cluster."""
+    all_nodes: tuple[Json, ...] = ()
     """All nodes, those that a server may not run on included."""
 
 
-async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
-    """The nodes now, with other users' pods where listing them is allowed. Raises ``TrialFailedError``."""
+async def list_nodes(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
+    """Lists the nodes, with other users' pods if those may be listed. Raises ``TrialFailedError``."""
     try:
         found = (await cluster.get("/api/v1/nodes"))["items"]
     except RefusedError as error:
         if error.code == httpx.codes.UNAUTHORIZED:
             raise TrialFailedError(not_authenticated(error.message)) from error
-        message = f"the nodes may not be listed: {error.message}"
+        message = f"cannot list nodes: {error.message}"
         remedy = "give the tuner's account the verb list on nodes, or set deploy.gpus"
         raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy) from error
     why = {node["metadata"]["name"]: why_not(node, settings) for node in found}
@@ -58,14 +59,13 @@ async def look(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nod
     left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
     foreign = await _foreign(cluster, settings) if gpus else {}
     uid = await _cluster_uid(cluster) if gpus else ""
-    return Nodes(usable=tuple(usable), everyone=tuple(found), left_out=left_out, foreign=foreign, cluster=uid)
+    return Nodes(usable=tuple(usable), all_nodes=tuple(found), left_out=left_out, foreign=foreign, cluster=uid)
 
 
-async def seen(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
-    """:func:`look`; where the nodes may not be listed and the study says how many GPUs there are, none. Raises as it
-    does otherwise."""
+async def list_nodes_if_allowed(cluster: Cluster, settings: ServerSettings, *, gpus: bool) -> Nodes:
+    """As :func:`list_nodes`, but no nodes if they may not be listed and the study gives the number of GPUs."""
     try:
-        return await look(cluster, settings, gpus=gpus)
+        return await list_nodes(cluster, settings, gpus=gpus)
     except TrialFailedError as error:
         if settings.gpus is None or error.failure.cause is not FailureCause.ENVIRONMENT:
             raise
@@ -91,8 +91,10 @@ def _limits(container: Json) -> Json:
 
 
 async def _cluster_uid(cluster: Cluster) -> str:
-    """The uid of the namespace kube-system, which lives as long as the cluster; else a digest of nothing better than
-    our own namespace's uid."""
+    """Returns the uid of the namespace kube-system, which lives as long as the cluster.
+
+    Falls back to the uid of the study's namespace, then to a digest of its name, as far as reading is allowed.
+    """
     for namespace in ("kube-system", cluster.namespace):
         try:
             return str((await cluster.get(f"/api/v1/namespaces/{namespace}"))["metadata"]["uid"])
@@ -103,8 +105,8 @@ async def _cluster_uid(cluster: Cluster) -> str:
 
 
 def why_not(node: Json, settings: ServerPod, *, gpus: bool = True) -> str:
-    """Why a pod cannot run on a node at all, whatever its size; empty where it can. ``gpus``: it asks for some, and so
-    tolerates nodes that are kept for them."""
+    """Returns why a pod of any size cannot run on a node; empty if it can. ``gpus``: it requests GPUs, and so
+    tolerates nodes that are reserved for them."""
     spec = node.get("spec") or {}
     labels = node["metadata"].get("labels") or {}
     if spec.get("unschedulable"):
@@ -131,12 +133,12 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 
 def allocatable(node: Json, resource: str) -> float:
-    """How much of a resource pods can have on a node."""
+    """Returns how much of a resource pods can have on a node."""
     return amount(((node.get("status") or {}).get("allocatable") or {}).get(resource, 0))
 
 
 def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
-    """What one server can have: the largest of each over the nodes, at most what the settings ask for."""
+    """Returns the most that one server can have: the largest amount of each over the nodes, capped by the settings."""
     usable = nodes.usable
     memory = max((allocatable(n, "memory") for n in usable), default=0.0)
     memory = min(memory, amount(settings.memory)) if settings.memory and memory else memory
@@ -154,7 +156,7 @@ def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
 
 
 def _no_gpus(nodes: Nodes, settings: ServerSettings) -> str:
-    """Why no node offers any GPU; empty where one does, or where the study says how many there are."""
+    """Returns why no node offers a GPU; empty if one does, or if the study gives the number of GPUs."""
     if settings.gpus or any(allocatable(n, settings.gpu_resource) for n in nodes.usable):
         return ""
     if nodes.usable:
@@ -168,8 +170,10 @@ def _memory_gb(labels: Mapping[str, str]) -> float:
 
 
 def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
-    """One place for each GPU of each node; those that others' pods hold name these as their users, except where a
-    queue decides who has them next."""
+    """Returns one place for each GPU of each node.
+
+    Places held by other users' pods name those as users, unless a queue decides who gets the GPUs next.
+    """
     if settings.gpus:
         return [Gpu(index=i, uuid=f"kube:{nodes.cluster}:{i}") for i in range(settings.gpus)]
     found: list[Gpu] = []
@@ -192,7 +196,7 @@ def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
 
 
 def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
-    """Why no node could ever hold a server that requests this, however empty; empty where one could."""
+    """Returns why no node, even if idle, could hold a server with these requests; empty if one could."""
     if not nodes.usable:
         return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
     if any(_holds(n, requests) for n in nodes.usable):
@@ -207,20 +211,20 @@ def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
 
 
 def _holds(node: Json, *requests: Mapping[str, str]) -> bool:
-    """Whether a node could hold pods that request this, all at once."""
+    """Returns whether an idle node could hold pods with these requests at the same time."""
     names = {name for one in requests for name in one}
     return all(allocatable(node, n) >= sum(amount(one.get(n, 0)) for one in requests) for n in names)
 
 
 def never_beside(nodes: Nodes, server: Mapping[str, str], load: ServerPod) -> str:
-    """Why no nodes could ever hold a load generator beside a server that requests this; empty where they could, or
-    where none holds the server itself."""
+    """Returns why no nodes could hold a load generator beside a server with these requests; empty if they could, or
+    if none can hold the server itself."""
     requests = resources(load, 0)["requests"]
-    why = {str(n["metadata"]["name"]): why_not(n, load, gpus=False) for n in nodes.everyone}
-    usable = tuple(n for n in nodes.everyone if not why[str(n["metadata"]["name"])])
+    why = {str(n["metadata"]["name"]): why_not(n, load, gpus=False) for n in nodes.all_nodes}
+    usable = tuple(n for n in nodes.all_nodes if not why[str(n["metadata"]["name"])])
     left_out = tuple(f"{name}: {text}" for name, text in why.items() if text)
-    if told := never_fits(Nodes(usable=usable, left_out=left_out), requests):
-        return told
+    if reason := never_fits(Nodes(usable=usable, left_out=left_out), requests):
+        return reason
     servers = [n for n in nodes.usable if _holds(n, server)]
     for one in servers:
         for other in usable:
@@ -228,7 +232,7 @@ def never_beside(nodes: Nodes, server: Mapping[str, str], load: ServerPod) -> st
             if _holds(other, requests) if apart else _holds(one, server, requests):
                 return ""
     names = ", ".join(str(n["metadata"]["name"]) for n in servers)
-    return f"{names} has no room for it beside the server, and no other node takes it" if servers else ""
+    return f"{names} has no room for it beside the server, and no other node can run it" if servers else ""
 
 
 def _short(number: float) -> str:

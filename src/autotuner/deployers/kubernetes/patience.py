@@ -1,4 +1,4 @@
-"""Growing pauses between tries while an API server does not answer."""
+"""Exponential back-off while an API server does not respond."""
 
 import random
 import time
@@ -14,13 +14,15 @@ _LONGEST_PAUSE_S = 5.0
 
 
 def lost(why: str, proxy: Proxy | None = None) -> Failure:
-    """The failure that the API server, or an admission webhook that it calls, does not answer. ``proxy``: the one
-    through which the API server is reached."""
+    """Returns the failure for an API server, or an admission webhook that it calls, that does not respond.
+
+    ``proxy`` is the one through which the API server is reached.
+    """
     if failure_phrases.WEBHOOK_DOWN.found_in(why):
         return Failure(
             cause=FailureCause.DEPLOYER_LOST,
-            message=f"an admission webhook of the cluster does not answer: {why}",
-            remedy="see that the Deployment behind it runs, and that its certificate is valid",
+            message=f"an admission webhook of the cluster does not respond: {why}",
+            remedy="check that its Deployment is running and its certificate is valid",
         )
     if proxy is not None:
         return Failure(
@@ -31,12 +33,12 @@ def lost(why: str, proxy: Proxy | None = None) -> Failure:
     return Failure(
         cause=FailureCause.DEPLOYER_LOST,
         message=f"no answer from the Kubernetes API server: {why}",
-        remedy="see that the cluster is up, and that deploy.kubeconfig and deploy.context name it",
+        remedy="check that the cluster is running, and that deploy.kubeconfig and deploy.context select it",
     )
 
 
 class Patience:
-    """Pauses that grow while the API server does not answer, up to a limit."""
+    """Pauses that grow while the API server does not respond, up to a total limit."""
 
     def __init__(self, limit_s: float, proxy: Proxy | None = None) -> None:
         self._limit_s = limit_s
@@ -49,15 +51,15 @@ class Patience:
         self._pause_s = _FIRST_PAUSE_S
 
     def answered(self) -> None:
-        """Restarts the limit, because the server answered, perhaps with an error; the pauses stay as they are."""
+        """Restarts the total limit because the server responded, perhaps with an error; the pauses stay as they are."""
         self._since: float | None = None
 
-    async def after(self, why: str, *, wanted_s: float = 0.0) -> None:
-        """Pauses; raises ``TrialFailedError`` (``deployer_lost``) when it has not answered for too long."""
+    async def after(self, why: str, *, retry_after_s: float = 0.0) -> None:
+        """Pauses after a failed attempt. Raises ``TrialFailedError`` (``deployer_lost``) once the limit is exceeded."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         if now - self._since >= self._limit_s:
             raise TrialFailedError(lost(why, self._proxy))
         pause_s = self._pause_s * random.uniform(0.7, 1.3)  # noqa: S311 - spreads callers, no secret
-        await anyio.sleep(max(pause_s, min(wanted_s, _LONGEST_PAUSE_S)))
+        await anyio.sleep(max(pause_s, min(retry_after_s, _LONGEST_PAUSE_S)))
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)

@@ -1,8 +1,8 @@
 """Servers in pods of a cluster, whatever makes the pods.
 
-The promises: the pod that answers is the one that was started; its end, and that of its node and of the API server, are
-noticed when they happen; nothing is left on any path, and what an API server that went away has kept is removed before
-the next launch.
+Guarantees: the pod that responds is the one that was started. The end of the pod, of its node and of the API server is
+detected when it happens. Nothing is left behind on any path; what could not be removed because the API server was down
+is removed before the next launch.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,8 +26,8 @@ from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
 
 Describe = Callable[[Cluster, LaunchPlan, DeployContext, float | None], Awaitable[ServerObject]]
-"""(cluster, plan, context, lease in seconds) -> the object to create. Raises ``TrialFailedError`` where it is known
-beforehand that it would not work."""
+"""(cluster, plan, context, lease in seconds) -> the object to create. Raises ``TrialFailedError`` if it certainly would
+not work."""
 
 
 @final
@@ -43,17 +43,17 @@ class PodDeployer:
 
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        """A ready pod; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
+        """Starts a pod and yields once it is ready; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         async with AsyncExitStack() as stack:
             log = Log(context.folder)
             stack.callback(log.close)
             cluster = await stack.enter_async_context(connected(self._settings))
             await self._leftovers.sweep(cluster, context.labels.owner, self._held)
-            made_by = await self._describe(cluster, plan.in_container(), context, await self._lease_s(cluster))
+            server_object = await self._describe(cluster, plan.in_container(), context, await self._lease_s(cluster))
             context.on_phase(Phase.LAUNCHING)
-            stack.enter_context(self._held.holding(made_by.request.name))
+            stack.enter_context(self._held.holding(server_object.request.name))
             tasks = await stack.enter_async_context(Background())
-            trial = PodTrial(cluster, made_by, context, log, tasks)
+            trial = PodTrial(cluster, server_object, context, log, tasks)
             try:
                 yield await trial.started()
             finally:
@@ -61,15 +61,15 @@ class PodDeployer:
                     await _release(trial, context)
 
     async def _lease_s(self, cluster: Cluster) -> float | None:
-        """How long the cluster keeps a server without a heartbeat; None where this account cannot send any."""
+        """Returns how long the cluster keeps a server without a heartbeat; None if this account may not send any."""
         if self._may_move_deadlines is None:
             self._may_move_deadlines = await deadline.may_move(cluster)
         return deadline.lease_s(self._settings) if self._may_move_deadlines else None
 
 
 async def _release(trial: PodTrial, context: DeployContext) -> None:
-    """Removes everything. Where that fails, it is removed before the next launch."""
+    """Removes everything now, or else before the next launch."""
     try:
         await trial.remove()
     except TrialFailedError as error:
-        context.note(f"{error.failure.message}; it is removed before the next launch")
+        context.note(f"{error.failure.message}; it will be removed before the next launch")

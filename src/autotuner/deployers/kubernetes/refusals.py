@@ -1,7 +1,7 @@
-"""Reasons why admission refuses a pod: who refuses it, whether waiting may help, and the remedy of each kind.
+"""Messages with which admission refuses a pod: who refuses it, whether waiting may help, and the remedy.
 
-Pure: takes the message of the API server, which is the same in a dry run, in the ``FailedCreate`` events of the object
-that makes the pod, and in a Deployment's conditions.
+The message is the same in a dry run, in the ``FailedCreate`` events of the object that makes the pod, and in a
+Deployment's conditions.
 """
 
 import re
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from autotuner.study.failure import Failure, FailureCause
 
 LOADGEN = "loadgen"
-"""The load generator's container; every other name is a server's."""
-_PASSING = re.compile(
+"""Name of the load generator's container; every other container is a server's."""
+_TRANSIENT = re.compile(
     r"failed calling webhook|timed out|timeout|deadline exceeded|connection refused|Internal error|etcdserver"
     r"|object has been modified|status unknown for quota|too many requests|\bEOF\b"
-    r'|serviceaccount "default" not found',  # made a moment after its namespace
+    r'|serviceaccount "default" not found',  # created a moment after its namespace
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"is forbidden|is invalid|denied|pod rejected|Invalid value|Unsupported value|unknown field")
@@ -25,24 +25,24 @@ _RIGHT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")
 _CONTEXT = re.compile(r"allowPrivilegeEscalation|capabilities|runAsNonRoot|seccompProfile|runAsUser")
 _VOLUME = re.compile(r"hostPath|restricted volume types")
 _MISSING = re.compile(r"((?:requests|limits)\.[a-z-]+|cpu|memory|ephemeral-storage)(?= for:|,|;|$)")
-_POLICY = "give the pod what the policy wants (deploy.labels, deploy.annotations, deploy.security), or ask who set it"
+_POLICY = "make the pod comply (deploy.labels, deploy.annotations, deploy.security), or ask the owner of the policy"
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A pod that was not made."""
+    """Why a pod was not created."""
 
     why: str
     """The message of the API server."""
     who: str
-    """What refuses it; empty where that is not known."""
+    """What refuses it; empty if unknown."""
     remedy: str
     final: bool
-    """Trying again does not help."""
+    """Retrying does not help."""
 
     @property
     def message(self) -> str:
-        """Who refuses, and the message."""
+        """The API server's message, after who refuses the pod."""
         return f"{self.who} refuses the pod: {_SUBJECT.sub('', self.why)}" if self.who else self.why
 
 
@@ -54,18 +54,18 @@ class _Rule:
 
 
 def judge(why: str, part: str = "") -> Refusal:
-    """What a message means for a pod whose container is ``part``."""
-    words = _PREFIX.sub("", " ".join(why.split()))
-    passing = bool(_PASSING.search(words))
+    """Classifies a message about a pod whose container is ``part``."""
+    message = _PREFIX.sub("", " ".join(why.split()))
+    transient = bool(_TRANSIENT.search(message))
     for rule in _RULES:
-        if match := rule.pattern.search(words):
-            return Refusal(words, rule.who(match), rule.remedy(match, part), final=not passing)
-    remedy = "correct the settings under deploy that it names, or ask who runs the cluster"
-    return Refusal(words, "", remedy, final=bool(_FINAL.search(words)) and not passing)
+        if match := rule.pattern.search(message):
+            return Refusal(message, rule.who(match), rule.remedy(match, part), final=not transient)
+    remedy = "correct the settings under deploy that it names, or ask the cluster's administrator"
+    return Refusal(message, "", remedy, final=bool(_FINAL.search(message)) and not transient)
 
 
 def not_authenticated(why: str) -> Failure:
-    """The credentials are not accepted, not even after they were read again; a token may have expired."""
+    """Returns the failure for credentials that are not accepted even after they were read again."""
     return Failure(
         cause=FailureCause.NOT_ACCEPTED,
         message=f"the API server refuses the credentials ({why})",
@@ -74,7 +74,7 @@ def not_authenticated(why: str) -> Failure:
 
 
 def missing_right(why: str) -> str:
-    """The verb and the resource that an account lacks (``create pods``); empty for another kind of refusal."""
+    """Returns the verb and the resource that an account lacks (``create pods``); empty for another kind of refusal."""
     match = _RIGHT.search(why)
     if match is None:
         return ""
@@ -82,12 +82,12 @@ def missing_right(why: str) -> str:
 
 
 def setting(name: str, part: str) -> str:
-    """A setting as a study file has it, of the server or of the load generator."""
+    """Returns the path of a setting in a study file, for the server or the load generator."""
     return f"deploy.loadgen_{name}" if part == LOADGEN else f"deploy.{name}"
 
 
-def of_resource(key: str, part: str) -> str:
-    """The setting behind a resource as quotas and LimitRanges name it (``limits.cpu``)."""
+def resource_setting(key: str, part: str) -> str:
+    """Returns the setting for a resource that a quota or LimitRange names (``limits.cpu``)."""
     kind, _, name = key.rpartition(".")
     if name == "cpu":
         return setting("cpu_limit" if kind == "limits" else "cpu", part)
@@ -96,24 +96,24 @@ def of_resource(key: str, part: str) -> str:
 
 def _pod_security(match: re.Match[str], _: str) -> str:
     violations = match[2] or ""
-    cures = list[str]()
+    changes = list[str]()
     if _CONTEXT.search(violations):
-        cures.append("set deploy.security: restricted, or deploy.security_context and container_security_context")
+        changes.append("set deploy.security: restricted, or deploy.security_context and container_security_context")
     if _VOLUME.search(violations):
-        cures.append("give the model by deploy.pvc or as a hub's name, since deploy.model_roots are hostPath volumes")
+        changes.append("use deploy.pvc or a model of the Hub instead of deploy.model_roots, which are hostPath volumes")
     other = "choose a namespace whose pod-security.kubernetes.io/enforce label allows it"
-    return "; ".join(cures) or other
+    return ", and ".join(changes) or other
 
 
-def _wanted(match: re.Match[str], part: str) -> str:
+def _required(match: re.Match[str], part: str) -> str:
     keys = dict.fromkeys(_MISSING.findall(match[2]))
-    settings = dict.fromkeys(of_resource(key, part) for key in keys)
-    return f"set {' and '.join(settings)}" if settings else "set what the quota wants (kubectl describe quota)"
+    settings = dict.fromkeys(resource_setting(key, part) for key in keys)
+    return f"set {' and '.join(settings)}" if settings else "set what the quota requires (kubectl describe quota)"
 
 
 def _limit_range(match: re.Match[str], part: str) -> str:
     key = "limits.cpu" if "No limit is specified" in match.string and match[1] == "cpu" else match[1]
-    return f"bring {of_resource(key, part)} within the namespace's LimitRange (kubectl describe limitrange)"
+    return f"bring {resource_setting(key, part)} within the namespace's LimitRange (kubectl describe limitrange)"
 
 
 def _of_setting(name: str, make: str) -> Callable[[re.Match[str], str], str]:
@@ -140,7 +140,7 @@ _RULES = (
     _Rule(
         re.compile(r"failed quota: ([^\s:]+): must specify (.*)"),
         lambda m: f"ResourceQuota {m[1]}",
-        _wanted,
+        _required,
     ),
     _Rule(
         re.compile(r"(?:maximum|minimum) ([a-z-]+) usage per (?:Container|Pod)"),
@@ -165,17 +165,17 @@ _RULES = (
     _Rule(
         re.compile(r'serviceaccount "([^"]+)" not found'),
         lambda _: "the API server",
-        _of_setting("service_account", "make the ServiceAccount in the namespace"),
+        _of_setting("service_account", "create the ServiceAccount in the namespace"),
     ),
     _Rule(
         re.compile(r"no PriorityClass with name (\S+) was found"),
         lambda _: "the API server",
-        _of_setting("priority_class", "make the PriorityClass"),
+        _of_setting("priority_class", "create the PriorityClass"),
     ),
     _Rule(
         re.compile(r'RuntimeClass "?([^"\s]+)"? not found'),
         lambda _: "the API server",
-        _of_setting("runtime_class", "make the RuntimeClass"),
+        _of_setting("runtime_class", "create the RuntimeClass"),
     ),
     _Rule(
         _RIGHT,

@@ -1,4 +1,4 @@
-"""Objects that the API server does not accept, as failures with a cause and a remedy."""
+"""Failures for objects that the API server does not accept."""
 
 import httpx
 
@@ -10,12 +10,12 @@ from autotuner.study.failure import Failure, FailureCause
 
 
 def is_quota(error: RefusedError) -> bool:
-    """Whether a ResourceQuota has no room for the object itself right now."""
+    """Returns whether a ResourceQuota has no room for the object itself at the moment."""
     return pod_status.not_made(error.message).queued
 
 
 def refusal(error: RefusedError, what: str, container: str = "") -> Failure:
-    """Why an object was not accepted; ``container`` is its pod's."""
+    """Returns why an object was not accepted; ``container`` is the one in its pod."""
     message = f"{what} was refused: {error.message}"
     if failure_phrases.QUOTA_EXCEEDED.found_in(error.message):
         return pod_status.not_made(message).failure

@@ -26,7 +26,7 @@ _QUICK_S = 5.0
 
 
 class PodSettings(ServerPod):
-    """Settings that every deployer has whose servers run in pods."""
+    """Settings shared by all deployers that run servers in pods."""
 
     kubeconfig: str | None = Field(default=None, min_length=1)
     """Path of the configuration; unset: ``KUBECONFIG``, ``~/.kube/config``, else the pod that the tuner runs in."""
@@ -37,27 +37,27 @@ class PodSettings(ServerPod):
     start_timeout: Duration | None = Field(default=None, gt=0)
     """Longest time from the server's start to ready; unset: the engine's."""
     schedule_timeout: Duration = Field(default=600.0, gt=0)
-    """Longest wait for a node with room."""
+    """Longest wait for a node with enough free resources."""
     pull_timeout: Duration = Field(default=1800.0, gt=0)
-    """Longest time from a node to the server's start: images, volumes."""
+    """Longest time between scheduling and the server's start: pulling images, mounting volumes."""
     stop_grace: Duration = Field(default=5.0, ge=0)
     """Time between SIGTERM and SIGKILL."""
     api_patience: Duration = Field(default=60.0, ge=0)
-    """How long an API server that does not answer is waited for."""
+    """How long to wait for an API server that does not respond."""
     load: Literal["job", "port-forward", "direct"] = "job"
-    """Where the load comes from: a Job in the cluster, or this machine through a tunnel or straight."""
+    """Where the load comes from: a Job in the cluster, or this machine, through a tunnel or directly."""
     loadgen_image: str | None = Field(default=None, min_length=1)
-    """Image of the Job: any with this version of autotuner installed."""
+    """Image of the Job, with this version of autotuner installed."""
     loadgen_python: str = Field(default="python3", min_length=1)
-    """The Python in it that has autotuner."""
+    """Python interpreter in that image that has autotuner."""
     loadgen_cpu: Quantity = "1"
     loadgen_cpu_limit: Quantity | None = None
     loadgen_memory: Quantity = "1Gi"
     loadgen_ephemeral_storage: Quantity | None = None
     loadgen_node_selector: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of nodes for the Job, to keep it off the server's."""
+    """Labels of nodes for the Job, to keep it off the server's node."""
     loadgen_tolerations: Tolerations | None = None
-    """As in a pod's specification. This and the following settings are the server's where they are unset."""
+    """As in a pod's specification. This and the following settings default to the server's."""
     loadgen_labels: Mapping[str, str] | None = None
     loadgen_annotations: Mapping[str, str] | None = None
     loadgen_service_account: Name | None = None
@@ -89,11 +89,13 @@ class PodSettings(ServerPod):
         return None if value is None else check_fields(value, CONTAINER_FIELDS)
 
     def load_pod(self) -> ServerPod:
-        """The load generator's pod: the server's, as far as it is not set apart. It gets neither the server's choice of
-        nodes, since GPU nodes are for servers, nor the Secrets in its environment."""
-        own = self.loadgen_tolerations
+        """Returns the settings of the load generator's pod: the server's unless overridden.
+
+        It gets neither the server's node selector, since GPU nodes are for servers, nor the Secrets in its environment.
+        """
+        tolerations = self.loadgen_tolerations
         context = self.loadgen_security_context
-        inner = self.loadgen_container_security_context
+        container_context = self.loadgen_container_security_context
         return ServerPod(
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
@@ -103,19 +105,21 @@ class PodSettings(ServerPod):
             ephemeral_storage=self.loadgen_ephemeral_storage,
             gpu_resource=self.gpu_resource,
             node_selector=self.loadgen_node_selector,
-            # The server tolerates nodes kept for GPUs too; where there are no others, the load must come from there.
-            tolerations=(*self.tolerations, gpu_toleration(self.gpu_resource)) if own is None else own,
+            # The server tolerates nodes reserved for GPUs; without other nodes, the load generator must run there too.
+            tolerations=(*self.tolerations, gpu_toleration(self.gpu_resource)) if tolerations is None else tolerations,
             service_account=self.loadgen_service_account or self.service_account,
             priority_class=self.loadgen_priority_class or self.priority_class,
             labels=self.labels if self.loadgen_labels is None else self.loadgen_labels,
             annotations=self.annotations if self.loadgen_annotations is None else self.loadgen_annotations,
             security=self.security,
             security_context=self.security_context if context is None else context,
-            container_security_context=self.container_security_context if inner is None else inner,
+            container_security_context=self.container_security_context
+            if container_context is None
+            else container_context,
         )
 
     def impatient(self) -> Self:
-        """The same for a call that a person waits for."""
+        """Returns the settings with a short patience, for calls that a user waits for."""
         return self.model_copy(update={"api_patience": min(self.api_patience, _QUICK_S)})
 
     @model_validator(mode="after")
@@ -126,35 +130,35 @@ class PodSettings(ServerPod):
             try:
                 self.url_template.format(ip="", port=1, name="", namespace="")
             except (KeyError, IndexError, ValueError):
-                raise ValueError("url_template knows {ip}, {port}, {name} and {namespace} only") from None
+                raise ValueError("url_template may contain only {ip}, {port}, {name} and {namespace}") from None
         return self
 
 
 class ServerSettings(PodSettings):
-    """Settings that every deployer has whose pods are servers."""
+    """Settings shared by all deployers whose servers are pods."""
 
     image: str | None = Field(default=None, min_length=1)
     """Repository or full name; unset: the engine's own, or that of the cluster's runtime."""
     image_tag: str | None = Field(default=None, pattern=r"^[\w][\w.-]{0,127}$")
     """Tag of the image, in place of its own."""
     gpus: int | None = Field(default=None, ge=1)
-    """GPUs to use together; unset: what the nodes have. To be given where nodes come on demand."""
+    """Total number of GPUs to use; unset: those of the nodes. Set it for clusters that add nodes on demand."""
     queue_timeout: Duration = Field(default=24 * 3600.0, gt=0)
-    """Longest wait in a queue, or for others to leave room in the namespace's quota."""
+    """Longest wait in a queue, or for room in the namespace's quota."""
 
     @model_validator(mode="after")
     def _tags(self) -> Self:
         check_tags(self.image, self.image_tag)
         return self
 
-    def image_name(self, others: str | None) -> str | None:
-        """The image to run, with its tag; ``others`` is what engine or runtime propose. None if neither names one."""
-        return image_name(self.image, self.image_tag, others)
+    def image_name(self, default: str | None) -> str | None:
+        """Returns the image to run, with its tag, or None. ``default`` is the engine's or the runtime's."""
+        return image_name(self.image, self.image_tag, default)
 
 
 class KubernetesSettings(PlainPod, ServerSettings):
     """Settings of the deployer ``kubernetes`` in a study file."""
 
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
-        """Everything the study says about its pods."""
+        """Returns the pod settings of the study."""
         return Origin(pod=self, namespace=self.namespace)

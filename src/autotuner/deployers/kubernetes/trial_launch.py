@@ -1,4 +1,4 @@
-"""One trial's server in a cluster: requested, followed until it is ready, and removed."""
+"""Launch of one trial's server in a cluster: creation, wait until ready, and removal."""
 
 import logging
 import time
@@ -25,23 +25,23 @@ from autotuner.study.trial import Phase
 
 logger = logging.getLogger(__name__)
 
-_AGAIN_S = 1.0
-"""Between two tries to create an object that a quota has no room for."""
+_RETRY_S = 1.0
+"""Pause between attempts to create an object that a quota has no room for."""
 
 
 class PodTrial:
-    """One trial; its watches, log and heartbeat run as ``tasks``."""
+    """The server of one trial; its watches, log and heartbeat run as ``tasks``."""
 
     def __init__(
-        self, cluster: Cluster, made_by: ServerObject, context: DeployContext, log: Log, tasks: Background
+        self, cluster: Cluster, server_object: ServerObject, context: DeployContext, log: Log, tasks: Background
     ) -> None:
         self._cluster = cluster
-        self._object = made_by
+        self._object = server_object
         self._context = context
         self._log = log
         self._tasks = tasks
         self._made: Json | None = None
-        self._asked = False
+        self._may_exist = False
         self._server: PodServer | None = None
 
     async def started(self) -> Endpoint:
@@ -87,43 +87,43 @@ class PodTrial:
                     self._context.on_phase(Phase.QUEUED)
                     self._context.note(f"waiting: {failure.message}")
                 waits = True
-                await anyio.sleep(_AGAIN_S)
+                await anyio.sleep(_RETRY_S)
                 continue
             if waits:
                 self._context.on_phase(Phase.LAUNCHING)
             return made
 
     async def _create(self) -> Json:
-        # Shielded: an object that a cancelled call still creates would have nobody to remove it.
+        # Shielded: nothing would remove an object that a cancelled call still creates.
         with anyio.CancelScope(shield=True):
-            self._asked = True
+            self._may_exist = True
             try:
                 made = self._made = await self._object.create()
             except RefusedError as error:
-                self._asked = False
+                self._may_exist = False
                 logger.info("%s %s refused: %s", self._object.kind.singular, self._object.request.name, error)
                 raise
             logger.info("%s %s created", self._object.kind.singular, self._object.request.name)
         return made
 
     async def _hopeless(self, why: str) -> str:
-        """Why waiting for a node is pointless; empty if it is not, or if that is unknown."""
+        """Returns why waiting for a node is pointless; empty if it is not, or if that is unknown."""
         if failure_phrases.CLAIM_MISSING.found_in(why):
             return why
         request = self._object.request
         if request.settings.gpus:
-            return ""  # the study says what there will be: nodes may come on demand
+            return ""  # the study gives the number of GPUs: nodes may be added on demand
         with suppress(TrialFailedError):
-            nodes = await kubernetes_nodes.look(self._cluster, request.nodes, gpus=False)
+            nodes = await kubernetes_nodes.list_nodes(self._cluster, request.nodes, gpus=False)
             return kubernetes_nodes.never_fits(nodes, request.resources)
         return ""
 
     async def remove(self) -> None:
-        """Removes everything; to be called shielded. Raises ``TrialFailedError`` with what stays."""
+        """Removes everything; must be called shielded. Raises ``TrialFailedError`` for what cannot be removed."""
         uid = self._made["metadata"]["uid"] if self._made else None
         request = self._object.request
         try:
-            if self._asked:
+            if self._may_exist:
                 await remove_server(self._cluster, self._object.kind, request.name, uid, request.settings.stop_grace)
         except TrialFailedError as error:
             raise TrialFailedError(await self._object.explained(error.failure)) from error

@@ -1,8 +1,8 @@
-"""What a trial needs of the API server: the server's Job, and the load's Job and Secrets.
+"""Objects that a trial creates in the cluster: the server's Job, and the load generator's Job and Secrets.
 
-A server is a Job of one pod that is never replaced: its first end is kept with exit code and log, a lost node does not
-bring a second server, and queues (Kueue) and policies that refuse bare pods accept it. What a window of load needs (a
-Job, a Secret) belongs to the server's Job, so that the garbage collector removes it even when we cannot.
+A server is a Job with one pod that is never replaced: exit code and log of its first end are kept, a lost node does not
+lead to a second server, and queues (Kueue) and policies against bare pods accept it. The objects of a load window (Job,
+Secrets) are owned by the server's Job, so the garbage collector removes them even if the tuner cannot.
 """
 
 import base64
@@ -41,24 +41,24 @@ SPEC_FOLDER = "/autotuner/spec"
 _SLUG = 24
 _KEPT_LOAD_S = 300
 LONGEST_S = 24 * 3600.0
-"""How long anything of ours may run unless its deadline is moved, waits for a node included."""
+"""How long objects of a trial may run unless their deadline is moved, including waits for a node."""
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _AWAY_FROM_GPUS: Json = {
     "weight": 1,
     "preference": {"matchExpressions": [{"key": GPU_NODES, "operator": "NotIn", "values": ["true"]}]},
 }
-"""The load tolerates nodes with GPUs, since a cluster may have no others, and takes another one where there is one."""
+"""The load generator tolerates nodes with GPUs, since a cluster may have no others, but prefers nodes without."""
 
 
 def unique_name(study: str, trial: int) -> str:
-    """A name that was never used: a DNS label of at most 48 characters, so that a pod's fits behind it."""
+    """Returns a new unique name: a DNS label of at most 48 characters, which leaves room for a pod's suffix."""
     slug = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")[:_SLUG].strip("-") or "study"
     return f"at-{slug}-{trial}-{uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)
 class ServerJob:
-    """Everything that decides a server's Job."""
+    """Inputs of a server's Job."""
 
     plan: LaunchPlan
     settings: KubernetesSettings
@@ -74,7 +74,7 @@ class ServerJob:
         return self.plan.argv(host=ALL_INTERFACES, port=self.settings.container_port)
 
     def job(self) -> Json:
-        """The whole Job."""
+        """Returns the manifest of the Job."""
         return server_job(
             self._server(),
             self.settings,
@@ -85,7 +85,7 @@ class ServerJob:
         )
 
     def resources(self) -> Json:
-        """Requests and limits."""
+        """Returns requests and limits of the server."""
         return dict(resources(self.settings, self.plan.gpus))
 
     def _server(self) -> Server:
@@ -108,8 +108,10 @@ class ServerJob:
 
 
 def lease_job(labels: Labels, name: str, lease_s: float) -> Json:
-    """A Job that never makes a pod, to own what has no deadline itself: once nobody moves its deadline, it fails, is
-    deleted, and takes with it what it owns."""
+    """Returns a Job without pods that owns objects that have no deadline of their own.
+
+    Once its deadline is no longer moved, it fails and is deleted with everything that it owns.
+    """
     made = _object(BATCH, "Job", name, trial_labels(labels, name, LEASE), trial_annotations(labels))
     container = {"name": LEASE, "image": "none"}
     spec = {
@@ -124,32 +126,32 @@ def lease_job(labels: Labels, name: str, lease_s: float) -> Json:
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder of a PersistentVolumeClaim, writable, for a pod beside the one that had it before."""
+    """A writable folder of a PersistentVolumeClaim that another pod has used before."""
 
     claim: str
     folder: str
     path: str
-    """Where the pod sees it."""
+    """Mount path in the pod."""
     node: str = ""
-    """The only node that has the volume; empty: any has it."""
+    """The only node that can mount the volume; empty: any node can."""
     tolerations: Sequence[Mapping[str, Any]] = ()
-    """Of the pod that had it."""
+    """Tolerations of the pod that used it before."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """One run of a load generator, or of another worker of ours."""
+    """One run of a load generator or another worker of autotuner."""
 
     module: str
     settings: PodSettings
     name: str
     labels: Labels
     owner: Mapping[str, Any] | None
-    """Reference to the server's object, which all this belongs to."""
+    """Reference to the server's object, which owns the objects of the run."""
     disk: Disk | None = None
 
     def secrets(self, parts: Sequence[bytes]) -> list[Json]:
-        """The packed spec, which may hold credentials."""
+        """Returns Secrets with the packed spec, which may contain credentials."""
         return [
             self._owned("v1", "Secret", f"{self.name}-{number}")
             | {"immutable": True, "data": {f"{number:03d}": base64.b64encode(part).decode()}}
@@ -157,7 +159,7 @@ class Load:
         ]
 
     def job(self, secrets: Sequence[str], image: str) -> Json:
-        """The Job."""
+        """Returns the manifest of the Job."""
         settings = self.settings
         own = self.settings.load_pod()
         command = [
@@ -197,14 +199,14 @@ class Load:
             _put_disk(pod, container, self.disk)
         made = self._owned(BATCH, "Job", self.name)
         metadata = made["metadata"]
-        of_pod = measured_metadata(own, metadata["labels"], metadata["annotations"])
+        pod_meta = measured_metadata(own, metadata["labels"], metadata["annotations"])
         spec = {
             "backoffLimit": 0,
             "activeDeadlineSeconds": math.ceil(LONGEST_S),
             "ttlSecondsAfterFinished": _KEPT_LOAD_S,
-            "template": {"metadata": of_pod, "spec": pod},
+            "template": {"metadata": pod_meta, "spec": pod},
         }
-        # Policies look at the Job itself too.
+        # Policies may apply to the Job itself too.
         made["metadata"] |= pod_metadata(own, metadata["labels"], metadata["annotations"])
         return made | {"spec": spec}
 
@@ -231,8 +233,10 @@ def _put_disk(pod: Json, container: Json, disk: Disk) -> None:
 
 
 def owner_of(made: Mapping[str, Any]) -> dict[str, Any]:
-    """A reference to an object that was made, for what is to go with it. It is called their controller, as which Kueue
-    takes them for a part of it."""
+    """Returns an owner reference to a created object, for objects that are to be removed with it.
+
+    It is marked as their controller, so that Kueue counts them as part of it.
+    """
     metadata = made["metadata"]
     named = {"kind": made["kind"], "name": metadata["name"], "uid": metadata["uid"]}
     return {"apiVersion": made["apiVersion"], **named, "controller": True}

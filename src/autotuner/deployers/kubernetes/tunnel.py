@@ -1,4 +1,4 @@
-"""Ways through the API server into a pod: a short command, or a port of this machine that leads to the pod's."""
+"""Access to a pod through the API server: short commands, and forwarding of a local port."""
 
 import json
 import ssl
@@ -31,26 +31,26 @@ _FAULTS = (
 
 
 async def output(cluster: Cluster, pod: str, container: str, argv: Sequence[str]) -> bytes | None:
-    """What a command in the container writes; None where it fails, or may not be run."""
+    """Runs a command in the container and returns its stdout; None if it fails or is not allowed."""
     params = {"container": container, "command": list(argv), "stdout": "true", "stderr": "true"}
-    told = b""
+    stdout = b""
     try:
         with anyio.fail_after(_COMMAND_S):
             async with cluster.tunnel(f"{cluster.path('pods', pod)}/exec", params, _PROTOCOL) as session:
                 while True:
                     message = await session.receive_bytes()
                     if message[:1] == bytes([_STDOUT]):
-                        told += message[1:]
+                        stdout += message[1:]
                     elif message[:1] == bytes([_END]):
-                        return told if json.loads(message[1:]).get("status") == "Success" else None
+                        return stdout if json.loads(message[1:]).get("status") == "Success" else None
     except (TimeoutError, ValueError, *_FAULTS):
         return None
 
 
 async def forward(cluster: Cluster, pod: str, port: int, tasks: Background) -> int:
-    """Opens a port of loopback that leads to the pod's, and returns it; each connection is a websocket.
+    """Opens a loopback port that forwards to the pod's port, and returns it. Each connection is a websocket.
 
-    It stays open as one of ``tasks``.
+    The port stays open as one of ``tasks``.
     """
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     tasks.start(_serve, listener, cluster, f"{cluster.path('pods', pod)}/portforward", port)
@@ -59,7 +59,7 @@ async def forward(cluster: Cluster, pod: str, port: int, tasks: Background) -> i
 
 async def _serve(listener: Listener[SocketStream], cluster: Cluster, path: str, port: int) -> None:
     async def copy(client: SocketStream) -> None:
-        # A fault of the tunnel shows to the client as the end of its connection.
+        # The client sees a fault of the tunnel as the end of its connection.
         async with client:
             with suppress(*_FAULTS):
                 async with (
@@ -82,14 +82,14 @@ async def _up(client: SocketStream, session: httpx_ws.AsyncWebSocketSession) -> 
 
 
 async def _down(session: httpx_ws.AsyncWebSocketSession, client: SocketStream) -> None:
-    """Copies what the pod sends. The first message of each channel is only the port's number."""
-    begun: set[int] = set()
+    """Copies what the pod sends. The first message of each channel contains only the port number."""
+    opened: set[int] = set()
     while True:
         message = await session.receive_bytes()
         channel = message[0]
         data = message[1:]
-        if channel not in begun:
-            begun.add(channel)
+        if channel not in opened:
+            opened.add(channel)
         elif channel == _DATA:
             await client.send(data)
         elif channel == _ERROR and data:

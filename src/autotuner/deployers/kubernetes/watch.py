@@ -1,7 +1,7 @@
-"""Objects of the cluster as they are now, kept up to date by a watch instead of polling.
+"""Current objects of the cluster, kept up to date by a watch instead of polling.
 
-A watch that is cut off resumes where it was; one that has expired starts with a list again. Readers always see the
-whole state, never a single change, so a change that is missed while the connection is away does not matter.
+An interrupted watch resumes where it was; an expired one starts with a list again. Readers always see the whole state,
+never a single change, so a change that is missed while disconnected does not matter.
 """
 
 import json
@@ -27,7 +27,6 @@ _WATCH_S = (240, 300)
 _IDLE_S = 90.0
 """The server sends a bookmark about once a minute; a connection that is silent for longer is dead."""
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -38,14 +37,14 @@ class ChangeSignal:
         self.count = 0
         self._event = anyio.Event()
 
-    def tell(self) -> None:
-        """Something has changed."""
+    def notify(self) -> None:
+        """Wakes the waiter."""
         self.count += 1
         self._event.set()
         self._event = anyio.Event()
 
     async def after(self, count: int) -> None:
-        """Returns when there have been more changes than this many."""
+        """Returns once there have been more than ``count`` changes."""
         while self.count <= count:
             await self._event.wait()
 
@@ -69,16 +68,16 @@ class ResourceWatch:
     async def start(self, tasks: Background) -> None:
         """Lists the objects, then follows their changes as one of these tasks.
 
-        Raises ``TrialFailedError`` where they may not be listed, or the API server stays away.
+        Raises ``TrialFailedError`` if they may not be listed, or the API server does not respond.
         """
         try:
             await self._list()
         except RefusedError as error:
-            raise TrialFailedError(_refused(self._path, error)) from error
+            raise TrialFailedError(_cannot_watch(self._path, error)) from error
         tasks.start(self._run)
 
     async def __aenter__(self) -> Self:
-        """As :meth:`start`, for the time of a block."""
+        """Starts the watch for the duration of the block; see :meth:`start`."""
         self._tasks = await Background().__aenter__()
         try:
             await self.start(self._tasks)
@@ -93,7 +92,7 @@ class ResourceWatch:
         return await self._tasks.__aexit__(kind, error, trace)
 
     async def until(self, look: Callable[[], T | None]) -> T:
-        """What ``look`` finds, once it finds something; it is called again after each change.
+        """Calls ``look`` now and after each change, and returns its first result that is not None.
 
         Raises ``TrialFailedError`` when the watch has ended for good.
         """
@@ -113,7 +112,7 @@ class ResourceWatch:
         logger.debug(
             "watching %s %s from version %s: %d objects", self._path, self._selectors, self._version, len(self.objects)
         )
-        self.signal.tell()
+        self.signal.notify()
 
     async def _run(self) -> None:
         patience = Patience(self._cluster.patience_s, self._cluster.proxy)
@@ -127,7 +126,7 @@ class ResourceWatch:
                         logger.info("watch of %s expired, listing again", self._path)
                         await self._list()
                         continue
-                    if not error.passing:
+                    if not error.transient:
                         raise
                     why = error.message
                 except (httpx.TransportError, ssl.SSLError) as error:
@@ -135,21 +134,21 @@ class ResourceWatch:
                 logger.info("watch of %s ended, starting it again: %s", self._path, why)
                 await patience.after(why)
         except RefusedError as error:
-            self.lost = _refused(self._path, error)
+            self.lost = _cannot_watch(self._path, error)
         except TrialFailedError as error:
             self.lost = error.failure
         logger.info("watch of %s given up: %s", self._path, self.lost.message)
-        self.signal.tell()
+        self.signal.notify()
 
     async def _follow(self, patience: Patience) -> None:
-        """One connection's changes, until it ends."""
+        """Applies the changes of one connection until it ends."""
         seconds = random.randint(*_WATCH_S)  # noqa: S311 - spreads reconnections, no secret
         params = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version}
         async with self._cluster.stream(
             self._path, idle_s=_IDLE_S, timeoutSeconds=str(seconds), **params, **self._selectors
-        ) as answer:
+        ) as response:
             patience.answered()
-            async for line in answer.aiter_lines():
+            async for line in response.aiter_lines():
                 if line:
                     self._take(json.loads(line))
                     patience.reset()
@@ -166,12 +165,12 @@ class ResourceWatch:
             self.objects.pop(item["metadata"]["uid"], None)
         elif kind != "BOOKMARK":
             self.objects[item["metadata"]["uid"]] = item
-        self.signal.tell()
+        self.signal.notify()
 
 
-def _refused(path: str, error: RefusedError) -> Failure:
+def _cannot_watch(path: str, error: RefusedError) -> Failure:
     if error.code == httpx.codes.UNAUTHORIZED:
         return not_authenticated(error.message)
-    message = f"{path.rpartition('/')[2]} may not be watched: {error.message}"
+    message = f"{path.rpartition('/')[2]} cannot be watched: {error.message}"
     remedy = "give the tuner's account the verbs get, list and watch on it"
     return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)

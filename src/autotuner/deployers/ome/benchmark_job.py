@@ -83,7 +83,7 @@ class BenchmarkJobs(PlatformBenchmark):
 
     async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
         """See :meth:`autotuner.plugins.deployer.PlatformBenchmark.run`; ``endpoint`` is an InferenceService's."""
-        service = endpoint.made_by if isinstance(endpoint, PodEndpoint) else None
+        service = endpoint.server_object if isinstance(endpoint, PodEndpoint) else None
         if not isinstance(service, ServiceServer):
             raise TypeError("a BenchmarkJob measures an InferenceService")
         ours = _Run(service, self._settings, run)

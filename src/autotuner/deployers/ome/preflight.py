@@ -11,7 +11,7 @@ import httpx
 
 from autotuner.deployers.kubernetes import preflight
 from autotuner.deployers.kubernetes.checks import access, capacity
-from autotuner.deployers.kubernetes.checks.access import Right, unseen
+from autotuner.deployers.kubernetes.checks.access import Right, not_checked
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
 from autotuner.deployers.ome import check_installation, check_model, check_runtime, scheduling
 from autotuner.deployers.ome.resources import BENCHMARKS, SERVICES, OmeResource, find_model, find_runtime, known
@@ -132,7 +132,7 @@ async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
     try:
         return await look
     except RefusedError as error:
-        return [unseen(name, error)]
+        return [not_checked(name, error)]
 
 
 # OME itself
@@ -176,7 +176,7 @@ async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> l
         await hasty.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
     except RefusedError as error:
         if "denied the request" not in error.message:
-            return [unseen("ome webhooks", error)]
+            return [not_checked("ome webhooks", error)]
     except TrialFailedError as error:
         if "failed calling webhook" not in error.failure.message:
             raise
@@ -226,7 +226,7 @@ async def _agent(cluster: Cluster, namespace: str, *, needed: bool) -> list[Chec
             name = str(pod["metadata"]["name"])
             logs[name] = await _log(cluster, f"{base}/{name}/log", pod)
     except RefusedError as error:
-        unread.append(unseen("model agent's pods", error))
+        unread.append(not_checked("model agent's pods", error))
     return [*check_installation.agent(found, pods, logs, needed=needed), *unread]
 
 
@@ -279,7 +279,7 @@ async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, prob
             more, nodes = await _model(cluster, settings, name, model, models or [])
             found += more
         except RefusedError as error:
-            found.append(unseen(check_model.NAME, error))
+            found.append(not_checked(check_model.NAME, error))
     if settings.runtime is None and name is None:
         names = [str(one["metadata"]["name"]) for one in runtimes or ()]
         found += [check_runtime.overview(names)] if runtimes is not None else []
@@ -288,7 +288,7 @@ async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, prob
         runtime = await find_runtime(cluster, settings.runtime) if settings.runtime else None
         found += await _runtime(cluster, settings, (runtime, model), runtimes or [], problems)
     except RefusedError as error:
-        found.append(unseen(check_runtime.NAME, error))
+        found.append(not_checked(check_runtime.NAME, error))
     return _Study(tuple(found), model, runtime, nodes)
 
 

@@ -71,7 +71,7 @@ class ServiceWatch:
                 return not_made(message_in(failure), CONTAINER)
             return None
         if told := self._reported():
-            return StartFailure(told, passing=waited_s < _EVENT_COUNTS_S)
+            return StartFailure(told, transient=waited_s < _EVENT_COUNTS_S)
         if waited_s < self._accept_s:
             return None
         message = (

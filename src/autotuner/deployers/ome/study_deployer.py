@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from autotuner.deployers.kubernetes import preflight as kubernetes_preflight
 from autotuner.deployers.kubernetes.checks import admission
-from autotuner.deployers.kubernetes.checks.admission import Asked
+from autotuner.deployers.kubernetes.checks.admission import PodRequest
 from autotuner.deployers.kubernetes.client import Cluster, RefusedError, connected
 from autotuner.deployers.kubernetes.cluster_target import ClusterTarget
 from autotuner.deployers.kubernetes.pod_deployer import PodDeployer
@@ -168,7 +168,7 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
             remedy = "correct model, deploy.runtime or what it names"
             return [Check.fail("admission", f"InferenceService: {error.message}", remedy=remedy)]
         settings = scheduling.placing(self.settings, found.runtime, None)
-        asked = Asked("server", CONTAINER, launch.pod(), body=_REPLICAS)
+        asked = PodRequest("server", CONTAINER, launch.pod(), body=_REPLICAS)
         return [
             Check.ok("admission", "InferenceService: accepted by a dry run"),
             *await admission.checks(cluster, [asked], queued=True),

@@ -130,8 +130,8 @@ async def test_a_node_that_is_lost(mortal: Any, recorder: Recorder) -> None:
         with anyio.fail_after(90):
             failure = await endpoint.died()
         assert failure.blame is Blame.ENVIRONMENT
-        assert f"node {mortal.cluster.node} does not answer" in failure.message
-    assert f"its node {mortal.cluster.node} does not answer" in notes[-1]
+        assert f"node {mortal.cluster.node} no longer responds" in failure.message
+    assert f"its node {mortal.cluster.node} does not respond" in notes[-1]
     assert recorder.ends == []
 
 

@@ -139,7 +139,8 @@ async def test_each_right_is_named_where_it_is_missing(
             told = await rights(kubeconfig, wanted)
         lacking = {need: ", ".join(r.text for r in missing if r.needed is need) for need in (True, False)}
         assert told.get(CheckStatus.FAIL, "not allowed: ") == f"not allowed: {lacking[True]}"
-        assert told.get(CheckStatus.WARN, "better to have: ") == f"better to have: {lacking[False]}"
+        prefix = "recommended but not allowed: "
+        assert told.get(CheckStatus.WARN, prefix) == f"{prefix}{lacking[False]}"
         named |= set(missing)
         ome_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(role))
     assert named == set(wanted), "the manifest has all that is wanted"

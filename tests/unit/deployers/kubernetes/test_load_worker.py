@@ -24,7 +24,7 @@ def spoken(folder: Path, *, again: int = 0, size: int = 10_000, **order: Any) ->
         (folder / f"{number:03d}").write_bytes(part)
     code = (
         "import sys; from autotuner.deployers.kubernetes.load import worker as w;"
-        "w._AGAIN_AFTER_S = (0.01,) * int(sys.argv[1]);"
+        "w._REPEAT_AFTER_S = (0.01,) * int(sys.argv[1]);"
         "sys.argv[1:] = sys.argv[2:]; sys.exit(w.main())"
     )
     argv = [sys.executable, "-c", code, str(again), WORKER, str(folder)]
@@ -66,7 +66,7 @@ def test_lost_frames_are_repeated(tmp_path: Path) -> None:
     assert frames.end is not None
     _, without = heard(log[:10] + log[20:whole])
     assert without.end is None
-    assert "10 of its frames came in order" in without.missing()
+    assert "10 frames arrived in order" in without.missing()
 
 
 def test_doubles_and_disorder_do_not_matter(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autotuner.deployers.kubernetes.checks import resource_limits
-from autotuner.deployers.kubernetes.checks.admission import Asked, _refused, changes, pod_of, proxies_in
+from autotuner.deployers.kubernetes.checks.admission import PodRequest, _refusal_check, changes, pod_of, proxies_in
 from autotuner.deployers.kubernetes.pods.status import events_trouble, not_started
 from autotuner.deployers.kubernetes.refusals import LOADGEN, judge, missing_right
 from autotuner.study.failure import FATAL
@@ -78,13 +78,13 @@ def test_what_passes_by_itself_is_waited_for(why: str) -> None:
     assert not judge(why).final
     trouble = events_trouble([{"reason": "FailedCreate", "message": why}])
     assert trouble is not None
-    assert trouble.passing
+    assert trouble.transient
 
 
 def test_a_refusal_ends_the_study_at_once() -> None:
     trouble = events_trouble([{"reason": "FailedCreate", "message": FORBIDDEN + CONTEXT}], "server")
     assert trouble is not None
-    assert not trouble.passing
+    assert not trouble.transient
     assert not trouble.queued
     assert trouble.failure.cause in FATAL
 
@@ -135,22 +135,22 @@ def test_quotas_that_want_a_resource_to_be_named() -> None:
     assert list(resource_limits.unnamed([quota], [limit_range(default={"cpu": "1"})], pods)) == []
 
 
-ASKED = Asked("server", "server", {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container()]}})
+REQUEST = PodRequest("server", "server", {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container()]}})
 
 
 def test_changes_of_a_pod_by_admission() -> None:
     limited = container(limits={"cpu": "500m"}) | {"env": [{"name": "HTTP_PROXY", "value": "http://p"}]}
     pod = {"spec": {"containers": [limited, {"name": "istio-proxy"}], "initContainers": [{"name": "linkerd-proxy"}]}}
-    told = [(check.name, check.status.value) for check in changes(ASKED, pod)]
+    told = [(check.name, check.status.value) for check in changes(REQUEST, pod)]
     assert told == [("proxy", "warn")] * 3 + [("limits", "warn")]
-    assert "deploy.cpu_limit" in changes(ASKED, pod)[-1].remedy
-    assert changes(ASKED, ASKED.pod) == []
+    assert "deploy.cpu_limit" in changes(REQUEST, pod)[-1].remedy
+    assert changes(REQUEST, REQUEST.pod) == []
     assert proxies_in(pod) == ["istio-proxy", "linkerd-proxy"]
 
 
 def test_a_tried_pod_has_an_owner_and_its_jobs_labels() -> None:
     """Policies against bare pods would refuse it otherwise, though they take the Job's."""
-    pod = pod_of(Asked("server", "server", ASKED.pod, "/jobs", {"kind": "Job", "metadata": {"name": "at-x"}}))
+    pod = pod_of(PodRequest("server", "server", REQUEST.pod, "/jobs", {"kind": "Job", "metadata": {"name": "at-x"}}))
     (owner,) = pod["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("Job", "at-x", True)
     assert pod["metadata"]["labels"]["a"] == "b"
@@ -168,4 +168,4 @@ def test_a_tried_pod_has_an_owner_and_its_jobs_labels() -> None:
 )
 def test_what_a_dry_run_cannot_tell_is_no_failure(why: str, status: str) -> None:
     """A webhook with side effects may take the real object; others may give back what they hold of a quota."""
-    assert _refused(ASKED, why).status.value == status
+    assert _refusal_check(REQUEST, why).status.value == status

@@ -174,7 +174,7 @@ def node(name: str, *, cpu: str = "8", taint: str = "") -> dict[str, Any]:
 def test_nodes_for_both_at_once(nodes: list[dict[str, Any]], settings: dict[str, Any], told: str) -> None:
     found = KubernetesSettings.model_validate({"loadgen_image": "l:1", **settings})
     usable = tuple(n for n in nodes if not kubernetes_nodes.why_not(n, found))
-    checks = capacity.load_room(Nodes(usable=usable, everyone=tuple(nodes)), [{"cpu": "6"}], found)
+    checks = capacity.load_room(Nodes(usable=usable, all_nodes=tuple(nodes)), [{"cpu": "6"}], found)
     assert [c.status for c in checks] == ([CheckStatus.FAIL] if told else [])
     assert told in " ".join(c.detail for c in checks)
 

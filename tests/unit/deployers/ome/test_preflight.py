@@ -260,9 +260,9 @@ def test_what_may_not_be_looked_at() -> None:
     said = (
         'deployments.apps "x" is forbidden: User "u" cannot get resource "deployments" in API group "apps" in the ...'
     )
-    found = access.unseen("ome manager", RefusedError(403, "Forbidden", said))
+    found = access.not_checked("ome manager", RefusedError(403, "Forbidden", said))
     assert (found.status, found.detail) == (WARN, "not checked: get deployments (apps) is not allowed")
-    other = access.unseen("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
+    other = access.not_checked("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
     assert (other.status, other.detail) == (FAIL, "cannot be read: no")
 
 

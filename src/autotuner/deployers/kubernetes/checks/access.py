@@ -13,8 +13,8 @@ from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure
 
-_LEAST = (1, 27)
-"""The first version with strict validation of fields."""
+_MINIMUM = (1, 27)
+"""First version with strict field validation."""
 _SERVER = "API server"
 _CANNOT = re.compile(r'cannot (\w+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 _ALLOW = "allow them to read arguments from the running process and to distinguish lost nodes from slow servers"
@@ -22,7 +22,7 @@ _ALLOW = "allow them to read arguments from the running process and to distingui
 
 @dataclass(frozen=True)
 class Right:
-    """A verb on a resource, and what it is for; ``needed`` or only recommended."""
+    """A verb on a resource, ``needed`` or only recommended."""
 
     verb: str
     resource: str
@@ -36,14 +36,14 @@ class Right:
 
     @property
     def text(self) -> str:
-        """As in a Role: verb, resource and API group."""
+        """The permission as messages show it: verb, resource, API group and namespace."""
         group = f" ({self.group})" if self.group else ""
         purpose = f" ({self.why})" if self.why else ""
         return f"{self.verb} {self.resource}{group}{purpose}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 def pod_rights(settings: PodSettings) -> list[Right]:
-    """What every deployer with servers in pods needs."""
+    """Returns the permissions that every deployer with servers in pods uses."""
     rights = [Right(verb, "pods") for verb in ("get", "list", "watch")]
     rights += [Right("get", "pods/log"), Right("list", "events"), Right("watch", "events")]
     if settings.load == "job":
@@ -57,12 +57,12 @@ def pod_rights(settings: PodSettings) -> list[Right]:
 
 
 def unreachable(failure: Failure) -> Check:
-    """The only check that is possible without a cluster."""
+    """Returns the only check that is possible without a cluster."""
     return Check.fail("kubernetes", failure.message, remedy=failure.remedy)
 
 
-async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
-    """The version of the API server, and whether it is new enough."""
+async def version(cluster: Cluster, minimum: tuple[int, int] = _MINIMUM) -> Check:
+    """Checks whether the API server is new enough."""
     try:
         found = await cluster.get("/version")
     except RefusedError as error:
@@ -72,18 +72,18 @@ async def version(cluster: Cluster, least: tuple[int, int] = _LEAST) -> Check:
         return Check.fail("kubernetes", f"access refused: {error.message}", remedy=remedy)
     numbers = tuple(int(re.sub(r"\D.*", "", str(found.get(part))) or 0) for part in ("major", "minor"))
     detail = f"{_SERVER} {found.get('gitVersion')}"
-    if numbers >= least:
+    if numbers >= minimum:
         return Check.ok("kubernetes", detail)
-    return Check.fail("kubernetes", detail, remedy=f"Kubernetes {least[0]}.{least[1]} or newer is needed")
+    return Check.fail("kubernetes", detail, remedy=f"Kubernetes {minimum[0]}.{minimum[1]} or newer is needed")
 
 
 def denied(reached: Check) -> bool:
-    """Whether the API server refuses to talk to us, so that every other call gets the same answer."""
+    """Returns whether the API server refuses every call of this account."""
     return reached.status is CheckStatus.FAIL and not reached.detail.startswith(_SERVER)
 
 
 async def namespace(cluster: Cluster) -> Check:
-    """Whether the namespace exists and is not being deleted."""
+    """Checks that the namespace exists and is not being deleted."""
     remedy = f"kubectl create namespace {cluster.namespace}, or correct deploy.namespace"
     try:
         found = await cluster.find(f"/api/v1/namespaces/{cluster.namespace}")
@@ -97,8 +97,10 @@ async def namespace(cluster: Cluster) -> Check:
 
 
 async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _ALLOW) -> list[Check]:
-    """One check for what is needed, one for what is recommended; each names the missing verbs.
-    ``why_allow`` is the remedy for the latter."""
+    """Returns a check of the needed permissions, and a warning if recommended ones are missing.
+
+    ``why_allow`` is the remedy of the warning.
+    """
     answers: dict[Right, bool] = {}
 
     async def ask(right: Right) -> None:
@@ -115,7 +117,9 @@ async def rights(cluster: Cluster, wanted: Sequence[Right], why_allow: str = _AL
     else:
         found.append(Check.ok("rights", f"{sum(r.needed for r in wanted)} verbs"))
     if lacking[False]:
-        found.append(Check.warn("rights", f"better to have: {', '.join(lacking[False])}", remedy=why_allow))
+        found.append(
+            Check.warn("rights", f"recommended but not allowed: {', '.join(lacking[False])}", remedy=why_allow)
+        )
     return found
 
 
@@ -130,14 +134,17 @@ async def _allowed(cluster: Cluster, right: Right) -> bool:
         "spec": {"resourceAttributes": attributes},
     }
     try:
-        answer = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        response = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
     except RefusedError:
         return False
-    return bool(answer["status"].get("allowed"))
+    return bool(response["status"].get("allowed"))
 
 
-def unseen(name: str, error: RefusedError) -> Check:
-    """A check that could not be made. A missing permission says nothing about the object itself: that is a warning."""
+def not_checked(name: str, error: RefusedError) -> Check:
+    """Returns the check for an object that could not be read.
+
+    A missing permission says nothing about the object itself, so it is only a warning.
+    """
     match = _CANNOT.search(error.message) if error.code == httpx.codes.FORBIDDEN else None
     if match is None:
         return Check.fail(name, f"cannot be read: {error.message}", remedy="check the health of the cluster")

@@ -17,11 +17,11 @@ from autotuner.study.failure import TrialFailedError
 
 _KUEUE_VERSIONS = ("v1beta2", "v1beta1")
 _NO_GPUS = (
-    "install the device plugin of the GPUs' maker (on Minikube, its Docker driver shows none without --gpus), "
+    "install the GPU vendor's device plugin (Minikube with the Docker driver needs --gpus), "
     "or correct deploy.gpu_resource"
 )
 Needed = Mapping[str, float]
-"""The most that one server requests, by a quota's key (``requests.cpu``)."""
+"""The largest request of any server, by quota key (``requests.cpu``)."""
 
 
 async def nodes(
@@ -30,10 +30,10 @@ async def nodes(
     settings: ServerSettings,
     unfit: Callable[[Json], str] = lambda _: "",
 ) -> list[Check]:
-    """Whether some node could ever run each of the servers with these requests; without requests, what the nodes have.
-    ``unfit`` returns why a node is unsuitable for other reasons than the settings."""
+    """Checks that some node could run each of the servers with these requests; without requests, reports what the nodes
+    have. ``unfit`` returns why a node is unsuitable for reasons other than the settings."""
     try:
-        found = await kubernetes_nodes.look(cluster, settings, gpus=False)
+        found = await kubernetes_nodes.list_nodes(cluster, settings, gpus=False)
     except TrialFailedError as error:
         make = Check.warn if settings.gpus else Check.fail
         return [make("nodes", error.failure.message, remedy=error.failure.remedy)]
@@ -47,7 +47,7 @@ async def nodes(
 def load_room(
     nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings
 ) -> list[Check]:
-    """Whether some nodes could ever run a load generator beside each of the servers with these requests."""
+    """Checks that the nodes could run a load generator beside each of the servers with these requests."""
     if settings.load != "job" or not settings.loadgen_image:
         return []
     load = settings.load_pod()
@@ -60,7 +60,7 @@ def load_room(
 
 
 def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], settings: ServerSettings) -> Check:
-    """As :func:`nodes`, for nodes that were read."""
+    """Checks the room on these nodes; see :func:`nodes`."""
     resource = settings.gpu_resource
     make = Check.warn if settings.gpus else Check.fail
     gpus = sum(int(kubernetes_nodes.allocatable(n, resource)) for n in nodes.usable)
@@ -79,7 +79,7 @@ def room(nodes: kubernetes_nodes.Nodes, demands: Sequence[Mapping[str, str]], se
 
 
 async def claim(cluster: Cluster, name: str) -> Check:
-    """Whether a PersistentVolumeClaim can be used."""
+    """Checks that a PersistentVolumeClaim can be used."""
     try:
         found = await cluster.find(cluster.path("persistentvolumeclaims", name))
     except RefusedError as error:
@@ -93,13 +93,13 @@ async def claim(cluster: Cluster, name: str) -> Check:
     phase = str((found.get("status") or {}).get("phase"))
     if phase == "Bound":
         return Check.ok("volume", f"claim {name}")
-    remedy = "some storage binds with the first pod; else see kubectl describe pvc"
+    remedy = "some storage classes bind with the first pod; otherwise see kubectl describe pvc"
     make = Check.fail if phase == "Lost" else Check.warn
     return make("volume", f"claim {name} is {phase}", remedy=remedy)
 
 
 def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
-    """The largest of each request and limit."""
+    """Returns the largest of each request and limit."""
     needed: dict[str, float] = {}
     for one in resources:
         for kind in ("requests", "limits"):
@@ -110,7 +110,7 @@ def most(resources: Iterable[Mapping[str, Mapping[str, str]]]) -> Needed:
 
 
 def with_load(server: Needed, settings: PodSettings) -> Needed:
-    """What a server and its load generator request together: a quota must have room for both at once."""
+    """Returns what a server and its load generator request together: a quota must have room for both."""
     if settings.load != "job" or not server:
         return server
     total = dict(server)
@@ -120,7 +120,7 @@ def with_load(server: Needed, settings: PodSettings) -> Needed:
 
 
 async def quotas(cluster: Cluster, needed: Needed) -> list[Check]:
-    """Quotas of the namespace that are too small, or used up at the moment."""
+    """Returns checks for quotas of the namespace that are too small, or used up at the moment."""
     found = await cluster.visible(cluster.path("resourcequotas"))
     return [check for quota in found or () for check in _quota(quota, needed)]
 
@@ -130,23 +130,25 @@ def _quota(quota: Json, needed: Needed) -> list[Check]:
     name = quota["metadata"]["name"]
     spec = quota.get("spec") or {}
     if spec.get("scopes") or spec.get("scopeSelector"):
-        return []  # it may not apply to these pods; the dry run will tell
+        return []  # it may not apply to these pods; the dry run shows it
     found = []
     for key, hard in (status.get("hard") or {}).items():
-        asked = needed.get(key, needed.get(f"requests.{key}", 0.0))
+        requested = needed.get(key, needed.get(f"requests.{key}", 0.0))
         used = amount((status.get("used") or {}).get(key, 0))
         remedy = "raise the quota, or lower the requests of server and load generator"
-        if asked > amount(hard):
-            found.append(Check.fail("quota", f"{name}: {key} {asked:g} requested, the quota is {hard}", remedy=remedy))
-        elif asked and asked > amount(hard) - used:
+        if requested > amount(hard):
             found.append(
-                Check.warn("quota", f"{name}: of {key} {hard}, {used:g} is used now", remedy="wait, or raise the quota")
+                Check.fail("quota", f"{name}: {key} {requested:g} requested, the quota is {hard}", remedy=remedy)
+            )
+        elif requested and requested > amount(hard) - used:
+            found.append(
+                Check.warn("quota", f"{name}: {used:g} of {key} {hard} in use", remedy="wait, or raise the quota")
             )
     return found
 
 
 async def queue(cluster: Cluster, name: str) -> Check:
-    """Whether Kueue has the local queue."""
+    """Checks that the LocalQueue exists and accepts workloads."""
     try:
         found = None
         for version in _KUEUE_VERSIONS:
@@ -156,8 +158,8 @@ async def queue(cluster: Cluster, name: str) -> Check:
             return Check.warn("queue", f"{name} cannot be read", remedy="allow get localqueues (kueue.x-k8s.io)")
         raise
     if found is None:
-        remedy = "install Kueue and create the local queue, or remove deploy.kueue_queue"
-        return Check.fail("queue", f"no local queue {name} in {cluster.namespace} ({QUEUE})", remedy=remedy)
+        remedy = "install Kueue and create the LocalQueue, or remove deploy.kueue_queue"
+        return Check.fail("queue", f"no LocalQueue {name} in {cluster.namespace} ({QUEUE})", remedy=remedy)
     active = condition(found.get("status") or {}, "Active")
     if active.get("status") == "False":
         why = f"LocalQueue {name} is not accepting workloads: {active.get('message')}"

@@ -1,4 +1,4 @@
-"""LimitRanges and quotas of a namespace applied to a pod, for accounts that may not try a pod by a dry run.
+"""LimitRanges and quotas of a namespace applied to a pod, for accounts that may not dry-run a pod.
 
 Pure. Rules and texts are those of Kubernetes (kubernetes.io/docs/concepts/policy/limit-range).
 """
@@ -15,7 +15,7 @@ _DEMANDED = frozenset({"cpu", "memory", "ephemeral-storage"})
 
 
 def problems(ranges: Iterable[Json], containers: Sequence[Json]) -> Iterator[tuple[str, str]]:
-    """(LimitRange, why it would refuse a pod of these containers)."""
+    """Yields (LimitRange, why it would refuse a pod of these containers)."""
     for one in ranges:
         name = str(one["metadata"]["name"])
         for item in (one.get("spec") or {}).get("limits") or ():
@@ -29,7 +29,7 @@ def problems(ranges: Iterable[Json], containers: Sequence[Json]) -> Iterator[tup
 
 
 def _defaulted(container: Json, item: Json) -> dict[str, dict[str, float]]:
-    """Requests and limits with the defaults of the LimitRange; a limit alone is the request too."""
+    """Returns requests and limits with the defaults of the LimitRange; without a request, the limit counts as one."""
     resources = container.get("resources") or {}
     limits = {**(item.get("default") or {}), **(resources.get("limits") or {})}
     own = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
@@ -72,8 +72,10 @@ def _outside(item: Json, has: Mapping[str, Mapping[str, float]], what: str) -> I
 
 
 def unnamed(quotas: Iterable[Json], ranges: Iterable[Json], containers: Sequence[Json]) -> Iterator[tuple[str, str]]:
-    """(quota, key) of each request or limit that a quota wants every container to name, and one does not. What a
-    LimitRange fills in counts as named."""
+    """Yields (quota, key) of each request or limit that a quota requires and some container does not set.
+
+    Defaults of a LimitRange count as set.
+    """
     items = [i for one in ranges for i in (one.get("spec") or {}).get("limits") or () if i.get("type") == "Container"]
     merged = {
         kind: {k: v for i in items for k, v in (i.get(kind) or {}).items()} for kind in ("default", "defaultRequest")
@@ -82,7 +84,7 @@ def unnamed(quotas: Iterable[Json], ranges: Iterable[Json], containers: Sequence
     for quota in quotas:
         spec = quota.get("spec") or {}
         if spec.get("scopes") or spec.get("scopeSelector"):
-            continue  # it may not be for these pods; only the API server knows
+            continue  # it may not apply to these pods; only the API server knows
         for key in spec.get("hard") or {}:
             kind, name = _place(str(key))
             if name in _DEMANDED and any(name not in one[kind] for one in named):

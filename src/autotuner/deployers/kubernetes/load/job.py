@@ -32,11 +32,10 @@ from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure, FailureCause
 from autotuner.study.launch import Labels
 
 _PART_BYTES = 700_000
-"""Of a Secret, which may have 1 MiB."""
+"""Data per Secret; Kubernetes limits a Secret to 1 MiB."""
 _MOST_PARTS = 16
 _REMOVAL_S = 30.0
 _QUEUE = 1000
-
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ logger = logging.getLogger(__name__)
 class JobRunner(CommandRunner):
     """Runs ``python -m module`` in a pod.
 
-    ``owner``: reference to the object that the Job is removed with. ``disk``: the part of a volume that the pod sees.
+    ``owner`` refers to the object that the Job is removed with; ``disk`` is the part of a volume that the pod mounts.
     """
 
     def __init__(
@@ -86,12 +85,12 @@ class JobRunner(CommandRunner):
                 await job.remove(None)
 
     def _warn_of_proxies(self, pod: PodLifecycle) -> None:
-        told = (f"requests went through the proxy {n} in the load generator's pod" for n in proxies_in(pod.pod))
-        self.caveats = tuple(dict.fromkeys((*self.caveats, *told)))
+        caveats = (f"requests went through the proxy {n} in the load generator's pod" for n in proxies_in(pod.pod))
+        self.caveats = tuple(dict.fromkeys((*self.caveats, *caveats)))
 
 
 class _LoadJob:
-    """The objects of one run."""
+    """The Secrets and the Job of one run."""
 
     def __init__(self, cluster: Cluster, settings: PodSettings, load: Load) -> None:
         self._cluster = cluster
@@ -99,25 +98,23 @@ class _LoadJob:
         self._load = load
         self._secrets: list[str] = []
         self._made: str | None = None
-        self.told_all = False
-        """Whether all output of the worker has arrived, so that its load has ended."""
+        self.output_complete = False
+        """Whether all output of the worker has arrived; its load has ended then."""
         self._path = cluster.path("jobs", load.name, group=BATCH)
 
     async def make(self, spec: bytes) -> str:
-        """Creates them and returns the Job's uid.
+        """Creates the Secrets and the Job, and returns the Job's uid.
 
-        Shielded: an object that a cancelled call still creates would not be removed by anyone.
+        Shielded: nothing would remove an object that a cancelled call still creates.
         """
         parts = pack(spec, _PART_BYTES)
         if len(parts) > _MOST_PARTS:
-            message = (
-                f"the workload is too large to be sent into the cluster ({sum(map(len, parts))} bytes, compressed)"
-            )
-            raise TrialFailedError.benchmark(message, remedy="take a part of the dataset, or a smaller tokenizer")
+            message = f"the workload is too large to send to the cluster ({sum(map(len, parts))} bytes compressed)"
+            raise TrialFailedError.benchmark(message, remedy="use a part of the dataset, or a smaller tokenizer")
         image = self._settings.loadgen_image
         if image is None:
             remedy = "set deploy.loadgen_image to an image with autotuner, or deploy.load to port-forward"
-            raise TrialFailedError.benchmark("no image is named for the load generator", remedy=remedy)
+            raise TrialFailedError.benchmark("no image is set for the load generator", remedy=remedy)
         with anyio.CancelScope(shield=True):
             try:
                 for secret in self._load.secrets(parts):
@@ -141,11 +138,11 @@ class _LoadJob:
     async def remove(self, pod: PodLifecycle | None) -> None:
         """Removes everything.
 
-        A worker whose output is complete is not waited for: it does nothing any more, and the removal of the server
-        waits for its pod. What is left when the API server stays away goes with the server's object.
+        Does not wait for a worker whose output is complete: it is idle, and the removal of the server waits for its
+        pod. What cannot be removed while the API server is down is removed with the server's object.
         """
         with suppress(TrialFailedError):
-            if self._made is not None and pod and not self.told_all:
+            if self._made is not None and pod and not self.output_complete:
                 await remove(self._cluster, self._path, self._made or None, pod.pods, _REMOVAL_S)
             elif self._made is not None:
                 await self._cluster.delete(self._path, uid=self._made or None)
@@ -168,10 +165,10 @@ class _Frames:
         """The last lines that are not frames."""
 
     def take(self, line: bytes) -> list[bytes]:
-        """The output lines that this line of the log completes. Raises ``TrialFailedError`` for corrupted ones."""
-        word, _, rest = line.decode(errors="replace").partition(" ")
+        """Returns the output lines that this log line completes. Raises ``TrialFailedError`` if they are corrupted."""
+        prefix, _, rest = line.decode(errors="replace").partition(" ")
         number, _, rest = rest.partition(" ")
-        if word != FRAME or not number.isdigit():
+        if prefix != FRAME or not number.isdigit():
             self.other = [*self.other, line.decode(errors="replace")][-KEPT_LOG_LINES:]
             return []
         mark, _, text = rest.partition(" ")
@@ -190,7 +187,7 @@ class _Frames:
         if mark == END:
             self.end = json.loads(text)
             if self.end["sha256"] != self._digest.hexdigest():
-                raise ValueError("their digest differs")
+                raise ValueError("the digest of its frames differs")
             return []
         self._digest.update(text.encode())
         self._texts.append(text)
@@ -204,17 +201,17 @@ class _Frames:
 
     @property
     def begun(self) -> bool:
-        """Whether there was a frame, so that the worker has read its spec."""
+        """Whether any frame has arrived; the worker has read its spec then."""
         return self._next > 1 or bool(self._waiting)
 
     def missing(self) -> str:
-        """What has not arrived, for a message."""
-        got = f"{self._next - 1} of its frames came in order"
+        """Describes what has arrived, for a message about incomplete output."""
+        got = f"{self._next - 1} frames arrived in order"
         return f"{got}, {len(self._waiting)} after a gap" if self._waiting else got
 
 
 class _Output:
-    """What the worker's pod says and how it ends, in one stream."""
+    """The log of the worker's pod and the end of the pod, merged into one stream."""
 
     def __init__(self, pod: PodLifecycle) -> None:
         self._pod = pod
@@ -228,14 +225,15 @@ class _Output:
         self._receive.close()
 
     async def next(self) -> bytes | None:
-        """The next line; None after the last one. Raises ``TrialFailedError`` for an end that the log does not tell."""
-        said = await self._receive.receive()
-        if isinstance(said, Exception):
-            raise said
-        return said
+        """Returns the next line, or None after the last one. Raises ``TrialFailedError`` for an end that the log does
+        not show."""
+        item = await self._receive.receive()
+        if isinstance(item, Exception):
+            raise item
+        return item
 
     async def read(self) -> None:
-        """Takes the log."""
+        """Reads the log into the stream."""
         try:
             lines = logs.follow(self._pod.cluster, self._pod.name, LOADGEN, self._has_ended)
             async with aclosing(lines):
@@ -250,44 +248,44 @@ class _Output:
         return seen is not None and seen.stage is Stage.ENDED
 
     async def watch(self) -> None:
-        """Takes an end that the log does not tell: the pod was removed, or its node or the API server is lost."""
+        """Reports an end that the log does not show: the pod was removed, or its node or the API server is lost."""
         try:
             seen = await self._pod.ended()
         except TrialFailedError as error:
             await self._send.send(error)
             return
         if seen.failure:
-            await self._send.send(TrialFailedError(_of_the_load(seen.failure)))
+            await self._send.send(TrialFailedError(_load_failure(seen.failure)))
 
 
 async def _lines(pod: PodLifecycle, job: _LoadJob, output: _Output, tasks: Background) -> AsyncGenerator[bytes]:
-    """The worker's lines, to its end. Raises ``TrialFailedError`` for what its exit code, pod or node report."""
+    """Yields the worker's lines until it ends. Raises ``TrialFailedError`` if worker, pod or node failed."""
     try:
         await pod.started()
     except TrialFailedError as error:
-        raise TrialFailedError(_of_the_load(error.failure)) from error
+        raise TrialFailedError(_load_failure(error.failure)) from error
     tasks.start(output.read)
     tasks.start(output.watch)
     frames = _Frames()
     while frames.end is None:
-        said = await output.next()
-        if said is None:
+        line_of_log = await output.next()
+        if line_of_log is None:
             tail = "\n".join(frames.other)
             seen = pod.look()
-            how = f"it ended with exit code {seen.exit_code}" if seen else "it is gone"
+            how = f"it ended with exit code {seen.exit_code}" if seen else "its pod is gone"
             message = f"the output of the load generator is incomplete ({how}): {frames.missing()}"
             raise TrialFailedError.benchmark(message, log_tail=tail)
-        lines = frames.take(said)
+        lines = frames.take(line_of_log)
         if frames.begun:
             await job.forget_spec()
         for line in lines:
             yield line
-    job.told_all = True
+    job.output_complete = True
     _check(frames)
 
 
-def _of_the_load(failure: Failure) -> Failure:
-    """Faults of the load generator itself are not the configuration's."""
+def _load_failure(failure: Failure) -> Failure:
+    """Attributes a failure of the load generator to the benchmark, not to the configuration."""
     if failure.cause is FailureCause.IMAGE_MISSING:
         remedy = "correct deploy.loadgen_image, deploy.image_pull_policy or deploy.image_pull_secrets"
         failure = failure.model_copy(update={"remedy": remedy})

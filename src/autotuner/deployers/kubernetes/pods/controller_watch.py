@@ -1,4 +1,4 @@
-"""The object that makes a pod, watched until the pod exists."""
+"""Watches of the object that makes a pod, until the pod exists."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -10,18 +10,18 @@ from autotuner.deployers.kubernetes.watch import ChangeSignal, ResourceWatch
 
 
 class ControllerWatch(Protocol):
-    """What is known of the object that makes a pod, while there is no pod yet."""
+    """State of the object that makes a pod, while there is no pod yet."""
 
     @property
     def watches(self) -> tuple[ResourceWatch, ...]:
-        """To be entered together with the pod's own watch."""
+        """Watches that are started together with the pod's own."""
 
     @property
     def accepted(self) -> bool:
-        """An operator has accepted the object and created what makes the pod; False where no operator is involved."""
+        """Whether an operator has accepted the object and created a controller; False without an operator."""
 
     def trouble(self) -> StartFailure | None:
-        """Why there is no pod; None where nothing is known."""
+        """Returns why there is no pod; None if that is unknown."""
 
 
 class EventWatch:
@@ -30,22 +30,22 @@ class EventWatch:
     accepted = False
 
     def __init__(self, cluster: Cluster, uid: str, signal: ChangeSignal, container: str = "") -> None:
-        """``container`` is the pod's, for remedies that name its settings."""
+        """``container`` of the pod selects the settings that remedies name."""
         self._events = events_about(cluster, uid, signal)
         self._container = container
 
     @property
     def watches(self) -> tuple[ResourceWatch, ...]:
-        """The events."""
+        """The watch of the events."""
         return (self._events,)
 
     @property
     def events(self) -> Iterable[Json]:
-        """All that are known now."""
+        """All events so far."""
         return self._events.objects.values()
 
     def trouble(self) -> StartFailure | None:
-        """What the warnings among the events say."""
+        """Returns the failure that the events report."""
         return pod_status.events_trouble(self.events, self._container)
 
 

@@ -1,4 +1,4 @@
-"""Deadline of a server in the cluster, which a living tuner keeps moving: a killed tuner's server ends by itself.
+"""Deadline of a server in the cluster, which a running tuner keeps extending: a killed tuner's server expires.
 
 A Job's ``activeDeadlineSeconds`` counts from its start by the cluster's own clock. Here only elapsed time is measured,
 by the monotonic clock, so the two clocks need not agree.
@@ -15,35 +15,35 @@ from autotuner.deployers.kubernetes.settings import PodSettings
 from autotuner.study.failure import TrialFailedError
 
 LEASE_S = 600.0
-"""How long the cluster keeps a server without a heartbeat. Longer than any outage that a run survives."""
+"""How long the cluster keeps a server without a heartbeat: longer than any outage that a run survives."""
 _SHARE = 4
-"""Beats in a lease."""
+"""Heartbeats per lease."""
 _PATCH_JOBS = {"verb": "patch", "group": "batch", "resource": "jobs"}
 
 
 def lease_s(settings: PodSettings) -> float:
-    """The lease of one server, in seconds. It outlives an API server that is away as long as the settings allow."""
+    """Returns the lease of one server in seconds: longer than the outage of the API server that the settings allow."""
     return max(LEASE_S, 2 * settings.api_patience)
 
 
 async def may_move(cluster: Cluster) -> bool:
-    """Whether this account may move deadlines."""
+    """Returns whether this account may move deadlines."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": {**_PATCH_JOBS, "namespace": cluster.namespace}},
     }
     try:
-        answer = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        response = await cluster.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
     except RefusedError:
         return False
-    return bool(answer["status"].get("allowed"))
+    return bool(response["status"].get("allowed"))
 
 
 class Heartbeat:
     """Moves a Job's deadline.
 
-    ``has_begun``: the Job's time counts; that of a Job that a queue holds back does not yet.
+    ``has_begun`` returns whether the deadline counts already: it does not while a queue holds the Job back.
     """
 
     def __init__(self, cluster: Cluster, path: str, length_s: float, has_begun: Callable[[], bool]) -> None:
@@ -68,4 +68,4 @@ class Heartbeat:
                 if error.code == httpx.codes.NOT_FOUND:
                     return  # the watch of its pod reports the end
             except TrialFailedError:
-                continue  # the API server is away; the watch of the pod decides for how long to wait
+                continue  # the API server is down; the watch of the pod decides how long to wait

@@ -1,4 +1,4 @@
-"""A Job that makes a server's pod."""
+"""Job that makes a server's pod."""
 
 from autotuner.deployers.kubernetes import trial_objects
 from autotuner.deployers.kubernetes.client import Cluster, Json, RefusedError
@@ -20,7 +20,7 @@ JOBS = ObjectKind("jobs", BATCH)
 
 
 def limits_of(settings: ServerSettings) -> Limits:
-    """How long a server's pod is waited for."""
+    """Returns how long to wait for a server's pod."""
     return Limits(
         settings.schedule_timeout,
         settings.pull_timeout,
@@ -30,7 +30,7 @@ def limits_of(settings: ServerSettings) -> Limits:
 
 
 class JobServer:
-    """One trial's Job. It ends by its own deadline, and nothing stands between it and its pod."""
+    """The Job of one trial. It has a deadline of its own, and makes its pod without an operator."""
 
     kind: ObjectKind = JOBS
     steps: tuple[Phase, ...] = (Phase.SCHEDULED, Phase.LOADING)
@@ -68,7 +68,7 @@ class JobServer:
         return self._made
 
     def refused(self, error: RefusedError) -> Failure:
-        """Why the Job was not accepted."""
+        """Returns why the Job was not accepted."""
         return refusal(error, f"Job {self.request.name}")
 
     def watch(self, made: Json, signal: ChangeSignal) -> ControllerWatch:
@@ -76,18 +76,18 @@ class JobServer:
         return EventWatch(self._cluster, str(made["metadata"]["uid"]), signal)
 
     async def confirmed(self) -> None:
-        """At once: a Job is not ready, its pod is."""
+        """Returns at once: readiness is a property of the pod, not of the Job."""
 
     def owner(self) -> Json:
-        """The Job."""
+        """Returns the created Job."""
         if self._made is None:
             raise RuntimeError(f"Job {self.request.name} was not created")
         return self._made
 
     async def changed(self) -> str:
-        """Empty: what a Job's pod runs cannot be changed."""
+        """Returns an empty text: the pod template of a Job is immutable."""
         return ""
 
     async def explained(self, failure: Failure) -> Failure:
-        """The failure as it is."""
+        """Returns the failure unchanged."""
         return failure

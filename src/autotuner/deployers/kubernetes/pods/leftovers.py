@@ -1,4 +1,4 @@
-"""Objects that runs left behind in a cluster: found by their labels, swept and reaped."""
+"""Objects that earlier runs left behind in a cluster, found by their labels."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,25 +17,25 @@ from autotuner.study.failure import TrialFailedError
 
 
 class PodLeftovers:
-    """Objects of one kind."""
+    """Leftover objects of one kind."""
 
     def __init__(self, settings: ServerSettings, kind: ObjectKind) -> None:
         self._settings = settings
         self._kind = kind
 
     async def sweep(self, cluster: Cluster, owner: str, held: Held) -> None:
-        """Removes what this run has left when the API server went away.
+        """Removes what this run could not remove while the API server was down.
 
-        Raises ``TrialFailedError`` when the API server does not answer.
+        Raises ``TrialFailedError`` if the API server does not respond.
         """
         try:
             found = await self._labeled(cluster, f"{OWNER}={label_value(owner)}", self._begin_removal)
             await leftovers.sweep(found, held)
         except RefusedError as error:
-            raise TrialFailedError(refusal(error, f"a look at our own {self._kind.plural}")) from error
+            raise TrialFailedError(refusal(error, f"listing {self._kind.plural} of this run")) from error
 
     async def reap(self, is_dead: IsDead, study: str | None) -> list[str]:
-        """Removes the objects of dead owners, and what belongs to them. Without a cluster there is nothing to find."""
+        """Removes the objects of dead owners, with everything that they own; nothing if the cluster is down."""
         with suppress(TrialFailedError, RefusedError):
             async with connected(self._settings.impatient()) as cluster:
                 found = await self._labeled(cluster, OWNER, self._remove)
@@ -63,7 +63,7 @@ class PodLeftovers:
         )
 
     async def _begin_removal(self, cluster: Cluster, left: Json) -> None:
-        """Not waited for: the next server has another name, and where it needs the room, the scheduler waits."""
+        """Does not wait: the next server has another name, and the scheduler waits for free resources."""
         metadata = left["metadata"]
         await cluster.delete(self._kind.path(cluster, metadata["name"]), uid=metadata["uid"])
         await release_lease(cluster, self._kind, metadata["name"])

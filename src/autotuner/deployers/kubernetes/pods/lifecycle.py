@@ -1,6 +1,6 @@
-"""Life cycle of one pod from the request to its end: watched, and given up when it cannot start in time.
+"""Life cycle of one pod from its request to its end, with limits for each wait.
 
-The same for servers and load generators, and for whatever makes the pod: it is known by a label selector.
+Used for servers and load generators, whatever makes the pod: it is found by a label selector.
 """
 
 import logging
@@ -20,8 +20,8 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 
 logger = logging.getLogger(__name__)
 
-_PATIENT_S = 120.0
-"""How long a fault that may pass (a registry, a volume) is waited out."""
+_TRANSIENT_S = 120.0
+"""How long to wait for a transient fault (of a registry, a volume) to resolve itself."""
 _NODE_LOOK_S = 5.0
 _SOON_S = 0.5
 _STARTED = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
@@ -35,15 +35,15 @@ class Limits:
     pull_s: float
     queue_s: float
     held: bool = False
-    """A queue may hold the object back before there is a pod at all."""
+    """Whether a queue may hold the object back before there is a pod."""
 
 
 @dataclass(frozen=True)
 class PodQuery:
-    """Which pod to follow, and for how long to wait for it."""
+    """Selector of a pod, and the limits of waiting for it."""
 
     selector: str
-    """Labels of this pod and of no other."""
+    """Label selector that matches only this pod."""
     container: str
     limits: Limits
 
@@ -55,8 +55,12 @@ async def _unknown(_: str) -> str:
 class PodLifecycle:
     """Follows one pod, once started.
 
-    ``watch_controller`` makes the watch of the object that makes the pod; it sets the signal that it is given.
-    ``hopeless`` gets the scheduler's reason and says why waiting for a node is pointless; empty: it is not.
+    Args:
+        cluster: Connection to the pod's namespace.
+        query: The pod and its limits.
+        watch_controller: Makes the watch of the object that makes the pod, which notifies the given signal.
+        on_stage: Called with the stage and its reason while the pod starts.
+        hopeless: Gets the scheduler's reason and returns why waiting for a node is pointless; empty: it is not.
     """
 
     def __init__(
@@ -81,22 +85,25 @@ class PodLifecycle:
         self._hopeless = hopeless
         self._uid: str | None = None
         self.pod: Json = {}
-        """As it was last seen."""
+        """Last known state of the pod; empty until there is one."""
         self._logged: dict[str, str] = {}
 
     async def start(self, tasks: Background) -> None:
-        """Starts the watches as these tasks. Raises ``TrialFailedError`` where they are not allowed."""
+        """Starts the watches as these tasks. Raises ``TrialFailedError`` if they are not allowed."""
         self._tasks = tasks
         for watch in (self.pods, *self._controller.watches):
             await watch.start(tasks)
 
     @property
     def name(self) -> str:
-        """The pod's; empty until there is one."""
+        """Name of the pod; empty until there is one."""
         return str(self.pod["metadata"]["name"]) if self.pod else ""
 
     def look(self) -> PodState | None:
-        """The pod now; None while there is none. The first pod is the pod: a second one means that this one ended."""
+        """Returns the current state of the pod; None while there is none.
+
+        Only the first pod counts: a second one means that the first has ended.
+        """
         seen = self._look()
         if seen is not None:
             self._log("state", f"{seen.stage} {seen.why}".strip())
@@ -119,16 +126,18 @@ class PodLifecycle:
         if self._uid in found:
             self.pod = found[self._uid]
             return pod_status.look(self.pod, self._query.container)
-        # The pod is gone. If its end was seen before, that is the cause, and the removal only followed.
+        # The pod is gone. If it had ended before, that is the cause, and the removal only followed.
         if (last := pod_status.look(self.pod, self._query.container)).stage is Stage.ENDED:
             return last
         message = f"pod {self.name} was removed by someone else"
-        remedy = "leave pods with autotuner's labels alone"
+        remedy = "do not delete pods with autotuner's labels"
         return PodState(Stage.ENDED, message, Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy))
 
     async def started(self) -> PodState:
-        """Waits until the container runs or has ended. Raises ``TrialFailedError`` when it cannot start, or not in
-        time."""
+        """Waits until the container runs or has ended.
+
+        Raises ``TrialFailedError`` if it cannot start, or does not start in time.
+        """
         clock = _Clock()
         while True:
             count = self._signal.count
@@ -153,13 +162,13 @@ class PodLifecycle:
         self._about_pod = watch
 
     async def _check(self, seen: PodState | None, clock: "_Clock") -> None:
-        """Reports the stage, and raises ``TrialFailedError`` when there is nothing more to wait for."""
+        """Reports the stage. Raises ``TrialFailedError`` if there is nothing more to wait for."""
         trouble = self._trouble(seen)
         self._log("problem", trouble.failure.message if trouble else "")
         stage, why = self._stage(seen, trouble)
         if stage:
             self._on_stage(stage, why)
-        # Faults that may pass and places in a queue have limits of their own, so these are looked at more often.
+        # Transient faults and waits in a queue have limits of their own, so these are checked more often.
         clock.is_short = trouble is not None or stage is Stage.HELD
         if stage is Stage.HELD:
             self._check_queue(why, trouble, clock)
@@ -169,13 +178,13 @@ class PodLifecycle:
         if seen is None or seen.stage is Stage.UNSCHEDULED:
             await self._check_node(why, trouble, clock)
         elif clock.lasts("pull", None) > self._limits.pull_s:
-            # A node has the pod: what remains is to fetch the image and to mount the volumes.
+            # The pod is on a node, which still has to pull the image and mount the volumes.
             if trouble:
                 raise TrialFailedError(trouble.failure)
             raise TrialFailedError(await self._late(f"not started within {self._limits.pull_s:g} s: {why or stage}"))
 
     def _check_queue(self, why: str, trouble: StartFailure | None, clock: "_Clock") -> None:
-        """A place in a queue has a limit of its own; the time for a node starts after it."""
+        """Limits the wait in a queue; the wait for a node starts after it."""
         clock.forget("node")
         if clock.lasts("queue", None) > self._limits.queue_s:
             failure = (trouble or StartFailure.no_room(why)).failure
@@ -183,20 +192,20 @@ class PodLifecycle:
             raise TrialFailedError(failure.model_copy(update={"message": message}))
 
     def _check_fault(self, trouble: StartFailure | None, clock: "_Clock") -> None:
-        """A fault that may pass is waited out, anew for each cause."""
+        """Limits the wait for a transient fault, separately for each cause."""
         if trouble is None:
             clock.forget("fault")
-        elif not trouble.passing or clock.lasts("fault", trouble.failure.cause) > _PATIENT_S:
+        elif not trouble.transient or clock.lasts("fault", trouble.failure.cause) > _TRANSIENT_S:
             raise TrialFailedError(trouble.failure)
 
     async def _check_node(self, why: str, trouble: StartFailure | None, clock: "_Clock") -> None:
-        """No node has the pod yet."""
-        # Looking at the nodes costs a call, and the answer does not change: once is enough.
+        """Limits the wait for a node."""
+        # Listing the nodes costs a call, and the result does not change: once is enough.
         if why and clock.first("hopeless") and (never := await self._hopeless(why)):
             raise TrialFailedError(StartFailure.no_room(never).failure)
         if clock.lasts("node", None) > self._limits.schedule_s:
-            told = why or (trouble.failure.message if trouble else "nothing made a pod of it")
-            late = f"no room within {self._limits.schedule_s:g} s: {told}"
+            reason = why or (trouble.failure.message if trouble else "no controller created a pod")
+            late = f"no room within {self._limits.schedule_s:g} s: {reason}"
             raise TrialFailedError(StartFailure.no_room(late).failure)
 
     def _stage(self, seen: PodState | None, trouble: StartFailure | None) -> tuple[Stage | None, str]:
@@ -205,14 +214,14 @@ class PodLifecycle:
         if seen is None and self._controller.accepted:
             return Stage.ACCEPTED, ""
         if seen is None:
-            return (Stage.HELD, "a queue holds it back") if self._limits.held and not trouble else (None, "")
+            return (Stage.HELD, "held back by a queue") if self._limits.held and not trouble else (None, "")
         if seen.stage is Stage.UNSCHEDULED and not seen.why:
             return None, ""
         return seen.stage, seen.why
 
     def _trouble(self, seen: PodState | None) -> StartFailure | None:
         if seen and seen.failure:
-            return StartFailure(seen.failure, passing=seen.patient)
+            return StartFailure(seen.failure, transient=seen.transient)
         if seen is None:
             return self._controller.trouble()
         if seen.stage is Stage.ON_NODE and self._about_pod:
@@ -236,21 +245,23 @@ class PodLifecycle:
             await self._signal.after(count)
 
     async def ended(self) -> PodState:
-        """Waits until the container has ended, or its pod or node is gone. Raises ``TrialFailedError`` when the API
-        server stays away."""
+        """Waits until the container has ended, or its pod or node is gone.
+
+        Raises ``TrialFailedError`` if the API server no longer responds.
+        """
         while True:
             count = self._signal.count
             seen = self.look()
             if seen and seen.stage is Stage.ENDED:
                 return seen
             self._raise_lost()
-            # A pod that stops being ready may only be busy, or its node may be lost: only the node can tell.
+            # A pod that is no longer ready may be busy, or its node may be lost: only the node's status shows which.
             if seen and seen.stage is Stage.RUNNING and (node := await self.lost_node()):
                 return PodState(Stage.ENDED, node.message, node)
             await self._signal.after(count)
 
     async def lost_node(self) -> Failure | None:
-        """The failure that the pod's node does not answer; None if it does, or if nodes may not be read."""
+        """Returns the failure that the pod's node does not respond; None if it does, or if nodes may not be read."""
         name = (self.pod.get("spec") or {}).get("nodeName")
         if not name:
             return None
@@ -260,7 +271,7 @@ class PodLifecycle:
             return None
         if node and pod_status.is_ready_node(node):
             return None
-        message = f"node {name} does not answer any more" if node else f"node {name} is gone"
+        message = f"node {name} no longer responds" if node else f"node {name} is gone"
         remedy = "the trial is run again; see kubectl describe node"
         return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)
 
@@ -282,22 +293,22 @@ class _Clock:
         self._since: dict[str, tuple[float, object]] = {}
         self._done: set[str] = set()
         self.is_short = False
-        """Look again soon: what is waited for may end soon, or run out of time."""
+        """Whether to check again soon, because the wait may end or exceed its limit soon."""
 
     def lasts(self, what: str, kind: object) -> float:
-        """Seconds since the condition began; a change of its kind starts it over."""
-        begun, before = self._since.get(what, (time.monotonic(), kind))
+        """Returns the seconds since the condition began; a change of its kind restarts the count."""
+        began, before = self._since.get(what, (time.monotonic(), kind))
         if before != kind:
-            begun = time.monotonic()
-        self._since[what] = (begun, kind)
-        return time.monotonic() - begun
+            began = time.monotonic()
+        self._since[what] = (began, kind)
+        return time.monotonic() - began
 
     def forget(self, what: str) -> None:
-        """The condition has ended."""
+        """Records that the condition has ended."""
         self._since.pop(what, None)
 
     def first(self, what: str) -> bool:
-        """Whether this is the first time it is asked."""
+        """Returns whether this is the first call for the condition."""
         if what in self._done:
             return False
         self._done.add(what)

@@ -1,4 +1,4 @@
-"""A server in a pod, once it is ready: how it is reached, and whether it is still the same one."""
+"""Endpoint of a ready server in a pod: its address, and whether it is still the same server."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
@@ -22,19 +22,19 @@ from autotuner.study.launch import Identity, LaunchPlan
 
 _REACH_S = 30.0
 _PROBE_S = 2.0
-_CAVEAT = "the load went through the API server's port-forward: latencies and throughput are not those of the server"
+_CAVEAT = "requests went through the API server's port-forward: latencies and throughput are not those of the server"
 _READ = "import sys; sys.stdout.buffer.write(open('/proc/1/cmdline', 'rb').read())"
 
 
 class PodEndpoint(Endpoint):
-    """A server in a pod that answers."""
+    """A ready server in a pod."""
 
     def __init__(
         self, server: PodServer, argv: tuple[str, ...], url: str, info_url: str, client: CommandRunner
     ) -> None:
         self._server = server
         self._pod = server.pod.pod
-        self._plan = server.made_by.request.plan
+        self._plan = server.server_object.request.plan
         self.url = url
         self.info_url = info_url
         self.client = client
@@ -42,9 +42,9 @@ class PodEndpoint(Endpoint):
         self.argv = argv
 
     @property
-    def made_by(self) -> ServerObject:
+    def server_object(self) -> ServerObject:
         """The object that makes the pod."""
-        return self._server.made_by
+        return self._server.server_object
 
     @property
     def cluster(self) -> Cluster:
@@ -53,9 +53,11 @@ class PodEndpoint(Endpoint):
 
     @classmethod
     async def of(cls, server: PodServer, load_generator: Callable[[], CommandRunner], tasks: Background) -> Self:
-        """The endpoint, reached as the settings say; a tunnel to it is one of ``tasks``. Raises ``TrialFailedError``
-        where the server cannot be reached from here."""
-        request = server.made_by.request
+        """Returns the endpoint, reached as the settings say; a tunnel to it runs as one of ``tasks``.
+
+        Raises ``TrialFailedError`` if the server cannot be reached from here.
+        """
+        request = server.server_object.request
         settings = request.settings
         pod = server.pod.pod
         ip = str(pod["status"]["podIP"])
@@ -77,24 +79,24 @@ class PodEndpoint(Endpoint):
             elif settings.url_template:
                 names = {"name": server.pod.name, "namespace": server.cluster.namespace}
                 url = settings.url_template.format(ip=host, port=request.port, **names).rstrip("/").removesuffix("/v1")
-            await _reached(url, request.plan)
+            await _wait_until_reachable(url, request.plan)
         for name in proxies_in(pod):
             client.caveats = (*client.caveats, f"requests went through the proxy {name} in the server's pod")
         return cls(server, await _argv(server), url, tunnel or "", client)
 
     async def environment(self) -> Mapping[str, str]:
-        """The plan's variables as the running pod has them."""
-        told = _container(self._pod, self._server.container).get("env") or ()
+        """Returns the plan's variables as the running pod has them."""
+        entries = _container(self._pod, self._server.container).get("env") or ()
         ours = self._plan.env
-        return {entry["name"]: plain(entry.get("value") or "") for entry in told if entry["name"] in ours}
+        return {entry["name"]: plain(entry.get("value") or "") for entry in entries if entry["name"] in ours}
 
     async def facts(self) -> Mapping[str, str]:
-        """The image that the node really runs: a tag may have been moved to another one."""
+        """Returns the image that the node runs; a tag may have been moved to another image."""
         image = pod_status.image_id(self._pod, self._server.container)
         return {"image": image} if image else {}
 
     async def identity(self) -> Identity:
-        """The pod's uid, and the start and the restarts of its container."""
+        """Returns the pod's uid, and start and restarts of its container."""
         name = self._pod["metadata"]["name"]
         try:
             pod = await self.cluster.find(self.cluster.path("pods", name))
@@ -102,10 +104,10 @@ class PodEndpoint(Endpoint):
                 raise TrialFailedError.identity_changed(self.url, "its pod was removed")
             seen = pod_status.look(pod, self._server.container)
             if seen.stage not in {Stage.RUNNING, Stage.READY}:
-                raise TrialFailedError.identity_changed(self.url, f"its pod does not run: {seen.why or seen.stage}")
+                raise TrialFailedError.identity_changed(self.url, f"its pod is not running: {seen.why or seen.stage}")
             if pod["status"].get("podIP") != self._pod["status"].get("podIP"):
-                raise TrialFailedError.identity_changed(self.url, "its pod has another address now")
-            if why := await self.made_by.changed():
+                raise TrialFailedError.identity_changed(self.url, "its pod has a different address")
+            if why := await self.server_object.changed():
                 raise TrialFailedError.identity_changed(self.url, why)
         except RefusedError as error:
             raise TrialFailedError.identity_changed(self.url, error.message) from error
@@ -116,27 +118,29 @@ class PodEndpoint(Endpoint):
         return await self._server.ends()
 
     async def log_tail(self, lines: int = 40) -> str:
-        """The log's last lines."""
+        """Returns the last lines of the log."""
         return await anyio.to_thread.run_sync(self._server.log.tail, lines)
 
     def pids(self) -> frozenset[int]:
-        """Empty: the server runs on a node."""
+        """Returns no pids: the server runs on a node."""
         return frozenset()
 
 
 async def _argv(server: PodServer) -> tuple[str, ...]:
-    """The command line as the container's first process has it, where a command may be run in the container; else as
-    the running pod says. A server that has replaced its arguments by a title does not show them."""
-    told = _container(server.pod.pod, server.container)
-    asked = tuple(plain(word) for word in (*told.get("command", ()), *told.get("args", ())))
+    """Returns the command line of the container's first process if it can be read, else that of the running pod.
+
+    A server that has replaced its arguments by a process title does not show them.
+    """
+    declared = _container(server.pod.pod, server.container)
+    requested = tuple(plain(word) for word in (*declared.get("command", ()), *declared.get("args", ())))
     # Images without cat have at least the Python that runs the server.
-    readers = (("cat", "/proc/1/cmdline"), (*_python(asked), "-c", _READ))
+    readers = (("cat", "/proc/1/cmdline"), (*_python(requested), "-c", _READ))
     for reader in readers:
         found = await kubernetes_tunnel.output(server.cluster, server.pod.name, server.container, reader)
         if found:
             words = tuple(word.decode(errors="replace") for word in found.removesuffix(b"\0").split(b"\0"))
-            return words if len([w for w in words if w]) > 1 or len(asked) == 1 else asked
-    return asked
+            return words if len([w for w in words if w]) > 1 or len(requested) == 1 else requested
+    return requested
 
 
 def _python(argv: Sequence[str]) -> tuple[str, ...]:
@@ -147,8 +151,8 @@ def _container(pod: Json, name: str) -> Json:
     return next((c for c in pod["spec"]["containers"] if c["name"] == name), {})
 
 
-async def _reached(url: str, plan: LaunchPlan) -> None:
-    """Returns when the ready server also answers here."""
+async def _wait_until_reachable(url: str, plan: LaunchPlan) -> None:
+    """Returns once the ready server also responds to this machine."""
     last = "nothing"
     with anyio.move_on_after(_REACH_S):
         async with http_client(url, timeout_s=_PROBE_S) as client:
@@ -157,6 +161,6 @@ async def _reached(url: str, plan: LaunchPlan) -> None:
                 if status == plan.readiness.status:
                     return
                 await anyio.sleep(0.1)
-    message = f"the pod is ready, but {url}{plan.readiness.path} does not answer here: {last}"
+    message = f"the pod is ready, but {url}{plan.readiness.path} does not respond to this machine: {last}"
     remedy = "correct deploy.url_template, or set deploy.load: job"
     raise TrialFailedError.because(FailureCause.ENVIRONMENT, message, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Removal of an object and its pods: started, awaited, and given up with the reason why it does not end."""
+"""Removal of an object and its pods, with the reason if it does not finish."""
 
 import logging
 import time
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 _NODE_LOOK_S = 5.0
 _POLL_S = 0.1
 _REMOVAL_S = 120.0
-"""How long a server's pods may take to end, beside the grace that they are given."""
+"""How long a server's pods may take to end, in addition to their grace period."""
 _LATECOMERS_S = 1.0
-"""How long after the object is gone its controllers may still create a pod of it."""
+"""How long after the removal of an object its controllers may still create a pod."""
 
 
 async def remove(cluster: Cluster, path: str, uid: str | None, pods: ResourceWatch, limit_s: float) -> None:
-    """Deletes an object and returns when it and the watched pods are gone. Raises ``TrialFailedError``."""
+    """Deletes an object and returns once it and the watched pods are gone. Raises ``TrialFailedError``."""
     try:
         may_come = not pods.objects
         await cluster.delete(path, uid=uid)
@@ -39,7 +39,7 @@ async def remove(cluster: Cluster, path: str, uid: str | None, pods: ResourceWat
             await anyio.sleep(_LATECOMERS_S)
         await _without_pods(cluster, path, pods, until)
     except RefusedError as error:
-        message = f"{path.rpartition('/')[2]} could not be removed: {error.message}"
+        message = f"{path.rpartition('/')[2]} cannot be removed: {error.message}"
         raise TrialFailedError.because(FailureCause.ENVIRONMENT, message) from error
 
 
@@ -53,16 +53,19 @@ async def _without_pods(cluster: Cluster, path: str, pods: ResourceWatch, until:
 
 
 async def _stuck(cluster: Cluster, path: str, pods: ResourceWatch, *, late: bool) -> Failure | None:
-    """Why waiting is pointless: a lost node never ends its pods, and after the limit (``late``) anything counts."""
+    """Returns why waiting is pointless; None if it is not.
+
+    A lost node never ends its pods. After the limit (``late``), any object that still exists is a reason.
+    """
     name = path.rpartition("/")[2]
-    for pod in list(pods.objects.values()):  # the watch may change the pods while the API server is asked
+    for pod in list(pods.objects.values()):  # the watch may change the pods during the calls
         node = (pod.get("spec") or {}).get("nodeName")
         try:
             found = await cluster.find(f"/api/v1/nodes/{node}") if node else None
         except RefusedError:
-            found = None  # without the right to look at nodes only the limit ends the wait
+            found = None  # without the permission to read nodes, only the limit ends the wait
         if found and not pod_status.is_ready_node(found):
-            message = f"{name} is being deleted, and its node {node} does not answer"
+            message = f"{name} is being deleted, and its node {node} does not respond"
             return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=f"kubectl describe node {node}")
     if not late:
         return None
@@ -73,14 +76,14 @@ async def _stuck(cluster: Cluster, path: str, pods: ResourceWatch, *, late: bool
 def _still_there(name: str, objects: list[Json]) -> Failure:
     holders = dict.fromkeys(f for one in objects for f in one["metadata"].get("finalizers") or ())
     message = f"{name} is still being deleted (finalizers: {', '.join(holders) or 'none'})"
-    remedy = "check that the cluster's controllers run; kubectl describe shows which one holds it"
+    remedy = "check that the cluster's controllers are running; kubectl describe shows which one holds it"
     return Failure(cause=FailureCause.ENVIRONMENT, message=message, remedy=remedy)
 
 
 async def remove_server(cluster: Cluster, kind: ObjectKind, name: str, uid: str | None, grace_s: float) -> None:
-    """Deletes what makes a server, and returns when it and all pods of server and load are gone.
+    """Deletes the object of a server, and returns once it and all pods of server and load generator are gone.
 
-    Raises ``TrialFailedError`` with what stays; the object's lease is released all the same.
+    Raises ``TrialFailedError`` for what cannot be removed; the object's lease is released in any case.
     """
     try:
         async with ResourceWatch(cluster, cluster.path("pods"), labels=f"{GROUP}={name}") as pods:
@@ -91,7 +94,7 @@ async def remove_server(cluster: Cluster, kind: ObjectKind, name: str, uid: str 
 
 
 async def release_lease(cluster: Cluster, kind: ObjectKind, name: str) -> None:
-    """Removes the Job that an object belongs to, where there is one. It would end by its deadline anyway."""
+    """Removes the lease Job of an object, if it has one. It would end by its deadline anyway."""
     if kind.has_lease_job:
         with suppress(RefusedError, TrialFailedError):
             await cluster.delete(kind.lease_path(cluster, name), policy="Background")

@@ -1,4 +1,4 @@
-"""The object that makes a server's pod: the one thing that differs between ways to ask a cluster for a server."""
+"""Interface of the object that makes a server's pod, in which deployers to a cluster differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ObjectKind:
     group: str
     """API group and version, e.g. ``batch/v1``."""
     has_lease_job: bool = False
-    """Such objects know no deadline: each belongs to a Job of the same name that has one."""
+    """Whether each object is owned by a Job of the same name, because the kind has no deadline of its own."""
 
     @property
     def singular(self) -> str:
@@ -32,11 +32,11 @@ class ObjectKind:
         return self.plural.removesuffix("s")
 
     def path(self, cluster: Cluster, name: str = "") -> str:
-        """The path of one object, or of all."""
+        """Returns the API path of one object, or of all."""
         return cluster.path(self.plural, name, group=self.group)
 
     def lease_path(self, cluster: Cluster, name: str) -> str:
-        """The path of the Job whose deadline ends an object's server."""
+        """Returns the API path of the Job whose deadline ends an object's server."""
         return cluster.path("jobs", name, group=BATCH)
 
 
@@ -46,53 +46,53 @@ class ServerRequest:
 
     plan: LaunchPlan
     name: str
-    """The object's, never used before."""
+    """Unique name of the object."""
     pod: PodQuery
     port: int
     """Where the server listens in its pod."""
     resources: Mapping[str, str]
-    """What the pod requests of a node."""
+    """Resource requests of the pod."""
     lease_s: float | None
-    """How long the cluster keeps the server without a heartbeat; None: without a limit that moves."""
+    """How long the cluster keeps the server without a heartbeat, in seconds; None: there is no heartbeat."""
     settings: ServerSettings
     nodes: ServerSettings
-    """The settings as they choose the server's nodes, with what the platform adds to them."""
+    """Settings that select the server's nodes, including what the platform adds."""
     load: ServerSettings
-    """The settings as they decide the load generator's pod."""
+    """Settings of the load generator's pod."""
 
 
 class ServerObject(Protocol):
-    """One trial's object."""
+    """The object that makes the server's pod of one trial."""
 
     @property
     def kind(self) -> ObjectKind:
-        """What it is to the API."""
+        """Kind of the object."""
 
     @property
     def steps(self) -> tuple[Phase, ...]:
-        """What each server goes through once the object exists, in this order."""
+        """Phases that each server passes once the object exists, in this order."""
 
     @property
     def request(self) -> ServerRequest:
-        """What to request."""
+        """The server to request."""
 
     async def create(self) -> Json:
         """Creates the object. Raises ``RefusedError``. Called shielded from cancellation."""
 
     def refused(self, error: RefusedError) -> Failure:
-        """Why the object was not accepted."""
+        """Returns why the object was not accepted."""
 
     def watch(self, made: Json, signal: ChangeSignal) -> ControllerWatch:
         """Watches the object that was created until its pod exists."""
 
     async def confirmed(self) -> None:
-        """Returns when the platform calls the server ready too. Raises ``TrialFailedError``."""
+        """Returns once the platform reports that the server is ready too. Raises ``TrialFailedError``."""
 
     def owner(self) -> Json:
-        """The object that load generators belong to, so that they go with the server."""
+        """Returns the object that owns load generators, so that they are removed with the server."""
 
     async def changed(self) -> str:
-        """Why the server is not the one that was started any more, though its pod is; empty where it is."""
+        """Returns why the server is no longer the one that was started, although its pod is; empty if it is."""
 
     async def explained(self, failure: Failure) -> Failure:
-        """A removal that failed, with the reason that only the platform knows."""
+        """Adds the platform's own reason to a removal that failed."""

@@ -1,4 +1,4 @@
-"""A server in a pod: its phases, its log and its end."""
+"""Phases, log and end of a server in a pod."""
 
 from contextlib import aclosing
 
@@ -22,28 +22,28 @@ _DRAIN_S = 3.0
 
 
 class PodServer:
-    """The server of one trial, once its pod is followed.
+    """The server of one trial.
 
-    Reports each step of ``made_by.steps`` to the context, however short; waits are reported between the steps.
+    Reports each step of ``server_object.steps`` to the context, however short, and waits between the steps.
     """
 
     def __init__(
-        self, cluster: Cluster, made_by: ServerObject, context: DeployContext, log: Log, tasks: Background
+        self, cluster: Cluster, server_object: ServerObject, context: DeployContext, log: Log, tasks: Background
     ) -> None:
         self.cluster = cluster
-        self.made_by = made_by
+        self.server_object = server_object
         self.log = log
-        self._request = made_by.request
+        self._request = server_object.request
         self._context = context
         self._tasks = tasks
         self._pod: PodLifecycle | None = None
         self._phase = self._step = Phase.LAUNCHING
-        self._ahead = list(made_by.steps)
+        self._ahead = list(server_object.steps)
         self._copying = False
         self._copied = anyio.Event()
 
     def follow(self, pod: PodLifecycle) -> None:
-        """Takes the pod that the object makes."""
+        """Sets the pod that the object makes."""
         self._pod = pod
 
     @property
@@ -55,11 +55,11 @@ class PodServer:
 
     @property
     def container(self) -> str:
-        """The server's container."""
+        """Name of the server's container."""
         return self._request.pod.container
 
     def on_stage(self, stage: Stage, why: str) -> None:
-        """Reports how far the pod is."""
+        """Reports how far the pod has got."""
         if stage is Stage.ACCEPTED or self.pod.pod:
             self._reach(Phase.ACCEPTED)
         if stage is Stage.ON_NODE:
@@ -90,7 +90,7 @@ class PodServer:
         self._context.note(text)
 
     async def ready(self) -> None:
-        """Returns when the server is ready. Raises ``TrialFailedError`` when it cannot become ready any more."""
+        """Returns once the server is ready. Raises ``TrialFailedError`` if it can no longer become ready."""
         try:
             seen = await self.pod.started()
         except TrialFailedError as error:
@@ -108,12 +108,12 @@ class PodServer:
             raise TrialFailedError(await self._failure(seen, was_ready=False))
 
     async def _not_ready(self, timeout_s: float) -> Failure:
-        # A node or an API server that has gone away meanwhile is not the configuration's fault, so it is asked first.
+        # Check node and API server first: if one is gone, the configuration is not at fault.
         if lost := await self.pod.lost_node():
             return self._with_tail(lost).failure
         await self.cluster.find(self.cluster.path("pods", self.pod.name))
-        said = "the pod is not ready"
-        return failures.not_ready(timeout_s, self._request.plan.readiness.path, said, self.log.tail())
+        state = "the pod is not ready"
+        return failures.not_ready(timeout_s, self._request.plan.readiness.path, state, self.log.tail())
 
     async def ends(self) -> Failure:
         """Waits until the server ends, its node or the API server goes away, or the log cannot be written."""
@@ -136,7 +136,7 @@ class PodServer:
         return TrialFailedError(failure.model_copy(update={"log_tail": failure.log_tail or self.log.tail()}))
 
     async def _copy_log(self) -> None:
-        """Copies what the container writes, from its first line on."""
+        """Copies the container's log from its first line on."""
         try:
             lines = logs.follow(self.cluster, self.pod.name, self.container, self._has_ended)
             async with aclosing(lines):
@@ -152,7 +152,7 @@ class PodServer:
         return seen is not None and seen.stage is Stage.ENDED
 
     async def drained(self) -> None:
-        """Waits until the log has the last output of an ended container."""
+        """Waits until the log contains the last output of an ended container."""
         if self._copying:
             with anyio.move_on_after(_DRAIN_S):
                 await self._copied.wait()

@@ -58,7 +58,7 @@ PULL = 'failed to pull and unpack image "docker.io/x/y:1"'
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "cause", "patient"),
+    ("reason", "message", "cause", "transient"),
     [
         ("InvalidImageName", "couldn't parse image name", FailureCause.IMAGE_MISSING, False),
         ("ErrImageNeverPull", "Container image is not present with pull policy of Never", FailureCause.IMAGE_MISSING,
@@ -72,11 +72,11 @@ PULL = 'failed to pull and unpack image "docker.io/x/y:1"'
         ("RunContainerError", "nvidia-container-cli: initialization error", FailureCause.GPU_UNAVAILABLE, False),
     ],
 )  # fmt: skip
-def test_cannot_start(reason: str, message: str, cause: FailureCause, patient: bool) -> None:
+def test_cannot_start(reason: str, message: str, cause: FailureCause, transient: bool) -> None:
     seen = pod_status.look(waiting(reason, message), "server")
     assert seen.stage is Stage.ON_NODE
     assert seen.failure is not None
-    assert (seen.failure.cause, seen.patient) == (cause, patient)
+    assert (seen.failure.cause, seen.transient) == (cause, transient)
     assert reason in seen.failure.message
     assert message in seen.failure.message
     assert seen.failure.remedy
@@ -117,7 +117,7 @@ def test_the_first_end_counts_though_it_was_started_again() -> None:
         ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]},
          "higher priority"),
         ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]},
-         "its node does not answer"),
+         "its node does not respond"),
         ({"reason": "OutOfcpu"}, "no room after all"),
     ],
 )  # fmt: skip
@@ -152,7 +152,7 @@ def test_an_init_container_that_fails() -> None:
     found["status"]["initContainerStatuses"] = [{"name": "fetch", "state": {"terminated": {"exitCode": 7}}}]
     failure = pod_status.look(found, "server").failure
     assert failure is not None
-    assert "fetch ended with 7" in failure.message
+    assert "fetch failed with exit code 7" in failure.message
 
 
 QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=2, '
@@ -167,9 +167,9 @@ QUOTA += "used: requests.nvidia.com/gpu=3, limited: requests.nvidia.com/gpu=4"
         ("FailedCreate", QUOTA.replace("gpu=2", "gpu=some"), FailureCause.GPU_UNAVAILABLE, "queued"),
         ("FailedCreate", "failed quota: x: must specify limits.cpu", FailureCause.NOT_ACCEPTED, "for good"),
         ("FailedCreate", 'violates PodSecurity "restricted:latest"', FailureCause.NOT_ACCEPTED, "for good"),
-        ("FailedCreate", "Internal error occurred: failed calling webhook", FailureCause.ENVIRONMENT, "passing"),
+        ("FailedCreate", "Internal error occurred: failed calling webhook", FailureCause.ENVIRONMENT, "transient"),
         ("FailedMount", "hostPath type check failed: /m is not a directory", FailureCause.MODEL_MISSING, "for good"),
-        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, "passing"),
+        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, "transient"),
     ],
 )
 def test_events(reason: str, message: str, cause: FailureCause, how: str) -> None:
@@ -177,5 +177,5 @@ def test_events(reason: str, message: str, cause: FailureCause, how: str) -> Non
     trouble = pod_status.events_trouble([usual, {"reason": reason, "message": message}])
     assert trouble is not None
     assert trouble.failure.cause is cause
-    assert (trouble.passing, trouble.queued) == (how == "passing", how == "queued")
+    assert (trouble.transient, trouble.queued) == (how == "transient", how == "queued")
     assert pod_status.events_trouble([usual]) is None
