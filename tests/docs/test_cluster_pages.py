@@ -40,5 +40,5 @@ def test_ome_runtime_serves_the_model(fenced: Callable[[str, str], list[str]]) -
     ]
     assert why_not(runtime, model) == []
     assert [c.status for c in check_runtime.checks(runtime, model, "nvidia.com/gpu")] == [CheckStatus.OK]
-    model.thing["status"] = {"state": "Ready", "nodesReady": ["node-1"]}
+    model.body["status"] = {"state": "Ready", "nodesReady": ["node-1"]}
     assert [c.status for c in check_model.checks(model, None, {})] == [CheckStatus.OK]

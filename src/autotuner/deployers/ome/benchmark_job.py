@@ -1,9 +1,9 @@
-"""BenchmarkJobs: a trial's server measured by OME's own operator, one scenario at one concurrency per run.
+"""BenchmarkJobs, with which OME measures a trial's server: one scenario at one concurrency per run.
 
-The status of a BenchmarkJob tells little: it is Running as soon as it has a Job, though its pod may never run; it waits
-without a message for what is missing; and it is Completed though nothing was measured. So its pod is watched as well,
-with a deadline of our own, and the reader of the result files judges whether they are usable. The files are in a
-volume, and a pod of ours brings them back.
+The status of a BenchmarkJob is unreliable: it is Running as soon as it has a Job, even if its pod never runs; it waits
+for missing objects without a message; and it is Completed even if nothing was measured. So its pod is watched as well,
+with a separate deadline, and the result files decide whether they are usable. A pod of autotuner reads them from their
+volume.
 """
 
 import json
@@ -52,12 +52,11 @@ _OVER = frozenset({"Completed", "Failed"})
 _RAN = frozenset({Stage.RUNNING, Stage.READY, Stage.ENDED})
 _CONTROLLER = "see the log of Deployment ome-controller-manager in OME's namespace"
 
-
 logger = logging.getLogger(__name__)
 
 
 class BenchmarkJobError(TrialFailedError):
-    """A BenchmarkJob that gave no usable result."""
+    """A BenchmarkJob without a usable result."""
 
     def __init__(self, message: str, remedy: str = "", *, exit_code: int | None = None, log_tail: str = "") -> None:
         super().__init__(
@@ -72,13 +71,13 @@ class BenchmarkJobError(TrialFailedError):
 
 
 class BenchmarkJobs(PlatformBenchmark):
-    """OME's benchmark for the servers of the deployer ``ome``, whose settings these are."""
+    """OME's benchmark for servers of the deployer ``ome``, with its settings."""
 
     def __init__(self, settings: OmeSettings) -> None:
         self._settings = settings
 
     async def preflight(self, settings: Mapping[str, Any]) -> list[Check]:
-        """Kinds, rights, volume, images, and what admission says; nothing is made."""
+        """Checks kinds, permissions, volume, images and admission. Creates nothing."""
         return await benchmark_preflight.checks(self._settings, settings)
 
     async def run(self, endpoint: Endpoint, run: PlatformRun) -> Mapping[str, bytes]:
@@ -86,45 +85,45 @@ class BenchmarkJobs(PlatformBenchmark):
         service = endpoint.server_object if isinstance(endpoint, PodEndpoint) else None
         if not isinstance(service, ServiceServer):
             raise TypeError("a BenchmarkJob measures an InferenceService")
-        ours = _Run(service, self._settings, run)
+        job = _Run(service, self._settings, run)
         try:
-            await ours.to_its_end()
+            await job.run()
             with anyio.CancelScope(shield=True):
-                await ours.remove()
-            return await ours.results()
+                await job.remove()
+            return await job.results()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await ours.clean_up()
+                await job.clean_up()
             raise
 
 
 class _Run:
-    """One BenchmarkJob from its making to its results."""
+    """One BenchmarkJob from its creation to its results."""
 
     def __init__(self, service: ServiceServer, deploy: OmeSettings, run: PlatformRun) -> None:
         self._cluster = service.cluster
         self._deploy = deploy
-        self._told = run
+        self._run = run
         self._owner = {
             "apiVersion": OME,
             "kind": "InferenceService",
             "name": service.name,
             "uid": service.uid,
         }
-        settings = BenchmarkSettings.model_validate(run.settings).beside(deploy.tolerations)
+        settings = BenchmarkSettings.model_validate(run.settings).with_default_tolerations(deploy.tolerations)
         self.job = Job.of(service.name, self._owner, service.cluster.namespace, run, settings)
         self._path = self._cluster.path(BENCHMARKS, self.job.name, group=OME)
-        self._asked = False
+        self._may_exist = False
         self._uid: str | None = None
         self._pod: Json = {}
-        """The one that may have written something; empty before it ran, and when that was taken away."""
+        """The pod that may have written results; empty before it ran, and once they were removed."""
 
-    async def to_its_end(self) -> None:
-        """Returns when it has succeeded. Raises ``TrialFailedError``."""
+    async def run(self) -> None:
+        """Creates the job and returns once it has succeeded. Raises ``TrialFailedError``."""
         await self._make()
         own = f"metadata.name={self.job.name}"
-        async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as told:
-            job = await self._accepted(told)
+        async with ResourceWatch(self._cluster, self._cluster.path(BENCHMARKS, group=OME), fields=own) as watch:
+            job = await self._accepted(watch)
             wait_s = self.job.settings.start_timeout
             container = job["spec"]["template"]["spec"]["containers"][0]["name"]
             pod = PodLifecycle(
@@ -137,7 +136,7 @@ class _Run:
                 await pod.start(tasks)
                 try:
                     await self._started(pod)
-                    await self._ended(pod, job, told)
+                    await self._ended(pod, job, watch)
                 finally:
                     if (seen := pod.look()) and seen.stage in _RAN:
                         self._pod = pod.pod
@@ -147,86 +146,86 @@ class _Run:
             await pod.started()
         except TrialFailedError as error:
             raise TrialFailedError(_never_ran(error.failure, pod.look())) from error
-        self._told.on_running()
+        self._run.on_running()
 
     async def _make(self) -> None:
-        """Shielded: an object that a cancelled call still creates would not be removed by anyone."""
+        """Creates the job. Shielded: nothing would remove an object that a cancelled call still creates."""
         with anyio.CancelScope(shield=True):
-            self._asked = True
+            self._may_exist = True
             try:
                 made = await self._cluster.create(self._cluster.path(BENCHMARKS, group=OME), self.job.manifest())
             except RefusedError as error:
-                self._asked = False
-                told = refusal(error, f"BenchmarkJob {self.job.name}")
-                remedy = "correct what it names under benchmark, or see autotuner doctor"
-                raise TrialFailedError(told.model_copy(update={"remedy": remedy})) from error
+                self._may_exist = False
+                failure = refusal(error, f"BenchmarkJob {self.job.name}")
+                remedy = "correct the setting under benchmark that it names, or run autotuner doctor"
+                raise TrialFailedError(failure.model_copy(update={"remedy": remedy})) from error
         self._uid = str(made["metadata"]["uid"])
-        logger.info(
-            "BenchmarkJob %s created: %s, %d in flight", self.job.name, self._told.scenario, self._told.in_flight
-        )
+        logger.info("BenchmarkJob %s created: %s, %d in flight", self.job.name, self._run.scenario, self._run.in_flight)
 
-    async def _accepted(self, told: ResourceWatch) -> Json:
-        """The batch Job that OME has made of it. What OME waits for, only its log says: so it is looked for here."""
+    async def _accepted(self, watch: ResourceWatch) -> Json:
+        """Returns the batch Job that OME has created. OME only logs what it waits for, so that is checked here."""
         unready = ""
         with anyio.move_on_after(self.job.settings.start_timeout):
             while True:
-                count = told.signal.count
-                if _state(told) not in _WAITING:
+                count = watch.signal.count
+                if _state(watch) not in _WAITING:
                     path = self._cluster.path("jobs", self.job.name, group=BATCH)
                     if job := await self._found(path):
                         return job
-                if told.lost:
-                    raise TrialFailedError(told.lost)
-                if not told.objects:
+                if watch.lost:
+                    raise TrialFailedError(watch.lost)
+                if not watch.objects:
                     raise BenchmarkJobError(f"BenchmarkJob {self.job.name} was removed by someone else")
                 unready = await self._missing()
                 with anyio.move_on_after(_LOOK_S):
-                    await told.signal.after(count)
-        why = unready or "OME made no Job of it, and does not say why"
+                    await watch.signal.after(count)
+        why = unready or "OME created no Job and reported no reason"
         raise BenchmarkJobError(f"still Pending after {self.job.settings.start_timeout:g} s: {why}", _CONTROLLER)
 
     async def _found(self, path: str) -> Json | None:
         try:
             return await self._cluster.find(path)
         except RefusedError as error:
-            raise TrialFailedError(refusal(error, f"a look at {path.rpartition('/')[2]}")) from error
+            raise TrialFailedError(refusal(error, f"reading {path.rpartition('/')[2]}")) from error
 
     async def _missing(self) -> str:
-        """Why OME may still wait. Raises ``TrialFailedError`` for what will not come by itself."""
+        """Returns why OME may still wait. Raises ``TrialFailedError`` if it would wait forever."""
         claim = self.job.settings.claim
         try:
             if await self._cluster.find(self._cluster.path("persistentvolumeclaims", claim)) is None:
                 where = self._cluster.namespace
                 message = f"claim {claim} does not exist in {where}, and OME would wait for it forever"
-                raise BenchmarkJobError(message, "correct benchmark.claim, or make the claim")
+                raise BenchmarkJobError(message, "correct benchmark.claim, or create the claim")
             service = await self._cluster.find(self._cluster.path(SERVICES, self.job.service, group=OME))
             if service is None:
                 raise BenchmarkJobError(f"InferenceService {self.job.service} is gone")
             name = str((service["spec"].get("model") or {}).get("name"))
             model = await find_model(self._cluster, name)
         except RefusedError as error:
-            return f"what it waits for cannot be read: {error.message}"
+            return f"the objects that it waits for cannot be read: {error.message}"
         if model is None or model_path(model) is None:
             what = "does not exist" if model is None else "has no spec.storage.path"
             raise BenchmarkJobError(f"model {name} {what}, and OME would wait for it forever", "correct the model")
         return _unready(service)
 
-    async def _ended(self, pod: PodLifecycle, job: Json, told: ResourceWatch) -> None:
-        """Returns when pod and BenchmarkJob have succeeded."""
-        limit_s = 60 * self._told.minutes + self.job.settings.extra_time
+    async def _ended(self, pod: PodLifecycle, job: Json, watch: ResourceWatch) -> None:
+        """Returns once pod and BenchmarkJob have succeeded."""
+        limit_s = 60 * self._run.minutes + self.job.settings.extra_time
         container = job["spec"]["template"]["spec"]["containers"][0]["name"]
         with anyio.move_on_after(limit_s) as late:
             seen = await pod.ended()
         if late.cancelled_caught:
-            remedy = "raise benchmark.extra_time, or see in the log what genai-bench does"
-            raise BenchmarkJobError(f"not over after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container))
+            remedy = "raise benchmark.extra_time, or check the log of genai-bench"
+            raise BenchmarkJobError(
+                f"not finished after {limit_s:g} s", remedy, log_tail=await self._tail(pod, container)
+            )
         if seen.failure:
-            raise TrialFailedError(_ours(seen.failure))
+            raise TrialFailedError(_benchmark_failure(seen.failure))
         state = ""
         why = ""
         with anyio.move_on_after(_STATE_S):
-            state = await told.until(lambda: found if (found := _state(told)) in _OVER else None)
-            why = _status(told).get("failureMessage", "")
+            state = await watch.until(lambda: found if (found := _state(watch)) in _OVER else None)
+            why = _status(watch).get("failureMessage", "")
         if seen.exit_code == 0 and state != "Failed":
             return
         tail = await self._tail(pod, container)
@@ -236,7 +235,7 @@ class _Run:
         raise BenchmarkJobError(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:
-        """The log's last lines; empty where they cannot be read."""
+        """Returns the last lines of the log; empty if they cannot be read."""
         lines: deque[str] = deque(maxlen=KEPT_LOG_LINES)
         with suppress(RefusedError, httpx.TransportError):
             params = {"container": container, "tailLines": str(KEPT_LOG_LINES)}
@@ -247,17 +246,19 @@ class _Run:
         return "\n".join(lines).strip()
 
     async def remove(self) -> None:
-        """Removes the BenchmarkJob and its pods; its Job would be made anew. To be called shielded. Raises
-        ``TrialFailedError`` with what stays."""
-        if not self._asked:
+        """Removes the BenchmarkJob and its pods; OME would only recreate its Job. Must be called shielded.
+
+        Raises ``TrialFailedError`` for what cannot be removed.
+        """
+        if not self._may_exist:
             return
         selector = f"{JOB_LABEL}={self.job.name}"
         async with ResourceWatch(self._cluster, self._cluster.path("pods"), labels=selector) as pods:
             await remove(self._cluster, self._path, self._uid, pods, _REMOVAL_S)
-        self._asked = False
+        self._may_exist = False
 
     async def clean_up(self) -> None:
-        """Removes everything, results too, as far as that is possible. To be called shielded."""
+        """Removes everything including results, as far as possible. Must be called shielded."""
         with suppress(TrialFailedError):
             await self.remove()
         if self._pod:
@@ -265,7 +266,7 @@ class _Run:
                 await self._fetched(read=False)
 
     async def results(self) -> Mapping[str, bytes]:
-        """The files of this run; their folder is gone then. Raises ``TrialFailedError``."""
+        """Returns the result files, whose folder is removed. Raises ``TrialFailedError``."""
         try:
             found = await self._fetched(read=True)
         except TrialFailedError as error:
@@ -273,20 +274,20 @@ class _Run:
                 raise
             if error.failure.cause in FATAL:
                 raise self._unread(error.failure) from error
-            found = await self._again(error.failure)
+            found = await self._retry(error.failure)
         if found is None:
             claim = self.job.settings.claim
             sub = self.job.settings.sub_path
-            message = f"genai-bench succeeded, but there is no {self.job.folder} in claim {claim}, {sub}"
-            raise BenchmarkJobError(message, "see that the image writes to its --experiment-base-dir")
+            message = f"genai-bench succeeded, but folder {sub}/{self.job.folder} does not exist in claim {claim}"
+            raise BenchmarkJobError(message, "check that the image writes to its --experiment-base-dir")
         if other := another_run(found, self.job.folder):
             raise BenchmarkJobError(
-                f"the results are of another run: {other}", "let nothing else write into benchmark.sub_path"
+                f"the results are of another run: {other}", "use benchmark.sub_path for nothing else"
             )
         return found
 
-    async def _again(self, first: Failure) -> Mapping[str, bytes]:
-        """A second try; what was measured is there still, unless the first one got as far as to remove it."""
+    async def _retry(self, first: Failure) -> Mapping[str, bytes]:
+        """Reads the results again; they still exist, unless the first attempt has removed them already."""
         try:
             found = await self._fetched(read=True)
         except TrialFailedError as error:
@@ -297,48 +298,48 @@ class _Run:
 
     def _unread(self, failure: Failure) -> TrialFailedError:
         message = f"measured, but the results could not be read from claim {self.job.settings.claim}: {failure.message}"
-        remedy = failure.remedy or "see that a pod with deploy.loadgen_image can mount the claim and write to it"
+        remedy = failure.remedy or "check that a pod with deploy.loadgen_image can mount the claim and write to it"
         return TrialFailedError(failure.model_copy(update={"message": message, "remedy": remedy}))
 
     async def _fetched(self, *, read: bool) -> Mapping[str, bytes] | None:
-        """The files, None where there is no folder; the folder is removed."""
+        """Returns the files and removes their folder; None if there is no folder."""
         order = json.dumps({"root": RESULTS, "folder": self.job.folder, "read": read}).encode()
         claim = await self._found(self._cluster.path("persistentvolumeclaims", self.job.settings.claim))
         modes = ((claim or {}).get("spec") or {}).get("accessModes") or ()
         reader = JobRunner(self._cluster, self._deploy, self._owner, self.job.disk(modes, self._pod))
         files: dict[str, bytes] = {}
         found = False
-        async with reader.run(_READER, order, labels=self._told.labels) as lines:
+        async with reader.run(_READER, order, labels=self._run.labels) as lines:
             async for line in lines:
-                said = json.loads(line)
-                if "name" in said:
-                    files[said["name"]] = b64decode(said["content"])
-                found = said.get("found", found)
+                message = json.loads(line)
+                if "name" in message:
+                    files[message["name"]] = b64decode(message["content"])
+                found = message.get("found", found)
         self._pod = {}
         return files if found else None
 
 
 def another_run(files: Mapping[str, bytes], folder: str) -> str:
-    """The folder of another run that wrote these; empty where they are this one's, or do not say."""
+    """Returns the folder of another run that wrote these files; empty if this run did, or if that is unknown."""
     try:
-        told = json.loads(files.get(_METADATA) or b"{}")
+        metadata = json.loads(files.get(_METADATA) or b"{}")
     except ValueError:
         return ""
-    said = str(told.get("experiment_folder_name") or "") if isinstance(told, dict) else ""
-    return said if said.rpartition("/")[2] not in {"", folder} else ""
+    written = str(metadata.get("experiment_folder_name") or "") if isinstance(metadata, dict) else ""
+    return written if written.rpartition("/")[2] not in {"", folder} else ""
 
 
 async def _hopeless(why: str) -> str:
     return why if failure_phrases.CLAIM_MISSING.found_in(why) else ""
 
 
-def _status(told: ResourceWatch) -> Json:
-    found = next(iter(told.objects.values()), {})
+def _status(watch: ResourceWatch) -> Json:
+    found = next(iter(watch.objects.values()), {})
     return found.get("status") or {}
 
 
-def _state(told: ResourceWatch) -> str:
-    return str(_status(told).get("state") or "")
+def _state(watch: ResourceWatch) -> str:
+    return str(_status(watch).get("state") or "")
 
 
 def _unready(service: Json) -> str:
@@ -349,24 +350,26 @@ def _unready(service: Json) -> str:
 
 
 def _never_ran(failure: Failure, seen: PodState | None) -> Failure:
-    """The failure of a pod that could not start, though the BenchmarkJob says Running."""
+    """Returns the failure of a pod that could not start, although the BenchmarkJob is Running."""
     if failure.cause is FailureCause.DEPLOYER_LOST:
         return failure
     remedy = failure.remedy
     cause = failure.cause
     if cause is FailureCause.NOT_ACCEPTED:
-        remedy = "a BenchmarkJob's pod takes no labels and no security context; use benchmark.kind: native"
+        remedy = "OME sets neither labels nor security context of a BenchmarkJob's pod; use benchmark.kind: native"
     elif cause is FailureCause.IMAGE_MISSING:
-        remedy = "correct benchmark.image, or have the image on the nodes that have the model"
+        remedy = "correct benchmark.image, or load the image on the nodes that have the model"
     elif seen is None or seen.stage in {Stage.UNSCHEDULED, Stage.HELD}:
-        remedy = "correct benchmark.cpu, memory, node_selector or tolerations; only nodes with the model are taken"
+        remedy = "correct benchmark.cpu, memory, node_selector or tolerations; only nodes with the model are used"
         cause = FailureCause.BENCHMARK_FAILED
-    told = f"the BenchmarkJob says Running, but its pod does not run: {failure.message}"
-    return _ours(failure.model_copy(update={"message": told, "cause": cause, "remedy": remedy}), prefix="")
+    message = f"the BenchmarkJob is Running, but its pod is not: {failure.message}"
+    return _benchmark_failure(
+        failure.model_copy(update={"message": message, "cause": cause, "remedy": remedy}), prefix=""
+    )
 
 
-def _ours(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
-    """Faults of the benchmark itself are not the configuration's."""
+def _benchmark_failure(failure: Failure, prefix: str = "OME's benchmark: ") -> Failure:
+    """Attributes a failure of the benchmark to the benchmark, not to the configuration."""
     changes: dict[str, Any] = {"message": f"{prefix}{failure.message}"}
     if failure.cause is FailureCause.HOST_OUT_OF_MEMORY:
         changes |= {"remedy": "raise benchmark.memory"}

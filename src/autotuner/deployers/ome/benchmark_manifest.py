@@ -1,6 +1,6 @@
-"""BenchmarkJob of one benchmark run, and the disk that holds its results.
+"""BenchmarkJob of one benchmark run, and the volume with its results.
 
-Everything that is its own has a name that was never used, so that no file of another run can be taken for one of its.
+All names are unique, so that files of another run cannot be mistaken for those of this one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ from autotuner.plugins.deployer import PlatformRun
 
 ROLE = "benchmark"
 JOB_LABEL = "benchmark"
-"""OME's own, on the pods; with the BenchmarkJob's name."""
+"""OME's label of the pods, with the BenchmarkJob's name."""
 RESULTS = "/autotuner/results"
 _SYSTEM = frozenset(
     ("bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "opt", "proc", "root", "run", "sbin", "srv", "sys",
      "tmp", "usr", "var")
 )  # fmt: skip
 _GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-"""What OME gives these pods, unless the job names tolerations, which replace it."""
+"""OME's default toleration of these pods, which a job's own tolerations replace."""
 
 
 class BenchmarkSettings(BaseModel):
-    """A study's ``benchmark:`` section as this platform reads it; every key is given."""
+    """A study's ``benchmark:`` section for this platform; every key is required."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,27 +45,27 @@ class BenchmarkSettings(BaseModel):
     start_timeout: float = Field(gt=0)
     extra_time: float = Field(gt=0)
 
-    def beside(self, tolerations: Sequence[Mapping[str, Any]]) -> "BenchmarkSettings":
-        """The same with the servers' tolerations where it has none of its own: its pod runs on the same nodes."""
+    def with_default_tolerations(self, tolerations: Sequence[Mapping[str, Any]]) -> "BenchmarkSettings":
+        """Returns the settings with the servers' tolerations if they have none: the pod runs on the same nodes."""
         return self if self.tolerations else self.model_copy(update={"tolerations": tuple(tolerations)})
 
     @field_validator("sub_path")
     @classmethod
     def _folder(cls, value: str) -> str:
-        """It is mounted as ``/sub_path`` in an image that nobody here knows."""
+        """OME mounts it as ``/sub_path``, which must not hide a system folder of the image."""
         parts = value.split("/")
         if PurePosixPath(value).is_absolute() or not all(parts) or {".", ".."} & set(parts):
-            raise ValueError("must be a folder inside the volume, like autotuner/results")
+            raise ValueError("must be a folder inside the volume, e.g. autotuner/results")
         if parts[0] in _SYSTEM:
             raise InvalidValueError(
-                f"OME mounts it as /{value}, which is the system's", remedy="choose another, like autotuner"
+                f"OME mounts it as /{value}, which is a system folder", remedy="choose another folder, e.g. autotuner"
             )
         return value
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that decides a BenchmarkJob."""
+    """Inputs of a BenchmarkJob."""
 
     service: str
     owner: Mapping[str, Any]
@@ -75,18 +75,18 @@ class Job:
     settings: BenchmarkSettings
     name: str
     folder: str
-    """Of the results, inside ``settings.sub_path``."""
+    """Folder of the results, inside ``settings.sub_path``."""
 
     @classmethod
     def of(
         cls, service: str, owner: Mapping[str, Any], namespace: str, run: PlatformRun, settings: BenchmarkSettings
     ) -> "Job":
-        """One with names of its own."""
+        """Returns a job with unique names."""
         name = unique_name(run.labels.study, run.labels.trial)
         return cls(service, owner, namespace, run, settings, name, f"{name}-{uuid4().hex}")
 
     def manifest(self) -> Json:
-        """The BenchmarkJob."""
+        """Returns the manifest of the BenchmarkJob."""
         labels = {**trial_labels(self.run.labels, self.name, ROLE), GROUP: self.service}
         metadata: Json = {"name": self.name, "labels": labels, "annotations": trial_annotations(self.run.labels)}
         if self.owner:
@@ -118,7 +118,10 @@ class Job:
         return {key: value for key, value in wanted.items() if value}
 
     def disk(self, modes: Sequence[str], pod: Json) -> Disk:
-        """The results as a pod of ours sees them. ``modes`` are the claim's; ``pod`` is the one that wrote them."""
+        """Returns the volume for a pod that reads the results.
+
+        ``modes`` are the claim's access modes; ``pod`` is the one that wrote the results.
+        """
         spec = pod.get("spec") or {}
         alone = "ReadWriteMany" not in modes
         node = str(spec.get("nodeName") or "") if alone else ""

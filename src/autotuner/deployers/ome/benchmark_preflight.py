@@ -26,7 +26,7 @@ _CONFIG_KEY = "benchmarkjob"
 
 
 def rights() -> list[Right]:
-    """For BenchmarkJobs, their pods, and the pod that reads their results."""
+    """Returns the permissions for BenchmarkJobs, their pods, and the pod that reads their results."""
     found = [Right(verb, BENCHMARKS, _GROUP) for verb in ("create", "get", "list", "watch", "delete")]
     found += [Right("get", SERVICES, _GROUP), Right("get", "persistentvolumeclaims")]
     found += [Right(verb, "jobs", "batch") for verb in ("create", "get", "delete")]
@@ -36,9 +36,9 @@ def rights() -> list[Right]:
 
 
 async def checks(deploy: OmeSettings, given: Mapping[str, Any]) -> list[Check]:
-    """All checks."""
+    """Makes all checks."""
     try:
-        settings = BenchmarkSettings.model_validate(given).beside(deploy.tolerations)
+        settings = BenchmarkSettings.model_validate(given).with_default_tolerations(deploy.tolerations)
     except ValidationError as error:
         return [
             Check.fail(path_text(e["loc"], "benchmark"), e["msg"].removeprefix("Value error, "), remedy="correct it")
@@ -77,21 +77,21 @@ async def _kind(cluster: Cluster) -> Check:
 
 
 async def _image(cluster: Cluster, deploy: OmeSettings, settings: BenchmarkSettings) -> Check:
-    """OME's own image is of a registry that not everybody reaches."""
+    """Checks the image; OME's default is in a registry that not every cluster can reach."""
     name = f"{_NAME}: image"
     if settings.image:
         return Check.ok(name, settings.image)
-    remedy = "name an image with genai-bench in benchmark.image"
+    remedy = "set benchmark.image to an image with genai-bench"
     path = f"/api/v1/namespaces/{deploy.ome_namespace}/configmaps/{_CONFIG}"
     try:
-        told = await cluster.find(path)
+        config = await cluster.find(path)
     except RefusedError as error:
-        return Check.warn(name, f"OME's own, which cannot be read: {error.message}", remedy=remedy)
+        return Check.warn(name, f"OME's default, which cannot be read: {error.message}", remedy=remedy)
     try:
-        image = json.loads(((told or {}).get("data") or {}).get(_CONFIG_KEY) or "{}")["podConfig"]["image"]
+        image = json.loads(((config or {}).get("data") or {}).get(_CONFIG_KEY) or "{}")["podConfig"]["image"]
     except (ValueError, KeyError, TypeError):
-        return Check.fail(name, f"{deploy.ome_namespace}/{_CONFIG} names none", remedy=remedy)
-    return Check.ok(name, f"{image} (OME's own)")
+        return Check.fail(name, f"{deploy.ome_namespace}/{_CONFIG} names no image", remedy=remedy)
+    return Check.ok(name, f"{image} (OME's default)")
 
 
 def _reader(deploy: OmeSettings) -> Check:
@@ -99,11 +99,11 @@ def _reader(deploy: OmeSettings) -> Check:
     if deploy.loadgen_image:
         return Check.ok(name, f"read by a pod with {deploy.loadgen_image}")
     remedy = "set deploy.loadgen_image to an image with autotuner"
-    return Check.fail(name, "no image is named for the pod that reads them", remedy=remedy)
+    return Check.fail(name, "no image is set for the pod that reads them", remedy=remedy)
 
 
 async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
-    """What API server and webhook say of a first BenchmarkJob, by a dry run."""
+    """Dry-runs a BenchmarkJob against API server and webhook."""
     name = f"{_NAME}: admission"
     labels = Labels(study="preflight", trial=0, owner="preflight")
     run = PlatformRun("D(100,100)", 1, 1, 1, labels, {})
@@ -112,4 +112,4 @@ async def _admission(cluster: Cluster, settings: BenchmarkSettings) -> Check:
         await cluster.create(cluster.path(BENCHMARKS, group=OME), job.manifest(), dry_run=True)
     except RefusedError as error:
         return Check.fail(name, error.message, remedy="correct the settings under benchmark that it names")
-    return Check.ok(name, "taken by a dry run")
+    return Check.ok(name, "accepted by a dry run")

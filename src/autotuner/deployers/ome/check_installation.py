@@ -17,11 +17,11 @@ KINDS = ("inferenceservices", "servingruntimes", "clusterservingruntimes", "base
 """Kinds that every service needs."""
 _INSTALL = "install OME (docs/how-to/run-in-ome.md), or select another cluster with deploy.context"
 _SHAPE = "couldn't find shape"
-_CURE_SHAPE = (
+_SHAPE_REMEDY = (
     "kubectl label node NODE beta.kubernetes.io/instance-type=BM.GPU.H100.8, or image tags v0.1.3 or newer "
     "(helm: modelAgent.image.tag, ome.controller.tag)"
 )
-_CURE_SIZE = (
+_SIZE_REMEDY = (
     "install with --set modelAgent.resources.requests.cpu=500m --set modelAgent.resources.requests.memory=1Gi: "
     "OME's default is 10 CPUs and 100Gi on every node"
 )
@@ -51,7 +51,7 @@ _FAULTS = (
 
 
 def served(resources: Json | None) -> Check:
-    """Whether OME's kinds are served. ``resources``: the answer of ``/apis/ome.io/v1beta1``; None if the API server
+    """Checks that OME's kinds are served. ``resources``: response of ``/apis/ome.io/v1beta1``; None if the API server
     does not know the group."""
     if resources is None:
         return Check.fail("ome", "OME is not installed: the API server has no ome.io/v1beta1", remedy=_INSTALL)
@@ -71,7 +71,7 @@ def served(resources: Json | None) -> Check:
 
 
 def manager(deployment: Json | None, namespace: str) -> Check:
-    """OME's manager: its version, and whether it runs."""
+    """Checks that OME's manager runs, and reports its version."""
     name = "ome manager"
     if deployment is None:
         why = f"no Deployment {MANAGER} in namespace {namespace}"
@@ -104,7 +104,7 @@ def webhook(message: str, namespace: str) -> Check:
 
 
 def certificates(group: Json | None, deployments: Iterable[Json]) -> Check:
-    """cert-manager, which issues the webhooks' certificates. ``group``: the answer of ``/apis/cert-manager.io/v1``."""
+    """Checks cert-manager, which issues the webhooks' certificates. ``group``: its API's resources; None without it."""
     if group is None:
         return Check.fail(
             "cert-manager",
@@ -121,7 +121,7 @@ def certificates(group: Json | None, deployments: Iterable[Json]) -> Check:
 
 
 def configuration(config: Json | None) -> Check:
-    """Whether OME creates Ingresses, by its ``inferenceservice-config``."""
+    """Reports whether OME creates Ingresses, according to its ``inferenceservice-config``."""
     name = "ome ingress"
     section = _section(config, "ingress")
     if section is None:
@@ -134,7 +134,7 @@ def configuration(config: Json | None) -> Check:
 
 
 def benchmark_image(config: Json | None) -> Check:
-    """The default image of BenchmarkJobs, by OME's ``benchmarkjob-config``."""
+    """Reports the default image of BenchmarkJobs, according to OME's ``benchmarkjob-config``."""
     section = _section(config, "benchmarkjob") or {}
     image = section.get("podConfig", section).get("image")
     if not image:
@@ -152,7 +152,7 @@ def _section(config: Json | None, key: str) -> Mapping[str, Any] | None:
 
 
 def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str], *, needed: bool) -> list[Check]:
-    """The model agent's pods.
+    """Checks the model agent's pods.
 
     Args:
         daemon_set: The agent's; None if it does not exist.
@@ -176,11 +176,11 @@ def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str]
     crashed = {p["metadata"]["name"]: logs.get(p["metadata"]["name"], "") for p in pods if crashes(p)}
     found = []
     for pod, log in crashed.items():
-        remedy = _CURE_SHAPE if _SHAPE in log else f"check its log: kubectl logs {pod} --previous"
+        remedy = _SHAPE_REMEDY if _SHAPE in log else f"check its log: kubectl logs {pod} --previous"
         found.append(make(name, f"{pod} keeps crashing: {_last_line(log) or 'its log is empty'}", remedy=remedy))
     for pod in pods:
         if why := _unscheduled(pod):
-            remedy = _CURE_SIZE if _is_large(daemon_set) else "make room on the node, or lower modelAgent.resources"
+            remedy = _SIZE_REMEDY if _is_large(daemon_set) else "make room on the node, or lower modelAgent.resources"
             found.append(make(name, f"{pod['metadata']['name']} is Pending: {why}", remedy=remedy))
     if not found and ready < wanted:
         found = [make(name, f"{ready} of {wanted} pods ready", remedy="kubectl describe the pods of the DaemonSet")]
@@ -188,7 +188,7 @@ def agent(daemon_set: Json | None, pods: Sequence[Json], logs: Mapping[str, str]
 
 
 def crashes(pod: Json) -> bool:
-    """Whether one of its containers failed and is being restarted."""
+    """Returns whether a container of the pod failed and is being restarted."""
     if pod["metadata"].get("deletionTimestamp"):
         return False
     for one in (pod.get("status") or {}).get("containerStatuses") or ():
@@ -199,7 +199,7 @@ def crashes(pod: Json) -> bool:
 
 
 def _last_line(log: str) -> str:
-    """The line with the cause: one with a known message, else the last."""
+    """Returns the line with the cause: one with a known message, else the last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     known = [line for line in lines if _SHAPE in line]
     return (known or lines or [""])[-1][:300]
@@ -211,20 +211,22 @@ def _unscheduled(pod: Json) -> str:
 
 
 def _is_large(daemon_set: Json) -> bool:
-    asked = [
+    requests = [
         (c.get("resources") or {}).get("requests") or {} for c in daemon_set["spec"]["template"]["spec"]["containers"]
     ]
-    return any(amount(r.get("cpu", 0)) >= _LARGE_CPU or amount(r.get("memory", 0)) >= _LARGE_MEMORY for r in asked)
+    return any(amount(r.get("cpu", 0)) >= _LARGE_CPU or amount(r.get("memory", 0)) >= _LARGE_MEMORY for r in requests)
 
 
-def left_behind(things: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
-    """InferenceServices and BenchmarkJobs with autotuner's label in the namespace. ``held``: why the deletion of some
-    does not finish, by name, as far as that is known."""
+def left_behind(objects: Iterable[Json], held: Mapping[str, str]) -> list[Check]:
+    """Checks for InferenceServices and BenchmarkJobs with autotuner's label in the namespace.
+
+    ``held``: by name, why the deletion of an object does not finish, if that is known.
+    """
     found = []
     others = []
-    for thing in things:
-        metadata = thing["metadata"]
-        label = f"{thing['kind']} {metadata['name']}"
+    for one in objects:
+        metadata = one["metadata"]
+        label = f"{one['kind']} {metadata['name']}"
         if not metadata.get("deletionTimestamp"):
             others.append(label)
             continue
@@ -246,7 +248,7 @@ def _some(names: Sequence[str], shown: int = 5) -> str:
 
 
 def benchmark_pods(pods: Iterable[Json]) -> list[Check]:
-    """Pods of benchmark jobs whose image cannot be pulled."""
+    """Returns warnings for pods of benchmark jobs whose image cannot be pulled."""
     found = []
     for pod in pods:
         for one in (pod.get("status") or {}).get("containerStatuses") or ():

@@ -1,4 +1,4 @@
-"""Checks of a model of OME: is it ready, and on which nodes. Pure: from the API server's JSON to checks."""
+"""Checks of a model of OME: whether it is ready, and on which nodes. Pure functions from the API server's JSON."""
 
 import json
 import re
@@ -18,55 +18,64 @@ _SHOWN = 8
 
 
 def absent(name: str, namespace: str, known: Sequence[str], elsewhere: Sequence[str]) -> Check:
-    """A failed check for an unknown model. ``elsewhere``: namespaces that have a model with this name."""
+    """Returns the failed check for an unknown model. ``elsewhere``: namespaces that have a model with this name."""
     if elsewhere:
         detail = f"BaseModel {name} is in namespace {elsewhere[0]}, not in {namespace}"
-        return Check.fail(NAME, detail, remedy="set deploy.namespace to it, or make a ClusterBaseModel of it")
+        return Check.fail(NAME, detail, remedy="set deploy.namespace to it, or create a ClusterBaseModel")
     detail = f"{name} is neither a BaseModel of {namespace} nor a ClusterBaseModel"
-    return Check.fail(NAME, detail, remedy=did_you_mean(name, list(known)) or "make a ClusterBaseModel of this name")
+    return Check.fail(
+        NAME, detail, remedy=did_you_mean(name, list(known)) or "create a ClusterBaseModel with this name"
+    )
 
 
 def checks(model: OmeResource, nodes: Sequence[Json] | None, downloads: Mapping[str, str]) -> list[Check]:
-    """All checks of a model. ``nodes``: all of the cluster; None if they may not be listed. ``downloads``: state of the
-    model by node, as its agent reports it and as far as it can be read."""
+    """Makes all checks of a model.
+
+    Args:
+        model: The model.
+        nodes: All nodes of the cluster; None if they may not be listed.
+        downloads: State of the model by node as its agent reports it, as far as it can be read.
+    """
     return [*_faults(model), _state(model, holders(model, nodes), downloads)]
 
 
 def _faults(model: OmeResource) -> list[Check]:
-    """Faults of the object itself."""
+    """Returns failed checks for faults of the object itself."""
     storage = model.spec.get("storage") or {}
     uri = str(storage.get("storageUri", ""))
     vendor = str(model.spec.get("vendor") or "")
     found = []
-    if model.thing["metadata"].get("deletionTimestamp"):
+    if model.body["metadata"].get("deletionTimestamp"):
         found.append(
-            Check.fail(NAME, f"{model.kind} {model.name} is being deleted", remedy="make it again when it is gone")
+            Check.fail(NAME, f"{model.kind} {model.name} is being deleted", remedy="create it again once it is gone")
         )
     if model.spec.get("disabled"):
         found.append(
             Check.fail(NAME, f"{model.kind} {model.name} is disabled", remedy="set its spec.disabled to false")
         )
     if model_path(model) is None:
-        why = f"{model.kind} {model.name} has no storage.path, so that its servers would not find it"
+        why = f"{model.kind} {model.name} has no storage.path, so its servers could not find it"
         found.append(Check.fail(NAME, why, remedy="set spec.storage.path to its folder on the nodes"))
     if uri.startswith("pvc://"):
-        why = f"{model.kind} {model.name} is stored at {uri}, which OME's model agent passes over: it never gets ready"
+        why = f"{model.kind} {model.name} is stored at {uri}, which OME's model agent ignores: never ready"
         found.append(
             Check.fail(NAME, why, remedy="keep it on the nodes: storageUri local:///FOLDER, or hf://ORG/MODEL")
         )
     if not re.fullmatch(DNS_LABEL, model.name):
-        why = f"{model.name} cannot name a volume, which OME calls by the model's name: no pod could be made"
+        why = f"{model.name} is not a valid volume name, which OME makes of it: no pod could be created"
         found.append(
-            Check.fail(NAME, why, remedy="give the model a name of small letters, digits and hyphens, 63 at most")
+            Check.fail(NAME, why, remedy="give the model a name of at most 63 lowercase letters, digits and hyphens")
         )
     if not is_label_value(vendor):
-        why = f"vendor {vendor} of {model.name} cannot be a label's value, which OME makes of it: no pod could be made"
-        found.append(Check.fail(NAME, why, remedy="set spec.vendor to letters, digits, hyphens, dots"))
+        why = (
+            f"vendor {vendor} of {model.name} is not a valid label value (OME uses it as one): no pod could be created"
+        )
+        found.append(Check.fail(NAME, why, remedy="set spec.vendor to letters, digits, hyphens and dots"))
     return found
 
 
 def holds(model: OmeResource, node: Json) -> bool:
-    """Whether a node has the model: by OME's label, or by the model's status if its name is too long for a label."""
+    """Returns whether a node has the model, by OME's label, or by the model's status if its name is too long."""
     metadata = node["metadata"]
     label = node_label(model)
     if not label:
@@ -75,7 +84,7 @@ def holds(model: OmeResource, node: Json) -> bool:
 
 
 def holders(model: OmeResource, nodes: Sequence[Json] | None) -> list[str]:
-    """Names of the nodes that have it, as far as they can be read."""
+    """Returns the names of the nodes that have the model, as far as they can be read."""
     if nodes is None:
         return sorted(model.status.get("nodesReady") or ())
     return sorted(str(node["metadata"]["name"]) for node in nodes if holds(model, node))
@@ -84,24 +93,22 @@ def holders(model: OmeResource, nodes: Sequence[Json] | None) -> list[str]:
 def _state(model: OmeResource, holders: Sequence[str], downloads: Mapping[str, str]) -> Check:
     state = model.status.get("state") or "without a state"
     failed = sorted(model.status.get("nodesFailed") or ())
-    said = "".join(f"; {node}: {what}" for node, what in sorted(downloads.items()))
+    details = "".join(f"; {node}: {what}" for node, what in sorted(downloads.items()))
     where = f"{model.kind} {model.name}"
     broken = f"; failed on {_some(failed)}" if failed else ""
     if holders and state == _READY:
         return Check.ok(NAME, f"{where}, ready on {_some(holders)}{broken}")
     if holders:
-        remedy = "see kubectl -n ome get pods: the model agent keeps its state"
-        return Check.warn(NAME, f"{where} is {state}, but {_some(holders)} may serve it{said}", remedy=remedy)
+        remedy = "see kubectl -n ome get pods: the model agent updates the state"
+        return Check.warn(NAME, f"{where} is {state}, but {_some(holders)} may serve it{details}", remedy=remedy)
     if state == _READY:
-        remedy = "see that the model agent runs there, and that the nodes still exist"
+        remedy = "check that the model agent runs there, and that the nodes still exist"
         return Check.fail(NAME, f"{where} is Ready, but no node has its label {node_label(model)}", remedy=remedy)
     if state == "Failed":
-        remedy = (
-            "fix what the agent's log reports, then restart its pod on that node: a failed download is not tried again"
-        )
-        return Check.fail(NAME, f"{where} could not be brought onto a node{broken}{said}", remedy=remedy)
-    remedy = "wait for the download; if it does not go on, see the model agent's log"
-    return Check.fail(NAME, f"{where} is {state}: no node has it yet{said}", remedy=remedy)
+        remedy = "fix what the agent's log reports, then restart its pod on that node: a failed download is not retried"
+        return Check.fail(NAME, f"{where} could not be downloaded to any node{broken}{details}", remedy=remedy)
+    remedy = "wait for the download; if it makes no progress, see the model agent's log"
+    return Check.fail(NAME, f"{where} is {state}: no node has it yet{details}", remedy=remedy)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -109,20 +116,20 @@ def _some(names: Sequence[str]) -> str:
 
 
 def progress(model: OmeResource, config_maps: Iterable[Json]) -> dict[str, str]:
-    """State of a model's download by node, e.g. ``Updating, 40% of 15.0 GB``."""
-    namespace = model.thing["metadata"].get("namespace")
+    """Returns the state of a model's download by node, e.g. ``Updating, 40% of 15.0 GB``."""
+    namespace = model.body["metadata"].get("namespace")
     key = f"{namespace}.basemodel.{model.name}" if namespace else f"clusterbasemodel.{model.name}"
     found = {}
     for one in config_maps:
         try:
             entry = json.loads((one.get("data") or {})[key])
-            found[str(one["metadata"]["name"])] = _told(entry)
+            found[str(one["metadata"]["name"])] = _progress_text(entry)
         except (KeyError, ValueError, TypeError, AttributeError):
             continue
     return found
 
 
-def _told(entry: Mapping[str, Any]) -> str:
+def _progress_text(entry: Mapping[str, Any]) -> str:
     text = str(entry.get("status"))
     done = entry.get("progress") or {}
     total = float(done.get("totalBytes") or 0)
@@ -133,12 +140,12 @@ def _told(entry: Mapping[str, Any]) -> str:
 
 
 def overview(models: Sequence[Json]) -> Check:
-    """All models that servers of the namespace could use, where the study names none."""
+    """Lists the models that servers of the namespace could use, for a diagnosis without a study."""
     states = {str(m["metadata"]["name"]): str((m.get("status") or {}).get("state") or "no state") for m in models}
     ready = sorted(name for name, state in states.items() if state == _READY)
     other = sorted(f"{name} ({state})" for name, state in states.items() if state != _READY)
     if not states:
-        return Check.warn("models", "there are none", remedy="make a ClusterBaseModel or a BaseModel")
+        return Check.warn("models", "there are none", remedy="create a ClusterBaseModel or a BaseModel")
     detail = f"{len(ready)} ready" + (f": {_some(ready)}" if ready else "")
     detail += f"; not ready: {_some(other)}" if other else ""
     return (

@@ -1,4 +1,4 @@
-"""Servers as InferenceServices of OME (Open Model Engine), by the settings alone: no study is known yet."""
+"""Deployer for InferenceServices of OME (Open Model Engine), before it is bound to a study."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,7 +19,7 @@ from autotuner.study.spec import Model
 
 
 class OmeDeployer(ClusterTarget):
-    """A cluster with OME. Which runtime and which model a study tunes is known once it is bound."""
+    """A cluster with OME. Engine and model are known once the deployer is bound."""
 
     kind: ClassVar[str] = "ome"
     Settings: ClassVar[type[BaseModel]] = OmeSettings
@@ -31,13 +31,13 @@ class OmeDeployer(ClusterTarget):
         self.platform_benchmark = BenchmarkJobs(settings)
 
     def bind(self, engine: Engine, model: Model) -> BoundOmeDeployer:
-        """For servers of this engine, of OME's model with this name."""
+        """Binds the deployer to servers of this engine with OME's model of this name."""
         return BoundOmeDeployer(self.settings, engine, model)
 
     async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
-        """The cluster, OME and the nodes."""
+        """Checks the cluster, OME and the nodes."""
         return await ome_preflight.checks(cluster, plans, self.settings)
 
     def image(self, plan: LaunchPlan) -> str | None:
-        """The settings' image; None: the runtime's, whatever that is."""
+        """Returns the settings' image; None: the runtime decides."""
         return self.settings.image_name(None) if self.settings.image else None

@@ -1,6 +1,6 @@
 """Preflight checks for the OME deployer. Read-only, and every problem is reported, not just the first.
 
-This module asks the cluster; ``check_installation``, ``check_model`` and ``check_runtime`` judge the answers.
+This module reads from the cluster; ``check_installation``, ``check_model`` and ``check_runtime`` evaluate the results.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,9 +24,9 @@ from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
 
 Problems = Callable[[OmeResource], tuple[str, str] | None]
-"""(why, remedy) where an engine's flags cannot be put into a runtime's command line."""
-_LEAST = (1, 28)
-"""What OME v0.1.5 requires."""
+"""Returns (why, remedy) if an engine's flags cannot be put into a runtime's command line."""
+_MINIMUM = (1, 28)
+"""Kubernetes version that OME v0.1.5 requires."""
 _GROUP = "ome.io"
 _CERTIFICATES = "cert-manager"
 _BENCHMARK_LABEL = "benchmark"
@@ -38,7 +38,7 @@ _ALLOW = "allow them to check OME itself and to suggest names (packaging/rbac-om
 
 @dataclass(frozen=True)
 class _Study:
-    """What a study names, as far as it exists in the cluster."""
+    """Checks of a study's model and runtime, and the objects if they exist."""
 
     checks: tuple[Check, ...] = ()
     model: OmeResource | None = None
@@ -48,12 +48,12 @@ class _Study:
 
 
 def needed_rights(settings: OmeSettings) -> list[Right]:
-    """What a study with OME needs, and what is recommended."""
+    """Returns the permissions that a study with OME needs, and those that are recommended."""
     services = [Right(verb, SERVICES, _GROUP) for verb in ("create", "get", "list", "watch", "delete")]
     made = [Right(verb, "deployments", "apps") for verb in ("get", "list", "watch")]
     found = [Right("get", kind, _GROUP) for kind in ("servingruntimes", "basemodels")]
     shared = ("clusterservingruntimes", "clusterbasemodels")
-    # A tenant's model and runtime may belong to the namespace; if they do not, reading them will show it.
+    # Only recommended, since a tenant's model and runtime may belong to the namespace.
     found += [Right("get", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     nodes = [
         Right("list", "nodes", needed=settings.gpus is None, cluster_wide=True),
@@ -83,9 +83,11 @@ async def checks(
     problems: Problems = lambda _: None,
     dry_run: Callable[[LaunchPlan], Awaitable[list[Check]]] | None = None,
 ) -> list[Check]:
-    """All checks; without plans and a model, those of the cluster alone. ``model`` is the name of OME's model.
-    ``dry_run`` checks the first plan where nothing else fails. Raises ``TrialFailedError`` (``deployer_lost``)
-    when the API server does not answer at all."""
+    """Makes all checks; without plans and a model, only those of the cluster.
+
+    ``model`` is the name of OME's model. ``dry_run`` checks the first plan if nothing else fails. Raises
+    ``TrialFailedError`` (``deployer_lost``) if the API server does not respond at all.
+    """
     found: list[Check] = []
     try:
         await _collect(found, cluster, plans, settings, model, problems)
@@ -106,8 +108,8 @@ async def _collect(
     model: str | None,
     problems: Problems,
 ) -> None:
-    """Appends the checks to ``found`` one by one, so that none is lost when the API server stops answering."""
-    found.append(await access.version(cluster, _LEAST))
+    """Appends the checks to ``found`` one by one, so that none is lost if the API server stops responding."""
+    found.append(await access.version(cluster, _MINIMUM))
     if access.denied(found[0]):
         return
     found.append(await access.namespace(cluster))
@@ -127,8 +129,8 @@ async def _collect(
         found.append(await capacity.queue(cluster, settings.kueue_queue))
 
 
-async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
-    """The result of a check, or a warning that it is not allowed."""
+async def _checked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
+    """Returns the result of a check, or a warning that it is not allowed."""
     try:
         return await look
     except RefusedError as error:
@@ -139,16 +141,16 @@ async def _looked(name: str, look: Awaitable[list[Check]]) -> list[Check]:
 
 
 async def _installation(cluster: Cluster, settings: OmeSettings, study: _Study) -> list[Check]:
-    webhooks = await _looked("ome webhooks", _webhooks(cluster, settings, study))
+    webhooks = await _checked("ome webhooks", _webhooks(cluster, settings, study))
     down = next((c.detail for c in webhooks if c.status is CheckStatus.FAIL), "")
     needed = study.model is None or not study.nodes
     return [
-        *await _looked("ome manager", _manager(cluster, settings.ome_namespace)),
+        *await _checked("ome manager", _manager(cluster, settings.ome_namespace)),
         *webhooks,
-        *await _looked("ome ingress", _configuration(cluster, settings.ome_namespace)),
-        *await _looked("model agent", _agent(cluster, settings.ome_namespace, needed=needed)),
-        *await _looked("ome benchmark image", _benchmarks(cluster, settings.ome_namespace)),
-        *await _looked("left behind", _left_behind(cluster, down)),
+        *await _checked("ome ingress", _configuration(cluster, settings.ome_namespace)),
+        *await _checked("model agent", _agent(cluster, settings.ome_namespace, needed=needed)),
+        *await _checked("ome benchmark image", _benchmarks(cluster, settings.ome_namespace)),
+        *await _checked("left behind", _left_behind(cluster, down)),
     ]
 
 
@@ -158,7 +160,7 @@ async def _manager(cluster: Cluster, namespace: str) -> list[Check]:
 
 
 async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> list[Check]:
-    """Tested by a dry run of a service, which passes all webhooks; a refusal is an answer too."""
+    """Checks the webhooks by a dry run of a service, which passes all of them; a refusal is a response too."""
     reference = {"name": "autotuner-preflight", "kind": "ClusterBaseModel"}
     body = {
         "apiVersion": OME,
@@ -170,10 +172,10 @@ async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> l
             "engine": {"minReplicas": 1, "maxReplicas": 1},
         },
     }
-    hasty = copy(cluster)
-    hasty.patience_s = 0.0
+    impatient = copy(cluster)
+    impatient.patience_s = 0.0
     try:
-        await hasty.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
+        await impatient.create(cluster.path(SERVICES, group=OME), body, dry_run=True)
     except RefusedError as error:
         if "denied the request" not in error.message:
             return [not_checked("ome webhooks", error)]
@@ -182,9 +184,9 @@ async def _webhooks(cluster: Cluster, settings: OmeSettings, study: _Study) -> l
             raise
         found = [check_installation.webhook(error.failure.message, settings.ome_namespace)]
         if "certificate" in found[0].detail:
-            found += await _looked(_CERTIFICATES, _certificates(cluster))
+            found += await _checked(_CERTIFICATES, _certificates(cluster))
         return found
-    return [Check.ok("ome webhooks", "a dry run was answered")]
+    return [Check.ok("ome webhooks", "responded to a dry run")]
 
 
 async def _certificates(cluster: Cluster) -> list[Check]:
@@ -201,7 +203,7 @@ async def _configuration(cluster: Cluster, namespace: str) -> list[Check]:
 
 
 async def _benchmarks(cluster: Cluster, namespace: str) -> list[Check]:
-    """The default image of BenchmarkJobs, and pods of BenchmarkJobs that cannot pull their image."""
+    """Checks the default image of BenchmarkJobs, and their pods that cannot pull an image."""
     found = [
         check_installation.benchmark_image(
             await cluster.find(f"/api/v1/namespaces/{namespace}/configmaps/benchmarkjob-config")
@@ -231,7 +233,7 @@ async def _agent(cluster: Cluster, namespace: str, *, needed: bool) -> list[Chec
 
 
 async def _log(cluster: Cluster, path: str, pod: Json) -> str:
-    """The end of the log of a crashing pod's previous run."""
+    """Returns the end of the log of a crashing pod's last failed run."""
     states = [one for one in pod["status"]["containerStatuses"] if not one.get("ready")]
     again = not any((one.get("state") or {}).get("terminated") for one in states)
     params = {"tailLines": _LOG_LINES, "container": str(states[0]["name"])}
@@ -245,20 +247,22 @@ async def _log(cluster: Cluster, path: str, pod: Json) -> str:
 
 
 async def _left_behind(cluster: Cluster, down: str) -> list[Check]:
-    things = []
+    objects = []
     for plural, kind in ((SERVICES, "InferenceService"), (BENCHMARKS, "BenchmarkJob")):
         path = cluster.path(plural, group=OME)
         found = (await cluster.get(path, labelSelector=f"{MANAGED_BY}=autotuner"))["items"]
-        things += [{"kind": kind, **one} for one in found]
+        objects += [{"kind": kind, **one} for one in found]
     held: dict[str, str] = {}
-    for one in things:
+    for one in objects:
         if one["metadata"].get("deletionTimestamp"):
             model = str(((one.get("spec") or {}).get("model") or {}).get("name") or "")
             if down:
-                held[one["metadata"]["name"]] = f"OME's webhooks do not answer ({down[:60]})"
+                held[one["metadata"]["name"]] = f"OME's webhooks do not respond ({down[:60]})"
             elif model and await find_model(cluster, model) is None:
-                held[one["metadata"]["name"]] = f"its model {model} is gone, and OME's webhook refuses to let it go"
-    return check_installation.left_behind(things, held)
+                held[one["metadata"]["name"]] = (
+                    f"its model {model} is gone, and OME's webhook refuses its removal without the model"
+                )
+    return check_installation.left_behind(objects, held)
 
 
 # Model and runtime
@@ -293,7 +297,7 @@ async def _study(cluster: Cluster, settings: OmeSettings, name: str | None, prob
 
 
 async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
-    """Other namespaces that have one with this name, where listing them is allowed."""
+    """Returns other namespaces with an object of this name, if listing them is allowed."""
     found = await cluster.visible(f"/apis/{OME}/{plural}", fieldSelector=f"metadata.name={name}")
     return sorted(str(one["metadata"]["namespace"]) for one in found or ())
 
@@ -301,7 +305,7 @@ async def _elsewhere(cluster: Cluster, plural: str, name: str) -> list[str]:
 async def _model(
     cluster: Cluster, settings: OmeSettings, name: str, model: OmeResource | None, known: Sequence[Json]
 ) -> tuple[list[Check], tuple[str, ...]]:
-    """Checks, and the nodes that may serve it."""
+    """Returns the checks of the model, and the nodes that may serve it."""
     if model is None:
         names = [str(one["metadata"]["name"]) for one in known]
         elsewhere = await _elsewhere(cluster, "basemodels", name)
@@ -342,13 +346,13 @@ async def _room(cluster: Cluster, plans: Sequence[LaunchPlan], settings: OmeSett
     if runtime is None:
         gpus = [{settings.gpu_resource: str(plan.gpus)} for plan in plans if plan.gpus]
         return await capacity.nodes(cluster, gpus, settings)
-    asked = [scheduling.resources(runtime, plan, settings) for plan in plans]
-    demands = [{**one["limits"], **one["requests"]} for one in asked]
+    resources = [scheduling.resources(runtime, plan, settings) for plan in plans]
+    demands = [{**one["limits"], **one["requests"]} for one in resources]
 
     def unfit(node: Json) -> str:
-        return "" if model is None or not study.nodes or check_model.holds(model, node) else "has not the model"
+        return "" if model is None or not study.nodes or check_model.holds(model, node) else "does not have the model"
 
     found = await capacity.nodes(cluster, demands, scheduling.placing(settings, runtime, None), unfit)
     found += [await capacity.claim(cluster, name) for name in scheduling.claims(runtime)]
-    needed = capacity.with_load(capacity.most(asked), settings)
+    needed = capacity.with_load(capacity.most(resources), settings)
     return [*found, *await capacity.quotas(cluster, needed)]

@@ -10,7 +10,7 @@ APPS = "apps/v1"
 SERVICES = "inferenceservices"
 BENCHMARKS = "benchmarkjobs"
 SERVICE_LABEL = "ome.io/inferenceservice"
-"""On everything that OME creates for a service."""
+"""Label of everything that OME creates for a service."""
 _KEY_LENGTH = 32
 
 
@@ -18,54 +18,54 @@ _KEY_LENGTH = 32
 class OmeResource:
     """A model or a runtime of OME."""
 
-    thing: Json
+    body: Json
 
     @property
     def name(self) -> str:
         """Name of the object."""
-        return str(self.thing["metadata"]["name"])
+        return str(self.body["metadata"]["name"])
 
     @property
     def kind(self) -> str:
-        """Kind by which a service refers to it."""
-        return str(self.thing["kind"])
+        """Kind of the object."""
+        return str(self.body["kind"])
 
     @property
     def namespaced(self) -> bool:
-        """Whether it belongs to the namespace, not to the cluster."""
-        return bool(self.thing["metadata"].get("namespace"))
+        """Whether it belongs to a namespace, not to the cluster."""
+        return bool(self.body["metadata"].get("namespace"))
 
     @property
     def spec(self) -> Json:
         """``spec`` of the object."""
-        found: Json = self.thing.get("spec") or {}
+        found: Json = self.body.get("spec") or {}
         return found
 
     @property
     def status(self) -> Json:
         """``status`` of the object."""
-        found: Json = self.thing.get("status") or {}
+        found: Json = self.body.get("status") or {}
         return found
 
     @property
     def version(self) -> tuple[str, int]:
-        """(uid, generation), which differs once the object was changed."""
-        metadata = self.thing["metadata"]
+        """(uid, generation), which changes with every change of the object."""
+        metadata = self.body["metadata"]
         return str(metadata["uid"]), int(metadata.get("generation", 0))
 
     @property
     def reference(self) -> dict[str, str]:
-        """As a service refers to it. Always with the kind, since OME finds a model without it but then relies on it."""
+        """Reference for a service, always with the kind: OME finds a model without it, but relies on it later."""
         return {"name": self.name, "kind": self.kind}
 
 
 async def find_model(cluster: Cluster, name: str) -> OmeResource | None:
-    """BaseModel of the namespace, else ClusterBaseModel. Raises ``RefusedError`` if they may not be read."""
+    """Returns the BaseModel of the namespace, else the ClusterBaseModel. Raises ``RefusedError``."""
     return await _find(cluster, "basemodels", "BaseModel", name)
 
 
 async def find_runtime(cluster: Cluster, name: str) -> OmeResource | None:
-    """ServingRuntime of the namespace, else ClusterServingRuntime. Raises ``RefusedError`` as :func:`find_model`."""
+    """Returns the ServingRuntime of the namespace, else the ClusterServingRuntime. Raises ``RefusedError``."""
     return await _find(cluster, "servingruntimes", "ServingRuntime", name)
 
 
@@ -78,36 +78,40 @@ async def _find(cluster: Cluster, plural: str, kind: str, name: str) -> OmeResou
 
 
 async def known(cluster: Cluster, plural: str) -> list[Json] | None:
-    """Models (``basemodels``) or runtimes (``servingruntimes``) of the namespace and of the cluster; None where neither
-    may be listed."""
+    """Lists models (``basemodels``) or runtimes (``servingruntimes``) of the namespace and the cluster.
+
+    Returns None if neither may be listed.
+    """
     own = await cluster.visible(cluster.path(plural, group=OME))
     shared = await cluster.visible(f"/apis/{OME}/cluster{plural}")
     return None if own is None is shared else [*(own or ()), *(shared or ())]
 
 
 def model_path(model: OmeResource) -> str | None:
-    """Where servers find the model: in MODEL_PATH too."""
+    """Returns the model's folder on its nodes, which is also ``MODEL_PATH`` of its servers; None if it has none."""
     path = (model.spec.get("storage") or {}).get("path")
     return str(path) if path else None
 
 
 def node_label(model: OmeResource) -> str:
-    """The label that a node which has the model carries, with the value ``Ready``. Empty for a long name, of which
-    OME's label holds a digest: its status still tells the nodes."""
+    """Returns the label of nodes that have the model, whose value is ``Ready``.
+
+    Empty for a long name, since OME's label then contains a digest; the model's status still lists the nodes.
+    """
     name = model.name
-    namespace = model.thing["metadata"].get("namespace")
+    namespace = model.body["metadata"].get("namespace")
     if len(name) > _KEY_LENGTH:
         return ""
     return f"models.ome.io/{namespace}.basemodel.{name}" if namespace else f"models.ome.io/clusterbasemodel.{name}"
 
 
 def runner(runtime: OmeResource) -> Json:
-    """The server's container in a runtime; empty where it has none."""
+    """Returns the server's container in a runtime; empty if it has none."""
     found: Json = engine_config(runtime).get("runner") or {}
     return found
 
 
 def engine_config(runtime: OmeResource) -> Json:
-    """The runtime's part that becomes the server's pod."""
+    """Returns the part of a runtime that becomes the server's pod."""
     found: Json = runtime.spec.get("engineConfig") or {}
     return found

@@ -1,8 +1,8 @@
-"""Reader of the results of one benchmark run, which brings them out of a volume and removes their folder.
+"""Reader that prints the result files of one benchmark run in a volume and removes their folder.
 
-``python -m autotuner.deployers.ome.result_reader``: runs in a pod that sees the volume; the order is JSON on stdin, and
-each result file is said as one JSON line. The folder is removed once all is said, so that no later run can take it for
-its own. Standard library only.
+``python -m autotuner.deployers.ome.result_reader`` runs in a pod that mounts the volume. It reads an order in JSON
+from stdin and writes one JSON line per result file. Then it removes the folder, so that no later run can mistake the
+files for its own. Standard library only.
 """
 
 import base64
@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 _RESULTS = "*.json"
-"""Tables and plots are left out: they are drawn from these."""
+"""Tables and plots are omitted, since they are derived from these files."""
 
 
 def main() -> int:
-    """Tells and removes. Ends with 1 where it may not."""
+    """Prints the files and removes the folder. Returns 1 if that is not possible."""
     order = json.loads(sys.stdin.buffer.read())
     root = Path(order["root"])
     folder = root / order["folder"]
@@ -25,7 +25,7 @@ def main() -> int:
         return 1
     try:
         if order["read"]:
-            _tell(folder)
+            _print_files(folder)
         if folder.exists():
             shutil.rmtree(folder)
     except OSError as error:
@@ -34,7 +34,7 @@ def main() -> int:
     return 0
 
 
-def _tell(folder: Path) -> None:
+def _print_files(folder: Path) -> None:
     for file in sorted(folder.glob(_RESULTS)):
         content = base64.b64encode(file.read_bytes()).decode()
         sys.stdout.write(json.dumps({"name": file.name, "content": content}) + "\n")

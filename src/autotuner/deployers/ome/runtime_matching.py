@@ -1,10 +1,10 @@
-"""Rules by which OME decides whether a runtime serves a model. Pure.
+"""Rules by which OME decides whether a runtime serves a model.
 
-They are checked here before a service is created, since OME accepts any pair, and then creates nothing for one that
-does not match.
+They are checked before a service is created, since OME accepts any pair, but creates nothing for one that does not
+match.
 
 Rules as in ``pkg/runtimeselector/matcher.go`` and ``pkg/modelver/util.go`` of sgl-project/ome (2026-05): one entry of
-``supportedModelFormats`` must agree in all of it, and what is set on one side only does not agree.
+``supportedModelFormats`` must match in every field, and a field that is set on one side only does not match.
 """
 
 import re
@@ -22,7 +22,7 @@ _UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
 _EQUAL = "Equal"
 _NEWER = "GreaterThan"
 _NEWER_OR_EQUAL = "GreaterThanOrEqual"
-_WORDS = {_EQUAL: "", _NEWER: "older than ", _NEWER_OR_EQUAL: "at most "}
+_BOUNDS = {_EQUAL: "", _NEWER: "older than ", _NEWER_OR_EQUAL: "at most "}
 """The operator compares the runtime's version with the model's: a greater one in the runtime bounds the model's."""
 _COMPONENTS = ("scheduler", "textEncoder", "tokenizer", "transformer", "vae")
 
@@ -33,20 +33,20 @@ Part = Mapping[str, Any]
 class _Version:
     numbers: tuple[int, int, int]
     precision: int
-    """How many of them are written."""
+    """Number of parts that the text gives."""
     prefixed: bool
     unofficial: tuple[tuple[str, ...], ...]
-    """What follows the numbers: development, preview and build, as in ``4.45.0.dev0``."""
+    """Suffixes: development, preview and build, as in ``4.45.0.dev0``."""
 
     @classmethod
     def of(cls, text: str) -> "_Version | None":
-        """None for a text that is not a version."""
+        """Parses a version; None if the text is not one."""
         match = _VERSION.fullmatch(text)
         if match is None:
             return None
         written = [n for n in match.group(2, 3, 4) if n is not None]
         extras = tuple(tuple(t.split(".")) if t is not None else () for t in match.group(5, 6, 7))
-        if any(not word for extra in extras for word in extra):
+        if any(not part for extra in extras for part in extra):
             return None
         major, minor, patch = [*map(int, written), 0, 0][:3]
         return cls((major, minor, patch), len(written), bool(match[1]), extras)
@@ -57,8 +57,8 @@ class _Version:
 
 
 def why_not(runtime: OmeResource, model: OmeResource) -> list[str]:
-    """One reason for each format that the runtime supports, or the one that holds for all; empty where it serves the
-    model."""
+    """Returns why the runtime does not serve the model: one reason per supported format, or one for all; empty if it
+    does."""
     spec = runtime.spec
     wanted = model.spec
     if spec.get("disabled"):
@@ -76,7 +76,7 @@ def why_not(runtime: OmeResource, model: OmeResource) -> list[str]:
 
 
 def _entry(entry: Part, model: Part) -> str:
-    """The first difference; empty where there is none."""
+    """Returns the first difference; empty without any."""
     if why := _pipeline(entry.get("diffusionPipeline"), model.get("diffusionPipeline")):
         return why
     for field in ("modelArchitecture", "quantization"):
@@ -95,7 +95,7 @@ def _shown(value: Any) -> str:
 
 
 def _named(field: str, model: Part | None, runtime: Part | None) -> str:
-    """Of a name with a version. A model has a format, so that only a framework may be left out on both sides."""
+    """Compares a name with a version. Only the framework may be missing on both sides, since a model has a format."""
     if model is None or runtime is None:
         if model is runtime:
             return ""
@@ -111,7 +111,7 @@ def _named(field: str, model: Part | None, runtime: Part | None) -> str:
         return ""
     if mine is not None and theirs is not None and _fits(str(mine), str(theirs), operator):
         return ""
-    bound = f"{_WORDS.get(operator, '')}{theirs}" if theirs is not None else _shown(None)
+    bound = f"{_BOUNDS.get(operator, '')}{theirs}" if theirs is not None else _shown(None)
     return f"{field}.version is {_shown(mine)} in the model and {bound} in the runtime"
 
 
@@ -132,7 +132,7 @@ def _fits(model: str, runtime: str, operator: str) -> bool:
 
 
 def _pipeline(runtime: Part | None, model: Part | None) -> str:
-    """Of a diffusion model. Here alone the runtime decides what must be the same."""
+    """Compares diffusion pipelines. Only here, fields that the runtime does not set match anything."""
     if runtime is None:
         return ""
     if model is None:
@@ -148,9 +148,9 @@ def _pipeline(runtime: Part | None, model: Part | None) -> str:
                 return f"diffusionPipeline.{name} is not set in the model"
             for field in ("library", "type"):
                 pairs[f"{name}.{field}"] = (mine[name].get(field), component.get(field) or None)
-    for name, (has, asked) in pairs.items():
-        if asked is not None and has != asked:
-            return f"diffusionPipeline.{name} is {_shown(has)} in the model and {asked} in the runtime"
+    for name, (has, expected) in pairs.items():
+        if expected is not None and has != expected:
+            return f"diffusionPipeline.{name} is {_shown(has)} in the model and {expected} in the runtime"
     return ""
 
 
@@ -163,11 +163,11 @@ def _size(bounds: Part | None, size: str | None) -> str:
         return "its modelSizeRange has only one of min and max, on which OME's manager crashes up to v0.1.5"
     if _parameters(low) <= _parameters(size) <= _parameters(high):
         return ""
-    return f"modelParameterSize {size} is outside of its modelSizeRange, {low} to {high}"
+    return f"modelParameterSize {size} is outside its modelSizeRange, {low} to {high}"
 
 
 def _parameters(text: str) -> float:
-    """``7B`` as a number; 0 for what is none, as OME counts it."""
+    """Parses ``7B`` to a number; 0 for an invalid text, as in OME."""
     unit = _UNITS.get(text[-1:], 1.0)
     try:
         return float(text[:-1] if text[-1:] in _UNITS else text) * unit

@@ -1,4 +1,4 @@
-"""Resource requests and node selection of a server of OME, from runtime, model and study together. Pure."""
+"""Resource requests and node selection of a server of OME, from runtime, model and study."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +13,14 @@ Resources = Mapping[str, Mapping[str, str]]
 
 
 def resources(runtime: OmeResource, plan: LaunchPlan, settings: OmeSettings) -> dict[str, dict[str, str]]:
-    """Requests and limits: the study's over the runtime's."""
+    """Returns requests and limits; the study's override the runtime's."""
     own: Mapping[str, Any] = runner(runtime).get("resources") or {}
     texts = {part: {k: str(v) for k, v in (own.get(part) or {}).items()} for part in ("requests", "limits")}
     return merged_resources(texts, settings, plan.gpus)
 
 
 def placing(settings: OmeSettings, runtime: OmeResource, model: OmeResource | None) -> OmeSettings:
-    """The settings as they choose nodes, with what runtime and model add to them."""
+    """Returns the settings with the node selection that runtime and model add."""
     config = engine_config(runtime)
     label = node_label(model) if model else ""
     selector = {
@@ -34,7 +34,7 @@ def placing(settings: OmeSettings, runtime: OmeResource, model: OmeResource | No
 
 
 def claims(runtime: OmeResource) -> list[str]:
-    """The volumes that a runtime's pods mount from the servers' namespace."""
+    """Returns the PersistentVolumeClaims that a runtime's pods mount."""
     volumes: list[Json] = engine_config(runtime).get("volumes") or []
     found = [str((v.get("persistentVolumeClaim") or {}).get("claimName") or "") for v in volumes]
     return [name for name in dict.fromkeys(found) if name]

@@ -1,4 +1,4 @@
-"""Runtime and model of a study, as a cluster with OME has them now."""
+"""Current runtime and model of a study in a cluster with OME."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class ServedModel:
 
     @property
     def path(self) -> str:
-        """Where servers find the model."""
+        """Folder in which servers find the model."""
         return str(model_path(self.model))
 
     @property
     def source(self) -> str:
-        """Where OME got the model from, e.g. ``ClusterBaseModel m from hf://org/m@revision``.
+        """Source from which OME got the model, e.g. ``ClusterBaseModel m from hf://org/m@revision``.
 
         Without the URI's query, which may hold a signature.
         """
@@ -32,11 +32,11 @@ class ServedModel:
 
 
 async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) -> ServedModel:
-    """Looks both up. Raises ``TrialFailedError`` if one does not exist or may not be read."""
+    """Finds the runtime and the model. Raises ``TrialFailedError`` if one does not exist or may not be read."""
     name = settings.runtime
     if name is None:
-        remedy = "name a ServingRuntime or ClusterServingRuntime of the cluster in deploy.runtime"
-        raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, "the study names no runtime", remedy=remedy)
+        remedy = "set deploy.runtime to a ServingRuntime or ClusterServingRuntime of the cluster"
+        raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, "deploy.runtime is not set", remedy=remedy)
     try:
         runtime = await find_runtime(cluster, name)
         model = await find_model(cluster, model_name)
@@ -50,9 +50,9 @@ async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) 
                 FailureCause.MODEL_MISSING, why, remedy=await _others(cluster, "basemodels", "model")
             )
     except RefusedError as error:
-        raise TrialFailedError(refusal(error, "a look at model and runtime")) from error
+        raise TrialFailedError(refusal(error, "reading model and runtime")) from error
     if model_path(model) is None:
-        why = f"model {model_name} has no storage.path, so its servers would not find it"
+        why = f"model {model_name} has no storage.path, so its servers could not find it"
         raise TrialFailedError.because(
             FailureCause.MODEL_MISSING, why, remedy="set spec.storage.path to its folder on the nodes"
         )
@@ -60,7 +60,7 @@ async def find_served(cluster: Cluster, settings: OmeSettings, model_name: str) 
 
 
 async def _others(cluster: Cluster, plural: str, where: str) -> str:
-    """A remedy with the names that exist."""
+    """Returns a remedy with the names that exist."""
     names = {str(item["metadata"]["name"]) for item in await known(cluster, plural) or ()}
     some = ", ".join(sorted(names)[:20])
-    return f"correct {where}; there are: {some}" if some else f"create it, or correct {where} or deploy.namespace"
+    return f"correct {where}; available: {some}" if some else f"create it, or correct {where} or deploy.namespace"

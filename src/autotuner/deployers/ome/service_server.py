@@ -1,4 +1,4 @@
-"""An InferenceService that makes a server's pod."""
+"""InferenceService that makes a server's pod."""
 
 import time
 from contextlib import suppress
@@ -27,12 +27,12 @@ from autotuner.study.trial import Phase
 
 INFERENCE_SERVICES = ObjectKind(SERVICES, OME, has_lease_job=True)
 _READY_S = 60.0
-"""How long after its pod a service has to report that it is ready."""
+"""How long after its pod a service may take to become ready."""
 _LOOK_S = 1.0
 
 
 class ServiceServer:
-    """One trial's InferenceService."""
+    """The InferenceService of one trial."""
 
     kind: ObjectKind = INFERENCE_SERVICES
     steps: tuple[Phase, ...] = (Phase.ACCEPTED, Phase.SCHEDULED, Phase.LOADING)
@@ -45,7 +45,7 @@ class ServiceServer:
         self._watch: ServiceWatch | None = None
         self._deployment: Json | None = None
         self.uid = ""
-        """The service's; empty before it was created."""
+        """Uid of the service; empty until it is created."""
         self.request = ServerRequest(
             plan=launch.plan,
             name=launch.name,
@@ -55,13 +55,13 @@ class ServiceServer:
             lease_s=lease_s,
             settings=settings,
             nodes=scheduling.placing(settings, launch.runtime, launch.model),
-            # The load tolerates what the runtime's servers tolerate: its nodes are those that it was written for.
+            # The load generator tolerates what the runtime's servers tolerate, since those nodes are available to it.
             load=scheduling.placing(settings, launch.runtime, None),
         )
 
     @property
     def name(self) -> str:
-        """The service's."""
+        """Name of the service."""
         return self.request.name
 
     async def create(self) -> Json:
@@ -82,7 +82,7 @@ class ServiceServer:
         return made
 
     async def _lease(self) -> Json | None:
-        """The Job; None where it may not be created: the service then stays until it is removed."""
+        """Creates the lease Job; None if that is not allowed: the service then stays until it is removed."""
         if self.request.lease_s is None:
             return None
         with suppress(RefusedError):
@@ -91,7 +91,7 @@ class ServiceServer:
         return None
 
     def refused(self, error: RefusedError) -> Failure:
-        """Why the service was not accepted: OME's webhook, the schema, or a missing right."""
+        """Returns why the service was not accepted: OME's webhook, the schema, or a missing permission."""
         message = f"InferenceService was refused: {error.message}"
         if error.code == httpx.codes.FORBIDDEN and failure_phrases.WEBHOOK_DENIED.found_in(error.message):
             missing = failure_phrases.MODEL_UNRESOLVED.found_in(error.message)
@@ -108,8 +108,11 @@ class ServiceServer:
         return self._watch
 
     async def confirmed(self) -> None:
-        """Returns when the service reports that it is ready. Its pod is, so a service that does not say so within a
-        minute is OME's fault. Raises ``TrialFailedError``."""
+        """Returns once the service reports that it is ready.
+
+        Its pod is ready, so OME is at fault if the service does not become ready within a minute. Raises
+        ``TrialFailedError``.
+        """
         until = time.monotonic() + _READY_S
         watch = self._watch
         if watch is None:
@@ -130,17 +133,17 @@ class ServiceServer:
 
     @property
     def deployment(self) -> Json:
-        """The service's Deployment as it was when the service became ready."""
+        """The service's Deployment at the time when the service became ready."""
         if self._deployment is None:
             raise RuntimeError(f"InferenceService {self.name} was not confirmed")
         return self._deployment
 
     def owner(self) -> Json:
-        """The Deployment: Kueue knows it and admits what belongs to it, but does not know the service."""
+        """Returns the Deployment: Kueue admits objects that it owns, but does not know the service."""
         return {**self.deployment, "apiVersion": APPS, "kind": "Deployment"}
 
     async def changed(self) -> str:
-        """Why Deployment or runtime are not as they were; OME rolls out a change of either at once."""
+        """Returns what was changed, Deployment or runtime: OME rolls out any change at once. Empty if nothing was."""
         before = self.deployment["metadata"]
         path = self.cluster.path("deployments", before["name"], group=APPS)
         deployment = await self.cluster.find(path)
@@ -152,8 +155,7 @@ class ServiceServer:
         return ""
 
     async def explained(self, failure: Failure) -> Failure:
-        """A removal that failed: the service's finalizer goes through OME's webhook, which refuses it without the
-        model."""
+        """Adds the reason to a failed removal: OME's webhook refuses to remove the finalizer without the model."""
         name = self._launch.model.name
         try:
             model = await find_model(self.cluster, name)
@@ -161,7 +163,7 @@ class ServiceServer:
             return failure
         if model is not None:
             return failure
-        why = f"model {name} was deleted, and OME's webhook lets no service go without its model"
+        why = f"model {name} was deleted, and OME's webhook refuses to remove a service without its model"
         message = f"{failure.message}; {why}"
-        remedy = "create the model again, and delete it after the service is gone"
+        remedy = "create the model again, and delete it once the service is gone"
         return failure.model_copy(update={"message": message, "remedy": remedy})

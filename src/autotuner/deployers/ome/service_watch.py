@@ -1,7 +1,7 @@
-"""An InferenceService with its Deployment and events, watched until the service is ready.
+"""Watch of an InferenceService with its Deployment and events, until the service is ready.
 
-OME reports late, and often misleadingly: a healthy service emits warnings in its first second, an unhealthy one may
-report nothing at all. So what counts is what exists: a Deployment that belongs to the service, and a pod that is ready.
+OME's reports are late and often misleading: a healthy service emits warnings in its first second, and an unhealthy one
+may report nothing at all. So only objects count: a Deployment of the service, and a ready pod.
 """
 
 import time
@@ -21,14 +21,14 @@ _FATAL_EVENTS = frozenset(
         "MergeSpecsError", "DeploymentModeError", "AcceleratorClassError", "ServerlessModeRejected",
     }
 )  # fmt: skip
-"""Reasons of events at which ome-controller-manager stops."""
+"""Reasons of events after which ome-controller-manager gives up."""
 _OF_THE_MODEL = "ModelReconcileError"
 _EVENT_COUNTS_S = 15.0
-"""Right after a model or runtime was created OME's cache lags behind, and it reports errors that pass."""
+"""How long events may be transient: OME's cache lags behind new models and runtimes."""
 
 
 class ServiceWatch:
-    """Watches a service that was created."""
+    """Watches a created service."""
 
     def __init__(self, cluster: Cluster, made: Json, settings: OmeSettings, signal: ChangeSignal) -> None:
         self._uid = str(made["metadata"]["uid"])
@@ -45,12 +45,12 @@ class ServiceWatch:
 
     @property
     def watches(self) -> tuple[ResourceWatch, ...]:
-        """Events, service, Deployment."""
+        """Watches of events, service and Deployment."""
         return (self._events, self._service, self._deployments)
 
     @property
     def deployment(self) -> Json | None:
-        """The Deployment that OME made of this very service, not of an older one of the same name."""
+        """The Deployment of this service, not of an older one with the same name."""
         for found in self._deployments.objects.values():
             if any(owner.get("uid") == self._uid for owner in found["metadata"].get("ownerReferences") or ()):
                 return found
@@ -58,11 +58,11 @@ class ServiceWatch:
 
     @property
     def accepted(self) -> bool:
-        """Whether OME has made a Deployment of the service."""
+        """Whether OME has created a Deployment for the service."""
         return self.deployment is not None
 
     def trouble(self) -> StartFailure | None:
-        """Why there is no pod."""
+        """Returns why there is no pod; None if that is unknown."""
         waited_s = time.monotonic() - self._since
         deployment = self.deployment
         if deployment is not None:
@@ -70,19 +70,19 @@ class ServiceWatch:
             if failure.get("status") == "True":
                 return not_made(message_in(failure), CONTAINER)
             return None
-        if told := self._reported():
-            return StartFailure(told, transient=waited_s < _EVENT_COUNTS_S)
+        if failure_reported := self._reported():
+            return StartFailure(failure_reported, transient=waited_s < _EVENT_COUNTS_S)
         if waited_s < self._accept_s:
             return None
         message = (
             f"OME did not create a Deployment for the InferenceService within {self._accept_s:g} s, "
             "and reported no reason"
         )
-        remedy = f"its controller is down, or could not build the pod: {self.lag_hint}"
+        remedy = f"its controller is down, or could not create the pod: {self.lag_hint}"
         return StartFailure(Failure(cause=FailureCause.NOT_ACCEPTED, message=message, remedy=remedy))
 
     def _reported(self) -> Failure | None:
-        """OME's own reason."""
+        """Returns the failure that OME's events report."""
         for event in self._events.objects.values():
             reason = str(event.get("reason"))
             why = message_in(event)
@@ -93,7 +93,7 @@ class ServiceWatch:
         return None
 
     def unready(self) -> str:
-        """Why the service as a whole is not ready, though its pod may be; empty where it is."""
+        """Returns why the service as a whole is not ready, although its pod may be; empty if it is."""
         service = next(iter(self._service.objects.values()), None)
         if service is None:
             return "it is gone"

@@ -11,17 +11,17 @@ from autotuner.study.trial import Trial
 
 
 class OmeSettings(ServerSettings):
-    """Settings of the deployer ``ome`` in a study file. What is unset is the runtime's."""
+    """Settings of the deployer ``ome`` in a study file. Unset settings are the runtime's."""
 
     runtime: Name | None = None
-    """ServingRuntime of the namespace, else ClusterServingRuntime. A study needs it; a diagnosis does not."""
+    """ServingRuntime of the namespace, else ClusterServingRuntime. Required for studies only."""
     accept_timeout: Duration = Field(default=60.0, gt=0)
-    """Longest wait for OME to make a Deployment of an InferenceService."""
+    """Longest wait for OME to create a Deployment for an InferenceService."""
     ome_namespace: Name = "ome"
     """Namespace in which OME itself runs."""
 
     def origin(self, plan: LaunchPlan, trial: Trial) -> Origin:
-        """What the study says about its pods, and the runtime that says the rest."""
+        """Returns the pod settings of the study, and the runtime that provides the rest."""
         return Origin(
             pod=self,
             namespace=self.namespace,

@@ -1,7 +1,7 @@
-"""OME bound to one engine and one model: one InferenceService per trial, each with a runtime's command line, tuned.
+"""OME deployer bound to one engine and one model, with one InferenceService per trial.
 
-OME keeps models on nodes and knows which runtime serves them. A trial takes both as they are, and sends the whole
-command line with the study's flags in it.
+OME keeps models on nodes and knows which runtime serves them. A trial uses both unchanged, and sends the runtime's
+whole command line with the study's flags in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from autotuner.study.spec import Model
 _SERVED_NAME = "served-model-name"
 _LABELS = Labels(study="preflight", trial=0, owner="preflight")
 _REPLICAS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "at-preflight-engine"}}
-"""What asks for the pod, once OME has made a Deployment of the service."""
+"""Owner of the pod once OME has created a Deployment for the service."""
 
 
 class BoundOmeDeployer(ClusterTarget, BoundDeployer):
@@ -60,17 +60,17 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         self.platform_benchmark = BenchmarkJobs(settings)
         self._pods = PodDeployer(settings, INFERENCE_SERVICES, self._service)
         self._first: ServedModel | None = None
-        """Runtime and model as they were first seen: all trials of a study are compared under these."""
+        """Runtime and model of the first trial, which all trials of a study must share."""
 
     def bind(self, engine: Engine, model: Model) -> "BoundOmeDeployer":
-        """For another engine or model."""
+        """Binds the deployer to another engine or model."""
         return BoundOmeDeployer(self.settings, engine, model)
 
     async def _find(self, cluster: Cluster) -> ServedModel:
         return await find_served(cluster, self.settings, self._model.path)
 
     async def _usable(self) -> ServedModel:
-        """Runtime and model as the study knows them. Raises :class:`UnusableTargetError`."""
+        """Returns runtime and model of the first trial. Raises :class:`UnusableTargetError`."""
         if self._first is None:
             with must_answer(self.kind):
                 async with connected(self.settings.impatient()) as cluster:
@@ -81,50 +81,50 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         return self._first
 
     async def base_arguments(self) -> BaseArguments:
-        """The runtime's own flags, with its uid and generation as their version."""
+        """Returns the runtime's own flags, with its uid and generation as their version."""
         runtime = (await self._usable()).runtime
         uid, generation = runtime.version
         version = f"runtime {runtime.name}, generation {generation} ({uid})"
         return BaseArguments(RuntimeLine.of(runner(runtime)).base_args(self._engine), version)
 
     def built_over(self, base: BaseArguments) -> "BoundOmeDeployer":
-        """For plans whose flags include these: a flag of the runtime that such a plan lacks was left out on purpose."""
+        """Returns a deployer for plans that include these flags: one that a plan lacks was removed on purpose."""
         made = BoundOmeDeployer(self.settings, self._engine, self._model, base.args)
         made._first = self._first
         return made
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """The runtime's version, and where the model came from: its URI names the revision of a Hub model."""
+        """Returns the runtime's version and the model's source, whose URI names the revision of a Hub model."""
         return {"runtime": (await self.base_arguments()).version, "model": (await self._usable()).source}
 
     async def locate(self, model: Model) -> Model:
-        """The model's folder on its nodes, with the name that the runtime serves it by."""
+        """Returns the model's folder on its nodes, with the name under which the runtime serves it."""
         found = await self._usable()
         served = self._engine.flag_value(RuntimeLine.of(runner(found.runtime)).words, _SERVED_NAME)
         name = model.name or (served if isinstance(served, str) and "$" not in served else None)
         return Model(path=found.path, name=name)
 
     def image(self, plan: LaunchPlan) -> str | None:
-        """The settings' image; None: the runtime's, whatever that is."""
+        """Returns the settings' image; None: the runtime decides."""
         return self.settings.image_name(None) if self.settings.image else None
 
     def deploy(self, plan: LaunchPlan, context: DeployContext) -> AbstractAsyncContextManager[Endpoint]:
-        """A ready service; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
+        """Starts a service; see :meth:`autotuner.plugins.deployer.BoundDeployer.deploy`."""
         return self._pods.deploy(plan, context)
 
     async def _service(
         self, cluster: Cluster, plan: LaunchPlan, context: DeployContext, lease_s: float | None
     ) -> ServiceServer:
-        """The service. A runtime or a model that changed since it was first seen would belong to another study."""
+        """Returns the service. Raises ``TrialFailedError`` if runtime or model have changed since the first trial."""
         found = await self._find(cluster)
         self._first = self._first or found
         if found.runtime.version != self._first.runtime.version:
-            why = f"runtime {found.runtime.name} was changed while the study runs"
-            remedy = "run the study under another name, with the new runtime"
+            why = f"runtime {found.runtime.name} was changed during the study"
+            remedy = "rename the study to tune with the new runtime"
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         if found.source != self._first.source:
-            why = f"the model changed while the study runs: it was {self._first.source}, and is {found.source}"
-            remedy = "run the study under another name, with the new model"
+            why = f"the model was changed during the study, from {self._first.source} to {found.source}"
+            remedy = "rename the study to tune with the new model"
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         return ServiceServer(cluster, self._launch(plan, context.labels, found), lease_s)
 
@@ -134,14 +134,14 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         return ServiceLaunch(plan, self.settings, self._engine, found.runtime, found.model, name, labels, replaced)
 
     async def placing(self, cluster: Cluster) -> ServerSettings:
-        """The settings with the runtime's and the model's choice of nodes."""
+        """Returns the settings with the node selection of runtime and model."""
         if self.settings.runtime is None:
             return self.settings
         found = await self._find(cluster)
         return scheduling.placing(self.settings, found.runtime, found.model)
 
     async def checks(self, cluster: Cluster, plans: Sequence[LaunchPlan]) -> list[Check]:
-        """The cluster, OME, model, runtime, nodes, and admission by dry runs."""
+        """Checks the cluster, OME, model, runtime, nodes, and admission by dry runs."""
         return await ome_preflight.checks(
             cluster,
             plans,
@@ -152,11 +152,11 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         )
 
     def _problem(self, runtime: OmeResource) -> tuple[str, str] | None:
-        """(why, remedy) where the study's engine cannot tune a runtime."""
+        """Returns (why, remedy) if the study's engine cannot tune a runtime."""
         return runtime_problem(runtime, self._engine, self.settings.gpu_resource)
 
     async def _dry_run(self, cluster: Cluster, plan: LaunchPlan) -> list[Check]:
-        """What OME's webhook, the schema and the pods' admission say to the first trial's objects."""
+        """Dry-runs the first trial's objects against OME's webhook, the schema and the pods' admission."""
         try:
             found = await self._find(cluster)
             launch = self._launch(plan, _LABELS, found)
@@ -165,13 +165,13 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         except TrialFailedError as error:
             return [Check.fail("admission", f"InferenceService: {error.failure.message}", remedy=error.failure.remedy)]
         except RefusedError as error:
-            remedy = "correct model, deploy.runtime or what it names"
+            remedy = "correct model, deploy.runtime or the setting that it names"
             return [Check.fail("admission", f"InferenceService: {error.message}", remedy=remedy)]
         settings = scheduling.placing(self.settings, found.runtime, None)
-        asked = PodRequest("server", CONTAINER, launch.pod(), body=_REPLICAS)
+        request = PodRequest("server", CONTAINER, launch.pod(), body=_REPLICAS)
         return [
             Check.ok("admission", "InferenceService: accepted by a dry run"),
-            *await admission.checks(cluster, [asked], queued=True),
+            *await admission.checks(cluster, [request], queued=True),
             *await admission.references(cluster, settings),
             *await kubernetes_preflight.load_admission(cluster, settings),
         ]

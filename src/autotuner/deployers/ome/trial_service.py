@@ -1,4 +1,4 @@
-"""A trial's InferenceService, from a launch plan, and what OME would ignore without reporting it. Pure."""
+"""A trial's InferenceService, made from a launch plan, without anything that OME would silently ignore."""
 
 import math
 from dataclasses import dataclass
@@ -36,20 +36,20 @@ _POD_FIELDS = (
     "nodeSelector", "tolerations", "imagePullSecrets", "serviceAccountName", "priorityClassName", "runtimeClassName",
     "securityContext", "hostNetwork", "hostIPC", "hostPID",
 )  # fmt: skip
-"""Fields of an engine that are its pod's, and that admission looks at."""
+"""Pod fields of an engine that admission checks."""
 _LONGEST_NAME = 20
 """OME names a ConfigMap by the last 20 characters of a service's name."""
 
 
 def unique_name(trial: int) -> str:
-    """A name that was never used, short enough that nothing OME makes of it is cut."""
+    """Returns a new unique name, short enough that OME truncates no name derived from it."""
     number = f"-{trial}"[-7:]
     return f"at-{uuid4().hex[: _LONGEST_NAME - 3 - len(number)][:10]}{number}"
 
 
 @dataclass(frozen=True)
 class ServiceLaunch:
-    """All that decides a trial's InferenceService. Methods raise ``TrialFailedError`` for what would not work."""
+    """Inputs of a trial's InferenceService. Methods raise ``TrialFailedError`` for combinations that would not work."""
 
     plan: LaunchPlan
     settings: OmeSettings
@@ -59,14 +59,14 @@ class ServiceLaunch:
     name: str
     labels: Labels
     replaced: frozenset[str] = frozenset()
-    """Flags of the runtime that the plan has anew, or has left out."""
+    """Flags of the runtime that the plan replaces or removes."""
 
     @property
     def port(self) -> int:
-        """Where the server listens: its own flag, the container's first port, else OME's usual one."""
-        told = self.engine.flag_value(self._given().words, self.plan.port_flag)
-        if isinstance(told, str) and told.isdigit():
-            return int(told)
+        """Port of the server: its own flag, else the container's first port, else OME's default."""
+        flag = self.engine.flag_value(self._given().words, self.plan.port_flag)
+        if isinstance(flag, str) and flag.isdigit():
+            return int(flag)
         ports = runner(self.runtime).get("ports") or [{}]
         return int(ports[0].get("containerPort", PORT))
 
@@ -77,7 +77,7 @@ class ServiceLaunch:
             raise self._unusable(error) from error
 
     def line(self) -> RuntimeLine:
-        """The runtime's command line with everything of the plan in it; its own program, model and address stay."""
+        """Returns the runtime's command line with the plan's flags; its own program, model and address are kept."""
         given = self._given()
         engine = self.engine
         plan = self.plan
@@ -105,11 +105,11 @@ class ServiceLaunch:
         )
 
     def resources(self) -> dict[str, dict[str, str]]:
-        """Requests and limits of the server."""
+        """Returns requests and limits of the server."""
         return scheduling.resources(self.runtime, self.plan, self.settings)
 
     def body(self) -> Json:
-        """The whole InferenceService."""
+        """Returns the manifest of the InferenceService."""
         settings = self.settings
         own = {**trial_labels(self.labels, self.name, SERVER), GROUP: self.name}
         body = inference_service.inference_service(
@@ -120,15 +120,17 @@ class ServiceLaunch:
             model=self.model.reference,
             runtime=self.runtime.reference,
             grace_s=max(1, math.ceil(settings.stop_grace)),
-            # The list replaces the runtime's, so the runtime's are repeated.
+            # The list replaces the runtime's, so it repeats the runtime's tolerations.
             tolerations=[*_own_tolerations(self.runtime), *settings.tolerations] if settings.tolerations else [],
         )
-        self._refuse_what_is_swallowed(body)
+        self._reject_silently_ignored(body)
         return body
 
     def pod(self) -> Json:
-        """Metadata and specification of the pod that OME would make, as far as admission looks at them; the model's own
-        volume is a folder of the node."""
+        """Returns the parts that admission checks of the pod that OME would create.
+
+        The model's volume is a folder of the node.
+        """
         body = self.body()
         engine = {**engine_config(self.runtime), **body["spec"]["engine"]}
         container = {**runner(self.runtime), **engine["runner"], "name": CONTAINER}
@@ -143,7 +145,7 @@ class ServiceLaunch:
             mounts.append({"name": "model", "mountPath": path, "readOnly": True})
         container["volumeMounts"] = [*{mount["mountPath"]: mount for mount in mounts}.values()]
         for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
-            container.pop(kind, None)  # OME merges these deeply, and admission does not care
+            container.pop(kind, None)  # OME deep-merges these, and admission ignores them
         metadata = {key: body["metadata"][key] for key in ("labels", "annotations")}
         return {"metadata": metadata, "spec": {**spec, "volumes": volumes, "containers": [container]}}
 
@@ -170,22 +172,24 @@ class ServiceLaunch:
         return found
 
     def _probe(self, kind: str, *, failures: int) -> Json:
-        """A quick one. A runtime's may look once a minute, or make the server generate under the load's feet; where
-        it is not an HTTP call, what it asks stays, since OME would merge two ways of asking into one probe."""
+        """Returns a frequent, cheap probe; a runtime's may run once a minute, or generate tokens during the load.
+
+        The method of a probe without HTTP is kept, since OME would merge two methods into one probe.
+        """
         own = runner(self.runtime).get(kind) or {}
-        asks = {"httpGet", "exec", "tcpSocket", "grpc"} & own.keys()
+        methods = {"httpGet", "exec", "tcpSocket", "grpc"} & own.keys()
         quick: Json = {
             "initialDelaySeconds": 1,
             "periodSeconds": _PERIOD_S,
             "timeoutSeconds": _TIMEOUT_S,
             "failureThreshold": failures,
         }
-        if asks <= {"httpGet"}:
+        if methods <= {"httpGet"}:
             quick |= probe(self.plan.readiness.path, self.port)
         return quick
 
-    def _refuse_what_is_swallowed(self, body: Json) -> None:
-        """OME accepts these and builds nothing, without an event."""
+    def _reject_silently_ignored(self, body: Json) -> None:
+        """Rejects what OME accepts, but for which it then creates nothing and emits no event."""
         if problem := runtime_problem(self.runtime, self.engine, self.settings.gpu_resource, self.plan):
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
         made = body["spec"]["engine"]["runner"]
@@ -194,8 +198,8 @@ class ServiceLaunch:
         if wrong := template_problems(texts):
             raise TrialFailedError.because(
                 FailureCause.INVALID_VALUE,
-                f"{wrong[0]} holds {{{{, which OME reads as a template of its own and then builds nothing",
-                remedy="put the text into a file of the image or the model, and name the file",
+                f"{wrong[0]} contains {{{{, which OME reads as a template and then creates nothing",
+                remedy="put the text into a file in the image or the model folder, and pass the file",
             )
         for key, text in body["metadata"]["labels"].items():
             if not is_label_value(text):
@@ -207,8 +211,10 @@ class ServiceLaunch:
 def runtime_problem(
     runtime: OmeResource, engine: Engine, gpu_resource: str, plan: LaunchPlan | None = None
 ) -> tuple[str, str] | None:
-    """(why, remedy) where a runtime cannot be tuned by one server a trial; None where it can. Whether it serves the
-    model is another question."""
+    """Returns (why, remedy) if a runtime cannot be tuned with one server per trial; None if it can.
+
+    Does not check whether it serves the model.
+    """
     for why, remedy in faults(runtime, gpu_resource):
         return f"runtime {runtime.name} {why}", remedy
     line = RuntimeLine.of(runner(runtime))

@@ -148,7 +148,7 @@ async def test_pods_that_never_run(
     failure = await refused(at, recorder, **changes)
     assert failure.cause is cause
     assert words in failure.message
-    assert "says Running, but its pod does not run" in failure.message
+    assert "is Running, but its pod is not" in failure.message
     assert remedy in failure.remedy
     assert written(results) == []
 

@@ -150,7 +150,7 @@ async def test_a_model_that_is_deleted_holds_its_services(
     async with at.deployer(model=name).deploy(fake_plan(), context):
         await run_sync(at.lab.delete, "ClusterBaseModel", name)
         await run_sync(eventually, lambda: not at.lab.get("ClusterBaseModel", name))
-    assert f"model {name} was deleted, and OME's webhook lets no service go without its model" in notes[-1]
+    assert f"model {name} was deleted, and OME's webhook refuses to remove a service without its model" in notes[-1]
     (service,) = at.lab.all("InferenceService")
     assert service["metadata"]["finalizers"]
     at.lab.created(own)

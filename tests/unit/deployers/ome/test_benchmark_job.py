@@ -87,10 +87,10 @@ def test_folders_of_the_volume(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("usr", "OME mounts it as /usr, which is the system's"),
-        ("usr/local/results", "which is the system's"),
-        ("tmp/x", "which is the system's"),
-        ("etc", "which is the system's"),
+        ("usr", "OME mounts it as /usr, which is a system folder"),
+        ("usr/local/results", "which is a system folder"),
+        ("tmp/x", "which is a system folder"),
+        ("etc", "which is a system folder"),
         ("/results", "must be a folder inside the volume"),
         ("results/", "must be a folder inside the volume"),
         ("a//b", "must be a folder inside the volume"),
@@ -172,7 +172,7 @@ def test_without_a_disk_a_load_generator_sees_no_volume() -> None:
 
 def test_the_servers_tolerations_are_the_benchmarks_where_it_has_none() -> None:
     servers = ({"key": "team", "operator": "Exists"},)
-    none, own = (job(tolerations=given).settings.beside(servers) for given in ([], [{"key": "own"}]))
+    none, own = (job(tolerations=given).settings.with_default_tolerations(servers) for given in ([], [{"key": "own"}]))
     assert none.tolerations == servers
     assert own.tolerations == ({"key": "own"},)
 

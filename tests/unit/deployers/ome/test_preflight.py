@@ -62,7 +62,7 @@ def the_only(checks: list[Check]) -> Check:
         ({"state": "Ready", "nodesReady": ["a"]}, [node("a")], FAIL, f"is Ready, but no node has its label {LABEL}"),
         ({"state": "In_Transit"}, [holder("a"), node("b")], WARN, "is In_Transit, but a may serve it"),
         ({"state": "In_Transit"}, [node("a")], FAIL, "is In_Transit: no node has it yet"),
-        ({"state": "Failed", "nodesFailed": ["a", "b"]}, [node("a")], FAIL, "onto a node; failed on a, b"),
+        ({"state": "Failed", "nodesFailed": ["a", "b"]}, [node("a")], FAIL, "to any node; failed on a, b"),
         ({}, [node("a")], FAIL, "is without a state: no node has it yet"),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_agents_write_down() -> None:
     ]
     told = check_model.progress(model(), maps)
     assert told == {"a": "Updating, 25% of 2.0 GB", "b": "Updating, Copy", "c": "Failed"}
-    own = OmeResource({**model().thing, "metadata": {"name": "m", "namespace": "ns"}})
+    own = OmeResource({**model().body, "metadata": {"name": "m", "namespace": "ns"}})
     mine = [{"metadata": {"name": "a"}, "data": {"ns.basemodel.m": '{"status": "Ready"}'}}]
     assert check_model.progress(own, mine) == {"a": "Ready"}
     found = the_only(check_model.checks(model(status={"state": "In_Transit"}), [], told))
@@ -113,16 +113,16 @@ def test_what_agents_write_down() -> None:
         ({"spec": {"disabled": True}}, "ClusterBaseModel m is disabled"),
         ({"spec": {"storage": {"storageUri": "hf://a/b"}}}, "has no storage.path"),
         ({"spec": {"storage": {"storageUri": "pvc://c/d", "path": "/m"}}}, "is stored at pvc://c/d"),
-        ({"name": "qwen2.5"}, "qwen2.5 cannot name a volume"),
-        ({"name": "x" * 64}, "cannot name a volume"),
-        ({"spec": {"vendor": "two words"}}, "vendor two words of m cannot be a label's value"),
+        ({"name": "qwen2.5"}, "qwen2.5 is not a valid volume name"),
+        ({"name": "x" * 64}, "is not a valid volume name"),
+        ({"spec": {"vendor": "two words"}}, "vendor two words of m is not a valid label value"),
         ({"deleted": True}, "ClusterBaseModel m is being deleted"),
     ],
 )
 def test_models_of_which_no_pod_can_be_made(changes: Object, words: str) -> None:
     made = model(changes.get("name", "m"), {"state": "Ready", "nodesReady": ["a"]}, **changes.get("spec", {}))
     if changes.get("deleted"):
-        made.thing["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        made.body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     failed = [c for c in check_model.checks(made, None, {}) if c.status is FAIL]
     assert words in the_only(failed).detail
     assert failed[0].remedy
@@ -136,7 +136,7 @@ def test_paths_need_not_be_like_names() -> None:
 
 
 def test_an_overview_of_models() -> None:
-    things = [model("a", {"state": "Ready"}).thing, model("b", {"state": "Failed"}).thing, model("c").thing]
+    things = [model("a", {"state": "Ready"}).body, model("b", {"state": "Failed"}).body, model("c").body]
     assert check_model.overview(things).detail == "1 ready: a; not ready: b (Failed), c (no state)"
     assert check_model.overview(things[1:]).status is WARN
     assert check_model.overview([]).status is WARN
@@ -193,7 +193,7 @@ def test_all_faults_are_reported_at_once() -> None:
         "calls its server's container x",
         "starts its server through a shell",
     ]
-    assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, of which OME makes the server"]
+    assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, from which OME makes the server"]
     assert why(OmeResource({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
 
 

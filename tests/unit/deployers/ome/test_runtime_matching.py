@@ -72,7 +72,7 @@ def test_one_that_serves() -> None:
         ({}, {}, {"modelFramework": framework("4.52.0")}, "modelFramework.version is 4.51.0 in the model and 4.52.0"),
         ({}, {}, {"modelFramework": framework("4.51.0", operator="GreaterThan")}, "in the model and older than 4.51.0"),
         ({}, {}, {"modelFramework": framework("4.50.0", operator="GreaterThanOrEqual")}, "and at most 4.50.0 in the"),
-        ({}, {"modelParameterSize": "7B"}, {}, "modelParameterSize 7B is outside of its modelSizeRange, 0.5B to 2B"),
+        ({}, {"modelParameterSize": "7B"}, {}, "modelParameterSize 7B is outside its modelSizeRange, 0.5B to 2B"),
         ({"modelSizeRange": {"min": "1B"}}, {}, {}, "its modelSizeRange has only one of min and max"),
         ({}, {}, {"diffusionPipeline": {"className": "Flux"}}, "diffusionPipeline is not set in the model"),
     ],

@@ -115,7 +115,7 @@ def test_a_runtime_with_its_flags_in_args_keeps_them() -> None:
 def test_any_value_arrives_through_omes_templates_and_merging(text: str) -> None:
     made = launch(fixed={"chat-template": text, "tp-size": 1})
     service = {"metadata": {"name": "x", "namespace": "n"}, "spec": made.body()["spec"]}
-    merged = component(made.runtime.thing, service, "engine")
+    merged = component(made.runtime.body, service, "engine")
     assert merged is not None
     container = rendered(merged["runner"], service["metadata"])
     words = [*container["command"], *container["args"]]

@@ -253,7 +253,7 @@ def launched(settings: type[BaseModel], values: dict[str, Any], model: str) -> d
         return ServerJob(plan, found, found.image_name(plan.image) or "", "n", LABELS).job()
     if isinstance(found, OmeSettings):
         kept = OmeResource(ome_runtime("lmsysorg/sglang:v1", name=str(found.runtime)))
-        kept.thing["metadata"] |= {"uid": "u", "generation": 1}
+        kept.body["metadata"] |= {"uid": "u", "generation": 1}
         return ServiceLaunch(plan, found, ENGINE, kept, OmeResource(ome_model(LOCAL)), "n", LABELS).body()
     assert isinstance(found, DockerSettings)
     return in_docker(found, plan).config()
