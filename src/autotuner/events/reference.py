@@ -25,7 +25,7 @@ HEAD = """# Events
 <!-- Made by `python -m autotuner.events.reference > docs/reference/events.md`; do not edit. -->
 
 Everything that happens in a study is one ordered stream of events in the store. The live table and `watch` are readers
-of that stream; `autotuner watch STUDY --json` prints it, one event a line:
+of that stream; `autotuner watch STUDY --json` prints it, one event per line:
 
 ```json
 {"seq":41,"at":1764364000.2,"study":"chat","trial":3,"kind":"phase","data":{"phase":"loading","scenario":"","level":"","gpus":1,"simulated":false}}
