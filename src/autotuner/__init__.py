@@ -20,6 +20,7 @@ _NAMES = {
     "autotuner.api.setup": ("engine_parameters", "study_schema", "write_starter"),
     "autotuner.api.shorthands": (
         "bench",
+        "measure_capacity",
         "delete_study",
         "doctor",
         "export_result",
@@ -31,6 +32,7 @@ _NAMES = {
         "stop_study",
         "tune",
         "tune_async",
+        "verify_capacity",
         "write_report",
     ),
     "autotuner.api.study_input": ("Study", "read_study"),
@@ -54,6 +56,14 @@ _NAMES = {
     "autotuner.scoring.gain": ("Effect", "Gain"),
     "autotuner.store.records": ("StudyRecord",),
     "autotuner.store.rows": ("StoreError", "UnreadableError"),
+    "autotuner.study.capacity.result": (
+        "CapacityLevel",
+        "CapacityReport",
+        "CapacityResult",
+        "LevelCheck",
+        "LoadUnit",
+        "Verification",
+    ),
     "autotuner.study.configuration": ("Configuration",),
     "autotuner.study.check": ("Check", "CheckStatus", "PreflightError"),
     "autotuner.errors": (
@@ -72,6 +82,7 @@ _NAMES = {
     "autotuner.study.trial": ("Trial", "TrialRole", "TrialState"),
     "autotuner.study.verdict": ("Verdict", "Violation"),
     "autotuner.study_file.loader": ("LoadedStudy",),
+    "autotuner.tuning.capacity_session": ("CapacityStoppedError",),
     "autotuner.tuning.ending": ("Ending",),
     "autotuner.tuning.planning.plan": ("Plan", "PlannedLaunch"),
     "autotuner.tuning.planning.resume_decision": ("Standing",),

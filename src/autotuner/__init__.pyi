@@ -13,12 +13,14 @@ from autotuner.api.shorthands import doctor as doctor
 from autotuner.api.shorthands import export_result as export_result
 from autotuner.api.shorthands import list_studies as list_studies
 from autotuner.api.shorthands import load_result as load_result
+from autotuner.api.shorthands import measure_capacity as measure_capacity
 from autotuner.api.shorthands import plan_study as plan_study
 from autotuner.api.shorthands import reap as reap
 from autotuner.api.shorthands import render_manifest as render_manifest
 from autotuner.api.shorthands import stop_study as stop_study
 from autotuner.api.shorthands import tune as tune
 from autotuner.api.shorthands import tune_async as tune_async
+from autotuner.api.shorthands import verify_capacity as verify_capacity
 from autotuner.api.shorthands import write_report as write_report
 from autotuner.api.study_input import Study as Study
 from autotuner.api.study_input import read_study as read_study
@@ -50,6 +52,12 @@ from autotuner.scoring.gain import Gain as Gain
 from autotuner.store.records import StudyRecord as StudyRecord
 from autotuner.store.rows import StoreError as StoreError
 from autotuner.store.rows import UnreadableError as UnreadableError
+from autotuner.study.capacity.result import CapacityLevel as CapacityLevel
+from autotuner.study.capacity.result import CapacityReport as CapacityReport
+from autotuner.study.capacity.result import CapacityResult as CapacityResult
+from autotuner.study.capacity.result import LevelCheck as LevelCheck
+from autotuner.study.capacity.result import LoadUnit as LoadUnit
+from autotuner.study.capacity.result import Verification as Verification
 from autotuner.study.check import Check as Check
 from autotuner.study.check import CheckStatus as CheckStatus
 from autotuner.study.check import PreflightError as PreflightError
@@ -66,6 +74,7 @@ from autotuner.study.trial import TrialState as TrialState
 from autotuner.study.verdict import Verdict as Verdict
 from autotuner.study.verdict import Violation as Violation
 from autotuner.study_file.loader import LoadedStudy as LoadedStudy
+from autotuner.tuning.capacity_session import CapacityStoppedError as CapacityStoppedError
 from autotuner.tuning.ending import Ending as Ending
 from autotuner.tuning.planning.plan import Plan as Plan
 from autotuner.tuning.planning.plan import PlannedLaunch as PlannedLaunch
@@ -78,6 +87,10 @@ __all__ = [
     "AutotunerError",
     "BenchReport",
     "BenchStoppedError",
+    "CapacityLevel",
+    "CapacityReport",
+    "CapacityResult",
+    "CapacityStoppedError",
     "CatalogEntry",
     "Check",
     "CheckStatus",
@@ -91,6 +104,8 @@ __all__ = [
     "Failure",
     "FailureCause",
     "Gain",
+    "LevelCheck",
+    "LoadUnit",
     "LoadedStudy",
     "Manifest",
     "ManifestForm",
@@ -125,6 +140,7 @@ __all__ = [
     "UnreadableError",
     "UsageError",
     "Verdict",
+    "Verification",
     "Violation",
     "WindowProgress",
     "WorldLearned",
@@ -136,6 +152,7 @@ __all__ = [
     "export_result",
     "list_studies",
     "load_result",
+    "measure_capacity",
     "open",
     "plan_study",
     "read_study",
@@ -145,6 +162,7 @@ __all__ = [
     "study_schema",
     "tune",
     "tune_async",
+    "verify_capacity",
     "write_report",
     "write_starter",
 ]

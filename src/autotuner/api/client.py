@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotuner.api.running_servers import RunningServers
 from autotuner.api.stored import StoredStudies
 
 if TYPE_CHECKING:
     from autotuner.api.study_input import Study
-    from autotuner.benchmarks.measure_url import BenchReport
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
     from autotuner.report.result import StudyResult
@@ -38,7 +37,7 @@ def open(store: str | None = None) -> Autotuner:  # noqa: A001 - like gzip.open,
     return Autotuner(store)
 
 
-class Autotuner(StoredStudies):
+class Autotuner(StoredStudies, RunningServers):
     """The studies of one store, created with :func:`autotuner.open`.
 
     The object holds no connection: each call opens and closes the store. There is nothing to close, and one object may
@@ -308,68 +307,3 @@ class Autotuner(StoredStudies):
         from autotuner.api import running
 
         return running.reap(self._url, study=study)
-
-    def bench(
-        self,
-        url: str,
-        *,
-        workload: Mapping[str, Any],
-        model: str | None = None,
-        api_key_env: str | None = None,
-        headers: Mapping[str, str] | Sequence[str] = (),
-        ca_file: str | None = None,
-        insecure: bool = False,
-        max_tokens_field: str = "max_tokens",
-        slos: Sequence[str] = (),
-        folder: str | Path | None = None,
-        server_metrics: bool = False,
-        on_window: Callable[[str], None] | None = None,
-    ) -> BenchReport:
-        """Measure a running server. Nothing is stored.
-
-        Args:
-            url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
-            workload: As in a study file: ``scenarios``, ``concurrency`` or ``rates``, ``duration`` and so on.
-            model: Model name in requests; None: the server's first model.
-            api_key_env: Environment variable that holds the API key.
-            headers: Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` as in ``url``.
-            ca_file: Certificates to trust (PEM) instead of the system's.
-            insecure: Do not check the server's certificate.
-            max_tokens_field: Field of the request that limits the length of the response.
-            slos: SLOs to check, such as ``p99 ttft <= 200ms``.
-            folder: Folder for request records; None: they are not written.
-            server_metrics: Sample the server's Prometheus metrics during each window.
-            on_window: Called with a line of text when a window begins.
-
-        Returns:
-            One measurement per scenario and level, and the results of the SLOs. Times in seconds, rates per second.
-
-        Raises:
-            UsageError: If an argument is wrong.
-            BenchStoppedError: If it was interrupted or failed later on; its ``report`` has the measurements so far.
-
-        Example:
-            >>> load = {"scenarios": "D(24,6)", "concurrency": 2, "warmup": "0s", "duration": "200ms"}
-            >>> report = autotuner.bench(url, workload=load, slos=["p99 ttft <= 10s"])
-            >>> report.measurements[0].level.text
-            'concurrency=2'
-        """
-        from autotuner.api.blocking import outside_loop
-        from autotuner.tuning.bench_session import bench
-
-        return outside_loop(
-            lambda: bench(
-                url,
-                workload=workload,
-                model=model,
-                api_key_env=api_key_env,
-                headers=headers,
-                ca_file=ca_file,
-                insecure=insecure,
-                max_tokens_field=max_tokens_field,
-                slos=slos,
-                folder=None if folder is None else Path(folder),
-                server_metrics=server_metrics,
-                on_window=on_window,
-            )
-        )

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, MetricsAsk, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, LevelSpec, MetricsAsk, WorkerSpec
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
@@ -23,6 +23,7 @@ from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.server_metrics import wanted_names
 from autotuner.study.base import Noun
+from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text_forms import Duration
@@ -191,6 +192,7 @@ class NativeBenchmark(Benchmark):
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
             calibration=self._calibrations.get(self._calibration_key(endpoint.model, window)),
             server_metrics=self._metrics_ask(window),
+            level=_level_spec(window.test) if window.test else None,
         )
 
     def _metrics_ask(self, window: Window) -> MetricsAsk | None:
@@ -230,6 +232,21 @@ def _load(window: Window, replayed: ReplayWindow | None) -> dict[str, Any]:
     if isinstance(level, RequestRate):
         return {"rate": level.rate, "arrivals": level.arrivals.value, "burstiness": level.burstiness, **spans}
     raise UsageError.at("workload.speeds", "only a trace is replayed at a speed", value=level.text)
+
+
+def _level_spec(plan: LevelPlan) -> LevelSpec:
+    bounds = plan.bounds
+    return LevelSpec(
+        metrics=tuple(bound.metric for bound in bounds),
+        limits=tuple(bound.limit for bound in bounds),
+        allowed=tuple(bound.allowed for bound in bounds),
+        certify=plan.certify,
+        refute=plan.refute,
+        dispersions=plan.dispersions,
+        requests=plan.requests,
+        likely=plan.likely,
+        checkpoint=plan.checkpoint,
+    )
 
 
 def _lengths(lengths: TokenLengths | None) -> Lengths | None:

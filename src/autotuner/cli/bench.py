@@ -87,7 +87,7 @@ def bench(
     log_file: LogFile = None,
 ) -> None:
     """Measure a running server without a study; nothing is stored."""
-    with reporting_errors(as_json=json), logged(verbose, log_file), _sigterm_as_ctrl_c():
+    with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
         import autotuner
         from autotuner import BenchStoppedError
         from autotuner.cli.exit_codes import ExitCode
@@ -180,7 +180,7 @@ def _is_trace(scenarios: list[str] | None) -> bool:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
+def sigterm_as_ctrl_c() -> Iterator[None]:
     """Handles SIGTERM like Ctrl-C, so that a command ended by a time limit still prints what it measured."""
     # Background jobs of a shell ignore SIGINT. Raising it would have no effect, so SIGTERM keeps its own handler.
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

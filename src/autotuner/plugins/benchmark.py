@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from autotuner.plugins.deployer import Deployer, Endpoint
 from autotuner.plugins.server_metrics import MetricsSource
+from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
@@ -50,6 +51,8 @@ class Window:
     on_progress: Callable[[Progress], None] = lambda _: None
     server_metrics: Sequence[MetricsSource] = ()
     """Where the server's Prometheus metrics are, for the engines that it may be; empty: they are not read."""
+    test: LevelPlan | None = None
+    """The window ends as soon as these bounds are decided; None for a window of the workload's own length."""
 
 
 class Benchmark(ABC):

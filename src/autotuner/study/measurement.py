@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from autotuner.study.base import Noun
+from autotuner.study.capacity.level_test import LevelDecision
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.server_metrics import ServerMetrics
 from autotuner.study.workload import LoadLevel
@@ -112,6 +113,8 @@ class Measurement(Noun):
     uncertainty: Mapping[str, float] = Field(default_factory=dict)
     """Half-width of the 95% interval relative to the value, by statistic and metric (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
+    decision: LevelDecision | None = None
+    """Where the window ended with a test of its level."""
     records: str | None = None
     """Name of the Parquet file with the request records in the trial's folder."""
     started_at: float = 0.0

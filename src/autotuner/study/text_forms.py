@@ -48,6 +48,20 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 """Seconds, written as :func:`parse_duration` reads them; the type of every duration in a plugin's settings."""
 
 
+def parse_share(value: Any) -> float:
+    """A share of ``10%``, ``10 %`` or ``0.1``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match and match[2] in ("%", ""):
+        return _scaled(match[1], "0.01" if match[2] else "1")
+    raise InvalidValueError("not a share", remedy="write e.g. 10% or 0.1")
+
+
+Share = Annotated[float, BeforeValidator(parse_share, json_schema_input_type=float | str)]
+"""A share, written as :func:`parse_share` reads it."""
+
+
 def _scaled(number: str, factor: str) -> float:
     """The product, computed in decimals so that 12.3ms is exactly 0.0123."""
     try:

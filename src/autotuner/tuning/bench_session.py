@@ -42,8 +42,8 @@ def bench(
 ) -> BenchReport:
     """Measures a running server; see :meth:`autotuner.api.client.Autotuner.bench` for the arguments."""
     load, bounds = parse_workload(workload, slos=slos, source="bench", folder=Path.cwd(), exists=files.exists)
-    target = server_at(url, headers=_headers(headers), api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
-    settings = _settings(api_key_env=api_key_env, max_tokens_field=max_tokens_field)
+    target = server_at(url, headers=headers_of(headers), api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
+    settings = settings_of(api_key_env=api_key_env, max_tokens_field=max_tokens_field)
     measured: list[Measurement] = []
 
     async def work(records: Path) -> None:
@@ -92,14 +92,14 @@ def _without_files(measured: Measurement) -> Measurement:
     return measured.replaced(records=None, server=server)
 
 
-def _settings(**given: str | None) -> NativeSettings:
+def settings_of(**given: str | None) -> NativeSettings:
     try:
         return NativeSettings.model_validate(given)
     except ValidationError as error:
         raise UsageError(problems_of(error, NativeSettings, prefix="bench")) from None
 
 
-def _headers(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+def headers_of(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     if isinstance(given, Mapping):
         return dict(given)
     try:

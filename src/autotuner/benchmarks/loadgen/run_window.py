@@ -12,6 +12,7 @@ from typing import Any
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
+from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
@@ -29,6 +30,10 @@ _BATCH_CHUNKS = 100_000
 _PREBUILT_BYTES = 32_000_000
 _PREBUILT = 2_000
 _SPREAD_S = 1.0
+_FEWEST_WARM = 20
+"""Answers of the warm-up of a level that is tested request by request."""
+_WARMUPS = 4
+"""Lengths of the warm-up that such a level may add to it."""
 _START_DELAY_NS = 5_000_000
 """Delay before a schedule starts, so that its first arrivals are not already late."""
 
@@ -52,7 +57,10 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
         return ready.pop() if ready else factory.next()
 
     load = Load(spec.url, make, timeout_s=spec.request_timeout_s, access=spec.access)
-    window = Window(spec, load, emit)
+    watch = LevelWatch(spec.level, open_loop=spec.rate is not None) if spec.level is not None else None
+    window = Window(spec, load, emit, watch)
+    if watch is not None:
+        load.on_arrived = watch.arrived
     load.on_ended = window.ended
     factory = (RequestFactory if spec.replay is None else ReplayFactory)(spec, calibration, load.connections.host)
     try:
@@ -62,7 +70,10 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
             await _closed(spec, load, window, factory, ready)
         else:
             await _open(spec, load, window, factory, ready)
-        await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.backlog_limit)
+        if watch is None or not watch.failed:
+            await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.backlog_limit)
+        else:
+            load.cut()
     finally:
         await load.close()
     if sampler is not None:
@@ -74,7 +85,7 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
         emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
-    emit(_result(spec, window, calibration, load, factory))
+    emit(_result(spec, window, calibration, load, factory) | {"level": None if watch is None else watch.summary()})
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
@@ -105,7 +116,8 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     requested rate. Arrivals after the window's end keep the load up until its last requests have ended.
     """
     rate = spec.rate or 1.0
-    rng = Random(f"{spec.seed}:arrivals")
+    # Levels of one search must not share their arrivals: a lucky draw would repeat at every rate.
+    rng = Random(f"{spec.seed}:arrivals" if spec.level is None else f"{spec.seed}:{spec.salt}:arrivals")
     warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
     parts = ceil((max(spec.max_duration_s, spec.duration_s) + spec.drain_s) / spec.duration_s)
     main = [
@@ -120,6 +132,8 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     schedule = [begin + round(at * 1e9) for at in warm] + [opens + round(at * 1e9) for at in main]
     load.start_open(schedule)
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
+    if spec.level is not None:
+        await _turned_over(spec, load)
     await window.run()
 
 
@@ -138,6 +152,15 @@ async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayF
 
 def _busiest_second(at_s: Sequence[float]) -> int:
     return max(bisect_left(at_s, at + 1.0, lo=place) - place for place, at in enumerate(at_s))
+
+
+async def _turned_over(spec: WorkerSpec, load: Load) -> None:
+    """Waits until the requests in flight are others than at the start, so that the queue has come to its level; a
+    saturated server never gets there."""
+    end = monotonic() + _WARMUPS * spec.warmup_s
+    target = max(_FEWEST_WARM, 2 * len(load.in_flight))
+    while len(load.ended) < target and monotonic() < end:  # noqa: ASYNC110 - rare
+        await asyncio.sleep(0.01)
 
 
 def _prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None:
@@ -195,6 +218,7 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "usage_input": request.prompt_tokens,
         "usage_output": request.output_tokens,
         "reused": request.reused,
+        "in_flight": request.in_flight,
     }
 
 

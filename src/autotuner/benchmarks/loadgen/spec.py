@@ -65,6 +65,26 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class LevelSpec:
+    """What a level is tested for, and when the window of that level ends; see :mod:`autotuner.capacity.level`."""
+
+    metrics: tuple[str, ...]
+    """Metric of each bound: ``ttft``, ``tpot``, ``e2e_latency`` or ``success_rate``."""
+    limits: tuple[float, ...]
+    """In seconds; of ``success_rate``, not used."""
+    allowed: tuple[float | None, ...]
+    """Share of requests that may exceed the limit; None for a mean."""
+    certify: float
+    """Largest chance that a level outside of the bounds is certified."""
+    refute: float
+    dispersions: tuple[float, ...]
+    requests: int
+    """Requests at most."""
+    likely: float | None
+    checkpoint: int
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One window. Times in seconds. Exactly one of ``concurrency`` and ``rate`` is set."""
 
@@ -114,6 +134,9 @@ class WorkerSpec:
     """The text of a tokenizer.json."""
     calibration: Calibration | None = None
     server_metrics: MetricsAsk | None = None
+    level: LevelSpec | None = None
+    """The window ends when these bounds are decided; ``duration_s`` and ``requests`` do not apply then, and
+    ``max_duration_s`` is the longest that it may take."""
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -140,6 +163,11 @@ class WorkerSpec:
         found = raw.get("calibration")
         if found:
             raw["calibration"] = Calibration(tuple((w, t) for w, t in found["points"]), found["prefix_words"])
+        if raw.get("level"):
+            level = dict(raw["level"])
+            for name in ("metrics", "limits", "allowed", "dispersions"):
+                level[name] = tuple(level[name])
+            raw["level"] = LevelSpec(**level)
         spec = cls(**raw)
         if (spec.concurrency is None) == (spec.rate is None):
             raise ValueError("the spec on stdin must have either a concurrency or a rate")

@@ -6,6 +6,7 @@ from typing import Any
 
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.request_loop import Load
+from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.settling import Observations, WindowGoal
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
@@ -20,8 +21,9 @@ class Window:
     """A window that opens when the load is up, is extended until it is steady and has enough requests, and may leave
     its start out."""
 
-    def __init__(self, spec: WorkerSpec, load: Load, emit: Emit) -> None:
+    def __init__(self, spec: WorkerSpec, load: Load, emit: Emit, watch: LevelWatch | None = None) -> None:
         self._spec = spec
+        self._watch = watch
         self._load = load
         self._emit = emit
         self.goal = WindowGoal(
@@ -55,7 +57,7 @@ class Window:
         self._failed += request.error is not None
         if request.error is None and request.chunks and not request.ramp:
             self._observed.ended(self._at(request.end_ns), (request.chunks[0] - request.sent_ns) / 1e9)
-        if self._spec.requests is not None and self._done >= self._spec.requests:
+        if self._watch is None and self._spec.requests is not None and self._done >= self._spec.requests:
             self.end_ns = monotonic_ns()
             self._full.set()
 
@@ -90,6 +92,10 @@ class Window:
 
     async def _wait_for_end(self) -> float:
         """Waits until the window may end; returns where it starts, in seconds after the opening."""
+        if self._watch is not None:
+            self._watch.open()
+            await self._watch.wait(self.goal.longest)
+            return 0.0
         due = self._spec.duration_s
         while True:
             try:

@@ -45,6 +45,7 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "usage_input": (_INT, True),
     "usage_output": (_INT, True),
     "reused": (_FLAG, True),
+    "in_flight": (_INT, True),
 }
 """Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
@@ -56,7 +57,7 @@ generator stopped watching. ``finish`` is the server's finish reason. ``usage_in
 server's token counts; ``input_tokens`` and ``output_tokens`` are those that the measurement uses. ``reused``: this
 server has received the same prompt before."""
 
-_LATER = frozenset({"finish", "usage_input", "usage_output", "reused"})
+_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight"})
 """Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"

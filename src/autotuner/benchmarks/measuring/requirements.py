@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from autotuner.study.base import Noun
+from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.workload import LoadLevel
@@ -34,6 +35,9 @@ class Requirements(Noun):
     fewest: int = 0
     """Finished requests below which the window is too thin to rank a configuration by."""
     limits: Limits = Limits()
+    test: LevelPlan | None = None
+    """Where the window ended with a test of its level."""
+    decision: LevelDecision | None = None
 
     @property
     def figures(self) -> list[tuple[str, str | None]]:

@@ -96,6 +96,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *_warnings(records, population),
             *info.notes,
         ),
+        decision=requirements.decision,
         records=name,
         started_at=info.begin_epoch_s,
     )

@@ -18,6 +18,7 @@ from autotuner.benchmarks.measuring.server_samples import ServerSamples, samples
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner
+from autotuner.study.capacity.level_test import LevelDecision
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.measurement import Measurement
 
@@ -100,6 +101,8 @@ def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, inf
         objectives=tuple(window.objectives),
         fewest=window.workload.fewest,
         limits=limits,
+        test=window.test,
+        decision=LevelDecision.model_validate(output.result["level"]) if output.result.get("level") else None,
     )
     records = from_rows(output.rows, info, requirements.model_dump(mode="json"))
     try:

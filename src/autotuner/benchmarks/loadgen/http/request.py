@@ -23,6 +23,7 @@ class Request:
         "error",
         "finish",
         "finish_detail",
+        "in_flight",
         "index",
         "output_tokens",
         "payload",
@@ -62,6 +63,8 @@ class Request:
         self.retried = False
         self.reused = False
         """Whether this server has received the same prompt before."""
+        self.in_flight: int | None = None
+        """Requests in flight when this one arrived, itself not counted; None where no level is tested."""
         self.error: str | None = None
         self.detail = ""
 

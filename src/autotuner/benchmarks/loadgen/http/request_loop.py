@@ -172,6 +172,7 @@ class Load:
         self.in_flight: set[Request] = set()
         self.ended: list[Request] = []
         self.on_ended: Callable[[Request], None] = lambda _: None
+        self.on_arrived: Callable[[Request, int], None] = lambda _request, _in_flight: None
         self._closed_loop = False
         self._stopped = False
         self._schedule: list[int] = []
@@ -266,6 +267,14 @@ class Load:
                 request.fail("timeout", f"no data in the {drain_s:g} s after the window")
             self._stop_watching(request, now, carriers)
 
+    def cut(self) -> None:
+        """Stops sending and watching; requests in flight are neither successes nor failures."""
+        self.stop()
+        now = monotonic_ns()
+        carriers = self.connections.by_request()
+        for request in list(self.in_flight):
+            self._stop_watching(request, now, carriers)
+
     async def close(self) -> None:
         """Stops sending and closes all connections."""
         self.stop()
@@ -284,6 +293,7 @@ class Load:
             return
         if not request.scheduled_ns:
             request.scheduled_ns = monotonic_ns()
+        self.on_arrived(request, len(self.in_flight))
         self.in_flight.add(request)
         self.connections.send(request)
 

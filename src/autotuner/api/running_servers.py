@@ -1,0 +1,169 @@
+"""The client's methods for servers that already run: no study, nothing in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotuner.benchmarks.measure_url import BenchReport
+    from autotuner.study.capacity.result import CapacityLevel, CapacityReport, LoadUnit, Verification
+
+
+class RunningServers:
+    """Measures servers by their URL."""
+
+    def bench(
+        self,
+        url: str,
+        *,
+        workload: Mapping[str, Any],
+        model: str | None = None,
+        api_key_env: str | None = None,
+        headers: Mapping[str, str] | Sequence[str] = (),
+        ca_file: str | None = None,
+        insecure: bool = False,
+        max_tokens_field: str = "max_tokens",
+        slos: Sequence[str] = (),
+        folder: str | Path | None = None,
+        server_metrics: bool = False,
+        on_window: Callable[[str], None] | None = None,
+    ) -> BenchReport:
+        """Measure a running server. Nothing is stored.
+
+        Args:
+            url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
+            workload: As in a study file: ``scenarios``, ``concurrency`` or ``rates``, ``duration`` and so on.
+            model: Model name in requests; None: the server's first model.
+            api_key_env: Environment variable that holds the API key.
+            headers: Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` as in ``url``.
+            ca_file: Certificates to trust (PEM) instead of the system's.
+            insecure: Do not check the server's certificate.
+            max_tokens_field: Field of the request that limits the length of the response.
+            slos: SLOs to check, such as ``p99 ttft <= 200ms``.
+            folder: Folder for request records; None: they are not written.
+            server_metrics: Sample the server's Prometheus metrics during each window.
+            on_window: Called with a line of text when a window begins.
+
+        Returns:
+            One measurement per scenario and level, and the results of the SLOs. Times in seconds, rates per second.
+
+        Raises:
+            UsageError: If an argument is wrong.
+            BenchStoppedError: If it was interrupted or failed later on; its ``report`` has the measurements so far.
+
+        Example:
+            >>> load = {"scenarios": "D(24,6)", "concurrency": 2, "warmup": "0s", "duration": "200ms"}
+            >>> report = autotuner.bench(url, workload=load, slos=["p99 ttft <= 10s"])
+            >>> report.measurements[0].level.text
+            'concurrency=2'
+        """
+        from autotuner.api.blocking import outside_loop
+        from autotuner.tuning.bench_session import bench
+
+        return outside_loop(
+            lambda: bench(
+                url,
+                workload=workload,
+                model=model,
+                api_key_env=api_key_env,
+                headers=headers,
+                ca_file=ca_file,
+                insecure=insecure,
+                max_tokens_field=max_tokens_field,
+                slos=slos,
+                folder=None if folder is None else Path(folder),
+                server_metrics=server_metrics,
+                on_window=on_window,
+            )
+        )
+
+    def capacity(
+        self,
+        url: str,
+        *,
+        slos: Sequence[str],
+        folder: str | Path,
+        workload: Mapping[str, Any] | None = None,
+        search: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        api_key_env: str | None = None,
+        headers: Mapping[str, str] | Sequence[str] = (),
+        ca_file: str | None = None,
+        insecure: bool = False,
+        max_tokens_field: str = "max_tokens",
+        on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
+    ) -> CapacityReport:
+        """Find the highest load that a running server takes within its SLOs.
+
+        Args:
+            url: Base URL of an OpenAI-compatible server; ``${NAME}`` stands for an environment variable.
+            slos: Percentiles or means of latencies, or ``success_rate``, such as ``p99 ttft <= 500ms``.
+            folder: Where the certificate and the request records that it rests on are written.
+            workload: As in a study file: ``scenarios``, ``warmup`` and so on; levels and durations do not apply.
+            search: ``unit`` (``rate`` or ``concurrency``), ``precision``, ``confidence``, ``start``, ``low``, ``high``,
+                ``max_requests``, ``max_duration``.
+            model: Name to send in requests; None: the server's first model.
+            api_key_env: Environment variable that holds the API key.
+            headers: Sent with each request, as a mapping or as ``Name: value`` texts.
+            ca_file: Certificates to trust (PEM) instead of the system's.
+            insecure: Do not check the server's certificate.
+            max_tokens_field: Field that limits the length of an answer.
+            on_level: Called with each finished level and the unit of its load.
+
+        Returns:
+            One bracket per scenario: the highest certified load and the lowest refuted one, or why one is missing.
+
+        Raises:
+            UsageError: If an argument is wrong.
+            CapacityStoppedError: If it was interrupted or failed later on; its ``report`` holds what was measured.
+
+        Example:
+            >>> load = {"scenarios": "D(24,6)", "warmup": "0s"}
+            >>> report = autotuner.measure_capacity(
+            ...     url, slos=["p90 ttft <= 10s"], folder=folder, workload=load, search={"max_requests": 200}
+            ... )
+            >>> autotuner.verify_capacity(folder).holds
+            True
+        """
+        from autotuner.api.blocking import outside_loop
+        from autotuner.tuning.capacity_session import capacity
+
+        return outside_loop(
+            lambda: capacity(
+                url,
+                workload=workload or {"scenarios": "D(128,64)"},
+                slos=slos,
+                folder=Path(folder),
+                search=search or {},
+                model=model,
+                api_key_env=api_key_env,
+                headers=headers,
+                ca_file=ca_file,
+                insecure=insecure,
+                max_tokens_field=max_tokens_field,
+                on_level=on_level,
+            )
+        )
+
+    def verify(self, folder: str | Path) -> Verification:
+        """Recompute a certificate from the request records beside it.
+
+        Args:
+            folder: The folder that :meth:`capacity` wrote to.
+
+        Returns:
+            Whether it holds, and the problem of each level whose records do not support its decision.
+
+        Raises:
+            UsageError: If there is no certificate in the folder.
+
+        Example:
+            >>> autotuner.verify_capacity("no-such-folder")
+            Traceback (most recent call last):
+            autotuner.errors.UsageError: FOLDER = no-such-folder: holds no certificate
+        """
+        from autotuner.tuning.capacity_session import verify
+
+        return verify(Path(folder))

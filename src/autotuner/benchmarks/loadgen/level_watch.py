@@ -1,0 +1,112 @@
+"""The decision about a level while it is measured: outcomes in the order of arrival, as soon as they are certain."""
+
+import asyncio
+from math import inf
+from time import monotonic_ns
+from typing import Any
+
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.spec import LevelSpec
+from autotuner.capacity.backlog import Backlog
+from autotuner.capacity.level import Bound, LevelState, LevelTest, Patience
+
+_LOOK_S = 0.02
+
+SUCCESS = "success_rate"
+
+
+class LevelWatch:
+    """Follows the requests of one level and tells when its window may end.
+
+    Args:
+        spec: What the level is tested for.
+        open_loop: Whether arrivals do not wait for answers, so that a queue can grow without a limit.
+    """
+
+    def __init__(self, spec: LevelSpec, *, open_loop: bool) -> None:
+        bounds = [Bound(*bound) for bound in zip(spec.metrics, spec.limits, spec.allowed, strict=True)]
+        self.test = LevelTest(bounds, spec.certify, spec.refute, spec.dispersions)
+        self._spec = spec
+        self._patience = Patience(spec.requests, spec.likely, spec.checkpoint)
+        self._backlog = Backlog() if open_loop else None
+        self._arrived: list[Request] = []
+        self._next = [0] * len(bounds)
+        self._opened = False
+
+    def open(self) -> None:
+        """Counts requests from now on."""
+        self._opened = True
+
+    def arrived(self, request: Request, in_flight: int) -> None:
+        """Records an arrival and the requests that it found in flight."""
+        if not self._opened or request.ramp:
+            return
+        request.in_flight = in_flight
+        self._arrived.append(request)
+        self.test.arrive(in_flight)
+        if self._backlog is not None and self._backlog.arrive(in_flight):
+            self.test.saturate()
+
+    async def wait(self, longest_s: float) -> None:
+        """Waits until the level is decided or given up, at most ``longest_s`` seconds."""
+        end = monotonic_ns() + round(longest_s * 1e9)
+        while not self.over() and monotonic_ns() < end:  # noqa: ASYNC110 - misses become certain by time alone
+            await asyncio.sleep(_LOOK_S)
+
+    def over(self) -> bool:
+        """Feeds what has become known, and returns whether the level has ended."""
+        now = monotonic_ns()
+        for index, metric in enumerate(self._spec.metrics):
+            while self._next[index] < len(self._arrived):
+                value = self._value(self._arrived[self._next[index]], index, metric, now)
+                if value is None:
+                    break
+                self._next[index] += 1
+                self.test.feed(index, value)
+                if self.test.over(self._patience):
+                    return True
+        return self.test.over(self._patience)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server does not hold this level, so that nothing in its queue is worth waiting for."""
+        return self.test.state in (LevelState.REFUTED, LevelState.SATURATED)
+
+    def summary(self) -> dict[str, Any]:
+        """The decision, and the counts that it rests on."""
+        return {
+            "state": self.test.state.value,
+            "decided_by": self.test.decided_by,
+            "requests": [test.requests for test in self.test.tests],
+            "memory": self.test.memory,
+            "log_evidence_below": self.test.log_evidence_below,
+            "log_evidence_above": self.test.log_evidence_above,
+        }
+
+    def _value(self, request: Request, index: int, metric: str, now: int) -> float | None:
+        """The value of one bound in seconds, infinity for a failure or a certain miss; None while it is not known."""
+        if request.error is not None:
+            return inf
+        if metric == SUCCESS:
+            return 0.0 if request.end_ns else None
+        begin = request.scheduled_ns if metric.endswith("_scheduled") else request.sent_ns
+        limit = self._spec.limits[index]
+        if request.chunks and metric in ("ttft", "ttft_scheduled"):
+            return (request.chunks[0] - begin) / 1e9
+        if request.end_ns:
+            return _whole(request, metric, begin)
+        # Waiting longer than the limit is a miss whatever comes. A mean needs the value itself.
+        if self._spec.allowed[index] is not None and metric != "tpot" and begin and (now - begin) / 1e9 > limit:
+            return inf
+        return None
+
+
+def _whole(request: Request, metric: str, begin: int) -> float:
+    """A latency of a request that has ended without a failure."""
+    chunks = request.chunks
+    if not chunks:
+        return 0.0  # an answer without tokens was not asked for any
+    if metric == "tpot":
+        tokens = request.usage_tokens or len(chunks)
+        return (chunks[-1] - chunks[0]) / 1e9 / (tokens - 1) if tokens > 1 else 0.0
+    return (chunks[-1] - begin) / 1e9

@@ -1,0 +1,180 @@
+"""Sequential decision about one level: all bounds certified, one of them refuted, saturated, or still open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import log, log2
+
+from autotuner.capacity.dispersion import memory
+from autotuner.capacity.mean_test import MeanTest
+from autotuner.capacity.observation import Observation
+from autotuner.capacity.share_test import ShareTest, floor_requests
+
+_EVERY = 16
+"""Requests between two looks at the evidence. Looking more often costs time and hardly ends a level earlier."""
+_FEWEST_REFUTED = 48
+"""Requests before a level may be refuted: one long queue at the start is not yet a bad level."""
+_LIKELY_AFTER = 60
+_LIKELY_MEMORIES = 5
+_HOPELESS = 0.2
+"""Share of the decisive evidence without which a level is left at a checkpoint."""
+_MEMORIES = 30
+"""Lengths of the queue's memory that a certified level must cover. A queue that remembers 200 requests shows in 600 of
+them hardly more than one of its states; then the absence of misses proves nothing."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One SLO, as the share of requests that may be over a limit, or as the limit of a mean."""
+
+    name: str
+    """The SLO's text, e.g. ``p99 ttft <= 500ms``."""
+    limit: float
+    allowed: float | None = None
+    """Share of requests that may be over ``limit``; None for a mean."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request."""
+
+    values: tuple[float, ...]
+    """One value per bound. Infinity for a request that failed, or that is certain to be over the limit."""
+    in_flight: int
+    """Requests in flight when it arrived, itself not counted."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a level is left although it is not decided."""
+
+    requests: int
+    """Requests at most, the warm-up not counted."""
+    likely: float | None = None
+    """Log evidence for the bounds at which an exploring level is left. None: it is there to be decided."""
+    checkpoint: int = 3_000
+    """Requests after which the evidence must point somewhere; then again after twice as many."""
+
+
+class LevelState(StrEnum):
+    """What is known about a level."""
+
+    OPEN = "open"
+    CERTIFIED = "certified"
+    REFUTED = "refuted"
+    SATURATED = "saturated"
+
+
+class LevelTest:
+    """Tests all bounds of one level, request by request.
+
+    Certifying needs every bound, so each is tested at the full error rate (an intersection-union test). Refuting needs
+    only one of them, so the error rate is divided.
+
+    Args:
+        bounds: The SLOs, at least one.
+        certify: Largest chance that a bad level is certified, between 0 and 1.
+        refute: Largest chance that a good level is refuted.
+    """
+
+    def __init__(
+        self, bounds: Sequence[Bound], certify: float, refute: float, dispersions: Sequence[float] = ()
+    ) -> None:
+        if not bounds:
+            raise ValueError("a level needs at least one bound")
+        self.tests = [MeanTest(b.limit) if b.allowed is None else ShareTest(b.limit, b.allowed) for b in bounds]
+        for test, least in zip(self.tests, dispersions, strict=False):
+            test.least_dispersion = least
+        self.state = LevelState.OPEN
+        self.decided_by: int | None = None
+        """Index of the bound that refuted the level."""
+        self._fewest = max((floor_requests(b.allowed) for b in bounds if b.allowed is not None), default=0)
+        self._below = -log(certify)
+        self._above = -log(refute / len(bounds))
+        self._in_flight: list[int] = []
+        self._next_memory = 0
+        self.memory = 1.0
+        """Requests for which the queue remembers its state; estimated again with every eighth more."""
+
+    def add(self, outcome: Outcome) -> LevelState:
+        """Adds the next request in the order of arrival, and decides.
+
+        Returns:
+            The state after this request. It is final once it is not ``open``; later requests do not change it.
+        """
+        self.arrive(outcome.in_flight)
+        for index, value in enumerate(outcome.values):
+            self.feed(index, value)
+        return self.state
+
+    def arrive(self, in_flight: int) -> None:
+        """Records the requests in flight when the next request arrived."""
+        self._in_flight.append(in_flight)
+
+    def feed(self, index: int, value: float) -> None:
+        """Adds the value of one bound for the next request in the order of arrival; a miss may be known earlier for one
+        bound than for another."""
+        test = self.tests[index]
+        test.add(value)
+        known = self.requests
+        if known >= self._next_memory:  # by the number of requests alone, so that a replay finds the same
+            self._next_memory = known + known // 8 + 1
+            self.memory = memory(self._in_flight[:known])
+        if self.state is not LevelState.OPEN or test.requests % _EVERY:
+            return
+        if test.requests >= _FEWEST_REFUTED and test.log_evidence_above >= self._above:
+            self.state = LevelState.REFUTED
+            self.decided_by = index
+        elif known == test.requests and self.log_evidence_below >= self._below and self.shortfall == 0:
+            self.state = LevelState.CERTIFIED
+
+    def supports(self, state: LevelState) -> bool:
+        """Whether the evidence so far is decisive for a state, as a check of a recorded decision."""
+        if state is LevelState.CERTIFIED:
+            return self.log_evidence_below >= self._below and self.shortfall == 0
+        if state is LevelState.REFUTED:
+            return self.log_evidence_above >= self._above
+        return True
+
+    def saturate(self) -> None:
+        """Ends the level because the server cannot keep up with its arrivals."""
+        if self.state is LevelState.OPEN:
+            self.state = LevelState.SATURATED
+
+    @property
+    def requests(self) -> int:
+        """Requests of which every bound is known."""
+        return min(test.requests for test in self.tests)
+
+    def over(self, patience: Patience) -> bool:
+        """Whether the level has ended: decided, or not worth more requests."""
+        if self.state is not LevelState.OPEN or self.requests >= patience.requests:
+            return True
+        if self.requests < _LIKELY_AFTER or self.requests % _EVERY:
+            return False
+        if patience.likely is not None and self.log_evidence_below >= patience.likely:
+            return self.requests >= _LIKELY_MEMORIES * self.memory
+        doublings = log2(self.requests / patience.checkpoint)
+        if doublings < 0 or not doublings.is_integer():
+            return False
+        hope = max(self.log_evidence_below / self._below, self.log_evidence_above / self._above)
+        return hope < _HOPELESS
+
+    @property
+    def log_evidence_below(self) -> float:
+        """Evidence that all bounds hold: that of the weakest."""
+        return min(test.log_evidence_below for test in self.tests)
+
+    @property
+    def log_evidence_above(self) -> float:
+        """Evidence that a bound is broken: that of the strongest."""
+        return max(test.log_evidence_above for test in self.tests)
+
+    @property
+    def shortfall(self) -> int:
+        """Requests that are missing before the level may be certified, whatever its evidence."""
+        return max(0, self._fewest - self.requests, round(_MEMORIES * self.memory) - self.requests)
+
+    def observations(self, load: float) -> tuple[Observation, ...]:
+        """What each bound showed, for the curve."""
+        return tuple(test.observation(load) for test in self.tests)

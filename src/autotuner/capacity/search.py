@@ -1,0 +1,258 @@
+"""Choice of the levels: bracket the capacity, narrow it by the fitted curve, certify below it and refute above."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import sqrt
+from statistics import median
+
+from autotuner.capacity.curve import Estimate, estimate
+from autotuner.capacity.level import LevelState, Patience
+from autotuner.capacity.observation import Observation, ShareCount
+
+_LIKELY = 0.7
+"""Log evidence at which an exploring level is left: about 130 requests without a miss at p99."""
+_EXPLORE = 400
+"""Fewest requests of an exploring level that is not decided earlier."""
+_SPENT = 4
+"""Later levels may take a part of all requests so far: what was not clear then will not be clear in fewer now."""
+_NARROW = 1.2
+"""Width of the estimate, relative to the precision, from which on levels are there to decide."""
+_BELOW_CAPACITY = 0.6
+"""Part of the bracket below the estimated capacity. Above it misses multiply, so less distance is needed there."""
+_EXPECTED = 0.5
+"""Part of the error rate that a level may use for what the curve expects of it; both ends of the bracket may have to be
+decided twice."""
+_UNEXPECTED = 0.05
+"""The same for the opposite, and for levels that only explore; there are about ten of them."""
+_MISSES = 20
+_INNER = 0.3
+"""Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
+little."""
+_SAME = 0.004
+"""Relative distance of two loads below which they are one level."""
+_CLEAR = 1.015
+"""Least distance of a level from the estimated capacity, as a factor, from which it can be decided in good time."""
+_STEP = 2.0
+"""Factor between levels as long as the capacity is not bracketed."""
+
+
+class Missing(StrEnum):
+    """Why an end of the bracket is missing."""
+
+    BUDGET = "budget used"
+    NEVER_MET = "SLO not met at the lowest load"
+    NEVER_SATURATED = "SLO still met at the highest load"
+    CLIENT_LIMITED = "load generator at its limit"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a search. Loads are in requests per second, or in flight."""
+
+    precision: float = 0.1
+    low: float = 0.0
+    high: float = float("inf")
+    max_requests: int = 20_000
+    whole: bool = False
+    """Loads are whole numbers: requests in flight."""
+    max_levels: int = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next level."""
+
+    load: float
+    patience: Patience
+    certify: float
+    """Error rate of certifying it, in parts of the whole one."""
+    refute: float
+    dispersions: tuple[float, ...] = ()
+    """Least dispersion of each bound if the level is bad."""
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """What one level has shown."""
+
+    load: float
+    state: LevelState
+    requests: int
+    """Requests spent, warm-up included."""
+    observations: tuple[Observation, ...]
+    """One per bound."""
+    leaning: float
+    """Log evidence for the bounds minus that against them."""
+
+
+@dataclass
+class CapacitySearch:
+    """The levels of one server, chosen one at a time; :meth:`next_level` and :meth:`add` take turns.
+
+    Args:
+        limits: Precision, range and budget.
+        start: The first load.
+    """
+
+    limits: Limits
+    start: float
+    results: list[LevelResult] = field(default_factory=list)
+    client_limited: bool = False
+
+    @property
+    def spent(self) -> int:
+        """Requests of all levels."""
+        return sum(result.requests for result in self.results)
+
+    @property
+    def certified(self) -> float | None:
+        """The highest certified load."""
+        loads = [result.load for result in self.results if result.state is LevelState.CERTIFIED]
+        return max(loads, default=None)
+
+    @property
+    def refuted(self) -> float | None:
+        """The lowest refuted load above the certified one."""
+        above = self.certified or 0.0
+        loads = [result.load for result in self.results if _failed(result) and result.load > above]
+        return min(loads, default=None)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether every refuted load is above every certified one."""
+        return not any(_failed(result) and result.load < (self.certified or 0.0) for result in self.results)
+
+    @property
+    def precise(self) -> bool:
+        """Whether the bracket is within the precision."""
+        low, high = self.certified, self.refuted
+        return low is not None and high is not None and high <= self._above(low) * (1 + 1e-9)
+
+    def next_level(self) -> Plan | None:
+        """The next level, or None when the bracket is precise or nothing more can be learned."""
+        left = self.limits.max_requests - self.spent
+        if self.precise or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
+            return None
+        load, deciding = self._choose()
+        if load is None:
+            return None
+        floors = self._dispersions()
+        if not deciding:
+            patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY)
+            return Plan(load, patience, _UNEXPECTED, _UNEXPECTED, floors)
+        if load <= self.capacity_estimate().median:
+            return Plan(load, Patience(left), _EXPECTED, _UNEXPECTED, floors)
+        return Plan(load, Patience(left), _UNEXPECTED, _EXPECTED, floors)
+
+    def _dispersions(self) -> tuple[float, ...]:
+        """How the misses of each bound would cluster if a level without misses were a bad one, by the levels that had
+        misses: a dispersion grows with the root of the share of misses, and a cluster has half as many of them."""
+        count = len(self.results[0].observations) if self.results else 0
+        return tuple(self._dispersion(index) for index in range(count))
+
+    def _dispersion(self, index: int) -> float:
+        found = []
+        for result in self.results:
+            one = result.observations[index]
+            if isinstance(one, ShareCount) and one.requests:
+                dispersion = result.requests / one.requests
+                misses = one.misses * dispersion
+                if misses >= _MISSES and result.requests >= 200:
+                    found.append(dispersion * sqrt(min(1.0, one.allowed * result.requests / misses)))
+        return max(1.0, median(found)) if found else 1.0
+
+    def add(self, result: LevelResult) -> None:
+        """Records a level."""
+        self.results.append(result)
+
+    def missing(self) -> tuple[Missing | None, Missing | None]:
+        """Why the certified and the refuted end are missing; None for an end that is there."""
+        limits = self.limits
+        used = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
+        low = high = None
+        if self.certified is None:
+            met_nowhere = any(_failed(result) and result.load <= self._rounded(limits.low) for result in self.results)
+            low = Missing.NEVER_MET if met_nowhere else used
+        if self.refuted is None:
+            low_enough = self.certified is not None and self.certified >= limits.high * (1 - _SAME)
+            high = Missing.NEVER_SATURATED if low_enough else used
+        return low, high
+
+    def capacity_estimate(self) -> Estimate:
+        """Where the curve has the capacity: the lowest of the bounds' estimates."""
+        bounds = range(len(self.results[0].observations))
+        estimates = [estimate([result.observations[index] for result in self.results]) for index in bounds]
+        return min(estimates, key=lambda one: one.median)
+
+    def _choose(self) -> tuple[float | None, bool]:
+        """The next load, and whether it is there to be decided."""
+        if not self.results:
+            return self._inside(self.start), False
+        good = [result.load for result in self.results if _promising(result)]
+        bad = [result.load for result in self.results if not _promising(result)]
+        if not bad:
+            return self._outwards(max(good) * _STEP, max(good))
+        if not good:
+            return self._outwards(min(bad) / _STEP, min(bad))
+        return self._between(max(good), min(bad))
+
+    def _between(self, good: float, bad: float) -> tuple[float | None, bool]:
+        """The next load, once the capacity is bracketed by levels that lean one way or the other."""
+        found = self.capacity_estimate()
+        if good < bad and bad > good * (1 + self.limits.precision):
+            inner = (good * (bad / good) ** _INNER, bad * (good / bad) ** _INNER)
+            return self._free(min(max(found.median, inner[0]), inner[1])), False
+        if good > bad and found.width > 1 + self.limits.precision * _NARROW:
+            return self._free(found.median), False
+        return self._free(self._deciding(min(max(found.median, min(good, bad)), max(good, bad)))), True
+
+    def _deciding(self, capacity: float) -> float:
+        """The load that is missing from the bracket: one step from the end that is there, if that can be decided."""
+        low, high = self.certified, self.refuted
+        if low is not None and self._above(low) >= capacity * _CLEAR:
+            return self._above(low)
+        if high is not None and self._below(high) <= capacity / _CLEAR:
+            return self._below(high)
+        return capacity * float((1 + self.limits.precision) ** (1 - _BELOW_CAPACITY))
+
+    def _outwards(self, load: float, last: float) -> tuple[float | None, bool]:
+        """A load outside of those measured; the end of the range is there to be decided."""
+        inside = self._inside(load)
+        if abs(inside / last - 1) > _SAME:
+            return inside, inside != self._rounded(load)
+        decided = any(result.state is not LevelState.OPEN and result.load == last for result in self.results)
+        return (None, False) if decided else (last, True)
+
+    def _free(self, load: float) -> float | None:
+        """The load, moved away from levels that were measured before: a second test of one would double its error."""
+        inside = self._inside(load)
+        taken = [result for result in self.results if result.state is not LevelState.OPEN or result.requests > _EXPLORE]
+        for shift in (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03):
+            moved = self._inside(inside * (1 + shift))
+            if all(abs(moved / result.load - 1) > _SAME for result in taken):
+                return moved
+        return None
+
+    def _above(self, low: float) -> float:
+        above = low * (1 + self.limits.precision)
+        return max(low + 1, float(int(above))) if self.limits.whole else above
+
+    def _below(self, high: float) -> float:
+        return high / (1 + self.limits.precision)
+
+    def _inside(self, load: float) -> float:
+        return self._rounded(min(max(load, self.limits.low), self.limits.high))
+
+    def _rounded(self, load: float) -> float:
+        return float(max(1, round(load))) if self.limits.whole else load
+
+
+def _failed(result: LevelResult) -> bool:
+    return result.state in (LevelState.REFUTED, LevelState.SATURATED)
+
+
+def _promising(result: LevelResult) -> bool:
+    """Whether a level looks as if it meets the bounds."""
+    if result.state is LevelState.OPEN:
+        return result.leaning > 0
+    return result.state is LevelState.CERTIFIED

@@ -1,0 +1,1 @@
+"""The commands about the capacity of a running server."""

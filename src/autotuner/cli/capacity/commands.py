@@ -1,0 +1,149 @@
+"""The commands ``capacity`` and ``verify``: the highest load of a running server, and the check of its certificate."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.bench import sigterm_as_ctrl_c
+
+if TYPE_CHECKING:
+    from autotuner import CapacityLevel, CapacityReport, LoadUnit
+
+
+class Unit(StrEnum):
+    """What the capacity counts."""
+
+    RATE = "rate"
+    CONCURRENCY = "concurrency"
+
+
+def capacity(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
+    slo: Annotated[
+        list[str], typer.Option("--slo", help="SLO that must hold, e.g. 'p99 ttft <= 500ms'; repeat for more.")
+    ],
+    out_dir: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the certificate and its request records.")
+    ] = Path("capacity"),
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option("--scenario", "-s", help="Lengths: D(in,out), N(..)/(..), U(..)/(..), dataset:FILE."),
+    ] = None,
+    unit: Annotated[Unit, typer.Option("--unit", help="Requests per second (Poisson), or in flight.")] = Unit.RATE,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Largest distance of the refuted load from the certified one.")
+    ] = "10%",
+    confidence: Annotated[str, typer.Option("--confidence", help="Confidence of the certificate.")] = "95%",
+    start: Annotated[float | None, typer.Option("--start", help="First load to try.")] = None,
+    low: Annotated[float | None, typer.Option("--low", help="Lowest load to try.")] = None,
+    high: Annotated[float | None, typer.Option("--high", help="Highest load to try.")] = None,
+    max_requests: Annotated[int, typer.Option("--max-requests", min=100, help="Request budget.")] = 20_000,
+    max_duration: Annotated[str, typer.Option("--max-duration", help="Time budget.")] = "30m",
+    warmup: Annotated[str, typer.Option("--warmup", help="Load before each level; not counted.")] = "2s",
+    request_timeout: Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")] = "120s",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")] = False,
+    json: Json = False,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
+) -> None:
+    """Find the highest load that a running server takes within its SLOs, with a certificate."""
+    with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
+        import autotuner
+        from autotuner import CapacityStoppedError
+        from autotuner.cli.exit_codes import ExitCode, of_error
+
+        workload: dict[str, Any] = {
+            "scenarios": scenario or ["D(128,64)"],
+            "warmup": warmup,
+            "request_timeout": request_timeout,
+            "seed": seed,
+            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
+        }
+        limits = {"start": start, "low": low, "high": high}
+        try:
+            report = autotuner.measure_capacity(
+                url,
+                slos=slo,
+                folder=out_dir,
+                workload=workload,
+                search={
+                    "unit": unit.value,
+                    "precision": precision,
+                    "confidence": confidence,
+                    "max_requests": max_requests,
+                    "max_duration": max_duration,
+                    **{name: value for name, value in limits.items() if value is not None},
+                },
+                model=model,
+                api_key_env=api_key_env,
+                headers=header or (),
+                ca_file=ca_file,
+                insecure=insecure,
+                on_level=None if json else _say_level,
+            )
+        except CapacityStoppedError as stopped:
+            _show(stopped.report, out_dir, as_json=json)
+            say(f"autotuner: {stopped.message}")
+            code = ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
+            raise typer.Exit(int(code)) from None
+        _show(report, out_dir, as_json=json)
+        if any(result.certified is None for result in report.results):
+            raise typer.Exit(int(ExitCode.INFEASIBLE))
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder that autotuner capacity wrote to.")],
+    json: Json = False,
+) -> None:
+    """Recompute a capacity certificate from its request records."""
+    with reporting_errors(as_json=json):
+        import autotuner
+        from autotuner.cli.capacity.page import verification_text
+        from autotuner.cli.exit_codes import ExitCode
+
+        found = autotuner.verify_capacity(folder)
+        if json:
+            out(found)
+        else:
+            show(verification_text(found))
+        if not found.holds:
+            raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _say_level(level: "CapacityLevel", unit: "LoadUnit") -> None:
+    from autotuner.cli.capacity.page import level_line
+
+    say(level_line(level, unit))
+
+
+def _show(report: "CapacityReport", folder: Path, *, as_json: bool) -> None:
+    from autotuner.cli.capacity.page import capacity_text
+
+    if as_json:
+        out(report)
+    else:
+        show(capacity_text(report, folder))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(capacity)
+    app.command()(verify)

@@ -1,0 +1,116 @@
+"""Output of ``autotuner capacity`` and ``autotuner verify``: levels, a plot of the curve, the certificate."""
+
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+
+from rich.text import Text
+
+from autotuner import CapacityLevel, CapacityReport, CapacityResult, LoadUnit, Verification
+from autotuner.cli.columns import Column, table_text
+from autotuner.study.capacity.result import load_text
+
+_COLUMNS = (
+    Column("load", align="right"),
+    Column("requests", align="right", drop=1),
+    Column("TTFT p50/p99 ms", align="right"),
+    Column("TPOT p50/p99 ms", align="right", drop=2),
+    Column("latency p50/p99 ms", align="right", drop=3),
+    Column("tokens/s", align="right", drop=4),
+    Column("verdict"),
+)
+_STYLES = {"certified": "green", "refuted": "red", "saturated": "red", "open": ""}
+_WIDTH = 40
+"""Characters of the longest bar."""
+_BAR = "█"
+
+
+def capacity_text(report: CapacityReport, folder: Path) -> str:
+    """Renders everything that was found."""
+    parts = []
+    for result in report.results:
+        levels = sorted(result.levels, key=lambda level: level.load)
+        rows = [_row(level, result.unit) for level in levels]
+        parts += [result.scenario, table_text(_COLUMNS, rows), "", *_plot(levels, result.unit), "", *_answer(result)]
+    parts += ["", f"certificate: {folder}/capacity.json; check it with: autotuner verify {folder}"]
+    return "\n".join(parts)
+
+
+def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
+    """One line about a finished level."""
+    decision = level.decision
+    text = f"{load_text(unit, level.load)}: {decision.state} after {level.measurement.arrived} requests"
+    if decision.state == "refuted" and decision.decided_by is not None:
+        text += f" ({level.plan.bounds[decision.decided_by].slo})"
+    return text
+
+
+def verification_text(found: Verification) -> str:
+    """Renders the check of a certificate."""
+    lines = [f"{check.scenario} {check.level}: {check.state}: {check.problem or 'holds'}" for check in found.levels]
+    problems = sum(check.problem is not None for check in found.levels)
+    verdict = "the certificate holds" if found.holds else f"the certificate does not hold: {problems} of {len(lines)}"
+    return "\n".join([*lines, verdict if found.holds else f"{verdict} checks failed"])
+
+
+def _answer(result: CapacityResult) -> list[str]:
+    """The bracket in words, or which end is missing and why."""
+    unit = result.unit
+    lines = []
+    if result.certified is None:
+        lines.append(f"no load certified: {result.certified_missing}")
+    else:
+        confidence = f"{result.confidence * 100:g}%"
+        lines.append(f"certified: {load_text(unit, result.certified)} with {confidence} confidence")
+    if result.refuted is None:
+        lines.append(f"no load refuted above it: {result.refuted_missing}")
+    else:
+        lines.append(f"refuted:   {load_text(unit, result.refuted)}")
+    if result.certified and result.refuted and not result.precise:
+        ratio = result.refuted / result.certified - 1
+        lines.append(f"the ends are {ratio * 100:.0f}% apart, not {result.precision * 100:g}%: budget used")
+    if not result.monotone:
+        lines.append("a lower load was refuted: the curve is not monotone, see the levels")
+    lines.append(f"{len(result.levels)} levels, {result.requests} requests")
+    return lines
+
+
+def _row(level: CapacityLevel, unit: LoadUnit) -> list[Text]:
+    measured = level.measurement
+    state = level.decision.state
+    throughput = measured.value("output_throughput", None)
+    cells = [Text(load_text(unit, level.load)), Text(str(measured.arrived))]
+    cells += [Text(_pair(level, metric)) for metric in ("ttft", "tpot", "e2e_latency")]
+    return [*cells, Text("-" if throughput is None else f"{throughput:,.0f}"), Text(state, style=_STYLES[state])]
+
+
+def _pair(level: CapacityLevel, metric: str) -> str:
+    measured = level.measurement
+    if metric not in measured.distributions:
+        return "-"
+    values = [measured.value(metric, statistic) for statistic in ("p50", "p99")]
+    return " / ".join("?" if value is None else f"{value * 1000:.1f}" for value in values)
+
+
+def _plot(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:
+    """The observed value of the first latency SLO by load, as bars on a logarithmic scale; ``|`` marks its limit."""
+    bound = next((one for one in levels[0].plan.bounds if one.metric != "success_rate"), None)
+    if bound is None:
+        return []
+    statistic = "mean" if bound.allowed is None else f"p{100 - bound.allowed * 100:.4g}"
+    found = [(level, level.measurement.value(bound.metric, statistic)) for level in levels]
+    known = [value for _, value in found if value]
+    if not known:
+        return []
+    lowest = min([*known, bound.limit]) / 2
+    scale = _WIDTH / log(max([*known, bound.limit]) / lowest)
+    mark = round(log(bound.limit / lowest) * scale)
+    width = max(len(load_text(unit, level.load)) for level in levels)
+    lines = [f"{bound.slo}, by load (logarithmic)"]
+    for level, value in found:
+        length = _WIDTH if value is None else round(log(value / lowest) * scale) if value else 0
+        bar = (_BAR * length).ljust(max(_WIDTH, mark + 1))
+        bar = bar if length > mark else bar[:mark] + "|" + bar[mark + 1 :]
+        shown = "?" if value is None else f"{value * 1000:.1f} ms"
+        lines.append(f"{load_text(unit, level.load):>{width}} {bar} {shown}")
+    return lines

@@ -1,0 +1,1 @@
+"""Capacity under SLOs: how a level is tested, and what was found."""

@@ -1,0 +1,51 @@
+"""Sequential test of one load level: what it is tested for, and how the test came out."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from autotuner.study.base import Noun
+
+
+class CapacityBound(Noun):
+    """One hard SLO, as a share of requests that may exceed a limit, or as the limit of a mean."""
+
+    slo: str
+    """The SLO's text."""
+    metric: str
+    limit: float
+    """In the metric's unit; of ``success_rate``, not used."""
+    allowed: float | None = Field(default=None, gt=0, lt=1)
+    """Share of requests that may exceed the limit; None for a mean."""
+
+
+class LevelPlan(Noun):
+    """How one level is tested."""
+
+    bounds: tuple[CapacityBound, ...] = Field(min_length=1)
+    certify: float = Field(gt=0, lt=1)
+    """Largest chance that a level outside of the bounds is certified."""
+    refute: float = Field(gt=0, lt=1)
+    """Largest chance that a level within the bounds is refuted."""
+    dispersions: tuple[float, ...] = ()
+    """Least dispersion of each bound's misses, from other levels."""
+    requests: int = Field(ge=1)
+    """Requests at most, the warm-up not counted."""
+    likely: float | None = None
+    """Log evidence at which an exploring level ends; None if the level is there to be decided."""
+    checkpoint: int = 3_000
+
+
+class LevelDecision(Noun):
+    """How the test of one level came out."""
+
+    state: Literal["open", "certified", "refuted", "saturated"]
+    decided_by: int | None = None
+    """Index of the bound that refuted the level."""
+    requests: tuple[int, ...]
+    """Requests that each bound's evidence rests on, in the order of arrival."""
+    memory: float = 1.0
+    log_evidence_below: float
+    """Natural logarithm of the evidence that all bounds hold; that of the weakest bound."""
+    log_evidence_above: float
+    """The same for the evidence that a bound does not hold; that of the strongest."""

@@ -1,0 +1,119 @@
+"""What is asked about a server's capacity under SLOs, and what was found: levels, bracket and certificate."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from autotuner.study.base import Noun, number_text
+from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
+from autotuner.study.measurement import Measurement
+from autotuner.study.text_forms import Duration, Share
+from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
+
+
+class LoadUnit(StrEnum):
+    """What the capacity counts."""
+
+    RATE = "rate"
+    """Requests per second, arriving as a Poisson process."""
+    CONCURRENCY = "concurrency"
+    """Requests in flight."""
+
+
+class CapacitySettings(Noun):
+    """How a capacity is searched for. Loads are requests per second, or requests in flight."""
+
+    unit: LoadUnit = LoadUnit.RATE
+    precision: Share = Field(default=0.1, gt=0, le=1)
+    """Largest ratio of refuted to certified load, minus one."""
+    confidence: Share = Field(default=0.95, ge=0.5, lt=1)
+    start: float | None = Field(default=None, gt=0)
+    """First load; None: 1 request/s, or 4 in flight."""
+    low: float | None = Field(default=None, gt=0)
+    """Lowest load that is tried; None: without a limit."""
+    high: float | None = Field(default=None, gt=0)
+    max_requests: int = Field(default=20_000, ge=100)
+    max_duration: Duration = Field(default=1_800.0, gt=0)
+
+
+class CapacityLevel(Noun):
+    """One level of a search."""
+
+    load: float
+    """Requests per second, or in flight."""
+    plan: LevelPlan
+    decision: LevelDecision
+    measurement: Measurement
+    sha256: str | None = None
+    """Digest of the level's request records; None where none were kept."""
+
+
+class CapacityResult(Noun):
+    """The capacity of one server at one scenario, as a bracket, and the levels that it rests on."""
+
+    scenario: str
+    unit: LoadUnit
+    precision: float
+    """Largest ratio of the bracket's ends, minus one."""
+    confidence: float
+    certified: float | None = None
+    """Highest load at which all SLOs were shown to hold."""
+    refuted: float | None = None
+    """Lowest load above it at which an SLO was shown not to hold, or the server could not keep up."""
+    certified_missing: str | None = None
+    """Why there is no certified load."""
+    refuted_missing: str | None = None
+    precise: bool = False
+    """Whether both ends are there and within the precision."""
+    monotone: bool = True
+    """Whether no load below the certified one was refuted."""
+    levels: tuple[CapacityLevel, ...] = ()
+
+    @property
+    def requests(self) -> int:
+        """Requests of all levels."""
+        return sum(level.measurement.arrived for level in self.levels)
+
+    @property
+    def at_capacity(self) -> CapacityLevel | None:
+        """The certified level."""
+        found = [one for one in self.levels if one.decision.state == "certified" and one.load == self.certified]
+        return found[-1] if found else None
+
+
+class CapacityReport(Noun):
+    """What ``capacity`` found, one result per scenario; stored beside the request records as ``capacity.json``."""
+
+    url: str
+    """As given, without user, password and query."""
+    slos: tuple[str, ...]
+    results: tuple[CapacityResult, ...] = ()
+
+
+class LevelCheck(Noun):
+    """Whether the records of one level support its decision."""
+
+    scenario: str
+    level: str
+    state: str
+    problem: str | None = None
+    """Why they do not; None if they do."""
+
+
+class Verification(Noun):
+    """A certificate, recomputed from its request records."""
+
+    holds: bool
+    levels: tuple[LevelCheck, ...]
+
+
+def load_level(unit: LoadUnit, load: float) -> LoadLevel:
+    """The load level of a load."""
+    return RequestRate(rate=load) if unit is LoadUnit.RATE else Concurrency(in_flight=round(load))
+
+
+def load_text(unit: LoadUnit, load: float) -> str:
+    """``12.4 requests/s`` or ``32 in flight``."""
+    if unit is LoadUnit.CONCURRENCY:
+        return f"{load:.0f} in flight"
+    return f"{number_text(float(f'{load:.4g}'))} requests/s"

@@ -1,0 +1,154 @@
+"""Levels that end with their own test, and searches for the capacity of a mock server."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.benchmarks.capacity.replay import arrivals, holds, replay
+from autotuner.benchmarks.capacity.run import CapacityQuestion, CapacityRun, Place, verify_level
+from autotuner.benchmarks.measuring.records import read_records, write_records
+from autotuner.benchmarks.measuring.requirements import Limits
+from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
+from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
+from autotuner.study.capacity.result import CapacityResult, LoadUnit
+from autotuner.study.launch import Labels
+from autotuner.study.measurement import Measurement
+from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
+from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
+from autotuner.testing.mock_openai import Behavior, Fault, mock_openai
+
+pytestmark = pytest.mark.anyio
+
+FAST = CapacityBound(slo="p90 ttft <= 1000ms", metric="ttft", limit=1.0, allowed=0.1)
+SLOW = CapacityBound(slo="p90 ttft <= 1ms", metric="ttft", limit=0.001, allowed=0.1)
+SUCCESS = CapacityBound(slo="success_rate >= 0.9", metric="success_rate", limit=0.0, allowed=0.1)
+HUNDRED = RequestRate(rate=100.0)
+
+
+def plan(*bounds: CapacityBound, **more: Any) -> LevelPlan:
+    return LevelPlan(**{"bounds": bounds, "certify": 0.05, "refute": 0.05, "requests": 400, **more})
+
+
+# A busy machine delays the load generator; that is another test's subject.
+PATIENT = NativeSettings(drain=2.0, limits=Limits(lag_s=60.0, rate_share=0.0, cpu_cores=64.0))
+
+
+async def level(folder: Path, test: LevelPlan, behavior: Behavior, load: LoadLevel = HUNDRED) -> Measurement:
+    async with mock_openai(behavior) as server:
+        window = make_window(folder, load, duration_s=8.0, warmup_s=0.2)
+        return await NativeBenchmark(PATIENT).measure(UrlEndpoint(server.url), replace(window, test=test))
+
+
+def decision_of(found: Measurement) -> LevelDecision:
+    assert found.decision is not None
+    return found.decision
+
+
+@pytest.mark.parametrize("load", [HUNDRED, Concurrency(in_flight=8)], ids=lambda load: load.kind)
+async def test_a_fast_server_is_certified_as_soon_as_the_requests_suffice(tmp_path: Path, load: LoadLevel) -> None:
+    test = plan(FAST, SUCCESS)
+    found = decision_of(await level(tmp_path, test, Behavior(ttft_s=0.005), load))
+    assert found.state == "certified"
+    assert max(found.requests) < 400
+
+
+async def test_a_slow_server_is_refuted_after_tens_of_requests(tmp_path: Path) -> None:
+    found = await level(tmp_path, plan(FAST, SLOW), Behavior())
+    decision = decision_of(found)
+    assert (decision.state, decision.decided_by) == ("refuted", 1)
+    assert decision.requests[1] < 150
+    assert found.window_s < 4
+
+
+async def test_failures_break_the_success_rate_and_every_latency(tmp_path: Path) -> None:
+    behavior = Behavior(fault=Fault.STATUS, fault_when=lambda number: number % 2 == 0)
+    decision = decision_of(await level(tmp_path, plan(SUCCESS), behavior))
+    assert decision.state == "refuted"
+    assert decision_of(await level(tmp_path, plan(FAST), behavior)).state == "refuted"
+
+
+async def test_a_growing_queue_ends_the_level_as_saturated(tmp_path: Path) -> None:
+    lax = CapacityBound(slo="p90 ttft <= 1000s", metric="ttft", limit=1000.0, allowed=0.1)
+    found = await level(tmp_path, plan(lax, requests=5_000), Behavior(ttft_s=0.05, slots=2), RequestRate(rate=200.0))
+    assert decision_of(found).state == "saturated"
+    assert found.arrived < 200
+
+
+async def test_waiting_longer_than_the_limit_is_a_miss_before_the_answer(tmp_path: Path) -> None:
+    strict = CapacityBound(slo="p90 e2e_latency <= 20ms", metric="e2e_latency", limit=0.02, allowed=0.1)
+    found = await level(tmp_path, plan(strict), Behavior(ttft_s=1.0))
+    assert decision_of(found).state == "refuted"
+    assert decision_of(found).requests[0] > found.requests
+
+
+@pytest.mark.parametrize("bounds", [(FAST, SUCCESS), (FAST, SLOW)], ids=["certified", "refuted"])
+async def test_records_repeat_the_decision(tmp_path: Path, bounds: tuple[CapacityBound, ...]) -> None:
+    test = plan(*bounds)
+    found = await level(tmp_path, test, Behavior(ttft_s=0.005))
+    decision = decision_of(found)
+    again = replay(read_records(tmp_path / str(found.records)), test, decision)
+    assert holds(again, decision)
+    assert again.log_evidence_below == pytest.approx(decision.log_evidence_below)
+    assert again.log_evidence_above == pytest.approx(decision.log_evidence_above)
+
+
+async def test_records_with_more_misses_do_not_support_a_certificate(tmp_path: Path) -> None:
+    test = plan(FAST)
+    found = await level(tmp_path, test, Behavior(ttft_s=0.005))
+    records = read_records(tmp_path / str(found.records))
+    counted = {row["index"] for row in arrivals(records)}
+    late = [
+        first + 2_000_000_000 if first is not None and index in counted else first
+        for first, index in zip(records.columns["first_ns"], records.columns["index"], strict=True)
+    ]
+    changed = replace(records, columns={**records.columns, "first_ns": late})
+    assert not holds(replay(changed, test, decision_of(found)), decision_of(found))
+
+
+async def search(folder: Path, behavior: Behavior, **question: Any) -> CapacityResult:
+    async with mock_openai(behavior) as server:
+        window = make_window(folder, HUNDRED, warmup_s=0.2)
+        place = Place(Labels(study="s", trial=0, owner="o"), folder, "level")
+        asked = CapacityQuestion(**{"bounds": (FAST, SUCCESS), "max_requests": 1_500, **question})
+        run = CapacityRun(
+            NativeBenchmark(PATIENT), UrlEndpoint(server.url), window.workload, window.scenario, asked, place
+        )
+        return await run.measure()
+
+
+async def test_a_search_brackets_the_capacity_of_a_server_with_slots(tmp_path: Path) -> None:
+    # Four answers at a time, 45 ms each: 89 requests/s at most.
+    behavior = Behavior(ttft_s=0.025, itl_s=0.002, slots=4)
+    bound = CapacityBound(slo="p80 ttft <= 100ms", metric="ttft", limit=0.1, allowed=0.2)
+    found = await search(tmp_path, behavior, bounds=(bound,), start=40.0, low=30.0, max_duration_s=30.0, precision=1.0)
+    assert found.certified is not None
+    assert found.certified < 89
+    assert found.refuted is not None
+    assert found.refuted > found.certified
+    assert all(verify_level(one, tmp_path) is None for one in found.levels)
+
+
+async def test_a_search_without_saturation_says_so(tmp_path: Path) -> None:
+    found = await search(
+        tmp_path, Behavior(ttft_s=0.002, itl_s=0.0), unit=LoadUnit.CONCURRENCY, start=4.0, low=1.0, high=8.0
+    )
+    assert found.certified == 8.0
+    assert (found.refuted, found.refuted_missing) == (None, "SLO still met at the highest load")
+
+
+async def test_a_search_that_meets_its_slo_nowhere_says_so(tmp_path: Path) -> None:
+    found = await search(tmp_path, Behavior(), bounds=(SLOW,), start=200.0, low=150.0)
+    assert (found.certified, found.certified_missing) == (None, "SLO not met at the lowest load")
+    assert found.refuted == pytest.approx(150.0)
+
+
+async def test_a_changed_number_in_the_records_is_noticed(tmp_path: Path) -> None:
+    found = await search(tmp_path, Behavior(ttft_s=0.002, itl_s=0.0), start=50.0, high=100.0, max_requests=600)
+    one = found.levels[0]
+    path = tmp_path / str(one.measurement.records)
+    records = read_records(path)
+    ends = [end + (i == 7) for i, end in enumerate(records.columns["end_ns"])]
+    write_records(path, replace(records, columns={**records.columns, "end_ns": ends}))
+    assert "changed" in str(verify_level(one, tmp_path))
