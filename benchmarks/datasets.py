@@ -17,8 +17,8 @@ from random import Random
 from typing import TypeVar
 
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
-from autotuner.benchmarks.measuring.datasets import read_dataset
-from autotuner.benchmarks.measuring.row_pool import RowPool, ServerRows
+from autotuner.benchmarks.measuring.datasets.datasets import read_dataset
+from autotuner.benchmarks.measuring.datasets.row_pool import RowPool, ServerRows
 
 T = TypeVar("T")
 WINDOW_ROWS = 10_000

@@ -1,132 +1,190 @@
-"""Simulated servers on virtual time, whose capacity is known from long runs: queues, batching engines, and odd ones."""
+"""Simulated servers on virtual time whose capacity is known from long runs: queues, batching engines, and odd ones.
 
-import heapq
-import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from random import Random
+The simulation itself is C (``queue_models.c``), because a few hundred million requests are needed.
+"""
 
-Draw = Callable[[Random], float]
-Request = tuple[float, int]
-"""Latency in seconds, and requests in flight at its arrival."""
-Server = Callable[[float, Random], Iterator[Request]]
-"""Requests per second and a random source to the requests in the order of arrival, from an empty start."""
+import ctypes
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 
-def queue(
-    servers: int, service: Draw, *, waiting: bool = False, slowdown: Callable[[float], float] | None = None
-) -> Server:
-    """M/G/k, first come, first served. Its latency is the waiting time, or waiting and service.
+QUEUE, ENGINE, SHARE = range(3)
+NORMAL, UNIFORM, LOGNORMAL, EXPONENTIAL = range(4)
+ALLOWED = 0.01
+"""Share of requests that may miss: all bounds are on a p99."""
 
-    Args:
-        servers: Requests that are served at the same time.
-        service: Draws a service time in seconds.
-        waiting: Whether the latency is the waiting time alone.
-        slowdown: Factor on the service time, by the time since the start in seconds.
-    """
-
-    def run(rate: float, random: Random) -> Iterator[Request]:
-        free = [0.0] * servers
-        ends: list[float] = []
-        now = 0.0
-        while True:
-            now += random.expovariate(rate)
-            while ends and ends[0] <= now:
-                heapq.heappop(ends)
-            start = max(free[0], now)
-            took = service(random)
-            if slowdown is not None:
-                took *= slowdown(now)
-            end = start + took
-            heapq.heapreplace(free, end)
-            yield (start if waiting else end) - now, len(ends)
-            heapq.heappush(ends, end)
-
-    return run
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Continuous batching: all running requests share the steps, and a step takes longer with more of them."""
+class Model:
+    """A server; queue_models.c says what the fields mean."""
 
-    slots: int
-    """Requests that run at the same time; the others wait."""
-    step_s: float
-    per_request_s: float
-    """What one more running request adds to a step, in seconds."""
-    output: Draw
-    """Draws the steps (output tokens) of a request."""
-    prefill_s: Draw
-    """Draws the time of the prefill, in which no other request advances."""
-    first_token: bool = False
-    """Whether the latency is the time to the first token instead of to the last."""
-
-    def __call__(self, rate: float, random: Random) -> Iterator[Request]:
-        """Simulates by the progress that a request running since the start would have made: all running requests
-        advance alike, so each ends when that progress has grown by its own length."""
-        progress = now = 0.0
-        running: list[tuple[float, int, float]] = []
-        waiting: deque[tuple[int, float]] = deque()
-        latencies: dict[int, float] = {}
-        found: deque[int] = deque()
-        arrival = random.expovariate(rate)
-        arrived = reported = 0
-        while True:
-            step = self.step_s + self.per_request_s * len(running)
-            end = now + (running[0][0] - progress) * step if running else math.inf
-            if arrival <= end:
-                progress += (arrival - now) / step
-                now = arrival
-                arrival = now + random.expovariate(rate)
-                found.append(len(running) + len(waiting))
-                waiting.append((arrived, now))
-                arrived += 1
-            else:
-                progress += (end - now) / step
-                now = end
-                _, number, came = heapq.heappop(running)
-                if not self.first_token:
-                    latencies[number] = now - came
-            while waiting and len(running) < self.slots:
-                number, came = waiting.popleft()
-                prefill = self.prefill_s(random)
-                step = self.step_s + self.per_request_s * (len(running) + 1)
-                heapq.heappush(running, (progress + self.output(random) + prefill / step, number, came))
-                progress -= prefill / step if len(running) > 1 else 0.0
-                if self.first_token:
-                    latencies[number] = now - came + prefill
-            while reported in latencies:
-                yield latencies.pop(reported), found.popleft()
-                reported += 1
+    kind: int
+    slots: int = 1
+    first_value: int = 0
+    rate: float = 0.0
+    draw: int = EXPONENTIAL
+    first: float = 1.0
+    second: float = 0.0
+    prefill: float = 0.0
+    prefill_sd: float = 0.0
+    step: float = 0.0
+    per_request: float = 0.0
+    miss: float = 0.0
+    burst: float = 1.0
+    active: float = 1.0
+    drift: float = 1.0
+    drift_requests: float = 0.0
+    cold: float = 1.0
+    cold_requests: float = 0.0
+    served: float = 0.0
 
 
-def share(misses: Callable[[float], float], *, burst: float = 1.0, active: float = 1.0) -> Server:
-    """A server without a queue whose share of slow requests is a function of the rate.
-
-    Args:
-        misses: Requests per second to the share of requests with a latency of 2 s instead of 0.1 s.
-        burst: Mean number of requests that the server stays in one mode.
-        active: Share of the time in which it is in the mode that misses; 1 for independent misses.
-    """
-
-    def run(rate: float, random: Random) -> Iterator[Request]:
-        miss = min(1.0, misses(rate) / active)
-        slow = random.random() < active
-        while True:
-            if random.random() < 1 / burst:
-                slow = random.random() < active
-            slow_now = slow and random.random() < miss
-            yield (2.0 if slow_now else 0.1), int(rate)
-
-    return run
+class _CModel(ctypes.Structure):
+    _fields_ = [(one.name, ctypes.c_int if one.type is int else ctypes.c_double) for one in fields(Model)]
 
 
-def cold(server: Server, requests: int, factor: float) -> Server:
-    """A server whose first requests after a start take longer, as while kernels are compiled."""
+@dataclass(frozen=True)
+class Truth:
+    """What long runs found."""
 
-    def run(rate: float, random: Random) -> Iterator[Request]:
-        for number, (latency, in_flight) in enumerate(server(rate, random)):
-            yield (latency * factor if number < requests else latency), in_flight
+    capacity: float
+    share_below: float
+    """Share of misses at the capacity divided by the root of 1.1."""
+    dispersion_below: float
+    share_above: float
+    """Share of misses at the capacity times the root of 1.1."""
+    dispersion_above: float
 
-    return run
+
+@dataclass(frozen=True)
+class Server:
+    """A model, its bound, and the truth."""
+
+    name: str
+    model: Model
+    limit: float
+    """Latency in seconds above which a request misses its bound."""
+    truth: Truth
+    shares: Callable[[float], float] | None = field(default=None, compare=False)
+    """Requests per second to the share of misses, for servers without a queue."""
+    also_crosses: tuple[float, ...] = ()
+    """Further rates at which the share of misses passes what is allowed, below the capacity."""
+    steep: bool = False
+    """A batching engine where 5% more load multiplies the misses, with a dispersion as that of an end-to-end SLO."""
+
+    def run(self, rate: float, seed: int, served: int = 0) -> "Run":
+        """Starts the server, empty, at a rate of arrivals."""
+        model = replace(self.model, rate=rate, served=float(served))
+        if self.shares is not None:
+            model = replace(model, miss=min(1.0, self.shares(rate) / model.active))
+        return Run(model, seed)
+
+    def good(self, rate: float) -> bool:
+        """Whether the share of misses at a rate is within what is allowed."""
+        return sum(cross < rate for cross in (*self.also_crosses, self.truth.capacity)) % 2 == 0
+
+
+class Run:
+    """One run of a server; requests come in the order of arrival."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        values = {one.name: getattr(model, one.name) for one in fields(Model)}
+        self._library = _library()
+        self._sim = self._library.sim_new(ctypes.byref(_CModel(**values)), seed)
+
+    def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
+        """Latencies in seconds and requests in flight of the next requests; fewer from a saturated server."""
+        latencies = np.empty(requests, dtype=np.float64)
+        found = np.empty(requests, dtype=np.int32)
+        count = self._library.sim_run(
+            self._sim,
+            requests,
+            latencies.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+            found.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+        )
+        return latencies[:count], found[:count]
+
+    def __del__(self) -> None:
+        self._library.sim_free(self._sim)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Compiles the simulation, once per process tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "queue_models.so"
+        source = Path(__file__).with_suffix(".c")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(built), str(source), "-lm"], check=True)
+        library = ctypes.CDLL(str(built))
+    library.sim_new.restype = ctypes.c_void_p
+    library.sim_new.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+    library.sim_free.argtypes = [ctypes.c_void_p]
+    library.sim_free.restype = None
+    library.sim_run.restype = ctypes.c_int64
+    library.sim_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+    return library
+
+
+def _queue(slots: int) -> Model:
+    return Model(QUEUE, slots, draw=LOGNORMAL, first=1.0, second=0.5)
+
+
+def _engine(
+    slots: int, per_request: float, prefill: float, prefill_sd: float, tokens: float = 128, tokens_sd: float = 32
+) -> Model:
+    return Model(
+        ENGINE,
+        slots,
+        draw=NORMAL,
+        first=tokens,
+        second=tokens_sd,
+        step=0.01,
+        per_request=per_request,
+        prefill=prefill,
+        prefill_sd=prefill_sd,
+    )
+
+
+def _bump(rate: float) -> float:
+    """A server that is bad in the middle, as where a batch size has no good kernel."""
+    return 0.05 if 3.0 < rate < 5.0 else 0.001 if rate < 10 else 0.2
+
+
+_ANALYTIC = Truth(10.0, 0.001, 1.0, 0.2, 1.0)
+_B512 = Truth(28.84, 0.0028, 4.8, 0.034, 22)
+_B64 = _engine(64, 0.0003, 0.01, 0.003)
+_B64_TTFT = replace(_B64, first_value=1)
+_B32_TTFT = Model(
+    ENGINE, 32, 1, draw=UNIFORM, first=50, second=150, step=0.01, per_request=0.0004, prefill=0.02, prefill_sd=0.006
+)
+
+SERVERS = (
+    Server("M/G/2 e2e", _queue(2), 6.0, Truth(1.465, 0.0056, 21, 0.019, 38)),
+    Server("M/G/4 e2e", _queue(4), 4.5, Truth(3.186, 0.005, 23, 0.022, 65)),
+    Server("M/G/8 e2e", _queue(8), 3.6, Truth(6.738, 0.0057, 10, 0.025, 110)),
+    Server("batch 32 e2e", _engine(32, 0.0004, 0.01, 0.003), 4.0, Truth(6.957, 0.0058, 3.7, 0.017, 6.1)),
+    Server("batch 64 e2e", _B64, 5.0, Truth(11.19, 0.0045, 5.7, 0.022, 12), steep=True),
+    Server("batch 256 e2e", _engine(256, 0.0002, 0.005, 0.001), 6.0, Truth(20.56, 0.003, 7, 0.03, 26), steep=True),
+    Server("batch 512 e2e", _engine(512, 0.0001, 0.002, 0.0005, 200, 50), 9.0, _B512, steep=True),
+    Server("batch 32 ttft", _B32_TTFT, 0.5, Truth(8.674, 0.0039, 26, 0.027, 54)),
+    Server("batch 64 ttft", _B64_TTFT, 0.2, Truth(12.15, 0.0024, 40, 0.037, 94)),
+    Server("cliff", Model(SHARE), 1.0, _ANALYTIC, shares=lambda rate: 0.001 if rate < 10 else 0.2),
+    Server(
+        "bimodal",
+        Model(SHARE, burst=30.0, active=0.2),
+        1.0,
+        Truth(10, 0.007, 2.5, 0.015, 3.9),
+        shares=lambda rate: min(0.19, 0.01 * (rate / 10) ** 8),
+    ),
+    Server("drifting", replace(_B64, drift=1.1, drift_requests=1500), 5.0, Truth(9.389, 0.005, 4.5, 0.02, 9)),
+    Server("non-monotone", Model(SHARE), 1.0, _ANALYTIC, shares=_bump, also_crosses=(3.0, 5.0)),
+    Server("cold start", replace(_B64, cold=4.0, cold_requests=120), 5.0, Truth(11.19, 0.0045, 5.7, 0.022, 12)),
+)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
-from autotuner.benchmarks.measuring.trace_part import Part, read_part
-from autotuner.benchmarks.measuring.trace_replay import replay_window
+from autotuner.benchmarks.measuring.traces.trace_part import Part, read_part
+from autotuner.benchmarks.measuring.traces.trace_replay import replay_window
 from autotuner.benchmarks.native import WORKER
 from autotuner.simulator.prefix_cache import PrefixCache
 from autotuner.study.workload import TracePart, TraceSpeed, Workload

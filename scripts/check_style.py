@@ -26,9 +26,9 @@ LONG_FILES: dict[str, int] = {}
 
 LONG_FUNCTIONS: dict[str, int] = {
     # One parameter per option.
-    "src/autotuner/api/running_servers.py:bench": 61,
+    "src/autotuner/api/running_servers.py:bench": 64,
     "src/autotuner/api/running_servers.py:capacity": 67,
-    "src/autotuner/cli/bench.py:bench": 96,
+    "src/autotuner/cli/bench.py:bench": 108,
     "src/autotuner/cli/capacity/commands.py:capacity": 88,
     "src/autotuner/cli/results.py:best": 79,
     # Everything below should be split.

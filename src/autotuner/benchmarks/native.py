@@ -11,11 +11,11 @@ from anyio.to_thread import run_sync
 from pydantic import Field
 
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, LevelSpec, MetricsAsk, WorkerSpec
+from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
-from autotuner.benchmarks.measuring.row_supply import RowSupply, Supply
-from autotuner.benchmarks.measuring.trace_replay import WORDS, ReplayWindow, replay_window
+from autotuner.benchmarks.measuring.traces.trace_replay import WORDS, ReplayWindow, replay_window
 from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import Access
@@ -26,7 +26,7 @@ from autotuner.study.base import Noun
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.workload import Concurrency, RequestRate, TokenLengths, TraceSpeed, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"

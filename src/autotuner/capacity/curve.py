@@ -12,7 +12,7 @@ from autotuner.capacity.observation import Observation, ShareCount
 Floats = NDArray[np.float64]
 
 _LOADS = 240
-_STEEPNESSES = np.geomspace(2.0, 180.0, 16)
+_STEEPNESSES = np.geomspace(5.0, 180.0, 16)
 """Growth of the log odds of a miss per unit of log load. A lightly loaded queue has about 5, an engine that runs out of
 slots more than 50."""
 _BEYOND = 4.0

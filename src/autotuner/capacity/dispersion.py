@@ -6,7 +6,7 @@ about 1 for independent requests, 5 to 30 for a queue at its p99 limit, and more
 """
 
 from collections.abc import Sequence
-from statistics import fmean, pvariance, variance
+from statistics import fmean
 
 _BLOCKS = 20
 """Blocks that a sequence is cut into. More blocks are too short for the dependence, fewer too noisy."""
@@ -78,12 +78,15 @@ def mean_dispersion(values: Sequence[float]) -> float:
     blocks = len(values) // length
     if blocks < _FEWEST_BLOCKS:
         return 1.0
-    single = pvariance(values)
+    mean = fmean(values)
+    single = fmean([(value - mean) ** 2 for value in values])
     if single == 0:
         return 1.0
     skipped = len(values) - blocks * length
     means = [fmean(values[start : start + length]) for start in range(skipped, len(values), length)]
-    return max(1.0, variance(means) * length / single)
+    mean = fmean(means)
+    spread = sum((one - mean) ** 2 for one in means) / (blocks - 1)
+    return max(1.0, spread * length / single)
 
 
 def memory(in_flight: Sequence[int]) -> float:
@@ -99,6 +102,22 @@ def memory(in_flight: Sequence[int]) -> float:
         return 1.0
     threshold = sorted(in_flight)[int(0.8 * len(in_flight))]
     return dispersion([count > threshold for count in in_flight])
+
+
+def windows_with(marks: Sequence[bool], length: int) -> int:
+    """Counts windows that hold all marked requests; each opens with the first one after the window before it.
+
+    Args:
+        marks: One flag per request, in the order of arrival.
+        length: Requests per window.
+    """
+    count = 0
+    end = 0
+    for place, mark in enumerate(marks):
+        if mark and place >= end:
+            count += 1
+            end = place + length
+    return count
 
 
 def _at_length(marks: Sequence[bool], length: int) -> float | None:

@@ -12,12 +12,21 @@ from autotuner.capacity.share_test import ShareTest, floor_requests
 
 _EVERY = 16
 """Requests between two looks at the evidence. Looking more often costs time and hardly ends a level earlier."""
+_RECENT = 16
+"""Part of the requests that may have come since the last estimate when a level is certified."""
 _FEWEST_REFUTED = 48
 """Requests before a level may be refuted: one long queue at the start is not yet a bad level."""
+_SOJOURNS = 6
+"""Sojourn times for which a level must have been watched before it may be refuted, in requests in flight (Little's
+law). A queue changes no faster than its requests leave it; fewer requests may all have met the same long queue."""
+_MEMORIES_REFUTED = 10
+"""The same in lengths of the queue's memory; an estimate cannot exceed a twelfth of the requests."""
+_OVERWHELMING = 3
+"""Multiple of the decisive evidence that refutes a level sooner: no queue of a good level misses that often."""
 _LIKELY_AFTER = 60
 _LIKELY_MEMORIES = 5
-_HOPELESS = 0.2
-"""Share of the decisive evidence without which a level is left at a checkpoint."""
+_HOPELESS = 0.1
+"""Share of the decisive evidence without which a level is left at a checkpoint, times the checkpoints before."""
 _MEMORIES = 30
 """Lengths of the queue's memory that a certified level must cover. A queue that remembers 200 requests shows in 600 of
 them hardly more than one of its states; then the absence of misses proves nothing."""
@@ -52,7 +61,7 @@ class Patience:
     """Requests at most, the warm-up not counted."""
     likely: float | None = None
     """Log evidence for the bounds at which an exploring level is left. None: it is there to be decided."""
-    checkpoint: int = 3_000
+    checkpoint: int = 2_000
     """Requests after which the evidence must point somewhere; then again after twice as many."""
 
 
@@ -92,9 +101,11 @@ class LevelTest:
         self._below = -log(certify)
         self._above = -log(refute / len(bounds))
         self._in_flight: list[int] = []
-        self._next_memory = 0
-        self.memory = 1.0
-        """Requests for which the queue remembers its state; estimated again with every eighth more."""
+        self._queues: list[tuple[int, float, float]] = [(0, 1.0, 0.0)]
+        self._evidence: list[list[float]] = [[] for _ in self.tests]
+        self._next_memory = [1] * len(self.tests)
+        self.requests = 0
+        """Requests of which every bound is known."""
 
     def add(self, outcome: Outcome) -> LevelState:
         """Adds the next request in the order of arrival, and decides.
@@ -115,21 +126,62 @@ class LevelTest:
         """Adds the value of one bound for the next request in the order of arrival; a miss may be known earlier for one
         bound than for another."""
         test = self.tests[index]
+        count = test.requests + 1
+        if count >= self._next_memory[index]:  # by the number of requests alone, so that a replay finds the same
+            self._next_memory[index] = count + count // 8 + 1
+            test.memory, test.in_flight = self._queue_of(count)
         test.add(value)
-        known = self.requests
-        if known >= self._next_memory:  # by the number of requests alone, so that a replay finds the same
-            self._next_memory = known + known // 8 + 1
-            self.memory = memory(self._in_flight[:known])
-        if self.state is not LevelState.OPEN or test.requests % _EVERY:
+        if len(self.tests) == 1:
+            self.requests = count
+        elif count == self.requests + 1:
+            self.requests = min(one.requests for one in self.tests)
+        if self.state is not LevelState.OPEN or count % _EVERY:
             return
-        if test.requests >= _FEWEST_REFUTED and test.log_evidence_above >= self._above:
+        if count >= _FEWEST_REFUTED and self._refutes(index):
             self.state = LevelState.REFUTED
             self.decided_by = index
-        elif known == test.requests and self.log_evidence_below >= self._below and self.shortfall == 0:
+            return
+        self._evidence[index].append(self._settled(index))
+        if self.requests == count and self._certifies():
             self.state = LevelState.CERTIFIED
+
+    def _queue_of(self, count: int) -> tuple[float, float]:
+        """Memory and median length of the queue by the first requests, estimated once for all bounds."""
+        if self._queues[-1][0] < count:
+            seen = self._in_flight[:count]
+            self._queues.append((count, memory(seen), float(sorted(seen)[len(seen) // 2]) if seen else 0.0))
+        return next(found[1:] for found in reversed(self._queues) if found[0] <= count)
+
+    def _refutes(self, index: int) -> bool:
+        test = self.tests[index]
+        fewest = max(_SOJOURNS * test.in_flight, _MEMORIES_REFUTED * test.memory)
+        enough = self._above if test.requests >= fewest else _OVERWHELMING * self._above
+        if test.log_evidence_above < enough:
+            return False
+        test.refresh()  # a cluster may have come since the last estimate
+        return test.log_evidence_above >= enough
+
+    def _settled(self, index: int) -> float:
+        """The evidence for one bound, with an estimate that is recent if the evidence suffices."""
+        test = self.tests[index]
+        if test.log_evidence_below >= self._below and test.requests - test.estimated >= test.requests // _RECENT:
+            test.refresh()
+        return test.log_evidence_below
+
+    def _certifies(self) -> bool:
+        """Whether each bound is supported by the requests of which all bounds are known; some tests may be ahead."""
+        look = self.requests // _EVERY - 1
+        return all(evidence[look] >= self._below for evidence in self._evidence) and self.shortfall == 0
+
+    @property
+    def memory(self) -> float:
+        """Requests for which the queue remembers its state; estimated again with every eighth more."""
+        return min(self.tests, key=lambda test: test.requests).memory
 
     def supports(self, state: LevelState) -> bool:
         """Whether the evidence so far is decisive for a state, as a check of a recorded decision."""
+        if self.state is state:
+            return True
         if state is LevelState.CERTIFIED:
             return self.log_evidence_below >= self._below and self.shortfall == 0
         if state is LevelState.REFUTED:
@@ -141,11 +193,6 @@ class LevelTest:
         if self.state is LevelState.OPEN:
             self.state = LevelState.SATURATED
 
-    @property
-    def requests(self) -> int:
-        """Requests of which every bound is known."""
-        return min(test.requests for test in self.tests)
-
     def over(self, patience: Patience) -> bool:
         """Whether the level has ended: decided, or not worth more requests."""
         if self.state is not LevelState.OPEN or self.requests >= patience.requests:
@@ -154,11 +201,13 @@ class LevelTest:
             return False
         if patience.likely is not None and self.log_evidence_below >= patience.likely:
             return self.requests >= _LIKELY_MEMORIES * self.memory
+        if patience.likely is not None and self.log_evidence_above >= self._above:
+            return True  # bad, by too few requests to say so
         doublings = log2(self.requests / patience.checkpoint)
         if doublings < 0 or not doublings.is_integer():
             return False
         hope = max(self.log_evidence_below / self._below, self.log_evidence_above / self._above)
-        return hope < _HOPELESS
+        return hope < _HOPELESS * doublings
 
     @property
     def log_evidence_below(self) -> float:

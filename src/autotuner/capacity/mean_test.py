@@ -6,7 +6,7 @@ number of requests is divided by the variance inflation of their dependence.
 """
 
 from math import inf, log, sqrt
-from statistics import fmean, pvariance
+from statistics import fmean
 
 from autotuner.capacity.dispersion import mean_dispersion
 from autotuner.capacity.observation import MeanValue
@@ -29,7 +29,13 @@ class MeanTest:
         self.limit = limit
         self.requests = 0
         self.dispersion = 1.0
+        self.estimated = 0
+        """Requests at the last estimate of the dispersion."""
         self.least_dispersion = 1.0
+        self.in_flight = 0.0
+        """Median of the requests in flight."""
+        self.memory = 1.0
+        """Requests for which the queue remembers its state; the values of a mean show it themselves."""
         self._values: list[float] = []
         self._next_estimate = _FIRST_ESTIMATE
         self._mean = 0.0
@@ -42,9 +48,15 @@ class MeanTest:
             self._values.append(value)
         if self.requests >= self._next_estimate and self._values:
             self._next_estimate = self.requests + self.requests // 8
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Estimates mean, variance and dispersion from all requests so far."""
+        self.estimated = self.requests
+        if self._values:
             self.dispersion = mean_dispersion(self._values)
             self._mean = fmean(self._values)
-            self._variance = pvariance(self._values, self._mean)
+            self._variance = fmean([(value - self._mean) ** 2 for value in self._values])
 
     @property
     def log_evidence_below(self) -> float:

@@ -1,8 +1,8 @@
 """Choice of the levels: bracket the capacity, narrow it by the fitted curve, certify below it and refute above."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import sqrt
+from math import log, sqrt
 from statistics import median
 
 from autotuner.capacity.curve import Estimate, estimate
@@ -11,10 +11,15 @@ from autotuner.capacity.observation import Observation, ShareCount
 
 _LIKELY = 0.7
 """Log evidence at which an exploring level is left: about 130 requests without a miss at p99."""
-_EXPLORE = 400
+_LIKELY_NEAR = 1.5
+"""The same where the estimate of the capacity is narrower than ``_FAR``; good is hard to tell from bad there."""
+_FAR = 1.5
+_EXPLORE = 300
 """Fewest requests of an exploring level that is not decided earlier."""
 _SPENT = 4
 """Later levels may take a part of all requests so far: what was not clear then will not be clear in fewer now."""
+_NEAR_LEVELS = 5
+"""Levels close to the capacity after which it is time to decide, however wide the estimate."""
 _NARROW = 1.2
 """Width of the estimate, relative to the precision, from which on levels are there to decide."""
 _BELOW_CAPACITY = 0.6
@@ -22,16 +27,25 @@ _BELOW_CAPACITY = 0.6
 _EXPECTED = 0.5
 """Part of the error rate that a level may use for what the curve expects of it; both ends of the bracket may have to be
 decided twice."""
+_AGAIN = 0.7
+"""Factor on that part for each level that was tested at length before: each one is another chance to be wrong."""
+_LENGTHY = 700
 _UNEXPECTED = 0.05
 """The same for the opposite, and for levels that only explore; there are about ten of them."""
+_UNSEEN_DISPERSION = 3.0
+"""Dispersion of short levels, as long as no lengthy one has shown it."""
+_LOCAL = 0.3
+"""Distance from the capacity, in log load, at which a level has half its weight in the curve."""
 _MISSES = 20
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
 little."""
 _SAME = 0.004
 """Relative distance of two loads below which they are one level."""
-_CLEAR = 1.015
+_CLEAR = 1.02
 """Least distance of a level from the estimated capacity, as a factor, from which it can be decided in good time."""
+_BESIDE = 0.97
+"""Factor on a load that was measured while the server may have been cold."""
 _STEP = 2.0
 """Factor between levels as long as the capacity is not bracketed."""
 
@@ -114,18 +128,26 @@ class CapacitySearch:
     def refuted(self) -> float | None:
         """The lowest refuted load above the certified one."""
         above = self.certified or 0.0
-        loads = [result.load for result in self.results if _failed(result) and result.load > above]
+        loads = [result.load for result in self._counted if _failed(result) and result.load > above]
         return min(loads, default=None)
+
+    @property
+    def _counted(self) -> list[LevelResult]:
+        """The levels without a first one that failed at once: a cold server fails at any load."""
+        first = self.results[0] if self.results else None
+        cold = first is not None and not _promising(first) and first.requests < _EXPLORE and len(self.results) > 1
+        return self.results[1:] if cold else self.results
 
     @property
     def monotone(self) -> bool:
         """Whether every refuted load is above every certified one."""
-        return not any(_failed(result) and result.load < (self.certified or 0.0) for result in self.results)
+        return not any(_failed(result) and result.load < (self.certified or 0.0) for result in self._counted)
 
     @property
     def precise(self) -> bool:
         """Whether the bracket is within the precision."""
-        low, high = self.certified, self.refuted
+        low = self.certified
+        high = self.refuted
         return low is not None and high is not None and high <= self._above(low) * (1 + 1e-9)
 
     def next_level(self) -> Plan | None:
@@ -138,11 +160,13 @@ class CapacitySearch:
             return None
         floors = self._dispersions()
         if not deciding:
-            patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY)
+            far = len(self._counted) < 2 or self.capacity_estimate().width > _FAR
+            patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY if far else _LIKELY_NEAR)
             return Plan(load, patience, _UNEXPECTED, _UNEXPECTED, floors)
+        expected = _EXPECTED * _AGAIN ** sum(result.requests > _LENGTHY for result in self.results)
         if load <= self.capacity_estimate().median:
-            return Plan(load, Patience(left), _EXPECTED, _UNEXPECTED, floors)
-        return Plan(load, Patience(left), _UNEXPECTED, _EXPECTED, floors)
+            return Plan(load, Patience(left), expected, _UNEXPECTED, floors)
+        return Plan(load, Patience(left), _UNEXPECTED, expected, floors)
 
     def _dispersions(self) -> tuple[float, ...]:
         """How the misses of each bound would cluster if a level without misses were a bad one, by the levels that had
@@ -181,15 +205,26 @@ class CapacitySearch:
     def capacity_estimate(self) -> Estimate:
         """Where the curve has the capacity: the lowest of the bounds' estimates."""
         bounds = range(len(self.results[0].observations))
-        estimates = [estimate([result.observations[index] for result in self.results]) for index in bounds]
-        return min(estimates, key=lambda one: one.median)
+        return min((self._estimate(index) for index in bounds), key=lambda one: one.median)
+
+    def _estimate(self, index: int) -> Estimate:
+        typical = self._typical_dispersion(index)
+        observations = [_tempered(result, index, typical) for result in self._counted]
+        rough = estimate(observations)
+        # No curve is a straight line from a tenth of the capacity to its fourfold, so that levels close to it decide.
+        return estimate([_weighted(one, log(one.load / rough.median)) for one in observations])
+
+    def _typical_dispersion(self, index: int) -> float:
+        """Dispersion at the levels with enough requests to see it; short levels show only a part."""
+        found = [_dispersion_of(result, index) for result in self._counted if result.requests >= _LENGTHY]
+        return median(found) if found else _UNSEEN_DISPERSION
 
     def _choose(self) -> tuple[float | None, bool]:
         """The next load, and whether it is there to be decided."""
         if not self.results:
             return self._inside(self.start), False
-        good = [result.load for result in self.results if _promising(result)]
-        bad = [result.load for result in self.results if not _promising(result)]
+        good = [result.load for result in self._counted if _promising(result)]
+        bad = [result.load for result in self._counted if not _promising(result)]
         if not bad:
             return self._outwards(max(good) * _STEP, max(good))
         if not good:
@@ -202,13 +237,18 @@ class CapacitySearch:
         if good < bad and bad > good * (1 + self.limits.precision):
             inner = (good * (bad / good) ** _INNER, bad * (good / bad) ** _INNER)
             return self._free(min(max(found.median, inner[0]), inner[1])), False
-        if good > bad and found.width > 1 + self.limits.precision * _NARROW:
+        near = sum(abs(log(result.load / found.median)) < log(1 + self.limits.precision) for result in self._counted)
+        if good > bad and found.width > 1 + self.limits.precision * _NARROW and near < _NEAR_LEVELS:
             return self._free(found.median), False
-        return self._free(self._deciding(min(max(found.median, min(good, bad)), max(good, bad)))), True
+        load = self._deciding(min(max(found.median, min(good, bad)), max(good, bad)))
+        # Moving towards the end that is there keeps the bracket precise.
+        upwards = self.refuted is not None and load < self.refuted
+        return self._free(load, upwards), True
 
     def _deciding(self, capacity: float) -> float:
         """The load that is missing from the bracket: one step from the end that is there, if that can be decided."""
-        low, high = self.certified, self.refuted
+        low = self.certified
+        high = self.refuted
         if low is not None and self._above(low) >= capacity * _CLEAR:
             return self._above(low)
         if high is not None and self._below(high) <= capacity / _CLEAR:
@@ -218,17 +258,19 @@ class CapacitySearch:
     def _outwards(self, load: float, last: float) -> tuple[float | None, bool]:
         """A load outside of those measured; the end of the range is there to be decided."""
         inside = self._inside(load)
+        if len(self._counted) < len(self.results) and abs(inside / self.results[0].load - 1) <= _SAME:
+            inside = self._inside(load * _BESIDE)
         if abs(inside / last - 1) > _SAME:
             return inside, inside != self._rounded(load)
         decided = any(result.state is not LevelState.OPEN and result.load == last for result in self.results)
         return (None, False) if decided else (last, True)
 
-    def _free(self, load: float) -> float | None:
+    def _free(self, load: float, upwards: bool = False) -> float | None:
         """The load, moved away from levels that were measured before: a second test of one would double its error."""
         inside = self._inside(load)
         taken = [result for result in self.results if result.state is not LevelState.OPEN or result.requests > _EXPLORE]
-        for shift in (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03):
-            moved = self._inside(inside * (1 + shift))
+        for shift in (0.0, 0.01, -0.01, 0.02, -0.02, 0.03, -0.03):
+            moved = self._inside(inside * (1 + (shift if upwards else -shift)))
             if all(abs(moved / result.load - 1) > _SAME for result in taken):
                 return moved
         return None
@@ -249,6 +291,29 @@ class CapacitySearch:
 
 def _failed(result: LevelResult) -> bool:
     return result.state in (LevelState.REFUTED, LevelState.SATURATED)
+
+
+def _dispersion_of(result: LevelResult, index: int) -> float:
+    requests = result.observations[index].requests
+    return max(1.0, result.requests / requests) if requests else 1.0
+
+
+def _tempered(result: LevelResult, index: int, dispersion: float) -> Observation:
+    """An observation, with at least a dispersion."""
+    one = result.observations[index]
+    part = min(1.0, _dispersion_of(result, index) / dispersion)
+    return _scaled(one, part)
+
+
+def _weighted(one: Observation, distance: float) -> Observation:
+    """An observation, with less weight the further it is from the capacity."""
+    return _scaled(one, 1 / (1 + (distance / _LOCAL) ** 2))
+
+
+def _scaled(one: Observation, part: float) -> Observation:
+    if isinstance(one, ShareCount):
+        return replace(one, requests=part * one.requests, misses=part * one.misses)
+    return replace(one, requests=part * one.requests)
 
 
 def _promising(result: LevelResult) -> bool:

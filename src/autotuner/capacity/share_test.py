@@ -10,7 +10,7 @@ as in quasi-likelihood; that step is an approximation, and ``benchmarks/capacity
 from collections.abc import Sequence
 from math import exp, log, log1p
 
-from autotuner.capacity.dispersion import tail_dispersion
+from autotuner.capacity.dispersion import tail_dispersion, windows_with
 from autotuner.capacity.observation import ShareCount
 
 _BELOW = (0.05, 0.3, 0.5, 0.65, 0.8)
@@ -22,6 +22,14 @@ _LONGEST_RUN = 48
 """Misses in a row that count as one event."""
 _FIRST_ESTIMATE = 24
 """Requests after which the dispersion is first estimated; then again with every eighth more."""
+_CAUTION = 1.3
+"""Factor on the dispersion before a level is certified: the estimate from 20 blocks is a third too low now and then,
+and the test looks again and again."""
+_NEAR = 0.5
+"""Part of the limit that the slowest requests must reach before their clusters say how misses would cluster."""
+_SLOWEST = 8
+_SHORTEST_WINDOW = 16
+"""Requests without a queue's memory that may hold more than one cluster of misses."""
 
 # MLPerf inference rules, early stopping at 99% confidence: fewest requests from which a percentile may be claimed.
 _MLPERF = ((0.9, 64), (0.95, 130), (0.99, 662), (0.999, 6636))
@@ -56,7 +64,15 @@ class ShareTest:
         self.requests = 0
         self.misses = 0
         self.dispersion = 1.0
+        self.estimated = 0
+        """Requests at the last estimate of the dispersion."""
         self.least_dispersion = 1.0
+        self.in_flight = 0.0
+        """Median of the requests in flight."""
+        self.memory = 1.0
+        """Requests for which the queue remembers its state."""
+        self._precursor = False
+        self._per_window = 1.0
         self._values: list[float] = []
         self._run = 0
         self._longest_run = 0
@@ -76,18 +92,38 @@ class ShareTest:
         self._values.append(value)
         if self.requests >= self._next_estimate:
             self._next_estimate = self.requests + self.requests // 8
-            self.dispersion = tail_dispersion(self._values, self.limit)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Estimates the dispersion from all requests so far."""
+        self.estimated = self.requests
+        self.dispersion = tail_dispersion(self._values, self.limit)
+        slowest = sorted(self._values)[-_SLOWEST:]
+        self._precursor = self.limit <= 0 or slowest[0] >= _NEAR * self.limit
+        if self.misses:
+            windows = windows_with([value > self.limit for value in self._values], self._window)
+            self._per_window = self.misses / windows
+
+    @property
+    def _window(self) -> int:
+        return max(_SHORTEST_WINDOW, round(self.memory))
 
     @property
     def log_evidence_below(self) -> float:
         """Log of the e-process against "more requests miss than allowed"."""
-        return self._log_mixture(self._below, max(self.dispersion, self.least_dispersion))
+        dispersion = self.dispersion
+        if not self._precursor:
+            # Nothing slow was seen, so nothing says how misses would cluster: at most while the queue stays long.
+            dispersion = max(self._per_window, self.memory)
+        dispersion = max(dispersion, self.least_dispersion)
+        return self._log_mixture(self._below, dispersion if dispersion == 1.0 else _CAUTION * dispersion)
 
     @property
     def log_evidence_above(self) -> float:
         """Log of the e-process against "no more requests miss than allowed"."""
         # One queue makes one run of misses; only a run that no queue explains counts more than once.
-        return self._log_mixture(self._above, max(self.dispersion, min(self._longest_run, _LONGEST_RUN)))
+        cluster = max(self._per_window, min(self._longest_run, _LONGEST_RUN))
+        return self._log_mixture(self._above, max(self.dispersion, cluster))
 
     def observation(self, load: float) -> ShareCount:
         """What the curve needs."""

@@ -26,7 +26,7 @@ from autotuner.secrets import has_secret_form, looks_secret
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Hardware, Identity, LaunchPlan
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Phase
 
 _TIMEOUT_S = 10.0

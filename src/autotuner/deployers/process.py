@@ -28,7 +28,7 @@ from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployConte
 from autotuner.study.check import Check
 from autotuner.study.failure import SEARCHED_LOG_LINES, Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import SERVER_LOG, Gpu, GpuSample, Hardware, Identity, LaunchPlan
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Phase
 
 _PROBE_TIMEOUT_S = 2.0

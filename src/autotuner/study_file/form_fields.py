@@ -20,7 +20,7 @@ class FileForm(BaseModel):
 
 
 class TraceForm(FileForm):
-    """The long form of a trace, for editors; :mod:`autotuner.study.trace_text` reads it."""
+    """The long form of a trace, for editors; :mod:`autotuner.study.text.traces` reads it."""
 
     trace: str = Field(description="File of the trace; its format is detected.")
     begin: float | str | None = Field(default=None, alias="from", description="Start of the range, e.g. 10m.")

@@ -16,7 +16,7 @@ from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import name_problem, variable_text
-from autotuner.study.text_forms import (
+from autotuner.study.text.forms import (
     check_comparison,
     check_direction,
     check_statistic,

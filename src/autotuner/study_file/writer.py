@@ -14,7 +14,7 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
-from autotuner.study.trace_text import trace_text
+from autotuner.study.text.traces import trace_text
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Scenario, TraceSpeed, Workload
 from autotuner.study_file.located_document import core_value
 from autotuner.study_file.portable_sections import written_sections

@@ -31,7 +31,7 @@ from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.server_metrics import ServerMetrics
 from autotuner.study.spec import EngineSpec, Model
-from autotuner.study.text_forms import parse_scenario
+from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Concurrency, Workload
 from autotuner.testing.deployer_kit import MemoryPorts
 from autotuner.testing.scripted_http import scripted_server

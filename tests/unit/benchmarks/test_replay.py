@@ -11,7 +11,7 @@ from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.errors import UsageError
 from autotuner.study.measurement import Measurement
-from autotuner.study.text_forms import parse_scenario
+from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Api, Concurrency, TraceSpeed
 from autotuner.testing.benchmark_kit import ChildRunner, UrlEndpoint, make_window
 from autotuner.testing.mock_openai import Behavior, MockOpenAI, mock_openai

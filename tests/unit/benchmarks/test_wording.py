@@ -17,7 +17,7 @@ from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.tunnel import check_usable
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
-from autotuner.benchmarks.measuring.datasets import read_dataset
+from autotuner.benchmarks.measuring.datasets.datasets import read_dataset
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import Records, read_records
 from autotuner.benchmarks.measuring.summary import summarize

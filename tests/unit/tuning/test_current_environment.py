@@ -17,7 +17,7 @@ from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.spec import Model
-from autotuner.study.text_forms import parse_scenario
+from autotuner.study.text.forms import parse_scenario
 from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer

@@ -31,7 +31,7 @@ from autotuner.study.base import Noun
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import Model, StudySpec
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.workload import Concurrency, LoadLevel, TokenLengths, Workload
 
 WORKER = "autotuner.benchmarks.genai_bench.worker"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autotuner.benchmarks.loadgen.tokens import available, counter
-from autotuner.benchmarks.measuring.datasets import ESTIMATED, read_dataset
-from autotuner.benchmarks.measuring.trace_replay import trace_check
+from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, read_dataset
+from autotuner.benchmarks.measuring.traces.trace_replay import trace_check
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
 from autotuner.study.check import Check

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from autotuner.study.text_forms import parse_scenario
+from autotuner.study.text.forms import parse_scenario
 
 _S = 1e-9
 

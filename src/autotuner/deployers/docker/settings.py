@@ -11,7 +11,7 @@ from autotuner.manifests.container_settings import ContainerSettings, RunLine
 from autotuner.manifests.image_name import check_tags, image_name
 from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Trial
 
 

@@ -19,7 +19,7 @@ from autotuner.manifests.pod_settings import (
 from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fields
 from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Trial
 
 _QUICK_S = 5.0

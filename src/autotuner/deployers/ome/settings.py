@@ -6,7 +6,7 @@ from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.manifests.pod_settings import Name
 from autotuner.manifests.source_platform import Origin
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Trial
 
 

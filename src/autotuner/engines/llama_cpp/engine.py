@@ -23,7 +23,7 @@ from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study.spec import EngineSpec, Model
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 
 WHEEL = "xllamacpp"
 LAUNCHER = "autotuner.engines.llama_cpp.server"

@@ -22,7 +22,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import EngineSpec, Model, is_local
-from autotuner.study.text_forms import Duration
+from autotuner.study.text.forms import Duration
 
 REMOTE_CODE = "trust-remote-code"
 REVISION = "revision"

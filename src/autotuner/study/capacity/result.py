@@ -7,7 +7,7 @@ from pydantic import Field
 from autotuner.study.base import Noun, number_text
 from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
-from autotuner.study.text_forms import Duration, Share
+from autotuner.study.text.forms import Duration, Share
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
 
 

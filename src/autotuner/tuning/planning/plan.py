@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from pydantic import Field
 
-from autotuner.benchmarks.measuring.trace_replay import window_s
+from autotuner.benchmarks.measuring.traces.trace_replay import window_s
 from autotuner.errors import UsageError
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in

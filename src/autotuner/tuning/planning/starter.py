@@ -7,7 +7,7 @@ from autotuner.plugins.engine import Engine, LoadLimit
 from autotuner.study.base import Value
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
-from autotuner.study.text_forms import parse_scenario
+from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Concurrency, Workload
 from autotuner.tuning.planning.load_checks import Load, bound_of, reaches
 

@@ -22,7 +22,7 @@ def test_alarm_rings_once_and_never_early(loop: object, delay_ns: int) -> None:
         alarm = Alarm(lambda: rung.append(monotonic_ns()))
         due = monotonic_ns() + delay_ns
         alarm.set(due)
-        while not rung:  # noqa: ASYNC110 - what sets it is no coroutine
+        while not rung:  # noqa: ASYNC110 - a callback sets it, not a coroutine
             await asyncio.sleep(0)
         alarm.set(monotonic_ns() + 1_000_000)
         alarm.close()

@@ -14,8 +14,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.replay_prompts import Blocks, ReplayFactory, Units, exact_words
 from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
-from autotuner.benchmarks.measuring.trace_part import hit_rate
-from autotuner.benchmarks.measuring.traces import Trace
+from autotuner.benchmarks.measuring.traces.trace_part import hit_rate
+from autotuner.benchmarks.measuring.traces.traces import Trace
 from autotuner.simulator.prefix_cache import PrefixCache
 
 ONE_TO_ONE = Calibration(((0, 0), (1, 1)))

@@ -10,7 +10,7 @@ from autotuner.plugins.deployer import Deployer
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective
 from autotuner.study.spec import StudySpec
-from autotuner.study.text_forms import parse_objective, parse_scenario, parse_slo
+from autotuner.study.text.forms import parse_objective, parse_scenario, parse_slo
 from autotuner.study.workload import Concurrency, RequestRate, Workload
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.planning.measurable import idle_bounds, unmeasurable

@@ -13,7 +13,7 @@ from autotuner.study.environment_facts import Fact, differences
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.spec import StudySpec
-from autotuner.study.text_forms import parse_objective, parse_slo
+from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer

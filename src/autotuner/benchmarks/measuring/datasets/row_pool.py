@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.benchmarks.loadgen.tokens import counter
-from autotuner.benchmarks.measuring.dataset_rows import Row
-from autotuner.benchmarks.measuring.datasets import Dataset
+from autotuner.benchmarks.measuring.datasets.dataset_rows import Row
+from autotuner.benchmarks.measuring.datasets.datasets import Dataset
 
 MOST_BYTES = 1 << 27
 """Limit for the rows of one window, which are sent to the load generator and held in its memory."""

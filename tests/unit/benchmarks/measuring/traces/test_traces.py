@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.measuring import traces
-from autotuner.benchmarks.measuring.trace_part import families, hit_rate, read_part
-from autotuner.benchmarks.measuring.traces import read_trace
+from autotuner.benchmarks.measuring.traces import traces
+from autotuner.benchmarks.measuring.traces.trace_part import families, hit_rate, read_part
+from autotuner.benchmarks.measuring.traces.traces import read_trace
 from autotuner.errors import UsageError
 from autotuner.study.workload import TracePart
 

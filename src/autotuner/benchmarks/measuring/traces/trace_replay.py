@@ -11,7 +11,7 @@ import numpy as np
 
 from autotuner.benchmarks.loadgen.replay_prompts import checked_texts
 from autotuner.benchmarks.loadgen.spec import Replay
-from autotuner.benchmarks.measuring.trace_part import Part, read_part
+from autotuner.benchmarks.measuring.traces.trace_part import Part, read_part
 from autotuner.study.check import Check
 from autotuner.study.workload import TracePart, Workload
 

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from autotuner.benchmarks.measuring.datasets import Dataset, read_dataset
-from autotuner.benchmarks.measuring.row_pool import RowPool, ServerRows, spread_order
-from autotuner.benchmarks.measuring.row_supply import FEWEST_ROWS, MOST_ROWS, rows_wanted
+from autotuner.benchmarks.measuring.datasets.datasets import Dataset, read_dataset
+from autotuner.benchmarks.measuring.datasets.row_pool import RowPool, ServerRows, spread_order
+from autotuner.benchmarks.measuring.datasets.row_supply import FEWEST_ROWS, MOST_ROWS, rows_wanted
 from autotuner.study.workload import Concurrency, LoadLevel, RequestRate, Workload
 from autotuner.testing.benchmark_kit import fixed_scenario
 

@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.benchmarks.measuring.traces import AFTER_S, Trace, read_trace
+from autotuner.benchmarks.measuring.traces.traces import AFTER_S, Trace, read_trace
 from autotuner.errors import UsageError
 from autotuner.study.base import number_text
 from autotuner.study.workload import TracePart
@@ -166,7 +166,8 @@ def _sampled(trace: Trace, first: int, after: int, behind: int, share: float) ->
             drawn = sorted(_drawn(groups, share, Random(seed)))
             off = whole.distance(_Likeness.of(trace, drawn, span)) if drawn else math.inf
             if off < least:
-                best, least = drawn, off
+                best = drawn
+                least = off
         if least <= 1:
             break
     around: list[int] = []

@@ -12,8 +12,8 @@ from autotuner.study.metric import METRICS, STATISTICS, Direction, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
-from autotuner.study.text_forms import parse_duration, parse_level, parse_objective, parse_scenario, parse_slo
-from autotuner.study.trace_text import trace_text
+from autotuner.study.text.forms import parse_duration, parse_level, parse_objective, parse_scenario, parse_slo
+from autotuner.study.text.traces import trace_text
 from autotuner.study.workload import (
     Api,
     Arrivals,

@@ -1,7 +1,7 @@
 """Datasets of prompts in JSON lines or in one JSON array.
 
 Only an index of the file is kept in memory: a ShareGPT file of a gigabyte must not take several to open. For the rows,
-see :mod:`autotuner.benchmarks.measuring.dataset_rows`.
+see :mod:`autotuner.benchmarks.measuring.datasets.dataset_rows`.
 """
 
 from array import array
@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from autotuner.benchmarks.measuring.dataset_rows import CHARACTERS_PER_TOKEN, FORMAT, Row, RowError, read_row
-from autotuner.benchmarks.measuring.json_rows import RawRow, RowFormError, is_array, raw_rows
+from autotuner.benchmarks.measuring.datasets.dataset_rows import CHARACTERS_PER_TOKEN, FORMAT, Row, RowError, read_row
+from autotuner.benchmarks.measuring.datasets.json_rows import RawRow, RowFormError, is_array, raw_rows
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
 

@@ -17,7 +17,7 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
-from autotuner.study.trace_text import PREFIX, long_form, made_part, split_trace, trace_text
+from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, TraceSpeed
 
 _UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}

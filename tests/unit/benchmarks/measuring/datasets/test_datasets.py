@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.measuring.dataset_rows import LENGTHS, RowError, read_row
-from autotuner.benchmarks.measuring.datasets import read_dataset
+from autotuner.benchmarks.measuring.datasets.dataset_rows import LENGTHS, RowError, read_row
+from autotuner.benchmarks.measuring.datasets.datasets import read_dataset
 from autotuner.errors import UsageError
 
 

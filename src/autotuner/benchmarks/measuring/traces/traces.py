@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.benchmarks.measuring.trace_formats import BLOCK_TOKENS, FORMATS, Line, LineError, detect
+from autotuner.benchmarks.measuring.traces.trace_formats import BLOCK_TOKENS, FORMATS, Line, LineError, detect
 from autotuner.errors import UsageError
 from autotuner.store import files
 

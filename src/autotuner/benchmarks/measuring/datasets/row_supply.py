@@ -7,8 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from autotuner.benchmarks.loadgen.prompts import DEFAULT_OUTPUT
-from autotuner.benchmarks.measuring.datasets import ESTIMATED, Dataset, read_dataset
-from autotuner.benchmarks.measuring.row_pool import Draw, RowPool, ServerRows
+from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset, read_dataset
+from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.workload import Concurrency, LoadLevel, TraceSpeed, Workload

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.measuring import json_rows
-from autotuner.benchmarks.measuring.json_rows import RowFormError, raw_rows
+from autotuner.benchmarks.measuring.datasets import json_rows
+from autotuner.benchmarks.measuring.datasets.json_rows import RowFormError, raw_rows
 
 TEXT = st.text(alphabet='a"\\{}[], \n\té', max_size=9)
 VALUE = st.recursive(

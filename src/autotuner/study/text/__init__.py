@@ -1,0 +1,1 @@
+"""Short text forms of a study file and of the command line."""

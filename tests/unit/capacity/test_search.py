@@ -1,0 +1,130 @@
+"""Choice of the levels."""
+
+from itertools import pairwise
+from math import sqrt
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotuner.capacity.level import LevelState
+from autotuner.capacity.observation import ShareCount
+from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Missing, Plan
+
+CAPACITY = 10.0
+
+
+def level(plan: Plan, capacity: float, random: Random) -> LevelResult:
+    """A level of a steep server, decided the right way unless it only explores or is too close to the capacity."""
+    excess = plan.load / capacity
+    exploring = plan.patience.likely is not None
+    requests = min(plan.patience.requests, 200 if exploring or excess > 1.2 else 1_000)
+    share = min(0.6, 0.01 * excess**30)
+    misses = sum(random.random() < share for _ in range(requests))
+    state = LevelState.OPEN
+    if excess > (1.2 if exploring else 1.01):
+        state = LevelState.REFUTED
+    elif not exploring and excess < 0.99 and requests >= 662:
+        state = LevelState.CERTIFIED
+    leaning = (0.01 * requests - misses) / sqrt(requests)
+    return LevelResult(plan.load, state, requests, (ShareCount(plan.load, requests, misses, 0.01),), leaning)
+
+
+def searched(limits: Limits, start: float, seed: int, capacity: float = CAPACITY) -> CapacitySearch:
+    search = CapacitySearch(limits, start)
+    random = Random(seed)
+    while (plan := search.next_level()) is not None:
+        assert limits.low <= plan.load <= limits.high
+        assert 0 < plan.certify <= 1
+        assert 0 < plan.refute <= 1
+        search.add(level(plan, capacity, random))
+    return search
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.5, 200), st.integers(0, 10_000), st.integers(500, 20_000))
+def test_the_bracket_is_ordered_and_the_budget_kept(start: float, seed: int, budget: int) -> None:
+    search = searched(Limits(max_requests=budget), start, seed)
+    last = search.results[-1].requests if search.results else 0
+    assert search.spent - last < budget
+    assert search.spent <= budget
+    if search.certified is not None and search.refuted is not None:
+        assert search.certified < search.refuted
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.5, 200), st.integers(0, 10_000))
+def test_no_level_is_tested_twice(start: float, seed: int) -> None:
+    search = searched(Limits(), start, seed)
+    lengthy = sorted(r.load for r in search.results if r.state is not LevelState.OPEN or r.requests > 400)
+    assert all(above / below - 1 > 0.004 for below, above in pairwise(lengthy))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.5, 200), st.integers(0, 10_000))
+def test_the_capacity_is_found(start: float, seed: int) -> None:
+    search = searched(Limits(), start, seed)
+    assert search.precise
+    assert search.certified is not None
+    assert search.certified <= CAPACITY <= search.certified * 1.1001
+    assert search.missing() == (None, None)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 200), st.integers(1, 300), st.integers(0, 1_000))
+def test_loads_in_flight_are_whole(capacity: int, start: int, seed: int) -> None:
+    search = searched(Limits(whole=True, low=1), float(start), seed, capacity + 0.5)
+    assert all(result.load == int(result.load) >= 1 for result in search.results)
+
+
+def test_a_server_that_never_meets_its_bounds_is_said_so() -> None:
+    search = searched(Limits(low=100.0, high=1_000.0), 200.0, 1)
+    assert search.certified is None
+    assert search.missing()[0] is Missing.NEVER_MET
+
+
+def test_a_server_that_meets_its_bounds_everywhere_is_said_so() -> None:
+    search = searched(Limits(low=1.0, high=5.0), 2.0, 1)
+    assert search.certified == pytest.approx(5.0)
+    assert search.missing() == (None, Missing.NEVER_SATURATED)
+
+
+def test_a_budget_that_ends_first_is_said_so() -> None:
+    assert searched(Limits(max_requests=300), 2.0, 1).missing() == (Missing.BUDGET, Missing.BUDGET)
+
+
+def test_a_client_at_its_limit_ends_the_search() -> None:
+    search = CapacitySearch(Limits(), 1.0)
+    search.client_limited = True
+    assert search.next_level() is None
+    assert search.missing() == (Missing.CLIENT_LIMITED, Missing.CLIENT_LIMITED)
+
+
+def result(load: float, state: LevelState, requests: int = 800, misses: float = 0.0) -> LevelResult:
+    return LevelResult(load, state, requests, (ShareCount(load, requests, misses, 0.01),), 1.0 if misses == 0 else -1.0)
+
+
+def test_a_curve_that_is_not_monotone_is_reported() -> None:
+    search = CapacitySearch(Limits(), 1.0, [result(2, LevelState.CERTIFIED), result(4, LevelState.REFUTED, 800, 80)])
+    assert search.monotone
+    search.add(result(8, LevelState.CERTIFIED))
+    assert not search.monotone
+    assert search.certified == 8
+    assert search.refuted is None
+
+
+def test_a_first_level_that_fails_at_once_is_no_end_of_the_bracket() -> None:
+    search = CapacitySearch(Limits(), 4.0, [result(4, LevelState.REFUTED, 98, 60), result(2, LevelState.CERTIFIED)])
+    assert search.refuted is None
+    plan = search.next_level()
+    assert plan is not None
+    assert plan.load > 2
+
+
+def test_clusters_at_bad_levels_are_held_against_good_ones() -> None:
+    clustered = LevelResult(4, LevelState.REFUTED, 1_000, (ShareCount(4, 100, 8, 0.01),), -5.0)
+    search = CapacitySearch(Limits(), 2.0, [result(2, LevelState.CERTIFIED), clustered])
+    plan = search.next_level()
+    assert plan is not None
+    assert 2 < plan.dispersions[0] < 10
