@@ -17,13 +17,13 @@ from autotuner.plugins import loading
 from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store, StoreError
 from autotuner.store.paths import site_file
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.tuning.planning.prepared_study import data_folder, prepare, worst
 
 
-class Diagnosis(Noun):
+class Diagnosis(FrozenModel):
     """The results of all checks."""
 
     deploy: str

@@ -12,7 +12,7 @@ from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.scoring.slo import missed, worst_value
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
@@ -24,7 +24,7 @@ OnProgress = Callable[[Scenario, LoadLevel, Progress], None]
 OnMeasured = Callable[[Measurement], None]
 
 
-class SloResult(Noun):
+class SloResult(FrozenModel):
     """One SLO at one scenario and level, in the metric's own unit."""
 
     slo: str
@@ -40,7 +40,7 @@ class SloResult(Noun):
     """Number of requests, if they are too few for the percentile."""
 
 
-class BenchReport(Noun):
+class BenchReport(FrozenModel):
     """Result of ``bench``: one measurement per scenario and level, and the results of the SLOs."""
 
     url: str

@@ -22,7 +22,7 @@ from autotuner.net.target import Access
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.server_metrics import wanted_names
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
@@ -32,7 +32,7 @@ from autotuner.study.workload import Concurrency, RequestRate, TokenLengths, Tra
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
 
-class NativeSettings(Noun):
+class NativeSettings(FrozenModel):
     """Settings of the native load generator, under ``benchmark:`` in a study file."""
 
     api_key_env: str | None = None

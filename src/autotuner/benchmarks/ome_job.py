@@ -21,7 +21,7 @@ from autotuner.benchmarks.measuring.worker_session import WorkerOutput, keep_and
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import Deployer, Endpoint, HasPlatformBenchmark, PlatformBenchmark, PlatformRun
-from autotuner.study.base import Noun, number_text
+from autotuner.study.base import FrozenModel, number_text
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import Model, StudySpec
@@ -54,7 +54,7 @@ _Quantity = Annotated[
 ]
 
 
-class OmeJobSettings(Noun):
+class OmeJobSettings(FrozenModel):
     """Settings of ``ome_job``, under ``benchmark:`` in a study file."""
 
     claim: str = Field(min_length=1)

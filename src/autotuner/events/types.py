@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from autotuner.scoring.slo import slo_value
 from autotuner.store.records import EventRecord
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.environment_facts import Fact
 from autotuner.study.objective import SLO
@@ -26,7 +26,7 @@ _PLACE = ("seq", "at", "study", "trial", "kind")
 """Fields with a column of their own in the store; all others are the event's data."""
 
 
-class _Part(Noun):
+class _Part(FrozenModel):
     """A piece of an event. A newer version may have added fields."""
 
     model_config = ConfigDict(extra="ignore")

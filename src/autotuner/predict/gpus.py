@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from autotuner.errors import Problem, UsageError, did_you_mean
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class GpuModel(Noun):
+class GpuModel(FrozenModel):
     """Specification of a GPU model."""
 
     name: str

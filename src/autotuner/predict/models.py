@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import Field
 
 from autotuner.errors import Problem, UsageError, did_you_mean
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class ModelShape(Noun):
+class ModelShape(FrozenModel):
     """A decoder-only transformer."""
 
     name: str

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from autotuner.predict.gpus import GpuModel
 from autotuner.predict.models import ModelShape
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 GIB = 1 << 30
 COMPUTE_EFFICIENCY = 0.65
@@ -33,7 +33,7 @@ NCCL_GB = 0.4
 """Communication buffers with more than one GPU, in GiB."""
 
 
-class WeightFormat(Noun):
+class WeightFormat(FrozenModel):
     """How weights are stored and multiplied."""
 
     name: str = "bf16"
@@ -83,7 +83,7 @@ def decode(batch: int, context: float) -> Work:
     return Work(batch, batch, batch * context, batch * context)
 
 
-class Replica(Noun):
+class Replica(FrozenModel):
     """A model on ``tp * pp`` GPUs of one kind."""
 
     model: ModelShape

@@ -12,7 +12,7 @@ from autotuner import scoring
 from autotuner.errors import Problem, UsageError
 from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_text, secrets_in
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.objective import Objective
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
@@ -25,7 +25,7 @@ DEFAULT_NOISE = 0.03
 2 to 4%."""
 
 
-class StudyResult(Noun):
+class StudyResult(FrozenModel):
     """Everything known about a study."""
 
     spec: StudySpec

@@ -27,7 +27,7 @@ from autotuner.search import optuna_proposals, surrogate
 from autotuner.search.optuna_proposals import Position
 from autotuner.search.points import Axis, Points
 from autotuner.search.proposals import allowed, shuffled, spelled_out, used
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.parameter import FloatRange
@@ -48,7 +48,7 @@ _HALF_WIDTH_SDS = 1.96
 """Standard deviations in half of a 95% interval."""
 
 
-class BayesianSettings(Noun):
+class BayesianSettings(FrozenModel):
     """Settings of the Bayesian search."""
 
     startup: int = Field(default=4, ge=1)

@@ -10,7 +10,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.points import Points
 from autotuner.search.proposals import Proposals, shuffled, used
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.trial import Trial
 
@@ -18,7 +18,7 @@ _MAX_COUNTED = 50_000
 """A larger space is not counted; the trials are assumed to be too few for it."""
 
 
-class GridSettings(Noun):
+class GridSettings(FrozenModel):
     """No settings."""
 
 

@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.proposals import shuffled, used
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.trial import Trial
 
 
-class RandomSettings(Noun):
+class RandomSettings(FrozenModel):
     """No settings."""
 
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.environment_facts import World
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 
 
-class StudyRecord(Noun):
+class StudyRecord(FrozenModel):
     """One stored study. Times are seconds since the epoch."""
 
     name: str
@@ -33,7 +33,7 @@ class StudyRecord(Noun):
     updated_at: float
 
 
-class OwnerRecord(Noun):
+class OwnerRecord(FrozenModel):
     """One process that ran or runs trials."""
 
     owner: Owner
@@ -41,7 +41,7 @@ class OwnerRecord(Noun):
     ended_at: float | None = None
 
 
-class LeaseRecord(Noun):
+class LeaseRecord(FrozenModel):
     """One resource that only this trial may use."""
 
     resource: str
@@ -52,7 +52,7 @@ class LeaseRecord(Noun):
     """Seconds since the holder's machine was started; only used to order claims on the GPUs of one machine."""
 
 
-class EventRecord(Noun):
+class EventRecord(FrozenModel):
     """One stored event: its position in the study's stream, its kind, and its fields as JSON data."""
 
     seq: int

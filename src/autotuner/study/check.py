@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Self
 
 from autotuner.errors import EnvironmentFaultError
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
 class CheckStatus(StrEnum):
@@ -16,7 +16,7 @@ class CheckStatus(StrEnum):
     FAIL = "fail"
 
 
-class Check(Noun):
+class Check(FrozenModel):
     """One check of the environment."""
 
     name: str

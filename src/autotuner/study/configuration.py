@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, Value, value_text
+from autotuner.study.base import FrozenModel, Value, value_text
 
 
-class Configuration(Noun):
+class Configuration(FrozenModel):
     """Tuned values by canonical parameter name. The empty configuration is the engine's default."""
 
     values: Mapping[str, Value] = Field(default_factory=dict)

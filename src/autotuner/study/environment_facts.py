@@ -5,10 +5,10 @@ A fact has a name (``model``, ``image``) and a state. Trials under different sta
 
 from collections.abc import Mapping
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class Fact(Noun):
+class Fact(FrozenModel):
     """The current state of one fact, such as ``image``."""
 
     state: str

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from autotuner.errors import EnvironmentFaultError
-from autotuner.study.base import Noun, Value, value_text
+from autotuner.study.base import FrozenModel, Value, value_text
 
 SEARCHED_LOG_LINES = 400
 """Lines at the end of a log that are searched for a cause: tracebacks of several processes may follow it."""
@@ -112,7 +112,7 @@ FATAL = frozenset(
 """Environment faults that persist, so that the study stops at once."""
 
 
-class Failure(Noun):
+class Failure(FrozenModel):
     """A failure with its evidence."""
 
     cause: FailureCause

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 
 SERVER_LOG = "server.log"
 """File name of the server's log in a trial's folder, wherever the server runs."""
 
 
-class Hardware(Noun):
+class Hardware(FrozenModel):
     """Hardware of the target. Constraints can name the fields. Memory in GiB."""
 
     cpus: int = 1
@@ -24,7 +24,7 @@ class Hardware(Noun):
     """Why no server can have a GPU and what to change, if the target knows. Not available in constraints."""
 
 
-class Gpu(Noun):
+class Gpu(FrozenModel):
     """One GPU of the target, as it is now. Memory in GiB."""
 
     index: int
@@ -36,7 +36,7 @@ class Gpu(Noun):
     """Processes on it that autotuner did not start, for display: ``python3 (pid 123), 4.1 GiB``."""
 
 
-class GpuSample(Noun):
+class GpuSample(FrozenModel):
     """One sample of a GPU's sensors; None where the GPU reports no value."""
 
     at: float
@@ -53,7 +53,7 @@ class GpuSample(Noun):
     """Energy used since the driver was loaded; only differences are meaningful."""
 
 
-class Flag(Noun):
+class Flag(FrozenModel):
     """One command-line flag. Each value is exactly one argument."""
 
     name: str
@@ -68,7 +68,7 @@ class Flag(Noun):
         return (self.name,) if self.value is None else (self.name, self.value, *self.more)
 
 
-class Readiness(Noun):
+class Readiness(FrozenModel):
     """When a server counts as ready: GET ``path`` returns ``status``. Times in seconds."""
 
     path: str = "/health"
@@ -77,7 +77,7 @@ class Readiness(Noun):
     interval_s: float = 0.02
 
 
-class LaunchPlan(Noun):
+class LaunchPlan(FrozenModel):
     """How to start a server.
 
     Command and flags are separate, so that a deployer with a base command can merge them. The deployer adds the
@@ -150,7 +150,7 @@ def without_flags(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-class Labels(Noun):
+class Labels(FrozenModel):
     """Identify everything that is created outside of this process, so that it can be found and removed."""
 
     study: str
@@ -166,7 +166,7 @@ class Labels(Noun):
         }
 
 
-class Identity(Noun):
+class Identity(FrozenModel):
     """Identity of a running server. A measurement is void if it changes meanwhile."""
 
     kind: str

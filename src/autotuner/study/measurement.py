@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelDecision
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.server_metrics import ServerMetrics
 from autotuner.study.workload import LoadLevel
 
 
-class Distribution(Noun):
+class Distribution(FrozenModel):
     """Statistics over the values of all counted requests, in seconds.
 
     A censored request was still unfinished when the measurement ended: its value is only known to exceed the time it
@@ -46,7 +46,7 @@ class Distribution(Noun):
         return self.count >= fewest_samples(statistic)
 
 
-class SelfCheck(Noun):
+class SelfCheck(FrozenModel):
     """Whether the load generator kept up. Times in seconds, CPU in cores."""
 
     loop_lag_p99_s: float = 0.0
@@ -60,7 +60,7 @@ class SelfCheck(Noun):
     reasons: tuple[str, ...] = ()
 
 
-class GpuUse(Noun):
+class GpuUse(FrozenModel):
     """Use of the trial's GPUs during one window; None where they report no value."""
 
     samples: int
@@ -79,7 +79,7 @@ class GpuUse(Noun):
     """Sum over GPUs, within the window."""
 
 
-class Measurement(Noun):
+class Measurement(FrozenModel):
     """Results of one window of load, computed from its request records."""
 
     scenario: str

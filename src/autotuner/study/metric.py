@@ -8,7 +8,7 @@ import math
 from decimal import Decimal
 from enum import StrEnum
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
 class Direction(StrEnum):
@@ -28,7 +28,7 @@ class Unit(StrEnum):
     JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
 
 
-class Metric(Noun):
+class Metric(FrozenModel):
     """A measured quantity."""
 
     name: str

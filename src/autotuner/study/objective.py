@@ -4,11 +4,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, number_text
+from autotuner.study.base import FrozenModel, number_text
 from autotuner.study.metric import METRICS, Direction
 
 
-class Objective(Noun):
+class Objective(FrozenModel):
     """A quantity to optimize, e.g. ``max output_throughput`` or ``min p99 ttft at concurrency=8``.
 
     Without ``at``, all levels count: the worst scenario and level for a latency, the geometric mean for a throughput,
@@ -39,7 +39,7 @@ class Comparison(StrEnum):
     GE = ">="
 
 
-class SLO(Noun):
+class SLO(FrozenModel):
     """A bound on a measured metric, e.g. ``p99 ttft <= 200ms``."""
 
     metric: str

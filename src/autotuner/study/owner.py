@@ -1,9 +1,9 @@
 """Owners of trials: running autotuner processes. What a dead owner left behind may be removed by others."""
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class Owner(Noun):
+class Owner(FrozenModel):
     """One running autotuner process."""
 
     id: str

@@ -1,13 +1,13 @@
 """What an inference server said about itself during one window, through its Prometheus metrics."""
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 FULL = 0.95
 """Share of KV blocks in use from which the cache counts as full. Engines stop admitting requests or preempt some
 shortly before the last block is taken, and a sample rarely hits that moment."""
 
 
-class GaugeStats(Noun):
+class GaugeStats(FrozenModel):
     """A gauge over the window. Each sample counts for the time until the next one."""
 
     mean: float
@@ -15,7 +15,7 @@ class GaugeStats(Noun):
     max: float
 
 
-class ServerMetrics(Noun):
+class ServerMetrics(FrozenModel):
     """One window. None where the engine does not report the figure.
 
     Gauges are summed over data-parallel replicas; KV cache use is that of the fullest one. Counters are differences

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Parameter
@@ -17,7 +17,7 @@ NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Valid names of studies."""
 
 
-class Model(Noun):
+class Model(FrozenModel):
     """The served model."""
 
     path: str
@@ -36,7 +36,7 @@ def is_local(path: str) -> bool:
     return path.startswith(("/", "~", "./", "../")) or path in {".", ".."}
 
 
-class PluginSpec(Noun):
+class PluginSpec(FrozenModel):
     """A plugin by ``kind``, with its settings in the same mapping; the plugin's settings model validates them."""
 
     model_config = ConfigDict(extra="allow")
@@ -73,7 +73,7 @@ class SearchSpec(PluginSpec):
     """Consecutive environment faults after which the study stops."""
 
 
-class ConfirmSpec(Noun):
+class ConfirmSpec(FrozenModel):
     """The confirmation: the default and its best challengers are measured again, interleaved and alone."""
 
     repeats: int = Field(default=3, ge=0)
@@ -83,7 +83,7 @@ class ConfirmSpec(Noun):
     round."""
 
 
-class StudySpec(Noun):
+class StudySpec(FrozenModel):
     """A study: what to tune, how to measure it, and what to optimize."""
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$")

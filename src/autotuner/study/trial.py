@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, without_flags
@@ -59,7 +59,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Trial(Noun):
+class Trial(FrozenModel):
     """One configuration launched and measured once. Times are seconds since the epoch."""
 
     study: str

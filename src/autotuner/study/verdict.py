@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class Violation(Noun):
+class Violation(FrozenModel):
     """A bound that was violated at one scenario and level."""
 
     slo: str
@@ -22,7 +22,7 @@ class Violation(Noun):
     """Whether the violation makes the trial infeasible; a soft one only adds to the penalty."""
 
 
-class Verdict(Noun):
+class Verdict(FrozenModel):
     """The score of one trial."""
 
     feasible: bool

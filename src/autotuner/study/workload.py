@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, number_text
+from autotuner.study.base import FrozenModel, number_text
 
 
-class TokenLengths(Noun):
+class TokenLengths(FrozenModel):
     """Distribution of the lengths of prompts or responses, in tokens."""
 
     kind: Literal["fixed", "normal", "uniform"]
@@ -19,7 +19,7 @@ class TokenLengths(Noun):
     """The standard deviation (normal) or the upper bound (uniform)."""
 
 
-class TracePart(Noun):
+class TracePart(FrozenModel):
     """The part of a trace that is replayed: a time range, and a share of its requests."""
 
     file: str
@@ -32,7 +32,7 @@ class TracePart(Noun):
     """Share of the requests; those with a common prefix are kept or left out together."""
 
 
-class Scenario(Noun):
+class Scenario(FrozenModel):
     """One kind of request.
 
     Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, or as
@@ -57,7 +57,7 @@ class Arrivals(StrEnum):
     GAMMA = "gamma"
 
 
-class Concurrency(Noun):
+class Concurrency(FrozenModel):
     """Closed loop: a fixed number of requests in flight."""
 
     kind: Literal["concurrency"] = "concurrency"
@@ -69,7 +69,7 @@ class Concurrency(Noun):
         return f"concurrency={self.in_flight}"
 
 
-class RequestRate(Noun):
+class RequestRate(FrozenModel):
     """Open loop: requests arrive on an absolute schedule, however slow the server is."""
 
     kind: Literal["rate"] = "rate"
@@ -86,7 +86,7 @@ class RequestRate(Noun):
         return f"rate={number_text(self.rate)}/s {self.arrivals.value}{shape}"
 
 
-class TraceSpeed(Noun):
+class TraceSpeed(FrozenModel):
     """Open loop: requests arrive when they did in a trace, ``speed`` times as fast."""
 
     kind: Literal["trace"] = "trace"
@@ -108,7 +108,7 @@ class Api(StrEnum):
     COMPLETIONS = "completions"
 
 
-class Workload(Noun):
+class Workload(FrozenModel):
     """The load of a study. Durations in seconds."""
 
     api: Api = Api.CHAT

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Benchmark, Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import Failure, TrialFailedError
 from autotuner.study.launch import Identity, Labels
@@ -103,7 +103,7 @@ class UrlEndpoint(Endpoint):
         return frozenset()
 
 
-class ScriptedSettings(Noun):
+class ScriptedSettings(FrozenModel):
     """The scripted benchmark has none."""
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from autotuner.plugins.search import Search, SearchContext, Stop
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
@@ -224,7 +224,7 @@ def run(
     return trials, None
 
 
-class ScriptedSettings(Noun):
+class ScriptedSettings(FrozenModel):
     """Configurations to propose, in this order; if empty, the whole space in order."""
 
     script: tuple[Configuration, ...] = ()

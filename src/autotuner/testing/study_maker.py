@@ -11,7 +11,7 @@ from random import Random
 
 from autotuner import scoring
 from autotuner.plugins import loading
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.measurement import Distribution, GpuUse, Measurement, SelfCheck
@@ -22,7 +22,7 @@ from autotuner.study.workload import Concurrency
 _START = 1_780_000_000.0
 
 
-class Sample(Noun):
+class Sample(FrozenModel):
     """The stored data of one study."""
 
     spec: StudySpec

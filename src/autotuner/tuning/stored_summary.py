@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from autotuner import scoring
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning import confirmation
 from autotuner.tuning.ending import Conclusion, Ending
 
 
-class Answer(Noun):
+class Answer(FrozenModel):
     """The trial to use and how much it gains."""
 
     ending: Ending

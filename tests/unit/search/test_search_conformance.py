@@ -8,7 +8,7 @@ from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.bayesian import BayesianSearch
 from autotuner.search.grid import GridSearch
 from autotuner.search.random import RandomSearch
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.testing.search_kit import (
     ScriptedSearch,
@@ -62,7 +62,7 @@ def test_kit_detects_repeated_proposals() -> None:
 
     class Repeater(Search):
         kind = "repeater"
-        Settings = Noun
+        Settings = FrozenModel
 
         def ask(self, history: object, free: int = 1) -> Configuration | Stop:
             return next(iter(self.context.space.grid()))
@@ -70,4 +70,6 @@ def test_kit_detects_repeated_proposals() -> None:
         def tell(self, trial: object) -> None: ...
 
     with pytest.raises(AssertionError):
-        SearchConformance().test_tries_every_allowed_configuration_once_and_then_stops(lambda c: Repeater(Noun(), c))
+        SearchConformance().test_tries_every_allowed_configuration_once_and_then_stops(
+            lambda c: Repeater(FrozenModel(), c)
+        )

@@ -27,7 +27,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import Model, StudySpec
@@ -45,7 +45,7 @@ _VERSION_TIMEOUT_S = 60.0
 _UNANSWERED = "requests that never ended: {}; genai-bench has no request timeout, so as many of its users were blocked"
 
 
-class GenaiBenchSettings(Noun):
+class GenaiBenchSettings(FrozenModel):
     """Settings of ``genai_bench``, under ``benchmark:`` in a study file."""
 
     command: str | tuple[str, ...] | None = None

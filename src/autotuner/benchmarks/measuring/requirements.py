@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective
@@ -12,7 +12,7 @@ _GAPS = ("itl", "itl_token")
 """Metrics pooled over the gaps of all answers: a few requests yield thousands of values."""
 
 
-class Limits(Noun):
+class Limits(FrozenModel):
     """Limits beyond which the load generator counts as the bottleneck and its measurements as unreliable."""
 
     lag_s: float = 0.010
@@ -25,7 +25,7 @@ class Limits(Noun):
     """Maximum CPU usage of the worker, which has a single thread."""
 
 
-class Requirements(Noun):
+class Requirements(FrozenModel):
     """Load and figures that a study requests from a window; stored with the records, to evaluate them again."""
 
     scenario: str

@@ -11,7 +11,7 @@ from pydantic import Field
 from autotuner.errors import Problem, UsageError
 from autotuner.invalid_value import InvalidValueError
 from autotuner.manifests.pod_settings import DNS_LABEL, KEY, NAME, Claim, SecretKey
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 _NAME = re.compile(NAME)
 _LABEL = re.compile(DNS_LABEL)
@@ -36,7 +36,7 @@ class Form(StrEnum):
     COMPOSE = "compose"
 
 
-class ClaimFolder(Noun):
+class ClaimFolder(FrozenModel):
     """A PersistentVolumeClaim or a folder in it, as typed. The mount path depends on the model."""
 
     claim: str
@@ -47,14 +47,14 @@ class ClaimFolder(Noun):
         return Claim(claim=self.claim, sub_path=self.sub_path, mount_path=path)
 
 
-class Named(Noun):
+class Named(FrozenModel):
     """The name of an OME object, cluster-scoped or namespaced."""
 
     name: str
     namespaced: bool = False
 
 
-class Versioned(Noun):
+class Versioned(FrozenModel):
     """Format or framework of a model."""
 
     name: str
@@ -66,7 +66,7 @@ class Versioned(Noun):
         return {"name": self.name, **({"version": self.version} if self.version else {})}
 
 
-class ManifestOptions(Noun):
+class ManifestOptions(FrozenModel):
     """All options; None if not given."""
 
     name: str | None = None

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 
 
-class CapacityBound(Noun):
+class CapacityBound(FrozenModel):
     """One hard SLO, as a share of requests that may exceed a limit, or as the limit of a mean."""
 
     slo: str
@@ -19,7 +19,7 @@ class CapacityBound(Noun):
     """Share of requests that may exceed the limit; None for a mean."""
 
 
-class LevelPlan(Noun):
+class LevelPlan(FrozenModel):
     """How one level is tested."""
 
     bounds: tuple[CapacityBound, ...] = Field(min_length=1)
@@ -36,7 +36,7 @@ class LevelPlan(Noun):
     checkpoint: int = 3_000
 
 
-class LevelDecision(Noun):
+class LevelDecision(FrozenModel):
     """How the test of one level came out."""
 
     state: Literal["open", "certified", "refuted", "saturated"]

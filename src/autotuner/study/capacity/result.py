@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, number_text
+from autotuner.study.base import FrozenModel, number_text
 from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration, Share
@@ -20,7 +20,7 @@ class LoadUnit(StrEnum):
     """Requests in flight."""
 
 
-class CapacitySettings(Noun):
+class CapacitySettings(FrozenModel):
     """How a capacity is searched for. Loads are requests per second, or requests in flight."""
 
     unit: LoadUnit = LoadUnit.RATE
@@ -36,7 +36,7 @@ class CapacitySettings(Noun):
     max_duration: Duration = Field(default=1_800.0, gt=0)
 
 
-class CapacityLevel(Noun):
+class CapacityLevel(FrozenModel):
     """One level of a search."""
 
     load: float
@@ -48,7 +48,7 @@ class CapacityLevel(Noun):
     """Digest of the level's request records; None where none were kept."""
 
 
-class CapacityResult(Noun):
+class CapacityResult(FrozenModel):
     """The capacity of one server at one scenario, as a bracket, and the levels that it rests on."""
 
     scenario: str
@@ -81,7 +81,7 @@ class CapacityResult(Noun):
         return found[-1] if found else None
 
 
-class CapacityReport(Noun):
+class CapacityReport(FrozenModel):
     """What ``capacity`` found, one result per scenario; stored beside the request records as ``capacity.json``."""
 
     url: str
@@ -90,7 +90,7 @@ class CapacityReport(Noun):
     results: tuple[CapacityResult, ...] = ()
 
 
-class LevelCheck(Noun):
+class LevelCheck(FrozenModel):
     """Whether the records of one level support its decision."""
 
     scenario: str
@@ -100,7 +100,7 @@ class LevelCheck(Noun):
     """Why they do not; None if they do."""
 
 
-class Verification(Noun):
+class Verification(FrozenModel):
     """A certificate, recomputed from its request records."""
 
     holds: bool

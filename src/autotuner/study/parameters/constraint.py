@@ -36,11 +36,11 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.parameters.constraint_parser import Node, parse, tokens
 
 
-class Constraint(Noun):
+class Constraint(FrozenModel):
     """A constraint between parameters, stored as its text."""
 
     text: str

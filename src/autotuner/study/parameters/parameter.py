@@ -6,10 +6,10 @@ from typing import Annotated, Literal, overload
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, Value, same
+from autotuner.study.base import FrozenModel, Value, same
 
 
-class Choices(Noun):
+class Choices(FrozenModel):
     """Distinct values in the given order; ``True`` and ``1`` are distinct."""
 
     kind: Literal["choices"] = "choices"
@@ -24,7 +24,7 @@ class Choices(Noun):
         return any(same(v, value) for v in self.values)
 
 
-class IntRange(Noun):
+class IntRange(FrozenModel):
     """Integers from ``low`` to ``high``, inclusive."""
 
     kind: Literal["int"] = "int"
@@ -77,7 +77,7 @@ class Steps(Sequence[Value]):
         return near if 0 <= near < self._count and self._at(near) == value else None
 
 
-class FloatRange(Noun):
+class FloatRange(FrozenModel):
     """Real numbers from ``low`` to ``high``, inclusive."""
 
     kind: Literal["float"] = "float"
@@ -102,14 +102,14 @@ class FloatRange(Noun):
 Domain = Annotated[Choices | IntRange | FloatRange, Field(discriminator="kind")]
 
 
-class Parameter(Noun):
+class Parameter(FrozenModel):
     """A tuned launch parameter, named like the engine's flag without leading dashes (``tp-size``)."""
 
     name: str
     domain: Domain
 
 
-class ValueType(Noun):
+class ValueType(FrozenModel):
     """Type and bounds of a flag's values in a catalog."""
 
     kind: Literal["int", "float", "bool", "string", "choice"]
@@ -123,7 +123,7 @@ Several = Literal["no", "arguments", "occurrences"]
 (``--lora a --lora b``)."""
 
 
-class CatalogEntry(Noun):
+class CatalogEntry(FrozenModel):
     """A flag of an engine."""
 
     name: str

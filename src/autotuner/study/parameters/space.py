@@ -8,13 +8,13 @@ from random import Random
 
 from pydantic import Field
 
-from autotuner.study.base import Noun, Value
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import FloatRange, IntRange, Parameter
 
 
-class Space(Noun):
+class Space(FrozenModel):
     """The configurations that a study may launch."""
 
     parameters: tuple[Parameter, ...] = ()

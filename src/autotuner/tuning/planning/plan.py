@@ -9,7 +9,7 @@ from autotuner.benchmarks.measuring.traces.trace_replay import window_s
 from autotuner.errors import UsageError
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
@@ -21,7 +21,7 @@ START_S = 2.0
 """Assumed seconds for starting and stopping a server, until a trial has been measured."""
 
 
-class PlannedLaunch(Noun):
+class PlannedLaunch(FrozenModel):
     """One command line that would be run. Host and port are filled in at launch."""
 
     configuration: Configuration
@@ -32,7 +32,7 @@ class PlannedLaunch(Noun):
     """Complete command that starts it (``docker run ...`` with image, mounts and GPUs); empty if that is ``argv``."""
 
 
-class Plan(Noun):
+class Plan(FrozenModel):
     """What would run and about how long it takes."""
 
     study: str

@@ -14,7 +14,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
 from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
-from autotuner.study.base import Noun
+from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.environment_facts import World, differences, touched
 from autotuner.study.spec import StudySpec
@@ -25,7 +25,7 @@ from autotuner.tuning.planning.prepared_study import Prepared
 OUTSIDE = "no longer among the study's configurations"
 
 
-class Standing(Noun):
+class Standing(FrozenModel):
     """How a study file relates to the stored study with its name."""
 
     state: Literal["new", "resumes"]
