@@ -1,8 +1,8 @@
 """Prometheus' text format, as much of it as sampling needs: the samples of known names.
 
-The parser of prometheus-client was tried and left: it builds an object per line of the whole text, gives up on the
-first line that it cannot read, and its import takes longer than everything else that the sampler imports. A server's
-text has hundreds of lines, of which a dozen are wanted, and one strange line must not cost the others.
+Of the hundreds of lines of a server's text, a dozen are wanted. One malformed line must not cost the others, and the
+sampler's process must start quickly; prometheus-client's parser raises at the first malformed line and builds an object
+per sample.
 """
 
 import re
