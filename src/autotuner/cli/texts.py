@@ -48,11 +48,11 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     how = f"{plan.engine} on {plan.deploy}"
     most = plan.trials + plan.repeats
     rest = max(0.0, 1 - stored / most)
-    about = f"about {duration_text(plan.estimated_s * rest)}"
+    about = f"about {duration_text(plan.estimated_s * rest)}{' remaining' if stored else ''}"
     if plan.longest_s > plan.estimated_s:
         about += f", or up to {duration_text(plan.longest_s * rest)} if all windows are extended"
     if stored:
-        about += f" remaining ({stored} of {most} launches already stored)"
+        about += f" ({stored} of {most} launches already stored)"
     if stored >= most:
         about = f"all {most} launches already stored, nothing left to measure"
     return f"{plan.study}: {how}: {tries}{proof}; {windows}{about}"
