@@ -50,6 +50,20 @@ StoreUrl = Annotated[
     typer.Option("--store", envvar="AUTOTUNER_STORE", help="Database URL (SQLAlchemy).", show_default="local SQLite"),
 ]
 
+ServerUrl = Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")]
+RequestTimeout = Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")]
+ServedModel = Annotated[str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")]
+Tokenizer = Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")]
+ApiKeyEnv = Annotated[str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
+]
+CaFile = Annotated[
+    str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")]
 Verbose = Annotated[
     int,
     typer.Option(

@@ -10,7 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.app import (
+    ApiKeyEnv,
+    CaFile,
+    Headers,
+    Insecure,
+    Json,
+    LogFile,
+    RequestTimeout,
+    Seed,
+    ServedModel,
+    ServerUrl,
+    Tokenizer,
+    Verbose,
+    logged,
+    out,
+    reporting_errors,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from autotuner import BenchReport, BenchStoppedError
@@ -25,7 +43,7 @@ class ApiKind(StrEnum):
 
 
 def bench(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
+    url: ServerUrl,
     scenario: Annotated[
         list[str] | None,
         typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE or trace:FILE."),
@@ -42,16 +60,14 @@ def bench(
     requests: Annotated[
         int | None, typer.Option("--requests", "-n", min=1, help="Requests per window, at most.")
     ] = None,
-    request_timeout: Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")] = "120s",
+    request_timeout: RequestTimeout = "120s",
     slo: Annotated[
         list[str] | None, typer.Option("--slo", help="SLO, e.g. 'p99 ttft <= 200ms'; exit code 3 if missed.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")
-    ] = None,
+    model: ServedModel = None,
     api: Annotated[ApiKind, typer.Option("--api", help="OpenAI endpoint.")] = ApiKind.CHAT,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
+    tokenizer: Tokenizer = None,
+    seed: Seed = 0,
     reuse_prompts: Annotated[
         bool, typer.Option("--reuse-prompts", help="Send the same prompts at every level; a prefix cache answers them.")
     ] = False,
@@ -67,17 +83,10 @@ def bench(
     max_tokens_field: Annotated[
         str, typer.Option("--max-tokens-field", help="Request field for the output limit, e.g. max_completion_tokens.")
     ] = "max_tokens",
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
-    ] = None,
-    ca_file: Annotated[
-        str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")] = False,
+    api_key_env: ApiKeyEnv = None,
+    header: Headers = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
     server_metrics: Annotated[
         bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
     ] = False,

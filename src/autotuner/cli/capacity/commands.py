@@ -6,7 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.app import (
+    ApiKeyEnv,
+    CaFile,
+    Headers,
+    Insecure,
+    Json,
+    LogFile,
+    RequestTimeout,
+    Seed,
+    ServedModel,
+    ServerUrl,
+    Tokenizer,
+    Verbose,
+    logged,
+    out,
+    reporting_errors,
+    say,
+    show,
+)
 from autotuner.cli.bench import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
@@ -21,7 +39,7 @@ class Unit(StrEnum):
 
 
 def capacity(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")],
+    url: ServerUrl,
     slo: Annotated[
         list[str], typer.Option("--slo", help="SLO that must hold, e.g. 'p99 ttft <= 500ms'; repeat for more.")
     ],
@@ -43,23 +61,14 @@ def capacity(
     max_requests: Annotated[int, typer.Option("--max-requests", min=100, help="Request budget.")] = 20_000,
     max_duration: Annotated[str, typer.Option("--max-duration", help="Time budget.")] = "30m",
     warmup: Annotated[str, typer.Option("--warmup", help="Load before each level; not counted.")] = "2s",
-    request_timeout: Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")] = "120s",
-    model: Annotated[
-        str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")
-    ] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")] = 0,
-    api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
-    ] = None,
-    ca_file: Annotated[
-        str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")] = False,
+    request_timeout: RequestTimeout = "120s",
+    model: ServedModel = None,
+    tokenizer: Tokenizer = None,
+    seed: Seed = 0,
+    api_key_env: ApiKeyEnv = None,
+    header: Headers = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
