@@ -26,16 +26,16 @@ def compose_file(
     keeps_hub: bool,
     pod: PlainPod | None = None,
 ) -> Json:
-    """A file with one service.
+    """Returns a Compose file with one service.
 
     Args:
-        name: Of the project and of the service.
-        server: What the container starts.
-        settings: The container's; defaults for a pod.
-        env: Variables; None for one that comes from the environment in which Compose is started.
-        labels: Of the container.
-        keeps_hub: Whether downloads from the Hub go into a volume of their own.
-        pod: The pod whose sizes and permissions the container gets.
+        name: Name of the project and of the service.
+        server: The server that the container starts.
+        settings: Settings of the container; defaults for a server that ran in a pod.
+        env: Environment variables; None for a value that Compose takes from its own environment.
+        labels: Labels of the container.
+        keeps_hub: Whether a named volume keeps downloads from the Hub.
+        pod: Pod settings whose sizes and permissions apply to the container.
     """
     volumes = [_bind(volume) for volume in server.volumes]
     if keeps_hub:
@@ -50,7 +50,7 @@ def compose_file(
         **({"environment": values} if values else {}),
         **({"volumes": volumes} if volumes else {}),
         **compose_fields(settings),
-        **(_of_pod(pod) if pod else {}),
+        **(_pod_service_fields(pod) if pod else {}),
         "healthcheck": {"disable": True},
         "labels": dict(labels),
         "restart": "unless-stopped",
@@ -63,7 +63,7 @@ def compose_file(
 
 
 def container_env(pod: PlainPod | None) -> dict[str, str]:
-    """Variables that a container needs under a pod's security context."""
+    """Returns the variables that a container needs under a pod's security context."""
     return scratch_env() if pod and needs_scratch(*_contexts(pod)) else {}
 
 
@@ -72,33 +72,33 @@ def _contexts(pod: PlainPod) -> tuple[Json, Json]:
 
 
 def _bind(volume: Volume) -> Json:
-    found: Json = {"type": "bind", "source": literal(volume.source), "target": literal(volume.target)}
-    return {**found, "read_only": True} if volume.read_only else found
+    bind: Json = {"type": "bind", "source": literal(volume.source), "target": literal(volume.target)}
+    return {**bind, "read_only": True} if volume.read_only else bind
 
 
-def _of_pod(pod: PlainPod) -> Json:
-    """Sizes and permissions of a pod. Requests have no counterpart: Compose cannot reserve."""
+def _pod_service_fields(pod: PlainPod) -> Json:
+    """Returns the fields for a pod's sizes and permissions. Requests have no counterpart in Compose."""
     context, inner = _contexts(pod)
-    found: Json = {"shm_size": int(amount(pod.shm_size))}
+    fields: Json = {"shm_size": int(amount(pod.shm_size))}
     if pod.image_pull_policy:
-        found["pull_policy"] = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}[pod.image_pull_policy]
+        fields["pull_policy"] = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}[pod.image_pull_policy]
     if pod.memory:
-        found |= {"mem_limit": int(amount(pod.memory)), "memswap_limit": int(amount(pod.memory))}
+        fields |= {"mem_limit": int(amount(pod.memory)), "memswap_limit": int(amount(pod.memory))}
     if pod.cpu_limit:
-        found["cpus"] = amount(pod.cpu_limit)
+        fields["cpus"] = amount(pod.cpu_limit)
     user, group = (inner.get(name, context.get(name)) for name in ("runAsUser", "runAsGroup"))
     if user is not None:
-        found["user"] = str(user) if group is None else f"{user}:{group}"
+        fields["user"] = str(user) if group is None else f"{user}:{group}"
     if groups := [*context.get("supplementalGroups", ()), *([context["fsGroup"]] if "fsGroup" in context else ())]:
-        found["group_add"] = [str(one) for one in groups]
+        fields["group_add"] = [str(group) for group in groups]
     capabilities = inner.get("capabilities") or {}
     for kind, key in (("drop", "cap_drop"), ("add", "cap_add")):
         if capabilities.get(kind):
-            found[key] = list(capabilities[kind])
+            fields[key] = list(capabilities[kind])
     if inner.get("allowPrivilegeEscalation") is False:
-        found["security_opt"] = ["no-new-privileges:true"]
+        fields["security_opt"] = ["no-new-privileges:true"]
     if inner.get("readOnlyRootFilesystem"):
-        found["read_only"] = True
+        fields["read_only"] = True
     if needs_scratch(context, inner):
-        found["tmpfs"] = [f"{mount['mountPath']}:mode=1777" for _, mount in scratch()]
-    return found
+        fields["tmpfs"] = [f"{mount['mountPath']}:mode=1777" for _, mount in scratch()]
+    return fields

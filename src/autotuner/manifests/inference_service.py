@@ -1,4 +1,4 @@
-"""InferenceServices of OME, for trials and for winners. Pure.
+"""InferenceServices of OME, for trials and for exported winners.
 
 OME merges a service over its runtime: maps by key, volumes and mounts by name, other lists whole.
 """
@@ -13,7 +13,7 @@ from autotuner.manifests.pod_settings import ServerPod
 
 Json = dict[str, Any]
 
-_STEERED = {"ome.io/autoscalerClass": "external"}
+_NO_AUTOSCALER = {"ome.io/autoscalerClass": "external"}
 """Keeps OME from scaling the service: one server is measured, and one is exported."""
 
 
@@ -29,18 +29,18 @@ def inference_service(
     grace_s: int,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
 ) -> Json:
-    """One server of a runtime.
+    """Returns the InferenceService of one server.
 
     Args:
-        name: Of the service.
-        settings: What the study says about its pods.
-        runner: The server's container.
-        namespace: None leaves it to whoever sends the object.
-        metadata: Labels and annotations.
-        model: Name and kind. OME looks a model up without its kind, and then obeys it.
-        runtime: Name and kind.
+        name: Name of the service.
+        settings: The study's settings of the pod.
+        runner: The server's container, as :func:`runner` returns it.
+        namespace: Namespace in the manifest; None: the namespace in which it is applied.
+        metadata: ``labels`` and ``annotations`` of the service.
+        model: Name and kind of the model. OME finds it by name alone and uses the kind afterward.
+        runtime: Name and kind of the serving runtime.
         grace_s: Seconds between SIGTERM and SIGKILL.
-        tolerations: In place of the study's: the list replaces the runtime's, so both belong in it.
+        tolerations: Replace the study's. OME replaces the runtime's list as a whole, so this one must contain both.
     """
     labels = {**metadata["labels"], **queue_label(settings.kueue_queue)}
     engine = {
@@ -59,7 +59,7 @@ def inference_service(
             "name": name,
             **({"namespace": namespace} if namespace else {}),
             "labels": labels,
-            "annotations": {**metadata.get("annotations", {}), **_STEERED},
+            "annotations": {**metadata.get("annotations", {}), **_NO_AUTOSCALER},
         },
         "spec": {"model": dict(model), "runtime": dict(runtime), "engine": engine},
     }
@@ -75,7 +75,7 @@ def runner(
     resources: Mapping[str, Any],
     probes: Mapping[str, Json],
 ) -> Json:
-    """The server's container in a service or a runtime, without image and ports."""
+    """Returns the server's container in a service or a runtime, without image and ports."""
     return {
         "name": name,
         "command": [*command],

@@ -12,11 +12,11 @@ from autotuner.manifests.security import CONTAINER_FIELDS, POD_FIELDS, check_fie
 from autotuner.manifests.text import amount, positive
 
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
-"""A DNS subdomain, as most objects of Kubernetes are named."""
+"""Pattern of a DNS subdomain, the syntax of most object names in Kubernetes."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-"""A DNS label, as namespaces and label values are named."""
+"""Pattern of a DNS label, the syntax of a namespace's name."""
 KEY = r"^[A-Za-z0-9._-]{1,253}$"
-"""A key in a Secret or a ConfigMap."""
+"""Pattern of a key in a Secret or a ConfigMap."""
 _TOLERATION_FIELDS = frozenset({"key", "operator", "value", "effect", "tolerationSeconds"})
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -60,7 +60,7 @@ class SecretKey(Part):
 
     @property
     def reference(self) -> dict[str, Any]:
-        """As an environment variable's ``valueFrom``."""
+        """The reference as ``valueFrom`` of an environment variable."""
         return {"secretKeyRef": {"name": self.name, "key": self.key}}
 
 
@@ -78,7 +78,7 @@ class EnvFrom(Part):
 
     @property
     def source(self) -> dict[str, Any]:
-        """As in a container's ``envFrom``."""
+        """The entry in a container's ``envFrom``."""
         return {"secretRef": {"name": self.secret}} if self.secret else {"configMapRef": {"name": self.config_map}}
 
 
@@ -98,7 +98,7 @@ class ServerPod(Part):
     gpu_resource: str = Field(default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
     node_selector: Mapping[str, str] = Field(default_factory=dict)
     tolerations: Tolerations = ()
-    """As in a pod's specification."""
+    """Tolerations as in a pod's specification."""
     service_account: Name | None = None
     priority_class: Name | None = None
     runtime_class: Name | None = None
@@ -113,7 +113,7 @@ class ServerPod(Part):
     container_security_context: Mapping[str, Any] = Field(default_factory=dict)
     """The server container's, as in Kubernetes; overrides what ``security`` sets."""
     kueue_queue: Name | None = None
-    """Kueue's local queue that servers wait in."""
+    """LocalQueue of Kueue in which servers wait."""
 
     @model_validator(mode="after")
     def _cpus(self) -> Self:
@@ -146,7 +146,7 @@ class PlainPod(ServerPod):
     """Settings of a server's pod that is created without an operator."""
 
     model_roots: tuple[str, ...] = ()
-    """Folders of the nodes that contain models; the one above the model is mounted read-only."""
+    """Folders of the nodes that contain models; the one that contains the study's model is mounted read-only."""
     pvc: Claim | None = None
     """Volume that contains models, instead of folders of the nodes."""
     cache_pvc: Name | None = None
@@ -175,5 +175,5 @@ class PlainPod(ServerPod):
 
     @classmethod
     def of(cls, pod: ServerPod) -> "PlainPod":
-        """The settings that plain pods share with ``pod``; all others stay at their defaults."""
+        """Returns the settings of ``pod`` for a plain pod; those that ``pod`` does not have keep their defaults."""
         return PlainPod(**{name: getattr(pod, name) for name in PlainPod.model_fields if hasattr(pod, name)})

@@ -1,8 +1,8 @@
-"""YAML that every parser reads as the same values.
+"""YAML output that every parser reads as the same values.
 
 YAML 1.1, on which the parsers of Kubernetes and Compose are based, does not read ``on``, ``1e3`` and ``12:30`` as
-strings, and YAML 1.2 differs for some of them. So a string is unquoted only if it is a plain word or path in both;
-everything else is in double quotes. Order is kept, lines are never folded, and there are no anchors.
+strings, and YAML 1.2 differs for some of them. A string is therefore left unquoted only if both versions read it as a
+string; every other string is double-quoted. Order is kept, lines are not folded, and there are no anchors.
 """
 
 import io
@@ -22,7 +22,7 @@ _NO_FOLDING = 1 << 30
 
 
 class _Representer(SafeRepresenter):
-    """Quotes strings as described above; an object that occurs twice is written twice."""
+    """Quotes strings as the module describes, and writes an object twice if it occurs twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -37,7 +37,12 @@ _Representer.add_representer(str, _string)
 
 
 def yaml_text(objects: Sequence[Mapping[str, Any]], comments: Sequence[str] = ()) -> str:
-    """One document per object, below comment lines; line breaks within a comment start new comment lines."""
+    """Writes one YAML document per object.
+
+    Args:
+        objects: Contents of the documents.
+        comments: Comment lines at the top; a line break within one starts a new comment line.
+    """
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -47,25 +52,25 @@ def yaml_text(objects: Sequence[Mapping[str, Any]], comments: Sequence[str] = ()
     out = io.StringIO()
     for line in (line for comment in comments for line in comment.splitlines()):
         out.write(f"# {line}".rstrip() + "\n")
-    for number, thing in enumerate(objects):
+    for number, document in enumerate(objects):
         if number:
             out.write("---\n")
-        yaml.dump(plain(thing), out)
+        yaml.dump(plain(document), out)
     return out.getvalue()
 
 
 def yaml_objects(text: str) -> list[Any]:
-    """The documents of a YAML or JSON text. Raises ``ValueError`` if it is neither."""
+    """Parses the documents of a YAML or JSON text; empty documents are left out. Raises ``ValueError``."""
     try:
-        return [plain(thing) for thing in YAML(typ="safe", pure=True).load_all(text) if thing is not None]
+        return [plain(document) for document in YAML(typ="safe", pure=True).load_all(text) if document is not None]
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'no YAML'}") from None
+        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'not valid YAML'}") from None
 
 
 def plain(data: Any) -> Any:
-    """Data as plain dicts and lists; a date becomes its text."""
+    """Converts mappings and sequences to dicts and lists, and dates to text."""
     if isinstance(data, Mapping):
         return {str(key): plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
