@@ -21,7 +21,9 @@ class Hardware(FrozenModel):
     gpu_name: str = ""
     """Name of the GPUs, such as ``NVIDIA H100 80GB HBM3``; empty without GPUs or with several kinds."""
     no_gpus: str = Field(default="", exclude=True)
-    """Why no server can have a GPU and what to change, if the target knows. Not available in constraints."""
+    """Why no server can have a GPU, if the target knows. Not available in constraints."""
+    no_gpus_remedy: str = Field(default="", exclude=True)
+    """What to change so that servers can have GPUs, if the target knows. Not available in constraints."""
 
 
 class Gpu(FrozenModel):

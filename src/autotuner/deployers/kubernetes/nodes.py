@@ -145,23 +145,26 @@ def hardware(nodes: Nodes, settings: ServerSettings) -> Hardware:
     counted = [int(allocatable(n, settings.gpu_resource)) for n in usable]
     with_gpus = [n["metadata"].get("labels") or {} for n, count in zip(usable, counted, strict=True) if count]
     names = {label.get(_PRODUCT, "").replace("-", " ") for label in with_gpus}
+    no_gpus, no_gpus_remedy = _no_gpus(nodes, settings)
     return Hardware(
         cpus=max(1, int(max((allocatable(n, "cpu") for n in usable), default=1.0))),
         memory_gb=round(memory / _GIB, 2),
         gpus=settings.gpus or max(counted, default=0),
         gpu_memory_gb=min((_memory_gb(label) for label in with_gpus), default=0.0),
         gpu_name=names.pop() if len(names) == 1 else "",
-        no_gpus=_no_gpus(nodes, settings),
+        no_gpus=no_gpus,
+        no_gpus_remedy=no_gpus_remedy,
     )
 
 
-def _no_gpus(nodes: Nodes, settings: ServerSettings) -> str:
-    """Returns why no node offers a GPU; empty if one does, or if the study gives the number of GPUs."""
+def _no_gpus(nodes: Nodes, settings: ServerSettings) -> tuple[str, str]:
+    """Returns (reason, remedy) if no node offers a GPU; empty if one does, or if the study gives the number of GPUs."""
     if settings.gpus or any(allocatable(n, settings.gpu_resource) for n in nodes.usable):
-        return ""
+        return "", ""
     if nodes.usable:
-        return f"no node offers any {settings.gpu_resource}; correct deploy.gpu_resource, or install the device plugin"
-    return f"{never_fits(nodes, {})}; correct deploy.node_selector or deploy.tolerations"
+        reason = f"no node offers any {settings.gpu_resource}"
+        return reason, "correct deploy.gpu_resource, or install the device plugin"
+    return never_fits(nodes, {}), "correct deploy.node_selector or deploy.tolerations"
 
 
 def _memory_gb(labels: Mapping[str, str]) -> float:

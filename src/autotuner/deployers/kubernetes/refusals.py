@@ -36,9 +36,15 @@ class Refusal:
     """The message of the API server."""
     who: str
     """What refuses it; empty if unknown."""
-    remedy: str
+    remedies: tuple[str, ...]
+    """What to change; the pod is refused until all of it is done."""
     final: bool
     """Retrying does not help."""
+
+    @property
+    def remedy(self) -> str:
+        """All remedies in one line."""
+        return ", and ".join(self.remedies)
 
     @property
     def message(self) -> str:
@@ -50,7 +56,7 @@ class Refusal:
 class _Rule:
     pattern: re.Pattern[str]
     who: Callable[[re.Match[str]], str]
-    remedy: Callable[[re.Match[str], str], str]
+    remedies: Callable[[re.Match[str], str], tuple[str, ...]]
 
 
 def judge(why: str, part: str = "") -> Refusal:
@@ -59,9 +65,9 @@ def judge(why: str, part: str = "") -> Refusal:
     transient = bool(_TRANSIENT.search(message))
     for rule in _RULES:
         if match := rule.pattern.search(message):
-            return Refusal(message, rule.who(match), rule.remedy(match, part), final=not transient)
+            return Refusal(message, rule.who(match), rule.remedies(match, part), final=not transient)
     remedy = "correct the settings under deploy that it names, or ask the cluster's administrator"
-    return Refusal(message, "", remedy, final=bool(_FINAL.search(message)) and not transient)
+    return Refusal(message, "", (remedy,), final=bool(_FINAL.search(message)) and not transient)
 
 
 def not_authenticated(why: str) -> Failure:
@@ -94,7 +100,7 @@ def resource_setting(key: str, part: str) -> str:
     return setting(name.replace("-", "_"), part)
 
 
-def _pod_security(match: re.Match[str], _: str) -> str:
+def _pod_security(match: re.Match[str], _: str) -> tuple[str, ...]:
     violations = match[2] or ""
     changes = list[str]()
     if _CONTEXT.search(violations):
@@ -102,30 +108,31 @@ def _pod_security(match: re.Match[str], _: str) -> str:
     if _VOLUME.search(violations):
         changes.append("use deploy.pvc or a model of the Hub instead of deploy.model_roots, which are hostPath volumes")
     other = "choose a namespace whose pod-security.kubernetes.io/enforce label allows it"
-    return ", and ".join(changes) or other
+    return tuple(changes) or (other,)
 
 
-def _required(match: re.Match[str], part: str) -> str:
+def _required(match: re.Match[str], part: str) -> tuple[str, ...]:
     keys = dict.fromkeys(_MISSING.findall(match[2]))
     settings = dict.fromkeys(resource_setting(key, part) for key in keys)
-    return f"set {' and '.join(settings)}" if settings else "set what the quota requires (kubectl describe quota)"
+    return (f"set {' and '.join(settings)}" if settings else "set what the quota requires (kubectl describe quota)",)
 
 
-def _limit_range(match: re.Match[str], part: str) -> str:
+def _limit_range(match: re.Match[str], part: str) -> tuple[str, ...]:
     key = "limits.cpu" if "No limit is specified" in match.string and match[1] == "cpu" else match[1]
-    return f"bring {resource_setting(key, part)} within the namespace's LimitRange (kubectl describe limitrange)"
+    return (f"bring {resource_setting(key, part)} within the namespace's LimitRange (kubectl describe limitrange)",)
 
 
-def _of_setting(name: str, make: str) -> Callable[[re.Match[str], str], str]:
-    def remedy(_: re.Match[str], part: str) -> str:
+def _of_setting(name: str, make: str) -> Callable[[re.Match[str], str], tuple[str, ...]]:
+    def remedies(_: re.Match[str], part: str) -> tuple[str, ...]:
+        # The load generator has no runtime class of its own.
         own = setting(name, part) if name != "runtime_class" else f"deploy.{name}"
-        return f"correct {own}, or {make}"
+        return (f"correct {own}, or {make}",)
 
-    return remedy
+    return remedies
 
 
-def _always(text: str) -> Callable[[re.Match[str], str], str]:
-    return lambda _, __: text
+def _always(remedy: str) -> Callable[[re.Match[str], str], tuple[str, ...]]:
+    return lambda _, __: (remedy,)
 
 
 _RULES = (
@@ -180,7 +187,7 @@ _RULES = (
     _Rule(
         _RIGHT,
         lambda _: "the API server",
-        lambda m, _: f"give the tuner's account the verb {m[1]} on {m[2]} (packaging/rbac-*.yaml)",
+        lambda m, _: (f"give the tuner's account the verb {m[1]} on {m[2]} (packaging/rbac-*.yaml)",),
     ),
     _Rule(
         re.compile(r"because it is being terminated"),

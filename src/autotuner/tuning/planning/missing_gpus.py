@@ -73,7 +73,7 @@ def with_missing_gpus(
     check = Check.fail(
         "gpus",
         f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
-        remedy="run on a machine with GPUs, or try the study with --simulate H100x8",
+        remedy=f"{hardware.no_gpus_remedy or 'run on a machine with GPUs'}, or try the study with --simulate H100x8",
     )
     return hardware.replaced(gpus=needs.most), check
 
