@@ -1,4 +1,4 @@
-"""The connection to an API server where that can be tested without one."""
+"""Connection to an API server: TLS handshakes and proxies."""
 
 import asyncio
 import json
@@ -10,12 +10,12 @@ import pytest
 
 from autotuner.deployers.kubernetes.client import Cluster, connected
 from autotuner.deployers.kubernetes.settings import PodSettings
-from autotuner.study.failure import TrialFailedError
+from autotuner.study.failure import FailureCause, TrialFailedError
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_handshake_that_is_cancelled_leaves_no_connection() -> None:
+async def test_cancelled_handshake_closes_the_connection() -> None:
     """httpcore closes connections whose handshake fails, but not those where it is cancelled."""
     began = anyio.Event()
     ended = anyio.Event()
@@ -59,26 +59,32 @@ def _kubeconfig(folder: Path, server: str, **cluster: str) -> Path:
         ("192.0.2.0/24", {"proxy-url": "http://127.0.0.1:9"}, True),
     ],
 )
-async def test_the_proxy_is_chosen_as_kubectl_does(
+async def test_proxy_is_chosen_as_by_kubectl(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_proxy: str, cluster: dict[str, str], proxied: bool
 ) -> None:
-    """What goes through a proxy is said to: the address of the API server alone would mislead."""
+    """The failure names the proxy, since the address of the API server alone would mislead."""
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     config = _kubeconfig(tmp_path, "https://192.0.2.7:6443", **cluster)  # TEST-NET-1: nothing answers there
     settings = PodSettings(kubeconfig=str(config), api_patience=0)
-    async with connected(settings) as found:
-        assert (found.proxy is not None) is proxied
+    async with connected(settings) as cluster_connection:
+        assert (cluster_connection.proxy is not None) is proxied
         if proxied:
             with pytest.raises(TrialFailedError) as caught:
-                await found.get("/version")
-            assert "the proxy http://127.0.0.1:9" in caught.value.failure.message
+                await cluster_connection.get("/version")
+            assert caught.value.failure.cause is FailureCause.DEPLOYER_LOST
+            assert "http://127.0.0.1:9" in caught.value.failure.message
             assert "NO_PROXY" in caught.value.failure.remedy
             assert "hunter2" not in str(caught.value.failure)
 
 
-async def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_unusable_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "gopher://proxy")
-    with pytest.raises(TrialFailedError, match="HTTPS_PROXY"):
+    with pytest.raises(TrialFailedError) as caught:
         async with connected(PodSettings(kubeconfig=str(_kubeconfig(tmp_path, "https://192.0.2.7:6443")))):
             pass
+    failure = caught.value.failure
+    assert failure.cause is FailureCause.ENVIRONMENT
+    assert "HTTPS_PROXY" in failure.message
+    assert "HTTPS_PROXY" in failure.remedy
+    assert "\n" not in str(failure.message)

@@ -1,11 +1,11 @@
-"""Messages of Kubernetes and OME as they were seen, and the phrases that are found in them."""
+"""Phrases found in messages that Kubernetes and OME wrote."""
 
 import pytest
 
 from autotuner.deployers.kubernetes import failure_phrases
 from autotuner.deployers.kubernetes.failure_phrases import Phrase
 
-SEEN: dict[str, list[str]] = {
+MESSAGES: dict[str, list[str]] = {
     "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.": ["GPU"],
     '0/1 nodes are available: persistentvolumeclaim "models" not found.': ["CLAIM_MISSING"],
     'pods "x" is forbidden: exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2': ["QUOTA_EXCEEDED"],
@@ -19,16 +19,16 @@ SEEN: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("message", SEEN)
-def test_what_is_found(message: str) -> None:
-    # These two are looked for in the messages of one reason only, and "not found" is common elsewhere.
+@pytest.mark.parametrize("message", MESSAGES)
+def test_phrases(message: str) -> None:
+    # These two are only used for messages of one reason each; other messages contain "not found" too.
     generic = {"IMAGE_HOPELESS", "MODEL_UNRESOLVED"}
     table = {name: value for name, value in vars(failure_phrases).items() if isinstance(value, Phrase)}
     found = sorted(name for name, phrase in table.items() if phrase.found_in(message))
-    assert [name for name in found if name not in generic] == SEEN[message]
+    assert [name for name in found if name not in generic] == MESSAGES[message]
 
 
-def test_every_phrase_names_its_source() -> None:
+def test_phrases_name_their_sources() -> None:
     table = [value for value in vars(failure_phrases).values() if isinstance(value, Phrase)]
     assert len(table) == len({phrase.pattern for phrase in table})
     assert all(phrase.source for phrase in table)

@@ -1,4 +1,4 @@
-"""Connections that break: an API server made to fail in each way, by the script of a double."""
+"""Watches, calls and logs over connections to an API server that fails as scripted."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from autotuner.study.failure import FailureCause, TrialFailedError
 
 pytestmark = pytest.mark.anyio
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Response = Callable[[httpx.Request], httpx.Response]
 
 
 def pod(name: str, version: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def change(kind: str, item: dict[str, Any]) -> bytes:
     return json.dumps({"type": kind, "object": item}).encode() + b"\n"
 
 
-async def said(*lines: bytes, then: str = "ends") -> AsyncIterator[bytes]:
+async def stream_body(*lines: bytes, then: str = "ends") -> AsyncIterator[bytes]:
     for line in lines:
         yield line
     if then == "hangs":
@@ -43,49 +43,49 @@ async def said(*lines: bytes, then: str = "ends") -> AsyncIterator[bytes]:
 
 
 def streamed(*lines: bytes, then: str = "ends") -> httpx.Response:
-    return httpx.Response(200, content=said(*lines, then=then))
+    return httpx.Response(200, content=stream_body(*lines, then=then))
 
 
 class Script:
-    """Answers one request after the other, and keeps what was asked; the last answer is repeated."""
+    """Responds to requests in order and records them; the last response is repeated."""
 
-    def __init__(self, *answers: httpx.Response | Exception | Answer) -> None:
-        self._answers = list(answers)
-        self.asked = list[httpx.Request]()
+    def __init__(self, *responses: httpx.Response | Exception | Response) -> None:
+        self._responses = list(responses)
+        self.requests = list[httpx.Request]()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if isinstance(answer, httpx.Response) else answer(request)
+        self.requests.append(request)
+        response = self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
+        if isinstance(response, Exception):
+            raise response
+        return response if isinstance(response, httpx.Response) else response(request)
 
     def cluster(self, patience_s: float = 5.0) -> Cluster:
         http = httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://api")
         return Cluster(http, None, "default", patience_s)
 
 
-async def names(watched: ResourceWatch, *wanted: str) -> None:
+async def wait_for_pods(watch: ResourceWatch, *names: str) -> None:
     with anyio.fail_after(10):
-        await watched.until(lambda: True if set(watched.objects) == set(wanted) else None)
+        await watch.until(lambda: True if set(watch.objects) == set(names) else None)
 
 
 @pytest.mark.parametrize(
-    "too_old",
+    "expired",
     [
         streamed(change("ERROR", {"code": 410, "reason": "Expired", "message": "too old resource version: 5 (9)"})),
         httpx.Response(410, json={"reason": "Gone", "message": "too old"}),
     ],
 )
-async def test_a_watch_that_is_too_old_lists_again(too_old: httpx.Response) -> None:
-    script = Script(listed(5, "a"), too_old, listed(9, "b"), streamed(then="hangs"))
-    async with ResourceWatch(script.cluster(), "/pods") as watched:
-        await names(watched, "b")
+async def test_expired_watch_lists_again(expired: httpx.Response) -> None:
+    script = Script(listed(5, "a"), expired, listed(9, "b"), streamed(then="hangs"))
+    async with ResourceWatch(script.cluster(), "/pods") as watch:
+        await wait_for_pods(watch, "b")
         await asyncio.sleep(0)
-    assert [dict(r.url.params).get("resourceVersion") for r in script.asked[:3]] == [None, "5", None]
+    assert [dict(r.url.params).get("resourceVersion") for r in script.requests[:3]] == [None, "5", None]
 
 
-async def test_a_watch_that_is_cut_goes_on_where_it_was() -> None:
+async def test_interrupted_watch_resumes() -> None:
     script = Script(
         listed(5, "a"),
         streamed(change("ADDED", pod("b", 6)), change("BOOKMARK", pod("", 8)), then="breaks"),
@@ -93,40 +93,41 @@ async def test_a_watch_that_is_cut_goes_on_where_it_was() -> None:
         httpx.Response(503, json={"message": "starting"}),
         streamed(change("DELETED", pod("a", 9)), then="hangs"),
     )
-    async with ResourceWatch(script.cluster(), "/pods", labels="x=y") as watched:
-        await names(watched, "b")
-    versions = [dict(r.url.params).get("resourceVersion") for r in script.asked]
+    async with ResourceWatch(script.cluster(), "/pods", labels="x=y") as watch:
+        await wait_for_pods(watch, "b")
+    versions = [dict(r.url.params).get("resourceVersion") for r in script.requests]
     assert versions == [None, "5", "8", "8", "8"]
-    assert {dict(r.url.params)["labelSelector"] for r in script.asked} == {"x=y"}
+    assert {dict(r.url.params)["labelSelector"] for r in script.requests} == {"x=y"}
 
 
-async def test_patience_ends() -> None:
+async def test_watch_gives_up_on_a_lost_api_server() -> None:
     script = Script(listed(5), httpx.ConnectError("refused"))
-    async with ResourceWatch(script.cluster(patience_s=0.2), "/pods") as watched:
+    async with ResourceWatch(script.cluster(patience_s=0.2), "/pods") as watch:
         with anyio.fail_after(10), pytest.raises(TrialFailedError) as caught:
-            await watched.until(lambda: None)
+            await watch.until(lambda: None)
     assert caught.value.failure.cause is FailureCause.DEPLOYER_LOST
     assert "refused" in caught.value.failure.message
-    assert len(script.asked) < 10, "pauses grow"
+    assert len(script.requests) < 10, "the pauses grow"
 
 
-async def test_watch_that_ends_at_once_is_not_restarted_in_a_storm() -> None:
+async def test_watch_that_ends_at_once_is_restarted_with_pauses() -> None:
     script = Script(listed(5), lambda _: streamed())
     async with ResourceWatch(script.cluster(), "/pods"):
         await anyio.sleep(1)
-    assert len(script.asked) < 12
+    assert len(script.requests) < 12
 
 
-async def test_permission_that_is_revoked() -> None:
+async def test_revoked_permission() -> None:
     script = Script(listed(5), httpx.Response(403, json={"message": "pods is forbidden"}))
-    async with ResourceWatch(script.cluster(), "/pods") as watched:
+    async with ResourceWatch(script.cluster(), "/pods") as watch:
         with anyio.fail_after(10), pytest.raises(TrialFailedError) as caught:
-            await watched.until(lambda: None)
-    assert "pods" in caught.value.failure.message
-    assert len(script.asked) == 2, "it is not tried again"
+            await watch.until(lambda: None)
+    assert caught.value.failure.cause is FailureCause.ENVIRONMENT
+    assert "pods is forbidden" in caught.value.failure.message
+    assert len(script.requests) == 2, "not tried again"
 
 
-async def test_calls_survive_passing_faults() -> None:
+async def test_calls_survive_transient_faults() -> None:
     webhook = {"message": 'failed calling webhook "x": connection refused'}
     script = Script(
         httpx.ReadError("reset"),
@@ -135,22 +136,22 @@ async def test_calls_survive_passing_faults() -> None:
         httpx.Response(409, json={"reason": "AlreadyExists", "message": "x exists"}),
         httpx.Response(200, json={"metadata": {"uid": "u"}}),
     )
-    made = await script.cluster().create("/jobs", {"metadata": {"name": "x"}})
-    assert made["metadata"]["uid"] == "u", "created by the first try, whose response was lost"
-    assert [r.method for r in script.asked] == ["POST"] * 4 + ["GET"]
-    assert dict(script.asked[0].url.params)["fieldValidation"] == "Strict"
+    created = await script.cluster().create("/jobs", {"metadata": {"name": "x"}})
+    assert created["metadata"]["uid"] == "u", "created by the first attempt, whose response was lost"
+    assert [r.method for r in script.requests] == ["POST"] * 4 + ["GET"]
+    assert dict(script.requests[0].url.params)["fieldValidation"] == "Strict"
 
 
 async def test_existing_name_is_refused() -> None:
-    theirs = httpx.Response(409, json={"reason": "AlreadyExists", "message": "x exists"})
-    script = Script(theirs, httpx.Response(200, json={"metadata": {"uid": "theirs"}}))
+    exists = httpx.Response(409, json={"reason": "AlreadyExists", "message": "x exists"})
+    script = Script(exists, httpx.Response(200, json={"metadata": {"uid": "another"}}))
     with pytest.raises(RefusedError) as caught:
         await script.cluster().create("/jobs", {"metadata": {"name": "x"}})
     assert (caught.value.code, caught.value.reason, caught.value.message) == (409, "AlreadyExists", "x exists")
 
 
 async def test_log_lines_arrive_once_over_broken_connections() -> None:
-    """Lines of one second, with one time stamp, a truncated line, and lines after the container's end."""
+    """Lines within one second, lines with equal timestamps, a truncated line, and lines after the container's end."""
     at = [f"2026-11-25T03:00:0{n}.5Z" for n in range(5)]
     lines = [f"{at[0]} a\n", f"{at[1]} b\n", f"{at[1]} b\n", f"{at[1]} c\n", f"{at[2]} d\n"]
     data = [line.encode() for line in lines]
@@ -162,23 +163,24 @@ async def test_log_lines_arrive_once_over_broken_connections() -> None:
     )
 
     def has_ended() -> bool:
-        return len(script.asked) >= 3
+        return len(script.requests) >= 3
 
     received = [line async for line in logs.follow(script.cluster(), "p", "c", has_ended)]
     assert received == [b"a", b"b", b"b", b"c", b"d"]
-    assert dict(script.asked[1].url.params)["sinceTime"] == "2026-11-25T03:00:01Z"
+    assert dict(script.requests[1].url.params)["sinceTime"] == "2026-11-25T03:00:01Z"
 
 
 async def test_log_without_permission() -> None:
     script = Script(httpx.Response(403, json={"message": "pods/log is forbidden"}))
     with pytest.raises(TrialFailedError) as caught:
         await anext(logs.follow(script.cluster(), "p", "c", lambda: False))
+    assert caught.value.failure.cause is FailureCause.ENVIRONMENT
     assert "pods/log is forbidden" in caught.value.failure.message
-    assert len(script.asked) == 1, "it is not tried again"
+    assert len(script.requests) == 1, "not tried again"
 
 
-async def test_pods_that_end_while_their_nodes_are_read() -> None:
-    """The removal of a server reads each pod's node; the watch changes the pods in between."""
+async def test_pods_that_end_during_the_removal() -> None:
+    """The removal reads each pod's node; meanwhile, the watch changes the pods."""
 
     def node(_: httpx.Request) -> httpx.Response:
         pods.objects.clear()
@@ -188,4 +190,4 @@ async def test_pods_that_end_while_their_nodes_are_read() -> None:
     pods = ResourceWatch(script.cluster(), "/pods")
     pods.objects = {name: {**pod(name, 1), "spec": {"nodeName": "n"}} for name in ("a", "b")}
     assert await removal._stuck(script.cluster(), "/jobs/x", pods, late=False) is None
-    assert len(script.asked) == 2
+    assert len(script.requests) == 2

@@ -39,7 +39,7 @@ _REASONS_OF_THE_NODE = {
 _DISRUPTED = {
     "PreemptionByScheduler": "it was preempted by a pod with higher priority",
     "DeletionByTaintManager": "its node does not respond, or was tainted",
-    "EvictionByEvictionAPI": "it was evicted, as draining a node does",
+    "EvictionByEvictionAPI": "it was evicted through the API, as by kubectl drain",
     "DeletionByPodGC": "its node is gone",
     "TerminationByKubelet": "the kubelet evicted it, or its node shut down",
 }

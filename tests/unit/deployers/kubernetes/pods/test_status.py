@@ -1,4 +1,4 @@
-"""What a pod's status means: tables of what API servers really say."""
+"""Stages and failures of pods, from statuses and events as API servers report them."""
 
 from typing import Any
 
@@ -30,6 +30,10 @@ def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str,
     return pod({"state": {"terminated": end}}, SCHEDULED, phase="Failed")
 
 
+def disrupted(reason: str) -> dict[str, str]:
+    return {"type": "DisruptionTarget", "status": "True", "reason": reason}
+
+
 def unscheduled(reason: str, message: str) -> dict[str, Any]:
     return pod(None, {"type": "PodScheduled", "status": "False", "reason": reason, "message": message})
 
@@ -49,7 +53,7 @@ def unscheduled(reason: str, message: str) -> dict[str, Any]:
          ""),
     ],
 )  # fmt: skip
-def test_on_its_way(status: dict[str, Any], stage: Stage, why: str) -> None:
+def test_stages(status: dict[str, Any], stage: Stage, why: str) -> None:
     seen = pod_status.look(status, "server")
     assert (seen.stage, seen.why, seen.failure) == (stage, why, None)
 
@@ -72,7 +76,7 @@ PULL = 'failed to pull and unpack image "docker.io/x/y:1"'
         ("RunContainerError", "nvidia-container-cli: initialization error", FailureCause.GPU_UNAVAILABLE, False),
     ],
 )  # fmt: skip
-def test_cannot_start(reason: str, message: str, cause: FailureCause, transient: bool) -> None:
+def test_containers_that_cannot_start(reason: str, message: str, cause: FailureCause, transient: bool) -> None:
     seen = pod_status.look(waiting(reason, message), "server")
     assert seen.stage is Stage.ON_NODE
     assert seen.failure is not None
@@ -95,14 +99,14 @@ def test_cannot_start(reason: str, message: str, cause: FailureCause, transient:
         (terminated(137, "ContainerStatusUnknown"), -9, FailureCause.ENVIRONMENT),
     ],
 )
-def test_ended(status: dict[str, Any], code: int, cause: FailureCause | None) -> None:
+def test_ended_containers(status: dict[str, Any], code: int, cause: FailureCause | None) -> None:
     seen = pod_status.look(status, "server")
     assert (seen.stage, seen.exit_code) == (Stage.ENDED, code)
     assert (seen.failure.cause if seen.failure else None) == cause
 
 
-def test_the_first_end_counts_though_it_was_started_again() -> None:
-    """A Deployment's pod: it runs again, and a crash loop is not waited for."""
+def test_first_exit_counts_after_a_restart() -> None:
+    """A Deployment restarts its containers; the trial does not wait for a crash loop."""
     state = {"restartCount": 1, "lastState": {"terminated": {"exitCode": 2, "reason": "Error"}}}
     for now in ({"running": {"startedAt": NOW}}, {"waiting": {"reason": "CrashLoopBackOff"}}):
         seen = pod_status.look(pod({**state, "state": now}, SCHEDULED), "server")
@@ -110,49 +114,54 @@ def test_the_first_end_counts_though_it_was_started_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "shown"),
     [
         ({"reason": "Evicted", "message": "The node was low on resource: memory."}, "low on resource: memory"),
-        ({"reason": "NodeLost"}, "its node was lost"),
-        ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]},
-         "higher priority"),
-        ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]},
-         "its node does not respond"),
-        ({"reason": "OutOfcpu"}, "no room after all"),
+        ({"reason": "NodeLost"}, ""),
+        ({"conditions": [disrupted("PreemptionByScheduler")]}, ""),
+        ({"conditions": [disrupted("DeletionByTaintManager")]}, ""),
+        ({"conditions": [disrupted("UnknownReason")]}, "UnknownReason"),
+        ({"reason": "OutOfcpu"}, "OutOfcpu"),
     ],
-)  # fmt: skip
-def test_taken_away(status: dict[str, Any], told: str) -> None:
-    """The environment's fault, though the container ended with 137."""
-    found = terminated(137)
-    found["status"].update(phase="Failed", **status)
-    seen = pod_status.look(found, "server")
+)
+def test_evicted_pods(status: dict[str, Any], shown: str) -> None:
+    """The environment is at fault, although the container ended with 137. ``test_wording.py`` has the messages."""
+    evicted = terminated(137)
+    evicted["status"].update(phase="Failed", **status)
+    seen = pod_status.look(evicted, "server")
     assert seen.failure is not None
-    assert (seen.stage, seen.failure.blame) == (Stage.ENDED, Blame.ENVIRONMENT)
-    assert told in seen.failure.message
+    assert (seen.stage, seen.failure.cause, seen.failure.blame) == (
+        Stage.ENDED,
+        FailureCause.ENVIRONMENT,
+        Blame.ENVIRONMENT,
+    )
+    assert shown in seen.failure.message
 
 
-def test_no_gpu_after_all() -> None:
-    found = pod(None, SCHEDULED, phase="Failed", reason="OutOfnvidia.com/gpu")
-    failure = pod_status.look(found, "server").failure
+def test_node_without_free_gpus() -> None:
+    failed = pod(None, SCHEDULED, phase="Failed", reason="OutOfnvidia.com/gpu")
+    failure = pod_status.look(failed, "server").failure
     assert failure is not None
     assert failure.cause is FailureCause.GPU_UNAVAILABLE
 
 
 def test_deleted_by_another_client() -> None:
-    found = pod({"state": {"running": {"startedAt": NOW}}}, SCHEDULED)
-    found["metadata"]["deletionTimestamp"] = NOW
-    failure = pod_status.look(found, "server").failure
-    assert failure is not None
-    assert "by someone else" in failure.message
+    running = pod({"state": {"running": {"startedAt": NOW}}}, SCHEDULED)
+    assert pod_status.look(running, "server").stage is Stage.RUNNING
+    running["metadata"]["deletionTimestamp"] = NOW
+    seen = pod_status.look(running, "server")
+    assert seen.failure is not None
+    assert (seen.stage, seen.failure.cause) == (Stage.ENDED, FailureCause.ENVIRONMENT)
 
 
-def test_an_init_container_that_fails() -> None:
-    found = pod(None, SCHEDULED)
-    found["spec"]["initContainers"] = [{"name": "fetch"}]
-    found["status"]["initContainerStatuses"] = [{"name": "fetch", "state": {"terminated": {"exitCode": 7}}}]
-    failure = pod_status.look(found, "server").failure
-    assert failure is not None
-    assert "fetch failed with exit code 7" in failure.message
+def test_failed_init_container() -> None:
+    failed = pod(None, SCHEDULED)
+    failed["spec"]["initContainers"] = [{"name": "fetch"}]
+    failed["status"]["initContainerStatuses"] = [{"name": "fetch", "state": {"terminated": {"exitCode": 7}}}]
+    seen = pod_status.look(failed, "server")
+    assert seen.failure is not None
+    assert (seen.stage, seen.failure.cause) == (Stage.ENDED, FailureCause.ENVIRONMENT)
+    assert {"fetch", "7"} <= set(seen.failure.message.split())
 
 
 QUOTA = 'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=2, '
@@ -160,22 +169,23 @@ QUOTA += "used: requests.nvidia.com/gpu=3, limited: requests.nvidia.com/gpu=4"
 
 
 @pytest.mark.parametrize(
-    ("reason", "message", "cause", "how"),
+    ("reason", "message", "cause", "waits"),
     [
-        ("FailedCreate", QUOTA, FailureCause.GPU_UNAVAILABLE, "queued"),
-        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=5"), FailureCause.GPU_UNAVAILABLE, "for good"),
-        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=some"), FailureCause.GPU_UNAVAILABLE, "queued"),
-        ("FailedCreate", "failed quota: x: must specify limits.cpu", FailureCause.NOT_ACCEPTED, "for good"),
-        ("FailedCreate", 'violates PodSecurity "restricted:latest"', FailureCause.NOT_ACCEPTED, "for good"),
-        ("FailedCreate", "Internal error occurred: failed calling webhook", FailureCause.ENVIRONMENT, "transient"),
-        ("FailedMount", "hostPath type check failed: /m is not a directory", FailureCause.MODEL_MISSING, "for good"),
-        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, "transient"),
+        ("FailedCreate", QUOTA, FailureCause.GPU_UNAVAILABLE, "queue"),
+        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=5"), FailureCause.GPU_UNAVAILABLE, "never"),
+        ("FailedCreate", QUOTA.replace("gpu=2", "gpu=some"), FailureCause.GPU_UNAVAILABLE, "queue"),
+        ("FailedCreate", "failed quota: x: must specify limits.cpu", FailureCause.NOT_ACCEPTED, "never"),
+        ("FailedCreate", 'violates PodSecurity "restricted:latest"', FailureCause.NOT_ACCEPTED, "never"),
+        ("FailedCreate", "Internal error occurred: failed calling webhook", FailureCause.ENVIRONMENT, "fault"),
+        ("FailedMount", "hostPath type check failed: /m is not a directory", FailureCause.MODEL_MISSING, "never"),
+        ("FailedMount", 'secret "x" not found', FailureCause.ENVIRONMENT, "fault"),
     ],
 )
-def test_events(reason: str, message: str, cause: FailureCause, how: str) -> None:
-    usual = {"reason": "Scheduled", "message": "assigned"}
-    trouble = pod_status.events_trouble([usual, {"reason": reason, "message": message}])
+def test_events(reason: str, message: str, cause: FailureCause, waits: str) -> None:
+    """``waits``: as in a queue, as for a transient fault, or never."""
+    harmless = {"reason": "Scheduled", "message": "assigned"}
+    trouble = pod_status.events_trouble([harmless, {"reason": reason, "message": message}])
     assert trouble is not None
     assert trouble.failure.cause is cause
-    assert (trouble.transient, trouble.queued) == (how == "transient", how == "queued")
-    assert pod_status.events_trouble([usual]) is None
+    assert (trouble.transient, trouble.queued) == (waits == "fault", waits == "queue")
+    assert pod_status.events_trouble([harmless]) is None
