@@ -1,4 +1,4 @@
-"""What tests of servers in pods share: an image of this Python, a deployer, and a look at what is left."""
+"""Fixtures for servers in pods: a cluster with an image of this Python, and the context of a trial."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +12,19 @@ from support.labs.cluster import OwnCluster
 
 @pytest.fixture(scope="session")
 def shared(cluster: OwnCluster, python_image: Path) -> Kube:
-    """The cluster of all tests, with the image."""
+    """The session's cluster, with the image loaded."""
     cluster.load_image(python_image)
     return Kube(cluster)
 
 
 @pytest.fixture
 def kube(shared: Kube) -> Iterator[Kube]:
-    """The cluster; nothing of ours is in it after the test."""
+    """The cluster; the test must leave no object of autotuner in it."""
     yield shared
     assert shared.left() == []
 
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    """A trial's context in a folder of its own."""
+    """The context of a trial with its own folder."""
     return Recorder(tmp_path / "trial")

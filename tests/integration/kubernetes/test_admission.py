@@ -1,4 +1,4 @@
-"""Pods that a namespace's rules refuse: foreseen by the preflight, final in a run, cured by a setting."""
+"""Pods that admission refuses: predicted by the preflight, final in a trial, accepted with the remedy."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,16 +24,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 RESTRICTED = {"security": "restricted", "security_context": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}}
-"""The test's images have no user of their own."""
+"""With a user id, since the test images define no user."""
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
-Make = Callable[..., str]
+MakeNamespace = Callable[..., str]
 
 
 @pytest.fixture
-def namespace(kube: Any) -> Iterator[Make]:
-    """Makes namespaces with labels, and objects in them; all are gone after the test."""
-    made = list[str]()
+def namespace(kube: Any) -> Iterator[MakeNamespace]:
+    """Creates namespaces with labels, and objects in them; all are deleted after the test."""
+    created = list[str]()
     names = list[str]()
 
     def create(labels: dict[str, str], *objects: tuple[str, dict[str, Any]]) -> str:
@@ -41,16 +41,16 @@ def namespace(kube: Any) -> Iterator[Make]:
         body = {"metadata": {"name": name, "labels": {"rules": name, **labels}}}
         kube.cluster.api("POST", "/api/v1/namespaces", json=body).raise_for_status()
         names.append(name)
-        for path, thing in objects:
-            text = json.dumps(thing).replace("@NAMESPACE@", name)
+        for path, manifest in objects:
+            text = json.dumps(manifest).replace("@NAMESPACE@", name)
             kube.cluster.api("POST", path.replace("@NAMESPACE@", name), content=text, headers=JSON).raise_for_status()
-            made.append(f"{path}/{json.loads(text)['metadata']['name']}".replace("@NAMESPACE@", name))
+            created.append(f"{path}/{json.loads(text)['metadata']['name']}".replace("@NAMESPACE@", name))
         account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
         eventually(lambda: kube.cluster.api("GET", account).is_success)
         return name
 
     yield create
-    for path in made:
+    for path in created:
         kube.cluster.api("DELETE", path)
     for name in names:
         kube.cluster.api("DELETE", f"/api/v1/namespaces/{name}")
@@ -59,8 +59,8 @@ def namespace(kube: Any) -> Iterator[Make]:
 JSON = {"Content-Type": "application/json"}
 
 
-async def refused(kube: Any, recorder: Recorder, **settings: Any) -> Failure:
-    """Of a trial: at once, and with nothing left."""
+async def refusal(kube: Any, recorder: Recorder, **settings: Any) -> Failure:
+    """Returns the failure of a trial that is refused at once."""
 
     async def trial() -> None:
         async with kube.deployer(**settings).deploy(kube.polite(fake_plan()), recorder.context) as endpoint:
@@ -74,34 +74,37 @@ async def refused(kube: Any, recorder: Recorder, **settings: Any) -> Failure:
 
 
 @pytest.mark.optional
-async def test_a_namespace_that_enforces_pod_security(kube: Any, recorder: Recorder, namespace: Make) -> None:
-    """Foreseen, refused at once with the cure, and with the cure everything runs."""
+async def test_enforced_pod_security(kube: Any, recorder: Recorder, namespace: MakeNamespace) -> None:
+    """Preflight and trial name the setting, with which server and load generator run."""
     needs_its_own_tmp()
     name = namespace({ENFORCE: "restricted"})
     checks = await kube.deployer(namespace=name).preflight([fake_plan()])
-    told = [c for c in checks if c.status is CheckStatus.FAIL]
-    assert [c.detail.partition(":")[0] for c in told] == ["server", "load generator"]
-    assert all("PodSecurity" in c.detail and "deploy.security: restricted" in c.remedy for c in told)
-    failure = await refused(kube, recorder, namespace=name)
+    failed = [c for c in checks if c.status is CheckStatus.FAIL]
+    assert [(c.name, c.detail.partition(":")[0]) for c in failed] == [
+        ("admission", "server"),
+        ("admission", "load generator"),
+    ]
+    assert all("PodSecurity" in c.detail and "deploy.security: restricted" in c.remedy for c in failed)
+    failure = await refusal(kube, recorder, namespace=name)
     assert failure.cause in FATAL
-    assert "violates PodSecurity" in failure.message
+    assert "PodSecurity" in failure.message
     assert "deploy.security: restricted" in failure.remedy
-    cured = kube.deployer(namespace=name, **RESTRICTED)
-    assert [c for c in await cured.preflight([fake_plan()]) if c.status is not CheckStatus.OK] == []
-    look = "import pathlib\nhome = pathlib.Path.home()\n(home / 'x').write_text('')\ntold = {'user': os.getuid()}"
-    plan = telling_plan(f"{look}\n{ENDS}")
-    async with cured.deploy(plan, recorder.context) as endpoint:
+    restricted = kube.deployer(namespace=name, **RESTRICTED)
+    assert [c for c in await restricted.preflight([fake_plan()]) if c.status is not CheckStatus.OK] == []
+    writes_home = "import pathlib\n(pathlib.Path.home() / 'x').write_text('')"
+    plan = telling_plan(f"{writes_home}\n{ENDS_ON_SIGTERM}")
+    async with restricted.deploy(plan, recorder.context) as endpoint:
         order = json.dumps({"lines": 2}).encode()
         labels = recorder.context.labels
         async with endpoint.client.run("autotuner.testing.fake_worker", order, labels=labels) as lines:
             assert len([line async for line in lines]) == 2
 
 
-ENDS = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))"
-LIMITS = "/api/v1/namespaces/@NAMESPACE@/limitranges"
+ENDS_ON_SIGTERM = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))"
+LIMIT_RANGES = "/api/v1/namespaces/@NAMESPACE@/limitranges"
 QUOTAS = "/api/v1/namespaces/@NAMESPACE@/resourcequotas"
-LARGEST = {"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "256Mi"}}]}}
-WANTS = {"metadata": {"name": "wants"}, "spec": {"hard": {"limits.cpu": "8"}}}
+LIMIT_RANGE = {"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "256Mi"}}]}}
+QUOTA = {"metadata": {"name": "cpu-limits"}, "spec": {"hard": {"limits.cpu": "8"}}}
 POLICY = {
     "metadata": {"name": "@NAMESPACE@"},
     "spec": {
@@ -123,18 +126,18 @@ BINDING = {
 @pytest.mark.parametrize(
     ("objects", "settings", "remedy"),
     [
-        ([(LIMITS, LARGEST)], {"memory": "512Mi"}, "deploy.memory"),
-        ([(QUOTAS, WANTS)], {}, "deploy.cpu_limit"),
-        ([], {"service_account": "nobody"}, "deploy.service_account"),
-        ([], {"priority_class": "nobody"}, "deploy.priority_class"),
-        ([], {"runtime_class": "nobody"}, "deploy.runtime_class"),
-        ([], {"loadgen_service_account": "nobody"}, "deploy.loadgen_service_account"),
+        ([(LIMIT_RANGES, LIMIT_RANGE)], {"memory": "512Mi"}, "deploy.memory"),
+        ([(QUOTAS, QUOTA)], {}, "deploy.cpu_limit"),
+        ([], {"service_account": "no-such-object"}, "deploy.service_account"),
+        ([], {"priority_class": "no-such-object"}, "deploy.priority_class"),
+        ([], {"runtime_class": "no-such-object"}, "deploy.runtime_class"),
+        ([], {"loadgen_service_account": "no-such-object"}, "deploy.loadgen_service_account"),
     ],
 )
-async def test_each_refusal_is_foreseen_and_final(
+async def test_refusals_are_predicted_and_final(
     kube: Any,
     recorder: Recorder,
-    namespace: Make,
+    namespace: MakeNamespace,
     objects: list[tuple[str, dict[str, Any]]],
     settings: dict[str, Any],
     remedy: str,
@@ -142,50 +145,54 @@ async def test_each_refusal_is_foreseen_and_final(
     deploy = {"namespace": namespace({}, *objects), **settings}
     checks = await kube.deployer(**deploy).preflight([fake_plan()])
     assert any(c.status is CheckStatus.FAIL and remedy in c.remedy for c in checks), checks
-    failure = await refused(kube, recorder, **deploy)
+    failure = await refusal(kube, recorder, **deploy)
     assert failure.cause in FATAL, failure
     assert remedy in failure.remedy
 
 
-async def test_a_policy_that_wants_a_label_on_every_pod(kube: Any, recorder: Recorder, namespace: Make) -> None:
+async def test_policy_that_requires_a_label(kube: Any, recorder: Recorder, namespace: MakeNamespace) -> None:
     name = namespace(
         {},
         (f"{POLICIES}/validatingadmissionpolicies", POLICY),
         (f"{POLICIES}/validatingadmissionpolicybindings", BINDING),
     )
 
-    async def told() -> list[str]:
+    async def failed_details() -> list[str]:
         checks = await kube.deployer(namespace=name).preflight([fake_plan()])
         return [c.detail for c in checks if c.status is CheckStatus.FAIL]
 
     with anyio.fail_after(30):
-        # A policy takes effect a moment after it is made, possibly between the two dry runs.
-        while len(found := await told()) < 2:  # noqa: ASYNC110
+        # A policy takes effect a moment after its creation, possibly between the two dry runs.
+        while len(details := await failed_details()) < 2:  # noqa: ASYNC110
             await anyio.sleep(0.2)
-    assert all("label team is required" in detail for detail in found)
-    assert len({detail.partition(":")[0] for detail in found}) == 2, "the server's pod and the load generator's"
-    assert (await refused(kube, recorder, namespace=name)).cause in FATAL
+    assert all("label team is required" in detail for detail in details), "the message of the policy"
+    assert {detail.partition(":")[0] for detail in details} == {"server", "load generator"}
+    assert (await refusal(kube, recorder, namespace=name)).cause in FATAL
     checks = await kube.deployer(namespace=name, labels={"team": "ml"}).preflight([fake_plan()])
     assert [c for c in checks if c.status is not CheckStatus.OK] == []
 
 
-async def test_limit_that_the_namespace_adds_is_reported(kube: Any, namespace: Make) -> None:
-    """A LimitRange's default would throttle the server, and so decide the figures."""
+async def test_default_limit_of_the_namespace_is_a_warning(kube: Any, namespace: MakeNamespace) -> None:
+    """The default of a LimitRange would throttle the server and so affect the results."""
     default = {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}}
-    name = namespace({}, (LIMITS, {"metadata": {"name": "usual"}, "spec": {"limits": [default]}}))
+    name = namespace({}, (LIMIT_RANGES, {"metadata": {"name": "defaults"}, "spec": {"limits": [default]}}))
     checks = await kube.deployer(namespace=name).preflight([fake_plan()])
-    told = [c for c in checks if c.status is CheckStatus.WARN]
-    assert [(c.name, "deploy.cpu_limit" in c.remedy or "deploy.loadgen_cpu_limit" in c.remedy) for c in told] == [
-        ("limits", True)
-    ] * 2
+    warnings = [c for c in checks if c.status is CheckStatus.WARN]
+    assert [(c.name, c.detail.partition(":")[0]) for c in warnings] == [
+        ("limits", "server"),
+        ("limits", "load generator"),
+    ]
+    for setting, check in zip(("deploy.cpu_limit", "deploy.loadgen_cpu_limit"), warnings, strict=True):
+        assert "500m" in check.detail
+        assert setting in check.remedy
 
 
 @pytest.mark.campaign
 @pytest.mark.optional
-def test_a_whole_study_in_a_restricted_namespace(
-    kube: Any, namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_study_in_a_restricted_namespace(
+    kube: Any, namespace: MakeNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is in a claim, since folders of the nodes are not allowed there."""
+    """The model is in a PersistentVolumeClaim, since Pod Security forbids hostPath volumes."""
     needs_its_own_tmp()
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)

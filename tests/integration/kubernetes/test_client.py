@@ -1,4 +1,4 @@
-"""The connection: credentials of several kinds, strict bodies, and who uses the cluster's GPUs."""
+"""Credentials, strict validation of request bodies, and GPUs that other pods use."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import pytest
 
 from autotuner.deployers.kubernetes.client import RefusedError, connected
 from autotuner.deployers.shared.failures import UnusableTargetError
-from autotuner.study.failure import FATAL, TrialFailedError
+from autotuner.study.failure import FATAL, FailureCause, TrialFailedError
 from autotuner.testing.fake_plans import fake_plan
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
@@ -28,37 +28,37 @@ def config_with(kube: Any, user: dict[str, Any], namespace: str = "default") -> 
     return config
 
 
-async def test_a_credential_plugin(kube: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its token is taken, asked for again when it is refused, and nothing stays in temporary files."""
-    places = tmp_path / "temporary"
-    places.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(places))
+async def test_credential_plugin(kube: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its token is renewed when it is refused, and no temporary file is left."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     token = json.loads(kube.cluster.kubeconfig.read_text())["users"][0]["user"]["token"]
-    turns = tmp_path / "turns"
+    calls = tmp_path / "calls"
     code = (
-        "import json, pathlib; turns = pathlib.Path(__import__('sys').argv[1]);"
-        "first = not turns.exists(); turns.open('a').write('x');"
+        "import json, pathlib; calls = pathlib.Path(__import__('sys').argv[1]);"
+        "first = not calls.exists(); calls.open('a').write('x');"
         "token = 'old' if first else __import__('sys').argv[2];"
         "print(json.dumps({'status': {'token': token}}))"
     )
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
-        "args": ["-c", code, str(turns), token],
+        "args": ["-c", code, str(calls), token],
     }
     file = tmp_path / "config"
     file.write_text(json.dumps(config_with(kube, {"exec": plugin}, namespace="elsewhere")))
     settings = kube.deployer(kubeconfig=str(file), context="other").settings
     async with connected(settings) as cluster:
-        assert cluster.namespace == "elsewhere", "the context's, though it is not the current one"
+        assert cluster.namespace == "elsewhere", "the namespace of the selected context, not of the current one"
         assert (await cluster.get("/version"))["major"] == "1"
-        assert turns.read_text() == "xx"
-        assert list(places.iterdir()) == []
+        assert calls.read_text() == "xx"
+        assert list(temporary.iterdir()) == []
 
 
-async def test_a_token_that_is_not_taken(kube: Any, tmp_path: Path) -> None:
+async def test_refused_token(kube: Any, tmp_path: Path) -> None:
     file = tmp_path / "config"
-    file.write_text(json.dumps(config_with(kube, {"token": "nobody's"})))
+    file.write_text(json.dumps(config_with(kube, {"token": "unknown"})))
     async with connected(kube.deployer(kubeconfig=str(file)).settings) as cluster:
         with pytest.raises(RefusedError) as caught:
             await cluster.get("/api/v1/nodes")
@@ -69,27 +69,30 @@ async def test_a_token_that_is_not_taken(kube: Any, tmp_path: Path) -> None:
         assert (check.name, check.status) == ("kubernetes", "fail")
         with pytest.raises(UnusableTargetError) as unusable:
             await deployer.hardware()
-        assert "credentials" in unusable.value.message
+        assert unusable.value.details["cause"] == FailureCause.NOT_ACCEPTED
         with pytest.raises(TrialFailedError) as failed:
             await deployer.gpus()
+        assert failed.value.failure.cause is FailureCause.NOT_ACCEPTED
         assert failed.value.failure.cause in FATAL
 
 
 async def test_unknown_fields_are_refused(kube: Any) -> None:
     async with connected(kube.deployer().settings) as cluster:
-        with pytest.raises(RefusedError, match="unknown field"):
+        with pytest.raises(RefusedError) as caught:
             await cluster.create(PATH, {"metadata": {"name": "x"}, "no_such_field": 1}, dry_run=True)
+    assert caught.value.code == 400
+    assert "no_such_field" in caught.value.message
 
 
-async def test_gpus_that_others_use(kube: Any) -> None:
-    """A foreign pod uses two of four GPUs: two places remain, with stable names. A cordoned node has none."""
+async def test_gpus_in_use_by_other_pods(kube: Any) -> None:
+    """A foreign pod uses two of four GPUs: two places remain, with stable names. A cordoned node offers none."""
     container = {
         "name": "c",
         "image": "local/pause:1",
         "imagePullPolicy": "Never",
         "resources": {"limits": {"nvidia.com/gpu": "2"}},
     }
-    body = {"metadata": {"name": "theirs"}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+    body = {"metadata": {"name": "foreign"}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
     pods = "/api/v1/namespaces/default/pods"
     before = await kube.deployer().gpus()
     kube.cluster.api("POST", pods, json=body).raise_for_status()
@@ -98,7 +101,7 @@ async def test_gpus_that_others_use(kube: Any) -> None:
             gpus = before
             while not any(gpu.users for gpu in gpus):
                 gpus = await kube.deployer().gpus()
-        assert [gpu.users for gpu in gpus] == [("pod default/theirs",)] * 2 + [()] * 2
+        assert [gpu.users for gpu in gpus] == [("pod default/foreign",)] * 2 + [()] * 2
         assert [gpu.uuid for gpu in gpus] == [gpu.uuid for gpu in before]
         assert len({gpu.uuid for gpu in gpus}) == 4
         assert (await kube.deployer().hardware()).gpus == 4
@@ -108,4 +111,4 @@ async def test_gpus_that_others_use(kube: Any) -> None:
         assert len(await kube.deployer(gpus=6).gpus()) == 6
     finally:
         kube.cluster.cordon(on=False)
-        kube.cluster.api("DELETE", f"{pods}/theirs", params={"gracePeriodSeconds": 0})
+        kube.cluster.api("DELETE", f"{pods}/foreign", params={"gracePeriodSeconds": 0})

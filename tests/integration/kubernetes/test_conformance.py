@@ -1,4 +1,4 @@
-"""What every deployer must keep, in real pods with a scripted server."""
+"""Conformance of the Kubernetes deployer, with a scripted server in real pods."""
 
 from collections.abc import Collection
 from typing import Any, ClassVar

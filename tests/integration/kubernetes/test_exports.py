@@ -1,8 +1,8 @@
-"""What the winner is written as, in front of a real API server: strict about fields, and started for real."""
+"""Exported manifests on a real API server: strict validation of their fields, and real starts."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,8 +25,6 @@ from support.ome_standin.furniture import MODEL, RUNTIME
 
 pytestmark = pytest.mark.cluster
 
-Make = Callable[..., Manifest]
-
 PATIENCE_S = 90.0
 NASTY = (
     "on", "No", "true", "null", "~", "", "1", "0.9", "1e3", "0x1F", "1_000", ".inf", "12:30", "2024-01-01", "=", "<<",
@@ -34,7 +32,7 @@ NASTY = (
     "$$", "$(HOME)", "$$(HOME)", "\\n", "{{ x }}",
 )  # fmt: skip
 HARMLESS = tuple(text for text in NASTY if "{{" not in text)
-"""What OME takes as it is."""
+"""Texts that OME does not read as templates."""
 OPTIONS = {
     Form.KUBERNETES: {"hub_token_secret": "hf/token", "env_secret": ["A=b/c"]},
     Form.INFERENCE_SERVICE: {"runtime": "srt-llama", "model": "BaseModel/llama", "env_secret": ["A=b/c"]},
@@ -50,15 +48,15 @@ def exported(
     *,
     engine: str = "sglang",
     args: Any = None,
-    of: Model | None = None,
+    model: Model | None = None,
     deploy: dict[str, Any] | None = None,
     **options: Any,
 ) -> Manifest:
-    """Of a study on two GPUs."""
+    """Exports the winner of a study on two GPUs."""
     tp = {"sglang": "tp-size", "vllm": "tensor-parallel-size"}[engine]
     spec = sample_spec(f"export-{uuid4().hex[:8]}", slos=()).model_copy(
         update={
-            "model": of or Model(path="/models/chat-8b"),
+            "model": model or Model(path="/models/chat-8b"),
             "engine": EngineSpec.model_validate(
                 {"kind": engine, "args": args or {}, "env": {"ON": "on", "AUTOTUNER_SIMULATED_GPU_COUNT": "2"}}
             ),
@@ -72,21 +70,21 @@ def exported(
     return manifest_of(winner_of(result, spec.model, settings=settings), form, parse_options(form, options))
 
 
-def answered(cluster: Any, text: str) -> list[dict[str, Any]]:
-    """What the API server makes of a file, as kubectl reads and sends it; nothing is kept."""
-    said = cluster.kubectl("create", "--validate=strict", "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
-    found = list[dict[str, Any]]()
+def dry_run(cluster: Any, text: str) -> list[dict[str, Any]]:
+    """Returns the objects as the API server would store them, in a strict dry run of ``kubectl create``."""
+    output = cluster.kubectl("create", "--validate=strict", "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
+    objects = list[dict[str, Any]]()
     decoder = json.JSONDecoder()
-    while said := said.strip():
-        thing, end = decoder.raw_decode(said)
-        found.append(thing)
-        said = said[end:]
-    return found
+    while output := output.strip():
+        manifest, end = decoder.raw_decode(output)
+        objects.append(manifest)
+        output = output[end:]
+    return objects
 
 
 @pytest.fixture(scope="module")
-def kinds_of_ome(cluster: Any) -> Iterator[None]:
-    """OME's kinds, without OME."""
+def ome_crds(cluster: Any) -> Iterator[None]:
+    """Installs OME's CustomResourceDefinitions, without OME."""
     kinds = crds()
     names = [kind["metadata"]["name"] for kind in kinds]
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(map(json.dumps, kinds)))
@@ -96,7 +94,7 @@ def kinds_of_ome(cluster: Any) -> Iterator[None]:
 
 
 def holds(part: Any, whole: Any) -> bool:
-    """Whether everything written is in the answer, which has defaults too; numbers of quantities may be texts."""
+    """Returns whether ``whole``, an object with the API server's defaults, contains everything in ``part``."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(key in whole and holds(value, whole[key]) for key, value in part.items())
     if isinstance(part, list):
@@ -105,44 +103,44 @@ def holds(part: Any, whole: Any) -> bool:
 
 
 @pytest.mark.parametrize("engine", ["sglang", "vllm"])
-def test_kubernetes_takes_every_word_as_it_was_meant(cluster: Any, engine: str) -> None:
+def test_api_server_reads_every_text_unchanged(cluster: Any, engine: str) -> None:
     args = {f"note-{number}": text for number, text in enumerate(NASTY)}
     for options in (
         OPTIONS[Form.KUBERNETES],
         {"pvc": "models:chat/8b", "port": 9000, "image": "registry.example/x:1"},
     ):
-        found = exported(Form.KUBERNETES, engine=engine, args=args, **options)
-        told = answered(cluster, found.text)
-        assert [thing["kind"] for thing in told] == ["Deployment", "Service"]
-        assert all(map(holds, found.objects, told))
-    hub = exported(Form.KUBERNETES, of=Model(path="Qwen/Qwen3-8B"), cache_pvc="hub", **OPTIONS[Form.KUBERNETES])
-    assert all(map(holds, hub.objects, answered(cluster, hub.text)))
+        manifest = exported(Form.KUBERNETES, engine=engine, args=args, **options)
+        created = dry_run(cluster, manifest.text)
+        assert [one["kind"] for one in created] == ["Deployment", "Service"]
+        assert all(map(holds, manifest.objects, created))
+    hub = exported(Form.KUBERNETES, model=Model(path="Qwen/Qwen3-8B"), cache_pvc="hub", **OPTIONS[Form.KUBERNETES])
+    assert all(map(holds, hub.objects, dry_run(cluster, hub.text)))
 
 
 @pytest.mark.parametrize("form", [Form.INFERENCE_SERVICE, Form.SERVING_RUNTIME])
-def test_ome_knows_every_field(cluster: Any, kinds_of_ome: None, form: Form) -> None:
+def test_crds_of_ome_have_every_field(cluster: Any, ome_crds: None, form: Form) -> None:
     args = {f"note-{number}": text for number, text in enumerate(HARMLESS)}
-    found = exported(form, args=args, **OPTIONS[form])
-    assert all(map(holds, found.objects, answered(cluster, found.text)))
-    of_namespace = exported(form, args=args, namespace="default", name="mine", **OPTIONS[form])
-    assert answered(cluster, of_namespace.text)[0]["metadata"]["namespace"] == "default"
+    manifest = exported(form, args=args, **OPTIONS[form])
+    assert all(map(holds, manifest.objects, dry_run(cluster, manifest.text)))
+    namespaced = exported(form, args=args, namespace="default", name="mine", **OPTIONS[form])
+    assert dry_run(cluster, namespaced.text)[0]["metadata"]["namespace"] == "default"
 
 
-def test_a_runtime_from_the_cluster_can_be_started_from(cluster: Any, kinds_of_ome: None) -> None:
+def test_export_based_on_a_runtime_of_the_cluster(cluster: Any, ome_crds: None) -> None:
     first = exported(Form.SERVING_RUNTIME, name="base", **OPTIONS[Form.SERVING_RUNTIME])
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=first.text)
-    kept = cluster.kubectl("get", "clusterservingruntime", "base", "-o", "yaml")
-    found = exported(Form.SERVING_RUNTIME, start_from=kept, args={"chunked-prefill-size": 4096})
-    (told,) = answered(cluster, found.text)
+    base = cluster.kubectl("get", "clusterservingruntime", "base", "-o", "yaml")
+    manifest = exported(Form.SERVING_RUNTIME, start_from=base, args={"chunked-prefill-size": 4096})
+    (created,) = dry_run(cluster, manifest.text)
     cluster.kubectl("delete", "clusterservingruntime", "base")
-    assert holds(found.objects[0], told)
-    assert told["metadata"]["name"] == "base-tuned"
-    command = told["spec"]["engineConfig"]["runner"]["command"]
+    assert holds(manifest.objects[0], created)
+    assert created["metadata"]["name"] == "base-tuned"
+    command = created["spec"]["engineConfig"]["runner"]["command"]
     assert command[:5] == ["python3", "-m", "sglang.launch_server", "--model-path", "$(MODEL_PATH)"]
     assert command[-4:] == ["--chunked-prefill-size", "4096", "--tp-size", "2"]
 
 
-def test_strict_means_strict(cluster: Any, kinds_of_ome: None) -> None:
+def test_unknown_fields_are_refused(cluster: Any, ome_crds: None) -> None:
     for form, old, new in (
         (Form.KUBERNETES, "readinessProbe:", "readynessProbe:"),
         (Form.INFERENCE_SERVICE, "    minReplicas:", "    leastReplicas:"),
@@ -150,7 +148,7 @@ def test_strict_means_strict(cluster: Any, kinds_of_ome: None) -> None:
         text = exported(form, **OPTIONS[form]).text
         assert old in text
         with pytest.raises(RuntimeError, match="unknown field"):
-            answered(cluster, text.replace(old, new))
+            dry_run(cluster, text.replace(old, new))
 
 
 @pytest.mark.parametrize(
@@ -163,38 +161,38 @@ def test_strict_means_strict(cluster: Any, kinds_of_ome: None) -> None:
         ("vllm", {"hf-overrides": '{"a": [1, "x  y"],\n "b": "$(HOME) $$"}', "max-num-seqs": 64}),
     ],
 )
-def test_a_deployment_starts_what_was_measured(cluster: Any, tmp_path: Path, engine: str, args: dict[str, Any]) -> None:
+def test_deployment_starts_the_measured_server(cluster: Any, tmp_path: Path, engine: str, args: dict[str, Any]) -> None:
     model = Model(path=str(tmp_path), name="on")
-    found = exported(Form.KUBERNETES, engine=engine, args=args, of=model)
-    name = found.objects[0]["metadata"]["name"]
-    assert found.winner.image in {Sglang.image, Vllm.image}
-    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
+    manifest = exported(Form.KUBERNETES, engine=engine, args=args, model=model)
+    name = manifest.objects[0]["metadata"]["name"]
+    assert manifest.winner.image in {Sglang.image, Vllm.image}
+    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=manifest.text)
     try:
-        pod = ready(cluster, f"app.kubernetes.io/name={name}")
-        words = words_of(cluster, pod)
+        pod = ready_pod(cluster, f"app.kubernetes.io/name={name}")
+        argv = command_line(cluster, pod)
     finally:
-        cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=found.text)
-    plan = found.winner.plan
-    measured = [*found.winner.words, plan.host_flag, "0.0.0.0", plan.port_flag, "8000"]
-    program = 1 if engine == "sglang" else 2  # vllm is a script, which its interpreter is put before
-    assert words[program:] == measured[1:]
-    assert Path(words[program - 1]).name == measured[0]
+        cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=manifest.text)
+    plan = manifest.winner.plan
+    measured = [*manifest.winner.words, plan.host_flag, "0.0.0.0", plan.port_flag, "8000"]
+    program = 1 if engine == "sglang" else 2  # vllm is a script, so its command line begins with the interpreter
+    assert argv[program:] == measured[1:]
+    assert Path(argv[program - 1]).name == measured[0]
     assert plan.argv(host="0.0.0.0", port=8000) == tuple(measured)
     assert pod["metadata"]["labels"]["autotuner/trial"] == "1"
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
 
 
-def words_of(cluster: Any, pod: dict[str, Any]) -> list[str]:
-    """The command line of the pod's first process, as it has it."""
-    asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
+def command_line(cluster: Any, pod: dict[str, Any]) -> list[str]:
+    """Returns the command line of the pod's first process."""
+    code = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
     name = pod["metadata"]["name"]
     namespace = pod["metadata"]["namespace"]
-    said: str = cluster.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", asked)
-    return said.removesuffix("\0").split("\0")
+    output: str = cluster.kubectl("exec", "-n", namespace, name, "--", "python3", "-c", code)
+    return output.removesuffix("\0").split("\0")
 
 
-def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[str, Any]:
-    """The one pod that is found so, once it is ready."""
+def ready_pod(cluster: Any, selector: str, *, namespace: str = "default") -> dict[str, Any]:
+    """Returns the only pod that matches the selector, once it is ready."""
     end = time.monotonic() + PATIENCE_S
     while True:
         pods = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]
@@ -208,26 +206,26 @@ def ready(cluster: Any, selector: str, *, namespace: str = "default") -> dict[st
 
 
 @pytest.mark.campaign
-def test_ome_builds_what_was_measured(request: pytest.FixtureRequest) -> None:
+def test_ome_starts_the_measured_server(request: pytest.FixtureRequest) -> None:
     lab = request.getfixturevalue("lab")
     cluster = request.getfixturevalue("ome_cluster")
     stand_in = request.getfixturevalue("ome")
     args = {"json-model-override-args": '{"a": [1, "x  y"],\n "b": "$(HOME) $$"}'}
-    kept = cluster.kubectl("get", "clusterservingruntime", RUNTIME, "-o", "yaml")
-    runtime = exported(Form.SERVING_RUNTIME, args=args, start_from=kept)
+    base = cluster.kubectl("get", "clusterservingruntime", RUNTIME, "-o", "yaml")
+    runtime = exported(Form.SERVING_RUNTIME, args=args, start_from=base)
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=runtime.text)
     names = {"runtime": runtime.objects[0]["metadata"]["name"], "model": MODEL, "namespace": lab.namespace}
-    found = exported(Form.INFERENCE_SERVICE, args=args, name="won", **names)
+    service = exported(Form.INFERENCE_SERVICE, args=args, name="won", **names)
     try:
-        cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
-        pod = ready(cluster, "ome.io/inferenceservice=won", namespace=lab.namespace)
-        words = words_of(cluster, pod)
+        cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=service.text)
+        pod = ready_pod(cluster, "ome.io/inferenceservice=won", namespace=lab.namespace)
+        argv = command_line(cluster, pod)
     finally:
-        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=found.text)
+        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=service.text)
         cluster.kubectl("delete", "-f", "-", stdin=runtime.text)
-    model = found.winner.model
-    measured = [stand_in.settings.model_path if word == model else word for word in found.winner.words]
-    assert words == [*measured, "--host", "0.0.0.0", "--port", "8080"]
+    model = service.winner.model
+    measured = [stand_in.settings.model_path if word == model else word for word in service.winner.words]
+    assert argv == [*measured, "--host", "0.0.0.0", "--port", "8080"]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
 
 
@@ -268,18 +266,16 @@ CONTAINER: dict[str, Any] = {
     ],
     ids=["folders", "claim", "docker"],
 )
-def test_settings_of_pods_are_fields_that_the_api_server_knows(
-    cluster: Any, kinds_of_ome: None, form: Form, deploy: dict[str, Any]
-) -> None:
-    found = exported(form, deploy=deploy, **OPTIONS[form])
-    told = answered(cluster, found.text)
-    assert all(map(holds, found.objects, told))
-    assert json.dumps(told).count("512Mi") >= 1, "the study's memory"
+def test_pod_settings_are_valid_fields(cluster: Any, ome_crds: None, form: Form, deploy: dict[str, Any]) -> None:
+    manifest = exported(form, deploy=deploy, **OPTIONS[form])
+    created = dry_run(cluster, manifest.text)
+    assert all(map(holds, manifest.objects, created))
+    assert json.dumps(created).count("512Mi") >= 1, "the study's memory"
 
 
 @pytest.fixture
 def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
-    """A namespace that takes restricted pods only, with a claim that holds the model and a ConfigMap."""
+    """A namespace that admits only restricted pods, with a claim that contains the model, and a ConfigMap."""
     name = f"export-{uuid4().hex[:8]}"
     (tmp_path / "models" / "m").mkdir(parents=True)
     (tmp_path / "models" / "m" / "config.json").write_text("{}")
@@ -288,7 +284,7 @@ def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
     common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
     size = {"storage": "1Gi"}
     enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
-    things: list[dict[str, Any]] = [
+    manifests: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforce}},
         {
             "apiVersion": "v1",
@@ -309,28 +305,28 @@ def restricted(cluster: Any, tmp_path: Path) -> Iterator[str]:
             "data": {"FROM_THE_MAP": "yes"},
         },
     ]
-    cluster.kubectl("create", "-f", "-", stdin="\n---\n".join(map(json.dumps, things)))
+    cluster.kubectl("create", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
     yield name
     cluster.kubectl("delete", "--wait=false", "namespace", name)
     cluster.kubectl("delete", "--wait=false", "persistentvolume", name)
 
 
 @pytest.mark.optional
-def test_a_deployment_runs_under_the_rules_that_the_study_ran_under(cluster: Any, restricted: str) -> None:
+def test_deployment_in_a_restricted_namespace(cluster: Any, restricted: str) -> None:
     needs_its_own_tmp()
-    left_out = {"image_pull_secrets", "priority_class", "ephemeral_storage"}  # what the test's node has none of
+    left_out = {"image_pull_secrets", "priority_class", "ephemeral_storage"}  # not available on the test node
     settings = {k: v for k, v in PLAIN_PODS.items() if k not in left_out}
     deploy = {"kind": "kubernetes", "namespace": restricted, "pvc": {"claim": "models"}, **settings}
-    found = exported(Form.KUBERNETES, deploy=deploy, of=Model(path="/models/m", name="m"))
-    name = found.objects[0]["metadata"]["name"]
-    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=found.text)
+    manifest = exported(Form.KUBERNETES, deploy=deploy, model=Model(path="/models/m", name="m"))
+    name = manifest.objects[0]["metadata"]["name"]
+    cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=manifest.text)
     try:
-        pod = ready(cluster, f"app.kubernetes.io/name={name}", namespace=restricted)
-        asked = "import os; print(os.getuid(), os.environ['FROM_THE_MAP'], os.access(os.environ['HOME'], os.W_OK))"
-        said = cluster.kubectl("exec", "-n", restricted, pod["metadata"]["name"], "--", "python3", "-c", asked)
+        pod = ready_pod(cluster, f"app.kubernetes.io/name={name}", namespace=restricted)
+        code = "import os; print(os.getuid(), os.environ['FROM_THE_MAP'], os.access(os.environ['HOME'], os.W_OK))"
+        output = cluster.kubectl("exec", "-n", restricted, pod["metadata"]["name"], "--", "python3", "-c", code)
     finally:
-        cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=found.text)
-    assert said.split() == ["1000", "yes", "True"]
+        cluster.kubectl("delete", "--cascade=foreground", "--grace-period=1", "-f", "-", stdin=manifest.text)
+    assert output.split() == ["1000", "yes", "True"]
     container = pod["spec"]["containers"][0]
     assert container["ports"][0]["containerPort"] == 9000
     assert container["resources"]["limits"]["memory"] == "512Mi"

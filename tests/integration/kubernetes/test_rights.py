@@ -1,4 +1,4 @@
-"""A tenant of a shared cluster: the project's Role in one namespace, and nothing of the whole cluster."""
+"""A tenant of a shared cluster: the project's Role in one namespace, and no cluster-wide permissions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,18 +24,21 @@ Tenant = Callable[..., KubernetesDeployer]
 
 @pytest.fixture
 def tenant(kube: Any, tmp_path: Path) -> Iterator[Tenant]:
-    """Makes a deployer that has the Role of the project's manifest in a namespace of its own, as far as ``keep`` wants
-    each rule, and no ClusterRole."""
+    """Makes a deployer for a new namespace, with the rules of the project's Role that ``keep`` selects.
+
+    It has no ClusterRole.
+    """
     name = f"tenant-{uuid4().hex[:8]}"
 
     def deployer(*, labels: Any = None, keep: Callable[[Any], bool] = lambda _: True) -> KubernetesDeployer:
         body = {"metadata": {"name": name, "labels": labels or {}}}
         kube.cluster.api("POST", "/api/v1/namespaces", json=body).raise_for_status()
         text = MANIFEST.read_text().replace("namespace: autotuner", f"namespace: {name}")
-        things = [t for t in YAML(typ="safe").load_all(text) if not t["kind"].startswith("Cluster")]
-        for thing in things:
-            thing.update({"rules": [rule for rule in thing["rules"] if keep(rule)]} if "rules" in thing else {})
-            kube.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(thing))
+        manifests = [m for m in YAML(typ="safe").load_all(text) if not m["kind"].startswith("Cluster")]
+        for manifest in manifests:
+            if "rules" in manifest:
+                manifest["rules"] = [rule for rule in manifest["rules"] if keep(rule)]
+            kube.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
         token = kube.cluster.kubectl("-n", name, "create", "token", "autotuner").strip()
         config = json.loads(kube.cluster.kubeconfig.read_text())
         config["users"][0]["user"] = {"token": token}
@@ -48,7 +51,7 @@ def tenant(kube: Any, tmp_path: Path) -> Iterator[Tenant]:
 
 
 async def allowed(deployer: KubernetesDeployer) -> list[Check]:
-    """What the preflight says, once the API server knows the new Role."""
+    """Returns the preflight checks, once the API server has applied the new Role."""
     with anyio.fail_after(30):
         while True:
             checks = await deployer.preflight([fake_plan().model_copy(update={"gpus": 1})])
@@ -56,8 +59,8 @@ async def allowed(deployer: KubernetesDeployer) -> list[Check]:
                 return checks
 
 
-async def test_a_trial_with_rights_in_one_namespace(kube: Any, tenant: Tenant, recorder: Recorder) -> None:
-    """Nodes may not be listed, so the study says how many GPUs there are; the preflight only warns."""
+async def test_trial_with_permissions_in_one_namespace(kube: Any, tenant: Tenant, recorder: Recorder) -> None:
+    """Nodes may not be listed, so the study gives the number of GPUs; the preflight only warns."""
     deployer = tenant()
     checks = await allowed(deployer)
     assert [c for c in checks if c.status is CheckStatus.FAIL] == []
@@ -73,15 +76,19 @@ async def test_a_trial_with_rights_in_one_namespace(kube: Any, tenant: Tenant, r
     assert await deployer.reap(lambda _: True) == []
 
 
-async def test_a_refusal_is_foreseen_without_the_right_to_try_a_pod(tenant: Tenant) -> None:
-    """From the warning that the dry run of the Job is answered with."""
+async def test_refusal_is_predicted_without_permission_to_create_pods(tenant: Tenant) -> None:
+    """The API server warns about the pod in the dry run of its Job."""
     enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
     deployer = tenant(labels=enforce, keep=lambda rule: rule["verbs"] not in (["create"], ["patch"]))
     checks = await allowed(deployer)
-    told = [c for c in checks if c.status is CheckStatus.FAIL]
-    assert [c.detail.partition(":")[0] for c in told] == ["server", "load generator"]
-    assert all("Pod Security" in c.detail and "deploy.security: restricted" in c.remedy for c in told)
-    assert sum("create pods is not allowed" in c.detail for c in checks) == 2
-    better = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.WARN)
-    assert "create pods" in better
-    assert "patch jobs" in better
+    failed = [c for c in checks if c.status is CheckStatus.FAIL]
+    assert [(c.name, c.detail.partition(":")[0]) for c in failed] == [
+        ("admission", "server"),
+        ("admission", "load generator"),
+    ]
+    assert all("PodSecurity" in c.detail and "deploy.security: restricted" in c.remedy for c in failed)
+    unchecked = [c for c in checks if c.name == "admission" and c.status is CheckStatus.WARN]
+    assert [c.detail.partition(":")[0] for c in unchecked if "create pods" in c.detail] == ["server", "load generator"]
+    recommended = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.WARN)
+    assert "create pods" in recommended
+    assert "patch jobs" in recommended

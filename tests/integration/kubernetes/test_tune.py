@@ -1,4 +1,4 @@
-"""Whole studies in a cluster: SGLang's own command line in pods (played by the simulator), load from a Job."""
+"""Whole studies in a cluster, with SGLang's command line in pods of the simulator and load from a Job."""
 
 import json
 import time
@@ -33,15 +33,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder of the node with the model."""
+    """A folder of the node that contains the model."""
     folder = tmp_path / "models"
     (folder / MODEL).mkdir(parents=True)
     (folder / MODEL / "config.json").write_text("{}")
     return folder
 
 
-def test_a_study_of_sglang_in_pods(kube: Any, models: Path, home: Path) -> None:
-    """Two configurations on one GPU each; the third asks for more memory than there is, which its log tells."""
+def test_study_of_sglang(kube: Any, models: Path, home: Path) -> None:
+    """Two configurations succeed on one GPU each; the third runs out of GPU memory, as its log shows."""
     deploy = kube.settings(model_roots=[str(models)], image=None)
     result = autotuner.tune(
         {
@@ -71,12 +71,12 @@ def test_a_study_of_sglang_in_pods(kube: Any, models: Path, home: Path) -> None:
     argv = result.trials[1].argv
     assert argv[argv.index("--mem-fraction-static") + 1] == "0.8"
     assert argv[argv.index("--model-path") + 1] == str(models / MODEL)
-    log = (home / "studies").rglob("server.log")
-    assert any("mem_fraction_static" in file.read_text() for file in log)
+    logs = (home / "studies").rglob("server.log")
+    assert any("mem_fraction_static" in file.read_text() for file in logs)
 
 
-class Known:
-    """An entry point of a class that is at hand."""
+class FakeEntryPoint:
+    """An entry point of the fake engine."""
 
     def load(self) -> type:
         return FakeEngine
@@ -84,25 +84,25 @@ class Known:
 
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The scripted server as an engine."""
+    """Registers the scripted server as an engine and returns its kind."""
     installed = loading.kinds
 
     def kinds(group: loading.Group) -> dict[str, Any]:
-        return {**installed(group), **({FakeEngine.kind: Known()} if group == "engines" else {})}
+        return {**installed(group), **({FakeEngine.kind: FakeEntryPoint()} if group == "engines" else {})}
 
     monkeypatch.setattr(loading, "kinds", kinds)
     return FakeEngine.kind
 
 
-def test_a_pod_killed_under_load_is_tried_again(kube: Any, fake_engine: str) -> None:
-    """SIGKILL without a word of memory says nothing about the configuration."""
+def test_killed_pod_is_retried(kube: Any, fake_engine: str) -> None:
+    """SIGKILL without an out-of-memory report is not the fault of the configuration."""
     content = {
         "name": "killed",
         "model": "fake",
         "engine": {"kind": fake_engine},
         "deploy": {"kind": "kubernetes", **kube.settings()},
         "parameters": {"parallel": [1]},
-        "workload": calm_workload(requests=300),  # so long that the pod is killed in time
+        "workload": calm_workload(requests=300),  # long enough to kill the pod during the measurement
         "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
         "search": {"strategy": "grid", "trials": 1},
@@ -110,17 +110,17 @@ def test_a_pod_killed_under_load_is_tried_again(kube: Any, fake_engine: str) -> 
     }
     with ThreadPoolExecutor(1) as pool:
         tuner = pool.submit(autotuner.tune, content)
-        until_measuring("killed")
+        wait_until_measuring("killed")
         kube.kill()
         result = tuner.result(120)
-    killed, again = result.trials
+    killed, retried = result.trials
     assert killed.failure is not None
     assert killed.failure.exit_code == -9
     assert killed.state is TrialState.VOID
-    assert again.state is TrialState.DONE
+    assert retried.state is TrialState.DONE
 
 
-def until_measuring(study: str) -> None:
+def wait_until_measuring(study: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
         with Store.open() as store:
@@ -132,10 +132,10 @@ def until_measuring(study: str) -> None:
 
 
 @pytest.mark.campaign
-def test_the_older_tools_task_of_ome_in_plain_pods(
+def test_older_task_for_ome_in_plain_pods(
     kube: Any, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same file as for OME, on a cluster without it; what it has no place for is the site's."""
+    """The same file as for OME, on a cluster without it; the site file has the settings that the task cannot."""
     site = {**kube.settings(model_roots=[str(models)]), "image": None}
     (tmp_path / "site.yaml").write_text(json.dumps({"deploy": {"kubernetes": site}}))
     monkeypatch.setenv("AUTOTUNER_SITE", str(tmp_path / "site.yaml"))
@@ -159,8 +159,8 @@ def test_the_older_tools_task_of_ome_in_plain_pods(
     result = autotuner.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
     states = [t.state for t in result.trials]
     assert states == [TrialState.DONE] * 3 + [TrialState.FAILED], [t.failure for t in result.trials]
-    told = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]
-    assert told == ["0.8", "0.85"]
+    fractions = [t.argv[t.argv.index("--mem-fraction-static") + 1] for t in result.trials[1:3]]
+    assert fractions == ["0.8", "0.85"]
     failure = result.trials[3].failure
     assert failure is not None
     assert failure.cause is FailureCause.GPU_OUT_OF_MEMORY_RUNNING

@@ -1,4 +1,4 @@
-"""A cluster of its own with a real Kueue and OME's stand-in; servers of both kinds wait in the same queues."""
+"""A separate cluster with a real Kueue and OME's stand-in: servers of both deployers wait in the same queues."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ QUEUE = "tuning"
 def queued(
     clusters: Callable[..., OwnCluster], python_image: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[OwnCluster, Kueue, OmeStandIn]]:
-    """Everything that names no queue is held back too, except what belongs to something that does."""
+    """Cluster, Kueue and OME; Kueue also suspends objects that name no queue, except dependents of one that does."""
     if why := why_not():
         pytest.skip(f"no Kueue can be started: {why}")
     with clusters(gpus=4) as own:
@@ -33,8 +33,8 @@ def queued(
             yield own, kueue, ome
 
 
-class Place:
-    """A namespace with a queue that has room for two GPUs; a deployer of either kind."""
+class QueueLab:
+    """A namespace with a queue that has room for two GPUs, and a deployer of one kind."""
 
     def __init__(self, kind: str, queued: tuple[OwnCluster, Kueue, OmeStandIn], lab: Lab) -> None:
         self.cluster, self.kueue, ome = queued
@@ -44,33 +44,33 @@ class Place:
         self._kube = Kube(self.cluster)
 
     def deployer(self, **changes: Any) -> Any:
-        """Of this namespace; its servers wait in the queue."""
+        """Returns a deployer for this namespace, whose servers wait in the queue."""
         changes = {"kueue_queue": QUEUE, **changes}
         if self.kind == "ome":
             return self._ome.deployer(**changes)
         return self._kube.deployer(namespace=self.lab.namespace, **changes)
 
     def left(self) -> list[str]:
-        """What is there of ours, and what Kueue holds for it."""
+        """Returns the objects that autotuner created, and Kueue's workloads."""
         workloads = [f"Workload {w['metadata']['name']}" for w in self.kueue.workloads(self.lab.namespace)]
         return [*self._ome.left(), *workloads]
 
 
 @pytest.fixture(params=["kubernetes", "ome"])
-def place(request: pytest.FixtureRequest, queued: tuple[OwnCluster, Kueue, OmeStandIn]) -> Iterator[Place]:
-    """Nothing of ours is in it after the test."""
+def queue_lab(request: pytest.FixtureRequest, queued: tuple[OwnCluster, Kueue, OmeStandIn]) -> Iterator[QueueLab]:
+    """The test must leave no object of autotuner in it."""
     own, kueue, _ = queued
     name = f"at-{uuid4().hex[:8]}"
     own.api("POST", "/api/v1/namespaces", json={"metadata": {"name": name}}).raise_for_status()
     kueue.queue(QUEUE, name, gpu=2, cpu=4, memory="8Gi")
-    made = Place(request.param, queued, Lab(own.api, name))
-    made.lab.created(made._ome.fake_runtime())
-    yield made
-    assert made.left() == []
+    queue_lab = QueueLab(request.param, queued, Lab(own.api, name))
+    queue_lab.lab.created(queue_lab._ome.fake_runtime())
+    yield queue_lab
+    assert queue_lab.left() == []
     own.api("DELETE", f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    """A trial's context in a folder of its own."""
+    """The context of a trial with its own folder."""
     return Recorder(tmp_path / "trial")

@@ -1,4 +1,4 @@
-"""A real Kueue on a cluster of the tests: its program beside the cluster, its kinds and webhooks in it."""
+"""Kueue for a test cluster: its program runs beside the cluster, its CRDs and webhooks are installed in it."""
 
 import base64
 import json
@@ -23,55 +23,58 @@ _WEBHOOK = 9443
 _GROUPS = {"kueue.x-k8s.io", "batch", "apps", ""}
 _CONVERTED = {"clusterqueues", "cohorts", "localqueues", "multikueueclusters", "workloads"}
 _API = "kueue.x-k8s.io/v1beta2"
-_THEIRS = ["kube-system", "kueue-system", "ome"]
-_NOT_MANAGED = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": _THEIRS}
+_SYSTEM_NAMESPACES = ["kube-system", "kueue-system", "ome"]
+_OTHER_NAMESPACES = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": _SYSTEM_NAMESPACES}
 _METRICS = "mount -t tmpfs none /etc && mkdir -p /etc/kueue/metrics && ln -s $0 /etc/kueue/metrics/certs && exec $@"
 _WITH_CERTIFICATES = ("unshare", "--mount", "sh", "-c", _METRICS)
-"""It insists on certificates for its figures at a path of its own, which is a folder of ours for it alone."""
+"""Kueue requires certificates for its metrics at a fixed path below ``/etc``, so it gets an ``/etc`` of its own."""
 
 
 def program_folder() -> Path:
-    """Where ``scripts/build-kueue.sh`` puts what it builds."""
+    """Returns the output folder of ``scripts/build-kueue.sh``."""
     return Path(os.environ.get("AUTOTUNER_KUEUE") or _ROOT / ".cache" / "kueue" / VERSION)
 
 
 def why_not() -> str:
-    """Why it cannot be started here; empty where it can."""
+    """Returns why Kueue cannot be started here; empty if it can."""
     if (program_folder() / "kueue").exists():
         return ""
     return f"no kueue in {program_folder()} (scripts/build-kueue.sh, or set AUTOTUNER_KUEUE)"
 
 
 class Kueue:
-    """Kueue for the time of the block. ``everything``: it also holds back what names no queue, in all namespaces but
-    those of the cluster and of OME."""
+    """Runs Kueue for the duration of the block.
+
+    With ``everything``, it also suspends objects that name no queue, in all namespaces except those of the cluster, of
+    Kueue and of OME.
+    """
 
     def __init__(self, cluster: OwnCluster, *, everything: bool = False) -> None:
         self._cluster = cluster
         self._everything = everything
         self._folder = tempfile.TemporaryDirectory(prefix="kueue-")
-        self._place = Path(self._folder.name)
+        self._path = Path(self._folder.name)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         address = self._cluster.host_address
-        pair = certificate(self._place, "tls", address)
+        pair = certificate(self._path, "tls", address)
         bundle = base64.b64encode(pair[0].read_bytes()).decode()
         self._install(f"https://{address}:{_WEBHOOK}", bundle)
-        (self._place / "config.yaml").write_text(json.dumps(self._configuration(address)))
+        (self._path / "config.yaml").write_text(json.dumps(self._configuration(address)))
         argv = [
             *_WITH_CERTIFICATES,
-            str(self._place),
+            str(self._path),
             str(program_folder() / "kueue"),
-            f"--config={self._place}/config.yaml",
+            f"--config={self._path}/config.yaml",
             f"--kubeconfig={self._cluster.kubeconfig}",
             "--feature-gates=VisibilityOnDemand=false",
         ]
-        with (self._place / "log").open("wb") as log:
+        with (self._path / "log").open("wb") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         try:
             self._wait(f"http://{address}:{_HEALTH}/readyz")
-            self._queues_can_be_made()
+            self._wait_for_webhooks()
         except BaseException:
             self.__exit__()
             raise
@@ -97,43 +100,43 @@ class Kueue:
             "kind": "Configuration",
             "health": {"healthProbeBindAddress": f"{address}:{_HEALTH}"},
             "metrics": {"bindAddress": "0"},
-            "webhook": {"host": address, "port": _WEBHOOK, "certDir": str(self._place)},
+            "webhook": {"host": address, "port": _WEBHOOK, "certDir": str(self._path)},
             "leaderElection": {"leaderElect": False},
             "internalCertManagement": {"enable": False},
             "integrations": {"frameworks": ["batch/job", "pod", "deployment"]},
             "manageJobsWithoutQueueName": self._everything,
-            "managedJobsNamespaceSelector": {"matchExpressions": [_NOT_MANAGED]},
+            "managedJobsNamespaceSelector": {"matchExpressions": [_OTHER_NAMESPACES]},
         }
 
     def _install(self, url: str, bundle: str) -> None:
-        """Kinds, and webhooks that call this machine in place of a Service, which needs a kube-proxy."""
+        """Installs the CRDs, and webhooks that call this machine: a Service would need a kube-proxy."""
         for file in sorted((program_folder() / "kinds").iterdir()):
-            (kind,) = yaml_objects(file.read_text())
-            if kind["spec"]["names"]["plural"] in _CONVERTED:
+            (crd,) = yaml_objects(file.read_text())
+            if crd["spec"]["names"]["plural"] in _CONVERTED:
                 client = {"url": f"{url}/convert", "caBundle": bundle}
                 webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
-                kind["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
-            self._make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kind)
-        self._until_served(f"/apis/{_API}")
+                crd["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
+            self._create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        self._wait_until_served(f"/apis/{_API}")
         for hooks in yaml_objects((program_folder() / "webhooks.yaml").read_text()):
-            hooks["webhooks"] = [hook for hook in hooks["webhooks"] if _is_ours(hook)]
+            hooks["webhooks"] = [hook for hook in hooks["webhooks"] if _is_installed(hook)]
             for hook in hooks["webhooks"]:
                 hook["clientConfig"] = {"url": url + hook["clientConfig"]["service"]["path"], "caBundle": bundle}
                 if hook["rules"][0]["apiGroups"] != ["kueue.x-k8s.io"]:
-                    hook["namespaceSelector"] = {"matchExpressions": [_NOT_MANAGED]}
+                    hook["namespaceSelector"] = {"matchExpressions": [_OTHER_NAMESPACES]}
             plural = f"{hooks['kind'].lower()}s"
-            self._make(f"/apis/admissionregistration.k8s.io/v1/{plural}", hooks)
+            self._create(f"/apis/admissionregistration.k8s.io/v1/{plural}", hooks)
 
-    def _until_served(self, path: str) -> None:
+    def _wait_until_served(self, path: str) -> None:
         count = len(list((program_folder() / "kinds").glob("*.yaml")))
         until = time.monotonic() + _PATIENCE_S
-        while _kinds(self._cluster.api("GET", path)) < count:
-            assert time.monotonic() < until, "Kueue's kinds are not served"
+        while _kind_count(self._cluster.api("GET", path)) < count:
+            assert time.monotonic() < until, "the CRDs of Kueue are not served"
             time.sleep(0.1)
 
-    def _make(self, path: str, thing: dict[str, Any]) -> None:
-        answer = self._cluster.api("POST", path, json=thing)
-        assert answer.status_code in {201, 409}, answer.text
+    def _create(self, path: str, body: dict[str, Any]) -> None:
+        response = self._cluster.api("POST", path, json=body)
+        assert response.status_code in {201, 409}, response.text
 
     def _wait(self, url: str) -> None:
         until = time.monotonic() + _PATIENCE_S
@@ -145,53 +148,53 @@ class Kueue:
                 pass
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"Kueue is not ready: {(self._place / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"Kueue is not ready: {(self._path / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
 
-    def _queues_can_be_made(self) -> None:
-        """Ready is said before the webhooks have all they need."""
+    def _wait_for_webhooks(self) -> None:
+        """Waits until an object can be created: Kueue is ready before its webhooks work."""
         flavor = {"apiVersion": _API, "kind": "ResourceFlavor", "metadata": {"name": "any"}}
         until = time.monotonic() + _PATIENCE_S
-        while (answer := self._cluster.api("POST", f"/apis/{_API}/resourceflavors", json=flavor)).status_code == 500:
-            assert time.monotonic() < until, answer.text
+        while (response := self._cluster.api("POST", f"/apis/{_API}/resourceflavors", json=flavor)).status_code == 500:
+            assert time.monotonic() < until, response.text
             time.sleep(0.2)
-        assert answer.status_code in {201, 409}, answer.text
+        assert response.status_code in {201, 409}, response.text
 
     def workloads(self, namespace: str) -> list[dict[str, Any]]:
-        """What waits or runs in a namespace, as Kueue sees it."""
-        found = self._cluster.api("GET", f"/apis/{_API}/namespaces/{namespace}/workloads").json()["items"]
-        return list(found)
+        """Returns Kueue's workloads of a namespace, waiting and admitted."""
+        items = self._cluster.api("GET", f"/apis/{_API}/namespaces/{namespace}/workloads").json()["items"]
+        return list(items)
 
     def evict(self, namespace: str) -> None:
-        """Takes the only running workload's place away, as for another one of a higher priority."""
-        (found,) = [one for one in self.workloads(namespace) if "admission" in one.get("status", {})]
-        path = f"/apis/{_API}/namespaces/{namespace}/workloads/{found['metadata']['name']}"
+        """Evicts the only admitted workload, as for a workload of higher priority."""
+        (admitted,) = [one for one in self.workloads(namespace) if "admission" in one.get("status", {})]
+        path = f"/apis/{_API}/namespaces/{namespace}/workloads/{admitted['metadata']['name']}"
         headers = {"Content-Type": "application/merge-patch+json"}
         self._cluster.api("PATCH", path, json={"spec": {"active": False}}, headers=headers).raise_for_status()
 
     def queue(self, name: str, namespace: str, **quotas: int | str) -> None:
-        """A queue of a namespace, with quotas of its own by resource (``gpu`` for NVIDIA's GPUs)."""
-        given = {{"gpu": "nvidia.com/gpu"}.get(key, key): value for key, value in quotas.items()}
-        resources = [{"name": key, "nominalQuota": str(value)} for key, value in given.items()]
-        group = {"coveredResources": list(given), "flavors": [{"name": "any", "resources": resources}]}
-        self._make_queue("ClusterQueue", name, "", {"namespaceSelector": {}, "resourceGroups": [group]})
-        self.queue_without_place(name, namespace)
+        """Creates a LocalQueue with a ClusterQueue of its own; quotas by resource, ``gpu`` for NVIDIA's GPUs."""
+        quota = {{"gpu": "nvidia.com/gpu"}.get(key, key): value for key, value in quotas.items()}
+        resources = [{"name": key, "nominalQuota": str(value)} for key, value in quota.items()]
+        group = {"coveredResources": list(quota), "flavors": [{"name": "any", "resources": resources}]}
+        self._create_queue("ClusterQueue", name, "", {"namespaceSelector": {}, "resourceGroups": [group]})
+        self.local_queue(name, namespace)
 
-    def queue_without_place(self, name: str, namespace: str) -> None:
-        """A namespace's queue; nobody made the cluster's that it refers to."""
-        self._make_queue("LocalQueue", name, f"/namespaces/{namespace}", {"clusterQueue": name})
+    def local_queue(self, name: str, namespace: str) -> None:
+        """Creates a LocalQueue, which is inactive without a ClusterQueue of the same name."""
+        self._create_queue("LocalQueue", name, f"/namespaces/{namespace}", {"clusterQueue": name})
 
-    def _make_queue(self, kind: str, name: str, where: str, spec: dict[str, Any]) -> None:
-        thing = {"apiVersion": _API, "kind": kind, "metadata": {"name": name}, "spec": spec}
-        self._make(f"/apis/{_API}{where}/{kind.lower()}s", thing)
+    def _create_queue(self, kind: str, name: str, scope: str, spec: dict[str, Any]) -> None:
+        body = {"apiVersion": _API, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        self._create(f"/apis/{_API}{scope}/{kind.lower()}s", body)
 
 
-def _kinds(answer: httpx.Response) -> int:
-    names = [one["name"] for one in answer.json()["resources"]] if answer.is_success else []
+def _kind_count(response: httpx.Response) -> int:
+    names = [one["name"] for one in response.json()["resources"]] if response.is_success else []
     return len([name for name in names if "/" not in name])
 
 
-def _is_ours(hook: dict[str, Any]) -> bool:
-    """Of a kind that is here: jobs, pods, Deployments, and Kueue's own."""
+def _is_installed(hook: dict[str, Any]) -> bool:
+    """Returns whether a webhook is for jobs, pods, Deployments or Kueue's own kinds; others are not tested."""
     (rule,) = hook["rules"]
     return set(rule["apiGroups"]) <= _GROUPS and "statefulsets" not in rule["resources"]
