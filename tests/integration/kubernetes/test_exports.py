@@ -48,7 +48,7 @@ def exported(
     *,
     engine: str = "sglang",
     args: Any = None,
-    model: Model | None = None,
+    study_model: Model | None = None,
     deploy: dict[str, Any] | None = None,
     **options: Any,
 ) -> Manifest:
@@ -56,7 +56,7 @@ def exported(
     tp = {"sglang": "tp-size", "vllm": "tensor-parallel-size"}[engine]
     spec = sample_spec(f"export-{uuid4().hex[:8]}", slos=()).model_copy(
         update={
-            "model": model or Model(path="/models/chat-8b"),
+            "model": study_model or Model(path="/models/chat-8b"),
             "engine": EngineSpec.model_validate(
                 {"kind": engine, "args": args or {}, "env": {"ON": "on", "AUTOTUNER_SIMULATED_GPU_COUNT": "2"}}
             ),
@@ -113,7 +113,9 @@ def test_api_server_reads_every_text_unchanged(cluster: Any, engine: str) -> Non
         created = dry_run(cluster, manifest.text)
         assert [one["kind"] for one in created] == ["Deployment", "Service"]
         assert all(map(holds, manifest.objects, created))
-    hub = exported(Form.KUBERNETES, model=Model(path="Qwen/Qwen3-8B"), cache_pvc="hub", **OPTIONS[Form.KUBERNETES])
+    hub = exported(
+        Form.KUBERNETES, study_model=Model(path="Qwen/Qwen3-8B"), cache_pvc="hub", **OPTIONS[Form.KUBERNETES]
+    )
     assert all(map(holds, hub.objects, dry_run(cluster, hub.text)))
 
 
@@ -163,7 +165,7 @@ def test_unknown_fields_are_refused(cluster: Any, ome_crds: None) -> None:
 )
 def test_deployment_starts_the_measured_server(cluster: Any, tmp_path: Path, engine: str, args: dict[str, Any]) -> None:
     model = Model(path=str(tmp_path), name="on")
-    manifest = exported(Form.KUBERNETES, engine=engine, args=args, model=model)
+    manifest = exported(Form.KUBERNETES, engine=engine, args=args, study_model=model)
     name = manifest.objects[0]["metadata"]["name"]
     assert manifest.winner.image in {Sglang.image, Vllm.image}
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=manifest.text)
@@ -317,7 +319,7 @@ def test_deployment_in_a_restricted_namespace(cluster: Any, restricted: str) -> 
     left_out = {"image_pull_secrets", "priority_class", "ephemeral_storage"}  # not available on the test node
     settings = {k: v for k, v in PLAIN_PODS.items() if k not in left_out}
     deploy = {"kind": "kubernetes", "namespace": restricted, "pvc": {"claim": "models"}, **settings}
-    manifest = exported(Form.KUBERNETES, deploy=deploy, model=Model(path="/models/m", name="m"))
+    manifest = exported(Form.KUBERNETES, deploy=deploy, study_model=Model(path="/models/m", name="m"))
     name = manifest.objects[0]["metadata"]["name"]
     cluster.kubectl("create", "--validate=strict", "-f", "-", stdin=manifest.text)
     try:
