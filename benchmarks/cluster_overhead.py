@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.labs.cluster import OwnCluster
 from support.labs.cluster_images import LOADGEN, write_loadgen, write_simulated
 from support.ome_standin import OmeStandIn
-from support.ome_standin.furniture import MODEL, RUNTIME
 from support.ome_standin.images import write_images
+from support.ome_standin.sample_objects import MODEL, RUNTIME
 
 WARMUP_S = 0.5
 WINDOW_S = 2.0

@@ -1,4 +1,4 @@
-"""A namespace of a cluster with OME, with runtimes of scripted servers and a deployer."""
+"""Test namespace of a cluster with OME, with runtimes of scripted servers and a deployer."""
 
 import os
 import sys
@@ -20,9 +20,9 @@ from autotuner.study.spec import Model
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from support.labs.cluster_images import PYTHON_IMAGE
 from support.ome_standin import OmeStandIn
-from support.ome_standin.furniture import MODEL, RUNTIME, runtime
 from support.ome_standin.images import GENAI_BENCH
 from support.ome_standin.lab import Lab
+from support.ome_standin.sample_objects import MODEL, RUNTIME, runtime
 from support.outages import kill_first_process
 
 FAKE = "fake-runtime"
@@ -53,10 +53,10 @@ TASK: dict[str, Any] = {
     },
 }
 """A legacy task: a model, a runtime, and three memory fractions, of which the last leaves too little memory."""
-BY_OME = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
-OURS = "app.kubernetes.io/managed-by=autotuner"
+JOB_SETTINGS = {"claim": "results", "image": GENAI_BENCH, "cpu": "50m", "memory": "128Mi"}
+CREATED_BY_AUTOTUNER = "app.kubernetes.io/managed-by=autotuner"
 _LEFT = ("InferenceService", "BenchmarkJob", "Deployment", "Job", "Pod", "Secret")
-POLITE = """
+EXITS_ON_SIGTERM = """
 import os, runpy, signal
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys=True)
@@ -65,7 +65,7 @@ runpy.run_module("autotuner.testing.fake_server", run_name="__main__", alter_sys
 
 KUBECONFIG = os.environ.get("AUTOTUNER_TEST_KUBECONFIG")
 NAMESPACE = os.environ.get("AUTOTUNER_TEST_NAMESPACE", "default")
-THEIR_MODEL = os.environ.get("AUTOTUNER_TEST_MODEL", MODEL)
+EXTERNAL_MODEL = os.environ.get("AUTOTUNER_TEST_MODEL", MODEL)
 IMAGE = os.environ.get("AUTOTUNER_TEST_IMAGE", PYTHON_IMAGE)
 
 
@@ -128,7 +128,7 @@ class OmeLab:
             made["spec"]["supportedModelFormats"] = [{**known, "autoSelect": supported["autoSelect"], "priority": 1}]
             del made["spec"]["modelSizeRange"]
         container = made["spec"]["engineConfig"]["runner"]
-        container["command"] = [sys.executable, "-c", POLITE]
+        container["command"] = [sys.executable, "-c", EXITS_ON_SIGTERM]
         container["args"] = ["--host=0.0.0.0", "--port=8080", "--model=fake"]
         container["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
         container |= runner
@@ -136,16 +136,18 @@ class OmeLab:
 
     def left(self) -> list[str]:
         """Returns kind and name of all objects that autotuner created."""
-        return [f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, OURS)]
+        return [
+            f"{kind} {item['metadata']['name']}" for kind in _LEFT for item in self.lab.all(kind, CREATED_BY_AUTOTUNER)
+        ]
 
     def pod(self, role: str = "server") -> dict[str, Any]:
         """Returns the only pod of a role."""
-        (found,) = self.lab.all("Pod", f"{OURS},autotuner/role={role}")
+        (found,) = self.lab.all("Pod", f"{CREATED_BY_AUTOTUNER},autotuner/role={role}")
         return found
 
     def service(self) -> dict[str, Any]:
         """Returns the only InferenceService that autotuner created."""
-        (found,) = self.lab.all("InferenceService", OURS)
+        (found,) = self.lab.all("InferenceService", CREATED_BY_AUTOTUNER)
         return found
 
     def needs_names(self) -> None:

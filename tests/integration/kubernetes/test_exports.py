@@ -21,7 +21,7 @@ from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
 from support.kube_lab import needs_its_own_tmp
 from support.ome_standin.crds import crds
-from support.ome_standin.furniture import MODEL, RUNTIME
+from support.ome_standin.sample_objects import MODEL, RUNTIME
 
 pytestmark = pytest.mark.cluster
 

@@ -16,10 +16,10 @@ from support.ome_standin.agent import Agent
 from support.ome_standin.benchmark import BenchmarkController
 from support.ome_standin.controller import Controller
 from support.ome_standin.faults import Faults
-from support.ome_standin.furniture import Settings
 from support.ome_standin.install import furnish, install, remove
 from support.ome_standin.kube import Kube
 from support.ome_standin.real import Manager
+from support.ome_standin.settings import Settings
 from support.ome_standin.webhooks import Webhooks
 from support.ome_standin.world import World
 

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import pytest
 
-from support.ome_standin.furniture import Settings, ready_folder
 from support.ome_standin.images import ENGINE, MANAGER
+from support.ome_standin.sample_objects import ready_folder
+from support.ome_standin.settings import Settings
 
 _FOLDER = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 60.0

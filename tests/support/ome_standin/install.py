@@ -9,8 +9,9 @@ from support.ome_standin import real
 from support.ome_standin.agent import DAEMON_SET, daemon_set
 from support.ome_standin.benchmark import CONFIG
 from support.ome_standin.crds import GROUP, crds
-from support.ome_standin.furniture import MODEL, Settings, model, runtime
 from support.ome_standin.kube import KINDS, ApiError, Kube, Object
+from support.ome_standin.sample_objects import MODEL, model, runtime
+from support.ome_standin.settings import Settings
 from support.ome_standin.webhooks import uninstall
 
 NAMESPACE = "ome"

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from support.ome_standin.furniture import MODEL, RUNTIME
 from support.ome_standin.kube import KINDS, Object
+from support.ome_standin.sample_objects import MODEL, RUNTIME
 
 Api = Callable[..., httpx.Response]
 """Of (method, path, **options of httpx)."""

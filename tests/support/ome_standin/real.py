@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from autotuner.manifests.yaml_text import yaml_objects
-from support.ome_standin.furniture import Settings
 from support.ome_standin.kube import Kube, Object
+from support.ome_standin.settings import Settings
 from support.ome_standin.webhooks import NAME, certificate
 
 _PATIENCE_S = 60.0

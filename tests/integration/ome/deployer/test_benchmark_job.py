@@ -1,4 +1,4 @@
-"""Servers measured by BenchmarkJobs: a whole study, and runs that go wrong in ways that OME does not tell."""
+"""Measurement by BenchmarkJobs: a whole study, and failures that OME does not report."""
 
 import re
 from pathlib import Path
@@ -21,21 +21,21 @@ from autotuner.study.workload import Concurrency
 from autotuner.testing.benchmark_kit import fixed_scenario, make_window
 from autotuner.testing.deployer_kit import Recorder
 from autotuner.testing.fake_plans import fake_plan
-from support.ome_lab import BY_OME, written
-from support.ome_standin.furniture import MODEL
+from support.ome_lab import JOB_SETTINGS, written
 from support.ome_standin.lab import eventually
+from support.ome_standin.sample_objects import MODEL
 
 pytestmark = pytest.mark.cluster
 
 
 def study(at: Any) -> dict[str, Any]:
-    """Two configurations of the simulated SGLang, measured with what OME brings along."""
+    """Returns a study of two configurations of the simulated SGLang, measured by OME."""
     return {
         "name": "by-ome",
         "model": MODEL,
         "engine": "sglang",
         "deploy": {"kind": "ome", **at.settings()},
-        "benchmark": {"kind": "ome_job", **BY_OME},
+        "benchmark": {"kind": "ome_job", **JOB_SETTINGS},
         "parameters": {"mem-fraction-static": [0.8]},
         "workload": {
             "scenarios": ["D(20,10)"],
@@ -58,8 +58,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
-    """Every request that OME counts is in the measurement; neither jobs nor result folders stay."""
+def test_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
+    """The measurement has all requests that OME counts, and no job or result folder is left."""
     at.needs_names()
     result = autotuner.tune(study(at))
     assert [t.state for t in result.trials] == [TrialState.DONE] * 2, [t.failure for t in result.trials]
@@ -74,12 +74,12 @@ def test_a_study_measured_by_ome(at: Any, results: Path, home: Path) -> None:
     assert written(results) == []
 
 
-# what goes wrong
+# Failures
 
 
 def job(at: Any, **changes: Any) -> OmeJob:
-    """For servers of that namespace."""
-    made = OmeJob(OmeJobSettings.model_validate({**BY_OME, "start_timeout": 20, **changes}))
+    """Returns a benchmark of servers in the namespace."""
+    made = OmeJob(OmeJobSettings.model_validate({**JOB_SETTINGS, "start_timeout": 20, **changes}))
     return made.for_deployer(at.deployer())
 
 
@@ -89,7 +89,7 @@ def window(recorder: Recorder, **changes: Any) -> Window:
 
 
 async def refused(at: Any, recorder: Recorder, **changes: Any) -> Failure:
-    """How a run failed; nothing of it stays while its server lives on."""
+    """Returns the failure of a run, and checks that only its server is left."""
     engine = Sglang(SglangSettings())
     plan = engine.plan(Model(path=MODEL), EngineSpec(kind="sglang"), Configuration())
     async with at.deployer(engine).deploy(plan, recorder.context) as endpoint:
@@ -97,7 +97,7 @@ async def refused(at: Any, recorder: Recorder, **changes: Any) -> Failure:
         with pytest.raises(TrialFailedError) as raised:
             await job(at, **changes).measure(endpoint, window(recorder))
         assert at.lab.all("BenchmarkJob") == at.lab.all("Pod", "benchmark") == []
-        await run_sync(eventually, lambda: at.left() == before, "the reader's pod has ended and goes by itself")
+        await run_sync(eventually, lambda: at.left() == before, "the reader's pod has ended and is removed")
     return raised.value.failure
 
 
@@ -112,8 +112,8 @@ async def refused(at: Any, recorder: Recorder, **changes: Any) -> Failure:
         ("crash", "exit code 1: Error: cannot reach the hub"),
     ],
 )
-async def test_runs_that_measured_nothing(at: Any, results: Path, recorder: Recorder, fault: str, facts: str) -> None:
-    """The first three are Completed as OME says; what they wrote is gone all the same."""
+async def test_runs_without_a_result(at: Any, results: Path, recorder: Recorder, fault: str, facts: str) -> None:
+    """OME reports the first three as Completed; their results are removed as well."""
     with at.ome.fault(benchmark=fault):
         failure = await refused(at, recorder)
     assert failure.cause is FailureCause.BENCHMARK_FAILED
@@ -128,7 +128,7 @@ async def test_runs_that_measured_nothing(at: Any, results: Path, recorder: Reco
 @pytest.mark.anyio
 @pytest.mark.campaign
 @pytest.mark.parametrize(
-    ("changes", "cause", "words", "remedy"),
+    ("changes", "cause", "reason", "setting"),
     [
         ({"cpu": "64", "start_timeout": 5}, FailureCause.BENCHMARK_FAILED, "Insufficient cpu", "benchmark.cpu"),
         (
@@ -141,44 +141,43 @@ async def test_runs_that_measured_nothing(at: Any, results: Path, recorder: Reco
         ({"image": "Not/An:Image:Name"}, FailureCause.IMAGE_MISSING, "InvalidImageName", "benchmark.image"),
     ],
 )
-async def test_pods_that_never_run(
-    at: Any, results: Path, recorder: Recorder, changes: dict[str, Any], cause: FailureCause, words: str, remedy: str
+async def test_pods_that_cannot_start(
+    at: Any, results: Path, recorder: Recorder, changes: dict[str, Any], cause: FailureCause, reason: str, setting: str
 ) -> None:
-    """OME says Running of all of them."""
+    """OME reports all of them as Running."""
     failure = await refused(at, recorder, **changes)
     assert failure.cause is cause
-    assert words in failure.message
-    assert "is Running, but its pod is not" in failure.message
-    assert remedy in failure.remedy
+    assert reason in failure.message
+    assert setting in failure.remedy
     assert written(results) == []
 
 
 @pytest.mark.anyio
 @pytest.mark.campaign
-async def test_a_claim_that_is_not_there(at: Any, recorder: Recorder) -> None:
+async def test_missing_claim(at: Any, recorder: Recorder) -> None:
     """Preflight reports a missing claim; the run reports one that vanishes later, for which OME would wait forever."""
     failing = [c for c in await job(at).preflight(window(recorder).workload) if c.status is CheckStatus.FAIL]
     assert ["results" in check.detail for check in failing] == [True]
     failure = await refused(at, recorder)
     assert failure.cause is FailureCause.BENCHMARK_FAILED
-    assert f"claim results does not exist in {at.lab.namespace}" in failure.message
+    assert [part for part in ("results", at.lab.namespace) if part not in failure.message] == []
     assert "benchmark.claim" in failure.remedy
 
 
 @pytest.mark.anyio
 @pytest.mark.campaign
-async def test_a_run_that_is_cut_off(at: Any, results: Path, recorder: Recorder) -> None:
-    """In the middle of its load, which goes on for a minute: job, pod and folder go with it."""
-    begun = anyio.Event()
-    running = window(recorder, requests=100_000, on_progress=lambda _: begun.set())
+async def test_cancelled_run(at: Any, results: Path, recorder: Recorder) -> None:
+    """Cancelled in the middle of a minute of load: job, pod and results are removed."""
+    started = anyio.Event()
+    running = window(recorder, requests=100_000, on_progress=lambda _: started.set())
     async with at.deployer().deploy(fake_plan(), recorder.context) as endpoint:
         before = at.left()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(job(at).measure, endpoint, running)
-            await begun.wait()
+            await started.wait()
             await run_sync(eventually, lambda: written(results))
             assert at.left() != before
             tasks.cancel_scope.cancel()
         assert at.lab.all("BenchmarkJob") == at.lab.all("Pod", "benchmark") == []
-        await run_sync(eventually, lambda: at.left() == before, "the reader's pod has ended and goes by itself")
+        await run_sync(eventually, lambda: at.left() == before, "the reader's pod has ended and is removed")
     assert written(results) == []

@@ -1,4 +1,4 @@
-"""What every deployer must keep, as InferenceServices with a scripted server."""
+"""Conformance of the OME deployer, with a scripted server."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -26,14 +26,14 @@ class OmeCase(ScriptedServerCase):
         self._at = at
 
     def argv(self, plan: LaunchPlan, leased: Collection[int]) -> tuple[str, ...]:
-        """The runtime's own words, then everything of the plan."""
+        """The runtime's command line, then the plan's flags."""
         given = self._at.fake_runtime()["spec"]["engineConfig"]["runner"]
         engine = FakeEngine(FakeEngineSettings())
         flags = [word for flag in plan.flags for word in flag.argv() if not word.startswith("--model")]
         return engine.override((*given["command"], *given["args"]), engine.read(("program", *flags)).single)
 
     def good(self) -> LaunchPlan:
-        return fake_plan(parallel=3, note='two words {"a": "b c"} $(HOME) $$')
+        return fake_plan(parallel=3, note='with spaces {"a": "b c"} $(HOME) $$')
 
     async def kill(self, endpoint: Endpoint) -> None:
         self._at.kill()
@@ -47,7 +47,9 @@ class TestOme(DeployerConformance):
     def case(self, at: Any) -> OmeCase:
         return OmeCase(at)
 
-    async def test_a_question_changes_no_launch(self, case: OmeCase, recorder: Recorder, tmp_path: Path) -> None:
+    async def test_reading_base_arguments_does_not_change_launches(
+        self, case: OmeCase, recorder: Recorder, tmp_path: Path
+    ) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:
             before = endpoint.argv
         assert isinstance(case.deployer, HasBaseArguments)

@@ -1,4 +1,4 @@
-"""A trial from its beginning to its end with nothing but the least rights, as the project's manifest gives them."""
+"""A whole trial with the least permissions, as the project's manifest grants them."""
 
 import json
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ MANIFEST = Path(__file__).parents[4] / "packaging" / "rbac-ome.yaml"
 
 @pytest.fixture
 def account(at: Any, tmp_path: Path) -> Iterator[Path]:
-    """The kubeconfig of the manifest's account, in the test's namespace."""
+    """Kubeconfig of the manifest's account in the test's namespace."""
     file = tmp_path / "rbac.yaml"
     config = tmp_path / "kubeconfig"
     file.write_text(MANIFEST.read_text().replace("namespace: autotuner", f"namespace: {at.lab.namespace}"))
     at.cluster.kubectl("apply", "-f", str(file))
     token = at.cluster.kubectl("-n", at.lab.namespace, "create", "token", "autotuner").strip()
-    told = json.loads(at.cluster.kubeconfig.read_text())
-    told["users"][0]["user"] = {"token": token}
-    config.write_text(json.dumps(told))
+    parsed = json.loads(at.cluster.kubeconfig.read_text())
+    parsed["users"][0]["user"] = {"token": token}
+    config.write_text(json.dumps(parsed))
     yield config
     at.cluster.kubectl("delete", "-f", str(file))
 
 
-async def test_a_trial_with_the_least_rights(at: Any, account: Path, recorder: Recorder) -> None:
+async def test_trial_with_the_least_permissions(at: Any, account: Path, recorder: Recorder) -> None:
     deployer = at.deployer(kubeconfig=str(account))
     assert (await deployer.hardware()).gpus == 4
     assert len(await deployer.gpus()) == 4

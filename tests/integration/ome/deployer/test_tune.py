@@ -1,4 +1,4 @@
-"""Whole studies on OME: the older tool's task file as it is, two trials at a time on four GPUs."""
+"""Whole studies on OME: an unchanged legacy task file, two trials at a time on four GPUs."""
 
 import json
 import os
@@ -22,15 +22,14 @@ from autotuner.study.spec import PluginSpec
 from autotuner.study.trial import TrialState
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK
 from support.ome_lab import written
-from support.ome_standin.furniture import RUNTIME
+from support.ome_standin.sample_objects import RUNTIME
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.parametrize("benchmark", ["native", pytest.param("ome_job", marks=pytest.mark.campaign)])
-def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, request: pytest.FixtureRequest) -> None:
-    """0.99 leaves nothing for activations, which the log tells; two trials at a time never share a GPU or a pod, nor
-    read each other's results."""
+def test_legacy_task(at: Any, task: Path, benchmark: str, request: pytest.FixtureRequest) -> None:
+    """A memory fraction of 0.99 leaves no memory for activations. Concurrent trials share no GPU, pod or results."""
     volume = None
     spec = autotuner.read_study(task, mode="ome", benchmark=benchmark).spec
     if benchmark == "ome_job":
@@ -52,8 +51,8 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
         assert trial.identity.kind == "pod"
         assert trial.gpus == 1
         assert [(m.requests, m.failed) for m in trial.measurements] == [(50, 0), (50, 0)]
-        told = [b for a, b in pairwise(trial.argv) if a in {"--mem-fraction-static", "--mem-frac"}]
-        assert told == [fraction or "0.9"], "the default is the runtime's own"
+        fractions = [b for a, b in pairwise(trial.argv) if a in {"--mem-fraction-static", "--mem-frac"}]
+        assert fractions == [fraction or "0.9"], "the default is the runtime's"
         assert [b for a, b in pairwise(trial.argv) if a == "--model-path"] == [at.ome.settings.model_path]
     assert len({t.identity.id for t in result.trials if t.identity}) == 3
     assert result.winner is not None, [t.verdict for t in result.trials]
@@ -68,8 +67,8 @@ def test_the_older_task_file_as_it_is(at: Any, task: Path, benchmark: str, reque
     "phase",
     ["launching", "accepted", "scheduled", "loading", "ready", "warming", "measuring", "scoring", "releasing"],
 )
-def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
-    """SIGKILL in every state; the same command removes what was left and comes to the end."""
+def test_killed_run_resumes(at: Any, task: Path, phase: str) -> None:
+    """SIGKILL in each phase: the same command removes the leftovers and finishes the study."""
     task.write_text(json.dumps({**json.loads(task.read_text()), "parameters": {"mem_frac": [0.8]}}))
     argv = [sys.executable, "-m", "autotuner", "run", str(task), "--mode", "ome", "--json"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ)) as run:
@@ -79,7 +78,7 @@ def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = autotuner.load_result("simple-tune")
     cut_off = [t for t in found.trials if t.state is TrialState.VOID]
-    assert [t.failure for t in cut_off] == [None], "the one in which the run ended"
+    assert [t.failure for t in cut_off] == [None], "the trial during which the run was killed"
     assert {t.state for t in found.trials if t not in cut_off} == {TrialState.DONE}
     assert found.winner is not None
     assert at.left() == []
@@ -88,8 +87,8 @@ def test_a_run_that_is_killed_goes_on(at: Any, task: Path, phase: str) -> None:
 def until_phase(phase: str) -> None:
     end = time.monotonic() + 90
     while time.monotonic() < end:
-        with suppress(AutotunerError), Store.open() as store:  # there is none at first
+        with suppress(AutotunerError), Store.open() as store:  # the store does not exist at first
             if phase in [e.phase for e in read(store, "simple-tune") if isinstance(e, PhaseEntered)]:
                 return
         time.sleep(0.1)
-    pytest.fail(f"never {phase}")
+    pytest.fail(f"never entered {phase}")

@@ -1,4 +1,4 @@
-"""What tests of OME's preflight share: a look at everything, as a study or without one."""
+"""Fixtures for tests of OME's preflight checks."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,23 +12,23 @@ from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check
 from autotuner.study.launch import LaunchPlan
 from support.labs.cluster import OwnCluster
-from support.ome_standin.furniture import MODEL, RUNTIME
 from support.ome_standin.lab import Lab
+from support.ome_standin.sample_objects import MODEL, RUNTIME
 
 PLAN = LaunchPlan(command=("python3", "-m", "sglang.launch_server"), model="m", gpus=1)
 
 
 @pytest.fixture
 def look(ome_cluster: OwnCluster, lab: Lab) -> Callable[..., Awaitable[list[Check]]]:
-    """All checks of a study in the test's namespace; keywords change what it asks for."""
+    """Makes all checks of a study in the test's namespace; keywords override its settings."""
 
-    async def asked(
+    async def checks(
         *plans: LaunchPlan, model: str | None = MODEL, kubeconfig: Path = ome_cluster.kubeconfig, **changes: Any
     ) -> list[Check]:
-        more = {key: changes.pop(key) for key in ("problems", "dry_run") if key in changes}
-        told = {"namespace": lab.namespace, "runtime": RUNTIME, "loadgen_image": "x", "api_patience": 5, **changes}
-        settings = OmeSettings.model_validate({"kubeconfig": str(kubeconfig), **told})
+        hooks = {key: changes.pop(key) for key in ("problems", "dry_run") if key in changes}
+        given = {"namespace": lab.namespace, "runtime": RUNTIME, "loadgen_image": "x", "api_patience": 5, **changes}
+        settings = OmeSettings.model_validate({"kubeconfig": str(kubeconfig), **given})
         async with connected(settings) as cluster:
-            return await preflight.checks(cluster, plans or (PLAN,), settings, model=model, **more)
+            return await preflight.checks(cluster, plans or (PLAN,), settings, model=model, **hooks)
 
-    return asked
+    return checks

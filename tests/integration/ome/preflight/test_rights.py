@@ -1,4 +1,4 @@
-"""The least rights: the project's manifests as they are, each verb of them missing, and none at all."""
+"""Permission checks with the project's manifests: complete, without one verb each, and without any permission."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,23 +29,23 @@ Object = dict[str, Any]
 Look = Callable[..., Awaitable[list[Check]]]
 
 
-async def test_without_rights(look: Look, ome_cluster: OwnCluster) -> None:
+async def test_without_permissions(look: Look, ome_cluster: OwnCluster) -> None:
     """Checks without permission are reported, and do not hide others."""
     checks = await look(kubeconfig=ome_cluster.kubeconfig_for(User.GUEST))
-    told = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.FAIL)
+    missing = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.FAIL)
     for verb in ("create inferenceservices (ome.io)", "watch deployments (apps)", "list nodes", "create secrets"):
-        assert verb in told
-    better = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.WARN)
-    assert "get clusterbasemodels (ome.io)" in better, "a model may be the namespace's own"
-    unseen = {c.name: c.detail for c in checks if c.detail.startswith("not checked")}
-    assert unseen["ome manager"] == "not checked: get deployments (apps) is not allowed"
-    assert {"model", "runtime", "ome webhooks", "ome ingress", "model agent", "left behind"} <= unseen.keys()
-    assert all(c.status is CheckStatus.WARN for c in checks if c.name in unseen)
+        assert verb in missing
+    recommended = next(c.detail for c in checks if c.name == "rights" and c.status is CheckStatus.WARN)
+    assert "get clusterbasemodels (ome.io)" in recommended, "a model may belong to the namespace"
+    unchecked = {c.name: c.detail for c in checks if c.detail.startswith("not checked")}
+    assert unchecked["ome manager"] == "not checked: get deployments (apps) is not allowed"
+    assert {"model", "runtime", "ome webhooks", "ome ingress", "model agent", "left behind"} <= unchecked.keys()
+    assert all(c.status is CheckStatus.WARN for c in checks if c.name in unchecked)
 
 
 @pytest.fixture(scope="module")
 def namespace(ome_cluster: OwnCluster) -> Iterator[str]:
-    """As the manifests have it."""
+    """The namespace of the manifests."""
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autotuner"}}
     ome_cluster.api("POST", "/api/v1/namespaces", json=space).raise_for_status()
     yield "autotuner"
@@ -56,7 +56,7 @@ def namespace(ome_cluster: OwnCluster) -> Iterator[str]:
 def applied(
     ome_cluster: OwnCluster, ome: OmeStandIn, namespace: str, tmp_path: Path
 ) -> Iterator[Callable[[str], Path]]:
-    """Applies one of the project's manifests as it is, and gives the kubeconfig of its account."""
+    """Applies one of the project's manifests unchanged, and returns the kubeconfig of its account."""
     files: list[str] = []
 
     def apply(name: str) -> Path:
@@ -74,17 +74,19 @@ def applied(
         ome_cluster.kubectl("delete", "-f", file)
 
 
-async def test_the_least_rights(look: Look, applied: Callable[[str], Path]) -> None:
+async def test_least_permissions(look: Look, applied: Callable[[str], Path]) -> None:
     kubeconfig = applied("rbac-ome.yaml")
     checks = await look(kubeconfig=kubeconfig, namespace="autotuner")
-    while any(c.name == "rights" and c.status is not CheckStatus.OK for c in checks):  # the authorizer learns it soon
+    while any(
+        c.name == "rights" and c.status is not CheckStatus.OK for c in checks
+    ):  # the authorizer takes a moment to see the role
         checks = await look(kubeconfig=kubeconfig, namespace="autotuner")
     assert {c.status for c in checks} == {CheckStatus.OK}
 
 
-async def test_the_least_rights_of_jobs(applied: Callable[[str], Path]) -> None:
-    told = {"kubeconfig": str(applied("rbac-kubernetes.yaml")), "namespace": "autotuner", "image": "x"}
-    deployer = KubernetesDeployer(KubernetesSettings.model_validate({**told, "loadgen_image": "x"}))
+async def test_least_permissions_of_jobs(applied: Callable[[str], Path]) -> None:
+    given = {"kubeconfig": str(applied("rbac-kubernetes.yaml")), "namespace": "autotuner", "image": "x"}
+    deployer = KubernetesDeployer(KubernetesSettings.model_validate({**given, "loadgen_image": "x"}))
     checks = await deployer.preflight([LaunchPlan(command=("x",), model="m", gpus=1)])
     while any(c.name == "rights" and c.status is not CheckStatus.OK for c in checks):
         checks = await deployer.preflight([LaunchPlan(command=("x",), model="m", gpus=1)])
@@ -96,8 +98,8 @@ async def rights(kubeconfig: Path, wanted: list[Right]) -> dict[CheckStatus, str
         return {c.status: c.detail for c in await access.rights(cluster, wanted)}
 
 
-def given_by(thing: Object, rule: Object, verb: str, right: Right) -> bool:
-    """Whether a right is this verb of this rule."""
+def granted_by(thing: Object, rule: Object, verb: str, right: Right) -> bool:
+    """Whether a verb of a rule grants this permission."""
     where = right.namespace or "autotuner"
     return (
         (right.verb, right.cluster_wide) == (verb, thing["kind"] == "ClusterRole")
@@ -108,7 +110,7 @@ def given_by(thing: Object, rule: Object, verb: str, right: Right) -> bool:
 
 
 def without(thing: Object, number: int, verb: str) -> Object:
-    """The role without one verb of one rule."""
+    """Returns the role without one verb of one rule."""
     rules = [
         {**rule, "verbs": [v for v in rule["verbs"] if (i, v) != (number, verb)]}
         for i, rule in enumerate(thing["rules"])
@@ -118,29 +120,28 @@ def without(thing: Object, number: int, verb: str) -> Object:
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("name", ["rbac-ome.yaml", "rbac-kubernetes.yaml"])
-async def test_each_right_is_named_where_it_is_missing(
+async def test_each_missing_permission_is_reported(
     name: str, applied: Callable[[str], Path], ome_cluster: OwnCluster
 ) -> None:
-    """Each verb of the manifest is taken away by itself; what the preflight wants of it is then said, and no other."""
+    """Removes each verb of the manifest alone; exactly the permissions that it grants are reported."""
     kubeconfig = applied(name)
-    named = set[Right]()
+    reported = set[Right]()
     of_jobs = preflight.needed_rights(KubernetesSettings(loadgen_image="x"))
     wanted = ome_preflight.needed_rights(OmeSettings()) if "ome" in name else of_jobs
     roles = [thing for thing in YAML(typ="safe").load_all(PACKAGING / name) if "rules" in thing]
     for role, number, verb in [(r, i, v) for r in roles for i, rule in enumerate(r["rules"]) for v in rule["verbs"]]:
         while set(await rights(kubeconfig, wanted)) != {CheckStatus.OK}:
             pass
-        missing = [right for right in wanted if given_by(role, role["rules"][number], verb, right)]
+        missing = [right for right in wanted if granted_by(role, role["rules"][number], verb, right)]
         if not missing:
             continue
         ome_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(without(role, number, verb)))
-        told: dict[CheckStatus, str] = {}
-        while set(told) <= {CheckStatus.OK}:
-            told = await rights(kubeconfig, wanted)
+        details: dict[CheckStatus, str] = {}
+        while set(details) <= {CheckStatus.OK}:
+            details = await rights(kubeconfig, wanted)
         lacking = {need: ", ".join(r.text for r in missing if r.needed is need) for need in (True, False)}
-        assert told.get(CheckStatus.FAIL, "not allowed: ") == f"not allowed: {lacking[True]}"
-        prefix = "recommended but not allowed: "
-        assert told.get(CheckStatus.WARN, prefix) == f"{prefix}{lacking[False]}"
-        named |= set(missing)
+        for need, status in ((True, CheckStatus.FAIL), (False, CheckStatus.WARN)):
+            assert details.get(status, ": ").partition(": ")[2] == lacking[need]
+        reported |= set(missing)
         ome_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(role))
-    assert named == set(wanted), "the manifest has all that is wanted"
+    assert reported == set(wanted), "the manifest grants every permission that is checked"

@@ -1,4 +1,4 @@
-"""BenchmarkJobs of the stand-in: real Jobs that load a real service, and the ways in which one misleads."""
+"""BenchmarkJobs of the stand-in: real Jobs against a real service, and their misleading states."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ SIZE = {"storage": "1Gi"}
 
 @pytest.fixture
 def volume(lab: Lab, tmp_path: Path) -> Iterator[str]:
-    """A folder of this machine."""
+    """A PersistentVolume in a folder of this machine."""
     name = f"results-{lab.namespace}"
     spec = {**COMMON, "capacity": SIZE, "hostPath": {"path": str(tmp_path)}}
     lab.created({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
@@ -35,7 +35,7 @@ def volume(lab: Lab, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def service(lab: Lab, volume: str) -> str:
-    """A service that is ready."""
+    """Name of a service that is ready."""
     lab.created(lab.service("good", args=ARGS))
     eventually(lambda: lab.ready("good"))
     return "good"
@@ -43,16 +43,16 @@ def service(lab: Lab, volume: str) -> str:
 
 @pytest.fixture
 def results(lab: Lab, volume: str, service: str, tmp_path: Path) -> Path:
-    """The folder, behind the claim ``results``."""
+    """The volume's folder, bound to the claim ``results``."""
     spec = {**COMMON, "resources": {"requests": SIZE}, "volumeName": volume}
     meta = {"name": "results", "namespace": lab.namespace}
     lab.created({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
     number = count()
 
     def bound() -> bool:
-        """Any news of the claim makes its controller look again; by itself it does so every 15 s."""
-        news = {"metadata": {"annotations": {"looked": str(next(number))}}}
-        return bool(lab.patch("PersistentVolumeClaim", "results", news).json()["status"]["phase"] == "Bound")
+        """Changes the claim, which triggers its controller; otherwise that only polls every 15 s."""
+        change = {"metadata": {"annotations": {"checked": str(next(number))}}}
+        return bool(lab.patch("PersistentVolumeClaim", "results", change).json()["status"]["phase"] == "Bound")
 
     eventually(bound)
     return tmp_path
@@ -63,7 +63,7 @@ def state(lab: Lab, name: str) -> str:
 
 
 def measured(folder: Path) -> dict[int, dict[str, Any]]:
-    """Aggregated metrics by concurrency."""
+    """Returns the aggregated metrics by concurrency."""
     files = [json.loads(file.read_text()) for file in folder.glob("*_num_concurrency_*.json")]
     return {file["aggregated_metrics"]["num_concurrency"]: file["aggregated_metrics"] for file in files}
 
@@ -118,13 +118,15 @@ def test_results_are_on_the_claim(lab: Lab, service: str, results: Path, ome: Om
     status = lab.get("BenchmarkJob", "bench")["status"]
     assert status["startTime"] <= status["completionTime"]
     lab.delete("Job", "bench")
-    eventually(lambda: state(lab, "bench") == "Running", "a deleted Job is run again")
+    eventually(lambda: state(lab, "bench") == "Running", "a deleted Job is recreated")
     lab.delete("BenchmarkJob", "bench")
     eventually(lambda: not lab.get("BenchmarkJob", "bench") and not lab.get("Job", "bench"))
 
 
-def test_running_may_mean_pending(lab: Lab, service: str, results: Path, ome_cluster: OwnCluster) -> None:
-    """Where less than the two default CPUs are free; the service's name is another's trouble."""
+def test_job_is_running_while_its_pod_is_pending(
+    lab: Lab, service: str, results: Path, ome_cluster: OwnCluster
+) -> None:
+    """Fewer than the two CPUs that the pod requests by default are free."""
     fill(lab, ome_cluster)
     lab.created(lab.benchmark("bench", service))
     [pod] = eventually(lambda: lab.all("Pod", "benchmark=bench"))
@@ -137,7 +139,7 @@ def test_running_may_mean_pending(lab: Lab, service: str, results: Path, ome_clu
 
 
 def fill(lab: Lab, cluster: OwnCluster) -> None:
-    """A pod that leaves one CPU or less."""
+    """Creates a pod that leaves at most 1.5 CPUs free."""
     node = cluster.api("GET", f"/api/v1/nodes/{cluster.node}").json()
     free = int(node["status"]["allocatable"]["cpu"]) - 1.5
     if free <= 0:
@@ -146,10 +148,10 @@ def fill(lab: Lab, cluster: OwnCluster) -> None:
     meta = {"name": "fills", "namespace": lab.namespace}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     lab.created({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-    eventually(lambda: lab.get("Pod", "fills")["status"]["phase"] == "Running", "a node with room")
+    eventually(lambda: lab.get("Pod", "fills")["status"]["phase"] == "Running", "the pod runs")
 
 
-def test_what_is_missing_is_awaited_in_silence(lab: Lab, ome: OmeStandIn) -> None:
+def test_wait_for_a_missing_claim_is_only_logged(lab: Lab, ome: OmeStandIn) -> None:
     uid = lab.created(lab.benchmark("claimless", "none"))
     eventually(lambda: ome.log.count("BenchmarkJob claimless: PersistentVolumeClaim results not found") > 1)
     assert state(lab, "claimless") == "Pending"
@@ -157,8 +159,8 @@ def test_what_is_missing_is_awaited_in_silence(lab: Lab, ome: OmeStandIn) -> Non
     assert not lab.all("Job")
 
 
-def test_false_success_and_failure(lab: Lab, service: str, results: Path) -> None:
-    """All of them at once. Environment and a label of the stand-in tell the program how to fail."""
+def test_completed_without_a_result_and_failed(lab: Lab, service: str, results: Path) -> None:
+    """All jobs run at the same time. A variable or a label of the stand-in selects each one's fault."""
     for fault in ("all_errors", "no_files", "nothing_completed"):
         job = lab.benchmark(fault.replace("_", "-"), service, resultFolderName=fault, numConcurrency=[1])
         job["spec"]["podOverride"] = {**OVERRIDE, "env": [{"name": "FAKE_GENAI_BENCH_FAULT", "value": fault}]}
@@ -170,13 +172,13 @@ def test_false_success_and_failure(lab: Lab, service: str, results: Path) -> Non
     lab.created(lab.benchmark("keyless", service, endpoint=alone, podOverride=OVERRIDE))
     for name in ("all-errors", "no-files", "nothing-completed"):
         eventually(lambda name=name: state(lab, name) == "Completed", name)  # type: ignore[misc]
-    for name, words in (("crash", "cannot reach the hub"), ("keyless", "API key is required")):
+    for name, line in (("crash", "cannot reach the hub"), ("keyless", "API key is required")):
         eventually(lambda name=name: state(lab, name) == "Failed", name)  # type: ignore[misc]
         status = lab.get("BenchmarkJob", name)["status"]
         assert status["failureMessage"] == "Job has reached the specified backoff limit"
         [pod] = lab.all("Pod", f"benchmark={name}")
         log = lab.api("GET", f"/api/v1/namespaces/{lab.namespace}/pods/{pod['metadata']['name']}/log").text
-        assert words in log
+        assert line in log
     refused = measured(results / "out" / "all_errors")[1]
     assert (refused["num_completed_requests"], refused["error_rate"]) == (0, 0.0)
     assert refused["error_codes_frequency"] == {"400": 10}
@@ -185,7 +187,7 @@ def test_false_success_and_failure(lab: Lab, service: str, results: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
         ({"endpoint": {}}, "invalid endpoint: endpoint or InferenceService must be specified"),
         ({"trafficScenarios": ["D 1"]}, "invalid traffic scenarios: failed to validate scenario 'D 1'"),
@@ -196,7 +198,7 @@ def test_false_success_and_failure(lab: Lab, service: str, results: Path) -> Non
         ({"additionalRequestParams": {"temperature": 0}}, "must be of type string"),
     ],
 )
-def test_what_is_refused(lab: Lab, change: dict[str, Any], words: str) -> None:
+def test_rejected_benchmark_jobs(lab: Lab, change: dict[str, Any], reason: str) -> None:
     answer = lab.post(lab.benchmark("bench", "good", **change), dryRun="All")
     assert answer.status_code in (403, 422)
-    assert words in answer.json()["message"]
+    assert reason in answer.json()["message"]

@@ -1,4 +1,4 @@
-"""What the stand-in can be made to do wrong is what clients then see, and ends with the block."""
+"""Faults of the stand-in: their effect on clients, and their end."""
 
 import json
 
@@ -7,43 +7,45 @@ import pytest
 from support.labs.cluster import OwnCluster
 from support.ome_standin import OmeStandIn
 from support.ome_standin.agent import DAEMON_SET
-from support.ome_standin.furniture import MODEL, model
 from support.ome_standin.images import MANAGER
 from support.ome_standin.lab import LABEL, Lab, eventually
+from support.ome_standin.sample_objects import MODEL, model
 
 pytestmark = [pytest.mark.cluster, pytest.mark.campaign]
 
 READY_LABEL = f"models.ome.io/clusterbasemodel.{MODEL}"
 
 
-@pytest.mark.parametrize(("fault", "words"), [("down", "connection refused"), ("x509", "x509: certificate")])
-def test_webhooks_that_cannot_be_called(lab: Lab, ome: OmeStandIn, fault: str, words: str) -> None:
+@pytest.mark.parametrize(("fault", "reason"), [("down", "connection refused"), ("x509", "x509: certificate")])
+def test_unreachable_webhooks(lab: Lab, ome: OmeStandIn, fault: str, reason: str) -> None:
     with ome.fault(webhook=fault):
-        # the API server goes on using a connection that it has
+        # the API server keeps using an open connection
         answer = eventually(lambda: (a := lab.post(lab.service("early"), dryRun="All")).status_code == 500 and a)
         assert "failed calling webhook" in answer.json()["message"]
-        assert words in answer.json()["message"]
+        assert reason in answer.json()["message"]
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": lab.namespace}}
         pod |= {"spec": {"containers": [{"name": "c", "image": MANAGER}]}}
-        assert lab.post(pod, dryRun="All").status_code == 201, "only pods of services pass the mutator"
+        assert lab.post(pod, dryRun="All").status_code == 201, "the webhook only handles pods of services"
         pod["metadata"]["labels"] = {LABEL: "x"}
         assert lab.post(pod, dryRun="All").status_code == 500
     eventually(lambda: lab.post(lab.service("early"), dryRun="All").status_code == 201)
 
 
-def test_a_controller_that_is_stopped(lab: Lab, ome: OmeStandIn) -> None:
+def test_stopped_controller(lab: Lab, ome: OmeStandIn) -> None:
     with ome.fault(controller_stopped=True):
         uid = lab.created(lab.service("waits"))
         lab.created(model(ome.settings.model_path, name=f"beside-{lab.namespace}"))
-        eventually(lambda: lab.get("ClusterBaseModel", f"beside-{lab.namespace}").get("status"), "the agent works on")
+        eventually(
+            lambda: lab.get("ClusterBaseModel", f"beside-{lab.namespace}").get("status"), "the agent is still running"
+        )
         assert lab.events(uid) == []
         assert not lab.all("Deployment")
     eventually(lambda: lab.get("InferenceService", "waits").get("status"))
     lab.delete("ClusterBaseModel", f"beside-{lab.namespace}")
 
 
-def test_a_slow_status(lab: Lab, ome: OmeStandIn) -> None:
-    """The Deployment is available while the service has not a word of it."""
+def test_delayed_status(lab: Lab, ome: OmeStandIn) -> None:
+    """The Deployment is available before the service's status shows it."""
     with ome.fault(slow_status_s=2.0):
         lab.created(lab.service("slow"))
 
@@ -55,11 +57,11 @@ def test_a_slow_status(lab: Lab, ome: OmeStandIn) -> None:
     eventually(lambda: lab.ready("slow"))
 
 
-def test_the_agent(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+def test_model_agent(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
     labels = ome_cluster.api("GET", f"/api/v1/nodes/{ome_cluster.node}").json()["metadata"]["labels"]
     assert labels[READY_LABEL] == "Ready"
-    told = ome_cluster.api("GET", f"/api/v1/namespaces/ome/configmaps/{ome_cluster.node}").json()
-    assert json.loads(told["data"][f"clusterbasemodel.{MODEL}"])["status"] == "Ready"
+    config = ome_cluster.api("GET", f"/api/v1/namespaces/ome/configmaps/{ome_cluster.node}").json()
+    assert json.loads(config["data"][f"clusterbasemodel.{MODEL}"])["status"] == "Ready"
     uris = {
         "local:///no/such/folder": "Failed",
         "pvc://claim/sub": "In_Transit",
@@ -81,8 +83,8 @@ def status(lab: Lab, name: str) -> dict[str, object]:
     return dict(lab.get("ClusterBaseModel", name).get("status") or {})
 
 
-def test_a_crashing_agent_and_a_model_in_transit(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
-    """The model is served all the same where the node has the label."""
+def test_crashing_agent_and_a_model_in_transit(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+    """The model is served if the node has its label."""
     name = f"transit-{lab.namespace}"
     label = f"models.ome.io/clusterbasemodel.{name}"
     with ome.fault(agent="crash"):
@@ -101,18 +103,18 @@ def test_a_crashing_agent_and_a_model_in_transit(lab: Lab, ome: OmeStandIn, ome_
         lab.delete("InferenceService", "served")
         eventually(lambda: not lab.get("InferenceService", "served"))
         lab.delete("ClusterBaseModel", name)
-    eventually(lambda: not lab.get("ClusterBaseModel", name), "its finalizer waited for the agent")
+    eventually(lambda: not lab.get("ClusterBaseModel", name), "its finalizer is removed by the agent")
     eventually(lambda: label not in lab.get("Node", ome_cluster.node)["metadata"]["labels"])
 
 
-def test_an_unknown_fault_is_refused(ome: OmeStandIn) -> None:
-    with pytest.raises(ValueError, match="no such fault: webhok; there are agent, benchmark"):
+def test_unknown_fault(ome: OmeStandIn) -> None:
+    with pytest.raises(ValueError, match="webhok"):
         ome.set(webhok="down")
     assert ome.set()["webhook"] == "up"
 
 
-def test_it_looks_like_ome(ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
-    """What a preflight reads."""
+def test_installed_objects(ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+    """Objects that a preflight check reads."""
     manager = ome_cluster.api("GET", "/apis/apps/v1/namespaces/ome/deployments/ome-controller-manager").json()
     assert manager["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2] == "v0.1.5"
     assert manager["status"]["readyReplicas"] == 1
@@ -128,26 +130,26 @@ def test_it_looks_like_ome(ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
 
 
 def test_with_ingress_enabled(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
-    """A Service that has the service's name goes, whoever's it is, and the address names it all the same."""
-    own = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shown", "namespace": lab.namespace}}
+    """A Service with the service's name is deleted, whoever created it, and the address still refers to it."""
+    own = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "public", "namespace": lab.namespace}}
     lab.created({**own, "spec": {"ports": [{"port": 80}]}})
-    told = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "inferenceservice-config"}}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "inferenceservice-config"}}
     for enabled in (True, False):
         data = {"ingress": json.dumps({"disableIngressCreation": not enabled})}
-        ome_cluster.kubectl("apply", "-n", "ome", "-f", "-", stdin=json.dumps({**told, "data": data}))
+        ome_cluster.kubectl("apply", "-n", "ome", "-f", "-", stdin=json.dumps({**config, "data": data}))
         if enabled:
-            lab.created(lab.service("shown"))
-            eventually(lambda: lab.condition("shown", "IngressReady") == ("False", "ComponentNotReady"))
-            assert "url" not in lab.get("InferenceService", "shown")["status"]
-            eventually(lambda: lab.ready("shown"))
-    host = f"http://shown.{lab.namespace}.svc.cluster.local"
-    assert lab.get("InferenceService", "shown")["status"]["address"] == {"url": host}
-    assert lab.get("Ingress", "shown")
-    assert not lab.get("Service", "shown")
+            lab.created(lab.service("public"))
+            eventually(lambda: lab.condition("public", "IngressReady") == ("False", "ComponentNotReady"))
+            assert "url" not in lab.get("InferenceService", "public")["status"]
+            eventually(lambda: lab.ready("public"))
+    host = f"http://public.{lab.namespace}.svc.cluster.local"
+    assert lab.get("InferenceService", "public")["status"]["address"] == {"url": host}
+    assert lab.get("Ingress", "public")
+    assert not lab.get("Service", "public")
 
 
-def test_one_that_was_killed_is_removed_and_started_again(lab: Lab, ome: OmeStandIn) -> None:
-    """The service, with its finalizer, is gone with the rest."""
+def test_killed_stand_in_is_removed_and_restarted(lab: Lab, ome: OmeStandIn) -> None:
+    """A service with a finalizer is removed as well."""
     lab.created(lab.service("orphan"))
     eventually(lambda: lab.get("InferenceService", "orphan")["metadata"].get("finalizers"))
     ome.kill()

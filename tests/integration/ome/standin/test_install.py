@@ -1,4 +1,4 @@
-"""What was seen of a live OME is seen of the stand-in, on a cluster whose pods run."""
+"""Behavior of the stand-in on a cluster with running pods, as observed of a live OME."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from support.labs.cluster import OwnCluster
 from support.ome_standin import OmeStandIn
-from support.ome_standin.furniture import MODEL, RUNTIME, model, runtime
 from support.ome_standin.lab import ARGS, LABEL, SERVER, Lab, eventually
+from support.ome_standin.sample_objects import MODEL, RUNTIME, model, runtime
 
 pytestmark = pytest.mark.cluster
 
@@ -24,20 +24,20 @@ def reasons(lab: Lab, uid: str) -> dict[str, str]:
     return {event["reason"]: event["type"] for event in lab.events(uid)}
 
 
-def tried(ome: OmeStandIn, lab: Lab, name: str) -> bool:
-    """Whether the controller has failed at it more than once: what is not there then will not come."""
+def failed_repeatedly(ome: OmeStandIn, lab: Lab, name: str) -> bool:
+    """Whether the controller has failed to reconcile the service several times: missing objects will not be created."""
     return ome.log.count(f"InferenceService {lab.namespace}/{name}: Reconciler error") > 2
 
 
-def test_a_healthy_service(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
+def test_healthy_service(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -> None:
     args = [*ARGS, "--json-model-override-args", BLANK, "--enable-metrics"]
     uid = lab.created(lab.service("good", args=args))
     eventually(lambda: lab.ready("good"), "ready")
     [pod] = lab.pods("good")
-    asked = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
-    said = ome_cluster.kubectl("exec", "-n", lab.namespace, pod["metadata"]["name"], "--", "python3", "-c", asked)
+    program = "import sys; sys.stdout.write(open('/proc/1/cmdline').read())"
+    cmdline = ome_cluster.kubectl("exec", "-n", lab.namespace, pod["metadata"]["name"], "--", "python3", "-c", program)
     expanded = [ome.settings.model_path if word == "$(MODEL_PATH)" else word for word in args]
-    assert said.rstrip("\0").split("\0") == [*SERVER, *expanded]
+    assert cmdline.rstrip("\0").split("\0") == [*SERVER, *expanded]
     assert {"good-engine"} == names(lab, "Deployment") == names(lab, "PodDisruptionBudget")
     assert names(lab, "Service") == {"good", "good-engine"}
     assert names(lab, "ConfigMap") == {"kube-root-ca.crt", "modelconfig-good"}
@@ -64,7 +64,7 @@ def test_a_healthy_service(lab: Lab, ome: OmeStandIn, ome_cluster: OwnCluster) -
     assert status["modelStatus"]["transitionStatus"] == "UpToDate"
 
 
-def test_a_missing_model_is_refused(lab: Lab) -> None:
+def test_missing_model_is_rejected(lab: Lab) -> None:
     service = lab.service("lost", model={"name": "nope", "kind": "ClusterBaseModel"})
     answer = lab.post(service)
     assert answer.status_code == 403
@@ -76,7 +76,7 @@ def test_a_missing_model_is_refused(lab: Lab) -> None:
     assert lab.post(service, dryRun="All").status_code == 403
 
 
-def test_a_missing_runtime_is_an_event_only(lab: Lab, ome: OmeStandIn) -> None:
+def test_missing_runtime_is_only_an_event(lab: Lab, ome: OmeStandIn) -> None:
     uid = lab.created(lab.service("lost", runtime={"name": "nope", "kind": "ClusterServingRuntime"}))
     event = eventually(lambda: lab.event(uid, "RuntimeValidationError"))
     assert event["message"] == (
@@ -84,12 +84,12 @@ def test_a_missing_runtime_is_an_event_only(lab: Lab, ome: OmeStandIn) -> None:
         "cluster scope"
     )
     assert (event["type"], event["source"]["component"]) == ("Warning", "v1beta1Controllers")
-    eventually(lambda: tried(ome, lab, "lost"))
+    eventually(lambda: failed_repeatedly(ome, lab, "lost"))
     assert "status" not in lab.get("InferenceService", "lost")
     assert lab.event(uid, "RuntimeValidationError")["count"] > 1  # type: ignore[index]
 
 
-def test_the_silent_ones(lab: Lab, ome: OmeStandIn) -> None:
+def test_faults_without_event_or_status(lab: Lab, ome: OmeStandIn) -> None:
     nameless = lab.service("nameless")
     del nameless["spec"]["engine"]["runner"]["name"]
     unequal = {"resources": {"requests": {"nvidia.com/gpu": "2"}}}
@@ -107,16 +107,16 @@ def test_the_silent_ones(lab: Lab, ome: OmeStandIn) -> None:
     eventually(lambda: lab.post(silent[-1], dryRun="All").status_code == 201, "the webhook's cache has the model")
     uids = {service["metadata"]["name"]: lab.created(service) for service in silent}
     for name, uid in uids.items():
-        eventually(lambda name=name: tried(ome, lab, name), name)  # type: ignore[misc]
+        eventually(lambda name=name: failed_repeatedly(ome, lab, name), name)  # type: ignore[misc]
         assert lab.events(uid) == [], name
         assert "status" not in lab.get("InferenceService", name), name
     assert not names(lab, "Deployment")
 
 
-def test_the_trail_of_a_bad_flag(lab: Lab) -> None:
+def test_status_after_an_invalid_flag(lab: Lab) -> None:
     lab.created(lab.service("flag", args=[*ARGS, "--no-such-flag", "1"]))
     lab.created(lab.service("memory", args=[*ARGS, "--mem-fraction-static", "0.02"]))
-    for name, code, words in (
+    for name, code, line in (
         ("flag", 2, "unrecognized arguments: --no-such-flag"),
         ("memory", 247, "Received sigquit from a child process"),
     ):
@@ -124,33 +124,36 @@ def test_the_trail_of_a_bad_flag(lab: Lab) -> None:
         state = lab.state(name)
         ended = state["state"].get("terminated") or state["lastState"]["terminated"]
         assert (ended["reason"], ended["exitCode"]) == ("Error", code)
-        assert words in ended["message"]
+        assert line in ended["message"]
         assert lab.condition(name, "EngineReady") == ("False", "Initializing")
-        told = lab.get("InferenceService", name)["status"]["modelStatus"]
-        assert (told["transitionStatus"], told["modelRevisionStates"]["targetModelState"]) == ("InProgress", "Pending")
-    a_failure_is_seen_by_chance_and_never_forgotten(lab)
+        status = lab.get("InferenceService", name)["status"]["modelStatus"]
+        assert (status["transitionStatus"], status["modelRevisionStates"]["targetModelState"]) == (
+            "InProgress",
+            "Pending",
+        )
+    check_last_failure(lab)
 
 
-def a_failure_is_seen_by_chance_and_never_forgotten(lab: Lab) -> None:
-    """A change of the service makes the controller look at the pod in its back-off."""
+def check_last_failure(lab: Lab) -> None:
+    """A change of the service triggers a look at the pod during its back-off; the failure then stays in the status."""
     eventually(lambda: "CrashLoopBackOff" in json.dumps(lab.state("flag").get("state", {})), "back-off")
     change: dict[str, Any] = {"metadata": {"annotations": {"ome.io/service-type": "ClusterIP"}}}
     lab.patch("InferenceService", "flag", {"spec": {"engine": {"maxReplicas": 2}}}).raise_for_status()
 
-    def told() -> dict[str, Any]:
+    def model_status() -> dict[str, Any]:
         return dict(lab.get("InferenceService", "flag").get("status", {}).get("modelStatus", {}))
 
-    eventually(lambda: told().get("transitionStatus") == "BlockedByFailedLoad")
-    failure = told()["lastFailureInfo"]
+    eventually(lambda: model_status().get("transitionStatus") == "BlockedByFailedLoad")
+    failure = model_status()["lastFailureInfo"]
     assert (failure["reason"], failure["exitCode"]) == ("ModelLoadFailed", 2)
     corrected = lab.service("flag")["spec"]["engine"]["runner"]
     lab.patch("InferenceService", "flag", {**change, "spec": {"engine": {"runner": corrected}}}).raise_for_status()
     eventually(lambda: lab.ready("flag"))
-    assert told()["transitionStatus"] == "UpToDate"
-    assert told()["lastFailureInfo"]["exitCode"] == 2
+    assert model_status()["transitionStatus"] == "UpToDate"
+    assert model_status()["lastFailureInfo"]["exitCode"] == 2
 
 
-def test_more_gpus_than_there_are(lab: Lab) -> None:
+def test_more_gpus_than_available(lab: Lab) -> None:
     eight = {"nvidia.com/gpu": "8"}
     lab.created(lab.service("large", runner={"resources": {"requests": eight, "limits": eight}}))
 
@@ -183,7 +186,7 @@ def test_names_and_fields(lab: Lab) -> None:
     eventually(lambda: names(lab, "ConfigMap") >= {f"modelconfig-{long[-20:]}"})
 
 
-def test_defaults_make_a_service_grow(lab: Lab) -> None:
+def test_defaults_add_an_autoscaler(lab: Lab) -> None:
     service = lab.service("grows")
     service["metadata"]["annotations"] = {}
     service["spec"]["engine"] = {"runner": {"name": "ome-container"}}
@@ -197,11 +200,11 @@ def test_defaults_make_a_service_grow(lab: Lab) -> None:
     deployment = lab.get("Deployment", "grows-engine")["spec"]
     assert deployment["strategy"]["rollingUpdate"]["maxSurge"] == 1
     command = deployment["template"]["spec"]["containers"][0]["command"]
-    assert command[command.index("--mem-frac") + 1] == "0.9", "what the service leaves out is the runtime's"
+    assert command[command.index("--mem-frac") + 1] == "0.9", "fields that the service does not set are the runtime's"
 
 
-def test_when_a_deleted_service_is_gone(lab: Lab) -> None:
-    """With background deletion its pod, and so its GPU, outlives it."""
+def test_deletion_in_foreground_and_background(lab: Lab) -> None:
+    """With background deletion the pod, and so its GPU, outlives the service."""
     ways = {"fore": "Foreground", "back": "Background"}
     for name in ways:
         service = lab.service(name, runner={**STUBBORN, "args": [], "readinessProbe": None, "startupProbe": None})
@@ -218,7 +221,7 @@ def test_when_a_deleted_service_is_gone(lab: Lab) -> None:
     eventually(lambda: not lab.pods("back"))
 
 
-def test_a_service_without_its_model_cannot_go(lab: Lab, ome: OmeStandIn) -> None:
+def test_service_without_its_model_cannot_be_removed(lab: Lab, ome: OmeStandIn) -> None:
     lab.created(model(ome.settings.model_path, name=f"gone-{lab.namespace}"))
     name = {"name": f"gone-{lab.namespace}", "kind": "ClusterBaseModel"}
     eventually(lambda: lab.post(lab.service("stuck", model=name), dryRun="All").status_code == 201)
@@ -228,16 +231,16 @@ def test_a_service_without_its_model_cannot_go(lab: Lab, ome: OmeStandIn) -> Non
     eventually(lambda: not lab.get("ClusterBaseModel", name["name"]))
     eventually(lambda: lab.post(lab.service("other", model=name), dryRun="All").status_code == 403)
     lab.delete("InferenceService", "stuck")
-    eventually(lambda: tried(ome, lab, "stuck"))
+    eventually(lambda: failed_repeatedly(ome, lab, "stuck"))
     meta = lab.get("InferenceService", "stuck")["metadata"]
     assert meta["deletionTimestamp"]
     assert meta["finalizers"] == ["inferenceservice.finalizers"]
     lab.created(model(ome.settings.model_path, name=name["name"]))
-    eventually(lambda: not lab.get("InferenceService", "stuck"), "with the model back, it goes")
+    eventually(lambda: not lab.get("InferenceService", "stuck"), "it is removed once the model exists again")
     lab.delete("ClusterBaseModel", name["name"])
 
 
-def test_ways_to_deploy_that_run_nothing(lab: Lab) -> None:
+def test_deployment_modes_without_a_deployment(lab: Lab) -> None:
     virtual = lab.service("virtual")
     virtual["metadata"]["annotations"]["ome.io/deploymentMode"] = "VirtualDeployment"
     lab.created(virtual)
@@ -260,8 +263,8 @@ def test_ways_to_deploy_that_run_nothing(lab: Lab) -> None:
     assert "status" not in lab.get("InferenceService", "zero")
 
 
-def test_a_decoder_does_not_count(lab: Lab) -> None:
-    """The service is ready though its decoder never is."""
+def test_decoder_does_not_affect_readiness(lab: Lab) -> None:
+    """The service is ready although its decoder never is."""
     own = runtime("lmsysorg/sglang:v0.5.23", name="apart")
     own |= {"kind": "ServingRuntime", "metadata": {"name": "apart", "namespace": lab.namespace}}
     engine = own["spec"]["engineConfig"]
@@ -277,14 +280,14 @@ def test_a_decoder_does_not_count(lab: Lab) -> None:
     assert "decoder cannot be specified without engine" in refused.text
 
 
-def test_an_unsuitable_runtime_is_admitted(lab: Lab) -> None:
+def test_unsuitable_runtime_is_admitted(lab: Lab) -> None:
     for name, spec in (("off", {"disabled": True}), ("small", {"modelSizeRange": {"min": "0.5B", "max": "0.7B"}})):
         thing = runtime("lmsysorg/sglang:v0.5.23", name=name, **spec)
         lab.created({**thing, "kind": "ServingRuntime", "metadata": {"name": name, "namespace": lab.namespace}})
-    said = {}
+    messages = {}
     for name in ("off", "small"):
         uid = lab.created(lab.service(f"with-{name}", runtime={"name": name, "kind": "ServingRuntime"}))
-        said[name] = eventually(lambda uid=uid: lab.event(uid, "RuntimeValidationError"))["message"]  # type: ignore[misc]
+        messages[name] = eventually(lambda uid=uid: lab.event(uid, "RuntimeValidationError"))["message"]  # type: ignore[misc]
     refused = "Runtime {} does not support model sim-model: "
-    assert said["off"] == refused.format("off") + "namespace-scoped runtime off is disabled"
-    assert said["small"].endswith("model size 1B is outside supported range [500M, 700M]")
+    assert messages["off"] == refused.format("off") + "namespace-scoped runtime off is disabled"
+    assert messages["small"].endswith("model size 1B is outside supported range [500M, 700M]")

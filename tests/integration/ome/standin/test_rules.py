@@ -1,4 +1,4 @@
-"""The stand-in's rules by themselves: merging, templates, matching, admission, what a status says, the benchmark."""
+"""Rules of the stand-in without a cluster: merging, templates, matching, admission, status, benchmark."""
 
 import json
 import sys
@@ -22,10 +22,10 @@ from support.ome_standin.admission import (
 )
 from support.ome_standin.agent import outcome, state_of
 from support.ome_standin.benchmark import arguments
-from support.ome_standin.furniture import model, runtime
 from support.ome_standin.kube import Object
 from support.ome_standin.matching import UnsuitableError, require, select, size_of, size_text
 from support.ome_standin.merging import TemplateError, accelerated, component, inject_model, model_label, rendered
+from support.ome_standin.sample_objects import model, runtime
 from support.ome_standin.status import compute, same
 from support.ome_standin.workloads import NoSuchKindError, Resolved, label, mode, model_config, scaler, workload
 
@@ -55,7 +55,7 @@ def catalog(*runtimes: Object, models: tuple[Object, ...] = (MODEL,)) -> Catalog
     return Catalog(by_key(models), by_key(runtimes), frozenset())
 
 
-def test_words_are_replaced_and_the_rest_is_merged() -> None:
+def test_argument_lists_are_replaced_and_other_fields_merged() -> None:
     base = RUNTIME["spec"]["engineConfig"]["runner"]
     own = {
         "name": "ome-container",
@@ -67,7 +67,7 @@ def test_words_are_replaced_and_the_rest_is_merged() -> None:
         "readinessProbe": {"periodSeconds": 5},
     }
     runner = (component(RUNTIME, service(engine={"runner": own}), "engine") or {})["runner"]
-    assert runner["command"] == base["command"], "left out: the runtime's"
+    assert runner["command"] == base["command"], "the runtime's, since the service sets none"
     assert runner["args"] == ["--tp", "2"]
     assert [port["containerPort"] for port in runner["ports"]] == [8080, 9]
     assert runner["volumeMounts"] == [{"mountPath": SHM, "name": "other"}]
@@ -76,32 +76,32 @@ def test_words_are_replaced_and_the_rest_is_merged() -> None:
     assert runner["readinessProbe"] == {**base["readinessProbe"], "periodSeconds": 5}
     again = (component(RUNTIME, service(engine={"runner": {**own, "command": ["serve"]}}), "engine") or {})["runner"]
     assert again["command"] == ["serve"]
-    theirs = runtime("e:1")
-    theirs["spec"]["engineConfig"]["runner"]["args"] = ["--model-path", "/m"]
-    lost = (component(theirs, service(engine={"runner": own}), "engine") or {})["runner"]
-    assert lost["args"] == ["--tp", "2"], "never appended"
+    with_args = runtime("e:1")
+    with_args["spec"]["engineConfig"]["runner"]["args"] = ["--model-path", "/m"]
+    replaced = (component(with_args, service(engine={"runner": own}), "engine") or {})["runner"]
+    assert replaced["args"] == ["--tp", "2"], "replaced, not appended"
     nameless = component(RUNTIME, service(engine={"runner": {"args": []}}), "engine") or {}
     assert nameless["runner"]["name"] == ""
-    assert component(RUNTIME, service(), "decoder") is None, "the runtime alone makes no component"
+    assert component(RUNTIME, service(), "decoder") is None, "a component needs a section of the service"
 
 
 @given(st.lists(st.text().filter(lambda word: "{{" not in word)))
-def test_words_without_a_template_pass_unchanged(words: list[str]) -> None:
-    assert rendered({"args": words}, META) == {"args": words}
+def test_arguments_without_a_template_are_unchanged(args: list[str]) -> None:
+    assert rendered({"args": args}, META) == {"args": args}
 
 
 def test_templates() -> None:
-    said = rendered(
+    container = rendered(
         {"args": ["{{.Name}}.{{ .Namespace }}", "{{.Labels.trial}}", "$(MODEL_PATH)", '{"a": {"b": 1}}']}, META
     )
-    assert said["args"] == ["x.ns", "7", "$(MODEL_PATH)", '{"a": {"b": 1}}']
+    assert container["args"] == ["x.ns", "7", "$(MODEL_PATH)", '{"a": {"b": 1}}']
     with pytest.raises(TemplateError, match=r"\{\{x\}\}"):
         rendered({"args": ["{{x}}"]}, META)
     with pytest.raises(TemplateError):
         rendered({"env": [{"name": "T", "value": "{% if a %}{{ messages }}"}]}, META)
 
 
-def test_the_model_comes_into_the_pod() -> None:
+def test_model_is_injected_into_the_pod() -> None:
     pod: Object = {}
     container: Object = {}
     inject_model(pod, container, MODEL)
@@ -118,10 +118,10 @@ def test_the_model_comes_into_the_pod() -> None:
     assert len(model_label(long)) == len("models.ome.io/clusterbasemodel.") + 32
 
 
-def test_an_accelerator_class_has_the_last_word() -> None:
+def test_accelerator_class_takes_precedence() -> None:
     container = {"args": ["--tp-size", "8", "--tp", "8", "--flag", "--log", "a", "--log", "b"]}
-    told = {"tensorParallelismOverride": {"tensorParallelSize": 2}, "environmentOverride": {"E": "1"}}
-    made = accelerated(container, told)
+    overrides = {"tensorParallelismOverride": {"tensorParallelSize": 2}, "environmentOverride": {"E": "1"}}
+    made = accelerated(container, overrides)
     assert made["args"] == ["--tp-size", "2", "--tp", "8", "--flag", "--log", "b"]
     assert made["env"] == [{"name": "E", "value": "1"}]
 
@@ -144,10 +144,10 @@ def test_matching() -> None:
             {"modelFramework": {"name": "transformers", "version": "x"}},
         ),
     }
-    for words, (of_runtime, of_model) in cases.items():
+    for reason, (of_runtime, of_model) in cases.items():
         with pytest.raises(UnsuitableError) as caught:
             require(runtime("e:1", **of_runtime), model("/m", **of_model))
-        assert words in str(caught.value)
+        assert reason in str(caught.value)
     with pytest.raises(UnsuitableError, match="does not support the required accelerator class"):
         require(RUNTIME, MODEL, "h100")
     assert (size_of("0.5B"), size_text(size_of("0.5B")), size_text(7e9)) == (5e8, "500M", "7B")
@@ -167,39 +167,39 @@ def test_automatic_selection() -> None:
         select([supporting("b"), supporting("a", priority=9), supporting("c", "ns")], MODEL)["metadata"]["name"] == "c"
     )
     newer = {"modelFramework": {"name": "transformers", "version": "4.60.0", "operator": "GreaterThanOrEqual"}}
-    assert select([supporting("a", **newer)], MODEL), "the runtime's version is the greater one"
+    assert select([supporting("a", **newer)], MODEL), "the runtime's version is greater"
     newer["modelFramework"]["version"] = "4.60.0.dev0"
     with pytest.raises(UnsuitableError, match="model framework mismatch"):
         select([supporting("a", **newer)], MODEL)
 
 
-def refusal(thing: Object, known: Catalog) -> str:
+def rejection(thing: Object, known: Catalog) -> str:
     with pytest.raises(DeniedError) as caught:
         check_service(thing, known)
     return str(caught.value)
 
 
-def test_what_services_are_refused() -> None:
+def test_rejected_services() -> None:
     known = catalog(RUNTIME)
     check_service(service(runtime={"name": "nope"}), known)
     bare = service()
     del bare["spec"]["runtime"]
-    assert refusal(bare, known).startswith(
+    assert rejection(bare, known).startswith(
         "no supporting runtime found for model sim-model and engine does not have complete runner configuration: "
     )
     off = catalog(RUNTIME, models=(model("/m", disabled=True),))
-    assert refusal(bare, off) == "model sim-model is disabled"
+    assert rejection(bare, off) == "model sim-model is disabled"
     check_service(service(), off)
     bare["spec"]["engine"]["runner"] = {"image": "mine:1"}
     check_service(bare, known)
     scaled = service()
     scaled["metadata"]["annotations"] = {"ome.io/autoscalerClass": "own"}
-    assert refusal(scaled, known) == "[own] is not a supported autoscaler class type"
+    assert rejection(scaled, known) == "[own] is not a supported autoscaler class type"
     empty: Object = {"metadata": dict(META), "spec": {"engine": {}}}
-    assert "model reference is required when runtime is not specified" in refusal(empty, known)
+    assert "model reference is required when runtime is not specified" in rejection(empty, known)
 
 
-def test_two_runtimes_of_one_priority() -> None:
+def test_runtimes_with_the_same_priority() -> None:
     other = supporting("other", priority=1)
     with pytest.raises(
         DeniedError, match="same priority assigned for the model format safetensors in the servingruntimes"
@@ -258,7 +258,7 @@ def pod(state: Object, last: Object | None = None) -> Object:
     return {"metadata": {"name": "p"}, "status": {"containerStatuses": [status]}}
 
 
-def test_what_a_status_tells() -> None:
+def test_status() -> None:
     first = compute(service(), {"engine": deployment(available=False)}, [], ingress=False)
     reasons = {c["type"]: (c["status"], c.get("reason")) for c in first["conditions"]}
     assert reasons == {
@@ -266,8 +266,8 @@ def test_what_a_status_tells() -> None:
         "IngressReady": ("True", "IngressDisabled"),
         "Ready": ("Unknown", None),
     }
-    assert first["url"] == "http://x.ns.svc.cluster.local:8080", "long before anything answers"
-    assert first["observedGeneration"] == 5, "another's"
+    assert first["url"] == "http://x.ns.svc.cluster.local:8080", "set before the server responds"
+    assert first["observedGeneration"] == 5, "the Deployment's, not the service's"
     oom = pod({"terminated": {"reason": "OOMKilled", "exitCode": 137}})
     later = {**service(), "status": first}
     second = compute(later, {"engine": deployment(available=False)}, [oom], ingress=False)
@@ -277,13 +277,13 @@ def test_what_a_status_tells() -> None:
     waiting = pod({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"reason": "Error", "exitCode": 3}})
     third = compute(later, {"engine": deployment(available=False)}, [waiting], ingress=False)
     assert third["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
-    healed = compute({**service(), "status": third}, {"engine": deployment(available=True)}, [], ingress=False)
-    assert healed["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
-    assert healed["modelStatus"]["transitionStatus"] == "UpToDate"
+    recovered = compute({**service(), "status": third}, {"engine": deployment(available=True)}, [], ingress=False)
+    assert recovered["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
+    assert recovered["modelStatus"]["transitionStatus"] == "UpToDate"
     spread = compute(later, {"engine": deployment(available=True)}, [], ingress=False, many_nodes=True)
     assert spread["modelStatus"]["transitionStatus"] == "InProgress"
     assert same(third, json.loads(json.dumps(third).replace(third["conditions"][0]["lastTransitionTime"], "later")))
-    assert not same(third, healed)
+    assert not same(third, recovered)
 
 
 def test_models_on_nodes(tmp_path: Path) -> None:
@@ -303,10 +303,10 @@ def test_arguments_of_a_plain_url() -> None:
         "resultFolderName": "f",
         "outputLocation": {"storageUri": "oci://n/space/b/bucket/o/prefix"},
     }
-    words = arguments({"spec": spec}, "http://h", None, "name")
-    assert "--api-key" not in words
-    assert "--model-tokenizer" not in words
-    assert words[-7:] == [
+    args = arguments({"spec": spec}, "http://h", None, "name")
+    assert "--api-key" not in args
+    assert "--model-tokenizer" not in args
+    assert args[-7:] == [
         "--upload-results",
         "--namespace",
         "space",
@@ -318,11 +318,11 @@ def test_arguments_of_a_plain_url() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_benchmark_measures(tmp_path: Path) -> None:
-    """Against a server that knows the truth: half of the answers are errors."""
+async def test_fake_benchmark(tmp_path: Path) -> None:
+    """Against a server that logs its requests and answers every second one with an error."""
     behavior = Behavior(ttft_s=0.02, itl_s=0.002, fault=Fault.STATUS, fault_when=lambda number: number % 2 == 1)
     async with mock_openai(behavior) as server:
-        words = [
+        args = [
             "benchmark",
             "--api-backend",
             "openai",
@@ -349,14 +349,14 @@ async def test_the_benchmark_measures(tmp_path: Path) -> None:
             "--experiment-base-dir",
             str(tmp_path),
         ]
-        done = await anyio.run_process([sys.executable, fake_genai_bench.__file__, *words])
+        done = await anyio.run_process([sys.executable, fake_genai_bench.__file__, *args])
     assert done.returncode == 0
     [file] = (tmp_path / "f").glob("D16_5_text-to-text_num_concurrency_2_time_*s.json")
-    told = json.loads(file.read_text())
+    result = json.loads(file.read_text())
     assert len(server.log) == 8
-    assert told["aggregated_metrics"]["num_requests"] == 8
-    seconds = told["aggregated_metrics"]["run_duration"]
-    assert told["aggregated_metrics"]["mean_output_throughput_tokens_per_s"] == pytest.approx(20 / seconds)
-    assert told["aggregated_metrics"]["error_codes_frequency"] == {"500": 4}
-    figures = [(one["num_output_tokens"], one["ttft"] >= 0.02) for one in told["individual_request_metrics"]]
+    assert result["aggregated_metrics"]["num_requests"] == 8
+    seconds = result["aggregated_metrics"]["run_duration"]
+    assert result["aggregated_metrics"]["mean_output_throughput_tokens_per_s"] == pytest.approx(20 / seconds)
+    assert result["aggregated_metrics"]["error_codes_frequency"] == {"500": 4}
+    figures = [(one["num_output_tokens"], one["ttft"] >= 0.02) for one in result["individual_request_metrics"]]
     assert figures == [(5, True)] * 4

@@ -16,8 +16,8 @@ from autotuner.deployers.ome.settings import OmeSettings
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import LaunchPlan
-from support.ome_standin.furniture import model as a_model
-from support.ome_standin.furniture import runtime as a_runtime
+from support.ome_standin.sample_objects import model as a_model
+from support.ome_standin.sample_objects import runtime as a_runtime
 
 OK = CheckStatus.OK
 WARN = CheckStatus.WARN

@@ -30,8 +30,8 @@ from autotuner.study.spec import EngineSpec, Model, PluginSpec
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import winning_sample
 from support.compose_files import compose_problems
-from support.ome_standin.furniture import model as ome_model
-from support.ome_standin.furniture import runtime as ome_runtime
+from support.ome_standin.sample_objects import model as ome_model
+from support.ome_standin.sample_objects import runtime as ome_runtime
 
 K8S = Form.KUBERNETES
 SERVICE = Form.INFERENCE_SERVICE

@@ -1,6 +1,5 @@
-"""What tests find on a cluster with the stand-in: its settings, and the model and runtime that are there."""
+"""Model and runtime on a cluster with the stand-in."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,8 @@ MODEL = "sim-model"
 RUNTIME = "srt-sim-model"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How the stand-in is set up; crosses to its process as JSON."""
-
-    kubeconfig: str
-    listen: str
-    """Address of this machine that the API server reaches."""
-    engine_image: str
-    """Plays SGLang, and has a ``python3``."""
-    manager_image: str
-    """Sleeps; clients read its tag."""
-    model_path: str
-    """Folder on the node."""
-    ingress: bool = False
-    benchmark_pause_s: float = 60.0
-    """Between two looks at what a BenchmarkJob waits for."""
-    real: str = ""
-    """Folder with a real OME, which then takes the place of controllers and webhooks; no faults can be set."""
-
-
 def model(path: str, name: str = MODEL, **spec: Any) -> Object:
-    """A model that lies on the node already."""
+    """Returns a ClusterBaseModel whose files are already on the node, in the folder ``path``."""
     made = {
         "storage": {"storageUri": f"local://{path}", "path": path},
         "modelFormat": {"name": "safetensors", "version": "1.0.0"},
@@ -45,7 +24,10 @@ def model(path: str, name: str = MODEL, **spec: Any) -> Object:
 
 
 def runtime(image: str, name: str = RUNTIME, **spec: Any) -> Object:
-    """SGLang as OME's own runtimes start it: every flag in ``command``, no ``args``; small enough for a test's node."""
+    """Returns a ClusterServingRuntime of SGLang like OME's own: all flags in ``command``, no ``args``.
+
+    Its requests are small enough for a test's node.
+    """
     command = [
         "python3",
         "-m",
@@ -103,7 +85,7 @@ def runtime(image: str, name: str = RUNTIME, **spec: Any) -> Object:
 
 
 def ready_folder(path: Path) -> Path:
-    """Makes a folder that passes for a model's."""
+    """Creates a folder that is accepted as a model's, and returns it."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text("{}")
     return path
