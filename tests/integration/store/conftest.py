@@ -35,16 +35,16 @@ def programs() -> Path | None:
 
 def unprivileged() -> list[str]:
     """Prefix of a command that runs as a user whom PostgreSQL accepts and ends with the test run."""
-    bound = ["setpriv", "--pdeathsig", "QUIT"]
+    command = ["setpriv", "--pdeathsig", "QUIT"]
     if os.getuid() != 0:
-        return bound
+        return command
     for name in ("postgres", "nobody"):
         try:
             user = pwd.getpwnam(name)
         except KeyError:
             continue
-        return [*bound, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    pytest.skip("PostgreSQL does not run as root, and there is no other user here")
+        return [*command, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    pytest.skip("PostgreSQL does not run as root, and this machine has no other user for it")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def postgresql() -> Iterator[str]:
     """Folder of the socket of a running server; skips the test if PostgreSQL is not installed."""
     bins = programs()
     if bins is None or not shutil.which("setpriv"):
-        pytest.skip("no PostgreSQL here (apt install postgresql)")
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
     prefix = unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="autotuner-pg-"))
     secret = folder / "password"
@@ -62,13 +62,16 @@ def postgresql() -> Iterator[str]:
         owner = next((int(p.partition("=")[2]) for p in prefix if p.startswith("--reuid")), os.getuid())
         for path in (folder, secret):
             os.chown(path, owner, -1)
-        making = [str(bins / "initdb"), "-D", str(folder / "data"), "-U", ROOT, "--no-sync", "-E", "UTF8"]
-        how = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}"]
-        subprocess.run([*prefix, *making, *how], check=True, capture_output=True, cwd=folder)
-        fast = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
+        initdb = [str(bins / "initdb"), "-D", str(folder / "data"), "-U", ROOT, "--no-sync", "-E", "UTF8"]
+        access = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}"]
+        subprocess.run([*prefix, *initdb, *access], check=True, capture_output=True, cwd=folder)
+        options = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
         with log.open("wb") as out:
             server = subprocess.Popen(
-                [*prefix, str(bins / "postgres"), "-D", str(folder / "data"), *fast], stdout=out, stderr=out, cwd=folder
+                [*prefix, str(bins / "postgres"), "-D", str(folder / "data"), *options],
+                stdout=out,
+                stderr=out,
+                cwd=folder,
             )
         try:
             _until_ready(server, folder, log)

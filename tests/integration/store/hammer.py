@@ -1,4 +1,4 @@
-"""Process that uses a store: ``hammer.py URL DEED [COUNT]``. Prints one line per call that returned."""
+"""Process that uses a store: ``hammer.py URL ACTION [COUNT]``. Prints one line per call that returned."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ def report(what: object) -> None:
 
 def main() -> None:
     url = sys.argv[1]
-    deed = sys.argv[2]
+    action = sys.argv[2]
     times = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     owner = f"owner-{os.getpid()}"
     trial = Trial(study="s", number=-1, role=TrialRole.SEARCH, configuration=DEFAULT, state=TrialState.RUNNING)
     with Store.open(url) as store:
         for i in range(times):
-            match deed:
+            match action:
                 case "open":
                     report("opened")
                 case "add":

@@ -31,15 +31,15 @@ def at_once(work: Callable[[int], object]) -> list[object]:
         return list(pool.map(run, range(WRITERS)))
 
 
-def processes(url: str, deed: str, count: int, *, writers: int = 2) -> list[list[str]]:
+def processes(url: str, action: str, count: int, *, writers: int = 2) -> list[list[str]]:
     """Lines that each of several processes printed."""
-    argv = [sys.executable, str(HAMMER), url, deed, str(count)]
+    argv = [sys.executable, str(HAMMER), url, action, str(count)]
     started = [
         subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(writers)
     ]
-    said = [process.communicate(timeout=120) for process in started]
-    assert [p.returncode for p in started] == [0] * writers, said
-    return [out.splitlines() for out, _ in said]
+    outputs = [process.communicate(timeout=120) for process in started]
+    assert [p.returncode for p in started] == [0] * writers, outputs
+    return [out.splitlines() for out, _ in outputs]
 
 
 def test_new_file_is_opened_by_all_threads(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_trial_numbers_have_no_gaps_or_duplicates(store: Store, add_study: AddSt
 
 def test_trials_of_several_processes(url: str, store: Store, add_study: AddStudy) -> None:
     add_study()
-    said = processes(url, "add", 6)
-    assert sorted(int(n) for some in said for n in some) == list(range(12))
+    outputs = processes(url, "add", 6)
+    assert sorted(int(line) for lines in outputs for line in lines) == list(range(12))
 
 
 def test_cursor_never_misses_an_event(store: Store, add_study: AddStudy) -> None:
@@ -108,12 +108,12 @@ def test_cursor_beside_many_writers(url: str, store: Store, add_study: AddStudy)
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        said = processes(url, "append", 20)
+        outputs = processes(url, "append", 20)
         written = at_once(lambda i: [store.events.append("s", "notice", {"i": i}, at=1.0).seq for _ in range(5)])
     finally:
         ended.set()
         reader.join(60)
-    made = {int(seq) for some in said for seq in some} | {seq for some in written for seq in some}  # type: ignore[attr-defined]
+    made = {int(seq) for lines in outputs for seq in lines} | {seq for some in written for seq in some}  # type: ignore[attr-defined]
     assert [e.seq for e in seen] == sorted(made)
 
 
@@ -134,9 +134,9 @@ def test_one_thread_takes_over_from_a_dead_owner(store: Store) -> None:
 
 
 def test_one_process_gets_the_resource(url: str, store: Store) -> None:
-    said = processes(url, "acquire", 12)
-    for answers in zip(*said, strict=True):
-        assert sorted(answers) == ["False", "True"]
+    outputs = processes(url, "acquire", 12)
+    for results in zip(*outputs, strict=True):
+        assert sorted(results) == ["False", "True"]
 
 
 def test_gpus_of_runs_never_overlap_and_one_run_gets_its_share(store: Store) -> None:

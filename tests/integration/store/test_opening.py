@@ -1,4 +1,4 @@
-"""Opening a store: creation, migrations, refusals of one line, and no password in any error."""
+"""Opening a store: creation, migrations, and errors, which have one line and no password."""
 
 import subprocess
 import sys
@@ -122,7 +122,7 @@ def test_world_of_revision_4_is_taken_from_events(
     assert {name: fact.state for name, fact in record.world.items()} == world
 
 
-def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
+def test_reopening_changes_nothing(url: str, store: Store, add_study: Callable[..., StudySpec]) -> None:
     add_study()
     with Store.open(url) as again:
         assert [r.name for r in again.studies.all()] == ["s"]
@@ -131,18 +131,16 @@ def test_opening_again_changes_nothing(url: str, store: Store, add_study: Callab
 def test_several_processes_open_a_new_database_at_once(url: str) -> None:
     argv = [sys.executable, str(HAMMER), url, "open"]
     started = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=120) for process in started]
-    assert [out for out, _ in said] == ["opened\n"] * 3, said
+    outputs = [process.communicate(timeout=120) for process in started]
+    assert [out for out, _ in outputs] == ["opened\n"] * 3, outputs
 
 
-@pytest.mark.parametrize(
-    ("revision", "said"),
-    [("9999", "was made by a newer autotuner (revision 9999"), ("e3246e0f1a2b", "holds another program's tables")],
-)
-def test_tables_of_another_program_or_version_are_refused(url: str, store: Store, revision: str, said: str) -> None:
+@pytest.mark.parametrize(("revision", "cause"), [("9999", "newer autotuner"), ("e3246e0f1a2b", "another program")])
+def test_tables_of_another_program_or_version_are_refused(url: str, store: Store, revision: str, cause: str) -> None:
     with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
-    assert said in refusal(url)
+    message = refusal(url)
+    assert [part for part in (cause, f"revision {revision}") if part not in message] == []
     with store.database._engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
 
@@ -150,11 +148,11 @@ def test_tables_of_another_program_or_version_are_refused(url: str, store: Store
 def test_failed_migration_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(connection: object) -> None:
         tables.owners.create(connection)  # type: ignore[arg-type]
-        raise OSError("no more")
+        raise OSError("no space left")
 
     with monkeypatch.context() as patched:
         patched.setattr(store_connection, "import_module", lambda _: SimpleNamespace(migrate=half))
-        assert "no more" in refusal(url)
+        assert "no space left" in refusal(url)
     with Store.open(url) as store:
         assert store.owners.all() == []
 
@@ -176,7 +174,7 @@ SECRET = "hunter2"
         f"someone:{SECRET}@h//x:{SECRET}@y",
     ],
 )
-def test_refusals_have_no_password(url: str) -> None:
+def test_errors_have_no_password(url: str) -> None:
     assert SECRET not in refusal(url)
 
 
@@ -188,10 +186,10 @@ def test_passwords_are_never_shown(postgresql: str, way: str) -> None:
             return f"postgresql:///postgres?host={postgresql}&user=autotuner&password={password}"
         return f"postgresql://autotuner:{password}@/postgres?host={postgresql}"
 
-    said = refusal(address("p%40ss-word"))
-    assert "password authentication failed" in said
-    assert "p%40ss-word" not in said
-    assert "p@ss-word" not in said
+    message = refusal(address("p%40ss-word"))
+    assert "password authentication failed" in message
+    assert "p%40ss-word" not in message
+    assert "p@ss-word" not in message
     with Store.open(address("hunter2-of-the-tests")) as store:
         assert "hunter2" not in store.url
         assert "***" in store.url
@@ -202,17 +200,17 @@ def test_passwords_are_never_shown(postgresql: str, way: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
 def test_store_in_memory_is_refused(url: str) -> None:
-    assert "in memory would lose every result" in refusal(url)
+    assert "in memory" in refusal(url)
 
 
 def test_paths_that_cannot_be_a_database(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
-    file.write_text("no database at all, but long enough to be taken for one" * 100)
+    file.write_text("not a database, but as long as one" * 100)
     assert "Not a directory" in refusal(f"sqlite:///{file}/below/autotuner.db")
     assert "not a regular file" in refusal(f"sqlite:///{tmp_path}")
     assert "not a database" in refusal(f"sqlite:///{file}")
-    assert file.read_text().startswith("no database at all")
-    assert "cannot be used" in refusal("sqlite:////proc/nowhere/autotuner.db")
+    assert file.read_text().startswith("not a database,")
+    assert "sqlite:////proc/nowhere/autotuner.db" in refusal("sqlite:////proc/nowhere/autotuner.db")
 
 
 def test_folder_without_write_permission(tmp_path: Path) -> None:
@@ -224,7 +222,7 @@ def test_folder_without_write_permission(tmp_path: Path) -> None:
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     ran = subprocess.run([*drop, sys.executable, "-c", script], capture_output=True, text=True)
     if "setpriv" in ran.stderr:
-        pytest.skip(f"rights cannot be given up here: {ran.stderr}")
+        pytest.skip(f"capabilities cannot be dropped: {ran.stderr}")
     assert ran.returncode == 1
     assert "StoreError: the store sqlite:///" in ran.stderr.splitlines()[-1]
     assert list(closed.iterdir()) == []
@@ -250,10 +248,10 @@ except StoreError as error:
     print(kept, str(error).count("\\n"), error)
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    kept, lines, said = ran.stdout.split(" ", 2)
+    kept, lines, message = ran.stdout.split(" ", 2)
     assert 0 < int(kept) < 1000, ran.stderr
     assert int(lines) == 0
-    assert "cannot be used" in said
+    assert url in message
     with Store.open(url) as store:
-        assert len(store.events.read("s")) == int(kept), "everything stored before is there, and nothing else"
+        assert len(store.events.read("s")) == int(kept), "exactly what was stored before is kept"
         store.events.append("s", "notice", {}, at=2.0)

@@ -23,8 +23,10 @@ KINDS = (SampleKind.WINNER, SampleKind.FAILURES)
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Studies, owners of this and of an earlier version, and a study without results. Created once, because every
-    commit is synced to the disk."""
+    """Database with studies, owners of this and of an earlier version, and a study without results.
+
+    Created once, because every commit is synced to the disk.
+    """
     path = tmp_path_factory.mktemp("template") / "autotuner.db"
     with Store(path) as store:
         store.owners.register(Owner(id="b", host="h", pid=2, started=1.5, process="p"), 4.5)
@@ -68,7 +70,7 @@ def change(path: Path, statement: str, *values: object) -> None:
         db.commit()
 
 
-def answer(call: Callable[[], Any]) -> Any:
+def outcome(call: Callable[[], Any]) -> Any:
     """Result of a call, or its error."""
     try:
         return call()
@@ -76,22 +78,22 @@ def answer(call: Callable[[], Any]) -> Any:
         return type(error), str(error)
 
 
-def answers(store: ReadStore) -> list[Any]:
+def outcomes(store: ReadStore) -> list[Any]:
     """Results of all queries, for all studies."""
     names = [*NAMES, *(record.name for record in store.studies.all())]
     return [
         store.owners.all(),
-        answer(store.studies.all),
+        outcome(store.studies.all),
         unreadable(store),
         store.trials.finished_counts(),
         store.leases.all(),
         [(store.studies.holder(name), store.studies.stop_requested(name)) for name in names if name.isprintable()],
-        [(answer(lambda name=name: store.events.read(name, limit=3)), store.events.last_seq(name)) for name in KINDS],  # type: ignore[misc]
-        [answer(lambda name=name: store.trials.get(name, 1)) for name in KINDS],  # type: ignore[misc]
-        [answer(lambda name=name: store.studies.get(name)) for name in names],  # type: ignore[misc]
-        [answer(lambda name=name: store.trials.all(name)) for name in names if name.isprintable()],  # type: ignore[misc]
+        [(outcome(lambda name=name: store.events.read(name, limit=3)), store.events.last_seq(name)) for name in KINDS],  # type: ignore[misc]
+        [outcome(lambda name=name: store.trials.get(name, 1)) for name in KINDS],  # type: ignore[misc]
+        [outcome(lambda name=name: store.studies.get(name)) for name in names],  # type: ignore[misc]
+        [outcome(lambda name=name: store.trials.all(name)) for name in names if name.isprintable()],  # type: ignore[misc]
         [
-            answer(lambda name=name, kind=kind: store.events.last(name, kind))  # type: ignore[misc]
+            outcome(lambda name=name, kind=kind: store.events.last(name, kind))  # type: ignore[misc]
             for name in names
             if name.isprintable()
             for kind in ("trial_proposed", "trial_finished", "none")
@@ -111,9 +113,9 @@ def reader_of(path: Path) -> ReadStore:
 
 def test_reader_sees_what_the_store_sees(filled: Store, path: Path) -> None:
     with reader_of(path) as reader:
-        seen = answers(reader)
+        seen = outcomes(reader)
         assert reader.url == filled.url
-    assert seen == answers(filled)
+    assert seen == outcomes(filled)
     assert len(seen[1]) == len(KINDS) + 2
     assert seen[3]
 
@@ -125,8 +127,8 @@ def test_damaged_rows_give_equal_errors(filled: Store, path: Path, value: object
     change(path, "UPDATE trials SET trial = ? WHERE study = ? AND number = 1", value, name)
     change(path, "UPDATE events SET data = ? WHERE study = ? AND kind = 'trial_proposed'", value, name)
     with reader_of(path) as reader:
-        seen = answers(reader)
-    assert seen == answers(filled)
+        seen = outcomes(reader)
+    assert seen == outcomes(filled)
     assert len(seen[2]) == 1
     assert "damaged" in seen[2][0]
 
@@ -144,10 +146,10 @@ def test_reader_sees_commits_of_running_and_killed_runs(filled: Store, path: Pat
         again = reader.studies.get("sparse")
         assert again is not None
         assert again.search_s == 7.5
-    left = path.with_name("left.db")  # as after a kill: the last commits are only in the journal
+    killed = path.with_name("killed.db")  # as after a kill: the last commits are only in the journal
     for suffix in ("", "-wal"):
-        Path(f"{left}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
-    with reader_of(left) as reader:
+        Path(f"{killed}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+    with reader_of(killed) as reader:
         found = reader.studies.get("sparse")
         assert found is not None
         assert found.search_s == 7.5
@@ -187,7 +189,7 @@ def test_missing_files_and_other_revisions_are_left_to_the_store(tmp_path: Path)
 def test_missing_table_gives_equal_errors(filled: Store, path: Path) -> None:
     change(path, "DROP TABLE events")
     with reader_of(path) as reader:
-        assert answer(lambda: reader.events.last("sparse", "x")) == answer(lambda: filled.events.last("sparse", "x"))
+        assert outcome(lambda: reader.events.last("sparse", "x")) == outcome(lambda: filled.events.last("sparse", "x"))
 
 
 def test_reading_makes_the_data_directory_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

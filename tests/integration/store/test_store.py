@@ -32,7 +32,7 @@ def test_study_round_trip(store: Store, add_study: AddStudy) -> None:
 
 def test_names_are_unique(store: Store, add_study: AddStudy) -> None:
     add_study()
-    with pytest.raises(StoreError, match="a study named s is stored already"):
+    with pytest.raises(StoreError, match=r"\bs\b.* already"):
         add_study()
 
 
@@ -72,7 +72,7 @@ def test_writes_to_an_unknown_study_are_refused(store: Store, new_trial: NewTria
         lambda: store.events.append("none", "notice", {}, at=1.0),
         lambda: store.studies.take("none", "o", 1.0, dead=()),
     ):
-        with pytest.raises(StoreError, match="no study named none is stored"):
+        with pytest.raises(StoreError, match=r"no study named none\b"):
             attempt()
 
 
@@ -109,7 +109,7 @@ def test_ended_trials_cannot_be_changed(
         lambda: store.trials.update(trial.model_copy(update={"configuration": other})),
         lambda: store.trials.finish(trial.model_copy(update={**DONE, "configuration": other}), {}),
     ):
-        with pytest.raises(StoreError, match="trial 0 of s has ended already"):
+        with pytest.raises(StoreError, match=r"trial 0 of s\b"):
             again()
     assert store.trials.all("s") == [ended]
     assert len(store.events.read("s")) == 1
@@ -250,23 +250,23 @@ def test_times_keep_their_microseconds(store: Store, add_study: AddStudy) -> Non
     assert store.events.read("s")[0].at == at
 
 
-ODD = 'tail: nul \0, lone \udcff \ud800, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
-KEPT = 'tail: nul \ufffd, lone ? ?, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
+GIVEN = 'tail: nul \0, lone \udcff \ud800, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
+STORED = 'tail: nul \ufffd, lone ? ?, emoji \U0001f600, backslash \\u0000, quote ", line\nend'
 
 
 def test_text_that_databases_refuse_is_replaced(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
     add_study()
     trial = store.trials.add(new_trial(argv=("server", "\udcff")), owner_id="o")
-    failure = Failure(cause=FailureCause.CRASH_LOADING, message="m\0", log_tail=ODD)
-    store.trials.finish(trial.model_copy(update={**DONE, "failure": failure}), {"text": ODD, "k\0": [ODD]})
+    failure = Failure(cause=FailureCause.CRASH_LOADING, message="m\0", log_tail=GIVEN)
+    store.trials.finish(trial.model_copy(update={**DONE, "failure": failure}), {"text": GIVEN, "k\0": [GIVEN]})
     (kept,) = store.trials.all("s")
     assert kept.failure is not None
-    assert (kept.failure.message, kept.failure.log_tail, kept.argv) == ("m\ufffd", KEPT, ("server", "?"))
-    assert store.events.read("s")[0].data == {"text": KEPT, "k\ufffd": [KEPT]}
-    store.studies.set_state("s", "failed", {"why": ODD}, 1.0)
+    assert (kept.failure.message, kept.failure.log_tail, kept.argv) == ("m\ufffd", STORED, ("server", "?"))
+    assert store.events.read("s")[0].data == {"text": STORED, "k\ufffd": [STORED]}
+    store.studies.set_state("s", "failed", {"why": GIVEN}, 1.0)
     record = store.studies.get("s")
     assert record is not None
-    assert record.summary == {"why": KEPT}
+    assert record.summary == {"why": STORED}
 
 
 def test_infinity_and_nan_round_trip(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:

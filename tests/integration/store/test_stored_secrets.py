@@ -50,14 +50,14 @@ def test_database_has_no_secrets(url: str, store: Store, new_trial: Callable[...
     )
     store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
     store.studies.update_spec("s", spec, digest=spec.digest, source="test")
-    said = " ".join(SECRETS.values()) + " kept-log"
-    trial = store.trials.add(new_trial(argv=("server", f"--api-key={SECRETS['args']}", said)), owner_id="o")
-    store.trials.update(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": said}]}}))
-    failure = Failure(cause=FailureCause.CRASH_LOADING, message=said, log_tail=said)
+    text = " ".join(SECRETS.values()) + " kept-log"
+    trial = store.trials.add(new_trial(argv=("server", f"--api-key={SECRETS['args']}", text)), owner_id="o")
+    store.trials.update(trial.model_copy(update={"resolved": {"api_key": "short", "deep": [{"x": text}]}}))
+    failure = Failure(cause=FailureCause.CRASH_LOADING, message=text, log_tail=text)
     ended = {"state": TrialState.FAILED, "finished_at": 2.0, "failure": failure}
-    store.trials.finish(trial.model_copy(update=ended), {"failure": {"message": said}})
-    store.events.append("s", "notice", {"text": said, "token": "short"}, at=1.0)
-    store.studies.set_state("s", "failed", {"why": said}, 2.0)
+    store.trials.finish(trial.model_copy(update=ended), {"failure": {"message": text}})
+    store.events.append("s", "notice", {"text": text, "token": "short"}, at=1.0)
+    store.studies.set_state("s", "failed", {"why": text}, 2.0)
     kept = dump(url, tmp_path)
     assert b"kept-log" in kept
     assert b"kept-plain" in kept
