@@ -78,7 +78,7 @@ def test_bare_address_is_an_http_proxy() -> None:
     assert found.url == PROXY
 
 
-def test_password_is_in_no_text() -> None:
+def test_password_is_never_shown() -> None:
     found = proxy_for("https://host", {"HTTPS_PROXY": "http://user:hunter2@proxy:3128"})
     assert found is not None
     assert "hunter2" not in f"{found} {found!r} {found.shown}"

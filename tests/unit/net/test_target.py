@@ -1,5 +1,6 @@
 """Addresses of servers that are already running."""
 
+import re
 from base64 import b64decode
 
 import pytest
@@ -41,7 +42,7 @@ def test_path_with_a_query() -> None:
     ["", "h:80", "ftp://h", "http://", "http://h:port/", "http://[::1", "http://h/#x", "http://h/ x", "http://h/\n"],
 )
 def test_invalid_url(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must|is not a URL"):
+    with pytest.raises(ValueError, match=r"URL|https?://|#"):
         parse_target(url)
 
 
@@ -87,7 +88,7 @@ def test_variables_are_replaced() -> None:
     ],
 )
 def test_invalid_headers(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match="header"):
+    with pytest.raises(ValueError, match=re.escape(name or "''")):
         check_header(name, value)
 
 
