@@ -50,7 +50,8 @@ def score(
     ]
     values = tuple(_objective_value(o, measured, places) for o in objectives)
     reasons = _reasons(measurements, objectives, values)
-    overloads = tuple(f"overloaded at {m.scenario} {m.level.text}" for m in measurements if m.overloaded)
+    overloaded = tuple(f"{m.scenario} {m.level.text}" for m in measurements if m.overloaded)
+    overloads = tuple(f"overloaded at {place}" for place in overloaded)
     return Verdict(
         feasible=not any(v.hard for v in violations),
         objectives=values,
@@ -61,8 +62,9 @@ def score(
             None if v is None else _uncertainty(o, v, measured, places) for o, v in zip(objectives, values, strict=True)
         ),
         unsure=tuple(dict.fromkeys(_unsure(measurements, [*objectives, *slos]))),
+        overloaded=overloaded,
         rankable=not reasons,
-        reasons=(*overloads, *reasons) if reasons else overloads,
+        reasons=(*overloads, *reasons),
     )
 
 

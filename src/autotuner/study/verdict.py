@@ -40,6 +40,8 @@ class Verdict(FrozenModel):
     windows and does not cover the variation between launches."""
     unsure: tuple[str, ...] = ()
     """Percentiles of SLOs and objectives whose samples are too small: ``p99 ttft of 30 requests``."""
+    overloaded: tuple[str, ...] = ()
+    """Scenarios and levels of overloaded windows, whose latencies do not count: ``D(128,48) concurrency=8``."""
     rankable: bool = True
     """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()
