@@ -12,7 +12,8 @@ from autotuner.net.tls import tls_context
 
 _TIMEOUT_S = 10.0
 _NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})
-"""Responses of servers that do not list their models."""
+"""Responses of servers that do not list their models, or of another path."""
+_NO_LIST_REMEDY = "correct the URL (the part before /v1), or name the model with --model"
 
 
 def server_at(
@@ -55,9 +56,7 @@ async def first_model(target: Target) -> str:
     found = await fetch_object(target, "/v1/models", timeout_s=_TIMEOUT_S)
     address = f"{target.shown}/models" + (f" through {target.access.proxy.shown}" if target.access.proxy else "")
     if isinstance(found, Fault):
-        remedy = remedy_for(found, BENCH)
-        if found.kind in _NO_LIST:
-            remedy += "; a server without a list of models needs --model NAME"
+        remedy = _NO_LIST_REMEDY if found.kind in _NO_LIST else remedy_for(found, BENCH)
         raise UsageError.at("URL", found.message, value=address, remedy=remedy)
     try:
         return str(found["data"][0]["id"])
