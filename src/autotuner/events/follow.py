@@ -1,4 +1,4 @@
-"""Cursor over a study's stream: how every view learns what happens, in this process or another."""
+"""Cursor over a study's event stream, for views in this process or another."""
 
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
 PAGE = 1000
+"""Most events that are read at once."""
 
 
 def read(store: Store, study: str, *, after: int = 0, limit: int = PAGE) -> Sequence[Event | UnknownEvent]:
@@ -31,7 +32,7 @@ def read(store: Store, study: str, *, after: int = 0, limit: int = PAGE) -> Sequ
 async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[Sequence[Event | UnknownEvent]]:
     """Yields new events as they arrive, and an empty sequence when there are none at the moment (time to redraw).
 
-    Never ends by itself: the caller leaves when it has seen what it waited for.
+    Never ends by itself; the caller closes it.
     """
     while True:
         events = await run_sync(partial(read, store, study, after=after, limit=PAGE))

@@ -34,16 +34,16 @@ of that stream; `autotuner watch STUDY --json` prints it, one event per line:
 `seq`, `at`, `study`, `trial` and `kind` are part of every event; `data` holds the fields of its kind, listed below. In
 Python each kind is a frozen class of `autotuner.events.types` with all of these as attributes.
 
-A reader passes over kinds and fields that it does not know: later versions may add both. Meanings never change, and
-progress is the only kind that may be dropped when the database cannot keep up.
+A reader must skip unknown kinds and fields, because later versions may add both. Meanings never change. Only `progress`
+events may be dropped, if the database cannot keep up.
 """
 
 PARTS: tuple[type[BaseModel], ...] = (Remaining, WindowSummary, FailureSummary, Fact, Verdict, Violation)
-"""Objects inside of events."""
+"""Classes of objects inside events."""
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Docstring of each attribute that the class itself declares, on one line."""
+    """The docstring of each attribute that the class itself declares, as one line."""
     [body] = [node.body for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef)]
     found = {}
     for field, text in pairwise(body):
@@ -58,7 +58,7 @@ def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
 
 
 def reference() -> str:
-    """The page."""
+    """The page as Markdown."""
     return "\n".join([HEAD, *_sections()]) + "\n"
 
 
@@ -86,7 +86,7 @@ def _table(model: type[BaseModel], names: typing.AbstractSet[str]) -> Iterator[s
 
 
 def _type_text(annotation: object) -> str:
-    """A JSON type: ``string``, ``integer or null``, ``list of number``."""
+    """The JSON type of an annotation: ``string``, ``integer or null``, ``list of number``."""
     if annotation == Value:
         return "scalar, list of scalars or null"
     origin = typing.get_origin(annotation)
@@ -120,7 +120,7 @@ def _doc(model: type[BaseModel]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Docstring markup as Markdown."""
+    """Converts docstring markup to Markdown."""
     text = re.sub(r"\bNone\b", "null", text)
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
     return text.replace("``", "`")

@@ -33,7 +33,7 @@ class _Part(FrozenModel):
 
 
 class BaseEvent(_Part):
-    """What every event has."""
+    """Fields of every event."""
 
     seq: int = 0
     """Position in the stream, growing within a store; 0 until the event is stored."""
@@ -51,7 +51,7 @@ class BaseEvent(_Part):
         return self.model_dump(mode="json", exclude=set(_PLACE))
 
     def line(self) -> str:
-        """The event as one line of JSON, as ``watch --json`` prints it: all but place and kind stand in ``data``."""
+        """The event as one line of JSON, as ``watch --json`` prints it; the fields of its kind are in ``data``."""
         place = {name: getattr(self, name) for name in _PLACE}
         return json.dumps({**place, "data": self.payload()}, ensure_ascii=False, separators=(",", ":"))
 
@@ -66,7 +66,7 @@ class Remaining(_Part):
 
 
 class StudyStarted(BaseEvent):
-    """A run has taken the study and begins, or resumes, to launch trials."""
+    """A run took the study and starts or resumes its trials."""
 
     kind: Literal["study_started"] = "study_started"
     left: Remaining | None = None
@@ -86,11 +86,11 @@ class StudyStarted(BaseEvent):
     repeats: int = 0
     """Launches of each configuration in the proof (``confirm.repeats``)."""
     world: Mapping[str, Fact] = Field(default_factory=dict)
-    """What the numbers depend on beside the study file, by name."""
+    """Facts that the numbers depend on besides the study file, by name."""
 
 
 class WorldLearned(BaseEvent):
-    """Something the numbers depend on became known only while trials ran, such as the server's build."""
+    """A fact that the numbers depend on, such as the server's build, became known while trials ran."""
 
     kind: Literal["world"] = "world"
     facts: Mapping[str, Fact] = Field(default_factory=dict)
@@ -103,7 +103,7 @@ class TrialProposed(BaseEvent):
     kind: Literal["trial_proposed"] = "trial_proposed"
     trial: int
     role: TrialRole
-    """Why the trial is made: ``default``, ``search`` or ``confirm``."""
+    """Purpose of the trial: ``default``, ``search`` or ``confirm``."""
     values: Mapping[str, Value] = Field(default_factory=dict)
     """Tuned values by parameter; empty for the engine's default."""
     repeat_of: int | None = None
@@ -135,7 +135,7 @@ class PhaseEntered(BaseEvent):
 
 
 class WindowProgress(BaseEvent):
-    """What a running measurement window has seen so far. Dropped when the store cannot keep up."""
+    """Progress of a running measurement window. Dropped if the store cannot keep up."""
 
     kind: Literal["progress"] = "progress"
     trial: int
@@ -163,7 +163,7 @@ class WindowSummary(_Part):
     level: str = ""
     """Load level of the window."""
     output_throughput: float | None = None
-    """Output tokens per second; null where it was not measured."""
+    """Output tokens per second; null if it was not measured."""
 
 
 class FailureSummary(_Part):
@@ -183,23 +183,23 @@ class TrialFinished(BaseEvent):
     state: TrialState
     """``done``, ``failed`` or ``void``; a void trial is not a result."""
     role: TrialRole | None = None
-    """Why the trial was made."""
+    """Purpose of the trial."""
     gpus: int = 0
     """GPUs that the trial held."""
     simulated: bool = False
     """Whether the trial's numbers are simulated."""
     verdict: Verdict | None = None
-    """Feasibility and objective values; null where nothing was scored."""
+    """Feasibility and objective values; null if nothing was scored."""
     failure: FailureSummary | None = None
-    """Why there is no usable result; null where there is one."""
+    """Why there is no usable result; null if there is one."""
     windows: tuple[WindowSummary, ...] = ()
-    """The measured windows, in the order of measuring."""
+    """The measured windows, in order."""
     slos: tuple[float | None, ...] = ()
-    """Worst measured value for each SLO of the study, in its metric's unit; null where it was not measured."""
+    """Worst measured value for each SLO of the study, in its metric's unit; null if it was not measured."""
 
     @classmethod
     def of(cls, trial: Trial, slos: Sequence[SLO]) -> "TrialFinished":
-        """The event for a trial as it stands now."""
+        """The event for the present state of a trial."""
         failure = trial.failure
         return cls(
             study=trial.study,
@@ -223,7 +223,7 @@ class TrialFinished(BaseEvent):
 
 
 class Notice(BaseEvent):
-    """Something a person should know: a wait, a retry, a window that was disturbed."""
+    """A message to the user: a wait, a retry, a disturbed window."""
 
     kind: Literal["notice"] = "notice"
     text: str
@@ -245,19 +245,19 @@ class StudyFinished(BaseEvent):
     ending: str = ""
     """What the trials show: a value of :class:`autotuner.tuning.ending.Ending`."""
     environment_fault: bool | None = None
-    """Of a run that failed: whether the machine, the target or the store was at fault; null otherwise."""
+    """For a failed run, whether the machine, the target or the store was at fault; null otherwise."""
 
 
 class UnknownEvent(BaseEvent):
-    """A stored row that no class of this version reads. Readers pass over it."""
+    """A stored row that this version cannot read. Readers skip it."""
 
     data: Mapping[str, object] = Field(default_factory=dict)
-    """The row's data as it is stored."""
+    """The row's data as stored."""
     why: str
     """Why it cannot be read, in one line."""
 
     def payload(self) -> dict[str, object]:
-        """The row's data as it is stored."""
+        """The row's data as stored."""
         return dict(self.data)
 
 
@@ -284,20 +284,20 @@ KINDS: tuple[type[BaseEvent], ...] = (
     Notice,
     StudyFinished,
 )
-"""The classes of :data:`Event`, in the order in which a study usually meets them."""
+"""The classes of :data:`Event`, in the usual order of a study."""
 
 
 @cache
 def _adapter() -> TypeAdapter[Event]:
-    """Built on first use: commands that only look at results never need it."""
+    """Built on first use, since commands that only read results do not need it."""
     return TypeAdapter(Event)
 
 
 def parse(record: EventRecord) -> Event | UnknownEvent:
     """The typed event of a stored row.
 
-    A row of a newer version's kind, or one whose fields do not fit, becomes an :class:`UnknownEvent` with the reason:
-    one such row must not keep anyone from reading the rest of the stream.
+    A row of an unknown kind or with invalid fields becomes an :class:`UnknownEvent` with the reason, so that the rest
+    of the stream remains readable.
     """
     place = {name: getattr(record, name) for name in _PLACE}
     try:

@@ -24,7 +24,7 @@ from autotuner.study.trial import TrialRole
 
 @dataclass
 class Row:
-    """One trial as a viewer sees it. Times in seconds, rates per second."""
+    """One trial as shown by a view. Times in seconds, rates per second."""
 
     number: int
     role: TrialRole
@@ -35,22 +35,22 @@ class Row:
     elapsed_s: float = 0.0
     total_s: float = 0.0
     output_throughput: float | None = None
-    """Of the running window, then the geometric mean over windows."""
+    """Output tokens per second: of the running window, then the geometric mean over windows."""
     objectives: tuple[float | None, ...] = ()
-    """One per objective of the study, in order."""
+    """Value of each objective of the study, in order."""
     slos: tuple[float | None, ...] = ()
-    """One per SLO of the study, in order: the worst value over the places that it is about."""
+    """Worst value for each SLO of the study, in order."""
     state: str = "queued"
     feasible: bool | None = None
     rankable: bool = True
-    """False where the figures may not be compared with others."""
+    """False if the trial's values must not be compared with others."""
     unsure: tuple[str, ...] = ()
-    """Percentiles of SLOs and objectives that their samples cannot carry."""
+    """Percentiles of SLOs and objectives whose samples are too small."""
     note: str = ""
     """``cause: message`` of a failure."""
     gpus: int = 0
     simulated: bool = False
-    """Its numbers are not real."""
+    """Whether its numbers are simulated."""
     started_at: float | None = None
     finished_at: float | None = None
 
@@ -62,7 +62,7 @@ class Row:
 
 @dataclass
 class StudyView:
-    """The study so far. Feed events in order with :meth:`apply`."""
+    """State of a study; :meth:`apply` takes its events in order."""
 
     study: str
     seq: int = 0
@@ -77,18 +77,18 @@ class StudyView:
     _parallel: int = 1
 
     def apply(self, events: Sequence[Event | UnknownEvent]) -> None:
-        """Takes further stored events; ones already seen are ignored."""
+        """Applies stored events; those that were applied before are ignored."""
         for event in events:
             if event.seq > self.seq:
                 self.seq = event.seq
                 self._one(event)
 
     def left(self) -> tuple[int, int]:
-        """(launches of the search, repeats) still to be started, at most."""
+        """(launches of the search, repeats) that may still be started."""
         return self._left
 
     def planned(self) -> int:
-        """Trials that this study will have made at most, repeats included; voided ones are not counted."""
+        """Most trials that the study will have in the end, repeats included, void ones excluded."""
         return sum(r.state != "void" for r in self.rows.values()) + sum(self._left)
 
     def finished(self) -> list[Row]:
@@ -96,12 +96,14 @@ class StudyView:
         return [r for r in self.rows.values() if r.state in {"done", "failed"}]
 
     def simulated(self) -> str:
-        """The sentence on simulated numbers; empty where there are none."""
+        """The sentence about simulated numbers; empty if there are none."""
         return simulated_text({r.number: r.simulated for r in self.rows.values() if r.output_throughput is not None})
 
     def eta_s(self, now: float) -> float | None:
-        """Seconds to go at most, from the mean duration of the finished trials; None before the first one is finished.
-        Searched trials run side by side, repeats one after another."""
+        """Most seconds that remain, from the mean duration of the finished trials; None until one is finished.
+
+        Trials of the search run in parallel, repeats one after another.
+        """
         times = [
             r.finished_at - r.started_at
             for r in self.finished()
@@ -198,7 +200,7 @@ class StudyView:
 
     @staticmethod
     def _facts(row: Row, event: PhaseEntered | TrialFinished) -> None:
-        """Once known, these stay: a trial that ends early may not report them again."""
+        """Keeps values once they are known, since a trial that ends early may not report them again."""
         row.gpus = event.gpus or row.gpus
         row.simulated = event.simulated or row.simulated
 
